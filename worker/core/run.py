@@ -1,0 +1,99 @@
+"""What is known of a run: its handle, its totals, and how it ends."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from worker.core.model import FailureKind, RunKind, RunStatus
+from worker.errors import ExitCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHandle:
+    """A run that this process works on.
+
+    Attributes:
+        run_id: the run's number; every row it writes carries it.
+        attempt_id: this process's turn at the run; a continued run has several.
+        areas: the areas that it reads.
+        is_continued: an earlier process began it.
+        open_before, holders_before, persons_before: what the guard measures against.
+    """
+
+    run_id: int
+    attempt_id: int
+    kind: RunKind
+    areas: tuple[str, ...]
+    started_at: datetime
+    is_continued: bool = False
+    open_before: int = 0
+    holders_before: int = 0
+    persons_before: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchResult:
+    """What one transaction of the writer did."""
+
+    opened: int = 0
+    closed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """What was published: when, the ledger's totals, and the exit code that they deserve."""
+
+    published_at: datetime
+    totals: Mapping[str, int]
+    exit_code: ExitCode
+
+
+@dataclass(slots=True, kw_only=True)
+class RunProgress:
+    """Counters of this process's turn: for the progress bar, the logs and early stops."""
+
+    persons_total: int | None = None
+    persons_seen: int = 0
+    persons_skipped: int = 0
+    duplicates: int = 0
+    persons_complete: int = 0
+    persons_with_gaps: int = 0
+    roster_faults: int = 0
+    checksum_warnings: int = 0
+    areas_complete: int = 0
+    failures: Counter[FailureKind] = field(default_factory=Counter)
+    rows_written: int = 0
+    removed: int = 0
+    requests: int = 0
+    retries: int = 0
+
+    @property
+    def persons_done(self) -> int:
+        """Persons that need no more work in this turn."""
+        return self.persons_complete + self.persons_with_gaps + self.persons_skipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """How a run ended, as the ledger has it.
+
+    Attributes:
+        totals: the counters of the ``run`` table by column name.
+        failures: open failures of this run by kind.
+        reasons: why it was withheld, stopped or has gaps; without personal values.
+    """
+
+    run_id: int
+    kind: RunKind
+    status: RunStatus
+    exit_code: ExitCode
+    started_at: datetime
+    finished_at: datetime
+    published_at: datetime | None = None
+    is_continued: bool = False
+    totals: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()

@@ -1,0 +1,212 @@
+"""What a run asks of the world outside, as small protocols; and the runtime handed to all."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from worker.core.guard import GuardFacts
+from worker.core.model import CompleteArea, Person, PersonRead, RosterEntry, RosterFault
+from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
+from worker.errors import ExitCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """Clock, sleep, randomness and ids: handed in, so that a test can hand in its own.
+
+    Attributes:
+        now: the wall clock, an aware UTC datetime.
+        monotonic: seconds that never go back.
+        sleep: waits that many seconds; a checkpoint even for 0.
+        uniform: a random float in [0, 1).
+        new_id: a fresh unique id, e.g. for ``jti``.
+    """
+
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    uniform: Callable[[], float]
+    new_id: Callable[[], str]
+
+
+class Roster(Protocol):
+    """Where persons come from. Streamed: no roster is ever held whole in memory."""
+
+    def entries(self) -> AsyncGenerator[RosterEntry | RosterFault, None]:
+        """Each line once, in order; a line that cannot be read as a fault.
+
+        Raises:
+            RosterError: the roster as a whole cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An HTTP answer, read whole.
+
+    Attributes:
+        headers: values by lower-case name; a name that came more than once holds all its values.
+        body: as received after content decoding.
+    """
+
+    status: int
+    headers: Mapping[str, tuple[str, ...]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header by its lower-case name."""
+        values = self.headers.get(name)
+        return values[0] if values else None
+
+
+class Wire(Protocol):
+    """The engine that carries PTS's calls: no retry, no redirect, no wait for a connection."""
+
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Send one request and read its answer to the end.
+
+        Raises:
+            TransientError: no whole answer came: refused, reset, timed out, cut short.
+            ContractError: the answer is larger than the limit, or is not HTTP.
+            UnavailableError: the server's certificate is not trusted, expired or another's.
+            ConfigurationError: the URL cannot be used.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorization:
+    """What authorizes one attempt.
+
+    Attributes:
+        headers: ``Authorization`` and, with DPoP, ``DPoP``. Never logged.
+        token_id: tells one access token from the next, without telling the token.
+    """
+
+    headers: Mapping[str, str] = field(repr=False)
+    token_id: str
+
+
+class Verdict(Protocol):
+    """What an answer means for the authorization; see ``Authorizer.judge``."""
+
+    @property
+    def retry(self) -> bool:
+        """Try again at once: a nonce was learnt or the token dropped."""
+        ...
+
+    @property
+    def refused(self) -> str:
+        """Why this client is denied; empty if it is not."""
+        ...
+
+
+class Authorizer(Protocol):
+    """Makes the authorization of each attempt and learns from each answer."""
+
+    async def authorize(self, method: str, url: str) -> Authorization:
+        """A valid token and a fresh proof for this very attempt.
+
+        Raises:
+            RefusedError: HelseID denies the client.
+            UnavailableError: HelseID cannot be reached after all retries.
+        """
+        ...
+
+    def judge(self, url: str, used: Authorization, answer: Answer) -> Verdict:
+        """Learn nonces; on 401 decide whether another attempt can help."""
+        ...
+
+
+class AreaReader(Protocol):
+    """Reads one area of one person to its last page."""
+
+    async def read(self, person: Person, area: str, *, key_path: str | None) -> CompleteArea:
+        """The whole area, with its proof.
+
+        Args:
+            person: whom to ask for.
+            area: the area's name.
+            key_path: the record key path that the area has used before, if any.
+
+        Raises:
+            AreaError: it could not be read; carries ``attempts``.
+            WorkerError: the run cannot go on.
+        """
+        ...
+
+
+class RunStore(Protocol):
+    """The store, as one run sees it: under the lease, and behind the fencing token."""
+
+    @property
+    def handle(self) -> RunHandle:
+        """The run that is being worked on."""
+        ...
+
+    async def settled(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """The areas that need no reading any more in this turn, by person.
+
+        Read whole in this run, or failed in this very turn. Persons of an earlier turn are marked
+        as met on the roster, so that they do not count as departed.
+        """
+        ...
+
+    async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
+        """For a backfill of stale or failed areas: which of them to read. ``None``: all areas."""
+        ...
+
+    async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
+        """Write finished persons in one transaction, with their proofs."""
+        ...
+
+    async def renew(self) -> None:
+        """Hold on to the lease while nothing is written.
+
+        Raises:
+            LeaseLostError: another holder took over.
+        """
+        ...
+
+    async def removed_so_far(self) -> tuple[int, int]:
+        """Restrictions closed for good so far, and the persons who lose them."""
+        ...
+
+    async def publish(
+        self,
+        judge: Callable[[GuardFacts], tuple[str, ...]],
+        exit_decision: Callable[[Mapping[str, int]], ExitCode],
+        *,
+        may_depart: bool,
+        progress: RunProgress,
+    ) -> Publication:
+        """Make the whole run what readers see, in one transaction.
+
+        Raises:
+            WithheldError: ``judge`` named reasons; nothing was changed.
+        """
+        ...
+
+    async def withhold(self, reason: str) -> None:
+        """Take back everything that the run wrote and end it."""
+        ...
+
+    async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
+        """Leave the run open, for the next one to continue."""
+        ...
+
+
+class CostMeter(Protocol):
+    """What PTS was asked in this turn."""
+
+    @property
+    def requests(self) -> int:
+        """HTTP requests sent."""
+        ...
+
+    @property
+    def retries(self) -> int:
+        """Those that repeated another."""
+        ...
