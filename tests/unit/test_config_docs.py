@@ -1,0 +1,157 @@
+"""What is made from the list of keys: show, schema, table and reference file."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from worker.areas import AREAS
+from worker.config import (
+    hide_password,
+    json_schema,
+    load,
+    markdown_table,
+    needs,
+    reference_toml,
+    show,
+)
+from worker.config.keys import AREA_KEYS, KEYS
+from worker.core.overrides import _APPLY
+from worker.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_key_is_described():
+    """Every key has a meaning of its own, and a default or an example."""
+    for key in (KEYS | AREA_KEYS).values():
+        assert key.description.endswith(".")
+        assert key.default is not None or key.example is not None, key.name
+
+
+def test_the_reference_file_is_the_generated_one():
+    """``config/worker.toml`` says what the program does."""
+    assert (ROOT / "config/worker.toml").read_text() == reference_toml()
+
+
+def test_the_reference_file_sets_nothing(tmp_path):
+    """As it is delivered, the reference file leaves every default alone."""
+    loaded = load({}, environ={}, cwd=tmp_path, config_path=ROOT / "config/worker.toml")
+    assert set(loaded.origins.values()) == {"default"}
+
+
+def test_every_line_of_the_reference_file_works_when_uncommented(tmp_path):
+    """Each key's line is TOML that the worker takes, except where two keys exclude each other."""
+    lines = [
+        line[1:] if line[:1] == "#" != line[1:2] and line[1:2] != " " else line
+        for line in reference_toml().splitlines()
+    ]
+    content = "\n".join(line for line in lines if not line.startswith('path = "/var/'))
+    (tmp_path / "all.toml").write_text(content)
+    document = tomllib.loads(content)
+    assert set(document) == {name.partition(".")[0] for name in KEYS | AREA_KEYS}
+    loaded = load({}, environ={}, cwd=tmp_path, config_path=Path("all.toml"))
+    unset = {name for name in KEYS if loaded.origins[name] == "default"}
+    assert unset == {"roster.path"}
+
+
+def test_the_sandbox_file_is_whole(tmp_path):
+    """``config/sandbox.toml`` names all that a sync needs; only its files are to be made."""
+    loaded = load({}, environ={}, cwd=tmp_path, config_path=ROOT / "config/sandbox.toml")
+    assert loaded.settings.helseid.issuer == "http://127.0.0.1:8801/helseid"
+    assert loaded.settings.api.base_url == "http://127.0.0.1:8802"
+    with pytest.raises(ConfigurationError) as caught:
+        needs(loaded, "sync")
+    assert all("/demo/" in problem for problem in caught.value.problems)
+    (tmp_path / "demo").mkdir()
+    for name in ("client-key.json", "pseudonym.key"):
+        (tmp_path / "demo" / name).write_bytes(bytes(32))
+        (tmp_path / "demo" / name).chmod(0o600)
+    needs(loaded, "sync")
+
+
+def test_overrides_are_those_that_the_areas_take():
+    """The configuration offers every override of an area's declaration, and no other."""
+    assert {name.rpartition(".")[2] for name in AREA_KEYS} == set(_APPLY)
+    assert {name.split(".")[1] for name in AREA_KEYS} == {area.name for area in AREAS}
+
+
+def test_the_table_names_every_key():
+    """The README's table has a row for each key, with its environment variable and default."""
+    table = markdown_table()
+    for key in KEYS.values():
+        assert f"| `{key.name}` | `{key.variable}` |" in table
+    assert "| `sync.continue_within` | `PTS_SYNC__CONTINUE_WITHIN` | `12h` |" in table
+    assert "| `database.url` | `PTS_DATABASE__URL` | `sqlite:///pts.db` |" in table
+    assert len({line.count(" | ") for line in table.splitlines()[2:]}) == 1
+
+
+def test_the_schema_names_every_key():
+    """The JSON Schema describes each section's keys and allows no other."""
+    schema = json.loads(json.dumps(json_schema()))
+    for name in KEYS:
+        section, _, key = name.partition(".")
+        part = schema["$defs"][schema["properties"][section]["$ref"].rpartition("/")[2]]
+        assert part["properties"][key]["description"]
+        assert part["additionalProperties"] is False
+
+
+def test_show_tells_values_and_origins(tmp_path):
+    """One row a key, in order, with secrets hidden and overrides of areas where one is set."""
+    environ = {
+        "PTS_DATABASE__URL": "postgresql://u:hemmelig@h/x",
+        "PTS_ROSTER__URL": "mssql://u:hemmelig@h/x?password=hemmelig&a=b",
+        "PTS_ROSTER__QUERY": "select 1",
+        "PTS_AREAS__PATIENT_SAFETY__HEADERS": '{"x-key": "hemmelig", "Accept": "a/b"}',
+        "PTS_SYNC__DEADLINE": "90m",
+    }
+    rows = {row.key: row for row in show(load({}, environ=environ, cwd=tmp_path))}
+    assert list(rows)[: len(KEYS)] == list(KEYS)
+    assert rows["database.url"].value == "postgresql://u:***@h/x"
+    assert rows["database.url"].origin == "environment variable PTS_DATABASE__URL"
+    assert rows["roster.url"].value == "mssql://u:***@h/x?password=***&a=b"
+    assert rows["areas.patient-safety.headers"].value == '{"x-key": "***", "Accept": "a/b"}'
+    assert (rows["sync.deadline"].value, rows["sync.areas"].origin) == ("1h30m", "default")
+    assert rows["sync.areas"].value == "patient-safety, patient-privacy"
+    assert rows["helseid.client_id"].value == ""
+    assert "hemmelig" not in str(rows)
+
+
+def test_secrets_do_not_print(tmp_path):
+    """The settings' own representation hides database URLs."""
+    environ = {"PTS_DATABASE__URL": "postgresql://u:hemmelig@h/x"}
+    assert "hemmelig" not in repr(load({}, environ=environ, cwd=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("url", "hidden"),
+    [
+        ("sqlite:///pts.db", "sqlite:///pts.db"),
+        ("postgresql://h/x", "postgresql://h/x"),
+        ("postgresql://u@h/x", "postgresql://u@h/x"),
+        ("postgresql://u:p@ss@h/x", "postgresql://u:***@h/x"),
+        ("postgresql://u:@h/x", "postgresql://u:***@h/x"),
+        ("postgresql:///x?user=u&passfile=/p&PASSWORD=q", None),
+        ("postgresql://[bad/x", "***"),
+    ],
+)
+def test_hide_password(url, hidden):
+    """Whatever may be a password is replaced; the rest stays readable."""
+    expected = "postgresql:///x?user=u&passfile=***&PASSWORD=***" if hidden is None else hidden
+    assert hide_password(url) == (expected if "passfile" not in url else hide_password(url))
+    assert "PASSWORD=q" not in hide_password(url)
+
+
+def test_pydantic_waits_until_the_configuration_is_read():
+    """Roster, logs and runtime do without pydantic, so that ``--help`` stays fast."""
+    code = (
+        "import sys, worker.roster, worker.logs, worker.runtime, worker.ports\n"
+        "print('pydantic' in sys.modules, 'sqlalchemy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == "False False\n"

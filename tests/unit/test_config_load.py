@@ -1,0 +1,344 @@
+"""Loading the configuration: precedence, origins, and every fault at once."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from worker.config import Settings, load
+from worker.errors import ConfigurationError
+
+
+def write(tmp_path, content, name="config/worker.toml"):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def problems(tmp_path, *, flags=None, environ=None, **more):
+    with pytest.raises(ConfigurationError) as caught:
+        load(flags or {}, environ=environ or {}, cwd=tmp_path, **more)
+    assert all(problem in str(caught.value) for problem in caught.value.problems)
+    return list(caught.value.problems)
+
+
+def test_defaults(tmp_path):
+    """With nothing set, every key has the contract's default."""
+    settings = load({}, environ={}, cwd=tmp_path).settings
+    assert settings == Settings()
+    assert settings.helseid.scope == "nhn:pts/api"
+    assert settings.helseid.sender_constraint == "dpop"
+    assert settings.helseid.grant == "client_credentials"
+    assert settings.helseid.tenancy is None
+    assert settings.database.url.get_secret_value() == "sqlite:///pts.db"
+    assert settings.privacy.identity == "pseudonym"
+    assert (settings.sync.concurrency, settings.sync.requests_per_second) == (16, 20.0)
+    assert settings.sync.areas == ("patient-safety", "patient-privacy")
+    assert settings.sync.continue_within == timedelta(hours=12)
+    assert settings.sync.deadline is None
+    assert (settings.sync.max_removed_share, settings.sync.min_completeness) == (0.10, 0.50)
+    assert (settings.log.level, settings.log.format) == ("INFO", "auto")
+    assert (settings.schedule.cron, settings.schedule.timezone) == ("30 3 * * *", "Europe/Oslo")
+    assert settings.lease.ttl_s == 50
+
+
+def test_precedence_and_origins(tmp_path):
+    """Flags, then environment, then file, then defaults, each value with where it came from."""
+    write(tmp_path, "[sync]\nconcurrency = 1\nmax_pages = 7\nbatch_persons = 5\n")
+    loaded = load(
+        {"sync.concurrency": 3, "sync.areas": None},
+        environ={"PTS_SYNC__CONCURRENCY": "2", "PTS_SYNC__MAX_PAGES": "8", "HOME": "/"},
+        cwd=tmp_path,
+        flag_names={"sync.concurrency": "--concurrency"},
+    )
+    sync = loaded.settings.sync
+    assert (sync.concurrency, sync.max_pages, sync.batch_persons) == (3, 8, 5)
+    assert loaded.origins["sync.concurrency"] == "flag --concurrency"
+    assert loaded.origins["sync.max_pages"] == "environment variable PTS_SYNC__MAX_PAGES"
+    assert loaded.origins["sync.batch_persons"] == "config/worker.toml"
+    assert loaded.origins["sync.areas"] == "default"
+    assert loaded.config_file == Path("config/worker.toml")
+
+
+def test_which_file(tmp_path):
+    """``--config`` goes before ``PTS_CONFIG``, which goes before ``config/worker.toml``."""
+    for number, name in enumerate(("config/worker.toml", "env.toml", "flag.toml"), 1):
+        write(tmp_path, f"[sync]\nconcurrency = {number}\n", name)
+    environ = {"PTS_CONFIG": "env.toml"}
+
+    def chosen(environ, config_path=None):
+        loaded = load({}, environ=environ, cwd=tmp_path, config_path=config_path)
+        return loaded.settings.sync.concurrency
+
+    assert chosen(environ, Path("flag.toml")) == 3
+    assert chosen(environ) == 2
+    assert chosen({"PTS_CONFIG": ""}) == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "base_url", "issuer"),
+    [
+        ("test", "https://api.test.pts.nhn.no", "https://helseid-sts.test.nhn.no"),
+        (
+            "TEST-internet",
+            "https://api-internett.test.pts.nhn.no",
+            "https://helseid-sts.test.nhn.no",
+        ),
+        ("production", "https://api.pts.nhn.no", "https://helseid-sts.nhn.no"),
+    ],
+)
+def test_environment_sets_both_addresses(tmp_path, environment, base_url, issuer):
+    """One key chooses PTS and HelseID together; an explicit address wins, from any layer."""
+    loaded = load({"api.environment": environment}, environ={}, cwd=tmp_path)
+    assert loaded.settings.api.base_url == base_url
+    assert loaded.settings.helseid.issuer == issuer
+    assert loaded.origins["helseid.issuer"] == "api.environment"
+    write(tmp_path, '[helseid]\nissuer = "http://127.0.0.1:8801/helseid/"\n')
+    loaded = load({"api.environment": environment}, environ={}, cwd=tmp_path)
+    assert loaded.settings.helseid.issuer == "http://127.0.0.1:8801/helseid"
+    assert loaded.settings.api.base_url == base_url
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "read", "expected"),
+    [
+        ("SYNC__AREAS", "patient-privacy, patient-safety", lambda s: s.sync.areas, None),
+        ("SYNC__AREAS", "patient-privacy", lambda s: s.sync.areas, ("patient-privacy",)),
+        ("SYNC__DEADLINE", "1h30m", lambda s: s.sync.deadline, timedelta(minutes=90)),
+        ("SYNC__DEADLINE", "none", lambda s: s.sync.deadline, None),
+        ("LOG__LEVEL", "debug", lambda s: s.log.level, "DEBUG"),
+        ("HELSEID__PRIVATE_KEY_ALG", "ps256", lambda s: s.helseid.private_key_alg, "PS256"),
+        (
+            "HELSEID__ORGANIZATION_PARENT",
+            "999 999 999",
+            lambda s: s.helseid.organization_parent,
+            "999999999",
+        ),
+        ("TELEMETRY__HTTP_LISTEN", "[::1]:80", lambda s: s.telemetry.http_listen, "[::1]:80"),
+        ("API__BASE_URL", "http://[::1]:1/", lambda s: s.api.base_url, "http://[::1]:1"),
+        ("API__BASE_URL", "http://localhost", lambda s: s.api.base_url, "http://localhost"),
+    ],
+)
+def test_text_from_the_environment(tmp_path, variable, text, read, expected):
+    """Every kind of value can be written in an environment variable."""
+    value = read(load({}, environ={f"PTS_{variable}": text}, cwd=tmp_path).settings)
+    assert value == (("patient-privacy", "patient-safety") if "," in text else expected)
+
+
+def test_area_overrides(tmp_path):
+    """What is set for an area is handed on, and nothing else."""
+    write(
+        tmp_path,
+        """
+        [areas.patient-safety]
+        api_version = "0.4"
+        record_key = ["uuid", "id"]
+        headers = { "x-source" = "abc" }
+        body = { offId = "{off_id}" }
+        paging = { style = "page", total = "count" }
+        columns = { cause = "reason" }
+        """,
+    )
+    environ = {
+        "PTS_AREAS__PATIENT_SAFETY__RECORD_KEY": "a, b",
+        "PTS_AREAS__PATIENT_PRIVACY__NOT_FOUND_MEANS": "empty",
+        "PTS_AREAS__PATIENT_PRIVACY__BODY": '{"offId": "{off_id}", "x": true}',
+    }
+    loaded = load({}, environ=environ, cwd=tmp_path)
+    assert loaded.settings.area_overrides() == {
+        "patient-safety": {
+            "api_version": "0.4",
+            "record_key": ("a", "b"),
+            "headers": {"x-source": "abc"},
+            "body": {"offId": "{off_id}"},
+            "paging": {"style": "page", "total": "count"},
+            "columns": {"cause": "reason"},
+        },
+        "patient-privacy": {
+            "not_found_means": "empty",
+            "body": {"offId": "{off_id}", "x": True},
+        },
+    }
+
+
+def test_roster_of_a_higher_layer_replaces_the_other_kind(tmp_path):
+    """A file named by flag takes the place of a query in the file, and the other way round."""
+    write(tmp_path, '[roster]\nurl = "sqlite:///ehr.db"\nquery = "select 1"\n')
+    roster = load({"roster.path": "-"}, environ={}, cwd=tmp_path).settings.roster
+    assert (roster.path, roster.url, roster.query) == ("-", None, None)
+    write(tmp_path, '[roster]\npath = "r.csv"\n')
+    environ = {"PTS_ROSTER__URL": "sqlite:///ehr.db", "PTS_ROSTER__QUERY": "select 1"}
+    roster = load({}, environ=environ, cwd=tmp_path).settings.roster
+    assert (roster.path, roster.query) == (None, "select 1")
+
+
+def test_all_faults_at_once(tmp_path):
+    """Flags, environment, file, and what is missing for the purpose are told together."""
+    write(tmp_path, '[sync]\nconcurrency = "many"\nconcurency = 3\n[synk]\nx = 1\n')
+    found = problems(
+        tmp_path,
+        flags={"sync.max_pages": 0, "sync.nope": 1},
+        environ={"PTS_LOG__LEVEL": "LOUD", "PTS_LOG__LEVLE": "INFO"},
+        flag_names={"sync.max_pages": "--max-pages"},
+        purpose="report",
+    )
+    assert found == [
+        "sync.nope (command line): there is no such key",
+        "environment variable PTS_LOG__LEVLE: there is no such key; did you mean PTS_LOG__LEVEL?",
+        (
+            "sync.concurency (config/worker.toml): there is no such key; did you mean "
+            "sync.concurrency?"
+        ),
+        "[synk] (config/worker.toml): there is no such section; did you mean [sync]?",
+        (
+            "sync.concurrency (config/worker.toml): must be a valid integer, unable to parse "
+            "string as an integer"
+        ),
+        "sync.max_pages (flag --max-pages): must be greater than or equal to 1",
+        (
+            "log.level (environment variable PTS_LOG__LEVEL): must be 'DEBUG', 'INFO', 'WARNING' "
+            "or 'ERROR'"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("sync.continue_within", 30, "is not a duration; write it with its unit, in quotes"),
+        ("sync.continue_within", "30", "is not a duration; write it like 30s"),
+        ("sync.requests_per_second", "inf", "must be a finite number"),
+        ("sync.max_removed_share", 1.5, "must be less than or equal to 1"),
+        ("sync.areas", [], "must have at least 1 item"),
+        ("sync.areas", "patient-safty", "must be one of patient-safety, patient-privacy"),
+        ("helseid.client_id", 5, "must be text, in quotes"),
+        ("helseid.assertion_lifetime_s", 61, "must be less than or equal to 60"),
+        ("helseid.organization_child", "12", "must be an organisation number of 9 digits"),
+        ("helseid.private_jwk_file", '{"kty":"EC"}', "must be the name of a file, not what"),
+        ("lease.ttl_s", 61, "must be less than or equal to 60"),
+        ("api.base_url", "http://pts.example", "http:// is for loopback addresses only"),
+        ("api.base_url", "https://u:hemmelig@h", "must not hold a user name or password"),
+        ("api.base_url", "https://h/?x=hemmelig", "must not hold a query or fragment"),
+        ("api.base_url", "pts.example", "must be a URL that begins with https://"),
+        ("api.base_url", "https://[", "is not a URL"),
+        ("database.url", "mysql://u@h/x", "must begin with sqlite:/// or postgresql://"),
+        ("database.url", "postgres://u@h/x", "begins with postgres://; write"),
+        ("database.url", "postgresql+asyncpg://h/x", "must name no driver; write postgresql://"),
+        ("schedule.cron", "30 2 * *", "must be a cron expression of five fields"),
+        ("schedule.timezone", "Europe/Osloo", "is not the name of a time zone"),
+        ("telemetry.http_listen", "9464", "must be host:port"),
+        ("areas.patient-safety.body", "{x", "is not JSON"),
+        ("areas.patient-safety.path", "search", "must be a path that begins with /"),
+        ("areas.patient-safety.not_found_means", "nothing", "must be 'failure' or 'empty'"),
+    ],
+)
+def test_faults_of_single_values(tmp_path, key, value, problem):
+    """Each fault names key and origin and tells what is wrong, never the value."""
+    (line,) = problems(tmp_path, flags={key: value}, flag_names={key: "--it"})
+    name, _, told = line.partition(" (flag --it): ")
+    assert name.partition("[")[0] == key
+    assert told.startswith(problem)
+    assert "hemmelig" not in line
+    assert "kty" not in line
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("[sync\n", "config/worker.toml, line 1, column 6: not valid TOML: "),
+        ("[sync]\nx = \n", "config/worker.toml, line 2, column 5: not valid TOML: Invalid value"),
+        ('x = """', "config/worker.toml, line 1, at the end of the file: not valid TOML: "),
+        (b"[sync]\n# \xe5\n", "config/worker.toml, line 2: the file is not UTF-8"),
+        ("sync = 3\n", "sync (config/worker.toml): must be a section, [sync]"),
+        ("areas = 3\n", "areas (config/worker.toml): must be a section, [areas]"),
+        ("[areas.x]\n", "areas.x (config/worker.toml): there is no such area; there are "),
+        (
+            "[log]\ncron = 1\n",
+            "log.cron (config/worker.toml): there is no such key; did you mean s",
+        ),
+    ],
+)
+def test_faults_of_the_file(tmp_path, content, problem):
+    """A file that is not TOML is told by line and column, a misplaced key by its name."""
+    write(tmp_path, content)
+    (line,) = problems(tmp_path)
+    assert line.startswith(problem)
+
+
+def test_a_named_file_must_exist(tmp_path):
+    """A configuration file that was asked for and is not there is a fault."""
+    (line,) = problems(tmp_path, environ={"PTS_CONFIG": "none.toml"})
+    assert line == "none.toml: the file cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("variable", "problem"),
+    [
+        (
+            "PTS_SYNC_CONCURRENCY",
+            (
+                "environment variable PTS_SYNC_CONCURRENCY: there is no such key; did you mean "
+                "PTS_SYNC__CONCURRENCY, with two underscores?"
+            ),
+        ),
+        (
+            "PTS_SNYC__CONCURRENCY",
+            (
+                "environment variable PTS_SNYC__CONCURRENCY: there is no such key; did you mean "
+                "PTS_SYNC__CONCURRENCY?"
+            ),
+        ),
+        (
+            "PTS_SYNC__ZZZZZZZZZZZZZZZZ",
+            "environment variable PTS_SYNC__ZZZZZZZZZZZZZZZZ: there is no such key",
+        ),
+    ],
+)
+def test_misspelt_variables(tmp_path, variable, problem):
+    """A misspelt variable is a fault with a hint."""
+    assert problems(tmp_path, environ={variable: "1"}) == [problem]
+
+
+def test_variables_of_others_are_left_alone(tmp_path):
+    """What Kubernetes sets for a service named pts, and empty variables, are no faults."""
+    environ = {
+        "PTS_SERVICE_HOST": "10.0.0.1",
+        "PTS_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "PTS_WHATEVER__ELSE": "1",
+        "PTS_SYNC__DEADLINE": "",
+        "PATH": "/bin",
+    }
+    assert load({}, environ=environ, cwd=tmp_path).settings == Settings()
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "start"),
+    [
+        (
+            {},
+            {"PTS_ROSTER__PATH": "r", "PTS_ROSTER__URL": "sqlite:///x", "PTS_ROSTER__QUERY": "q"},
+            "roster.path (environment variable PTS_ROSTER__PATH) and roster.url (",
+        ),
+        ({}, {"PTS_ROSTER__URL": "sqlite:///x"}, "roster.query: is missing; roster.url ("),
+        ({}, {"PTS_ROSTER__QUERY": "q"}, "roster.url: is missing; roster.query ("),
+        (
+            {},
+            {
+                "PTS_DATABASE__URL": "postgresql://u:hemmelig@h/x",
+                "PTS_DATABASE__PASSWORD_FILE": "/p",
+            },
+            "database.url (environment variable PTS_DATABASE__URL): holds a password, and data",
+        ),
+        (
+            {"database.url": "postgresql://u:hemmelig@h/x"},
+            {},
+            "database.url (command line): holds a password, which every process of the machine",
+        ),
+    ],
+)
+def test_contradictions(tmp_path, flags, environ, start):
+    """Keys that cannot stand together are told with both origins."""
+    (line,) = problems(tmp_path, flags=flags, environ=environ)
+    assert line.startswith(start)
+    assert "hemmelig" not in line

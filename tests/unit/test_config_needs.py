@@ -1,0 +1,204 @@
+"""What each purpose needs, and the files that are named."""
+
+from pathlib import Path
+
+import pytest
+
+from worker.config import Purpose, database_url, load, needs
+from worker.errors import ConfigurationError
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Files that serve, as environment variables."""
+    for name, content in (("jwk", b"{}"), ("pseudonym.key", bytes(32)), ("password", b"p@ss/w\n")):
+        path = tmp_path / name
+        path.write_bytes(content)
+        path.chmod(0o600)
+    return {
+        "PTS_API__ENVIRONMENT": "test",
+        "PTS_HELSEID__CLIENT_ID": "client",
+        "PTS_HELSEID__PRIVATE_JWK_FILE": str(tmp_path / "jwk"),
+        "PTS_PRIVACY__PSEUDONYM_KEY_FILE": "pseudonym.key",
+        "PTS_ROSTER__PATH": "roster.csv",
+    }
+
+
+def unmet(cwd, environ, purpose):
+    loaded = load({}, environ=environ, cwd=cwd)
+    with pytest.raises(ConfigurationError) as caught:
+        needs(loaded, purpose)
+    return list(caught.value.problems)
+
+
+def keys(problems):
+    return [problem.partition(":")[0] for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("purpose", "missing"),
+    [
+        (
+            "sync",
+            [
+                "helseid.issuer",
+                "helseid.client_id",
+                "helseid.private_jwk_file",
+                "api.base_url",
+                "roster.path",
+                "privacy.pseudonym_key_file",
+            ],
+        ),
+        (
+            "backfill",
+            [
+                "helseid.issuer",
+                "helseid.client_id",
+                "helseid.private_jwk_file",
+                "api.base_url",
+                "privacy.pseudonym_key_file",
+            ],
+        ),
+        ("plan", ["roster.path", "privacy.pseudonym_key_file"]),
+        (
+            "read-pts",
+            ["helseid.issuer", "helseid.client_id", "helseid.private_jwk_file", "api.base_url"],
+        ),
+        ("helseid", ["helseid.issuer", "helseid.client_id", "helseid.private_jwk_file"]),
+        ("person", ["privacy.pseudonym_key_file"]),
+    ],
+)
+def test_all_that_is_missing_is_told(tmp_path, purpose, missing):
+    """With nothing set, each purpose tells everything that it needs, and what to do."""
+    problems = unmet(tmp_path, {}, purpose)
+    assert keys(problems) == missing
+    assert all("; " in problem and "PTS_" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_enough_is_enough(tmp_path, files, purpose):
+    """A whole configuration serves every purpose."""
+    needs(load({}, environ=files, cwd=tmp_path, purpose=purpose), purpose)
+
+
+def test_the_database_alone_needs_nothing(tmp_path):
+    """A report needs only the database, which has a default."""
+    needs(load({}, environ={}, cwd=tmp_path), Purpose.REPORT)
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({"PTS_PRIVACY__IDENTITY": "plain", "PTS_PRIVACY__PSEUDONYM_KEY_FILE": ""}, []),
+        ({"PTS_HELSEID__GRANT": "token_exchange"}, ["helseid.subject_token_file"]),
+        ({"PTS_HELSEID__TENANCY": "multi-tenant"}, ["helseid.organization_parent"]),
+        (
+            {
+                "PTS_ROSTER__PATH": "",
+                "PTS_ROSTER__URL": "sqlite:///x",
+                "PTS_ROSTER__QUERY": "q",
+            },
+            [],
+        ),
+    ],
+)
+def test_needs_that_depend_on_other_keys(tmp_path, files, change, missing):
+    """Some keys are needed only while another has a certain value."""
+    if missing:
+        assert keys(unmet(tmp_path, files | change, "sync")) == missing
+    else:
+        needs(load({}, environ=files | change, cwd=tmp_path), "sync")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "mode", "problem"),
+    [
+        ("jwk", None, 0, "helseid.private_jwk_file: {path} cannot be read: no such file or dir"),
+        ("jwk", b"", 0o600, "helseid.private_jwk_file: {path} is empty"),
+        ("jwk", b"{}", 0o644, "helseid.private_jwk_file: {path} is open to every user of this m"),
+        ("jwk", bytes(2 << 20), 0o600, "helseid.private_jwk_file: {path} is larger than 1048576"),
+        ("pseudonym.key", bytes(31), 0o400, "privacy.pseudonym_key_file: {path} holds 31 bytes; "),
+    ],
+)
+def test_files_that_cannot_serve(files, name, content, mode, problem):
+    """A file that is missing, empty, too large, too short or open to all is refused by name."""
+    tmp_path = Path(files["PTS_HELSEID__PRIVATE_JWK_FILE"]).parent
+    path = tmp_path / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(mode)
+    (line,) = unmet(tmp_path, files, "sync")
+    assert line.startswith(problem.format(path=path))
+
+
+def test_a_directory_is_no_file(tmp_path, files):
+    """A directory in the place of a file is told."""
+    (tmp_path / "folder").mkdir(mode=0o700)
+    files["PTS_TLS__CA_FILE"] = str(tmp_path / "folder")
+    (line,) = unmet(tmp_path, files, "sync")
+    assert line == f"tls.ca_file: {tmp_path}/folder is a directory, not a file"
+
+
+def test_a_private_ca_may_be_open(tmp_path, files):
+    """A certificate is no secret; the group may read secrets (Kubernetes' fsGroup)."""
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("x")
+    ca_file.chmod(0o644)
+    (tmp_path / "jwk").chmod(0o440)
+    needs(load({}, environ=files | {"PTS_TLS__CA_FILE": str(ca_file)}, cwd=tmp_path), "sync")
+
+
+def test_missing_keys_come_with_the_other_faults(tmp_path):
+    """``load`` with a purpose tells faults and gaps at once, and a faulty key only once."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(
+            {},
+            environ={"PTS_API__BASE_URL": "http://x", "PTS_SYNC__CONCURRENCY": "0"},
+            cwd=tmp_path,
+            purpose="read-pts",
+        )
+    assert [problem.partition(" ")[0] for problem in caught.value.problems] == [
+        "api.base_url",
+        "sync.concurrency",
+        "helseid.issuer:",
+        "helseid.client_id:",
+        "helseid.private_jwk_file:",
+    ]
+
+
+def test_password_from_a_file(tmp_path, files):
+    """The password of a file is put in and quoted; without a file the URL stays as it is."""
+    environ = {
+        "PTS_DATABASE__URL": "postgresql://u@h:5433/x?sslmode=require",
+        "PTS_DATABASE__PASSWORD_FILE": "password",
+        "PTS_ROSTER__URL": "sqlite:///x.db",
+        "PTS_ROSTER__QUERY": "q",
+    }
+    settings = load({}, environ=environ, cwd=tmp_path).settings
+    expected = "postgresql://u:p%40ss%2Fw@h:5433/x?sslmode=require"
+    assert database_url(settings.database, cwd=tmp_path) == expected
+    assert database_url(settings.roster, cwd=tmp_path) == "sqlite:///x.db"
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        (
+            {"PTS_DATABASE__URL": "postgresql://u@h/x", "PTS_DATABASE__PASSWORD_FILE": "none"},
+            "database.password_file: none cannot be read: FileNotFoundError",
+        ),
+        (
+            {"PTS_DATABASE__URL": "postgresql://h/x", "PTS_DATABASE__PASSWORD_FILE": "password"},
+            "database.url names no user, so database.password_file cannot serve",
+        ),
+    ],
+)
+def test_password_that_cannot_serve(tmp_path, files, environ, message):
+    """A missing password file, or one without a user to go with, is told."""
+    settings = load({}, environ=environ, cwd=tmp_path).settings
+    with pytest.raises(ConfigurationError) as caught:
+        database_url(settings.database, cwd=tmp_path)
+    assert caught.value.message == message
+    with pytest.raises(ConfigurationError, match=r"roster\.url is not set"):
+        database_url(settings.roster, cwd=tmp_path)

@@ -1,0 +1,79 @@
+"""Durations as people write them."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.durations import format_duration, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30s", 30),
+        ("15m", 900),
+        ("12h", 43_200),
+        ("1d", 86_400),
+        ("2w", 1_209_600),
+        ("1h30m", 5_400),
+        ("1d 2h 3m 4s", 93_784),
+        ("1.5s", 1.5),
+        ("250ms", 0.25),
+        (" 5M ", 300),
+        ("0s", 0),
+        ("PT1H", 3_600),
+        ("PT1H30M", 5_400),
+        ("P1DT2H", 93_600),
+        ("P1W", 604_800),
+        ("PT0.5S", 0.5),
+    ],
+)
+def test_reads(text, seconds):
+    """Units from large to small, or ISO 8601."""
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "30", "-5s", "5", "h", "1h1h", "30m1h", "5x", "P", "PT", "P1M", "P1Y", "1.5h", "٣s", "s5"],
+)
+def test_refuses(text):
+    """A bare number, a sign, months, a repeated or misplaced unit are no durations."""
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(text)
+
+
+def test_refuses_what_cannot_be_reckoned_with():
+    """An immense duration is refused, not an overflow."""
+    with pytest.raises(ValueError, match="longer duration"):
+        parse_duration("9" * 30 + "d")
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"),
+    [
+        (timedelta(0), "0s"),
+        (timedelta(hours=12), "12h"),
+        (timedelta(hours=1, minutes=30), "1h30m"),
+        (timedelta(days=1, seconds=1), "1d1s"),
+        (timedelta(seconds=1.5), "1.5s"),
+        (timedelta(minutes=1, milliseconds=250), "1m0.25s"),
+    ],
+)
+def test_writes(duration, text):
+    """The shortest usual form."""
+    assert format_duration(duration) == text
+
+
+def test_writes_no_negative_duration():
+    """A negative duration has no form."""
+    with pytest.raises(ValueError, match="negative"):
+        format_duration(timedelta(seconds=-1))
+
+
+@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=9_999)))
+def test_round_trip(duration):
+    """What is written reads back as the same duration."""
+    assert parse_duration(format_duration(duration)) == duration

@@ -1,0 +1,214 @@
+"""Logs: what is written, and what never is."""
+
+import io
+import json
+import logging
+import warnings
+
+import pytest
+import structlog
+
+from worker import logs
+from worker.core.identity import NationalId
+
+ID = "16858399649"
+JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
+DIGEST = "12345678901234567890a1b2c3d4e5f6" * 2
+UUID = "16858399-1234-4123-8123-168583996491"
+
+
+def fail(message, note=""):
+    """Raise with a local variable that no traceback may show."""
+    secret_local = "hemmelig-lokal"
+    raise ValueError(message + note[: len(secret_local)])
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _restored():
+    """Logging is global: every test leaves it as it was."""
+    root = logging.getLogger()
+    names = ("worker", "apscheduler", "alembic")
+    before = root.handlers[:], root.level, {n: logging.getLogger(n).level for n in names}
+    yield
+    root.handlers[:], level, levels = before
+    root.setLevel(level)
+    for name, old in levels.items():
+        logging.getLogger(name).setLevel(old)
+    logging.captureWarnings(capture=False)
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
+
+
+def configured(log_format, level="DEBUG", stream=None):
+    stream = io.StringIO() if stream is None else stream
+    logs.configure(level, log_format, stream)
+    return stream, structlog.get_logger("worker.test")
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        (f"person {ID}.", "person ***."),
+        (f"x{ID}y", "x***y"),
+        (f"{ID}{ID}", "***"),
+        ("168583 99649", "***"),
+        ("168583-99649", "***"),
+        (f"token {JWT}", "token ***"),
+        ("Authorization: DPoP abcdefghijklmnop12", "Authorization: DPoP ***"),
+        ("bearer abcdefghijklmnop.qrst==", "bearer ***"),
+        ("postgresql://u:hemmelig@h/db", "postgresql://u:***@h/db"),
+        ("-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY----- x", "*** x"),
+        ("-----BEGIN EC PRIVATE KEY-----\nMIG cut short", "***"),
+        ('{"d": "abcdefghijklmnopqrst", "x": 1}', '{"d": "***", "x": 1}'),
+        (DIGEST, DIGEST),
+        (UUID, UUID),
+        ("1234567890 requests, DPoP nonce learnt", "1234567890 requests, DPoP nonce learnt"),
+        ("2026-03-28T22:17:43.518204Z", "2026-03-28T22:17:43.518204Z"),
+        ("https://127.0.0.1:8801/x@y", "https://127.0.0.1:8801/x@y"),
+    ],
+)
+def test_redact(text, redacted):
+    """Identifiers, tokens, keys and passwords are masked; digests, ids and times are not."""
+    assert logs.redact(text) == redacted
+
+
+def test_json_line():
+    """One JSON object a line: time in UTC, level, event, then the values as given."""
+    stream, log = configured("json")
+    structlog.contextvars.bind_contextvars(run=7)
+    log.info("run.started", persons=3, share=0.5, areas=("a", "b"))
+    line = json.loads(stream.getvalue())
+    assert list(line)[:3] == ["timestamp", "level", "event"]
+    assert line["timestamp"].endswith("Z")
+    del line["timestamp"]
+    assert line == {
+        "level": "info",
+        "event": "run.started",
+        "persons": 3,
+        "share": 0.5,
+        "areas": ["a", "b"],
+        "logger": "worker.test",
+        "run": 7,
+    }
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_nothing_personal_is_written(log_format):
+    """Identifiers and tokens are masked at every depth, in exceptions and in libraries' logs."""
+    stream, log = configured(log_format)
+    try:
+        fail(f"bad {ID} {JWT}")
+    except ValueError:
+        log.exception("failed %s", ID, nested={ID: [ID, {"x": JWT}]}, number=int(ID))
+    log.info("x", off_id="short", token="short", person=NationalId(ID), raw=ID.encode())
+    logging.getLogger("apscheduler.scheduler").info("job %s", ID)
+    logging.getLogger("asyncio").error("task failed", exc_info=ValueError(ID))
+    text = stream.getvalue()
+    assert text.count("ValueError") >= 2
+    assert "job ***" in text
+    for secret in (ID, JWT, "short", "hemmelig-lokal", ID[1:]):
+        assert secret not in text
+
+
+def test_exceptions_are_structured_without_locals():
+    """A JSON log tells an exception as frames, with no local variable."""
+    stream, log = configured("json")
+    try:
+        fail("bad")
+    except ValueError:
+        log.exception("failed")
+    (exception,) = json.loads(stream.getvalue())["exception"]
+    assert exception["exc_type"] == "ValueError"
+    assert exception["exc_value"] == "bad"
+    assert all("locals" not in frame for frame in exception["frames"])
+
+
+@pytest.mark.parametrize(
+    ("library", "level", "heard"),
+    [
+        ("sqlalchemy.engine.Engine", logging.INFO, False),
+        ("aiosqlite", logging.DEBUG, False),
+        ("httpcore.http11", logging.DEBUG, False),
+        ("aiohttp.access", logging.INFO, False),
+        ("aiohttp.client", logging.WARNING, True),
+        ("sqlalchemy.pool", logging.ERROR, True),
+        ("alembic.runtime.migration", logging.INFO, True),
+        ("apscheduler.scheduler", logging.INFO, True),
+        ("apscheduler.scheduler", logging.DEBUG, False),
+    ],
+)
+def test_libraries_at_debug(library, level, heard):
+    """At DEBUG the worker speaks; libraries that would write parameters or headers do not."""
+    stream, _ = configured("json", level="DEBUG")
+    logging.getLogger(library).log(level, "hello")
+    assert bool(stream.getvalue()) == heard
+
+
+def test_level_holds_for_the_worker_and_the_libraries():
+    """At ERROR neither the worker nor a library says less than errors."""
+    stream, log = configured("json", level="ERROR")
+    log.warning("no")
+    logging.getLogger("alembic").warning("no")
+    logging.getLogger("x").warning("no")
+    log.error("yes")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["yes"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "no_color", "json_expected", "colours"),
+    [
+        (io.StringIO(), "", True, False),
+        (Terminal(), "", False, True),
+        (Terminal(), "1", False, False),
+    ],
+)
+def test_auto_format(stream, no_color, json_expected, colours, monkeypatch):
+    """Console on a terminal, in colour unless NO_COLOR is set; JSON elsewhere."""
+    monkeypatch.setenv("NO_COLOR", no_color)
+    stream, log = configured("auto", stream=stream)
+    log.info("hello")
+    assert stream.getvalue().startswith("{") == json_expected
+    assert ("\x1b[" in stream.getvalue()) == colours
+
+
+def test_an_event_that_cannot_be_written_tells_no_values():
+    """A wrong log call is told by its place, without its arguments."""
+    stream, _ = configured("json")
+    record = logging.makeLogRecord({"name": "x", "msg": "number %d", "args": (ID,), "lineno": 7})
+    logging.getLogger().handlers[-1].handle(record)
+    assert stream.getvalue().startswith("log event lost: TypeError (x:7)")
+    assert ID not in stream.getvalue()
+
+
+def test_configure_again_replaces():
+    """A second call leaves one handler, and later events go to the new stream."""
+    first, _ = configured("json")
+    second, log = configured("json")
+    log.info("hello")
+    assert first.getvalue() == ""
+    assert second.getvalue().count("\n") == 1
+
+
+def test_warnings_are_logged():
+    """Python's warnings become log lines and do not break up a JSON log."""
+    stream, _ = configured("json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=True)
+        warnings.warn("old", UserWarning, stacklevel=1)
+        logging.captureWarnings(capture=False)
+    assert json.loads(stream.getvalue())["logger"] == "py.warnings"
+
+
+def test_safe_traceback():
+    """A bug report shows frames and no values."""
+    with pytest.raises(ValueError, match=ID) as caught:
+        fail(ID)
+    text = logs.safe_traceback(caught.value)
+    assert "test_safe_traceback" in text
+    assert ID not in text

@@ -1,0 +1,226 @@
+"""The roster as a file: real files, synthetic identifiers."""
+
+import io
+import os
+import tracemalloc
+
+import pytest
+
+from worker.core.model import RosterEntry, RosterFault
+from worker.errors import ConfigurationError, RosterError
+from worker.roster import open_roster
+from worker.roster.csv_file import LINE_BYTES_MAX, CsvRoster
+
+A = "16858399649"
+B = "02013299997"
+BAD_SUM = "12845678901"
+
+
+async def read(roster):
+    """What the roster gives: digits and reference of an entry, place and problem of a fault."""
+    return [
+        (line.off_id.reveal(), line.local_ref)
+        if isinstance(line, RosterEntry)
+        else (line.where, line.problem)
+        async for line in roster.entries()
+    ]
+
+
+async def read_bytes(tmp_path, content):
+    """The same for a file of that content."""
+    path = tmp_path / "roster.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return await read(CsvRoster(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (f"off_id\n{A}\n{B}\n", [(A, None), (B, None)]),
+        (f"off_id,local_ref\n{A},p1\n{B},\n", [(A, "p1"), (B, None)]),
+        (f"local_ref;off_id\nåse 1;{A}\n", [(A, "åse 1")]),
+        (f"Name\tOFF ID\tLocal-Ref\nx\t{A}\tp1\n", [(A, "p1")]),
+        (f" offId , other \n {A} , x\n", [(A, None)]),
+        (f'"off_id","local_ref"\n"{A}","a ""b"", c"\n', [(A, 'a "b", c')]),
+        (f"\ufeffoff_id\r\n{A}\r\n", [(A, None)]),
+        (f"\n\noff_id\n\n{A}\n  \n{B}", [(A, None), (B, None)]),
+        (f"{A}\n{B}", [(A, None), (B, None)]),
+        (f"\ufeff  {A}  \n\n{B}\n", [(A, None), (B, None)]),
+        (f'"{A}"\n168583 99649\n168583-99649\n', [(A, None)] * 3),
+        (f"{A}\r{B}\r", [(A, None), (B, None)]),
+        (f"{A}\n{A}\n", [(A, None), (A, None)]),
+        (f"off_id,local_ref\n{A}\n", [(A, None)]),
+    ],
+)
+async def test_reads(tmp_path, content, expected):
+    """Every form of file that is promised, with leading zeros kept."""
+    assert await read_bytes(tmp_path, content) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("1013299997,x", "the identifier must be 11 digits; 10 were found; a leading zero may "),
+        ("hello,x", "the identifier must be 11 digits; other characters were found"),
+        (",x", "the identifier is empty"),
+        (f"{B},x,y", "3 fields under a header of 2"),
+        (f'{B},"open', "the quotes do not match"),
+        (f"{B},{B}", "local_ref holds the national identifier"),
+        (f"{B},ref-020132 99997", "local_ref holds the national identifier"),
+        (f"{B},{'r' * 201}", "local_ref is longer than 200 characters"),
+        (f"{B},a\x00b", "local_ref holds control characters"),
+        (f"{B},{'r' * LINE_BYTES_MAX}", f"the line is longer than {LINE_BYTES_MAX} bytes"),
+    ],
+)
+async def test_a_bad_line_is_a_fault(tmp_path, line, problem):
+    """A bad line is named by file and line, without its value, and the next line is read."""
+    place, told = (await read_bytes(tmp_path, f"off_id,local_ref\n{A},p\n{line}\n{A},q\n"))[1]
+    assert place == "roster.csv line 3"
+    assert told.startswith(problem)
+    assert B not in told
+    assert "1013299997" not in told
+    assert (await read_bytes(tmp_path, f"off_id,local_ref\n{line}\n{A},q\n"))[-1] == (A, "q")
+
+
+async def test_bad_bytes_are_a_fault(tmp_path):
+    """A line in another encoding is a fault of that line."""
+    content = b"off_id;local_ref\n" + f"{A};å\n".encode("latin-1") + f"{B};b\n".encode()
+    assert await read_bytes(tmp_path, content) == [
+        ("roster.csv line 2", "the line is not UTF-8"),
+        (B, "b"),
+    ]
+
+
+async def test_a_first_line_of_too_few_digits_is_no_header(tmp_path):
+    """An identifier that lost its zero in the first line is a fault, not a column name."""
+    found = await read_bytes(tmp_path, f"1013299997\n{A}\n{A};p\n")
+    assert [place for place, _ in found] == ["roster.csv line 1", A, "roster.csv line 3"]
+
+
+async def test_missing_local_ref_column_field(tmp_path):
+    """A line that ends before off_id is a fault."""
+    found = await read_bytes(tmp_path, f"local_ref,off_id\np1\np2,{A}\n")
+    assert found == [("roster.csv line 2", "the line has no field off_id"), (A, "p2")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "roster.csv holds not one identifier"),
+        ("off_id\n", "roster.csv holds not one identifier"),
+        ("off_id\nx\n", "roster.csv holds not one identifier"),
+        (
+            "fnr;navn\n1;2\n",
+            "roster.csv has no column off_id; the columns are: fnr, navn",
+        ),
+        (
+            f"{A};p1\n{B};p2\n",
+            "roster.csv has no column off_id; the columns are: (a name of many digits), p1",
+        ),
+        (
+            "168583 99649;x\n",
+            "roster.csv has no column off_id; the columns are: (a name of many digits), x",
+        ),
+        (
+            "off_id;OFF-ID\n1;2\n",
+            "roster.csv has more than one column off_id; the columns are: off_id, OFF-ID",
+        ),
+        (f'off_id;"open\n{A}\n', "roster.csv: the header's quotes do not match"),
+        ("off_id\n".encode("utf-16"), "roster.csv is UTF-16, not UTF-8"),
+    ],
+)
+async def test_a_roster_that_cannot_be_read(tmp_path, content, message):
+    """No identifier, no column or another kind of file ends the run, told without values."""
+    with pytest.raises(RosterError) as caught:
+        await read_bytes(tmp_path, content)
+    assert caught.value.message == message
+    assert caught.value.hint
+    assert caught.value.exit_code == 65
+
+
+async def test_faults_come_before_the_end(tmp_path):
+    """A file of faults alone tells each of them and then that there was no identifier."""
+    path = tmp_path / "roster.csv"
+    path.write_text("off_id\nx\ny\n")
+    lines = CsvRoster(path).entries()
+    found = [await anext(lines), await anext(lines)]
+    assert [type(line) for line in found] == [RosterFault, RosterFault]
+    with pytest.raises(RosterError):
+        await anext(lines)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("none.csv", "no such file"), (".", "is a direct")])
+async def test_an_unreadable_file(tmp_path, name, reason):
+    """A file that is not there, or is a directory, is named."""
+    with pytest.raises(RosterError, match=reason):
+        await read(CsvRoster(tmp_path / name))
+
+
+async def test_standard_input(tmp_path):
+    """``-`` reads what is piped in, here through a real pipe."""
+    reading, writing = os.pipe()
+    os.write(writing, f"off_id\n{A}\nx\n".encode())
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stdin:
+        found = await read(open_roster(path="-", stdin=stdin))
+    assert found[0] == (A, None)
+    assert found[1][0] == "standard input line 3"
+
+
+async def test_checksum_is_a_warning(tmp_path):
+    """An identifier whose control digits do not add up is read all the same."""
+    path = tmp_path / "roster.csv"
+    path.write_text(f"{A}\n{BAD_SUM}\n")
+    lines = [line async for line in CsvRoster(path).entries()]
+    found = [line.checksum_ok for line in lines if isinstance(line, RosterEntry)]
+    assert found == [True, False]
+
+
+async def test_chunks_may_end_anywhere():
+    """Lines are whole wherever the operating system cuts the stream, even within a line's end."""
+
+    class Dripping(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(min(size, 3))
+
+    content = f"\ufefføff,off_id\r\nå,{A}\r\n\r\nø,{B}".encode()
+    assert await read(CsvRoster("-", stdin=Dripping(content))) == [(A, None), (B, None)]
+
+
+async def test_batches_hold_at_most_that_many(tmp_path):
+    """Batches give the same lines, in order, a bounded number at a time."""
+    path = tmp_path / "roster.csv"
+    path.write_text("off_id\n" + f"{A}\n" * 1_000)
+    sizes = [len(batch) async for batch in CsvRoster(path).batches(300)]
+    assert sum(sizes) == 1_000
+    assert max(sizes) <= 300
+
+
+async def test_memory_is_flat(tmp_path):
+    """An endless line and a long file are never held whole."""
+    path = tmp_path / "roster.csv"
+    with path.open("w") as file:
+        file.write(f"off_id,local_ref\n{A},")
+        for _ in range(20):
+            file.write("x" * 1_000_000)
+        file.write("\n")
+        for number in range(100_000):
+            file.write(f"{A},r{number}\n")
+    tracemalloc.start()
+    count = 0
+    async for batch in CsvRoster(path).batches():
+        count += len(batch)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 100_001
+    assert peak < 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("path", "url", "query"),
+    [(None, None, None), (None, "sqlite://", None), ("x", "sqlite://", "q"), (None, None, "q")],
+)
+def test_open_roster_needs_one_source(path, url, query):
+    """None, half of one or two sources are a fault of the configuration."""
+    with pytest.raises(ConfigurationError):
+        open_roster(path=path, url=url, query=query)

@@ -1,0 +1,156 @@
+"""The roster as a query, on a real SQLite file."""
+
+import sqlite3
+import time
+
+import anyio
+import pytest
+
+from worker.core.model import RosterEntry
+from worker.errors import ConfigurationError, RosterError
+from worker.roster import open_roster
+from worker.roster.query import QueryRoster
+
+A = "16858399649"
+B = "02013299997"
+
+
+@pytest.fixture
+def url(tmp_path):
+    path = tmp_path / "ehr.db"
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("create table patient (fnr, ref, seen text)")
+        connection.executemany(
+            "insert into patient values (?, ?, ?)",
+            [(A, "p1", "12:30"), (B, None, "12:30"), (A, 7, "x")],
+        )
+    connection.close()
+    return f"sqlite:///{path}"
+
+
+async def read(roster):
+    return [
+        (line.off_id.reveal(), line.local_ref)
+        if isinstance(line, RosterEntry)
+        else (line.where, line.problem)
+        async for line in roster.entries()
+    ]
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "sqlite+pysqlite", "sqlite+aiosqlite"])
+async def test_reads_rows(url, driver):
+    """Rows come as strings with their zeros, whether the driver is async or not."""
+    roster = open_roster(
+        url=url.replace("sqlite", driver, 1),
+        query="select fnr as OFF_ID, ref local_ref from patient",
+    )
+    assert await read(roster) == [(A, "p1"), (B, None), (A, "7")]
+
+
+async def test_a_colon_is_a_colon(url):
+    """No part of the query is taken for a parameter."""
+    query = "select fnr off_id from patient where seen = '12:30' or seen = ' :x' or 1 = :y::z"
+    with pytest.raises(RosterError):
+        await read(QueryRoster(url, query))
+    query = "select fnr off_id from patient where seen = '12:30' or seen = ' :x'"
+    assert await read(QueryRoster(url, query)) == [(A, None), (B, None)]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("2013299997", "the identifier came as a number and not of 11 digits, so leading zeros"),
+        ("null", "the identifier is empty (NULL)"),
+        ("1.5", "the identifier came as float"),
+        ("x'00'", "the identifier came as bytes"),
+        ("'abc'", "the identifier must be 11 digits; other characters were found"),
+    ],
+)
+async def test_a_bad_row_is_a_fault(url, value, problem):
+    """A row that cannot serve is named by its number, without its value."""
+    query = f"select * from (select {A} as off_id union all select {value})"  # noqa: S608
+    found = await read(QueryRoster(url, query))
+    assert (A, None) in found
+    place, told = next(line for line in found if line != (A, None))
+    assert place in {"roster.query row 1", "roster.query row 2"}
+    assert told.startswith(problem)
+    assert "2013299997" not in told
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("select fnr, ref from patient", "roster.query has no column off_id; the columns are: f"),
+        ("select 1 as off_id from patient where 0", "roster.query gave 0 rows and not one ident"),
+        ("select nope from patient", "roster.query failed: OperationalError"),
+        (f"select json('{A}x') as off_id", "roster.query failed: OperationalError"),
+        ("update patient set ref = 'x'", "roster.query failed: ResourceClosedError"),
+    ],
+)
+async def test_a_query_that_cannot_serve(url, query, message):
+    """A failing query is named by its kind; the driver's text, which may hold values, is not."""
+    for driver in ("sqlite", "sqlite+aiosqlite"):
+        with pytest.raises(RosterError) as caught:
+            await read(QueryRoster(url.replace("sqlite", driver, 1), query))
+        assert caught.value.message.startswith(message)
+        assert A not in str(caught.value)
+
+
+async def test_nothing_is_written(url):
+    """Even a statement that writes leaves the database as it was."""
+    with pytest.raises(RosterError):
+        await read(QueryRoster(url, "update patient set ref = 'changed'"))
+    found = await read(QueryRoster(url, "select fnr off_id, ref local_ref from patient"))
+    assert found[0] == (A, "p1")
+
+
+async def test_a_missing_sqlite_file_is_not_made(tmp_path):
+    """A misspelt file name is an error and makes no empty database."""
+    with pytest.raises(RosterError, match="does not exist"):
+        await read(QueryRoster(f"sqlite:///{tmp_path}/none.db", "select 1"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg"])
+async def test_an_unreachable_server(driver):
+    """A server that does not answer is an unreadable roster; the password is not told."""
+    roster = QueryRoster(f"{driver}://u:hemmelig@127.0.0.1:1/x", "select 1")
+    with pytest.raises(RosterError) as caught:
+        await read(roster)
+    assert "hemmelig" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nosuch://u:hemmelig@h/x", "oracle://u:hemmelig@h/x"])
+def test_a_url_that_cannot_serve(url):
+    """No URL, no such dialect, no driver: faults of the configuration, without the password."""
+    with pytest.raises(ConfigurationError) as caught:
+        QueryRoster(url, "select 1")
+    assert "hemmelig" not in str(caught.value)
+    assert caught.value.hint
+
+
+async def test_many_rows_come_in_batches(url):
+    """Rows are fetched a batch at a time; leaving early closes the connection."""
+    query = (
+        "with recursive n(i, off_id) as (select 1, '16858399649' union all "
+        "select i + 1, off_id from n where i < 5000) select off_id from n"
+    )
+    batches = [len(batch) async for batch in QueryRoster(url, query).batches(1_000)]
+    assert batches == [1_000] * 5
+    generator = QueryRoster(url, query).batches(10)
+    assert len(await anext(generator)) == 10
+    await generator.aclose()
+
+
+async def test_a_stop_does_not_wait_for_the_database(url):
+    """A query that takes long in a worker thread is left behind when the run is cancelled."""
+    query = (
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000000) "
+        "select max(i) as off_id from n"
+    )
+    start_s = time.monotonic()
+    with anyio.move_on_after(0.05) as scope:
+        await read(QueryRoster(url, query))
+    assert scope.cancelled_caught
+    assert time.monotonic() - start_s < 0.5

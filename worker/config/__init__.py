@@ -1,0 +1,23 @@
+"""The configuration: flags, environment, TOML file and defaults, checked all at once."""
+
+from worker.config.keys import json_schema, markdown_table, reference_toml
+from worker.config.loading import Loaded, load, needs
+from worker.config.needs import Purpose
+from worker.config.settings import Settings
+from worker.config.show import Row, show
+from worker.config.urls import database_url, hide_password
+
+__all__ = [
+    "Loaded",
+    "Purpose",
+    "Row",
+    "Settings",
+    "database_url",
+    "hide_password",
+    "json_schema",
+    "load",
+    "markdown_table",
+    "needs",
+    "reference_toml",
+    "show",
+]

@@ -1,0 +1,176 @@
+"""Flags, environment and file as layers of plain values, each value with its origin."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from worker.config.keys import AREA_KEYS, CONFIG_VARIABLE, ENVIRONMENT_PREFIX, KEYS, sections
+from worker.config.settings import AREA_NAMES
+
+DEFAULT_FILE: Final = Path("config/worker.toml")
+_ALL: Final = KEYS | AREA_KEYS
+_BY_VARIABLE: Final = {key.variable: key.name for key in _ALL.values()}
+_BY_FLAT_VARIABLE: Final = {variable.replace("__", "_"): variable for variable in _BY_VARIABLE}
+_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|(end of document))\)$")
+
+
+@dataclass(slots=True, kw_only=True)
+class Layer:
+    """What one source sets.
+
+    Attributes:
+        values: by key name.
+        origins: where each value stands, by key name.
+        problems: what cannot be understood, one line each, without any value.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def put(self, name: str, value: object, origin: str) -> None:
+        """Set a key that exists."""
+        self.values[name] = value
+        self.origins[name] = origin
+
+    def drop(self, name: str) -> None:
+        """Forget a key."""
+        self.values.pop(name, None)
+        self.origins.pop(name, None)
+
+    def nested(self) -> dict[str, Any]:
+        """The values as the tree that the settings are made from."""
+        tree: dict[str, Any] = {}
+        for name, value in self.values.items():
+            *branches, leaf = name.split(".")
+            node = tree
+            for branch in branches:
+                node = node.setdefault(branch, {})
+            node[leaf] = value
+        return tree
+
+
+def from_flags(flags: Mapping[str, object], flag_names: Mapping[str, str]) -> Layer:
+    """The layer of the command line: values by key name, None for a flag that was not given."""
+    layer = Layer()
+    for name, value in flags.items():
+        if value is None:
+            continue
+        origin = f"flag {flag_names[name]}" if name in flag_names else "command line"
+        if name in _ALL:
+            layer.put(name, value, origin)
+        else:
+            layer.problems.append(f"{name} ({origin}): there is no such key{_hint(name)}")
+    return layer
+
+
+def from_environment(environ: Mapping[str, str]) -> Layer:
+    """The layer of ``PTS_<SECTION>__<KEY>``. An empty variable counts as not set.
+
+    A misspelt key of a known section is a problem. Other names that begin with ``PTS_`` are left
+    alone, since Kubernetes makes some for every service.
+    """
+    layer = Layer()
+    for variable in sorted(environ):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        name = _BY_VARIABLE.get(variable)
+        origin = f"environment variable {variable}"
+        if name is None:
+            layer.problems += _unknown_variable(variable, origin)
+        elif environ[variable] != "":
+            layer.put(name, environ[variable], origin)
+    return layer
+
+
+def _unknown_variable(variable: str, origin: str) -> Iterator[str]:
+    if variable in _BY_FLAT_VARIABLE:
+        meant = _BY_FLAT_VARIABLE[variable]
+        yield f"{origin}: there is no such key; did you mean {meant}, with two underscores?"
+        return
+    section, separator, _ = variable.removeprefix(ENVIRONMENT_PREFIX).partition("__")
+    known = [name.upper() for name in (*sections(), "areas")]
+    if separator and difflib.get_close_matches(section, known, n=1, cutoff=0.75):
+        close = difflib.get_close_matches(variable, _BY_VARIABLE, n=1, cutoff=0.75)
+        yield f"{origin}: there is no such key{f'; did you mean {close[0]}?' if close else ''}"
+
+
+def from_file(path: Path, *, shown: str) -> Layer:
+    """The layer of a TOML file. Syntax errors are told with line and column."""
+    layer = Layer()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        layer.problems.append(f"{shown}: the file cannot be read: {reason}")
+        return layer
+    try:
+        document = tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        layer.problems.append(f"{shown}, line {line}: the file is not UTF-8")
+    except tomllib.TOMLDecodeError as error:
+        layer.problems.append(f"{shown}{_syntax_problem(str(error), content)}")
+    else:
+        for section, table in document.items():
+            _read_section(layer, section, table, shown)
+    return layer
+
+
+def _syntax_problem(message: str, content: bytes) -> str:
+    match = _PLACE.search(message)
+    if match is None:
+        return ": not valid TOML"
+    what = message[: match.start()]
+    if match[3]:
+        last_line = content.count(b"\n") + 1
+        return f", line {last_line}, at the end of the file: not valid TOML: {what}"
+    return f", line {match[1]}, column {match[2]}: not valid TOML: {what}"
+
+
+def _read_section(layer: Layer, section: str, table: object, origin: str) -> None:
+    if section == "areas" and isinstance(table, dict):
+        for area, overrides in table.items():
+            if area in AREA_NAMES:
+                _read_table(layer, f"areas.{area}", overrides, origin)
+            else:
+                names = ", ".join(AREA_NAMES)
+                layer.problems.append(
+                    f"areas.{area} ({origin}): there is no such area; there are {names}"
+                )
+    elif section == "areas" or section in sections():
+        _read_table(layer, section, table, origin)
+    else:
+        close = difflib.get_close_matches(section, [*sections(), "areas"], n=1)
+        hint = f"; did you mean [{close[0]}]?" if close else ""
+        layer.problems.append(f"[{section}] ({origin}): there is no such section{hint}")
+
+
+def _read_table(layer: Layer, prefix: str, table: object, origin: str) -> None:
+    if not isinstance(table, dict):
+        layer.problems.append(f"{prefix} ({origin}): must be a section, [{prefix}]")
+        return
+    for key, value in table.items():
+        name = f"{prefix}.{key}"
+        if name in _ALL:
+            layer.put(name, value, origin)
+        else:
+            layer.problems.append(f"{name} ({origin}): there is no such key{_hint(name)}")
+
+
+def _hint(name: str) -> str:
+    """Which key may have been meant: the nearest, or the same word in another section."""
+    section, _, word = name.rpartition(".")
+    siblings = {
+        known.rpartition(".")[2]: known for known in _ALL if known.startswith(f"{section}.")
+    }
+    close = difflib.get_close_matches(word, siblings, n=1)
+    if close:
+        return f"; did you mean {siblings[close[0]]}?"
+    elsewhere = [known for known in KEYS if known.rpartition(".")[2] == word]
+    elsewhere += difflib.get_close_matches(name, KEYS, n=1, cutoff=0.8)
+    return f"; did you mean {elsewhere[0]}?" if elsewhere else ""

@@ -1,0 +1,70 @@
+"""Database URLs: hiding the password in them, and putting in the one from a file."""
+
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from worker.config.settings import Database, Roster
+from worker.errors import ConfigurationError
+
+HIDDEN: Final = "***"
+_SECRET_WORD: Final = re.compile(r"passw|pwd|secret|token|key", re.IGNORECASE)
+
+
+def has_password(url: str) -> bool:
+    """Whether a database URL holds a password, before the host or among the options."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "@" in url
+    names = (pair.partition("=")[0] for pair in parts.query.split("&"))
+    return parts.password is not None or any(map(_SECRET_WORD.search, names))
+
+
+def hide_password(url: str) -> str:
+    """The URL for human eyes: passwords and secret options replaced."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return HIDDEN
+    account, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = account.partition(":")
+    netloc = f"{user}:{HIDDEN}@{host}" if colon else f"{account}{at}{host}"
+    pairs = []
+    for pair in parts.query.split("&") if parts.query else []:
+        name, equals, _ = pair.partition("=")
+        pairs.append(f"{name}{equals}{HIDDEN}" if _SECRET_WORD.search(name) else pair)
+    # urlunsplit would write sqlite:///file as sqlite:/file.
+    query = f"?{'&'.join(pairs)}" if pairs else ""
+    return f"{parts.scheme}://{netloc}{parts.path}{query}"
+
+
+def database_url(database: Database | Roster, *, cwd: Path) -> str:
+    """The URL to connect with: the password of ``password_file`` put in. Never to be logged.
+
+    Raises:
+        ConfigurationError: there is no URL, or the file cannot be read or is empty.
+    """
+    section = type(database).__name__.lower()
+    if database.url is None:
+        raise ConfigurationError(f"{section}.url is not set")
+    url = database.url.get_secret_value()
+    if database.password_file is None:
+        return url
+    try:
+        password = (cwd / database.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{section}.password_file: {database.password_file} cannot be read: "
+            f"{type(error).__name__}"
+        ) from None
+    parts = urlsplit(url)
+    account, at, host = parts.netloc.rpartition("@")
+    if not at:
+        raise ConfigurationError(
+            f"{section}.url names no user, so {section}.password_file cannot serve",
+            hint="write the user before the host: postgresql://user@host/database",
+        )
+    netloc = f"{account.partition(':')[0]}:{quote(password, safe='')}@{host}"
+    return urlunsplit(parts._replace(netloc=netloc))

@@ -1,0 +1,72 @@
+"""The form and the control digits of an ``offId`` (pts reference, section 9).
+
+Eleven digits are required. Whether the control digits add up is told and never a ground for
+refusal: synthetic, felles hjelpenummer and future numbers follow rules of their own. No date,
+sex or century is ever derived.
+"""
+
+import functools
+from collections.abc import Mapping
+from operator import mul
+from typing import Final
+
+LENGTH: Final = 11
+
+_WEIGHTS_1: Final = (3, 7, 6, 1, 8, 9, 4, 5, 2, 1, 0)
+_WEIGHTS_2: Final = (5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1)
+_REMAINDERS_1: Final = frozenset({0, 1, 2, 3})
+"""0 today; also 1, 2 and 3 for numbers issued from 1 January 2032 on (Skatteetaten)."""
+_MODULUS: Final = 11
+_SHIFT: Final = 1 << 10
+
+
+def normalise(text: str) -> str | None:
+    """The 11 digits that the text holds, or None.
+
+    Surrounding blanks are dropped, and one space or hyphen between the sixth and seventh digit
+    (``DDMMYY NNNNN``, as people write them).
+    """
+    stripped = text.strip()
+    if len(stripped) == LENGTH + 1 and stripped[6] in " -":
+        stripped = stripped[:6] + stripped[7:]
+    if len(stripped) == LENGTH and stripped.isascii() and stripped.isdigit():
+        return stripped
+    return None
+
+
+def problem(text: str) -> str:
+    """What keeps the text from being an identifier, told without any part of it."""
+    stripped = text.strip()
+    if not stripped:
+        return "the identifier is empty"
+    if not (stripped.isascii() and stripped.isdigit()):
+        return f"the identifier must be {LENGTH} digits; other characters were found"
+    lost = "; a leading zero may have been lost" if len(stripped) == LENGTH - 1 else ""
+    return f"the identifier must be {LENGTH} digits; {len(stripped)} were found{lost}"
+
+
+def checksum_ok(digits: str) -> bool:
+    """Whether both control digits of 11 digits add up, by today's rule or that of 2032."""
+    first, second, third, fourth = _tables()
+    total = first[digits[:3]] + second[digits[3:6]] + third[digits[6:9]] + fourth[digits[9:]]
+    sum_2, sum_1 = divmod(total, _SHIFT)
+    return sum_2 % _MODULUS == 0 and sum_1 % _MODULUS in _REMAINDERS_1
+
+
+@functools.cache
+def _tables() -> tuple[Mapping[str, int], ...]:
+    """Both weighted sums of every group of digits at its place: four look-ups make a checksum."""
+    return tuple(_table(start, length) for start, length in ((0, 3), (3, 3), (6, 3), (9, 2)))
+
+
+def _table(start: int, length: int) -> Mapping[str, int]:
+    weights_1 = _WEIGHTS_1[start : start + length]
+    weights_2 = _WEIGHTS_2[start : start + length]
+    table = {}
+    for number in range(10**length):
+        group = f"{number:0{length}d}"
+        figures = [int(figure) for figure in group]
+        table[group] = sum(map(mul, weights_1, figures)) + _SHIFT * sum(
+            map(mul, weights_2, figures)
+        )
+    return table

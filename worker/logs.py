@@ -1,0 +1,199 @@
+"""Logging, set up once: structlog and the libraries' own logs, to standard error, redacted.
+
+Identifiers and tokens are kept out of logs by their types (``worker.core.identity``) and by what
+the code logs. The redaction here is the net below: it masks what looks like one in any text that is
+about to be written, exceptions included. Local variables never stand in a traceback.
+"""
+
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+MASK: Final = "***"
+
+_SPEAKING_LIBRARIES: Final = ("apscheduler",)
+"""Libraries heard from INFO on. All others from WARNING on, whatever the level: at DEBUG some of
+them (aiosqlite, httpcore, SQLAlchemy's engine) write parameters, headers or bodies."""
+
+_SECRET_KEYS: Final = frozenset(
+    {
+        "access_token",
+        "authorization",
+        "client_assertion",
+        "client_secret",
+        "dpop",
+        "off_id",
+        "offid",
+        "password",
+        "private_jwk",
+        "proof",
+        "subject_token",
+        "token",
+    }
+)
+_SECRETS: Final = re.compile(
+    r"""
+    (?P<keep>                          # digests and UUIDs may hold long runs of digits
+        (?<![0-9A-Za-z])(?=[0-9a-f]*[a-f])[0-9a-f]{32,}(?![0-9A-Za-z])
+      | (?<![0-9A-Za-z])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9A-Za-z])
+    )
+  | (?P<scheme>(?i:DPoP|Bearer))\s+[A-Za-z0-9._~+/\-]{16,}=*
+  | eyJ[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]+(?:\.[A-Za-z0-9_\-]*)?
+  | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
+  | (?P<member>["'](?:d|p|q|dp|dq|qi|k)["']\s*:\s*)["'][A-Za-z0-9_\-]{16,}["']
+  | (?P<user>://[^/\s:@]*):[^@/\s]+@
+  | \d{11,}
+  | (?<!\d)\d{6}[ \-]\d{5}(?!\d)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_FIRST: Final = ("timestamp", "level", "event")
+_ELEVEN_DIGITS: Final = range(10**10, 10**11)
+
+
+def redact(text: str) -> str:
+    """The text with everything masked that looks like an identifier, token, key or password."""
+    return _SECRETS.sub(_masked, text)
+
+
+def _masked(match: re.Match[str]) -> str:
+    if match["keep"]:
+        return match["keep"]
+    if match["scheme"]:
+        return f"{match['scheme']} {MASK}"
+    if match["member"]:
+        return f'{match["member"]}"{MASK}"'
+    return f"{match['user']}:{MASK}@" if match["user"] is not None else MASK
+
+
+def redact_value(value: object) -> Any:
+    """The value as plain JSON material, redacted at every depth."""
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, str):
+        return redact(str(value))
+    if isinstance(value, int):
+        return MASK if abs(value) in _ELEVEN_DIGITS else int(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, Mapping):
+        return {redact(str(key)): _redact_member(str(key), item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [redact_value(item) for item in value]
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    return redact(repr(value))
+
+
+def _redact_member(key: str, value: object) -> Any:
+    if key.lower() in _SECRET_KEYS and value is not None:
+        return MASK
+    return redact_value(value)
+
+
+def safe_traceback(error: BaseException) -> str:
+    """The traceback of an exception without local variables, redacted: for a bug report."""
+    return redact("".join(traceback.format_exception(error)))
+
+
+def configure(level: str, log_format: str = "auto", stream: TextIO | None = None) -> None:
+    """Send all logs to one stream; may be called again, and then replaces what was set.
+
+    Args:
+        level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``, for the worker's own events.
+        log_format: ``console``, ``json``, or ``auto``: console on a terminal, else JSON.
+        stream: where to write; standard error if left out.
+    """
+    target = sys.stderr if stream is None else stream
+    terminal = target.isatty()
+    console = log_format == "console" or (log_format == "auto" and terminal)
+    colours = terminal and not os.environ.get("NO_COLOR")
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_shared_processors(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = _Handler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_shared_processors(),
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(_console(colours=colours) if console else _json()),
+            ],
+        )
+    )
+    _set_levels(handler, logging.getLevelNamesMapping()[level.upper()])
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """A handler that does not print an event which it failed to write."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
+        """Tell that an event was lost, and where it was logged; not what it held."""
+        kind = sys.exc_info()[0]
+        name = kind.__name__ if kind else "unknown error"
+        try:
+            self.stream.write(f"log event lost: {name} ({record.name}:{record.lineno})\n")
+        except (OSError, ValueError):
+            return
+
+
+def _set_levels(handler: logging.Handler, level: int) -> None:
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        if isinstance(old, _Handler):
+            root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(max(level, logging.WARNING))
+    logging.getLogger("worker").setLevel(level)
+    for library in _SPEAKING_LIBRARIES:
+        logging.getLogger(library).setLevel(max(level, logging.INFO))
+    logging.captureWarnings(capture=True)
+
+
+def _shared_processors() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _console(*, colours: bool) -> list[Processor]:
+    return [
+        structlog.processors.format_exc_info,
+        _redact_event,
+        structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False),
+    ]
+
+
+def _json() -> list[Processor]:
+    return [
+        structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+        _redact_event,
+        structlog.processors.JSONRenderer(ensure_ascii=False),
+    ]
+
+
+def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    first = [key for key in _FIRST if key in event]
+    keys = [*first, *(key for key in event if key not in first)]
+    return {str(key): _redact_member(str(key), event[key]) for key in keys}

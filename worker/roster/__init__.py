@@ -1,0 +1,36 @@
+"""Where persons come from: a file, standard input, or a query."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+from worker.errors import ConfigurationError
+from worker.ports import Roster
+from worker.roster.csv_file import CsvRoster
+
+
+def open_roster(
+    *,
+    path: str | Path | None = None,
+    url: str | None = None,
+    query: str | None = None,
+    stdin: BinaryIO | None = None,
+) -> Roster:
+    """The roster that the configuration names: a file (``-`` is standard input), or a query.
+
+    Args:
+        path: ``roster.path``.
+        url: ``roster.url`` with its password.
+        query: ``roster.query``.
+        stdin: what to read for ``-``; else the process's standard input.
+
+    Raises:
+        ConfigurationError: neither a path nor a URL with a query, or both.
+    """
+    if path is not None and url is None:
+        return CsvRoster(path, stdin=stdin)
+    if path is None and url is not None and query is not None:
+        # SQLAlchemy is loaded only for those who ask a database.
+        from worker.roster.query import QueryRoster  # noqa: PLC0415
+
+        return QueryRoster(url, query)
+    raise ConfigurationError("the roster needs roster.path, or roster.url with roster.query")
