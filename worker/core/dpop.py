@@ -1,0 +1,55 @@
+"""What a DPoP proof says of a request, as plain computations (RFC 9449). Nothing is signed here."""
+
+import base64
+import hashlib
+import re
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
+
+_NONCE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")
+"""NQCHAR of RFC 6749, which RFC 9449 §8.1 asks of a nonce; the length limit is ours."""
+
+
+def target_uri(url: str) -> str:
+    """The ``htu`` of a request: the URL without query and fragment, normalised.
+
+    Lower-case scheme and host, no default port, ``/`` for an empty path; the path itself stays
+    byte for byte as it is sent (RFC 9449 §4.3, RFC 3986 §6.2.3).
+
+    Raises:
+        ValueError: the URL is not an absolute ``http`` or ``https`` URL.
+    """
+    parts = urlsplit(url)
+    return _origin(parts) + (parts.path or "/")
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, normalised: whose nonce is whose (RFC 9449 §8.2).
+
+    Raises:
+        ValueError: the URL is not an absolute ``http`` or ``https`` URL.
+    """
+    return _origin(urlsplit(url))
+
+
+def token_hash(access_token: str) -> str:
+    """The ``ath`` claim: base64url of SHA-256 over the token's ASCII (RFC 9449 §4.2)."""
+    digest = hashlib.sha256(access_token.encode("ascii")).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def is_nonce(value: str) -> bool:
+    """Whether a received ``DPoP-Nonce`` may be sent back (RFC 9449 §8.1)."""
+    return _NONCE.fullmatch(value) is not None
+
+
+def _origin(parts: SplitResult) -> str:
+    host = parts.hostname
+    if parts.scheme not in _DEFAULT_PORTS or not host:
+        raise ValueError("not an absolute http or https URL")
+    shown = f"[{host}]" if ":" in host else host
+    if parts.port is None or parts.port == _DEFAULT_PORTS[parts.scheme]:
+        return f"{parts.scheme}://{shown}"
+    return f"{parts.scheme}://{shown}:{parts.port}"

@@ -1,0 +1,138 @@
+"""What a status means, how long to wait, and when to give up: decisions without a clock."""
+
+import enum
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, TypeAlias
+
+_OK: Final = 200
+_DENIED: Final = frozenset({401, 403})
+_NOT_FOUND: Final = 404
+_TRANSIENT: Final = frozenset({408, 425, 429})
+_SERVER_ERROR: Final = 500
+_REDIRECT: Final = range(300, 400)
+_REFUSAL: Final = range(400, 500)
+
+_SECONDS: Final = re.compile(r"\d{1,9}(?:\.\d{1,6})?", re.ASCII)
+
+
+class StatusClass(enum.Enum):
+    """What an HTTP status means for the request that it answers."""
+
+    OK = enum.auto()
+    """200: read the body."""
+    TRANSIENT = enum.auto()
+    """408, 425, 429 and 5xx: another attempt may do."""
+    DENIED = enum.auto()
+    """401 and 403: this client may not."""
+    NOT_FOUND = enum.auto()
+    """404: means what the area's declaration says."""
+    REJECTED = enum.auto()
+    """Any other 4xx: PTS would say no again."""
+    REDIRECT = enum.auto()
+    """3xx: never followed."""
+    UNEXPECTED = enum.auto()
+    """1xx and the other 2xx, such as 204 and 206: not a whole answer to a search."""
+
+
+def classify(status: int) -> StatusClass:
+    """The class of an HTTP status."""
+    if status == _OK:
+        return StatusClass.OK
+    if status in _TRANSIENT or status >= _SERVER_ERROR:
+        return StatusClass.TRANSIENT
+    if status in _DENIED:
+        return StatusClass.DENIED
+    if status == _NOT_FOUND:
+        return StatusClass.NOT_FOUND
+    if status in _REFUSAL:
+        return StatusClass.REJECTED
+    return StatusClass.REDIRECT if status in _REDIRECT else StatusClass.UNEXPECTED
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """The seconds that a ``Retry-After`` header asks for (RFC 9110 §10.2.3); never clipped.
+
+    Args:
+        value: the header's value, seconds or an HTTP date.
+        now: what a date is counted from; the answer's own ``Date`` is best, since it shares the
+            server's clock.
+
+    Returns:
+        Seconds, 0 for a date in the past; None if there is no value or it cannot be read.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    at = parse_http_date(text)
+    return None if at is None else max(0.0, (at - now).total_seconds())
+
+
+def parse_http_date(value: str | None) -> datetime | None:
+    """An HTTP date as an aware datetime, or None if it is none."""
+    if value is None:
+        return None
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often, and after which waits.
+
+    Before attempt n + 1 the wait is ``jitter * min(wait_s_max, wait_s_first * 2 ** (n - 1))``,
+    with ``jitter`` in [0, 1) ("full jitter"), but at least what ``Retry-After`` asks for. With the
+    defaults and the longest jitter: 0.5, 1, 2, 4 and 8 s.
+
+    Attributes:
+        attempts_max: attempts in all, the first included; at least 1.
+        wait_s_first: the longest wait before the second attempt.
+        wait_s_max: the longest wait of our own choice; does not clip ``Retry-After``.
+    """
+
+    attempts_max: int = 6
+    wait_s_first: float = 0.5
+    wait_s_max: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryIn:
+    """Try again after so many seconds."""
+
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUp:
+    """No further attempt."""
+
+
+RetryDecision: TypeAlias = RetryIn | GiveUp
+
+_EXPONENT_MAX: Final = 60
+"""2 ** 60 is beyond every ``wait_s_max``; a larger power would only overflow a float."""
+
+
+def decide_retry(
+    policy: RetryPolicy, attempt: int, retry_after_s: float | None, jitter: float
+) -> RetryDecision:
+    """Whether to try again after attempt number ``attempt`` (from 1) failed.
+
+    Args:
+        policy: the limits.
+        attempt: how many attempts were made.
+        retry_after_s: what the answer asked for, if it did.
+        jitter: a random number in [0, 1).
+    """
+    if attempt >= policy.attempts_max:
+        return GiveUp()
+    power = min(attempt - 1, _EXPONENT_MAX)
+    backoff_s = jitter * min(policy.wait_s_max, policy.wait_s_first * 2.0**power)
+    return RetryIn(wait_s=max(backoff_s, retry_after_s or 0.0))

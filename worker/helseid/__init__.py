@@ -1,0 +1,1 @@
+"""HelseID, machine to machine: the client key, tokens and proofs of possession."""

@@ -1,0 +1,168 @@
+"""Reading the token endpoint's answers: a token, a nonce to use, or a refusal. Pure."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from worker.core.dpop import is_nonce
+from worker.errors import RefusedError, UnavailableError
+from worker.helseid.options import SenderConstraint
+from worker.helseid.refusals import clean, refusal
+from worker.helseid.transport import Reply
+
+_TOKEN_TYPES: Final[dict[SenderConstraint, str]] = {"dpop": "dpop", "bearer": "bearer"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """A token was given.
+
+    Attributes:
+        access_token: to be treated as opaque.
+        expires_in_s: how long it lives from when it was given.
+        scopes: what was granted.
+    """
+
+    access_token: str = field(repr=False)
+    expires_in_s: float
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """No token was given.
+
+    Attributes:
+        code: ``error``, e.g. ``use_dpop_nonce``; empty if there is none.
+        error: what to raise if another attempt cannot help.
+    """
+
+    code: str
+    error: RefusedError
+
+
+TokenAnswer: TypeAlias = Granted | Denied
+
+
+def flaw(reply: Reply) -> str:
+    """What makes an answer one that no token endpoint gives; empty if nothing.
+
+    A 200 without a readable token is retried and then counts as HelseID being unavailable: it
+    tells of something broken on the way, such as a portal's page, not of a contract that changed.
+    """
+    if 300 <= reply.status < 400:  # noqa: PLR2004
+        return f"the token endpoint answered {reply.status}, a redirect"
+    if reply.status >= 400:  # noqa: PLR2004
+        return ""
+    document = _document(reply)
+    if document is None:
+        return "the token endpoint answered something that is not a JSON object"
+    token = document.get("access_token")
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
+        return "the token endpoint's answer holds no usable access_token"
+    if _seconds(document.get("expires_in")) is None:
+        return "the token endpoint's answer holds no usable expires_in"
+    return ""
+
+
+def understand(
+    reply: Reply, *, wanted: Collection[str], constraint: SenderConstraint
+) -> TokenAnswer:
+    """Read an answer without ``flaw``.
+
+    Args:
+        reply: the answer.
+        wanted: the scopes that are needed.
+        constraint: what kind of token is wanted.
+
+    Raises:
+        RefusedError: the token is of the wrong type, or a needed scope is not granted.
+        UnavailableError: the answer cannot be a token endpoint's.
+    """
+    document = _document(reply)
+    if reply.status >= 400:  # noqa: PLR2004
+        return _denied(document or {}, reply)
+    expires_in_s = _seconds((document or {}).get("expires_in"))
+    if document is None or expires_in_s is None:
+        raise UnavailableError(f"HelseID: {flaw(reply)}")
+    _require_type(document, constraint)
+    scopes = _granted_scopes(document, wanted)
+    return Granted(access_token=document["access_token"], expires_in_s=expires_in_s, scopes=scopes)
+
+
+def nonce_in(reply: Reply) -> str | None:
+    """The ``DPoP-Nonce`` of an answer, if it is one that may be sent back."""
+    value: str | None = reply.headers.get("dpop-nonce")
+    return value if value is not None and is_nonce(value) else None
+
+
+def _document(reply: Reply) -> dict[str, Any] | None:
+    try:
+        document = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _denied(document: dict[str, Any], reply: Reply) -> Denied:
+    error = refusal(
+        document.get("error"),
+        document.get("error_description"),
+        status=reply.status,
+        clock_ahead_s=reply.clock_ahead_s,
+    )
+    return Denied(code=error.code, error=error)
+
+
+def _seconds(value: object) -> float | None:
+    """A positive number of seconds; also a string of digits, as some servers write it."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        return None
+    return float(value)
+
+
+def _require_type(document: dict[str, Any], constraint: SenderConstraint) -> None:
+    given = document.get("token_type")
+    if isinstance(given, str) and given.casefold() == _TOKEN_TYPES[constraint]:
+        return
+    raise RefusedError(
+        f"HelseID gave a token of type {clean(given) or 'unknown'!r}, not {constraint!r}",
+        code="token_type",
+        hint="make helseid.sender_constraint agree with the client's registration in self-service",
+    )
+
+
+def _granted_scopes(document: dict[str, Any], wanted: Collection[str]) -> tuple[str, ...]:
+    """What was granted; by RFC 6749 §5.1 all that was asked for, if the answer does not say.
+
+    Raises:
+        RefusedError: a needed scope is rejected or absent.
+    """
+    rejected = [scope for scope in wanted if scope in _scopes(document.get("rejected_scope"))]
+    if rejected:
+        raise RefusedError(
+            f"HelseID rejected the scope {' '.join(rejected)} for this organisation",
+            code="rejected_scope",
+            hint="the organisation must sign the terms of use for it (HelseID self-service)",
+        )
+    granted = tuple(wanted) if document.get("scope") is None else _scopes(document["scope"])
+    missing = [scope for scope in wanted if scope not in granted]
+    if missing:
+        raise RefusedError(
+            f"HelseID gave a token without the scope {' '.join(missing)}",
+            code="insufficient_scope",
+            hint="give the client the scopes of helseid.scope in HelseID self-service",
+        )
+    return granted
+
+
+def _scopes(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(value.split())
+    if isinstance(value, list):
+        return tuple(scope for scope in value if isinstance(scope, str))
+    return ()

@@ -1,0 +1,105 @@
+"""The client assertion: how HelseID knows the client (``private_key_jwt``)."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+
+from worker.errors import ConfigurationError
+from worker.helseid.keys import ClientKey
+from worker.helseid.options import ASSERTION_LIFETIME_S_MAX, HelseIdOptions
+
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_log = structlog.get_logger(__name__)
+_TYP: Final = "client-authentication+jwt"
+_SINGLE_TENANT_SYSTEM: Final = "urn:oid:2.16.578.1.12.4.1.4.101"
+_MULTI_TENANT_SYSTEM: Final = "urn:oid:1.0.6523"
+_ORGANIZATION_NUMBER: Final = re.compile(r"[0-9]{9}")
+
+
+class AssertionMaker:
+    """Makes a new assertion for each attempt (HelseID reference, sections 1 and 3).
+
+    Raises:
+        ConfigurationError: the lifetime is not 1 to 60 s, the client id is missing, or the
+            organisation numbers do not fit the tenancy.
+    """
+
+    def __init__(self, options: HelseIdOptions, key: ClientKey) -> None:
+        if not 1 <= options.assertion_lifetime_s <= ASSERTION_LIFETIME_S_MAX:
+            raise ConfigurationError(
+                f"helseid.assertion_lifetime_s: must be 1 to {ASSERTION_LIFETIME_S_MAX}"
+            )
+        if not options.client_id:
+            raise ConfigurationError(
+                "helseid.client_id: is missing", hint="HelseID self-service shows the client's id"
+            )
+        self._client_id = options.client_id
+        self._lifetime_s = options.assertion_lifetime_s
+        self._details = assertion_details(options)
+        self._key = key
+
+    def make(self, *, issuer: str, now: datetime, jti: str) -> str:
+        """A signed assertion that serves one attempt.
+
+        Args:
+            issuer: HelseID's issuer, the only audience.
+            now: aware; rounded down to a second.
+            jti: never used before.
+        """
+        issued_s = int(now.timestamp())
+        claims: dict[str, Any] = {
+            "iss": self._client_id,
+            "sub": self._client_id,
+            "aud": issuer,
+            "iat": issued_s,
+            "nbf": issued_s,
+            "exp": issued_s + self._lifetime_s,
+            "jti": jti,
+        }
+        if self._details is not None:
+            claims["assertion_details"] = self._details
+        return self._key.sign(typ=_TYP, claims=claims)
+
+
+def assertion_details(options: HelseIdOptions) -> Mapping[str, Any] | None:
+    """For which organisation the client acts (HelseID reference, section 3), or None.
+
+    HelseID itself knows a single-tenant client's parent organisation: only the child is sent.
+
+    Raises:
+        ConfigurationError: a number is not 9 digits, or a multi-tenant client has no parent.
+    """
+    parent = _organization("organization_parent", options.organization_parent)
+    child = _organization("organization_child", options.organization_child)
+    tenancy = options.tenancy or ("multi-tenant" if parent else "single-tenant")
+    if tenancy == "single-tenant":
+        if parent:
+            _log.warning("helseid.organization_parent_not_sent", tenancy=tenancy)
+        return _details(_SINGLE_TENANT_SYSTEM, child) if child else None
+    if parent is None:
+        raise ConfigurationError(
+            "helseid.organization_parent: is missing, and the client is multi-tenant",
+            hint="PTS needs to know for which organisation the client acts",
+        )
+    # Without a child HelseID's Java library ends here, its C# library with one more colon.
+    value = f"NO:ORGNR:{parent}:{child}" if child else f"NO:ORGNR:{parent}"
+    return _details(_MULTI_TENANT_SYSTEM, value)
+
+
+def _organization(name: str, number: str | None) -> str | None:
+    if not number:
+        return None
+    if not _ORGANIZATION_NUMBER.fullmatch(number):
+        raise ConfigurationError(f"helseid.{name}: an organisation number has 9 digits")
+    return number
+
+
+def _details(system: str, value: str) -> Mapping[str, Any]:
+    identifier = {"system": system, "type": "ENH", "value": value}
+    return {
+        "type": "helseid_authorization",
+        "practitioner_role": {"organization": {"identifier": identifier}},
+    }

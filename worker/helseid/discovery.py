@@ -1,0 +1,109 @@
+"""HelseID's own description of itself, read once a day."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+import orjson
+import structlog
+
+from worker.errors import ConfigurationError, UnavailableError
+from worker.helseid.transport import Caller, Reply, require_safe_url
+from worker.ports import Runtime
+
+LIFETIME_S: Final = 24 * 3600.0
+"""How long the description is used (HelseID's requirement FK2)."""
+_RENEWAL_PAUSE_S: Final = 600.0
+_ISSUER: Final = "helseid.issuer"
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What the worker uses of the description.
+
+    Attributes:
+        issuer: as HelseID writes it: the audience of assertions.
+        token_endpoint: where tokens are asked for.
+    """
+
+    issuer: str
+    token_endpoint: str
+
+
+class Discovery:
+    """Reads ``{issuer}/.well-known/openid-configuration`` and keeps it for 24 h.
+
+    Raises:
+        ConfigurationError: the issuer is not ``https``, nor ``http`` to loopback.
+    """
+
+    def __init__(self, issuer: str, caller: Caller, runtime: Runtime) -> None:
+        require_safe_url(issuer, key=_ISSUER)
+        self._issuer = issuer.rstrip("/")
+        self._caller = caller
+        self._runtime = runtime
+        self._metadata: Metadata | None = None
+        self._renew_at_s = 0.0
+
+    async def metadata(self) -> Metadata:
+        """The description; a day old at most, or older while HelseID does not answer.
+
+        Raises:
+            ConfigurationError: there is none at this issuer, or it is another issuer's.
+            UnavailableError: HelseID cannot be reached, and the description was never read.
+        """
+        if self._metadata is not None and self._runtime.monotonic() < self._renew_at_s:
+            return self._metadata
+        try:
+            self._metadata = await self._read()
+            self._renew_at_s = self._runtime.monotonic() + LIFETIME_S
+        except UnavailableError as exc:
+            if self._metadata is None:
+                raise
+            self._renew_at_s = self._runtime.monotonic() + _RENEWAL_PAUSE_S
+            _log.warning("helseid.discovery_stale", problem=exc.message)
+        return self._metadata
+
+    async def _read(self) -> Metadata:
+        url = f"{self._issuer}/.well-known/openid-configuration"
+
+        async def request() -> httpx.Request:
+            return self._caller.new_request("GET", url)
+
+        metadata = self._understand(await self._caller.call(request, flaw=_flaw))
+        _log.info("helseid.discovery_read", issuer=metadata.issuer)
+        return metadata
+
+    def _understand(self, reply: Reply) -> Metadata:
+        if reply.status != httpx.codes.OK:
+            raise ConfigurationError(
+                f"{_ISSUER}: no OpenID configuration there (HTTP {reply.status})",
+                hint="check the issuer, and whether a proxy or firewall answered in its place",
+            )
+        document = orjson.loads(reply.body)
+        issuer, endpoint = document.get("issuer"), document.get("token_endpoint")
+        if not isinstance(issuer, str) or not isinstance(endpoint, str):
+            raise ConfigurationError(
+                f"{_ISSUER}: what is there names no issuer or no token_endpoint",
+                hint="is this HelseID's issuer?",
+            )
+        if issuer.rstrip("/") != self._issuer:
+            raise ConfigurationError(
+                f"{_ISSUER}: is {self._issuer}, but what is there calls itself {issuer[:200]!r}",
+                hint="set the issuer exactly as HelseID writes it",
+            )
+        require_safe_url(endpoint, key=f"{_ISSUER}: the token_endpoint there")
+        if endpoint.startswith("http://") and self._issuer.startswith("https://"):
+            raise ConfigurationError(f"{_ISSUER}: the token_endpoint there is not https")
+        return Metadata(issuer=issuer, token_endpoint=endpoint)
+
+
+def _flaw(reply: Reply) -> str:
+    if reply.status != httpx.codes.OK:
+        return ""
+    try:
+        document = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        return "the OpenID configuration is not JSON"
+    return "" if isinstance(document, dict) else "the OpenID configuration is not a JSON object"

@@ -1,0 +1,269 @@
+"""The client's key: what HelseID knows this program by.
+
+HelseID takes RS, PS and ES with 256, 384 and 512 (HelseID reference, section 4): RSA of at least
+2048 bits, and the three NIST curves. Symmetric keys and EdDSA are not among them.
+"""
+
+import base64
+import binascii
+import codecs
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
+from urllib.parse import unquote
+
+import orjson
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
+
+from worker.errors import ConfigurationError
+from worker.helseid.secret_files import read_secret
+
+RSA_BITS_MIN: Final = 2048
+KEY_FILE: Final = "helseid.private_jwk_file"
+"""The configuration key that every message of this module names."""
+
+CURVE_ALGORITHMS: Final = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
+RSA_ALGORITHMS: Final = ("PS256", "PS384", "PS512", "RS256", "RS384", "RS512")
+RSA_DEFAULT: Final = "PS256"
+"""For an RSA key that names no ``alg``: FAPI 2.0, HelseID's basis, knows PS256 and not RS256."""
+
+_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_FAULTS: Final = (JoseError, ValueError, TypeError, KeyError, OverflowError, binascii.Error)
+
+KeyKind: TypeAlias = Literal["ec", "rsa"]
+_Key: TypeAlias = RSAKey | ECKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyHints:
+    """What a self-service file says besides the key; the configuration has the last word."""
+
+    client_id: str | None = None
+    issuer: str | None = None
+
+
+class ClientKey:
+    """A private key that signs assertions; kept from every output.
+
+    Attributes:
+        alg: the signature algorithm, e.g. ``PS512``.
+        kid: the key's name at HelseID.
+        client_id_hint: the client id beside the key in a self-service file, if any.
+        issuer_hint: the issuer beside the key in a self-service file, if any.
+    """
+
+    __slots__ = ("_key", "alg", "client_id_hint", "issuer_hint", "kid")
+
+    def __init__(self, key: _Key, *, alg: str, kid: str, hints: KeyHints) -> None:
+        self._key = key
+        self.alg = alg
+        self.kid = kid
+        self.client_id_hint = hints.client_id
+        self.issuer_hint = hints.issuer
+
+    def sign(self, *, typ: str, claims: Mapping[str, Any]) -> str:
+        """A compact JWS over the claims, with ``alg``, ``kid`` and ``typ`` in its header."""
+        header = {"alg": self.alg, "kid": self.kid, "typ": typ}
+        return jws.serialize_compact(header, orjson.dumps(claims), self._key, algorithms=[self.alg])
+
+    def public_jwk(self) -> dict[str, str]:
+        """The public half, as it is registered in HelseID's self-service."""
+        members = self._key.as_dict(private=False)
+        return public_jwk({**members, "alg": self.alg, "kid": self.kid})
+
+    def describe(self) -> str:
+        """Type, size, algorithm and name, for a person: ``RSA 4096 bits, PS512, kid …``."""
+        size = self._key.public_key.key_size
+        return f"{self._key.key_type} {size} bits, {self.alg}, kid {self.kid}"
+
+    def __repr__(self) -> str:
+        return f"ClientKey({self.alg}, kid={self.kid!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client key is not to be pickled or copied out")
+
+
+def load_client_key(path: Path, *, alg: str | None = None, kid: str | None = None) -> ClientKey:
+    """Read the client's private key from a JWK, a PEM, or HelseID's self-service JSON.
+
+    Importing an RSA key of 4096 bits takes a quarter of a second: load once.
+
+    Args:
+        path: the file. Its owner and group may read it, others may not.
+        alg: the algorithm, if it is not to be the JWK's own. Without either it follows from the
+            curve; for RSA it is ``PS256``.
+        kid: the key's name, if it is not to be the JWK's own. Without either it is the RFC 7638
+            thumbprint, as HelseID's own tools make it.
+
+    Raises:
+        ConfigurationError: the file or the key cannot be used. Never tells key material.
+    """
+    content = read_secret(path, key=KEY_FILE).removeprefix(codecs.BOM_UTF8)
+    if b"-----BEGIN" in content:
+        return _finish(_from_pem(content, path), {"alg": alg, "kid": kid}, KeyHints(), path)
+    document = _json_object(content, path)
+    jwk, hints = _unwrap(document, path)
+    named = {"alg": alg or jwk.get("alg"), "kid": kid or jwk.get("kid")}
+    return _finish(_from_jwk(jwk, path), named, hints, path)
+
+
+def new_client_key(kind: KeyKind = "ec") -> dict[str, str]:
+    """A new private key as a JWK, ``kid`` its RFC 7638 thumbprint.
+
+    ``ec`` is P-521 with ES512, what HelseID's own key generator makes unless asked otherwise; it
+    loads and signs at once. ``rsa`` is 4096 bits with PS512, what self-service makes; it takes a
+    second to make and a quarter of a second to load (HelseID reference, sections 4 and 9).
+    """
+    key: _Key
+    if kind == "rsa":
+        key, alg = RSAKey.generate_key(4096), "PS512"
+    else:
+        key, alg = ECKey.generate_key("P-521"), "ES512"
+    members = cast("dict[str, str]", key.as_dict(private=True))
+    return {**members, "alg": alg, "use": "sig", "kid": key.thumbprint()}
+
+
+def public_jwk(jwk: Mapping[str, Any]) -> dict[str, str]:
+    """The public half of a JWK: every private member left out, ``use`` set."""
+    kept = {name: value for name, value in jwk.items() if name not in _PRIVATE_MEMBERS}
+    kept.pop("key_ops", None)
+    return {**kept, "use": "sig"}
+
+
+def _unusable(path: Path, problem: str, *, hint: str = "") -> ConfigurationError:
+    return ConfigurationError(f"{KEY_FILE}: {path}: {problem}", hint=hint)
+
+
+def _json_object(content: bytes | str, path: Path) -> dict[str, Any]:
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise _unusable(
+            path,
+            "neither a PEM nor a JSON object",
+            hint="give a private JWK, a PEM private key, or the JSON from HelseID self-service",
+        ) from None
+    return document
+
+
+def _unwrap(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], KeyHints]:
+    """The JWK in a self-service file (or the document itself), and what stands beside it."""
+    if "kty" in document:
+        return document, KeyHints()
+    members = {name.casefold(): value for name, value in document.items()}
+    inner = members.get("privatejwk") or members.get("clientjwk")
+    if inner is None:
+        raise _unusable(
+            path,
+            "holds neither 'kty' nor 'privateJwk'",
+            hint="download the client's configuration with its private JWK from self-service",
+        )
+    if isinstance(inner, str):
+        inner = _json_object(inner if inner.lstrip().startswith("{") else unquote(inner), path)
+    if not isinstance(inner, dict):
+        raise _unusable(path, "'privateJwk' is not a JWK")
+    return inner, KeyHints(
+        client_id=_text(members.get("clientid")), issuer=_issuer(members.get("authority"))
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _issuer(value: object) -> str | None:
+    """The issuer in ``authority``, which some published files carry with the token path."""
+    text = _text(value)
+    return text.rstrip("/").removesuffix("/connect/token") if text else None
+
+
+def _from_pem(content: bytes, path: Path) -> _Key:
+    if b"PRIVATE KEY-----" not in content:
+        raise _unusable(path, "is not a private key", hint="give the private half of the pair")
+    try:
+        key = load_pem_private_key(content, password=None)
+    except TypeError:
+        raise _unusable(
+            path, "the PEM is encrypted", hint="store it decrypted, mode 0400"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise _unusable(path, "is not a readable PEM private key") from None
+    if isinstance(key, rsa.RSAPrivateKey):
+        _require_rsa_size(key.key_size, path)
+        return RSAKey(key, key)
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(
+        key.curve, ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1
+    ):
+        return ECKey(key, key)
+    raise _unusable(path, "HelseID takes RSA, P-256, P-384 and P-521 keys only")
+
+
+def _from_jwk(jwk: dict[str, Any], path: Path) -> _Key:
+    kind = jwk.get("kty")
+    if kind == "oct":
+        raise _unusable(path, "is a symmetric key; HelseID takes key pairs only")
+    if kind not in {"RSA", "EC"}:
+        raise _unusable(path, "is neither an RSA nor an EC key")
+    if not jwk.get("d"):
+        raise _unusable(path, "is a public key", hint="give the private half of the pair")
+    if jwk.get("use", "sig") != "sig" or "sign" not in jwk.get("key_ops", ["sign"]):
+        raise _unusable(path, "the key is not meant for signing ('use' or 'key_ops')")
+    try:
+        return _import(jwk, path)
+    except _FAULTS:
+        raise _unusable(path, f"is not a valid {kind} private JWK") from None
+
+
+def _import(jwk: dict[str, Any], path: Path) -> _Key:
+    """Import the key's own members; rebuilt from the native key, so that they are canonical."""
+    own = {name: value for name, value in jwk.items() if name not in {"use", "key_ops"}}
+    if jwk["kty"] == "EC":
+        if jwk.get("crv") not in CURVE_ALGORITHMS:
+            raise _unusable(path, "the curve is not P-256, P-384 or P-521")
+        curve_key = ECKey.import_key(own).raw_value
+        return ECKey(curve_key, curve_key)
+    bits = int.from_bytes(base64.urlsafe_b64decode(jwk["n"] + "=="), "big").bit_length()
+    _require_rsa_size(bits, path)
+    native_rsa = RSAKey.import_key(own).raw_value
+    return RSAKey(native_rsa, native_rsa)
+
+
+def _require_rsa_size(bits: int, path: Path) -> None:
+    if bits < RSA_BITS_MIN:
+        raise _unusable(
+            path,
+            f"the RSA key has {bits} bits; HelseID takes {RSA_BITS_MIN} or more",
+            hint="make a new one: pts-worker keys new",
+        )
+
+
+def _finish(key: _Key, named: Mapping[str, str | None], hints: KeyHints, path: Path) -> ClientKey:
+    """Choose ``alg`` and ``kid``."""
+    alg = named["alg"] or _default_algorithm(key)
+    if not _fits(key, alg):
+        allowed = "RS, PS (RSA) and ES (EC, by its curve) with 256, 384 and 512"
+        raise _unusable(
+            path, f"'alg' does not fit the {key.key_type} key", hint=f"HelseID: {allowed}"
+        )
+    kid = named["kid"] or key.thumbprint()
+    if not isinstance(kid, str):
+        raise _unusable(path, "'kid' is not a string")
+    return ClientKey(key, alg=alg, kid=kid, hints=hints)
+
+
+def _default_algorithm(key: _Key) -> str:
+    return CURVE_ALGORITHMS[key.curve_name] if isinstance(key, ECKey) else RSA_DEFAULT
+
+
+def _fits(key: _Key, alg: object) -> bool:
+    if isinstance(key, ECKey):
+        return alg == CURVE_ALGORITHMS[key.curve_name]
+    return alg in RSA_ALGORITHMS

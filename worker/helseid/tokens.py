@@ -1,0 +1,258 @@
+"""Access tokens: one request at a time, kept until shortly before they end."""
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+import httpx
+import structlog
+
+from worker.core.dpop import token_hash
+from worker.errors import ConfigurationError, RefusedError, WorkerError
+from worker.helseid.answers import Denied, Granted, flaw, nonce_in, understand
+from worker.helseid.assertion import ASSERTION_TYPE, AssertionMaker
+from worker.helseid.discovery import Discovery, Metadata
+from worker.helseid.keys import ClientKey
+from worker.helseid.options import GrantKind, HelseIdOptions
+from worker.helseid.proof import ProofKey
+from worker.helseid.refusals import clock_problem
+from worker.helseid.secret_files import read_secret
+from worker.helseid.transport import Caller
+from worker.ports import Runtime
+
+_GRANT_TYPES: Final[dict[GrantKind, str]] = {
+    "client_credentials": "client_credentials",
+    "token_exchange": "urn:ietf:params:oauth:grant-type:token-exchange",
+}
+_SUBJECT_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+_SUBJECT_FILE: Final = "helseid.subject_token_file"
+_NONCE_RETRIES_MAX: Final = 2
+_PROOF_RETRIES_MAX: Final = 1
+_NONCE_LIFETIME_S: Final = 50.0
+"""HelseID's nonces live for a minute, as far as is known (HelseID reference, section 2)."""
+_RENEWAL_SHARE: Final = 0.2
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """An access token in use.
+
+    Attributes:
+        authorization: the ``Authorization`` header. Never logged.
+        token_id: tells one token from the next, without telling the token.
+        token_hash: the ``ath`` of its proofs.
+        expires_in_s: its life when it was given.
+        scopes: what was granted.
+        renew_at_s: on the runtime's monotonic clock.
+    """
+
+    authorization: str = field(repr=False)
+    token_id: str
+    token_hash: str = field(repr=False)
+    expires_in_s: float
+    scopes: tuple[str, ...]
+    renew_at_s: float
+
+
+class TokenSource:
+    """Gives the current token, and gets the next one when it is time.
+
+    However many wait, one asks HelseID. If the one that asks is cancelled, another goes on; if it
+    fails, all that waited for it fail alike, and whoever comes later tries anew.
+
+    Raises:
+        ConfigurationError: the options do not fit one another.
+    """
+
+    def __init__(
+        self,
+        options: HelseIdOptions,
+        key: ClientKey,
+        proof_key: ProofKey | None,
+        *,
+        discovery: Discovery,
+        caller: Caller,
+        runtime: Runtime,
+    ) -> None:
+        if options.grant == "token_exchange" and options.subject_token_file is None:
+            raise ConfigurationError(
+                f"{_SUBJECT_FILE}: is missing, and helseid.grant is token_exchange"
+            )
+        if not options.scope.split():
+            raise ConfigurationError("helseid.scope: is empty")
+        self._options = options
+        self._proof_key = proof_key
+        self._assertions = AssertionMaker(options, key)
+        self._discovery = discovery
+        self._caller = caller
+        self._runtime = runtime
+        self._lock = anyio.Lock()
+        self._token: Token | None = None
+        self._given = 0
+        self._nonce: str | None = None
+        self._nonce_until_s = 0.0
+        self._failures = 0
+        self._failure: WorkerError | None = None
+        self.clock_ahead_s: float | None = None
+        """How far this machine's clock was ahead of HelseID's at the last answer, if known."""
+
+    async def token(self) -> Token:
+        """A token that is valid for a while yet.
+
+        Raises:
+            RefusedError: HelseID denies the client.
+            UnavailableError: HelseID cannot be reached after all retries.
+            ConfigurationError: the issuer or the subject token's file is not what it must be.
+        """
+        if (token := self._current()) is not None:
+            return token
+        failures_before = self._failures
+        async with self._lock:
+            if (token := self._current()) is not None:
+                return token
+            if self._failure is not None and self._failures > failures_before:
+                raise copy.copy(self._failure)
+            try:
+                self._token = await self._ask()
+            except WorkerError as exc:
+                self._failures += 1
+                self._failure = exc
+                raise
+            self._failure = None
+            return self._token
+
+    def drop(self, token_id: str) -> None:
+        """Give a token up that was refused, unless another has taken its place already."""
+        if self._token is not None and self._token.token_id == token_id:
+            self._token = None
+            _log.info("helseid.token_dropped", token_id=token_id)
+
+    def is_current(self, token_id: str) -> bool:
+        """Whether the next caller would be given this very token."""
+        token = self._current()
+        return token is not None and token.token_id == token_id
+
+    def _current(self) -> Token | None:
+        token = self._token
+        if token is None or self._runtime.monotonic() >= token.renew_at_s:
+            return None
+        return token
+
+    async def _ask(self) -> Token:
+        """Ask until HelseID gives a token or says something final."""
+        metadata = await self._discovery.metadata()
+        nonce_retries = proof_retries = 0
+        while True:
+            answer, asked_at_s = await self._ask_once(metadata)
+            if isinstance(answer, Granted):
+                return self._keep(answer, asked_at_s)
+            if answer.code == "use_dpop_nonce" and nonce_retries < _NONCE_RETRIES_MAX:
+                self._require_nonce(answer)
+                nonce_retries += 1
+            elif answer.code == "invalid_dpop_proof" and proof_retries < _PROOF_RETRIES_MAX:
+                self._nonce = None
+                proof_retries += 1
+            else:
+                _log.warning("helseid.refused", code=answer.code)
+                raise answer.error
+
+    async def _ask_once(self, metadata: Metadata) -> tuple[Granted | Denied, float]:
+        asked_at_s = 0.0
+
+        async def request() -> httpx.Request:
+            nonlocal asked_at_s
+            asked_at_s = self._runtime.monotonic()
+            return await self._request(metadata)
+
+        reply = await self._caller.call(request, flaw=flaw)
+        self.clock_ahead_s = reply.clock_ahead_s
+        if (nonce := nonce_in(reply)) is not None:
+            self._nonce = nonce
+            self._nonce_until_s = self._runtime.monotonic() + _NONCE_LIFETIME_S
+        elif reply.status >= 400:  # noqa: PLR2004
+            self._nonce = None
+        answer = understand(
+            reply, wanted=self._options.scope.split(), constraint=self._options.sender_constraint
+        )
+        if isinstance(answer, Denied):
+            _log.debug("helseid.token_denied", status=reply.status, code=answer.code)
+        return answer, asked_at_s
+
+    async def _request(self, metadata: Metadata) -> httpx.Request:
+        """A new request for each attempt: assertion and proof each have a ``jti`` of their own."""
+        now = self._runtime.now()
+        endpoint = metadata.token_endpoint
+        form = {
+            "grant_type": _GRANT_TYPES[self._options.grant],
+            "client_id": self._options.client_id,
+            "scope": " ".join(self._options.scope.split()),
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": self._assertions.make(
+                issuer=metadata.issuer, now=now, jti=self._runtime.new_id()
+            ),
+        }
+        if self._options.resource:
+            form["resource"] = self._options.resource
+        if self._options.subject_token_file is not None and self._options.grant == "token_exchange":
+            form["subject_token"] = await _subject_token(self._options.subject_token_file)
+            form["subject_token_type"] = _SUBJECT_TOKEN_TYPE
+        headers = {}
+        if self._proof_key is not None:
+            headers["DPoP"] = self._proof_key.proof(
+                "POST",
+                endpoint,
+                iat=int(now.timestamp()),
+                jti=self._runtime.new_id(),
+                nonce=self._fresh_nonce(),
+            )
+        return self._caller.new_request("POST", endpoint, headers=headers, data=form)
+
+    def _fresh_nonce(self) -> str | None:
+        return self._nonce if self._runtime.monotonic() < self._nonce_until_s else None
+
+    def _require_nonce(self, denied: Denied) -> None:
+        if self._nonce is None or self._proof_key is None:
+            raise RefusedError(
+                "HelseID asks for a DPoP nonce and gives none",
+                code=denied.code,
+                hint=denied.error.hint,
+            )
+
+    def _keep(self, granted: Granted, asked_at_s: float) -> Token:
+        margin_s = min(self._options.renewal_margin_s_max, _RENEWAL_SHARE * granted.expires_in_s)
+        self._given += 1
+        scheme = "DPoP" if self._options.sender_constraint == "dpop" else "Bearer"
+        token = Token(
+            authorization=f"{scheme} {granted.access_token}",
+            token_id=str(self._given),
+            token_hash=token_hash(granted.access_token),
+            expires_in_s=granted.expires_in_s,
+            scopes=granted.scopes,
+            renew_at_s=asked_at_s + granted.expires_in_s - margin_s,
+        )
+        _log.info(
+            "helseid.token_received",
+            token_id=token.token_id,
+            expires_in_s=granted.expires_in_s,
+            scope=" ".join(granted.scopes),
+        )
+        if problem := clock_problem(self.clock_ahead_s, whose="HelseID's"):
+            _log.warning("helseid.clock_off", problem=problem)
+        return token
+
+
+async def _subject_token(path: Path) -> str:
+    """The signed-in person's token, for this one request; nobody keeps it.
+
+    Raises:
+        ConfigurationError: the file cannot be read or does not hold one token.
+    """
+    content = await anyio.to_thread.run_sync(lambda: read_secret(path, key=_SUBJECT_FILE))
+    token = content.strip()
+    if not token.isascii() or len(token.split()) != 1:
+        raise ConfigurationError(f"{_SUBJECT_FILE}: {path} does not hold one token, and only that")
+    return token.decode("ascii")
