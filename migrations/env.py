@@ -1,0 +1,56 @@
+"""Runs the migrations, on the connection handed in or on the configured database."""
+
+import os
+from pathlib import Path
+
+import anyio
+from alembic import context
+from sqlalchemy import Connection
+
+from worker.store.dialects import dialect_named
+from worker.store.tables import metadata
+from worker.store.views import create_statements, drop_statements
+
+LOCK_TIMEOUT_S = 10
+
+
+def migrate(connection: Connection) -> None:
+    """All steps in the caller's transaction; the views are dropped before and made after."""
+    dialect = dialect_named(connection.dialect.name)
+    if dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+    for statement in drop_statements(dialect):
+        connection.exec_driver_sql(statement)
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        render_as_batch=True,
+        compare_type=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+    for statement in create_statements(dialect):
+        connection.exec_driver_sql(statement)
+
+
+async def on_configured_database() -> None:
+    """For the ``alembic`` command itself."""
+    from worker.config import load
+    from worker.runtime import real_runtime
+    from worker.store.database import open_database
+
+    settings = load({}, environ=os.environ, cwd=Path.cwd()).settings
+    async with (
+        open_database(settings.database.url, real_runtime()) as database,
+        database.engine.connect() as connection,
+    ):
+        await connection.execution_options(pts_write=True)
+        async with connection.begin():
+            await connection.run_sync(migrate)
+
+
+given = context.config.attributes.get("connection")
+if given is None:
+    anyio.run(on_configured_database)
+else:
+    migrate(given)

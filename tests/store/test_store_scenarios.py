@@ -1,0 +1,365 @@
+"""Whole runs against the store, on SQLite and PostgreSQL alike."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from tests.fakes import FakeRuntime
+from worker.core.guard import GuardFacts, GuardLimits, reasons_to_withhold
+from worker.core.identity import NationalId
+from worker.core.model import (
+    AreaFailure,
+    CompleteArea,
+    FailureKind,
+    Person,
+    PersonRead,
+    Proof,
+    Record,
+    RunKind,
+    RunStatus,
+)
+from worker.errors import ExitCode, LeaseHeldError, LeaseLostError, WithheldError
+from worker.store.database import Database, open_database
+from worker.store.holder import Holder, this_process
+from worker.store.lease import Lease, acquire
+from worker.store.ledger import begin_run, interrupt_run, open_runs
+from worker.store.publish import Publisher
+from worker.store.undo import leftovers, undo_run
+from worker.store.writer import BatchWriter
+
+SAFETY, PRIVACY = "patient-safety", "patient-privacy"
+LIMITS = GuardLimits(max_removed_share=0.1, min_completeness=0.5)
+
+
+@dataclass
+class World:
+    """A store and a clock, with short words for what a run does."""
+
+    database: Database
+    fake: FakeRuntime
+    holder: Holder
+
+    async def lease(self) -> Lease:
+        return await acquire(self.database, self.holder, tenant_id=1, ttl_s=50)
+
+    async def begin(self, kind: RunKind = RunKind.SYNC) -> "Turn":
+        lease = await self.lease()
+        handle = await begin_run(
+            self.database,
+            lease,
+            kind=kind,
+            areas=(SAFETY, PRIVACY),
+            host="test",
+            continue_within=timedelta(hours=12),
+        )
+        others = [row.run_id for row in await open_runs(self.database, 1)]
+        writer = BatchWriter(
+            database=self.database,
+            lease=lease,
+            handle=handle,
+            unpublished=tuple(other for other in others if other != handle.run_id),
+        )
+        return Turn(world=self, lease=lease, writer=writer)
+
+    async def rows(self, sql: str) -> list[tuple]:
+        async def work(connection):
+            return [tuple(row) for row in await connection.execute(text(sql))]
+
+        return await self.database.read(work)
+
+    async def current(self, area: str = "patient_safety") -> set[tuple]:
+        return set(
+            await self.rows(
+                f"SELECT person_key, restriction_id, confidentiality_code, is_stale "
+                f"FROM report_{area}_current"
+            )
+        )
+
+
+@dataclass
+class Turn:
+    """One process's turn at a run."""
+
+    world: World
+    lease: Lease
+    writer: BatchWriter
+
+    async def write(self, *reads: PersonRead) -> None:
+        await self.writer.apply(reads)
+        self.world.fake.advance(1.5)
+
+    async def publish(self, *, may_depart: bool = True, limits: GuardLimits = LIMITS) -> ExitCode:
+        def judge(facts: GuardFacts) -> tuple[str, ...]:
+            return reasons_to_withhold(facts, limits)
+
+        def decide(totals) -> ExitCode:
+            return ExitCode.GAPS if totals["persons_stale"] else ExitCode.OK
+
+        publisher = Publisher(
+            database=self.world.database, lease=self.lease, handle=self.writer.handle
+        )
+        done = await publisher.publish(judge, decide, may_depart=may_depart, roster_faults=0)
+        self.world.fake.advance(60)
+        return done.exit_code
+
+
+def record(key: str, code: str = "NORU") -> Record:
+    payload = f'{{"confidentialityCode":"{code}","id":"{key}"}}'
+    return Record(
+        key=key,
+        content_hash=hashlib.blake2b(payload.encode(), digest_size=16).digest(),
+        payload=payload,
+        columns={"confidentiality_code": code},
+    )
+
+
+def whole(world: World, area: str, *records: Record) -> CompleteArea:
+    proof = Proof(
+        pages=1,
+        record_count=len(records),
+        digest=b"d" * 16,
+        read_at=world.fake.now(),
+        key_path="id" if records else "",
+    )
+    return CompleteArea(area=area, records=records, proof=proof)
+
+
+def read(world: World, key: str, *codes: str, ref: str | None = None) -> PersonRead:
+    """A person whose safety area holds these restrictions (``id`` or ``id=CODE``)."""
+    records = [record(*code.split("=")) for code in codes]
+    person = Person(off_id=NationalId("1" * 11), person_key=key, local_ref=ref)
+    return PersonRead(person=person, areas=(whole(world, SAFETY, *records), whole(world, PRIVACY)))
+
+
+def failed(world: World, key: str) -> PersonRead:
+    person = Person(off_id=NationalId("1" * 11), person_key=key)
+    failure = AreaFailure(
+        area=SAFETY,
+        kind=FailureKind.TRANSIENT,
+        reason="status 503",
+        attempts=5,
+        failed_at=world.fake.now(),
+        status=503,
+    )
+    return PersonRead(person=person, areas=(failure, whole(world, PRIVACY)))
+
+
+@asynccontextmanager
+async def world_on(url: str) -> AsyncIterator[World]:
+    fake = FakeRuntime()
+    async with open_database(url, fake.runtime) as database:
+        yield World(database=database, fake=fake, holder=this_process("me"))
+        assert "Current Checked out connections: 0" in database.engine.pool.status()
+
+
+async def test_nothing_shows_before_publication(database_url):
+    """Readers see a whole run or the previous one."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x", ref="R1"), read(world, "b"))
+        assert set() == await world.current()
+        assert [] == await world.rows("SELECT * FROM report_person_freshness")
+        assert ExitCode.OK == await turn.publish()
+        assert {("a", "x", "NORU", False)} == await world.current()
+        assert [("R1",)] == await world.rows("SELECT local_ref FROM report_patient_safety_current")
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x=N", "y", ref="R2"), read(world, "b", "z"))
+        assert {("a", "x", "NORU", False)} == await world.current()
+        assert [("R1",)] == await world.rows("SELECT local_ref FROM report_patient_safety_current")
+        await turn.publish()
+        assert {("a", "x", "N", False), ("a", "y", "NORU", False), ("b", "z", "NORU", False)} == (
+            await world.current()
+        )
+        assert [("R2",)] == await world.rows(
+            "SELECT DISTINCT local_ref FROM report_patient_safety_current WHERE person_key = 'a'"
+        )
+
+
+async def test_an_unchanged_world_writes_no_restriction_row(database_url):
+    """The second run of an unchanged source costs the proofs and nothing else."""
+    async with world_on(database_url) as world:
+        for _ in range(2):
+            turn = await world.begin()
+            await turn.write(read(world, "a", "x", "y"), read(world, "b"))
+            await turn.publish()
+        totals = await world.rows(
+            "SELECT rows_read, rows_opened, rows_changed, rows_closed, rows_unchanged "
+            "FROM report_run ORDER BY run_id"
+        )
+        assert [(2, 2, 0, 0, 0), (2, 0, 0, 0, 2)] == totals
+
+
+async def test_failure_keeps_the_old_state_and_marks_it_stale(database_url):
+    """What could not be read stands, with the time when it was last confirmed."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"), read(world, "b", "y"))
+        await turn.publish()
+        turn = await world.begin()
+        await turn.write(failed(world, "a"), read(world, "b", "y"))
+        assert ExitCode.GAPS == await turn.publish()
+        assert {("a", "x", "NORU", True), ("b", "y", "NORU", False)} == await world.current()
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"), read(world, "b", "y"))
+        assert ExitCode.OK == await turn.publish()
+        assert [] == await world.rows("SELECT * FROM failure")
+
+
+async def test_history_is_half_open_and_without_gaps(database_url):
+    """A change closes a version and opens the next at the same instant; a return opens again."""
+    async with world_on(database_url) as world:
+        for codes in (["x"], ["x=N"], [], ["x=N"]):
+            turn = await world.begin()
+            await turn.write(read(world, "a", *codes), read(world, "b", "k"))
+            await turn.publish()
+        rows = await world.rows(
+            "SELECT confidentiality_code, valid_from, valid_to FROM report_patient_safety_history "
+            "WHERE person_key = 'a' ORDER BY valid_from"
+        )
+        assert ["NORU", "N", "N"] == [row[0] for row in rows]
+        assert rows[0][2] == rows[1][1]
+        assert rows[1][2] < rows[2][1]
+        assert rows[2][2] is None
+
+
+@pytest.mark.parametrize("order", ["old first", "new first", "old fails", "old gone"])
+async def test_a_restriction_moves_to_another_identifier(database_url, order):
+    """In whichever order the two are read, it ends under the new one, first seen as before."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "d", "x"), read(world, "f"), read(world, "k", "k1", "k2"))
+        await turn.publish()
+        before = await world.rows("SELECT first_seen_at FROM report_patient_safety_current")
+        turn = await world.begin()
+        old, new = read(world, "d"), read(world, "f", "x")
+        steps = {
+            "old first": [old, new],
+            "new first": [new, old],
+            "old fails": [failed(world, "d"), new],
+            "old gone": [new],
+        }[order]
+        for step in steps:
+            await turn.write(step)
+        await turn.write(read(world, "k", "k1", "k2"))
+        await turn.publish()
+        current = await world.current()
+        assert ("f", "x", "NORU", False) in current
+        assert 3 == len(current)
+        moved = await world.rows("SELECT rows_moved, rows_closed FROM report_run ORDER BY run_id")
+        assert (1, 0) == moved[-1]
+        after = await world.rows("SELECT first_seen_at FROM report_patient_safety_current")
+        assert min(before) == min(after)
+
+
+async def test_a_withheld_run_leaves_no_trace(database_url):
+    """All restrictions gone at once is withheld; current and history stay as they were."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x", "y"), read(world, "b", "z"))
+        await turn.publish()
+        current = await world.current()
+        history = await world.rows("SELECT * FROM report_patient_safety_history ORDER BY 1")
+        turn = await world.begin()
+        await turn.write(read(world, "a"), read(world, "b"), read(world, "new", ref="N"))
+        with pytest.raises(WithheldError, match="3 of 3 open restrictions"):
+            await turn.publish()
+        await undo_run(
+            world.database, turn.lease, turn.writer.handle.run_id, status=RunStatus.WITHHELD
+        )
+        assert current == await world.current()
+        assert history == await world.rows("SELECT * FROM report_patient_safety_history ORDER BY 1")
+        assert [] == await leftovers(world.database, 1)
+        assert [("a",), ("b",)] == await world.rows("SELECT person_key FROM person ORDER BY 1")
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x", "y"), read(world, "b", "z"))
+        assert ExitCode.OK == await turn.publish()
+        assert current == await world.current()
+
+
+async def test_an_interrupted_run_is_continued(database_url):
+    """The next sync works on the same run and does not lose what was read."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"))
+        await interrupt_run(
+            world.database, turn.lease, turn.writer.handle, exit_code=ExitCode.STOPPED, reason="t"
+        )
+        again = await world.begin()
+        assert again.writer.handle.is_continued
+        assert turn.writer.handle.run_id == again.writer.handle.run_id
+        await again.write(read(world, "b", "y"))
+        await again.publish(may_depart=False)
+        assert {("a", "x", "NORU", False), ("b", "y", "NORU", False)} == await world.current()
+
+
+async def test_an_old_open_run_is_undone(database_url):
+    """Beyond the time limit nothing of it is kept and a new run begins."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"))
+        world.fake.advance(13 * 3600)
+        again = await world.begin()
+        assert not again.writer.handle.is_continued
+        assert [(0,)] == await world.rows("SELECT count(*) FROM patient_safety_version")
+
+
+async def test_a_backfill_beside_an_open_sync(database_url):
+    """A backfill publishes its persons; the open sync goes on and reads them again."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"), read(world, "b", "y"))
+        await turn.publish()
+        sync = await world.begin()
+        await sync.write(read(world, "a", "x=N", ref="new"))
+        backfill = await world.begin(RunKind.BACKFILL)
+        await backfill.write(read(world, "a", "x=NORS"))
+        await backfill.publish(may_depart=False)
+        assert {("a", "x", "NORS", False), ("b", "y", "NORU", False)} == await world.current()
+        sync = await world.begin()
+        assert sync.writer.handle.is_continued
+        await sync.write(read(world, "a", "x=NORS"), read(world, "b", "y"))
+        assert ExitCode.OK == await sync.publish()
+        assert {("a", "x", "NORS", False), ("b", "y", "NORU", False)} == await world.current()
+
+
+async def test_departed_persons_are_closed_and_come_back(database_url):
+    """Who left the roster is closed by a full run; who is on it again is read as before."""
+    async with world_on(database_url) as world:
+        everyone = ["a", "b", "c", "d", "e"]
+        turn = await world.begin()
+        await turn.write(*(read(world, key, f"r{key}") for key in everyone))
+        await turn.publish()
+        turn = await world.begin()
+        await turn.write(*(read(world, key, f"r{key}") for key in everyone[:4]))
+        await turn.publish()
+        assert 4 == len(await world.current())
+        assert [(1,)] == await world.rows("SELECT count(*) FROM person WHERE departed_run > 0")
+        assert [(8,)] == await world.rows("SELECT count(*) FROM report_person_freshness")
+        turn = await world.begin()
+        await turn.write(*(read(world, key, f"r{key}") for key in everyone))
+        await turn.publish()
+        assert 5 == len(await world.current())
+        assert [(10,)] == await world.rows("SELECT count(*) FROM report_person_freshness")
+
+
+async def test_a_lost_lease_cannot_write(database_url):
+    """The fencing token stops a holder that was paused past its lease."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        other = Holder(holder_id="other", host="elsewhere", process="1:1")
+        with pytest.raises(LeaseHeldError, match="another run holds the lease"):
+            await acquire(world.database, other, tenant_id=1, ttl_s=50)
+
+        async def expire(connection):
+            await connection.execute(text("UPDATE lease SET expires_at = acquired_at"))
+
+        await world.database.write(expire)
+        await acquire(world.database, other, tenant_id=1, ttl_s=50)
+        with pytest.raises(LeaseLostError):
+            await turn.write(read(world, "a", "x"))
+        assert [(0,)] == await world.rows("SELECT count(*) FROM person")

@@ -1,0 +1,237 @@
+"""One connection pool, and transactions that are whole or not at all.
+
+Cancellation never lands inside a transaction (it is shielded), writes on SQLite pass a gate one at
+a time, and a lost connection, a deadlock or a busy file is tried again for a bounded time. What
+runs in a transaction must bear to run twice: the first commit may have come through unheard.
+"""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import anyio
+import structlog
+from sqlalchemy import event, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from worker.errors import ConfigurationError, UnavailableError
+from worker.ports import Runtime
+from worker.store.dialects import StoreDialect, dialect_named
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+PATIENCE_S: Final = 60.0
+"""How long a write is tried again before the database counts as unavailable."""
+READ_PATIENCE_S: Final = 15.0
+"""The same for a read: somebody waits for it."""
+_BUSY_S: Final = 20
+_RETRIED_SQLSTATES: Final = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03"})
+_HINT = "check that the database server runs, that database.url is right, and the disk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """The store's engine and the rules of its dialect."""
+
+    engine: AsyncEngine
+    dialect: StoreDialect
+    runtime: Runtime
+    gate: anyio.Semaphore
+    patience_s: float = PATIENCE_S
+
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run ``work`` in a read transaction.
+
+        Raises:
+            UnavailableError: the database cannot be used.
+        """
+        return await self._transact(work, is_write=False)
+
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run ``work`` in one write transaction, committed when it returns.
+
+        ``work`` may be called again after a fault, so it must bear that.
+
+        Raises:
+            UnavailableError: the database cannot be used after all retries.
+        """
+        return await self._transact(work, is_write=True)
+
+    async def now(self, connection: AsyncConnection) -> datetime:
+        """The time that holders on several machines agree on: the server's, if there is one."""
+        if self.dialect.name == "sqlite":
+            return self.runtime.now()
+        result: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+        return result
+
+    async def _transact(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool
+    ) -> T:
+        started = self.runtime.monotonic()
+        patience_s = self.patience_s if is_write else min(self.patience_s, READ_PATIENCE_S)
+        wait_s = 0.05
+        while True:
+            try:
+                return await self._once(work, is_write=is_write)
+            except Exception as fault:
+                if not is_database_fault(fault):
+                    raise
+                reason = plain_reason(fault)
+                spent_s = self.runtime.monotonic() - started
+                if not is_passing(fault) or spent_s + wait_s > patience_s:
+                    raise UnavailableError(
+                        f"the database is unavailable: {reason}", hint=_HINT
+                    ) from fault
+                log.warning("database.retry", reason=reason, wait_s=round(wait_s, 3))
+                await self.runtime.sleep(wait_s * (0.5 + self.runtime.uniform() / 2))
+                wait_s = min(wait_s * 2, 5.0)
+
+    async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
+        if not is_write:
+            return await self._run(work, is_write=False)
+        results = []
+        async with self.gate:
+            with anyio.CancelScope(shield=True):
+                results.append(await self._run(work, is_write=True))
+        return results[0]
+
+    async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
+        async with self.engine.connect() as connection:
+            await connection.execution_options(pts_write=is_write)
+            async with connection.begin():
+                return await work(connection)
+
+
+def is_database_fault(fault: Exception) -> bool:
+    """Whether the database, and not our code, is to blame.
+
+    Drivers raise some faults of connecting as they are; they all carry an SQLSTATE.
+    """
+    if isinstance(fault, IntegrityError):
+        return False
+    is_ours = isinstance(fault, DBAPIError | OSError | PoolTimeoutError)
+    return is_ours or _sqlstate(fault) is not None
+
+
+def is_passing(fault: Exception) -> bool:
+    """Whether the same transaction may succeed in a moment."""
+    state = _sqlstate(fault)
+    if state is not None:
+        return state in _RETRIED_SQLSTATES or state.startswith("08")
+    if isinstance(fault, OSError | PoolTimeoutError):
+        return True
+    if isinstance(fault, DBAPIError) and fault.connection_invalidated:
+        return True
+    words = str(getattr(fault, "orig", "")).lower()
+    if isinstance(fault, OperationalError) and ("locked" in words or "busy" in words):
+        return True
+    return isinstance(fault, InterfaceError) and "closed" in words
+
+
+def _sqlstate(fault: Exception) -> str | None:
+    state = getattr(getattr(fault, "orig", None) or fault, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def plain_reason(fault: BaseException) -> str:
+    """The driver's reason in a line, without statement, parameters or values."""
+    cause = getattr(fault, "orig", None) or fault
+    words = str(cause).split("\n", 1)[0]
+    words = re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\d{6,}", "…", words)
+    return f"{type(cause).__name__}: {words[:200]}"
+
+
+def driver_url(url: str, password: str | None = None) -> tuple[URL, StoreDialect]:
+    """The URL with the async driver that serves it.
+
+    Raises:
+        ConfigurationError: it is not a URL, or names another database or driver.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as fault:
+        raise ConfigurationError(
+            "database.url: this is not a database URL",
+            hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE",
+        ) from fault
+    dialect = dialect_named(parsed.get_backend_name())
+    parsed = parsed.set(drivername=dialect.driver_url)
+    if password is not None:
+        parsed = parsed.set(password=password)
+    return parsed, dialect
+
+
+@asynccontextmanager
+async def open_database(
+    url: str, runtime: Runtime, *, password: str | None = None, patience_s: float = PATIENCE_S
+) -> AsyncIterator[Database]:
+    """The database for as long as the block lasts. Nothing is connected before it is used.
+
+    Raises:
+        ConfigurationError: the URL cannot be used, or the SQLite file's folder does not exist.
+    """
+    parsed, dialect = driver_url(url, password)
+    options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
+    if dialect.name == "sqlite":
+        _check_folder(parsed)
+        options |= {"connect_args": {"timeout": _BUSY_S}, "pool_pre_ping": False}
+    else:
+        options |= {"pool_size": 4, "max_overflow": 4, "pool_timeout": 30}
+    engine = create_async_engine(parsed, **options)
+    if dialect.name == "sqlite":
+        _sqlite_rules(engine)
+    try:
+        yield Database(
+            engine=engine,
+            dialect=dialect,
+            runtime=runtime,
+            gate=anyio.Semaphore(dialect.writers_max or 1_000),
+            patience_s=patience_s,
+        )
+    finally:
+        with anyio.CancelScope(shield=True):
+            await engine.dispose()
+
+
+def _check_folder(url: URL) -> None:
+    if url.database and url.database != ":memory:" and not Path(url.database).parent.is_dir():
+        raise ConfigurationError(
+            f"database.url: the folder {Path(url.database).parent} does not exist",
+            hint="create it, or name another file",
+        )
+
+
+def _sqlite_rules(engine: AsyncEngine) -> None:
+    """WAL, foreign keys, full durability; and transactions that begin when we say so.
+
+    The driver's own transaction control begins late and never IMMEDIATE, which lets two writers
+    read first and then deadlock (SQLAlchemy's SQLite page, "Serializable isolation").
+    """
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Any) -> None:
+        is_write = connection.get_execution_options().get("pts_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")

@@ -1,0 +1,83 @@
+"""Who holds a lease: this process, told apart from every other on this machine and elsewhere."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A process that may hold a lease.
+
+    Attributes:
+        holder_id: fresh for each process.
+        host: host name, boot and process namespace: equal only where process ids can be compared.
+        process: process id and its start time, so that a reused id is not taken for the same.
+    """
+
+    holder_id: str
+    host: str
+    process: str
+
+    def describe(self) -> str:
+        """For messages: host name and process id."""
+        return f"{self.host.split('/', 1)[0]}, process {self.process.split(':', 1)[0]}"
+
+
+def this_process(holder_id: str) -> Holder:
+    """The calling process."""
+    pid = os.getpid()
+    return Holder(holder_id=holder_id, host=_host(), process=f"{pid}:{_start_of(pid)}")
+
+
+def has_died(host: str, process: str) -> bool:
+    """Whether a holder is known to be dead; false where that cannot be known from here."""
+    if host != _host():
+        return False
+    pid_text, _, start = process.partition(":")
+    try:
+        pid = int(pid_text)
+    except ValueError:
+        return False
+    now = _start_of(pid)
+    if now:
+        return now != start
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _host() -> str:
+    return f"{socket.gethostname()}/{_boot_id()}/{_namespace()}"
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _start_of(pid: int) -> str:
+    """The process's start in clock ticks since boot (proc(5), field 22); empty if it is gone.
+
+    A zombie counts as gone: it will never write again.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return "" if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,291 @@
+"""The ledger of runs: begin, continue, end. And the store's identity, checked before all."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Row, func, insert, select, union_all, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker import __version__
+from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
+from worker.core.run import RunHandle
+from worker.errors import ConfigurationError, ExitCode
+from worker.store.database import Database
+from worker.store.lease import Lease
+from worker.store.tables import VERSIONS, area_key, attempt, person, person_area, run, tenant
+from worker.store.undo import undo_run
+
+DEFAULT_TENANT: Final = 1
+
+
+async def check_identity(
+    database: Database, *, identity: str, key_check: str, tenant_id: int = DEFAULT_TENANT
+) -> None:
+    """Refuse a store whose person keys were made in another way.
+
+    Under another pseudonym key every known person would look departed and every one read new.
+
+    Raises:
+        ConfigurationError: the identity mode or the key differs from what the store was begun with.
+    """
+
+    async def work(connection: AsyncConnection) -> None:
+        row = (
+            await connection.execute(select(tenant).where(tenant.c.tenant_id == tenant_id))
+        ).one()
+        if not row.identity:
+            await connection.execute(
+                update(tenant)
+                .where(tenant.c.tenant_id == tenant_id)
+                .values(identity=identity, key_check=key_check)
+            )
+        elif row.identity != identity:
+            raise ConfigurationError(
+                f"privacy.identity is {identity}; this database holds persons as {row.identity}",
+                hint="set privacy.identity back, or begin a new database",
+            )
+        elif row.key_check != key_check:
+            raise ConfigurationError(
+                "privacy.pseudonym_key_file: this is not the key that the database was begun with",
+                hint="bring the first key back; a lost key means a new database and a full sync",
+            )
+
+    await database.write(work)
+
+
+async def begin_run(
+    database: Database,
+    lease: Lease,
+    *,
+    kind: RunKind,
+    areas: Sequence[str],
+    host: str,
+    continue_within: timedelta,
+    run_key: str | None = None,
+) -> RunHandle:
+    """Continue the run that an earlier ``sync`` left open, or begin a new one.
+
+    A ``sync`` continues an open ``sync`` over the same areas that began within ``continue_within``.
+    What cannot be continued is undone and marked abandoned; a backfill leaves an open ``sync`` for
+    the next one.
+
+    Raises:
+        LeaseLostError: another holder took over.
+    """
+    now = database.runtime.now()
+    for row in await open_runs(database, lease.tenant_id):
+        is_same = row.kind == kind == RunKind.SYNC and _areas(row) == tuple(areas)
+        if is_same and now - row.started_at <= continue_within:
+            return await _continue(database, lease, row, host=host)
+        if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
+            await undo_run(database, lease, row.run_id, status=RunStatus.ABANDONED)
+    return await _begin(database, lease, kind=kind, areas=areas, host=host, run_key=run_key)
+
+
+async def open_runs(database: Database, tenant_id: int) -> Sequence[Row[Any]]:
+    """Runs that are neither published nor undone, latest first."""
+
+    async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
+        found = await connection.execute(
+            select(run)
+            .where(run.c.tenant_id == tenant_id, run.c.status.in_(sorted(OPEN_STATUSES)))
+            .order_by(run.c.run_id.desc())
+        )
+        return found.all()
+
+    return await database.read(work)
+
+
+async def interrupt_run(
+    database: Database, lease: Lease, handle: RunHandle, *, exit_code: ExitCode, reason: str
+) -> None:
+    """Leave the run open for the next one to continue.
+
+    Raises:
+        LeaseLostError: another holder took over.
+    """
+
+    async def work(connection: AsyncConnection) -> None:
+        await lease.renew(database, connection)
+        await connection.execute(
+            update(run)
+            .where(run.c.run_id == handle.run_id, run.c.status.in_(sorted(OPEN_STATUSES)))
+            .values(
+                status=RunStatus.INTERRUPTED,
+                exit_code=exit_code,
+                reason=reason,
+                finished_at=database.runtime.now(),
+            )
+        )
+
+    await database.write(work)
+
+
+async def end_attempt(
+    database: Database,
+    handle: RunHandle,
+    *,
+    exit_code: ExitCode,
+    requests: int,
+    retries: int,
+    roster_faults: int,
+) -> None:
+    """Note how this process's turn at the run ended, and what it cost PTS."""
+
+    async def work(connection: AsyncConnection) -> None:
+        await connection.execute(
+            update(attempt)
+            .where(attempt.c.attempt_id == handle.attempt_id)
+            .values(
+                ended_at=database.runtime.now(),
+                exit_code=exit_code,
+                requests=requests,
+                retries=retries,
+                roster_faults=roster_faults,
+            )
+        )
+
+    await database.write(work)
+
+
+async def key_paths(database: Database, tenant_id: int) -> Mapping[str, str]:
+    """The record key path that each area has used, by area."""
+
+    async def work(connection: AsyncConnection) -> Mapping[str, str]:
+        found = await connection.execute(
+            select(area_key.c.area, area_key.c.key_path).where(area_key.c.tenant_id == tenant_id)
+        )
+        return {row.area: row.key_path for row in found}
+
+    return await database.read(work)
+
+
+def _areas(row: Row[Any]) -> tuple[str, ...]:
+    return tuple(orjson.loads(row.areas))
+
+
+async def _continue(database: Database, lease: Lease, row: Row[Any], *, host: str) -> RunHandle:
+    async def work(connection: AsyncConnection) -> int:
+        await lease.renew(database, connection)
+        await connection.execute(
+            update(run)
+            .where(run.c.run_id == row.run_id)
+            .values(status=RunStatus.RUNNING, exit_code=None, reason=None, finished_at=None)
+        )
+        return await _new_attempt(connection, row.run_id, database.runtime.now(), host)
+
+    return RunHandle(
+        run_id=row.run_id,
+        attempt_id=await database.write(work),
+        kind=RunKind(row.kind),
+        areas=_areas(row),
+        started_at=row.started_at,
+        is_continued=True,
+        open_before=row.open_before,
+        holders_before=row.holders_before,
+        persons_before=row.persons_before,
+    )
+
+
+async def _begin(
+    database: Database,
+    lease: Lease,
+    *,
+    kind: RunKind,
+    areas: Sequence[str],
+    host: str,
+    run_key: str | None,
+) -> RunHandle:
+    now = database.runtime.now()
+
+    async def work(connection: AsyncConnection) -> RunHandle:
+        await lease.renew(database, connection)
+        open_before, holders = await open_counts(connection, lease.tenant_id)
+        persons = await known_persons(connection, lease.tenant_id)
+        run_id = (
+            await connection.execute(
+                insert(run)
+                .values(
+                    tenant_id=lease.tenant_id,
+                    kind=kind,
+                    run_key=run_key,
+                    status=RunStatus.RUNNING,
+                    areas=orjson.dumps(list(areas)).decode(),
+                    started_at=now,
+                    worker_version=__version__,
+                    open_before=open_before,
+                    holders_before=holders,
+                    persons_before=persons,
+                )
+                .returning(run.c.run_id)
+            )
+        ).scalar_one()
+        return RunHandle(
+            run_id=run_id,
+            attempt_id=await _new_attempt(connection, run_id, now, host),
+            kind=kind,
+            areas=tuple(areas),
+            started_at=now,
+            open_before=open_before,
+            holders_before=holders,
+            persons_before=persons,
+        )
+
+    return await database.write(work)
+
+
+async def _new_attempt(connection: AsyncConnection, run_id: int, now: datetime, host: str) -> int:
+    result: int = (
+        await connection.execute(
+            insert(attempt)
+            .values(run_id=run_id, host=host, started_at=now)
+            .returning(attempt.c.attempt_id)
+        )
+    ).scalar_one()
+    return result
+
+
+async def open_counts(connection: AsyncConnection, tenant_id: int) -> tuple[int, int]:
+    """Open restrictions as published, and the persons who hold them."""
+    total = 0
+    holders = []
+    for table in VERSIONS.values():
+        published = (
+            select(table.c.person_id)
+            .join(person, person.c.person_id == table.c.person_id)
+            .join(run, run.c.run_id == table.c.opened_run)
+            .where(
+                table.c.closed_run.is_(None),
+                person.c.tenant_id == tenant_id,
+                run.c.publication_no.is_not(None),
+            )
+        )
+        counted = await connection.execute(select(func.count()).select_from(published.subquery()))
+        total += counted.scalar_one()
+        holders.append(published)
+    everyone = union_all(*holders).subquery()
+    persons = await connection.execute(select(func.count(everyone.c.person_id.distinct())))
+    return total, persons.scalar_one()
+
+
+async def known_persons(connection: AsyncConnection, tenant_id: int) -> int:
+    """Persons that a published run has read and none has departed."""
+    seen = (
+        select(person_area.c.person_id)
+        .join(run, run.c.run_id == person_area.c.run_id)
+        .where(
+            person_area.c.person_id == person.c.person_id,
+            run.c.publication_no.is_not(None) | person_area.c.prev_run_id.is_not(None),
+        )
+        .exists()
+    )
+    result: int = (
+        await connection.execute(
+            select(func.count())
+            .select_from(person)
+            .where(person.c.tenant_id == tenant_id, person.c.departed_run.is_(None), seen)
+        )
+    ).scalar_one()
+    return result

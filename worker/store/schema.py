@@ -1,0 +1,99 @@
+"""The database's schema: which revision it has, and how it is brought to ours."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import worker
+from worker.errors import SchemaError
+from worker.store.database import Database
+
+HEAD: Final = "0001"
+"""The revision that this program works on; a test compares it with the migrations."""
+
+
+async def revision(database: Database) -> str | None:
+    """The database's revision; ``None`` if no migration ever ran."""
+
+    async def work(connection: AsyncConnection) -> str | None:
+        has_table = await connection.run_sync(
+            lambda sync: inspect(sync).has_table("alembic_version")
+        )
+        if not has_table:
+            return None
+        found = await connection.execute(text("SELECT version_num FROM alembic_version"))
+        return found.scalar_one_or_none()
+
+    return await database.read(work)
+
+
+async def check_schema(database: Database) -> None:
+    """Refuse a database that this program was not made for.
+
+    Raises:
+        SchemaError: the schema is missing, behind or ahead; the hint names the command that helps.
+    """
+    found = await revision(database)
+    if found == HEAD:
+        return
+    if found is None:
+        raise SchemaError(
+            "the database has no tables of this program yet",
+            hint="run `pts-worker db upgrade` once",
+        )
+    if found < HEAD:
+        raise SchemaError(
+            f"the database's schema is behind: it is at {found}, this program needs {HEAD}",
+            hint="run `pts-worker db upgrade`",
+        )
+    raise SchemaError(
+        f"the database's schema is ahead: it is at {found}, this program knows {HEAD}",
+        hint="run the newer program that upgraded it; `pts-worker db check` shows both",
+    )
+
+
+async def upgrade(database: Database) -> tuple[str | None, str]:
+    """Bring the schema to ours, in one transaction, and make the reporting views anew.
+
+    Returns:
+        The revision before and after.
+
+    Raises:
+        SchemaError: the database is ahead of this program.
+    """
+    before = await revision(database)
+    if before is not None and before > HEAD:
+        await check_schema(database)
+
+    async def work(connection: AsyncConnection) -> None:
+        await connection.run_sync(_upgrade)
+
+    await database.write(work)
+    await anyio.lowlevel.checkpoint()
+    return before, HEAD
+
+
+def migrations_folder() -> Path:
+    """The migration scripts: beside the package in a checkout, inside it when installed."""
+    package = Path(worker.__file__).parent
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def alembic_config(**attributes: Any) -> Any:
+    """Alembic's configuration for our scripts, without a file."""
+    from alembic.config import Config  # noqa: PLC0415 - heavy, and only migrations need it
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    config.attributes.update(attributes)
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - heavy, and only migrations need it
+
+    command.upgrade(alembic_config(connection=connection), "head")

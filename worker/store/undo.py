@@ -1,0 +1,152 @@
+"""Undo what an unpublished run wrote: by its number alone, whole or for some persons.
+
+Readers never saw any of it, so nothing changes for them while it goes on.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.core.model import RunStatus
+from worker.errors import ExitCode
+from worker.store.database import Database
+from worker.store.dialects import StoreDialect
+from worker.store.lease import Lease
+from worker.store.tables import SLOT, VERSIONS, area_key, failure, person, person_area, run
+
+PERSONS_PER_STEP: Final = 2_000
+
+
+async def undo_run(
+    database: Database,
+    lease: Lease,
+    run_id: int,
+    *,
+    status: RunStatus,
+    exit_code: ExitCode | None = None,
+    reason: str = "",
+) -> None:
+    """Take back everything that the run wrote, in bounded steps, and end it with ``status``.
+
+    The status is set first, so that a fault on the way leaves a run that nobody continues; the
+    steps left over are taken when the next run begins, as ``leftovers`` tells.
+
+    Raises:
+        LeaseLostError: another holder took over.
+    """
+
+    async def mark(connection: AsyncConnection) -> None:
+        await lease.renew(database, connection)
+        await connection.execute(
+            update(run)
+            .where(run.c.run_id == run_id)
+            .values(
+                status=status,
+                finished_at=database.runtime.now(),
+                exit_code=exit_code,
+                reason=reason or None,
+            )
+        )
+
+    await database.write(mark)
+    await take_back(database, lease, run_id)
+
+
+async def take_back(database: Database, lease: Lease, run_id: int) -> None:
+    """The steps of ``undo_run`` behind the status."""
+
+    async def step(connection: AsyncConnection) -> int:
+        await lease.renew(database, connection)
+        touched = (
+            select(person_area.c.person_id)
+            .where(person_area.c.run_id == run_id)
+            .distinct()
+            .limit(PERSONS_PER_STEP)
+        )
+        persons = [row.person_id for row in await connection.execute(touched)]
+        if persons:
+            await undo_persons(connection, database.dialect, run_id, persons)
+        return len(persons)
+
+    async def rest(connection: AsyncConnection) -> None:
+        """Rows of persons without a proof of this run: moves and departures."""
+        await lease.renew(database, connection)
+        for table in VERSIONS.values():
+            await connection.execute(delete(table).where(table.c.opened_run == run_id))
+            await connection.execute(
+                update(table).where(table.c.closed_run == run_id).values(closed_run=None)
+            )
+        await connection.execute(delete(area_key).where(area_key.c.since_run == run_id))
+        await _forget_new_persons(connection, run_id)
+
+    while await database.write(step):
+        pass
+    await database.write(rest)
+
+
+async def leftovers(database: Database, tenant_id: int) -> Sequence[int]:
+    """Runs that were given up but not yet wholly taken back."""
+
+    async def work(connection: AsyncConnection) -> Sequence[int]:
+        found: set[int] = set()
+        ended = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
+        marks = [person_area.c.run_id]
+        for table in VERSIONS.values():
+            marks += [table.c.opened_run, table.c.closed_run]
+        for mark in marks:
+            rows = await connection.execute(
+                select(run.c.run_id).where(
+                    run.c.tenant_id == tenant_id,
+                    run.c.status.in_(ended),
+                    select(mark).where(mark == run.c.run_id).exists(),
+                )
+            )
+            found.update(rows.scalars())
+        return sorted(found)
+
+    return await database.read(work)
+
+
+async def undo_persons(
+    connection: AsyncConnection, dialect: StoreDialect, run_id: int, persons: Sequence[int]
+) -> None:
+    """Take back what the run wrote of these persons, in the caller's transaction."""
+    for table in VERSIONS.values():
+        theirs = dialect.member(table.c.person_id, persons)
+        await connection.execute(delete(table).where(theirs, table.c.opened_run == run_id))
+        await connection.execute(
+            update(table).where(theirs, table.c.closed_run == run_id).values(closed_run=None)
+        )
+    proofs = dialect.member(person_area.c.person_id, persons)
+    await connection.execute(
+        delete(person_area).where(
+            proofs, person_area.c.run_id == run_id, person_area.c.prev_run_id.is_(None)
+        )
+    )
+    await connection.execute(
+        update(person_area)
+        .where(proofs, person_area.c.run_id == run_id)
+        .values({name: person_area.c[f"prev_{name}"] for name in SLOT})
+    )
+    await connection.execute(
+        update(person)
+        .where(
+            dialect.member(person.c.person_id, persons),
+            person.c.local_ref_run == run_id,
+            person.c.first_run != run_id,
+        )
+        .values(local_ref=person.c.prev_local_ref, local_ref_run=person.c.first_run)
+    )
+
+
+async def _forget_new_persons(connection: AsyncConnection, run_id: int) -> None:
+    """Delete persons that only this run ever met, but for those with a failure to look at."""
+    unknown = ~(
+        select(person_area.c.person_id)
+        .where(person_area.c.person_id == person.c.person_id)
+        .exists()
+        | select(failure.c.person_id).where(failure.c.person_id == person.c.person_id).exists()
+    )
+    await connection.execute(delete(person).where(person.c.first_run == run_id, unknown))
