@@ -1,0 +1,63 @@
+"""The folder that a newcomer gets."""
+
+import csv
+import json
+import stat
+import tomllib
+from pathlib import Path
+
+from joserfc.jwk import ECKey
+
+from tests.sandbox.caller import Caller
+from worker.sandbox.files import write_setup
+from worker.sandbox.people import roster
+from worker.sandbox.serve import SandboxOptions, running_sandbox
+
+
+def test_the_folder_holds_what_the_worker_needs(tmp_path: Path):
+    """Roster, keys with mode 0600, and a configuration that names them and the ports."""
+    folder = tmp_path / "demo"
+    options = write_setup(folder, SandboxOptions(persons=25))
+    with (folder / "roster.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["off_id", "local_ref"]
+    assert rows[1:] == [list(line) for line in roster(1, 25)]
+    for name in ("client-key.json", "pseudonym.key"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert len((folder / "pseudonym.key").read_bytes()) == 32
+    config = tomllib.loads((folder / "worker.toml").read_text(encoding="utf-8"))
+    assert config["helseid"]["issuer"] == f"http://127.0.0.1:{options.helseid_port}/helseid"
+    assert config["helseid"]["private_jwk_file"] == str(folder / "client-key.json")
+    assert config["api"]["base_url"] == f"http://127.0.0.1:{options.pts_port}"
+    assert config["database"]["url"] == f"sqlite:///{folder / 'pts.db'}"
+    assert set(config) == {"helseid", "api", "roster", "privacy", "database", "sync"}
+
+
+def test_the_options_serve_the_key_of_the_folder(tmp_path: Path):
+    """The returned options register the folder's key and keep the configured ports."""
+    options = write_setup(tmp_path, SandboxOptions(persons=5))
+    private = json.loads((tmp_path / "client-key.json").read_text(encoding="utf-8"))
+    with running_sandbox(options) as sandbox:
+        assert sandbox.issuer.startswith(f"http://127.0.0.1:{options.helseid_port}/")
+        assert sandbox.client_private_jwk is None
+        caller = Caller(sandbox, key=ECKey.import_key(private)).sign_in()
+        assert caller.search(next(roster(1, 5))[0]).status_code == 200
+        caller.close()
+
+
+def test_a_folder_can_be_used_again(tmp_path: Path):
+    """Written again, the keys stay: the database in the folder was made with them."""
+    first = write_setup(tmp_path, SandboxOptions(persons=5))
+    keys = [(tmp_path / n).read_bytes() for n in ("client-key.json", "pseudonym.key")]
+    again = write_setup(tmp_path, SandboxOptions(persons=7))
+    assert [(tmp_path / n).read_bytes() for n in ("client-key.json", "pseudonym.key")] == keys
+    assert again.client_jwks == first.client_jwks
+    assert "d" not in again.client_jwks[0]
+
+
+def test_a_multi_tenant_client_is_configured_as_one(tmp_path: Path):
+    """The configuration names the tenancy and the organisation to act for."""
+    write_setup(tmp_path, SandboxOptions(persons=1, tenancy="multi-tenant"))
+    config = tomllib.loads((tmp_path / "worker.toml").read_text(encoding="utf-8"))
+    assert config["helseid"]["tenancy"] == "multi-tenant"
+    assert config["helseid"]["organization_parent"] == "300000033"

@@ -1,0 +1,87 @@
+"""Synthetic persons."""
+
+import itertools
+import resource
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.sandbox.people import CAPACITY, Population, is_synthetic, moved_pairs, roster
+
+SEEDS = st.integers(min_value=0, max_value=10_000)
+
+
+def _rests(off_id: str) -> tuple[int, int]:
+    """The two sums that must be 0 modulo 11 (Skatteetaten, nyttfnr2032.md)."""
+    digits = [int(d) for d in off_id]
+    first = sum(w * d for w, d in zip((3, 7, 6, 1, 8, 9, 4, 5, 2, 1), digits, strict=False))
+    second = sum(w * d for w, d in zip((5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1), digits, strict=False))
+    return first % 11, second % 11
+
+
+@given(seed=SEEDS, start=st.integers(min_value=0, max_value=CAPACITY - 10))
+@settings(max_examples=200, deadline=None)
+def test_every_identifier_is_synthetic_valid_and_found_again(seed: int, start: int):
+    """No identifier has a real month; both control digits are right; its index is found again."""
+    people = Population(seed, start + 10)
+    for index in range(start, start + 10):
+        off_id = people.off_id(index)
+        assert int(off_id[2:4]) in {*range(81, 93), *range(66, 78)}
+        assert _rests(off_id) == (0, 0)
+        assert people.index(off_id) == index
+
+
+def test_identifiers_are_unique_and_of_both_kinds():
+    """20,000 lines hold 20,000 identifiers, with month +80 and +65, and some D-numbers."""
+    off_ids = [off_id for off_id, _ in roster(1, 20_000)]
+    assert len(set(off_ids)) == 20_000
+    nhn = sum(int(o[2:4]) < 78 for o in off_ids)
+    assert 9_000 < nhn < 11_000
+    assert sum(o[0] >= "4" for o in off_ids) == len(list(moved_pairs(1, 20_000)))
+
+
+def test_the_roster_is_the_same_for_a_seed_and_differs_between_seeds():
+    """A seed always gives the same lines; another gives others; a longer one begins the same."""
+    assert list(roster(7, 100)) == list(roster(7, 100))
+    assert not {o for o, _ in roster(7, 100)} & {o for o, _ in roster(8, 100)}
+    assert list(itertools.islice(roster(7, 300), 100)) == list(roster(7, 100))
+
+
+@given(seed=SEEDS, text=st.from_regex(r"[0-9]{11}", fullmatch=True))
+def test_a_number_that_is_not_on_the_roster_has_no_index(seed: int, text: str):
+    """Any eleven digits are either a line of the roster or nobody."""
+    people = Population(seed, 1_000)
+    index = people.index(text)
+    assert index is None or people.off_id(index) == text
+
+
+@pytest.mark.parametrize("month", range(1, 13))
+def test_real_months_are_not_synthetic(month: int):
+    """The twelve real months are told from the shifted ones, with a D-number's day too."""
+    assert not is_synthetic(f"01{month:02d}9012345")
+    assert not is_synthetic(f"41{month:02d}9012345")
+    assert is_synthetic(f"01{month + 80:02d}9012345")
+    assert is_synthetic(f"41{month + 65:02d}9012345")
+
+
+def test_moves_are_on_the_roster_in_both_orders():
+    """Both identifiers of a move have a line, the D-number first or last."""
+    people = Population(3, 400)
+    pairs = [(people.index(m.d_number), people.index(m.off_id)) for m in people.moves()]
+    assert all(d is not None and f is not None and abs(d - f) == 1 for d, f in pairs)
+    assert {d < f for d, f in pairs if d is not None and f is not None} == {True, False}
+
+
+def test_persons_take_no_memory():
+    """The last person of the greatest roster is found without a table."""
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    people = Population(1, CAPACITY)
+    assert people.index(people.off_id(CAPACITY - 1)) == CAPACITY - 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 4_096
+
+
+def test_too_many_persons_are_refused():
+    """A roster beyond the capacity is an error, not a roster with doubles."""
+    with pytest.raises(ValueError, match="persons must be between"):
+        Population(1, CAPACITY + 1)

@@ -1,0 +1,106 @@
+"""The restrictions of the synthetic persons."""
+
+import itertools
+import json
+import re
+from collections import Counter
+
+from worker.sandbox.people import Population
+from worker.sandbox.restrictions import (
+    AREAS,
+    NEVER,
+    PRIVACY,
+    SAFETY,
+    Document,
+    Holder,
+    restrictions,
+)
+
+PERSONS = 2_000
+PEOPLE = Population(1, PERSONS)
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}(Z|\+00:00)")
+
+
+def world(area: str, generation: int) -> dict[str, tuple[str, Document]]:
+    """Every restriction by its id, with the person who answers with it."""
+    found: dict[str, tuple[str, Document]] = {}
+    for index in range(PERSONS):
+        owner = PEOPLE.owner(index, generation)
+        if owner is None:
+            continue
+        off_id = PEOPLE.off_id(index)
+        holder = Holder(owner, off_id, certain=PEOPLE.is_mover(index))
+        for restriction in restrictions(area, 1, holder, generation):
+            assert restriction.document["id"] not in found
+            found[restriction.document["id"]] = off_id, restriction.document
+    return found
+
+
+def test_shares_are_as_promised():
+    """About 40 % of persons have safety restrictions, one to four; about 15 % privacy."""
+    for area, percent in ((SAFETY, 40), (PRIVACY, 15)):
+        counts = Counter(off_id for off_id, _ in world(area, 0).values())
+        assert abs(100 * len(counts) / PERSONS - percent) < 4
+        assert max(counts.values()) <= 4
+
+
+def test_every_kind_occurs():
+    """Delays with and without an end, denials for ever, N with null, parents, unknown fields."""
+    documents = [d for _, d in world(SAFETY, 0).values()]
+    codes = Counter(d["confidentialityCode"] for d in documents)
+    assert {"N", "NORU", "NORN_FFL", "NORN_KUT", "NORN_EPO", "NORN_ALL", "NORN_ANG"} <= set(codes)
+    for document in documents:
+        code, until = document["confidentialityCode"], document["delayDeliveryUntil"]
+        if code == "N":
+            assert until is None
+        elif code.startswith("NORN_"):
+            assert until == NEVER
+        else:
+            assert (until is None) != (document["delayDays"] is None)
+        assert TIME.fullmatch(document["createdTime"])
+    assert {d["cause"] for d in documents} == {"Undefined", "Manual", "Automated", "Derived"}
+    assert any(d["parentConfidentialObjectId"] for d in documents)
+    assert 0 < sum("sourceRevision" in d for d in documents) < len(documents) / 10
+
+
+def test_a_generation_is_always_the_same():
+    """Asked again, a generation answers with the same bytes."""
+    for area in AREAS:
+        assert json.dumps(world(area, 3)) == json.dumps(world(area, 3))
+
+
+def test_a_generation_changes_a_little_of_everything():
+    """From one generation to the next a few are added, changed and removed; some come back."""
+    worlds = [world(SAFETY, generation) for generation in range(8)]
+    for before, after in itertools.pairwise(worlds):
+        size = len(before)
+        both = before.keys() & after.keys()
+        added, removed = len(after) - len(both), size - len(both)
+        changed = sum(before[key][1] != after[key][1] for key in both)
+        assert 0 < added < size / 25
+        assert 0 < removed < size / 25
+        assert 0 < changed < size / 10
+    returned = {key for key in worlds[0].keys() & worlds[7].keys() if key not in worlds[3]}
+    assert returned
+
+
+def test_restrictions_move_with_their_person():
+    """Before the move the D-number has the restrictions, then the foedselsnummer has the same."""
+    moves = list(PEOPLE.moves())
+    assert moves
+    for move in moves:
+        before = _ids_of(move.d_number, move.generation - 1)
+        after = _ids_of(move.off_id, move.generation)
+        assert before & after
+        assert _ids_of(move.d_number, move.generation) == set()
+        assert _ids_of(move.off_id, move.generation - 1) == set()
+
+
+def _ids_of(off_id: str, generation: int) -> set[str]:
+    index = PEOPLE.index(off_id)
+    assert index is not None
+    owner = PEOPLE.owner(index, generation)
+    if owner is None:
+        return set()
+    found = restrictions(SAFETY, 1, Holder(owner, off_id, certain=True), generation)
+    return {r.document["id"] for r in found}

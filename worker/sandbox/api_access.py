@@ -1,0 +1,181 @@
+"""Who may call PTS: token, proof and the binding between them, as NHN's sample API checks them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from worker.sandbox.clients import PTS_SCOPE, Registration
+from worker.sandbox.dpop import (
+    REPLAY_S,
+    NonceIssuer,
+    Proof,
+    ProofError,
+    check_at_api,
+    open_proof,
+    refuse_replay,
+    token_hash,
+)
+from worker.sandbox.faults import Action, Fault
+from worker.sandbox.jose import ALGORITHMS, Claims
+from worker.sandbox.state import World
+from worker.sandbox.tokens import PARENT_CLAIM, TokenError, TokenReader
+from worker.sandbox.web import Reply, Request, header_line, problem
+from worker.sandbox.windows import ReplayWindow
+
+PTS_AUDIENCE: Final = "nhn:pts"
+
+
+class DeniedError(Exception):
+    """A call that is denied.
+
+    Attributes:
+        error: the code in ``WWW-Authenticate``; empty if no token was given at all.
+        description: what is wrong.
+        status: 401, or 403 for a good token that may not do this.
+        nonce: to be sent as ``DPoP-Nonce``.
+    """
+
+    def __init__(
+        self, error: str, description: str = "", *, status: int = 401, nonce: str = ""
+    ) -> None:
+        super().__init__(error)
+        self.error = error
+        self.description = description
+        self.status = status
+        self.nonce = nonce
+
+    def reply(self) -> Reply:
+        """The refusal as an answer (RFC 9449, section 7.1; the words are Duende's)."""
+        challenge = f'DPoP algs="{" ".join(ALGORITHMS)}"'
+        if self.error:
+            challenge = f'DPoP error="{self.error}", error_description="{self.description}"'
+        headers = [header_line("www-authenticate", challenge)]
+        if self.nonce:
+            headers.append(header_line("dpop-nonce", self.nonce))
+        title = "Unauthorized" if self.status == 401 else "Forbidden"  # noqa: PLR2004
+        return problem(self.status, title, headers=tuple(headers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Credentials:
+    scheme: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """What a proof must fit."""
+
+    token: str
+    claims: Claims
+    method: str
+
+
+class AccessChecker:
+    """Checks each call; remembers the ``jti`` of proofs for a little longer than they live."""
+
+    def __init__(
+        self, world: World, reader: TokenReader, registrations: dict[str, Registration], scope: str
+    ) -> None:
+        self._world = world
+        self._reader = reader
+        self._registrations = registrations
+        self._scope = scope
+        self._audience = scope.rpartition("/")[0]
+        self._seen = ReplayWindow(REPLAY_S)
+        self._nonces = NonceIssuer()
+        self._used_nonces = ReplayWindow(60)
+
+    def check(self, request: Request, fault: Fault | None, *, method: str = "POST") -> Claims:
+        """The claims of the token that the call was made with.
+
+        Raises:
+            DeniedError: the call is denied.
+        """
+        now_s = self._world.now()
+        if fault is not None and fault.action is Action.CLOCK_SKEW:
+            now_s += fault.skew_s
+        credentials = _credentials(request)
+        claims = self._token(credentials, fault, now_s)
+        if credentials.scheme == "bearer":
+            self._check_bearer(claims)
+        else:
+            self._check_proof(request, _Bound(credentials.token, claims, method), fault, now_s)
+        scopes = claims.get("scope")
+        if not isinstance(scopes, list) or self._scope not in scopes:
+            raise DeniedError("insufficient_scope", f"{self._scope} is needed", status=403)
+        if self._scope == PTS_SCOPE and not claims.get(PARENT_CLAIM):
+            raise DeniedError("insufficient_scope", "orgnr_parent is needed", status=403)
+        return claims
+
+    def _token(self, credentials: _Credentials, fault: Fault | None, now_s: float) -> Claims:
+        if fault is not None and fault.action is Action.EXPIRED_TOKEN:
+            raise DeniedError("invalid_token", "The token has expired.")
+        try:
+            return self._reader.read(
+                credentials.token,
+                audience=self._audience,
+                now_s=now_s,
+                epoch=self._world.token_epoch,
+            )
+        except TokenError as error:
+            raise DeniedError("invalid_token", f"The token is not accepted: {error}.") from error
+
+    def _check_bearer(self, claims: Claims) -> None:
+        if "cnf" in claims:
+            raise DeniedError("invalid_token", "The token is bound to a key.")
+        registration = self._registrations.get(claims.get("client_id", ""))
+        if registration is None or registration.client.dpop:
+            raise DeniedError("invalid_token", "The client must use DPoP.")
+
+    def _check_proof(
+        self,
+        request: Request,
+        bound: "_Bound",
+        fault: Fault | None,
+        now_s: float,
+    ) -> None:
+        proofs = request.all(b"dpop")
+        if len(proofs) != 1:
+            raise DeniedError("invalid_request", "Expected exactly one DPoP header.")
+        try:
+            proof = open_proof(proofs[0])
+            confirmation = bound.claims.get("cnf")
+            if not isinstance(confirmation, dict) or confirmation.get("jkt") != proof.thumbprint:
+                raise DeniedError("invalid_token", "Invalid 'cnf' value.")
+            check_at_api(proof, request.url, token_hash(bound.token), now_s, method=bound.method)
+            self._check_nonce(proof, fault, now_s)
+            refuse_replay(self._seen, proof)
+        except ProofError as error:
+            nonce = ""
+            if error.error == "use_dpop_nonce" and not _is(fault, Action.NONCE_WITHOUT_HEADER):
+                nonce = self._nonces.issue(now_s)
+            raise DeniedError(error.error, error.description, nonce=nonce) from error
+        self._world.ledger.proof_ids.add(proof.claims["jti"])
+
+    def _check_nonce(self, proof: Proof, fault: Fault | None, now_s: float) -> None:
+        each_call = _is(fault, Action.NONCE_EVERY_CALL)
+        never = _is(fault, Action.NONCE_FOREVER, Action.NONCE_WITHOUT_HEADER)
+        nonce = proof.claims.get("nonce")
+        used = nonce is not None and self._used_nonces.seen(str(nonce))
+        if not (self._world.rs_nonce or each_call or never):
+            return
+        if nonce is None:
+            raise ProofError("Missing 'nonce' value.", "use_dpop_nonce")
+        if never or (each_call and used) or not self._nonces.is_valid(nonce, now_s):
+            raise ProofError("Invalid 'nonce' value.", "use_dpop_nonce")
+
+
+def _is(fault: Fault | None, *actions: Action) -> bool:
+    return fault is not None and fault.action in actions
+
+
+def _credentials(request: Request) -> _Credentials:
+    values = request.all(b"authorization")
+    if not values:
+        raise DeniedError("")
+    if len(values) > 1:
+        raise DeniedError("invalid_request", "Expected exactly one Authorization header.")
+    scheme, _, token = values[0].partition(" ")
+    if scheme.lower() not in {"dpop", "bearer"} or not token:
+        raise DeniedError("")
+    return _Credentials(scheme.lower(), token)

@@ -1,0 +1,176 @@
+"""Registered clients, their keys, and how one proves who it is (``private_key_jwt``)."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from worker.sandbox.jose import ALGORITHMS, Claims, PublicKey, Token, import_public, split, verifies
+from worker.sandbox.windows import ReplayWindow
+
+CLIENT_CREDENTIALS: Final = "client_credentials"
+TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ASSERTION_TYP: Final = "client-authentication+jwt"
+ASSERTION_LIFE_S_MAX: Final = 60
+CLOCK_SKEW_S: Final = 300
+"""Duende's default; the limit of 60 s on ``exp`` is HelseID's own and has none."""
+
+PTS_SCOPE: Final = "nhn:pts/api"
+SELF_SERVICE_SCOPE: Final = "nhn:selvbetjening/client"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """A client as it is registered with HelseID.
+
+    Attributes:
+        jwks: its public keys as JWK.
+        scopes: what it may ask for.
+        grants: the grant types that it may use.
+        dpop: it must bind its tokens; a client without it may use plain bearer tokens.
+        tenancy: ``single-tenant``, ``multi-tenant``, or ``none`` (takes no organisation).
+        organization: the parent organisation of a single-tenant client, and the supplier.
+        children: the children that a single-tenant client may name.
+        delegations: the parents that a multi-tenant client may act for.
+        unsigned: those of them that have not signed the terms: the scopes are rejected.
+        may_name_parent, may_name_child: whether organisations may be passed at all.
+    """
+
+    client_id: str
+    jwks: Sequence[Mapping[str, Any]] = ()
+    name: str = "PTS sync (sandbox)"
+    scopes: tuple[str, ...] = (PTS_SCOPE, SELF_SERVICE_SCOPE)
+    grants: tuple[str, ...] = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
+    dpop: bool = True
+    tenancy: str = "single-tenant"
+    organization: str = "300000017"
+    children: tuple[str, ...] = ("300000025",)
+    delegations: tuple[str, ...] = ("300000033", "300000041")
+    unsigned: tuple[str, ...] = ("300000041",)
+    may_name_parent: bool = False
+    may_name_child: bool = True
+
+
+@dataclass(slots=True)
+class RegisteredKey:
+    """A public key of a client, valid from ``active_s`` until ``retired_s``."""
+
+    jwk: Claims
+    key: PublicKey | None
+    kid: str
+    origin: str
+    active_s: float
+    expires_s: float
+    retired_s: float | None = None
+
+    def is_active(self, now_s: float) -> bool:
+        """Tell whether HelseID accepts it now."""
+        return (
+            self.active_s <= now_s < self.expires_s
+            and (self.retired_s is None or now_s < self.retired_s)
+            and self.key is not None
+        )
+
+
+@dataclass(slots=True)
+class Registration:
+    """A client and its keys, which self-service may change."""
+
+    client: Client
+    keys: list[RegisteredKey] = field(default_factory=list)
+
+
+_KEY_LIFE_S: Final = 730 * 86_400
+
+
+def register_key(jwk: Mapping[str, Any], *, origin: str, active_s: float = 0.0) -> RegisteredKey:
+    """A key to be accepted from ``active_s`` on.
+
+    Raises:
+        KeyRefusedError: HelseID would not take it.
+    """
+    key = import_public(dict(jwk))
+    kid = jwk.get("kid") or key.thumbprint()
+    return RegisteredKey(dict(jwk), key, str(kid), origin, active_s, time.time() + _KEY_LIFE_S)
+
+
+class AssertionRefusedError(Exception):
+    """An assertion that is refused; the client hears only ``invalid_client``."""
+
+
+class AssertionChecker:
+    """Checks client assertions (RFC 7523, HelseID's rules), each ``jti`` once."""
+
+    def __init__(self, *, strict_jti: bool) -> None:
+        self._strict_jti = strict_jti
+        self._seen = ReplayWindow(ASSERTION_LIFE_S_MAX + CLOCK_SKEW_S)
+
+    def check(
+        self, registration: Registration, form: Mapping[str, str], issuer: str, now_s: float
+    ) -> Claims:
+        """The claims of the assertion.
+
+        Raises:
+            AssertionRefusedError: with the reason, for the log of the stand-in.
+        """
+        token = open_assertion(form.get("client_assertion", ""))
+        _check_signature(token, registration, now_s)
+        claims = token.claims
+        if not claims.get("iss") == claims.get("sub") == form.get("client_id"):
+            raise AssertionRefusedError("iss, sub and client_id differ")
+        _check_audience(claims, issuer)
+        _check_times(claims, now_s)
+        jti = claims.get("jti")
+        if not isinstance(jti, str) or not jti:
+            raise AssertionRefusedError("no jti")
+        if self._seen.seen(jti) and self._strict_jti:
+            raise AssertionRefusedError("jti was used before")
+        return claims
+
+
+def open_assertion(compact: str) -> Token:
+    """Take an assertion apart and check its header.
+
+    Raises:
+        AssertionRefusedError: it is malformed, or of the wrong typ or alg.
+    """
+    try:
+        token = split(compact)
+    except ValueError as error:
+        raise AssertionRefusedError("malformed") from error
+    if token.header.get("typ") != ASSERTION_TYP:
+        raise AssertionRefusedError("wrong typ")
+    if token.header.get("alg") not in ALGORITHMS:
+        raise AssertionRefusedError("alg not allowed")
+    return token
+
+
+def _check_signature(token: Token, registration: Registration, now_s: float) -> None:
+    kid = token.header.get("kid")
+    for registered in registration.keys:
+        if registered.is_active(now_s) and kid in {None, registered.kid}:
+            assert registered.key is not None  # noqa: S101 - is_active says so
+            if verifies(token, registered.key):
+                return
+    raise AssertionRefusedError("no registered key made this signature")
+
+
+def _check_audience(claims: Claims, issuer: str) -> None:
+    audience = claims.get("aud")
+    if isinstance(audience, list) and len(audience) == 1:
+        audience = audience[0]
+    if not isinstance(audience, str) or audience.rstrip("/") != issuer.rstrip("/"):
+        raise AssertionRefusedError("aud is not the issuer alone")
+
+
+def _check_times(claims: Claims, now_s: float) -> None:
+    expires_s, not_before_s = claims.get("exp"), claims.get("nbf", 0)
+    if not isinstance(expires_s, int | float) or not isinstance(not_before_s, int | float):
+        raise AssertionRefusedError("exp or nbf is not a number")
+    if expires_s <= now_s - CLOCK_SKEW_S:
+        raise AssertionRefusedError("expired")
+    if expires_s - now_s > ASSERTION_LIFE_S_MAX:
+        raise AssertionRefusedError("exp is more than 60 s ahead")
+    if not_before_s > now_s + CLOCK_SKEW_S:
+        raise AssertionRefusedError("not valid yet")

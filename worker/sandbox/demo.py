@@ -1,0 +1,93 @@
+"""The first minute with the worker: ``make demo``.
+
+Serves the sandbox, and runs the real program against it as anyone would: a first snapshot, then a
+night in which a little changes and one person cannot be read, the ledger, and the report.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from worker.sandbox.files import DATABASE, write_setup
+from worker.sandbox.serve import SandboxOptions, running_sandbox
+
+FOLDER: Final = Path("demo")
+REPORT: Final = FOLDER / "report.html"
+_PERSONS: Final = 300
+_PUBLISHED: Final = 0
+_WITH_GAPS: Final = 3
+_FAULT: Final = {"action": "status", "status": 503, "area": "patient-safety", "persons": [4, 5]}
+
+
+class DemoFailedError(Exception):
+    """A command of the demo did not end as it should."""
+
+
+def main() -> int:
+    """Run the demo; 0 if every step ended as it should."""
+    started = time.monotonic()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    options = write_setup(FOLDER, SandboxOptions(persons=_PERSONS))
+    try:
+        with running_sandbox(options) as sandbox:
+            _say(
+                "The sandbox serves stand-ins for HelseID and PTS on loopback, "
+                f"with {_PERSONS} made-up persons."
+            )
+            _worker("db", "upgrade")
+            _say("Night one: everyone is read, and the snapshot is published.")
+            _worker("sync")
+            _say(
+                "Night two: in PTS a little has changed, and two persons cannot be read.\n"
+                "Their last known state stands and is marked stale (exit code 3)."
+            )
+            sandbox.control(generation=1, faults=[_FAULT])
+            _worker("--set", "sync.retry_attempts=2", "sync", expect=_WITH_GAPS)
+            _say("What an operator looks at in the morning:")
+            _worker("status")
+            _worker("failures", "list")
+            _worker("report", "--out", str(REPORT))
+    except DemoFailedError as fault:
+        print(f"\nThe demo failed: {fault}", file=sys.stderr)
+        return 1
+    _say(
+        f"Done in {time.monotonic() - started:.0f} s. Look at {REPORT}, and at the views in "
+        f"{FOLDER / DATABASE}\n"
+        "(for example report_patient_safety_current)."
+    )
+    return 0
+
+
+def _worker(*arguments: str, expect: int = _PUBLISHED) -> None:
+    """Run ``pts-worker`` with the demo's configuration, showing what it prints.
+
+    Raises:
+        DemoFailedError: it ended with another exit code.
+    """
+    print(f"\n$ pts-worker --config {FOLDER}/worker.toml {' '.join(arguments)}", flush=True)
+    code = subprocess.run(_call(arguments), env=_environment(), check=False).returncode  # noqa: S603
+    if code != expect:
+        raise DemoFailedError(f"{arguments[0]} ended with {code}, not {expect}")
+
+
+def _call(arguments: Sequence[str]) -> list[str]:
+    config = ("--config", str(FOLDER / "worker.toml"), "--log-level", "ERROR")
+    return [sys.executable, "-m", "worker", *config, *arguments]
+
+
+def _environment() -> dict[str, str]:
+    """The demo is the same whatever the caller has configured."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PTS_")}
+
+
+def _say(text: str) -> None:
+    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

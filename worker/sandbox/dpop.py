@@ -1,0 +1,201 @@
+"""DPoP proofs (RFC 9449) as HelseID's token endpoint and NHN's sample API check them."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import struct
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from worker.sandbox.jose import (
+    ALGORITHMS,
+    Claims,
+    KeyRefusedError,
+    PublicKey,
+    Token,
+    import_public,
+    split,
+    verifies,
+)
+from worker.sandbox.windows import ReplayWindow
+
+PROOF_CHARACTERS_MAX: Final = 4_000
+NONCE_VALID_S: Final = 60
+IAT_PAST_S: Final = 6
+IAT_FUTURE_S: Final = 5
+REPLAY_S: Final = 11
+_AS_IAT_S: Final = 300
+_KEYS_MAX: Final = 256
+
+
+class ProofError(Exception):
+    """A proof that is refused.
+
+    Attributes:
+        error: the OAuth error code.
+        description: Duende's words (helseid reference, section 7).
+    """
+
+    def __init__(self, description: str, error: str = "invalid_dpop_proof") -> None:
+        super().__init__(description)
+        self.error = error
+        self.description = description
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A proof whose form and signature are right."""
+
+    claims: Claims
+    thumbprint: str
+
+
+_KEYS: Final[dict[str, tuple[PublicKey, str]]] = {}
+
+
+def open_proof(compact: str) -> Proof:
+    """Check form, key and signature, in Duende's order.
+
+    Raises:
+        ProofError: one of them is wrong.
+    """
+    if len(compact) > PROOF_CHARACTERS_MAX:
+        raise ProofError("Malformed DPoP token.")
+    try:
+        token = split(compact)
+    except ValueError as error:
+        raise ProofError("Malformed DPoP token.") from error
+    known = _KEYS.get(token.header_segment)
+    if known is None:
+        known = _open_header(token)
+        if len(_KEYS) >= _KEYS_MAX:
+            _KEYS.clear()
+        _KEYS[token.header_segment] = known
+    key, thumbprint = known
+    if not verifies(token, key):
+        raise ProofError("Invalid signature on DPoP token.")
+    jti = token.claims.get("jti")
+    if not isinstance(jti, str) or not jti:
+        raise ProofError("Invalid 'jti' value.")
+    return Proof(token.claims, thumbprint)
+
+
+def _open_header(token: Token) -> tuple[PublicKey, str]:
+    header = token.header
+    if header.get("typ") != "dpop+jwt":
+        raise ProofError("Invalid 'typ' value.")
+    if header.get("alg") not in ALGORITHMS:
+        raise ProofError("Invalid 'alg' value.")
+    try:
+        key = import_public(header.get("jwk"))
+    except KeyRefusedError as error:
+        if error.private:
+            raise ProofError("'jwk' value contains a private key.") from error
+        raise ProofError("Invalid 'jwk' value.") from error
+    return key, key.thumbprint()
+
+
+def check_at_token_endpoint(proof: Proof, url: str, now_s: float) -> None:
+    """Check ``htm``, ``htu`` and ``iat`` as HelseID's token endpoint does.
+
+    ``htu`` is compared with scheme and host in any case and the default port implied. The age is
+    the nonce's business; only an ``iat`` that is minutes off is refused (inferred).
+
+    Raises:
+        ProofError: one of them is wrong.
+    """
+    if proof.claims.get("htm") != "POST":
+        raise ProofError("Invalid 'htm' value.")
+    if _plain(proof.claims.get("htu")) != _plain(url):
+        raise ProofError("Invalid 'htu' value.")
+    issued_s = _iat(proof)
+    if abs(now_s - issued_s) > _AS_IAT_S:
+        raise ProofError("Invalid 'iat' value.")
+
+
+def check_at_api(
+    proof: Proof, url: str, token_hash: str, now_s: float, *, method: str = "POST"
+) -> None:
+    """Check ``htm``, ``htu``, ``ath`` and ``iat`` as NHN's sample API does.
+
+    ``htu`` must equal scheme, host and path as a string; ``iat`` must lie in [now-6, now+5].
+
+    Raises:
+        ProofError: one of them is wrong.
+    """
+    claims = proof.claims
+    if claims.get("ath") != token_hash:
+        raise ProofError("Invalid 'ath' value.")
+    if claims.get("htm") != method:
+        raise ProofError("Invalid 'htm' value.")
+    if claims.get("htu") != url:
+        raise ProofError("Invalid 'htu' value.")
+    if not -IAT_FUTURE_S <= int(now_s) - _iat(proof) <= IAT_PAST_S:
+        raise ProofError("Invalid 'iat' value.")
+
+
+def refuse_replay(seen: ReplayWindow, proof: Proof) -> None:
+    """Take note of the proof; the last of the checks, so that a refused one is not noted.
+
+    Raises:
+        ProofError: it was used before.
+    """
+    if seen.seen(proof.claims["jti"]):
+        raise ProofError("Detected replay of DPoP proof token.")
+
+
+def token_hash(access_token: str) -> str:
+    """What ``ath`` must be: base64url of the SHA-256 of the token (RFC 9449, section 4.2)."""
+    digest = hashlib.sha256(access_token.encode("latin-1")).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def _iat(proof: Proof) -> float:
+    issued_s = proof.claims.get("iat")
+    if issued_s is None:
+        raise ProofError("Missing 'iat' value.")
+    if isinstance(issued_s, bool) or not isinstance(issued_s, int | float):
+        raise ProofError("Invalid 'iat' value.")
+    return issued_s
+
+
+def _plain(url: object) -> tuple[str, str, int | None, str] | None:
+    if not isinstance(url, str):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    if parts.query or parts.fragment or not parts.hostname:
+        return None
+    return parts.scheme.lower(), parts.hostname.lower(), port, parts.path
+
+
+class NonceIssuer:
+    """Nonces that are an authenticated time stamp, as Duende's: no table, not bound to a client."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def issue(self, now_s: float) -> str:
+        """A nonce that is valid for ``NONCE_VALID_S`` from now."""
+        stamp = struct.pack(">d", now_s) + secrets.token_bytes(4)
+        mac = hmac.digest(self._key, stamp, "sha256")[:16]
+        return base64.urlsafe_b64encode(stamp + mac).rstrip(b"=").decode("ascii")
+
+    def is_valid(self, nonce: object, now_s: float) -> bool:
+        """Tell whether it is ours and fresh."""
+        if not isinstance(nonce, str):
+            return False
+        try:
+            data = base64.urlsafe_b64decode(nonce + "=" * (-len(nonce) % 4))
+        except ValueError:
+            return False
+        stamp, mac = data[:12], data[12:]
+        if not hmac.compare_digest(hmac.digest(self._key, stamp, "sha256")[:16], mac):
+            return False
+        issued_s: float = struct.unpack(">d", stamp[:8])[0]
+        return now_s - NONCE_VALID_S <= issued_s <= now_s + 1

@@ -1,0 +1,241 @@
+"""Faults as data: which request is answered badly, and how."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+AREAS: Final = (
+    "patient-safety", "patient-privacy", "pts", "token", "discovery", "jwks", "client-secret",
+)  # fmt: skip
+"""Where a fault may strike; ``pts`` is both areas of PTS. Without an area: both areas of PTS."""
+
+
+class Action(StrEnum):
+    """Every way to answer badly."""
+
+    STATUS = "status"
+    """``status``, empty body or ``body``; ``retry_after_s`` as seconds or as an HTTP date."""
+    DROP = "drop"
+    RESET = "reset"
+    TRUNCATE = "truncate"
+    SLOW = "slow"
+    """``slow_s`` late, otherwise right. Other actions take ``slow_s`` too."""
+    HTML = "html"
+    """A page, status 200 unless ``status`` says otherwise."""
+    EMPTY_OBJECT = "empty_object"
+    NULL = "null"
+    EMPTY_BODY = "empty_body"
+    ERROR_OBJECT = "error_object"
+    """An error object with status 200."""
+    BROKEN_JSON = "broken_json"
+    BROKEN_UTF8 = "broken_utf8"
+    REDIRECT = "redirect"
+
+    EMPTY_LIST = "empty_list"
+    OTHER_PERSON = "other_person"
+    NO_KEY = "no_key"
+    WRONG_TYPE = "wrong_type"
+    LOOP_PAGING = "loop_paging"
+    WRONG_TOTAL = "wrong_total"
+    UNKNOWN_CONTINUATION = "unknown_continuation"
+
+    NONCE_EVERY_CALL = "nonce_every_call"
+    """A nonce serves once: every call is challenged first."""
+    NONCE_FOREVER = "nonce_forever"
+    """No nonce ever serves."""
+    NONCE_WITHOUT_HEADER = "nonce_without_header"
+    """The challenge lacks ``DPoP-Nonce``."""
+    EXPIRED_TOKEN = "expired_token"  # noqa: S105 - a name
+    CLOCK_SKEW = "clock_skew"
+    """The server's clock is ``skew_s`` ahead (negative: behind) for this request."""
+
+    BEARER_TOKEN_TYPE = "bearer_token_type"  # noqa: S105 - a name
+    MALFORMED_TOKEN = "malformed_token"  # noqa: S105 - a name
+    TOKEN_LIFETIME = "token_lifetime"  # noqa: S105 - a name
+    """The token lives ``lifetime_s``."""
+    WRONG_ISSUER = "wrong_issuer"
+    """The discovery document names another issuer."""
+
+
+BEFORE_CHECKS: Final = frozenset(
+    {
+        Action.STATUS, Action.DROP, Action.SLOW, Action.HTML, Action.REDIRECT,
+        Action.NONCE_EVERY_CALL, Action.NONCE_FOREVER, Action.NONCE_WITHOUT_HEADER,
+        Action.EXPIRED_TOKEN, Action.CLOCK_SKEW,
+    }
+)  # fmt: skip
+"""What strikes before token, proof and body are looked at; the rest spoils a good answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault. A request must match every condition that is given.
+
+    Attributes:
+        action: how to answer.
+        area: where, see ``AREAS``.
+        nth: only the nth matching request, from 1.
+        every: every so manieth matching request.
+        first: only the first so many matching requests.
+        share: that share of persons (without a person: of requests), by hash: always the same ones.
+        persons: only these lines of the roster, from 0.
+        off_id_sha256: only identifiers with these SHA-256 digests, in hex.
+        times: strike at most so often.
+        status, body, retry_after_s, retry_after_as, slow_s, skew_s, lifetime_s: see the actions.
+            ``retry_after_as`` is ``seconds`` or ``date``.
+    """
+
+    action: Action
+    area: str | None = None
+    nth: int | None = None
+    every: int | None = None
+    first: int | None = None
+    share: float | None = None
+    persons: tuple[int, ...] | None = None
+    off_id_sha256: tuple[str, ...] | None = None
+    times: int | None = None
+    status: int | None = None
+    body: str = ""
+    retry_after_s: float | None = None
+    retry_after_as: str = "seconds"
+    slow_s: float = 0.0
+    skew_s: float = 0.0
+    lifetime_s: int = 5
+
+    @classmethod
+    def of(cls, data: "Mapping[str, Any] | Fault") -> "Fault":
+        """Read a fault from a TOML or JSON table.
+
+        Raises:
+            ValueError: an unknown key, action or area.
+        """
+        if isinstance(data, Fault):
+            return data
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(data.keys() - known):
+            raise ValueError(
+                f"a fault has no key {unknown[0]!r}; it has {', '.join(sorted(known))}"
+            )
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
+        }
+        values["action"] = Action(values.get("action", ""))
+        area = values.get("area")
+        if area is not None and area not in AREAS:
+            raise ValueError(f"a fault has no area {area!r}; areas are {', '.join(AREAS)}")
+        return cls(**values)
+
+    def strikes_area(self, area: str) -> bool:
+        """Tell whether it concerns this area."""
+        in_pts = area in {"patient-safety", "patient-privacy"}
+        return in_pts if self.area in {None, "pts"} else self.area == area
+
+    def retry_after(self, now_s: float) -> str | None:
+        """The value of ``Retry-After``."""
+        if self.retry_after_s is None:
+            return None
+        if self.retry_after_as == "date":
+            moment = datetime.fromtimestamp(now_s, tz=UTC) + timedelta(seconds=self.retry_after_s)
+            return format_datetime(moment, usegmt=True)
+        return f"{self.retry_after_s:g}"
+
+
+def read_faults(path: Path) -> list[Fault]:
+    """Read faults from a TOML file (``[[fault]]`` tables) or a JSON file (a list).
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not TOML or JSON, or a fault in it cannot be used.
+    """
+    text = path.read_text(encoding="utf-8")
+    is_json = path.suffix == ".json"
+    tables: Any = json.loads(text) if is_json else tomllib.loads(text).get("fault", [])
+    if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        raise ValueError(f"{path.name}: expected a list of faults")
+    return [Fault.of(table) for table in tables]
+
+
+@dataclass(slots=True)
+class _Armed:
+    fault: Fault
+    salt: bytes
+    matched: int = 0
+    struck: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a fault is matched against."""
+
+    area: str
+    off_id: str | None = None
+    index: int | None = None
+
+
+@dataclass(slots=True)
+class FaultPlan:
+    """The faults in force, with their counters."""
+
+    _armed: list[_Armed] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, faults: Iterable["Mapping[str, Any] | Fault"]) -> "FaultPlan":
+        """Arm these faults; counters begin at 0."""
+        return cls([_Armed(Fault.of(f), b"%d" % n) for n, f in enumerate(faults)])
+
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """The faults, in order."""
+        return [armed.fault for armed in self._armed]
+
+    def struck(self) -> list[int]:
+        """How often each fault has struck."""
+        return [armed.struck for armed in self._armed]
+
+    def pick(self, target: Target, *, before_checks: bool) -> Fault | None:
+        """The first fault that strikes this request in this phase; counts the match."""
+        for armed in self._armed:
+            if (armed.fault.action in BEFORE_CHECKS) == before_checks and _strikes(armed, target):
+                armed.struck += 1
+                return armed.fault
+        return None
+
+
+def _strikes(armed: _Armed, target: Target) -> bool:
+    fault = armed.fault
+    if not fault.strikes_area(target.area) or not _is_meant(fault, target):
+        return False
+    armed.matched += 1
+    if fault.times is not None and armed.struck >= fault.times:
+        return False
+    if fault.share is not None and _draw(armed, target) >= fault.share:
+        return False
+    n = armed.matched
+    return (
+        (fault.nth is None or n == fault.nth)
+        and (fault.every is None or n % fault.every == 0)
+        and (fault.first is None or n <= fault.first)
+    )
+
+
+def _is_meant(fault: Fault, target: Target) -> bool:
+    if fault.persons is not None and target.index not in fault.persons:
+        return False
+    if fault.off_id_sha256 is None:
+        return True
+    digest = hashlib.sha256((target.off_id or "").encode()).hexdigest()
+    return digest in fault.off_id_sha256
+
+
+def _draw(armed: _Armed, target: Target) -> float:
+    """A number in [0, 1) that is always the same for a person and a fault."""
+    text = target.off_id if target.off_id is not None else str(armed.matched)
+    digest = hashlib.blake2b(text.encode(), digest_size=8, salt=armed.salt).digest()
+    return int.from_bytes(digest, "big") / 2**64

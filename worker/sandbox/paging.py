@@ -1,0 +1,177 @@
+"""Ways to hand out a list in pages. PTS shows none; a client must notice every one of them."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from worker.sandbox.faults import Action
+from worker.sandbox.jose import decode_segment, encode_segment
+from worker.sandbox.web import Headers, Reply, json_reply
+
+STYLES: Final = ("none", "link", "next_link", "token", "page", "paging_reference")
+"""
+- ``none``: a bare array.
+- ``link``: a bare array, ``Link: <…?cursor=…>; rel="next"`` (RFC 8288).
+- ``next_link``: ``{"items": [...], "nextLink": "<url>" | null}``.
+- ``token``: ``{"items": [...], "continuationToken": "…" | null}``; sent back in the body.
+- ``page``: ``{"items": [...], "page": 1, "pageSize": 2, "total": 5}``; ``page`` in the body.
+- ``paging_reference``: ``{"items": [...], "pagingReference": n}``, 0 at the end, as PVK does.
+
+``cursor``, ``continuationToken``, ``page``, ``pageSize`` and ``pagingReference`` are taken from the
+body or from the query, in any case.
+"""
+
+_ENDLESS: Final = 1_000_000
+_KEY: Final = secrets.token_bytes(16)
+
+
+class CursorError(ValueError):
+    """A continuation that this server did not give out, or not for this person."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The value of {name} is not valid.")
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the list the client is.
+
+    Attributes:
+        start: the first record of the page.
+        size: records a page.
+    """
+
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pager:
+    """One style of paging, for one answer.
+
+    Attributes:
+        style: one of ``STYLES``.
+        size: records a page, unless the client asks for another.
+        bound_to: what a cursor is good for: area and person.
+        url: the address that was called, without query.
+        spoil: a paging fault, or None.
+    """
+
+    style: str
+    size: int
+    bound_to: str
+    url: str
+    spoil: Action | None = None
+
+    def place(self, fields: Mapping[str, Any]) -> Place:
+        """Where the client wants to read, from its fields by lower-case name.
+
+        Raises:
+            CursorError: it is not a place that was offered.
+        """
+        match self.style:
+            case "link" | "next_link":
+                return Place(self._open(fields, "cursor"), self.size)
+            case "token":
+                return Place(self._open(fields, "continuationToken"), self.size)
+            case "page":
+                size = _positive(fields, "pageSize", self.size)
+                return Place((_positive(fields, "page", 1) - 1) * size, size)
+            case "paging_reference":
+                return Place(_natural(fields, "pagingReference"), self.size)
+            case _:
+                return Place(0, 1 << 30)
+
+    def reply(self, documents: Sequence[object], place: Place) -> Reply:
+        """The page at this place."""
+        if self.spoil is Action.LOOP_PAGING and self.style == "page":
+            place = Place(0, place.size)
+        page = list(documents[place.start : place.start + place.size])
+        end = place.start + place.size
+        following: int | None = end if end < len(documents) else None
+        if self.spoil is Action.LOOP_PAGING:
+            following = place.start
+        return self._render(page, following, len(documents), place)
+
+    def _render(self, page: list[object], following: int | None, count: int, place: Place) -> Reply:
+        total = count + 1 if self.spoil is Action.WRONG_TOTAL else count
+        headers: Headers = ()
+        body: dict[str, Any] = {"items": page}
+        cursor = None if following is None else self._seal(following)
+        address = None if cursor is None else f"{self.url}?cursor={quote(cursor)}"
+        match self.style:
+            case "next_link":
+                body["nextLink"] = address
+            case "token":
+                body["continuationToken"] = cursor
+            case "page":
+                number = place.start // place.size + 1
+                if self.spoil is Action.LOOP_PAGING:
+                    total, number = _ENDLESS, 1
+                body |= {"page": number, "pageSize": place.size, "total": total}
+            case "paging_reference":
+                body["pagingReference"] = self._reference(following)
+            case _:
+                return self._bare(page, address, total, count)
+        if self.spoil is Action.WRONG_TOTAL:
+            body["total"] = total
+        if self.spoil is Action.UNKNOWN_CONTINUATION:
+            body |= {"hasMore": True, "scrollId": "c2FuZGJveA"}
+        return json_reply(body, headers=headers)
+
+    def _bare(self, page: list[object], address: str | None, total: int, count: int) -> Reply:
+        headers: Headers = ()
+        if address is not None:
+            headers = ((b"link", f'<{address}>; rel="next"'.encode("ascii")),)
+        if self.spoil is Action.UNKNOWN_CONTINUATION:
+            return json_reply({"items": page, "hasMore": True, "scrollId": "c2FuZGJveA"})
+        if total != count:
+            return json_reply({"items": page, "total": total}, headers=headers)
+        return json_reply(page, headers=headers)
+
+    def _reference(self, following: int | None) -> int:
+        if following == 0 and self.spoil is Action.LOOP_PAGING:
+            return self.size
+        return following or 0
+
+    def _seal(self, start: int) -> str:
+        return encode_segment(b"%d." % start + self._mac(start))
+
+    def _mac(self, start: int) -> bytes:
+        return hmac.digest(_KEY, f"{self.bound_to} {start}".encode(), hashlib.sha256)[:12]
+
+    def _open(self, fields: Mapping[str, Any], name: str) -> int:
+        cursor = fields.get(name.lower())
+        if cursor is None:
+            return 0
+        try:
+            digits, _, mac = decode_segment(cursor).partition(b".")
+            start = int(digits)
+        except (ValueError, TypeError) as error:
+            raise CursorError(name) from error
+        if not hmac.compare_digest(mac, self._mac(start)):
+            raise CursorError(name)
+        return start
+
+
+def _natural(fields: Mapping[str, Any], name: str) -> int:
+    value = fields.get(name.lower(), 0)
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:9])
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise CursorError(name)
+    return value
+
+
+def _positive(fields: Mapping[str, Any], name: str, default: int) -> int:
+    if name.lower() not in fields:
+        return default
+    value = _natural(fields, name)
+    if value == 0:
+        raise CursorError(name)
+    return value

@@ -1,0 +1,142 @@
+"""The stand-in for PTS: the two searches that the worker reads.
+
+Routes and request bodies are confirmed, answers are inferred (pts reference, sections 1 to 3; each
+item is marked in ``docs/openapi/pts-read.yaml``).
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from worker.sandbox.answers import instead_of_answer, spoil_documents, spoil_reply
+from worker.sandbox.api_access import AccessChecker, DeniedError
+from worker.sandbox.clients import PTS_SCOPE, Registration
+from worker.sandbox.faults import Action, Fault, Target
+from worker.sandbox.paging import CursorError, Pager
+from worker.sandbox.restrictions import (
+    PRIVACY,
+    SAFETY,
+    Document,
+    Holder,
+    Restriction,
+    restrictions,
+    sample,
+)
+from worker.sandbox.search import (
+    Search,
+    SearchError,
+    check_version,
+    matches,
+    peek_off_id,
+    read_search,
+)
+from worker.sandbox.state import World
+from worker.sandbox.tokens import TokenReader
+from worker.sandbox.web import Reply, Request, header_line, problem
+
+_ROUTES: Final[Mapping[str, tuple[str, bool]]] = {
+    "/v0.5/access-restrictions/patient-safety/_search": (SAFETY, False),
+    "/access-restrictions/patient-safety/_search": (SAFETY, True),
+    "/access-restrictions/patient-privacy/_search": (PRIVACY, False),
+}
+"""Path: area, and whether the header ``api-version`` is demanded."""
+
+_PAGING_FAULTS: Final = frozenset(
+    {Action.LOOP_PAGING, Action.WRONG_TOTAL, Action.UNKNOWN_CONTINUATION}
+)
+
+
+class Pts:
+    """PTS over one world."""
+
+    def __init__(
+        self, world: World, reader: TokenReader, registrations: dict[str, Registration]
+    ) -> None:
+        self._world = world
+        self._access = AccessChecker(world, reader, registrations, PTS_SCOPE)
+
+    def handle(self, request: Request) -> tuple[str, Reply, str]:
+        """Answer a request: (area, answer, action of the fault that struck)."""
+        route = _ROUTES.get(request.path)
+        if route is None:
+            return "elsewhere", problem(404, "Not Found"), ""
+        area, versioned = route
+        if request.method != "POST":
+            headers = (header_line("allow", "POST"),)
+            return area, problem(405, "Method Not Allowed", headers=headers), ""
+        self._world.ledger.search()
+        target = self._target(area, request)
+        fault = self._world.faults.pick(target, before_checks=True)
+        if fault is not None:
+            reply = instead_of_answer(fault, request.url, self._world.now())
+            if reply is not None:
+                return area, reply, fault.action
+        reply, fault = self._answer(request, target, fault, versioned=versioned)
+        return area, reply, fault.action if fault else ""
+
+    def _target(self, area: str, request: Request) -> Target:
+        if not self._world.faults.faults:
+            return Target(area)
+        off_id = peek_off_id(request.body)
+        index = None if off_id is None else self._world.people.index(off_id)
+        return Target(area, off_id, index)
+
+    def _answer(
+        self, request: Request, target: Target, fault: Fault | None, *, versioned: bool
+    ) -> tuple[Reply, Fault | None]:
+        try:
+            self._access.check(request, fault)
+            if request.media_type != "application/json":
+                return problem(415, "Unsupported Media Type"), fault
+            if versioned:
+                check_version(request)
+            search = read_search(target.area, request)
+        except DeniedError as denied:
+            self._world.ledger.refuse(target.area, denied.description or "no token")
+            return denied.reply(), fault
+        except SearchError as error:
+            return _bad_request(error), fault
+        self._world.ledger.count("searches")
+        fault = fault or self._world.faults.pick(target, before_checks=False)
+        reply = self._page(request, target.area, search, fault)
+        return spoil_reply(reply, fault) if fault is not None else reply, fault
+
+    def _page(self, request: Request, area: str, search: Search, fault: Fault | None) -> Reply:
+        documents = [r.document for r in self._find(area, search)]
+        if fault is not None:
+            documents = spoil_documents(
+                documents, fault, area, lambda other: self._sample(area, search.off_id, other=other)
+            )
+        pager = Pager(
+            style=self._world.paging,
+            size=self._world.page_size,
+            bound_to=f"{area} {search.off_id}",
+            url=request.url,
+            spoil=fault.action if fault is not None and fault.action in _PAGING_FAULTS else None,
+        )
+        try:
+            return pager.reply(documents, pager.place(search.fields))
+        except CursorError as error:
+            return _bad_request(SearchError(error.name, str(error)))
+
+    def _find(self, area: str, search: Search) -> list[Restriction]:
+        world = self._world
+        index = world.people.index(search.off_id)
+        owner = None if index is None else world.people.owner(index, world.generation)
+        if index is None or owner is None:
+            return []
+        holder = Holder(owner, search.off_id, certain=world.people.is_mover(index))
+        found = restrictions(area, world.options.seed, holder, world.generation)
+        if search.applicable_only or search.object_id or search.parent_id:
+            return [r for r in found if matches(search, r, world.now())]
+        return found
+
+    def _sample(self, area: str, off_id: str, *, other: bool) -> Document:
+        if not other:
+            return sample(area, off_id)
+        people = self._world.people
+        index = people.index(off_id) or 0
+        return sample(area, people.off_id((index + 1) % max(people.count, 2)))
+
+
+def _bad_request(error: SearchError) -> Reply:
+    return problem(400, "One or more validation errors occurred.", errors=error.errors)

@@ -1,0 +1,100 @@
+"""The stand-in for HelseID's self-service API: a client reads and replaces its own secret.
+
+helseid reference, section 4 ("Rotation"); path and bodies are confirmed, the times are inferred.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from worker.sandbox.answers import instead_of_answer
+from worker.sandbox.api_access import AccessChecker, DeniedError
+from worker.sandbox.clients import SELF_SERVICE_SCOPE, RegisteredKey, Registration, register_key
+from worker.sandbox.faults import Target
+from worker.sandbox.jose import KeyRefusedError
+from worker.sandbox.state import World
+from worker.sandbox.tokens import TokenReader
+from worker.sandbox.web import Reply, Request, header_line, json_reply, problem
+
+PATH: Final = "/v1/client-secret"
+_KEYS_MAX: Final = 20
+
+
+class SelfService:
+    """GET and POST of ``/v1/client-secret``."""
+
+    def __init__(
+        self, world: World, reader: TokenReader, registrations: dict[str, Registration]
+    ) -> None:
+        self._world = world
+        self._registrations = registrations
+        self._access = AccessChecker(world, reader, registrations, SELF_SERVICE_SCOPE)
+
+    def handle(self, request: Request) -> tuple[str, Reply, str]:
+        """Answer a request: (endpoint, answer, action of the fault that struck)."""
+        if request.method not in {"GET", "POST"}:
+            headers = (header_line("allow", "GET, POST"),)
+            return "client-secret", problem(405, "Method Not Allowed", headers=headers), ""
+        fault = self._world.faults.pick(Target("client-secret"), before_checks=True)
+        if fault is not None:
+            spoilt = instead_of_answer(fault, request.url, self._world.now())
+            if spoilt is not None:
+                return "client-secret", spoilt, fault.action
+        try:
+            claims = self._access.check(request, fault, method=request.method)
+        except DeniedError as denied:
+            return "client-secret", denied.reply(), fault.action if fault else ""
+        registration = self._registrations[claims["client_id"]]
+        reply = self._post(request, registration) if request.method == "POST" else None
+        return "client-secret", reply or self._get(registration), ""
+
+    def _get(self, registration: Registration) -> Reply:
+        now_s = self._world.now()
+        return json_reply([_secret(k) for k in registration.keys if _is_listed(k, now_s)])
+
+    def _post(self, request: Request, registration: Registration) -> Reply:
+        if request.media_type != "application/json":
+            return problem(415, "Unsupported Media Type")
+        now_s = self._world.now()
+        try:
+            jwk = _jwk(request.body)
+            active_s = now_s + self._world.activation_delay_s
+            registered = register_key(jwk, origin="Api", active_s=active_s)
+        except (KeyRefusedError, ValueError) as error:
+            return problem(400, "The public JWK is not accepted.", errors={"jwk": [str(error)]})
+        for earlier in registration.keys:
+            earlier.retired_s = min(
+                earlier.retired_s or earlier.expires_s, active_s + self._world.retire_after_s
+            )
+        registration.keys[:] = [k for k in registration.keys if _is_listed(k, now_s)][-_KEYS_MAX:]
+        registration.keys.append(registered)
+        return json_reply({"expiration": _iso(registered.expires_s)})
+
+
+def _is_listed(key: RegisteredKey, now_s: float) -> bool:
+    return now_s < key.expires_s and (key.retired_s is None or now_s < key.retired_s)
+
+
+def _jwk(body: bytes) -> dict[str, Any]:
+    """The JWK in a body: the object itself, or a JSON string that holds it."""
+    value = orjson.loads(body)
+    if isinstance(value, str):
+        value = orjson.loads(value)
+    if not isinstance(value, dict):
+        raise ValueError("expected a JWK")  # noqa: TRY004 - one kind of error for the caller
+    return value
+
+
+def _secret(key: RegisteredKey) -> dict[str, Any]:
+    return {
+        "expiration": _iso(key.expires_s),
+        "kid": key.kid,
+        "jwkThumbprint": key.key.thumbprint() if key.key else None,
+        "origin": key.origin,
+        "publicJwk": key.jwk,
+    }
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="seconds")

@@ -1,0 +1,339 @@
+"""The sandbox as a server: both stand-ins in one process, on two loopback ports."""
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+import socket
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+import uvicorn
+from joserfc.jwk import ECKey
+
+from worker.sandbox.control import PREFIX, Control
+from worker.sandbox.helseid import HelseId
+from worker.sandbox.pts import Pts
+from worker.sandbox.self_service import PATH as SELF_SERVICE_PATH
+from worker.sandbox.self_service import SelfService
+from worker.sandbox.state import SandboxOptions, World
+from worker.sandbox.tokens import signer
+from worker.sandbox.web import (
+    BODY_BYTES_MAX,
+    Receive,
+    Reply,
+    Request,
+    Scope,
+    Send,
+    deliver,
+    problem,
+    read_request,
+)
+
+__all__ = ["RunningSandbox", "SandboxOptions", "running_sandbox", "serve_forever"]
+
+_T = TypeVar("_T")
+_KEEP_ALIVE_S: Final = 75
+_START_S_MAX: Final = 30.0
+
+
+class _Application:
+    """The ASGI application on both ports; the port tells which stand-in is meant."""
+
+    def __init__(self, world: World, issuer: str, pts_port: int) -> None:
+        self.world = world
+        self.helseid = HelseId(world, issuer)
+        reader, registrations = self.helseid.reader, self.helseid.registrations
+        self._pts_port = pts_port
+        self._pts = Pts(world, reader, registrations)
+        self._self_service = SelfService(world, reader, registrations)
+        self._control = Control(
+            world, lambda sub, life: self.helseid.mint_subject_token(sub, lifetime_s=life)
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = await read_request(scope, receive)
+        if request is not None and request.path.startswith(PREFIX):
+            await deliver(self._control.handle(request), scope, receive, send)
+            return
+        ledger = self.world.ledger
+        ledger.begin()
+        where, reply, fault = "elsewhere", Reply(500), ""
+        try:
+            if request is None:
+                reply = problem(413, f"Content Too Large: at most {BODY_BYTES_MAX} bytes")
+            else:
+                where, reply, fault = self._answer(request, scope["server"][1])
+            await deliver(reply, scope, receive, send)
+        finally:
+            ledger.end(where, scope["method"], reply.status, fault=fault)
+
+    def _answer(self, request: Request, port: int) -> tuple[str, Reply, str]:
+        if port == self._pts_port:
+            return self._pts.handle(request)
+        if request.path == SELF_SERVICE_PATH:
+            return self._self_service.handle(request)
+        return self.helseid.handle(request)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, stopped by the code that started it, and with the connection within reach."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._on_started()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the signals to ``serve_forever``: uvicorn would raise them again at the end."""
+        yield
+
+
+def _protocol() -> type[asyncio.Protocol]:
+    """Uvicorn's HTTP protocol, handing on the transport: some faults need the connection."""
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Base  # noqa: PLC0415
+    except ImportError:
+        from uvicorn.protocols.http.h11_impl import (  # type: ignore[assignment]  # noqa: PLC0415
+            H11Protocol as Base,
+        )
+
+    class Protocol(Base):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.app_state = {"transport": transport}
+            super().connection_made(transport)  # type: ignore[arg-type]
+
+    return Protocol
+
+
+class RunningSandbox:
+    """A sandbox that answers.
+
+    Attributes:
+        options: as given, with ports and keys filled in.
+        issuer: HelseID's issuer.
+        base_url: of PTS, without a slash at the end.
+        self_service_url: of HelseID's self-service API.
+        control_url: of the control endpoints.
+        client_id: the registered client.
+        client_private_jwk: its private key, if the sandbox made it; else None.
+    """
+
+    def __init__(
+        self, options: SandboxOptions, sockets: Sequence[socket.socket], private_jwk: Any
+    ) -> None:
+        self._sockets = list(sockets)
+        helseid_port, pts_port = (s.getsockname()[1] for s in sockets)
+        self.options = replace(options, helseid_port=helseid_port, pts_port=pts_port)
+        path = options.issuer_path.strip("/")
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        helseid_url = f"http://{host}:{helseid_port}"
+        self.issuer = f"{helseid_url}/{path}".rstrip("/")
+        self.base_url = f"http://{host}:{pts_port}"
+        self.self_service_url = f"{helseid_url}{SELF_SERVICE_PATH}"
+        self.control_url = f"{self.base_url}{PREFIX}"
+        self.client_id = options.client_id
+        self.client_private_jwk: dict[str, Any] | None = private_jwk
+        self._world = World.of(self.options)
+        self._application = _Application(self._world, self.issuer, pts_port)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: _Server | None = None
+
+    def control(self, **changes: Any) -> dict[str, Any]:
+        """Change the running sandbox (see ``World.apply``) and return the settings.
+
+        Raises:
+            ValueError: an unknown key or a value that cannot be used; nothing was changed.
+        """
+
+        def change() -> dict[str, Any]:
+            self._world.apply(changes)
+            return self._world.settings()
+
+        return self._in_loop(change)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters since the start or the last ``clear``."""
+        return self._in_loop(self._world.ledger.stats)
+
+    def requests(self) -> list[dict[str, Any]]:
+        """The last requests, oldest first; never with a personal value."""
+        return self._in_loop(self._world.ledger.requests)
+
+    def subject_token(self, subject: str = "sandbox-user", *, lifetime_s: int = 600) -> str:
+        """A subject token for ``token_exchange``."""
+        return self._in_loop(
+            lambda: self._application.helseid.mint_subject_token(subject, lifetime_s=lifetime_s)
+        )
+
+    async def run(self, on_started: Callable[[], None]) -> None:
+        """Serve until ``stop``."""
+        self._loop = asyncio.get_running_loop()
+        config = uvicorn.Config(
+            self._application,
+            http=_protocol(),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = _Server(config, on_started)
+        await self._server.serve(sockets=self._sockets)
+
+    def stop(self) -> None:
+        """End ``run`` soon; from any thread."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def _in_loop(self, act: Callable[[], _T]) -> _T:
+        """Run it in the server's thread, so that it never meets a request half-way."""
+        loop = self._loop
+        if loop is None or not loop.is_running() or loop is _running_loop():
+            return act()
+        outcome: Future[_T] = Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(act())
+            except Exception as error:  # noqa: BLE001 - handed to the caller
+                outcome.set_exception(error)
+
+        loop.call_soon_threadsafe(run)
+        return outcome.result(timeout=10)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _bind(options: SandboxOptions) -> tuple[socket.socket, socket.socket]:
+    address = ipaddress.ip_address(options.host)
+    if not address.is_loopback:
+        raise ValueError("the sandbox serves loopback addresses only")
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET  # noqa: PLR2004
+    bound: list[socket.socket] = []
+    try:
+        for port in (options.helseid_port, options.pts_port):
+            bound.append(socket.socket(family, socket.SOCK_STREAM))
+            bound[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound[-1].bind((options.host, port))
+    except OSError:
+        for each in bound:
+            each.close()
+        raise
+    return bound[0], bound[1]
+
+
+def new_key_pair() -> tuple[dict[str, Any], dict[str, Any]]:
+    """A client key pair for the sandbox as (private JWK, public JWK): EC P-256."""
+    key = ECKey.generate_key("P-256", private=True)
+    names = {"kid": key.thumbprint(), "alg": "ES256"}
+    return {**key.as_dict(private=True), **names}, {**key.as_dict(private=False), **names}
+
+
+def _prepare(options: SandboxOptions) -> RunningSandbox:
+    """Bind, and make a key pair if no key is registered.
+
+    Raises:
+        OSError: a port is taken.
+        ValueError: an option cannot be used.
+    """
+    signer()  # made now: it takes a good part of a second
+    private_jwk = None
+    if not options.client_jwks:
+        private_jwk, public_jwk = new_key_pair()
+        options = replace(options, client_jwks=[public_jwk])
+    sockets = _bind(options)
+    try:
+        return RunningSandbox(options, sockets, private_jwk)
+    except ValueError:
+        for each in sockets:
+            each.close()
+        raise
+
+
+@contextlib.contextmanager
+def running_sandbox(
+    options: SandboxOptions | None = None, **settings: Any
+) -> Iterator[RunningSandbox]:
+    """Serve a sandbox in a thread of its own, for tests.
+
+    Args:
+        options: how to set it up.
+        settings: options by name, over the others: ``with running_sandbox(persons=50) as sb:``.
+
+    Raises:
+        OSError: a port is taken.
+        ValueError: an option cannot be used.
+    """
+    sandbox = _prepare(replace(options or SandboxOptions(), **settings))
+    started = threading.Event()
+    failures: list[BaseException] = []
+
+    def serve() -> None:
+        try:
+            _run(sandbox.run(started.set))
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread below
+            failures.append(error)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=serve, name="sandbox", daemon=True)
+    thread.start()
+    try:
+        if not started.wait(_START_S_MAX) or failures:
+            raise RuntimeError("the sandbox did not start") from next(iter(failures), None)
+        yield sandbox
+    finally:
+        sandbox.stop()
+        thread.join(_START_S_MAX)
+
+
+def serve_forever(options: SandboxOptions, on_ready: Callable[[RunningSandbox], None]) -> None:
+    """Serve until SIGINT or SIGTERM; then return.
+
+    Args:
+        options: how to set the sandbox up.
+        on_ready: called once, when both ports answer.
+
+    Raises:
+        OSError: a port is taken.
+        ValueError: an option cannot be used.
+    """
+    sandbox = _prepare(options)
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, sandbox.stop)
+        await sandbox.run(lambda: on_ready(sandbox))
+
+    _run(serve())
+
+
+def _run(main: Any) -> None:
+    """Run it on uvloop where that is installed."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        asyncio.run(main)
+        return
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)

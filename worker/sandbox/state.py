@@ -1,0 +1,175 @@
+"""How a sandbox is set up, and what may be changed while it runs."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from worker.sandbox.clients import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, Client
+from worker.sandbox.faults import Fault, FaultPlan
+from worker.sandbox.ledger import Ledger
+from worker.sandbox.paging import STYLES
+from worker.sandbox.people import Population
+
+CLIENT_ID: Final = "5a0dba11-0000-4000-8000-000000000001"
+SYNTHETIC_PARENT: Final = "300000017"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxOptions:
+    """How to set a sandbox up. The same options give the same answers.
+
+    Attributes:
+        seed: the world: persons and their restrictions.
+        persons: lines of the roster; identifiers beyond it are answered with ``[]``.
+        host: a loopback address.
+        helseid_port, pts_port: 0 takes a free one.
+        issuer_path: path of the issuer; empty for none.
+        client_id, client_jwks: the registered client and its public keys. Without keys the running
+            sandbox makes a pair and hands out the private one.
+        sender_constraint: ``dpop``, or ``bearer`` for a client that need not bind its tokens.
+        grants, tenancy, organization_parent, organization_children, delegations: see ``Client``.
+        clients: further clients.
+        faults: see ``Fault``, as tables or as objects.
+        generation: how often the world has changed.
+        paging: a name from ``paging.STYLES``; ``page_size`` records a page.
+        strict_jti: refuse a client assertion that was used before.
+        token_lifetime_s: ``expires_in`` of the tokens.
+        rs_nonce: PTS asks for a nonce in the proof.
+        clock_skew_s: how far the clock of the stand-ins is ahead; negative: behind.
+        activation_delay_s: until a key that self-service took is effective.
+        retire_after_s: until the keys before it are refused.
+    """
+
+    seed: int = 1
+    persons: int = 200
+    host: str = "127.0.0.1"
+    helseid_port: int = 0
+    pts_port: int = 0
+    issuer_path: str = "/helseid"
+    client_id: str = CLIENT_ID
+    client_jwks: Sequence[Mapping[str, Any]] = ()
+    sender_constraint: str = "dpop"
+    grants: Sequence[str] = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
+    tenancy: str = "single-tenant"
+    organization_parent: str = SYNTHETIC_PARENT
+    organization_children: Sequence[str] = ("300000025",)
+    delegations: Sequence[str] = ("300000033", "300000041")
+    clients: Sequence[Client] = ()
+    faults: Sequence[Mapping[str, Any] | Fault] = ()
+    generation: int = 0
+    paging: str = "none"
+    page_size: int = 2
+    strict_jti: bool = True
+    token_lifetime_s: int = 600
+    rs_nonce: bool = False
+    clock_skew_s: float = 0.0
+    activation_delay_s: float = 0.0
+    retire_after_s: float = 3600.0
+
+    def registered_clients(self) -> list[Client]:
+        """Every client that HelseID knows."""
+        main = Client(
+            client_id=self.client_id,
+            jwks=tuple(self.client_jwks),
+            dpop=self.sender_constraint == "dpop",
+            grants=tuple(self.grants),
+            tenancy=self.tenancy,
+            organization=self.organization_parent,
+            children=tuple(self.organization_children),
+            delegations=tuple(self.delegations),
+        )
+        return [main, *self.clients]
+
+
+_KINDS: Final[dict[str, type | tuple[type, ...]]] = {
+    "generation": int,
+    "persons": int,
+    "paging": str,
+    "page_size": int,
+    "clock_skew_s": (int, float),
+    "token_lifetime_s": int,
+    "rs_nonce": bool,
+    "activation_delay_s": (int, float),
+    "retire_after_s": (int, float),
+}
+
+
+@dataclass(slots=True)
+class World:
+    """The state that both stand-ins share. Changed from the server's own thread only."""
+
+    options: SandboxOptions
+    generation: int = 0
+    persons: int = 0
+    paging: str = "none"
+    page_size: int = 2
+    clock_skew_s: float = 0.0
+    token_lifetime_s: int = 600
+    rs_nonce: bool = False
+    activation_delay_s: float = 0.0
+    retire_after_s: float = 0.0
+    token_epoch: int = 0
+    faults: FaultPlan = field(default_factory=FaultPlan)
+    ledger: Ledger = field(default_factory=Ledger)
+    people: Population = field(default_factory=lambda: Population(1, 0))
+
+    @classmethod
+    def of(cls, options: SandboxOptions) -> "World":
+        """The world that these options describe.
+
+        Raises:
+            ValueError: an option cannot be used.
+        """
+        world = cls(options)
+        world.apply({name: getattr(options, name) for name in (*_KINDS, "faults")})
+        return world
+
+    def now(self) -> float:
+        """The stand-ins' clock: seconds since 1970."""
+        return time.time() + self.clock_skew_s
+
+    def apply(self, changes: Mapping[str, Any]) -> None:
+        """Change what may be changed at run time; all of it, or nothing.
+
+        ``faults`` replaces the list; ``revoke_tokens`` makes every token so far invalid; ``clear``
+        empties the ledger. The other keys are options.
+
+        Raises:
+            ValueError: an unknown key or a value that cannot be used.
+        """
+        for name, value in changes.items():
+            _check(name, value)
+        plan = FaultPlan.of(changes["faults"]) if "faults" in changes else None
+        persons = changes.get("persons", self.persons)
+        people = Population(self.options.seed, persons)
+        for name in _KINDS.keys() & changes.keys():
+            setattr(self, name, changes[name])
+        self.people = people
+        if plan is not None:
+            self.faults = plan
+        if changes.get("revoke_tokens"):
+            self.token_epoch += 1
+        if changes.get("clear"):
+            self.ledger.clear()
+
+    def settings(self) -> dict[str, Any]:
+        """What is set now."""
+        return {name: getattr(self, name) for name in _KINDS} | {
+            "faults": [str(fault.action) for fault in self.faults.faults],
+            "faults_struck": self.faults.struck(),
+        }
+
+
+def _check(name: str, value: object) -> None:
+    if name in {"faults", "revoke_tokens", "clear"}:
+        return
+    kind = _KINDS.get(name)
+    if kind is None:
+        raise ValueError(f"{name!r} cannot be set; {', '.join(sorted(_KINDS))} can")
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{name} has the wrong type")
+    if name == "paging" and value not in STYLES:
+        raise ValueError(f"paging must be one of {', '.join(STYLES)}")
+    if name == "page_size" and isinstance(value, int) and value < 1:
+        raise ValueError("page_size must be at least 1")

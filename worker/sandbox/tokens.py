@@ -1,0 +1,151 @@
+"""Access tokens: made by HelseID's stand-in, checked by that of PTS."""
+
+import functools
+import secrets
+from dataclasses import dataclass
+from typing import Any, Final
+
+from worker.sandbox.clients import Client
+from worker.sandbox.dpop import token_hash
+from worker.sandbox.jose import Claims, TokenSigner, split
+
+TENANCY_CLAIM: Final = "helseid://claims/client/client_tenancy"
+NAME_CLAIM: Final = "helseid://claims/client/client_name"
+PARENT_CLAIM: Final = "helseid://claims/client/claims/orgnr_parent"
+_CACHED_MAX: Final = 256
+_TYPES: Final = frozenset({"at+jwt", "JWT"})
+
+
+class TokenError(Exception):
+    """A token that is refused, with the reason."""
+
+
+@functools.cache
+def signer() -> TokenSigner:
+    """The one signing key of this process: making it takes a good part of a second."""
+    return TokenSigner()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token is issued for.
+
+    Attributes:
+        scopes: the scopes granted.
+        thumbprint: of the proof's key; None for a bearer token.
+        extra: organisation claims, and with token exchange ``sub`` and ``act``.
+        lifetime_s: until it expires.
+        epoch: marks the token, so that ``revoke_tokens`` can tell old ones.
+    """
+
+    scopes: tuple[str, ...]
+    thumbprint: str | None
+    extra: Claims
+    lifetime_s: int
+    epoch: int
+
+
+def issue(issuer: str, client: Client, grant: Grant, now_s: float) -> str:
+    """An access token in the shape of a real one (helseid reference, section 1)."""
+    now = int(now_s)
+    audiences = sorted({scope.rpartition("/")[0] for scope in grant.scopes})
+    claims: Claims = {
+        "iss": issuer,
+        "nbf": now,
+        "iat": now,
+        "exp": now + grant.lifetime_s,
+        "aud": audiences[0] if len(audiences) == 1 else audiences,
+        "scope": list(grant.scopes),
+        "client_id": client.client_id,
+        "client_amr": "private_key_jwt",
+        TENANCY_CLAIM: client.tenancy,
+        NAME_CLAIM: client.name,
+        # The last four digits tell tokens from before and after ``revoke_tokens``.
+        "jti": secrets.token_hex(14).upper() + f"{grant.epoch % 0x10000:04X}",
+    }
+    if grant.thumbprint is not None:
+        claims["cnf"] = {"jkt": grant.thumbprint}
+    return signer().sign(claims | grant.extra)
+
+
+class TokenReader:
+    """Verifies tokens of one issuer; keeps the last ones that it has verified."""
+
+    def __init__(self, issuer: str) -> None:
+        self._issuer = issuer
+        self._verified: dict[str, Claims] = {}
+
+    def read(self, compact: str, *, audience: str | None, now_s: float, epoch: int) -> Claims:
+        """The claims of a token that is valid now.
+
+        Args:
+            compact: the token.
+            audience: what ``aud`` must be; None for any.
+            now_s: now, seconds since 1970.
+            epoch: tokens of another epoch were revoked.
+
+        Raises:
+            TokenError: with the reason.
+        """
+        claims = self._open(compact)
+        if claims.get("iss") != self._issuer:
+            raise TokenError("wrong issuer")
+        if audience is not None and claims.get("aud") != audience:
+            raise TokenError("wrong audience")
+        if int(now_s) >= claims.get("exp", 0) or int(now_s) + 300 < claims.get("nbf", 0):
+            raise TokenError("expired")
+        if not str(claims.get("jti", "")).endswith(f"{epoch % 0x10000:04X}"):
+            raise TokenError("revoked")
+        return claims
+
+    def _open(self, compact: str) -> Claims:
+        digest = token_hash(compact)
+        known = self._verified.get(digest)
+        if known is not None:
+            return known
+        try:
+            token = split(compact)
+        except ValueError as error:
+            raise TokenError("malformed") from error
+        if token.header.get("typ") not in _TYPES:
+            raise TokenError("wrong typ")
+        if not signer().verifies(token):
+            raise TokenError("wrong signature")
+        if len(self._verified) >= _CACHED_MAX:
+            self._verified.clear()
+        self._verified[digest] = token.claims
+        return token.claims
+
+
+def discovery_document(issuer: str) -> dict[str, Any]:
+    """HelseID's metadata, with the members of the real one that matter to a client."""
+    connect = f"{issuer}/connect"
+    return {
+        "issuer": issuer,
+        "jwks_uri": f"{issuer}/.well-known/openid-configuration/jwks",
+        "authorization_endpoint": f"{connect}/authorize",
+        "token_endpoint": f"{connect}/token",
+        "userinfo_endpoint": f"{connect}/userinfo",
+        "end_session_endpoint": f"{connect}/endsession",
+        "revocation_endpoint": f"{connect}/revocation",
+        "introspection_endpoint": f"{connect}/introspect",
+        "pushed_authorization_request_endpoint": f"{connect}/par",
+        "grant_types_supported": [
+            "authorization_code",
+            "client_credentials",
+            "refresh_token",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ],
+        "response_types_supported": ["code"],
+        "scopes_supported": ["nhn:pts/api", "nhn:selvbetjening/client"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "token_endpoint_auth_methods_supported": [
+            "client_secret_basic",
+            "client_secret_post",
+            "private_key_jwt",
+        ],
+        "dpop_signing_alg_values_supported": [
+            f"{family}{size}" for family in ("RS", "PS", "ES") for size in (256, 384, 512)
+        ],
+    }

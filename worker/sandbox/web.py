@@ -1,0 +1,172 @@
+"""Requests, replies and their delivery: the little HTTP that both stand-ins need."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qsl
+
+import orjson
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
+BODY_BYTES_MAX: Final = 64 * 1024
+
+JSON: Final = b"application/json; charset=utf-8"
+PROBLEM: Final = b"application/problem+json; charset=utf-8"
+HTML: Final = b"text/html; charset=utf-8"
+
+
+class Delivery(Enum):
+    """How much of a reply reaches the client."""
+
+    WHOLE = "whole"
+    DROPPED = "dropped"
+    """The connection is closed without a byte."""
+    RESET = "reset"
+    """Half of the body, then a TCP reset."""
+    TRUNCATED = "truncated"
+    """Half of the body, then an orderly close."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, read whole."""
+
+    method: str
+    path: str
+    query_string: bytes
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+    def all(self, name: bytes) -> list[str]:
+        """Every value of a header by its lower-case name."""
+        return [value.decode("latin-1") for key, value in self.headers if key == name]
+
+    def header(self, name: bytes) -> str | None:
+        """The first value of a header by its lower-case name."""
+        return next((value.decode("latin-1") for key, value in self.headers if key == name), None)
+
+    @property
+    def url(self) -> str:
+        """Scheme, host as the client named it, and path: what ``htu`` must equal."""
+        return f"http://{self.header(b'host') or ''}{self.path}"
+
+    @property
+    def media_type(self) -> str:
+        """The media type without parameters, lower case."""
+        return (self.header(b"content-type") or "").partition(";")[0].strip().lower()
+
+    def query(self) -> dict[str, str]:
+        """The query by lower-case name; the last of several wins."""
+        if not self.query_string:
+            return {}
+        return {k.lower(): v for k, v in parse_qsl(self.query_string.decode("latin-1"))}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What to answer, after how long, and how much of it."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = JSON
+    headers: Headers = ()
+    delay_s: float = 0.0
+    delivery: Delivery = Delivery.WHOLE
+
+    def with_headers(self, *headers: tuple[bytes, bytes]) -> "Reply":
+        """The same with more headers."""
+        return replace(self, headers=self.headers + headers)
+
+
+def json_reply(value: object, status: int = 200, headers: Headers = ()) -> Reply:
+    """A JSON document."""
+    return Reply(status, orjson.dumps(value), JSON, headers)
+
+
+def problem(
+    status: int,
+    title: str,
+    *,
+    errors: dict[str, list[str]] | None = None,
+    headers: Headers = (),
+) -> Reply:
+    """Problem details (RFC 9457) in ASP.NET's manner; they never echo what was sent."""
+    document: dict[str, Any] = {
+        "type": f"https://tools.ietf.org/html/rfc9110#section-15.5.{status - 399}",
+        "title": title,
+        "status": status,
+    }
+    if errors:
+        document["errors"] = errors
+    return Reply(status, orjson.dumps(document), PROBLEM, headers)
+
+
+def header_line(name: str, value: str) -> tuple[bytes, bytes]:
+    """A header for ``Reply``."""
+    return name.encode("ascii"), value.encode("latin-1")
+
+
+async def read_request(scope: Scope, receive: Receive) -> Request | None:
+    """The whole request, None if its body is larger than the stand-ins take."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        size += len(body)
+        if size > BODY_BYTES_MAX:
+            return None
+        parts.append(body)
+        if not message.get("more_body", False):
+            break
+    return Request(
+        scope["method"],
+        scope["path"],
+        scope.get("query_string", b""),
+        scope["headers"],
+        b"".join(parts) if len(parts) > 1 else parts[0],
+    )
+
+
+async def deliver(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send the reply, or as much of it as its delivery says."""
+    if reply.delay_s:
+        await asyncio.sleep(reply.delay_s)
+    transport: asyncio.Transport = scope["state"]["transport"]
+    if reply.delivery is Delivery.DROPPED:
+        transport.close()
+        await receive()
+        return
+    length = b"%d" % len(reply.body)
+    headers: Iterable[tuple[bytes, bytes]] = (
+        (b"content-length", length),
+        *(((b"content-type", reply.content_type),) if reply.body else ()),
+        *reply.headers,
+    )
+    await send({"type": "http.response.start", "status": reply.status, "headers": list(headers)})
+    if reply.delivery is Delivery.WHOLE:
+        await send({"type": "http.response.body", "body": reply.body})
+        return
+    half = reply.body[: len(reply.body) // 2]
+    await send({"type": "http.response.body", "body": half, "more_body": True})
+    if reply.delivery is Delivery.RESET:
+        await asyncio.sleep(0.01)  # lets the half reach the client before the reset overtakes it
+        _linger_not(transport.get_extra_info("socket"))
+        transport.abort()
+    else:
+        transport.close()
+    await receive()
+
+
+def _linger_not(connection: socket.socket | None) -> None:
+    if connection is not None:
+        linger = struct.pack("ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
