@@ -1,0 +1,47 @@
+# docker build --tag pts-sync-worker:0.1.0 .
+# Runs with a read-only root: docker run --read-only --tmpfs /tmp --volume pts:/data … sync
+
+ARG PYTHON=3.13
+
+FROM python:${PYTHON}-slim-trixie AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+COPY requirements.lock requirements-build.lock ./
+RUN python -m venv --without-pip /opt/pts-worker \
+    && pip install --require-hashes --requirement requirements-build.lock \
+    && pip --python /opt/pts-worker/bin/python install --only-binary :all: \
+        --require-hashes --requirement requirements.lock
+COPY pyproject.toml README.md ./
+COPY migrations migrations
+COPY worker worker
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+    && pip --python /opt/pts-worker/bin/python install --no-deps --no-index dist/*.whl \
+    && /opt/pts-worker/bin/pts-worker --help
+
+FROM python:${PYTHON}-slim-trixie
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="pts-sync-worker" \
+      org.opencontainers.image.description="Keeps a local, provable copy of PTS access restrictions" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# Nothing in the image installs anything any more.
+RUN pip uninstall --yes --root-user-action=ignore pip \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /data
+COPY --from=build /opt/pts-worker /opt/pts-worker
+ENV PATH=/opt/pts-worker/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONFAULTHANDLER=1 \
+    HOME=/data
+WORKDIR /data
+VOLUME ["/data"]
+# A number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+# The worker is the first process and handles SIGTERM itself.
+ENTRYPOINT ["pts-worker"]
+CMD ["--help"]
+# A batch has no health to ask for; some builders would inherit a check.
+HEALTHCHECK NONE

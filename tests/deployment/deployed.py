@@ -1,0 +1,132 @@
+"""Reads the units, manifests, crontab and Dockerfile as the programs do that they are for."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from worker.errors import ExitCode
+
+ROOT: Final = Path(__file__).parents[2]
+SYSTEMD: Final = ROOT / "config" / "systemd"
+KUBERNETES: Final = ROOT / "config" / "kubernetes"
+CRONTAB: Final = ROOT / "config" / "cron" / "pts-worker"
+OPERATIONS: Final = ROOT / "docs" / "operations.md"
+PROGRAM: Final = "/opt/pts-worker/bin/pts-worker"
+
+OVER: Final = frozenset({ExitCode.GAPS, ExitCode.LEASE_HELD})
+"""The run is over and nothing is to be repeated."""
+
+RETRIED: Final = frozenset({ExitCode.UNAVAILABLE, ExitCode.STOPPED})
+"""The same call later can succeed."""
+
+FOR_A_PERSON: Final = frozenset(ExitCode) - OVER - RETRIED - {ExitCode.OK}
+"""No repetition helps."""
+
+Unit = Mapping[str, Mapping[str, list[str]]]
+
+
+def unit(name: str) -> Unit:
+    """A unit file: section → key → values in order; an empty value is kept as ``""``."""
+    sections: dict[str, dict[str, list[str]]] = {}
+    section: dict[str, list[str]] = {}
+    for line in (SYSTEMD / name).read_text().splitlines():
+        if not line.strip() or line.startswith(("#", ";")):
+            continue
+        if line.startswith("["):
+            section = sections.setdefault(line.strip("[]"), {})
+            continue
+        key, separator, value = line.partition("=")
+        assert separator, f"{name}: {line!r} is no assignment"
+        section.setdefault(key, []).append(value)
+    return sections
+
+
+def one(section: Mapping[str, list[str]], key: str) -> str:
+    """The only value of a key."""
+    (value,) = section[key]
+    return value
+
+
+def codes(section: Mapping[str, list[str]], key: str) -> set[int]:
+    """The exit codes of a key that lists them."""
+    return {int(code) for value in section.get(key, []) for code in value.split()}
+
+
+def units(kind: str) -> list[str]:
+    """The names of the unit files of a kind: ``service``, ``timer``."""
+    return sorted(path.name for path in SYSTEMD.glob(f"*.{kind}"))
+
+
+def manifests() -> dict[str, dict[str, Any]]:
+    """Each manifest by file name; one document a file. Kustomize's own file is no manifest."""
+    paths = sorted(KUBERNETES.glob("*.yaml"))
+    return {
+        path.name: yaml.safe_load(path.read_text())
+        for path in paths
+        if path.name != "kustomization.yaml"
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A Job, or the Job that a CronJob makes."""
+
+    file: str
+    job: Mapping[str, Any]
+
+    @property
+    def pod(self) -> Mapping[str, Any]:
+        """The pod's specification."""
+        spec: Mapping[str, Any] = self.job["template"]["spec"]
+        return spec
+
+    @property
+    def container(self) -> Mapping[str, Any]:
+        """The only container."""
+        (container,) = self.pod["containers"]
+        assert isinstance(container, Mapping)
+        return container
+
+
+def workloads() -> list[Workload]:
+    """Every Job and CronJob."""
+    found = []
+    for file, document in manifests().items():
+        if document["kind"] == "CronJob":
+            found.append(Workload(file=file, job=document["spec"]["jobTemplate"]["spec"]))
+        elif document["kind"] == "Job":
+            found.append(Workload(file=file, job=document["spec"]))
+    return found
+
+
+def cron_commands() -> list[str]:
+    """The shell command of each crontab line."""
+    pattern = re.compile(r"(?:[\d*,/-]+\s+){5}pts-worker\s+(.+)")
+    matches = map(pattern.fullmatch, CRONTAB.read_text().splitlines())
+    return [match[1] for match in matches if match]
+
+
+def calls() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each call of the worker that is written somewhere: where, and its arguments."""
+    for name in units("service"):
+        for command in unit(name)["Service"]["ExecStart"]:
+            if command.startswith(PROGRAM):
+                yield name, tuple(shlex.split(command)[1:])
+    for workload in workloads():
+        yield workload.file, tuple(str(argument) for argument in workload.container["args"])
+    for command in cron_commands():
+        for match in re.finditer(r'"\$WORKER" ([^>]+?) >', command):
+            yield CRONTAB.name, tuple(shlex.split(match[1]))
+    for match in re.finditer(
+        r"(?m)^[^#\n]*(?:sudo pts-admin|bin/pts-worker) ([^#<\n]+)", _shell_blocks()
+    ):
+        yield OPERATIONS.name, tuple(shlex.split(match[1]))
+
+
+def _shell_blocks() -> str:
+    return "\n".join(re.findall(r"(?ms)^```sh\n(.*?)^```", OPERATIONS.read_text()))

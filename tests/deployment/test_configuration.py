@@ -1,0 +1,131 @@
+"""The configuration files of both ways to run it load, and lack nothing for a run."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.deployment.deployed import (
+    KUBERNETES,
+    SYSTEMD,
+    Workload,
+    one,
+    unit,
+    units,
+    workloads,
+)
+from worker.config import Loaded, load
+from worker.core.durations import parse_duration
+
+SECRETS = "/run/secrets/pts-worker"
+
+
+def credentials(name: str) -> dict[str, str]:
+    """The files that a unit hands to the worker: name → file."""
+    return dict(entry.split(":", 1) for entry in unit(name)["Service"].get("LoadCredential", []))
+
+
+def variables(name: str, folder: Path) -> dict[str, str]:
+    """The environment that a unit gives, with ``%d`` as systemd would fill it in."""
+    values = unit(name)["Service"].get("Environment", [])
+    return dict(value.replace("%d", str(folder)).split("=", 1) for value in values)
+
+
+def make_secret(path: Path) -> None:
+    """A file with the mode that systemd's credentials and the secret volumes have."""
+    path.write_bytes(b"x" * 32)
+    path.chmod(0o440)
+
+
+def load_as_deployed(
+    source: Path, folder: Path, environ: Mapping[str, str], purpose: str = "sync"
+) -> Loaded:
+    """Load a configuration whose files are made up in a folder."""
+    for name in ("helseid.jwk.json", "pseudonym.key", "database.password", "roster.csv"):
+        make_secret(folder / name)
+    text = source.read_text()
+    text = text.replace(SECRETS, str(folder)).replace("/roster/", f"{folder}/")
+    text = text.replace("/var/lib/pts-worker/roster.csv", str(folder / "roster.csv"))
+    config = folder / "worker.toml"
+    config.write_text(text)
+    return load(environ=environ, cwd=folder, config_path=config, purpose=purpose)
+
+
+@pytest.mark.parametrize("name", ["pts-sync.service", "pts-worker-schedule.service"])
+def test_unit_gives_the_worker_all_that_a_run_needs(name: str, tmp_path: Path):
+    """With the unit's variables and credentials the example configuration is complete."""
+    for credential in credentials(name):
+        make_secret(tmp_path / credential)
+    environ = variables(name, tmp_path)
+    assert environ.pop("PTS_CONFIG") == "/etc/pts-worker/worker.toml"
+    loaded = load_as_deployed(SYSTEMD / "worker.toml", tmp_path, environ)
+    key = loaded.settings.helseid.private_jwk_file
+    assert str(key) == str(tmp_path / "helseid-key")
+
+
+@pytest.mark.parametrize("name", units("service"))
+def test_unit_reads_only_credentials_that_it_loads(name: str):
+    """Each file under ``%d`` has its ``LoadCredential=``, and the other way round."""
+    values = unit(name)["Service"].get("Environment", [])
+    read = {value.rpartition("%d/")[2] for value in values if "%d/" in value}
+    assert read == set(credentials(name))
+
+
+def test_drop_in_for_postgresql_names_a_key_of_the_configuration(tmp_path: Path):
+    """The drop-in's variable is one that the configuration takes."""
+    make_secret(tmp_path / "database-password")
+    environ = variables("postgresql.conf", tmp_path)
+    assert set(credentials("postgresql.conf")) == {"database-password"}
+    loaded = load(
+        {"database.url": "postgresql://pts_worker@database.example/pts"},
+        environ=environ,
+        cwd=tmp_path,
+        purpose="report",
+    )
+    assert "PTS_DATABASE__PASSWORD_FILE" in loaded.origins["database.password_file"]
+
+
+def test_config_map_has_all_that_a_run_needs(tmp_path: Path):
+    """With the volumes mounted the ConfigMap's configuration is complete."""
+    loaded = load_as_deployed(KUBERNETES / "worker.toml", tmp_path, {})
+    assert loaded.settings.log.format == "json"
+
+
+@pytest.mark.parametrize("workload", workloads(), ids=lambda workload: workload.file)
+def test_config_map_names_files_on_mounted_volumes(workload: Workload):
+    """Each file that the ConfigMap names lies where every Job mounts something."""
+    text = (KUBERNETES / "worker.toml").read_text()
+    mounts = {mount["mountPath"] for mount in workload.container["volumeMounts"]}
+    assert SECRETS in mounts
+    assert set(re.findall(r'file = "(.+)/[^/]+"', text)) == {SECRETS}
+    if workload.container["args"][0] in {"sync", "doctor"}:
+        assert "/roster" in mounts
+
+
+def test_config_map_holds_no_password():
+    """The database's address in the ConfigMap has a user and no password."""
+    url = tomllib.loads((KUBERNETES / "worker.toml").read_text())["database"]["url"]
+    assert re.fullmatch(r"postgresql://[a-z_]+@[a-z.]+:5432/pts", url)
+
+
+def test_the_worker_ends_a_run_before_the_platform_does():
+    """The run's own deadline comes first, with time for its stop and for waiting for the lease."""
+    for source, limit in (
+        (SYSTEMD, parse_duration(one(unit("pts-sync.service")["Service"], "TimeoutStartSec"))),
+        *((KUBERNETES, limit) for limit in job_limits({"sync", "backfill"})),
+    ):
+        sync = tomllib.loads((source / "worker.toml").read_text())["sync"]
+        slack = limit - parse_duration(sync["deadline"])
+        assert slack > timedelta(minutes=30, seconds=10)  # --wait 30m, and 10 s to stop
+
+
+def job_limits(commands: set[str]) -> list[timedelta]:
+    """``activeDeadlineSeconds`` of the Jobs that run one of these commands."""
+    return [
+        timedelta(seconds=workload.job["activeDeadlineSeconds"])
+        for workload in workloads()
+        if workload.container["args"][0] in commands
+    ]

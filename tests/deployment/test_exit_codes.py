@@ -1,0 +1,136 @@
+"""Each exit code means the same to systemd, to Kubernetes, to cron and on the operator's page."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.deployment.deployed import (
+    FOR_A_PERSON,
+    OPERATIONS,
+    OVER,
+    RETRIED,
+    Workload,
+    codes,
+    cron_commands,
+    one,
+    unit,
+    workloads,
+)
+from worker.errors import ExitCode
+
+WITH_A_POLICY = [workload for workload in workloads() if "podFailurePolicy" in workload.job]
+
+
+def test_systemd_restarts_the_nightly_run_only_where_that_helps():
+    """Gaps and a held lease are a success, 69 and 75 start again, the rest needs a person."""
+    service = unit("pts-sync.service")["Service"]
+    success = codes(service, "SuccessExitStatus")
+    prevented = codes(service, "RestartPreventExitStatus")
+    assert one(service, "Restart") == "on-failure"
+    assert success == OVER
+    assert prevented == FOR_A_PERSON
+    assert set(ExitCode) - {ExitCode.OK} - success - prevented == RETRIED
+
+
+def test_systemd_keeps_the_scheduler_up_unless_a_person_must_look():
+    """Being stopped is a clean end of the scheduler; the codes for a person keep it down."""
+    service = unit("pts-worker-schedule.service")["Service"]
+    assert one(service, "Restart") == "always"
+    assert codes(service, "SuccessExitStatus") == OVER | {ExitCode.STOPPED}
+    assert codes(service, "RestartPreventExitStatus") == FOR_A_PERSON
+
+
+@pytest.mark.parametrize("workload", WITH_A_POLICY, ids=lambda workload: workload.file)
+def test_kubernetes_retries_a_job_only_where_that_helps(workload: Workload):
+    """69 and 75 count towards the retries, each other code ends the Job, disruptions do neither."""
+    assert workload.pod["restartPolicy"] == "Never"  # else the API refuses the policy
+    first, *rules = workload.job["podFailurePolicy"]["rules"]
+    assert first == {
+        "action": "Ignore",
+        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+    }
+    listed: dict[str, list[int]] = {}
+    for rule in rules:
+        on_exit_codes = rule["onExitCodes"]
+        assert on_exit_codes["containerName"] == workload.container["name"]
+        assert on_exit_codes["operator"] == "In"
+        # The API takes them only in order.
+        assert on_exit_codes["values"] == sorted(set(on_exit_codes["values"]))
+        listed.setdefault(rule["action"], []).extend(on_exit_codes["values"])
+    assert sorted(listed) == ["Count", "FailJob"]
+    assert sorted(listed["Count"]) == sorted(RETRIED)
+    assert sorted(listed["FailJob"]) == sorted(OVER | FOR_A_PERSON)
+    assert workload.job["backoffLimit"] > 0
+
+
+def test_kubernetes_tells_gaps_from_what_a_person_must_look_at():
+    """A failed nightly Job names the rule: 1 for gaps and lease, 2 for what a person must see."""
+    (sync,) = (workload for workload in WITH_A_POLICY if workload.file == "cronjob-sync.yaml")
+    rules = sync.job["podFailurePolicy"]["rules"]
+    assert set(rules[1]["onExitCodes"]["values"]) == OVER
+    assert set(rules[2]["onExitCodes"]["values"]) == FOR_A_PERSON
+
+
+@pytest.mark.parametrize("code", sorted(ExitCode), ids=lambda code: code.name)
+def test_cron_mails_each_code_that_someone_must_see(code: ExitCode, tmp_path: Path):
+    """The nightly line prints the code, and so mails it, except 0 and 4; the log gets the rest."""
+    printed = run_cron_line(cron_commands()[0], tmp_path, sync=code, status=0)
+    if code in {ExitCode.OK, ExitCode.LEASE_HELD}:
+        assert printed == ""
+    else:
+        assert f"exit code {code:d}" in printed
+    assert (tmp_path / "log").read_text() == "sync\n"
+
+
+@pytest.mark.parametrize(("fresh", "calls"), [(True, "status\n"), (False, "status\nsync\n")])
+def test_cron_runs_again_only_where_the_night_left_no_fresh_snapshot(
+    fresh: bool, calls: str, tmp_path: Path
+):
+    """The second line looks at the age of the snapshot before it starts another run."""
+    run_cron_line(cron_commands()[1], tmp_path, sync=0, status=0 if fresh else 3)
+    assert (tmp_path / "calls").read_text() == calls
+
+
+def test_cron_mails_when_the_snapshot_is_too_old(tmp_path: Path):
+    """The third line prints only when `status --max-age` says so."""
+    assert run_cron_line(cron_commands()[2], tmp_path, sync=0, status=0) == ""
+    assert "too old" in run_cron_line(cron_commands()[2], tmp_path, sync=0, status=3)
+
+
+def test_crontab_lines_hold_no_percent_sign():
+    """An unescaped percent sign is to cron the end of the command."""
+    assert len(cron_commands()) == 3
+    assert not [command for command in cron_commands() if "%" in command]
+
+
+def test_operators_page_tells_every_exit_code():
+    """The table in docs/operations.md has one row a code, in order, with what systemd does."""
+    rows = re.findall(r"(?m)^\| (\d+) \|.*\| ([^|]+) \| ([^|]+) \|$", OPERATIONS.read_text())
+    assert [int(code) for code, _, _ in rows] == sorted(ExitCode)
+    for code, systemd, kubernetes in rows:
+        alert, retried = int(code) in FOR_A_PERSON, int(code) in RETRIED
+        assert (systemd == "alert") == alert
+        assert systemd.startswith("again") == retried
+        assert kubernetes.startswith("another pod") == retried
+
+
+def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:
+    """Run a crontab line with a stand-in for the worker; what cron would mail."""
+    stub = folder / "worker"
+    stub.write_text(
+        f'#!/bin/sh\necho "$1" | tee -a {folder}/calls\n'
+        f'case "$1" in status) exit {status} ;; *) exit {sync:d} ;; esac\n'
+    )
+    stub.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={"PATH": "/usr/bin:/bin", "WORKER": str(stub), "LOG": str(folder / "log")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert done.stderr == ""
+    return done.stdout

@@ -1,0 +1,90 @@
+"""What is installed is pinned, hashed, and told without anybody's addresses."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.deployment.deployed import ROOT
+
+LOCKS = ["requirements.lock", "requirements-build.lock", "requirements-dev.lock"]
+
+
+def pins(lock: str) -> dict[str, str]:
+    """The locked version of each package; every package has at least one hash."""
+    found: dict[str, str] = {}
+    for entry in re.split(r"(?m)^(?=[a-z0-9])", (ROOT / lock).read_text())[1:]:
+        requirement = Requirement(entry.split("\\")[0])
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), requirement.name
+        assert re.fullmatch(r"==[^*,]+", str(requirement.specifier)), requirement.name
+        found[canonicalize_name(requirement.name)] = str(requirement.specifier)[2:]
+    return found
+
+
+def wanted() -> list[Requirement]:
+    """What pyproject.toml asks for, with the extras that are locked."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    return [
+        Requirement(text)
+        for text in (*project["dependencies"], *extras["parquet"], *extras["sandbox"])
+    ]
+
+
+@pytest.mark.parametrize("requirement", wanted(), ids=lambda requirement: requirement.name)
+def test_lock_has_what_the_package_asks_for(requirement: Requirement):
+    """Each dependency is locked at a version that pyproject.toml allows."""
+    assert pins("requirements.lock")[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_locks_agree():
+    """A package that stands in two locks has one version: they are installed together."""
+    versions: dict[str, set[str]] = {}
+    for lock in LOCKS:
+        for name, version in pins(lock).items():
+            versions.setdefault(name, set()).add(version)
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_names_no_index_and_no_folder(lock: str):
+    """Neither an address nor anybody's path is in the file; its head says how it is made."""
+    text = (ROOT / lock).read_text()
+    assert "make lock" in text.splitlines()[1]
+    assert not re.search(r"://|--index|--find-links|(?m:^.*[ =]/)", text)
+
+
+def test_wheel_holds_the_migrations_and_nothing_of_the_tests(tmp_path: Path):
+    """A server that has only the wheel can bring its database up to date."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "worker/migrations/env.py" in names
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"worker", "pts_sync_worker"}
+
+
+def test_make_lists_the_commands_of_the_readme():
+    """`make` alone tells what there is; the commands that people rely on are among it."""
+    listed = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    ).stdout
+    targets = {line.split()[1] for line in listed.splitlines()}
+    assert targets >= {"demo", "check", "test", "install", "lock", "clean"}
+    assert "exec make test" in (ROOT / ".ci" / "run").read_text()
