@@ -1,0 +1,107 @@
+"""The difference: applying it gives what was read, and a second time nothing more."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.diff import StoredVersion, diff_area
+from worker.core.model import CompleteArea, Proof, Record
+
+NOW = datetime(2026, 3, 28, 22, 17, 43, tzinfo=UTC)
+BEFORE = NOW - timedelta(days=30)
+
+
+def area(contents: dict[str, int]) -> CompleteArea:
+    records = tuple(
+        Record(key=key, content_hash=bytes([content]) * 16, payload="{}", columns={})
+        for key, content in contents.items()
+    )
+    proof = Proof(pages=1, record_count=len(records), digest=b"", read_at=NOW, key_path="id")
+    return CompleteArea(area="patient-safety", records=records, proof=proof)
+
+
+class Rows:
+    """A table of one person's versions, as the writer keeps it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, dict] = {}
+
+    def stored(self, run: int) -> list[StoredVersion]:
+        return [
+            StoredVersion(
+                version_id=row_id,
+                key=row["key"],
+                content_hash=row["hash"],
+                first_seen_at=row["first"],
+                opened_here=row["opened"] == run,
+                closed_here=row["closed"] == run,
+            )
+            for row_id, row in self.rows.items()
+            if row["closed"] in (None, run)
+        ]
+
+    def apply(self, read: CompleteArea, run: int):
+        change = diff_area(self.stored(run), read)
+        for row_id in change.erase:
+            del self.rows[row_id]
+        for row_id in change.close:
+            self.rows[row_id]["closed"] = run
+        for row_id in change.reopen:
+            self.rows[row_id]["closed"] = None
+        for opening in change.open:
+            self.rows[len(self.rows) + 1000 * run] = {
+                "key": opening.record.key,
+                "hash": opening.record.content_hash,
+                "first": opening.first_seen_at,
+                "opened": run,
+                "closed": None,
+            }
+        return change
+
+    def open(self) -> dict[str, bytes]:
+        return {row["key"]: row["hash"] for row in self.rows.values() if row["closed"] is None}
+
+
+contents = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 3), max_size=6)
+
+
+@given(nights=st.lists(contents, max_size=6))
+def test_what_was_read_is_what_is_open(nights):
+    """After each night the open rows are what was read; each key is open once."""
+    rows = Rows()
+    for run, night in enumerate(nights, start=1):
+        rows.apply(area(night), run)
+        assert {key: bytes([value]) * 16 for key, value in night.items()} == rows.open()
+        again = rows.apply(area(night), run)
+        assert (0, 0, 0, 0) == tuple(
+            len(part) for part in (again.open, again.close, again.erase, again.reopen)
+        )
+        assert len(night) == again.unchanged
+
+
+@given(published=contents, first=contents, second=contents)
+def test_reading_twice_in_one_run_leaves_only_the_second(published, first, second):
+    """Rows that this run opened and no longer finds are erased; what it closed it can reopen."""
+    twice, once = Rows(), Rows()
+    for rows in (twice, once):
+        rows.apply(area(published), 1)
+    twice.apply(area(first), 2)
+    twice.apply(area(second), 2)
+    once.apply(area(second), 2)
+
+    def shape(rows: Rows) -> list:
+        return sorted(
+            (r["key"], r["hash"], r["opened"], r["closed"] or 0) for r in rows.rows.values()
+        )
+
+    assert shape(once) == shape(twice)
+
+
+def test_a_changed_record_remembers_when_it_was_first_seen():
+    """Other content opens another version of the same restriction."""
+    old = StoredVersion(version_id=7, key="a", content_hash=b"\x01" * 16, first_seen_at=BEFORE)
+    change = diff_area([old], area({"a": 2, "b": 3}))
+    assert (7,) == change.close
+    assert [BEFORE, NOW] == [opening.first_seen_at for opening in change.open]
+    assert 0 == change.removed

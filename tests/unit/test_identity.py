@@ -1,0 +1,48 @@
+"""Identifiers and keys do not print, and cannot be carried off by accident."""
+
+import copy
+import hashlib
+import hmac
+import pickle
+
+import orjson
+import pytest
+
+from worker.core.identity import NationalId, PseudonymKey
+
+DIGITS = "16858399649"
+
+
+@pytest.mark.parametrize(
+    "show",
+    [str, repr, "{}".format, "{!r:>40}".format, "%s".__mod__],
+    ids=["str", "repr", "format", "padded", "percent"],
+)
+def test_an_identifier_does_not_print(show):
+    """Every way to text gives the mask."""
+    assert DIGITS not in show(NationalId(DIGITS))
+
+
+@pytest.mark.parametrize(
+    "carry", [pickle.dumps, copy.deepcopy, orjson.dumps], ids=["pickle", "copy", "json"]
+)
+def test_an_identifier_is_not_carried_off(carry):
+    """Pickling, copying and JSON fail instead of writing the digits somewhere."""
+    with pytest.raises(TypeError):
+        carry(NationalId(DIGITS))
+
+
+def test_the_pseudonym_is_the_keyed_hmac():
+    """HMAC-SHA256 of the digits, in hex: whoever holds the key can compute it elsewhere."""
+    key = bytes(range(32))
+    expected = hmac.new(key, DIGITS.encode(), hashlib.sha256).hexdigest()
+    assert expected == PseudonymKey(key).pseudonym(NationalId(DIGITS))
+
+
+def test_a_short_key_is_refused_and_no_key_prints():
+    """At least 32 bytes; the check value tells keys apart without telling them."""
+    with pytest.raises(ValueError, match="31 bytes"):
+        PseudonymKey(b"x" * 31)
+    key = PseudonymKey(b"x" * 32)
+    assert "x" * 5 not in repr(key)
+    assert key.check_value() != PseudonymKey(b"y" * 32).check_value()

@@ -1,0 +1,371 @@
+"""The composition root: the only module that knows both the run and the adapters."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import anyio
+import structlog
+
+from worker.areas import AREAS
+from worker.config import Loaded, Settings, database_url
+from worker.core.area import ResourceArea
+from worker.core.guard import GuardLimits
+from worker.core.identity import NationalId, PseudonymKey
+from worker.core.model import RunKind
+from worker.core.overrides import with_overrides
+from worker.core.retry import RetryPolicy
+from worker.core.run import RunProgress, RunReport
+from worker.errors import ConfigurationError, LeaseHeldError, StoppedError
+from worker.helseid.authorizer import HelseId, open_helseid
+from worker.helseid.keys import load_client_key
+from worker.helseid.options import HelseIdOptions
+from worker.helseid.transport import helseid_client
+from worker.ports import Roster, Runtime
+from worker.pts.reader import PtsReader
+from worker.pts.sending import Sender
+from worker.pts.throttle import Throttle
+from worker.pts.wire import WireOptions, open_wire
+from worker.roster import open_roster
+from worker.store.database import Database, open_database
+from worker.store.holder import this_process
+from worker.store.lease import Lease, acquire
+from worker.store.ledger import DEFAULT_TENANT, begin_run, check_identity, key_paths, open_runs
+from worker.store.publish import Publisher
+from worker.store.run_store import Choice, SqlRunStore
+from worker.store.schema import check_schema
+from worker.store.undo import leftovers, take_back
+from worker.store.writer import BatchWriter
+from worker.sync.keys import KeyBook
+from worker.sync.options import RunOptions
+from worker.sync.run import Run
+
+log = structlog.get_logger(__name__)
+
+_LEASE_POLL_S: Final = 1.0
+_ROSTER_AREAS: Final = {area.name: area for area in AREAS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """How a person stands in the store.
+
+    Attributes:
+        mode: ``pseudonym`` or ``plain``.
+        person_key: the key of an identifier.
+        key_check: tells one pseudonym key from another; empty in plain mode.
+    """
+
+    mode: str
+    person_key: Callable[[NationalId], str]
+    key_check: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What a command asks for.
+
+    Attributes:
+        kind: the whole roster, or a subset.
+        roster: instead of the configured one.
+        areas: instead of ``sync.areas``; empty: those.
+        choice: what a backfill picks out of the roster.
+        accept_removals: a person has decided that the removals are right.
+        wait_s: how long to wait for the lease.
+    """
+
+    kind: RunKind = RunKind.SYNC
+    roster: Roster | None = None
+    areas: tuple[str, ...] = ()
+    choice: Choice | None = None
+    accept_removals: bool = False
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """The configured program. Everything that it opens is closed where it was opened."""
+
+    loaded: Loaded
+    runtime: Runtime
+
+    @property
+    def settings(self) -> Settings:
+        """The effective configuration."""
+        return self.loaded.settings
+
+    def path(self, name: str | Path) -> Path:
+        """A configured file name, from the directory that relative names start from."""
+        return self.loaded.cwd / name
+
+    def areas(self, names: Sequence[str] = ()) -> tuple[ResourceArea, ...]:
+        """The declarations of the areas to read, with what the configuration overrides.
+
+        Raises:
+            ConfigurationError: an override cannot be used.
+        """
+        overrides = self.settings.area_overrides()
+        found = []
+        for name in names or self.settings.sync.areas:
+            try:
+                found.append(with_overrides(_ROSTER_AREAS[name], overrides.get(name, {})))
+            except ValueError as fault:
+                raise ConfigurationError(f"areas.{name}: {fault}") from fault
+        return tuple(found)
+
+    def identity(self) -> Identity:
+        """How persons are keyed.
+
+        Raises:
+            ConfigurationError: the pseudonym key is missing or too short.
+        """
+        privacy = self.settings.privacy
+        if privacy.identity == "plain":
+            return Identity(mode="plain", person_key=NationalId.reveal, key_check="")
+        if privacy.pseudonym_key_file is None:
+            raise ConfigurationError(
+                "privacy.pseudonym_key_file is not set",
+                hint="make one with `pts-worker keys pseudonym --out FILE`",
+            )
+        try:
+            key = PseudonymKey(self.path(privacy.pseudonym_key_file).read_bytes())
+        except OSError as fault:
+            raise ConfigurationError(
+                f"privacy.pseudonym_key_file: the file cannot be read ({fault.strerror})"
+            ) from fault
+        except ValueError as fault:
+            raise ConfigurationError(f"privacy.pseudonym_key_file: {fault}") from fault
+        return Identity(mode="pseudonym", person_key=key.pseudonym, key_check=key.check_value())
+
+    def roster(self) -> Roster:
+        """The configured roster.
+
+        Raises:
+            ConfigurationError: none is configured.
+        """
+        roster = self.settings.roster
+        if roster.path is not None:
+            return open_roster(path=roster.path if roster.path == "-" else self.path(roster.path))
+        url = database_url(roster, cwd=self.loaded.cwd) if roster.url is not None else None
+        return open_roster(url=url, query=roster.query)
+
+    @asynccontextmanager
+    async def database(self, *, checked: bool = True) -> AsyncIterator[Database]:
+        """The store's database.
+
+        Raises:
+            SchemaError: ``checked``, and the schema is missing, behind or ahead.
+        """
+        url = database_url(self.settings.database, cwd=self.loaded.cwd)
+        async with open_database(url, self.runtime) as database:
+            if checked:
+                await check_schema(database)
+            yield database
+
+    @asynccontextmanager
+    async def helseid(self) -> AsyncIterator[HelseId]:
+        """The HelseID client. Nothing is called before it is needed.
+
+        Raises:
+            ConfigurationError: the key or the options cannot be used.
+        """
+        chosen = self.settings.helseid
+        if chosen.private_jwk_file is None:
+            raise ConfigurationError("helseid.private_jwk_file is not set")
+        key = load_client_key(
+            self.path(chosen.private_jwk_file),
+            alg=chosen.private_key_alg,
+            kid=chosen.private_key_kid,
+        )
+        options = HelseIdOptions(
+            issuer=chosen.issuer or "",
+            client_id=chosen.client_id or key.client_id_hint or "",
+            scope=chosen.scope,
+            sender_constraint=chosen.sender_constraint,
+            grant=chosen.grant,
+            subject_token_file=(
+                self.path(chosen.subject_token_file) if chosen.subject_token_file else None
+            ),
+            organization_parent=chosen.organization_parent,
+            organization_child=chosen.organization_child,
+            tenancy=chosen.tenancy,
+            assertion_lifetime_s=chosen.assertion_lifetime_s,
+        )
+        async with helseid_client(self._ca_file()) as http:
+            yield open_helseid(options, key, self.runtime, http)
+
+    @asynccontextmanager
+    async def reader(
+        self, areas: Sequence[ResourceArea], *, concurrency: int
+    ) -> AsyncIterator[PtsReader]:
+        """Reads PTS with the configured limits.
+
+        Raises:
+            ConfigurationError: something that it needs is not set or cannot be used.
+        """
+        sync = self.settings.sync
+        if self.settings.api.base_url is None:
+            raise ConfigurationError("api.base_url is not set", hint="or set api.environment")
+        wire_options = WireOptions(
+            concurrency=concurrency,
+            attempt_s_max=sync.request_timeout_s,
+            silence_s_max=sync.request_timeout_s,
+            ca_file=self._ca_file(),
+        )
+        async with AsyncExitStack() as stack:
+            helseid = await stack.enter_async_context(self.helseid())
+            wire = await stack.enter_async_context(open_wire(wire_options))
+            sender = Sender(
+                wire=wire,
+                authorizer=helseid.authorizer,
+                throttle=Throttle(sync.requests_per_second, self.runtime),
+                policy=RetryPolicy(attempts_max=sync.retry_attempts),
+                runtime=self.runtime,
+            )
+            yield PtsReader(
+                areas=areas,
+                base_url=self.settings.api.base_url,
+                sender=sender,
+                runtime=self.runtime,
+                pseudonymous=self.settings.privacy.identity == "pseudonym",
+                pages_max=sync.max_pages,
+            )
+
+    async def run(
+        self,
+        request: RunRequest,
+        *,
+        stop: anyio.Event,
+        changed: Callable[[RunProgress], None] | None = None,
+    ) -> RunReport:
+        """One run, from the lease to its end.
+
+        Args:
+            request: what to read.
+            stop: set it to stop the run.
+            changed: called when the progress has changed.
+
+        Raises:
+            LeaseHeldError: another run is on; nothing was done.
+            LeaseLostError: another holder took over.
+            WorkerError: the run could not begin.
+        """
+        areas = self.areas(request.areas)
+        identity = self.identity()
+        roster = request.roster or self.roster()
+        sync = self.settings.sync
+        async with AsyncExitStack() as stack:
+            database = await stack.enter_async_context(self.database())
+            reader = await stack.enter_async_context(
+                self.reader(areas, concurrency=sync.concurrency)
+            )
+            lease = await stack.enter_async_context(
+                self._lease(database, request.wait_s, stop=stop)
+            )
+            await check_identity(database, identity=identity.mode, key_check=identity.key_check)
+            store = await self._run_store(database, lease, request, areas)
+            known = await key_paths(database, lease.tenant_id)
+            run = Run(
+                roster=roster,
+                reader=reader,
+                store=store,
+                keys=KeyBook(dict(known)),
+                person_key=identity.person_key,
+                options=self._options(accept_removals=request.accept_removals),
+                runtime=self.runtime,
+                stop=stop,
+                cost=reader.stats,
+            )
+            if changed is not None:
+                run.changed = changed
+            return await run.carry_out()
+
+    async def _run_store(
+        self,
+        database: Database,
+        lease: Lease,
+        request: RunRequest,
+        areas: Sequence[ResourceArea],
+    ) -> SqlRunStore:
+        for run_id in await leftovers(database, lease.tenant_id):
+            await take_back(database, lease, run_id)
+        handle = await begin_run(
+            database,
+            lease,
+            kind=request.kind,
+            areas=tuple(area.name for area in areas),
+            host=lease.holder.describe(),
+            continue_within=self.settings.sync.continue_within,
+        )
+        others = await open_runs(database, lease.tenant_id)
+        writer = BatchWriter(
+            database=database,
+            lease=lease,
+            handle=handle,
+            unpublished=tuple(row.run_id for row in others if row.run_id != handle.run_id),
+        )
+        return SqlRunStore(
+            database=database,
+            lease=lease,
+            writer=writer,
+            publisher=Publisher(database=database, lease=lease, handle=handle),
+            choice=request.choice,
+        )
+
+    @asynccontextmanager
+    async def _lease(
+        self, database: Database, wait_s: float, *, stop: anyio.Event
+    ) -> AsyncIterator[Lease]:
+        """The lease for as long as the block lasts; waits for it up to ``wait_s``.
+
+        Raises:
+            LeaseHeldError: another process still holds it.
+            StoppedError: a stop was asked for while waiting.
+        """
+        lease = await self._acquire(database, wait_s, stop=stop)
+        try:
+            yield lease
+        finally:
+            with anyio.CancelScope(shield=True):
+                await lease.release(database)
+
+    async def _acquire(self, database: Database, wait_s: float, *, stop: anyio.Event) -> Lease:
+        holder = this_process(self.runtime.new_id())
+        started = self.runtime.monotonic()
+        while True:
+            try:
+                return await acquire(
+                    database, holder, tenant_id=DEFAULT_TENANT, ttl_s=self.settings.lease.ttl_s
+                )
+            except LeaseHeldError:
+                if self.runtime.monotonic() - started >= wait_s:
+                    raise
+                if stop.is_set():
+                    raise StoppedError("stopped while waiting for another run's end") from None
+                await self.runtime.sleep(_LEASE_POLL_S)
+
+    def _options(self, *, accept_removals: bool) -> RunOptions:
+        sync = self.settings.sync
+        return RunOptions(
+            persons_concurrent=sync.concurrency,
+            batch_persons=sync.batch_persons,
+            renew_s=self.settings.lease.ttl_s / 5,
+            deadline_s=seconds_of(sync.deadline),
+            limits=GuardLimits(
+                max_removed_share=sync.max_removed_share,
+                min_completeness=sync.min_completeness,
+                accept_removals=accept_removals,
+            ),
+        )
+
+    def _ca_file(self) -> Path | None:
+        name = self.settings.tls.ca_file
+        return None if name is None else self.path(name)
+
+
+def seconds_of(duration: timedelta | None) -> float | None:
+    """A configured duration in seconds."""
+    return None if duration is None else duration.total_seconds()

@@ -1,0 +1,120 @@
+"""The program: all commands, and one place where errors become exit codes."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from worker import __version__
+from worker.cli import (
+    backfill,
+    config,
+    db,
+    doctor,
+    explain,
+    export,
+    failures,
+    keys,
+    plan,
+    report,
+    sandbox,
+    schedule,
+    status,
+    sync,
+)
+from worker.cli.base import CommonOptions, report_bug, report_error
+from worker.errors import ExitCode, UsageError, WorkerError
+
+CallFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+"""What Typer raises for a wrong call. It carries a Click of its own, without a public name."""
+
+app = typer.Typer(
+    name="pts-worker",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Keeps a local, provable copy of PTS access restrictions for your own patients.\n\n"
+        "First time: `pts-worker sandbox` to try it without NHN, `pts-worker doctor` to check a "
+        "configuration, `pts-worker db upgrade`, then `pts-worker sync` every night."
+    ),
+    epilog=(
+        "Exit codes: 0 published whole, 2 usage, 3 published with gaps, 4 another run is on, "
+        "5 withheld, 65 data contract, 69 unavailable, 70 bug, 75 stopped, 77 refused, "
+        "78 configuration."
+    ),
+)
+
+
+@app.callback(invoke_without_command=True)
+def program(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    config_file: CommonOptions.config_file = None,
+    settings: CommonOptions.settings = None,
+    log_level: CommonOptions.log_level = None,
+    log_format: CommonOptions.log_format = None,
+    as_json: CommonOptions.as_json = False,
+) -> None:
+    """Options before the command serve every command."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+    context.obj = {
+        "config_file": config_file,
+        "settings": settings,
+        "log_level": log_level,
+        "log_format": log_format,
+        "as_json": as_json,
+    }
+
+
+for module in (
+    sync,
+    backfill,
+    schedule,
+    plan,
+    status,
+    failures,
+    explain,
+    report,
+    export,
+    db,
+    keys,
+    doctor,
+    config,
+    sandbox,
+):
+    module.register(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code, one of ``worker.errors.ExitCode``.
+    """
+    as_json = "--json" in arguments
+    try:
+        result = app(args=list(arguments), prog_name="pts-worker", standalone_mode=False)
+    except typer.Exit as fault:
+        return fault.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        return ExitCode.STOPPED
+    except CallFault as fault:
+        if as_json:
+            report_error(UsageError(fault.format_message()), as_json=True)
+        else:
+            fault.show()
+        return ExitCode.USAGE
+    except WorkerError as fault:
+        report_error(fault, as_json=as_json)
+        return fault.exit_code
+    except BrokenPipeError:
+        return ExitCode.OK
+    except Exception as fault:  # noqa: BLE001 - the last line: a bug must end with its own code
+        report_bug(fault, as_json=as_json)
+        return ExitCode.BUG
+    return result if isinstance(result, int) else ExitCode.OK

@@ -1,0 +1,141 @@
+"""Signals, the progress bar, and how a run's end is told."""
+
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from worker.cli.base import Cli, console
+
+if TYPE_CHECKING:
+    import anyio
+
+    from worker.app import App, RunRequest
+    from worker.core.run import RunProgress, RunReport
+
+
+async def stoppable(work: "Callable[[anyio.Event], Awaitable[Any]]") -> Any:
+    """Run ``work``; SIGTERM or SIGINT sets its event, a second one cancels it.
+
+    What is being committed is finished even then.
+    """
+    import anyio
+
+    stop = anyio.Event()
+    result = None
+
+    async def listen(scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                if stop.is_set():
+                    scope.cancel()
+                    return
+                stop.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listen, tasks.cancel_scope)
+        result = await work(stop)
+        tasks.cancel_scope.cancel()
+    return result
+
+
+@contextmanager
+def progress_bar(cli: Cli) -> "Iterator[Callable[[RunProgress], None] | None]":
+    """A bar on standard error, if that is a terminal; ``None`` if nobody would see it."""
+    if not sys.stderr.isatty() or cli.as_json:
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} persons"),
+        TextColumn("{task.fields[rate]:,.0f}/s, {task.fields[gaps]} with gaps"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None, rate=0.0, gaps=0)
+
+        def changed(progress: "RunProgress") -> None:
+            shown = bar.tasks[0]
+            rate = progress.persons_done / shown.elapsed if shown.elapsed else 0.0
+            bar.update(
+                task,
+                completed=progress.persons_done,
+                total=progress.persons_total,
+                rate=rate,
+                gaps=progress.persons_with_gaps,
+            )
+
+        yield changed
+
+
+def run_and_tell(cli: Cli, app: "App", request: "RunRequest") -> int:
+    """Carry out a run, tell how it ended, and give its exit code."""
+
+    async def work(stop: "anyio.Event") -> "RunReport":
+        with progress_bar(cli) as changed:
+            return await app.run(request, stop=stop, changed=changed)
+
+    report: RunReport | None = cli.run(lambda: stoppable(work))
+    if report is None:  # cancelled by a second signal
+        from worker.errors import StoppedError
+
+        raise StoppedError(
+            "stopped at once; what was written is kept", hint="the next `pts-worker sync` continues"
+        )
+    tell(cli, report)
+    return int(report.exit_code)
+
+
+def tell(cli: Cli, report: "RunReport") -> None:
+    """The run's end, as a document or in words."""
+    cli.emit(document(report), lambda: _print(report))
+
+
+def document(report: "RunReport") -> dict[str, Any]:
+    """A run's end as JSON: ``{"run": {…}}``, stable within a major version."""
+    return {
+        "run": {
+            "run_id": report.run_id,
+            "kind": report.kind.value,
+            "status": report.status.value,
+            "exit_code": int(report.exit_code),
+            "continued": report.is_continued,
+            "started_at": report.started_at,
+            "finished_at": report.finished_at,
+            "published_at": report.published_at,
+            "totals": dict(report.totals),
+            "failures": dict(report.failures),
+            "reasons": list(report.reasons),
+        }
+    }
+
+
+def _print(report: "RunReport") -> None:
+    out = console()
+    code = report.exit_code
+    took_s = (report.finished_at - report.started_at).total_seconds()
+    name = code.name.lower().replace("_", " ")
+    out.print(
+        f"run {report.run_id} ({report.kind}): {report.status}, "
+        f"exit {int(code)} ({name}), {took_s:,.1f} s"
+    )
+    if report.totals:
+        t = report.totals
+        out.print(
+            f"  persons   {t['persons_total']:>9,}  complete {t['persons_complete']:,}, "
+            f"stale {t['persons_stale']:,}, departed {t['persons_departed']:,}, "
+            f"unreadable lines {t['roster_faults']:,}"
+        )
+        out.print(
+            f"  rows read {t['rows_read']:>9,}  new {t['rows_opened']:,}, "
+            f"changed {t['rows_changed']:,}, closed {t['rows_closed']:,}, "
+            f"moved {t['rows_moved']:,}, unchanged {t['rows_unchanged']:,}"
+        )
+        out.print(f"  requests  {t['requests']:>9,}  retries {t['retries']:,}")
+    for reason in report.reasons:
+        out.print(f"  ! {reason}")

@@ -1,0 +1,91 @@
+"""``sandbox``: serve the stand-ins for HelseID and PTS on loopback."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.cli.base import Cli, command
+
+HELP = """Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
+
+They check what the real services check and refuse what those refuse. Writes a folder with a
+roster, keys and a configuration that points at them.
+
+Example: `pts-worker sandbox --folder demo --persons 200`, and in another terminal
+`pts-worker --config demo/worker.toml db upgrade` and `pts-worker --config demo/worker.toml sync`
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("sandbox", help=HELP)(command(sandbox))
+
+
+def sandbox(
+    cli: Cli,
+    *,
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where roster, keys and configuration are written.")
+    ] = Path("sandbox"),
+    persons: Annotated[int, typer.Option("--persons", help="Persons on the roster.")] = 200,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same persons.")] = 1,
+    generation: Annotated[
+        int, typer.Option("--generation", help="Lets time pass: a little changes with each.")
+    ] = 0,
+    helseid_port: Annotated[int, typer.Option("--helseid-port", help="0: any free port.")] = 0,
+    pts_port: Annotated[int, typer.Option("--pts-port", help="0: any free port.")] = 0,
+    paging: Annotated[str, typer.Option("--paging", help="How PTS's answers are paged.")] = "none",
+    faults: Annotated[
+        Path | None, typer.Option("--faults", help="TOML or JSON file with faults to show.")
+    ] = None,
+) -> int:
+    """See ``HELP``."""
+    from worker.errors import ConfigurationError, ExitCode, UsageError
+
+    try:
+        from worker.sandbox.faults import read_faults
+        from worker.sandbox.files import write_setup
+        from worker.sandbox.serve import RunningSandbox, SandboxOptions, serve_forever
+    except ImportError as fault:
+        raise ConfigurationError(
+            f"the sandbox is not installed ({fault.name} is missing)",
+            hint="pip install 'pts-sync-worker[sandbox]'",
+        ) from fault
+    try:
+        options = SandboxOptions(
+            persons=persons,
+            seed=seed,
+            generation=generation,
+            helseid_port=helseid_port,
+            pts_port=pts_port,
+            paging=paging,
+            faults=read_faults(faults) if faults else [],
+        )
+        options = write_setup(folder, options)
+    except (OSError, ValueError) as fault:
+        raise UsageError(f"sandbox: {fault}") from fault
+
+    def ready(running: RunningSandbox) -> None:
+        cli.emit(
+            {
+                "sandbox": {
+                    "issuer": running.issuer,
+                    "base_url": running.base_url,
+                    "control_url": running.control_url,
+                    "client_id": running.client_id,
+                    "config_file": str(folder / "worker.toml"),
+                }
+            },
+            lambda: print(
+                f"HelseID  {running.issuer}\nPTS      {running.base_url}\n"
+                f"control  {running.control_url}\n"
+                f"try      pts-worker --config {folder / 'worker.toml'} db upgrade\n"
+                f"         pts-worker --config {folder / 'worker.toml'} sync\n"
+                "Ctrl-C ends it.",
+                flush=True,
+            ),
+        )
+
+    serve_forever(options, ready)
+    return ExitCode.OK

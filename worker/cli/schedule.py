@@ -1,0 +1,64 @@
+"""``schedule``: stay up and sync on a cron expression."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.base import Cli, command
+
+if TYPE_CHECKING:
+    import anyio
+
+HELP = """Stay up and run `sync` on a cron expression in a named time zone.
+
+Runs never overlap; a start that comes while a run is on is skipped. SIGTERM ends a run that is on
+as it ends `sync`: what is complete is kept, and the next run continues.
+
+Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("schedule", help=HELP)(command(schedule))
+
+
+def schedule(
+    cli: Cli,
+    *,
+    cron: Annotated[
+        str | None, typer.Option("--cron", help="Five fields: minute hour day month weekday.")
+    ] = None,
+    timezone: Annotated[str | None, typer.Option("--timezone", help="IANA zone.")] = None,
+    now: Annotated[bool, typer.Option("--now", help="Run once at the start, too.")] = False,
+) -> int:
+    """See ``HELP``."""
+    app = cli.load(
+        "sync",
+        {"schedule.cron": cron, "schedule.timezone": timezone},
+        {"schedule.cron": "--cron", "schedule.timezone": "--timezone"},
+    )
+    from worker.app import RunRequest
+    from worker.cli.progress import document, stoppable
+    from worker.errors import ExitCode
+    from worker.scheduler import run_on_schedule
+
+    settings = app.settings.schedule
+
+    async def work(stop: "anyio.Event") -> None:
+        async def run_once() -> None:
+            report = await app.run(RunRequest(), stop=stop)
+            if cli.as_json:
+                from worker.cli.base import print_json
+
+                print_json(document(report))
+
+        if now:
+            await run_once()
+        if not stop.is_set():
+            await run_on_schedule(
+                run_once, cron=settings.cron, timezone=settings.timezone, stop=stop
+            )
+
+    cli.run(lambda: stoppable(work))
+    return ExitCode.OK

@@ -1,0 +1,1 @@
+"""One run: from the roster to a published snapshot, through ports only."""

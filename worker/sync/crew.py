@@ -1,0 +1,147 @@
+"""Feeder, readers, writer and keeper side by side, and the first reason for which they stop.
+
+What can be named never leaves as an exception group: the first ``WorkerError`` is kept, the readers
+are cancelled, the writer still writes every person that was finished, and the error is returned.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio
+import structlog
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from worker.core.model import PersonRead
+from worker.core.run import RunProgress
+from worker.errors import LeaseLostError, StoppedError, WorkerError
+from worker.ports import RunStore, Runtime
+from worker.sync.feeding import Errand, Feeder
+from worker.sync.options import RunOptions
+from worker.sync.reading import PersonReader
+from worker.sync.writing import Writer
+
+log = structlog.get_logger(__name__)
+
+_NEXT = "the next `pts-worker sync` continues"
+
+
+@dataclass(slots=True, kw_only=True)
+class Crew:
+    """The tasks of one run.
+
+    Attributes:
+        stop: set when someone asks the run to stop (SIGTERM, SIGINT).
+        changed: called when the progress has changed.
+    """
+
+    feeder: Feeder
+    reader: PersonReader
+    store: RunStore
+    options: RunOptions
+    runtime: Runtime
+    progress: RunProgress
+    stop: anyio.Event
+    changed: Callable[[RunProgress], None]
+    _ending: WorkerError | None = None
+    _feeding: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _reading: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    async def work(self) -> WorkerError | None:
+        """Read and write everyone; the error that ended it early, or ``None``."""
+        errands_in, errands_out = anyio.create_memory_object_stream[Errand](
+            self.options.persons_concurrent
+        )
+        done_in, done_out = anyio.create_memory_object_stream[PersonRead](
+            self.options.batch_persons
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._keep_lease)
+            tasks.start_soon(self._watch)
+            async with anyio.create_task_group() as writing:
+                writing.start_soon(self._write, done_out)
+                async with done_in:
+                    await self._read(errands_in, errands_out, done_in)
+            tasks.cancel_scope.cancel()
+        return self._ending
+
+    async def _read(
+        self,
+        errands_in: MemoryObjectSendStream[Errand],
+        errands_out: MemoryObjectReceiveStream[Errand],
+        done: MemoryObjectSendStream[PersonRead],
+    ) -> None:
+        async with errands_in, errands_out:
+            with self._reading:
+                async with anyio.create_task_group() as readers:
+                    readers.start_soon(self._feed, errands_in)
+                    for _ in range(self.options.persons_concurrent):
+                        readers.start_soon(self._read_persons, errands_out.clone(), done)
+
+    async def _feed(self, errands: MemoryObjectSendStream[Errand]) -> None:
+        try:
+            with self._feeding:
+                await self.feeder.feed(errands)
+        except WorkerError as fault:
+            self._end(fault)
+        finally:
+            errands.close()
+
+    async def _read_persons(
+        self, errands: MemoryObjectReceiveStream[Errand], done: MemoryObjectSendStream[PersonRead]
+    ) -> None:
+        async with errands:
+            async for errand in errands:
+                try:
+                    read, ending = await self.reader.read(errand)
+                    await done.send(read)
+                except anyio.BrokenResourceError:
+                    return  # the writer has gone, and said why
+                except WorkerError as fault:
+                    self._end(fault)
+                    return
+                if ending is not None:
+                    self._end(ending)
+                    return
+
+    async def _write(self, done: MemoryObjectReceiveStream[PersonRead]) -> None:
+        writer = Writer(
+            store=self.store,
+            options=self.options,
+            progress=self.progress,
+            pending=self.feeder.pending,
+            runtime=self.runtime,
+            changed=self.changed,
+        )
+        try:
+            await writer.write(done)
+        except WorkerError as fault:
+            self._end(fault)
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await self.runtime.sleep(self.options.renew_s)
+            try:
+                await self.store.renew()
+            except WorkerError as fault:
+                self._end(fault)
+                return
+
+    async def _watch(self) -> None:
+        """End the run on request or at its deadline, with a grace for persons in flight."""
+        ending = StoppedError("stopped on request; what was read is kept", hint=_NEXT)
+        with anyio.move_on_after(self.options.deadline_s) as limit:
+            await self.stop.wait()
+        if limit.cancelled_caught:
+            ending = StoppedError("stopped at sync.deadline; what was read is kept", hint=_NEXT)
+        log.info("run.stopping", reason=ending.message)
+        if self._ending is None:
+            self._ending = ending
+        self._feeding.cancel()
+        await self.runtime.sleep(self.options.grace_s)
+        self._reading.cancel()
+
+    def _end(self, fault: WorkerError) -> None:
+        """The first error decides how the run ends, but a lost lease goes before all."""
+        if self._ending is None or isinstance(fault, LeaseLostError):
+            self._ending = fault
+        self._reading.cancel()

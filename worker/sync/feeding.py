@@ -1,0 +1,113 @@
+"""From the roster to the persons that need reading: streamed, each once, nobody twice."""
+
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+import structlog
+from anyio.streams.memory import MemoryObjectSendStream
+
+from worker.core.identity import NationalId
+from worker.core.model import Person, RosterEntry, RosterFault
+from worker.core.run import RunProgress
+from worker.errors import RosterError
+from worker.ports import Roster, RunStore
+
+log = structlog.get_logger(__name__)
+
+FAULTS_LOGGED_MAX: Final = 50
+CHUNK_PERSONS: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """A person and the areas to read of them."""
+
+    person: Person
+    areas: tuple[str, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Feeder:
+    """Reads the roster and hands out errands.
+
+    Attributes:
+        person_key: the key in the store of an identifier.
+        pending: keys handed out and not yet committed; together with the store's own memory of the
+            run they make every person read once, however often the roster names them.
+        is_whole: the roster was read to its end without a bad line.
+    """
+
+    roster: Roster
+    store: RunStore
+    person_key: Callable[[NationalId], str]
+    progress: RunProgress
+    pending: set[str] = field(default_factory=set)
+    is_whole: bool = False
+
+    async def feed(self, errands: MemoryObjectSendStream[Errand]) -> None:
+        """Hand out everyone who needs reading, then close the stream.
+
+        Raises:
+            RosterError: the roster cannot be read, or names nobody.
+        """
+        async with errands:
+            chunk: list[Person] = []
+            async with aclosing(self.roster.entries()) as entries:
+                async for entry in entries:
+                    if isinstance(entry, RosterFault):
+                        self._fault(entry)
+                        continue
+                    chunk.append(self._person(entry))
+                    if len(chunk) >= CHUNK_PERSONS:
+                        await self._hand_out(chunk, errands)
+                        chunk = []
+            await self._hand_out(chunk, errands)
+        if not self.progress.persons_seen:
+            raise RosterError(
+                "the roster names nobody: not one identifier could be read",
+                hint="check roster.path (a CSV with a column off_id, or one identifier a line)",
+            )
+        self.is_whole = not self.progress.roster_faults
+
+    def _person(self, entry: RosterEntry) -> Person:
+        self.progress.persons_seen += 1
+        if not entry.checksum_ok:
+            self.progress.checksum_warnings += 1
+        return Person(
+            off_id=entry.off_id,
+            person_key=self.person_key(entry.off_id),
+            local_ref=entry.local_ref,
+        )
+
+    def _fault(self, fault: RosterFault) -> None:
+        self.progress.roster_faults += 1
+        if self.progress.roster_faults <= FAULTS_LOGGED_MAX:
+            log.warning("roster.line_unreadable", where=fault.where, problem=fault.problem)
+        if self.progress.roster_faults == FAULTS_LOGGED_MAX:
+            log.warning("roster.more_lines_unreadable", hint="the rest is counted, not listed")
+
+    async def _hand_out(
+        self, chunk: Sequence[Person], errands: MemoryObjectSendStream[Errand]
+    ) -> None:
+        new: dict[str, Person] = {}
+        for person in chunk:
+            if person.person_key in self.pending or person.person_key in new:
+                self.progress.duplicates += 1
+            else:
+                new[person.person_key] = person
+        settled = await self.store.settled(list(new))
+        chosen = await self.store.chosen(list(new))
+        for key, person in new.items():
+            wanted = self.store.handle.areas
+            if chosen is not None:
+                wanted = tuple(area for area in wanted if area in chosen.get(key, ()))
+            due = tuple(area for area in wanted if area not in settled.get(key, ()))
+            if not due:
+                self.progress.persons_skipped += 1
+                continue
+            self.pending.add(key)
+            await errands.send(Errand(person=person, areas=due))
+        await anyio.lowlevel.checkpoint()

@@ -1,0 +1,28 @@
+"""What bounds a run."""
+
+from dataclasses import dataclass
+
+from worker.core.guard import GuardLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The limits of one run.
+
+    Attributes:
+        persons_concurrent: persons being read at the same time; each has one request in flight.
+        batch_persons: finished persons that one transaction writes at most.
+        flush_s: a smaller batch is written after this long, so that a kill costs little.
+        renew_s: how often the lease is renewed while nothing is written.
+        grace_s: how long persons in flight may take to finish once a stop was asked for.
+        deadline_s: the run stops by itself after this long; ``None``: never.
+        limits: the guard.
+    """
+
+    persons_concurrent: int
+    batch_persons: int = 500
+    flush_s: float = 2.0
+    renew_s: float = 10.0
+    grace_s: float = 4.0
+    deadline_s: float | None = None
+    limits: GuardLimits

@@ -1,0 +1,112 @@
+"""One person's areas, read one after the other; what fails becomes a gap and never ends the run."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from worker.core.breaker import Breaker
+from worker.core.model import AreaFailure, AreaRead, CompleteArea, FailureKind, Person, PersonRead
+from worker.core.run import RunProgress
+from worker.errors import (
+    AreaError,
+    ContractError,
+    DeniedError,
+    PagingError,
+    RejectedError,
+    TransientError,
+    WorkerError,
+)
+from worker.ports import AreaReader, Runtime
+from worker.sync.feeding import Errand
+from worker.sync.keys import KeyBook
+
+PSEUDONYM_LENGTH: Final = 64
+
+log = structlog.get_logger(__name__)
+
+_KINDS: Final[tuple[tuple[type[AreaError], FailureKind], ...]] = (
+    (TransientError, FailureKind.TRANSIENT),
+    (DeniedError, FailureKind.REFUSED),
+    (RejectedError, FailureKind.REJECTED),
+    (PagingError, FailureKind.PAGING),
+    (ContractError, FailureKind.CONTRACT),
+)
+
+
+def kind_of(error: AreaError) -> FailureKind:
+    """The failure's kind in the ledger."""
+    for error_type, kind in _KINDS:
+        if isinstance(error, error_type):
+            return kind
+    return FailureKind.CONTRACT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonReader:
+    """Reads persons, and tells the breaker how it went."""
+
+    reader: AreaReader
+    keys: KeyBook
+    breaker: Breaker
+    progress: RunProgress
+    runtime: Runtime
+
+    async def read(self, errand: Errand) -> tuple[PersonRead, WorkerError | None]:
+        """All areas of the errand, and an error if the run should end here.
+
+        Raises:
+            WorkerError: the run cannot go on.
+        """
+        areas: list[AreaRead] = []
+        ending: WorkerError | None = None
+        for name in errand.areas:
+            read = await self._area(errand.person, name)
+            areas.append(read)
+            if isinstance(read, AreaFailure):
+                self.progress.failures[read.kind] += 1
+                ending = self.breaker.failed(read.kind) or ending
+            else:
+                self.progress.areas_complete += 1
+                self.breaker.succeeded()
+        return PersonRead(person=errand.person, areas=tuple(areas)), ending
+
+    async def _area(self, person: Person, name: str) -> AreaRead:
+        try:
+            complete = await self.reader.read(person, name, key_path=self.keys.path(name))
+        except AreaError as fault:
+            failure = AreaFailure(
+                area=name,
+                kind=kind_of(fault),
+                reason=fault.message,
+                attempts=fault.attempts,
+                failed_at=self.runtime.now(),
+                status=fault.status,
+            )
+            self._tell(person, failure)
+            return failure
+        read = self.keys.admit(complete)
+        if isinstance(read, AreaFailure):
+            self._tell(person, read)
+        return read
+
+    def _tell(self, person: Person, failure: AreaFailure) -> None:
+        log.warning(
+            "area.unread",
+            person=shown(person.person_key),
+            area=failure.area,
+            kind=failure.kind.value,
+            status=failure.status,
+            reason=failure.reason,
+            attempts=failure.attempts,
+        )
+
+
+def shown(person_key: str) -> str:
+    """A person's key for the log: the head of a pseudonym, nothing of a plain identifier."""
+    return person_key[:12] if len(person_key) == PSEUDONYM_LENGTH else "(plain)"
+
+
+def is_whole(read: PersonRead) -> bool:
+    """Whether every area that was asked for was read to its last page."""
+    return all(isinstance(area, CompleteArea) for area in read.areas)

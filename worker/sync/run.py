@@ -1,0 +1,185 @@
+"""One run: read everyone, then publish, withhold, or leave it open for the next."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import anyio
+import structlog
+
+from worker.core.breaker import Breaker
+from worker.core.ending import exit_code_of, nothing_was_read
+from worker.core.guard import GuardFacts, reasons_to_withhold
+from worker.core.identity import NationalId
+from worker.core.model import RunKind, RunStatus
+from worker.core.run import RunProgress, RunReport
+from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
+from worker.ports import AreaReader, CostMeter, Roster, RunStore, Runtime
+from worker.sync.crew import Crew
+from worker.sync.feeding import Feeder
+from worker.sync.keys import KeyBook
+from worker.sync.options import RunOptions
+from worker.sync.reading import PersonReader
+
+log = structlog.get_logger(__name__)
+
+
+def _nobody_looks(_progress: RunProgress) -> None:
+    """The progress goes nowhere."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """Everything that one run needs, wired by ``app``.
+
+    Attributes:
+        person_key: the key in the store of an identifier.
+        stop: set when someone asks the run to stop (SIGTERM, SIGINT).
+        cost: what PTS was asked so far.
+        changed: called when the progress has changed.
+    """
+
+    roster: Roster
+    reader: AreaReader
+    store: RunStore
+    keys: KeyBook
+    person_key: Callable[[NationalId], str]
+    options: RunOptions
+    runtime: Runtime
+    stop: anyio.Event
+    cost: CostMeter
+    changed: Callable[[RunProgress], None] = _nobody_looks
+    progress: RunProgress = field(default_factory=RunProgress)
+
+    async def carry_out(self) -> RunReport:
+        """Do it, and say how it ended; errors that have a name become the report's exit code.
+
+        Raises:
+            LeaseLostError: another holder took over; nothing more may be written.
+        """
+        handle = self.store.handle
+        log.info("run.began", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
+        feeder = Feeder(
+            roster=self.roster,
+            store=self.store,
+            person_key=self.person_key,
+            progress=self.progress,
+        )
+        crew = Crew(
+            feeder=feeder,
+            reader=PersonReader(
+                reader=self.reader,
+                keys=self.keys,
+                breaker=Breaker(),
+                progress=self.progress,
+                runtime=self.runtime,
+            ),
+            store=self.store,
+            options=self.options,
+            runtime=self.runtime,
+            progress=self.progress,
+            stop=self.stop,
+            changed=self._tell,
+        )
+        ending = await crew.work()
+        self._tell(self.progress)
+        if ending is None:
+            ending = nothing_was_read(self.progress.failures, self.progress.areas_complete)
+        if ending is None:
+            return await self._publish(may_depart=feeder.is_whole)
+        if isinstance(ending, LeaseLostError):
+            raise ending
+        if isinstance(ending, WithheldError):
+            return await self._withhold(ending)
+        return await self._interrupt(ending)
+
+    def _tell(self, progress: RunProgress) -> None:
+        progress.requests = self.cost.requests
+        progress.retries = self.cost.retries
+        self.changed(progress)
+
+    async def _publish(self, *, may_depart: bool) -> RunReport:
+        def judge(facts: GuardFacts) -> tuple[str, ...]:
+            return reasons_to_withhold(facts, self.options.limits)
+
+        is_sync = self.store.handle.kind == RunKind.SYNC
+        try:
+            done = await self.store.publish(
+                judge, exit_code_of, may_depart=is_sync and may_depart, progress=self.progress
+            )
+        except WithheldError as fault:
+            return await self._withhold(fault)
+        except LeaseLostError:
+            raise
+        except WorkerError as fault:
+            return await self._interrupt(fault)
+        log.info(
+            "run.published", run=self.store.handle.run_id, code=int(done.exit_code), **done.totals
+        )
+        return self._report(
+            RunStatus.PUBLISHED,
+            done.exit_code,
+            published_at=done.published_at,
+            totals=done.totals,
+            reasons=self._gaps(),
+        )
+
+    def _gaps(self) -> tuple[str, ...]:
+        reasons = []
+        if self.progress.roster_faults:
+            reasons.append(
+                f"{self.progress.roster_faults} lines of the roster could not be read, and one of "
+                "them may name a person who seems to have left: nobody was departed"
+            )
+        if self.progress.failures:
+            kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.progress.failures.items()))
+            reasons.append(f"person-areas that could not be read: {kinds}")
+        return tuple(reasons)
+
+    async def _withhold(self, fault: WorkerError) -> RunReport:
+        log.error("run.withheld", reason=fault.message, hint=fault.hint)
+        try:
+            await self.store.withhold(fault.message)
+        except LeaseLostError:
+            raise
+        except WorkerError as second:
+            log.error("run.not_recorded", reason=second.message, hint=second.hint)  # noqa: TRY400
+        return self._report(RunStatus.WITHHELD, ExitCode.WITHHELD, reasons=_words(fault))
+
+    async def _interrupt(self, fault: WorkerError) -> RunReport:
+        log.error("run.interrupted", reason=fault.message, hint=fault.hint)
+        try:
+            await self.store.interrupt(fault.exit_code, fault.message, self.progress)
+        except LeaseLostError:
+            raise
+        except WorkerError as second:
+            log.error("run.not_recorded", reason=second.message, hint=second.hint)  # noqa: TRY400
+        return self._report(RunStatus.INTERRUPTED, fault.exit_code, reasons=_words(fault))
+
+    def _report(
+        self,
+        status: RunStatus,
+        exit_code: ExitCode,
+        *,
+        published_at: datetime | None = None,
+        totals: Mapping[str, int] | None = None,
+        reasons: tuple[str, ...] = (),
+    ) -> RunReport:
+        handle = self.store.handle
+        return RunReport(
+            run_id=handle.run_id,
+            kind=handle.kind,
+            status=status,
+            exit_code=exit_code,
+            started_at=handle.started_at,
+            finished_at=self.runtime.now(),
+            published_at=published_at,
+            is_continued=handle.is_continued,
+            totals=totals or {},
+            failures={kind.value: count for kind, count in self.progress.failures.items()},
+            reasons=reasons,
+        )
+
+
+def _words(fault: WorkerError) -> tuple[str, ...]:
+    return tuple(text for text in (fault.message, fault.hint) if text)
