@@ -1,0 +1,354 @@
+"""Reading whole areas over real sockets: sending, resending, pages, proofs."""
+
+import math
+from dataclasses import dataclass, field, replace
+
+import anyio
+import orjson
+import pytest
+
+from tests.fakes import FakeRuntime
+from tests.http.raw_server import Reply, answer, raw_server
+from tests.unit.pts_answers import OFF_ID, PRIVACY, PSEUDONYM, SAFETY, person, restriction
+from worker.core.overrides import with_overrides
+from worker.core.retry import RetryPolicy
+from worker.errors import (
+    ContractError,
+    DeniedError,
+    PagingError,
+    RefusedError,
+    RejectedError,
+    TransientError,
+)
+from worker.ports import Answer, Authorization
+from worker.pts.reader import PtsReader
+from worker.pts.sending import Sender
+from worker.pts.throttle import Throttle
+from worker.pts.wire import WireOptions, open_wire
+
+DATE = "Wed, 21 Oct 2026 {:02}:28:00 GMT"
+POLICY = RetryPolicy(attempts_max=3)
+BUSY = answer(b"", status="503 Busy")
+CUT = Reply(data=b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[", then="close")
+
+
+def page(*numbers, headers=(), **around):
+    """An answer with these restrictions."""
+    records = [restriction(number) for number in numbers]
+    return answer(
+        orjson.dumps({"items": records, **around} if around else records), headers=headers
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeVerdict:
+    retry: bool = False
+    refused: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeAuthorizer:
+    """Numbers its authorizations; on 401 it learns a nonce or drops the token as told."""
+
+    renew_on_401: str = ""
+    refuses: bool = False
+    made: int = 0
+    token: int = 1
+    judged: list[int] = field(default_factory=list)
+
+    async def authorize(self, method: str, url: str) -> Authorization:  # noqa: ARG002 - the port's
+        if self.refuses:
+            raise RefusedError("HelseID denies the client", code="invalid_client")
+        self.made += 1
+        headers = {"Authorization": f"DPoP token-{self.token}", "DPoP": f"proof-{self.made}"}
+        return Authorization(headers=headers, token_id=str(self.token))
+
+    def judge(self, url: str, used: Authorization, answer: Answer) -> FakeVerdict:  # noqa: ARG002
+        self.judged.append(answer.status)
+        if answer.status != 401:
+            return FakeVerdict()
+        if self.renew_on_401 == "token":
+            self.token += 1
+        return FakeVerdict(retry=bool(self.renew_on_401), refused="" if self.renew_on_401 else "no")
+
+
+class World:
+    """A reader on an open wire, with a fake authorizer and a fake clock."""
+
+    def __init__(self, server, wire, *, areas=(SAFETY, PRIVACY), rate=math.inf, **reader):
+        self.server = server
+        self.fake = FakeRuntime()
+        self.authorizer = FakeAuthorizer()
+        self.throttle = Throttle(rate, self.fake.runtime)
+        sender = Sender(
+            wire=wire,
+            authorizer=self.authorizer,
+            throttle=self.throttle,
+            policy=POLICY,
+            runtime=self.fake.runtime,
+        )
+        self.reader = PtsReader(
+            areas=areas,
+            base_url=server.url + "/",
+            sender=sender,
+            runtime=self.fake.runtime,
+            **{"pseudonymous": True, **reader},
+        )
+
+    async def read(self, area="patient-safety", key_path=None):
+        return await self.reader.read(person(), area, key_path=key_path)
+
+    @property
+    def proofs(self):
+        return [request.headers["dpop"] for request in self.server.requests]
+
+
+OPTIONS = WireOptions(concurrency=8, attempt_s_max=5.0)
+
+
+async def test_a_whole_area():
+    """An area read to its end has its records, its proof, and nothing of the identifier."""
+    async with raw_server(page(1, 2)) as server, open_wire(OPTIONS) as wire:
+        it = World(server, wire)
+        area = await it.read()
+    request = server.requests[0]
+    assert f"POST {SAFETY.path} HTTP/1.1" == request.line
+    assert {"offId": OFF_ID} == orjson.loads(request.body)
+    assert ("application/json", "application/json") == (
+        request.headers["content-type"],
+        request.headers["accept"],
+    )
+    assert ("patient-safety", 2, "id") == (area.area, len(area.records), area.proof.key_path)
+    assert (1, 2, it.fake.now()) == (
+        area.proof.pages,
+        area.proof.record_count,
+        area.proof.read_at,
+    )
+    assert 16 == len(area.proof.digest)
+    assert OFF_ID not in repr(area)
+    assert PSEUDONYM in area.records[0].payload
+
+
+async def test_an_empty_area():
+    """An area without restrictions is proven too, and names no key path."""
+    async with raw_server() as server, open_wire(OPTIONS) as wire:
+        area = await World(server, wire).read(key_path="id")
+    assert ((), 0, "") == (area.records, area.proof.record_count, area.proof.key_path)
+
+
+async def test_the_old_route_has_its_header():
+    """Patient privacy goes to its route with ``api-version``."""
+    async with raw_server() as server, open_wire(OPTIONS) as wire:
+        await World(server, wire).read("patient-privacy")
+    assert f"POST {PRIVACY.path} HTTP/1.1" == server.requests[0].line
+    assert "0.4" == server.requests[0].headers["api-version"]
+
+
+async def test_a_body_of_another_shape():
+    """The identifier goes where the template wants it."""
+    area = with_overrides(SAFETY, {"body": {"p": {"nin": "{off_id}"}, "ApplicableOnly": True}})
+    async with raw_server() as server, open_wire(OPTIONS) as wire:
+        await World(server, wire, areas=[area]).read()
+    assert {"p": {"nin": OFF_ID}, "ApplicableOnly": True} == orjson.loads(server.requests[0].body)
+
+
+async def test_plain_mode():
+    """In plain mode payloads are kept as received."""
+    async with raw_server(page(1)) as server, open_wire(OPTIONS) as wire:
+        area = await World(server, wire, pseudonymous=False).read()
+    assert restriction(1) == orjson.loads(area.records[0].payload)
+
+
+async def test_the_digest_is_of_the_set():
+    """The proof's digest does not depend on order or pages, but on every content."""
+    digests = []
+    for replies in (
+        [page(1, 2)],
+        [page(2, 1)],
+        [page(2, nextToken="a"), page(1, nextToken=None)],
+        [page(1, 3)],
+        [answer(orjson.dumps([restriction(1), restriction(2, cause="Derived")]))],
+    ):
+        async with raw_server(*replies) as server, open_wire(OPTIONS) as wire:
+            digests.append((await World(server, wire).read()).proof.digest)
+    assert digests[0] == digests[1] == digests[2]
+    assert 3 == len(set(digests))
+
+
+async def test_pages_by_token():
+    """A token goes back in query and body beside the identifier; each page has a fresh proof."""
+    replies = page(1, nextToken="a b"), page(nextToken="c"), page(2, nextToken=None, total=2)
+    async with raw_server(*replies) as server, open_wire(OPTIONS) as wire:
+        it = World(server, wire)
+        area = await it.read()
+    assert (3, 2) == (area.proof.pages, area.proof.record_count)
+    assert f"POST {SAFETY.path}?nextToken=a+b HTTP/1.1" == server.requests[1].line
+    assert {"offId": OFF_ID, "nextToken": "a b"} == orjson.loads(server.requests[1].body)
+    assert ["proof-1", "proof-2", "proof-3"] == it.proofs
+
+
+async def test_pages_by_link():
+    """A next link is posted to with the same body."""
+    link = "Link: </v0.5/next?p=2>; rel=next"
+    replies = page(1, headers=(link,)), page(2)
+    async with raw_server(*replies) as server, open_wire(OPTIONS) as wire:
+        area = await World(server, wire).read()
+    assert "POST /v0.5/next?p=2 HTTP/1.1" == server.requests[1].line
+    assert server.requests[0].body == server.requests[1].body
+    assert 2 == area.proof.pages
+
+
+async def test_a_lost_second_page():
+    """If a later page cannot be read, nothing of the area is."""
+    async with raw_server(page(1, nextToken="a"), CUT) as server, open_wire(OPTIONS) as wire:
+        with pytest.raises(TransientError) as caught:
+            await World(server, wire).read()
+    assert 4 == caught.value.attempts  # one for the first page, three for the second
+
+
+async def test_the_key_path_of_the_first_page_holds():
+    """A later page without the key path of the first is a failure."""
+    bare = {name: value for name, value in restriction(2).items() if name != "id"}
+    second = answer(orjson.dumps([bare]))
+    async with raw_server(page(1, nextToken="a"), second) as server, open_wire(OPTIONS) as wire:
+        with pytest.raises(ContractError, match=r"no record key \(id\)"):
+            await World(server, wire).read()
+
+
+async def test_endless_pages():
+    """A server that always has another page is stopped."""
+    async with raw_server() as server, open_wire(OPTIONS) as wire:
+        it = World(server, wire, pages_max=5)
+        server.reply = lambda _: page(nextToken=str(len(server.requests)))
+        with pytest.raises(PagingError) as caught:
+            await it.read()
+    assert 5 == caught.value.attempts
+
+
+@pytest.mark.parametrize("bad", [BUSY, CUT, Reply(data=b"", then="reset")])
+async def test_a_fresh_proof_for_each_attempt(bad):
+    """A failure that may pass is tried again, each time with a new authorization."""
+    async with raw_server(bad, bad, page(1)) as server, open_wire(OPTIONS) as wire:
+        it = World(server, wire)
+        await it.read()
+    assert ["proof-1", "proof-2", "proof-3"] == it.proofs
+    assert (3, 2) == (it.reader.stats.requests, it.reader.stats.retries)
+    assert [0.25, 0.5] == it.fake.waits_s  # jitter 0.5 of 0.5 s, then of 1 s
+    assert it.reader.stats.bytes_received > 0
+
+
+async def test_giving_up():
+    """After the last attempt the failure is told, with its status and the attempts."""
+    async with raw_server(BUSY) as server, open_wire(OPTIONS) as wire:
+        with pytest.raises(TransientError, match="status 503") as caught:
+            await World(server, wire).read()
+    assert (503, 3) == (caught.value.status, caught.value.attempts)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (answer(b"", status="404 Not Found"), RejectedError),
+        (answer(b"", status="400 Bad Request"), RejectedError),
+        (answer(b"", status="302 Found", headers=("Location: /x",)), ContractError),
+        (answer(b"{}"), ContractError),
+        (Reply(data=b"HTTP/1.1 204 No Content\r\n\r\n"), ContractError),
+    ],
+)
+async def test_no_second_attempt(reply, kind):
+    """What would be the same again is not tried again."""
+    async with raw_server(reply) as server, open_wire(OPTIONS) as wire:
+        with pytest.raises(kind) as caught:
+            await World(server, wire).read()
+    assert (1, 1) == (caught.value.attempts, len(server.requests))
+
+
+@pytest.mark.parametrize(
+    ("header", "wait_s"),
+    [
+        ("Retry-After: 90", 90.0),
+        (f"Date: {DATE.format(7)}\r\nRetry-After: {DATE.format(9)}", 7200.0),
+    ],
+)
+async def test_retry_after_is_obeyed_by_all(header, wait_s):
+    """After a Retry-After nobody sends before its end, neither clipped nor early."""
+    slow_down = answer(b"", status="429 Too Many Requests", headers=(header,))
+    async with raw_server(slow_down, page(1)) as server, open_wire(OPTIONS) as wire:
+        it = World(server, wire, rate=1000.0)
+        start = it.fake.monotonic()
+        sent_at = []
+
+        async def request_at(name):
+            if name == "second":
+                with anyio.fail_after(5):
+                    while not it.authorizer.judged:  # noqa: ASYNC110 - the first answer is real
+                        await anyio.sleep(0.001)
+            await it.read()
+            sent_at.append(it.fake.monotonic() - start)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(request_at, "first")
+            group.start_soon(request_at, "second")
+    assert 3 == len(server.requests)
+    assert min(sent_at) >= wait_s
+
+
+async def test_a_nonce_is_learnt_at_once():
+    """A challenge is answered without a wait, and is no failed attempt."""
+    challenge = answer(b"", status="401 Unauthorized")
+    async with raw_server(challenge, page(1)) as server, open_wire(OPTIONS) as wire:
+        it = World(server, wire)
+        it.authorizer.renew_on_401 = "nonce"
+        await it.read()
+    assert (["proof-1", "proof-2"], []) == (it.proofs, it.fake.waits_s)
+    assert [401, 200] == it.authorizer.judged
+
+
+@pytest.mark.parametrize(("renew", "attempts"), [("nonce", 5), ("token", 3), ("", 1)])
+async def test_denials_have_an_end(renew, attempts):
+    """Four nonces or one fresh token that do not help, and the client is denied."""
+    challenge = answer(b"", status="401 Unauthorized")
+    async with raw_server(challenge) as server, open_wire(OPTIONS) as wire:
+        it = World(server, wire)
+        it.authorizer.renew_on_401 = renew
+        with pytest.raises(DeniedError) as caught:
+            await it.read()
+    assert (401, attempts) == (caught.value.status, caught.value.attempts)
+
+
+async def test_forbidden():
+    """403 denies the client at once."""
+    forbidden = answer(b"", status="403 Forbidden")
+    async with raw_server(forbidden) as server, open_wire(OPTIONS) as wire:
+        with pytest.raises(DeniedError, match="status 403") as caught:
+            await World(server, wire).read()
+    assert 1 == caught.value.attempts
+
+
+async def test_helseid_refuses():
+    """What ends the run passes through, and nothing was sent."""
+    async with raw_server() as server, open_wire(OPTIONS) as wire:
+        it = World(server, wire)
+        it.authorizer.refuses = True
+        with pytest.raises(RefusedError):
+            await it.read()
+    assert [] == server.requests
+
+
+async def test_errors_hold_no_identifier():
+    """Whatever fails, the identifier and the body are not in the error."""
+    echo = answer(orjson.dumps({"items": [], "error": f"no {OFF_ID}"}))
+    for reply in (echo, answer(f"<p>{OFF_ID}</p>".encode()), page(1, next=f"?x={OFF_ID}")):
+        async with raw_server(reply) as server, open_wire(OPTIONS) as wire:
+            with pytest.raises((ContractError, PagingError)) as caught:
+                await World(server, wire).read()
+        assert OFF_ID not in repr(caught.value)
+        assert caught.value.__cause__ is None
+
+
+async def test_a_base_url_with_a_path():
+    """A base URL may have a path of its own."""
+    async with raw_server() as server, open_wire(OPTIONS) as wire:
+        with_path = replace(server, url=server.url + "/gateway")
+        await World(with_path, wire).read()
+    assert f"POST /gateway{SAFETY.path} HTTP/1.1" == server.requests[0].line

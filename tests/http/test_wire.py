@@ -1,0 +1,289 @@
+"""The wire on real sockets, with answers whole and broken."""
+
+import asyncio
+import gzip
+import socket
+import ssl
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from tests.http.certificates import make_authority, server_context
+from tests.http.raw_server import Reply, answer, raw_server
+from worker.errors import (
+    ConfigurationError,
+    ContractError,
+    ExitCode,
+    TransientError,
+    UnavailableError,
+)
+from worker.pts.wire import WireOptions, open_wire
+
+OPTIONS = WireOptions(
+    concurrency=4,
+    attempt_s_max=5.0,
+    connect_s_max=2.0,
+    silence_s_max=0.3,
+    answer_bytes_max=10_000,
+)
+SECRET = "16858399649"
+
+
+async def post(url, options=OPTIONS, path="/search"):
+    async with open_wire(options) as wire:
+        return await wire.post(url + path, headers={"DPoP": "proof-1"}, body=b'{"offId":"x"}')
+
+
+async def test_request_and_answer():
+    """The request goes out as given, the answer comes back whole."""
+    async with raw_server(answer(b'[{"a":1}]')) as server:
+        got = await post(server.url)
+    request = server.requests[0]
+    assert ("POST /search HTTP/1.1", b'{"offId":"x"}') == (request.line, request.body)
+    assert ("proof-1", "pts-sync-worker") == (
+        request.headers["dpop"],
+        request.headers["user-agent"],
+    )
+    assert (200, b'[{"a":1}]') == (got.status, got.body)
+    assert "application/json" == got.header("content-type")
+
+
+async def test_headers_that_come_twice():
+    """All values of a header are kept, under its lower-case name."""
+    twice = answer(headers=("Link: <a>; rel=prev", "LINK: <b>; rel=next"))
+    async with raw_server(twice) as server:
+        got = await post(server.url)
+    assert ("<a>; rel=prev", "<b>; rel=next") == got.headers["link"]
+    assert "<a>; rel=prev" == got.header("link")
+
+
+async def test_connections_are_kept():
+    """Requests one after another share a connection."""
+    async with raw_server() as server, open_wire(OPTIONS) as wire:
+        for _ in range(3):
+            await wire.post(server.url, headers={}, body=b"{}")
+    assert (3, 1) == (len(server.requests), server.connections)
+
+
+async def test_no_request_waits_in_a_pool():
+    """As many requests as the concurrency allows, and a few more, go out at once."""
+    slow = Reply(data=answer().data, slices=2, pause_s=0.2)
+    async with raw_server(slow) as server, open_wire(OPTIONS) as wire:
+        calls = (
+            wire.post(server.url, headers={}, body=b"{}") for _ in range(OPTIONS.concurrency + 2)
+        )
+        await asyncio.gather(*calls)
+    assert OPTIONS.concurrency + 2 == server.connections
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
+async def test_redirects_are_not_followed(status):
+    """A redirect is an answer; what it points to never sees the token."""
+    async with raw_server() as elsewhere:
+        moved = answer(b"", status=status, headers=(f"Location: {elsewhere.url}/x",))
+        async with raw_server(moved) as server:
+            got = await post(server.url)
+    assert (int(status[:3]), 0) == (got.status, len(elsewhere.requests))
+
+
+async def test_cookies_are_not_kept():
+    """A cookie that was set is never sent back."""
+    setting = answer(headers=("Set-Cookie: a=b",))
+    async with raw_server(setting) as server, open_wire(OPTIONS) as wire:
+        for _ in range(2):
+            await wire.post(server.url, headers={}, body=b"{}")
+    assert "cookie" not in server.requests[1].headers
+
+
+async def test_the_environment_has_no_proxy(monkeypatch):
+    """A proxy in the environment is not used: it would see every person."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    async with raw_server() as server:
+        assert 200 == (await post(server.url)).status
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_compressed_answers(coding):
+    """A compressed answer is decoded."""
+    body = (gzip.compress if coding == "gzip" else zlib.compress)(b"[1]")
+    async with raw_server(answer(body, headers=(f"Content-Encoding: {coding}",))) as server:
+        assert b"[1]" == (await post(server.url)).body
+
+
+async def test_chunked_answers():
+    """A chunked answer is put together."""
+    data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n"
+    async with raw_server(Reply(data=data, slices=5)) as server:
+        assert b"[1]" == (await post(server.url)).body
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+TRANSIENT = {
+    "closed at once": Reply(data=b"", then="close"),
+    "reset at once": Reply(data=b"", then="reset"),
+    "closed in the headers": Reply(data=HEAD, then="close"),
+    "reset in the headers": Reply(data=HEAD, then="reset"),
+    "cut in the body": Reply(data=HEAD + b"Content-Length: 100\r\n\r\n[", then="close"),
+    "cut before the body": Reply(data=HEAD + b"Content-Length: 2\r\n\r\n", then="close"),
+    "reset in the body": Reply(data=HEAD + b"Content-Length: 100\r\n\r\n[", then="reset"),
+    "cut in a chunk": Reply(data=HEAD + b"Transfer-Encoding: chunked\r\n\r\n9\r\n[", then="close"),
+    "cut between chunks": Reply(
+        data=HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n", then="close"
+    ),
+    "bad gzip": answer(b"not gzip", headers=("Content-Encoding: gzip",)),
+    "silent": Reply(data=b"", then="hang"),
+    "silent after the headers": Reply(data=HEAD + b"Content-Length: 9\r\n\r\n", then="hang"),
+    "silent in the body": Reply(data=HEAD + b"Content-Length: 9\r\n\r\n[", then="hang"),
+}
+
+
+@pytest.mark.parametrize("name", TRANSIENT)
+async def test_broken_answers(name):
+    """What is not a whole answer is an error that another attempt may cure."""
+    async with raw_server(TRANSIENT[name]) as server:
+        with pytest.raises(TransientError) as caught:
+            await post(server.url, path=f"/search?secret={SECRET}")
+    assert SECRET not in repr(caught.value)
+    assert (None, True) == (caught.value.__cause__, caught.value.__suppress_context__)
+
+
+NOT_HTTP = {
+    "no HTTP": Reply(data=f"SSH-2.0-{SECRET}\r\n\r\n".encode(), then="close"),
+    "bad status": Reply(data=f"HTTP/1.1 {SECRET} OK\r\n\r\n".encode(), then="close"),
+    "bad header": Reply(data=HEAD + f"{SECRET}\r\n\r\n".encode(), then="close"),
+    "two lengths": Reply(
+        data=HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n[]", then="close"
+    ),
+    "bad length": Reply(data=HEAD + f"Content-Length: {SECRET}x\r\n\r\n".encode(), then="close"),
+    "bad chunk": Reply(data=HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n[]", then="close"),
+    "large header": Reply(data=HEAD + b"X: " + b"x" * 40_000 + b"\r\n\r\n[]", then="close"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_HTTP)
+async def test_what_is_no_http(name):
+    """An answer that is no HTTP is a breach of contract, and what was received is not told."""
+    async with raw_server(NOT_HTTP[name]) as server:
+        with pytest.raises(ContractError) as caught:
+            await post(server.url)
+    assert SECRET not in repr(caught.value)
+
+
+LARGE = {
+    "declared": answer(b"[" + b" " * 20_000 + b"]"),
+    "declared larger than it is": Reply(data=HEAD + b"Content-Length: 99999999\r\n\r\n["),
+    "not declared": Reply(data=HEAD + b"\r\n[" + b" " * 20_000 + b"]", then="close"),
+    "a bomb": answer(gzip.compress(b" " * 20_000), headers=("Content-Encoding: gzip",)),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+async def test_large_answers(name):
+    """An answer above the limit is refused at once, also when only its decoded form is."""
+    async with raw_server(LARGE[name]) as server:
+        with pytest.raises(ContractError, match="more than 10000 bytes"):
+            await post(server.url)
+
+
+async def test_an_answer_in_drops():
+    """An answer that never pauses long enough still has to end in time."""
+    options = WireOptions(concurrency=1, attempt_s_max=0.4, silence_s_max=0.3)
+    drops = Reply(data=answer(b"[" + b" " * 80 + b"]").data, slices=40, pause_s=0.05)
+    async with raw_server(drops) as server:
+        with pytest.raises(TransientError, match="in time"):
+            await post(server.url, options)
+
+
+async def test_nobody_listens():
+    """A refused connection is transient."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(TransientError, match="no connection"):
+            await post(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://pts.example",
+        "http://10.0.0.1",
+        "http://127.0.0.1.example",
+        "http://[::2]",
+        "ftp://127.0.0.1",
+        "127.0.0.1",
+        "https://",
+        "https://[x",
+        "",
+    ],
+)
+async def test_only_https_leaves_the_machine(url):
+    """Plain HTTP is for loopback only, and another scheme for nobody."""
+    with pytest.raises(ConfigurationError):
+        await post(url)
+
+
+async def test_tls_with_a_private_authority(tmp_path):
+    """A private CA is a file."""
+    authority = make_authority(tmp_path)
+    options = WireOptions(concurrency=1, ca_file=authority.file)
+    async with raw_server(tls=server_context(authority, tmp_path)) as server:
+        assert 200 == (await post(server.url, options)).status
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ("authority", "unable to get local issuer|self.signed|verify"),
+        ("age", "expired"),
+        ("host", "127.0.0.2|mismatch"),
+    ],
+)
+async def test_certificates_that_are_not_accepted(tmp_path, wrong, reason):
+    """A certificate that is untrusted, expired or another's ends the run with the reason."""
+    authority = make_authority(tmp_path)
+    context = server_context(
+        authority,
+        tmp_path,
+        address="127.0.0.2" if wrong == "host" else "127.0.0.1",
+        days=-1 if wrong == "age" else 1,
+    )
+    ca_file = None if wrong == "authority" else authority.file
+    async with raw_server(tls=context) as server:
+        with pytest.raises(UnavailableError, match=reason) as caught:
+            await post(server.url, WireOptions(concurrency=1, ca_file=ca_file))
+    assert ExitCode.UNAVAILABLE == caught.value.exit_code
+
+
+async def test_old_tls_is_not_spoken(tmp_path):
+    """TLS below 1.2 is refused."""
+    authority = make_authority(tmp_path)
+    context = server_context(authority, tmp_path)
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.minimum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    async with raw_server(tls=context) as server:
+        with pytest.raises(TransientError, match="no connection"):
+            await post(server.url, WireOptions(concurrency=1, ca_file=authority.file))
+
+
+async def test_plain_http_on_a_tls_port():
+    """A server without TLS where TLS is expected is no connection."""
+    async with raw_server(Reply(data=b"", then="close")) as server:
+        with pytest.raises(TransientError):
+            await post(
+                server.url.replace("http://", "https://"), replace(OPTIONS, connect_s_max=0.2)
+            )
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+async def test_ca_files_that_cannot_be_used(tmp_path, content):
+    """A CA file that is not there, or is none, is named before anything is sent."""
+    ca_file = tmp_path / "ca.pem"
+    if content is not None:
+        ca_file.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"ca\.pem"):
+        await post("https://127.0.0.1:1", WireOptions(concurrency=1, ca_file=ca_file))

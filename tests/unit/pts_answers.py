@@ -1,0 +1,73 @@
+"""Persons and answers that the tests of the reading share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from worker.areas import area_named
+from worker.core.answer import Page, read_page
+from worker.core.area import ResourceArea
+from worker.core.identity import NationalId
+from worker.core.model import Person
+
+OFF_ID = "16858399649"
+OTHER_OFF_ID = "17912099997"
+LEADING_ZERO = "01858399640"
+PSEUDONYM = "c0ffee" + "ab" * 29
+
+SAFETY = area_named("patient-safety")
+PRIVACY = area_named("patient-privacy")
+
+JSON = {"content-type": ("application/json",)}
+
+
+def person(off_id: str = OFF_ID, key: str = PSEUDONYM) -> Person:
+    """A synthetic person."""
+    return Person(off_id=NationalId(off_id), person_key=key)
+
+
+def restriction(number: int = 1, **changed: Any) -> dict[str, Any]:
+    """A patient-safety restriction as we suppose PTS to send it."""
+    return {
+        "id": f"00000000-0000-4000-8000-{number:012d}",
+        "createdTime": "2026-03-01T08:15:30.1234567Z",
+        "modifiedTime": None,
+        "createdBy": "lab",
+        "offId": OFF_ID,
+        "confidentialObjectId": {"type": "Svarrapport", "value": f"report-{number}"},
+        "parentConfidentialObjectId": {"type": "Rekvisisjon", "value": "request-1"},
+        "confidentialityCode": "NORU",
+        "cause": "Manual",
+        "delayDays": 14,
+        "delayDeliveryUntil": "2026-04-01T00:00:00+02:00",
+        **changed,
+    }
+
+
+def without(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """A document without some of its fields."""
+    return {name: value for name, value in document.items() if name not in names}
+
+
+def read(
+    document: Any,
+    *,
+    area: ResourceArea = SAFETY,
+    key_path: str | None = None,
+    pseudonym: str | None = PSEUDONYM,
+    status: int = 200,
+    headers: Mapping[str, tuple[str, ...]] = JSON,
+    off_id: str = OFF_ID,
+) -> Page:
+    """The page of an answer; bytes are taken as they stand, all else is made JSON."""
+    body = document if isinstance(document, bytes) else orjson.dumps(document)
+    return read_page(
+        status,
+        headers,
+        body,
+        area=area,
+        person=person(off_id),
+        key_path=key_path,
+        pseudonym=pseudonym,
+    )

@@ -1,0 +1,184 @@
+"""The declarations, and what configuration may change of them."""
+
+import pytest
+
+from tests.unit.pts_answers import PRIVACY, SAFETY, read, restriction
+from worker.areas import AREAS, area_named
+from worker.core.area import DIGEST_KEY, NotFoundMeans, PageStyle, Paging, SendIn
+from worker.core.fields import Absent, Pick, find, parse_path, safe_name
+from worker.core.overrides import with_overrides
+
+
+def test_both_areas_are_declared():
+    """Patient safety goes to v0.5, patient privacy to the old route with its header."""
+    assert ["patient-safety", "patient-privacy"] == [area.name for area in AREAS]
+    assert "/v0.5/access-restrictions/patient-safety/_search" == SAFETY.path
+    assert {} == SAFETY.headers
+    assert "/access-restrictions/patient-privacy/_search" == PRIVACY.path
+    assert {"api-version": "0.4"} == PRIVACY.headers
+
+
+def test_unknown_area():
+    """An area that does not exist is named together with those that do."""
+    with pytest.raises(ValueError, match="no area 'x'; known are patient-safety, patient-privacy"):
+        area_named("x")
+
+
+@pytest.mark.parametrize("area", AREAS, ids=lambda area: area.name)
+def test_declarations_hold_together(area):
+    """Column names are unique, paths can be read, derived columns follow their source."""
+    names = [column.name for column in area.columns]
+    assert len(names) == len(set(names))
+    for column in area.columns:
+        assert bool(column.paths) != bool(column.never_of)
+        assert not column.never_of or column.never_of in names[: names.index(column.name)]
+    for path in (*area.person_paths, *area.recognised_by, *area.known_fields):
+        assert parse_path(path)
+    assert DIGEST_KEY == area.record_keys[-1]
+
+
+def test_old_route():
+    """``api_version`` chooses the unversioned route and sends the header."""
+    old = with_overrides(SAFETY, {"api_version": "0.4"})
+    assert "/access-restrictions/patient-safety/_search" == old.path
+    assert {"api-version": "0.4"} == old.headers
+    assert SAFETY is with_overrides(SAFETY, {"api_version": "0.5"})
+
+
+def test_path_wins_over_version():
+    """An explicit path or header stands, in whichever order they are written."""
+    area = with_overrides(
+        SAFETY, {"path": "/x", "headers": {"Api-Version": "4"}, "api_version": "0.4"}
+    )
+    assert ("/x", {"Api-Version": "4"}) == (area.path, area.headers)
+
+
+def test_overrides():
+    """Every part can be replaced; what is not named stays."""
+    area = with_overrides(
+        SAFETY,
+        {
+            "body": {"person": {"nin": "{off_id}"}, "ApplicableOnly": False},
+            "record_key": ["key.a+key.b", "digest"],
+            "person": ["subject"],
+            "recognised_by": "code",
+            "volatile": ["readAt"],
+            "envelope": "data.items",
+            "not_found_means": "empty",
+            "paging": {"style": "token", "field": "meta.next", "send_in": "body", "ignore": ["x"]},
+            "columns": {"confidentiality_code": "code.value"},
+        },
+    )
+    assert {"person": {"nin": "{off_id}"}, "ApplicableOnly": False} == area.body
+    assert ("key.a+key.b", "digest") == area.record_keys
+    assert (("subject",), ("code",), ("readAt",)) == (
+        area.person_paths,
+        area.recognised_by,
+        area.volatile,
+    )
+    assert NotFoundMeans.EMPTY is area.not_found_means
+    expected = Paging(style=PageStyle.TOKEN, field="meta.next", send_in=SendIn.BODY, ignore=("x",))
+    assert expected == area.paging
+    assert ("code.value",) == area.columns[0].paths
+    assert SAFETY.columns[1:] == area.columns[1:]
+
+
+def test_body_as_text():
+    """A body may be written as JSON, for what a table cannot say."""
+    assert {"o": "{off_id}"} == with_overrides(SAFETY, {"body": '{"o": "{off_id}"}'}).body
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"colour": "red"}, "colour: unknown"),
+        ({"path": "search"}, "path: must be a path"),
+        ({"path": "/a?b=1"}, "path: must be a path"),
+        ({"path": 1}, "path: must be a path"),
+        ({"api_version": 0.4}, "api_version: must be a version in quotes"),
+        ({"api_version": "0.4\r\nx: y"}, "api_version: must be a version"),
+        ({"headers": "x"}, "headers: must be a table"),
+        ({"headers": {"a b": "c"}}, "headers: holds a name"),
+        ({"headers": {"Authorization": "x"}}, "headers: Authorization is the worker's own"),
+        ({"headers": {"x": "a\nb"}}, "headers: x must be plain text"),
+        ({"body": {"offId": "1"}}, "body: must hold"),
+        ({"body": "{"}, "body: is not JSON"),
+        ({"body": []}, "body: must be a table"),
+        ({"record_key": []}, "record_key: must be a text"),
+        ({"record_key": "a..b"}, "record_key: 'a..b' is not a field path"),
+        ({"person": [1]}, "person: must be a text"),
+        ({"envelope": 3}, "envelope: must be the path"),
+        ({"not_found_means": "nothing"}, "not_found_means: must be one of failure, empty"),
+        ({"paging": 3}, "paging: must be a style"),
+        ({"paging": "sometimes"}, "paging.style: must be one of auto"),
+        ({"paging": {"colour": 1}}, "paging.colour: unknown"),
+        ({"paging": {"send_in": "head"}}, "paging.send_in: must be one of body"),
+        ({"paging": {"field": "next"}}, "paging.field: means nothing with the style auto"),
+        ({"columns": []}, "columns: must be a table"),
+        ({"columns": {"colour": "x"}}, "columns.colour: no such column"),
+        ({"columns": {"cause": 1}}, "columns.cause: must be a text"),
+        ({"columns": {"delay_is_indefinite": "x"}}, "columns.delay_is_indefinite: no such"),
+    ],
+)
+def test_bad_overrides_name_their_key(overrides, message):
+    """Whatever is wrong, the message begins with the key."""
+    with pytest.raises(ValueError, match=f"^{message}"):
+        with_overrides(SAFETY, overrides)
+
+
+def test_overridden_columns_are_read():
+    """A column finds its value where configuration says."""
+    area = with_overrides(SAFETY, {"columns": {"cause": ["why", "cause"]}})
+    record = read([restriction(why="Derived")], area=area).records[0]
+    assert "Derived" == record.columns["cause"]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a.b", 1),
+        ("A.B", 1),
+        ("list[1].c", 3),
+        ("list[7].c", Absent.MISSING),
+        ("list[current].c", 2),
+        ("last[current].c", 5),
+        ("none.b", Absent.MISSING),
+        ("nowhere", Absent.MISSING),
+        ("a.b.c", Absent.WRONG_TYPE),
+        ("a[0]", Absent.WRONG_TYPE),
+        ("list.c", Absent.WRONG_TYPE),
+        ("empty[current].c", Absent.MISSING),
+    ],
+)
+def test_paths(path, expected):
+    """Names match in either case, arrays by number or by what is in force."""
+    document = {
+        "A": {"b": 1},
+        "list": [{"c": 2, "IsCurrent": True}, {"c": 3}],
+        "last": [{"c": 4, "isCurrent": False}, {"c": 5}],
+        "none": None,
+        "empty": [],
+    }
+    assert expected == find(document, parse_path(path))
+
+
+def test_path_steps():
+    """A path is read into lower-case names, numbers and picks."""
+    assert ("a", 0, "b", Pick.CURRENT) == parse_path("A[0].b[current]")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("newField", "newField"),
+        ("@odata.count", "@odata.count"),
+        ("16858399649", "?"),
+        ("nin16858399649", "?"),
+        ("Kari Nordmann", "?"),
+        ("", "?"),
+        ("x" * 99, "?"),
+    ],
+)
+def test_names_in_messages(name, expected):
+    """A field name reaches a message only if it looks like one and holds no long number."""
+    assert expected == safe_name(name)

@@ -1,0 +1,439 @@
+"""Following an answer to its end, and noticing when that is not possible."""
+
+import base64
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.pts_answers import OFF_ID, SAFETY, read, restriction
+from worker.core.area import Paging
+from worker.core.links import claims_next, next_links
+from worker.core.overrides import with_overrides
+from worker.core.paging import PageRequest, PagingState
+from worker.errors import PagingError
+
+URL = "https://pts.example/v0.5/_search"
+
+
+def paging_of(overrides):
+    return with_overrides(SAFETY, {"paging": overrides}).paging
+
+
+def state(paging=None, pages_max=20):
+    return PagingState(paging=paging or Paging(), url=URL, off_id=OFF_ID, pages_max=pages_max)
+
+
+def page(*numbers, around=None, headers=None):
+    """A page with these restrictions; a bare list unless something stands around it."""
+    records = [restriction(number) for number in numbers]
+    document = records if around is None else {"items": records, **around}
+    return read(document, headers={name: (value,) for name, value in (headers or {}).items()})
+
+
+def sent(request):
+    """A continuation as it goes out: the query and the additional body fields."""
+    assert request is not None
+    query = {name: values[0] for name, values in parse_qs(urlsplit(request.url).query).items()}
+    return query, dict(request.fields)
+
+
+def test_a_bare_list_is_the_end():
+    """An array with no sign of more is a whole answer."""
+    walk = state()
+    assert walk.next_request(page(1, 2)) is None
+    assert (1, 2) == (walk.pages, walk.items)
+    assert PageRequest(url=URL) == walk.first
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        f'<{URL}?page=2>; rel="next"',
+        f"<{URL}?page=2>; rel=next",
+        "</v0.5/_search?page=2>; rel=next",
+        "<?page=2>; rel=NEXT",
+        "<_search?page=2>; title=\"a, b; c\"; rel='next'".replace("'", '"'),
+        f'<{URL}?page=1>; rel="first", <{URL}?page=2>; rel="next last"',
+        f"<{URL}?page=1>;rel=prev,<{URL}?page=2>;rel=next",
+        "<https://PTS.example:443/v0.5/_search?page=2>; rel=next",
+        "<?page=2#here>; rel=next",
+    ],
+)
+def test_link_header(link):
+    """``Link`` with ``rel=next`` is followed, relative or not, among others (RFC 8288)."""
+    request = state().next_request(page(1, headers={"link": link}))
+    assert ({"page": "2"}, {}) == sent(request)
+
+
+def test_other_links_are_not_followed():
+    """Links of other relations mean nothing here."""
+    links = '<https://pts.example/next>; rel="help", </>; rel=prev; title="rel=next"'
+    assert state().next_request(page(1, headers={"link": links})) is None
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        {"next": URL + "?n=2"},
+        {"Next": "/v0.5/_search?n=2"},
+        {"nextLink": "?n=2"},
+        {"@odata.nextLink": URL + "?n=2"},
+        {"next": {"href": "?n=2"}},
+        {"links": {"next": "?n=2", "prev": None}},
+        {"_links": {"self": {"href": URL}, "next": {"href": "?n=2"}}},
+        {"link": [{"relation": "self", "url": URL}, {"relation": "next", "url": "?n=2"}]},
+        {"links": [{"rel": "next", "href": "?n=2"}]},
+        {"meta": {"next": "?n=2"}},
+        {"paging": {"links": {"next": "?n=2"}}},
+        {"next": "?n=2", "nextLink": URL + "?n=2"},
+    ],
+)
+def test_next_link_in_the_body(around):
+    """The usual ways to write a next link are followed with the same body."""
+    assert ({"n": "2"}, {}) == sent(state().next_request(page(1, around=around)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "continuationToken",
+        "ContinuationToken",
+        "nextToken",
+        "nextPageToken",
+        "nextCursor",
+        "cursor",
+        "skipToken",
+    ],
+)
+def test_tokens(name):
+    """A token goes back under its own name, in the query and the body."""
+    walk = state()
+    request = walk.next_request(page(1, around={name: "a b&c"}))
+    assert ({name: "a b&c"}, {name: "a b&c"}) == sent(request)
+    assert walk.next_request(page(2, around={name: None})) is None
+    assert (2, 2) == (walk.pages, walk.items)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [OFF_ID + "-2", base64.urlsafe_b64encode(f"a:{OFF_ID}:2".encode()).decode().rstrip("=")],
+)
+def test_token_with_the_identifier(token):
+    """A token that holds the identifier goes into the body only: URLs are logged."""
+    request = state().next_request(page(1, around={"nextToken": token}))
+    assert ({}, {"nextToken": token}) == sent(request)
+
+
+def test_paging_reference():
+    """``pagingReference`` is sent back until it is 0 (pts reference, section 7)."""
+    walk = state()
+    request = walk.next_request(page(1, around={"pagingReference": 17}))
+    assert ({"pagingReference": "17"}, {"pagingReference": 17}) == sent(request)
+    assert walk.next_request(page(2, around={"pagingReference": 0})) is None
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_page_numbers(first):
+    """A page number is counted on until the total is reached, from 0 or 1."""
+    walk = state()
+    facts = {"pageSize": 2, "total": 5}
+    numbers = [sent(walk.next_request(page(1, 2, around={"page": first, **facts})))[1]]
+    numbers.append(sent(walk.next_request(page(3, 4, around={"page": first + 1, **facts})))[1])
+    assert [{"page": first + 1}, {"page": first + 2}] == numbers
+    assert walk.next_request(page(5, around={"page": first + 2, **facts})) is None
+
+
+def test_pages_in_an_object():
+    """Spring's ``page`` object and ``X-Pagination`` are understood."""
+    spring = {"page": {"size": 1, "number": 0, "totalPages": 2, "totalElements": 2}}
+    assert {"number": 1} == sent(state().next_request(page(1, around=spring)))[1]
+    header = {"x-pagination": '{"CurrentPage": 1, "PageSize": 1, "TotalCount": 2}'}
+    assert {"CurrentPage": 2} == sent(state().next_request(page(1, headers=header)))[1]
+
+
+def test_full_pages_without_a_total():
+    """Without a total a full page is followed by another, a short one is the last."""
+    walk = state()
+    assert walk.next_request(page(1, 2, around={"page": 1, "pageSize": 2})) is not None
+    assert walk.next_request(page(3, around={"page": 2, "pageSize": 2})) is None
+
+
+@pytest.mark.parametrize("name", ["offset", "skip", "startIndex"])
+def test_offsets(name):
+    """An offset grows by what was read until the total is reached."""
+    walk = state()
+    base = 1 if name == "startIndex" else 0
+    first = walk.next_request(page(1, 2, around={name: base, "limit": 2, "total": 3}))
+    assert {name: base + 2} == sent(first)[1]
+    assert walk.next_request(page(3, around={name: base + 2, "limit": 2, "total": 3})) is None
+
+
+def test_flags():
+    """A flag decides where numbers would not, and a cursor with "no more" is the end."""
+    walk = state()
+    assert {"page": 2} == sent(walk.next_request(page(1, around={"page": 1, "hasMore": True})))[1]
+    assert walk.next_request(page(2, around={"page": 2, "hasMore": False})) is None
+    assert state().next_request(page(1, around={"cursor": "x", "hasMore": False})) is None
+
+
+def test_an_empty_page_in_the_middle():
+    """A page without records but with a continuation is followed."""
+    walk = state()
+    assert walk.next_request(page(around={"nextToken": "a"})) is not None
+    assert walk.next_request(page(around={"nextToken": "b"})) is not None
+    assert walk.next_request(page(1, around={"nextToken": ""})) is None
+
+
+@pytest.mark.parametrize(
+    ("around", "headers"),
+    [
+        ({"total": 1}, None),
+        ({"TotalCount": "1"}, None),
+        ({"@odata.count": 1}, None),
+        ({"count": 1}, None),
+        ({"total": None, "next": None, "hasMore": False, "offset": 0}, None),
+        ({"page": 1, "totalPages": 1, "total": 1}, None),
+        (None, {"x-total-count": "1"}),
+        (None, {"content-range": "items 0-0/1"}),
+        (None, {"x-next-page": "", "x-total-pages": "1", "x-total": "1"}),
+        ({"nextReview": None, "skipped": 0, "truncated": False}, None),
+    ],
+)
+def test_single_pages(around, headers):
+    """An answer that says that it is whole is whole."""
+    assert state().next_request(page(1, around=around, headers=headers)) is None
+
+
+BAD_SINGLE: dict[str, tuple[dict[str, object] | None, dict[str, str] | None]] = {
+    "total too large": ({"total": 2}, None),
+    "total too small": ({"total": 0}, None),
+    "count too large": ({"count": 9}, None),
+    "header total": (None, {"x-total-count": "2"}),
+    "two totals": ({"total": 1, "totalCount": 2}, None),
+    "total in header and body": ({"total": 1}, {"x-total-count": "2"}),
+    "total is no number": ({"total": "many"}, None),
+    "total is negative": ({"total": -1}, None),
+    "header total is no number": (None, {"x-total-count": "many"}),
+    "more pages": ({"totalPages": 2}, None),
+    "more, but not how": ({"hasMore": True}, None),
+    "next is a number": ({"next": 2}, None),
+    "next is a word": ({"next": "abc"}, None),
+    "next is true": ({"next": True}, None),
+    "links.next is a number": ({"links": {"next": 2}}, None),
+    "unknown continuation": ({"nextBatch": "x"}, None),
+    "unknown cursor": ({"endCursor": "x"}, None),
+    "unknown, nested": ({"meta": {"continuation": "x"}}, None),
+    "token is an object": ({"nextToken": {"a": 1}}, None),
+    "truncated": ({"truncated": True}, None),
+    "partial": ({"isPartial": True}, None),
+    "remaining": ({"remaining": 3}, None),
+    "two tokens": ({"nextToken": "a", "continuationToken": "b"}, None),
+    "two links": ({"next": "?a=1", "nextLink": "?a=2"}, None),
+    "link in header and body": ({"next": "?a=1"}, {"link": "<?a=2>; rel=next"}),
+    "another host": ({"next": "https://evil.example/x"}, None),
+    "another host, no scheme": ({"next": "//evil.example/x"}, None),
+    "another scheme": ({"next": "http://pts.example/v0.5/_search?a=1"}, None),
+    "another port": ({"next": "https://pts.example:8443/x"}, None),
+    "a password": ({"next": "https://u:p@pts.example/x"}, None),
+    "bad port": ({"next": "https://pts.example:x/x"}, None),
+    "bad host": ({"next": "https://[pts/x"}, None),
+    "white space": ({"next": "/a b"}, None),
+    "another host in a header": (None, {"link": "<https://evil.example/x>; rel=next"}),
+    "the identifier in a link": ({"next": f"?who={OFF_ID}&a=1"}, None),
+    "the identifier, encoded": ({"next": "?who=%31" + OFF_ID[1:]}, None),
+    "the identifier in Base64": (
+        {"next": "?t=" + base64.b64encode(f"x{OFF_ID}".encode()).decode()},
+        None,
+    ),
+    "the same link": ({"next": URL}, None),
+    "a link that cannot be read": (None, {"link": f"{URL}?page=2; rel=next"}),
+    "unknown header": (None, {"x-continuation": "abc"}),
+    "next page in a header": (None, {"x-next-page": "2"}),
+    "pages in a header": (None, {"x-total-pages": "2"}),
+    "a part of a range": (None, {"content-range": "items 0-0/2"}),
+    "a range that is unclear": (None, {"content-range": "items 0-0/*"}),
+    "pagination that is no JSON": (None, {"x-pagination": "page 1"}),
+    "page two": ({"page": 2, "total": 1}, None),
+    "page is no number": ({"page": "one"}, None),
+    "offset beyond the start": ({"offset": 50, "limit": 50}, None),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SINGLE)
+def test_signs_of_more_that_cannot_be_followed(name):
+    """Whatever speaks of more and cannot be followed is an error, never a silent end."""
+    around, headers = BAD_SINGLE[name]
+    with pytest.raises(PagingError) as caught:
+        state().next_request(page(1, around=around, headers=headers))
+    assert OFF_ID not in str(caught.value)
+    assert "evil" not in str(caught.value)
+
+
+def walk_on(walk, *pages):
+    for each in pages:
+        if walk.next_request(each) is None:
+            break
+
+
+@pytest.mark.parametrize(
+    ("pages", "message"),
+    [
+        ([({"nextToken": "a"}, 1), ({"nextToken": "a"}, 2)], "a loop"),
+        ([({"next": "?a=1"}, 1), ({"next": "?a=2"}, 2), ({"next": "?a=1"}, 3)], "a loop"),
+        ([({"nextToken": "a"}, 1), ({"nextToken": "b"}, 1)], "repeats a record"),
+        ([({"nextToken": "a"}, 1), ({}, 1)], "repeats a record"),
+        ([({"nextToken": "a", "total": 2}, 1), ({"total": 3}, 2)], "the total changed"),
+        ([({"nextToken": "a", "total": 3}, 1), ({"total": 3}, 2)], "the total says 3"),
+        ([({"page": 1, "total": 2}, 1), ({"page": 1, "total": 2}, 2)], "page 2 was asked for"),
+        ([({"offset": 0, "total": 2}, 1), ({"offset": 0, "total": 2}, 2)], "does not begin after"),
+    ],
+)
+def test_ways_that_do_not_add_up(pages, message):
+    """Loops, repeated records and changing totals are errors."""
+    with pytest.raises(PagingError, match=message):
+        walk_on(state(), *(page(number, around=around) for around, number in pages))
+
+
+def test_an_empty_page_before_the_total():
+    """A numbered page without records does not end what the total says is longer."""
+    with pytest.raises(PagingError, match="an empty page after 1 of 2"):
+        walk_on(
+            state(),
+            page(1, around={"page": 1, "total": 2}),
+            page(around={"page": 2, "total": 2}),
+        )
+
+
+def test_too_many_pages():
+    """There is an end to following."""
+    walk = state(pages_max=3)
+    with pytest.raises(PagingError, match="more than 3 pages"):
+        walk_on(walk, *(page(n, around={"nextToken": str(n)}) for n in range(1, 9)))
+    assert 3 == walk.pages
+
+
+@pytest.mark.parametrize(
+    ("declared", "around", "expected"),
+    [
+        ("token", {"nextToken": "a"}, ({"nextToken": "a"}, {"nextToken": "a"})),
+        (
+            {"style": "token", "field": "meta.after", "send_as": "since", "send_in": "query"},
+            {"meta": {"after": "a"}},
+            ({"since": "a"}, {}),
+        ),
+        (
+            {"style": "token", "field": "after", "send_in": "body"},
+            {"after": 5},
+            ({}, {"after": 5}),
+        ),
+        ({"style": "next_link", "field": "more"}, {"more": "?n=2"}, ({"n": "2"}, {})),
+        (
+            {"style": "page", "field": "p", "send_in": "query", "total": "all"},
+            {"p": 1, "all": 9},
+            ({"p": "2"}, {}),
+        ),
+        ({"style": "page", "send_as": "_page", "send_in": "query"}, {}, ({"_page": "2"}, {})),
+        ({"style": "offset", "send_as": "_skip", "send_in": "body"}, {}, ({}, {"_skip": 1})),
+        (
+            {"style": "reference", "send_in": "query"},
+            {"pagingReference": "7"},
+            ({"pagingReference": "7"}, {}),
+        ),
+    ],
+)
+def test_declared_styles(declared, around, expected):
+    """A declared style takes the continuation where it was declared, and sends it there."""
+    assert expected == sent(state(paging_of(declared)).next_request(page(1, around=around)))
+
+
+def test_declared_pages_of_bare_lists():
+    """Declared pages that tell nothing are read up to an empty one."""
+    walk = state(paging_of("page"))
+    assert walk.next_request(page(1, 2)) is not None
+    assert walk.next_request(page(3)) is not None
+    assert walk.next_request(page()) is None
+
+
+def test_a_server_that_ignores_the_page():
+    """A server that gives the first page again and again is found out."""
+    with pytest.raises(PagingError, match="repeats a record"):
+        walk_on(state(paging_of("page")), page(1, 2), page(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("declared", "around", "headers"),
+    [
+        ("none", {"nextToken": "a"}, None),
+        ("none", {"links": {"next": "?a=1"}}, None),
+        ("none", None, {"link": "<?a=1>; rel=next"}),
+        ("none", {"hasMore": True}, None),
+        ("link", {"nextLink": "?a=1"}, None),
+        ("token", {"next": "?a=1"}, None),
+        ("reference", {"nextToken": "a"}, None),
+        ({"style": "token", "field": "after"}, {"after": {"a": 1}}, None),
+        ({"style": "token", "field": "after"}, {"after": "a", "nextToken": "b"}, None),
+        (
+            {"style": "token", "field": "after", "send_in": "query"},
+            {"after": OFF_ID},
+            None,
+        ),
+    ],
+)
+def test_declared_style_with_other_signs(declared, around, headers):
+    """A sign of more that the declared style does not follow is an error."""
+    with pytest.raises(PagingError):
+        state(paging_of(declared)).next_request(page(1, around=around, headers=headers))
+
+
+def test_ignored_fields():
+    """What was declared to be no continuation is none."""
+    paging = paging_of({"style": "auto", "ignore": ["nextReview", "x-offset"]})
+    answer = page(1, around={"nextReview": "2027-01-01"}, headers={"x-offset": "5"})
+    assert state(paging).next_request(answer) is None
+
+
+@given(sizes=st.lists(st.integers(0, 4), min_size=1, max_size=8), with_total=st.booleans())
+def test_a_server_that_counts_right_is_read_whole(sizes, with_total):
+    """However a server cuts its list into pages, all of it is read, and then it ends."""
+    walk = state()
+    number = 0
+    for index, size in enumerate(sizes):
+        last = index == len(sizes) - 1
+        around = {"nextToken": None if last else f"t{index}"}
+        if with_total:
+            around["total"] = sum(sizes)
+        answer = page(*range(number + 1, number + size + 1), around=around)
+        number += size
+        assert last == (walk.next_request(answer) is None)
+    assert (len(sizes), sum(sizes)) == (walk.pages, walk.items)
+
+
+@given(
+    total=st.integers(1, 12), size=st.integers(1, 5), lost=st.integers(1, 12), base=st.booleans()
+)
+def test_a_server_that_loses_a_record_is_found_out(total, size, lost, base):
+    """If a page lacks a record of the total, the area is an error and not one record shorter."""
+    numbers = [n for n in range(1, total + 1) if n != min(lost, total)]
+    answers = [
+        page(
+            *numbers[index * size : (index + 1) * size],
+            around={"page": index + base, "pageSize": size, "total": total},
+        )
+        for index in range(total + 1)
+    ]
+    with pytest.raises(PagingError):
+        walk_on(state(), *answers)
+
+
+@given(text=st.text(alphabet="<>;,=\"' relnxt/?\\ab", max_size=60))
+def test_any_link_header_is_read_or_complained_about(text):
+    """A header at random never makes the reader fail in another way."""
+    links = next_links([text])
+    assert isinstance(claims_next([text]), bool)
+    try:
+        state().next_request(page(1, headers={"link": text}))
+    except PagingError:
+        return
+    assert len(set(links)) <= 1

@@ -1,0 +1,101 @@
+"""What a status means, and when to try again."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.retry import (
+    GiveUp,
+    RetryIn,
+    RetryPolicy,
+    StatusClass,
+    classify,
+    decide_retry,
+    parse_retry_after,
+)
+
+NOW = datetime(2026, 10, 21, 7, 28, 0, tzinfo=UTC)
+POLICY = RetryPolicy(attempts_max=4, wait_s_first=0.5, wait_s_max=30.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "statuses"),
+    [
+        (StatusClass.OK, [200]),
+        (StatusClass.TRANSIENT, [408, 425, 429, 500, 502, 503, 504, 599]),
+        (StatusClass.DENIED, [401, 403]),
+        (StatusClass.NOT_FOUND, [404]),
+        (StatusClass.REJECTED, [400, 405, 409, 410, 422, 451]),
+        (StatusClass.REDIRECT, [300, 301, 302, 303, 307, 308]),
+        (StatusClass.UNEXPECTED, [100, 201, 202, 203, 204, 205, 206, 226]),
+    ],
+)
+def test_classes_of_statuses(kind, statuses):
+    """Every status has one class."""
+    assert [kind] * len(statuses) == [classify(status) for status in statuses]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 7 ", 7.0),
+        ("1.5", 1.5),
+        ("86400", 86_400.0),
+        ("Wed, 21 Oct 2026 07:28:30 GMT", 30.0),
+        ("Wed, 21 Oct 2026 07:27:00 GMT", 0.0),
+        ("Wednesday, 21-Oct-26 07:28:30 GMT", 30.0),
+        ("Wed Oct 21 07:28:30 2026", 30.0),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("9" * 400, None),
+        ("inf", None),
+        ("\u0663", None),
+    ],
+)
+def test_retry_after(value, expected):
+    """Seconds and all three forms of HTTP dates are understood (RFC 9110 §5.6.7), never clipped."""
+    assert expected == parse_retry_after(value, NOW)
+
+
+@given(value=st.text(max_size=60))
+def test_any_retry_after_is_understood_or_ignored(value):
+    """No header makes the reader fail, or gives a negative wait."""
+    wait_s = parse_retry_after(value, NOW)
+    assert wait_s is None or wait_s >= 0
+
+
+@pytest.mark.parametrize(
+    ("attempt", "retry_after_s", "jitter", "expected"),
+    [
+        (1, None, 1.0, RetryIn(wait_s=0.5)),  # 0.5 * 2**0
+        (3, None, 1.0, RetryIn(wait_s=2.0)),  # 0.5 * 2**2
+        (3, None, 0.25, RetryIn(wait_s=0.5)),  # 0.25 * 2
+        (2, None, 0.0, RetryIn(wait_s=0.0)),
+        (1, 600.0, 1.0, RetryIn(wait_s=600.0)),
+        (3, 1.0, 1.0, RetryIn(wait_s=2.0)),
+        (4, None, 0.5, GiveUp()),
+        (4, 5.0, 0.5, GiveUp()),
+    ],
+)
+def test_decisions(attempt, retry_after_s, jitter, expected):
+    """The wait doubles, has full jitter, is at least what was asked for, and ends."""
+    assert expected == decide_retry(POLICY, attempt, retry_after_s, jitter)
+
+
+@given(
+    attempt=st.integers(1, 10_000),
+    jitter=st.floats(0, 1, exclude_max=True),
+    wait_s_max=st.floats(0, 3600),
+)
+def test_own_waits_stay_within_the_limit(attempt, jitter, wait_s_max):
+    """However many attempts were made, a wait of our own choice keeps its limit."""
+    policy = RetryPolicy(attempts_max=20_000, wait_s_max=wait_s_max)
+    decision = decide_retry(policy, attempt, None, jitter)
+    assert isinstance(decision, RetryIn)
+    assert 0 <= decision.wait_s <= wait_s_max

@@ -1,0 +1,93 @@
+"""Times as .NET writes them."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.times import END_OF_TIME, START_OF_TIME, ParsedTime, parse_time
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-03-01T12:00:00Z", ParsedTime(NOON, naive=False)),
+        ("2026-03-01t12:00:00z", ParsedTime(NOON, naive=False)),
+        ("2026-03-01T13:00:00+01:00", ParsedTime(NOON, naive=False)),
+        ("2026-03-01T13:00:00+0100", ParsedTime(NOON, naive=False)),
+        ("2026-03-01T12:00Z", ParsedTime(NOON, naive=False)),
+        ("2026-03-01 12:00:00", ParsedTime(NOON, naive=True)),
+        ("2026-03-01", ParsedTime(NOON.replace(hour=0), naive=True)),
+        (
+            "2026-03-01T12:00:00.1234567Z",
+            ParsedTime(NOON.replace(microsecond=123_456), naive=False),
+        ),
+        (
+            "2026-03-01T12:00:00.123456789Z",
+            ParsedTime(NOON.replace(microsecond=123_456), naive=False),
+        ),
+        ("2026-03-01T12:00:00.5Z", ParsedTime(NOON.replace(microsecond=500_000), naive=False)),
+        ("9999-12-31T23:59:59.9999999", ParsedTime(END_OF_TIME, naive=True)),
+        ("9999-12-31T23:59:59.9999999Z", ParsedTime(END_OF_TIME, naive=False)),
+        ("9999-12-31T23:59:59.9999999-01:00", ParsedTime(END_OF_TIME, naive=False)),
+        ("9999-12-31T00:00:00+02:00", ParsedTime(END_OF_TIME, naive=False)),
+        ("9999-01-01", ParsedTime(END_OF_TIME, naive=True)),
+        ("0001-01-01T00:00:00", ParsedTime(START_OF_TIME, naive=True)),
+        ("0001-01-01T00:00:00+01:00", ParsedTime(START_OF_TIME, naive=False)),
+    ],
+)
+def test_time_is_read(text, expected):
+    """Fractions beyond microseconds are cut, a missing zone is UTC, the year 9999 is never."""
+    assert expected == parse_time(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "never",
+        "20260301",
+        "2026-W09-7",
+        "2026-03-01T",
+        "2026-03-01T24:00:00",
+        "2026-03-01T12:00:60",
+        "2026-02-30",
+        "2026-13-01T00:00:00Z",
+        "2026-03-01T12:00:00+25:00",
+        "2026-03-01T12:00:00.Z",
+        "12026-03-01",
+        "2026-03-01T12:00:00Z ",
+        "\u0662026-03-01",
+    ],
+)
+def test_what_is_no_time_is_refused(text):
+    """A text in another form, or a day that no calendar has, is an error without the text."""
+    with pytest.raises(ValueError, match=r"^not a") as caught:
+        parse_time(text)
+    assert not text or text not in str(caught.value)
+
+
+@given(
+    at=st.datetimes(
+        min_value=datetime(2, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
+        max_value=datetime(9998, 12, 30),  # noqa: DTZ001
+        timezones=st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m))),
+    )
+)
+def test_every_time_survives_its_text(at):
+    """A time written with any offset is read as the same instant in UTC."""
+    parsed = parse_time(at.isoformat())
+    assert (at.astimezone(UTC), UTC) == (parsed.at, parsed.at.tzinfo)
+
+
+@given(text=st.text(max_size=40))
+def test_any_text_is_a_time_or_a_value_error(text):
+    """No text makes the reader fail in another way."""
+    try:
+        parsed = parse_time(text)
+    except ValueError:
+        return
+    assert UTC == parsed.at.tzinfo

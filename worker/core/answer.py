@@ -1,0 +1,268 @@
+"""From an HTTP answer to one page of records, or to the reason why it is none.
+
+Tolerant where PTS has told nothing (unknown fields, either case, wrapped arrays), and strict where
+a mistake would lose a restriction: what is not recognisably a list of this person's restrictions
+is an error, never an empty list.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, NoReturn
+
+import orjson
+
+from worker.core.area import NotFoundMeans, ResourceArea
+from worker.core.fields import find, parse_path, safe_name
+from worker.core.model import Drift, Person, Record
+from worker.core.record import RecordReader, reader_of
+from worker.core.retry import StatusClass, classify
+from worker.errors import ContractError, DeniedError, RejectedError, TransientError
+
+_ENVELOPES: Final = frozenset(
+    {
+        "items", "value", "values", "result", "results", "data", "entries", "entry",
+        "records", "content", "restrictions", "accessrestrictions",
+    }
+)  # fmt: skip
+"""The names, in lower case, under which an object may hold the list."""
+
+_ERROR_FIELDS: Final = frozenset(
+    {
+        "error", "errors", "errorcode", "errormessage", "error_code", "error_message",
+        "error_description", "errordescription", "errorcategory", "exception",
+        "exceptionmessage", "fault", "faultcode", "faultstring", "haserrors", "stacktrace",
+        "validationerrors", "problem",
+    }
+)  # fmt: skip
+_STATUS_FIELDS: Final = frozenset({"status", "code", "statuscode", "httpstatus", "httpstatuscode"})
+_LINKS: Final = frozenset({"link", "links"})
+_SUCCESS_FIELDS: Final = frozenset({"success", "succeeded", "issuccess", "ok"})
+_ERROR_STATUS: Final = 400
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of an area.
+
+    Attributes:
+        records: the page's records; exact duplicates once.
+        item_count: how many items the page held, duplicates counted.
+        key_path: the key path that served; empty if there was no record.
+        envelope: what stood around the list, for the paging to look at; may hold personal values.
+        headers: the answer's headers.
+        drift: what the declaration does not know.
+    """
+
+    records: tuple[Record, ...]
+    item_count: int
+    key_path: str
+    envelope: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    drift: frozenset[Drift] = frozenset()
+
+
+class _Wrapped(NamedTuple):
+    """The list in an answer, its path, what stands around it, and what is unknown of that."""
+
+    items: list[Any]
+    where: str
+    envelope: Mapping[str, Any]
+    drift: frozenset[Drift] = frozenset()
+
+
+def read_page(
+    status: int,
+    headers: Mapping[str, tuple[str, ...]],
+    body: bytes,
+    *,
+    area: ResourceArea,
+    person: Person,
+    key_path: str | None = None,
+    pseudonym: str | None = None,
+) -> Page:
+    """The page that an answer holds.
+
+    Args:
+        status: the answer's status.
+        headers: its headers by lower-case name.
+        body: its body, decoded from any content coding.
+        area: the area that was asked.
+        person: who was asked for.
+        key_path: the record key path that the area has used before, if any.
+        pseudonym: what to put in the identifier's place everywhere; None leaves it there.
+
+    Raises:
+        DeniedError: 401 or 403.
+        RejectedError: another 4xx; also 404, unless it means an empty area.
+        TransientError: a status that another attempt may cure.
+        ContractError: the answer is not recognisably a list of this person's restrictions.
+    """
+    if classify(status) is not StatusClass.OK:
+        _check_status(status, headers, area)
+        return Page(records=(), item_count=0, key_path=key_path or "")
+    _check_content_type(headers)
+    document = parse(body)
+    reader = reader_of(area)
+    if isinstance(document, list):
+        found = _Wrapped(document, "", {})
+    elif isinstance(document, dict):
+        reader.check_person(document, person.off_id.reveal(), "$")
+        found = _unwrap(document, area, reader)
+    else:
+        raise ContractError("neither a list nor an object", field="$")
+    reading = reader.read(
+        found.items, person=person, key_path=key_path, pseudonym=pseudonym, where=found.where
+    )
+    return Page(
+        records=reading.records,
+        item_count=len(found.items),
+        key_path=reading.key_path,
+        envelope=found.envelope,
+        headers=headers,
+        drift=reading.drift | found.drift,
+    )
+
+
+def parse(body: bytes) -> Any:
+    """JSON as a document.
+
+    Raises:
+        ContractError: it is not JSON (RFC 8259) in UTF-8, or an object holds a field twice, of
+            which a parser would silently keep one.
+    """
+    text = body.removeprefix(_BOM)
+    if not text.strip():
+        raise ContractError("an empty body", field="$")
+    try:
+        document = orjson.loads(text)
+        compact = orjson.dumps(document)
+    except orjson.JSONDecodeError as error:
+        # The error holds the body, so that it must not be chained.
+        raise ContractError(f"not JSON: {error.msg} (byte {error.pos})", field="$") from None
+    except orjson.JSONEncodeError:
+        raise ContractError("nested too deeply", field="$") from None
+    # A field that stands twice takes its colon with it. Colons may be written as escapes, so a
+    # difference only gives reason to look closely.
+    if text.count(b":") + text.lower().count(b"\\u003a") != compact.count(b":"):
+        json.loads(text, object_pairs_hook=_refuse_twice)
+    return document
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ContractError("a field stands twice in one object", field="$")
+
+
+def _check_status(status: int, headers: Mapping[str, tuple[str, ...]], area: ResourceArea) -> None:
+    """Return if the status means an empty area; else raise what it means."""
+    kind = classify(status)
+    if kind is StatusClass.TRANSIENT:
+        raise TransientError(f"status {status}", status=status)
+    if kind is StatusClass.DENIED:
+        raise DeniedError(f"status {status}: this client may not read", status=status)
+    if kind is StatusClass.NOT_FOUND:
+        if area.not_found_means is NotFoundMeans.EMPTY and not _is_html(headers):
+            return
+        hint = "look at the area's path; if 404 means no restrictions, set not_found_means = empty"
+        raise RejectedError(f"status {status}", status=status, hint=hint)
+    if kind is StatusClass.REJECTED:
+        raise RejectedError(f"status {status}", status=status)
+    what = "a redirect" if kind is StatusClass.REDIRECT else "not a whole answer"
+    raise ContractError(f"status {status}: {what}", status=status)
+
+
+def _check_content_type(headers: Mapping[str, tuple[str, ...]]) -> None:
+    if _is_html(headers):
+        raise ContractError("an HTML page", field="content-type")
+    if "problem+json" in _content_type(headers):
+        raise ContractError("a problem report", field="content-type")
+
+
+def _content_type(headers: Mapping[str, tuple[str, ...]]) -> str:
+    return "".join(headers.get("content-type", ())).lower()
+
+
+def _is_html(headers: Mapping[str, tuple[str, ...]]) -> bool:
+    return "html" in _content_type(headers)
+
+
+def _unwrap(document: dict[str, Any], area: ResourceArea, reader: RecordReader) -> _Wrapped:
+    """The list inside an object."""
+    _refuse_error(document)
+    if area.envelope:
+        return _declared_envelope(document, area.envelope)
+    if reader.recognises(document):
+        raise ContractError("a single record, not a list of them", field="$")
+    lists = {name: value for name, value in document.items() if isinstance(value, list)}
+    known = [name for name in lists if name.lower() in _ENVELOPES]
+    if not known:
+        return _unknown_envelope(document, lists, reader)
+    name = known[0]
+    if len(known) > 1 or any(
+        _could_hold_records(document, n, reader) for n in document.keys() - {name}
+    ):
+        raise ContractError("several fields could be the list", field="$")
+    return _Wrapped(lists[name], safe_name(name), _rest(document, name))
+
+
+def _declared_envelope(document: dict[str, Any], path: str) -> _Wrapped:
+    steps = parse_path(path)
+    items = find(document, steps)
+    if not isinstance(items, list):
+        raise ContractError("no list", field=path)
+    holder = find(document, steps[:-1])
+    around = {**document, **holder} if isinstance(holder, dict) else document
+    return _Wrapped(items, path, around)
+
+
+def _could_hold_records(document: Mapping[str, Any], name: str, reader: RecordReader) -> bool:
+    """Whether a field beside the list might be, or hold, a list of records too."""
+    value = document[name]
+    if isinstance(value, list):
+        return any(reader.recognises(item) for item in value)
+    return isinstance(value, dict) and bool(value) and name.lower() in _ENVELOPES
+
+
+def _unknown_envelope(
+    document: dict[str, Any], lists: Mapping[str, list[Any]], reader: RecordReader
+) -> _Wrapped:
+    """A list under a name that we do not know counts if it can be nothing else."""
+    filled = [name for name, items in lists.items() if items and name.lower() not in _LINKS]
+    if len(filled) != 1 or not all(reader.recognises(item) for item in lists[filled[0]]):
+        raise ContractError("an object without a recognisable list of records", field="$")
+    name = filled[0]
+    drift = Drift(field=safe_name(name), kind="unknown_envelope")
+    return _Wrapped(lists[name], safe_name(name), _rest(document, name), frozenset({drift}))
+
+
+def _rest(document: dict[str, Any], name: str) -> Mapping[str, Any]:
+    return {key: value for key, value in document.items() if key != name}
+
+
+def _refuse_error(document: Mapping[str, Any]) -> None:
+    """Refuse an object that tells of a failure, whatever else it holds."""
+    for name, value in document.items():
+        lower = name.lower()
+        if lower in _ERROR_FIELDS and value:
+            _refuse(lower)
+        if lower in _SUCCESS_FIELDS and value is False:
+            _refuse(lower)
+        if lower in _STATUS_FIELDS and _is_error_status(value):
+            _refuse(lower)
+        if lower == "resourcetype" and value == "OperationOutcome":
+            _refuse(lower)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ContractError("an error in an answer of status 200", field=name)
+
+
+def _is_error_status(value: Any) -> bool:
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value[:4])
+    if isinstance(value, str):
+        return value.lower() in {"error", "failed", "failure", "fail"}
+    return isinstance(value, int) and value >= _ERROR_STATUS

@@ -1,0 +1,225 @@
+# ruff: noqa: TRY004 - whatever is wrong with a value, the caller gets one kind of error
+"""Configuration over declaration: an area with some of its parts replaced."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import orjson
+
+from worker.core.area import (
+    DIGEST_KEY,
+    OFF_ID,
+    Column,
+    NotFoundMeans,
+    PageStyle,
+    Paging,
+    ResourceArea,
+    SendIn,
+)
+from worker.core.fields import parse_path
+
+_PATH: Final = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*", re.ASCII)
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", re.ASCII)
+_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*")
+_STYLES_WITHOUT_FIELD: Final = frozenset({PageStyle.AUTO, PageStyle.NONE, PageStyle.LINK})
+_OWN_HEADERS: Final = frozenset(
+    {"authorization", "dpop", "host", "content-length", "content-type", "transfer-encoding"}
+)
+
+
+def with_overrides(area: ResourceArea, overrides: Mapping[str, Any]) -> ResourceArea:
+    """The area with the parts that configuration names replaced.
+
+    Keys: ``path``, ``api_version``, ``headers``, ``body``, ``record_key``, ``person``,
+    ``recognised_by``, ``volatile``, ``paging`` (``style``, ``field``, ``send_as``, ``send_in``,
+    ``total``, ``ignore``), ``not_found_means``, ``envelope`` and ``columns`` (name to path or
+    paths). Lists replace what is declared; headers and columns are merged by name.
+
+    Raises:
+        ValueError: a key is unknown or its value of no use; the message begins with the key.
+    """
+    # The version goes first: an explicit path or header wins over what it implies.
+    for key in sorted(overrides, key=lambda name: name != "api_version"):
+        apply = _APPLY.get(key)
+        if apply is None:
+            raise ValueError(f"{key}: unknown; known are {', '.join(sorted(_APPLY))}")
+        try:
+            area = apply(area, overrides[key])
+        except ValueError as error:
+            nested = str(error).startswith(f"{key}.")
+            raise ValueError(str(error) if nested else f"{key}: {error}") from None
+    return area
+
+
+def _path(area: ResourceArea, value: Any) -> ResourceArea:
+    if not isinstance(value, str) or not _PATH.fullmatch(value):
+        raise ValueError("must be a path that begins with / and has no query")
+    return replace(area, path=value)
+
+
+def _api_version(area: ResourceArea, value: Any) -> ResourceArea:
+    if not isinstance(value, str) or not value or not _HEADER_VALUE.fullmatch(value):
+        raise ValueError('must be a version in quotes, such as "0.4"')
+    if value == area.api_version:
+        return area
+    headers = {**area.headers, "api-version": value}
+    return replace(area, path=area.unversioned_path, headers=headers)
+
+
+def _headers(area: ResourceArea, value: Any) -> ResourceArea:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a table of header names and values")
+    for name, content in value.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ValueError("holds a name that is no HTTP header name")
+        if name.lower() in _OWN_HEADERS:
+            raise ValueError(f"{name} is the worker's own to set")
+        if not isinstance(content, str) or not _HEADER_VALUE.fullmatch(content):
+            raise ValueError(f"{name} must be plain text in quotes")
+    given = {name.lower() for name in value}
+    kept = {name: content for name, content in area.headers.items() if name.lower() not in given}
+    return replace(area, headers={**kept, **value})
+
+
+def _body(area: ResourceArea, value: Any) -> ResourceArea:
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError as error:
+            raise ValueError(f"is not JSON: {error.msg}") from None
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a table, or a JSON object as text")
+    if f'"{OFF_ID}"'.encode() not in orjson.dumps(dict(value)):
+        raise ValueError(f'must hold "{OFF_ID}" where the identifier goes')
+    return replace(area, body=dict(value))
+
+
+def _record_key(area: ResourceArea, value: Any) -> ResourceArea:
+    keys = _texts(value)
+    for key in keys:
+        if key != DIGEST_KEY:
+            for part in key.split("+"):
+                parse_path(part)
+    return replace(area, record_keys=keys)
+
+
+def _person(area: ResourceArea, value: Any) -> ResourceArea:
+    return replace(area, person_paths=_paths(value))
+
+
+def _recognised_by(area: ResourceArea, value: Any) -> ResourceArea:
+    return replace(area, recognised_by=_paths(value))
+
+
+def _volatile(area: ResourceArea, value: Any) -> ResourceArea:
+    return replace(area, volatile=_paths(value) if value else ())
+
+
+def _envelope(area: ResourceArea, value: Any) -> ResourceArea:
+    if not isinstance(value, str):
+        raise ValueError("must be the path of the array in the answer")
+    if value:
+        parse_path(value)
+    return replace(area, envelope=value)
+
+
+def _not_found_means(area: ResourceArea, value: Any) -> ResourceArea:
+    return replace(area, not_found_means=NotFoundMeans(_one_of(value, NotFoundMeans)))
+
+
+def _paging(area: ResourceArea, value: Any) -> ResourceArea:
+    if isinstance(value, str):
+        value = {"style": value}
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a style, or a table with one")
+    known: dict[str, Callable[[Any], Any]] = {
+        "style": lambda style: PageStyle(_one_of(style, PageStyle)),
+        "send_in": lambda place: SendIn(_one_of(place, SendIn)),
+        "field": _path_or_nothing,
+        "total": _path_or_nothing,
+        "send_as": _text,
+        "ignore": lambda names: _texts(names) if names else (),
+    }
+    read: dict[str, Any] = {}
+    for key, content in value.items():
+        if key not in known:
+            raise ValueError(f"paging.{key}: unknown; known are {', '.join(sorted(known))}")
+        try:
+            read[key] = known[key](content)
+        except ValueError as error:
+            raise ValueError(f"paging.{key}: {error}") from None
+    paging = Paging(**read)
+    for key in ("field", "send_as"):
+        if read.get(key) and paging.style in _STYLES_WITHOUT_FIELD:
+            raise ValueError(f"paging.{key}: means nothing with the style {paging.style}")
+    return replace(area, paging=paging)
+
+
+def _columns(area: ResourceArea, value: Any) -> ResourceArea:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a table of column names and paths")
+    columns = {column.name: column for column in area.columns}
+    for name, paths in value.items():
+        column: Column | None = columns.get(name)
+        if column is None or column.never_of:
+            raise ValueError(f"columns.{name}: no such column with a path in {area.name}")
+        try:
+            columns[name] = replace(column, paths=_paths(paths))
+        except ValueError as error:
+            raise ValueError(f"columns.{name}: {error}") from None
+    return replace(area, columns=tuple(columns.values()))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return value
+
+
+def _path_or_nothing(value: Any) -> str:
+    if _text(value):
+        parse_path(value)
+    return _text(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else value
+    if (
+        not isinstance(texts, list | tuple)
+        or not texts
+        or not all(isinstance(text, str) and text for text in texts)
+    ):
+        raise ValueError("must be a text, or a list of texts")
+    return tuple(texts)
+
+
+def _paths(value: Any) -> tuple[str, ...]:
+    paths = _texts(value)
+    for path in paths:
+        parse_path(path)
+    return paths
+
+
+def _one_of(value: Any, choices: type[PageStyle | SendIn | NotFoundMeans]) -> str:
+    names = [choice.value for choice in choices]
+    if value not in names:
+        raise ValueError(f"must be one of {', '.join(names)}")
+    return str(value)
+
+
+_APPLY: Final[Mapping[str, Callable[[ResourceArea, Any], ResourceArea]]] = {
+    "path": _path,
+    "api_version": _api_version,
+    "headers": _headers,
+    "body": _body,
+    "record_key": _record_key,
+    "person": _person,
+    "recognised_by": _recognised_by,
+    "volatile": _volatile,
+    "envelope": _envelope,
+    "not_found_means": _not_found_means,
+    "paging": _paging,
+    "columns": _columns,
+}

@@ -1,0 +1,275 @@
+"""What an answer says of its place among others: links, tokens, numbers and totals."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from worker.core.answer import Page
+from worker.core.area import PageStyle, Paging
+from worker.core.fields import Absent, find, parse_path, safe_name
+from worker.core.links import claims_next, next_links
+from worker.errors import PagingError
+
+Scalar: TypeAlias = str | int
+
+_NEXT_LINKS: Final = (
+    "nextlink",
+    "@odata.nextlink",
+    "next",
+    "nexturl",
+    "nextpageurl",
+    "nextpagelink",
+)
+TOKENS: Final = (
+    "continuationtoken", "nexttoken", "nextpagetoken", "nextcursor", "cursor", "skiptoken",
+)  # fmt: skip
+REFERENCES: Final = ("pagingreference",)
+PAGES: Final = ("page", "pagenumber", "pageindex", "currentpage", "number")
+PAGE_SIZES: Final = ("pagesize", "size", "perpage", "itemsperpage", "limit")
+PAGE_COUNTS: Final = ("totalpages", "pagecount", "numberofpages", "pages")
+OFFSETS: Final = ("offset", "skip", "startindex")
+_TOTALS: Final = (
+    "total", "totalcount", "totalresults", "totalentries", "totalitems", "totalelements",
+    "@odata.count",
+)  # fmt: skip
+_FLAGS: Final = ("hasmore", "hasnext", "hasnextpage", "morepages", "more")
+_NESTED: Final = frozenset(
+    {"page", "paging", "pagination", "pageinfo", "meta", "metadata", "_meta"}
+)
+_LINK_OBJECTS: Final = ("link", "links", "_links")
+_HEADER_TOTALS: Final = ("x-total-count", "x-total", "total-count")
+
+_SUSPICIOUS: Final = re.compile(
+    r"next|continu|cursor|more|skip|paging|pagination|offset|partial|truncat|incomplete|remaining"
+)
+_SUSPICIOUS_HEADER: Final = re.compile(
+    r"link|next-?page|next-?link|continu|cursor|paging|paginat|has-?more|truncat|partial|content-range"
+    r"|x-total|total-count|total-pages"
+)
+_URL: Final = re.compile(r"https?:|[/?]|[^/]+[/?]")
+_CONTENT_RANGE: Final = re.compile(r"\s*\w+\s+0-(\d{1,9})/(\d{1,9})\s*|\s*\w+\s+\*/0\s*")
+
+_OF_STYLE: Final[Mapping[PageStyle, frozenset[str]]] = {
+    PageStyle.LINK: frozenset(),
+    PageStyle.NEXT_LINK: frozenset({*_NEXT_LINKS, *_LINK_OBJECTS}),
+    PageStyle.TOKEN: frozenset(TOKENS),
+    PageStyle.PAGE: frozenset({*PAGES, *PAGE_SIZES, *PAGE_COUNTS}),
+    PageStyle.OFFSET: frozenset({*OFFSETS, *PAGE_SIZES}),
+    PageStyle.REFERENCE: frozenset(REFERENCES),
+    PageStyle.NONE: frozenset(),
+}
+_FOLLOWED_BY_AUTO: Final[frozenset[str]] = frozenset().union(*_OF_STYLE.values())
+
+_ONE_FIELD: Final = frozenset({PageStyle.TOKEN, PageStyle.REFERENCE, PageStyle.NEXT_LINK})
+"""Styles that look at the declared field alone, if one is declared."""
+
+
+class PageFacts:
+    """What an answer says of its place among others, whatever the spelling."""
+
+    def __init__(self, page: Page, headers: tuple[str, ...], paging: Paging) -> None:
+        self._headers = {name: page.headers[name] for name in headers}
+        self._paging = paging
+        self._envelope = page.envelope
+        self._ignored = frozenset(name.lower() for name in paging.ignore)
+        self._item_count = page.item_count
+        self._fields: dict[str, tuple[str, Any]] = {}
+        self._collect(page.envelope)
+        for value in self._headers.get("x-pagination", ()):
+            self._collect(_json_object(value))
+
+    def _collect(self, envelope: Mapping[str, Any]) -> None:
+        for name, value in envelope.items():
+            lower = name.lower()
+            if lower in _NESTED and isinstance(value, dict):
+                self._collect(value)
+            elif lower not in self._ignored:
+                self._fields.setdefault(lower, (name, value))
+
+    def first(self, names: tuple[str, ...]) -> tuple[str, Scalar] | None:
+        """The name and value of a token that is not empty."""
+        declared = self._declared()
+        candidates = [declared] if declared else [self._fields.get(name) for name in names]
+        found: tuple[str, Scalar] | None = None
+        for candidate in candidates:
+            if candidate is None or candidate[1] in (None, "", 0, False):
+                continue
+            name, value = candidate
+            if not isinstance(value, str | int) or isinstance(value, bool):
+                raise PagingError(f"{safe_name(name)} is not a token")
+            if found is not None and found[1] != value:
+                raise PagingError("the answer gives several continuations")
+            found = found or (name, value)
+        return found
+
+    def number(self, names: tuple[str, ...]) -> tuple[str, int] | None:
+        """The name and value of the first of these that is a number."""
+        declared = self._declared() if names in {PAGES, OFFSETS} else None
+        for name in names:
+            spelled = declared or self._fields.get(name)
+            if spelled is None or spelled[1] is None:
+                continue
+            number = _whole(spelled[1])
+            if number is None:
+                raise PagingError(f"{safe_name(spelled[0])} is not a number")
+            return spelled[0], number
+        return None
+
+    def total(self) -> int | None:
+        """How many records there are in all, if the answer says."""
+        totals = {self._header_number(name) for name in _HEADER_TOTALS}
+        if self._paging.total:
+            value = find(dict(self._envelope), parse_path(self._paging.total))
+            totals.add(_whole(value))
+        else:
+            totals.update(self._number_of(name) for name in _TOTALS)
+        totals.discard(None)
+        if len(totals) > 1:
+            raise PagingError("the answer gives several totals")
+        return totals.pop() if totals else None
+
+    def count(self) -> int | None:
+        """``count``, which some servers use for the page and some for all pages."""
+        return self._number_of("count") if "count" in self._fields else None
+
+    def flag(self) -> bool | None:
+        """Whether the answer says that there is more."""
+        flags = {self._fields[name][1] for name in _FLAGS if self._is_flag(name)}
+        return any(flags) if flags else None
+
+    def header_links(self) -> list[str]:
+        """The targets of ``Link`` headers with ``rel=next``."""
+        return next_links(self._headers.get("link", ()))
+
+    def body_links(self) -> list[str]:
+        """The next links in the body."""
+        declared = self._declared()
+        if declared:
+            return [_target(declared[1])] if declared[1] else []
+        links = [self._envelope_value(name) for name in _NEXT_LINKS] + self._linked()
+        return [_target(link) for link in links if link]
+
+    def _linked(self) -> list[Any]:
+        return [link for name in _LINK_OBJECTS for link in _links_in(self._envelope_value(name))]
+
+    def refuse_unknown(self) -> None:
+        """See that no sign of more is left that is not understood.
+
+        Raises:
+            PagingError: there is one; the message names the field or header.
+        """
+        understood = self._understood()
+        declared = self._paging.field.rpartition(".")[2].lower()
+        for lower, (name, value) in self._fields.items():
+            if not value or lower in _FLAGS or lower == declared or not _SUSPICIOUS.search(lower):
+                continue
+            if lower not in understood:
+                raise PagingError(f"a continuation that is not understood: {safe_name(name)}")
+        if "links" not in understood and any(self._linked()):
+            raise PagingError("a next link in the body, which the declared paging does not follow")
+        for name, values in self._headers.items():
+            if self._is_unknown_header(name, values):
+                raise PagingError(f"a continuation that is not understood: header {name}")
+
+    def _understood(self) -> frozenset[str]:
+        """The fields, in lower case, that the way of paging looks at."""
+        if self._paging.field and self._paging.style in _ONE_FIELD:
+            return frozenset()
+        return _OF_STYLE.get(self._paging.style, _FOLLOWED_BY_AUTO)
+
+    def _is_unknown_header(self, name: str, values: tuple[str, ...]) -> bool:
+        if name in self._ignored or name in _HEADER_TOTALS or name == "x-pagination":
+            return False
+        if name == "link":
+            follows = self._paging.style in {PageStyle.AUTO, PageStyle.LINK}
+            links = next_links(values)
+            return (bool(links) and not follows) or (not links and claims_next(values))
+        if name == "content-range":
+            return not all(self._is_whole_range(value) for value in values)
+        if name.endswith("total-pages"):
+            return any(value.strip() not in {"", "0", "1"} for value in values)
+        return any(value.strip().lower() not in {"", "0", "false", "null"} for value in values)
+
+    def _is_whole_range(self, value: str) -> bool:
+        form = _CONTENT_RANGE.fullmatch(value)
+        return form is not None and (form[1] is None or int(form[1]) + 1 == int(form[2]))
+
+    def _declared(self) -> tuple[str, Any] | None:
+        path = self._paging.field
+        if not path:
+            return None
+        value = find(dict(self._envelope), parse_path(path))
+        return path.rpartition(".")[2], None if isinstance(value, Absent) else value
+
+    def _envelope_value(self, name: str) -> Any:
+        return self._fields[name][1] if name in self._fields else None
+
+    def _is_flag(self, name: str) -> bool:
+        return name in self._fields and isinstance(self._fields[name][1], bool)
+
+    def _number_of(self, name: str) -> int | None:
+        if name not in self._fields or self._fields[name][1] is None:
+            return None
+        number = _whole(self._fields[name][1])
+        if number is None:
+            raise PagingError(f"{safe_name(name)} is not a number of records")
+        return number
+
+    def _header_number(self, name: str) -> int | None:
+        values = self._headers.get(name, ())
+        if not values or not values[0].strip():
+            return None
+        number = _whole(values[0].strip())
+        if number is None:
+            raise PagingError(f"header {name} is not a number of records")
+        return number
+
+
+@lru_cache(maxsize=256)
+def paging_headers(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those headers that could tell of a continuation."""
+    return tuple(name for name in names if _SUSPICIOUS_HEADER.search(name))
+
+
+def _links_in(value: Any) -> list[Any]:
+    """The next links of ``links: {next: …}`` or of ``link: [{relation: next, url: …}]``."""
+    if isinstance(value, dict):
+        return [target for name, target in value.items() if name.lower() == "next"]
+    if not isinstance(value, list):
+        return []
+    links: list[Any] = []
+    for link in value:
+        fields = {k.lower(): v for k, v in link.items()} if isinstance(link, dict) else {}
+        if "next" in (fields.get("relation"), fields.get("rel")):
+            links.append(fields.get("url") or fields.get("href"))
+    return links
+
+
+def _target(link: Any) -> str:
+    """A next link's URL, which may be relative."""
+    url = (link.get("href") or link.get("url")) if isinstance(link, dict) else link
+    if not isinstance(url, str) or not _URL.match(url):
+        raise PagingError("a next link in the body that is not a URL")
+    return url
+
+
+def _whole(value: Any) -> int | None:
+    """A number of records or pages, also written as text; None if it is none."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value[:18])
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        return None
+    return value
+
+
+def _json_object(text: str) -> Mapping[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise PagingError("header x-pagination is not a JSON object")
+    return value

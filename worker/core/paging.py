@@ -1,0 +1,280 @@
+"""How an area goes on after a page: decided from what the answer shows, without any I/O.
+
+The way to lose restrictions silently is to end too early. So every sign of more must be
+understood and followed, or the area is an error; and what was followed must add up at the end.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
+
+import orjson
+
+from worker.core.answer import Page
+from worker.core.area import PageStyle, Paging, SendIn
+from worker.core.page_facts import (
+    OFFSETS,
+    PAGE_COUNTS,
+    PAGE_SIZES,
+    PAGES,
+    REFERENCES,
+    TOKENS,
+    PageFacts,
+    Scalar,
+    paging_headers,
+)
+from worker.errors import PagingError
+
+_COUNTED: Final = frozenset({PageStyle.PAGE, PageStyle.OFFSET})
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{14,}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRequest:
+    """What is asked for next.
+
+    Attributes:
+        url: where to; the same origin as the first request.
+        fields: what the body holds besides the area's template.
+    """
+
+    url: str = field(repr=False)
+    fields: Mapping[str, Scalar] = field(default_factory=dict, repr=False)
+
+
+class PagingState:
+    """The way through one person's area, page by page.
+
+    Args:
+        paging: how the area is paged.
+        url: the URL of the first request.
+        off_id: the identifier asked for, which no URL may hold.
+        pages_max: more pages than this are an error.
+    """
+
+    def __init__(self, *, paging: Paging, url: str, off_id: str, pages_max: int) -> None:
+        self._paging = paging
+        self._first_url = url
+        self._off_id = off_id
+        self._pages_max = pages_max
+        self._request = PageRequest(url=url)
+        self._total: int | None = None
+        self._asked: set[tuple[str, bytes]] = set()
+        self._keys: set[str] = set()
+        self._first_number: int | None = None
+        self.pages = 0
+        self.items = 0
+
+    @property
+    def first(self) -> PageRequest:
+        """The request for the first page."""
+        return PageRequest(url=self._first_url)
+
+    def next_request(self, page: Page) -> PageRequest | None:
+        """What to ask for after this page; None if it was the last and everything adds up.
+
+        Raises:
+            PagingError: a loop, a total that does not add up, more pages than allowed, or a sign
+                of more that is not understood.
+        """
+        self.pages += 1
+        self.items += page.item_count
+        headers = paging_headers(tuple(page.headers))
+        if not (page.envelope or headers or self._asked or self._paging.style in _COUNTED):
+            return None
+        facts = PageFacts(page, headers, self._paging)
+        self._check_total(facts)
+        request = self._continuation(facts, page)
+        facts.refuse_unknown()
+        if request is None:
+            self._check_end(facts, page)
+        else:
+            self._check_loop(request, page)
+            self._request = request
+        return request
+
+    def _check_total(self, facts: PageFacts) -> None:
+        total = facts.total()
+        if total is None:
+            return
+        if self._total is not None and self._total != total:
+            raise PagingError(f"the total changed from {self._total} to {total} between pages")
+        self._total = total
+
+    def _check_end(self, facts: PageFacts, page: Page) -> None:
+        if self._total is not None and self._total != self.items:
+            raise PagingError(f"the total says {self._total} records, {self.items} were read")
+        count = facts.count()
+        if count is not None and count not in {self.items, page.item_count}:
+            raise PagingError(f"the count says {count} records, {self.items} were read")
+        pages = facts.number(PAGE_COUNTS)
+        if pages is not None and pages[1] > self.pages:
+            raise PagingError(f"the answer speaks of {pages[1]} pages, {self.pages} were read")
+        self._check_repeats(page)
+
+    def _check_loop(self, request: PageRequest, page: Page) -> None:
+        if self.pages >= self._pages_max:
+            raise PagingError(f"more than {self._pages_max} pages")
+        for asked in (self._request, request):
+            seen = (asked.url, orjson.dumps(dict(asked.fields), option=orjson.OPT_SORT_KEYS))
+            if asked is request and seen in self._asked:
+                raise PagingError(f"a loop: page {self.pages + 1} was asked for before")
+            self._asked.add(seen)
+        self._check_repeats(page)
+
+    def _check_repeats(self, page: Page) -> None:
+        for record in page.records:
+            if record.key in self._keys:
+                raise PagingError(f"page {self.pages} repeats a record of an earlier page")
+        self._keys.update(record.key for record in page.records)
+
+    def _continuation(self, facts: PageFacts, page: Page) -> PageRequest | None:
+        request = self._by_style(facts, page)
+        if request is None and facts.flag():
+            raise PagingError("the answer says that there is more, but not how to get it")
+        return request
+
+    def _by_style(self, facts: PageFacts, page: Page) -> PageRequest | None:
+        match self._paging.style:
+            case PageStyle.AUTO:
+                return self._found(facts, page)
+            case PageStyle.LINK:
+                return self._by_link(facts.header_links())
+            case PageStyle.NEXT_LINK:
+                return self._by_link(facts.body_links())
+            case PageStyle.TOKEN:
+                return self._by_token(facts, TOKENS)
+            case PageStyle.REFERENCE:
+                return self._by_token(facts, REFERENCES)
+            case PageStyle.PAGE:
+                return self._by_page(facts, page)
+            case PageStyle.OFFSET:
+                return self._by_offset(facts, page)
+            case PageStyle.NONE:
+                return None
+
+    def _found(self, facts: PageFacts, page: Page) -> PageRequest | None:
+        """The continuation that the answer shows; the surest sign first."""
+        # Some servers give the last record as "cursor" even at the end, and say so by a flag.
+        tokens = TOKENS if facts.flag() is not False else tuple(t for t in TOKENS if t != "cursor")
+        return (
+            self._by_link(facts.header_links() + facts.body_links())
+            or self._by_token(facts, tokens)
+            or self._by_token(facts, REFERENCES)
+            or self._by_page(facts, page)
+            or self._by_offset(facts, page)
+        )
+
+    def _by_link(self, targets: list[str]) -> PageRequest | None:
+        urls = {self._resolved(target) for target in targets}
+        if len(urls) > 1:
+            raise PagingError("the answer gives several next links")
+        return PageRequest(url=urls.pop()) if urls else None
+
+    def _resolved(self, target: str) -> str:
+        """A next link as an absolute URL of our origin, without the person's identifier."""
+        try:
+            url = urlsplit(urljoin(self._request.url, target))
+            same = _origin(url.geturl()) == _origin(self._first_url)
+        except ValueError:
+            raise PagingError("the next link is not a URL") from None
+        if not same or url.username is not None:
+            raise PagingError("the next link leads to another server")
+        if self._names_person(url.geturl()):
+            raise PagingError("the next link holds the person's identifier")
+        if re.search(r"[\x00-\x20\x7f]", url.geturl()):
+            raise PagingError("the next link is not a URL")
+        return urlunsplit(url._replace(fragment=""))
+
+    def _by_token(self, facts: PageFacts, names: tuple[str, ...]) -> PageRequest | None:
+        found = facts.first(names)
+        if found is None or (names is REFERENCES and found[1] == "0"):
+            return None
+        name, token = found
+        return self._with_fields({self._paging.send_as or name: token})
+
+    def _by_page(self, facts: PageFacts, page: Page) -> PageRequest | None:
+        found = facts.number(PAGES)
+        if found is None:
+            if self._paging.style is not PageStyle.PAGE:
+                return None
+            # Declared, but not told: count from 1, up to an empty page.
+            found = self._paging.field or PAGES[0], self.pages
+        name, number = found
+        first = number - self.pages + 1
+        if first not in {0, 1} or self._first_number not in {None, first}:
+            raise PagingError(f"page {self.pages} was asked for, another one was answered")
+        self._first_number = first
+        if not self._more(facts, page):
+            return None
+        return self._with_fields({self._paging.send_as or name: number + 1})
+
+    def _by_offset(self, facts: PageFacts, page: Page) -> PageRequest | None:
+        read = self.items - page.item_count
+        found = facts.number(OFFSETS)
+        if found is None:
+            if self._paging.style is not PageStyle.OFFSET:
+                return None
+            found = self._paging.field or OFFSETS[0], read
+        name, offset = found
+        first = offset - read
+        if first not in {0, 1} or self._first_number not in {None, first}:
+            raise PagingError(f"the answer does not begin after the {read} records read")
+        self._first_number = first
+        if not self._more(facts, page):
+            return None
+        return self._with_fields({self._paging.send_as or name: offset + page.item_count})
+
+    def _more(self, facts: PageFacts, page: Page) -> bool:
+        """Whether a numbered page is followed by another."""
+        flag = facts.flag()
+        if flag is not None:
+            return flag
+        if self._total is not None:
+            if self.items < self._total and page.item_count == 0:
+                raise PagingError(f"an empty page after {self.items} of {self._total} records")
+            return self.items < self._total
+        pages = facts.number(PAGE_COUNTS)
+        if pages is not None:
+            return self.pages < pages[1]
+        size = facts.number(PAGE_SIZES)
+        least = size[1] if size else 1 if self._paging.style in _COUNTED else page.item_count + 1
+        return page.item_count >= max(1, least)
+
+    def _with_fields(self, fields: Mapping[str, Scalar]) -> PageRequest:
+        """The first request again, with the continuation where it belongs."""
+        place = self._paging.send_in
+        if any(self._names_person(str(value)) for value in fields.values()):
+            if place is SendIn.QUERY:
+                raise PagingError("the continuation holds the person's identifier")
+            place = SendIn.BODY
+        url = self._first_url
+        if place is not SendIn.BODY:
+            url = f"{url}{'&' if '?' in url else '?'}{urlencode(fields)}"
+        return PageRequest(url=url, fields={} if place is SendIn.QUERY else fields)
+
+    def _names_person(self, text: str) -> bool:
+        """Whether a text holds the identifier: plain, percent-encoded or in Base64."""
+        plain = unquote(text)
+        if self._off_id in text or self._off_id in plain:
+            return True
+        digits = self._off_id.encode()
+        return any(digits in decoded for decoded in map(_decoded, _BASE64.findall(plain)))
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    ports = {"http": 80, "https": 443}
+    return parts.scheme, parts.hostname, parts.port or ports.get(parts.scheme)
+
+
+def _decoded(text: str) -> bytes:
+    padded = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
+    try:
+        return base64.b64decode(padded)
+    except binascii.Error:
+        return b""

@@ -1,0 +1,91 @@
+"""Takes a person's identifier out of a record, wherever it stands.
+
+The identifier is replaced in every string and field name at any depth: as its digits, and in the
+groupings that people write (``160583 99649``, ``16.05.83-99649``). A number that is or holds it
+becomes a string, also one that has lost the identifier's leading zeros.
+"""
+
+import re
+from typing import Any, Final
+
+import orjson
+
+_SEPARATOR: Final = r"[\s./\-\u2010-\u2015]{0,3}"
+_TAIL_DIGITS: Final = 5
+"""Every form we know keeps the last five digits together, so their absence proves enough."""
+
+_NOT_OF_A_NUMBER: Final = re.compile(r"[^0-9eE+.\-]")
+
+
+def pseudonymise(canonical: bytes, identifier: str, replacement: str) -> bytes:
+    """Canonical JSON without the identifier.
+
+    Args:
+        canonical: compact UTF-8 JSON as ``orjson.dumps`` makes it, sorted keys.
+        identifier: the digits to be replaced.
+        replacement: what stands in their place; letters and digits, not all of them digits.
+
+    Returns:
+        Canonical JSON again; the same object if the identifier is not in it.
+    """
+    tails = canonical.count(identifier[-_TAIL_DIGITS:].encode())
+    if tails == 0:
+        return canonical
+    digits = identifier.encode()
+    if tails == canonical.count(digits) and _NOT_OF_A_NUMBER.search(replacement):
+        # Only whole identifiers. In strings a replacement of bytes does; in a number it leaves
+        # something that is no JSON, which the parser tells.
+        try:
+            replaced = orjson.loads(canonical.replace(digits, replacement.encode()))
+        except orjson.JSONDecodeError:
+            pass
+        else:
+            return orjson.dumps(replaced, option=orjson.OPT_SORT_KEYS)
+    walk = _Walk(identifier, replacement)
+    return orjson.dumps(walk.value(orjson.loads(canonical)), option=orjson.OPT_SORT_KEYS)
+
+
+class _Walk:
+    """The slow way, for the forms that a replacement of bytes does not meet."""
+
+    def __init__(self, identifier: str, replacement: str) -> None:
+        self._identifier = identifier
+        self._short = identifier.lstrip("0")
+        self._replacement = replacement
+        day, month, year, rest = identifier[:2], identifier[2:4], identifier[4:-5], identifier[-5:]
+        self._forms = re.compile(_SEPARATOR.join(map(re.escape, (day, month, year, rest))))
+
+    def value(self, value: Any) -> Any:
+        match value:
+            case str():
+                return self._text(value)
+            case dict():
+                return self._object(value)
+            case list():
+                return [self.value(element) for element in value]
+            case int() | float() if not isinstance(value, bool):
+                return self._number(value)
+            case _:
+                return value
+
+    def _text(self, text: str) -> str:
+        if text == self._short:
+            return self._replacement
+        return self._forms.sub(self._replacement, text)
+
+    def _object(self, fields: dict[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for name, value in fields.items():
+            replaced = self._text(name)
+            while replaced in result:  # two spellings of the identifier: keep both fields
+                replaced += "_"
+            result[replaced] = self.value(value)
+        return result
+
+    def _number(self, number: float) -> int | float | str:
+        text = orjson.dumps(number).decode()
+        if text.removesuffix(".0") == self._short:
+            return self._replacement
+        if self._identifier in text:
+            return text.replace(self._identifier, self._replacement)
+        return number

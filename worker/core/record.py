@@ -1,0 +1,332 @@
+"""One item of an answer, made into a ``Record`` or refused.
+
+What depends on the area alone is worked out once, and what depends on an item's field names once
+for each set of names that occurs: the rest is what every record of every person costs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import orjson
+
+from worker.core.area import DIGEST_KEY, Column, ResourceArea
+from worker.core.columns import typed
+from worker.core.fields import Absent, FieldPath, find, parse_path, safe_name, spelling
+from worker.core.model import ColumnValue, Drift, Person, Record
+from worker.core.pseudonymise import pseudonymise
+from worker.core.times import END_OF_TIME
+from worker.errors import ContractError
+
+HASH_BYTES: Final = 16
+"""Length of a content hash and of a digest key."""
+
+_OFF_ID_DIGITS: Final = 11
+_PLANS_MAX: Final = 512
+
+
+class _Place(NamedTuple):
+    """A path in an item of known field names: the field as it is spelled there, then the rest."""
+
+    name: str
+    rest: FieldPath
+    text: str
+
+
+_Key: TypeAlias = tuple[FieldPath, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What to do with an item of one set of field names."""
+
+    recognised: bool
+    person: tuple[_Place, ...]
+    columns: tuple[tuple[Column, tuple[_Place, ...]], ...]
+    drift: frozenset[Drift]
+
+
+class Reading(NamedTuple):
+    """The records of one page.
+
+    Attributes:
+        records: exact duplicates once.
+        key_path: the key path that served; empty if there was no record.
+        drift: what the declaration does not know.
+    """
+
+    records: tuple[Record, ...]
+    key_path: str
+    drift: frozenset[Drift]
+
+
+@lru_cache(maxsize=64)
+def reader_of(area: ResourceArea) -> "RecordReader":
+    """The reader of an area, made once."""
+    return RecordReader(area)
+
+
+class RecordReader:
+    """Reads items of one area."""
+
+    def __init__(self, area: ResourceArea) -> None:
+        self._columns = tuple((column, _parsed(column.paths)) for column in area.columns)
+        self._blank: dict[str, ColumnValue] = dict.fromkeys(c.name for c in area.columns)
+        self._person_paths = _parsed(area.person_paths)
+        self._recognised_by = _parsed(area.recognised_by)
+        self._volatile = tuple(path for path, _ in _parsed(area.volatile))
+        self._key_paths = area.record_keys
+        self._known = _first_names(area)
+        self._plans: dict[tuple[str, ...], _Plan] = {}
+
+    def recognises(self, item: Any) -> bool:
+        """Whether an item has at least one field that a record of this area has."""
+        return isinstance(item, dict) and self._plan(item).recognised
+
+    def check_person(self, document: Mapping[str, Any], off_id: str, where: str) -> None:
+        """See that a document names nobody but this person.
+
+        Raises:
+            ContractError: it names another one, or in a form that cannot be compared.
+        """
+        for place in self._plan(document).person:
+            _check_person(find(document[place.name], place.rest), off_id, f"{where}.{place.text}")
+
+    def read(
+        self,
+        items: list[Any],
+        *,
+        person: Person,
+        key_path: str | None,
+        pseudonym: str | None,
+        where: str = "",
+    ) -> Reading:
+        """The records of a page's items.
+
+        Args:
+            items: the elements of the answer's array.
+            person: who was asked for.
+            key_path: the key path that the area has used before, if any.
+            pseudonym: what stands for the identifier; None leaves it in place.
+            where: the path of the array, for messages.
+
+        Raises:
+            ContractError: an item is not a record of this person and area.
+        """
+        if not items:
+            return Reading((), key_path or "", frozenset())
+        off_id = person.off_id.reveal()
+        drift: set[Drift] = set()
+        documents: list[tuple[dict[str, Any], bytes]] = []
+        for index, item in enumerate(items):
+            place = f"{where}[{index}]"
+            self._check(item, off_id, place)
+            documents.append(_canonical(item, off_id, pseudonym, place))
+        key_path, keys = self._keys(documents, person, key_path, where)
+        if key_path == DIGEST_KEY:
+            drift.add(Drift(field="[]", kind="digest_key"))
+        records: dict[str, Record] = {}
+        for index, ((document, payload), key) in enumerate(zip(documents, keys, strict=True)):
+            place = f"{where}[{index}]"
+            content_hash = self._hash(payload)
+            earlier = records.get(key)
+            if earlier is None:
+                columns = self._read_columns(document, place, drift)
+                records[key] = Record(
+                    key=key, content_hash=content_hash, payload=payload.decode(), columns=columns
+                )
+            elif earlier.content_hash == content_hash:
+                drift.add(Drift(field="[]", kind="duplicate"))
+            else:
+                raise ContractError("two records have one key", field=place)
+        return Reading(tuple(records.values()), key_path, frozenset(drift))
+
+    def _check(self, item: Any, off_id: str, place: str) -> None:
+        if not isinstance(item, dict):
+            raise ContractError("not an object", field=place)
+        if not self._plan(item).recognised:
+            raise ContractError("not a record of this area: no field of one", field=place)
+        self.check_person(item, off_id, place)
+
+    def _plan(self, item: Mapping[str, Any]) -> _Plan:
+        names = tuple(item)
+        plan = self._plans.get(names)
+        if plan is None:
+            if len(self._plans) >= _PLANS_MAX:
+                self._plans.clear()
+            plan = self._plans[names] = self._make_plan(spelling(names))
+        return plan
+
+    def _make_plan(self, spelled: Mapping[str, str]) -> _Plan:
+        return _Plan(
+            recognised=bool(_places(self._recognised_by, spelled)),
+            person=_places(self._person_paths, spelled),
+            columns=tuple(
+                (column, _places(paths, spelled))
+                for column, paths in self._columns
+                if column.never_of or _places(paths, spelled)
+            ),
+            drift=frozenset(
+                Drift(field=f"[].{safe_name(name)}", kind="unknown_field")
+                for lower, name in spelled.items()
+                if lower not in self._known
+            ),
+        )
+
+    def _keys(
+        self,
+        documents: list[tuple[dict[str, Any], bytes]],
+        person: Person,
+        key_path: str | None,
+        where: str,
+    ) -> tuple[str, list[str]]:
+        """The key path that serves for all documents, and the key of each."""
+        lacking = 0
+        for candidate in (key_path,) if key_path else self._key_paths:
+            keys: list[str] = []
+            parts = _parsed_key(candidate)
+            for index, (document, payload) in enumerate(documents):
+                key = _key(document, parts) if parts else self._digest_key(payload, person)
+                if key is None:
+                    lacking = index
+                    break
+                keys.append(key)
+            else:
+                return candidate, keys
+        wanted = key_path or "any of the declared keys"
+        raise ContractError(f"no record key ({wanted})", field=f"{where}[{lacking}]")
+
+    def _digest_key(self, payload: bytes, person: Person) -> str:
+        digest = blake2b(self._lasting(payload), digest_size=HASH_BYTES)
+        digest.update(b"\0" + person.person_key.encode())
+        return digest.hexdigest()
+
+    def _hash(self, payload: bytes) -> bytes:
+        return blake2b(self._lasting(payload), digest_size=HASH_BYTES).digest()
+
+    def _lasting(self, payload: bytes) -> bytes:
+        """The canonical payload without its volatile fields."""
+        if not self._volatile:
+            return payload
+        lasting = orjson.loads(payload)
+        for path in self._volatile:
+            holder = find(lasting, path[:-1])
+            name = spelling(tuple(holder)).get(str(path[-1])) if isinstance(holder, dict) else None
+            if name is not None:
+                del holder[name]
+        return orjson.dumps(lasting, option=orjson.OPT_SORT_KEYS)
+
+    def _read_columns(
+        self, document: dict[str, Any], place: str, drift: set[Drift]
+    ) -> Mapping[str, ColumnValue]:
+        plan = self._plan(document)
+        if plan.drift:
+            drift |= plan.drift
+        values = self._blank.copy()
+        for column, places in plan.columns:
+            if column.never_of:
+                at = values[column.never_of]
+                values[column.name] = None if at is None else at == END_OF_TIME
+                continue
+            raw, text = _value(document, places, place)
+            if raw is None:
+                continue
+            try:
+                values[column.name] = typed(raw, column, text, drift)
+            except ValueError as error:
+                raise ContractError(str(error), field=f"{place}.{text}") from None
+        return values
+
+
+def _parsed(paths: tuple[str, ...]) -> tuple[tuple[FieldPath, str], ...]:
+    return tuple((parse_path(path), path) for path in paths)
+
+
+@lru_cache(maxsize=256)
+def _parsed_key(key_path: str) -> _Key:
+    """The parts of a key path; none for the digest."""
+    if key_path == DIGEST_KEY:
+        return ()
+    return tuple(parse_path(part) for part in key_path.split("+"))
+
+
+def _first_names(area: ResourceArea) -> frozenset[str]:
+    """The top-level fields, in lower case, that the declaration speaks of."""
+    keys = [part for key in area.record_keys if key != DIGEST_KEY for part in key.split("+")]
+    columns = [path for column in area.columns for path in column.paths]
+    declared = (area.person_paths, area.recognised_by, area.known_fields, area.volatile)
+    paths = [*keys, *columns, *(path for group in declared for path in group)]
+    return frozenset(str(parse_path(path)[0]) for path in paths)
+
+
+def _places(
+    paths: tuple[tuple[FieldPath, str], ...], spelled: Mapping[str, str]
+) -> tuple[_Place, ...]:
+    return tuple(
+        _Place(spelled[str(path[0])], path[1:], text) for path, text in paths if path[0] in spelled
+    )
+
+
+def _canonical(
+    item: dict[str, Any], off_id: str, pseudonym: str | None, place: str
+) -> tuple[dict[str, Any], bytes]:
+    """An item as it is stored: without the identifier if there is a pseudonym, and as JSON."""
+    try:
+        canonical = orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        raise ContractError("nested too deeply", field=place) from None
+    if pseudonym is None:
+        return item, canonical
+    replaced = pseudonymise(canonical, off_id, pseudonym)
+    return (item, canonical) if replaced is canonical else (orjson.loads(replaced), replaced)
+
+
+def _check_person(value: Any, off_id: str, where: str) -> None:
+    match value:
+        case None | Absent() | dict():
+            return
+        case str():
+            same = value.strip() == off_id
+        case int() if not isinstance(value, bool):
+            same = str(value).zfill(_OFF_ID_DIGITS) == off_id
+        case _:
+            raise ContractError("not an identifier of a person", field=where)
+    if not same:
+        raise ContractError("another person than the one asked for", field=where)
+
+
+def _key(document: dict[str, Any], parts: _Key) -> str | None:
+    """A record's key by a path, parts joined with ``|``; None if a part is not there."""
+    values: list[str] = []
+    for path in parts:
+        value = find(document, path)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str) or not value.strip() or "\0" in value:
+            return None
+        values.append(value)
+    if len(values) == 1:
+        return values[0]
+    return "|".join(value.replace("\\", r"\\").replace("|", r"\|") for value in values)
+
+
+def _value(document: dict[str, Any], places: tuple[_Place, ...], where: str) -> tuple[Any, str]:
+    """The first value that there is, and its path.
+
+    Raises:
+        ContractError: every path leads through something that is not an object or an array.
+    """
+    wrong = 0
+    for place in places:
+        value = document[place.name]
+        if place.rest:
+            value = find(value, place.rest)
+            if value is Absent.WRONG_TYPE:
+                wrong += 1
+        if value is not None and not isinstance(value, Absent):
+            return value, place.text
+    if wrong and wrong == len(places):
+        raise ContractError("not the object or array it was", field=f"{where}.{places[0].text}")
+    return None, ""

@@ -1,0 +1,58 @@
+"""Times as .NET writes them, read into aware UTC datetimes."""
+
+import re
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
+"""What every time in the year 9999 is read as: PTS's "maximum DateTime", which means never
+(pts reference, section 0, point 5)."""
+
+START_OF_TIME: Final = datetime.min.replace(tzinfo=UTC)
+"""What a time before the year 1 in UTC is read as, e.g. .NET's minimum with an offset."""
+
+_YEAR_OF_NEVER: Final = 9999
+
+_FORM: Final = re.compile(
+    r"\d{4}-\d\d-\d\d"
+    r"(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?(Z|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+class ParsedTime(NamedTuple):
+    """A time, and whether its text named no zone (then UTC was assumed)."""
+
+    at: datetime
+    naive: bool
+
+
+def parse_time(text: str) -> ParsedTime:
+    """Read an ISO 8601 time with up to nine fractional digits; those beyond six are cut off.
+
+    A text without a zone is taken as UTC, a date alone as its midnight. The year 9999, and what
+    falls behind it on conversion to UTC, is ``END_OF_TIME``; what falls before the year 1 is
+    ``START_OF_TIME``.
+
+    Raises:
+        ValueError: the text is no such time. The message does not hold it.
+    """
+    form = _FORM.fullmatch(text)
+    if form is None:
+        raise ValueError("not an ISO 8601 time")
+    try:
+        read = datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise ValueError("not a day or time of the calendar") from None
+    if read.year == _YEAR_OF_NEVER:
+        return ParsedTime(END_OF_TIME, form[1] is None)
+    if read.tzinfo is None:
+        return ParsedTime(read.replace(tzinfo=UTC), naive=True)
+    try:
+        return ParsedTime(_clamped(read.astimezone(UTC)), naive=False)
+    except OverflowError:
+        return ParsedTime(START_OF_TIME, naive=False)
+
+
+def _clamped(at: datetime) -> datetime:
+    return END_OF_TIME if at.year == _YEAR_OF_NEVER else at

@@ -1,0 +1,1 @@
+"""Speaks with PTS: the wire, the pace, the sending and resending, the reading of whole areas."""

@@ -1,0 +1,152 @@
+"""Reads an area of a person to its last page: the only maker of a ``CompleteArea``."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+import orjson
+
+from worker.core.answer import Page, read_page
+from worker.core.area import OFF_ID, ResourceArea
+from worker.core.model import CompleteArea, Drift, Person, Proof, Record
+from worker.core.paging import PageRequest, PagingState
+from worker.core.record import HASH_BYTES
+from worker.errors import AreaError
+from worker.ports import Answer, Runtime
+from worker.pts.sending import Sender, SendingStats, Sent
+
+PAGES_MAX: Final = 1000
+"""More pages than this for one person are taken for a loop."""
+
+_JSON_HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """What every request of an area has in common."""
+
+    area: ResourceArea
+    url: str
+    headers: Mapping[str, str]
+    body_parts: tuple[bytes, ...]
+
+    def body(self, off_id: str, request: PageRequest) -> bytes:
+        """The request body: the template with the identifier, and any continuation."""
+        body = orjson.dumps(off_id)[1:-1].join(self.body_parts)
+        if not request.fields:
+            return body
+        return orjson.dumps({**orjson.loads(body), **request.fields})
+
+
+class PtsReader:
+    """The port ``AreaReader`` on PTS.
+
+    Args:
+        areas: the areas that may be asked for.
+        base_url: PTS's address, without a path of its own or with one.
+        sender: sends the requests.
+        runtime: for the time in proofs.
+        pseudonymous: whether a person's key stands for the identifier in all that is kept.
+        pages_max: more pages for one person's area are an error.
+    """
+
+    def __init__(
+        self,
+        *,
+        areas: Iterable[ResourceArea],
+        base_url: str,
+        sender: Sender,
+        runtime: Runtime,
+        pseudonymous: bool,
+        pages_max: int = PAGES_MAX,
+    ) -> None:
+        self._areas = {area.name: _prepared(area, base_url) for area in areas}
+        self._sender = sender
+        self._runtime = runtime
+        self._pseudonymous = pseudonymous
+        self._pages_max = pages_max
+
+    @property
+    def stats(self) -> SendingStats:
+        """What was sent so far."""
+        return self._sender.stats
+
+    async def read(self, person: Person, area: str, *, key_path: str | None) -> CompleteArea:
+        """The whole area, with its proof. See ``AreaReader``.
+
+        Raises:
+            AreaError: it could not be read; carries ``attempts``, of all its pages.
+            WorkerError: the run cannot go on.
+        """
+        prepared = self._areas[area]
+        paging = PagingState(
+            paging=prepared.area.paging,
+            url=prepared.url,
+            off_id=person.off_id.reveal(),
+            pages_max=self._pages_max,
+        )
+        pages: list[Page] = []
+        attempts = 0
+        request: PageRequest | None = paging.first
+        while request is not None:
+            answered = 0
+            try:
+                answer, answered = await self._send(prepared, person, request)
+                page = self._page(answer, prepared.area, person, key_path)
+                request = paging.next_request(page)
+            except AreaError as error:
+                error.attempts = attempts + (answered or error.attempts)
+                raise
+            attempts += answered
+            key_path = page.key_path or key_path
+            pages.append(page)
+        return self._complete(area, pages)
+
+    async def _send(self, prepared: _Prepared, person: Person, request: PageRequest) -> Sent:
+        body = prepared.body(person.off_id.reveal(), request)
+        return await self._sender.send(request.url, headers=prepared.headers, body=body)
+
+    def _page(
+        self, answer: Answer, area: ResourceArea, person: Person, key_path: str | None
+    ) -> Page:
+        return read_page(
+            answer.status,
+            answer.headers,
+            answer.body,
+            area=area,
+            person=person,
+            key_path=key_path,
+            pseudonym=person.person_key if self._pseudonymous else None,
+        )
+
+    def _complete(self, area: str, pages: list[Page]) -> CompleteArea:
+        records = tuple(record for page in pages for record in page.records)
+        drift: frozenset[Drift] = frozenset().union(*(page.drift for page in pages))
+        proof = Proof(
+            pages=len(pages),
+            record_count=len(records),
+            digest=_digest(records),
+            read_at=self._runtime.now(),
+            key_path=next((page.key_path for page in pages if page.records), ""),
+        )
+        return CompleteArea(area=area, records=records, proof=proof, drift=drift)
+
+
+def _prepared(area: ResourceArea, base_url: str) -> _Prepared:
+    template = orjson.dumps(dict(area.body))
+    return _Prepared(
+        area=area,
+        url=base_url.rstrip("/") + area.path,
+        headers={**_JSON_HEADERS, **area.headers},
+        body_parts=tuple(template.split(OFF_ID.encode())),
+    )
+
+
+def _digest(records: tuple[Record, ...]) -> bytes:
+    """A digest over the sorted keys and hashes: the same set of records gives the same."""
+    digest = blake2b(digest_size=HASH_BYTES)
+    for record in sorted(records, key=lambda record: record.key):
+        key = record.key.encode()
+        digest.update(b"%d:%b%b" % (len(key), key, record.content_hash))
+    return digest.digest()

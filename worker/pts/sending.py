@@ -1,0 +1,183 @@
+"""The one place that sends to PTS, waits and sends again.
+
+Retries stand above the wire so that every attempt has a fresh proof, and below the reading of
+pages so that one lost page does not cost the others.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import structlog
+
+from worker.core.retry import (
+    GiveUp,
+    RetryPolicy,
+    StatusClass,
+    classify,
+    decide_retry,
+    parse_http_date,
+    parse_retry_after,
+)
+from worker.errors import AreaError, DeniedError, TransientError
+from worker.ports import Answer, Authorization, Authorizer, Runtime, Verdict, Wire
+from worker.pts.throttle import Throttle
+
+_RENEWALS_MAX: Final = 4
+"""Attempts repeated at once for one request: up to three nonces and one token."""
+
+_TOKENS_MAX: Final = 2
+"""Access tokens tried for one request."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class SendingStats:
+    """What was sent since the start; shown in the run's ledger and in metrics.
+
+    Attributes:
+        requests: every attempt that was sent.
+        retries: attempts after the first of their request, for whatever reason.
+        bytes_received: of all bodies, decoded.
+        wait_s: what attempts waited before they were repeated.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    bytes_received: int = 0
+    wait_s: float = 0.0
+
+
+class Sent(NamedTuple):
+    """An answer that no further attempt would better, and the attempts it took."""
+
+    answer: Answer
+    attempts: int
+
+
+class Sender:
+    """Sends requests until there is an answer worth reading."""
+
+    def __init__(
+        self,
+        *,
+        wire: Wire,
+        authorizer: Authorizer,
+        throttle: Throttle,
+        policy: RetryPolicy,
+        runtime: Runtime,
+    ) -> None:
+        self._wire = wire
+        self._authorizer = authorizer
+        self._throttle = throttle
+        self._policy = policy
+        self._runtime = runtime
+        self.stats = SendingStats()
+
+    async def send(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Sent:
+        """Post, and post again as long as that can help.
+
+        Returns:
+            The first answer that is neither a transient status nor about the authorization.
+
+        Raises:
+            TransientError: every attempt failed.
+            DeniedError: PTS denies the client, with a fresh token and proof.
+            ContractError: the answer is too large, or is not HTTP.
+            WorkerError: the run cannot go on: HelseID refuses or is away, the certificate is bad.
+        """
+        request = _Request(url=url, headers=headers, body=body)
+        try:
+            while True:
+                answer = await self._attempt(request)
+                if answer is not None:
+                    return Sent(answer, request.sent)
+        except AreaError as error:
+            error.attempts = request.sent
+            raise
+
+    async def _attempt(self, request: "_Request") -> Answer | None:
+        """One attempt; None if another one is due, after any wait."""
+        await self._throttle.enter()
+        used = await self._authorizer.authorize("POST", request.url)
+        request.sent += 1
+        self.stats.requests += 1
+        self.stats.retries += request.sent > 1
+        try:
+            answer = await self._wire.post(
+                request.url, headers={**request.headers, **used.headers}, body=request.body
+            )
+        except TransientError as error:
+            self._throttle.pushed_back(None)
+            await self._wait(request, error, None)
+            return None
+        self.stats.bytes_received += len(answer.body)
+        verdict = self._authorizer.judge(request.url, used, answer)
+        kind = classify(answer.status)
+        if verdict.retry and request.may_renew(used):
+            return None
+        if verdict.retry or verdict.refused or kind is StatusClass.DENIED:
+            raise _denied(answer.status, verdict)
+        if kind is not StatusClass.TRANSIENT:
+            self._throttle.succeeded()
+            return answer
+        retry_after_s = self._retry_after_s(answer)
+        self._throttle.pushed_back(retry_after_s)
+        failure = TransientError(f"status {answer.status}", status=answer.status)
+        await self._wait(request, failure, retry_after_s)
+        return None
+
+    async def _wait(
+        self, request: "_Request", error: TransientError, retry_after_s: float | None
+    ) -> None:
+        """Wait before the next attempt.
+
+        Raises:
+            TransientError: there is to be none.
+        """
+        request.failures += 1
+        decision = decide_retry(
+            self._policy, request.failures, retry_after_s, self._runtime.uniform()
+        )
+        if isinstance(decision, GiveUp):
+            raise error
+        self.stats.wait_s += decision.wait_s
+        _log.debug(
+            "pts.retry",
+            reason=error.message,
+            attempt=request.sent,
+            wait_s=round(decision.wait_s, 3),
+        )
+        await self._runtime.sleep(decision.wait_s)
+
+    def _retry_after_s(self, answer: Answer) -> float | None:
+        value = answer.header("retry-after")
+        if value is None:
+            return None
+        sent_at = parse_http_date(answer.header("date"))
+        return parse_retry_after(value, sent_at or self._runtime.now())
+
+
+@dataclass(slots=True, kw_only=True)
+class _Request:
+    """A request and what became of it so far."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    sent: int = 0
+    failures: int = 0
+    renewals: int = 0
+    tokens: frozenset[str] = frozenset()
+
+    def may_renew(self, used: Authorization) -> bool:
+        """Whether to repeat at once with a fresh authorization; counts it."""
+        self.renewals += 1
+        self.tokens |= {used.token_id}
+        return self.renewals <= _RENEWALS_MAX and len(self.tokens) <= _TOKENS_MAX
+
+
+def _denied(status: int, verdict: Verdict) -> DeniedError:
+    reason = verdict.refused or f"status {status}, also with a fresh authorization"
+    return DeniedError(reason, status=status)
