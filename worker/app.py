@@ -19,7 +19,7 @@ from worker.core.model import RunKind
 from worker.core.overrides import with_overrides
 from worker.core.retry import RetryPolicy
 from worker.core.run import RunProgress, RunReport
-from worker.errors import ConfigurationError, LeaseHeldError, StoppedError
+from worker.errors import ConfigurationError, LeaseHeldError, StoppedError, WorkerError
 from worker.helseid.authorizer import HelseId, open_helseid
 from worker.helseid.keys import load_client_key
 from worker.helseid.options import HelseIdOptions
@@ -330,7 +330,14 @@ class App:
             yield lease
         finally:
             with anyio.CancelScope(shield=True):
-                await lease.release(database)
+                await self._release(database, lease)
+
+    async def _release(self, database: Database, lease: Lease) -> None:
+        """Give the lease back; if that fails it expires by itself, and the run's end stands."""
+        try:
+            await lease.release(database)
+        except WorkerError as fault:
+            log.warning("lease.not_released", reason=fault.message, expires_in_s=lease.ttl_s)
 
     async def _acquire(self, database: Database, wait_s: float, *, stop: anyio.Event) -> Lease:
         holder = this_process(self.runtime.new_id())

@@ -316,13 +316,13 @@ def upgrade() -> None:
         sa.Column("confirmed_at", TIME, nullable=True),
         sa.Column("pages", sa.Integer(), nullable=True),
         sa.Column("record_count", sa.Integer(), nullable=True),
-        sa.Column("digest", sa.LargeBinary(length=16), nullable=True),
+        sa.Column("digest", sa.String(length=32), nullable=True),
         sa.Column("prev_run_id", KEY, nullable=True),
         sa.Column("prev_is_complete", sa.Boolean(), nullable=True),
         sa.Column("prev_confirmed_at", TIME, nullable=True),
         sa.Column("prev_pages", sa.Integer(), nullable=True),
         sa.Column("prev_record_count", sa.Integer(), nullable=True),
-        sa.Column("prev_digest", sa.LargeBinary(length=16), nullable=True),
+        sa.Column("prev_digest", sa.String(length=32), nullable=True),
         sa.ForeignKeyConstraint(
             ["attempt_id"], ["run_attempt.attempt_id"], name=op.f("fk_person_area_attempt_id")
         ),

@@ -137,7 +137,7 @@ def test_exceptions_are_structured_without_locals():
         ("aiohttp.access", logging.INFO, False),
         ("aiohttp.client", logging.WARNING, True),
         ("sqlalchemy.pool", logging.ERROR, True),
-        ("alembic.runtime.migration", logging.INFO, True),
+        ("alembic.runtime.migration", logging.INFO, False),
         ("apscheduler.scheduler", logging.INFO, True),
         ("apscheduler.scheduler", logging.DEBUG, False),
     ],

@@ -69,7 +69,7 @@ async def test_a_colon_is_a_colon(url):
 )
 async def test_a_bad_row_is_a_fault(url, value, problem):
     """A row that cannot serve is named by its number, without its value."""
-    query = f"select * from (select {A} as off_id union all select {value})"  # noqa: S608
+    query = f"select * from (select {A} as off_id union all select {value})"
     found = await read(QueryRoster(url, query))
     assert (A, None) in found
     place, told = next(line for line in found if line != (A, None))

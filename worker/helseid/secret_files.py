@@ -42,7 +42,12 @@ def read_secret(path: Path, *, key: str) -> bytes:
 
 
 def write_private_jwk(path: Path, jwk: dict[str, str]) -> None:
-    """Write a private JWK to a new file that only its owner can read (0600).
+    """Write a private JWK to a new file; see ``write_secret``."""
+    write_secret(path, orjson.dumps(jwk, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a secret to a new file that only its owner can read (0600).
 
     Raises:
         ConfigurationError: the file exists already (it is never overwritten) or cannot be written.
@@ -50,7 +55,7 @@ def write_private_jwk(path: Path, jwk: dict[str, str]) -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.write(orjson.dumps(jwk, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+            file.write(content)
     except FileExistsError:
         raise ConfigurationError(
             f"{path} exists already", hint="keys are never overwritten; choose another file name"

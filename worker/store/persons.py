@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Integer, Row, String, column, func, select, table
+from sqlalchemy import Boolean, Integer, String, column, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -54,6 +54,15 @@ class LastProof:
     pages: int | None
     records: int | None
     is_stale: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A published run."""
+
+    run_id: int
+    kind: str
+    published_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +124,10 @@ async def person_story(database: Database, tenant_id: int, person_key: str) -> P
     return await database.read(work)
 
 
-async def publication_at(database: Database, tenant_id: int, at: datetime) -> Row[Any] | None:
-    """The publication that readers saw at an instant: ``run_id``, ``kind``, ``published_at``."""
+async def publication_at(database: Database, tenant_id: int, at: datetime) -> Publication | None:
+    """The publication that readers saw at an instant."""
 
-    async def work(connection: AsyncConnection) -> Row[Any] | None:
+    async def work(connection: AsyncConnection) -> Publication | None:
         found = await connection.execute(
             select(run.c.run_id, run.c.kind, run.c.published_at)
             .where(
@@ -129,12 +138,16 @@ async def publication_at(database: Database, tenant_id: int, at: datetime) -> Ro
             .order_by(run.c.publication_no.desc())
             .limit(1)
         )
-        return found.one_or_none()
+        row = found.one_or_none()
+        if row is None:
+            return None
+        return Publication(run_id=row.run_id, kind=row.kind, published_at=row.published_at)
 
     return await database.read(work)
 
 
-async def _person(connection: AsyncConnection, tenant_id: int, person_key: str) -> Row[Any] | None:
+async def _person(connection: AsyncConnection, tenant_id: int, person_key: str) -> Any:
+    """The person's row with the names of its runs and tenant; None if there is none."""
     first, departed = run.alias("first"), run.alias("departed")
     found = await connection.execute(
         select(
@@ -203,7 +216,7 @@ async def _versions(
     rows = await connection.execute(
         select(view)
         .where(view.c.person_key == person_key, view.c.tenant == tenant_name)
-        .order_by(view.c.valid_from, func.coalesce(view.c.closed_run, 0), view.c.restriction_id)
+        .order_by(view.c.valid_from, view.c.opened_run, view.c.restriction_id)
     )
     return [
         Version(

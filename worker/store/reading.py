@@ -13,6 +13,7 @@ import orjson
 from sqlalchemy import Row, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.areas import AREAS
 from worker.core.model import RunKind
 from worker.errors import ConfigurationError, SchemaError
 from worker.store.database import Database
@@ -277,10 +278,7 @@ async def gaps(database: Database, tenant_id: int) -> Sequence[AreaGaps]:
     """
 
     async def work(connection: AsyncConnection) -> Sequence[AreaGaps]:
-        found = []
-        areas = await connection.execute(select(person_area.c.area).distinct())
-        for area in sorted(areas.scalars()):
-            found.append(await _gaps_of(connection, tenant_id, area))
+        found = [await _gaps_of(connection, tenant_id, area.name) for area in AREAS]
         return [one for one in found if one.persons]
 
     return await database.read(work)

@@ -208,13 +208,13 @@ person_area = Table(
     Column("confirmed_at", UtcTime),
     Column("pages", Integer),
     Column("record_count", Integer),
-    Column("digest", LargeBinary(16)),
+    Column("digest", String(32)),
     Column("prev_run_id", Key, ForeignKey("run.run_id")),
     Column("prev_is_complete", Boolean(create_constraint=False)),
     Column("prev_confirmed_at", UtcTime),
     Column("prev_pages", Integer),
     Column("prev_record_count", Integer),
-    Column("prev_digest", LargeBinary(16)),
+    Column("prev_digest", String(32)),
     sqlite_with_rowid=False,
 )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.diff import AreaChange, StoredVersion, diff_area
@@ -19,10 +19,10 @@ from worker.core.run import BatchResult, RunHandle
 from worker.store.database import Database
 from worker.store.dialects import upsert
 from worker.store.lease import Lease
-from worker.store.tables import SLOT, VERSIONS, area_key, drift, failure, person, person_area
+from worker.store.slots import write_slots
+from worker.store.tables import VERSIONS, area_key, drift, failure, person
 from worker.store.undo import undo_persons
 
-_SLOT_VALUES: Final = (*SLOT, "attempt_id", *(f"prev_{name}" for name in SLOT))
 _FAILURE_VALUES: Final = ("kind", "status", "reason", "attempts", "runs", "last_at", "last_run")
 
 
@@ -65,10 +65,16 @@ class BatchWriter:
         ids = await self._person_ids(connection, [read.person for read in batch])
         for run_id in self.unpublished:
             await undo_persons(connection, self.database.dialect, run_id, list(ids.values()))
-        slots = await self._slots(connection, list(ids.values()))
         changes = await self._changes(connection, batch, ids)
         await self._write_versions(connection, changes)
-        await self._write_slots(connection, batch, ids, slots)
+        await write_slots(
+            connection,
+            self.database.dialect,
+            batch,
+            ids,
+            run_id=self.handle.run_id,
+            attempt_id=self.handle.attempt_id,
+        )
         await self._write_failures(connection, batch, ids)
         await self._write_keys(connection, batch)
         await self._write_drift(connection, batch)
@@ -154,16 +160,6 @@ class BatchWriter:
                 ),
                 rows,
             )
-
-    async def _slots(
-        self, connection: AsyncConnection, persons: Sequence[int]
-    ) -> dict[tuple[int, str], Row[Any]]:
-        rows = await connection.execute(
-            select(person_area).where(
-                self.database.dialect.member(person_area.c.person_id, persons)
-            )
-        )
-        return {(row.person_id, row.area): row for row in rows}
 
     async def _changes(
         self, connection: AsyncConnection, batch: Sequence[PersonRead], ids: Mapping[str, int]
@@ -251,46 +247,6 @@ class BatchWriter:
             ]
             if opened:
                 await connection.execute(insert(table), opened)
-
-    async def _write_slots(
-        self,
-        connection: AsyncConnection,
-        batch: Sequence[PersonRead],
-        ids: Mapping[str, int],
-        slots: Mapping[tuple[int, str], Row[Any]],
-    ) -> None:
-        rows = [
-            self._slot(person_id, area, slots.get((person_id, area.area)))
-            for one, person_id in ((one, ids[one.person.person_key]) for one in batch)
-            for area in one.areas
-        ]
-        if rows:
-            await connection.execute(upsert(self.database.dialect, person_area, _SLOT_VALUES), rows)
-
-    def _slot(
-        self, person_id: int, area: CompleteArea | AreaFailure, old: Row[Any] | None
-    ) -> dict[str, Any]:
-        """The proof row: ours in front, the published one behind."""
-        prev = dict.fromkeys(SLOT)
-        if old is not None:
-            is_ours = old.run_id == self.handle.run_id
-            prev = {name: getattr(old, f"prev_{name}" if is_ours else name) for name in SLOT}
-        now = {**prev, "run_id": self.handle.run_id, "is_complete": False}
-        if isinstance(area, CompleteArea):
-            now |= {
-                "is_complete": True,
-                "confirmed_at": area.proof.read_at,
-                "pages": area.proof.pages,
-                "record_count": area.proof.record_count,
-                "digest": area.proof.digest,
-            }
-        return {
-            "person_id": person_id,
-            "area": area.area,
-            "attempt_id": self.handle.attempt_id,
-            **now,
-            **{f"prev_{name}": value for name, value in prev.items()},
-        }
 
     async def _write_failures(
         self, connection: AsyncConnection, batch: Sequence[PersonRead], ids: Mapping[str, int]
