@@ -8,6 +8,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from worker.store.dialects import dialect_named
+from worker.store.schema import HEAD
 from worker.store.tables import metadata
 from worker.store.views import create_statements, drop_statements
 
@@ -29,8 +30,9 @@ def migrate(connection: Connection) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
-    for statement in create_statements(dialect):
-        connection.exec_driver_sql(statement)
+    if context.get_context().get_current_revision() == HEAD:  # not on the way down
+        for statement in create_statements(dialect):
+            connection.exec_driver_sql(statement)
 
 
 async def on_configured_database() -> None:

@@ -103,7 +103,7 @@ class World:
         return [request.headers["dpop"] for request in self.server.requests]
 
 
-OPTIONS = WireOptions(concurrency=8, attempt_s_max=5.0)
+OPTIONS = WireOptions(attempt_s_max=5.0)
 
 
 async def test_a_whole_area():

@@ -8,6 +8,7 @@ import zlib
 from dataclasses import replace
 
 import pytest
+import uvloop
 
 from tests.http.certificates import make_authority, server_context
 from tests.http.raw_server import Reply, answer, raw_server
@@ -21,7 +22,6 @@ from worker.errors import (
 from worker.pts.wire import WireOptions, open_wire
 
 OPTIONS = WireOptions(
-    concurrency=4,
     attempt_s_max=5.0,
     connect_s_max=2.0,
     silence_s_max=0.3,
@@ -67,14 +67,12 @@ async def test_connections_are_kept():
 
 
 async def test_no_request_waits_in_a_pool():
-    """As many requests as the concurrency allows, and a few more, go out at once."""
+    """However many requests there are, each goes out at once."""
     slow = Reply(data=answer().data, slices=2, pause_s=0.2)
     async with raw_server(slow) as server, open_wire(OPTIONS) as wire:
-        calls = (
-            wire.post(server.url, headers={}, body=b"{}") for _ in range(OPTIONS.concurrency + 2)
-        )
+        calls = (wire.post(server.url, headers={}, body=b"{}") for _ in range(40))
         await asyncio.gather(*calls)
-    assert OPTIONS.concurrency + 2 == server.connections
+    assert 40 == server.connections
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
@@ -188,7 +186,7 @@ async def test_large_answers(name):
 
 async def test_an_answer_in_drops():
     """An answer that never pauses long enough still has to end in time."""
-    options = WireOptions(concurrency=1, attempt_s_max=0.4, silence_s_max=0.3)
+    options = WireOptions(attempt_s_max=0.4, silence_s_max=0.3)
     drops = Reply(data=answer(b"[" + b" " * 80 + b"]").data, slices=40, pause_s=0.05)
     async with raw_server(drops) as server:
         with pytest.raises(TransientError, match="in time"):
@@ -227,7 +225,7 @@ async def test_only_https_leaves_the_machine(url):
 async def test_tls_with_a_private_authority(tmp_path):
     """A private CA is a file."""
     authority = make_authority(tmp_path)
-    options = WireOptions(concurrency=1, ca_file=authority.file)
+    options = WireOptions(ca_file=authority.file)
     async with raw_server(tls=server_context(authority, tmp_path)) as server:
         assert 200 == (await post(server.url, options)).status
 
@@ -252,7 +250,7 @@ async def test_certificates_that_are_not_accepted(tmp_path, wrong, reason):
     ca_file = None if wrong == "authority" else authority.file
     async with raw_server(tls=context) as server:
         with pytest.raises(UnavailableError, match=reason) as caught:
-            await post(server.url, WireOptions(concurrency=1, ca_file=ca_file))
+            await post(server.url, WireOptions(ca_file=ca_file))
     assert ExitCode.UNAVAILABLE == caught.value.exit_code
 
 
@@ -267,7 +265,7 @@ async def test_old_tls_is_not_spoken(tmp_path):
     context.set_ciphers("ALL:@SECLEVEL=0")
     async with raw_server(tls=context) as server:
         with pytest.raises(TransientError, match="no connection"):
-            await post(server.url, WireOptions(concurrency=1, ca_file=authority.file))
+            await post(server.url, WireOptions(ca_file=authority.file))
 
 
 async def test_plain_http_on_a_tls_port():
@@ -286,4 +284,43 @@ async def test_ca_files_that_cannot_be_used(tmp_path, content):
     if content is not None:
         ca_file.write_text(content)
     with pytest.raises(ConfigurationError, match=r"ca\.pem"):
-        await post("https://127.0.0.1:1", WireOptions(concurrency=1, ca_file=ca_file))
+        await post("https://127.0.0.1:1", WireOptions(ca_file=ca_file))
+
+
+def test_the_wire_works_on_uvloop():
+    """The loop that the program runs on, with transports of its own."""
+
+    async def work():
+        async with raw_server(answer()) as server, open_wire(OPTIONS) as wire:
+            return [await wire.post(server.url, headers={}, body=b"{}") for _ in range(3)]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        answers = runner.run(work())
+    assert [200, 200, 200] == [one.status for one in answers]
+
+
+@pytest.mark.parametrize("value", ["a\r\nX: b", "a\nb", "a\0b"], ids=["crlf", "lf", "nul"])
+async def test_no_header_breaks_its_line(value):
+    """A configured header can add nothing to a request but itself."""
+    async with raw_server(answer()) as server, open_wire(OPTIONS) as wire:
+        with pytest.raises(ConfigurationError, match="line break"):
+            await wire.post(server.url, headers={"X-Source": value}, body=b"{}")
+
+
+async def test_an_answer_without_a_length_ends_with_the_connection():
+    """RFC 9112 §6.3: without length and chunks, the body ends where the connection does."""
+    reply = Reply(
+        data=b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[1]", then="close"
+    )
+    async with raw_server(reply) as server, open_wire(OPTIONS) as wire:
+        got = await wire.post(server.url, headers={}, body=b"{}")
+    assert (200, b"[1]") == (got.status, got.body)
+
+
+async def test_interim_answers_are_passed_over():
+    """RFC 9110 §15.2: 1xx answers come before the one that counts."""
+    reply = Reply(data=b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer().data)
+    async with raw_server(reply) as server, open_wire(OPTIONS) as wire:
+        got = await wire.post(server.url, headers={}, body=b"{}")
+    assert 200 == got.status
+    assert "link" not in got.headers

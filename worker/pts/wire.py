@@ -1,35 +1,33 @@
-"""The engine that carries the calls to PTS: aiohttp behind the port ``Wire``.
+"""The engine that carries the calls to PTS: the port ``Wire`` on connections that are kept.
 
 It sends one request and reads one answer. It never resends, since every attempt needs a proof of
-its own, never follows a redirect, keeps no cookie and takes no proxy from the environment.
+its own, never follows a redirect, keeps no cookie and takes no proxy from the environment. A
+request never waits for a connection either: if none is idle, one is made.
 """
 
 import asyncio
 import ipaddress
+import socket
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
-import aiohttp
-from yarl import URL
-
-from worker.errors import (
-    ConfigurationError,
-    ContractError,
-    TransientError,
-    UnavailableError,
-    WorkerError,
-)
+from worker.errors import ConfigurationError, ContractError, TransientError, UnavailableError
 from worker.ports import Answer
+from worker.pts.http1 import Connection
 
-_SPARE_CONNECTIONS: Final = 8
-"""Connections beyond the concurrency: one that is closing must not make a proof wait in a pool."""
+_IDLE_S_MAX: Final = 15.0
+"""A connection that has been idle for longer may just be closing on the other side."""
+_PORTS: Final = {"https": 443, "http": 80}
 
-_KEEPALIVE_S: Final = 30.0
+_Place: TypeAlias = tuple[str, int, bool]
+"""Host, port, and whether TLS is spoken there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +35,14 @@ class WireOptions:
     """Limits of the wire.
 
     Attributes:
-        concurrency: the most requests at once.
         attempt_s_max: the longest time from the first byte sent to the last byte read.
         connect_s_max: the longest time until a connection stands.
         silence_s_max: the longest time between two bytes of an answer.
         answer_bytes_max: a larger answer is refused while it comes in.
-        ca_file: PEM certificates to trust instead of the system's.
+        ca_file: PEM certificates to trust besides the system's.
         user_agent: what the worker calls itself.
     """
 
-    concurrency: int
     attempt_s_max: float = 60.0
     connect_s_max: float = 10.0
     silence_s_max: float = 30.0
@@ -55,12 +51,23 @@ class WireOptions:
     user_agent: str = "pts-sync-worker"
 
 
-class AiohttpWire:
-    """The port ``Wire`` on an open aiohttp session."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """What a URL says: where to connect, and the head of each request to it."""
 
-    def __init__(self, session: aiohttp.ClientSession, answer_bytes_max: int) -> None:
-        self._session = session
-        self._answer_bytes_max = answer_bytes_max
+    place: _Place
+    head: str
+
+
+class KeptWire:
+    """The port ``Wire``."""
+
+    def __init__(self, options: WireOptions, context: ssl.SSLContext) -> None:
+        self._options = options
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._idle: dict[_Place, deque[Connection]] = {}
+        self._all: set[Connection] = set()
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send one request and read its answer to the end. See ``Wire``.
@@ -69,99 +76,141 @@ class AiohttpWire:
             TransientError: no whole answer came: refused, reset, timed out, cut short.
             ContractError: the answer is larger than the limit, or is not HTTP.
             UnavailableError: the server's certificate is not trusted, has expired or is another's.
-            ConfigurationError: the URL cannot be used, or is not HTTPS.
+            ConfigurationError: the URL or a header cannot be used, or the URL is not HTTPS.
         """
-        target = _checked(url)
+        target = _target(url, self._options.user_agent)
+        head = f"{target.head}{_lines(headers)}Content-Length: {len(body)}\r\n\r\n"
+        connection = self._take(target.place) or await self._connect(target.place)
+        answer = await connection.exchange(head.encode("latin-1") + body)
+        if connection.is_usable:
+            connection.idle_since_s = self._loop.time()
+            self._idle.setdefault(target.place, deque()).append(connection)
+        else:
+            self._drop(connection)
+        return answer
+
+    def close(self) -> None:
+        """Drop every connection."""
+        for connection in self._all:
+            connection.close()
+        self._all.clear()
+        self._idle.clear()
+
+    def _take(self, place: _Place) -> Connection | None:
+        """The idle connection that was used last, if one may still be used."""
+        idle = self._idle.get(place)
+        oldest_s = self._loop.time() - _IDLE_S_MAX
+        while idle:
+            connection = idle.pop()
+            if connection.is_usable and connection.idle_since_s >= oldest_s:
+                return connection
+            self._drop(connection)
+        return None
+
+    def _drop(self, connection: Connection) -> None:
+        connection.close()
+        self._all.discard(connection)
+
+    async def _connect(self, place: _Place) -> Connection:
+        host, port, is_tls = place
+        self._all = {one for one in self._all if one.is_usable}
+        options = self._options
         try:
-            async with self._session.post(
-                target, data=body, headers=headers, allow_redirects=False
-            ) as response:
-                content = await self._read(response)
-                return Answer(status=response.status, headers=_headers(response), body=content)
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            # Not chained: these errors hold the URL, and some hold what was received.
-            raise _translated(error) from None
+            async with asyncio.timeout(min(options.connect_s_max, options.attempt_s_max)):
+                _, connection = await self._loop.create_connection(
+                    self._new, host, port, ssl=self._context if is_tls else None
+                )
+        except ssl.SSLCertVerificationError as error:
+            raise _certificate_error(error) from None
+        except TimeoutError:
+            raise TransientError("no connection in time") from None
+        except socket.gaierror:
+            raise TransientError("the host's name cannot be resolved") from None
+        except OSError as error:
+            raise TransientError(f"no connection ({type(error).__name__})") from None
+        self._all.add(connection)
+        return connection
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        length = response.content_length
-        if length is not None and length > self._answer_bytes_max:
-            raise self._too_large(response)
-        if length is not None and "Content-Encoding" not in response.headers:
-            return await response.read()
-        parts: list[bytes] = []
-        size = 0
-        async for part in response.content.iter_any():
-            size += len(part)
-            if size > self._answer_bytes_max:
-                raise self._too_large(response)
-            parts.append(part)
-        return b"".join(parts)
-
-    def _too_large(self, response: aiohttp.ClientResponse) -> ContractError:
-        response.close()
-        return ContractError(f"an answer of more than {self._answer_bytes_max} bytes")
+    def _new(self) -> Connection:
+        return Connection(
+            self._loop,
+            body_bytes_max=self._options.answer_bytes_max,
+            silence_s_max=self._options.silence_s_max,
+            attempt_s_max=self._options.attempt_s_max,
+        )
 
 
 @asynccontextmanager
-async def open_wire(options: WireOptions) -> AsyncIterator[AiohttpWire]:
+async def open_wire(options: WireOptions) -> AsyncIterator[KeptWire]:
     """A wire with its connections; they are closed on leaving.
 
     Raises:
         ConfigurationError: the CA file cannot be read or holds no certificate.
     """
-    connector = aiohttp.TCPConnector(
-        ssl=_tls(options.ca_file),
-        limit=options.concurrency + _SPARE_CONNECTIONS,
-        limit_per_host=0,
-        keepalive_timeout=_KEEPALIVE_S,
-    )
-    timeout = aiohttp.ClientTimeout(
-        total=options.attempt_s_max,
-        sock_connect=options.connect_s_max,
-        sock_read=options.silence_s_max,
-    )
-    async with aiohttp.ClientSession(
-        connector=connector,
-        timeout=timeout,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": options.user_agent},
-        trust_env=False,
-    ) as session:
-        yield AiohttpWire(session, options.answer_bytes_max)
+    wire = KeptWire(options, _tls(options.ca_file))
+    try:
+        yield wire
+    finally:
+        wire.close()
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context()
+        if ca_file is not None:
+            context.load_verify_locations(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(
             f"the CA file {ca_file} cannot be used: {type(error).__name__}",
             hint="give a readable PEM file with the certificates to trust",
         ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 @lru_cache(maxsize=256)
-def _checked(url: str) -> URL:
-    """The URL, taken as it stands.
+def _target(url: str, user_agent: str) -> _Target:
+    """What a URL says, taken as it stands.
 
     Raises:
-        ConfigurationError: it is not HTTPS, or plain HTTP to another machine.
+        ConfigurationError: it is no URL, is not HTTPS, or is plain HTTP to another machine.
+        ContractError: it holds characters that no request line may hold (RFC 9112 §3.2).
     """
     try:
-        target = URL(url, encoded=True)
-        host = target.host or ""
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ConfigurationError("the address of PTS is not a URL") from None
-    if target.scheme == "https" and host:
-        return target
-    if target.scheme == "http" and _is_loopback(host):
-        return target
-    raise ConfigurationError(
-        "the address of PTS must begin with https://",
-        hint="http:// is accepted for loopback addresses only",
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
+        raise ConfigurationError(
+            "the address of PTS must begin with https://",
+            hint="http:// is accepted for loopback addresses only",
+        )
+    path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    if not path.isascii() or not path.isprintable() or " " in path:
+        raise ContractError("the URL holds characters that must be percent-encoded")
+    is_tls = parts.scheme == "https"
+    shown = f"[{host}]" if ":" in host else host
+    if port is not None and port != _PORTS[parts.scheme]:
+        shown = f"{shown}:{port}"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {shown}\r\nUser-Agent: {user_agent}\r\n"
+        "Accept-Encoding: identity\r\n"
     )
+    return _Target(place=(host, port or _PORTS[parts.scheme], is_tls), head=head)
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    """The header lines.
+
+    Raises:
+        ConfigurationError: a name or value would break its line (RFC 9110 §5.5).
+    """
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
+        raise ConfigurationError("a header to PTS holds a line break")
+    return lines
 
 
 def _is_loopback(host: str) -> bool:
@@ -173,43 +222,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _headers(response: aiohttp.ClientResponse) -> Mapping[str, tuple[str, ...]]:
-    headers: dict[str, tuple[str, ...]] = {}
-    for name, value in response.headers.items():
-        lower = name.lower()
-        headers[lower] = (*headers[lower], value) if lower in headers else (value,)
-    return headers
-
-
-_PROBLEMS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (aiohttp.ConnectionTimeoutError, "no connection in time"),
-    (asyncio.TimeoutError, "no whole answer in time"),
-    (aiohttp.ClientConnectorDNSError, "the host's name cannot be resolved"),
-    (aiohttp.ClientConnectorError, "no connection"),
-    (aiohttp.ClientPayloadError, "the answer was cut short or cannot be decoded"),
-    (aiohttp.ServerDisconnectedError, "the connection was closed before an answer"),
-    (Exception, "the connection broke"),
-)
-"""What went wrong on the way, the narrower types first; another attempt may do."""
-
-
-def _translated(error: Exception) -> WorkerError:
-    """An error of the engine as one of ours, without a URL or anything received."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return _certificate_error(error.certificate_error)
-        case aiohttp.ClientResponseError():
-            return ContractError("the answer is not HTTP, or its headers are too large")
-        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return ConfigurationError("the address of PTS is not a URL")
-        case _:
-            problem = next(text for kind, text in _PROBLEMS if isinstance(error, kind))
-            cause = getattr(error, "os_error", error)
-            return TransientError(f"{problem} ({type(cause).__name__})")
-
-
-def _certificate_error(error: Exception) -> UnavailableError:
-    reason = getattr(error, "verify_message", "") or "it cannot be verified"
+def _certificate_error(error: ssl.SSLCertVerificationError) -> UnavailableError:
+    reason = error.verify_message or "it cannot be verified"
     return UnavailableError(
         f"PTS's certificate is not accepted: {reason}",
         hint="look at the address, this machine's clock and the CA file",
