@@ -1,0 +1,97 @@
+"""Reads the documents as their readers do: tables, code blocks, links and names.
+
+``python -m tests.architecture.documents`` writes the README's table of configuration keys anew.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from worker.config import markdown_table
+
+ROOT: Final = Path(__file__).parents[2]
+README: Final = ROOT / "README.md"
+ADRS: Final = ROOT / "docs" / "adr"
+GUARANTEES: Final = ROOT / "docs" / "guarantees.md"
+PROFILE: Final = ROOT / "docs" / "helseid-profile.md"
+PAGES: Final = (README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
+
+_CONFIGURATION: Final = re.compile(
+    r"(<!-- configuration: [^\n]* -->\n)(.*?)(<!-- end of configuration -->)", re.DOTALL
+)
+_TEST_LINK: Final = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def section(text: str, title: str) -> str:
+    """What stands under a heading, up to the next one of the same or a higher level."""
+    match = re.search(rf"(?m)^(#+) {re.escape(title)}$", text)
+    assert match, f"no heading {title!r}"
+    rest = text[match.end() :]
+    end = re.search(rf"(?m)^#{{1,{len(match[1])}}} ", rest)
+    return rest[: end.start()] if end else rest
+
+
+def rows(text: str) -> list[list[str]]:
+    """The body rows of the first table in a text, as cells."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [re.split(r"(?<!\\)\|", line.strip("|")) for line in lines]
+    return [[cell.strip() for cell in row] for row in cells[2:]]
+
+
+def names(cell: str) -> list[str]:
+    """What stands in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced code blocks of a language."""
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", text)
+
+
+def configuration_table(text: str) -> str:
+    """The README's table of configuration keys."""
+    match = _CONFIGURATION.search(text)
+    assert match, "the README has no place for the configuration table"
+    return match[2]
+
+
+def links_to_tests(text: str) -> list[tuple[str, str]]:
+    """Each ``tests/…py::test_…`` of a text: file and function."""
+    return _TEST_LINK.findall(text)
+
+
+@cache
+def functions(path: str) -> frozenset[str]:
+    """The functions and methods that a source file defines."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, kinds))
+
+
+def relative_links(page: Path) -> Iterator[Path]:
+    """The files that a page's relative links lead to."""
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            yield (page.parent / target).resolve()
+
+
+def paths_named(page: Path) -> Iterator[str]:
+    """Files and folders of this repository that stand in backticks."""
+    text = page.read_text(encoding="utf-8")
+    yield from re.findall(r"`((?:worker|tests|docs|migrations)/[\w./-]*)(?:::\w+)?`", text)
+
+
+def rewrite() -> None:
+    """Write the generated table into the README."""
+    text = README.read_text(encoding="utf-8")
+    table = markdown_table()
+    README.write_text(
+        _CONFIGURATION.sub(lambda match: f"{match[1]}{table}{match[3]}", text), encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    rewrite()

@@ -1,0 +1,108 @@
+"""What the documents lead to is there: files, tests, decisions."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.architecture.documents import (
+    ADRS,
+    GUARANTEES,
+    PAGES,
+    PROFILE,
+    ROOT,
+    functions,
+    links_to_tests,
+    names,
+    paths_named,
+    relative_links,
+    rows,
+    section,
+)
+
+DECISIONS = sorted(ADRS.glob("*.md"))
+PROMISES = 10
+
+
+def page_id(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_lead_somewhere(page):
+    """Each relative link leads to a file or folder of this repository."""
+    assert [] == [str(target) for target in relative_links(page) if not target.exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_named_files_exist(page):
+    """Each file of the code, tests and documents that a page names is there."""
+    assert [] == [path for path in paths_named(page) if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_named_tests_exist(page):
+    """Each ``tests/….py::test_…`` that a page rests on is a test of that file."""
+    missing = [
+        f"{path}::{name}"
+        for path, name in links_to_tests(page.read_text(encoding="utf-8"))
+        if not (ROOT / path).exists() or name not in functions(path)
+    ]
+    assert [] == missing
+
+
+def test_every_promise_has_its_tests_and_its_limits():
+    """The ten promises stand in order, each with tests that show it and with where it ends."""
+    text = GUARANTEES.read_text(encoding="utf-8")
+    titles = re.findall(r"(?m)^## (\d+\. .+)$", text)
+    assert [str(number) for number in range(1, PROMISES + 1)] == [t.split(".")[0] for t in titles]
+    for title in titles:
+        promise = section(text, title)
+        assert links_to_tests(promise), title
+        assert "Limits:" in promise, title
+
+
+def test_every_requirement_of_helseid_is_answered():
+    """SK1 to SK5, what is beyond, FK1 to FK6: each with a test, or a word why there is none."""
+    text = PROFILE.read_text(encoding="utf-8")
+    security = rows(section(text, "Security requirements"))
+    functional = rows(section(text, "Functional requirements"))
+    assert ["SK1", "SK2", "SK3 to SK5", "SK6 and onward"] == [
+        re.findall(r"\*\*(.+?)\*\*", row[0])[0] for row in security
+    ]
+    assert [f"FK{number}" for number in range(1, 7)] == [
+        re.findall(r"\*\*(.+?)\*\*", row[0])[0] for row in functional
+    ]
+    for row in (*security[:-1], *functional):
+        assert links_to_tests(row[3]), row[0]
+    assert "Unknown" in security[-1][1]
+
+
+@pytest.mark.parametrize("decision", DECISIONS, ids=lambda path: path.stem)
+def test_a_decision_has_its_form(decision):
+    """Number and title as in the file's name; status, context, decision, consequences, rejected."""
+    text = decision.read_text(encoding="utf-8")
+    number = decision.name[:4]
+    assert re.match(rf"# {number} \S", text)
+    assert ["Status", "Context", "Decision", "Consequences", "Rejected"] == re.findall(
+        r"(?m)^## (.+)$", text
+    )
+
+
+def test_decisions_are_numbered_without_gaps():
+    """A decision is never deleted; another one supersedes it."""
+    assert [f"{number:04}" for number in range(1, len(DECISIONS) + 1)] == [
+        path.name[:4] for path in DECISIONS
+    ]
+
+
+def test_every_dependency_has_its_line():
+    """What pyproject.toml asks for and what the decision accounts for are the same."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(text for extra in extras for text in extra)]
+    (page,) = ADRS.glob("0014-*.md")
+    told = [names(row[0])[0] for row in rows(page.read_text(encoding="utf-8"))]
+    assert sorted(Requirement(text).name for text in wanted) == sorted(told)

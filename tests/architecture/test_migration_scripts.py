@@ -1,0 +1,17 @@
+"""The migration scripts form one line that ends where the program stands."""
+
+from alembic.script import ScriptDirectory
+
+from worker.store.schema import HEAD, alembic_config
+
+
+def test_the_head_is_the_programs():
+    """There is one head, and it is the revision that the program works on."""
+    assert [HEAD] == ScriptDirectory.from_config(alembic_config()).get_heads()
+
+
+def test_revisions_are_numbered_in_order():
+    """Behind and ahead are told by comparing numbers, so each revision is one above its parent."""
+    scripts = list(ScriptDirectory.from_config(alembic_config()).walk_revisions())
+    numbers = [script.revision for script in reversed(scripts)]
+    assert [f"{number:04}" for number in range(1, len(numbers) + 1)] == numbers

@@ -1,0 +1,135 @@
+"""The migrations on each database: up, down, up; the tables as declared; other schemas refused."""
+
+import warnings
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import SAWarning
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.errors import SchemaError
+from worker.runtime import real_runtime
+from worker.store.database import Database, open_database
+from worker.store.dialects import dialect_named
+from worker.store.schema import HEAD, alembic_config, check_schema, revision, upgrade
+from worker.store.tables import metadata
+from worker.store.views import view_definitions
+
+TABLES = sorted([*metadata.tables, "alembic_version"])
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    async with open_database(url, real_runtime()) as database:
+        yield database
+
+
+async def in_sync(database: Database, work: Callable[[Connection], Any]) -> Any:
+    """Run code that is not async, in a write transaction."""
+
+    async def inside(connection: AsyncConnection) -> Any:
+        return await connection.run_sync(work)
+
+    return await database.write(inside)
+
+
+async def names_in(database: Database) -> tuple[list[str], list[str]]:
+    """Tables and views."""
+    tables, views = await in_sync(
+        database,
+        lambda connection: (
+            sorted(inspect(connection).get_table_names()),
+            sorted(inspect(connection).get_view_names()),
+        ),
+    )
+    return tables, views
+
+
+def differences(connection: Connection) -> list[Any]:
+    """What autogenerate would still change."""
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    with warnings.catch_warnings():
+        # Alembic looks at each index, and SQLAlchemy cannot reflect those of an expression.
+        warnings.simplefilter("ignore", SAWarning)
+        return list(compare_metadata(context, metadata))
+
+
+def take_back(connection: Connection) -> None:
+    """Every step back, the latest first."""
+    for view in view_definitions(dialect_named(connection.dialect.name)):
+        connection.execute(text(f"DROP VIEW {view}"))
+    with Operations.context(MigrationContext.configure(connection)):
+        for script in ScriptDirectory.from_config(alembic_config()).walk_revisions():
+            script.module.downgrade()
+    connection.execute(text("DELETE FROM alembic_version"))
+
+
+async def test_the_migrations_make_the_tables(database_url):
+    """After the last migration the database is what ``worker.store.tables`` declares."""
+    async with opened(database_url) as database:
+        assert [] == await in_sync(database, differences)
+
+
+async def test_up_down_up(database_url):
+    """Every step can be taken back and taken again, from an empty database to the views."""
+    async with opened(database_url) as database:
+        assert (HEAD, HEAD) == await upgrade(database)
+        whole = await names_in(database)
+        assert (TABLES, sorted(view_definitions(database.dialect))) == whole
+
+        await in_sync(database, take_back)
+        assert await revision(database) is None
+        tables, _ = await names_in(database)
+        assert ["alembic_version"] == [name for name in tables if not name.startswith("sqlite_")]
+        assert (None, HEAD) == await upgrade(database)
+        assert whole == await names_in(database)
+        assert [] == await in_sync(database, differences)
+
+
+@pytest.mark.parametrize(
+    ("found", "says", "helps"),
+    [
+        pytest.param("0000", "behind", "pts-worker db upgrade", id="behind"),
+        pytest.param("9999", "ahead", "newer program", id="ahead"),
+        pytest.param(None, "no tables", "pts-worker db upgrade", id="empty"),
+    ],
+)
+async def test_another_schema_is_refused(database_url, found, says, helps):
+    """A schema that is behind, ahead or missing is refused, with what helps; ours is not."""
+    async with opened(database_url) as database:
+        await check_schema(database)
+
+        def set_revision(connection: Connection) -> None:
+            connection.execute(text("DELETE FROM alembic_version"))
+            if found is not None:
+                connection.execute(
+                    text("INSERT INTO alembic_version VALUES (:found)"), {"found": found}
+                )
+
+        await in_sync(database, set_revision)
+        with pytest.raises(SchemaError) as caught:
+            await check_schema(database)
+        assert says in caught.value.message
+        assert helps in caught.value.hint
+
+
+async def test_a_database_ahead_is_not_upgraded(database_url):
+    """An older program leaves a newer database as it is."""
+    async with opened(database_url) as database:
+        before = await names_in(database)
+        await in_sync(
+            database,
+            lambda connection: connection.execute(
+                text("UPDATE alembic_version SET version_num = '9999'")
+            ),
+        )
+        with pytest.raises(SchemaError, match="ahead"):
+            await upgrade(database)
+        assert before == await names_in(database)

@@ -1,0 +1,108 @@
+"""The README's examples for Power BI and dbt give what it says, on each database."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Table, insert, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tests.architecture.documents import README, blocks
+from worker.runtime import real_runtime
+from worker.store.database import open_database
+from worker.store.tables import VERSIONS, attempt, person, person_area, run
+
+SAFETY, PRIVACY = "patient-safety", "patient-privacy"
+JANUARY, FEBRUARY = datetime(2026, 1, 5, 3, 30, tzinfo=UTC), datetime(2026, 2, 5, 3, 30, tzinfo=UTC)
+
+
+def a_run(number: int, at: datetime) -> dict[str, Any]:
+    return {
+        "run_id": number,
+        "tenant_id": 1,
+        "kind": "sync",
+        "status": "published",
+        "areas": f'["{SAFETY}","{PRIVACY}"]',
+        "started_at": at,
+        "published_at": at,
+        "publication_no": number,
+        "worker_version": "0",
+    }
+
+
+def a_version(who: int, key: str, code: str, opened: int, closed: int | None) -> dict[str, Any]:
+    return {
+        "person_id": who,
+        "restriction_id": key,
+        "opened_run": opened,
+        "closed_run": closed,
+        "first_seen_at": JANUARY,
+        "observed_at": JANUARY,
+        "content_hash": b"h" * 16,
+        "confidentiality_code": code,
+        "payload": "{}",
+    }
+
+
+def a_proof(who: int, area: str, at: datetime, *, whole: bool) -> dict[str, Any]:
+    return {
+        "person_id": who,
+        "area": area,
+        "run_id": 2,
+        "attempt_id": 1,
+        "is_complete": whole,
+        "confirmed_at": at,
+    }
+
+
+WORLD: list[tuple[Table, list[dict[str, Any]]]] = [
+    (run, [a_run(1, JANUARY), a_run(2, FEBRUARY)]),
+    (attempt, [{"attempt_id": 1, "run_id": 2, "host": "h", "started_at": FEBRUARY}]),
+    (
+        person,
+        [
+            {"person_id": n, "tenant_id": 1, "person_key": key, "first_run": 1, "local_ref_run": 1}
+            for n, key in ((1, "a"), (2, "b"))
+        ],
+    ),
+    (
+        VERSIONS[SAFETY],
+        [
+            a_version(1, "x", "NORU", 1, None),
+            a_version(1, "y", "NORU", 1, 2),
+            a_version(2, "z", "NORU", 1, None),
+            a_version(2, "w", "N", 2, None),
+        ],
+    ),
+    (
+        person_area,
+        [
+            a_proof(1, SAFETY, FEBRUARY, whole=True),
+            a_proof(2, SAFETY, JANUARY, whole=False),
+            a_proof(1, PRIVACY, FEBRUARY, whole=True),
+            a_proof(2, PRIVACY, FEBRUARY, whole=True),
+        ],
+    ),
+]
+
+
+async def test_the_examples_run_and_tell_the_truth(database_url):
+    """Restrictions by code, as of an instant, and freshness, counted by hand."""
+
+    async def fill(connection: AsyncConnection) -> None:
+        for table, rows in WORLD:
+            await connection.execute(insert(table), rows)
+
+    async def ask(connection: AsyncConnection) -> list[list[tuple[Any, ...]]]:
+        answers = []
+        for query in blocks(README.read_text(encoding="utf-8"), "sql"):
+            rows = await connection.execute(text(query.rstrip().rstrip(";")))
+            answers.append([tuple(row) for row in rows])
+        return answers
+
+    async with open_database(database_url, real_runtime()) as database:
+        await database.write(fill)
+        by_code, as_of, freshness = await database.read(ask)
+    assert [("NORU", 2, 2, 1), ("N", 1, 1, 1)] == by_code
+    assert [("NORU", 3)] == as_of
+    assert [(PRIVACY, 2, 0), (SAFETY, 2, 1)] == [row[:3] for row in freshness]
+    assert ["2026-02-05", "2026-01-05"] == [str(row[3])[:10] for row in freshness]
