@@ -7,9 +7,8 @@ totals are counted from the rows themselves, and the run gets its publication nu
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
 
-from sqlalchemy import Table, and_, func, or_, select, union_all, update
+from sqlalchemy import and_, func, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -19,7 +18,9 @@ from worker.core.run import Publication, RunHandle
 from worker.errors import ExitCode, WithheldError
 from worker.store.database import Database
 from worker.store.lease import Lease
+from worker.store.moves import close_moved, same_tenant
 from worker.store.tables import VERSIONS, attempt, person, person_area, run
+from worker.store.totals import TOTALS, run_totals
 
 ExitDecision = Callable[[Mapping[str, int]], ExitCode]
 """The exit code of a published run, from its totals."""
@@ -64,7 +65,7 @@ class Publisher:
             already = await self._published(connection)
             if already is not None:
                 return already
-            await self._close_moved(connection)
+            await close_moved(connection, self.handle.run_id)
             departed = await self._depart(connection) if may_depart else 0
             reasons = judge(await self.facts(connection, departed, roster_faults))
             if reasons:
@@ -120,72 +121,6 @@ class Publisher:
         totals = {name: getattr(row, name) for name in TOTALS}
         return Publication(
             published_at=row.published_at, totals=totals, exit_code=ExitCode(row.exit_code)
-        )
-
-    async def _close_moved(self, connection: AsyncConnection) -> None:
-        """Close under the old identifier what this run opened under another.
-
-        Only where the old person's area was not read whole in this run: if it was, its own proof
-        has decided. So the order in which the two persons are read makes no difference.
-        """
-        run_id = self.handle.run_id
-        for name, table in VERSIONS.items():
-            new, old = table.alias("new"), table.alias("old")
-            opened = run.alias("opened")
-            confirmed = (
-                select(person_area.c.person_id)
-                .where(
-                    person_area.c.person_id == old.c.person_id,
-                    person_area.c.area == name,
-                    person_area.c.run_id == run_id,
-                    person_area.c.is_complete,
-                )
-                .exists()
-            )
-            moved = (
-                select(old.c.version_id)
-                .join(new, new.c.restriction_id == old.c.restriction_id)
-                .join(opened, opened.c.run_id == old.c.opened_run)
-                .where(
-                    new.c.opened_run == run_id,
-                    new.c.closed_run.is_(None),
-                    old.c.closed_run.is_(None),
-                    old.c.person_id != new.c.person_id,
-                    opened.c.publication_no.is_not(None),
-                    _same_tenant(old, new),
-                    ~confirmed,
-                )
-            )
-            await connection.execute(
-                update(table).where(table.c.version_id.in_(moved)).values(closed_run=run_id)
-            )
-            await self._carry_first_seen(connection, table)
-
-    async def _carry_first_seen(self, connection: AsyncConnection, table: Table) -> None:
-        """A moved restriction keeps the time when it was first seen."""
-        run_id = self.handle.run_id
-        old = table.alias("old")
-        since = (
-            select(func.min(old.c.first_seen_at))
-            .where(
-                old.c.closed_run == run_id,
-                old.c.restriction_id == table.c.restriction_id,
-                old.c.person_id != table.c.person_id,
-                _same_tenant(old, table),
-            )
-            .scalar_subquery()
-        )
-        await connection.execute(
-            update(table)
-            .where(
-                table.c.opened_run == run_id,
-                table.c.restriction_id.in_(
-                    select(old.c.restriction_id).where(old.c.closed_run == run_id)
-                ),
-                since.is_not(None),
-                since < table.c.first_seen_at,
-            )
-            .values(first_seen_at=since)
         )
 
     def _absent(self) -> ColumnElement[bool]:
@@ -254,7 +189,7 @@ class Publisher:
                 .where(
                     other.c.restriction_id == table.c.restriction_id,
                     other.c.closed_run.is_(None),
-                    _same_tenant(other, table),
+                    same_tenant(other, table),
                 )
                 .exists()
             )
@@ -312,7 +247,7 @@ class Publisher:
         departed: int,
         roster_faults: int,
     ) -> Publication:
-        totals = await self._totals(connection)
+        totals = await run_totals(connection, self.handle.run_id)
         totals |= {"persons_departed": departed, "roster_faults": roster_faults}
         totals["persons_total"] += departed
         exit_code = exit_decision(totals)
@@ -341,130 +276,3 @@ class Publisher:
             )
         )
         return Publication(published_at=published_at, totals=totals, exit_code=exit_code)
-
-    async def _totals(self, connection: AsyncConnection) -> dict[str, int]:
-        """The ledger's totals, counted from the rows, so that they add up by construction."""
-        run_id = self.handle.run_id
-        totals: dict[str, int] = dict.fromkeys(TOTALS, 0)
-        per_person = (
-            select(
-                person_area.c.person_id,
-                func.count().label("areas"),
-                func.count().filter(person_area.c.is_complete).label("complete"),
-                func.coalesce(
-                    func.sum(person_area.c.record_count).filter(person_area.c.is_complete), 0
-                ).label("rows"),
-            )
-            .where(person_area.c.run_id == run_id)
-            .group_by(person_area.c.person_id)
-            .subquery()
-        )
-        row = (
-            await connection.execute(
-                select(
-                    func.count().label("persons"),
-                    func.count().filter(per_person.c.areas == per_person.c.complete).label("whole"),
-                    func.coalesce(func.sum(per_person.c.areas), 0).label("areas"),
-                    func.coalesce(func.sum(per_person.c.complete), 0).label("complete"),
-                    func.coalesce(func.sum(per_person.c.rows), 0).label("rows"),
-                ).select_from(per_person)
-            )
-        ).one()
-        totals["persons_total"] = row.persons
-        totals["persons_complete"] = row.whole
-        totals["persons_stale"] = row.persons - row.whole
-        totals["areas_complete"] = int(row.complete)
-        totals["areas_failed"] = int(row.areas) - int(row.complete)
-        totals["rows_read"] = int(row.rows)
-        for table in VERSIONS.values():
-            await self._add_row_totals(connection, table, totals)
-        totals["rows_unchanged"] = (
-            totals["rows_read"]
-            - totals["rows_opened"]
-            - totals["rows_changed"]
-            - totals["rows_moved"]
-        )
-        cost = (
-            await connection.execute(
-                select(
-                    func.coalesce(func.sum(attempt.c.requests), 0),
-                    func.coalesce(func.sum(attempt.c.retries), 0),
-                ).where(attempt.c.run_id == run_id)
-            )
-        ).one()
-        totals["requests"], totals["retries"] = int(cost[0]), int(cost[1])
-        return totals
-
-    async def _add_row_totals(
-        self, connection: AsyncConnection, table: Table, totals: dict[str, int]
-    ) -> None:
-        """Opened, changed, moved and closed rows of one area: each row in one of them."""
-        run_id = self.handle.run_id
-        old, new = table.alias("old"), table.alias("new")
-
-        def pairs(same_person: ColumnElement[bool]) -> Any:
-            return (
-                select(old.c.version_id)
-                .where(
-                    old.c.closed_run == run_id,
-                    old.c.restriction_id == new.c.restriction_id,
-                    same_person,
-                    _same_tenant(old, new),
-                )
-                .exists()
-            )
-
-        is_changed = pairs(old.c.person_id == new.c.person_id)
-        is_moved = and_(~is_changed, pairs(old.c.person_id != new.c.person_id))
-        row = (
-            await connection.execute(
-                select(
-                    func.count().filter(~is_changed, ~is_moved).label("opened"),
-                    func.count().filter(is_changed).label("changed"),
-                    func.count().filter(is_moved).label("moved"),
-                ).where(new.c.opened_run == run_id)
-            )
-        ).one()
-        closed = (
-            await connection.execute(
-                select(func.count()).select_from(table).where(table.c.closed_run == run_id)
-            )
-        ).scalar_one()
-        totals["rows_opened"] += row.opened
-        totals["rows_changed"] += row.changed
-        totals["rows_moved"] += row.moved
-        totals["rows_closed"] += max(closed - row.changed - row.moved, 0)
-
-
-TOTALS: Final = (
-    "persons_total",
-    "persons_complete",
-    "persons_stale",
-    "persons_departed",
-    "roster_faults",
-    "areas_complete",
-    "areas_failed",
-    "rows_read",
-    "rows_opened",
-    "rows_changed",
-    "rows_closed",
-    "rows_moved",
-    "rows_unchanged",
-    "requests",
-    "retries",
-)
-"""The counters of a run, as columns of the ``run`` table."""
-
-
-def _same_tenant(one: Any, other: Any) -> ColumnElement[bool]:
-    """Both rows' persons belong to one tenant."""
-    p, q = person.alias(), person.alias()
-    return (
-        select(p.c.tenant_id)
-        .where(
-            p.c.person_id == one.c.person_id,
-            q.c.person_id == other.c.person_id,
-            p.c.tenant_id == q.c.tenant_id,
-        )
-        .exists()
-    )
