@@ -48,7 +48,7 @@ wheel: $(RUNTIME) ## the package for a server, into dist/ (see docs/operations.m
 lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check uv
-	$(COMPILE) --output-file requirements.lock --extra parquet --extra sandbox pyproject.toml
+	$(COMPILE) --output-file requirements.lock --extra parquet --extra otlp --extra sandbox pyproject.toml
 	$(COMPILE) --output-file requirements-build.lock requirements-build.in
 	$(COMPILE) --output-file requirements-dev.lock requirements-dev.in
 	@rm -rf $(VENV)-lock

@@ -15,7 +15,7 @@ from worker.config import Loaded, Settings, database_url
 from worker.core.area import ResourceArea
 from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId, PseudonymKey
-from worker.core.model import RunKind
+from worker.core.model import RunKind, RunStatus
 from worker.core.overrides import with_overrides
 from worker.core.retry import RetryPolicy
 from worker.core.run import RunProgress, RunReport
@@ -35,6 +35,7 @@ from worker.store.holder import this_process
 from worker.store.lease import Lease, acquire
 from worker.store.ledger import DEFAULT_TENANT, begin_run, check_identity, key_paths, open_runs
 from worker.store.publish import Publisher
+from worker.store.retention import RetentionRules, purge
 from worker.store.run_store import Choice, SqlRunStore
 from worker.store.schema import check_schema
 from worker.store.undo import leftovers, take_back
@@ -160,7 +161,8 @@ class App:
             SchemaError: ``checked``, and the schema is missing, behind or ahead.
         """
         url = database_url(self.settings.database, cwd=self.loaded.cwd)
-        async with open_database(url, self.runtime) as database:
+        idle_s = float(self.settings.lease.ttl_s)
+        async with open_database(url, self.runtime, idle_s=idle_s) as database:
             if checked:
                 await check_schema(database)
             yield database
@@ -198,9 +200,7 @@ class App:
             yield open_helseid(options, key, self.runtime, http)
 
     @asynccontextmanager
-    async def reader(
-        self, areas: Sequence[ResourceArea], *, concurrency: int
-    ) -> AsyncIterator[PtsReader]:
+    async def reader(self, areas: Sequence[ResourceArea]) -> AsyncIterator[PtsReader]:
         """Reads PTS with the configured limits.
 
         Raises:
@@ -210,7 +210,6 @@ class App:
         if self.settings.api.base_url is None:
             raise ConfigurationError("api.base_url is not set", hint="or set api.environment")
         wire_options = WireOptions(
-            concurrency=concurrency,
             attempt_s_max=sync.request_timeout_s,
             silence_s_max=sync.request_timeout_s,
             ca_file=self._ca_file(),
@@ -256,12 +255,9 @@ class App:
         areas = self.areas(request.areas)
         identity = self.identity()
         roster = request.roster or self.roster()
-        sync = self.settings.sync
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(self.database())
-            reader = await stack.enter_async_context(
-                self.reader(areas, concurrency=sync.concurrency)
-            )
+            reader = await stack.enter_async_context(self.reader(areas))
             lease = await stack.enter_async_context(
                 self._lease(database, request.wait_s, stop=stop)
             )
@@ -281,7 +277,22 @@ class App:
             )
             if changed is not None:
                 run.changed = changed
-            return await run.carry_out()
+            report = await run.carry_out()
+            if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
+                await self._forget_old(database, lease, stop)
+            return report
+
+    async def _forget_old(self, database: Database, lease: Lease, stop: anyio.Event) -> None:
+        """Apply the retention settings. The run is published, whatever becomes of this."""
+        kept = self.settings.retention
+        rules = RetentionRules(versions=kept.versions, runs=kept.runs)
+        try:
+            purged = await purge(database, lease, rules, is_stopping=stop.is_set)
+        except WorkerError as fault:
+            log.error("retention.unfinished", reason=fault.message, hint=fault.hint)  # noqa: TRY400
+            return
+        if purged.versions or purged.runs:
+            log.info("retention.purged", versions=purged.versions, runs=purged.runs)
 
     async def _run_store(
         self,

@@ -230,9 +230,9 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        "ix_patient_privacy_version_person_id",
+        "ix_patient_privacy_version_person_id_restriction_id",
         "patient_privacy_version",
-        ["person_id"],
+        ["person_id", "restriction_id"],
         unique=False,
     )
     op.create_index(
@@ -296,7 +296,10 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        "ix_patient_safety_version_person_id", "patient_safety_version", ["person_id"], unique=False
+        "ix_patient_safety_version_person_id_restriction_id",
+        "patient_safety_version",
+        ["person_id", "restriction_id"],
+        unique=False,
     )
     op.create_index(
         "uq_patient_safety_version_open",
@@ -352,7 +355,9 @@ def downgrade() -> None:
         sqlite_where=sa.text("closed_run IS NULL"),
         postgresql_where=sa.text("closed_run IS NULL"),
     )
-    op.drop_index("ix_patient_safety_version_person_id", table_name="patient_safety_version")
+    op.drop_index(
+        "ix_patient_safety_version_person_id_restriction_id", table_name="patient_safety_version"
+    )
     op.drop_index(op.f("ix_patient_safety_version_opened_run"), table_name="patient_safety_version")
     op.drop_index(
         "ix_patient_safety_version_closed_run",
@@ -367,7 +372,9 @@ def downgrade() -> None:
         sqlite_where=sa.text("closed_run IS NULL"),
         postgresql_where=sa.text("closed_run IS NULL"),
     )
-    op.drop_index("ix_patient_privacy_version_person_id", table_name="patient_privacy_version")
+    op.drop_index(
+        "ix_patient_privacy_version_person_id_restriction_id", table_name="patient_privacy_version"
+    )
     op.drop_index(
         op.f("ix_patient_privacy_version_opened_run"), table_name="patient_privacy_version"
     )

@@ -11,6 +11,7 @@ from worker.cli import (
     config,
     db,
     doctor,
+    erase,
     explain,
     export,
     failures,
@@ -21,6 +22,7 @@ from worker.cli import (
     schedule,
     status,
     sync,
+    verify,
 )
 from worker.cli.base import CommonOptions, report_bug, report_error
 from worker.errors import ExitCode, UsageError, WorkerError
@@ -79,6 +81,8 @@ for module in (
     status,
     failures,
     explain,
+    erase,
+    verify,
     report,
     export,
     db,

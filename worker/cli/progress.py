@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 async def stoppable(work: "Callable[[anyio.Event], Awaitable[Any]]") -> Any:
     """Run ``work``; SIGTERM or SIGINT sets its event, a second one cancels it.
 
-    What is being committed is finished even then.
+    What is being committed is finished even then. An error of ``work`` leaves as it is, not in the
+    exception group that a task group would make of it: it decides the exit code.
     """
     import anyio
 
     stop = anyio.Event()
-    result = None
+    result: Any = None
+    fault: Exception | None = None
 
     async def listen(scope: anyio.CancelScope) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -35,8 +37,13 @@ async def stoppable(work: "Callable[[anyio.Event], Awaitable[Any]]") -> Any:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listen, tasks.cancel_scope)
-        result = await work(stop)
+        try:
+            result = await work(stop)
+        except Exception as error:  # noqa: BLE001 - raised again below
+            fault = error
         tasks.cancel_scope.cancel()
+    if fault is not None:
+        raise fault
     return result
 
 
@@ -77,8 +84,10 @@ def run_and_tell(cli: Cli, app: "App", request: "RunRequest") -> int:
     """Carry out a run, tell how it ended, and give its exit code."""
 
     async def work(stop: "anyio.Event") -> "RunReport":
+        from worker.observing import observed_run
+
         with progress_bar(cli) as changed:
-            return await app.run(request, stop=stop, changed=changed)
+            return await observed_run(app, request, stop=stop, changed=changed)
 
     report: RunReport | None = cli.run(lambda: stoppable(work))
     if report is None:  # cancelled by a second signal

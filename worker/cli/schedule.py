@@ -39,26 +39,30 @@ def schedule(
         {"schedule.cron": "--cron", "schedule.timezone": "--timezone"},
     )
     from worker.app import RunRequest
+    from worker.cli.base import print_json
     from worker.cli.progress import document, stoppable
     from worker.errors import ExitCode
+    from worker.observing import observed_run, telemetry_options
     from worker.scheduler import run_on_schedule
+    from worker.telemetry.prometheus import Board, serve_metrics
 
     settings = app.settings.schedule
 
     async def work(stop: "anyio.Event") -> None:
-        async def run_once() -> None:
-            report = await app.run(RunRequest(), stop=stop)
-            if cli.as_json:
-                from worker.cli.base import print_json
+        board, served = Board(), telemetry_options(app)
 
+        async def run_once() -> None:
+            report = await observed_run(app, RunRequest(), stop=stop, board=board)
+            if cli.as_json:
                 print_json(document(report))
 
-        if now:
-            await run_once()
-        if not stop.is_set():
-            await run_on_schedule(
-                run_once, cron=settings.cron, timezone=settings.timezone, stop=stop
-            )
+        with serve_metrics(board, served):
+            if now:
+                await run_once()
+            if not stop.is_set():
+                await run_on_schedule(
+                    run_once, cron=settings.cron, timezone=settings.timezone, stop=stop
+                )
 
     cli.run(lambda: stoppable(work))
     return ExitCode.OK

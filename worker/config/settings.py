@@ -4,6 +4,7 @@
 file. Keys are reached as ``settings.<section>.<key>``; values are immutable.
 """
 
+from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
@@ -281,6 +282,25 @@ class Sync(Section):
     )
 
 
+class Retention(Section):
+    """How long the past is kept. What is current is never touched."""
+
+    versions: OptionalDuration = Field(
+        default=None,
+        ge=timedelta(days=1),
+        description="Versions of restrictions that ended longer ago are deleted after a published "
+        "sync; history and `--as-of` then reach no further back. `none` keeps them.",
+        examples=["1825d"],
+    )
+    runs: OptionalDuration = Field(
+        default=None,
+        ge=timedelta(days=1),
+        description="Runs that ended longer ago are deleted after a published sync, once no row "
+        "refers to them. `none` keeps them.",
+        examples=["1825d"],
+    )
+
+
 class Lease(Section):
     """One writer at a time."""
 
@@ -436,6 +456,7 @@ class Settings(BaseSettings):
     database: Database = Database()
     privacy: Privacy = Privacy()
     sync: Sync = Sync()
+    retention: Retention = Retention()
     lease: Lease = Lease()
     tls: Tls = Tls()
     log: Log = Log()

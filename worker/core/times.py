@@ -4,11 +4,11 @@ import re
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
+END_OF_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """What every time in the year 9999 is read as: PTS's "maximum DateTime", which means never
-(pts reference, section 0, point 5)."""
+(pts reference, section 0, point 5). Not ``datetime.max``, which asyncpg would store as infinity."""
 
-START_OF_TIME: Final = datetime.min.replace(tzinfo=UTC)
+START_OF_TIME: Final = datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC)
 """What a time before the year 1 in UTC is read as, e.g. .NET's minimum with an offset."""
 
 _YEAR_OF_NEVER: Final = 9999
@@ -47,7 +47,7 @@ def parse_time(text: str) -> ParsedTime:
     if read.year == _YEAR_OF_NEVER:
         return ParsedTime(END_OF_TIME, form[1] is None)
     if read.tzinfo is None:
-        return ParsedTime(read.replace(tzinfo=UTC), naive=True)
+        return ParsedTime(_clamped(read.replace(tzinfo=UTC)), naive=True)
     try:
         return ParsedTime(_clamped(read.astimezone(UTC)), naive=False)
     except OverflowError:
@@ -55,4 +55,4 @@ def parse_time(text: str) -> ParsedTime:
 
 
 def _clamped(at: datetime) -> datetime:
-    return END_OF_TIME if at.year == _YEAR_OF_NEVER else at
+    return END_OF_TIME if at.year == _YEAR_OF_NEVER else max(at, START_OF_TIME)

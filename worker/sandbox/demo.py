@@ -21,7 +21,7 @@ REPORT: Final = FOLDER / "report.html"
 _PERSONS: Final = 300
 _PUBLISHED: Final = 0
 _WITH_GAPS: Final = 3
-_FAULT: Final = {"action": "status", "status": 503, "area": "patient-safety", "persons": [4, 5]}
+_FAULT: Final = {"action": "status", "status": 503, "area": "patient-safety", "persons": [3, 6]}
 
 
 class DemoFailedError(Exception):

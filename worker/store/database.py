@@ -8,7 +8,7 @@ runs in a transaction must bear to run twice: the first commit may have come thr
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -40,8 +40,21 @@ PATIENCE_S: Final = 60.0
 READ_PATIENCE_S: Final = 15.0
 """The same for a read: somebody waits for it."""
 _BUSY_S: Final = 20
-_RETRIED_SQLSTATES: Final = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03"})
-_HINT = "check that the database server runs, that database.url is right, and the disk"
+_IDLE_S: Final = 50.0
+_RETRIED_SQLSTATES: Final = frozenset(
+    {"25P03", "40001", "40P01", "55P03", "57P01", "57P02", "57P03"}
+)
+_HINT = (
+    "check that the database server runs, that database.url is right, and that the disk has room "
+    "and may be written"
+)
+
+
+@dataclass(slots=True)
+class _Outage:
+    """Since when nothing has come through, on the monotonic clock; ``None`` while all is well."""
+
+    since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +66,7 @@ class Database:
     runtime: Runtime
     gate: anyio.Semaphore
     patience_s: float = PATIENCE_S
+    outage: _Outage = field(default_factory=_Outage, repr=False)
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run ``work`` in a read transaction.
@@ -87,19 +101,30 @@ class Database:
         wait_s = 0.05
         while True:
             try:
-                return await self._once(work, is_write=is_write)
+                result = await self._once(work, is_write=is_write)
             except Exception as fault:
                 if not is_database_fault(fault):
                     raise
                 reason = plain_reason(fault)
-                spent_s = self.runtime.monotonic() - started
-                if not is_passing(fault) or spent_s + wait_s > patience_s:
+                if not is_passing(fault) or self._waited_s(started) + wait_s > patience_s:
                     raise UnavailableError(
                         f"the database is unavailable: {reason}", hint=_HINT
                     ) from fault
                 log.warning("database.retry", reason=reason, wait_s=round(wait_s, 3))
                 await self.runtime.sleep(wait_s * (0.5 + self.runtime.uniform() / 2))
                 wait_s = min(wait_s * 2, 5.0)
+            else:
+                self.outage.since_s = None
+                return result
+
+    def _waited_s(self, started_s: float) -> float:
+        """For how long nothing has come through, to a call that began at ``started_s``.
+
+        An outage is waited for once, not anew by each of the writes that end a run.
+        """
+        if self.outage.since_s is None:
+            self.outage.since_s = started_s
+        return self.runtime.monotonic() - min(self.outage.since_s, started_s)
 
     async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
         if not is_write:
@@ -178,9 +203,22 @@ def driver_url(url: str, password: str | None = None) -> tuple[URL, StoreDialect
 
 @asynccontextmanager
 async def open_database(
-    url: str, runtime: Runtime, *, password: str | None = None, patience_s: float = PATIENCE_S
+    url: str,
+    runtime: Runtime,
+    *,
+    password: str | None = None,
+    patience_s: float = PATIENCE_S,
+    idle_s: float = _IDLE_S,
 ) -> AsyncIterator[Database]:
     """The database for as long as the block lasts. Nothing is connected before it is used.
+
+    Args:
+        url: as configured.
+        runtime: clock, sleep and randomness.
+        password: instead of the one in the URL.
+        patience_s: how long a write is tried again.
+        idle_s: PostgreSQL ends a transaction of ours that has stood still for so long: a process
+            that was paused or cut off within one must not keep the lease's row locked for ever.
 
     Raises:
         ConfigurationError: the URL cannot be used, or the SQLite file's folder does not exist.
@@ -191,7 +229,9 @@ async def open_database(
         _check_folder(parsed)
         options |= {"connect_args": {"timeout": _BUSY_S}, "pool_pre_ping": False}
     else:
+        settings = {"idle_in_transaction_session_timeout": f"{idle_s * 1000:.0f}"}
         options |= {"pool_size": 4, "max_overflow": 4, "pool_timeout": 30}
+        options |= {"connect_args": {"server_settings": settings}}
     engine = create_async_engine(parsed, **options)
     if dialect.name == "sqlite":
         _sqlite_rules(engine)

@@ -77,7 +77,7 @@ async def find_traces(
             counted = await connection.execute(
                 select(func.count()).select_from(table).where(table.c.person_id == person_id)
             )
-            rows[table.name] = counted.scalar_one()
+            rows[str(table.name)] = counted.scalar_one()
         mentions = {
             area: await _mentions(connection, table, person_id, off_id)
             for area, table in VERSIONS.items()

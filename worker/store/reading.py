@@ -19,8 +19,8 @@ from worker.errors import ConfigurationError, SchemaError
 from worker.store.database import Database
 from worker.store.holder import Holder, has_died
 from worker.store.ledger import known_persons, open_counts
-from worker.store.publish import TOTALS
 from worker.store.tables import attempt, failure, lease, person, person_area, run, tenant
+from worker.store.totals import TOTALS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

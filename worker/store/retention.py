@@ -19,9 +19,6 @@ from worker.store.database import Database
 from worker.store.lease import Lease
 from worker.store.tables import VERSIONS, attempt, metadata, run
 
-VERSIONS_PER_STEP: Final = 2_000
-RUNS_PER_STEP: Final = 20
-"""Each run that goes costs a look through every table that may refer to it."""
 RUN_STEPS_MAX: Final = 10
 """What is left over waits for the next publication."""
 
@@ -33,10 +30,15 @@ class RetentionRules:
     Attributes:
         versions: of closed versions, from the publication that closed them.
         runs: of runs that nothing refers to, from their end.
+        versions_per_step: in one transaction.
+        runs_per_step: the same; each run that goes costs a look through every table that may name
+            it.
     """
 
     versions: timedelta | None = None
     runs: timedelta | None = None
+    versions_per_step: int = 2_000
+    runs_per_step: int = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +75,19 @@ async def purge(
     if rules.versions is not None:
         for table in VERSIONS.values():
             while not is_stopping():
-                gone = await _step(database, lease, _old_versions(table, now - rules.versions))
+                work = _old_versions(table, now - rules.versions, rules.versions_per_step)
+                gone = await _step(database, lease, work)
                 versions += gone
-                if gone < VERSIONS_PER_STEP:
+                if gone < rules.versions_per_step:
                     break
     if rules.runs is not None:
         for _ in range(RUN_STEPS_MAX):
             if is_stopping():
                 break
-            gone = await _step(database, lease, _old_runs(now - rules.runs))
+            work = _old_runs(now - rules.runs, rules.runs_per_step)
+            gone = await _step(database, lease, work)
             runs += gone
-            if gone < RUNS_PER_STEP:
+            if gone < rules.runs_per_step:
                 break
     return Purged(versions=versions, runs=runs)
 
@@ -103,7 +107,7 @@ async def _step(database: Database, lease: Lease, work: _Work) -> int:
     return await database.write(fenced)
 
 
-def _old_versions(table: Table, before: datetime) -> _Work:
+def _old_versions(table: Table, before: datetime, limit: int) -> _Work:
     """Versions that a publication before that instant closed."""
 
     async def work(connection: AsyncConnection, database: Database, tenant_id: int) -> int:
@@ -113,7 +117,7 @@ def _old_versions(table: Table, before: datetime) -> _Work:
             run.c.published_at < before,
         )
         found = await connection.execute(
-            select(table.c.version_id).where(table.c.closed_run.in_(ended)).limit(VERSIONS_PER_STEP)
+            select(table.c.version_id).where(table.c.closed_run.in_(ended)).limit(limit)
         )
         rows = list(found.scalars())
         if rows:
@@ -125,7 +129,7 @@ def _old_versions(table: Table, before: datetime) -> _Work:
     return work
 
 
-def _old_runs(before: datetime) -> _Work:
+def _old_runs(before: datetime, limit: int) -> _Work:
     """Runs that ended before that instant and that no row refers to, with their attempts."""
 
     async def work(connection: AsyncConnection, database: Database, tenant_id: int) -> int:
@@ -139,7 +143,7 @@ def _old_runs(before: datetime) -> _Work:
                 *_unreferred(),
             )
             .order_by(run.c.run_id)
-            .limit(RUNS_PER_STEP)
+            .limit(limit)
         )
         runs = list(found.scalars())
         if runs:

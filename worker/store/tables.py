@@ -87,6 +87,8 @@ class UtcTime(TypeDecorator[datetime]):
         if isinstance(value, str):
             return datetime.fromisoformat(value)
         result: datetime = value
+        if result.tzinfo is None:  # asyncpg reads infinity as a naive extreme
+            return result.replace(tzinfo=UTC)
         return result.astimezone(UTC)
 
 
@@ -283,7 +285,7 @@ def _version_table(area: ResourceArea) -> Table:
         *(Column(column.name, _TYPES[column.type]) for column in area.columns),
         Column("payload", Text, nullable=False),
         CheckConstraint("closed_run <> opened_run", name="interval"),
-        Index(f"ix_{name}_person_id", "person_id"),
+        Index(f"ix_{name}_person_id_restriction_id", "person_id", "restriction_id"),
         Index(
             f"uq_{name}_open",
             "restriction_id",

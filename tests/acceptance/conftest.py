@@ -1,0 +1,95 @@
+"""Databases and stand-ins for whole runs of the program."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.acceptance.program import Installation, Sandbox, sandbox
+from tests.acceptance.standin import Standin
+from tests.acceptance.standin import standin as serve
+from tests.databases import execute, in_database
+
+MakeDatabase = Callable[[], str]
+
+FAILING = 3
+"""The line of the roster, from 0, whose patient-safety area fails in the second of ``two_runs``."""
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def standin() -> Iterator[Standin]:
+    """The second stand-in, for one test."""
+    with serve() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def make_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeDatabase:
+    """Makes fresh SQLite files at the program's schema."""
+
+    def make() -> str:
+        path = tmp_path_factory.mktemp("db") / "pts.db"
+        shutil.copy(migrated_sqlite, path)
+        return f"sqlite:///{path}"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_postgres(postgres_url: str, migrated_postgres: str) -> MakeDatabase:
+    """Makes fresh PostgreSQL databases at the program's schema."""
+
+    def make() -> str:
+        name = f"acceptance_{next(_numbers)}"
+        statement = f"CREATE DATABASE {name} TEMPLATE {migrated_postgres}"
+        anyio.run(execute, postgres_url, statement)
+        return in_database(postgres_url, name)
+
+    return make
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def make_database(request: pytest.FixtureRequest) -> MakeDatabase:
+    """Makes fresh databases, for the whole of a module on each database that we support."""
+    name = "make_sqlite" if request.param == "sqlite" else "make_postgres"
+    made: MakeDatabase = request.getfixturevalue(name)
+    return made
+
+
+@pytest.fixture
+def sqlite_url(make_sqlite: MakeDatabase) -> str:
+    """A fresh SQLite file."""
+    return make_sqlite()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox of 30 persons for all tests of commands; a test that changes it changes it back."""
+    with sandbox(tmp_path_factory.mktemp("served"), "--persons", "30") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def two_runs(
+    served: Sandbox, make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Installation:
+    """A store after two runs: changes in the second, and one person's area that failed."""
+    made = served.install(tmp_path_factory.mktemp("two-runs"), make_sqlite())
+    assert 0 == made.sync().code
+    fault = {"action": "status", "status": 500, "area": "patient-safety", "persons": [FAILING]}
+    served.control(generation=15, faults=[fault])
+    assert 3 == made.sync("--accept-removals", "--set", "sync.retry_attempts=2").code
+    served.control(faults=[])
+    return made
+
+
+@pytest.fixture
+def worker(two_runs: Installation, served: Sandbox, tmp_path: Path) -> Installation:
+    """A worker with a copy of that store, for one test."""
+    shutil.copy(two_runs.store.path, tmp_path / "pts.db")
+    return served.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")

@@ -1,0 +1,219 @@
+"""``doctor``: each part of the set-up on its own, with what to do."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from tests.acceptance.calls import calls, other_key
+from tests.acceptance.program import Ended, Installation, Sandbox
+
+NAMES = ["configuration", "clock", "key", "discovery", "token", "PTS", "database", "roster"]
+NOBODY_LISTENS = "http://127.0.0.1:9"
+
+
+def lines(ended: Ended) -> dict[str, tuple[str, int]]:
+    """State and exit code of each line."""
+    return {line["name"]: (line["state"], line["exit_code"]) for line in ended.document["lines"]}
+
+
+def states(ended: Ended) -> dict[str, str]:
+    return {name: state for name, (state, _) in lines(ended).items()}
+
+
+def line_of(ended: Ended, name: str) -> dict[str, Any]:
+    return next(line for line in ended.document["lines"] if line["name"] == name)
+
+
+@contextmanager
+def another_time(date: str) -> Iterator[str]:
+    """A HelseID whose clock shows another time."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            issuer = f"http://127.0.0.1:{server.server_port}"
+            body = json.dumps({"issuer": issuer, "token_endpoint": f"{issuer}/token"}).encode()
+            self.send_response_only(200)
+            self.send_header("Date", date)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = b'{"error": "invalid_client"}'
+            self.send_response_only(400)
+            self.send_header("Date", date)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+    """``doctor`` on a sound set-up, and on one with something wrong; it changes nothing."""
+    folder = tmp_path_factory.mktemp("doctor")
+    with another_time("Tue, 01 Jul 2025 12:00:00 GMT") as issuer:
+        options = {
+            "sound": "",
+            "refused": "--probe --set helseid.client_id=00000000-0000-4000-8000-000000000000",
+            "away": f"--probe --set api.base_url={NOBODY_LISTENS} --set roster.path=none.csv",
+            "missing": "--set helseid.private_jwk_file=missing.jwk "
+            f"--set database.url=sqlite:///{folder / 'missing.db'}",
+            "broken": "--set sync.concurrency=lots --set log.level=LOUD",
+            "clock": f"--set helseid.issuer={issuer}",
+            "other key": f"--set privacy.pseudonym_key_file={other_key(folder)}",
+            "text": "",
+            "person": "--probe --person 16858399649",
+            "no probe": "--person -",
+        }
+        roster = f"--set roster.path={two_runs.folder / 'roster.csv'}"
+        words = [
+            f"doctor {'' if name == 'text' else '--json'} {roster} {one}"
+            for name, one in options.items()
+        ]
+        found = calls(two_runs, *words)
+    assert not (folder / "missing.db").exists()
+    return dict(zip(options, found, strict=True))
+
+
+def test_a_sound_set_up_is_ok_in_every_line(visits: dict[str, Ended]):
+    """One line for each part, in the order in which they rest on one another."""
+    ended = visits["sound"]
+    assert 0 == ended.code
+    assert dict.fromkeys(NAMES, "OK") == states(ended)
+    assert NAMES == list(states(ended))
+    assert ["nhn:pts/api"] == line_of(ended, "token")["facts"]["scopes"]
+    assert 30 == line_of(ended, "roster")["facts"]["entries"]
+    text = visits["text"]
+    assert (0, 8) == (text.code, sum(line.startswith("OK ") for line in text.out.splitlines()))
+
+
+def test_a_refused_client_is_77_and_the_rest_is_checked(visits: dict[str, Ended]):
+    """The token fails with HelseID's own code; the others are looked at all the same."""
+    ended = visits["refused"]
+    assert 77 == ended.code
+    wanted = {**dict.fromkeys(NAMES, "OK"), "token": "FAIL", "PTS probe": "SKIP"}
+    assert wanted == states(ended)
+    assert "invalid_client" in line_of(ended, "token")["text"]
+    assert line_of(ended, "token")["hint"]
+
+
+def test_an_unreachable_service_is_69(visits: dict[str, Ended]):
+    """Of several failures the first decides the exit code."""
+    assert 69 == visits["away"].code
+    assert {
+        "PTS": ("FAIL", 69),
+        "PTS probe": ("SKIP", 0),
+        "database": ("OK", 0),
+        "roster": ("FAIL", 65),
+    } == {name: found for name, found in lines(visits["away"]).items() if name not in NAMES[:5]}
+
+
+def test_missing_files_are_told_and_the_rest_is_checked(visits: dict[str, Ended]):
+    """No key and no database: both lines fail, and so does the configuration that names them."""
+    assert 78 == visits["missing"].code
+    assert {
+        "configuration": "FAIL", "clock": "OK", "key": "FAIL", "discovery": "OK",
+        "token": "SKIP", "PTS": "OK", "database": "FAIL", "roster": "OK",
+    } == states(visits["missing"])  # fmt: skip
+
+
+def test_a_configuration_that_cannot_be_read_ends_the_round(visits: dict[str, Ended]):
+    """Every fault is told, and each other line says why it was not checked."""
+    ended = visits["broken"]
+    assert 78 == ended.code
+    first, *rest = ended.document["lines"]
+    assert ("FAIL", 2) == (first["state"], len(first["details"]))
+    assert {"SKIP"} == {line["state"] for line in rest}
+
+
+def test_a_clock_that_is_off_is_told(visits: dict[str, Ended]):
+    """Compared with HelseID's own; the discovery beside it is fine."""
+    ended = visits["clock"]
+    assert 78 == ended.code
+    assert (("FAIL", 78), ("OK", 0)) == (lines(ended)["clock"], lines(ended)["discovery"])
+    assert "NTP" in line_of(ended, "clock")["hint"]
+
+
+def test_another_pseudonym_key_is_told(visits: dict[str, Ended]):
+    """Before a run finds out that everybody is a stranger."""
+    ended = visits["other key"]
+    assert (78, ("FAIL", 78)) == (ended.code, lines(ended)["database"])
+
+
+def test_an_identifier_never_stands_in_the_call(visits: dict[str, Ended]):
+    """``--person`` takes ``-`` alone, and only with ``--probe``."""
+    assert (2, 2) == (visits["person"].code, visits["no probe"].code)
+    assert "16858399649" not in visits["person"].out + visits["person"].err
+
+
+@pytest.fixture
+def person(worker: Installation, served: Sandbox) -> str:
+    """The identifier of somebody with at least three restrictions in force."""
+    ref = worker.store.one(
+        "SELECT local_ref FROM report_patient_safety_current GROUP BY local_ref "
+        "HAVING count(*) >= 3 ORDER BY local_ref LIMIT 1"
+    )
+    return next(line.split(",")[0] for line in served.lines() if line.endswith(ref))
+
+
+def test_probe_tells_the_shape_and_no_value(worker: Installation, person: str):
+    """Names of fields, kinds of values, the record key; nothing of the person."""
+    ended = worker.run("doctor", "--probe", "--person", "-", stdin=person.encode())
+    told = line_of(ended, "PTS patient-safety")["facts"]
+    assert (200, "an array", 1, "id") == tuple(
+        told[name] for name in ("status", "layout", "pages", "key_path")
+    )
+    assert ["text"] == told["fields"]["[].confidentialityCode"]
+    assert "time" in told["fields"]["[].createdTime"]
+    values = {
+        value
+        for row in worker.store.rows(
+            "SELECT restriction_id, object_value, confidentiality_code "
+            "FROM report_patient_safety_current"
+        )
+        for value in row
+        if value and len(value) > 4
+    }
+    assert [] == [value for value in {*values, person} if value in ended.out + ended.err]
+
+
+def test_probe_tells_how_answers_are_paged(worker: Installation, served: Sandbox, person: str):
+    """The name of the list, and what is sent back for the next page."""
+    served.control(paging="token")
+    try:
+        ended = worker.run("doctor", "--probe", "--person", "-", stdin=person.encode())
+    finally:
+        served.control(paging="none")
+    told = line_of(ended, "PTS patient-safety")["facts"]
+    assert "an object with a list under items" == told["layout"]
+    assert told["pages"] > 1
+    assert "continued by continuationToken" in told["paging"]
+
+
+def test_probe_tells_the_shape_of_what_is_not_understood(worker: Installation, served: Sandbox):
+    """An answer that is no list is 65, and its fields are named: the reason for a probe."""
+    served.control(faults=[{"action": "error_object", "area": "patient-privacy"}])
+    try:
+        ended = worker.run("doctor", "--probe")
+    finally:
+        served.control(faults=[])
+    assert (65, ("FAIL", 65)) == (ended.code, lines(ended)["PTS patient-privacy"])
+    assert len(line_of(ended, "PTS patient-privacy")["facts"]["fields"]) > 1
+    # The number that NHN has published has no restriction in the sandbox.
+    assert ("WARN", 0) == lines(ended)["PTS patient-safety"]

@@ -1,0 +1,190 @@
+"""``erase``: one person goes wholly, the identifier never shows, and a run is never disturbed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.calls import calls, other_key
+from tests.acceptance.conftest import MakeDatabase
+from tests.acceptance.program import Ended, Installation, Store
+from tests.acceptance.standin import SAFETY, Standin, http, person, safety
+from tests.acceptance.standin import standin as serve
+
+Call = str | tuple[str, str]
+STRANGER = "16858399649"
+CANARY = "canary-4b1d77"
+
+
+def hold_lease(store: Store) -> None:
+    """As if another machine's run were on."""
+    store.rows(
+        "UPDATE lease SET holder = 'other', host = 'elsewhere', process = '1:1', "
+        "acquired_at = '2026-01-01T00:00:00.000000+00:00', "
+        "expires_at = '2096-01-01T00:00:00.000000+00:00'"
+    )
+
+
+def free_lease(store: Store) -> None:
+    store.rows("UPDATE lease SET holder = NULL, expires_at = NULL")
+
+
+def dump(store: Store) -> str:
+    """All rows but the lease's."""
+    names = sorted(set(store.tables()) - {"lease"})
+    return "\n".join(str(sorted(store.rows(f"SELECT * FROM {name}"), key=str)) for name in names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erased:
+    """What was said and what was there, step by step."""
+
+    worker: Installation
+    gone: str
+    key: str
+    ends: dict[str, Ended]
+    dumps: dict[str, str]
+    runs: list[list[tuple[object, ...]]]
+    again: Ended
+
+
+def carry_out(made: Standin, url: str, folder: Path) -> Erased:
+    gone = person(made, 3, safeties=1, privacies=1)
+    made.people[gone][SAFETY] = [safety(gone, "0", cause=CANARY)]
+    for number in range(4, 8):
+        person(made, number, safeties=1)
+    worker = made.install(folder, url)
+    names = ("synced", "dry", "dry text")
+    lines: tuple[Call, ...] = (
+        "sync --json",
+        ("erase --dry-run --json", gone),
+        ("erase --dry-run", f"{gone}\n"),
+    )
+    ends = dict(zip(names, calls(worker, *lines), strict=True))
+    store = worker.store
+    key: str = store.one(
+        f"SELECT person_key FROM report_patient_safety_current WHERE payload LIKE '%{CANARY}%'"
+    )
+    dumps = {"dry": dump(store)}
+    runs = [store.rows("SELECT * FROM report_run ORDER BY run_id")]
+    hold_lease(store)
+    (ends["held"],) = calls(worker, ("erase --json", gone))
+    dumps["held"] = dump(store)
+    free_lease(store)
+    names = ("erased", "twice", "stranger")
+    lines = (("erase --json", gone), ("erase", gone), ("erase --json", STRANGER))
+    ends |= dict(zip(names, calls(worker, *lines), strict=True))
+    dumps["erased"] = dump(store)
+    runs.append(store.rows("SELECT * FROM report_run ORDER BY run_id"))
+    return Erased(
+        worker=worker,
+        gone=gone,
+        key=key,
+        ends=ends,
+        dumps=dumps,
+        runs=runs,
+        again=worker.sync(),
+    )
+
+
+@pytest.fixture(scope="module")
+def erased(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Erased:
+    with serve() as made:
+        return carry_out(made, make_database(), tmp_path_factory.mktemp("erase"))
+
+
+def test_a_dry_run_counts_and_changes_nothing(erased: Erased):
+    """What would go is counted by table, and every row stays."""
+    assert 0 == erased.ends["synced"].code, erased.ends["synced"].err
+    assert 0 == erased.ends["dry"].code, erased.ends["dry"].err
+    found = erased.ends["dry"].document
+    assert (True, True, False) == tuple(
+        found[name] for name in ("is_known", "is_dry_run", "is_scrubbed")
+    )
+    assert {
+        "patient_safety_version": 1,
+        "patient_privacy_version": 1,
+        "person_area": 2,
+        "failure": 0,
+        "person": 1,
+    } == found["rows"]
+    assert "would be erased:" in erased.ends["dry text"].out
+    assert "nothing was changed" in erased.ends["dry text"].out
+    assert CANARY in erased.dumps["dry"]
+
+
+def test_a_run_is_not_disturbed(erased: Erased):
+    """While another holds the lease nothing is erased: exit 4."""
+    assert 4 == erased.ends["held"].code
+    assert "another run holds the lease" in erased.ends["held"].message
+    assert erased.dumps["dry"] == erased.dumps["held"]
+
+
+def test_the_person_is_nowhere_afterwards(erased: Erased):
+    """Neither key nor content stands in any table or view; the ledger says what it said."""
+    assert 0 == erased.ends["erased"].code, erased.ends["erased"].err
+    assert erased.ends["dry"].document["rows"] == erased.ends["erased"].document["rows"]
+    for secret in (erased.key, CANARY):
+        assert secret in erased.dumps["dry"]
+        assert secret not in erased.dumps["erased"]
+    assert erased.runs[0] == erased.runs[1]
+    assert 0 == erased.worker.store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL")
+
+
+def test_whoever_is_unknown_is_said_to_be(erased: Erased):
+    """A second time, or for a stranger, there is nothing to erase: exit 0."""
+    assert (0, 0) == (erased.ends["twice"].code, erased.ends["stranger"].code)
+    assert "not known here" in erased.ends["twice"].out
+    assert (False, {}) == tuple(
+        erased.ends["stranger"].document[name] for name in ("is_known", "rows")
+    )
+
+
+def test_who_is_on_the_roster_is_read_again(erased: Erased):
+    """It is said that the next sync reads them again, and it does, as a new person."""
+    assert "the next sync reads them again" in erased.ends["twice"].out
+    assert 0 == erased.again.code
+    store = erased.worker.store
+    assert 1 == store.one(f"SELECT count(*) FROM person WHERE person_key = '{erased.key}'")
+    assert 2 == erased.again.run["totals"]["rows_opened"]
+
+
+def test_the_identifier_is_never_told(erased: Erased):
+    """Neither output nor log holds an identifier or the pseudonym."""
+    said = "".join(one.out + one.err for one in erased.ends.values())
+    assert [] == [one for one in (erased.gone, STRANGER, erased.key) if one in said]
+
+
+def test_what_it_refuses(erased: Erased):
+    """No identifier, one on the command line, and another key."""
+    key = other_key(erased.worker.folder)
+    ends = calls(
+        erased.worker,
+        ("erase --json", ""),
+        ("erase --json", "123\n"),
+        f"erase --json {STRANGER}",
+        (f"erase --json --set privacy.pseudonym_key_file={key}", STRANGER),
+    )
+    assert [2, 2, 2, 78] == [one.code for one in ends]
+    assert [] == [one.out for one in ends[:2] if "123" in one.out]
+
+
+def test_old_versions_go_after_a_published_sync(sqlite_url: str, standin: Standin, tmp_path: Path):
+    """With ``retention.versions`` set, a sync's end forgets what ended long ago; else nothing."""
+    off_id = person(standin, 1)
+    worker = standin.install(tmp_path, sqlite_url)
+    causes = iter(("one", "two"))
+    standin.script[off_id, SAFETY] = lambda ask: http(
+        [safety(ask.off_id, "0", cause=next(causes, "three"))]
+    )
+    assert [0, 0, 0] == [one.code for one in calls(worker, "sync", "sync", "sync")]
+    store = worker.store
+    old = "'2020-01-01T00:00:00.000000+00:00'"
+    store.rows(f"UPDATE run SET published_at = {old} WHERE run_id < 3")
+    set_both = "--set retention.versions=30d --set retention.runs=30d"
+    kept, purged = calls(worker, "sync", f"sync {set_both}")
+    assert (0, 0) == (kept.code, purged.code)
+    assert "retention.purged" not in kept.err
+    assert "retention.purged" in purged.err
+    assert [("three",), ("two",)] == sorted(store.rows("SELECT cause FROM patient_safety_version"))
+    assert {("three",)} == set(store.rows("SELECT cause FROM report_patient_safety_current"))

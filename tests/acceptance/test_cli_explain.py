@@ -1,0 +1,125 @@
+"""``explain``: everything known of one person, but not who it is."""
+
+from typing import Any
+
+import pytest
+
+from tests.acceptance.calls import calls, other_key
+from tests.acceptance.program import Ended, Installation, Sandbox
+
+STRANGER = "16858399649"
+
+
+def identifier(served: Sandbox, local_ref: str) -> str:
+    """The identifier on the roster's line with this reference."""
+    return next(line.split(",")[0] for line in served.lines() if line.endswith(local_ref))
+
+
+@pytest.fixture(scope="module")
+def changed(two_runs: Installation) -> str:
+    """The reference of a person with a restriction that has an ended version."""
+    found: str = two_runs.store.one(
+        "SELECT local_ref FROM report_patient_safety_history WHERE valid_to IS NOT NULL "
+        "ORDER BY local_ref LIMIT 1"
+    )
+    return found
+
+
+@pytest.fixture(scope="module")
+def told(two_runs: Installation, served: Sandbox, changed: str) -> dict[str, Ended]:
+    """What is said of a person, of one whose area failed, and of one whom nobody has met."""
+    first = two_runs.store.one("SELECT published_at FROM report_run WHERE run_id = 1")
+    person, failed = identifier(served, changed), identifier(served, "L0000003")
+    lines = {
+        "now": ("explain --json", person),
+        "text": ("explain", f"{person}\n"),
+        "between": (f"explain --json --as-of {first}", person),
+        "before": ("explain --json --as-of 2020-01-01", person),
+        "no time": ("explain --as-of yesterday", person),
+        "failed": ("explain --json", failed),
+        "stranger": ("explain --json", STRANGER),
+        "other key": (
+            f"explain --json --set privacy.pseudonym_key_file={other_key(two_runs.folder)}",
+            STRANGER,
+        ),
+        "nine digits": ("explain", "123456789\n"),
+    }
+    found = calls(two_runs, *lines.values())
+    said = "".join(one.out + one.err for one in found)
+    assert [] == [one for one in (person, failed, STRANGER, "123456789") if one in said]
+    return dict(zip(lines, found, strict=True))
+
+
+def shown(area: dict[str, Any]) -> set[str]:
+    return {one["restriction_id"] for one in area["restrictions"] if one["is_shown"]}
+
+
+def test_explain_tells_proof_restrictions_and_history(
+    told: dict[str, Ended], two_runs: Installation, changed: str
+):
+    """By area: the last read, what is in force, and what was; never the identifier."""
+    found = told["now"].document
+    assert (True, changed, 1) == (found["is_known"], found["local_ref"], found["first_run"])
+    assert 2 == found["publication"]["run_id"]
+    safety, privacy = found["areas"]
+    assert ("patient-safety", "patient-privacy") == (safety["area"], privacy["area"])
+    assert (1, False, None) == tuple(safety[name] for name in ("pages", "is_stale", "failure"))
+    assert {key for one, key in two_runs.store.ids() if one == changed} == shown(safety)
+    past = [one for one in safety["restrictions"] if not one["is_shown"]]
+    assert {2} == {one["closed_run"] for one in past}
+    assert all("confidentiality_code" in one["columns"] for one in past)
+
+
+def test_explain_as_text_is_for_people(told: dict[str, Ended], changed: str):
+    """The reference, and each column with a value on a line."""
+    assert 0 == told["text"].code
+    assert f"local ref   {changed}" in told["text"].out
+    assert "confidentiality_code = " in told["text"].out
+
+
+def test_explain_as_of_shows_what_readers_saw_then(told: dict[str, Ended]):
+    """Between the two publications: the versions of the first. Before it: nothing."""
+    between = told["between"].document
+    assert 1 == between["publication"]["run_id"]
+    then = between["areas"][0]["restrictions"]
+    assert {1} == {one["opened_run"] for one in then}
+    assert all(one["is_shown"] for one in then)
+    before = told["before"].document
+    assert (None, []) == (before["publication"], before["areas"][0]["restrictions"])
+    assert 2 == told["no time"].code
+
+
+def test_explain_tells_a_failure(told: dict[str, Ended]):
+    """Of the person whose area failed: the kind, and that what is shown is stale."""
+    safety, _ = told["failed"].document["areas"]
+    assert (True, "transient", 500) == (
+        safety["is_stale"],
+        safety["failure"]["kind"],
+        safety["failure"]["status"],
+    )
+
+
+def test_a_stranger_is_an_answer_and_another_key_is_not(told: dict[str, Ended]):
+    """A person whom no run has met is not known; under a wrong key everybody would be so."""
+    assert (0, False) == (told["stranger"].code, told["stranger"].document["is_known"])
+    assert (78, True) == (told["other key"].code, "not the key" in told["other key"].message)
+
+
+def test_no_identifier_is_a_wrong_call(told: dict[str, Ended]):
+    """Nine digits are none, and are not repeated."""
+    assert (2, True) == (told["nine digits"].code, "9 were found" in told["nine digits"].err)
+
+
+def test_a_plain_store_is_explained_without_the_identifier(worker: Installation, served: Sandbox):
+    """Where the key is the identifier, it is left out; where it stands in a value, it is masked."""
+    off_id = identifier(served, "L0000003")
+    worker.store.rows("UPDATE tenant SET identity = 'plain', key_check = ''")
+    worker.store.rows(
+        f"UPDATE person SET person_key = '{off_id}', local_ref = 'pid-{off_id}' "
+        "WHERE local_ref = 'L0000003'"
+    )
+    worker.configure(privacy={"identity": "plain"})
+    ended = worker.run("explain", stdin=off_id.encode())
+    found = ended.document
+    assert (True, None, "pid-***") == (found["is_known"], found["person_key"], found["local_ref"])
+    assert off_id not in ended.out + ended.err

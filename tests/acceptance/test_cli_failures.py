@@ -1,0 +1,119 @@
+"""``failures``: what could not be read, and what becomes of it."""
+
+import hashlib
+import hmac
+
+import pytest
+
+from tests.acceptance.calls import calls
+from tests.acceptance.conftest import FAILING
+from tests.acceptance.program import Ended, Installation, Sandbox
+
+
+def failing(served: Sandbox) -> str:
+    """The identifier of the person whose area failed."""
+    return served.lines()[FAILING].split(",")[0]
+
+
+@pytest.fixture(scope="module")
+def told(two_runs: Installation, served: Sandbox) -> list[Ended]:
+    """What the reading commands say of a store with one failure."""
+    off_id, other = failing(served), served.lines()[FAILING + 1].split(",")[0]
+    return calls(
+        two_runs,
+        "failures list --json",
+        "failures list --kind transient --area patient-safety",
+        "failures list --kind contract --json",
+        "failures list --area patient-privacy --json",
+        ("failures show - --json", f"{off_id}\n"),
+        ("failures show - --json", other),
+        f"failures show {pseudonym(served, off_id)[:6]} --json",
+        "failures list --kind bad",
+        f"failures show {off_id}",
+        "failures show not-a-key",
+    )
+
+
+def pseudonym(served: Sandbox, off_id: str) -> str:
+    key = (served.folder / "pseudonym.key").read_bytes()
+    return hmac.new(key, off_id.encode(), hashlib.sha256).hexdigest()
+
+
+def test_list_tells_each_open_failure(told: list[Ended], served: Sandbox):
+    """By pseudonym, with kind, status, reason and how long it has lasted."""
+    everything, text, contract, privacy, *_ = told
+    (one,) = everything.document["failures"]
+    key = pseudonym(served, failing(served))
+    assert (key, f"L{FAILING:07d}", "patient-safety", "transient", 500, 1) == tuple(
+        one[name] for name in ("person_key", "local_ref", "area", "kind", "status", "runs")
+    )
+    assert (0, True) == (text.code, f"{key[:12]}…" in text.out)
+    assert [] == contract.document["failures"] == privacy.document["failures"]
+
+
+def test_show_finds_a_person_by_key_or_by_identifier(told: list[Ended]):
+    """The first digits of the key, or the identifier on standard input."""
+    everything, by_identifier, other, by_key = told[0], *told[4:7]
+    assert everything.document == by_identifier.document == by_key.document
+    assert (0, []) == (other.code, other.document["failures"])
+
+
+def test_an_identifier_is_refused_as_an_argument_and_never_printed(
+    told: list[Ended], served: Sandbox
+):
+    """It would stand in the process list; the answer does not repeat it."""
+    assert [2, 2, 2] == [one.code for one in told[7:]]
+    assert "standard input" in told[8].err
+    assert [] == [one for one in told if failing(served) in one.out + one.err]
+
+
+def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbox):
+    """Where keys are identifiers, the person's row number stands for them."""
+    off_id = failing(served)
+    worker.store.rows("UPDATE tenant SET identity = 'plain', key_check = ''")
+    worker.store.rows(f"UPDATE person SET person_key = '{off_id}' WHERE local_ref = 'L0000003'")
+    worker.configure(privacy={"identity": "plain"})
+    told, by_key, shown, text = calls(
+        worker,
+        "failures list --json",
+        f"failures show {off_id[:6]}",
+        ("failures show - --json", off_id),
+        "failures list",
+    )
+    assert [None] == [one["person_key"] for one in told.document["failures"]]
+    assert 2 == by_key.code
+    assert 1 == len(shown.document["failures"])
+    assert "row " in text.out
+    assert off_id not in "".join(one.out + one.err for one in (told, by_key, shown, text))
+
+
+def test_retry_reads_the_area_again(worker: Installation):
+    """It is a backfill of what failed: one area read, and the gap is closed."""
+    retried, left = calls(worker, "failures retry --json", "failures list --json")
+    assert (0, "backfill", 1) == (
+        retried.code,
+        retried.run["kind"],
+        retried.run["totals"]["areas_complete"],
+    )
+    assert [] == left.document["failures"]
+
+
+def test_purge_forgets_and_leaves_the_area_stale(worker: Installation):
+    """Old failures go, younger ones stay; the state that readers see does not change."""
+    stale = "SELECT count(*) FROM report_person_freshness WHERE is_stale"
+    before = worker.store.one(stale)
+    worker.store.rows("UPDATE failure SET last_at = '2026-01-02T03:04:05.000000+00:00'")
+    nothing, departed, younger, old = calls(
+        worker,
+        "failures purge",
+        "failures purge --departed --json",
+        "failures purge --older-than 5000d --json",
+        "failures purge --older-than 1d",
+    )
+    assert (2, {"purged": 0}, {"purged": 0}) == (
+        nothing.code,
+        departed.document,
+        younger.document,
+    )
+    assert "1 failures forgotten\n" == old.out
+    assert before == worker.store.one(stale)

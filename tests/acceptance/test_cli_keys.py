@@ -1,0 +1,88 @@
+"""``keys``: pairs for HelseID, and the key of the pseudonyms."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.calls import calls
+from tests.acceptance.program import Installation, run
+
+PRIVATE = {"d", "p", "q", "dp", "dq", "qi"}
+
+
+@pytest.fixture
+def unset(tmp_path: Path) -> Installation:
+    """A worker with an empty configuration."""
+    made = Installation(folder=tmp_path, database_url="")
+    made.configure()
+    return made
+
+
+@pytest.mark.parametrize(("kind", "alg"), [("ec", "ES512"), ("rsa", "PS512")])
+def test_new_makes_a_pair(kind: str, alg: str, unset: Installation):
+    """The private half stands in a file of mode 0600, only the public half is printed."""
+    path = unset.folder / "client.jwk"
+    made, public, checked, again = calls(
+        unset,
+        f"keys new --out {path} --kind {kind} --json",
+        f"keys public --key {path}",
+        f"keys check --key {path} --json",
+        f"keys new --out {path} --json",
+    )
+    private = json.loads(path.read_text())
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    told = made.document
+    assert (alg, private["kid"]) == (told["alg"], told["kid"])
+    assert {name: value for name, value in private.items() if name not in PRIVATE} == (
+        told["public_jwk"]
+    )
+    assert told["public_jwk"] == public.document
+    assert (alg, private["kid"]) == (checked.document["alg"], checked.document["kid"])
+    assert [] == [one for one in (made, public, checked, again) if private["d"] in one.out]
+    # A key that is there may be registered: it is never overwritten.
+    assert (78, private) == (again.code, json.loads(path.read_text()))
+
+
+def test_new_as_text_says_where_the_public_half_goes(tmp_path: Path):
+    """A person reads where to register it; the key itself follows, ready to paste."""
+    ended = run("keys", "new", "--out", "client.jwk", folder=tmp_path)
+    assert "selvbetjening" in ended.out
+    assert "sig" == json.loads(ended.out[ended.out.index("{") :])["use"]
+
+
+def test_pseudonym_makes_32_random_bytes(unset: Installation):
+    """Each time others, in a file of mode 0600, never over another."""
+    one, two = unset.folder / "one", unset.folder / "two"
+    first, second, again = calls(
+        unset,
+        f"keys pseudonym --out {one} --json",
+        f"keys pseudonym --out {two} --json",
+        f"keys pseudonym --out {one} --json",
+    )
+    assert [{"file": str(path), "bytes": 32} for path in (one, two)] == [
+        first.document,
+        second.document,
+    ]
+    assert (32, True) == (len(one.read_bytes()), one.read_bytes() != two.read_bytes())
+    assert 0o600 == stat.S_IMODE(one.stat().st_mode)
+    assert 78 == again.code
+
+
+def test_the_configured_key_is_the_default(unset: Installation):
+    """Without ``--key`` the configuration names the file; without either it is a fault of that."""
+    path = unset.folder / "client.jwk"
+    _, named, nothing, folder, kind = calls(
+        unset,
+        f"keys new --out {path}",
+        f"keys check --json --set helseid.private_jwk_file={path} "
+        "--set helseid.private_key_kid=mine",
+        "keys check --json",
+        "keys new --out nowhere/client.jwk",
+        "keys new --out x.jwk --kind oct",
+    )
+    assert (0, "mine") == (named.code, named.document["kid"])
+    assert (78, True) == (nothing.code, "keys new" in nothing.message)
+    # No folder is 78, a kind that HelseID does not take 2; nothing is left behind.
+    assert (78, 2, False) == (folder.code, kind.code, (unset.folder / "x.jwk").exists())

@@ -1,0 +1,99 @@
+"""``plan``: what a run would do, without doing any of it."""
+
+import contextlib
+import sqlite3
+
+import pytest
+
+from tests.acceptance.calls import calls, other_key
+from tests.acceptance.program import Ended, Installation, Sandbox
+from tests.acceptance.test_cli_status import run_under_way
+
+
+def dump(worker: Installation) -> list[str]:
+    """Everything that the database holds."""
+    with contextlib.closing(sqlite3.connect(worker.store.path)) as connection:
+        return list(connection.iterdump())
+
+
+@pytest.fixture(scope="module")
+def told(two_runs: Installation, served: Sandbox) -> list[Ended]:
+    """The plan for the whole roster, and for others."""
+    lines = served.lines()[:10]
+    for name, roster in (("short", lines), ("bad", [*lines, "12345,x"]), ("empty", [])):
+        (two_runs.folder / name).write_text("\n".join(("off_id,local_ref", *roster, "")))
+    return calls(
+        two_runs,
+        "plan --requests-per-second 20 --json",
+        "plan",
+        "plan --json --roster short",
+        "plan --json --roster bad",
+        "plan --json --roster empty",
+        f"plan --json --set privacy.pseudonym_key_file={other_key(two_runs.folder)}",
+    )
+
+
+def test_plan_counts_persons_requests_and_time(told: list[Ended], two_runs: Installation):
+    """Persons times areas, at the configured rate, and what the guard would let pass."""
+    found = told[0].document
+    assert {"entries": 30, "faults": 0, "checksum_warnings": 0} == found["roster"]
+    assert ["patient-safety", "patient-privacy"] == found["areas"]
+    assert found["continues"] is None
+    # The second run tried its failing area twice: 61 requests for 60 person-areas.
+    assert (60, 61) == (found["requests"]["at_least"], found["requests"]["expected"])
+    assert {"at_least": 3.0, "expected": 3.05} == found["duration_s"]
+    current = sum(
+        two_runs.store.one(f"SELECT count(*) FROM report_{area}_current")
+        for area in ("patient_safety", "patient_privacy")
+    )
+    assert (current, 30, 0, []) == tuple(
+        found["guard"][name]
+        for name in ("open_restrictions", "persons_known", "departing_at_least", "would_withhold")
+    )
+    assert "30 (duplicates counted)" in told[1].out
+
+
+def test_plan_sees_a_roster_cut_short(told: list[Ended]):
+    """It tells before the run that the guard would withhold it."""
+    guard = told[2].document["guard"]
+    assert 20 == guard["departing_at_least"]
+    assert "no longer on the roster" in " ".join(guard["would_withhold"])
+
+
+def test_plan_tells_bad_lines(told: list[Ended]):
+    """A line that cannot be read is a gap, and with one of them nobody departs."""
+    found = told[3].document
+    assert (10, 1) == tuple(found["roster"][name] for name in ("entries", "faults"))
+    assert 0 == found["guard"]["departing_at_least"]
+
+
+def test_plan_ends_as_a_run_would(told: list[Ended]):
+    """No identifier at all is 65, another pseudonym key than the store's is 78."""
+    assert (65, 78) == (told[4].code, told[5].code)
+    assert "not the key" in told[5].message
+
+
+def test_plan_writes_nothing_and_waits_for_nobody(worker: Installation):
+    """It reads on while another process holds the database's only write lock."""
+    before = dump(worker)
+    with contextlib.closing(sqlite3.connect(worker.store.path)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        ended = worker.run("plan")
+        connection.rollback()
+    assert (0, before) == (ended.code, dump(worker))
+    assert ended.took_s < 15  # a writer would wait 20 s for the lock
+
+
+async def test_plan_counts_what_an_open_run_has_read(worker: Installation):
+    """A run that would be continued has fewer requests left."""
+    async with run_under_way(worker):
+        worker.store.rows(
+            "UPDATE person_area SET run_id = 3 WHERE person_id IN "
+            "(SELECT person_id FROM person_area WHERE is_complete GROUP BY person_id "
+            "HAVING count(*) = 2 LIMIT 5)"
+        )
+        told = worker.run("plan").document
+    assert (3, 5, 10) == tuple(
+        told["continues"][name] for name in ("run_id", "persons_read", "person_areas_read")
+    )
+    assert 50 == told["requests"]["at_least"]

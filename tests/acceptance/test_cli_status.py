@@ -1,0 +1,104 @@
+"""``status``: what was published, how long ago, and what is missing."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+from tests.acceptance.calls import calls
+from tests.acceptance.program import Installation
+from worker.core.model import RunKind
+from worker.runtime import real_runtime
+from worker.store.database import open_database
+from worker.store.holder import this_process
+from worker.store.lease import Lease, acquire
+from worker.store.ledger import begin_run
+
+AREAS = ("patient-safety", "patient-privacy")
+
+
+@contextlib.asynccontextmanager
+async def run_under_way(worker: Installation) -> AsyncIterator[Lease]:
+    """A run that this process has begun and not ended."""
+    async with open_database(worker.database_url, real_runtime()) as database:
+        lease = await acquire(database, this_process("other"), tenant_id=1, ttl_s=50)
+        await begin_run(
+            database,
+            lease,
+            kind=RunKind.SYNC,
+            areas=AREAS,
+            host="test",
+            continue_within=timedelta(hours=12),
+        )
+        yield lease
+        await lease.release(database)
+
+
+def test_status_tells_runs_freshness_gaps_and_failures(two_runs: Installation):
+    """One document holds what an operator asks for in the morning; the text says the same."""
+    ended, text = calls(two_runs, "status --max-age 1h --json", "status --runs 1")
+    assert 0 == ended.code
+    told = ended.document
+    assert {"now", "freshness", "gaps", "failures", "lease", "open_run", "runs"} == told.keys()
+    assert (2, True, 3600.0) == tuple(
+        told["freshness"][name] for name in ("run_id", "is_fresh", "max_age_s")
+    )
+    assert [
+        {"area": "patient-safety", "persons": 30, "stale": 1},
+        {"area": "patient-privacy", "persons": 30, "stale": 0},
+    ] == told["gaps"]
+    assert [{"area": "patient-safety", "kind": "transient", "count": 1}] == told["failures"]
+    assert (None, None) == (told["lease"], told["open_run"])
+    assert [(2, 3, 1), (1, 0, 0)] == [
+        (one["run_id"], one["exit_code"], one["totals"]["persons_stale"]) for one in told["runs"]
+    ]
+    assert "ago (run 2)" in text.out
+    assert "patient-safety: 1 of 30 persons stale (failures: transient 1)" in text.out
+    assert "free" in text.out
+
+
+def test_an_old_snapshot_is_an_exit_code(worker: Installation):
+    """A full run published longer ago ends with 3; a backfill does not make it younger."""
+    worker.store.rows(
+        "UPDATE run SET published_at = '2026-01-02T03:04:05.000000+00:00' WHERE run_id = 2"
+    )
+    backfill, told, text, no_unit = calls(
+        worker,
+        "backfill --failed --json",
+        "status --max-age 36h --json",
+        "status --max-age 36h",
+        "status --max-age 36",
+    )
+    assert 0 == backfill.code
+    assert (3, False) == (told.code, told.document["freshness"]["is_fresh"])
+    assert 3 == text.code
+    assert "2026-01-02 03:04:05 UTC" in text.out
+    assert "TOO OLD" in text.out
+    assert 2 == no_unit.code
+
+
+def test_a_store_without_a_publication_is_not_fresh(two_runs: Installation, sqlite_url: str):
+    """Nothing published ends with 3; a missing file ends with 78, and is not made."""
+    path = Path(sqlite_url.removeprefix("sqlite:///")).with_name("elsewhere.db")
+    aged, plain, missing = calls(
+        two_runs,
+        f"status --max-age 36h --database {sqlite_url}",
+        f"status --database {sqlite_url}",
+        f"status --json --database sqlite:///{path}",
+    )
+    assert (3, 0) == (aged.code, plain.code)
+    assert "never" in aged.out
+    assert (78, False) == (missing.code, path.exists())
+    assert "db upgrade" in missing.message
+
+
+async def test_a_run_under_way_is_told(worker: Installation):
+    """Who holds the lease, and the run that the next sync continues."""
+    async with run_under_way(worker):
+        told = worker.run("status").document
+    assert told["lease"]["is_dead"] is False
+    assert "process" in told["lease"]["holder"]
+    assert (3, "running", 0, True) == tuple(
+        told["open_run"][name]
+        for name in ("run_id", "status", "persons_read", "continued_by_next_sync")
+    )

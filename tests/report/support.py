@@ -1,0 +1,110 @@
+"""Stores with something to report: whole runs through the real writer and publisher."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed
+from worker.core.identity import NationalId
+from worker.core.model import AreaRead, CompleteArea, Person, PersonRead, Proof, Record
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def key_of(number: int) -> str:
+    """A pseudonym as the worker makes them: 64 hexadecimal digits."""
+    return hashlib.sha256(b"%d" % number).hexdigest()
+
+
+def safety(key: str, code: str, until: datetime | None = None, **columns) -> Record:
+    """A patient safety restriction."""
+    return _record(
+        key,
+        {
+            "confidentiality_code": code,
+            "delay_delivery_until": until,
+            "delay_is_indefinite": None if until is None else until.year == 9999,
+            **columns,
+        },
+    )
+
+
+def privacy(key: str, kind: str, level: str, **columns) -> Record:
+    """A patient privacy restriction."""
+    return _record(key, {"privacy_type": kind, "privacy_level": level, **columns})
+
+
+def _record(key: str, columns: dict[str, Any]) -> Record:
+    payload = orjson.dumps({"id": key, **columns}, option=orjson.OPT_SORT_KEYS).decode()
+    return Record(
+        key=key,
+        content_hash=hashlib.blake2b(payload.encode(), digest_size=16).digest(),
+        payload=payload,
+        columns=columns,
+    )
+
+
+def seen(
+    world: World,
+    number: int | str,
+    *safe: Record,
+    private: tuple[Record, ...] = (),
+    ref: str | None = None,
+) -> PersonRead:
+    """A person whose two areas were read whole."""
+    areas: tuple[AreaRead, ...] = (
+        _whole(world, SAFETY, safe),
+        _whole(world, PRIVACY, private),
+    )
+    return PersonRead(person=_person(number, ref), areas=areas)
+
+
+def missed(world: World, number: int | str, ref: str | None = None) -> PersonRead:
+    """A person whose safety area could not be read."""
+    person = _person(number, ref)
+    return PersonRead(person=person, areas=failed(world, person.person_key).areas)
+
+
+def _person(number: int | str, ref: str | None) -> Person:
+    key = number if isinstance(number, str) else key_of(number)
+    return Person(off_id=NationalId("1" * 11), person_key=key, local_ref=ref)
+
+
+def _whole(world: World, area: str, records: tuple[Record, ...]) -> CompleteArea:
+    proof = Proof(
+        pages=1,
+        record_count=len(records),
+        digest=b"d" * 16,
+        read_at=world.fake.now(),
+        key_path="id" if records else "",
+    )
+    return CompleteArea(area=area, records=records, proof=proof)
+
+
+async def small_store(world: World) -> None:
+    """Two runs: ten persons; then one restriction changed, one gone, one person unread."""
+    now = world.fake.now()
+    turn = await world.begin()
+    await turn.write(*(_first(world, number, now) for number in range(10)))
+    await turn.publish()
+    world.fake.advance(86_400)
+    turn = await world.begin()
+    reads = [_first(world, number, now) for number in range(10)]
+    reads[0] = seen(world, 0, safety("s0", "NORN_FFL", NEVER), ref="R-0")
+    reads[1] = seen(world, 1, ref="R-1")
+    reads[2] = missed(world, 2, "R-2")
+    await turn.write(*reads)
+    await turn.publish()
+
+
+def _first(world: World, number: int, now: datetime) -> PersonRead:
+    delays = [timedelta(days=3), timedelta(days=20), timedelta(days=90), timedelta(days=-2)]
+    safe = (
+        [safety(f"s{number}", "NORU", now + delays[number % 4])]
+        if number < 4
+        else [safety(f"s{number}", "NORN_EPO", NEVER), safety(f"n{number}", "N")]
+    )
+    private = (privacy(f"p{number}", "Block", "Hard"),) if number % 3 == 0 else ()
+    return seen(world, number, *safe, private=private, ref=f"R-{number}")

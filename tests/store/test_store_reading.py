@@ -1,0 +1,155 @@
+"""What ``status``, ``plan``, ``failures`` and ``explain`` read, on both databases."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed, read, world_on
+from worker.core.model import RunKind
+from worker.errors import ConfigurationError
+from worker.store.failures import failures_by_key, list_failures, purge_failures
+from worker.store.ledger import check_identity, open_runs
+from worker.store.persons import person_story, publication_at
+from worker.store.reading import (
+    continued_by_next_sync,
+    engine_facts,
+    failure_counts,
+    gaps,
+    last_publication,
+    last_runs,
+    lease_state,
+    open_state,
+    see_identity,
+    settled_in,
+)
+
+
+async def stale_in_view(world: World) -> dict[str, tuple[int, int]]:
+    """Persons and stale persons of each area, by the reporting view."""
+    rows = await world.rows(
+        "SELECT area, count(*), sum(CASE WHEN is_stale THEN 1 ELSE 0 END) "
+        "FROM report_person_freshness GROUP BY area"
+    )
+    return {area: (persons, int(stale)) for area, persons, stale in rows}
+
+
+async def stale_as_read(world: World) -> dict[str, tuple[int, int]]:
+    return {one.area: (one.persons, one.stale) for one in await gaps(world.database, 1)}
+
+
+async def test_gaps_are_those_of_the_reporting_view(database_url):
+    """Counted once for an area or once for a person: the same, whatever a run has left behind."""
+    async with world_on(database_url) as world:
+        assert {} == await stale_as_read(world)
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"), read(world, "b", "y"), failed(world, "c"))
+        await turn.publish()
+        assert {SAFETY: (3, 1), PRIVACY: (3, 0)} == await stale_as_read(world)
+        assert await stale_in_view(world) == await stale_as_read(world)
+        # A backfill cures one person; the next full run does not meet another at all.
+        turn = await world.begin(RunKind.BACKFILL)
+        await turn.write(read(world, "c", "z"))
+        await turn.publish(may_depart=False)
+        assert await stale_in_view(world) == await stale_as_read(world)
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"), failed(world, "b"))
+        assert await stale_in_view(world) == await stale_as_read(world)
+        await turn.publish(may_depart=False)
+        assert {SAFETY: (3, 2), PRIVACY: (3, 1)} == await stale_as_read(world)
+        assert await stale_in_view(world) == await stale_as_read(world)
+        # And one who has departed is not counted.
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"), read(world, "b", "y"))
+        await turn.publish()
+        assert {SAFETY: (2, 0), PRIVACY: (2, 0)} == await stale_as_read(world)
+        assert await stale_in_view(world) == await stale_as_read(world)
+
+
+async def test_an_open_run_and_its_holder_are_told(database_url):
+    """What it has read whole, who holds the lease, and whether the next sync continues it."""
+    async with world_on(database_url) as world:
+        assert await lease_state(world.database, 1) is None
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"), failed(world, "b"))
+        rows = await open_runs(world.database, 1)
+        run_id = turn.writer.handle.run_id
+        settled = await settled_in(world.database, run_id, 2)
+        assert (1, 3) == (settled.persons, settled.person_areas)
+        held = await lease_state(world.database, 1)
+        assert held is not None
+        assert held.is_dead is False
+        now, within = world.fake.now(), timedelta(hours=12)
+        both = (SAFETY, PRIVACY)
+        chosen = continued_by_next_sync(rows, areas=both, within=within, now=now)
+        assert chosen is not None
+        assert run_id == chosen.run_id
+        assert continued_by_next_sync(rows, areas=(SAFETY,), within=within, now=now) is None
+        late = now + timedelta(hours=13)
+        assert continued_by_next_sync(rows, areas=both, within=within, now=late) is None
+        assert await last_publication(world.database, 1) is None
+        await turn.publish()
+        (ended,) = await last_runs(world.database, 1, 5)
+        assert (run_id, 1, 2) == (ended.run_id, ended.turns, ended.totals["persons_total"])
+        state = await open_state(world.database, 1)
+        assert (1, 1, 2) == (state.restrictions, state.holders, state.persons)
+        assert "engine" in await engine_facts(world.database)
+
+
+async def test_failures_are_listed_found_and_forgotten(database_url):
+    """By kind, by the beginning of a key, and by age."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "aaaa", "x"), failed(world, "bbbb"), failed(world, "bbcc"))
+        await turn.publish()
+        database = world.database
+        assert [2] == [one.count for one in await failure_counts(database, 1)]
+        assert ["bbbb", "bbcc"] == [one.person_key for one in await list_failures(database, 1)]
+        assert [] == await list_failures(database, 1, kind="paging")
+        assert 1 == len(await list_failures(database, 1, areas=(SAFETY,), limit=1))
+        assert ["bbcc"] == [one.person_key for one in await failures_by_key(database, 1, "bbc")]
+        assert [] == await failures_by_key(database, 1, "%")
+        before = world.fake.now() - timedelta(days=1)
+        assert 0 == await purge_failures(database, 1, last_before=before, departed=True)
+        assert 2 == await purge_failures(database, 1, last_before=world.fake.now(), departed=False)
+        assert [] == await failure_counts(database, 1)
+
+
+async def test_a_person_is_told_as_published(database_url):
+    """Versions with their validity; what an open run has read is not told."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"))
+        await turn.publish()
+        first = world.fake.now()
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x=N", "y"))
+        story = await person_story(world.database, 1, "a")
+        assert story is not None
+        assert ["x"] == [one.restriction_id for one in story.areas[0].versions]
+        await turn.publish()
+        story = await person_story(world.database, 1, "a")
+        assert story is not None
+        assert [("x", "NORU", True), ("x", "N", False), ("y", "NORU", False)] == [
+            (one.restriction_id, one.columns["confidentiality_code"], one.shown_at(first))
+            for one in story.areas[0].versions
+        ]
+        proof = story.areas[0].proof
+        assert proof is not None
+        assert (2, 1, False) == (proof.records, proof.pages, proof.is_stale)
+        seen = await publication_at(world.database, 1, first)
+        assert seen is not None
+        assert 1 == seen.run_id
+        assert await publication_at(world.database, 1, first - timedelta(days=1)) is None
+        assert await person_story(world.database, 1, "nobody") is None
+
+
+async def test_another_key_is_seen_without_writing(database_url):
+    """A store that was not begun takes any key; one that was, its own."""
+    async with world_on(database_url) as world:
+        database = world.database
+        await see_identity(database, 1, identity="pseudonym", key_check="one")
+        await check_identity(database, identity="pseudonym", key_check="one")
+        await see_identity(database, 1, identity="pseudonym", key_check="one")
+        for identity, check in (("pseudonym", "two"), ("plain", "")):
+            with pytest.raises(ConfigurationError, match="privacy"):
+                await see_identity(database, 1, identity=identity, key_check=check)

@@ -1,0 +1,284 @@
+"""What each target is told of a run: real files, real sockets."""
+
+import asyncio
+import stat
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.request import urlopen
+
+import pytest
+import structlog
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.fakes import START
+from worker.core.model import RunKind, RunStatus
+from worker.core.run import RunReport
+from worker.errors import ConfigurationError, ExitCode
+from worker.report.figures import Standing
+from worker.telemetry.emit import emit, emit_samples
+from worker.telemetry.numbers import HELP, samples_of, samples_of_failure
+from worker.telemetry.options import TelemetryOptions
+from worker.telemetry.prometheus import Board, serve_metrics
+
+PUBLISHED_AT = START + timedelta(seconds=92)
+NIGHT = RunReport(
+    run_id=12,
+    kind=RunKind.SYNC,
+    status=RunStatus.PUBLISHED,
+    exit_code=ExitCode.OK,
+    started_at=START,
+    finished_at=START + timedelta(seconds=93),
+    published_at=PUBLISHED_AT,
+    totals={
+        "persons_total": 500,
+        "persons_complete": 500,
+        "persons_stale": 0,
+        "persons_departed": 1,
+        "roster_faults": 0,
+        "areas_complete": 1000,
+        "areas_failed": 0,
+        "rows_read": 700,
+        "rows_opened": 3,
+        "requests": 1004,
+        "retries": 4,
+    },
+)
+WITHHELD = RunReport(
+    run_id=13,
+    kind=RunKind.SYNC,
+    status=RunStatus.WITHHELD,
+    exit_code=ExitCode.WITHHELD,
+    started_at=START + timedelta(days=1),
+    finished_at=START + timedelta(days=1, seconds=20),
+    failures={"transient": 7},
+    reasons=("a person decides",),
+)
+
+
+class Collector:
+    """A server that takes pushes and keeps them; ``answer`` is what it says to each."""
+
+    def __init__(self, *, answer: int = 200, stall: threading.Event | None = None) -> None:
+        self.pushes: list[tuple[str, str, bytes]] = []
+        self.answer = answer
+        self.stall = stall
+
+    @contextmanager
+    def serving(self):
+        keeper = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def take(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                keeper.pushes.append((self.command, self.path, body))
+                if keeper.stall is not None:
+                    keeper.stall.wait(20)
+                self.send_response(keeper.answer)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_POST = take  # noqa: N815 - the server wants it so
+
+            def log_message(self, *args):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+def told(text: str | bytes) -> dict[str, float]:
+    """Every sample by its name and labels, read by prometheus-client's own parser."""
+    text = text.decode() if isinstance(text, bytes) else text
+    return {
+        sample.name.removeprefix("pts_worker_")
+        + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_the_textfile_has_every_number(tmp_path):
+    """Readable by node_exporter, whole, and under the promised names."""
+    path = tmp_path / "pts_worker.prom"
+    await emit(NIGHT, TelemetryOptions(textfile=path))
+    assert [path] == list(tmp_path.iterdir())
+    assert 0o644 == stat.S_IMODE(path.stat().st_mode)
+    numbers = told(path.read_text())
+    expected = {
+        "last_run_timestamp_seconds run=sync": NIGHT.finished_at.timestamp(),
+        "last_success_timestamp_seconds": PUBLISHED_AT.timestamp(),
+        "last_published_timestamp_seconds": PUBLISHED_AT.timestamp(),
+        "run_duration_seconds run=sync": 93.0,
+        "exit_code run=sync": 0.0,
+        "persons kind=total run=sync": 500.0,
+        "areas kind=complete run=sync": 1000.0,
+        "rows kind=opened run=sync": 3.0,
+        "requests run=sync": 1004.0,
+        "retries run=sync": 4.0,
+        "failures kind=transient run=sync": 0.0,
+        "stale_persons": 0.0,
+    }
+    assert expected == {name: numbers[name] for name in expected}
+    assert set(HELP) == {name.split()[0] for name in numbers}
+
+
+async def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path):
+    """The numbers of the last published run stand in the textfile; the exit code is the new one."""
+    options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
+    await emit(NIGHT, options)
+    await emit(WITHHELD, options)
+    numbers = told((tmp_path / "pts_worker.prom").read_text())
+    assert PUBLISHED_AT.timestamp() == numbers["last_success_timestamp_seconds"]
+    assert (5.0, 7.0, 500.0) == (
+        numbers["exit_code run=sync"],
+        numbers["failures kind=transient run=sync"],
+        numbers["persons kind=total run=sync"],
+    )
+
+
+async def test_a_backfill_does_not_replace_a_sync(tmp_path):
+    """Both kinds of run stand side by side; what stands is not taken from a subset."""
+    options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
+    await emit(NIGHT, options)
+    totals = {"persons_total": 2, "persons_stale": 2}
+    await emit(replace(NIGHT, kind=RunKind.BACKFILL, totals=totals), options)
+    numbers = told((tmp_path / "pts_worker.prom").read_text())
+    assert (500.0, 2.0, 0.0) == (
+        numbers["persons kind=total run=sync"],
+        numbers["persons kind=total run=backfill"],
+        numbers["stale_persons"],
+    )
+
+
+def test_what_the_database_knows_comes_first():
+    """With what stands from the database a failed run tells the last publication, too."""
+    standing = Standing(last_success_at=None, last_published_at=START, persons_stale=9)
+    numbers = {sample.name: sample.value for sample in samples_of(WITHHELD, standing)}
+    assert START.timestamp() == numbers["pts_worker_last_published_timestamp_seconds"]
+    assert 9.0 == numbers["pts_worker_stale_persons"]
+    assert "pts_worker_last_success_timestamp_seconds" not in numbers
+
+
+def test_no_label_is_personal():
+    """Labels are the kind of run and the kind of number, and of fixed lists; no reason is one."""
+    assert {"run", "kind"} == {
+        name for report in (NIGHT, WITHHELD) for s in samples_of(report) for name, _ in s.labels
+    }
+
+
+async def test_a_run_that_could_not_begin_is_told(tmp_path):
+    """Its exit code and time are known, and nothing else changes."""
+    path = tmp_path / "pts_worker.prom"
+    samples = samples_of_failure(ExitCode.REFUSED, at=START)
+    await emit_samples(samples, TelemetryOptions(textfile=path))
+    assert {
+        "exit_code run=sync": 77.0,
+        "last_run_timestamp_seconds run=sync": START.timestamp(),
+    } == (told(path.read_text()))
+
+
+async def test_a_broken_textfile_is_written_anew(tmp_path):
+    """What is not in the format is no reason to say nothing."""
+    path = tmp_path / "pts_worker.prom"
+    path.write_text("not { a metric")
+    await emit(NIGHT, TelemetryOptions(textfile=path))
+    assert 0.0 == told(path.read_text())["exit_code run=sync"]
+
+
+async def test_a_push_replaces_only_its_own(tmp_path):
+    """POST keeps what is not pushed; the groups are the job and the kind of run, no instance."""
+    collector = Collector()
+    with collector.serving() as url:
+        await emit(NIGHT, TelemetryOptions(pushgateway_url=url))
+    assert {
+        ("POST", "/metrics/job/pts_worker/run/sync"),
+        ("POST", "/metrics/job/pts_worker"),
+    } == {(method, path) for method, path, _ in collector.pushes}
+    numbers = told(b"".join(body for *_, body in collector.pushes))
+    assert 500.0 == numbers["persons kind=total run=sync"]
+
+
+@pytest.mark.parametrize("answer", [400, 500])
+async def test_a_pushgateway_that_refuses_changes_nothing(tmp_path, answer):
+    """It is logged without its address, and the other targets are told all the same."""
+    options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
+    with Collector(answer=answer).serving() as url, structlog.testing.capture_logs() as logs:
+        await emit(NIGHT, replace(options, pushgateway_url=url))
+    assert [("telemetry.failed", "pushgateway")] == [(log["event"], log["target"]) for log in logs]
+    assert "127.0.0.1" not in str(logs)
+    assert (tmp_path / "pts_worker.prom").exists()
+
+
+async def test_targets_that_are_not_there_change_nothing(tmp_path):
+    """A closed port and a missing folder are two lines in the log."""
+    with Collector().serving() as url:
+        pass
+    options = TelemetryOptions(textfile=tmp_path / "nowhere" / "x.prom", pushgateway_url=url)
+    with structlog.testing.capture_logs() as logs:
+        await emit(NIGHT, options)
+    assert {"pushgateway", "textfile"} == {log["target"] for log in logs}
+
+
+async def test_a_pushgateway_that_never_answers_is_left(tmp_path):
+    """A push ends after its time, though the socket is open."""
+    stall = threading.Event()
+    loop = asyncio.get_running_loop()
+    with Collector(stall=stall).serving() as url, structlog.testing.capture_logs() as logs:
+        started = loop.time()
+        await emit(NIGHT, TelemetryOptions(pushgateway_url=url, push_s_max=0.3))
+        took_s = loop.time() - started
+        stall.set()
+    assert ["telemetry.failed"] == [log["event"] for log in logs]
+    assert took_s < 3
+
+
+async def test_the_metrics_page_shows_the_latest_run():
+    """Served while the block lasts, with our numbers only; a new run shows at once."""
+    board = Board()
+    with serve_metrics(board, TelemetryOptions(http_listen="127.0.0.1:0")) as url:
+        assert {} == told(await _get(url))
+        await emit(NIGHT, TelemetryOptions(), board=board)
+        assert 0.0 == told(await _get(url))["exit_code run=sync"]
+        await emit(WITHHELD, TelemetryOptions(), board=board)
+        numbers = told(await _get(url))
+        assert (5.0, 500.0) == (
+            numbers["exit_code run=sync"],
+            numbers["persons kind=total run=sync"],
+        )
+        assert set(HELP) == {name.split()[0] for name in numbers}
+    with pytest.raises(OSError, match="refused"):
+        await _get(url)
+
+
+async def _get(url: str | None) -> bytes:
+    def fetch() -> bytes:
+        with urlopen(str(url), timeout=5) as answer:  # noqa: S310 - our own server
+            return bytes(answer.read())
+
+    return await asyncio.to_thread(fetch)
+
+
+def test_a_port_that_is_taken_is_configuration():
+    """The message names the key."""
+    with (
+        serve_metrics(Board(), TelemetryOptions(http_listen="127.0.0.1:0")) as url,
+        pytest.raises(ConfigurationError, match=r"telemetry\.http_listen"),
+        serve_metrics(Board(), TelemetryOptions(http_listen=str(url).split("/")[2])),
+    ):
+        pass
+
+
+def test_no_address_serves_nothing():
+    """Without ``http_listen`` there is no socket."""
+    with serve_metrics(Board(), TelemetryOptions()) as url:
+        assert url is None

@@ -1,0 +1,41 @@
+"""The shape of a document holds names and kinds, and nothing else."""
+
+from worker.core.shape import shape_of
+
+
+def test_elements_share_a_path_and_kinds_add_up():
+    """An array's elements are told once; each kind that occurs is named."""
+    document = [{"id": "x", "at": "2026-01-31T12:00:00Z"}, {"id": 7, "at": None, "is": True}]
+    assert {
+        "$": ("array",),
+        "[]": ("object",),
+        "[].id": ("text", "number"),
+        "[].at": ("time", "null"),
+        "[].is": ("boolean",),
+    } == shape_of(document)
+
+
+def test_a_name_that_may_be_a_value_is_masked():
+    """An answer could use an identifier as a field's name."""
+    assert {
+        "$": ("object",),
+        "items": ("object",),
+        "items.?": ("array",),
+        "items.?[]": ("text",),
+    } == (shape_of({"items": {"16858399649": ["x"]}}))
+
+
+def test_a_shape_is_bounded():
+    """However many fields, and however deep: a shape is for a screen."""
+    deep: list[object] = []
+    for _ in range(100):
+        deep = [deep]
+    assert 13 == len(shape_of(deep))
+    assert 400 == len(shape_of({f"f{chr(97 + n % 26)}{n}": n for n in range(1000)}))
+
+
+def test_a_document_without_structure_is_its_kind():
+    """A bare value, as some gateways answer."""
+    assert [{"$": ("null",)}, {"$": ("text",)}, {"$": ("number",)}] == [
+        shape_of(value) for value in (None, "x", 1.5)
+    ]

@@ -1,0 +1,323 @@
+"""The checks of ``doctor``, one function each: each gives lines, or raises what is wrong."""
+
+import dataclasses
+import enum
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from worker.app import App
+from worker.cli.probe import Probe, base_url, probe, reach
+from worker.config import Purpose, needs
+from worker.core.identity import NationalId
+from worker.core.model import RosterFault
+from worker.core.retry import RetryPolicy
+from worker.errors import (
+    AreaError,
+    ConfigurationError,
+    ContractError,
+    DataContractError,
+    DeniedError,
+    ExitCode,
+    PagingError,
+    RefusedError,
+    TransientError,
+    UnavailableError,
+    WorkerError,
+)
+from worker.helseid.discovery import Discovery
+from worker.helseid.keys import ClientKey, load_client_key
+from worker.helseid.options import HelseIdOptions
+from worker.helseid.refusals import CLOCK_TOLERANCE_S
+from worker.helseid.transport import Caller, helseid_client
+from worker.store.ledger import DEFAULT_TENANT
+from worker.store.reading import engine_facts, lease_state, require_file, see_identity
+from worker.store.schema import HEAD, check_schema
+
+CLOCK_WARNING_S: Final = 2.0
+_ENTRIES_LOOKED_AT: Final = 1_000
+_PATIENCE_S: Final = 5.0
+
+
+class State(enum.StrEnum):
+    """How a check ended."""
+
+    OK = "OK"
+    WARN = "WARN"
+    FAIL = "FAIL"
+    SKIP = "SKIP"
+    """Not checked, because something that it rests on failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of ``doctor``.
+
+    Attributes:
+        hint: what to do; empty if nothing.
+        exit_code: the class of a failure.
+        details: further lines, e.g. each fault of the configuration.
+        facts: for the JSON document.
+    """
+
+    name: str
+    state: State
+    text: str
+    hint: str = ""
+    exit_code: ExitCode = ExitCode.OK
+    details: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def ok(name: str, text: str, **facts: Any) -> Line:
+    """All is well."""
+    return Line(name=name, state=State.OK, text=text, facts=facts)
+
+
+def warn(name: str, text: str, hint: str, **facts: Any) -> Line:
+    """It may do, and somebody should look."""
+    return Line(name=name, state=State.WARN, text=text, hint=hint, facts=facts)
+
+
+def skip(name: str, because: str) -> Line:
+    """It could not be checked."""
+    return Line(name=name, state=State.SKIP, text=f"not checked: {because}")
+
+
+def fail(name: str, fault: WorkerError) -> Line:
+    """What an error says, as a line."""
+    problems = fault.problems if isinstance(fault, ConfigurationError) else ()
+    return Line(
+        name=name,
+        state=State.FAIL,
+        text=fault.message.partition("\n")[0],
+        hint=fault.hint,
+        exit_code=fault.exit_code,
+        details=problems,
+    )
+
+
+def as_run_error(error: AreaError) -> WorkerError:
+    """What an area's failure says of PTS as a whole."""
+    match error:
+        case TransientError():
+            return UnavailableError(
+                f"PTS: {error.message}", hint="check DNS, the firewall and api.base_url"
+            )
+        case DeniedError():
+            return RefusedError(
+                f"PTS denies this client: {error.message}",
+                hint="check the client's scope and organisation number at HelseID",
+            )
+        case ContractError() | PagingError():
+            return DataContractError(
+                f"PTS: {error.message}",
+                hint="the shape can be declared under [areas.NAME] in the configuration",
+            )
+        case _:
+            return DataContractError(f"PTS: {error.message}", hint=error.hint)
+
+
+async def check_configuration(app: App) -> Line:
+    """Everything that a sync needs is set, and each file that is named can be read."""
+    needs(app.loaded, Purpose.SYNC)
+    app.areas()
+    file = app.loaded.config_file
+    read = f"{file} read" if file else "no file read"
+    return ok("configuration", f"{read}; everything that a sync needs is set")
+
+
+@asynccontextmanager
+async def _caller(app: App) -> AsyncIterator[tuple[Caller, str]]:
+    issuer = app.settings.helseid.issuer
+    if issuer is None:
+        raise ConfigurationError("helseid.issuer is not set", hint="or set api.environment")
+    options = HelseIdOptions(
+        issuer=issuer, client_id="", retry=RetryPolicy(attempts_max=2), attempt_s_max=10.0
+    )
+    name = app.settings.tls.ca_file
+    async with helseid_client(None if name is None else app.path(name)) as http:
+        yield Caller(http, options, app.runtime), issuer.rstrip("/")
+
+
+async def check_clock(app: App) -> Line:
+    """This machine's clock against HelseID's ``Date`` header, good to a second or two."""
+    try:
+        async with _caller(app) as (caller, issuer):
+            url = f"{issuer}/.well-known/openid-configuration"
+
+            async def request() -> Any:
+                return caller.new_request("GET", url)
+
+            ahead_s = (await caller.call(request)).clock_ahead_s
+    except UnavailableError:
+        return skip("clock", "HelseID does not answer")
+    if ahead_s is None:
+        return warn("clock", "HelseID's answer has no Date header", "compare the clock by hand")
+    way = "ahead of" if ahead_s > 0 else "behind"
+    text = f"{abs(ahead_s):.0f} s {way} HelseID's"
+    if abs(ahead_s) > CLOCK_TOLERANCE_S:
+        raise ConfigurationError(
+            f"this machine's clock is {text}",
+            hint="synchronise it (NTP; on Helsenett: ntp.nhn.no); proofs are refused otherwise",
+        )
+    if abs(ahead_s) > CLOCK_WARNING_S:
+        return warn("clock", text, "is NTP on? 5 s off and HelseID refuses", ahead_s=ahead_s)
+    return ok("clock", f"within {CLOCK_WARNING_S:.0f} s of HelseID's", ahead_s=ahead_s)
+
+
+async def check_key(app: App) -> Line:
+    """The client's key can be read, and HelseID takes its kind."""
+    chosen = app.settings.helseid
+    if chosen.private_jwk_file is None:
+        raise ConfigurationError(
+            "helseid.private_jwk_file is not set",
+            hint="make a key with `pts-worker keys new --out FILE`",
+        )
+    path = app.path(chosen.private_jwk_file)
+    key = load_client_key(path, alg=chosen.private_key_alg, kid=chosen.private_key_kid)
+    text = f"{path.name}: {key.describe()}"
+    facts = {"alg": key.alg, "kid": key.kid}
+    if doubt := _key_doubt(app, key):
+        return warn("key", f"{text}; {doubt[0]}", doubt[1], **facts)
+    return ok("key", text, **facts)
+
+
+def _key_doubt(app: App, key: ClientKey) -> tuple[str, str] | None:
+    """What is odd about the key, and what to do."""
+    chosen = app.settings.helseid
+    if key.client_id_hint and chosen.client_id and key.client_id_hint != chosen.client_id:
+        return "the file names another client than helseid.client_id", "take both from one place"
+    if key.issuer_hint and chosen.issuer and key.issuer_hint != chosen.issuer.rstrip("/"):
+        return "the file names another issuer than helseid.issuer", "is it a key of test?"
+    if key.alg.startswith("RS"):
+        return (
+            f"{key.alg} is unusual: HelseID's own keys are PS or ES",
+            "set helseid.private_key_alg as registered, e.g. PS256; or make a new key",
+        )
+    return None
+
+
+async def check_discovery(app: App) -> Line:
+    """HelseID describes itself there, under this very issuer."""
+    async with _caller(app) as (caller, issuer):
+        metadata = await Discovery(issuer, caller, app.runtime).metadata()
+    return ok(
+        "discovery",
+        f"{metadata.issuer} answers as itself",
+        issuer=metadata.issuer,
+        token_endpoint=metadata.token_endpoint,
+    )
+
+
+async def check_token(app: App) -> Line:
+    """HelseID gives this client a token with the scopes that are asked for."""
+    async with app.helseid() as helseid:
+        token = await helseid.tokens.token()
+    return ok(
+        "token",
+        f"{app.settings.helseid.sender_constraint}, lives {token.expires_in_s:.0f} s, "
+        f"scopes {' '.join(token.scopes)}",
+        expires_in_s=token.expires_in_s,
+        scopes=list(token.scopes),
+        sender_constraint=app.settings.helseid.sender_constraint,
+    )
+
+
+async def check_reach(app: App) -> Line:
+    """PTS's address answers anything, without authorization."""
+    try:
+        status = await reach(app)
+    except AreaError as error:
+        raise as_run_error(error) from None
+    return ok("PTS", f"{base_url(app)} answers (HTTP {status} without a token)", status=status)
+
+
+async def check_probe(app: App, off_id: NationalId) -> list[Line]:
+    """What PTS answers for one person, area by area."""
+    return [_probe_line(one) for one in await probe(app, off_id)]
+
+
+def _probe_line(one: Probe) -> Line:
+    name = f"PTS {one.area}"
+    facts = {
+        "status": one.status,
+        "layout": one.layout,
+        "records": one.records,
+        "pages": one.pages,
+        "key_path": one.key_path,
+        "paging": one.paging,
+        "unknown": list(one.unknown),
+        "fields": {path: list(kinds) for path, kinds in one.fields.items()},
+    }
+    details = tuple(f"{path}: {' or '.join(kinds)}" for path, kinds in one.fields.items())
+    if one.fault is not None:
+        line = fail(name, as_run_error(one.fault))
+        return dataclasses.replace(
+            line, facts=facts, details=(one.layout, f"paging: {one.paging}", *details)
+        )
+    text = f"HTTP {one.status}, {one.layout}, {one.records} records, {one.paging}"
+    if not one.records:
+        hint = "probe a synthetic person who has restrictions: `doctor --probe --person -`"
+        line = warn(name, f"{text}; without a record its shape cannot be told", hint)
+    elif one.unknown:
+        text += f"; key {one.key_path}; unknown: {', '.join(one.unknown)}"
+        hint = "unknown fields are kept; tell the developers, or declare columns under [areas.NAME]"
+        line = warn(name, text, hint)
+    else:
+        line = ok(name, f"{text}; key {one.key_path}; every field is known")
+    return dataclasses.replace(line, facts=facts, details=details)
+
+
+async def check_database(app: App) -> Line:
+    """The store can be reached, has our schema and was begun with our pseudonym key."""
+    async with app.database(checked=False) as opened:
+        database = dataclasses.replace(opened, patience_s=_PATIENCE_S)
+        require_file(database)
+        engine = await engine_facts(database)
+        await check_schema(database)
+        if app.settings.privacy.identity == "plain" or app.settings.privacy.pseudonym_key_file:
+            identity = app.identity()
+            await see_identity(
+                database, DEFAULT_TENANT, identity=identity.mode, key_check=identity.key_check
+            )
+        lease = await lease_state(database, DEFAULT_TENANT)
+    is_held = lease is not None and not lease.is_dead
+    held = f"a run is on ({lease.holder})" if lease is not None and is_held else "no run is on"
+    facts = {**engine, "schema": HEAD, "lease_held": is_held}
+    text = f"{engine['engine']}, schema {HEAD}, {held}"
+    if engine.get("journal", "wal") != "wal":
+        hint = "put the file on a local disk: network file systems have no WAL"
+        return warn("database", f"{text}, but the journal is {engine['journal']}", hint, **facts)
+    return ok("database", text, **facts)
+
+
+async def check_roster(app: App) -> Line:
+    """The roster can be read; its first entries are counted, none is told."""
+    if app.settings.roster.path == "-":
+        return skip("roster", "it comes on standard input")
+    entries = faults = 0
+    first_fault = ""
+    async with aclosing(app.roster().entries()) as lines:
+        async for one in lines:
+            if isinstance(one, RosterFault):
+                faults += 1
+                first_fault = first_fault or f"{one.where}: {one.problem}"
+            else:
+                entries += 1
+            if entries + faults >= _ENTRIES_LOOKED_AT:
+                break
+    is_all = entries + faults < _ENTRIES_LOOKED_AT
+    text = f"{entries:,} persons" + (
+        "" if is_all else f" in the first {_ENTRIES_LOOKED_AT:,} lines"
+    )
+    if faults:
+        return warn(
+            "roster",
+            f"{text}, {faults:,} lines cannot be read",
+            f"each counts as a gap; the first: {first_fault}",
+            entries=entries,
+            faults=faults,
+        )
+    return ok("roster", text, entries=entries, faults=faults)

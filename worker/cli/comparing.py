@@ -1,0 +1,194 @@
+"""Re-reading a sample of the roster from PTS, and what comes of the comparison (``verify``)."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from worker.core.agreement import Difference, Sample, compare
+from worker.core.breaker import Breaker
+from worker.core.ending import nothing_was_read
+from worker.core.identity import NationalId
+from worker.core.model import CompleteArea, Person, PersonRead, RosterFault
+from worker.core.run import RunProgress
+from worker.errors import RosterError, StoppedError, WorkerError
+from worker.store.sampling import PublishedArea
+from worker.sync.feeding import Errand
+from worker.sync.keys import KeyBook
+from worker.sync.reading import PersonReader
+
+if TYPE_CHECKING:
+    from worker.app import App, Identity
+
+PERSONS_SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """One area of one person, to be read."""
+
+    off_id: NationalId
+    area: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Draw:
+    """The sample, and the roster that it was drawn from."""
+
+    picks: Sequence[Pick] = ()
+    entries: int = 0
+    faults: int = 0
+
+
+async def draw(app: "App", size: int) -> Draw:
+    """Draw from the roster, which is the only place that knows the identifiers.
+
+    Raises:
+        RosterError: it cannot be read, or names nobody.
+    """
+    found = Draw()
+    sample: Sample[Pick] = Sample(size, seed=app.runtime.new_id())
+    async for entry in app.roster().entries():
+        if isinstance(entry, RosterFault):
+            found.faults += 1
+            continue
+        found.entries += 1
+        for area in app.settings.sync.areas:
+            pick = Pick(off_id=entry.off_id, area=area)
+            sample.offer(f"{area} {entry.off_id.reveal()}", pick)
+    if not found.entries:
+        raise RosterError("the roster names nobody: not one identifier could be read")
+    found.picks = sample.chosen()
+    return found
+
+
+async def reread(
+    app: "App",
+    identity: "Identity",
+    picks: Sequence[Pick],
+    keys: KeyBook,
+    stop: anyio.Event,
+) -> Sequence[PersonRead]:
+    """Read the sample from PTS, in the way and at the pace of a run.
+
+    Raises:
+        WorkerError: not one could be read, HelseID or PTS failed for good, or a stop was asked for.
+    """
+    concurrency = min(app.settings.sync.concurrency, len(picks))
+    progress = RunProgress()
+    async with app.reader(app.areas()) as reader:
+        crew = _Crew(
+            reader=PersonReader(
+                reader=reader,
+                keys=keys,
+                breaker=Breaker(),
+                progress=progress,
+                runtime=app.runtime,
+            ),
+            identity=identity,
+            picks=iter(picks),
+        )
+        await crew.work(concurrency, stop)
+    ending = crew.ending or nothing_was_read(progress.failures, progress.areas_complete)
+    if ending is not None:
+        raise ending
+    return crew.reads
+
+
+@dataclass(slots=True, kw_only=True)
+class _Crew:
+    """Several readers on one list, and the first reason for which they stop."""
+
+    reader: PersonReader
+    identity: "Identity"
+    picks: Iterator[Pick]
+    reads: list[PersonRead] = field(default_factory=list)
+    ending: WorkerError | None = None
+
+    async def work(self, readers: int, stop: anyio.Event) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch, stop, tasks.cancel_scope)
+            async with anyio.create_task_group() as reading:
+                for _ in range(readers):
+                    reading.start_soon(self._work, tasks.cancel_scope)
+            tasks.cancel_scope.cancel()
+
+    async def _watch(self, stop: anyio.Event, scope: anyio.CancelScope) -> None:
+        await stop.wait()
+        self.ending = self.ending or StoppedError("stopped on request; nothing was written")
+        scope.cancel()
+
+    async def _work(self, scope: anyio.CancelScope) -> None:
+        for pick in self.picks:
+            key = self.identity.person_key(pick.off_id)
+            person = Person(off_id=pick.off_id, person_key=key)
+            try:
+                read, ending = await self.reader.read(Errand(person=person, areas=(pick.area,)))
+            except WorkerError as fault:
+                read, ending = None, fault
+            if read is not None:
+                self.reads.append(read)
+            if ending is not None:
+                self.ending = self.ending or ending
+                scope.cancel()
+                return
+
+
+@dataclass(slots=True, kw_only=True)
+class Kind:
+    """One kind of difference in one area.
+
+    Attributes:
+        count: restrictions; for the kinds that concern a whole area, areas.
+        of_incomplete: person-areas whose last published read had failed: known to be stale.
+        persons: keys of the first of them.
+    """
+
+    count: int = 0
+    person_areas: int = 0
+    of_incomplete: int = 0
+    persons: list[str] = field(default_factory=list)
+
+    def add(self, person_key: str, count: int, *, is_incomplete: bool) -> None:
+        """Count one area of one person."""
+        self.count += count
+        self.person_areas += 1
+        self.of_incomplete += is_incomplete
+        if len(self.persons) < PERSONS_SHOWN:
+            self.persons.append(person_key)
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What was found in one area."""
+
+    sampled: int = 0
+    agree: int = 0
+    unread: int = 0
+    kinds: dict[Difference, Kind] = field(default_factory=dict)
+
+
+def tallies(
+    reads: Sequence[PersonRead], published: Mapping[tuple[str, str], PublishedArea]
+) -> dict[str, Tally]:
+    """The comparison of each read with what is published, by area."""
+    found: dict[str, Tally] = {}
+    for read in reads:
+        for area in read.areas:
+            key = read.person.person_key
+            stored = published.get((key, area.area))
+            tally = found.setdefault(area.area, Tally())
+            tally.sampled += 1
+            if isinstance(area, CompleteArea):
+                hashes = {record.key: record.content_hash for record in area.records}
+                differences = compare(None if stored is None else stored.records, hashes)
+                tally.agree += not differences
+            else:
+                differences = Counter({Difference.UNREAD: 1})
+                tally.unread += 1
+            is_incomplete = stored is not None and not stored.is_complete
+            for kind, count in differences.items():
+                tally.kinds.setdefault(kind, Kind()).add(key, count, is_incomplete=is_incomplete)
+    return found

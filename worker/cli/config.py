@@ -1,0 +1,62 @@
+"""``config``: the effective configuration, and what it may hold."""
+
+import typer
+
+from worker.cli.base import Cli, command, print_json
+from worker.cli.showing import columns, flowing
+
+SHOW = """Show every key with its value and where it came from.
+
+The origin is a flag, a variable, the file or a default. Secrets are hidden.
+
+`--json`: config_file, keys (key, value, origin).
+
+Example: `pts-worker config show --config /etc/pts-worker/worker.toml`
+"""
+SCHEMA = """Print the configuration file's JSON Schema.
+
+Every key, its kind, limits, default and meaning. The output is JSON with and without `--json`.
+
+Example: `pts-worker config schema > worker.schema.json`
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="The configuration: show, schema. Example: `pts-worker config show`",
+    )
+    group.command("show", help=flowing(SHOW))(command(show))
+    group.command("schema", help=flowing(SCHEMA))(command(schema))
+    app.add_typer(group, name="config")
+
+
+def show(cli: Cli) -> int:
+    """See ``SHOW``."""
+    app = cli.load(None)
+    from worker.config import show as rows_of
+    from worker.errors import ExitCode
+
+    rows = rows_of(app.loaded)
+    file = app.loaded.config_file
+    document = {
+        "config_file": None if file is None else str(file),
+        "keys": [{"key": row.key, "value": row.value, "origin": row.origin} for row in rows],
+    }
+    cli.emit(
+        document,
+        lambda: columns(
+            ("key", "value", "origin"), [(row.key, row.value, row.origin) for row in rows]
+        ),
+    )
+    return ExitCode.OK
+
+
+def schema(cli: Cli) -> int:  # noqa: ARG001 - every command takes the common options
+    """See ``SCHEMA``."""
+    from worker.config import json_schema
+    from worker.errors import ExitCode
+
+    print_json(json_schema())
+    return ExitCode.OK

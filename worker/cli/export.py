@@ -1,0 +1,81 @@
+"""``export``: the reporting views as files."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.base import Cli, command
+from worker.cli.showing import columns, flowing, store_to_read
+from worker.cli.sync import DatabaseOption
+
+if TYPE_CHECKING:
+    from worker.report.export import Manifest
+
+HELP = """Write the reporting views to a folder as CSV, NDJSON or Parquet.
+
+One file a view, all as of one publication; `manifest.json` tells which, and the rows and SHA-256
+of each file. The files hold health data; only their owner can read them (0600). Parquet needs the
+extra `parquet` of the package.
+
+`--json`: the manifest (format, run_id, publication_no, published_at, exported_at, include_payload,
+tenant, files: name, view, rows, bytes, sha256).
+
+Example: `pts-worker export --out export --format csv --view patient_safety_current`
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("export", help=flowing(HELP))(command(export))
+
+
+def export(
+    cli: Cli,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="The folder; made if there is none.")],
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="csv, ndjson or parquet.")
+    ] = "csv",
+    view: Annotated[
+        list[str] | None,
+        typer.Option("--view", help="Only this view; may be given again. Default: all."),
+    ] = None,
+    include_payload: Annotated[
+        bool, typer.Option("--include-payload", help="Also all that PTS sent, as JSON.")
+    ] = False,
+    database: DatabaseOption = None,
+) -> int:
+    """See ``HELP``."""
+    from worker.errors import ExitCode, UsageError
+
+    app = cli.load("report", {"database.url": database}, {"database.url": "--database"})
+    from worker.report.export import export as write_export
+    from worker.report.sinks import Format
+
+    try:
+        chosen = Format(file_format)
+    except ValueError:
+        raise UsageError(f"--format: known are {', '.join(Format)}") from None
+
+    async def work() -> "Manifest":
+        async with store_to_read(app) as store:
+            return await write_export(
+                store.read,
+                out,
+                chosen,
+                view or (),
+                now=app.runtime.now(),
+                include_payload=include_payload,
+            )
+
+    manifest = cli.run(work)
+    cli.emit(asdict(manifest), lambda: _print(out, manifest))
+    return ExitCode.OK
+
+
+def _print(out: Path, manifest: "Manifest") -> None:
+    published = manifest.published_at or "nothing yet"
+    print(f"{out}: publication {manifest.publication_no or 0}, {published}")
+    columns(("file", "rows", "bytes"), [(f.name, f.rows, f.bytes) for f in manifest.files])

@@ -1,0 +1,62 @@
+"""``report``: the published state as one HTML page."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.base import Cli, command
+from worker.cli.showing import flowing, instant, store_to_read
+from worker.cli.sync import DatabaseOption
+
+if TYPE_CHECKING:
+    from worker.report.figures import ReportFacts
+
+HELP = """Write the published state as one HTML file that needs nothing else.
+
+State and age of the snapshot, restrictions by area and code, changes over time, stale persons,
+runs. The file holds health data; only its owner can read it (0600). An old one is replaced.
+
+`--json`: file, state, published_at.
+
+Example: `pts-worker report --out report.html`
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("report", help=flowing(HELP))(command(report))
+
+
+def report(
+    cli: Cli,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="The file.")],
+    include_local_ref: Annotated[
+        bool,
+        typer.Option("--include-local-ref", help="Name stale persons by your own reference, too."),
+    ] = False,
+    database: DatabaseOption = None,
+) -> int:
+    """See ``HELP``."""
+    app = cli.load("report", {"database.url": database}, {"database.url": "--database"})
+    from worker.errors import ExitCode
+    from worker.report.html import write_report
+
+    async def work() -> "ReportFacts":
+        async with store_to_read(app) as store:
+            return await write_report(
+                store.read,
+                out,
+                now=app.runtime.now(),
+                timezone=str(app.settings.schedule.timezone),
+                include_local_ref=include_local_ref,
+            )
+
+    facts = cli.run(work)
+    published_at = facts.published.published_at if facts.published else None
+    cli.emit(
+        {"file": str(out), "state": facts.state.value, "published_at": published_at},
+        lambda: print(f"{out}: the state published {instant(published_at)}"),
+    )
+    return ExitCode.OK

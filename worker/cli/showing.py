@@ -1,0 +1,96 @@
+"""How results look as text, and what the reading commands have in common."""
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worker.app import App
+    from worker.core.identity import NationalId
+    from worker.store.database import Database
+
+_LINE_LENGTH_MAX = 200
+
+
+def flowing(text: str) -> str:
+    """A help text with each paragraph on one line: Typer keeps the breaks of all but the first."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+def instant(at: datetime | None, *, missing: str = "never") -> str:
+    """A time as text, in UTC and to the second."""
+    return missing if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def span(seconds: float) -> str:
+    """A duration as text, to the second below an hour and to the minute above: ``5h12m``."""
+    from worker.core.durations import format_duration
+
+    unit_s = 60 if seconds >= 3600 else 1  # noqa: PLR2004 - an hour
+    return format_duration(timedelta(seconds=round(max(seconds, 0.0) / unit_s) * unit_s))
+
+
+def columns(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str = "") -> None:
+    """Print rows, under heads if there are any: aligned, and never cut, so that it can be piped."""
+    if not rows:
+        return
+    lines = [list(heads)] if heads else []
+    lines += [["" if value is None else _cell(value) for value in row] for row in rows]
+    widths = [max(map(len, place)) for place in zip(*lines, strict=True)]
+    right = [isinstance(value, int) for value in rows[0]]
+    for line in lines:
+        words = [
+            word.rjust(width) if is_right else word.ljust(width)
+            for word, width, is_right in zip(line, widths, right, strict=True)
+        ]
+        print(f"{indent}{'  '.join(words)}".rstrip())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, datetime):
+        return instant(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def read_identifier() -> "NationalId":
+    """One identifier from standard input; asked for without an echo if that is a terminal.
+
+    Raises:
+        UsageError: there is none, or it is not one. The message does not hold it.
+    """
+    from worker.core.identity import NationalId
+    from worker.core.offid import normalise, problem
+    from worker.errors import UsageError
+
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        line = getpass("Identifier (not shown): ")
+    else:
+        line = sys.stdin.readline(_LINE_LENGTH_MAX)
+    digits = normalise(line)
+    if digits is None:
+        raise UsageError(
+            f"standard input: {problem(line)}",
+            hint="give one identifier on one line of standard input; never as an argument, which "
+            "every process of the machine can read",
+        )
+    return NationalId(digits)
+
+
+@asynccontextmanager
+async def store_to_read(app: "App") -> "AsyncIterator[Database]":
+    """The store's database, with the right schema. A SQLite file that is not there is not made.
+
+    Raises:
+        SchemaError: the database is missing, behind or ahead.
+    """
+    from worker.store.reading import require_file
+    from worker.store.schema import check_schema
+
+    async with app.database(checked=False) as database:
+        require_file(database)
+        await check_schema(database)
+        yield database

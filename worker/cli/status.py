@@ -1,0 +1,257 @@
+"""``status``: the last runs, how fresh the published snapshot is, and what is missing from it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.base import Cli, command
+from worker.cli.showing import columns, flowing, instant, span, store_to_read
+from worker.cli.sync import DatabaseOption, wait_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.app import App
+    from worker.store.reading import AreaGaps, FailureCount, LeaseState, RunFacts, Settled
+
+HELP = """Tell the last runs, the age of the published snapshot, gaps, and who holds the lease.
+
+With `--max-age` the exit code is 3 if the last full run was published longer ago, or never.
+
+`--json`: now, freshness (published_at, run_id, age_s, max_age_s, is_fresh), gaps (area, persons,
+stale), failures (area, kind, count), lease (holder, since, expires_at, is_dead), open_run (run_id,
+status, started_at, persons_read, continued_by_next_sync), runs (latest first).
+
+Example: `pts-worker status --max-age 36h`
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("status", help=flowing(HELP))(command(status))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Open:
+    """A run that is neither published nor given up."""
+
+    run_id: int
+    status: str
+    started_at: datetime
+    read: "Settled"
+    is_continued_next: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    """What the store says."""
+
+    now: datetime
+    last: "RunFacts | None"
+    max_age: timedelta | None
+    gaps: "Sequence[AreaGaps]"
+    failures: "Sequence[FailureCount]"
+    lease: "LeaseState | None"
+    open_run: _Open | None
+    runs: "Sequence[RunFacts]"
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the last full run was published."""
+        if self.last is None or self.last.published_at is None:
+            return None
+        return (self.now - self.last.published_at).total_seconds()
+
+    @property
+    def is_fresh(self) -> bool | None:
+        """Whether the snapshot is young enough; None if nobody asked."""
+        if self.max_age is None:
+            return None
+        return self.age_s is not None and self.age_s <= self.max_age.total_seconds()
+
+
+def status(
+    cli: Cli,
+    *,
+    max_age: Annotated[
+        str | None,
+        typer.Option(
+            "--max-age", metavar="DURATION", help="Exit 3 if the snapshot is older, e.g. 36h."
+        ),
+    ] = None,
+    runs: Annotated[int, typer.Option("--runs", min=0, help="How many runs to tell.")] = 5,
+    database: DatabaseOption = None,
+) -> int:
+    """See ``HELP``."""
+    from worker.errors import ExitCode
+
+    limit = None if max_age is None else timedelta(seconds=wait_seconds(max_age, flag="--max-age"))
+    app = cli.load("report", {"database.url": database}, {"database.url": "--database"})
+    state = cli.run(lambda: _look(app, max_age=limit, runs=runs))
+    cli.emit(_document(state), lambda: _print(state))
+    return ExitCode.GAPS if state.is_fresh is False else ExitCode.OK
+
+
+async def _look(app: "App", *, max_age: timedelta | None, runs: int) -> _State:
+    from worker.store.ledger import DEFAULT_TENANT
+    from worker.store.reading import (
+        failure_counts,
+        gaps,
+        last_publication,
+        last_runs,
+        lease_state,
+    )
+
+    async with store_to_read(app) as store:
+        return _State(
+            now=app.runtime.now(),
+            last=await last_publication(store, DEFAULT_TENANT),
+            max_age=max_age,
+            gaps=await gaps(store, DEFAULT_TENANT),
+            failures=await failure_counts(store, DEFAULT_TENANT),
+            lease=await lease_state(store, DEFAULT_TENANT),
+            open_run=await _open_run(app, store),
+            runs=await last_runs(store, DEFAULT_TENANT, runs),
+        )
+
+
+async def _open_run(app: "App", store: Any) -> _Open | None:
+    from worker.store.ledger import DEFAULT_TENANT, open_runs
+    from worker.store.reading import continued_by_next_sync, settled_in
+
+    rows = await open_runs(store, DEFAULT_TENANT)
+    sync = app.settings.sync
+    chosen = continued_by_next_sync(
+        rows, areas=sync.areas, within=sync.continue_within, now=app.runtime.now()
+    )
+    row = chosen if chosen is not None else next(iter(rows), None)
+    if row is None:
+        return None
+    return _Open(
+        run_id=row.run_id,
+        status=row.status,
+        started_at=row.started_at,
+        read=await settled_in(store, row.run_id, len(sync.areas)),
+        is_continued_next=chosen is not None,
+    )
+
+
+def run_document(run: "RunFacts") -> dict[str, Any]:
+    """A line of the ledger as JSON."""
+    return {
+        "run_id": run.run_id,
+        "kind": run.kind,
+        "status": run.status,
+        "exit_code": run.exit_code,
+        "reason": run.reason,
+        "areas": list(run.areas),
+        "turns": run.turns,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "published_at": run.published_at,
+        "totals": dict(run.totals),
+    }
+
+
+def _document(state: _State) -> dict[str, Any]:
+    lease, begun = state.lease, state.open_run
+    return {
+        "now": state.now,
+        "freshness": {
+            "published_at": state.last.published_at if state.last else None,
+            "run_id": state.last.run_id if state.last else None,
+            "age_s": state.age_s,
+            "max_age_s": state.max_age.total_seconds() if state.max_age is not None else None,
+            "is_fresh": state.is_fresh,
+        },
+        "gaps": [
+            {"area": one.area, "persons": one.persons, "stale": one.stale} for one in state.gaps
+        ],
+        "failures": [
+            {"area": one.area, "kind": one.kind, "count": one.count} for one in state.failures
+        ],
+        "lease": lease
+        and {
+            "holder": lease.holder,
+            "since": lease.since,
+            "expires_at": lease.expires_at,
+            "is_dead": lease.is_dead,
+        },
+        "open_run": begun
+        and {
+            "run_id": begun.run_id,
+            "status": begun.status,
+            "started_at": begun.started_at,
+            "persons_read": begun.read.persons,
+            "continued_by_next_sync": begun.is_continued_next,
+        },
+        "runs": [run_document(run) for run in state.runs],
+    }
+
+
+def _print(state: _State) -> None:
+    print(f"published  {_freshness(state)}")
+    print(f"lease      {_lease(state.lease)}")
+    if state.open_run:
+        print(f"open run   {_open(state.open_run)}")
+    for one in state.gaps:
+        failures = ", ".join(f"{f.kind} {f.count:,}" for f in state.failures if f.area == one.area)
+        told = f" (failures: {failures})" if failures else ""
+        print(f"{one.area}: {one.stale:,} of {one.persons:,} persons stale{told}")
+    if not state.runs:
+        return
+    print()
+    columns(
+        ("run", "kind", "status", "exit", "began", "persons", "stale", "new", "changed", "closed"),
+        [
+            (
+                run.run_id,
+                run.kind,
+                run.status,
+                "-" if run.exit_code is None else str(run.exit_code),
+                instant(run.started_at),
+                run.totals["persons_total"],
+                run.totals["persons_stale"],
+                run.totals["rows_opened"],
+                run.totals["rows_changed"],
+                run.totals["rows_closed"],
+            )
+            for run in state.runs
+        ],
+    )
+    for run in state.runs:
+        if run.reason:
+            print(f"run {run.run_id}: {run.reason}")
+
+
+def _freshness(state: _State) -> str:
+    if state.last is None or state.age_s is None:
+        told = "never: no full run has been published yet"
+    else:
+        told = (
+            f"{instant(state.last.published_at)}, {span(state.age_s)} ago (run {state.last.run_id})"
+        )
+    if state.max_age is None:
+        return told
+    verdict = "fresh" if state.is_fresh else "TOO OLD"
+    return f"{told}: {verdict} (--max-age {span(state.max_age.total_seconds())})"
+
+
+def _lease(lease: "LeaseState | None") -> str:
+    if lease is None:
+        return "free"
+    if lease.is_dead:
+        return f"left behind by {lease.holder}; the next run takes it over"
+    return f"held by {lease.holder} since {instant(lease.since)}"
+
+
+def _open(begun: _Open) -> str:
+    what_next = (
+        "the next sync continues it" if begun.is_continued_next else "no sync will continue it"
+    )
+    return (
+        f"run {begun.run_id}, {begun.status}, began {instant(begun.started_at)}, "
+        f"{begun.read.persons:,} persons read: {what_next}"
+    )

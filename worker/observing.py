@@ -1,0 +1,86 @@
+"""A run that is watched: its numbers go to the configured telemetry, and never stand in its way."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+
+from worker.app import App, RunRequest
+from worker.core.run import RunProgress, RunReport
+from worker.errors import LeaseHeldError, WorkerError
+
+if TYPE_CHECKING:
+    from worker.telemetry.numbers import Standing
+    from worker.telemetry.options import TelemetryOptions
+    from worker.telemetry.prometheus import Board
+
+log = structlog.get_logger(__name__)
+
+
+def telemetry_options(app: App) -> "TelemetryOptions":
+    """The targets that the configuration names.
+
+    Raises:
+        ConfigurationError: a target needs something that is not installed.
+    """
+    from worker.telemetry.emit import check_telemetry  # noqa: PLC0415 - only for those who want it
+    from worker.telemetry.options import TelemetryOptions  # noqa: PLC0415
+
+    chosen, ca_file = app.settings.telemetry, app.settings.tls.ca_file
+    options = TelemetryOptions(
+        textfile=app.path(chosen.textfile) if chosen.textfile else None,
+        pushgateway_url=chosen.pushgateway_url,
+        http_listen=chosen.http_listen,
+        otlp_endpoint=chosen.otlp_endpoint,
+        ca_file=app.path(ca_file) if ca_file else None,
+    )
+    check_telemetry(options)
+    return options
+
+
+async def observed_run(
+    app: App,
+    request: RunRequest,
+    *,
+    stop: anyio.Event,
+    changed: Callable[[RunProgress], None] | None = None,
+    board: "Board | None" = None,
+) -> RunReport:
+    """``App.run``, and then its numbers to every target. See there for what it raises.
+
+    Args:
+        app: the configured program.
+        request: what to read.
+        stop: set it to stop the run.
+        changed: called when the progress has changed.
+        board: what ``/metrics`` shows, if it is served.
+    """
+    chosen = app.settings.telemetry
+    if not (board or chosen.textfile or chosen.pushgateway_url or chosen.otlp_endpoint):
+        return await app.run(request, stop=stop, changed=changed)
+    from worker.telemetry.emit import emit, emit_samples  # noqa: PLC0415 - as above
+    from worker.telemetry.numbers import samples_of_failure  # noqa: PLC0415
+
+    options = telemetry_options(app)
+    try:
+        report = await app.run(request, stop=stop, changed=changed)
+    except LeaseHeldError:
+        raise  # the other run tells its own numbers
+    except WorkerError as fault:
+        samples = samples_of_failure(fault.exit_code, at=app.runtime.now(), kind=request.kind)
+        await emit_samples(samples, options, board=board)
+        raise
+    await emit(report, options, standing=await _standing(app), board=board)
+    return report
+
+
+async def _standing(app: App) -> "Standing | None":
+    from worker.report.facts import read_standing  # noqa: PLC0415 - as above
+
+    try:
+        async with app.database() as database:
+            return await read_standing(database.read)
+    except WorkerError as fault:
+        log.warning("telemetry.no_standing", reason=fault.message)
+        return None

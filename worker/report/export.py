@@ -1,0 +1,249 @@
+"""The reporting views as files that belong to one publication, and a manifest that proves it."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.core.model import RunStatus
+from worker.report.files import make_folder, named_faults, new_private, write_private
+from worker.report.reading import Read, begin_snapshot
+from worker.report.sinks import Format, Sink, iso, load_pyarrow, open_sink
+from worker.report.views import PAYLOAD, RUN, View, views_named
+
+MANIFEST: Final = "manifest.json"
+_PORTION: Final = 2_000
+"""Rows held in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedFile:
+    """One file of an export.
+
+    Attributes:
+        name: the file's name in the folder.
+        sha256: of its bytes, in hexadecimal.
+    """
+
+    name: str
+    view: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What ``manifest.json`` says; times are ISO 8601 UTC.
+
+    Attributes:
+        run_id, publication_no, published_at: the publication that the files show; null before the
+            first one.
+        include_payload: whether the files hold what PTS sent, besides the typed columns.
+    """
+
+    format: str
+    run_id: int | None
+    publication_no: int | None
+    published_at: str | None
+    exported_at: str
+    include_payload: bool
+    tenant: str | None
+    files: tuple[ExportedFile, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Written:
+    """Files under temporary names, until all are whole."""
+
+    manifest: Manifest
+    temporary: dict[str, Path] = field(default_factory=dict)
+
+
+async def export(
+    read: Read,
+    out: Path,
+    fmt: Format,
+    views: Sequence[str] = (),
+    *,
+    now: datetime,
+    include_payload: bool = False,
+    tenant: str | None = None,
+    wrote: Callable[[str, int], None] = lambda _view, _rows: None,
+) -> Manifest:
+    """Write each view to a file of the folder, all as of one publication.
+
+    The rows are streamed, so memory does not grow with them. Files have mode 0600 and appear when
+    all are whole; the manifest is the last. Times are ISO 8601 UTC, NULL is an empty cell in CSV
+    and ``null`` in NDJSON. In CSV a text that begins with ``= + - @``, a tab, a line break or an
+    apostrophe gets one apostrophe in front, so that no spreadsheet runs it; taking one leading
+    apostrophe away gives the value back. Columns that hold JSON are text in every format.
+
+    Args:
+        read: runs a function in a read transaction, e.g. ``Database.read``.
+        out: the folder; made (mode 0700) if there is none.
+        fmt: the format.
+        views: names with or without ``report_``; empty: all.
+        now: for the manifest.
+        include_payload: also write what PTS sent.
+        tenant: write this tenant's rows alone.
+        wrote: called with the view and the rows written of it so far.
+
+    Raises:
+        UsageError: there is no view of a name.
+        ConfigurationError: the folder cannot be written, or Parquet lacks its library.
+        UnavailableError: the database cannot be used.
+    """
+    chosen = views_named(views)
+    if fmt is Format.PARQUET:
+        load_pyarrow()
+    make_folder(out)
+    made: list[Path] = []
+
+    async def work(connection: AsyncConnection) -> _Written:
+        _forget(made)
+        await begin_snapshot(connection)
+        written = _Written(
+            manifest=await _head(connection, fmt, now, tenant, include_payload=include_payload)
+        )
+        files = []
+        for view in chosen:
+            columns = [name for name in view.columns if include_payload or name != PAYLOAD]
+            writer = _ViewFile(out=out, view=view, columns=columns, fmt=fmt)
+            made.append(writer.temporary)
+            files.append(await writer.fill(connection, tenant, wrote))
+            written.temporary[files[-1].name] = writer.temporary
+        written.manifest = _with_files(written.manifest, files)
+        return written
+
+    try:
+        written = await read(work)
+        with named_faults(out):
+            _put(out, written)
+    finally:
+        _forget(made)
+    return written.manifest
+
+
+class _ViewFile:
+    """One view's file on its way."""
+
+    def __init__(self, *, out: Path, view: View, columns: Sequence[str], fmt: Format) -> None:
+        self._view = view
+        self._columns = columns
+        self._fmt = fmt
+        self._out = out
+        self.name = f"{view.name}.{fmt}"
+        with named_faults(out):
+            self._stream, self.temporary = new_private(out, self.name)
+
+    async def fill(
+        self, connection: AsyncConnection, tenant: str | None, wrote: Callable[[str, int], None]
+    ) -> ExportedFile:
+        """Stream the view's rows into the file and close it."""
+        with self._stream:
+            rows = await self._copy(connection, tenant, wrote)
+        with named_faults(self._out):
+            digest, size = _digest(self.temporary)
+        return ExportedFile(
+            name=self.name, view=self._view.name, rows=rows, bytes=size, sha256=digest
+        )
+
+    async def _copy(
+        self, connection: AsyncConnection, tenant: str | None, wrote: Callable[[str, int], None]
+    ) -> int:
+        table = self._view.table()
+        query = select(*(table.c[name] for name in self._columns))
+        if tenant is not None:
+            query = query.where(table.c.tenant == tenant)
+        with named_faults(self._out):
+            sink = open_sink(self._fmt, self._stream, self._view, self._columns)
+        try:
+            count = await self._pour(connection, query, sink, wrote)
+        except BaseException:
+            with suppress(Exception):
+                sink.close()
+            raise
+        with named_faults(self._out):
+            sink.close()
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        return count
+
+    async def _pour(
+        self,
+        connection: AsyncConnection,
+        query: Select[Any],
+        sink: Sink,
+        wrote: Callable[[str, int], None],
+    ) -> int:
+        options = {"max_row_buffer": _PORTION}
+        count = 0
+        async with connection.stream(query, execution_options=options) as result:
+            async for rows in result.partitions(_PORTION):
+                with named_faults(self._out):
+                    sink.write(rows)
+                count += len(rows)
+                wrote(self._view.name, count)
+        return count
+
+
+async def _head(
+    connection: AsyncConnection,
+    fmt: Format,
+    now: datetime,
+    tenant: str | None,
+    *,
+    include_payload: bool,
+) -> Manifest:
+    run = RUN.table()
+    query = select(run.c.run_id, run.c.publication_no, run.c.published_at).where(
+        run.c.status == RunStatus.PUBLISHED
+    )
+    if tenant is not None:
+        query = query.where(run.c.tenant == tenant)
+    latest = query.order_by(run.c.published_at.desc(), run.c.run_id.desc()).limit(1)
+    row = (await connection.execute(latest)).one_or_none()
+    return Manifest(
+        format=fmt.value,
+        run_id=row.run_id if row else None,
+        publication_no=row.publication_no if row else None,
+        published_at=iso(row.published_at) if row else None,
+        exported_at=iso(now),
+        include_payload=include_payload,
+        tenant=tenant,
+        files=(),
+    )
+
+
+def _with_files(head: Manifest, files: Sequence[ExportedFile]) -> Manifest:
+    return Manifest(**(asdict(head) | {"files": tuple(files)}))
+
+
+def _digest(path: Path) -> tuple[str, int]:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return digest, stream.tell()
+
+
+def _put(out: Path, written: _Written) -> None:
+    """No manifest stands while the files of two exports may be mixed."""
+    (out / MANIFEST).unlink(missing_ok=True)
+    for name, temporary in written.temporary.items():
+        temporary.replace(out / name)
+    content = orjson.dumps(asdict(written.manifest), option=orjson.OPT_INDENT_2)
+    write_private(out / MANIFEST, content + b"\n")
+
+
+def _forget(made: list[Path]) -> None:
+    for temporary in made:
+        temporary.unlink(missing_ok=True)
+    made.clear()

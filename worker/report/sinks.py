@@ -1,0 +1,199 @@
+"""The formats of an export: each takes rows in portions and writes them to an open file."""
+
+import csv
+import enum
+import io
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, BinaryIO, Final, Protocol
+
+import orjson
+
+from worker.errors import ConfigurationError
+from worker.report.views import Kind, View
+
+_RISKY: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20'")
+"""A cell that begins with one of these may be run as a formula (OWASP, "CSV Injection"). The
+apostrophe is here so that taking one away from a cell always gives the value back."""
+
+
+_ROW_GROUP: Final = 50_000
+
+
+class Format(enum.StrEnum):
+    """What an export is written as; also the ending of its files."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+    PARQUET = "parquet"
+
+
+class Sink(Protocol):
+    """Writes the rows of one view."""
+
+    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Write a portion; values are in the order of the columns."""
+        ...
+
+    def close(self) -> None:
+        """Write what is left. The file stays open."""
+        ...
+
+
+def open_sink(fmt: Format, stream: BinaryIO, view: View, columns: Sequence[str]) -> Sink:
+    """A sink for these columns of the view.
+
+    Raises:
+        ConfigurationError: Parquet without its library.
+    """
+    match fmt:
+        case Format.CSV:
+            return CsvSink(stream, view, columns)
+        case Format.NDJSON:
+            return NdjsonSink(stream, view, columns)
+        case Format.PARQUET:
+            return ParquetSink(stream, view, columns)
+
+
+def iso(at: datetime) -> str:
+    """ISO 8601 in UTC with microseconds always and ``Z``, so that text sorts as time does."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def _plain(value: Any) -> Any:
+    return value
+
+
+def _csv_text(value: str) -> str:
+    return f"'{value}" if value[:1] in _RISKY and value else value
+
+
+def _csv_bool(value: Any) -> str:
+    return "true" if value else "false"
+
+
+_CSV: Final[dict[Kind, Callable[[Any], Any]]] = {
+    Kind.TEXT: _csv_text,
+    Kind.INTEGER: _plain,
+    Kind.BOOLEAN: _csv_bool,
+    Kind.TIME: iso,
+    Kind.DATE: _plain,
+    Kind.JSON: _csv_text,
+}
+_NDJSON: Final[dict[Kind, Callable[[Any], Any]]] = {
+    Kind.TEXT: _plain,
+    Kind.INTEGER: _plain,
+    Kind.BOOLEAN: bool,
+    Kind.TIME: iso,
+    Kind.DATE: _plain,
+    Kind.JSON: _plain,
+}
+
+
+class CsvSink:
+    """RFC 4180 in UTF-8 with a header; NULL is an empty cell; formulas are made harmless."""
+
+    def __init__(self, stream: BinaryIO, view: View, columns: Sequence[str]) -> None:
+        self._text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
+        self._writer = csv.writer(self._text)
+        self._shapes = [_CSV[view.columns[name]] for name in columns]
+        self._writer.writerow(columns)
+
+    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+        """See ``Sink.write``."""
+        shapes = self._shapes
+        self._writer.writerows(
+            [
+                "" if value is None else shape(value)
+                for shape, value in zip(shapes, row, strict=True)
+            ]
+            for row in rows
+        )
+
+    def close(self) -> None:
+        """See ``Sink.close``."""
+        self._text.flush()
+        self._text.detach()
+
+
+class NdjsonSink:
+    """One JSON object a line."""
+
+    def __init__(self, stream: BinaryIO, view: View, columns: Sequence[str]) -> None:
+        self._stream = stream
+        self._shapes = [(name, _NDJSON[view.columns[name]]) for name in columns]
+
+    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+        """See ``Sink.write``."""
+        for row in rows:
+            line = {
+                name: None if value is None else shape(value)
+                for (name, shape), value in zip(self._shapes, row, strict=True)
+            }
+            self._stream.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+    def close(self) -> None:
+        """See ``Sink.close``."""
+
+
+class ParquetSink:
+    """Typed columns: ``timestamp[us, UTC]``, ``bool``, ``int64``, ``date32``, ``string``."""
+
+    def __init__(self, stream: BinaryIO, view: View, columns: Sequence[str]) -> None:
+        self._arrow, parquet = load_pyarrow()
+        arrow = self._arrow
+        types = {
+            Kind.TEXT: arrow.string(),
+            Kind.INTEGER: arrow.int64(),
+            Kind.BOOLEAN: arrow.bool_(),
+            Kind.TIME: arrow.timestamp("us", tz="UTC"),
+            Kind.DATE: arrow.date32(),
+            Kind.JSON: arrow.string(),
+        }
+        self._dates = [view.columns[name] is Kind.DATE for name in columns]
+        self._schema = arrow.schema([(name, types[view.columns[name]]) for name in columns])
+        self._writer = parquet.ParquetWriter(stream, self._schema, compression="zstd")
+        self._waiting: list[Any] = []
+        self._rows = 0
+
+    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+        """See ``Sink.write``."""
+        arrays = []
+        for index, field in enumerate(self._schema):
+            values = [row[index] for row in rows]
+            if self._dates[index]:
+                values = [value and date.fromisoformat(value) for value in values]
+            arrays.append(self._arrow.array(values, type=field.type))
+        self._waiting.append(self._arrow.record_batch(arrays, schema=self._schema))
+        self._rows += len(rows)
+        if self._rows >= _ROW_GROUP:
+            self._write_group()
+
+    def close(self) -> None:
+        """See ``Sink.close``."""
+        self._write_group()
+        self._writer.close()
+
+    def _write_group(self) -> None:
+        """Readers of Parquet are slow on many small row groups."""
+        if self._waiting:
+            group = self._arrow.Table.from_batches(self._waiting, schema=self._schema)
+            self._writer.write_table(group)
+        self._waiting, self._rows = [], 0
+
+
+def load_pyarrow() -> tuple[Any, Any]:
+    """The modules ``pyarrow`` and ``pyarrow.parquet``.
+
+    Raises:
+        ConfigurationError: they are not installed.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra, and heavy
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError as fault:
+        raise ConfigurationError(
+            "Parquet needs pyarrow, which is not installed",
+            hint="pip install pts-sync-worker[parquet]",
+        ) from fault
+    return pa, parquet

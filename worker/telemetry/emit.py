@@ -1,0 +1,82 @@
+"""Telling every target of a run, without ever standing in its way."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from worker.core.run import RunReport
+from worker.errors import WorkerError
+from worker.telemetry.numbers import Sample, Standing, samples_of
+from worker.telemetry.options import TelemetryOptions
+from worker.telemetry.otlp import export_otlp, load_otlp
+from worker.telemetry.prometheus import Board, push, write_textfile
+
+log = structlog.get_logger()
+
+
+def check_telemetry(options: TelemetryOptions) -> None:
+    """Find out before a run what could not work after it.
+
+    Raises:
+        ConfigurationError: a target needs something that is not installed.
+    """
+    if options.otlp_endpoint is not None:
+        load_otlp()
+
+
+async def emit(
+    report: RunReport,
+    options: TelemetryOptions,
+    *,
+    standing: Standing | None = None,
+    board: Board | None = None,
+) -> None:
+    """Tell every target how a run ended. Failures are logged and never raised.
+
+    The targets are told at the same time, and each push ends after ``options.push_s_max``.
+
+    Args:
+        report: how the run ended.
+        options: the targets; see ``check_telemetry``.
+        standing: what stands by the database; without it, what this run alone knows.
+        board: what ``/metrics`` shows, if it is served.
+    """
+    await emit_samples(samples_of(report, standing), options, board=board)
+
+
+async def emit_samples(
+    samples: Sequence[Sample], options: TelemetryOptions, *, board: Board | None = None
+) -> None:
+    """The same for samples, e.g. those of a run that could not begin (``samples_of_failure``)."""
+    if board is not None:
+        board.post(samples)
+    async with anyio.create_task_group() as group:
+        for name, tell in _targets(samples, options):
+            group.start_soon(_told, name, tell, options.push_s_max)
+
+
+def _targets(
+    samples: Sequence[Sample], options: TelemetryOptions
+) -> Iterable[tuple[str, Callable[[], None]]]:
+    textfile = options.textfile
+    if textfile is not None:
+        yield "textfile", lambda: write_textfile(textfile, samples)
+    if options.pushgateway_url is not None:
+        yield "pushgateway", lambda: push(options, samples)
+    if options.otlp_endpoint is not None:
+        yield "otlp", lambda: export_otlp(options, samples)
+
+
+async def _told(name: str, tell: Callable[[], None], s_max: float) -> None:
+    """Tell one target in a thread that is left behind if it takes too long."""
+    try:
+        with anyio.fail_after(s_max):
+            await anyio.to_thread.run_sync(tell, abandon_on_cancel=True)
+    except TimeoutError:
+        log.warning("telemetry.failed", target=name, reason=f"no answer within {s_max:g} s")
+    except WorkerError as fault:
+        log.warning("telemetry.failed", target=name, reason=fault.message, hint=fault.hint)
+    except Exception as fault:  # noqa: BLE001 - whatever a target does, the run has ended as it has
+        log.warning("telemetry.failed", target=name, reason=type(fault).__name__)

@@ -1,0 +1,90 @@
+"""OpenTelemetry: the same numbers as gauges, over OTLP/HTTP. Needs the extra ``otlp``."""
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from worker import __version__
+from worker.errors import ConfigurationError
+from worker.telemetry.numbers import HELP, PREFIX, Sample
+from worker.telemetry.options import TelemetryOptions
+
+_PATH: Final = "/v1/metrics"
+
+
+class _Parts(NamedTuple):
+    exporter: Any
+    provider: Any
+    reader: Any
+    resource: Any
+    succeeded: Any
+
+
+def load_otlp() -> _Parts:
+    """OpenTelemetry's parts.
+
+    Raises:
+        ConfigurationError: they are not installed.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import (  # noqa: PLC0415 - an extra, and heavy
+            OTLPMetricExporter,
+        )
+        from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
+        from opentelemetry.sdk.metrics.export import (  # noqa: PLC0415
+            InMemoryMetricReader,
+            MetricExportResult,
+        )
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    except ImportError as fault:
+        raise ConfigurationError(
+            "telemetry.otlp_endpoint needs OpenTelemetry, which is not installed",
+            hint="pip install pts-sync-worker[otlp], or take telemetry.otlp_endpoint out",
+        ) from fault
+    return _Parts(
+        exporter=OTLPMetricExporter,
+        provider=MeterProvider,
+        reader=InMemoryMetricReader,
+        resource=Resource,
+        succeeded=MetricExportResult.SUCCESS,
+    )
+
+
+def export_otlp(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
+    """Send the samples to the collector. ``OTEL_EXPORTER_OTLP_HEADERS`` is obeyed.
+
+    Raises:
+        ConfigurationError: the extra is not installed.
+        OSError: the collector cannot be reached or refused.
+    """
+    if options.otlp_endpoint is None:
+        return
+    parts = load_otlp()
+    endpoint = options.otlp_endpoint.rstrip("/")
+    reader = parts.reader()
+    resource = parts.resource.create(
+        {"service.name": "pts-sync-worker", "service.version": __version__}
+    )
+    provider = parts.provider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
+    exporter = parts.exporter(
+        endpoint=endpoint if endpoint.endswith(_PATH) else endpoint + _PATH,
+        certificate_file=None if options.ca_file is None else str(options.ca_file),
+        timeout=options.push_s_max,
+    )
+    try:
+        _set(provider.get_meter("pts_worker"), samples)
+        sent = exporter.export(reader.get_metrics_data())
+    finally:
+        exporter.shutdown()
+        provider.shutdown()
+    if sent is not parts.succeeded:
+        raise OSError("the collector did not take the metrics")
+
+
+def _set(meter: Any, samples: Iterable[Sample]) -> None:
+    gauges: dict[str, Any] = {}
+    for sample in samples:
+        if sample.name not in gauges:
+            tells = HELP[sample.name.removeprefix(PREFIX)]
+            unit = "s" if sample.name.endswith("_seconds") else "1"
+            gauges[sample.name] = meter.create_gauge(sample.name, unit=unit, description=tells)
+        gauges[sample.name].set(sample.value, dict(sample.labels))
