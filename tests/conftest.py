@@ -9,12 +9,17 @@ from pathlib import Path
 
 import anyio
 import pytest
+from hypothesis import settings
 
 from tests.databases import execute, in_database, migrate_now, postgres_server
 
 # A zone far from UTC, so that a naive local time shows at once.
 os.environ["TZ"] = "Asia/Dubai"
 time.tzset()
+
+# The same examples every time: a failure is one of the change, not of chance or a busy machine.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")
 
 _names = count(1)
 

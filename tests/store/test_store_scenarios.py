@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -66,13 +67,13 @@ class World:
         )
         return Turn(world=self, lease=lease, writer=writer)
 
-    async def rows(self, sql: str) -> list[tuple]:
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         async def work(connection):
             return [tuple(row) for row in await connection.execute(text(sql))]
 
         return await self.database.read(work)
 
-    async def current(self, area: str = "patient_safety") -> set[tuple]:
+    async def current(self, area: str = "patient_safety") -> set[tuple[Any, ...]]:
         return set(
             await self.rows(
                 f"SELECT person_key, restriction_id, confidentiality_code, is_stale "

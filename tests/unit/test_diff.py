@@ -1,6 +1,7 @@
 """The difference: applying it gives what was read, and a second time nothing more."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ class Rows:
     """A table of one person's versions, as the writer keeps it."""
 
     def __init__(self) -> None:
-        self.rows: dict[int, dict] = {}
+        self.rows: dict[int, dict[str, Any]] = {}
 
     def stored(self, run: int) -> list[StoredVersion]:
         return [
@@ -90,7 +91,7 @@ def test_reading_twice_in_one_run_leaves_only_the_second(published, first, secon
     twice.apply(area(second), 2)
     once.apply(area(second), 2)
 
-    def shape(rows: Rows) -> list:
+    def shape(rows: Rows) -> list[Any]:
         return sorted(
             (r["key"], r["hash"], r["opened"], r["closed"] or 0) for r in rows.rows.values()
         )

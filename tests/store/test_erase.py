@@ -1,0 +1,256 @@
+"""One person is removed wholly, down to the bytes, and nobody else is touched."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import asyncpg
+import pytest
+from sqlalchemy import text
+
+from tests.databases import execute, in_database
+from tests.store.test_store_scenarios import (
+    PRIVACY,
+    SAFETY,
+    World,
+    failed,
+    read,
+    whole,
+    world_on,
+)
+from worker.core.identity import NationalId
+from worker.core.model import Person, PersonRead, Record
+from worker.errors import ExitCode, LeaseLostError
+from worker.store.erasing import TABLES, Traces, erase_traces, find_traces, scrub
+from worker.store.holder import Holder
+from worker.store.lease import acquire
+from worker.store.ledger import interrupt_run
+from worker.store.tables import metadata
+
+GONE = "5eed" * 16
+"""The pseudonym of the person who is to go."""
+OFF_ID = NationalId("16858399649")
+CANARY = "canary-9f3b71c2"
+KEPT = "kept-content"
+
+
+@pytest.fixture
+def postgres_database_url(postgres_url: str, migrated_postgres: str) -> Iterator[str]:
+    """A fresh PostgreSQL database alone."""
+    anyio.run(execute, postgres_url, f"CREATE DATABASE erase TEMPLATE {migrated_postgres}")
+    yield in_database(postgres_url, "erase")
+    anyio.run(execute, postgres_url, "DROP DATABASE erase WITH (FORCE)")
+
+
+async def history(world: World) -> None:
+    """Three published nights with a change, a failure and a second person."""
+    for code, is_failed in ((f"{CANARY}-1", False), (f"{CANARY}-2", False), ("", True)):
+        turn = await world.begin()
+        mine = failed(world, GONE) if is_failed else read(world, GONE, f"x={code}", ref="R-7f2")
+        await turn.write(mine, read(world, "b", f"k={KEPT}", "l"))
+        await turn.publish()
+
+
+async def erase(world: World, key: str = GONE, *, rewrite: bool = False) -> Traces:
+    lease = await world.lease()
+    found = await find_traces(world.database, 1, key, OFF_ID)
+    await erase_traces(world.database, lease, found, OFF_ID)
+    await scrub(world.database, rewrite=rewrite)
+    return found
+
+
+async def others(world: World) -> list[list[tuple[Any, ...]]]:
+    """All rows that are not the person's."""
+    person = f"(SELECT person_id FROM person WHERE person_key = '{GONE}')"
+    tables = [
+        await world.rows(
+            f"SELECT * FROM {table.name} WHERE person_id NOT IN {person} ORDER BY 1, 2"
+        )
+        for table in TABLES
+    ]
+    return [*tables, await world.rows("SELECT * FROM run ORDER BY run_id")]
+
+
+def files_of(url: str) -> bytes:
+    """The bytes of a SQLite database, its write-ahead log and its index."""
+    path = url.removeprefix("sqlite:///")
+    return b"".join(
+        each.read_bytes() for end in ("", "-wal", "-shm") if (each := Path(path + end)).exists()
+    )
+
+
+async def data_files_of(url: str) -> bytes:
+    """The bytes of every table of the database, with their overflow and indexes."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("CHECKPOINT")
+        folder = Path(await connection.fetchval("SHOW data_directory"))
+        oid = await connection.fetchval(
+            "SELECT oid FROM pg_database WHERE datname = current_database()"
+        )
+        found = b""
+        for (name,) in await connection.fetch(
+            "SELECT pg_relation_filepath(oid) FROM pg_class "
+            "WHERE relkind IN ('r', 't', 'i') AND relnamespace <> 'pg_catalog'::regnamespace"
+        ):
+            if name.startswith(f"base/{oid}/"):
+                found += (folder / name).read_bytes()
+        return found
+    finally:
+        await connection.close()
+
+
+async def test_the_person_goes_and_all_others_stay(database_url):
+    """Versions, proofs, failures and the person go; other rows and the ledger stay as they were."""
+    async with world_on(database_url) as world:
+        await history(world)
+        before = await others(world)
+        found = await erase(world)
+        assert before == await others(world)
+        expected = {
+            "patient_safety_version": 2,
+            "patient_privacy_version": 0,
+            "person_area": 2,
+            "failure": 1,
+            "person": 1,
+        }
+        assert expected == dict(found.rows)
+        assert 0 == found.mention_count
+        assert [("b",)] == await world.rows("SELECT person_key FROM person")
+        for view in ("patient_safety_current", "patient_safety_history", "person_freshness"):
+            seen = await world.rows(f"SELECT DISTINCT person_key FROM report_{view}")
+            assert [("b",)] == seen
+        assert Traces(mentions={SAFETY: [], PRIVACY: []}) == await erase(world)
+
+
+async def test_a_dry_look_changes_nothing(database_url):
+    """``find_traces`` counts what would go and writes nothing."""
+    async with world_on(database_url) as world:
+        await history(world)
+        rows = [await world.rows(f"SELECT * FROM {table}") for table in metadata.tables]
+        found = await find_traces(world.database, 1, GONE, OFF_ID)
+        assert 6 == sum(found.rows.values())
+        assert rows == [await world.rows(f"SELECT * FROM {table}") for table in metadata.tables]
+
+
+async def test_no_byte_is_left_in_the_files(database_url):
+    """Neither pseudonym nor payload nor reference stands in the database's files afterwards."""
+    async with world_on(database_url) as world:
+        await history(world)
+
+        async def look() -> bytes:
+            if database_url.startswith("sqlite"):
+                return files_of(database_url)
+            return await data_files_of(database_url)
+
+        secrets = (GONE.encode(), CANARY.encode(), b"R-7f2")
+        before = await look()
+        assert [True, True, True] == [secret in before for secret in secrets]
+        await erase(world, rewrite=True)
+        after = await look()
+        assert [False, False, False] == [secret in after for secret in secrets]
+        assert KEPT.encode() in after
+
+
+async def test_statistics_do_not_remember_either(postgres_database_url):
+    """PostgreSQL keeps sample values of columns; erasing makes them anew."""
+    statistics = (
+        "SELECT count(*) FROM pg_stats "
+        "WHERE concat(most_common_vals::text, histogram_bounds::text) LIKE $1"
+    )
+    async with world_on(postgres_database_url) as world:
+        await history(world)
+        connection = await asyncpg.connect(postgres_database_url)
+        try:
+            await connection.execute("ANALYZE")
+            assert 0 < await connection.fetchval(statistics, f"%{GONE}%")
+            await erase(world)
+            assert 0 == await connection.fetchval(statistics, f"%{GONE}%")
+        finally:
+            await connection.close()
+
+
+async def test_an_open_run_is_continued_without_the_person(database_url):
+    """Rows of an unpublished run go too; the run goes on, and reads who is on the roster again."""
+    async with world_on(database_url) as world:
+        await history(world)
+        turn = await world.begin()
+        await turn.write(read(world, GONE, "x=new", "y"), read(world, "b", f"k={KEPT}", "l"))
+        await interrupt_run(
+            world.database, turn.lease, turn.writer.handle, exit_code=ExitCode.STOPPED, reason="t"
+        )
+        await erase(world)
+        again = await world.begin()
+        assert again.writer.handle.is_continued
+        await again.write(read(world, "b", f"k={KEPT}", "l"))
+        assert ExitCode.OK == await again.publish()
+        assert {"b"} == {row[0] for row in await world.current()}
+        last = await world.rows(
+            "SELECT persons_total, rows_read, rows_opened, rows_closed FROM report_run "
+            "ORDER BY run_id DESC LIMIT 1"
+        )
+        assert [(1, 2, 0, 0)] == last
+        turn = await world.begin()  # still on the roster after all: known anew, first seen anew
+        await turn.write(read(world, GONE, "x=new"), read(world, "b", f"k={KEPT}", "l"))
+        await turn.publish()
+        assert {"b", GONE} == {row[0] for row in await world.current()}
+
+
+async def test_mentions_in_the_rows_of_others_are_masked(database_url):
+    """Where another person's payload names this one, the name goes and the row's hash stays."""
+    digits = OFF_ID.reveal()
+    spaced = f"{digits[:6]} {digits[6:]}"
+
+    def record(key: str, author: str, cause: str) -> Record:
+        payload = f'{{"cause":"{cause}","createdBy":"{author}","id":"{key}"}}'
+        columns = {"cause": cause, "created_by": author}
+        return Record(key=key, content_hash=b"h" * 16, payload=payload, columns=columns)
+
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        records = [record("p", digits, f"by {spaced}"), record("q", "LIS", "lab 99649")]
+        person = Person(off_id=NationalId("1" * 11), person_key="b")
+        areas = (whole(world, SAFETY, *records), whole(world, PRIVACY))
+        await turn.write(PersonRead(person=person, areas=areas))
+        await turn.publish()
+        found = await erase(world)
+        assert (None, 1) == (found.person_id, found.mention_count)
+        rows = await world.rows(
+            "SELECT restriction_id, cause, created_by, payload, content_hash "
+            "FROM patient_safety_version ORDER BY 1"
+        )
+        masked = '{"cause":"by erased","createdBy":"erased","id":"p"}'
+        kept = '{"cause":"lab 99649","createdBy":"LIS","id":"q"}'
+        assert [
+            ("p", "by erased", "erased", masked, b"h" * 16),
+            ("q", "lab 99649", "LIS", kept, b"h" * 16),
+        ] == [(*row[:4], bytes(row[4])) for row in rows]
+        turn = await world.begin()  # PTS still says so: the row counts as unchanged
+        await turn.write(PersonRead(person=person, areas=areas))
+        await turn.publish()
+        assert [(2,)] == await world.rows("SELECT count(*) FROM patient_safety_version")
+
+
+async def test_without_the_lease_nothing_is_erased(database_url):
+    """A process that was paused past its lease erases nothing."""
+    async with world_on(database_url) as world:
+        await history(world)
+        lease = await world.lease()
+
+        async def expire(connection):
+            await connection.execute(text("UPDATE lease SET expires_at = acquired_at"))
+
+        await world.database.write(expire)
+        other = Holder(holder_id="other", host="elsewhere", process="1:1")
+        await acquire(world.database, other, tenant_id=1, ttl_s=50)
+        found = await find_traces(world.database, 1, GONE, OFF_ID)
+        with pytest.raises(LeaseLostError):
+            await erase_traces(world.database, lease, found, OFF_ID)
+        assert found == await find_traces(world.database, 1, GONE, OFF_ID)
+
+
+def test_every_table_of_persons_is_reached():
+    """Each table with a column ``person_id`` is erased from, children before the person."""
+    named = {table.name for table in metadata.sorted_tables if "person_id" in table.c}
+    assert named == {table.name for table in TABLES} | {"person"}

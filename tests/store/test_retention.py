@@ -1,0 +1,218 @@
+"""What the retention settings forget, and what they never touch."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from tests.store.test_store_scenarios import World, failed, read, world_on
+from worker.core.model import RunKind
+from worker.errors import LeaseLostError
+from worker.store import retention
+from worker.store.holder import Holder
+from worker.store.lease import acquire
+from worker.store.retention import Purged, RetentionRules, purge
+from worker.store.tables import VERSIONS, attempt, metadata, run
+
+DAY_S = 86_400
+VIEWS = ("report_patient_safety_current", "report_person_freshness")
+
+
+async def nights(world: World, *contents: str, gap_s: float = DAY_S) -> None:
+    """A sync each night, in which person ``a`` holds what is given and ``b`` the same always."""
+    for codes in contents:
+        turn = await world.begin()
+        await turn.write(read(world, "a", *codes.split()), read(world, "b", "k", "l", "m"))
+        await turn.publish()
+        world.fake.advance(gap_s)
+
+
+async def forget(
+    world: World, *, versions: float | None = None, runs: float | None = None
+) -> Purged:
+    """Purge what is older than so many days."""
+    rules = RetentionRules(
+        versions=None if versions is None else timedelta(days=versions),
+        runs=None if runs is None else timedelta(days=runs),
+    )
+    return await purge(world.database, await world.lease(), rules)
+
+
+async def seen(world: World) -> list[list[tuple[Any, ...]]]:
+    return [sorted(await world.rows(f"SELECT * FROM {view}"), key=str) for view in VIEWS]
+
+
+async def test_old_closed_versions_go_and_the_current_state_stays(database_url):
+    """A version goes once its end is older than the limit; what is open stays, however old."""
+    async with world_on(database_url) as world:
+        await nights(world, "x", "x=N", "x=M", "x=O", "x=O")
+        before = await seen(world)
+        # Ends lie 4, 3 and 2 days back.
+        assert Purged(versions=2) == await forget(world, versions=2.5)
+        assert before == await seen(world)
+        history = await world.rows(
+            "SELECT confidentiality_code, valid_to IS NULL FROM report_patient_safety_history "
+            "WHERE person_key = 'a' ORDER BY valid_from"
+        )
+        assert [("M", False), ("O", True)] == [(code, bool(is_open)) for code, is_open in history]
+        assert Purged() == await forget(world, versions=2.5)
+        await nights(world, "x=P")
+        assert {("a", "x", "P", False)} < await world.current()
+
+
+async def test_without_rules_everything_stays(database_url):
+    """The default keeps all."""
+    async with world_on(database_url) as world:
+        await nights(world, "x", "x=N", "x=M")
+        world.fake.advance(3_000 * DAY_S)
+        assert Purged() == await forget(world)
+        assert [(3,)] == await world.rows("SELECT count(*) FROM run")
+
+
+async def test_what_an_open_run_closed_is_not_old(database_url):
+    """A version that only an unpublished run closed is current for readers, and stays."""
+    async with world_on(database_url) as world:
+        await nights(world, "x", "x")
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x=N"), read(world, "b", "k", "l", "m"))
+        world.fake.advance(400 * DAY_S)
+        before = await seen(world)
+        assert 0 == (await forget(world, versions=1, runs=1)).versions
+        assert before == await seen(world)
+        assert [("running",)] == await world.rows("SELECT status FROM run WHERE run_id = 3")
+
+
+async def test_old_runs_go_when_nothing_names_them(database_url):
+    """The first run, the last one and those of living rows stay; those between go, with turns."""
+    async with world_on(database_url) as world:
+        await nights(world, "x", "x", "x", "x=N", "x=N", "x=N")
+        before = await seen(world)
+        # Run 1 met the persons and opened rows, run 4 changed one, 5 and 6 hold the proofs.
+        assert Purged(runs=2) == await forget(world, runs=1)
+        assert [(1,), (4,), (5,), (6,)] == await world.rows("SELECT run_id FROM run ORDER BY 1")
+        assert [(1,), (4,), (5,), (6,)] == await world.rows(
+            "SELECT DISTINCT run_id FROM run_attempt ORDER BY 1"
+        )
+        assert before == await seen(world)
+        await nights(world, "x=N")
+        assert [(7,)] == await world.rows("SELECT max(publication_no) FROM run")
+
+
+async def test_versions_go_first_and_free_their_runs(database_url):
+    """One purge takes the versions and the runs that only they named."""
+    async with world_on(database_url) as world:
+        await nights(world, "x", "x y", "x", "x", "x")
+        assert Purged(versions=1, runs=2) == await forget(world, versions=1, runs=1)
+
+
+async def test_staleness_does_not_change_when_runs_go(database_url):
+    """The last full run stays even if backfills have taken its rows over: it marks the stale."""
+    async with world_on(database_url) as world:
+        await nights(world, "x", "x")
+        turn = await world.begin()  # the roster had a bad line: b was not met, nobody departed
+        await turn.write(read(world, "a", "x"))
+        await turn.publish(may_depart=False)
+        for _ in range(2):
+            turn = await world.begin(RunKind.BACKFILL)
+            await turn.write(read(world, "a", "x"))
+            await turn.publish(may_depart=False)
+        world.fake.advance(400 * DAY_S)
+        before = await seen(world)
+        assert {"a": False, "b": True} == {
+            key: bool(is_stale)
+            for key, is_stale in await world.rows(
+                "SELECT person_key, is_stale FROM report_person_freshness"
+            )
+        }
+        await forget(world, versions=1, runs=1)
+        assert before == await seen(world)
+        assert [(3,)] == await world.rows("SELECT run_id FROM run WHERE run_id = 3")
+
+
+async def test_runs_with_failures_or_withheld_ones(database_url):
+    """A run that a failure names stays; a withheld run that left no trace goes."""
+    async with world_on(database_url) as world:
+        await nights(world, "x")
+        turn = await world.begin()
+        await turn.write(failed(world, "a"), read(world, "b", "k", "l", "m"))
+        await turn.publish()
+        await nights(world, "x", "x", "x")
+        runs = {row[0] for row in await world.rows("SELECT run_id FROM run")}
+        await forget(world, runs=0.5)
+        left = {row[0] for row in await world.rows("SELECT run_id FROM run")}
+        assert {2, 3} == runs - left
+        turn = await world.begin()
+        await turn.write(failed(world, "a"), read(world, "b", "k", "l", "m"))
+        await turn.publish()
+        await nights(world)
+        for _ in range(3):
+            turn = await world.begin()
+            await turn.write(failed(world, "a"), read(world, "b", "k", "l", "m"))
+            await turn.publish()
+            world.fake.advance(DAY_S)
+        await forget(world, runs=0.5)
+        failing = await world.rows("SELECT first_run, last_run FROM failure")
+        named = {run_id for row in failing for run_id in row}
+        assert named <= {row[0] for row in await world.rows("SELECT run_id FROM run")}
+
+
+async def test_a_purge_goes_in_steps_and_stops_when_asked(database_url):
+    """Each transaction is bounded, and a stop leaves the rest for the next time."""
+    async with world_on(database_url) as world:
+        await nights(world, "x", "x=1", "x=2", "x=3", "x=4", "x=5", "x=5", "x=5")
+        rules = RetentionRules(
+            versions=timedelta(hours=1),
+            runs=timedelta(hours=1),
+            versions_per_step=2,
+            runs_per_step=1,
+        )
+        lease = await world.lease()
+        asked: list[bool] = []
+
+        def after_one() -> bool:
+            asked.append(True)
+            return len(asked) > 1
+
+        done = await purge(world.database, lease, rules, is_stopping=after_one)
+        assert Purged(versions=2) == done
+        assert Purged(versions=3, runs=4) == await purge(world.database, lease, rules)
+
+
+async def test_a_lost_lease_purges_nothing(database_url):
+    """Retention is fenced like every other write."""
+    async with world_on(database_url) as world:
+        await nights(world, "x", "x=N", "x=N")
+        stale = await world.lease()
+        world.fake.advance(1_000)
+
+        async def expire(connection):
+            await connection.execute(text("UPDATE lease SET expires_at = acquired_at"))
+
+        await world.database.write(expire)
+        other = Holder(holder_id="other", host="elsewhere", process="1:1")
+        await acquire(world.database, other, tenant_id=1, ttl_s=50)
+        with pytest.raises(LeaseLostError):
+            await purge(world.database, stale, RetentionRules(versions=timedelta(seconds=1)))
+        assert [(2,)] == await world.rows(
+            "SELECT count(*) FROM patient_safety_version WHERE restriction_id = 'x'"
+        )
+
+
+def test_every_reference_to_a_run_is_asked():
+    """Each foreign key to a run or an attempt is among those that keep a run, but the attempt's."""
+    keys = {
+        (table.name, key.parent.name)
+        for table in metadata.sorted_tables
+        for key in table.foreign_keys
+        if key.column in (run.c.run_id, attempt.c.attempt_id)
+    }
+    asked = {
+        (column.table.name, column.name)
+        for target in (run.c.run_id, attempt.c.attempt_id)
+        for column in retention._naming(target)
+    }
+    assert keys == asked
+    assert {(table.name, "closed_run") for table in VERSIONS.values()} < asked
+    conditions = len(list(retention._unreferred()))
+    assert len(asked) - 1 == conditions
