@@ -1,6 +1,7 @@
 """The difference: applying it gives what was read, and a second time nothing more."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 from hypothesis import given
@@ -27,6 +28,7 @@ class Rows:
 
     def __init__(self) -> None:
         self.rows: dict[int, dict[str, Any]] = {}
+        self._ids = count(1)
 
     def stored(self, run: int) -> list[StoredVersion]:
         return [
@@ -51,7 +53,7 @@ class Rows:
         for row_id in change.reopen:
             self.rows[row_id]["closed"] = None
         for opening in change.open:
-            self.rows[len(self.rows) + 1000 * run] = {
+            self.rows[next(self._ids)] = {
                 "key": opening.record.key,
                 "hash": opening.record.content_hash,
                 "first": opening.first_seen_at,
