@@ -140,10 +140,10 @@ def test_refuses_unfit_keys(private_jwks, tmp_path):
 
 @pytest.mark.parametrize(
     ("mode", "allowed"),
-    [(0o400, True), (0o440, True), (0o640, True), (0o644, False), (0o604, False)],
+    [(0o400, True), (0o440, True), (0o644, True), (0o646, False), (0o602, False)],
 )
 def test_file_mode(mode, allowed, private_jwks, tmp_path):
-    """Owner and group may read the key's file (Kubernetes: 0440); others may not."""
+    """Nobody but owner and group may write the key's file; reading is judged elsewhere."""
     path = write_secret(tmp_path / "key", private_jwks["P-256"])
     path.chmod(mode)
     if allowed:

@@ -202,3 +202,23 @@ def test_password_that_cannot_serve(tmp_path, files, environ, message):
     assert caught.value.message == message
     with pytest.raises(ConfigurationError, match=r"roster\.url is not set"):
         database_url(settings.roster, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "mode", "refused"),
+    [
+        ("http://127.0.0.1:8801/helseid", 0o644, False),
+        ("http://127.0.0.1:8801/helseid", 0o646, True),
+        ("https://helseid-sts.nhn.no", 0o644, True),
+        ("https://helseid-sts.nhn.no", 0o640, False),
+    ],
+)
+def test_open_secrets_are_for_rehearsals(tmp_path, files, issuer, mode, refused):
+    """Against a stand-in on this machine others may read a secret, but nobody may write it."""
+    files = files | {"PTS_HELSEID__ISSUER": issuer}
+    (tmp_path / "jwk").chmod(mode)
+    if refused:
+        (line,) = unmet(tmp_path, files, "sync")
+        assert "open to every user" in line
+    else:
+        needs(load({}, environ=files, cwd=tmp_path), "sync")

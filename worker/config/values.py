@@ -1,6 +1,5 @@
 """The kinds of value that a key may hold, and how each is read from text."""
 
-import ipaddress
 import json
 import re
 from datetime import timedelta
@@ -18,24 +17,13 @@ from pydantic import (
 )
 
 from worker.core.durations import format_duration, parse_duration
+from worker.core.hosts import is_loopback
 
 _PATH_CHARACTERS_MAX: Final = 1_024
 _PORT_MAX: Final = 65_535
 _CRON_FIELDS: Final = 5
 _CRON_FIELD: Final = re.compile(r"[0-9A-Za-z*/,\-?#]+")
 _DRIVERLESS: Final = {"sqlite", "postgresql"}
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a host name or address means this machine (contract: where ``http://`` may go)."""
-    if host is None:
-        return False
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _split(url: str) -> SplitResult:

@@ -13,18 +13,19 @@ _SIZE_MAX: Final = 65_536
 
 
 def read_secret(path: Path, *, key: str) -> bytes:
-    """The whole file, which must not be readable by just anyone on the machine.
+    """The whole file, which not just anyone on the machine may have put there.
 
-    The owner and the group may read: a Kubernetes secret volume with ``fsGroup`` is 0440. The file
-    that is opened is the file that is examined, so that it cannot be changed in between.
+    Whether others may read it is judged with the configuration, which knows whether this is a
+    rehearsal on loopback (``worker.config.needs``). The file that is opened is the file that is
+    examined, so that it cannot be changed in between.
 
     Args:
         path: the file.
         key: the configuration key that names it, for messages.
 
     Raises:
-        ConfigurationError: it cannot be read, is no plain file, is readable or writable by
-            others, is empty, or is larger than 64 KiB.
+        ConfigurationError: it cannot be read, is no plain file, is writable by others, is empty,
+            or is larger than 64 KiB.
     """
     try:
         with path.open("rb") as file:
@@ -68,9 +69,9 @@ def write_secret(path: Path, content: bytes) -> None:
 def _refuse_unfit(status: os.stat_result, path: Path, key: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise ConfigurationError(f"{key}: {path} is not a plain file")
-    if os.name == "posix" and status.st_mode & (stat.S_IROTH | stat.S_IWOTH):
+    if os.name == "posix" and status.st_mode & stat.S_IWOTH:
         raise ConfigurationError(
-            f"{key}: everyone on this machine can read or write {path}"
+            f"{key}: everyone on this machine can write {path}"
             f" (mode {stat.S_IMODE(status.st_mode):04o})",
             hint=f"chmod o-rwx {path}; in Kubernetes: defaultMode: 0440 on the secret volume",
         )

@@ -3,7 +3,6 @@
 Each attempt is a request of its own making: what HelseID saw once, it may refuse to see again.
 """
 
-import ipaddress
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import anyio
 import httpx
 import structlog
 
+from worker.core.hosts import is_loopback
 from worker.core.retry import (
     GiveUp,
     StatusClass,
@@ -103,19 +103,10 @@ def require_safe_url(url: str, *, key: str) -> None:
         raise ConfigurationError(f"{key}: is not a URL") from None
     if not sound or parts.scheme not in {"https", "http"}:
         raise ConfigurationError(f"{key}: is not an https URL")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
             f"{key}: http:// is for loopback addresses only", hint="use https://"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Caller:

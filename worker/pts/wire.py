@@ -6,7 +6,6 @@ request never waits for a connection either: if none is idle, one is made.
 """
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 from collections import deque
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
+from worker.core.hosts import is_loopback
 from worker.errors import ConfigurationError, ContractError, TransientError, UnavailableError
 from worker.ports import Answer
 from worker.pts.http1 import Connection
@@ -182,7 +182,7 @@ def _target(url: str, user_agent: str) -> _Target:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ConfigurationError("the address of PTS is not a URL") from None
-    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
         raise ConfigurationError(
             "the address of PTS must begin with https://",
             hint="http:// is accepted for loopback addresses only",
@@ -211,15 +211,6 @@ def _lines(headers: Mapping[str, str]) -> str:
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
         raise ConfigurationError("a header to PTS holds a line break")
     return lines
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _certificate_error(error: ssl.SSLCertVerificationError) -> UnavailableError:
