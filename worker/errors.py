@@ -16,6 +16,7 @@
     │   └── SchemaError             the database is behind or ahead of the program
     └── AreaError               -   one person's one area; never ends a run
         ├── TransientError          retried, then a gap
+        │   └── StaleConnectionError    a kept connection had been closed; repeated at once
         ├── RejectedError           PTS says no to this request
         ├── DeniedError             PTS says no to this client
         ├── ContractError           the answer is not what it must be
@@ -153,6 +154,13 @@ class AreaError(WorkerError):
 
 class TransientError(AreaError):
     """A failure that another attempt may cure: time-out, lost connection, 429, 5xx."""
+
+
+class StaleConnectionError(TransientError):
+    """A connection that was kept had been closed by the other side before any byte of an answer.
+
+    It says nothing about the service: every server closes idle connections at some time.
+    """
 
 
 class RejectedError(AreaError):

@@ -56,14 +56,14 @@ class FakeAuthorizer:
     token: int = 1
     judged: list[int] = field(default_factory=list)
 
-    async def authorize(self, method: str, url: str) -> Authorization:  # noqa: ARG002 - the port's
+    async def authorize(self, method: str, url: str) -> Authorization:
         if self.refuses:
             raise RefusedError("HelseID denies the client", code="invalid_client")
         self.made += 1
         headers = {"Authorization": f"DPoP token-{self.token}", "DPoP": f"proof-{self.made}"}
         return Authorization(headers=headers, token_id=str(self.token))
 
-    def judge(self, url: str, used: Authorization, answer: Answer) -> FakeVerdict:  # noqa: ARG002
+    def judge(self, url: str, used: Authorization, answer: Answer) -> FakeVerdict:
         self.judged.append(answer.status)
         if answer.status != 401:
             return FakeVerdict()

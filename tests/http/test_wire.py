@@ -1,6 +1,7 @@
 """The wire on real sockets, with answers whole and broken."""
 
 import asyncio
+import contextlib
 import gzip
 import socket
 import ssl
@@ -16,6 +17,7 @@ from worker.errors import (
     ConfigurationError,
     ContractError,
     ExitCode,
+    StaleConnectionError,
     TransientError,
     UnavailableError,
 )
@@ -324,3 +326,53 @@ async def test_interim_answers_are_passed_over():
         got = await wire.post(server.url, headers={}, body=b"{}")
     assert 200 == got.status
     assert "link" not in got.headers
+
+
+async def test_a_kept_connection_that_was_closed_is_told_apart():
+    """A server may close an idle connection just when we write: that says nothing about it."""
+
+    async def one_answer_then_close(reader, writer):
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(answer().data)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(one_answer_then_close, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+    async with server, open_wire(OPTIONS) as wire:
+        assert 200 == (await wire.post(url, headers={}, body=b"{}")).status
+        with pytest.raises(StaleConnectionError):
+            await wire.post(url, headers={}, body=b"{}")
+
+
+async def test_what_an_answer_has_too_much_answers_nothing():
+    """Bytes behind an answer that come with the next request are not that request's answer."""
+
+    async def longer_than_said(reader, writer):
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(answer().data)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n{}")
+            writer.write(b"[more]")
+        writer.close()
+
+    server = await asyncio.start_server(longer_than_said, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+    async with server, open_wire(OPTIONS) as wire:
+        assert 200 == (await wire.post(url, headers={}, body=b"{}")).status
+        with pytest.raises(StaleConnectionError):
+            await wire.post(url, headers={}, body=b"{}")
+
+
+async def test_a_second_answer_is_never_given_to_the_next_request():
+    """Two answers to one request: the connection is dropped, and the next request gets its own."""
+    twice = Reply(data=answer().data + b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n["not"]')
+    async with raw_server(twice) as server, open_wire(OPTIONS) as wire:
+        got = [await wire.post(server.url, headers={}, body=b"{}") for _ in range(4)]
+    assert {answer_body()} == {one.body for one in got}
+    assert 4 == server.connections
+
+
+def answer_body() -> bytes:
+    return answer().data.partition(b"\r\n\r\n")[2]

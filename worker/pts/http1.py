@@ -11,7 +11,7 @@ from typing import Final, cast
 
 import httptools
 
-from worker.errors import ContractError, TransientError, WorkerError
+from worker.errors import ContractError, StaleConnectionError, TransientError, WorkerError
 from worker.ports import Answer
 
 HEADER_BYTES_MAX: Final = 32 * 1024
@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._began_s = self._heard_s = 0.0
         self.idle_since_s = 0.0
         self.is_usable = True
+        self._is_proven = False
         self._begin()
 
     async def exchange(self, request: bytes) -> Answer:
@@ -63,8 +64,9 @@ class Connection(asyncio.Protocol):
         """
         transport = self._transport
         if transport is None or not self.is_usable:
-            raise TransientError("the connection was closed before an answer")
+            raise StaleConnectionError("the connection was closed before an answer")
         self._began_s = self._heard_s = self._loop.time()
+        self._begin()
         answered: asyncio.Future[Answer] = self._loop.create_future()
         self._answered = answered
         wait_s = min(self._silence_s_max, self._attempt_s_max)
@@ -95,16 +97,21 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
-        if self._answered is None:
+        if self._answered is None or self._answered.done():
             self.close()  # nothing was asked: whatever this is, it answers no request of ours
             return
-        self._heard_s = self._loop.time()
+        self._heard_s = max(self._loop.time(), self._began_s + 1e-9)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as fault:
             own = fault.__context__
-            known = isinstance(own, WorkerError)
-            self._fail(own if known else ContractError("the answer is not HTTP"))  # type: ignore[arg-type]
+            if isinstance(own, WorkerError):
+                self._fail(own)
+            elif self._is_proven and not self._status:
+                # What an earlier answer had too much: it answers no request of ours.
+                self._fail(StaleConnectionError("an earlier answer was longer than it said"))
+            else:
+                self._fail(ContractError("the answer is not HTTP"))
         except httptools.HttpParserUpgrade:
             self._fail(ContractError("the answer leaves HTTP"))
 
@@ -123,14 +130,15 @@ class Connection(asyncio.Protocol):
         if exc is None and not self._status:
             where = "the connection was closed before an answer"
         name = f" ({type(exc).__name__})" if exc is not None else ""
-        self._fail(TransientError(f"{where}{name}"))
+        is_stale = self._is_proven and self._heard_s == self._began_s
+        self._fail((StaleConnectionError if is_stale else TransientError)(f"{where}{name}"))
 
     # --- called by the parser ---
 
     def on_message_begin(self) -> None:
-        """A second answer to one request belongs to nobody."""
-        if self._status >= _FIRST_FINAL_STATUS:
-            self._fail(ContractError("two answers to one request"))
+        """Another answer. A second one to one request belongs to nobody, least of all the next."""
+        if self._answered is None or self._answered.done():
+            self.close()
             return
         self._begin()
 
@@ -179,8 +187,8 @@ class Connection(asyncio.Protocol):
         except WorkerError as fault:
             self._fail(fault)
             return
+        self._is_proven = True
         answered.set_result(Answer(status=self._status, headers=self._headers, body=body))
-        self._begin()
 
     # --- ours ---
 

@@ -12,6 +12,7 @@ import structlog
 
 from worker.core.retry import (
     GiveUp,
+    RetryBudget,
     RetryPolicy,
     StatusClass,
     classify,
@@ -19,12 +20,15 @@ from worker.core.retry import (
     parse_http_date,
     parse_retry_after,
 )
-from worker.errors import AreaError, DeniedError, TransientError
+from worker.errors import AreaError, DeniedError, StaleConnectionError, TransientError
 from worker.ports import Answer, Authorization, Authorizer, Runtime, Verdict, Wire
 from worker.pts.throttle import Throttle
 
 _RENEWALS_MAX: Final = 4
 """Attempts repeated at once for one request: up to three nonces and one token."""
+
+_RECONNECTS_MAX: Final = 3
+"""Closed connections met in a row before it counts as a failure."""
 
 _TOKENS_MAX: Final = 2
 """Access tokens tried for one request."""
@@ -41,12 +45,14 @@ class SendingStats:
         retries: attempts after the first of their request, for whatever reason.
         bytes_received: of all bodies, decoded.
         wait_s: what attempts waited before they were repeated.
+        unretried: requests that failed with attempts left, because the retry budget was spent.
     """
 
     requests: int = 0
     retries: int = 0
     bytes_received: int = 0
     wait_s: float = 0.0
+    unretried: int = 0
 
 
 class Sent(NamedTuple):
@@ -56,8 +62,25 @@ class Sent(NamedTuple):
     attempts: int
 
 
+class _Failure(NamedTuple):
+    """An attempt that failed in a way that may pass, and the wait that was asked for."""
+
+    error: TransientError
+    retry_after_s: float | None
+
+
 class Sender:
-    """Sends requests until there is an answer worth reading."""
+    """Sends requests until there is an answer worth reading.
+
+    Args:
+        wire: carries them.
+        authorizer: authorizes each attempt.
+        throttle: the pace, shared by all requests; told to give up after as many single probes
+            as a request has retries.
+        policy: of one request's retries.
+        budget: of all requests' retries together.
+        runtime: clock, sleep and randomness.
+    """
 
     def __init__(
         self,
@@ -67,12 +90,15 @@ class Sender:
         throttle: Throttle,
         policy: RetryPolicy,
         runtime: Runtime,
+        budget: RetryBudget | None = None,
     ) -> None:
         self._wire = wire
         self._authorizer = authorizer
         self._throttle = throttle
         self._policy = policy
         self._runtime = runtime
+        self._budget = RetryBudget() if budget is None else budget
+        throttle.set_probes(policy.attempts_max - 1)
         self.stats = SendingStats()
 
     async def send(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Sent:
@@ -85,8 +111,10 @@ class Sender:
             TransientError: every attempt failed.
             DeniedError: PTS denies the client, with a fresh token and proof.
             ContractError: the answer is too large, or is not HTTP.
-            WorkerError: the run cannot go on: HelseID refuses or is away, the certificate is bad.
+            WorkerError: the run cannot go on: HelseID refuses or is away, the certificate is bad,
+                PTS has failed for too long.
         """
+        self._budget.request(self._runtime.monotonic())
         request = _Request(url=url, headers=headers, body=body)
         try:
             while True:
@@ -99,19 +127,34 @@ class Sender:
 
     async def _attempt(self, request: "_Request") -> Answer | None:
         """One attempt; None if another one is due, after any wait."""
-        await self._throttle.enter()
+        number = await self._throttle.enter()
+        try:
+            ended = await self._exchange(request, number)
+        finally:
+            self._throttle.leave()
+        if isinstance(ended, _Failure):
+            await self._wait(request, ended)
+            return None
+        return ended
+
+    async def _exchange(self, request: "_Request", number: int) -> Answer | _Failure | None:
+        """Send and judge; None if the same is due again at once, with another authorization."""
         used = await self._authorizer.authorize("POST", request.url)
         request.sent += 1
         self.stats.requests += 1
         self.stats.retries += request.sent > 1
+        sent_s = self._runtime.monotonic()
         try:
             answer = await self._wire.post(
                 request.url, headers={**request.headers, **used.headers}, body=request.body
             )
+        except StaleConnectionError as error:
+            if request.may_reconnect():
+                return None
+            return _Failure(error, None)
         except TransientError as error:
-            self._throttle.pushed_back(None)
-            await self._wait(request, error, None)
-            return None
+            self._throttle.pushed_back(None, number, status=None)
+            return _Failure(error, None)
         self.stats.bytes_received += len(answer.body)
         verdict = self._authorizer.judge(request.url, used, answer)
         kind = classify(answer.status)
@@ -120,32 +163,36 @@ class Sender:
         if verdict.retry or verdict.refused or kind is StatusClass.DENIED:
             raise _denied(answer.status, verdict)
         if kind is not StatusClass.TRANSIENT:
-            self._throttle.succeeded()
+            self._throttle.succeeded(number, sent_s)
             return answer
         retry_after_s = self._retry_after_s(answer)
-        self._throttle.pushed_back(retry_after_s)
-        failure = TransientError(f"status {answer.status}", status=answer.status)
-        await self._wait(request, failure, retry_after_s)
-        return None
+        self._throttle.pushed_back(retry_after_s, number, status=answer.status)
+        return _Failure(
+            TransientError(f"status {answer.status}", status=answer.status), retry_after_s
+        )
 
-    async def _wait(
-        self, request: "_Request", error: TransientError, retry_after_s: float | None
-    ) -> None:
+    async def _wait(self, request: "_Request", failure: _Failure) -> None:
         """Wait before the next attempt.
 
         Raises:
             TransientError: there is to be none.
+            UnavailableError: nor is there for anybody else.
         """
+        self._throttle.check()
         request.failures += 1
         decision = decide_retry(
-            self._policy, request.failures, retry_after_s, self._runtime.uniform()
+            self._policy, request.failures, failure.retry_after_s, self._runtime.uniform()
         )
         if isinstance(decision, GiveUp):
-            raise error
+            raise failure.error
+        # An open circuit lets single requests through anyway: nothing is saved by losing this one.
+        if not self._throttle.is_open and not self._budget.take(self._runtime.monotonic()):
+            self.stats.unretried += 1
+            raise failure.error
         self.stats.wait_s += decision.wait_s
         _log.debug(
             "pts.retry",
-            reason=error.message,
+            reason=failure.error.message,
             attempt=request.sent,
             wait_s=round(decision.wait_s, 3),
         )
@@ -169,7 +216,13 @@ class _Request:
     sent: int = 0
     failures: int = 0
     renewals: int = 0
+    reconnects: int = 0
     tokens: frozenset[str] = frozenset()
+
+    def may_reconnect(self) -> bool:
+        """Whether to repeat at once after a kept connection had been closed; counts it."""
+        self.reconnects += 1
+        return self.reconnects <= _RECONNECTS_MAX
 
     def may_renew(self, used: Authorization) -> bool:
         """Whether to repeat at once with a fresh authorization; counts it."""
