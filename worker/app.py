@@ -220,7 +220,9 @@ class App:
             sender = Sender(
                 wire=wire,
                 authorizer=helseid.authorizer,
-                throttle=Throttle(sync.requests_per_second, self.runtime),
+                throttle=Throttle(
+                    sync.requests_per_second, self.runtime, concurrency=sync.concurrency
+                ),
                 policy=RetryPolicy(attempts_max=sync.retry_attempts),
                 runtime=self.runtime,
             )

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import FakeRuntime
+from worker.errors import UnavailableError
 from worker.pts.throttle import Throttle
 
 
@@ -96,15 +97,17 @@ async def test_everybody_waits_for_retry_after():
     async def request():
         await throttle.enter()
         moments.append(clock.now_s - 50.0)
+        await clock.sleep(0.05)
+        throttle.leave()
 
     async with anyio.create_task_group() as group:
         for _ in range(4):
             group.start_soon(request)
         await anyio.wait_all_tasks_blocked()
-        throttle.pushed_back(60.0)
+        throttle.pushed_back(60.0)  # the rate is halved, too
         group.start_soon(request)
         await clock.run()
-    assert [0.0, 60.0, 60.1, 60.2, 60.3] == [round(moment, 6) for moment in moments]
+    assert [0.0, 60.0, 60.2, 60.4, 60.6] == [round(moment, 6) for moment in moments]
 
 
 async def test_a_shorter_pause_does_not_end_a_longer_one():
@@ -146,3 +149,134 @@ async def test_the_ceiling_holds_in_every_second(rate, gaps):
     allowed = rate + max(1.0, 0.05 * rate) + 1e-6
     for moment in moments:
         assert sum(moment <= other < moment + 1.0 - 1e-6 for other in moments) <= allowed
+
+
+async def started(group, throttle, count):
+    """So many requests that have their turn or wait for it; the numbers of those that have it."""
+    numbers = []
+
+    async def request():
+        numbers.append(await throttle.enter())
+
+    for _ in range(count):
+        group.start_soon(request)
+    await anyio.wait_all_tasks_blocked()
+    return numbers
+
+
+async def test_no_more_at_once_than_the_ceiling():
+    """Beyond the ceiling requests wait for one that leaves, and the first comes first."""
+    throttle = Throttle(math.inf, FakeRuntime().runtime, concurrency=2)
+    async with anyio.create_task_group() as group:
+        numbers = await started(group, throttle, 4)
+        assert [1, 2] == numbers
+        throttle.leave()
+        await anyio.wait_all_tasks_blocked()
+        assert [1, 2, 3] == numbers
+        throttle.leave()
+
+
+async def test_a_round_trip_is_cut_once():
+    """Eight that were under way together halve rate and concurrency once, a ninth once more."""
+    throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
+    numbers = [await throttle.enter() for _ in range(8)]
+    for number in numbers:
+        throttle.pushed_back(None, number, status=503)
+        throttle.leave()
+    assert (4.0, 500.0) == (throttle.places, throttle.rate)
+    throttle.pushed_back(None, await throttle.enter(), status=503)
+    throttle.leave()
+    assert (1.0, 250.0) == (throttle.places, throttle.rate)
+
+
+async def test_no_answer_lowers_the_concurrency_alone():
+    """A lost connection says nothing about the rate."""
+    throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
+    numbers = [await throttle.enter() for _ in range(8)]
+    throttle.pushed_back(None, numbers[0], status=None)
+    assert (4.0, 1000.0) == (throttle.places, throttle.rate)
+
+
+async def test_a_spoilt_answer_lowers_nothing():
+    """A 500 says nothing about the load."""
+    throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
+    throttle.pushed_back(None, await throttle.enter(), status=500)
+    assert (8, 1000.0) == (throttle.places, throttle.rate)
+
+
+async def test_a_place_is_never_lost():
+    """Requests that are cancelled while they wait, in whichever queue, leave no place taken."""
+    throttle = Throttle(1.0, SharedClock().runtime, concurrency=2)
+    async with anyio.create_task_group() as group:
+        await started(group, throttle, 5)  # one has its turn, one waits for it, three for a place
+        group.cancel_scope.cancel()
+    throttle.leave()
+    assert (0, 0, 0) == (throttle._places_taken, throttle._in_flight, len(throttle._queue))
+
+
+async def test_a_place_that_was_just_given():
+    """Whoever is cancelled when given a place either has its turn and leaves, or gives it back."""
+    throttle = Throttle(math.inf, SharedClock().runtime, concurrency=1)
+    async with anyio.create_task_group() as group:
+        numbers = await started(group, throttle, 2)
+        throttle.leave()
+        group.cancel_scope.cancel()
+    for _ in numbers[1:]:
+        throttle.leave()
+    assert (0, 0, 0) == (throttle._places_taken, throttle._in_flight, len(throttle._queue))
+
+
+async def test_it_ends_when_nothing_comes_back():
+    """After 20 failures single requests try, and when those fail too nobody may."""
+    fake = FakeRuntime()
+    throttle = Throttle(math.inf, fake.runtime, concurrency=8)
+    throttle.set_probes(3)
+    moments = []
+    with pytest.raises(UnavailableError, match="23 requests in a row failed"):  # noqa: PT012
+        while True:
+            number = await throttle.enter()
+            moments.append(fake.monotonic())
+            throttle.pushed_back(None, number, status=500)
+            throttle.leave()
+    assert [1.0, 3.0, 9.0] == [round(b - a, 6) for a, b in pairwise(moments[-4:])]
+    assert 23 == len(moments)
+
+
+async def test_those_who_wait_are_told():
+    """When the last probe fails, everyone who waits for a place learns it at once."""
+    throttle = Throttle(math.inf, FakeRuntime().runtime, concurrency=1)
+    throttle.set_probes(1)
+    for _ in range(20):
+        throttle.pushed_back(None, await throttle.enter(), status=500)
+        throttle.leave()
+    number = await throttle.enter()
+    told = []
+
+    async def request():
+        try:
+            await throttle.enter()
+        except UnavailableError as error:
+            told.append(error.exit_code)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(request)
+        await anyio.wait_all_tasks_blocked()
+        assert [] == told
+        throttle.pushed_back(None, number, status=500)
+    assert [69, 69, 69] == told
+
+
+async def test_one_answer_closes_the_circuit():
+    """When a single request is answered the others follow, one at a time at first."""
+    fake = FakeRuntime()
+    throttle = Throttle(math.inf, fake.runtime, concurrency=8)
+    for _ in range(20):
+        throttle.pushed_back(None, await throttle.enter(), status=None)
+        throttle.leave()
+    assert (True, 1) == (throttle.is_open, throttle.places)
+    for _ in range(40):
+        throttle.succeeded(await throttle.enter(), fake.monotonic())
+        throttle.leave()
+    assert not throttle.is_open
+    assert 1 <= throttle.places <= 3  # one under way at a time needs no more

@@ -1,8 +1,10 @@
 """What a status means, how long to wait, and when to give up: decisions without a clock."""
 
 import enum
+import math
 import re
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeAlias
@@ -16,6 +18,9 @@ _REDIRECT: Final = range(300, 400)
 _REFUSAL: Final = range(400, 500)
 
 _SECONDS: Final = re.compile(r"\d{1,9}(?:\.\d{1,6})?", re.ASCII)
+
+
+_BUDGET_SLICES: Final = 6
 
 
 class StatusClass(enum.Enum):
@@ -136,3 +141,51 @@ def decide_retry(
     power = min(attempt - 1, _EXPONENT_MAX)
     backoff_s = jitter * min(policy.wait_s_max, policy.wait_s_first * 2.0**power)
     return RetryIn(wait_s=max(backoff_s, retry_after_s or 0.0))
+
+
+@dataclass(slots=True)
+class RetryBudget:
+    """How many retries all requests together may cost: a share of them, and a few more.
+
+    A service in trouble is asked little more than once for each thing; what fails beyond that is
+    left for the next run (Google, *Site Reliability Engineering*, ch. 21, "Handling Overload").
+
+    Attributes:
+        share: retries for each request of the window.
+        spare: retries beyond that share, so that a run may begin badly.
+        window_s: seconds that count, to within a sixth.
+    """
+
+    share: float = 0.10
+    spare: int = 200
+    window_s: float = 60.0
+    _slices: deque[list[int]] = field(
+        default_factory=lambda: deque([[0, 0]], maxlen=_BUDGET_SLICES), repr=False
+    )
+    _until_s: float = math.inf
+
+    def request(self, now_s: float) -> None:
+        """Count a request that is no retry."""
+        self._move_on(now_s)
+        self._slices[-1][0] += 1
+
+    def take(self, now_s: float) -> bool:
+        """Count a retry if the budget has room for it, and say whether it has."""
+        self._move_on(now_s)
+        requests = sum(slice_[0] for slice_ in self._slices)
+        retries = sum(slice_[1] for slice_ in self._slices)
+        if retries + 1 > self.spare + self.share * requests:
+            return False
+        self._slices[-1][1] += 1
+        return True
+
+    def _move_on(self, now_s: float) -> None:
+        length_s = self.window_s / _BUDGET_SLICES
+        if math.isinf(self._until_s):
+            self._until_s = now_s + length_s
+        if now_s < self._until_s:
+            return
+        passed = int((now_s - self._until_s) // length_s) + 1
+        for _ in range(min(passed, _BUDGET_SLICES)):
+            self._slices.append([0, 0])
+        self._until_s += passed * length_s

@@ -1,0 +1,327 @@
+"""What answers teach: rate, concurrency, and when to stop."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.pacing import (
+    FAILURES_IN_A_ROW,
+    RATE_MIN,
+    Circuit,
+    ConcurrencyPace,
+    Pressure,
+    RatePace,
+    SendMeter,
+    pressure_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (429, Pressure.REFUSAL),
+        (503, Pressure.REFUSAL),
+        (None, Pressure.LOAD),
+        (408, Pressure.LOAD),
+        (502, Pressure.LOAD),
+        (504, Pressure.LOAD),
+        (500, Pressure.NONE),
+        (425, Pressure.NONE),
+        (507, Pressure.NONE),
+    ],
+)
+def test_what_a_failure_says_about_the_load(status, expected):
+    """A 500 is the request's own affair; 429 and 503 are ours."""
+    assert expected is pressure_of(status)
+
+
+def served(pace: RatePace, count: int, start_s: float) -> float:
+    """So many requests answered at the pace's own rate; the time afterwards."""
+    now_s = start_s
+    for _ in range(count):
+        now_s += 1 / pace.rate
+        pace.accepted(now_s, pace.rate)
+    return now_s
+
+
+def refused(pace: RatePace, now_s: float) -> None:
+    """A request refused at the pace's own rate."""
+    pace.refused(now_s, pace.rate, now_s)
+
+
+class TestRate:
+    """Requests per second."""
+
+    def test_nothing_is_held_before_a_refusal(self):
+        """Successes alone leave the rate at its ceiling, and teach nothing."""
+        pace = RatePace(20.0)
+        served(pace, 100, 0.0)
+        assert (20.0, True) == (pace.rate, pace.is_free)
+
+    def test_the_first_refusal_halves(self):
+        """Half of what was really sent is the first guess, not half of the ceiling."""
+        pace = RatePace(1000.0)
+        pace.refused(1.0, 40.0, 1.0)
+        assert (20.0, False) == (pace.rate, pace.is_free)
+
+    def test_without_a_ceiling(self):
+        """A refusal gives a rate even if there was none and nothing has been measured."""
+        pace = RatePace(math.inf)
+        pace.refused(0.0, math.inf, 0.0)
+        assert 500.0 == pace.rate
+
+    def test_what_was_accepted_between_two_refusals(self):
+        """At the second refusal the server is known: it goes on with 95 % of what it accepted."""
+        pace = RatePace(100.0)
+        refused(pace, 0.0)
+        for number in range(1, 401):
+            pace.accepted(number / 45, 50.0)  # 45 a second
+        pace.refused(400 / 45, 50.0, 400 / 45)
+        assert math.isclose(0.95 * 45, pace.rate, rel_tol=0.01)
+
+    def test_refusals_upon_refusals(self):
+        """As long as nothing comes through the rate is halved, down to one a second."""
+        pace = RatePace(64.0)
+        rates = []
+        for number in range(8):
+            refused(pace, float(number))
+            rates.append(pace.rate)
+        assert [32.0, 16.0, 8.0, 4.0, 2.0, RATE_MIN, RATE_MIN, RATE_MIN] == rates
+
+    def test_a_ceiling_below_the_floor(self):
+        """A ceiling below one a second holds."""
+        pace = RatePace(0.2)
+        refused(pace, 0.0)
+        assert 0.2 == pace.rate
+
+    def test_three_of_four(self):
+        """Three answers before the next refusal are a share: three quarters, less the margin."""
+        pace = RatePace(64.0)
+        refused(pace, 0.0)
+        for _ in range(3):
+            pace.accepted(0.0, 0.0)
+        refused(pace, 0.1)
+        assert math.isclose(32 * 0.95 * 3 / 4, pace.rate)
+
+    def test_back_from_a_deep_cut(self):
+        """After the first halving the rate is back at 71 % in seconds, and then creeps."""
+        pace = RatePace(100.0)
+        refused(pace, 0.0)
+        now_s = served(pace, 200, 0.0)
+        assert now_s < 4
+        assert math.isclose(100 * 0.95 * 0.75, pace.rate, rel_tol=0.02)
+        served(pace, 100, now_s)
+        assert pace.rate < 1.05 * 100 * 0.95 * 0.75
+
+    def test_it_creeps_back_to_the_ceiling(self):
+        """In time the rate is its ceiling again, and no more."""
+        pace = RatePace(100.0)
+        refused(pace, 0.0)
+        served(pace, 20_000, 0.0)
+        assert 100.0 == pace.rate
+
+    def test_a_rate_that_is_not_used_does_not_grow(self):
+        """Who sends half of what it may learns nothing about the other half."""
+        pace = RatePace(100.0)
+        refused(pace, 0.0)
+        for number in range(1000):
+            pace.accepted(number / 20, 20.0)
+        assert 50.0 == pace.rate
+
+    def test_an_old_refusal_changes_nothing(self):
+        """What was sent before the last cut was sent at another rate."""
+        pace = RatePace(100.0)
+        refused(pace, 0.0)
+        pace.refused(0.01, 50.0, 0.01, is_recent=False)
+        assert 50.0 == pace.rate
+
+    def test_refusals_at_a_rate_that_was_free_of_them(self):
+        """A lone refusal far below a proven rate has other reasons: the rate returns there."""
+        pace = RatePace(100.0)
+        refused(pace, 0.0)
+        now_s = served(pace, 60, 0.0)
+        proven = pace.rate
+        for _ in range(2):
+            refused(pace, now_s)
+            now_s = served(pace, 1, now_s)
+        low = pace.rate
+        assert low < 0.7 * proven
+        refused(pace, now_s)
+        assert low == pace.rate
+        served(pace, 250, now_s)
+        assert pace.rate >= 0.95 * proven
+
+    def test_a_pause_is_no_time_to_grow(self):
+        """Growth begins when sending does, after Retry-After."""
+        pace = RatePace(100.0)
+        pace.refused(0.0, 100.0, 60.0)
+        pace.accepted(1.0, 50.0)
+        assert 50.0 == pace.rate
+
+    def test_another_ceiling(self):
+        """A new ceiling frees a rate that only the old one held, and no other."""
+        pace = RatePace(10.0)
+        pace.set_ceiling(20.0)
+        assert 20.0 == pace.rate
+        refused(pace, 0.0)
+        pace.set_ceiling(40.0)
+        assert 10.0 == pace.rate
+        pace.set_ceiling(4.0)
+        assert 4.0 == pace.rate
+
+    @given(
+        st.floats(0.1, 1e4),
+        st.lists(st.tuples(st.floats(0, 10), st.booleans(), st.floats(0.01, 1e4)), max_size=200),
+    )
+    def test_it_stays_within_its_limits(self, ceiling, events):
+        """Whatever happens, the rate is between the floor and the ceiling."""
+        pace, now_s = RatePace(ceiling), 0.0
+        for gap_s, is_refused, sent_per_s in events:
+            now_s += gap_s
+            if is_refused:
+                pace.refused(now_s, sent_per_s, now_s)
+            else:
+                pace.accepted(now_s, sent_per_s)
+            assert min(RATE_MIN, ceiling) <= pace.rate <= ceiling
+
+
+class TestConcurrency:
+    """Requests under way."""
+
+    def test_half_of_what_was_under_way(self):
+        """A push-back leaves half of the requests that were under way, and one at least."""
+        pace = ConcurrencyPace(16)
+        pace.cut(9)
+        assert 4.0 == pace.limit
+        for _ in range(3):
+            pace.cut(9)
+        assert 1.0 == pace.limit
+
+    def test_one_more_after_two_rounds(self):
+        """Four at once: after eight successes five, then ten more for the sixth."""
+        pace = ConcurrencyPace(16)
+        pace.cut(8)
+        limits = []
+        for _ in range(18):
+            pace.grow(4)
+            limits.append(pace.limit)
+        assert [4.0] * 7 + [5.0] * 10 + [6.0] == limits
+
+    def test_up_to_the_ceiling(self):
+        """It grows as far as it may."""
+        pace = ConcurrencyPace(3)
+        pace.cut(2)
+        for _ in range(100):
+            pace.grow(3)
+        assert (3.0, True) == (pace.limit, pace.is_free)
+
+    def test_what_is_not_used_does_not_grow(self):
+        """Two under way say nothing about five."""
+        pace = ConcurrencyPace(16)
+        pace.cut(10)
+        for _ in range(100):
+            pace.grow(2)
+        assert 5.0 == pace.limit
+
+    def test_slow_is_far_slower_than_usual(self):
+        """Half a second more and three times the usual is slow; either alone is not."""
+        for usual_s, recent_s, expected in ((0.05, 1.0, True), (0.05, 0.4, False), (2, 4, False)):
+            pace = ConcurrencyPace(16, usual_s=usual_s, recent_s=recent_s)
+            assert expected == pace.is_slow
+
+    def test_slowness_stops_growth(self):
+        """As long as answers are slow there are no more at once."""
+        pace = ConcurrencyPace(16, usual_s=0.05, recent_s=1.0)
+        pace.cut(2)
+        for _ in range(100):
+            pace.grow(2)
+        assert 1.0 == pace.limit
+
+    def test_what_lasts_becomes_usual(self):
+        """Twenty times the usual is slow for some hundred answers, and then it is the usual."""
+        pace = ConcurrencyPace(16)
+        pace.answered(0.05)
+        slow = 0
+        for _ in range(1000):
+            pace.answered(1.0)
+            slow += pace.is_slow
+        assert 150 < slow < 400
+
+    def test_health_is_believed_at_once(self):
+        """A server that got well is measured by its health within a few answers."""
+        pace = ConcurrencyPace(16, usual_s=1.0, recent_s=1.0)
+        for _ in range(40):
+            pace.answered(0.05)
+        assert pace.usual_s < 0.15
+
+
+class TestCircuit:
+    """When to stop."""
+
+    def test_failures_in_a_row_open_it(self):
+        """Twenty failures open the circuit; single requests wait longer and longer, then none."""
+        circuit = Circuit()
+        waits = [circuit.failed(is_recent=True) for _ in range(FAILURES_IN_A_ROW)]
+        assert ([None] * 19, 1.0) == (waits[:-1], waits[-1])
+        assert circuit.is_open
+        assert [3.0, 9.0, 27.0, None] == [circuit.failed(is_recent=True) for _ in range(4)]
+        assert circuit.is_broken
+
+    def test_waits_have_a_limit(self):
+        """With many probes none waits longer than a minute."""
+        circuit = Circuit(probes_max=10)
+        waits = [circuit.failed(is_recent=True) for _ in range(FAILURES_IN_A_ROW + 6)]
+        assert [1.0, 3.0, 9.0, 27.0, 60.0, 60.0, 60.0] == waits[-7:]
+
+    def test_those_under_way_are_no_probes(self):
+        """What was sent before the circuit opened may fail without counting against it."""
+        circuit = Circuit()
+        for _ in range(FAILURES_IN_A_ROW):
+            circuit.failed(is_recent=True)
+        assert [None] * 100 == [circuit.failed(is_recent=False) for _ in range(100)]
+        assert (0, False) == (circuit.probes, circuit.is_broken)
+
+    def test_one_success_closes_it(self):
+        """Whoever is answered closes the circuit, and counting begins anew."""
+        circuit = Circuit()
+        for _ in range(FAILURES_IN_A_ROW + 2):
+            circuit.failed(is_recent=True)
+        circuit.succeeded()
+        assert not circuit.is_open
+        assert [None] * 19 == [circuit.failed(is_recent=True) for _ in range(19)]
+        assert 1.0 == circuit.failed(is_recent=True)
+
+    def test_without_probes(self):
+        """Where nothing is tried twice, the circuit stays out of it."""
+        circuit = Circuit(probes_max=0)
+        assert {None} == {circuit.failed(is_recent=True) for _ in range(100)}
+        assert (False, False) == (circuit.is_open, circuit.is_broken)
+
+
+class TestMeter:
+    """What was sent lately."""
+
+    def test_nothing_is_known_at_first(self):
+        """Before a request, and for the first moments, the rate is unknown."""
+        meter = SendMeter()
+        assert math.inf == meter.per_second(5.0, 0)
+        meter.mark(5.0, 1)
+        assert math.inf == meter.per_second(5.05, 3)
+
+    def test_the_last_seconds_count(self):
+        """A change of pace shows after a second or two."""
+        meter, now_s = SendMeter(), 0.0
+        for sent in range(1, 101):
+            now_s = sent * (0.1 if sent <= 50 else 0.02) + (0 if sent <= 50 else 4.0)
+            if now_s >= meter.due_s:
+                meter.mark(now_s, sent)
+        assert math.isclose(50.0, meter.per_second(now_s + 1.0, 150), rel_tol=0.35)
+
+    def test_a_pause_does_not_count(self):
+        """Measuring begins anew when a pause is over."""
+        meter = SendMeter()
+        meter.mark(0.0, 1)
+        meter.restart(60.0, 10)
+        assert 20.0 == meter.per_second(61.0, 30)

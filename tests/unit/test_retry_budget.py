@@ -1,0 +1,76 @@
+"""What all retries together may cost."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.retry import RetryBudget
+
+
+def taken(budget: RetryBudget, now_s: float, wanted: int) -> int:
+    """How many of the wanted retries are granted at that moment."""
+    return sum(budget.take(now_s) for _ in range(wanted))
+
+
+def test_a_few_are_always_there():
+    """A run may begin badly: the spare retries need no request before them."""
+    assert 30 == taken(RetryBudget(spare=30), 0.0, 100)
+
+
+def test_a_tenth_of_the_requests():
+    """A hundred requests allow ten retries more."""
+    budget = RetryBudget(spare=30)
+    for _ in range(100):
+        budget.request(5.0)
+    assert 40 == taken(budget, 5.0, 100)  # 30 + 100 / 10
+
+
+def test_the_window_slides():
+    """What was spent comes back after a minute, and so does what was earned."""
+    budget = RetryBudget(spare=30)
+    for _ in range(100):
+        budget.request(0.0)
+    assert 40 == taken(budget, 1.0, 100)
+    assert 0 == taken(budget, 49.0, 100)
+    assert 30 == taken(budget, 61.0, 100)
+
+
+def test_a_long_silence():
+    """After an hour without a request the budget is as new."""
+    budget = RetryBudget(spare=30)
+    assert 30 == taken(budget, 0.0, 100)
+    assert 30 == taken(budget, 3600.0, 100)
+    assert 0 == taken(budget, 3601.0, 100)
+
+
+def test_only_the_share():
+    """Without spare retries the first request allows none, and the tenth one."""
+    budget = RetryBudget(spare=0)
+    for _ in range(9):
+        budget.request(0.0)
+    assert 0 == taken(budget, 0.0, 5)
+    budget.request(0.0)
+    assert 1 == taken(budget, 0.0, 5)
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.booleans()), max_size=300))
+def test_no_minute_has_more(steps):
+    """Whatever comes, no stretch of a minute has more retries than its share and the spare ones.
+
+    Requests count for a sixth of a minute less than a whole minute at worst, so the stretch of
+    requests is taken a window wide around the stretch of retries.
+    """
+    budget, now_s = RetryBudget(spare=3), 0.0
+    requests: list[float] = []
+    retries: list[float] = []
+    for gap_s, is_retry in steps:
+        now_s += gap_s
+        if not is_retry:
+            budget.request(now_s)
+            requests.append(now_s)
+        elif budget.take(now_s):
+            retries.append(now_s)
+    for end_s in retries:
+        start_s = end_s - 50.0
+        spent = sum(start_s < at_s <= end_s for at_s in retries)
+        earned = sum(end_s - 60.0 <= at_s <= end_s for at_s in requests)
+        assert spent <= 3 + 0.1 * earned
