@@ -37,13 +37,14 @@ def migrate(connection: Connection) -> None:
 
 async def on_configured_database() -> None:
     """For the ``alembic`` command itself."""
-    from worker.config import load
+    from worker.config import database_url, load
     from worker.runtime import real_runtime
     from worker.store.database import open_database
 
     settings = load({}, environ=os.environ, cwd=Path.cwd()).settings
+    url = database_url(settings.database, cwd=Path.cwd())
     async with (
-        open_database(settings.database.url, real_runtime()) as database,
+        open_database(url, real_runtime()) as database,
         database.engine.connect() as connection,
     ):
         await connection.execution_options(pts_write=True)

@@ -13,7 +13,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
-from worker.errors import WorkerError
+from worker.errors import ConfigurationError, WorkerError
 
 log = structlog.get_logger(__name__)
 
@@ -21,8 +21,62 @@ MISFIRE_GRACE_S: Final = 3600
 """A start that was missed by up to this long (a sleeping machine) is made good once."""
 
 
+_WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+
+
+def trigger_of(cron: str, timezone: str) -> CronTrigger:
+    """When to run.
+
+    Raises:
+        ConfigurationError: the expression has no meaning.
+    """
+    try:
+        *fields, weekday = cron.split()
+        expression = " ".join((*fields, _weekdays(weekday.lower())))
+        return CronTrigger.from_crontab(expression, timezone=timezone)
+    except ValueError as fault:
+        raise ConfigurationError(
+            f"schedule.cron: {cron!r} is no cron expression: {fault}",
+            hint="five fields: minute, hour, day, month, day of the week; e.g. '30 3 * * *'",
+        ) from fault
+
+
+def _weekdays(field: str) -> str:
+    """The days of the week by name: to cron 0 and 7 are Sunday, to APScheduler 0 is Monday.
+
+    Raises:
+        ValueError: it is no such field.
+    """
+    if field in {"*", "?"}:
+        return "*"
+    chosen: set[int] = set()
+    for item in field.split(","):
+        days, slash, step = item.partition("/")
+        first, dash, last = days.partition("-")
+        low = 0 if days == "*" else _weekday(first)
+        high = _weekday(last) if dash else 6 if slash or days == "*" else low
+        high += 7 if dash and last == "sun" and high < low else 0
+        if low > high:
+            raise ValueError(f"the days of the week in {item!r} run backwards")
+        chosen.update(day % 7 for day in range(low, high + 1, int(step) if slash else 1))
+    return ",".join(_WEEKDAYS[day] for day in sorted(chosen))
+
+
+def _weekday(text: str) -> int:
+    if text in _WEEKDAYS:
+        return _WEEKDAYS.index(text)
+    if text.isascii() and text.isdigit() and int(text) <= len(_WEEKDAYS):
+        return int(text)
+    raise ValueError(f"{text!r} is no day of the week (0-7, or sun to sat)")
+
+
 async def run_on_schedule(
-    run_once: Callable[[], Awaitable[Any]], *, cron: str, timezone: str, stop: anyio.Event
+    run_once: Callable[[], Awaitable[Any]],
+    *,
+    cron: str,
+    timezone: str,
+    stop: anyio.Event,
+    now: bool = False,
 ) -> None:
     """Run on the expression until ``stop`` is set; a run that is on then ends by the same event.
 
@@ -31,7 +85,12 @@ async def run_on_schedule(
         cron: five fields, e.g. ``30 3 * * *``.
         timezone: the IANA zone in which it is meant.
         stop: set it to end.
+        now: run once at the start, too.
+
+    Raises:
+        ConfigurationError: the expression has no meaning.
     """
+    trigger = trigger_of(cron, timezone)
     requests, due = anyio.create_memory_object_stream[None](1)
     scheduler = AsyncIOScheduler(timezone=timezone)
 
@@ -43,13 +102,15 @@ async def run_on_schedule(
 
     job = scheduler.add_job(
         ask,
-        CronTrigger.from_crontab(cron, timezone=timezone),
+        trigger,
         coalesce=True,
         max_instances=1,
         misfire_grace_time=MISFIRE_GRACE_S,
     )
     scheduler.start()
     log.info("schedule.started", cron=cron, timezone=timezone, next=str(job.next_run_time))
+    if now:
+        ask()
     try:
         async with anyio.create_task_group() as tasks, requests, due:
             tasks.start_soon(_close_on_stop, stop, requests)

@@ -57,12 +57,9 @@ def schedule(
                 print_json(document(report))
 
         with serve_metrics(board, served):
-            if now:
-                await run_once()
-            if not stop.is_set():
-                await run_on_schedule(
-                    run_once, cron=settings.cron, timezone=settings.timezone, stop=stop
-                )
+            await run_on_schedule(
+                run_once, cron=settings.cron, timezone=settings.timezone, stop=stop, now=now
+            )
 
     cli.run(lambda: stoppable(work))
     return ExitCode.OK

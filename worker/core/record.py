@@ -23,6 +23,9 @@ from worker.errors import ContractError
 HASH_BYTES: Final = 16
 """Length of a content hash and of a digest key."""
 
+KEY_BYTES_MAX: Final = 1_000
+"""The longest record key: PostgreSQL's indexes hold no row of more than 2,704 bytes."""
+
 _OFF_ID_DIGITS: Final = 11
 _PLANS_MAX: Final = 512
 
@@ -192,6 +195,11 @@ class RecordReader:
                 if key is None:
                     lacking = index
                     break
+                if len(key.encode()) > KEY_BYTES_MAX:
+                    raise ContractError(
+                        f"a record key of more than {KEY_BYTES_MAX} bytes",
+                        field=f"{where}[{index}]",
+                    )
                 keys.append(key)
             else:
                 return candidate, keys

@@ -85,18 +85,15 @@ def _write_secret(path: Path, data: bytes) -> None:
 
 
 def _config(folder: Path, options: SandboxOptions) -> str:
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    path = options.issuer_path.strip("/")
-    issuer = f"http://{host}:{options.helseid_port}/{path}".rstrip("/")
     # JSON's strings are TOML's basic strings too.
     quoted = {
         name: json.dumps(str(value))
         for name, value in {
-            "issuer": issuer,
+            "issuer": options.issuer,
             "client_id": options.client_id,
             "key": folder / CLIENT_KEY,
             "constraint": options.sender_constraint,
-            "base_url": f"http://{host}:{options.pts_port}",
+            "base_url": options.pts_url,
             "roster": folder / ROSTER,
             "pseudonym": folder / PSEUDONYM_KEY,
             "database": f"sqlite:///{folder / DATABASE}",

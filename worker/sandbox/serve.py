@@ -74,7 +74,12 @@ class _Application:
             ledger.end(where, scope["method"], reply.status, fault=fault)
 
     def _answer(self, request: Request, port: int) -> tuple[str, Reply, str]:
-        if port == self._pts_port:
+        is_pts = port == self._pts_port
+        options = self.world.options
+        public = options.public_pts_url if is_pts else options.public_helseid_url
+        if public:
+            request = replace(request, origin=public.rstrip("/"))
+        if is_pts:
             return self._pts.handle(request)
         if request.path == SELF_SERVICE_PATH:
             return self._self_service.handle(request)
@@ -134,13 +139,10 @@ class RunningSandbox:
         self._sockets = list(sockets)
         helseid_port, pts_port = (s.getsockname()[1] for s in sockets)
         self.options = replace(options, helseid_port=helseid_port, pts_port=pts_port)
-        path = options.issuer_path.strip("/")
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        helseid_url = f"http://{host}:{helseid_port}"
-        self.issuer = f"{helseid_url}/{path}".rstrip("/")
-        self.base_url = f"http://{host}:{pts_port}"
-        self.self_service_url = f"{helseid_url}{SELF_SERVICE_PATH}"
-        self.control_url = f"{self.base_url}{PREFIX}"
+        self.issuer = self.options.issuer
+        self.base_url = self.options.pts_url
+        self.self_service_url = f"{self.options.helseid_url}{SELF_SERVICE_PATH}"
+        self.control_url = f"{replace(self.options, public_pts_url='').pts_url}{PREFIX}"
         self.client_id = options.client_id
         self.client_private_jwk: dict[str, Any] | None = private_jwk
         self._world = World.of(self.options)

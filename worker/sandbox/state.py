@@ -24,6 +24,9 @@ class SandboxOptions:
         persons: lines of the roster; identifiers beyond it are answered with ``[]``.
         host: a loopback address.
         helseid_port, pts_port: 0 takes a free one.
+        public_helseid_url, public_pts_url: scheme, host and port under which clients reach the
+            stand-ins, where something stands in front of them (TLS is ended there, or packets are
+            lost); the issuer and the ``htu`` of proofs must be in its terms. Empty: the own ones.
         issuer_path: path of the issuer; empty for none.
         client_id, client_jwks: the registered client and its public keys. Without keys the running
             sandbox makes a pair and hands out the private one.
@@ -46,6 +49,8 @@ class SandboxOptions:
     host: str = "127.0.0.1"
     helseid_port: int = 0
     pts_port: int = 0
+    public_helseid_url: str = ""
+    public_pts_url: str = ""
     issuer_path: str = "/helseid"
     client_id: str = CLIENT_ID
     client_jwks: Sequence[Mapping[str, Any]] = ()
@@ -66,6 +71,25 @@ class SandboxOptions:
     clock_skew_s: float = 0.0
     activation_delay_s: float = 0.0
     retire_after_s: float = 3600.0
+
+    @property
+    def helseid_url(self) -> str:
+        """Where clients reach HelseID, without a path."""
+        return self.public_helseid_url.rstrip("/") or self._url(self.helseid_port)
+
+    @property
+    def pts_url(self) -> str:
+        """Where clients reach PTS."""
+        return self.public_pts_url.rstrip("/") or self._url(self.pts_port)
+
+    @property
+    def issuer(self) -> str:
+        """HelseID's issuer."""
+        return f"{self.helseid_url}/{self.issuer_path.strip('/')}".rstrip("/")
+
+    def _url(self, port: int) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{port}"
 
     def registered_clients(self) -> list[Client]:
         """Every client that HelseID knows."""

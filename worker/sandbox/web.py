@@ -37,13 +37,18 @@ class Delivery(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request, read whole."""
+    """One HTTP request, read whole.
+
+    Attributes:
+        origin: scheme, host and port as clients know them; empty: as this client named them.
+    """
 
     method: str
     path: str
     query_string: bytes
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    origin: str = ""
 
     def all(self, name: bytes) -> list[str]:
         """Every value of a header by its lower-case name."""
@@ -55,8 +60,11 @@ class Request:
 
     @property
     def url(self) -> str:
-        """Scheme, host as the client named it, and path: what ``htu`` must equal."""
-        return f"http://{self.header(b'host') or ''}{self.path}"
+        """Scheme, host and path: what ``htu`` must equal."""
+        return f"{self.origin or self._named()}{self.path}"
+
+    def _named(self) -> str:
+        return f"http://{self.header(b'host') or ''}"
 
     @property
     def media_type(self) -> str:

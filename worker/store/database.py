@@ -168,6 +168,11 @@ def is_passing(fault: Exception) -> bool:
     return isinstance(fault, InterfaceError) and "closed" in words
 
 
+def is_lock_timeout(fault: Exception) -> bool:
+    """Whether a statement waited in vain for somebody else's lock."""
+    return _sqlstate(fault) == "55P03"
+
+
 def _sqlstate(fault: Exception) -> str | None:
     state = getattr(getattr(fault, "orig", None) or fault, "sqlstate", None)
     return state if isinstance(state, str) else None

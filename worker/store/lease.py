@@ -7,18 +7,22 @@ nothing, and the row lock makes it wait for a takeover that is under way.
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import Row, select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import LeaseHeldError, LeaseLostError
-from worker.store.database import Database
+from worker.store.database import Database, is_lock_timeout
 from worker.store.holder import Holder, has_died
 from worker.store.tables import lease
 
 TTL_S_MAX: Final = 60.0
 """A dead holder elsewhere is taken over after at most this long (contract)."""
+
+_LOCK_S_MAX: Final = 10
+"""How long to wait for a transaction of the holder's that keeps the row locked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,18 +86,7 @@ async def acquire(
     """
 
     async def work(connection: AsyncConnection) -> Lease:
-        await connection.execute(
-            database.dialect.insert(lease)
-            .values(tenant_id=tenant_id, name=name, fencing_token=0)
-            .on_conflict_do_nothing()
-        )
-        row = (
-            await connection.execute(
-                select(lease)
-                .where(lease.c.tenant_id == tenant_id, lease.c.name == name)
-                .with_for_update()
-            )
-        ).one()
+        row = await _locked(database, connection, tenant_id, name)
         now = await database.now(connection)
         values = {
             "holder": holder.holder_id,
@@ -105,12 +98,7 @@ async def acquire(
         is_ours = row.holder == holder.holder_id
         is_free = row.holder is None or is_ours or row.expires_at <= now
         if not is_free and not has_died(row.host, row.process):
-            other = Holder(holder_id=row.holder, host=row.host, process=row.process)
-            raise LeaseHeldError(
-                f"another run holds the lease ({other.describe()}, since "
-                f"{row.acquired_at:%Y-%m-%d %H:%M:%S} UTC)",
-                hint="wait for it (`--wait 30m`), or look at `pts-worker status`",
-            )
+            raise _held(row)
         token = row.fencing_token if is_ours else row.fencing_token + 1
         await connection.execute(
             update(lease)
@@ -122,3 +110,39 @@ async def acquire(
         )
 
     return await database.write(work)
+
+
+async def _locked(
+    database: Database, connection: AsyncConnection, tenant_id: int, name: str
+) -> Row[Any]:
+    """The lease's row, locked until the transaction ends.
+
+    Raises:
+        LeaseHeldError: a transaction of the holder's does not end; it may be long, or paused.
+    """
+    ours = select(lease).where(lease.c.tenant_id == tenant_id, lease.c.name == name)
+    seen = (await connection.execute(ours)).one_or_none()
+    if database.dialect.name == "postgresql":
+        await connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_S_MAX}s'"))
+    try:
+        if seen is None:
+            # Not always: it would wait for any transaction that has renewed the lease.
+            await connection.execute(
+                database.dialect.insert(lease)
+                .values(tenant_id=tenant_id, name=name, fencing_token=0)
+                .on_conflict_do_nothing()
+            )
+        return (await connection.execute(ours.with_for_update())).one()
+    except DBAPIError as fault:
+        if seen is None or seen.holder is None or not is_lock_timeout(fault):
+            raise
+        raise _held(seen) from None
+
+
+def _held(row: Row[Any]) -> LeaseHeldError:
+    other = Holder(holder_id=row.holder, host=row.host, process=row.process)
+    return LeaseHeldError(
+        f"another run holds the lease ({other.describe()}, since "
+        f"{row.acquired_at:%Y-%m-%d %H:%M:%S} UTC)",
+        hint="wait for it (`--wait 30m`), or look at `pts-worker status`",
+    )

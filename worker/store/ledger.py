@@ -202,6 +202,9 @@ async def _begin(
 
     async def work(connection: AsyncConnection) -> RunHandle:
         await lease.renew(database, connection)
+        begun = await _begun(connection, lease.tenant_id, kind, now)
+        if begun is not None:
+            return begun
         open_before, holders = await open_counts(connection, lease.tenant_id)
         persons = await known_persons(connection, lease.tenant_id)
         run_id = (
@@ -234,6 +237,36 @@ async def _begin(
         )
 
     return await database.write(work)
+
+
+async def _begun(
+    connection: AsyncConnection, tenant_id: int, kind: RunKind, started_at: datetime
+) -> RunHandle | None:
+    """The run that this very call began before, if its commit came through unheard."""
+    row = (
+        await connection.execute(
+            select(run, attempt.c.attempt_id)
+            .join(attempt, attempt.c.run_id == run.c.run_id)
+            .where(
+                run.c.tenant_id == tenant_id,
+                run.c.kind == kind,
+                run.c.started_at == started_at,
+                run.c.status == RunStatus.RUNNING,
+            )
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    return RunHandle(
+        run_id=row.run_id,
+        attempt_id=row.attempt_id,
+        kind=kind,
+        areas=_areas(row),
+        started_at=started_at,
+        open_before=row.open_before,
+        holders_before=row.holders_before,
+        persons_before=row.persons_before,
+    )
 
 
 async def _new_attempt(connection: AsyncConnection, run_id: int, now: datetime, host: str) -> int:

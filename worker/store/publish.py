@@ -1,7 +1,7 @@
 """Publication: one transaction in which a whole run becomes what readers see (promise 2).
 
-In this order, all of it or nothing: restrictions that moved to another identifier are closed under
-the old one, persons who left the roster are departed, the guard looks at the whole, the ledger's
+In this order, all of it or nothing: persons who left the roster are departed, restrictions that
+moved to another identifier are closed under the old one, the guard looks at the whole, the ledger's
 totals are counted from the rows themselves, and the run gets its publication number.
 """
 
@@ -21,6 +21,7 @@ from worker.store.lease import Lease
 from worker.store.moves import close_moved, same_tenant
 from worker.store.tables import VERSIONS, attempt, person, person_area, run
 from worker.store.totals import TOTALS, run_totals
+from worker.store.undo import undo_persons
 
 ExitDecision = Callable[[Mapping[str, int]], ExitCode]
 """The exit code of a published run, from its totals."""
@@ -65,8 +66,8 @@ class Publisher:
             already = await self._published(connection)
             if already is not None:
                 return already
-            await close_moved(connection, self.handle.run_id)
             departed = await self._depart(connection) if may_depart else 0
+            await close_moved(connection, self.handle.run_id)
             reasons = judge(await self.facts(connection, departed, roster_faults))
             if reasons:
                 raise WithheldError(
@@ -150,6 +151,7 @@ class Publisher:
         done = await connection.execute(
             update(person).where(self._absent()).values(departed_run=run_id)
         )
+        await self._take_back_departed(connection)
         if done.rowcount:
             gone = select(person.c.person_id).where(person.c.departed_run == run_id)
             for table in VERSIONS.values():
@@ -163,6 +165,27 @@ class Publisher:
                     .values(closed_run=run_id)
                 )
         return done.rowcount
+
+    async def _take_back_departed(self, connection: AsyncConnection) -> None:
+        """Take back what an earlier turn at this run read of persons who have left since.
+
+        Nobody has seen it, and nobody must: a row that it opened would stay open for ever.
+        """
+        read = await connection.execute(
+            select(person_area.c.person_id)
+            .join(person, person.c.person_id == person_area.c.person_id)
+            .where(
+                person.c.tenant_id == self.lease.tenant_id,
+                person.c.departed_run.is_not(None),
+                person_area.c.run_id == self.handle.run_id,
+                person_area.c.attempt_id != self.handle.attempt_id,
+            )
+            .distinct()
+        )
+        persons = list(read.scalars())
+        if persons:
+            dialect = self.database.dialect
+            await undo_persons(connection, dialect, self.handle.run_id, persons)
 
     async def _welcome_back(self, connection: AsyncConnection) -> None:
         """A departed person who is on the roster again is not departed any more."""

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.guard import GuardFacts
 from worker.core.model import PersonRead, RunStatus
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
-from worker.errors import ExitCode
+from worker.errors import ExitCode, UnavailableError
 from worker.store.database import Database
 from worker.store.lease import Lease
 from worker.store.ledger import end_attempt, interrupt_run
@@ -19,6 +20,8 @@ from worker.store.publish import Publisher
 from worker.store.tables import failure, person, person_area
 from worker.store.undo import undo_run
 from worker.store.writer import BatchWriter
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,11 +201,15 @@ class SqlRunStore:
         await self._end(exit_code, progress)
 
     async def _end(self, exit_code: ExitCode, progress: RunProgress) -> None:
-        await end_attempt(
-            self.database,
-            self.handle,
-            exit_code=exit_code,
-            requests=progress.requests,
-            retries=progress.retries,
-            roster_faults=progress.roster_faults,
-        )
+        """Note the turn's end. The run has ended as it has, whatever becomes of this."""
+        try:
+            await end_attempt(
+                self.database,
+                self.handle,
+                exit_code=exit_code,
+                requests=progress.requests,
+                retries=progress.retries,
+                roster_faults=progress.roster_faults,
+            )
+        except UnavailableError as fault:
+            log.warning("run.end_not_noted", run=self.handle.run_id, reason=fault.message)

@@ -128,7 +128,9 @@ def _handler(
     ca_file: Path | None,
 ) -> Callable[[str, str, float | None, list[tuple[str, str]], bytes], Callable[[], None]]:
     """Sends a push as prometheus-client asks, trusting the private CA if there is one."""
-    context = ssl.create_default_context(cafile=ca_file)
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(cafile=ca_file)
 
     def handle(
         url: str,
