@@ -34,7 +34,7 @@ demo: $(RUNTIME) ## install, sync made-up persons from the sandbox twice, write 
 check: static unit ## format, lint, types, layers and unit tests: under a minute
 
 test: static ## everything: the static checks, then every test (starts its own PostgreSQL)
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 install: $(RUNTIME) ## what the worker runs on, into .venv
 

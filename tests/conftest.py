@@ -24,6 +24,15 @@ settings.load_profile("suite")
 _names = count(1)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Two processes share the suite by files; one of them takes all that waits for real time."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "deaths" else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A running PostgreSQL; its ``postgres`` database."""

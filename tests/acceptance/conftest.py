@@ -2,21 +2,28 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import pytest
+from sqlalchemy import make_url
 
 from tests.acceptance.program import Installation, Sandbox, sandbox
 from tests.acceptance.standin import Standin
 from tests.acceptance.standin import standin as serve
 from tests.databases import execute, in_database
 
-MakeDatabase = Callable[[], str]
+MakeDatabase = Callable[..., str]
+"""Makes a fresh database at the program's schema, or a copy: ``make(like=URL)``."""
 
 FAILING = 3
 """The line of the roster, from 0, whose patient-safety area fails in the second of ``two_runs``."""
+
+DATABASES = ("sqlite", "postgresql")
+T = TypeVar("T")
 
 _numbers = count(1)
 
@@ -32,9 +39,9 @@ def standin() -> Iterator[Standin]:
 def make_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeDatabase:
     """Makes fresh SQLite files at the program's schema."""
 
-    def make() -> str:
+    def make(*, like: str = "") -> str:
         path = tmp_path_factory.mktemp("db") / "pts.db"
-        shutil.copy(migrated_sqlite, path)
+        shutil.copy(like.removeprefix("sqlite:///") or migrated_sqlite, path)
         return f"sqlite:///{path}"
 
     return make
@@ -44,16 +51,23 @@ def make_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory)
 def make_postgres(postgres_url: str, migrated_postgres: str) -> MakeDatabase:
     """Makes fresh PostgreSQL databases at the program's schema."""
 
-    def make() -> str:
+    def make(*, like: str = "") -> str:
         name = f"acceptance_{next(_numbers)}"
-        statement = f"CREATE DATABASE {name} TEMPLATE {migrated_postgres}"
+        template = make_url(like).database if like else migrated_postgres
+        statement = f"CREATE DATABASE {name} TEMPLATE {template}"
         anyio.run(execute, postgres_url, statement)
         return in_database(postgres_url, name)
 
     return make
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def side_by_side(tell: Callable[[str], T]) -> dict[str, T]:
+    """The same story on both databases, at the same time: most of it is waiting."""
+    with ThreadPoolExecutor(2) as threads:
+        return dict(zip(DATABASES, threads.map(tell, DATABASES), strict=True))
+
+
+@pytest.fixture(scope="module", params=DATABASES)
 def make_database(request: pytest.FixtureRequest) -> MakeDatabase:
     """Makes fresh databases, for the whole of a module on each database that we support."""
     name = "make_sqlite" if request.param == "sqlite" else "make_postgres"

@@ -1,0 +1,67 @@
+"""How much memory a run takes: ``python -m tests.acceptance.memory [PERSONS ...]``.
+
+Runs the program against the project's sandbox with rosters of different sizes, each in a folder of
+its own, and prints the most that each run ever held.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.acceptance.program import Installation, Running, sandbox
+
+SIZES = (5_000, 50_000)
+PATIENCE_S = 1_800.0
+
+
+def peak_of(running: Running, patience_s: float = PATIENCE_S) -> int:
+    """The most memory that a process held until its end, in KiB: proc(5), VmHWM.
+
+    ``ru_maxrss`` will not do: it begins with what the parent held.
+    """
+    peak = 0
+    status = Path(f"/proc/{running.process.pid}/status")
+    end_s = time.monotonic() + patience_s
+    while running.process.poll() is None and time.monotonic() < end_s:
+        text = status.read_text(encoding="ascii", errors="replace")
+        if "VmHWM:" in text:
+            peak = max(peak, int(text.partition("VmHWM:")[2].split()[0]))
+        time.sleep(0.02)
+    return peak
+
+
+def measure(folder: Path, persons: int) -> tuple[int, float]:
+    """The peak in KiB and the seconds of a run over so many persons."""
+    with sandbox(folder / "sandbox", "--persons", str(persons)) as world:
+        url = f"sqlite:///{folder / 'pts.db'}"
+        worker = world.install(folder / "worker", url)
+        _migrate(worker)
+        running = worker.start("sync")
+        peak = peak_of(running)
+        ended = running.wait(PATIENCE_S)
+    total = ended.run["totals"]["persons_complete"]
+    if ended.code != 0 or total != persons:
+        raise SystemExit(f"exit {ended.code} after {total} persons: {ended.err[-2000:]}")
+    return peak, ended.took_s
+
+
+def _migrate(worker: Installation) -> None:
+    ended = worker.run("db", "upgrade")
+    if ended.code != 0:
+        raise SystemExit(ended.err)
+
+
+def main(sizes: tuple[int, ...]) -> None:
+    """Measure each, and print it."""
+    peaks = []
+    for persons in sizes:
+        with tempfile.TemporaryDirectory(prefix="pts-memory-") as folder:
+            peak, took_s = measure(Path(folder), persons)
+        peaks.append(peak)
+        print(f"{persons:>9,} persons: peak {peak / 1024:6.1f} MiB, {took_s:6.1f} s", flush=True)  # noqa: T201
+    print(f"difference: {(max(peaks) - min(peaks)) / 1024:.1f} MiB")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(tuple(int(text.replace("_", "")) for text in sys.argv[1:]) or SIZES)

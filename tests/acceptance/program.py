@@ -1,0 +1,396 @@
+"""The program as its users run it, in a process of its own; and its database, from outside."""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import anyio
+import asyncpg
+
+REPOSITORY = Path(__file__).parents[2]
+ZONE = "America/St_Johns"
+"""Half an hour off the hour, so that a local time shows at once."""
+PATIENCE_S = 90.0
+PSEUDONYM_KEY = bytes((7 * n * n + 3) % 256 for n in range(48))
+
+_numbers = count(1)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Nothing of the caller's but where programs are."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(REPOSITORY),
+        "LANG": "C.UTF-8",
+        "TZ": ZONE,
+        **more,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a process ended."""
+
+    code: int
+    out: str
+    err: str
+    took_s: float
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON document on standard output."""
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The run in that document."""
+        found: dict[str, Any] = self.document["run"]
+        return found
+
+    @property
+    def message(self) -> str:
+        """The error in that document, with its hint and problems."""
+        error = self.document["error"]
+        return " ".join((error["message"], error["hint"], *error["problems"]))
+
+
+@dataclass(kw_only=True)
+class Running:
+    """A process that is on. Its output goes to files, so that it never waits for a reader."""
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    err: Path
+    began_s: float
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Like ``kill -9``."""
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> Ended:
+        """Wait for its end; a process that does not end is killed and fails the test."""
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"still running after {timeout_s} s:\n{self.tail()}") from None
+        return Ended(
+            code=code,
+            out=self.out.read_text(encoding="utf-8"),
+            err=self.err.read_text(encoding="utf-8"),
+            took_s=time.monotonic() - self.began_s,
+        )
+
+    def tail(self) -> str:
+        return self.err.read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
+def start(
+    *arguments: str,
+    folder: Path,
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Running:
+    """Start ``python -m worker`` with these arguments in this folder."""
+    number = next(_numbers)
+    out, err = folder / f"out-{number}.txt", folder / f"err-{number}.txt"
+    given = folder / f"in-{number}.txt"
+    given.write_bytes(stdin or b"")
+    with out.open("wb") as out_file, err.open("wb") as err_file, given.open("rb") as in_file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker", *arguments],
+            cwd=folder,
+            env=environment() if env is None else dict(env),
+            stdin=in_file,
+            stdout=out_file,
+            stderr=err_file,
+        )
+    return Running(process=process, out=out, err=err, began_s=time.monotonic())
+
+
+def run(*arguments: str, folder: Path, stdin: bytes | None = None, **more: Any) -> Ended:
+    """Run it to its end."""
+    return start(*arguments, folder=folder, stdin=stdin, **more).wait()
+
+
+@dataclass(kw_only=True)
+class Installation:
+    """A configured worker in a folder: configuration, keys, roster, database."""
+
+    folder: Path
+    database_url: str
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def configure(self, **sections: Mapping[str, Any]) -> None:
+        """Change the configuration and write it."""
+        for name, values in sections.items():
+            section = self.settings.setdefault(name, {})
+            section.update(values)
+            for key in [key for key, value in section.items() if value is None]:
+                del section[key]
+        lines = []
+        for name, values in self.settings.items():
+            lines.append(f"[{name}]")
+            # JSON's strings, numbers and lists of them are TOML's too.
+            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "worker.toml"
+
+    @property
+    def store(self) -> "Store":
+        return Store(self.database_url)
+
+    def roster(self, *lines: str, header: str = "off_id,local_ref") -> None:
+        """Write the roster."""
+        text = "\n".join((header, *lines)) + "\n"
+        (self.folder / "roster.csv").write_text(text, encoding="utf-8")
+
+    def start(self, *arguments: str, stdin: bytes | None = None) -> Running:
+        return start(
+            "--config", str(self.config), *arguments, "--json", folder=self.folder, stdin=stdin
+        )
+
+    def run(self, *arguments: str, stdin: bytes | None = None) -> Ended:
+        return self.start(*arguments, stdin=stdin).wait()
+
+    def sync(self, *arguments: str, stdin: bytes | None = None) -> Ended:
+        return self.run("sync", *arguments, stdin=stdin)
+
+
+def install(
+    folder: Path,
+    *,
+    database_url: str,
+    issuer: str,
+    base_url: str,
+    client_id: str,
+    client_key: Mapping[str, Any],
+) -> Installation:
+    """Write what a newcomer writes: two keys and a configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "client.jwk").write_text(json.dumps(dict(client_key)), encoding="utf-8")
+    (folder / "pseudonym.key").write_bytes(PSEUDONYM_KEY)
+    for name in ("client.jwk", "pseudonym.key"):
+        (folder / name).chmod(0o600)
+    made = Installation(folder=folder, database_url=database_url)
+    made.configure(
+        helseid={"issuer": issuer, "client_id": client_id, "private_jwk_file": "client.jwk"},
+        api={"base_url": base_url},
+        roster={"path": "roster.csv"},
+        privacy={"pseudonym_key_file": "pseudonym.key"},
+        database={"url": database_url},
+        sync={"requests_per_second": 5000, "retry_attempts": 2, "request_timeout_s": 10.0},
+        lease={"ttl_s": 50},
+    )
+    return made
+
+
+@dataclass(frozen=True)
+class Store:
+    """A database as a reporting tool sees it: by SQL, through no code of the program."""
+
+    url: str
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.startswith("sqlite")
+
+    @property
+    def path(self) -> Path:
+        """The file of a SQLite database."""
+        return Path(self.url.removeprefix("sqlite:///"))
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What a statement gives; it is committed."""
+        if self.is_sqlite:
+            with contextlib.closing(sqlite3.connect(self.path, timeout=30)) as connection:
+                found = connection.execute(sql).fetchall()
+                connection.commit()
+                return found
+
+        async def ask() -> list[tuple[Any, ...]]:
+            connection = await asyncpg.connect(self.url)
+            try:
+                return [tuple(row) for row in await connection.fetch(sql)]
+            finally:
+                await connection.close()
+
+        return anyio.run(ask)
+
+    def one(self, sql: str) -> Any:
+        """A single value."""
+        return self.rows(sql)[0][0]
+
+    def columns(self, table: str) -> list[str]:
+        if self.is_sqlite:
+            return [row[1] for row in self.rows(f"PRAGMA table_info({table})")]
+        return [
+            row[0]
+            for row in self.rows(
+                "SELECT column_name FROM information_schema.columns "
+                f"WHERE table_name = '{table}' ORDER BY ordinal_position"
+            )
+        ]
+
+    def tables(self) -> list[str]:
+        if self.is_sqlite:
+            kind = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+        else:
+            kind = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+        return [row[0] for row in self.rows(kind) if not row[0].startswith("sqlite_")]
+
+    def current(self, area: str = "patient_safety") -> set[tuple[Any, ...]]:
+        """The published restrictions: local reference, id, payload and whether stale."""
+        return {
+            (ref, key, payload, bool(stale))
+            for ref, key, payload, stale in self.rows(
+                f"SELECT local_ref, restriction_id, payload, is_stale FROM report_{area}_current"
+            )
+        }
+
+    def ids(self, area: str = "patient_safety") -> set[tuple[str, str]]:
+        """The published restrictions by local reference and id."""
+        return {(ref, key) for ref, key, _, _ in self.current(area)}
+
+    def stale(self, area: str = "patient_safety") -> set[str]:
+        """Local references of the persons whose published restrictions are stale."""
+        return {ref for ref, _, _, is_stale in self.current(area) if is_stale}
+
+    def history(self, area: str = "patient_safety") -> list[tuple[Any, ...]]:
+        """Every version ever published, in order."""
+        return sorted(
+            self.rows(
+                "SELECT local_ref, restriction_id, payload, valid_from, valid_to "
+                f"FROM report_{area}_history"
+            ),
+            key=str,
+        )
+
+    def published(self) -> dict[str, Any]:
+        """All that a reader sees but for times and run numbers."""
+        found: dict[str, Any] = {}
+        for area in ("patient_safety", "patient_privacy"):
+            for kind in ("current", "history"):
+                view = f"report_{area}_{kind}"
+                # Times of the source are data; times of ours are not comparable.
+                ours = ("first_seen_at", "last_confirmed_at", "observed_at")
+                names = [
+                    name
+                    for name in self.columns(view)
+                    if name not in ours and name not in ("opened_run", "closed_run", "valid_from")
+                ]
+                terms = ["valid_to IS NULL" if name == "valid_to" else name for name in names]
+                found[view] = sorted(self.rows(f"SELECT {', '.join(terms)} FROM {view}"), key=str)
+        found["freshness"] = sorted(
+            self.rows(
+                "SELECT person_key, local_ref, area, is_stale, record_count, pages, failure_kind "
+                "FROM report_person_freshness"
+            ),
+            key=str,
+        )
+        return found
+
+    def runs(self) -> list[tuple[Any, ...]]:
+        """The ledger: status and exit code of each run."""
+        return self.rows("SELECT status, exit_code FROM report_run ORDER BY run_id")
+
+
+@contextlib.contextmanager
+def sandbox(folder: Path, *arguments: str) -> Iterator["Sandbox"]:
+    """The project's sandbox, as ``python -m worker sandbox`` serves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    running = start("sandbox", "--folder", str(folder), "--json", *arguments, folder=folder)
+    try:
+        made = wait_for(lambda: _document(running), "the sandbox")
+        yield Sandbox(folder=folder, control_url=made["control_url"], running=running)
+    finally:
+        running.signal(signal.SIGTERM)
+        ended = running.wait()
+        assert (0, "") == (ended.code, ended.err)
+
+
+def _document(running: Running) -> dict[str, Any] | None:
+    assert running.process.poll() is None, running.tail()
+    text = running.out.read_text(encoding="utf-8")
+    if not text.endswith("}\n"):
+        return None
+    found: dict[str, Any] = json.loads(text)["sandbox"]
+    return found
+
+
+@dataclass(kw_only=True)
+class Sandbox:
+    """A sandbox that answers."""
+
+    folder: Path
+    control_url: str
+    running: Running
+
+    def control(self, **changes: Any) -> dict[str, Any]:
+        """Change it."""
+        request = urllib.request.Request(  # noqa: S310 - our own server
+            f"{self.control_url}control",
+            data=json.dumps(changes).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    def stats(self) -> dict[str, Any]:
+        """What it has seen."""
+        with urllib.request.urlopen(f"{self.control_url}stats", timeout=30) as answer:  # noqa: S310
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    def lines(self) -> list[str]:
+        """The roster's lines, without the header."""
+        return (self.folder / "roster.csv").read_text(encoding="utf-8").splitlines()[1:]
+
+    def install(self, folder: Path, database_url: str, lines: Sequence[str] = ()) -> Installation:
+        """A worker that reads this sandbox."""
+        folder.mkdir(parents=True, exist_ok=True)
+        made = Installation(folder=folder, database_url=database_url)
+        text = (self.folder / "worker.toml").read_text(encoding="utf-8")
+        import tomllib
+
+        made.configure(
+            **{
+                **tomllib.loads(text),
+                "database": {"url": database_url},
+                "roster": {"path": "roster.csv"},
+            }
+        )
+        made.configure(sync={"requests_per_second": 5000})
+        made.roster(*(lines or self.lines()))
+        return made
+
+
+def wait_for(look: Callable[[], Any], what: str, *, timeout_s: float = 60.0) -> Any:
+    """What ``look`` gives as soon as it gives something."""
+    end_s = time.monotonic() + timeout_s
+    while time.monotonic() < end_s:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come within {timeout_s} s")

@@ -1,0 +1,167 @@
+"""Runs over some persons, and the program that stays up."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import MakeDatabase
+from tests.acceptance.program import Installation, wait_for
+from tests.acceptance.standin import PRIVACY, SAFETY, Standin, http, off_id_of, person, safety
+from tests.acceptance.standin import standin as serve
+
+PERSONS = 12
+
+
+def installed(standin: Standin, folder: Path, database_url: str) -> Installation:
+    for number in range(PERSONS):
+        person(standin, number, safeties=1)
+    return standin.install(folder, database_url)
+
+
+@pytest.fixture(scope="module")
+def snapshot(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database after a whole run, in which one person's one area could not be read."""
+    with serve() as standin:
+        made = installed(standin, tmp_path_factory.mktemp("first"), make_sqlite())
+        standin.script[off_id_of(5), SAFETY] = lambda _: http(b"{}")
+        assert made.sync().code == 3
+    return made.database_url
+
+
+@pytest.fixture
+def worker(
+    standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase, snapshot: str
+) -> Installation:
+    """A worker on the day after that run."""
+    return installed(standin, tmp_path, make_sqlite(like=snapshot))
+
+
+def test_some_persons(standin: Standin, worker: Installation) -> None:
+    """`--person -` and `--roster` read those named and nobody else; nobody is departed."""
+    for number in (1, 2):
+        off_id = off_id_of(number)
+        standin.people[off_id][SAFETY].append(safety(off_id, "new"))
+    ended = worker.run("backfill", "--person", "-", stdin=f"{off_id_of(1)}\n".encode())
+    # One person is still stale from the night before, but not this run's business.
+    assert (0, 0) == (ended.code, ended.run["totals"]["persons_departed"])
+    assert {off_id_of(1)} == {off_id for off_id, _ in standin.asked}
+    assert PERSONS - 1 + 1 == len(worker.store.ids())
+
+    standin.asked.clear()
+    (worker.folder / "some.csv").write_text(f"off_id\n{off_id_of(2)}\n", encoding="utf-8")
+    ended = worker.run("backfill", "--roster", "some.csv", "--area", SAFETY)
+    assert (0, 0) == (ended.code, ended.run["totals"]["persons_departed"])
+    assert [(off_id_of(2), SAFETY)] == standin.asked
+    assert PERSONS + 1 == len(worker.store.ids())
+    # Nor does the next full run see anything amiss.
+    assert worker.sync().code == 0
+    assert PERSONS + 2 == len(worker.store.ids())
+
+
+def test_what_failed(standin: Standin, worker: Installation) -> None:
+    """`--failed` reads the areas with an open failure, and clears it; a second one reads none."""
+    ended = worker.run("backfill", "--failed")
+    assert ended.code == 0, ended.out
+    assert [(off_id_of(5), SAFETY)] == standin.asked
+    assert PERSONS == len(worker.store.ids())
+    assert worker.store.one("SELECT COUNT(*) FROM failure") == 0
+    standin.asked.clear()
+    again = worker.run("backfill", "--failed")
+    assert (0, []) == (again.code, standin.asked)
+
+
+def test_what_is_stale(standin: Standin, worker: Installation) -> None:
+    """`--stale-for` reads what was not confirmed for so long."""
+    ended = worker.run("backfill", "--stale-for", "1h")
+    assert ended.code == 0, ended.out
+    assert [(off_id_of(5), SAFETY)] == standin.asked
+    standin.asked.clear()
+    time.sleep(1.1)
+    assert worker.run("backfill", "--stale-for", "1s", "--area", PRIVACY).code == 0
+    assert {(off_id, PRIVACY) for off_id in standin.people} == set(standin.asked)
+
+
+def test_a_backfill_beside_an_open_sync(standin: Standin, worker: Installation) -> None:
+    """A backfill while a sync lies half done publishes its own; the sync is then continued."""
+    off_id = off_id_of(3)
+    standin.people[off_id][SAFETY].append(safety(off_id, "new"))
+    standin.delay_s = 0.2
+    worker.configure(sync={"batch_persons": 2, "concurrency": 2})
+    running = worker.start("sync")
+    wait_for(lambda: len(standin.asked) > 14, "some searches")
+    running.kill()
+    standin.delay_s = 0.0
+    standin.people[off_id][SAFETY].append(safety(off_id, "newer"))
+    ended = worker.run("backfill", "--person", "-", stdin=f"{off_id}\n".encode())
+    assert ended.code == 0, ended.out
+    assert PERSONS - 1 + 2 == len(worker.store.ids())
+    again = worker.sync()
+    assert (0, True) == (again.code, again.run["continued"])
+    assert PERSONS + 2 == len(worker.store.ids())
+    assert [] == standin.violations
+
+
+def test_a_mass_removal_in_a_backfill(standin: Standin, worker: Installation) -> None:
+    """A backfill that would close very much is withheld as well."""
+    before = worker.store.ids()
+    standin.everybody = lambda _: http([])
+    text = "\n".join(standin.people).encode()
+    ended = worker.run("backfill", "--person", "-", stdin=text)
+    assert ended.code == 5, ended.out
+    assert before == worker.store.ids()
+
+
+def test_the_schedule_ends_cleanly(standin: Standin, worker: Installation) -> None:
+    """`schedule --now` runs at once, then waits; SIGTERM ends it with 0."""
+    running = worker.start("schedule", "--now", "--cron", "0 0 1 1 *")
+    wait_for(lambda: len(worker.store.runs()) == 2 and "publ" in worker.store.runs()[1][0], "a run")
+    wait_for(lambda: "schedule.started" in running.tail(), "the schedule")
+    began_s = time.monotonic()
+    running.signal(signal.SIGTERM)
+    ended = running.wait()
+    assert ended.code == 0, ended.err
+    assert time.monotonic() - began_s < 5
+    assert ("published", 0) == worker.store.runs()[1]
+
+
+def test_the_schedule_outlives_a_failure(standin: Standin, worker: Installation) -> None:
+    """A run that fails, or cannot even begin, does not end the schedule."""
+    standin.everybody = lambda _: http(status="403 Forbidden")
+    running = worker.start("schedule", "--now", "--cron", "0 0 1 1 *", "--timezone", "Asia/Tokyo")
+    wait_for(lambda: "schedule.waiting" in running.tail(), "the first run's end")
+    assert running.process.poll() is None
+    running.signal(signal.SIGTERM)
+    assert running.wait().code == 0
+    assert worker.store.runs()[1] == ("interrupted", 77)
+
+    (worker.folder / "pseudonym.key").write_bytes(bytes(48))
+    running = worker.start("schedule", "--now", "--cron", "0 0 1 1 *")
+    wait_for(lambda: "schedule.run_failed" in running.tail(), "the second run's end")
+    assert running.process.poll() is None
+    running.signal(signal.SIGTERM)
+    assert running.wait().code == 0
+
+
+def test_a_schedule_stopped_within_a_run(standin: Standin, worker: Installation) -> None:
+    """SIGTERM within a run ends both in time; what was read is kept for the next."""
+    standin.delay_s = 0.3
+    worker.configure(sync={"concurrency": 1})
+    running = worker.start("schedule", "--now", "--cron", "0 0 1 1 *")
+    wait_for(lambda: len(standin.asked) > 4, "some searches")
+    began_s = time.monotonic()
+    running.signal(signal.SIGTERM)
+    assert running.wait().code == 0
+    assert time.monotonic() - began_s < 10
+    assert worker.store.runs()[1] == ("interrupted", 75)
+    standin.delay_s = 0.0
+    assert worker.sync().run["continued"]
+
+
+def test_a_cron_expression_without_meaning(worker: Installation) -> None:
+    """An expression that cannot be is 78, before anything runs."""
+    ended = worker.run("schedule", "--now", "--cron", "99 3 * * *")
+    assert ended.code == 78, ended.out
+    assert "schedule.cron" in ended.message
+    assert len(worker.store.runs()) == 1

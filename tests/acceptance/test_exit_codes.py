@@ -1,0 +1,435 @@
+"""Every exit code of the contract, by running the program into it."""
+
+import json
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import MakeDatabase
+from tests.acceptance.program import Installation, environment, run, start, wait_for
+from tests.acceptance.standin import SAFETY, Standin, http, off_id_of, person, ref_of
+from tests.acceptance.standin import standin as serve
+
+PERSONS = 12
+
+
+@pytest.fixture
+def worker(standin: Standin, tmp_path: Path, database_url: str) -> Installation:
+    """A worker with a small roster, on each database."""
+    return installed(standin, tmp_path, database_url)
+
+
+@pytest.fixture
+def lite(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
+    """The same on SQLite alone."""
+    return installed(standin, tmp_path, sqlite_url)
+
+
+@pytest.fixture(scope="module")
+def snapshot(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file after a whole run over the roster."""
+    with serve() as standin:
+        made = installed(standin, tmp_path_factory.mktemp("first"), make_sqlite())
+        assert made.sync().code == 0
+    return made.store.path
+
+
+@pytest.fixture
+def later(standin: Standin, tmp_path: Path, snapshot: Path) -> Installation:
+    """A worker on the night after that run."""
+    shutil.copy(snapshot, tmp_path / "pts.db")
+    return installed(standin, tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
+
+
+def installed(standin: Standin, folder: Path, database_url: str) -> Installation:
+    for number in range(PERSONS):
+        person(standin, number, safeties=2, privacies=1)
+    return standin.install(folder, database_url)
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def test_0_published_whole(worker: Installation, standin: Standin) -> None:
+    """A run over a good source ends with 0, and readers see every restriction."""
+    ended = worker.sync()
+    assert (0, "published", 0) == (ended.code, ended.run["status"], ended.run["exit_code"])
+    assert 2 * PERSONS == len(worker.store.ids("patient_safety"))
+    assert PERSONS == len(worker.store.ids("patient_privacy"))
+    assert [] == standin.violations
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sync", "--no-such-flag"],
+        ["no-such-command"],
+        ["sync", "--wait", "soon"],
+        ["backfill", "--person", "01810012345"],
+        [],
+    ],
+    ids=lambda arguments: "-".join(arguments[:2]) or "nothing",
+)
+def test_2_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
+    """A wrong call ends with 2, and does not repeat an identifier that was in it."""
+    ended = run(*arguments, folder=tmp_path)
+    assert ended.code == 2
+    assert "01810012345" not in ended.out + ended.err
+
+
+def test_3_published_with_gaps(later: Installation, standin: Standin) -> None:
+    """One person's failure is 3: the rest is published, and the run says what is missing."""
+    struck = off_id_of(3)
+    standin.script[struck, SAFETY] = lambda _: http(b"<html>", kind="text/html")
+    ended = later.sync()
+    assert (3, "published") == (ended.code, ended.run["status"])
+    assert {"contract": 1} == ended.run["failures"]
+    assert {ref_of(struck)} == later.store.stale()
+    assert [("published", 0), ("published", 3)] == later.store.runs()
+
+
+def test_4_another_run_is_on(worker: Installation, standin: Standin) -> None:
+    """A second run beside the first ends with 4 and asks PTS nothing."""
+    standin.delay_s = 0.4
+    worker.configure(sync={"concurrency": 1})
+    first = worker.start("sync")
+    wait_for(lambda: standin.asked, "the first search")
+    asked = len(standin.asked)
+    second = worker.sync()
+    assert second.code == 4
+    first.signal(signal.SIGTERM)
+    assert first.wait().code == 75
+    assert asked < len(standin.asked) < asked + 20
+
+
+def test_5_withheld(later: Installation, standin: Standin) -> None:
+    """A PTS that has nothing of anybody any more is withheld."""
+    before = later.store.published()
+    standin.everybody = lambda _: http([])
+    ended = later.sync()
+    assert (5, "withheld") == (ended.code, ended.run["status"])
+    assert "--accept-removals" in " ".join(ended.run["reasons"])
+    assert before == later.store.published()
+
+
+def test_5_too_little_could_be_read(later: Installation, standin: Standin) -> None:
+    """Fewer person-areas than sync.min_completeness is withheld as well."""
+    before = later.store.published()
+    for number in range(PERSONS - 2):
+        kind = "text/html" if number % 2 else "application/json"
+        reply = http(b"<p>", status="400 No" if number % 2 else "200 OK", kind=kind)
+        standin.script[off_id_of(number), ""] = lambda _, reply=reply: reply  # type: ignore[misc]
+    ended = later.sync()
+    assert ended.code == 5
+    after = later.store.published()
+    assert before["report_patient_safety_current"] == after["report_patient_safety_current"]
+
+
+def test_65_the_roster(later: Installation) -> None:
+    """A roster that cannot be read is 65; nothing of the last snapshot changes."""
+    before = later.store.published()
+    path = later.folder / "roster.csv"
+    faults: dict[str, Callable[[], object]] = {
+        "no column": lambda: later.roster("1,2", header="pid,local_ref"),
+        "a header alone": later.roster,
+        "empty": lambda: path.write_bytes(b""),
+        "not one identifier": lambda: later.roster("abc,1", "123,2"),
+        "missing": path.unlink,
+    }
+    for fault, make in faults.items():
+        make()
+        ended = later.sync()
+        assert (65, before) == (ended.code, later.store.published()), fault
+        assert "roster" in ended.out
+    later.roster(f"{off_id_of(0)},A")
+    ended = later.sync("--roster", "elsewhere.csv")
+    assert (65, before) == (ended.code, later.store.published())
+
+
+NONSENSE = (
+    b"<html>maintenance</html>",
+    b"{}",
+    b'{"error": "x"}',
+    b'[{"other": 1}]',
+)
+
+
+def test_65_pts_is_not_understood(later: Installation, standin: Standin) -> None:
+    """PTS answering everybody in a shape that is not understood is 65, and changes nothing."""
+    before = later.store.published()
+    for body in NONSENSE:
+        standin.everybody = lambda _, body=body: http(body)
+        ended = later.sync()
+        assert ended.code == 65, (body, ended.out)
+        after = later.store.published()
+        assert before["report_patient_safety_current"] == after["report_patient_safety_current"]
+        assert before["report_patient_safety_history"] == after["report_patient_safety_history"]
+
+
+def test_65_on_the_first_run(lite: Installation, standin: Standin) -> None:
+    """So it is on a new database."""
+    standin.everybody = lambda _: http(b"<html>", kind="text/html")
+    assert lite.sync().code == 65
+
+
+def test_69_helseid_is_down(lite: Installation) -> None:
+    """Nobody at HelseID's address is 69."""
+    lite.configure(helseid={"issuer": f"http://127.0.0.1:{closed_port()}/sts"})
+    ended = lite.sync()
+    assert ended.code == 69, ended.out
+    assert "HelseID" in ended.out
+
+
+def test_69_helseid_is_overloaded(later: Installation, standin: Standin) -> None:
+    """A token endpoint that answers 503 for ever is 69, and the snapshot stands."""
+    standin.token_reply = http(status="503 Service Unavailable")
+    assert later.sync().code == 69
+    assert 2 * PERSONS == len(later.store.ids())
+
+
+def test_69_pts_is_down(later: Installation) -> None:
+    """Nobody at PTS's address is 69; nothing is lost, and the next run publishes."""
+    good = later.settings["api"]["base_url"]
+    later.configure(api={"base_url": f"http://127.0.0.1:{closed_port()}"})
+    ended = later.sync()
+    assert ended.code == 69, ended.out
+    assert 2 * PERSONS == len(later.store.ids())
+    later.configure(api={"base_url": good})
+    again = later.sync()
+    assert (0, True) == (again.code, again.run["continued"])
+
+
+def test_69_pts_answers_503(lite: Installation, standin: Standin) -> None:
+    """So is a PTS that answers 503 to everybody."""
+    standin.everybody = lambda _: http(status="503 Service Unavailable")
+    ended = lite.sync()
+    assert ended.code == 69, ended.out
+
+
+def test_69_the_database_is_down(lite: Installation) -> None:
+    """A PostgreSQL that does not answer is 69, within a minute or so, without a traceback."""
+    lite.configure(database={"url": f"postgresql://nobody@127.0.0.1:{closed_port()}/pts"})
+    ended = lite.sync()
+    assert ended.code == 69, ended.out
+    assert "Traceback" not in ended.err
+    assert "database" in ended.message
+
+
+def test_69_the_file_is_not_a_database(lite: Installation) -> None:
+    """A file that is no SQLite database is 69 and is left as it is."""
+    path = lite.folder / "not.db"
+    path.write_bytes(b"this is not a database, and it is long enough to be looked at" * 50)
+    before = path.read_bytes()
+    lite.configure(database={"url": f"sqlite:///{path}"})
+    ended = lite.sync()
+    assert ended.code == 69, ended.out
+    assert before == path.read_bytes()
+
+
+def test_70_a_bug(later: Installation) -> None:
+    """What nobody foresaw is 70, with a traceback that holds no value and a word what to do."""
+    later.store.rows(
+        "INSERT INTO run (tenant_id, kind, status, areas, started_at, worker_version) VALUES "
+        "(1, 'sync', 'interrupted', 'no json', '2026-11-01T00:00:00.000000+00:00', 'x')"
+    )
+    ended = later.sync()
+    assert ended.code == 70
+    assert "Traceback" in ended.err
+    assert "bug" in ended.message
+
+
+def test_75_stopped_on_request(lite: Installation, standin: Standin) -> None:
+    """SIGTERM ends a run within 10 s with 75; what was read is kept, and the next run publishes."""
+    standin.delay_s = 0.3
+    lite.configure(sync={"concurrency": 2})
+    running = lite.start("sync")
+    wait_for(lambda: len(standin.asked) > 8, "some searches")
+    asked_s = time.monotonic()
+    running.signal(signal.SIGTERM)
+    ended = running.wait()
+    assert time.monotonic() - asked_s < 10
+    assert (75, "interrupted") == (ended.code, ended.run["status"])
+    assert set() == lite.store.ids()
+    standin.delay_s = 0.0
+    again = lite.sync()
+    assert (0, True) == (again.code, again.run["continued"])
+    assert 2 * PERSONS == len(lite.store.ids())
+    assert len(standin.asked) < 2 * PERSONS + 6
+
+
+def test_75_at_its_deadline(lite: Installation, standin: Standin) -> None:
+    """A run ends by itself at its deadline, and is continued."""
+    standin.delay_s = 0.5
+    lite.configure(sync={"concurrency": 1})
+    ended = lite.sync("--deadline", "2s")
+    assert ended.code == 75
+    assert ended.took_s < 12
+    standin.delay_s = 0.0
+    assert lite.sync().code == 0
+
+
+def test_77_helseid_refuses_the_client(lite: Installation, standin: Standin) -> None:
+    """A client that HelseID does not know is 77, with HelseID's code and what to do."""
+    lite.configure(helseid={"client_id": "00000000-0000-4000-8000-000000000bad"})
+    ended = lite.sync()
+    assert ended.code == 77, ended.out
+    assert "invalid_client" in ended.out
+    assert [] == standin.asked
+
+
+def test_77_another_key(lite: Installation, standin: Standin) -> None:
+    """So is a key that is not registered."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+    )
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    (lite.folder / "client.jwk").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    ended = lite.sync()
+    assert ended.code == 77, ended.out
+    assert [] == standin.asked
+
+
+def test_77_pts_denies_everybody(later: Installation, standin: Standin) -> None:
+    """403 for all is 77: nothing is removed, and PTS is not hammered."""
+    asked = len(standin.asked)
+    standin.everybody = lambda _: http({"title": "no"}, status="403 Forbidden")
+    ended = later.sync()
+    assert ended.code == 77, ended.out
+    assert 2 * PERSONS == len(later.store.ids())
+    assert len(standin.asked) - asked <= 2 * PERSONS
+
+
+def test_77_pts_denies_with_401(lite: Installation, standin: Standin) -> None:
+    """So is 401 for all, after one fresh token and no more."""
+    refusal = ['WWW-Authenticate: DPoP error="invalid_token"']
+    standin.everybody = lambda _: http(status="401 Unauthorized", headers=refusal)
+    ended = lite.sync()
+    assert ended.code == 77, ended.out
+    assert len(standin.tokens) <= 3
+
+
+def test_78_every_fault_at_once(tmp_path: Path) -> None:
+    """A bad configuration is 78, and one call names every fault in it, without a value."""
+    (tmp_path / "worker.toml").write_text(
+        '[api]\nbase_url = "http://pts.example"\n'
+        '[sync]\nconcurrency = 0\nrequests_per_second = -1\nareas = "patient-sanity"\n'
+        'deadlin = "1h"\nmax_removed_share = 7\n'
+        '[database]\nurl = "mysql://user:hemmelig@db/pts"\n'
+        '[privacy]\nidentity = "none"\npseudonym_key_file = "missing.key"\n'
+        '[helseid]\nprivate_jwk_file = "missing.jwk"\n[no_such_section]\na = 1\n',
+        encoding="utf-8",
+    )
+    ended = run("--config", "worker.toml", "sync", "--json", folder=tmp_path)
+    assert ended.code == 78
+    problems = "\n".join(ended.document["error"]["problems"])
+    for key in (
+        "api.base_url",
+        "sync.concurrency",
+        "sync.requests_per_second",
+        "sync.areas",
+        "sync.deadlin",
+        "sync.max_removed_share",
+        "database.url",
+        "privacy.identity",
+        "helseid.private_jwk_file",
+        "helseid.client_id",
+        "no_such_section",
+    ):
+        assert key in problems, key
+    assert "hemmelig" not in ended.out + ended.err
+
+
+def test_78_no_configuration(tmp_path: Path) -> None:
+    """Nothing configured at all is 78, with every key that is needed."""
+    ended = run("sync", "--json", folder=tmp_path)
+    assert ended.code == 78
+    for key in ("helseid.issuer", "helseid.client_id", "roster.path", "api.base_url"):
+        assert key in ended.message
+
+
+def test_78_a_password_on_the_command_line(lite: Installation) -> None:
+    """A password in argv is refused, and not repeated."""
+    ended = lite.sync("--database", "postgresql://u:hemmelig@127.0.0.1/pts")
+    assert ended.code == 78
+    assert "hemmelig" not in ended.out + ended.err
+
+
+def test_78_the_schema(worker: Installation) -> None:
+    """A schema that is missing, behind or ahead is 78 and names the command that helps."""
+    for state, number in (("behind", "0000"), ("ahead", "9999")):
+        worker.store.rows(f"UPDATE alembic_version SET version_num = '{number}'")
+        ended = worker.sync()
+        assert ended.code == 78, ended.out
+        assert state in ended.message
+        assert "pts-worker db" in ended.message
+    assert worker.run("db", "check").code == 78
+    _without_schema(worker)
+    ended = worker.sync()
+    assert ended.code == 78, ended.out
+    assert "pts-worker db upgrade" in ended.message
+
+
+def _without_schema(worker: Installation) -> None:
+    """Take all tables away."""
+    store = worker.store
+    if store.is_sqlite:
+        store.path.unlink()
+    else:
+        store.rows("DROP SCHEMA public CASCADE")
+        store.rows("CREATE SCHEMA public")
+
+
+def test_78_another_pseudonym_key(later: Installation, standin: Standin) -> None:
+    """Another key would make strangers of everyone: 78, before anything is asked or written."""
+    before, asked = later.store.published(), len(standin.asked)
+    key = later.folder / "pseudonym.key"
+    key.write_bytes(bytes(range(40)))
+    ended = later.sync()
+    assert ended.code == 78, ended.out
+    assert "pseudonym" in ended.message
+    assert (before, asked) == (later.store.published(), len(standin.asked))
+
+
+def test_78_plain_after_pseudonym(later: Installation) -> None:
+    """So would another privacy.identity."""
+    later.configure(privacy={"identity": "plain"})
+    assert later.sync().code == 78
+
+
+def test_db_upgrade_makes_the_schema(lite: Installation) -> None:
+    """`db upgrade` on nothing makes all that `sync` needs; a second time changes nothing."""
+    lite.configure(database={"url": f"sqlite:///{lite.folder / 'new.db'}"})
+    commands = (["db", "upgrade"], ["db", "upgrade"], ["sync"])
+    assert [0, 0, 0] == [lite.run(*command).code for command in commands]
+
+
+def test_the_environment_alone_serves(lite: Installation, standin: Standin) -> None:
+    """Every key can come from the environment, as a CronJob gives it."""
+    env = environment(
+        PTS_HELSEID__ISSUER=standin.issuer,
+        PTS_HELSEID__CLIENT_ID=lite.settings["helseid"]["client_id"],
+        PTS_HELSEID__PRIVATE_JWK_FILE="client.jwk",
+        PTS_API__BASE_URL=standin.base_url,
+        PTS_ROSTER__PATH="roster.csv",
+        PTS_PRIVACY__PSEUDONYM_KEY_FILE="pseudonym.key",
+        PTS_DATABASE__URL=lite.database_url,
+    )
+    ended = start("sync", "--json", folder=lite.folder, env=env).wait()
+    assert ended.code == 0, ended.out
+    assert json.loads(ended.out)["run"]["totals"]["persons_total"] == PERSONS

@@ -1,0 +1,326 @@
+"""Killed anywhere, stopped anywhere, two at once: nothing lost, nothing doubled, nothing twice."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import MakeDatabase
+from tests.acceptance.program import Installation, Running, wait_for
+from tests.acceptance.standin import (
+    PRIVACY,
+    SAFETY,
+    Standin,
+    off_id_of,
+    person,
+    privacy,
+    ref_of,
+    safety,
+)
+
+PERSONS = 60
+SEED = random.SystemRandom().randrange(10**6)
+"""Another one each time; it is in the message of a test that fails."""
+
+
+def first_world(standin: Standin) -> None:
+    for number in range(PERSONS):
+        person(standin, number, safeties=number % 3 + 1, privacies=number % 2)
+
+
+def second_world(standin: Standin) -> None:
+    """Some restrictions are new, some changed, some gone, and a few persons come and go."""
+    for number in range(PERSONS):
+        off_id = off_id_of(number)
+        found = standin.people[off_id]
+        if number % 5 == 0:
+            found[SAFETY].append(safety(off_id, "new", confidentialityCode="NORN_DUP"))
+        if number % 7 == 0:
+            found[PRIVACY] = [privacy(off_id, "0", privacyLevel="Hard")]
+        if number % 20 == 1:
+            found[SAFETY].pop()
+    standin.people.pop(off_id_of(3))
+    for number in range(PERSONS, PERSONS + 4):
+        person(standin, number, safeties=2)
+
+
+def settled(worker: Installation) -> set[tuple[str, str]]:
+    """Areas that the open run has read whole and committed, by local reference."""
+    return set(
+        worker.store.rows(
+            "SELECT p.local_ref, a.area FROM person_area a JOIN person p "
+            "ON p.person_id = a.person_id JOIN run r ON r.run_id = a.run_id "
+            "WHERE r.status IN ('running', 'interrupted') AND a.is_complete"
+        )
+    )
+
+
+def asked_since(standin: Standin, begin: int) -> set[tuple[str, str]]:
+    return {(ref_of(off_id), area) for off_id, area in standin.asked[begin:]}
+
+
+def wait_until_asked(standin: Standin, running: Running, count: int) -> None:
+    """Wait for that many searches in all, or for the program's end."""
+    wait_for(
+        lambda: len(standin.asked) >= count or running.process.poll() is not None,
+        f"search number {count} (seed {SEED})",
+    )
+
+
+Pair = tuple[Installation, Installation]
+
+
+@pytest.fixture
+def pair(standin: Standin, make_database: MakeDatabase, tmp_path: Path) -> Pair:
+    """A worker, and a twin with a database of its own that nobody disturbs."""
+    return pair_of(standin, make_database, tmp_path)
+
+
+@pytest.fixture
+def light_pair(standin: Standin, make_sqlite: MakeDatabase, tmp_path: Path) -> Pair:
+    """The same on SQLite alone."""
+    return pair_of(standin, make_sqlite, tmp_path)
+
+
+def pair_of(standin: Standin, make: MakeDatabase, tmp_path: Path) -> Pair:
+    first_world(standin)
+    twin = standin.install(tmp_path / "twin", make())
+    assert twin.sync().code == 0
+    ours = make(like=twin.database_url)
+    second_world(standin)
+    worker = standin.install(tmp_path / "worker", ours, batch_persons=4, concurrency=4)
+    twin.roster(*standin.lines())
+    assert twin.sync().code == 0
+    return worker, twin
+
+
+def test_killed_at_random_and_continued(standin: Standin, pair: Pair) -> None:
+    """Killed three times at random moments: the end is the twin's, and no area is read twice."""
+    worker, twin = pair
+    dice = random.Random(SEED)
+    standin.delay_s = 0.03
+    for _ in range(3):
+        before, begin = settled(worker), len(standin.asked)
+        running = worker.start("sync")
+        goal = dice.randrange(10, 45)
+        wait_until_asked(standin, running, begin + goal)
+        time.sleep(dice.random() / 4)
+        running.kill()
+        assert set() == before & asked_since(standin, begin), SEED
+    standin.delay_s = 0.0
+    before, begin = settled(worker), len(standin.asked)
+    ended = worker.sync()
+    assert ended.code == 0, SEED
+    assert set() == before & asked_since(standin, begin), SEED
+    assert twin.store.published() == worker.store.published(), SEED
+    assert [] == standin.violations
+
+
+def test_killed_while_it_publishes(standin: Standin, light_pair: Pair) -> None:
+    """Killed around the last commits: readers see one night or the other, never half of one."""
+    worker, twin = light_pair
+    dice = random.Random(SEED)
+    old, new = worker.store.published(), twin.store.published()
+    views = ("report_patient_safety_current", "report_patient_privacy_current")
+    people = 2 * len(standin.people)
+    for _ in range(2):
+        begin = len(standin.asked)
+        left = people - len(settled(worker))
+        running = worker.start("sync")
+        wait_until_asked(standin, running, begin + left)
+        time.sleep(dice.random() / 8)
+        running.kill()
+        seen = worker.store.published()
+        for view in views:
+            assert seen[view] in (old[view], new[view]), SEED
+    assert worker.sync().code == 0, SEED
+    assert new == worker.store.published(), SEED
+
+
+def test_stopped_and_continued(standin: Standin, light_pair: Pair) -> None:
+    """SIGTERM: 75 in time, what was complete is kept, the next run publishes the twin's state."""
+    worker, twin = light_pair
+    before = worker.store.published()
+    standin.delay_s = 0.05
+    begin = len(standin.asked)
+    running = worker.start("sync")
+    wait_for(lambda: len(standin.asked) > begin + 20, "some searches")
+    took_s = stop(running, signal.SIGTERM)
+    ended = running.wait()
+    assert (75, "interrupted") == (ended.code, ended.run["status"])
+    assert took_s < 10
+    # All but what was being asked at that moment was complete, and is kept.
+    kept = settled(worker)
+    assert len(asked_since(standin, begin)) - 2 * 4 <= len(kept)
+    for view in ("report_patient_safety_current", "report_patient_safety_history"):
+        assert before[view] == worker.store.published()[view]
+    standin.delay_s = 0.0
+    begin = len(standin.asked)
+    again = worker.sync()
+    assert (0, True) == (again.code, again.run["continued"])
+    assert set() == kept & asked_since(standin, begin)
+    assert twin.store.published() == worker.store.published()
+
+
+def test_stopped_twice(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """A second SIGTERM ends it at once, also while PTS is silent; still 75, still continued."""
+    first_world(standin)
+    worker = standin.install(tmp_path, sqlite_url, request_timeout_s=60.0)
+    standin.delay_s = 30.0
+    running = worker.start("sync")
+    wait_for(lambda: standin.asked, "a search")
+    began_s = time.monotonic()
+    running.signal(signal.SIGTERM)
+    time.sleep(0.3)
+    running.signal(signal.SIGTERM)
+    ended = running.wait()
+    assert ended.code == 75, ended.err
+    assert time.monotonic() - began_s < 4
+    standin.delay_s = 0.0
+    assert worker.sync().code == 0
+
+
+def test_stopped_while_pts_is_silent(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """One SIGTERM is enough within 10 s, although every search hangs."""
+    first_world(standin)
+    worker = standin.install(tmp_path, sqlite_url, request_timeout_s=60.0)
+    standin.delay_s = 30.0
+    running = worker.start("sync")
+    wait_for(lambda: standin.asked, "a search")
+    assert stop(running, signal.SIGINT) < 10
+    assert running.wait().code == 75
+
+
+def test_stopped_before_it_began(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """SIGTERM while the program is still loading is 75 as well."""
+    first_world(standin)
+    worker = standin.install(tmp_path, sqlite_url)
+    running = worker.start("sync")
+    # Python itself dies of the signal until our first lines have run.
+    wait_for(lambda: _listens(running), "the program's first lines")
+    running.signal(signal.SIGTERM)
+    assert running.wait().code == 75
+
+
+def _listens(running: Running) -> bool:
+    """Whether the process has a handler for SIGTERM: proc(5), SigCgt."""
+    status = Path(f"/proc/{running.process.pid}/status").read_text(encoding="ascii")
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+def stop(running: Running, number: int) -> float:
+    """Send it, wait for the end, and tell how long that took."""
+    began_s = time.monotonic()
+    running.signal(number)
+    running.process.wait(30)
+    return time.monotonic() - began_s
+
+
+def test_a_dead_holder_is_taken_over_at_once(
+    standin: Standin, tmp_path: Path, database_url: str
+) -> None:
+    """The lease of a run that was killed on this machine does not keep the next one waiting."""
+    first_world(standin)
+    worker = standin.install(tmp_path, database_url)
+    standin.delay_s = 0.3
+    running = worker.start("sync")
+    wait_for(lambda: len(standin.asked) > 3, "some searches")
+    running.kill()
+    standin.delay_s = 0.0
+    assert worker.store.one("SELECT COUNT(*) FROM lease WHERE holder IS NOT NULL") == 1
+    ended = worker.sync()
+    assert (0, True) == (ended.code, ended.run["continued"])
+    assert ended.took_s < 20
+
+
+def test_waiting_for_another_run(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """`--wait` outlasts the run that is on, and then does its own; too short a wait is 4."""
+    first_world(standin)
+    worker = standin.install(tmp_path, sqlite_url)
+    standin.delay_s = 0.5
+    first = worker.start("sync")
+    wait_for(lambda: standin.asked, "the first search")
+    assert worker.sync("--wait", "1s").code == 4
+    second = worker.start("sync", "--wait", "60s")
+    assert first.wait().code == 0
+    standin.delay_s = 0.0
+    ended = second.wait()
+    assert (0, False) == (ended.code, ended.run["continued"])
+    assert [("published", 0), ("published", 0)] == worker.store.runs()
+
+
+def test_a_paused_holder_cannot_write(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """A run that slept past its lease writes nothing more, and ends with 75."""
+    first_world(standin)
+    worker = standin.install(tmp_path, sqlite_url, batch_persons=2, concurrency=2)
+    standin.delay_s = 0.2
+    paused = worker.start("sync")
+    wait_for(lambda: len(standin.asked) > 10, "some searches")
+    paused.signal(signal.SIGSTOP)
+    standin.delay_s = 0.0
+    # What 50 s of sleep would do.
+    worker.store.rows("UPDATE lease SET expires_at = '2020-01-01T00:00:00.000000+00:00'")
+    assert worker.sync().code == 0
+    before = worker.store.published()
+    paused.signal(signal.SIGCONT)
+    assert paused.wait().code == 75
+    assert before == worker.store.published()
+    assert worker.sync().code == 0
+
+
+def test_too_old_to_be_continued(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """A run older than sync.continue_within is given up: the next one begins anew."""
+    first_world(standin)
+    worker = standin.install(tmp_path, sqlite_url, continue_within="1s")
+    standin.delay_s = 0.2
+    running = worker.start("sync")
+    wait_for(lambda: len(standin.asked) > 20, "some searches")
+    running.kill()
+    standin.delay_s = 0.0
+    time.sleep(1.0)
+    begin = len(standin.asked)
+    ended = worker.sync()
+    assert (0, False) == (ended.code, ended.run["continued"])
+    assert 2 * PERSONS == len(asked_since(standin, begin))
+    assert [("abandoned", None), ("published", 0)] == worker.store.runs()
+
+
+def test_leaving_between_two_turns(standin: Standin, tmp_path: Path, database_url: str) -> None:
+    """Whoever was read before the kill and left the roster before the next run is departed.
+
+    Nothing that the first turn read of them is ever published: not what changed, not what was new,
+    and nothing of a person whom only that turn met.
+    """
+    for number in range(16):
+        person(standin, number, safeties=1)
+    worker = standin.install(tmp_path, database_url, concurrency=1, batch_persons=1)
+    assert worker.sync().code == 0
+    leaving, stranger = off_id_of(0), person(standin, 90, safeties=2, privacies=1)
+    standin.people[leaving][SAFETY] = [
+        safety(leaving, "0", confidentialityCode="N"),
+        safety(leaving, "new"),
+    ]
+    ours = [line for line in standin.lines() if not line.startswith(stranger)]
+    worker.roster(f"{stranger},{ref_of(stranger)}", *ours)
+    standin.delay_s = 0.1
+    running = worker.start("sync")
+    goal = {(ref_of(off_id), area) for off_id in (leaving, stranger) for area in (SAFETY, PRIVACY)}
+    wait_for(lambda: goal <= settled(worker), "both persons")
+    running.kill()
+    standin.delay_s = 0.0
+
+    worker.roster(*ours[1:])
+    ended = worker.sync()
+    totals = ended.run["totals"]
+    assert (0, True) == (ended.code, ended.run["continued"])
+    assert 15 == totals["persons_complete"] == totals["rows_read"] == totals["rows_unchanged"]
+    assert {ref_of(off_id_of(number)) for number in range(1, 16)} == {
+        ref for ref, _ in worker.store.ids()
+    }
+    assert set() == worker.store.ids("patient_privacy")
+    history = {(row[0], row[1]) for row in worker.store.history()}
+    assert (ref_of(leaving), f"S-{ref_of(leaving)}-new") not in history
+    assert ref_of(stranger) not in {ref for ref, _ in history}

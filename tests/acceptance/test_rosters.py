@@ -1,0 +1,131 @@
+"""Whom to read: files, standard input, queries; leading zeros, duplicates, bad lines."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import Installation
+from tests.acceptance.standin import SAFETY, Standin, off_id_of, person, ref_of
+
+PERSONS = 10
+
+
+@pytest.fixture
+def worker(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
+    for number in range(PERSONS):
+        person(standin, number, safeties=1)
+    return standin.install(tmp_path, sqlite_url)
+
+
+def everyone_was_read_once(standin: Standin) -> None:
+    assert {(off_id, SAFETY) for off_id in standin.people} <= set(standin.count())
+    assert {1} == set(standin.count().values())
+
+
+def test_leading_zeros_are_tried(standin: Standin, worker: Installation) -> None:
+    """The rosters here hold identifiers that begin with a zero: what follows is about them too."""
+    assert any(off_id.startswith("0") for off_id in standin.people)
+
+
+@pytest.mark.parametrize("kind", ["lines", "spaced", "semicolons", "stdin"])
+def test_files(standin: Standin, worker: Installation, kind: str) -> None:
+    """CSV, one identifier a line, other delimiters, standard input: everyone is read once."""
+    path = worker.folder / "roster.csv"
+    bare = "\n".join(standin.people) + "\n"
+    stdin = None
+    match kind:
+        case "lines":
+            path.write_text(bare, encoding="utf-8")
+        case "spaced":
+            text = "".join(f"{x[:6]} {x[6:]}\r\n" for x in standin.people)
+            path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+        case "semicolons":
+            lines = [f'"{x}";"{ref_of(x)}";ekstra' for x in standin.people]
+            path.write_text("\n".join(("OFF_ID;LOCAL_REF;x", *lines)), encoding="utf-8")
+        case _:
+            stdin = path.read_bytes()
+            path.unlink()
+            worker.configure(roster={"path": "-"})
+    ended = worker.sync(stdin=stdin)
+    assert (0, PERSONS) == (ended.code, ended.run["totals"]["persons_total"])
+    everyone_was_read_once(standin)
+
+
+def test_a_query_on_sqlite(standin: Standin, worker: Installation) -> None:
+    """A query on another SQLite file gives the roster, text with leading zeros included."""
+    source = worker.folder / "ehr.db"
+    with sqlite3.connect(source) as connection:
+        connection.execute("CREATE TABLE patient (fnr TEXT, nr TEXT)")
+        rows = [(off_id, ref_of(off_id)) for off_id in standin.people]
+        connection.executemany("INSERT INTO patient VALUES (?, ?)", rows)
+    connection.close()
+    worker.configure(
+        roster={
+            "path": None,
+            "url": f"sqlite:///{source}",
+            "query": "select fnr as off_id, nr as local_ref from patient where nr <> ':x'",
+        }
+    )
+    ended = worker.sync()
+    assert (0, PERSONS) == (ended.code, ended.run["totals"]["persons_total"])
+    everyone_was_read_once(standin)
+    assert {ref_of(x) for x in standin.people} == {ref for ref, _ in worker.store.ids()}
+
+
+def test_a_query_on_postgresql(
+    standin: Standin, tmp_path: Path, make_postgres, sqlite_url: str
+) -> None:
+    """So does a query on PostgreSQL; the store may be another database than the roster's."""
+    from tests.acceptance.program import Store
+
+    for number in range(PERSONS):
+        person(standin, number, safeties=1)
+    source = make_postgres()
+    Store(source).rows("CREATE TABLE patient (off_id text, local_ref text)")
+    for off_id in standin.people:
+        Store(source).rows(f"INSERT INTO patient VALUES ('{off_id}', '{ref_of(off_id)}')")
+    worker = standin.install(tmp_path, sqlite_url)
+    worker.configure(
+        roster={"path": None, "url": source, "query": "select off_id, local_ref from patient"}
+    )
+    ended = worker.sync()
+    assert (0, PERSONS) == (ended.code, ended.run["totals"]["persons_total"])
+    everyone_was_read_once(standin)
+
+
+def test_duplicates_are_read_once(standin: Standin, worker: Installation) -> None:
+    """The same person on many lines, in any spelling, costs one search of each area."""
+    spaced = [f"{x[:6]} {x[6:]},{ref_of(x)}" for x in standin.people]
+    worker.roster(*standin.lines(), *spaced, *standin.lines()[::-1])
+    ended = worker.sync()
+    assert (0, PERSONS) == (ended.code, ended.run["totals"]["persons_total"])
+    everyone_was_read_once(standin)
+
+
+def test_bad_lines(standin: Standin, worker: Installation) -> None:
+    """A bad line is a gap: 3, named by its line and never by its value; nobody is departed."""
+    assert worker.sync().code == 0
+    lost_zero, wrong = off_id_of(1)[1:], "9876543210123"
+    lines = standin.lines()
+    worker.roster(*lines[:4], f"{lost_zero},A", f"{wrong},B", "abc,C", *lines[6:])
+    ended = worker.sync()
+    assert (3, 3) == (ended.code, ended.run["totals"]["roster_faults"])
+    assert ended.run["totals"]["persons_departed"] == 0
+    assert PERSONS == len(worker.store.ids())
+    for number in (6, 7, 8):
+        assert f"roster.csv line {number}" in ended.err
+    assert lost_zero not in ended.err + ended.out
+    assert wrong not in ended.err + ended.out
+
+
+def test_a_person_who_leaves(standin: Standin, worker: Installation) -> None:
+    """Whoever leaves the roster is closed as departed, and opened again on return."""
+    assert worker.sync().code == 0
+    worker.roster(*standin.lines()[1:])
+    ended = worker.sync()
+    assert (0, 1) == (ended.code, ended.run["totals"]["persons_departed"])
+    assert PERSONS - 1 == len(worker.store.ids())
+    worker.roster(*standin.lines())
+    assert worker.sync().code == 0
+    assert PERSONS == len(worker.store.ids())
