@@ -73,7 +73,7 @@ def _try(ground: Ground, times: int, seed: int) -> dict[str, object]:
     while _deaths(places) < times and not failure:
         trials += 1
         try:
-            places.update(die(ground, Random(f"{seed} {trials}")))  # noqa: S311 - chooses moments
+            places.update(die(ground, Random(f"{seed} {trials}")))
         except AssertionError as fault:
             failure = f"seed {seed}, trial {trials}: {fault}"
         if not trials % 25:

@@ -14,7 +14,7 @@ SEED = 20_261_124
 
 def test_killed_at_random_moments(ground: Ground):
     """After each kill -9 readers see one snapshot whole, and the next run ends like the twin's."""
-    random = Random(SEED)  # noqa: S311 - chooses moments
+    random = Random(SEED)
     struck: list[str] = []
     while len(struck) < DEATHS:
         struck += [place for place in die(ground, random) if place != TOO_LATE]

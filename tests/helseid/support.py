@@ -211,7 +211,7 @@ def _handler(endpoint: TokenEndpoint) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        def date_time_string(self, timestamp=None):  # noqa: ARG002
+        def date_time_string(self, timestamp=None):
             return endpoint.date()
 
         def log_message(self, format, *args):  # noqa: A002
