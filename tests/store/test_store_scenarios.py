@@ -364,3 +364,28 @@ async def test_a_lost_lease_cannot_write(database_url):
         with pytest.raises(LeaseLostError):
             await turn.write(read(world, "a", "x"))
         assert [(0,)] == await world.rows("SELECT count(*) FROM person")
+
+
+async def test_an_area_of_nothing_is_withheld_beside_a_large_one(database_url):
+    """All privacy restrictions gone at once are withheld, however many safety ones stand."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        for night in range(2):
+            for number in range(10):
+                safeties = [record(f"s{number}-{place}") for place in range(18)]
+                privacies = [] if night else [_privacy(f"p{number}")]
+                await turn.write(
+                    PersonRead(
+                        person=Person(off_id=NationalId("1" * 11), person_key=f"k{number}"),
+                        areas=(whole(world, SAFETY, *safeties), whole(world, PRIVACY, *privacies)),
+                    )
+                )
+            if night == 0:
+                await turn.publish()
+                turn = await world.begin()
+        with pytest.raises(WithheldError, match="10 of 10 open restrictions of patient-privacy"):
+            await turn.publish()
+
+
+def _privacy(key: str) -> Record:
+    return Record(key=key, content_hash=b"h" * 16, payload="{}", columns={"privacy_type": "Block"})

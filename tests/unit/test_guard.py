@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.guard import GuardFacts, GuardLimits, reasons_to_withhold, stops_early
+from worker.core.guard import (
+    AreaFacts,
+    GuardFacts,
+    GuardLimits,
+    reasons_to_withhold,
+    stops_early,
+)
 
 LIMITS = GuardLimits(max_removed_share=0.10, min_completeness=0.50)
 
@@ -121,3 +127,22 @@ def test_a_backfill_of_one_person_may_close_what_that_person_has():
     assert () == reasons_to_withhold(one, LIMITS)
     many = facts(open_before=40, holders_before=30, removed=40, persons_affected=30, is_subset=True)
     assert reasons_to_withhold(many, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("removed", "affected", "withheld"),
+    [(10, 10, True), (6, 4, True), (5, 5, False), (10, 3, False)],
+)
+def test_one_area_is_not_hidden_by_another(removed, affected, withheld):
+    """A small area that PTS answers empty is withheld, though it is little of the whole."""
+    area = AreaFacts(
+        area="patient-privacy", open_before=10, removed=removed, persons_affected=affected
+    )
+    night = facts(
+        open_before=190,
+        holders_before=20,
+        removed=removed,
+        persons_affected=affected,
+        areas=(area,),
+    )
+    assert withheld == bool(reasons_to_withhold(night, LIMITS))

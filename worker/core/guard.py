@@ -5,6 +5,7 @@ a third), and counts alone would let a cut roster through. So a share counts onl
 behind it is not small; and closing everything is never small.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +33,23 @@ class GuardLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AreaFacts:
+    """What a run would do to one area: a broken area must not hide behind a large healthy one.
+
+    Attributes:
+        area: the area's name.
+        open_before: its restrictions open as published.
+        removed: of those, closed for good.
+        persons_affected: persons that lose at least one of them.
+    """
+
+    area: str
+    open_before: int
+    removed: int
+    persons_affected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardFacts:
     """What a run would do if it were published.
 
@@ -45,6 +63,7 @@ class GuardFacts:
         areas_attempted: person-areas that were asked for; a bad line of the roster counts for each.
         areas_complete: person-areas read to their last page.
         is_subset: a backfill; its base is a choice, so half of it is not a sign of anything.
+        areas: the removals of each area by itself.
     """
 
     open_before: int
@@ -56,6 +75,7 @@ class GuardFacts:
     areas_attempted: int
     areas_complete: int
     is_subset: bool = False
+    areas: tuple[AreaFacts, ...] = ()
 
 
 def removal_limit(facts: GuardFacts, limits: GuardLimits) -> float:
@@ -98,12 +118,26 @@ def _removals(facts: GuardFacts, limits: GuardLimits) -> list[str]:
             f"{facts.persons_affected} persons would close "
             f"(sync.max_removed_share is {limits.max_removed_share:.0%})"
         )
+    else:
+        found += _area_removals(facts.areas, limits)
     if facts.departing > departure_limit(facts, limits):
         found.append(
             f"{facts.departing} of {facts.persons_before} persons are no longer on the roster "
             f"(sync.max_removed_share is {limits.max_removed_share:.0%})"
         )
     return found
+
+
+def _area_removals(areas: Sequence[AreaFacts], limits: GuardLimits) -> list[str]:
+    """Areas that lose too much by themselves. Half of a small area is no sign of anything."""
+    return [
+        f"{one.removed} of {one.open_before} open restrictions of {one.area}, of "
+        f"{one.persons_affected} persons, would close "
+        f"(sync.max_removed_share is {limits.max_removed_share:.0%})"
+        for one in areas
+        if one.removed > max(limits.max_removed_share * one.open_before, SMALL_RESTRICTIONS)
+        and one.persons_affected > SMALL_PERSONS
+    ]
 
 
 def stops_early(facts: GuardFacts, limits: GuardLimits) -> bool:

@@ -8,11 +8,11 @@ totals are counted from the rows themselves, and the run gets its publication nu
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import and_, func, or_, select, union_all, update
+from sqlalchemy import Select, Table, and_, func, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
-from worker.core.guard import GuardFacts
+from worker.core.guard import AreaFacts, GuardFacts
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import Publication, RunHandle
 from worker.errors import ExitCode, WithheldError
@@ -110,6 +110,34 @@ class Publisher:
             areas_attempted=attempted + roster_faults * len(handle.areas),
             areas_complete=complete,
             is_subset=is_subset,
+            areas=tuple([await self._area_facts(connection, name) for name in VERSIONS]),
+        )
+
+    async def _area_facts(self, connection: AsyncConnection, area: str) -> AreaFacts:
+        """The removals of one area by itself."""
+        table, run_id = VERSIONS[area], self.handle.run_id
+        gone = self._gone(table).subquery()
+        removed, affected = (
+            await connection.execute(
+                select(func.count(), func.count(gone.c.person_id.distinct())).select_from(gone)
+            )
+        ).one()
+        open_before = 0
+        if removed:
+            published = (
+                select(func.count())
+                .select_from(table)
+                .join(person, person.c.person_id == table.c.person_id)
+                .join(run, run.c.run_id == table.c.opened_run)
+                .where(
+                    or_(table.c.closed_run.is_(None), table.c.closed_run == run_id),
+                    run.c.publication_no.is_not(None),
+                    person.c.tenant_id == self.lease.tenant_id,
+                )
+            )
+            open_before = (await connection.execute(published)).scalar_one()
+        return AreaFacts(
+            area=area, open_before=open_before, removed=removed, persons_affected=affected
         )
 
     async def _published(self, connection: AsyncConnection) -> Publication | None:
@@ -203,20 +231,7 @@ class Publisher:
 
     async def _removed(self, connection: AsyncConnection) -> tuple[int, int]:
         """Closed by this run without a new content, and without a row under another person."""
-        run_id = self.handle.run_id
-        gone = []
-        for table in VERSIONS.values():
-            other = table.alias("other")
-            lives_on = (
-                select(other.c.version_id)
-                .where(
-                    other.c.restriction_id == table.c.restriction_id,
-                    other.c.closed_run.is_(None),
-                    same_tenant(other, table),
-                )
-                .exists()
-            )
-            gone.append(select(table.c.person_id).where(table.c.closed_run == run_id, ~lives_on))
+        gone = [self._gone(table) for table in VERSIONS.values()]
         rows = union_all(*gone).subquery()
         row = (
             await connection.execute(
@@ -226,6 +241,20 @@ class Publisher:
             )
         ).one()
         return row[0], row[1]
+
+    def _gone(self, table: Table) -> Select[tuple[int]]:
+        """The persons of the rows of one area that this run has closed for good."""
+        other = table.alias("other")
+        lives_on = (
+            select(other.c.version_id)
+            .where(
+                other.c.restriction_id == table.c.restriction_id,
+                other.c.closed_run.is_(None),
+                same_tenant(other, table),
+            )
+            .exists()
+        )
+        return select(table.c.person_id).where(table.c.closed_run == self.handle.run_id, ~lives_on)
 
     async def _person_areas(self, connection: AsyncConnection) -> tuple[int, int]:
         """Person-areas that this run asked for, and those that it read whole."""
