@@ -20,7 +20,7 @@ from worker.store.database import Database
 from worker.store.dialects import upsert
 from worker.store.lease import Lease
 from worker.store.slots import write_slots
-from worker.store.tables import VERSIONS, area_key, drift, failure, person
+from worker.store.tables import VERSIONS, area_key, drift, failure, person, run
 from worker.store.undo import undo_persons
 
 _FAILURE_VALUES: Final = ("kind", "status", "reason", "attempts", "runs", "last_at", "last_run")
@@ -91,6 +91,7 @@ class BatchWriter:
         """The row of each person, made where there is none; local references kept up to date."""
         dialect, run_id = self.database.dialect, self.handle.run_id
         keys = [one.person_key for one in persons]
+        first, ref = run.alias("first"), run.alias("ref")
         found = {
             row.person_key: row
             for row in await connection.execute(
@@ -101,7 +102,12 @@ class BatchWriter:
                     person.c.local_ref_run,
                     person.c.prev_local_ref,
                     person.c.first_run,
-                ).where(
+                    first.c.publication_no.label("first_no"),
+                    ref.c.publication_no.label("ref_no"),
+                )
+                .join(first, first.c.run_id == person.c.first_run)
+                .join(ref, ref.c.run_id == person.c.local_ref_run)
+                .where(
                     person.c.tenant_id == self.lease.tenant_id,
                     dialect.member(person.c.person_key, keys),
                 )
@@ -136,15 +142,18 @@ class BatchWriter:
             row = found.get(one.person_key)
             if row is None:
                 continue
-            is_adopted = row.first_run in self.unpublished
-            if row.local_ref == one.local_ref and not is_adopted:
-                continue
+            # What a run left that was never published, no reader has seen: the reference that
+            # readers see stands behind it.
             is_ours = row.local_ref_run == run_id
+            is_unseen = not is_ours and row.ref_no is None
+            is_adopted = row.first_run != run_id and row.first_no is None
+            if row.local_ref == one.local_ref and not is_unseen and not is_adopted:
+                continue
             rows.append(
                 {
                     "id": row.person_id,
                     "new_ref": one.local_ref,
-                    "old_ref": row.prev_local_ref if is_ours or is_adopted else row.local_ref,
+                    "old_ref": row.prev_local_ref if is_ours or is_unseen else row.local_ref,
                     "first": run_id if is_adopted else row.first_run,
                 }
             )

@@ -1,0 +1,349 @@
+"""One simulated world: its database file, services, model, and the processes that run in it."""
+
+import json
+import random
+import shutil
+import sqlite3
+from collections import Counter
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache
+from multiprocessing.util import Finalize
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import anyio
+from joserfc.jwk import ECKey
+
+from tests.databases import migrate_now
+from tests.simulation.loop import PROCESS, Clock, SimLoop
+from tests.simulation.model import Model, Turn, expect
+from tests.simulation.process import (
+    ENGINES,
+    FILE,
+    Process,
+    SimApp,
+    Trace,
+    Trouble,
+    entered,
+    outside,
+)
+from tests.simulation.upstream import BASE_URL, ISSUER, SimTransport, SimWire, Upstream
+from worker.app import RunRequest
+from worker.config.loading import Loaded, load
+from worker.core.model import RunKind, RunStatus
+from worker.core.run import RunReport
+from worker.errors import ExitCode, WorkerError
+from worker.roster import open_roster
+from worker.sandbox.state import CLIENT_ID
+from worker.store.run_store import Choice
+
+LONGEST_RUN_S = 36 * 3600.0
+"""A run of a handful of persons that is not over by then waits for something that never comes."""
+PROCESSES_AT_ONCE = 4
+"""More never work in one world at the same time."""
+PSEUDONYM_KEY = b"a pseudonym key for simulated persons only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Materials:
+    """What every world begins with: a folder with keys and an empty database."""
+
+    folder: Path
+    jwk: dict[str, Any]
+    loaded: Loaded
+
+
+def fast_folder() -> Path:
+    """A new folder, in memory where the machine has such a place."""
+    memory = Path("/dev/shm")  # noqa: S108 - where it exists it is for this
+    return Path(mkdtemp(prefix="pts-sim-", dir=memory if memory.is_dir() else None))
+
+
+def lasting_folder() -> Path:
+    """The same, until this process ends, be it one of a pool's or not."""
+    folder = fast_folder()
+    Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=1)
+    return folder
+
+
+@cache
+def materials() -> Materials:
+    """Made once a process."""
+    folder = lasting_folder()
+    key = ECKey.generate_key("P-256", {"kid": "sim", "alg": "ES256", "use": "sig"})
+    secret = folder / "client.jwk"
+    secret.write_text(json.dumps(key.as_dict(private=True)))
+    secret.chmod(0o600)
+    (folder / "pseudonym.key").write_bytes(PSEUDONYM_KEY)
+    (folder / "pseudonym.key").chmod(0o600)
+    migrate_now(f"sqlite:///{folder / 'empty.db'}")
+    anyio.run(ENGINES.prepare, folder / "empty.db", PROCESSES_AT_ONCE)
+    loaded = load(
+        {
+            "helseid.issuer": ISSUER,
+            "helseid.client_id": CLIENT_ID,
+            "helseid.private_jwk_file": str(secret),
+            "privacy.pseudonym_key_file": str(folder / "pseudonym.key"),
+            "api.base_url": BASE_URL,
+            "database.url": f"sqlite:///{folder / 'unused.db'}",
+            "roster.path": "roster.csv",
+        },
+        environ={},
+        cwd=folder,
+    )
+    return Materials(folder=folder, jwk=key.as_dict(private=False), loaded=loaded)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of a roster: an identifier with its local reference, or something else."""
+
+    off_id: str = ""
+    ref: str = ""
+    bad: str = ""
+
+    def text(self) -> str:
+        return self.bad or f"{self.off_id},{self.ref}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a process ended.
+
+    Attributes:
+        code: its exit code; None if it crashed.
+        report: if the run got so far.
+        fault: what it raised, if it raised something.
+    """
+
+    process: Process
+    code: int | None
+    report: RunReport | None = None
+    fault: BaseException | None = None
+
+    @property
+    def crashed(self) -> bool:
+        return self.code is None
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What was done to how many worlds."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    runs: int = 0
+    publications: int = 0
+    looks: int = 0
+    virtual_s: float = 0.0
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Tally") -> None:
+        """Add another tally to this one."""
+        self.faults.update(other.faults)
+        self.ends.update(other.ends)
+        self.calls.update(other.calls)
+        self.runs += other.runs
+        self.publications += other.publications
+        self.looks += other.looks
+        self.virtual_s += other.virtual_s
+
+
+class Stage:
+    """A world in which processes run. Use it inside ``run_simulated``."""
+
+    def __init__(
+        self, folder: Path, clock: Clock, rng: random.Random, *, seed: int, **options: Any
+    ) -> None:
+        self.folder = folder
+        self.clock = clock
+        self.rng = rng
+        self.trace = Trace(clock)
+        self.tally = Tally()
+        self.upstream = Upstream(clock, rng, self.trace, seed=seed, jwk=materials().jwk, **options)
+        self.database = folder / "pts.db"
+        if not self.database.exists():
+            shutil.copy(materials().folder / "empty.db", self.database)
+        self.model = Model(self.database, PSEUDONYM_KEY, self.upstream.served)
+        self.roster: list[Line] = []
+        self.processes: list[Process] = []
+        self.current: Process | None = None
+        self.loop: SimLoop
+        self.look_share = 0.05
+        self.settings = materials().loaded.settings
+
+    def doors(self) -> AbstractContextManager[None]:
+        """While this lasts, what a process opens to the outside leads into this world."""
+
+        def process() -> Process:
+            return self.processes[PROCESS.get() - 1]
+
+        return outside(
+            lambda: ENGINES.lend(process(), self.database, process().runtime()),
+            lambda options: SimWire(self.upstream, process(), options.attempt_s_max),
+            lambda: SimTransport(self.upstream, process()),
+        )
+
+    def reading(self) -> None:
+        """A process is about to read a piece of its roster's file."""
+        number = PROCESS.get()
+        if number and self.processes[number - 1].touch(FILE):
+            self.processes[number - 1].injected["file"] += 1
+            raise OSError(5, "Input/output error")
+
+    def limit(self, **sync: Any) -> None:
+        """Set limits of the ``sync`` section."""
+        chosen = self.settings.sync.model_copy(update=sync)
+        self.settings = self.settings.model_copy(update={"sync": chosen})
+
+    def process(self, trouble: Trouble | None = None) -> Process:
+        """A new process."""
+        number = len(self.processes) + 1
+        process = Process(
+            number=number,
+            clock=self.clock,
+            trace=self.trace,
+            rng=random.Random(self.rng.getrandbits(64)),
+            trouble=trouble or Trouble(),
+        )
+        process.after_commit = self._glance
+        self.processes.append(process)
+        return process
+
+    def _glance(self) -> None:
+        """After a commit, now and then: readers must see what they saw."""
+        if self.rng.random() < self.look_share:
+            self.look()
+
+    def look(self) -> None:
+        """Let the model look at the database."""
+        if self.model.look():
+            self.tally.publications += 1
+
+    async def run(
+        self,
+        process: Process,
+        *,
+        kind: RunKind = RunKind.SYNC,
+        lines: list[Line] | None = None,
+        choice: Choice | None = None,
+        accepts: bool = False,
+        stop: anyio.Event | None = None,
+    ) -> Outcome:
+        """Let a process carry out one run, to whatever end."""
+        lines = self.roster if lines is None else lines
+        path = self.folder / f"roster-{process.number}.csv"
+        path.write_text("\n".join(["off_id,local_ref", *(one.text() for one in lines), ""]))
+        app = SimApp(
+            loaded=replace(materials().loaded, settings=self.settings, cwd=self.folder),
+            runtime=process.runtime(),
+            process=process,
+        )
+        request = RunRequest(
+            kind=kind, roster=open_roster(path=path), choice=choice, accept_removals=accepts
+        )
+        self._watch_turn(process, lines, picks=choice is not None, accepts=accepts)
+        self.tally.runs += 1
+        entered(process)
+        with anyio.move_on_after(LONGEST_RUN_S) as limit:
+            outcome = await self._carry_out(app, request, stop or anyio.Event())
+        expect(not limit.cancelled_caught and not limit.cancel_called, "a run that never ends")
+        self.trace.add(f"{process.number} ends {outcome.code}")
+        self.tally.ends["crashed" if outcome.crashed else str(outcome.code)] += 1
+        self.tally.faults.update(process.injected)
+        self.look()
+        self._check_report(outcome)
+        return outcome
+
+    async def _carry_out(self, app: SimApp, request: RunRequest, stop: anyio.Event) -> Outcome:
+        process = app.process
+        try:
+            report = await app.run(request, stop=stop)
+        except WorkerError as fault:
+            if not process.dead:
+                return Outcome(process=process, code=int(fault.exit_code), fault=fault)
+        except anyio.get_cancelled_exc_class():
+            if not process.dead:
+                process.die()
+                raise
+        except BaseException as fault:  # noqa: BLE001 - however it ends, it is an end
+            if not process.dead:
+                return Outcome(process=process, code=int(ExitCode.BUG), fault=fault)
+        else:
+            if not process.dead:
+                return Outcome(process=process, code=int(report.exit_code), report=report)
+        return Outcome(process=process, code=None)
+
+    def _watch_turn(self, process: Process, lines: list[Line], *, picks: bool, accepts: bool):
+        refs: dict[str, set[str | None]] = {}
+        for one in lines:
+            if not one.bad:
+                refs.setdefault(one.off_id, set()).add(one.ref or None)
+        roster = {off_id: frozenset(found) for off_id, found in refs.items()}
+        model, is_whole = self.model, not any(one.bad for one in lines)
+
+        def began(run_id: int) -> None:
+            model.turns[run_id].append(
+                Turn(
+                    number=process.number,
+                    run_id=run_id,
+                    roster=roster,
+                    is_whole=is_whole,
+                    picks=picks,
+                    accepts=accepts,
+                )
+            )
+
+        process.began = began
+
+    def _check_report(self, outcome: Outcome) -> None:
+        """What a process says of its run is what the ledger says."""
+        report = outcome.report
+        if report is None:
+            return
+        reader = sqlite3.connect(self.database, isolation_level=None)
+        row = reader.execute(
+            "SELECT status, exit_code FROM run WHERE run_id = ?", (report.run_id,)
+        ).fetchone()
+        reader.close()
+        # A commit that was done, then told as failed for good, leaves the process in the dark.
+        unheard = any(name.startswith("database done-") for name in outcome.process.injected)
+        if row[0] == RunStatus.PUBLISHED and not unheard:
+            expect(
+                report.status == RunStatus.PUBLISHED and report.exit_code == row[1],
+                f"published with {row[1]}, but the process says {report.status} and "
+                f"{int(report.exit_code)}",
+            )
+        expect(
+            report.status != RunStatus.PUBLISHED or row[0] == RunStatus.PUBLISHED,
+            "the process says that it published, and it did not",
+        )
+
+    def bury(self, process: Process) -> None:
+        """Let the others on this machine see that the process is dead (its pid is ours)."""
+        writer = sqlite3.connect(self.database, isolation_level=None, timeout=0)
+        with suppress(sqlite3.OperationalError):  # somebody who is paused holds the file
+            writer.execute("UPDATE lease SET process = process || '0' WHERE holder IS NOT NULL")
+        writer.close()
+
+    def lease_ends_in_s(self) -> float:
+        """How long the lease that someone holds runs on, by the worker's clock; 0 for none."""
+        reader = sqlite3.connect(self.database, isolation_level=None)
+        row = reader.execute("SELECT expires_at FROM lease WHERE holder IS NOT NULL").fetchone()
+        reader.close()
+        if row is None or row[0] is None:
+            return 0.0
+        ends_s = datetime.fromisoformat(row[0]).timestamp() - self.clock.now().timestamp()
+        return max(0.0, ends_s)
+
+    def close(self) -> None:
+        """Settle the tally and close the model's reader."""
+        self.model.close()
+        self.tally.looks = self.model.looks
+        self.tally.virtual_s += self.clock.elapsed_s
+        self.tally.faults.update({f"http {name}": n for name, n in self.upstream.struck.items()})
+        for process in self.processes:
+            self.tally.calls.update(process.counts)

@@ -1,0 +1,43 @@
+"""What the simulation has found, each by itself and by name."""
+
+import random
+import shutil
+
+import pytest
+
+from tests.simulation.loop import Clock
+from tests.simulation.nth_call import apart, in_world, small_stage
+from tests.simulation.scenario import STARTS
+from tests.simulation.stage import Line, fast_folder
+
+
+@pytest.fixture
+def stage():
+    """A small world that no run has met."""
+    folder = fast_folder()
+    yield small_stage(folder, Clock(STARTS[0]), random.Random(4))
+    shutil.rmtree(folder)
+
+
+def test_a_reference_first_met_by_a_withheld_run_is_shown_once_published(stage):
+    """A person whom only a withheld run knew goes by the roster's reference afterwards."""
+    upstream, model = stage.upstream, stage.model
+
+    async def live():
+        upstream.arm([{"action": "status", "status": 400, "area": "pts", "every": 1, "times": 9}])
+        withheld = await apart(stage)
+        upstream.arm([])
+        published = await apart(stage, accepts=True)
+        shown = dict(model.last.refs)
+        first = stage.roster[0]
+        stage.roster[0] = Line(off_id=first.off_id, ref="new")
+        again = await apart(stage)
+        return withheld.code, published.code, again.code, shown
+
+    withheld, published, again, shown = in_world(stage, live)
+    refs = {model.person_key(line.off_id): line.ref for line in stage.roster}
+    assert (5, 0, 0) == (withheld, published, again)
+    first = model.person_key(stage.roster[0].off_id)
+    assert {**{person: refs[person] for person in shown}, first: "L0"} == shown
+    assert "new" == model.last.refs[first]
+    stage.close()

@@ -1,0 +1,29 @@
+"""One fault at the n-th call of a run, on SQLite: nothing unpublished shows, recovery is whole."""
+
+import pytest
+
+from tests.simulation.nth_call import FLAVOURS, Point, all_points, calls, sample, try_point
+
+SAMPLE = 120
+"""Of some 2,900; `make simulate SEEDS=0` tries them all."""
+
+
+def test_the_run_makes_every_kind_of_call():
+    """There is something to fail of each kind."""
+    assert all(calls()[kind] > 0 for kind in FLAVOURS)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_one_fault_anywhere_leaves_the_store_right(part):
+    """Transient or persistent: the views keep to the last publication, and the next run heals."""
+    points = sample(list(all_points()), SAMPLE)
+    for point in points[part::4]:
+        try_point(point)
+
+
+@pytest.mark.parametrize("flavour", ["done-lost", "done-io"])
+def test_a_commit_that_is_not_heard_of_is_not_done_twice(flavour):
+    """The last commits of a run, the publication among them: done, and reported as failed."""
+    count = calls()["database"]
+    for number in range(count - 20, count + 1):
+        try_point(Point(kind="database", number=number, flavour=flavour))

@@ -1,0 +1,304 @@
+"""HelseID and PTS over a plain dict, inside the simulated world: the sandbox's own handlers.
+
+They check tokens, proofs, nonces and bodies exactly as the sandbox's servers do; only sockets and
+time are missing. What was told to whom, whole and delivered, is kept for the model.
+"""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+import orjson
+
+from tests.simulation.loop import Clock
+from tests.simulation.process import HTTP, DiedError, Process, Trace
+from worker.errors import TransientError
+from worker.ports import Answer
+from worker.sandbox.faults import Action, FaultPlan
+from worker.sandbox.helseid import HelseId
+from worker.sandbox.pts import Pts
+from worker.sandbox.restrictions import PRIVACY, SAFETY, Restriction, sample
+from worker.sandbox.search import Search
+from worker.sandbox.state import SandboxOptions, World
+from worker.sandbox.web import Delivery, Reply, Request
+
+AREAS = (SAFETY, PRIVACY)
+ISSUER = "http://127.0.0.1:8101/helseid"
+BASE_URL = "http://127.0.0.1:8102"
+HELSEID_S_MAX = 10.0
+PERSONS = 44
+"""Identifiers that a seed may use; among them one D-number with its foedselsnummer."""
+
+Rows = dict[str, int]
+"""Restrictions of one person's area: key to revision."""
+
+TRUE_ACTIONS = frozenset(
+    {
+        "", Action.SLOW, Action.EMPTY_LIST, Action.NONCE_EVERY_CALL, Action.NONCE_FOREVER,
+        Action.NONCE_WITHOUT_HEADER, Action.EXPIRED_TOKEN, Action.CLOCK_SKEW,
+    }
+)  # fmt: skip
+"""Faults that leave a 200 as it was, and the empty list, which nobody can tell from the truth."""
+
+
+_SPOILS_A_PART = frozenset(
+    {
+        Action.OTHER_PERSON, Action.NO_KEY, Action.WRONG_TYPE, Action.LOOP_PAGING,
+        Action.WRONG_TOTAL, Action.UNKNOWN_CONTINUATION,
+    }
+)  # fmt: skip
+"""Faults that may leave the records of a page as they are."""
+
+
+class SimState(World):
+    """The sandbox's state on the simulated clock."""
+
+    clock: Clock
+
+    def now(self) -> float:
+        return self.clock.epoch_s() + self.clock_skew_s
+
+
+class DictPts(Pts):
+    """PTS, answering from a dict."""
+
+    def __init__(self, *args: Any, truth: "dict[str, dict[str, Rows]]") -> None:
+        super().__init__(*args)
+        self._truth = truth
+        self.found: Rows = {}
+
+    def _find(self, area: str, search: Search) -> list[Restriction]:
+        rows = self._truth.get(search.off_id, {}).get(area, {})
+        self.found = dict(rows)
+        return [Restriction(document(area, search.off_id, *row), None) for row in rows.items()]
+
+
+def document(area: str, off_id: str, key: str, revision: int) -> dict[str, Any]:
+    """A restriction as PTS tells it; its revision shows in one column."""
+    told = sample(area, off_id) | {"id": key}
+    column = "confidentialityCode" if area == SAFETY else "privacyLevel"
+    return told | {column: f"R{revision}"}
+
+
+@dataclass(kw_only=True)
+class Network:
+    """What the way between worker and services does, as shares of calls."""
+
+    lost_requests: float = 0.0
+    lost_replies: float = 0.0
+    latency_s: float = 0.05
+    slow: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Served:
+    """What one process was told: the last whole answer of each person-area.
+
+    Attributes:
+        passing: what the pages of an answer have told so far.
+        doubtful: answers with a page that the worker may well refuse.
+    """
+
+    whole: dict[tuple[str, str], Rows] = field(default_factory=dict)
+    passing: dict[tuple[str, str], Rows] = field(default_factory=dict)
+    doubtful: set[tuple[str, str]] = field(default_factory=set)
+
+
+class Upstream:
+    """Both services of one simulated world.
+
+    Attributes:
+        truth: the world: identifier, area, restriction, revision.
+        served: by process number, what it was told.
+        struck: how often each fault struck.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        rng: random.Random,
+        trace: Trace,
+        *,
+        seed: int,
+        jwk: Mapping[str, Any],
+        **options: Any,
+    ) -> None:
+        self.truth: dict[str, dict[str, Rows]] = {}
+        self.network = Network()
+        self.served: dict[int, Served] = defaultdict(Served)
+        self.struck: Counter[str] = Counter()
+        self.requests = 0
+        self._rng = rng
+        self._trace = trace
+        self.clock = clock
+        chosen = SandboxOptions(seed=seed, persons=PERSONS, client_jwks=[jwk], **options)
+        state = SimState.of(chosen)
+        assert isinstance(state, SimState)
+        state.clock = clock
+        self.state = state
+        self._helseid = HelseId(self.state, ISSUER)
+        self._pts = DictPts(
+            self.state, self._helseid.reader, self._helseid.registrations, truth=self.truth
+        )
+
+    def off_id(self, index: int) -> str:
+        """An identifier of this seed."""
+        return self.state.people.off_id(index)
+
+    def arm(self, faults: list[dict[str, Any]]) -> None:
+        """Put these sandbox faults in force instead of those before."""
+        self.state.faults = FaultPlan.of(faults)
+
+    async def call(
+        self, process: Process, request: Request, *, is_pts: bool, limit_s: float
+    ) -> Reply:
+        """Carry a request there and the answer back.
+
+        Raises:
+            TimeoutError: no answer came in time.
+            ConnectionError: the connection broke.
+        """
+        await anyio.lowlevel.checkpoint()
+        flavour = process.touch(HTTP, request.path)
+        self.requests += 1
+        network = self.network
+        delay_s = network.latency_s * (0.5 + self._rng.random())
+        if self._rng.random() < network.slow:
+            delay_s += self._rng.choice((1.0, 7.0, 20.0))
+        if flavour == "lost-request" or self._rng.random() < network.lost_requests:
+            self.struck["request lost"] += 1
+            await self._pause(process, self._rng.choice((0.01, limit_s)))
+            raise ConnectionError("the request was lost")
+        if flavour == "error":
+            self.struck["call failed"] += 1
+            raise ConnectionError("the call failed")
+        await self._pause(process, delay_s / 2)
+        process.touch("arrives", request.path)
+        handle = self._pts.handle if is_pts else self._helseid.handle
+        _area, reply, action = handle(request)
+        found = self._pts.found
+        if action:
+            self.struck[action] += 1
+        await self._pause(process, min(delay_s / 2 + reply.delay_s, limit_s))
+        if delay_s / 2 + reply.delay_s >= limit_s:
+            raise TimeoutError
+        lost = flavour == "lost-reply" or self._rng.random() < network.lost_replies
+        if lost or reply.delivery is not Delivery.WHOLE:
+            self.struck["reply lost"] += lost
+            raise ConnectionError("the answer was lost")
+        process.touch("answered", f"{reply.status} {len(reply.body)} {action}")
+        if is_pts:
+            self._note(process, request, reply, action, found)
+        return reply
+
+    async def _pause(self, process: Process, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        if process.dead:
+            raise DiedError
+
+    def _note(
+        self, process: Process, request: Request, reply: Reply, action: str, found: Rows
+    ) -> None:
+        """Keep what the process was told, if it is the truth (or passes for it), and whole."""
+        if reply.status != 200:
+            return
+        fields = orjson.loads(request.body)
+        area = PRIVACY if PRIVACY in request.path else SAFETY
+        key = (fields["offId"], area)
+        served = self.served[process.number]
+        if action not in TRUE_ACTIONS and not _is_unspoilt(key, reply, action, found):
+            served.passing.pop(key, None)
+            return
+        if not request.query_string and len(fields) == 1:
+            served.passing[key] = {}
+            served.doubtful.discard(key)
+        elif key not in served.passing:
+            return
+        if action not in TRUE_ACTIONS:
+            served.doubtful.add(key)
+        told = orjson.loads(reply.body)
+        items = told["items"] if isinstance(told, dict) else told
+        column = "confidentialityCode" if area == SAFETY else "privacyLevel"
+        passing = served.passing[key]
+        passing.update({item["id"]: int(item[column][1:]) for item in items})
+        if action == Action.EMPTY_LIST or passing.keys() == found.keys():
+            served.whole[key] = dict(passing)
+
+    def date(self) -> bytes:
+        """The ``Date`` header."""
+        at = self.clock.true_now().replace(microsecond=0)
+        return format_datetime(at, usegmt=True).encode()
+
+
+def _is_unspoilt(key: tuple[str, str], reply: Reply, action: str, found: Rows) -> bool:
+    """Whether every record on this page is as it should be, in spite of the fault."""
+    if action not in _SPOILS_A_PART:
+        return False
+    off_id, area = key
+    right = [document(area, off_id, *row) for row in found.items()]
+    told = orjson.loads(reply.body)
+    items = told["items"] if isinstance(told, dict) else told
+    return all(item in right for item in items)
+
+
+class SimWire:
+    """The port ``Wire`` of one process."""
+
+    def __init__(self, upstream: Upstream, process: Process, attempt_s_max: float) -> None:
+        self._upstream = upstream
+        self._process = process
+        self._attempt_s_max = attempt_s_max
+
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+        """See ``worker.ports.Wire``."""
+        parts = urlsplit(url)
+        sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        sent.append((b"host", parts.netloc.encode()))
+        request = Request("POST", parts.path, parts.query.encode(), sent, body)
+        try:
+            reply = await self._upstream.call(
+                self._process, request, is_pts=True, limit_s=self._attempt_s_max
+            )
+        except TimeoutError:
+            raise TransientError("no whole answer in time (TimeoutError)") from None
+        except ConnectionError:
+            raise TransientError("the connection broke (ConnectionError)") from None
+        found: dict[str, tuple[str, ...]] = {}
+        for name, value in _headers(reply, self._upstream.date()):
+            key = name.decode()
+            found[key] = (*found.get(key, ()), value.decode())
+        return Answer(status=reply.status, headers=found, body=reply.body)
+
+
+class SimTransport(httpx.AsyncBaseTransport):
+    """What carries HelseID's client of one process."""
+
+    def __init__(self, upstream: Upstream, process: Process) -> None:
+        self._upstream = upstream
+        self._process = process
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        sent = [(name.lower(), value) for name, value in request.headers.raw]
+        asked = Request(request.method, url.path, url.query, sent, request.content)
+        try:
+            reply = await self._upstream.call(
+                self._process, asked, is_pts=False, limit_s=HELSEID_S_MAX
+            )
+        except TimeoutError:
+            raise httpx.ReadTimeout("no answer in time", request=request) from None
+        except ConnectionError:
+            raise httpx.ReadError("the connection broke", request=request) from None
+        headers = _headers(reply, self._upstream.date())
+        return httpx.Response(reply.status, headers=headers, content=reply.body, request=request)
+
+
+def _headers(reply: Reply, date: bytes) -> list[tuple[bytes, bytes]]:
+    kind = [(b"content-type", reply.content_type)] if reply.body else []
+    return [*kind, *reply.headers, (b"date", date)]

@@ -1,0 +1,109 @@
+"""What goes wrong in a simulated night: upstream, on the way, and in the process itself."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from tests.simulation.process import COMMIT, DATABASE, FILE, HTTP, Trouble
+from tests.simulation.stage import Stage
+from tests.simulation.upstream import AREAS
+from worker.sandbox.faults import Action
+
+_LEAST_SPOILS = (
+    Action.RESET, Action.TRUNCATE, Action.EMPTY_OBJECT, Action.NULL, Action.EMPTY_BODY,
+    Action.ERROR_OBJECT, Action.BROKEN_JSON, Action.BROKEN_UTF8, Action.OTHER_PERSON,
+    Action.WRONG_TYPE, Action.LOOP_PAGING, Action.WRONG_TOTAL, Action.UNKNOWN_CONTINUATION,
+    Action.HTML, Action.REDIRECT, Action.DROP, Action.STATUS, Action.SLOW,
+    Action.NONCE_EVERY_CALL, Action.NONCE_FOREVER, Action.NONCE_WITHOUT_HEADER,
+    Action.EXPIRED_TOKEN, Action.CLOCK_SKEW, Action.NO_KEY, Action.EMPTY_LIST,
+)  # fmt: skip
+_TOKEN_SPOILS = (
+    Action.STATUS, Action.DROP, Action.SLOW, Action.HTML, Action.BEARER_TOKEN_TYPE,
+    Action.MALFORMED_TOKEN, Action.TOKEN_LIFETIME, Action.NONCE_EVERY_CALL, Action.NONCE_FOREVER,
+    Action.NONCE_WITHOUT_HEADER, Action.CLOCK_SKEW, Action.RESET, Action.EMPTY_BODY,
+)  # fmt: skip
+_DISCOVERY_SPOILS = (
+    Action.STATUS, Action.DROP, Action.SLOW, Action.HTML, Action.WRONG_ISSUER, Action.BROKEN_JSON,
+    Action.REDIRECT,
+)  # fmt: skip
+
+
+class Weather:
+    """Faults of one world, of a seed's choosing."""
+
+    def __init__(self, stage: Stage, rng: random.Random) -> None:
+        self.stage = stage
+        self.rng = rng
+
+    def arm(self) -> None:
+        """Choose what goes wrong upstream and on the way this night."""
+        network = self.stage.upstream.network
+        network.lost_requests = self.rng.choice((0, 0, 0.02, 0.1))
+        network.lost_replies = self.rng.choice((0, 0, 0.02, 0.1))
+        network.slow = self.rng.choice((0, 0, 0.05))
+        network.latency_s = self.rng.choice((0.002, 0.05, 0.4))
+        self.stage.upstream.arm(list(self._faults()))
+        if self.rng.random() < 0.1:
+            self.stage.upstream.state.apply({"revoke_tokens": True})
+            self.stage.tally.faults["tokens revoked"] += 1
+
+    def disarm(self) -> None:
+        network = self.stage.upstream.network
+        network.lost_requests = network.lost_replies = network.slow = 0.0
+        self.stage.upstream.arm([])
+
+    def _faults(self) -> Iterator[dict[str, Any]]:
+        for _ in range(self.rng.choice((0, 0, 1, 1, 2, 3))):
+            where = self.rng.choice(("pts", "pts", "pts", *AREAS, "token", "discovery"))
+            choices = {"token": _TOKEN_SPOILS, "discovery": _DISCOVERY_SPOILS}
+            action = self.rng.choice(choices.get(where, _LEAST_SPOILS))
+            if action == Action.EMPTY_LIST and self.stage.upstream.state.paging != "none":
+                continue  # half an answer that calls itself whole: nobody could tell
+            if action == Action.NO_KEY and not self._keys_are_known():
+                continue  # the first record ever decides by which field an area is keyed
+            fault: dict[str, Any] = {"action": action, "area": where}
+            fault |= self.rng.choice(
+                (
+                    {"nth": self.rng.randint(1, 12)},
+                    {"every": self.rng.randint(2, 7)},
+                    {"first": self.rng.randint(1, 6)},
+                    {"share": self.rng.choice((0.1, 0.3, 1.0))},
+                    {"times": self.rng.randint(1, 4)},
+                )
+            )
+            if action == Action.STATUS:
+                fault["status"] = self.rng.choice((400, 401, 403, 404, 429, 429, 500, 502, 503))
+                if self.rng.random() < 0.5:
+                    fault["retry_after_s"] = self.rng.choice((1, 3, 30, 90))
+                    fault["retry_after_as"] = self.rng.choice(("seconds", "date"))
+            if action == Action.SLOW or self.rng.random() < 0.1:
+                fault["slow_s"] = self.rng.choice((0.5, 4.0, 12.0, 29.0, 45.0))
+            if action == Action.CLOCK_SKEW:
+                fault["skew_s"] = self.rng.choice((-400, -8, -3, 3, 8, 400))
+            yield fault
+
+    def _keys_are_known(self) -> bool:
+        last = self.stage.model.last
+        return all(any(a == area and rows for (_, a), rows in last.rows.items()) for area in AREAS)
+
+    def trouble(self) -> Trouble:
+        """What goes wrong inside the process."""
+        trouble = Trouble()
+        luck = self.rng.random()
+        if luck < 0.25:
+            trouble.crash_at = int(self.rng.triangular(1, 700, 200))
+        elif luck < 0.4:
+            flavour = self.rng.choice(("locked", "lost", "done-lost", "done-lost", "done-io"))
+            trouble.fail[COMMIT, self.rng.randint(1, 25)] = flavour
+        elif luck < 0.5:
+            for _ in range(self.rng.choice((1, 1, 2, 5))):
+                number = self.rng.randint(1, 400)
+                flavour = self.rng.choice(("locked", "io", "full", "lost", "done-lost", "done-io"))
+                trouble.fail[DATABASE, number] = flavour
+        elif luck < 0.55:
+            trouble.fail[FILE, self.rng.randint(1, 2)] = "error"
+        elif luck < 0.6:
+            kind = self.rng.choice(("error", "lost-reply", "lost-request"))
+            trouble.fail[HTTP, self.rng.randint(1, 40)] = kind
+            trouble.persistent = self.rng.random() < 0.3
+        return trouble
