@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from worker.core.hosts import is_loopback
 from worker.errors import ConfigurationError, ContractError, TransientError, UnavailableError
 from worker.ports import Answer
-from worker.pts.http1 import Connection
+from worker.pts.http1 import Connection, Outbox
 
 _IDLE_S_MAX: Final = 15.0
 """A connection that has been idle for longer may just be closing on the other side."""
@@ -66,6 +66,7 @@ class KeptWire:
         self._options = options
         self._context = context
         self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(self._loop)
         self._idle: dict[_Place, deque[Connection]] = {}
         self._all: set[Connection] = set()
 
@@ -134,6 +135,7 @@ class KeptWire:
     def _new(self) -> Connection:
         return Connection(
             self._loop,
+            self._outbox,
             body_bytes_max=self._options.answer_bytes_max,
             silence_s_max=self._options.silence_s_max,
             attempt_s_max=self._options.attempt_s_max,

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 import anyio
 import structlog
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from worker.core.model import PersonRead
 from worker.core.run import RunProgress
 from worker.errors import LeaseLostError, StoppedError, WorkerError
 from worker.ports import RunStore, Runtime
 from worker.sync.feeding import Errand, Feeder
+from worker.sync.line import Line
 from worker.sync.options import RunOptions
 from worker.sync.reading import PersonReader
 from worker.sync.writing import Writer
@@ -48,36 +48,28 @@ class Crew:
 
     async def work(self) -> WorkerError | None:
         """Read and write everyone; the error that ended it early, or ``None``."""
-        errands_in, errands_out = anyio.create_memory_object_stream[Errand](
-            self.options.persons_concurrent
-        )
-        done_in, done_out = anyio.create_memory_object_stream[PersonRead](
-            self.options.batch_persons
-        )
+        errands: Line[Errand] = Line(self.options.persons_concurrent)
+        done: Line[PersonRead] = Line(2 * self.options.batch_persons)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._keep_lease)
             tasks.start_soon(self._watch)
             async with anyio.create_task_group() as writing:
-                writing.start_soon(self._write, done_out)
-                async with done_in:
-                    await self._read(errands_in, errands_out, done_in)
+                writing.start_soon(self._write, done)
+                try:
+                    await self._read(errands, done)
+                finally:
+                    done.close()
             tasks.cancel_scope.cancel()
         return self._ending
 
-    async def _read(
-        self,
-        errands_in: MemoryObjectSendStream[Errand],
-        errands_out: MemoryObjectReceiveStream[Errand],
-        done: MemoryObjectSendStream[PersonRead],
-    ) -> None:
-        async with errands_in, errands_out:
-            with self._reading:
-                async with anyio.create_task_group() as readers:
-                    readers.start_soon(self._feed, errands_in)
-                    for _ in range(self.options.persons_concurrent):
-                        readers.start_soon(self._read_persons, errands_out.clone(), done)
+    async def _read(self, errands: Line[Errand], done: Line[PersonRead]) -> None:
+        with self._reading:
+            async with anyio.create_task_group() as readers:
+                readers.start_soon(self._feed, errands)
+                for _ in range(self.options.persons_concurrent):
+                    readers.start_soon(self._read_persons, errands, done)
 
-    async def _feed(self, errands: MemoryObjectSendStream[Errand]) -> None:
+    async def _feed(self, errands: Line[Errand]) -> None:
         try:
             with self._feeding:
                 await self.feeder.feed(errands)
@@ -86,36 +78,33 @@ class Crew:
         finally:
             errands.close()
 
-    async def _read_persons(
-        self, errands: MemoryObjectReceiveStream[Errand], done: MemoryObjectSendStream[PersonRead]
-    ) -> None:
-        async with errands:
-            async for errand in errands:
-                try:
-                    read, ending = await self.reader.read(errand)
-                    await done.send(read)
-                except anyio.BrokenResourceError:
-                    return  # the writer has gone, and said why
-                except WorkerError as fault:
-                    self._end(fault)
-                    return
-                if ending is not None:
-                    self._end(ending)
-                    return
+    async def _read_persons(self, errands: Line[Errand], done: Line[PersonRead]) -> None:
+        while (errand := await errands.take()) is not None:
+            try:
+                read, ending = await self.reader.read(errand)
+            except WorkerError as fault:
+                self._end(fault)
+                return
+            if not await done.put(read):
+                return  # the writer has gone, and said why
+            if ending is not None:
+                self._end(ending)
+                return
 
-    async def _write(self, done: MemoryObjectReceiveStream[PersonRead]) -> None:
+    async def _write(self, done: Line[PersonRead]) -> None:
         writer = Writer(
             store=self.store,
             options=self.options,
             progress=self.progress,
             pending=self.feeder.pending,
-            runtime=self.runtime,
             changed=self.changed,
         )
         try:
             await writer.write(done)
         except WorkerError as fault:
             self._end(fault)
+        finally:
+            done.close()
 
     async def _keep_lease(self) -> None:
         while True:

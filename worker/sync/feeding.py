@@ -7,13 +7,13 @@ from typing import Final
 
 import anyio
 import structlog
-from anyio.streams.memory import MemoryObjectSendStream
 
 from worker.core.identity import NationalId
 from worker.core.model import Person, RosterEntry, RosterFault
 from worker.core.run import RunProgress
 from worker.errors import RosterError
 from worker.ports import Roster, RunStore
+from worker.sync.line import Line
 
 log = structlog.get_logger(__name__)
 
@@ -47,24 +47,23 @@ class Feeder:
     pending: set[str] = field(default_factory=set)
     is_whole: bool = False
 
-    async def feed(self, errands: MemoryObjectSendStream[Errand]) -> None:
-        """Hand out everyone who needs reading, then close the stream.
+    async def feed(self, errands: Line[Errand]) -> None:
+        """Hand out everyone who needs reading.
 
         Raises:
             RosterError: the roster cannot be read, or names nobody.
         """
-        async with errands:
-            chunk: list[Person] = []
-            async with aclosing(self.roster.entries()) as entries:
-                async for entry in entries:
-                    if isinstance(entry, RosterFault):
-                        self._fault(entry)
-                        continue
-                    chunk.append(self._person(entry))
-                    if len(chunk) >= CHUNK_PERSONS:
-                        await self._hand_out(chunk, errands)
-                        chunk = []
-            await self._hand_out(chunk, errands)
+        chunk: list[Person] = []
+        async with aclosing(self.roster.entries()) as entries:
+            async for entry in entries:
+                if isinstance(entry, RosterFault):
+                    self._fault(entry)
+                    continue
+                chunk.append(self._person(entry))
+                if len(chunk) >= CHUNK_PERSONS:
+                    await self._hand_out(chunk, errands)
+                    chunk = []
+        await self._hand_out(chunk, errands)
         if not self.progress.persons_seen:
             raise RosterError(
                 "the roster names nobody: not one identifier could be read",
@@ -90,7 +89,7 @@ class Feeder:
             log.warning("roster.more_lines_unreadable", hint="the rest is counted, not listed")
 
     async def _hand_out(
-        self, chunk: Sequence[Person], errands: MemoryObjectSendStream[Errand]
+        self, chunk: Sequence[Person], errands: Line[Errand]
     ) -> None:
         new: dict[str, Person] = {}
         for person in chunk:
@@ -109,5 +108,5 @@ class Feeder:
                 self.progress.persons_skipped += 1
                 continue
             self.pending.add(key)
-            await errands.send(Errand(person=person, areas=due))
+            await errands.put(Errand(person=person, areas=due))
         await anyio.lowlevel.checkpoint()

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from worker.core.guard import GuardFacts, stops_early
 from worker.core.model import PersonRead
 from worker.core.run import RunProgress
 from worker.errors import WithheldError
-from worker.ports import RunStore, Runtime
+from worker.ports import RunStore
+from worker.sync.line import Line
 from worker.sync.options import RunOptions
 from worker.sync.reading import is_whole
 
@@ -28,36 +28,21 @@ class Writer:
     options: RunOptions
     progress: RunProgress
     pending: set[str]
-    runtime: Runtime
     changed: Callable[[RunProgress], None]
 
-    async def write(self, done: MemoryObjectReceiveStream[PersonRead]) -> None:
-        """Write until the stream ends; what is in it when it ends is written too.
+    async def write(self, done: Line[PersonRead]) -> None:
+        """Write until the line is over; what stands in it when it is closed is written too.
 
         Raises:
             WithheldError: so much has been removed that reading on makes no sense.
             LeaseLostError: another holder took over.
         """
-        batch: list[PersonRead] = []
-        began_at = 0.0
-        async with done:
-            while True:
-                left_s = None
-                if batch:
-                    left_s = self.options.flush_s - (self.runtime.monotonic() - began_at)
-                    if left_s <= 0 or len(batch) >= self.options.batch_persons:
-                        await self._flush(batch)
-                        batch = []
-                        continue
-                try:
-                    with anyio.move_on_after(left_s):
-                        read = await done.receive()
-                        if not batch:
-                            began_at = self.runtime.monotonic()
-                        batch.append(read)
-                except anyio.EndOfStream:
-                    await self._flush(batch)
-                    return
+        batch_persons = self.options.batch_persons
+        while not done.is_over:
+            await done.wait_for(1)
+            with anyio.move_on_after(self.options.flush_s):
+                await done.wait_for(batch_persons)
+            await self._flush(done.take_up_to(batch_persons))
 
     async def _flush(self, batch: list[PersonRead]) -> None:
         if not batch:
