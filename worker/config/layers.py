@@ -42,16 +42,17 @@ class Layer:
         self.values.pop(name, None)
         self.origins.pop(name, None)
 
-    def nested(self) -> dict[str, Any]:
-        """The values as the tree that the settings are made from."""
-        tree: dict[str, Any] = {}
-        for name, value in self.values.items():
-            *branches, leaf = name.split(".")
-            node = tree
-            for branch in branches:
-                node = node.setdefault(branch, {})
-            node[leaf] = value
-        return tree
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by key name as the tree that the settings are made from."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *branches, leaf = name.split(".")
+        node = tree
+        for branch in branches:
+            node = node.setdefault(branch, {})
+        node[leaf] = value
+    return tree
 
 
 def from_flags(flags: Mapping[str, object], flag_names: Mapping[str, str]) -> Layer:

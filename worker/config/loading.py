@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import SecretStr, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from worker.areas import area_named
 from worker.config.keys import AREA_KEYS, CONFIG_VARIABLE, KEYS
-from worker.config.layers import DEFAULT_FILE, Layer, from_environment, from_file, from_flags
+from worker.config.layers import (
+    DEFAULT_FILE,
+    Layer,
+    from_environment,
+    from_file,
+    from_flags,
+    nested,
+)
 from worker.config.needs import Purpose, unmet
 from worker.config.settings import AreaOverride, Settings
 from worker.config.urls import has_password
@@ -45,25 +50,6 @@ class Loaded:
     origins: Mapping[str, str]
     cwd: Path
     config_file: Path | None = None
-
-
-class _Source(PydanticBaseSettingsSource):
-    """One layer, as pydantic-settings takes it."""
-
-    def __init__(self, settings_cls: type[BaseSettings], tree: dict[str, Any]) -> None:
-        super().__init__(settings_cls)
-        self._tree = tree
-
-    def get_field_value(
-        self,
-        field: FieldInfo,  # noqa: ARG002 -- pydantic-settings fixes the signature
-        field_name: str,
-    ) -> tuple[Any, str, bool]:
-        """One section of the layer."""
-        return self._tree.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return self._tree
 
 
 def load(
@@ -101,7 +87,7 @@ def load(
     values, origins = _merged(layers)
     problems = [problem for layer in layers for problem in layer.problems]
     problems += _contradictions(values, origins)
-    settings, faulty = _validated(layers)
+    settings, faulty = _validated(values)
     problems += (_line(fault, origins) for fault in faulty)
     problems += _misfits(values, origins, {_name(fault) for fault in faulty})
     if purpose is not None:
@@ -232,22 +218,13 @@ def _misfits(
             yield f"areas.{area}.{place} ({origins[name]}): {problem}"
 
 
-def _validated(layers: Sequence[Layer]) -> tuple[Settings | None, list[ErrorDetails]]:
-    class FromLayers(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], *_: object, **__: object
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return tuple(_Source(settings_cls, layer.nested()) for layer in layers)
-
+def _validated(values: Mapping[str, Any]) -> tuple[Settings | None, list[ErrorDetails]]:
     try:
-        found = FromLayers.model_validate({})
+        return Settings.model_validate(nested(values)), []
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False)
         inner = {_name(fault) for fault in faults if fault["type"] != "too_short"}
         return None, [f for f in faults if f["type"] != "too_short" or _name(f) not in inner]
-    sections = {name: getattr(found, name) for name in Settings.model_fields}
-    return Settings.model_construct(_fields_set=found.model_fields_set, **sections), []
 
 
 def _name(fault: ErrorDetails) -> str:

@@ -15,7 +15,6 @@ from pydantic import (
     SecretStr,
     WithJsonSchema,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.areas import AREAS
 from worker.config.values import (
@@ -439,16 +438,10 @@ class AreaOverride(Section):
     )
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The whole configuration. ``worker.config.load`` makes it; nothing else reads the world."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        env_prefix="PTS_",
-        env_nested_delimiter="__",
-        hide_input_in_errors=True,
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     helseid: HelseId = HelseId()
     api: Api = Api()
@@ -471,15 +464,3 @@ class Settings(BaseSettings):
         return {
             name: override.model_dump(exclude_unset=True) for name, override in self.areas.items()
         }
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 -- pydantic-settings fixes the names
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is handed in: ``load`` hands in every layer, with its origins."""
-        return (init_settings,)
