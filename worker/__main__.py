@@ -1,5 +1,6 @@
 """``python -m worker``, and the console script ``pts-worker``."""
 
+import gc
 import signal
 import sys
 from types import FrameType
@@ -10,6 +11,7 @@ def main() -> None:
     # A run listens for itself once it is on. Until then, and in all other commands, being stopped
     # has its code too; and as a container's first process we would not be stopped at all.
     signal.signal(signal.SIGTERM, _stopped)
+    gc.disable()  # until a command runs: imports leave nothing to collect, and looking takes long
     from worker.cli import run  # noqa: PLC0415 - so that importing this module costs nothing
 
     sys.exit(run(sys.argv[1:]))

@@ -5,6 +5,7 @@ its signature, so that they may stand before or behind the command's name.
 """
 
 import functools
+import gc
 import inspect
 import os
 import sys
@@ -143,6 +144,8 @@ class Cli:
         """Run the command's coroutine to its end."""
         import anyio
 
+        gc.freeze()  # what was imported stays: nobody needs to look at it again
+        gc.enable()
         options = {"use_uvloop": True} if _has_uvloop() else {}
         return anyio.run(work, backend="asyncio", backend_options=options)
 

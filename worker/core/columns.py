@@ -1,6 +1,7 @@
 # ruff: noqa: TRY004 - a wrong type is the answer's fault here, not a caller's
 """A value of an answer as the type of its column, or the reason why it is none."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,32 +21,20 @@ def typed(value: Any, column: Column, path: str, drift: set[Drift]) -> ColumnVal
     Raises:
         ValueError: it has another type, or no meaning in it; the message does not hold it.
     """
-    match column.type:
-        case ColumnType.TEXT:
-            return _as_text(value, loose=column.loose)
-        case ColumnType.INTEGER:
-            return _as_integer(value)
-        case ColumnType.BOOLEAN:
-            if not isinstance(value, bool):
-                raise ValueError("not true or false")
-            return value
-        case ColumnType.TIME:
-            return _as_time(value, path, drift)
-        case ColumnType.JSON:
-            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return _READ[column.type](value, column, path, drift)
 
 
-def _as_text(value: Any, *, loose: bool) -> str:
+def _as_text(value: Any, column: Column, _path: str, _drift: set[Drift]) -> str:
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError("a text with a NUL character, which databases do not keep")
         return value
-    if loose:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    if column.loose:
+        return _as_json(value)
     raise ValueError("not a text")
 
 
-def _as_integer(value: Any) -> int:
+def _as_integer(value: Any, *_: object) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
@@ -55,10 +44,29 @@ def _as_integer(value: Any) -> int:
     return value
 
 
-def _as_time(value: Any, path: str, drift: set[Drift]) -> datetime:
+def _as_boolean(value: Any, *_: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("not true or false")
+    return value
+
+
+def _as_json(value: Any, *_: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _as_time(value: Any, _column: Column, path: str, drift: set[Drift]) -> datetime:
     if not isinstance(value, str):
         raise ValueError("not a time")
     at, naive = parse_time(value)
     if naive:
         drift.add(Drift(field=f"[].{path}", kind="naive_time"))
     return at
+
+
+_READ: Final[Mapping[ColumnType, Callable[[Any, Column, str, set[Drift]], ColumnValue]]] = {
+    ColumnType.TEXT: _as_text,
+    ColumnType.INTEGER: _as_integer,
+    ColumnType.BOOLEAN: _as_boolean,
+    ColumnType.TIME: _as_time,
+    ColumnType.JSON: _as_json,
+}

@@ -14,6 +14,7 @@ _SEPARATOR: Final = r"[\s./\-\u2010-\u2015]{0,3}"
 _TAIL_DIGITS: Final = 5
 """Every form we know keeps the last five digits together, so their absence proves enough."""
 
+_WORD: Final = re.compile(r"[0-9A-Za-z]+", re.ASCII)
 _NOT_OF_A_NUMBER: Final = re.compile(r"[^0-9eE+.\-]")
 
 
@@ -32,6 +33,9 @@ def pseudonymise(canonical: bytes, identifier: str, replacement: str) -> bytes:
     if tails == 0:
         return canonical
     digits = identifier.encode()
+    if tails == canonical.count(b':"%b"' % digits) and _WORD.fullmatch(replacement):
+        # Only whole values of fields: what comes out is JSON, and sorted as before.
+        return canonical.replace(digits, replacement.encode())
     if tails == canonical.count(digits) and _NOT_OF_A_NUMBER.search(replacement):
         # Only whole identifiers. In strings a replacement of bytes does; in a number it leaves
         # something that is no JSON, which the parser tells.

@@ -326,6 +326,9 @@ def _value(document: dict[str, Any], places: tuple[_Place, ...], where: str) -> 
     Raises:
         ContractError: every path leads through something that is not an object or an array.
     """
+    first = places[0]
+    if not first.rest and document[first.name] is not None:
+        return document[first.name], first.text
     wrong = 0
     for place in places:
         value = document[place.name]

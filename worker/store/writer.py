@@ -23,6 +23,9 @@ from worker.store.slots import write_slots
 from worker.store.tables import VERSIONS, area_key, drift, failure, person, run
 from worker.store.undo import undo_persons
 
+_FIRST, _REF = run.alias("first"), run.alias("ref")
+"""The runs that first met a person, and that gave the local reference."""
+
 _FAILURE_VALUES: Final = ("kind", "status", "reason", "attempts", "runs", "last_at", "last_run")
 
 
@@ -91,7 +94,6 @@ class BatchWriter:
         """The row of each person, made where there is none; local references kept up to date."""
         dialect, run_id = self.database.dialect, self.handle.run_id
         keys = [one.person_key for one in persons]
-        first, ref = run.alias("first"), run.alias("ref")
         found = {
             row.person_key: row
             for row in await connection.execute(
@@ -102,11 +104,11 @@ class BatchWriter:
                     person.c.local_ref_run,
                     person.c.prev_local_ref,
                     person.c.first_run,
-                    first.c.publication_no.label("first_no"),
-                    ref.c.publication_no.label("ref_no"),
+                    _FIRST.c.publication_no.label("first_no"),
+                    _REF.c.publication_no.label("ref_no"),
                 )
-                .join(first, first.c.run_id == person.c.first_run)
-                .join(ref, ref.c.run_id == person.c.local_ref_run)
+                .join(_FIRST, _FIRST.c.run_id == person.c.first_run)
+                .join(_REF, _REF.c.run_id == person.c.local_ref_run)
                 .where(
                     person.c.tenant_id == self.lease.tenant_id,
                     dialect.member(person.c.person_key, keys),
