@@ -85,5 +85,8 @@ def same_tenant(one: Any, other: Any) -> ColumnElement[bool]:
             q.c.person_id == other.c.person_id,
             p.c.tenant_id == q.c.tenant_id,
         )
+        # By itself it would only look at the SELECT around it, and take a row from farther out for
+        # any row of its table.
+        .correlate(one, other)
         .exists()
     )
