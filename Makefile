@@ -3,14 +3,16 @@
 #   make test PYTHON=python3.13     another interpreter (after `make clean`)
 #   make lock UPGRADE=--upgrade     newest versions instead of the ones pinned
 #   make simulate SEEDS=20000 FIRST=2000     other seeds, more of them
+#   make bench BENCH="--quick --db sqlite"     fewer persons, one database
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := worker migrations tests
+CODE := worker migrations tests bench
 UPGRADE ?=
 SEEDS ?= 2000
 FIRST ?= 0
+BENCH ?=
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 COMPILE = $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
@@ -26,7 +28,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test simulate static unit install tools wheel lock clean
+.PHONY: help demo check test simulate bench static unit install tools wheel lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +43,9 @@ test: static ## everything: the static checks, then every test (starts its own P
 
 simulate: $(TOOLS) ## seeded faults on a virtual clock: SEEDS=2000 worlds, then every n-th call
 	@$(BIN)/python -m tests.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --nth
+
+bench: $(TOOLS) ## the worker beside a bare aiohttp loop, under ten minutes; BENCH=--quick
+	@$(BIN)/python -m bench $(BENCH)
 
 install: $(RUNTIME) ## what the worker runs on, into .venv
 

@@ -1,0 +1,245 @@
+"""Whole nights through the real store, without PTS: what is timed is the store alone.
+
+The answers are made up, read by the worker's own ``PtsReader``, and given to the worker's own
+writer and publisher in the order in which a run does it, but one after another.
+"""
+
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, cast
+
+import orjson
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bench.people import answer, off_id
+from worker.areas import AREAS
+from worker.core.ending import exit_code_of
+from worker.core.guard import GuardLimits, reasons_to_withhold
+from worker.core.identity import NationalId, PseudonymKey
+from worker.core.model import Person, PersonRead, RunKind
+from worker.core.run import RunProgress
+from worker.ports import Answer
+from worker.pts.reader import PtsReader
+from worker.pts.sending import Sender, Sent
+from worker.runtime import real_runtime
+from worker.store.database import Database
+from worker.store.holder import this_process
+from worker.store.lease import acquire
+from worker.store.ledger import DEFAULT_TENANT, begin_run, check_identity, key_paths
+from worker.store.publish import Publisher
+from worker.store.run_store import SqlRunStore
+from worker.store.writer import BatchWriter
+
+BATCH: Final = 200
+"""Persons in a transaction: the default of ``sync.batch_persons``."""
+LOOK: Final = 500
+"""Persons in a question for what is settled: the feeder's chunk."""
+LEARN: Final = 10
+"""Autovacuum looks again when a tenth of a table has changed."""
+_CHUNK: Final = 1_000
+
+_KEY: Final = PseudonymKey(bytes(range(32)))
+_LIMITS: Final = GuardLimits(max_removed_share=0.1, min_completeness=0.5, accept_removals=False)
+_AREA_OF: Final = {area.path: area.name for area in AREAS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One statement of a publication, and its time."""
+
+    sql: str
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """What a night took the store.
+
+    Attributes:
+        begin_s: lease, identity, and the counts that the guard starts from.
+        look_s: asking which persons are settled.
+        write_s: the batches.
+        publish_s: the publication.
+        statements: those of the publication.
+        rows: written versions, opened and closed.
+    """
+
+    persons: int
+    begin_s: float
+    look_s: float
+    write_s: float
+    publish_s: float
+    statements: tuple[Statement, ...]
+    rows: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _MadeUp:
+    """In the place of the sender: answers at once."""
+
+    generation: int
+    change_percent: int
+
+    async def send(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Sent:  # noqa: ARG002
+        person = orjson.loads(body)["offId"]
+        content = answer(_AREA_OF[url], person, self.generation, self.change_percent)
+        kind = {"content-type": ("application/json",)}
+        return Sent(Answer(status=200, headers=kind, body=content), 1)
+
+
+@dataclass(slots=True)
+class Watch:
+    """Sums up the time of the blocks that it is held over."""
+
+    total_s: float = 0.0
+
+    def __enter__(self) -> None:
+        self.total_s -= time.perf_counter()
+
+    def __exit__(self, *_exc: object) -> None:
+        self.total_s += time.perf_counter()
+
+
+@dataclass(slots=True)
+class _Recorder:
+    statements: list[Statement] = field(default_factory=list)
+    _began_s: float = 0.0
+
+    def before(self, *_call: Any) -> None:
+        self._began_s = time.perf_counter()
+
+    def after(self, _connection: Any, _cursor: Any, sql: str, *_more: Any) -> None:
+        took_s = time.perf_counter() - self._began_s
+        self.statements.append(Statement(sql=sql, took_s=took_s))
+
+
+@contextmanager
+def recorded(database: Database) -> Iterator[list[Statement]]:
+    """The statements that are executed inside."""
+    recorder, engine = _Recorder(), database.engine.sync_engine
+    hooks = {"before_cursor_execute": recorder.before, "after_cursor_execute": recorder.after}
+    for name, hook in hooks.items():
+        event.listen(engine, name, hook)
+    try:
+        yield recorder.statements
+    finally:
+        for name, hook in hooks.items():
+            event.remove(engine, name, hook)
+
+
+async def night(
+    database: Database,
+    persons: int,
+    *,
+    generation: int,
+    change_percent: int = 1,
+    learns: bool = True,
+) -> Night:
+    """Write everyone and publish.
+
+    Args:
+        database: at the program's schema.
+        persons: how many.
+        generation: 0 is the first night.
+        change_percent: how many persons differ from the night before.
+        learns: PostgreSQL's statistics keep up, as autovacuum does it by itself in a night of
+            hours. This one takes seconds.
+    """
+    begin, look, write, publish = Watch(), Watch(), Watch(), Watch()
+    rows = 0
+    async with _store(database, begin) as store:
+        reader = PtsReader(
+            areas=AREAS,
+            base_url="",
+            sender=cast("Sender", _MadeUp(generation=generation, change_percent=change_percent)),
+            runtime=database.runtime,
+            pseudonymous=True,
+        )
+        paths = await key_paths(database, DEFAULT_TENANT)
+        for first in range(0, persons, _CHUNK):
+            reads = await _reads(reader, paths, first, min(first + _CHUNK, persons))
+            with look:
+                for some in _slices(reads, LOOK):
+                    await store.settled([read.person.person_key for read in some])
+            with write:
+                for some in _slices(reads, BATCH):
+                    done = await store.apply(some)
+                    rows += done.opened + done.closed
+            if learns and (first + _CHUNK) * LEARN // persons > first * LEARN // persons:
+                await _learn(database)
+        with recorded(database) as statements, publish:
+            await store.publish(
+                lambda facts: reasons_to_withhold(facts, _LIMITS),
+                exit_code_of,
+                may_depart=True,
+                progress=RunProgress(),
+            )
+    return Night(
+        persons=persons,
+        begin_s=begin.total_s,
+        look_s=look.total_s,
+        write_s=write.total_s,
+        publish_s=publish.total_s,
+        statements=tuple(statements),
+        rows=rows,
+    )
+
+
+@asynccontextmanager
+async def _store(database: Database, begin: Watch) -> AsyncIterator[SqlRunStore]:
+    """The store of a new run, as ``worker.app`` composes it."""
+    with begin:
+        holder = this_process(real_runtime().new_id())
+        lease = await acquire(database, holder, tenant_id=DEFAULT_TENANT, ttl_s=60)
+        await check_identity(database, identity="pseudonym", key_check=_KEY.check_value())
+        handle = await begin_run(
+            database,
+            lease,
+            kind=RunKind.SYNC,
+            areas=tuple(area.name for area in AREAS),
+            host="bench",
+            continue_within=timedelta(0),
+        )
+    yield SqlRunStore(
+        database=database,
+        lease=lease,
+        writer=BatchWriter(database=database, lease=lease, handle=handle),
+        publisher=Publisher(database=database, lease=lease, handle=handle),
+    )
+    await lease.release(database)
+
+
+async def _learn(database: Database) -> None:
+    if database.dialect.name == "postgresql":
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(text("ANALYZE"))
+
+        await database.write(work)
+
+
+def _slices(reads: Sequence[PersonRead], size: int) -> Iterator[Sequence[PersonRead]]:
+    for first in range(0, len(reads), size):
+        yield reads[first : first + size]
+
+
+async def _reads(
+    reader: PtsReader, paths: Mapping[str, str], first: int, last: int
+) -> Sequence[PersonRead]:
+    reads = []
+    for number in range(first, last):
+        identifier = NationalId(off_id(number))
+        person = Person(
+            off_id=identifier,
+            person_key=_KEY.pseudonym(identifier),
+            local_ref=f"L{number:07d}",
+        )
+        areas = [
+            await reader.read(person, area.name, key_path=paths.get(area.name)) for area in AREAS
+        ]
+        reads.append(PersonRead(person=person, areas=tuple(areas)))
+    return reads

@@ -1,0 +1,94 @@
+"""The worker with a store that keeps nothing: ``python -m bench.nothing sync …``.
+
+What falls away: the look-up of settled persons, every batch, and the publication. What stays real:
+the roster, HelseID, signing, reading and hashing of answers, the crew with its streams and writer
+task, and the lease and schema check on the configured database, a few statements a run.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import worker.app as root
+from worker.app import App
+from worker.core.guard import GuardFacts
+from worker.core.model import PersonRead, RunKind
+from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
+from worker.errors import ExitCode
+from worker.ports import Runtime
+from worker.store.totals import TOTALS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """The port ``RunStore`` on nothing; a run ends as if it had been published."""
+
+    handle: RunHandle
+    runtime: Runtime
+    counted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOTALS, 0))
+
+    async def settled(self, _person_keys: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """Nobody."""
+        return {}
+
+    async def chosen(self, _person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
+        """Everyone."""
+        return None
+
+    async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
+        """Count them."""
+        self.counted["persons_complete"] += len(batch)
+        return BatchResult()
+
+    async def renew(self) -> None:
+        """The lease is not held for long enough."""
+
+    async def removed_so_far(self) -> tuple[int, int]:
+        """None."""
+        return 0, 0
+
+    async def publish(
+        self,
+        _judge: Callable[[GuardFacts], tuple[str, ...]],
+        _exit_decision: Callable[[Mapping[str, int]], ExitCode],
+        *,
+        may_depart: bool,  # noqa: ARG002 - the port fixes the names
+        progress: RunProgress,
+    ) -> Publication:
+        """Say that it was."""
+        totals = {**self.counted, "requests": progress.requests, "retries": progress.retries}
+        return Publication(published_at=self.runtime.now(), totals=totals, exit_code=ExitCode.OK)
+
+    async def withhold(self, _reason: str) -> None:
+        """Nothing is kept, so nothing is undone."""
+
+    async def interrupt(self, _exit_code: ExitCode, _reason: str, _progress: RunProgress) -> None:
+        """Nothing is left open."""
+
+
+class NothingApp(App):
+    """The composition root with the store of a run replaced."""
+
+    async def _run_store(self, *_args: Any, **_options: Any) -> Any:
+        return Nothing(
+            handle=RunHandle(
+                run_id=1,
+                attempt_id=1,
+                kind=RunKind.SYNC,
+                areas=tuple(area.name for area in self.areas()),
+                started_at=self.runtime.now(),
+            ),
+            runtime=self.runtime,
+        )
+
+
+def main() -> None:
+    """Run the program as it is, but for that."""
+    root.App = NothingApp  # type: ignore[misc]
+    from worker.__main__ import main as program  # noqa: PLC0415 - after the replacement
+
+    program()
+
+
+if __name__ == "__main__":
+    main()
