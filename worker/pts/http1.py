@@ -17,6 +17,10 @@ from worker.ports import Answer
 HEADER_BYTES_MAX: Final = 32 * 1024
 """More header bytes than this are not an answer of PTS."""
 
+_TOGETHER_MAX: Final = 8
+"""Requests that go out together: if all went at once, all answers would come at once, too, and
+the server would rest while they are read."""
+
 _FIRST_FINAL_STATUS: Final = 200
 _BODILESS: Final = frozenset({204, 304})
 _INFLATERS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 47}
@@ -33,12 +37,20 @@ class Outbox:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+        self._is_due = False
 
     def put(self, transport: asyncio.Transport, request: bytes) -> None:
         """Write a request before the loop waits again; not at all if its connection closes."""
-        if not self._waiting:
-            self._loop.call_soon(self._flush)
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._end_of_turn)
         self._waiting.append((transport, request))
+        if len(self._waiting) >= _TOGETHER_MAX:
+            self._flush()
+
+    def _end_of_turn(self) -> None:
+        self._is_due = False
+        self._flush()
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
