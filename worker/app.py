@@ -19,12 +19,13 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.overrides import with_overrides
 from worker.core.retry import RetryPolicy
 from worker.core.run import RunProgress, RunReport
+from worker.core.sharding import Part, per_hour
 from worker.errors import ConfigurationError, LeaseHeldError, StoppedError, WorkerError
 from worker.helseid.authorizer import HelseId, open_helseid
 from worker.helseid.keys import load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.transport import helseid_client
-from worker.ports import Roster, Runtime
+from worker.ports import Authorizer, Roster, Runtime
 from worker.pts.reader import PtsReader
 from worker.pts.sending import Sender
 from worker.pts.throttle import Throttle
@@ -32,17 +33,21 @@ from worker.pts.wire import WireOptions, open_wire
 from worker.roster import open_roster
 from worker.store.database import Database, open_database
 from worker.store.holder import this_process
+from worker.store.key_claims import KeyClaims
 from worker.store.lease import Lease, acquire
 from worker.store.ledger import DEFAULT_TENANT, begin_run, check_identity, key_paths, open_runs
 from worker.store.publish import Publisher
 from worker.store.retention import RetentionRules, purge
 from worker.store.run_store import Choice, SqlRunStore
 from worker.store.schema import check_schema
+from worker.store.shard_store import ShardRunStore
+from worker.store.shards import acquire_part, begin_part, clear_leftovers, refuse_sqlite
 from worker.store.undo import leftovers, take_back
 from worker.store.writer import BatchWriter
 from worker.sync.keys import KeyBook
 from worker.sync.options import RunOptions
 from worker.sync.run import Run
+from worker.sync.share import RateShare, SharingAuthorizer
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +81,7 @@ class RunRequest:
         choice: what a backfill picks out of the roster.
         accept_removals: a person has decided that the removals are right.
         wait_s: how long to wait for the lease.
+        part: one shard of a run that several processes share; ``None``: the whole run.
     """
 
     kind: RunKind = RunKind.SYNC
@@ -84,6 +90,7 @@ class RunRequest:
     choice: Choice | None = None
     accept_removals: bool = False
     wait_s: float = 0.0
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +207,19 @@ class App:
             yield open_helseid(options, key, self.runtime, http)
 
     @asynccontextmanager
-    async def reader(self, areas: Sequence[ResourceArea]) -> AsyncIterator[PtsReader]:
+    async def reader(
+        self,
+        areas: Sequence[ResourceArea],
+        *,
+        throttle: Throttle | None = None,
+        share: RateShare | None = None,
+    ) -> AsyncIterator[PtsReader]:
         """Reads PTS with the configured limits.
+
+        Args:
+            areas: what to read.
+            throttle: the pace, instead of one of the reader's own.
+            share: of the ceiling on requests, if other processes have one too.
 
         Raises:
             ConfigurationError: something that it needs is not set or cannot be used.
@@ -217,12 +235,13 @@ class App:
         async with AsyncExitStack() as stack:
             helseid = await stack.enter_async_context(self.helseid())
             wire = await stack.enter_async_context(open_wire(wire_options))
+            authorizer: Authorizer = helseid.authorizer
+            if share is not None:
+                authorizer = SharingAuthorizer(authorizer, share)
             sender = Sender(
                 wire=wire,
-                authorizer=helseid.authorizer,
-                throttle=Throttle(
-                    sync.requests_per_second, self.runtime, concurrency=sync.concurrency
-                ),
+                authorizer=authorizer,
+                throttle=throttle or self._throttle(),
                 policy=RetryPolicy(attempts_max=sync.retry_attempts),
                 runtime=self.runtime,
             )
@@ -234,6 +253,10 @@ class App:
                 pseudonymous=self.settings.privacy.identity == "pseudonym",
                 pages_max=sync.max_pages,
             )
+
+    def _throttle(self) -> Throttle:
+        sync = self.settings.sync
+        return Throttle(sync.requests_per_second, self.runtime, concurrency=sync.concurrency)
 
     async def run(
         self,
@@ -252,6 +275,7 @@ class App:
         Raises:
             LeaseHeldError: another run is on; nothing was done.
             LeaseLostError: another holder took over.
+            WithheldError: the run of this key was withheld before.
             WorkerError: the run could not begin.
         """
         areas = self.areas(request.areas)
@@ -259,12 +283,21 @@ class App:
         roster = request.roster or self.roster()
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(self.database())
-            reader = await stack.enter_async_context(self.reader(areas))
-            lease = await stack.enter_async_context(
-                self._lease(database, request.wait_s, stop=stop)
+            throttle = self._throttle()
+            share = None if request.part is None else self._share(database, throttle, request.part)
+            reader = await stack.enter_async_context(
+                self.reader(areas, throttle=throttle, share=share)
             )
+            lease = await stack.enter_async_context(self._lease(database, request, stop=stop))
             await check_identity(database, identity=identity.mode, key_check=identity.key_check)
-            store = await self._run_store(database, lease, request, areas)
+            if request.part is None or share is None:
+                store = await self._run_store(database, lease, request, areas)
+            else:
+                found = await self._part_store(database, lease, request.part, areas, share)
+                if isinstance(found, RunReport):
+                    return found
+                store = found
+                await self._wait_for_share(store, share, stop)
             known = await key_paths(database, lease.tenant_id)
             run = Run(
                 roster=roster,
@@ -328,17 +361,71 @@ class App:
             choice=request.choice,
         )
 
+    def _share(self, database: Database, throttle: Throttle, part: Part) -> RateShare:
+        """This shard's share of the ceiling on requests; none yet.
+
+        Raises:
+            ConfigurationError: shards cannot be, or not so many.
+        """
+        refuse_sqlite(database)
+        ceiling = per_hour(self.settings.sync.requests_per_second)
+        if ceiling < part.shard.count:
+            raise ConfigurationError(
+                f"sync.requests_per_second: too low to be divided among {part.shard.count} shards"
+            )
+        return RateShare(throttle, ceiling, self.runtime)
+
+    async def _part_store(
+        self,
+        database: Database,
+        lease: Lease,
+        part: Part,
+        areas: Sequence[ResourceArea],
+        share: RateShare,
+    ) -> ShardRunStore | RunReport:
+        """The store of this shard; or how its run ended, if it is over."""
+        handle = await begin_part(
+            database,
+            lease,
+            part=part,
+            areas=tuple(area.name for area in areas),
+            host=lease.holder.describe(),
+            continue_within=self.settings.sync.continue_within,
+        )
+        if isinstance(handle, RunReport):
+            log.info("run.over", run=handle.run_id, shard=str(part.shard))
+            return handle
+        await clear_leftovers(database, lease)
+        return ShardRunStore(
+            database=database,
+            lease=lease,
+            writer=BatchWriter(database=database, lease=lease, handle=handle),
+            publisher=Publisher(database=database, lease=lease, handle=handle),
+            shard=part.shard,
+            keys=KeyClaims(database=database, lease=lease, handle=handle),
+            budget=share,
+        )
+
+    async def _wait_for_share(
+        self, store: ShardRunStore, share: RateShare, stop: anyio.Event
+    ) -> None:
+        """Wait until the other shards have made room; they look whenever they renew their lease."""
+        await store.renew()
+        while not share.is_usable() and not stop.is_set():
+            await self.runtime.sleep(_LEASE_POLL_S)
+            await store.renew()
+
     @asynccontextmanager
     async def _lease(
-        self, database: Database, wait_s: float, *, stop: anyio.Event
+        self, database: Database, request: RunRequest, *, stop: anyio.Event
     ) -> AsyncIterator[Lease]:
-        """The lease for as long as the block lasts; waits for it up to ``wait_s``.
+        """The lease for as long as the block lasts; waits for it as long as was asked for.
 
         Raises:
             LeaseHeldError: another process still holds it.
             StoppedError: a stop was asked for while waiting.
         """
-        lease = await self._acquire(database, wait_s, stop=stop)
+        lease = await self._acquire(database, request, stop=stop)
         try:
             yield lease
         finally:
@@ -352,16 +439,21 @@ class App:
         except WorkerError as fault:
             log.warning("lease.not_released", reason=fault.message, expires_in_s=lease.ttl_s)
 
-    async def _acquire(self, database: Database, wait_s: float, *, stop: anyio.Event) -> Lease:
+    async def _acquire(
+        self, database: Database, request: RunRequest, *, stop: anyio.Event
+    ) -> Lease:
         holder = this_process(self.runtime.new_id())
         started = self.runtime.monotonic()
+        tenant_id, ttl_s = DEFAULT_TENANT, self.settings.lease.ttl_s
         while True:
             try:
-                return await acquire(
-                    database, holder, tenant_id=DEFAULT_TENANT, ttl_s=self.settings.lease.ttl_s
+                if request.part is None:
+                    return await acquire(database, holder, tenant_id=tenant_id, ttl_s=ttl_s)
+                return await acquire_part(
+                    database, holder, tenant_id=tenant_id, part=request.part, ttl_s=ttl_s
                 )
             except LeaseHeldError:
-                if self.runtime.monotonic() - started >= wait_s:
+                if self.runtime.monotonic() - started >= request.wait_s:
                     raise
                 if stop.is_set():
                     raise StoppedError("stopped while waiting for another run's end") from None

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from worker.core.guard import GuardFacts
 from worker.core.model import CompleteArea, Person, PersonRead, RosterEntry, RosterFault
-from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
+from worker.core.run import BatchResult, PartDone, Publication, RunHandle, RunProgress
 from worker.errors import ExitCode
 
 
@@ -181,8 +181,11 @@ class RunStore(Protocol):
         *,
         may_depart: bool,
         progress: RunProgress,
-    ) -> Publication:
+    ) -> Publication | PartDone:
         """Make the whole run what readers see, in one transaction.
+
+        Of a run in shards the last one to come here does that, for all; the others note that their
+        part is done.
 
         Raises:
             WithheldError: ``judge`` named reasons; nothing was changed.
@@ -195,6 +198,24 @@ class RunStore(Protocol):
 
     async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
         """Leave the run open, for the next one to continue."""
+        ...
+
+
+class RateBudget(Protocol):
+    """The ceiling on requests that shards divide among them, and this one's share of it."""
+
+    @property
+    def total_per_hour(self) -> int:
+        """The ceiling over all shards, in requests an hour."""
+        ...
+
+    def use(self, per_hour: int, *, until_s: float) -> None:
+        """Ask PTS no more often than that from now on.
+
+        Args:
+            per_hour: requests an hour; 0: none.
+            until_s: on the monotonic clock; from then on none, unless it is said again.
+        """
         ...
 
 

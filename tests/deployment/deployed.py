@@ -117,6 +117,9 @@ def calls() -> Iterator[tuple[str, tuple[str, ...]]]:
         for command in unit(name)["Service"]["ExecStart"]:
             if command.startswith(PROGRAM):
                 yield name, tuple(shlex.split(command)[1:])
+            elif PROGRAM in command:  # in a shell
+                script = shlex.split(command)[-1]
+                yield name, tuple(shlex.split(script.partition(PROGRAM)[2]))
     for workload in workloads():
         yield workload.file, tuple(str(argument) for argument in workload.container["args"])
     for command in cron_commands():

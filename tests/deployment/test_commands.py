@@ -49,6 +49,8 @@ def test_calls_are_found_everywhere():
     found = {where for where, _ in CALLS}
     assert found >= {
         "pts-sync.service",
+        "pts-sync-shard@.service",
+        "job-sync-shards.yaml",
         "pts-worker-schedule.service",
         "cronjob-sync.yaml",
         "job-migrate.yaml",

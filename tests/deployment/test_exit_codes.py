@@ -23,9 +23,10 @@ from worker.errors import ExitCode
 WITH_A_POLICY = [workload for workload in workloads() if "podFailurePolicy" in workload.job]
 
 
-def test_systemd_restarts_the_nightly_run_only_where_that_helps():
+@pytest.mark.parametrize("name", ["pts-sync.service", "pts-sync-shard@.service"])
+def test_systemd_restarts_the_nightly_run_only_where_that_helps(name: str):
     """Gaps and a held lease are a success, 69 and 75 start again, the rest needs a person."""
-    service = unit("pts-sync.service")["Service"]
+    service = unit(name)["Service"]
     success = codes(service, "SuccessExitStatus")
     prevented = codes(service, "RestartPreventExitStatus")
     assert one(service, "Restart") == "on-failure"
@@ -59,9 +60,15 @@ def test_kubernetes_retries_a_job_only_where_that_helps(workload: Workload):
         # The API takes them only in order.
         assert on_exit_codes["values"] == sorted(set(on_exit_codes["values"]))
         listed.setdefault(rule["action"], []).extend(on_exit_codes["values"])
-    assert sorted(listed) == ["Count", "FailJob"]
-    assert sorted(listed["Count"]) == sorted(RETRIED)
-    assert sorted(listed["FailJob"]) == sorted(OVER | FOR_A_PERSON)
+    assert sorted(listed.pop("Count")) == sorted(RETRIED)
+    if workload.job.get("completionMode") == "Indexed":
+        # A shard that is over must not take the others with it.
+        assert sorted(listed.pop("FailIndex")) == sorted(OVER)
+        assert listed == {"FailJob": sorted(FOR_A_PERSON)}
+        assert workload.job["backoffLimitPerIndex"] > 0
+        return
+    assert sorted(listed.pop("FailJob")) == sorted(OVER | FOR_A_PERSON)
+    assert listed == {}
     assert workload.job["backoffLimit"] > 0
 
 

@@ -10,8 +10,11 @@ import yaml
 
 from tests.deployment.deployed import KUBERNETES, Workload, manifests, workloads
 from worker import __version__
+from worker.cli.sync import part_of
+from worker.core.sharding import Part, Shard
 
 OLDEST = "1.31.0"  # podFailurePolicy is stable from here on
+SHARDS = "job-sync-shards.yaml"
 WORKLOADS = pytest.mark.parametrize("workload", workloads(), ids=lambda workload: workload.file)
 
 
@@ -59,8 +62,10 @@ def test_pod_mounts_what_it_declares(workload: Workload):
     assert {mounts["data"]["mountPath"], mounts["tmp"]["mountPath"]} == {"/data", "/tmp"}  # noqa: S108
     assert volumes["config"]["configMap"]["name"] == "pts-worker"
     assert mounts["config"]["mountPath"] == "/etc/pts-worker"
-    (variable,) = workload.container["env"]
-    assert variable == {"name": "PTS_CONFIG", "value": "/etc/pts-worker/worker.toml"}
+    first, *more = workload.container["env"]
+    assert first == {"name": "PTS_CONFIG", "value": "/etc/pts-worker/worker.toml"}
+    shards = ["PTS_SHARD_COUNT", "PTS_RUN_KEY"] if workload.file == SHARDS else []
+    assert [variable["name"] for variable in more] == shards
 
 
 @WORKLOADS
@@ -124,4 +129,18 @@ def test_replacement_of_a_killed_pod_waits_for_its_lease():
         if workload.container["args"][0] in {"sync", "backfill"}
     }
     assert set(map(tuple, waiting.values())) == {("--wait", "30m")}
-    assert sorted(waiting) == ["cronjob-sync.yaml", "job-backfill.yaml"]
+    assert sorted(waiting) == ["cronjob-sync.yaml", "job-backfill.yaml", SHARDS]
+
+
+def test_each_pod_of_the_shards_knows_its_part():
+    """As many pods as shards, all at once; the Job's name is the run's key; each fails alone."""
+    (shards,) = (workload for workload in workloads() if workload.file == SHARDS)
+    _, count, key = shards.container["env"]
+    assert shards.job["completionMode"] == "Indexed"
+    assert count["value"] == str(shards.job["completions"]) == str(shards.job["parallelism"])
+    label = "metadata.labels['batch.kubernetes.io/job-name']"
+    assert key["valueFrom"] == {"fieldRef": {"fieldPath": label}}
+    assert shards.job["backoffLimitPerIndex"] > 0
+    names = {"PTS_RUN_KEY": "pts-sync-shards-x7k2p", "JOB_COMPLETION_INDEX": "3"}
+    part = part_of(None, None, names | {count["name"]: count["value"]})
+    assert part == Part(shard=Shard(index=3, count=4), run_key="pts-sync-shards-x7k2p")

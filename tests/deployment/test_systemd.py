@@ -1,7 +1,9 @@
 """The units are complete, agree with one another and shut the process in."""
 
 import re
+import shlex
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,8 +33,41 @@ HARDENING = {
 
 
 def test_there_is_a_unit_for_each_way_to_run():
-    """The nightly run, the scheduler and the look at the snapshot's age run the worker."""
-    assert WORKERS == ["pts-freshness.service", "pts-sync.service", "pts-worker-schedule.service"]
+    """The nightly run, its shards, the scheduler and the look at the snapshot's age."""
+    assert WORKERS == [
+        "pts-freshness.service",
+        "pts-sync-shard@.service",
+        "pts-sync.service",
+        "pts-worker-schedule.service",
+    ]
+
+
+def test_shards_have_the_day_for_a_key():
+    """What systemd hands to the shell makes the same key on every machine; the number is the %i."""
+    (command,) = unit("pts-sync-shard@.service")["Service"]["ExecStart"]
+    shell, option, script = shlex.split(command)
+    script = script.replace("%i", "3").replace("%%", "%").replace("$$", "$")
+    script = script.replace(PROGRAM, "printf '%s\\n'").replace("exec ", "")
+    done = subprocess.run(
+        [shell, option, script], capture_output=True, text=True, check=True, timeout=20
+    )
+    day = datetime.now(UTC).date()
+    words = done.stdout.split()
+    assert words[:4] == ["sync", "--shard", "3/4", "--run-key"]
+    assert words[4] in {str(day), str(day - timedelta(days=1))}
+    assert words[5:] == ["--wait", "30m"]
+
+
+def test_the_shards_unit_is_the_nightly_one():
+    """But for which part of the run it is, nothing differs."""
+    whole, shard = unit("pts-sync.service"), unit("pts-sync-shard@.service")
+    differing = {("Unit", "Description"), ("Service", "ExecStart")}
+    assert {(name, key) for name in whole for key in whole[name]} == {
+        (name, key) for name in shard for key in shard[name]
+    }
+    assert differing == {
+        (name, key) for name in whole for key in whole[name] if whole[name][key] != shard[name][key]
+    }
 
 
 @pytest.mark.parametrize("name", WORKERS)

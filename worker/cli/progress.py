@@ -106,7 +106,12 @@ def tell(cli: Cli, report: "RunReport") -> None:
 
 
 def document(report: "RunReport") -> dict[str, Any]:
-    """A run's end as JSON: ``{"run": {…}}``, stable within a major version."""
+    """A run's end as JSON: ``{"run": {…}}``, stable within a major version.
+
+    ``shard`` is null unless the process was one of several: index (from 0), count, and how many
+    have done their part.
+    """
+    shard = report.shard
     return {
         "run": {
             "run_id": report.run_id,
@@ -120,6 +125,8 @@ def document(report: "RunReport") -> dict[str, Any]:
             "totals": dict(report.totals),
             "failures": dict(report.failures),
             "reasons": list(report.reasons),
+            "shard": shard
+            and {"index": shard.index, "count": shard.count, "done": report.shards_done},
         }
     }
 
@@ -129,8 +136,9 @@ def _print(report: "RunReport") -> None:
     code = report.exit_code
     took_s = (report.finished_at - report.started_at).total_seconds()
     name = code.name.lower().replace("_", " ")
+    shard = "" if report.shard is None else f", shard {report.shard}"
     out.print(
-        f"run {report.run_id} ({report.kind}): {report.status}, "
+        f"run {report.run_id} ({report.kind}{shard}): {report.status}, "
         f"exit {int(code)} ({name}), {took_s:,.1f} s"
     )
     if report.totals:

@@ -1,6 +1,6 @@
 """``status``: the last runs, how fresh the published snapshot is, and what is missing from it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from worker.app import App
     from worker.store.reading import AreaGaps, FailureCount, LeaseState, RunFacts, Settled
+    from worker.store.shards import ShardState
 
 HELP = """Tell the last runs, the age of the published snapshot, gaps, and who holds the lease.
 
@@ -22,7 +23,9 @@ With `--max-age` the exit code is 3 if the last full run was published longer ag
 
 `--json`: now, freshness (published_at, run_id, age_s, max_age_s, is_fresh), gaps (area, persons,
 stale), failures (area, kind, count), lease (holder, since, expires_at, is_dead), open_run (run_id,
-status, started_at, persons_read, continued_by_next_sync), runs (latest first).
+status, started_at, persons_read, continued_by_next_sync, run_key, shards), runs (latest first).
+Of a run in shards, `shards` tells each shard's last turn: index (from 0), of, host, started_at,
+ended_at, exit_code, is_live, is_done.
 
 Example: `pts-worker status --max-age 36h`
 """
@@ -42,6 +45,9 @@ class _Open:
     started_at: datetime
     read: "Settled"
     is_continued_next: bool
+    run_key: str | None
+    count: int
+    shards: "Sequence[ShardState]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +126,7 @@ async def _look(app: "App", *, max_age: timedelta | None, runs: int) -> _State:
 async def _open_run(app: "App", store: Any) -> _Open | None:
     from worker.store.ledger import DEFAULT_TENANT, open_runs
     from worker.store.reading import continued_by_next_sync, settled_in
+    from worker.store.shards import shard_states
 
     rows = await open_runs(store, DEFAULT_TENANT)
     sync = app.settings.sync
@@ -135,6 +142,9 @@ async def _open_run(app: "App", store: Any) -> _Open | None:
         started_at=row.started_at,
         read=await settled_in(store, row.run_id, len(sync.areas)),
         is_continued_next=chosen is not None,
+        run_key=row.run_key,
+        count=row.shards,
+        shards=await shard_states(store, DEFAULT_TENANT, row.run_id) if row.shards else (),
     )
 
 
@@ -186,6 +196,8 @@ def _document(state: _State) -> dict[str, Any]:
             "started_at": begun.started_at,
             "persons_read": begun.read.persons,
             "continued_by_next_sync": begun.is_continued_next,
+            "run_key": begun.run_key,
+            "shards": [{"of": begun.count, **asdict(one)} for one in begun.shards],
         },
         "runs": [run_document(run) for run in state.runs],
     }
@@ -196,6 +208,8 @@ def _print(state: _State) -> None:
     print(f"lease      {_lease(state.lease)}")
     if state.open_run:
         print(f"open run   {_open(state.open_run)}")
+        for shard in state.open_run.shards:
+            print(f"shard {shard.index}/{state.open_run.count:<3}  {_shard(shard)}")
     for one in state.gaps:
         failures = ", ".join(f"{f.kind} {f.count:,}" for f in state.failures if f.area == one.area)
         told = f" (failures: {failures})" if failures else ""
@@ -248,10 +262,24 @@ def _lease(lease: "LeaseState | None") -> str:
 
 
 def _open(begun: _Open) -> str:
+    shards = f" in {begun.count} shards, key {begun.run_key}" if begun.count else ""
     what_next = (
         "the next sync continues it" if begun.is_continued_next else "no sync will continue it"
     )
     return (
-        f"run {begun.run_id}, {begun.status}, began {instant(begun.started_at)}, "
+        f"run {begun.run_id}{shards}, {begun.status}, began {instant(begun.started_at)}, "
         f"{begun.read.persons:,} persons read: {what_next}"
     )
+
+
+def _shard(one: "ShardState") -> str:
+    """How far a shard has come."""
+    if one.is_done:
+        told = "has done its part"
+    elif one.is_live:
+        told = "is on"
+    elif one.exit_code is None:
+        told = "died; start it again"
+    else:
+        told = f"ended with {one.exit_code}; start it again"
+    return f"{told} ({one.host}, since {instant(one.started_at)})"

@@ -1,10 +1,20 @@
 """``sync``: one full snapshot run."""
 
-from typing import Annotated
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from worker.cli.base import Cli, command
+
+if TYPE_CHECKING:
+    from worker.core.sharding import Part
+
+SHARD_COUNT: Final = "PTS_SHARD_COUNT"
+RUN_KEY: Final = "PTS_RUN_KEY"
+JOB_INDEX: Final = "JOB_COMPLETION_INDEX"
+"""Kubernetes gives it to each pod of an Indexed Job."""
 
 RosterOption = Annotated[
     str | None,
@@ -51,6 +61,23 @@ AcceptOption = Annotated[
         help="I have looked: publish although unusually much would be closed.",
     ),
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help=f"Read one of N parts of the roster. Else ${JOB_INDEX} of ${SHARD_COUNT}, if that is "
+        "set. Needs --run-key, and PostgreSQL.",
+    ),
+]
+RunKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--run-key",
+        metavar="KEY",
+        help=f"The same for all shards of a run, another for the next run. Else ${RUN_KEY}.",
+    ),
+]
 
 FLAG_NAMES = {
     "roster.path": "--roster",
@@ -68,7 +95,14 @@ HELP = """One full run over the roster: read everyone, then publish.
 A run that was stopped or killed is continued. Readers see the new snapshot only when the whole of
 it is there; a person or area that could not be read keeps its last known state, marked stale.
 
+With `--shard` and `--run-key` several processes share one run: each reads its part, the last to
+finish publishes for all, and `sync.requests_per_second` is divided among those that live. A shard
+that is not the last ends with 0, or with 3 if its part has gaps. A shard that was stopped or killed
+is started again alone, with the same key.
+
 Example: `pts-worker sync --config /etc/pts/worker.toml --wait 30m`
+
+Example: `pts-worker sync --shard 2/4 --run-key 2026-03-01`
 """
 
 
@@ -90,9 +124,12 @@ def sync(
     deadline: DeadlineOption = None,
     wait: WaitOption = None,
     accept_removals: AcceptOption = False,
+    shard: ShardOption = None,
+    run_key: RunKeyOption = None,
 ) -> int:
     """See ``HELP``."""
     wait_s = wait_seconds(wait)
+    part = part_of(shard, run_key, os.environ)
     app = cli.load(
         "sync",
         {
@@ -110,7 +147,51 @@ def sync(
     from worker.app import RunRequest
     from worker.cli.progress import run_and_tell
 
-    return run_and_tell(cli, app, RunRequest(wait_s=wait_s, accept_removals=accept_removals))
+    request = RunRequest(wait_s=wait_s, accept_removals=accept_removals, part=part)
+    return run_and_tell(cli, app, request)
+
+
+def part_of(shard: str | None, run_key: str | None, environ: Mapping[str, str]) -> "Part | None":
+    """The part of a shared run that flags and environment name; None for a run in one process.
+
+    Raises:
+        UsageError: they name none, or only half of one.
+    """
+    from worker.core.sharding import Part, checked_run_key, parse_shard
+    from worker.errors import UsageError
+
+    run_key = environ.get(RUN_KEY) or None if run_key is None else run_key
+    shard = _shard_in(environ) if shard is None else shard
+    if shard is None and run_key is None:
+        return None
+    if shard is None or run_key is None:
+        given, missing = ("--run-key", "--shard") if shard is None else ("--shard", "--run-key")
+        raise UsageError(
+            f"{given} goes with {missing}",
+            hint="for example --shard 2/4 --run-key 2026-03-01; on Kubernetes see "
+            'docs/operations.md, "Shards"',
+        )
+    try:
+        return Part(shard=parse_shard(shard), run_key=checked_run_key(run_key))
+    except ValueError as fault:
+        raise UsageError(
+            f"--shard, --run-key: {fault}", hint="for example --shard 2/4 --run-key 2026-03-01"
+        ) from fault
+
+
+def _shard_in(environ: Mapping[str, str]) -> str | None:
+    """The shard that the environment of an Indexed Job's pod names."""
+    from worker.errors import UsageError
+
+    count, index = environ.get(SHARD_COUNT), environ.get(JOB_INDEX)
+    if not count:
+        return None
+    if not index:
+        raise UsageError(
+            f"{SHARD_COUNT} is set, but {JOB_INDEX} is not",
+            hint="completionMode: Indexed sets it; elsewhere give --shard I/N",
+        )
+    return f"{index}/{count}"
 
 
 def wait_seconds(text: str | None, *, flag: str = "--wait") -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.core.model import FailureKind, RunKind, RunStatus
+from worker.core.sharding import Shard
 from worker.errors import ExitCode
 
 
@@ -19,6 +20,7 @@ class RunHandle:
         areas: the areas that it reads.
         is_continued: an earlier process began it.
         open_before, holders_before, persons_before: what the guard measures against.
+        shard: which part of it is this process's; ``None``: all of it.
     """
 
     run_id: int
@@ -30,6 +32,7 @@ class RunHandle:
     open_before: int = 0
     holders_before: int = 0
     persons_before: int = 0
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,21 @@ class Publication:
 
     published_at: datetime
     totals: Mapping[str, int]
+    exit_code: ExitCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartDone:
+    """A shard has done its part of a run, and others have not: one of them will publish.
+
+    Attributes:
+        shard: the shard.
+        done: shards that have done their part, this one included.
+        exit_code: what this part deserves: any gap shows.
+    """
+
+    shard: Shard
+    done: int
     exit_code: ExitCode
 
 
@@ -84,6 +102,8 @@ class RunReport:
         totals: the counters of the ``run`` table by column name.
         failures: open failures of this run by kind.
         reasons: why it was withheld, stopped or has gaps; without personal values.
+        shard: which part of it was this process's; ``None``: all of it.
+        shards_done: of a run in shards, how many have done their part.
     """
 
     run_id: int
@@ -97,3 +117,5 @@ class RunReport:
     totals: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
+    shard: Shard | None = None
+    shards_done: int = 0

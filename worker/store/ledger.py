@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker import __version__
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import RunHandle
+from worker.core.sharding import Shard
 from worker.errors import ConfigurationError, ExitCode
 from worker.store.database import Database
 from worker.store.lease import Lease
@@ -36,17 +37,23 @@ async def check_identity(
             await connection.execute(select(tenant).where(tenant.c.tenant_id == tenant_id))
         ).one()
         if not row.identity:
-            await connection.execute(
+            first = await connection.execute(
                 update(tenant)
-                .where(tenant.c.tenant_id == tenant_id)
+                .where(tenant.c.tenant_id == tenant_id, tenant.c.identity == "")
                 .values(identity=identity, key_check=key_check)
             )
-        elif row.identity != identity:
+            if first.rowcount:
+                return
+            # Another shard was first, at this moment.
+            row = (
+                await connection.execute(select(tenant).where(tenant.c.tenant_id == tenant_id))
+            ).one()
+        if row.identity != identity:
             raise ConfigurationError(
                 f"privacy.identity is {identity}; this database holds persons as {row.identity}",
                 hint="set privacy.identity back, or begin a new database",
             )
-        elif row.key_check != key_check:
+        if row.key_check != key_check:
             raise ConfigurationError(
                 "privacy.pseudonym_key_file: this is not the key that the database was begun with",
                 hint="bring the first key back; a lost key means a new database and a full sync",
@@ -88,14 +95,19 @@ async def open_runs(database: Database, tenant_id: int) -> Sequence[Row[Any]]:
     """Runs that are neither published nor undone, latest first."""
 
     async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
-        found = await connection.execute(
-            select(run)
-            .where(run.c.tenant_id == tenant_id, run.c.status.in_(sorted(OPEN_STATUSES)))
-            .order_by(run.c.run_id.desc())
-        )
-        return found.all()
+        return await open_in(connection, tenant_id)
 
     return await database.read(work)
+
+
+async def open_in(connection: AsyncConnection, tenant_id: int) -> Sequence[Row[Any]]:
+    """See ``open_runs``."""
+    found = await connection.execute(
+        select(run)
+        .where(run.c.tenant_id == tenant_id, run.c.status.in_(sorted(OPEN_STATUSES)))
+        .order_by(run.c.run_id.desc())
+    )
+    return found.all()
 
 
 async def interrupt_run(
@@ -109,18 +121,20 @@ async def interrupt_run(
 
     async def work(connection: AsyncConnection) -> None:
         await lease.renew(database, connection)
-        await connection.execute(
-            update(run)
-            .where(run.c.run_id == handle.run_id, run.c.status.in_(sorted(OPEN_STATUSES)))
-            .values(
-                status=RunStatus.INTERRUPTED,
-                exit_code=exit_code,
-                reason=reason,
-                finished_at=database.runtime.now(),
-            )
-        )
+        await mark_interrupted(connection, handle.run_id, exit_code, reason, database.runtime.now())
 
     await database.write(work)
+
+
+async def mark_interrupted(
+    connection: AsyncConnection, run_id: int, exit_code: ExitCode, reason: str, now: datetime
+) -> None:
+    """Nobody works on the run at present; why."""
+    await connection.execute(
+        update(run)
+        .where(run.c.run_id == run_id, run.c.status.in_(sorted(OPEN_STATUSES)))
+        .values(status=RunStatus.INTERRUPTED, exit_code=exit_code, reason=reason, finished_at=now)
+    )
 
 
 async def end_attempt(
@@ -169,24 +183,10 @@ def _areas(row: Row[Any]) -> tuple[str, ...]:
 async def _continue(database: Database, lease: Lease, row: Row[Any], *, host: str) -> RunHandle:
     async def work(connection: AsyncConnection) -> int:
         await lease.renew(database, connection)
-        await connection.execute(
-            update(run)
-            .where(run.c.run_id == row.run_id)
-            .values(status=RunStatus.RUNNING, exit_code=None, reason=None, finished_at=None)
-        )
-        return await _new_attempt(connection, row.run_id, database.runtime.now(), host)
+        await resume(connection, row.run_id)
+        return await new_attempt(connection, row.run_id, database.runtime.now(), host)
 
-    return RunHandle(
-        run_id=row.run_id,
-        attempt_id=await database.write(work),
-        kind=RunKind(row.kind),
-        areas=_areas(row),
-        started_at=row.started_at,
-        is_continued=True,
-        open_before=row.open_before,
-        holders_before=row.holders_before,
-        persons_before=row.persons_before,
-    )
+    return handle_of(row, await database.write(work), is_continued=True)
 
 
 async def _begin(
@@ -205,36 +205,8 @@ async def _begin(
         begun = await _begun(connection, lease.tenant_id, kind, now)
         if begun is not None:
             return begun
-        open_before, holders = await open_counts(connection, lease.tenant_id)
-        persons = await known_persons(connection, lease.tenant_id)
-        run_id = (
-            await connection.execute(
-                insert(run)
-                .values(
-                    tenant_id=lease.tenant_id,
-                    kind=kind,
-                    run_key=run_key,
-                    status=RunStatus.RUNNING,
-                    areas=orjson.dumps(list(areas)).decode(),
-                    started_at=now,
-                    worker_version=__version__,
-                    open_before=open_before,
-                    holders_before=holders,
-                    persons_before=persons,
-                )
-                .returning(run.c.run_id)
-            )
-        ).scalar_one()
-        return RunHandle(
-            run_id=run_id,
-            attempt_id=await _new_attempt(connection, run_id, now, host),
-            kind=kind,
-            areas=tuple(areas),
-            started_at=now,
-            open_before=open_before,
-            holders_before=holders,
-            persons_before=persons,
-        )
+        row = await new_run(connection, lease.tenant_id, kind, areas, now, run_key=run_key)
+        return handle_of(row, await new_attempt(connection, row.run_id, now, host))
 
     return await database.write(work)
 
@@ -255,25 +227,79 @@ async def _begun(
             )
         )
     ).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else handle_of(row, row.attempt_id)
+
+
+def handle_of(
+    row: Row[Any], attempt_id: int, *, is_continued: bool = False, shard: Shard | None = None
+) -> RunHandle:
+    """The handle of a run's row for this turn at it."""
     return RunHandle(
         run_id=row.run_id,
-        attempt_id=row.attempt_id,
-        kind=kind,
+        attempt_id=attempt_id,
+        kind=RunKind(row.kind),
         areas=_areas(row),
-        started_at=started_at,
+        started_at=row.started_at,
+        is_continued=is_continued,
         open_before=row.open_before,
         holders_before=row.holders_before,
         persons_before=row.persons_before,
+        shard=shard,
     )
 
 
-async def _new_attempt(connection: AsyncConnection, run_id: int, now: datetime, host: str) -> int:
+async def new_run(
+    connection: AsyncConnection,
+    tenant_id: int,
+    kind: RunKind,
+    areas: Sequence[str],
+    now: datetime,
+    *,
+    run_key: str | None,
+    shards: int = 0,
+) -> Row[Any]:
+    """Begin a run in the ledger, with what the guard will measure against."""
+    open_before, holders = await open_counts(connection, tenant_id)
+    persons = await known_persons(connection, tenant_id)
+    made: Row[Any] = (
+        await connection.execute(
+            insert(run)
+            .values(
+                tenant_id=tenant_id,
+                kind=kind,
+                run_key=run_key,
+                status=RunStatus.RUNNING,
+                areas=orjson.dumps(list(areas)).decode(),
+                started_at=now,
+                worker_version=__version__,
+                open_before=open_before,
+                holders_before=holders,
+                persons_before=persons,
+                shards=shards,
+            )
+            .returning(run)
+        )
+    ).one()
+    return made
+
+
+async def resume(connection: AsyncConnection, run_id: int) -> None:
+    """An open run is being worked on again."""
+    await connection.execute(
+        update(run)
+        .where(run.c.run_id == run_id)
+        .values(status=RunStatus.RUNNING, exit_code=None, reason=None, finished_at=None)
+    )
+
+
+async def new_attempt(
+    connection: AsyncConnection, run_id: int, now: datetime, host: str, *, shard: int = 0
+) -> int:
+    """A process's turn at a run begins."""
     result: int = (
         await connection.execute(
             insert(attempt)
-            .values(run_id=run_id, host=host, started_at=now)
+            .values(run_id=run_id, host=host, started_at=now, shard=shard)
             .returning(attempt.c.attempt_id)
         )
     ).scalar_one()

@@ -8,7 +8,7 @@ totals are counted from the rows themselves, and the run gets its publication nu
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Select, Table, and_, func, or_, select, union_all, update
+from sqlalchemy import Select, Table, and_, func, or_, select, text, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -29,11 +29,17 @@ ExitDecision = Callable[[Mapping[str, int]], ExitCode]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publisher:
-    """Publishes one run under the lease."""
+    """Publishes one run under the lease.
+
+    Attributes:
+        met_by: the turns whose meeting a person on the roster counts; empty: this one alone. The
+            shards of a run each have one.
+    """
 
     database: Database
     lease: Lease
     handle: RunHandle
+    met_by: tuple[int, ...] = ()
 
     async def publish(
         self,
@@ -63,27 +69,62 @@ class Publisher:
 
         async def work(connection: AsyncConnection) -> Publication:
             await self.lease.renew(self.database, connection)
-            already = await self._published(connection)
+            already = await self.published(connection)
             if already is not None:
                 return already
-            departed = await self._depart(connection) if may_depart else 0
-            await close_moved(connection, self.handle.run_id)
-            reasons = judge(await self.facts(connection, departed, roster_faults))
-            if reasons:
-                raise WithheldError(
-                    "withheld, the last published state stands: " + "; ".join(reasons),
-                    hint="look at what changed; if it is right, run `pts-worker sync "
-                    "--accept-removals`",
-                )
-            await self._welcome_back(connection)
             await connection.execute(
                 update(attempt)
                 .where(attempt.c.attempt_id == self.handle.attempt_id)
                 .values(requests=requests, retries=retries, roster_faults=roster_faults)
             )
-            return await self._mark(connection, exit_decision, departed, roster_faults)
+            return await self.publish_in(
+                connection,
+                judge,
+                exit_decision,
+                may_depart=may_depart,
+                roster_faults=roster_faults,
+            )
 
         return await self.database.write(work)
+
+    async def publish_in(
+        self,
+        connection: AsyncConnection,
+        judge: Callable[[GuardFacts], tuple[str, ...]],
+        exit_decision: ExitDecision,
+        *,
+        may_depart: bool,
+        roster_faults: int,
+    ) -> Publication:
+        """``publish`` in the caller's transaction, which has renewed the lease.
+
+        Raises:
+            WithheldError: the guard found reasons; what was done here must not be committed.
+        """
+        await self._count_rows(connection)
+        departed = await self._depart(connection) if may_depart else 0
+        await close_moved(connection, self.handle.run_id)
+        reasons = judge(await self.facts(connection, departed, roster_faults))
+        if reasons:
+            raise WithheldError(
+                "withheld, the last published state stands: " + "; ".join(reasons),
+                hint="look at what changed; if it is right, run `pts-worker sync "
+                "--accept-removals`",
+            )
+        await self._welcome_back(connection)
+        return await self._mark(connection, exit_decision, departed, roster_faults)
+
+    async def _count_rows(self, connection: AsyncConnection) -> None:
+        """Let PostgreSQL know how large the tables are by now (a sample; SQLite needs none).
+
+        Autovacuum looks once a minute. Before its first look at a first run, the departures alone
+        took 20 s at 20,000 persons, and grew with the square (docs/scale.md).
+        """
+        if self.database.dialect.name == "postgresql" and self.handle.kind == RunKind.SYNC:
+            names = ", ".join(
+                table.name for table in (run, person, person_area, *VERSIONS.values())
+            )
+            await connection.execute(text(f"ANALYZE {names}"))
 
     async def removed_so_far(self) -> tuple[int, int]:
         """Restrictions that this run has closed for good, and the persons who lose them."""
@@ -140,7 +181,7 @@ class Publisher:
             area=area, open_before=open_before, removed=removed, persons_affected=affected
         )
 
-    async def _published(self, connection: AsyncConnection) -> Publication | None:
+    async def published(self, connection: AsyncConnection) -> Publication | None:
         """The publication, if an earlier commit came through unheard."""
         row = (
             await connection.execute(select(run).where(run.c.run_id == self.handle.run_id))
@@ -152,14 +193,18 @@ class Publisher:
             published_at=row.published_at, totals=totals, exit_code=ExitCode(row.exit_code)
         )
 
+    @property
+    def _turns(self) -> tuple[int, ...]:
+        return self.met_by or (self.handle.attempt_id,)
+
     def _absent(self) -> ColumnElement[bool]:
-        """Known persons whom this turn at the run did not meet on the roster."""
+        """Known persons whom no turn that counts has met on the roster."""
         met = (
             select(person_area.c.person_id)
             .where(
                 person_area.c.person_id == person.c.person_id,
                 person_area.c.run_id == self.handle.run_id,
-                person_area.c.attempt_id == self.handle.attempt_id,
+                person_area.c.attempt_id.in_(self._turns),
             )
             .exists()
         )
@@ -206,7 +251,7 @@ class Publisher:
                 person.c.tenant_id == self.lease.tenant_id,
                 person.c.departed_run.is_not(None),
                 person_area.c.run_id == self.handle.run_id,
-                person_area.c.attempt_id != self.handle.attempt_id,
+                person_area.c.attempt_id.not_in(self._turns),
             )
             .distinct()
         )

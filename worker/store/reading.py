@@ -17,7 +17,8 @@ from worker.areas import AREAS
 from worker.core.model import RunKind
 from worker.errors import ConfigurationError, SchemaError
 from worker.store.database import Database
-from worker.store.holder import Holder, has_died
+from worker.store.holder import Holder
+from worker.store.lease import is_live
 from worker.store.ledger import known_persons, open_counts
 from worker.store.tables import attempt, failure, lease, person, person_area, run, tenant
 from worker.store.totals import TOTALS
@@ -248,27 +249,30 @@ async def settled_in(database: Database, run_id: int, areas: int) -> Settled:
     return await database.read(work)
 
 
-async def lease_state(database: Database, tenant_id: int, name: str = "run") -> LeaseState | None:
-    """Who holds the lease; None if it is free."""
+async def lease_state(database: Database, tenant_id: int) -> LeaseState | None:
+    """Who holds the lease; of several shards, the first that lives. None if it is free."""
 
     async def work(connection: AsyncConnection) -> LeaseState | None:
-        row = (
-            await connection.execute(
-                select(lease).where(lease.c.tenant_id == tenant_id, lease.c.name == name)
-            )
-        ).one_or_none()
-        if row is None or row.holder is None:
-            return None
-        now = await database.now(connection)
-        holder = Holder(holder_id=row.holder, host=row.host, process=row.process)
-        return LeaseState(
-            holder=holder.describe(),
-            since=row.acquired_at,
-            expires_at=row.expires_at,
-            is_dead=row.expires_at <= now or has_died(row.host, row.process),
+        rows = await connection.execute(
+            select(lease)
+            .where(lease.c.tenant_id == tenant_id, lease.c.holder.is_not(None))
+            .order_by(lease.c.name)
         )
+        now = await database.now(connection)
+        found = [_lease_state(row, now) for row in rows]
+        return min(found, key=lambda one: one.is_dead, default=None)
 
     return await database.read(work)
+
+
+def _lease_state(row: Row[Any], now: datetime) -> LeaseState:
+    holder = Holder(holder_id=row.holder, host=row.host, process=row.process)
+    return LeaseState(
+        holder=holder.describe(),
+        since=row.acquired_at,
+        expires_at=row.expires_at,
+        is_dead=not is_live(row, now),
+    )
 
 
 async def gaps(database: Database, tenant_id: int) -> Sequence[AreaGaps]:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.guard import GuardFacts
 from worker.core.model import PersonRead, RunStatus
-from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
+from worker.core.run import BatchResult, PartDone, Publication, RunHandle, RunProgress
 from worker.errors import ExitCode, UnavailableError
 from worker.store.database import Database
 from worker.store.lease import Lease
@@ -71,7 +71,9 @@ class SqlRunStore:
                 .where(
                     person.c.tenant_id == self.lease.tenant_id,
                     self.database.dialect.member(person.c.person_key, person_keys),
-                    person_area.c.run_id == handle.run_id,
+                    # PostgreSQL's statistics do not know a run that is under way, and would let
+                    # it walk through all of that run's proofs.
+                    person_area.c.run_id + 0 == handle.run_id,
                 )
             )
             return [tuple(row) for row in rows]
@@ -169,7 +171,7 @@ class SqlRunStore:
         *,
         may_depart: bool,
         progress: RunProgress,
-    ) -> Publication:
+    ) -> Publication | PartDone:
         """See ``RunStore.publish``."""
         done = await self.publisher.publish(
             judge,

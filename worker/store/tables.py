@@ -31,6 +31,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -117,7 +118,13 @@ lease = Table(
     Column("process", String(200)),
     Column("acquired_at", UtcTime),
     Column("expires_at", UtcTime),
+    Column("run_key", String(200)),
+    Column("shards", Integer),
+    Column("run_id", Key),
+    Column("share_per_hour", BigInteger),
 )
+"""The last four tell of a shard: of which run, one of how many, and which share of the ceiling on
+requests it may use. ``run_id`` is no foreign key: a run may go while its lease's row stays."""
 
 run = Table(
     "run",
@@ -138,6 +145,7 @@ run = Table(
     Column("open_before", BigInteger, nullable=False, server_default=text("0")),
     Column("holders_before", BigInteger, nullable=False, server_default=text("0")),
     Column("persons_before", BigInteger, nullable=False, server_default=text("0")),
+    Column("shards", Integer, nullable=False, server_default=text("0")),
     *(
         Column(name, BigInteger, nullable=False, server_default=text("0"))
         for name in (
@@ -181,8 +189,13 @@ attempt = Table(
     Column("requests", BigInteger, nullable=False, server_default=text("0")),
     Column("retries", BigInteger, nullable=False, server_default=text("0")),
     Column("roster_faults", BigInteger, nullable=False, server_default=text("0")),
+    Column("is_done", Boolean(create_constraint=False), nullable=False, server_default=false()),
+    Column(
+        "roster_whole", Boolean(create_constraint=False), nullable=False, server_default=false()
+    ),
     sqlite_autoincrement=True,
 )
+"""The last two are for shards: this turn has done the shard's part, and read the whole roster."""
 
 person = Table(
     "person",
@@ -297,6 +310,7 @@ def _version_table(area: ResourceArea) -> Table:
         Index(
             f"ix_{name}_closed_run",
             "closed_run",
+            "restriction_id",
             sqlite_where=text("closed_run IS NOT NULL"),
             postgresql_where=text("closed_run IS NOT NULL"),
         ),

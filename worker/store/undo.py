@@ -59,27 +59,11 @@ async def take_back(database: Database, lease: Lease, run_id: int) -> None:
 
     async def step(connection: AsyncConnection) -> int:
         await lease.renew(database, connection)
-        touched = (
-            select(person_area.c.person_id)
-            .where(person_area.c.run_id == run_id)
-            .distinct()
-            .limit(PERSONS_PER_STEP)
-        )
-        persons = [row.person_id for row in await connection.execute(touched)]
-        if persons:
-            await undo_persons(connection, database.dialect, run_id, persons)
-        return len(persons)
+        return await undo_some(connection, database.dialect, run_id)
 
     async def rest(connection: AsyncConnection) -> None:
-        """Rows of persons without a proof of this run: moves and departures."""
         await lease.renew(database, connection)
-        for table in VERSIONS.values():
-            await connection.execute(delete(table).where(table.c.opened_run == run_id))
-            await connection.execute(
-                update(table).where(table.c.closed_run == run_id).values(closed_run=None)
-            )
-        await connection.execute(delete(area_key).where(area_key.c.since_run == run_id))
-        await _forget_new_persons(connection, run_id)
+        await undo_rest(connection, run_id)
 
     while await database.write(step):
         pass
@@ -90,23 +74,53 @@ async def leftovers(database: Database, tenant_id: int) -> Sequence[int]:
     """Runs that were given up but not yet wholly taken back."""
 
     async def work(connection: AsyncConnection) -> Sequence[int]:
-        found: set[int] = set()
-        ended = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
-        marks = [person_area.c.run_id]
-        for table in VERSIONS.values():
-            marks += [table.c.opened_run, table.c.closed_run]
-        for mark in marks:
-            rows = await connection.execute(
-                select(run.c.run_id).where(
-                    run.c.tenant_id == tenant_id,
-                    run.c.status.in_(ended),
-                    select(mark).where(mark == run.c.run_id).exists(),
-                )
-            )
-            found.update(rows.scalars())
-        return sorted(found)
+        return await left_by(connection, tenant_id)
 
     return await database.read(work)
+
+
+async def left_by(connection: AsyncConnection, tenant_id: int) -> Sequence[int]:
+    """See ``leftovers``."""
+    found: set[int] = set()
+    ended = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
+    marks = [person_area.c.run_id]
+    for table in VERSIONS.values():
+        marks += [table.c.opened_run, table.c.closed_run]
+    for mark in marks:
+        rows = await connection.execute(
+            select(run.c.run_id).where(
+                run.c.tenant_id == tenant_id,
+                run.c.status.in_(ended),
+                select(mark).where(mark == run.c.run_id).exists(),
+            )
+        )
+        found.update(rows.scalars())
+    return sorted(found)
+
+
+async def undo_some(connection: AsyncConnection, dialect: StoreDialect, run_id: int) -> int:
+    """Take back what the run wrote of some persons; of how many."""
+    touched = (
+        select(person_area.c.person_id)
+        .where(person_area.c.run_id == run_id)
+        .distinct()
+        .limit(PERSONS_PER_STEP)
+    )
+    persons = [row.person_id for row in await connection.execute(touched)]
+    if persons:
+        await undo_persons(connection, dialect, run_id, persons)
+    return len(persons)
+
+
+async def undo_rest(connection: AsyncConnection, run_id: int) -> None:
+    """Take back what is left then: rows of persons without a proof of the run, and its keys."""
+    for table in VERSIONS.values():
+        await connection.execute(delete(table).where(table.c.opened_run == run_id))
+        await connection.execute(
+            update(table).where(table.c.closed_run == run_id).values(closed_run=None)
+        )
+    await connection.execute(delete(area_key).where(area_key.c.since_run == run_id))
+    await _forget_new_persons(connection, run_id)
 
 
 async def undo_persons(

@@ -11,6 +11,7 @@ import structlog
 from worker.core.identity import NationalId
 from worker.core.model import Person, RosterEntry, RosterFault
 from worker.core.run import RunProgress
+from worker.core.sharding import Shard
 from worker.errors import RosterError
 from worker.ports import Roster, RunStore
 from worker.sync.line import Line
@@ -35,6 +36,7 @@ class Feeder:
 
     Attributes:
         person_key: the key in the store of an identifier.
+        shard: whose persons are handed out; the others are passed over, unless it is ``None``.
         pending: keys handed out and not yet committed; together with the store's own memory of the
             run they make every person read once, however often the roster names them.
         is_whole: the roster was read to its end without a bad line.
@@ -44,6 +46,7 @@ class Feeder:
     store: RunStore
     person_key: Callable[[NationalId], str]
     progress: RunProgress
+    shard: Shard | None = None
     pending: set[str] = field(default_factory=set)
     is_whole: bool = False
 
@@ -59,7 +62,10 @@ class Feeder:
                 if isinstance(entry, RosterFault):
                     self._fault(entry)
                     continue
-                chunk.append(self._person(entry))
+                person = self._person(entry)
+                if self.shard is not None and not self.shard.owns(person.person_key):
+                    continue
+                chunk.append(person)
                 if len(chunk) >= CHUNK_PERSONS:
                     await self._hand_out(chunk, errands)
                     chunk = []
@@ -88,9 +94,7 @@ class Feeder:
         if self.progress.roster_faults == FAULTS_LOGGED_MAX:
             log.warning("roster.more_lines_unreadable", hint="the rest is counted, not listed")
 
-    async def _hand_out(
-        self, chunk: Sequence[Person], errands: Line[Errand]
-    ) -> None:
+    async def _hand_out(self, chunk: Sequence[Person], errands: Line[Errand]) -> None:
         new: dict[str, Person] = {}
         for person in chunk:
             if person.person_key in self.pending or person.person_key in new:

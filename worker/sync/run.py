@@ -11,8 +11,8 @@ from worker.core.breaker import Breaker
 from worker.core.ending import exit_code_of, nothing_was_read
 from worker.core.guard import GuardFacts, reasons_to_withhold
 from worker.core.identity import NationalId
-from worker.core.model import RunKind, RunStatus
-from worker.core.run import RunProgress, RunReport
+from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
+from worker.core.run import PartDone, RunProgress, RunReport
 from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
 from worker.ports import AreaReader, CostMeter, Roster, RunStore, Runtime
 from worker.sync.crew import Crew
@@ -64,6 +64,7 @@ class Run:
             store=self.store,
             person_key=self.person_key,
             progress=self.progress,
+            shard=handle.shard,
         )
         crew = Crew(
             feeder=feeder,
@@ -113,6 +114,8 @@ class Run:
             raise
         except WorkerError as fault:
             return await self._interrupt(fault)
+        if isinstance(done, PartDone):
+            return self._part_done(done)
         log.info(
             "run.published", run=self.store.handle.run_id, code=int(done.exit_code), **done.totals
         )
@@ -121,7 +124,24 @@ class Run:
             done.exit_code,
             published_at=done.published_at,
             totals=done.totals,
-            reasons=self._gaps(),
+            reasons=self._gaps() or self._gaps_of_others(done.exit_code),
+        )
+
+    def _part_done(self, done: PartDone) -> RunReport:
+        """The end of a shard that leaves publication to another."""
+        log.info(
+            "run.part_done",
+            run=self.store.handle.run_id,
+            shard=str(done.shard),
+            done=done.done,
+            code=int(done.exit_code),
+        )
+        what = (
+            f"shard {done.shard} has done its part; {done.done} of {done.shard.count} have. "
+            "Nothing is published before all have; the last of them publishes"
+        )
+        return self._report(
+            RunStatus.RUNNING, done.exit_code, reasons=(what, *self._gaps()), done=done.done
         )
 
     def _gaps(self) -> tuple[str, ...]:
@@ -135,6 +155,11 @@ class Run:
             kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.progress.failures.items()))
             reasons.append(f"person-areas that could not be read: {kinds}")
         return tuple(reasons)
+
+    def _gaps_of_others(self, exit_code: ExitCode) -> tuple[str, ...]:
+        if exit_code == ExitCode.OK or self.store.handle.shard is None:
+            return ()
+        return ("other shards could not read everyone; `pts-worker failures list` tells whom",)
 
     async def _withhold(self, fault: WorkerError) -> RunReport:
         log.error("run.withheld", reason=fault.message, hint=fault.hint)
@@ -164,8 +189,11 @@ class Run:
         published_at: datetime | None = None,
         totals: Mapping[str, int] | None = None,
         reasons: tuple[str, ...] = (),
+        done: int = 0,
     ) -> RunReport:
         handle = self.store.handle
+        if status not in OPEN_STATUSES and handle.shard is not None:
+            done = handle.shard.count
         return RunReport(
             run_id=handle.run_id,
             kind=handle.kind,
@@ -178,6 +206,8 @@ class Run:
             totals=totals or {},
             failures={kind.value: count for kind, count in self.progress.failures.items()},
             reasons=reasons,
+            shard=handle.shard,
+            shards_done=done,
         )
 
 
