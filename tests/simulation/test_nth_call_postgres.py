@@ -1,9 +1,11 @@
 """One fault at the n-th call of a run, on a real PostgreSQL and in real time: a sample.
 
 The server itself ends the connection (``pg_terminate_backend``) before the n-th statement or
-commit, or right after a commit whose answer then never comes.
+commit, or right after a commit whose answer then never comes. With ``NTH=all`` in the environment
+every statement and commit has its turn.
 """
 
+import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,7 +31,7 @@ from worker.store.database import open_database
 
 PATIENCE_S = 0.6
 BEFORE, AFTER = "before", "after"
-CALLS = (3, 29, 53, 72, 84)
+CALLS = range(1, 95) if os.environ.get("NTH") == "all" else (3, 29, 53, 72, 84)
 """Of the some 90 statements and commits of one run."""
 
 
