@@ -1,0 +1,77 @@
+"""Tells the model what was read and written: from the source, and when from the proof."""
+
+from collections.abc import Sequence
+
+from tests.stateful.changes import NOVELTIES
+from tests.stateful.model import Model, Run, canonical
+from tests.stateful.process import PSEUDONYMS, Turn
+from tests.stateful.source import PERSONS, TROUBLES, Source
+from tests.stateful.views import digest_name
+from worker.core.identity import NationalId
+from worker.core.model import AreaFailure, AreaRead, CompleteArea, PersonRead
+
+KEYS = {person: PSEUDONYMS.pseudonym(NationalId(person)) for person in PERSONS}
+
+KEY_PATHS = {
+    "id": "id",
+    "composite": "confidentialObjectId.type+confidentialObjectId.value",
+    "digest": "digest",
+}
+
+
+def tell(
+    model: Model,
+    source: Source,
+    turn: Turn,
+    errands: Sequence[tuple[str, tuple[str, ...]]],
+    reads: Sequence[PersonRead],
+) -> None:
+    """A batch was written."""
+    run = model.runs[turn.handle.run_id]
+    model.take_back([KEYS[person] for person, _ in errands], but=run)
+    for (person, due), read in zip(errands, reads, strict=True):
+        run.refs[KEYS[person]] = turn.roster[person]
+        assert due == tuple(one.area for one in read.areas)
+        for one in read.areas:
+            _tell_area(model, source, turn, person, one)
+
+
+def _tell_area(model: Model, source: Source, turn: Turn, person: str, read: AreaRead) -> None:
+    run, attempt = model.runs[turn.handle.run_id], turn.handle.attempt_id
+    slot = (KEYS[person], read.area)
+    trouble = source.troubles.get((person, read.area), "")
+    if isinstance(read, AreaFailure):
+        assert TROUBLES.get(trouble) == read.kind
+        model.could_not_read(run, attempt, slot, read.kind.value, read.failed_at)
+        return
+    assert not trouble
+    payloads = _payloads(source, person, read.area)
+    pages = source.pages_of(person, read.area)
+    model.read_whole(run, attempt, slot, payloads, at=read.proof.read_at, pages=pages)
+    if payloads:
+        _tell_drift(model, source, run, read)
+
+
+def _payloads(source: Source, person: str, area: str) -> dict[str, str]:
+    """What is stored of the documents, by the restriction's key."""
+    payloads = {}
+    for name, doc in source.documents(person, area).items():
+        payload = canonical({**doc, "offId": KEYS[person]} if "offId" in doc else doc)
+        match source.shape[area]:
+            case "id":
+                payloads[name] = payload
+            case "composite":
+                payloads[f"doc|{name}"] = payload
+            case _:
+                payloads[digest_name(KEYS[person], payload)] = payload
+    return payloads
+
+
+def _tell_drift(model: Model, source: Source, run: Run, read: CompleteArea) -> None:
+    shape = source.shape[read.area]
+    model.key_paths.setdefault(read.area, (KEY_PATHS[shape], run.run_id))
+    found = [told for doc, told in NOVELTIES if doc == source.novelties.get(read.area)]
+    if shape == "digest":
+        found.append(("[]", "digest_key"))
+    for field, kind in found:
+        model.drift.setdefault((read.area, field, kind), run.run_id)
