@@ -28,7 +28,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test simulate bench static unit install tools wheel lock clean
+.PHONY: help demo check test simulate bench mutate static unit install tools wheel lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,13 +39,23 @@ demo: $(RUNTIME) ## install, sync made-up persons from the sandbox twice, write 
 check: static unit ## format, lint, types, layers and unit tests: under a minute
 
 test: static ## everything: the static checks, then every test (starts its own PostgreSQL)
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	@$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
 simulate: $(TOOLS) ## seeded faults on a virtual clock: SEEDS=2000 worlds, then every n-th call
 	@$(BIN)/python -m tests.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --nth
 
 bench: $(TOOLS) ## the worker beside a bare aiohttp loop, under ten minutes; BENCH=--quick
 	@$(BIN)/python -m bench $(BENCH)
+
+mutate: $(TOOLS) ## faults sown into worker/core: which of them no test sees (docs/mutation.md)
+	@rm -rf mutants && mkdir mutants && cp -R pyproject.toml worker tests mutants
+	@sed -i.bak -E '/^@(lru_|functools\.)cache/d' mutants/worker/core/*.py
+	@printf '%s\n' 'from hypothesis import Phase' \
+		'settings.register_profile("mutation", settings.get_profile("suite"), max_examples=25,' \
+		'    phases=(Phase.explicit, Phase.generate))' \
+		'settings.load_profile("mutation")' >> mutants/tests/conftest.py
+	@cd mutants && nice ../$(BIN)/mutmut run --max-children 2
+	@cd mutants && ../$(BIN)/mutmut results
 
 install: $(RUNTIME) ## what the worker runs on, into .venv
 
@@ -66,7 +76,7 @@ lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 
 clean: ## remove what these targets made
 	@rm -rf $(VENV) $(VENV)-lock dist demo .mypy_cache .ruff_cache .pytest_cache \
-		.import_linter_cache .hypothesis .schemathesis .coverage htmlcov
+		.import_linter_cache .hypothesis .schemathesis .coverage htmlcov mutants
 
 static: $(TOOLS)
 	@$(BIN)/ruff format --check $(CODE)

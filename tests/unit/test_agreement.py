@@ -41,6 +41,15 @@ def test_the_interval_holds_the_share_and_mirrors(counts):
     assert pytest.approx(1.0 - mirrored.low) == found.high
 
 
+@pytest.mark.parametrize("trials", [1, 7, 200, 12_345])
+def test_the_bounds_are_exact_at_the_ends(trials):
+    """Nobody reads 99.99999 % where everything agreed."""
+    none, every = wilson(0, trials), wilson(trials, trials)
+    assert none is not None
+    assert every is not None
+    assert (0.0, 1.0) == (none.low, every.high)
+
+
 def test_nothing_tried_is_nothing_known():
     """Without a trial there is no share; impossible counts are a bug."""
     assert wilson(0, 0) is None
@@ -84,6 +93,15 @@ def test_a_small_stream_is_taken_whole():
     assert 3 == len(chosen("abcabca", 5))
     assert () == chosen("", 5)
     assert () == chosen("abc", 0)
+
+
+def test_what_is_sampled_need_not_be_sorted():
+    """The sample's order comes from the names' tags; the things themselves are not compared."""
+    things = {name: object() for name in "abcdefgh"}
+    sample: Sample[object] = Sample(8, "seed")
+    for name, thing in things.items():
+        sample.offer(name, thing)
+    assert set(things.values()) == set(sample.chosen())
 
 
 @settings(deadline=None)

@@ -1,6 +1,7 @@
 """What is a list of this person's restrictions, and the many answers that are none."""
 
 from datetime import UTC, datetime
+from hashlib import blake2b
 
 import orjson
 import pytest
@@ -152,12 +153,15 @@ def test_plain_mode():
     assert restriction() == orjson.loads(page.records[0].payload)
 
 
-def test_payload_is_canonical():
+@pytest.mark.parametrize("pseudonym", [PSEUDONYM, None])
+@pytest.mark.parametrize("names", [(), ("offId",)], ids=["with", "without identifier"])
+def test_payload_is_canonical(pseudonym, names):
     """The order of fields and the white space do not make a record a changed one."""
-    document = restriction()
+    document = without(restriction(), *names)
     turned = dict(reversed(document.items()))
     spaced = orjson.dumps([turned], option=orjson.OPT_INDENT_2)
-    assert read([document]).records == read(spaced).records
+    first, second = (read(answer, pseudonym=pseudonym) for answer in ([document], spaced))
+    assert first.records == second.records
 
 
 def test_unknown_fields_are_kept():
@@ -165,6 +169,14 @@ def test_unknown_fields_are_kept():
     page = read([restriction(newField={"a": 1})])
     assert {"a": 1} == orjson.loads(page.records[0].payload)["newField"]
     assert {Drift(field="[].newField", kind="unknown_field")} == page.drift
+
+
+def test_fields_of_a_declared_key_are_known():
+    """What a key is made of is no drift, though no column reads it."""
+    area = with_overrides(SAFETY, {"record_key": "caseId+part.number"})
+    document = without(restriction(caseId="c", part={"number": 7}), "id")
+    page = read([document], area=area)
+    assert ("c|7", frozenset()) == (page.records[0].key, page.drift)
 
 
 def test_unknown_field_of_a_personal_name():
@@ -179,17 +191,63 @@ def test_volatile_fields():
     second = read([restriction(readAt="b")], area=area).records[0]
     assert (first.key, first.content_hash) == (second.key, second.content_hash)
     assert first.payload != second.payload
+    third = read([restriction(readAt="b", cause="Derived")], area=area).records[0]
+    assert second.key != third.key
+    assert second.content_hash != third.content_hash
+
+
+def test_volatile_fields_within_others():
+    """A volatile field may stand inside an object, in either case, or not be there at all."""
+    area = with_overrides(SAFETY, {"volatile": ["meta.answer.readAt"]})
+    documents = [
+        restriction(meta={"answer": {"readAt": "a"}}),
+        restriction(meta={"Answer": {"ReadAt": "b"}}),
+        restriction(meta={"answer": {}}),
+        restriction(meta={"answer": "x"}),
+        restriction(),
+    ]
+    hashes = [read([each], area=area).records[0].content_hash for each in documents]
+    assert hashes[0] == hashes[2]
+    assert 4 == len(set(hashes))
+
+
+def test_a_delay_that_is_not_there_is_not_indefinite_either():
+    """Without a time nothing is said of it; the year 9999 is one without an end."""
+    for until, expected in ((None, None), ("2026-01-01", False), ("9999-12-31", True)):
+        columns = read([restriction(delayDeliveryUntil=until)]).records[0].columns
+        assert expected is columns["delay_is_indefinite"]
+
+
+def test_the_longest_key():
+    """A key may have a thousand bytes, and not one more."""
+    assert 1000 == len(read([restriction(id="x" * 1000)]).records[0].key)
+    with pytest.raises(ContractError, match="more than 1000 bytes"):
+        read([restriction(id="x" * 1001)])
 
 
 def test_digest_key():
     """Where nothing else serves, a record is known by its digest, of this person, and reported."""
     bare = without(restriction(), "id", "offId", "confidentialObjectId")
-    page = read([bare])
+    page = read([bare, bare | {"cause": "Derived"}])
     assert ("digest", True) == (page.key_path, Drift(field="[]", kind="digest_key") in page.drift)
+    assert 2 == len({record.key for record in page.records})
     other = read_page(
         200, JSON, orjson.dumps([bare]), area=SAFETY, person=person(OTHER_OFF_ID, "other")
     )
     assert page.records[0].key != other.records[0].key
+
+
+def test_what_stores_hold_is_known_again():
+    """Other hashes or keys in a new version would close and open every restriction that there is.
+
+    The values are those that BLAKE2b gives for the payload, and for payload, NUL and person.
+    """
+    area = with_overrides(SAFETY, {"record_key": "digest"})
+    record = read([restriction()], area=area).records[0]
+    payload = record.payload.encode()
+    of_person = payload + b"\0" + PSEUDONYM.encode()
+    assert blake2b(payload, digest_size=16).digest() == record.content_hash
+    assert blake2b(of_person, digest_size=16).hexdigest() == record.key
 
 
 def test_key_path_that_serves_for_all():
@@ -201,6 +259,12 @@ def test_key_path_that_serves_for_all():
 def test_numeric_id():
     """An id may be a number."""
     assert "7" == read([restriction(id=7)]).records[0].key
+
+
+def test_the_first_place_with_a_value_serves():
+    """Null in one place does not hide what stands in another."""
+    record = read([restriction(cause=None, patientSafetyObject={"cause": "Derived"})]).records[0]
+    assert "Derived" == record.columns["cause"]
 
 
 def test_exact_duplicates():
@@ -241,14 +305,19 @@ def test_the_person_asked_for(off_id_as):
 )
 def test_wrapped_lists(name):
     """The list may stand in an object under a usual name, in either case."""
-    assert 1 == read({name: [restriction()], "requestId": "x"}).item_count
+    page = read({name: [restriction()], "requestId": "x"})
+    assert (1, {"requestId": "x"}) == (page.item_count, page.envelope)
     assert 0 == read({name: []}).item_count
 
 
 def test_unknown_wrapper():
     """A list under a new name counts if it holds records, and is reported."""
-    page = read({"sperringer": [restriction()]})
+    page = read({"sperringer": [restriction()], "Links": [{"rel": "self"}], "total": 1})
     assert {Drift(field="sperringer", kind="unknown_envelope")} == page.drift
+    assert {"Links": [{"rel": "self"}], "total": 1} == page.envelope
+    with pytest.raises(ContractError) as caught:
+        read({"sperringer": [restriction(delayDays="x")]})
+    assert "sperringer[0].delayDays" == caught.value.field
 
 
 def test_declared_wrapper():
@@ -256,6 +325,31 @@ def test_declared_wrapper():
     area = with_overrides(SAFETY, {"envelope": "answer.list"})
     page = read({"answer": {"list": [restriction()], "total": 1}}, area=area)
     assert (1, 1) == (page.item_count, page.envelope["total"])
+    outer = read({"answer": {"list": [restriction()]}, "total": 2}, area=area)
+    assert (1, 2) == (outer.item_count, outer.envelope["total"])
+
+
+def test_declared_wrapper_far_inside():
+    """However deep the list stands, what stands beside it counts for the paging."""
+    area = with_overrides(SAFETY, {"envelope": "a.b.list"})
+    page = read({"a": {"b": {"list": [restriction()], "total": 3}, "total": 2}}, area=area)
+    assert (1, 3) == (page.item_count, page.envelope["total"])
+    area = with_overrides(SAFETY, {"envelope": "lists[1]"})
+    page = read({"lists": [[], [restriction()]], "total": 4}, area=area)
+    assert (1, 4) == (page.item_count, page.envelope["total"])
+
+
+def test_declared_wrapper_that_is_not_there():
+    """Where the declared list is missing, or something else, the error names its path."""
+    area = with_overrides(SAFETY, {"envelope": "answer.list"})
+    documents: list[object] = [{"answer": {}}, {"answer": {"list": {}}}, {"items": []}]
+    for document in documents:
+        with pytest.raises(ContractError, match="no list") as caught:
+            read(document, area=area)
+        assert "answer.list" == caught.value.field
+    with pytest.raises(ContractError) as caught:
+        read({"answer": {"list": [restriction(delayDays="x")]}}, area=area)
+    assert "answer.list[0].delayDays" == caught.value.field
 
 
 def test_harmless_error_fields():
@@ -284,12 +378,12 @@ def test_colons_in_escapes():
 def test_404_as_declared():
     """404 is an empty area only where it was declared so, and never as a web page."""
     empty = with_overrides(SAFETY, {"not_found_means": "empty"})
-    assert ((), "id") == (
-        read(b"", status=404, area=empty, key_path="id").records,
-        read(b"", status=404, area=empty, key_path="id").key_path,
-    )
-    with pytest.raises(RejectedError):
+    for key_path in ("id", None):
+        page = read(b"", status=404, area=empty, key_path=key_path)
+        assert ((), 0, key_path or "") == (page.records, page.item_count, page.key_path)
+    with pytest.raises(RejectedError) as caught:
         read(b"", status=404)
+    assert (404, True) == (caught.value.status, "not_found_means" in caught.value.hint)
     with pytest.raises(RejectedError):
         read(b"", status=404, area=empty, headers={"content-type": ("text/html",)})
 
@@ -317,9 +411,46 @@ def test_404_as_declared():
 )
 def test_other_statuses(status, kind):
     """Whatever body comes with it, another status than 200 gives no record, but an error."""
-    with pytest.raises(kind) as caught:
+    with pytest.raises(kind, match=f"status {status}") as caught:
         read([restriction()], status=status)
     assert (kind, status) == (type(caught.value), caught.value.status)
+    assert (300 <= status < 400) == ("redirect" in str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"status": 400},
+        {"statusCode": "500"},
+        {"httpStatus": "503"},
+        {"status": "Error"},
+        {"status": "failed"},
+        {"code": "FAILURE"},
+        {"status": "fail"},
+        {"Ok": False},
+    ],
+)
+def test_failures_told_with_status_200(told):
+    """A body that tells of a failure is one, whatever list it holds."""
+    with pytest.raises(ContractError, match="an error in an answer of status 200") as caught:
+        read({"items": [], **told})
+    assert next(iter(told)).lower() == caught.value.field
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"status": 399},
+        {"status": "200"},
+        {"code": "N"},
+        {"ok": None},
+        {"resourceType": "Bundle"},
+        {"note": "OperationOutcome"},
+    ],
+)
+def test_successes_told_in_the_body(told):
+    """A status below 400, and words that tell of no failure, are none."""
+    assert 0 == read({"items": [], **told}).item_count
 
 
 DEEP = b'[{"confidentialityCode":"N","x":' + b"[" * 500 + b"]" * 500 + b"}]"
@@ -355,6 +486,8 @@ BAD: dict[str, object] = {
     "too deep": TOO_DEEP,
     "gzip": b"\x1f\x8b\x08\x00\x00\x00",
     "field twice": b'[{"id": "a", "confidentialityCode": "N", "id": "b"}]',
+    "field twice beside a colon": b'[{"id": "a", "id": "b", "confidentialityCode": "\\u003a"}]',
+    "field twice beside a Colon": b'[{"id": "a", "id": "b", "confidentialityCode": "\\u003A"}]',
     "list twice": b'{"items": [{"id": "a", "confidentialityCode": "N"}], "items": []}',
     "field twice, escaped": b'[{"id": "a:", "\\u0069d": "b\\u003a", "confidentialityCode": "N"}]',
     "fields differing in case": [GOOD | {"ID": "other"}],
@@ -416,6 +549,9 @@ BAD: dict[str, object] = {
     "time is no day": [GOOD | {"delayDeliveryUntil": "2026-02-30T00:00:00Z"}],
     "object id is text": [GOOD | {"confidentialObjectId": "report-1"}],
     "object value is a number": [GOOD | {"confidentialObjectId": {"type": "a", "value": 1}}],
+    "object ids are texts": [
+        GOOD | {"confidentialObjectId": "a", "patientSafetyObject": {"confidentialObjectId": "b"}}
+    ],
     "rules are an object": [MODEL | {"AccessRestriction": {"ConfidentialityCode": "N"}}],
     "NUL in a text": [GOOD | {"cause": "a\0b"}],
 }  # fmt: skip
@@ -430,7 +566,8 @@ def test_bad_answers(name):
     with pytest.raises(ContractError) as caught:
         read(BAD[name])
     told = repr(caught.value) + caught.value.field
-    assert not any(text in told for text in (OFF_ID, OTHER_OFF_ID, "report-1", "maintenance"))
+    kept_out = (OFF_ID, OTHER_OFF_ID, "report-1", "maintenance", "None")
+    assert not any(text in told for text in kept_out)
     assert (None, True) == (caught.value.__cause__, caught.value.__suppress_context__) or (
         caught.value.__context__ is None
     )
@@ -456,21 +593,47 @@ def test_a_record_without_its_key(bad_id):
 @pytest.mark.parametrize("content_type", ["text/html", "text/html; charset=utf-8", "TEXT/HTML"])
 def test_html_by_its_type(content_type):
     """An answer that calls itself HTML is not read, even if it looks like a list."""
-    with pytest.raises(ContractError, match="HTML"):
+    with pytest.raises(ContractError, match="HTML") as caught:
         read([], headers={"content-type": (content_type,)})
+    assert "content-type" == caught.value.field
 
 
 def test_problem_by_its_type():
     """A problem report is one by its type alone."""
-    with pytest.raises(ContractError, match="problem"):
+    with pytest.raises(ContractError, match="problem") as caught:
         read([], headers={"content-type": ("application/problem+json",)})
+    assert "content-type" == caught.value.field
 
 
-def test_errors_name_the_field():
-    """An error tells which field of which item is at fault."""
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        (b"", "$"),
+        (b"[", "$"),
+        (TOO_DEEP, "$"),
+        (b'[{"id": "a", "id": "b"}]', "$"),
+        (5, "$"),
+        (GOOD, "$"),
+        ({"a": [GOOD], "b": [GOOD]}, "$"),
+        ({"items": [GOOD], "data": [GOOD]}, "$"),
+        ({"items": [], "Fault": "x"}, "fault"),
+        ({"resourceType": "OperationOutcome", "items": []}, "resourcetype"),
+        ({"offId": OTHER_OFF_ID, "items": []}, "$.offId"),
+        ({"items": [GOOD, None]}, "items[1]"),
+        ([GOOD, {"id": "a"}], "[1]"),
+        ([GOOD, GOOD | {"offId": OTHER_OFF_ID}], "[1].offId"),
+        ([GOOD | {"person": {"offId": [OFF_ID]}}], "[0].person.offId"),
+        ({"items": [restriction(1), restriction(1, cause="x")]}, "items[1]"),
+        ({"items": [restriction(1), restriction(2, delayDays="x")]}, "items[1].delayDays"),
+        ([GOOD | {"confidentialObjectId": "x"}], "[0].confidentialObjectId.type"),
+        ([restriction(1), restriction(2, id="x" * 1001)], "[1]"),
+    ],
+)
+def test_errors_name_the_field(document, field):
+    """An error tells which field of which item is at fault; ``$`` is the whole answer."""
     with pytest.raises(ContractError) as caught:
-        read({"items": [restriction(1), restriction(2, delayDays="x")]})
-    assert "items[1].delayDays" == caught.value.field
+        read(document, key_path="id")
+    assert field == caught.value.field
 
 
 @given(body=st.binary(max_size=60))

@@ -83,6 +83,13 @@ def test_overrides():
     assert SAFETY.columns[1:] == area.columns[1:]
 
 
+def test_empty_lists():
+    """An empty list takes back what was declared to be volatile, or to be ignored."""
+    area = with_overrides(SAFETY, {"volatile": ["readAt"]})
+    assert () == with_overrides(area, {"volatile": []}).volatile
+    assert Paging() == with_overrides(area, {"paging": {"ignore": []}}).paging
+
+
 def test_body_as_text():
     """A body may be written as JSON, for what a table cannot say."""
     assert {"o": "{off_id}"} == with_overrides(SAFETY, {"body": '{"o": "{off_id}"}'}).body
@@ -106,6 +113,7 @@ def test_body_as_text():
         ({"body": []}, "body: must be a table"),
         ({"record_key": []}, "record_key: must be a text"),
         ({"record_key": "a..b"}, "record_key: 'a..b' is not a field path"),
+        ({"record_key": "id+"}, "record_key: '' is not a field path"),
         ({"person": [1]}, "person: must be a text"),
         ({"envelope": 3}, "envelope: must be the path"),
         ({"not_found_means": "nothing"}, "not_found_means: must be one of failure, empty"),
@@ -114,6 +122,10 @@ def test_body_as_text():
         ({"paging": {"colour": 1}}, "paging.colour: unknown"),
         ({"paging": {"send_in": "head"}}, "paging.send_in: must be one of body"),
         ({"paging": {"field": "next"}}, "paging.field: means nothing with the style auto"),
+        (
+            {"paging": {"style": "link", "send_as": "x"}},
+            "paging.send_as: means nothing with the style link",
+        ),
         ({"columns": []}, "columns: must be a table"),
         ({"columns": {"colour": "x"}}, "columns.colour: no such column"),
         ({"columns": {"cause": 1}}, "columns.cause: must be a text"),
@@ -155,7 +167,7 @@ def test_paths(path, expected):
     document = {
         "A": {"b": 1},
         "list": [{"c": 2, "IsCurrent": True}, {"c": 3}],
-        "last": [{"c": 4, "isCurrent": False}, {"c": 5}],
+        "last": [{"c": 4, "isCurrent": False}, {"c": 6}, {"c": 5}],
         "none": None,
         "empty": [],
     }

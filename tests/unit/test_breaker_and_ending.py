@@ -39,6 +39,33 @@ def test_a_success_begins_the_count_anew():
     for _ in range(100):
         assert first_end(breaker, K.TRANSIENT, 29) is None
         breaker.succeeded()
+    assert 100 == breaker.complete
+
+
+def test_failures_of_different_kinds_are_no_row():
+    """Now this and now that is no sign that the service as a whole is in trouble."""
+    breaker = Breaker()
+    assert [None] * 200 == [
+        breaker.failed(kind) for _ in range(100) for kind in (K.TRANSIENT, K.REFUSED)
+    ]
+
+
+def test_both_ways_not_to_understand_are_one_row():
+    """An answer that cannot be read and one that cannot be followed are the same trouble."""
+    breaker = Breaker()
+    errors = [breaker.failed(kind) for _ in range(10) for kind in (K.CONTRACT, K.PAGING)]
+    assert [None] * 19 == errors[:-1]
+    assert errors[-1] is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"), [(K.TRANSIENT, 30), (K.REFUSED, 10), (K.CONTRACT, 20), (K.PAGING, 20)]
+)
+def test_the_error_tells_how_many(kind, count):
+    """An operator reads how much evidence there was."""
+    breaker = Breaker()
+    errors = [breaker.failed(kind) for _ in range(count)]
+    assert f"{count} person-areas" in str(errors[-1])
 
 
 def test_once_understood_the_breaker_is_more_patient_with_shapes():
@@ -64,6 +91,7 @@ def test_a_run_that_read_nothing_is_told_by_its_failures(failures, complete, exp
     """On a small roster there is no streak; what all failures have in common decides."""
     error = nothing_was_read(failures, complete)
     assert expected == (error.exit_code if error else None)
+    assert error is None or f"{sum(failures.values())} person-areas" in str(error)
 
 
 @pytest.mark.parametrize("gap", ["persons_stale", "areas_failed", "roster_faults"])

@@ -107,4 +107,15 @@ def test_a_changed_record_remembers_when_it_was_first_seen():
     change = diff_area([old], area({"a": 2, "b": 3}))
     assert (7,) == change.close
     assert [BEFORE, NOW] == [opening.first_seen_at for opening in change.open]
+    assert [NOW, NOW] == [opening.observed_at for opening in change.open]
     assert 0 == change.removed
+
+
+def test_only_what_is_gone_counts_as_removed():
+    """A removal is what the guard counts: not a change, and not a record that stays."""
+    stored = [
+        StoredVersion(version_id=n, key=key, content_hash=b"\x01" * 16, first_seen_at=BEFORE)
+        for n, key in enumerate("abcd")
+    ]
+    change = diff_area(stored, area({"a": 1, "b": 2}))
+    assert (2, 1, (1, 2, 3)) == (change.removed, change.unchanged, change.close)

@@ -28,6 +28,7 @@ from worker.core.durations import format_duration, parse_duration
         ("P1DT2H", 93_600),
         ("P1W", 604_800),
         ("PT0.5S", 0.5),
+        ("pt1h", 3_600),
     ],
 )
 def test_reads(text, seconds):

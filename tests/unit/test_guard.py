@@ -46,7 +46,16 @@ def facts(**values) -> GuardFacts:
             {"open_before": 8, "holders_before": 4, "removed": 5, "persons_affected": 1},
             id="all five of one person among four",
         ),
+        pytest.param(
+            {"open_before": 8, "holders_before": 4, "removed": 5, "persons_affected": 2},
+            id="five of eight, of two of four",
+        ),
+        pytest.param(
+            {"open_before": 8, "holders_before": 4, "removed": 4, "persons_affected": 4},
+            id="half of eight, of everybody",
+        ),
         pytest.param({"persons_before": 5, "departing": 1}, id="one of five leaves"),
+        pytest.param({"persons_before": 9, "departing": 2}, id="two of nine leave"),
         pytest.param({"persons_before": 2, "departing": 1}, id="one of two leaves"),
         pytest.param({"areas_attempted": 4, "areas_complete": 2}, id="half could be read"),
         pytest.param({"open_before": 0, "holders_before": 0, "persons_before": 0}, id="first run"),
@@ -69,6 +78,7 @@ def test_an_ordinary_night_passes(night):
             {"open_before": 3, "holders_before": 3, "removed": 3, "persons_affected": 3},
             id="all of three",
         ),
+        pytest.param({"persons_before": 7, "departing": 2}, id="two of seven leave"),
         pytest.param({"persons_before": 10, "departing": 5}, id="the roster is cut in half"),
         pytest.param({"persons_before": 4, "departing": 2}, id="a small roster is cut in half"),
         pytest.param({"departing": 21}, id="more than a tenth leaves"),
@@ -78,6 +88,15 @@ def test_an_ordinary_night_passes(night):
 def test_too_good_to_be_true_is_withheld(night):
     """Whatever a broken PTS or a cut roster looks like is held back."""
     assert reasons_to_withhold(facts(**night), LIMITS)
+
+
+def test_every_reason_is_told_with_its_figures():
+    """Whoever decides about a withheld run reads what it would do, of how much."""
+    night = facts(removed=50, persons_affected=40, departing=70, areas_complete=100)
+    removals, departures, gaps = reasons_to_withhold(night, LIMITS)
+    assert "50 of 100 open restrictions of 40 persons" in removals
+    assert "70 of 200 persons" in departures
+    assert "100 of 400 person-areas" in gaps
 
 
 @given(
@@ -125,18 +144,36 @@ def test_a_backfill_of_one_person_may_close_what_that_person_has():
     """A backfill's base is a choice: all of one person's restrictions are no sign of a fault."""
     one = facts(open_before=4, holders_before=1, removed=4, persons_affected=1, is_subset=True)
     assert () == reasons_to_withhold(one, LIMITS)
+    some = facts(open_before=40, holders_before=4, removed=40, persons_affected=3, is_subset=True)
+    assert () == reasons_to_withhold(some, LIMITS)
+    few = facts(open_before=8, holders_before=8, removed=5, persons_affected=4, is_subset=True)
+    assert () == reasons_to_withhold(few, LIMITS)
     many = facts(open_before=40, holders_before=30, removed=40, persons_affected=30, is_subset=True)
     assert reasons_to_withhold(many, LIMITS)
+    assert not stops_early(many, LIMITS)
+
+
+@pytest.mark.parametrize(("removed", "stops"), [(11, False), (30, False), (31, True)])
+def test_reading_stops_only_well_beyond_the_limit(removed, stops):
+    """A removal may yet turn out to be a move: twice the limit and ten more decide early."""
+    assert stops == stops_early(facts(removed=removed, persons_affected=removed), LIMITS)
 
 
 @pytest.mark.parametrize(
-    ("removed", "affected", "withheld"),
-    [(10, 10, True), (6, 4, True), (5, 5, False), (10, 3, False)],
+    ("open_before", "removed", "affected", "withheld"),
+    [
+        (10, 10, 10, True),
+        (10, 6, 4, True),
+        (10, 5, 5, False),
+        (10, 10, 3, False),
+        (100, 10, 10, False),
+        (100, 11, 11, True),
+    ],
 )
-def test_one_area_is_not_hidden_by_another(removed, affected, withheld):
+def test_one_area_is_not_hidden_by_another(open_before, removed, affected, withheld):
     """A small area that PTS answers empty is withheld, though it is little of the whole."""
     area = AreaFacts(
-        area="patient-privacy", open_before=10, removed=removed, persons_affected=affected
+        area="patient-privacy", open_before=open_before, removed=removed, persons_affected=affected
     )
     night = facts(
         open_before=190,

@@ -10,7 +10,7 @@ from worker.sync.line import Line
 async def test_what_is_there_is_taken_without_a_turn_of_the_loop():
     """Who finds an item does not let another task run first."""
     line: Line[int] = Line(3)
-    order = []
+    order: list[object] = []
 
     async def other():
         order.append("other")

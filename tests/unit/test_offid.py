@@ -19,6 +19,7 @@ from worker.core.offid import checksum_ok, normalise, problem
         ("1685839964", None),
         ("168583996491", None),
         ("168583 9964", None),
+        ("168583X99649", None),
         ("1685839964x", None),
         ("١٦٨٥٨٣٩٩٦٤٩", None),
         ("", None),

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from worker.core.pacing import (
     FAILURES_IN_A_ROW,
+    PROVEN_ANSWERS,
+    PROVEN_FOR,
     RATE_MIN,
     Circuit,
     ConcurrencyPace,
@@ -51,6 +53,17 @@ def refused(pace: RatePace, now_s: float) -> None:
     pace.refused(now_s, pace.rate, now_s)
 
 
+def lowered(answers: int) -> tuple[RatePace, float]:
+    """A pace that so many answers proved, and that two refusals in a row then lowered; the time."""
+    pace = RatePace(100.0)
+    refused(pace, 0.0)
+    now_s = served(pace, answers, 0.0)
+    for _ in range(2):
+        refused(pace, now_s)
+        now_s = served(pace, 1, now_s)
+    return pace, now_s
+
+
 class TestRate:
     """Requests per second."""
 
@@ -75,11 +88,20 @@ class TestRate:
     def test_what_was_accepted_between_two_refusals(self):
         """At the second refusal the server is known: it goes on with 95 % of what it accepted."""
         pace = RatePace(100.0)
-        refused(pace, 0.0)
+        refused(pace, 1000.0)
         for number in range(1, 401):
-            pace.accepted(number / 45, 50.0)  # 45 a second
-        pace.refused(400 / 45, 50.0, 400 / 45)
+            pace.accepted(1000.0 + number / 45, 50.0)  # 45 a second
+        pace.refused(1000.0 + 400 / 45, 50.0, 1000.0 + 400 / 45)
         assert math.isclose(0.95 * 45, pace.rate, rel_tol=0.01)
+
+    def test_a_measurement_far_below_the_rate_is_not_believed(self):
+        """One a second was accepted where fifty were allowed: nothing like fifty was tried."""
+        pace = RatePace(100.0)
+        refused(pace, 1000.0)
+        for number in range(1, 26):
+            pace.accepted(1000.0 + number, 1.0)
+        pace.refused(1025.0, 50.0, 1025.0)
+        assert math.isclose(0.7 * 50.0, pace.rate)
 
     def test_refusals_upon_refusals(self):
         """As long as nothing comes through the rate is halved, down to one a second."""
@@ -115,6 +137,29 @@ class TestRate:
         served(pace, 100, now_s)
         assert pace.rate < 1.05 * 100 * 0.95 * 0.75
 
+    def test_each_answer_and_each_second_return_only_so_much(self):
+        """A fifth a second, and a tenth an answer: one late answer is no proof of a high rate."""
+        pace = RatePace(100.0)
+        refused(pace, 1000.0)
+        pace.accepted(1000.1, pace.rate)
+        assert math.isclose(50.0 * 1.02, pace.rate)
+        pace.accepted(1010.1, pace.rate)
+        assert math.isclose(50.0 * 1.02 * 1.10, pace.rate)
+
+    def test_it_creeps_by_answers_and_by_seconds(self):
+        """0.02 % an answer or 0.2 % a second, whichever is less; twice that after 100 and 30 s."""
+        for gap_s, growth in ((1.0, 2e-4 * 2), (1e-5, 2e-3 * 1e-5 * 2)):
+            pace = RatePace(1000.0)
+            pace.refused(1000.0, 100.0, 1000.0)
+            now_s = 1000.0
+            for _ in range(99):
+                now_s += 30.0 / 99
+                pace.accepted(now_s, pace.rate)
+            before = pace.rate
+            pace.accepted(now_s + gap_s, pace.rate)
+            assert before > 71.25  # the goal of the return: 0.95 * (50 + 100) / 2
+            assert math.isclose(growth, pace.rate / before - 1, rel_tol=0.05)
+
     def test_it_creeps_back_to_the_ceiling(self):
         """In time the rate is its ceiling again, and no more."""
         pace = RatePace(100.0)
@@ -139,19 +184,53 @@ class TestRate:
 
     def test_refusals_at_a_rate_that_was_free_of_them(self):
         """A lone refusal far below a proven rate has other reasons: the rate returns there."""
-        pace = RatePace(100.0)
-        refused(pace, 0.0)
-        now_s = served(pace, 60, 0.0)
-        proven = pace.rate
-        for _ in range(2):
-            refused(pace, now_s)
-            now_s = served(pace, 1, now_s)
+        before = RatePace(100.0)
+        refused(before, 0.0)
+        served(before, 60, 0.0)
+        proven = before.rate
+        pace, now_s = lowered(60)
         low = pace.rate
         assert low < 0.7 * proven
         refused(pace, now_s)
         assert low == pace.rate
         served(pace, 250, now_s)
         assert pace.rate >= 0.95 * proven
+
+    @pytest.mark.parametrize(
+        ("answers", "is_proven"), [(PROVEN_ANSWERS - 1, False), (PROVEN_ANSWERS, True)]
+    )
+    def test_a_proof_needs_answers(self, answers, is_proven):
+        """A rate that was free of refusals for a few answers only is no proof."""
+        pace, now_s = lowered(answers)
+        low = pace.rate
+        refused(pace, now_s)
+        assert is_proven == (low == pace.rate)
+
+    @pytest.mark.parametrize(
+        ("refusals", "counts"), [(PROVEN_FOR - 4, True), (PROVEN_FOR - 3, False)]
+    )
+    def test_a_proof_grows_old(self, refusals, counts):
+        """Two refusals lowered the rate; after twenty in all the proof is one of another time."""
+        pace, now_s = lowered(60)
+        low = pace.rate
+        for _ in range(refusals):
+            pace.refused(now_s, pace.rate, now_s, is_recent=False)
+            for _ in range(12):
+                pace.accepted(now_s, 0.0)
+        refused(pace, now_s)
+        assert counts == (low == pace.rate)
+
+    @pytest.mark.parametrize(("answers", "is_ours"), [(0, True), (1, True), (12, False)])
+    def test_many_refusals_are_ours_after_all(self, answers, is_ours):
+        """One of two refused is load, whatever was proven; one of thirteen has other reasons."""
+        pace, now_s = lowered(60)
+        low = pace.rate
+        for _ in range(12):
+            pace.refused(now_s, pace.rate, now_s, is_recent=False)
+            for _ in range(answers):
+                pace.accepted(now_s, 0.0)
+        refused(pace, now_s)
+        assert is_ours == (pace.rate < low)
 
     def test_a_pause_is_no_time_to_grow(self):
         """Growth begins when sending does, after Retry-After."""
@@ -225,6 +304,21 @@ class TestConcurrency:
             pace.grow(2)
         assert 5.0 == pace.limit
 
+    def test_half_of_it_is_use_enough(self):
+        """Two of four under way, and answered, say that four are bearable."""
+        pace = ConcurrencyPace(16)
+        pace.cut(8)
+        for _ in range(8):
+            pace.grow(2)
+        assert 5.0 == pace.limit
+
+    def test_one_answer_moves_what_is_recent_more_than_what_is_usual(self):
+        """A tenth of the way lately, and two in a thousand in the long run."""
+        pace = ConcurrencyPace(16, usual_s=1.0, recent_s=2.0)
+        pace.answered(4.0)
+        assert math.isclose(2.2, pace.recent_s)
+        assert math.isclose(1.006, pace.usual_s)
+
     def test_slow_is_far_slower_than_usual(self):
         """Half a second more and three times the usual is slow; either alone is not."""
         for usual_s, recent_s, expected in ((0.05, 1.0, True), (0.05, 0.4, False), (2, 4, False)):
@@ -251,6 +345,9 @@ class TestConcurrency:
 
     def test_health_is_believed_at_once(self):
         """A server that got well is measured by its health within a few answers."""
+        pace = ConcurrencyPace(16, usual_s=1.0, recent_s=0.5)
+        pace.answered(0.4)
+        assert pace.recent_s == pace.usual_s < 0.5
         pace = ConcurrencyPace(16, usual_s=1.0, recent_s=1.0)
         for _ in range(40):
             pace.answered(0.05)
@@ -289,7 +386,7 @@ class TestCircuit:
         for _ in range(FAILURES_IN_A_ROW + 2):
             circuit.failed(is_recent=True)
         circuit.succeeded()
-        assert not circuit.is_open
+        assert (0, False) == (circuit.probes, circuit.is_open)
         assert [None] * 19 == [circuit.failed(is_recent=True) for _ in range(19)]
         assert 1.0 == circuit.failed(is_recent=True)
 
@@ -324,4 +421,25 @@ class TestMeter:
         meter = SendMeter()
         meter.mark(0.0, 1)
         meter.restart(60.0, 10)
-        assert 20.0 == meter.per_second(61.0, 30)
+        assert (20.0, 61.0) == (meter.per_second(61.0, 30), meter.due_s)
+
+    def test_ten_requests_make_a_mark(self):
+        """What was sent is counted from a mark that is at least ten requests old."""
+        meter = SendMeter()
+        meter.mark(0.0, 1)
+        assert 1.0 == meter.due_s
+        for now_s, sent, expected in (
+            (1.0, 3, 3.0),
+            (2.0, 12, 6.0),
+            (4.0, 16, 4.0),
+            (5.0, 22, 10 / 3),
+        ):
+            meter.mark(now_s, sent)
+            assert math.isclose(expected, meter.per_second(now_s, sent))
+
+    def test_few_in_a_long_time_and_many_in_a_moment(self):
+        """Either is a measurement: enough time, or enough requests."""
+        meter = SendMeter()
+        meter.mark(0.0, 1)
+        assert 2.5 == meter.per_second(2.0, 5)
+        assert 200.0 == meter.per_second(0.05, 20)

@@ -67,6 +67,13 @@ def test_link_header(link):
     assert ({"page": "2"}, {}) == sent(request)
 
 
+def test_default_port_without_tls():
+    """On this machine, where TLS may be missing, the default port is another one."""
+    walk = PagingState(paging=Paging(), url="http://127.0.0.1/s", off_id=OFF_ID, pages_max=20)
+    link = "<http://127.0.0.1:80/s?page=2>; rel=next"
+    assert ({"page": "2"}, {}) == sent(walk.next_request(page(1, headers={"link": link})))
+
+
 def test_other_links_are_not_followed():
     """Links of other relations mean nothing here."""
     links = '<https://pts.example/next>; rel="help", </>; rel=prev; title="rel=next"'
@@ -81,10 +88,11 @@ def test_other_links_are_not_followed():
         {"nextLink": "?n=2"},
         {"@odata.nextLink": URL + "?n=2"},
         {"next": {"href": "?n=2"}},
+        {"next": {"url": "?n=2"}},
         {"links": {"next": "?n=2", "prev": None}},
         {"_links": {"self": {"href": URL}, "next": {"href": "?n=2"}}},
         {"link": [{"relation": "self", "url": URL}, {"relation": "next", "url": "?n=2"}]},
-        {"links": [{"rel": "next", "href": "?n=2"}]},
+        {"links": ["about", {"rel": "next", "href": "?n=2"}]},
         {"meta": {"next": "?n=2"}},
         {"paging": {"links": {"next": "?n=2"}}},
         {"next": "?n=2", "nextLink": URL + "?n=2"},
@@ -116,6 +124,13 @@ def test_tokens(name):
     assert (2, 2) == (walk.pages, walk.items)
 
 
+@pytest.mark.parametrize("token", [1, "0"])
+def test_small_tokens(token):
+    """Whatever a token looks like, it is opaque: 1 and "0" are tokens too."""
+    request = state().next_request(page(1, around={"nextToken": token}))
+    assert {"nextToken": token} == dict(request.fields)
+
+
 @pytest.mark.parametrize(
     "token",
     [OFF_ID + "-2", base64.urlsafe_b64encode(f"a:{OFF_ID}:2".encode()).decode().rstrip("=")],
@@ -126,12 +141,24 @@ def test_token_with_the_identifier(token):
     assert ({}, {"nextToken": token}) == sent(request)
 
 
+@pytest.mark.parametrize("alphabet", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("before", [b"", b"\xf8", b"\xfc", b"ab", b"abc"])
+@pytest.mark.parametrize("is_padded", [True, False])
+def test_token_with_the_identifier_in_base64(alphabet, before, is_padded):
+    """Either alphabet, at any place, with or without padding: it stays out of the URL."""
+    token = alphabet(before + OFF_ID.encode()).decode()
+    token = token if is_padded else token.rstrip("=")
+    request = state().next_request(page(1, around={"nextToken": token}))
+    assert ({}, {"nextToken": token}) == sent(request)
+
+
 def test_paging_reference():
     """``pagingReference`` is sent back until it is 0 (pts reference, section 7)."""
     walk = state()
     request = walk.next_request(page(1, around={"pagingReference": 17}))
     assert ({"pagingReference": "17"}, {"pagingReference": 17}) == sent(request)
     assert walk.next_request(page(2, around={"pagingReference": 0})) is None
+    assert state().next_request(page(1, around={"pagingReference": "0"})) is None
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -151,6 +178,27 @@ def test_pages_in_an_object():
     assert {"number": 1} == sent(state().next_request(page(1, around=spring)))[1]
     header = {"x-pagination": '{"CurrentPage": 1, "PageSize": 1, "TotalCount": 2}'}
     assert {"CurrentPage": 2} == sent(state().next_request(page(1, headers=header)))[1]
+
+
+def test_a_number_of_pages_without_a_total():
+    """Where only the number of pages is told, as many are read."""
+    walk = state()
+    first = walk.next_request(page(1, around={"page": 1, "totalPages": 2}))
+    assert {"page": 2} == sent(first)[1]
+    assert walk.next_request(page(2, around={"page": 2, "totalPages": 2})) is None
+
+
+def test_an_empty_first_page():
+    """Nothing of nothing is whole."""
+    assert state().next_request(page(around={"page": 1, "total": 0})) is None
+
+
+def test_a_continuation_joins_the_query():
+    """A search whose URL has a query already keeps it."""
+    url = URL + "?tenant=a"
+    walk = PagingState(paging=Paging(), url=url, off_id=OFF_ID, pages_max=20)
+    request = walk.next_request(page(1, around={"nextToken": "b"}))
+    assert ({"tenant": "a", "nextToken": "b"}, {"nextToken": "b"}) == sent(request)
 
 
 def test_full_pages_without_a_total():
@@ -195,9 +243,14 @@ def test_an_empty_page_in_the_middle():
         ({"count": 1}, None),
         ({"total": None, "next": None, "hasMore": False, "offset": 0}, None),
         ({"page": 1, "totalPages": 1, "total": 1}, None),
+        ({"page": 1}, None),
+        ({"page": 1, "totalPages": 1}, None),
         (None, {"x-total-count": "1"}),
         (None, {"content-range": "items 0-0/1"}),
         (None, {"x-next-page": "", "x-total-pages": "1", "x-total": "1"}),
+        (None, {"x-next-page": "null", "x-total-pages": "0"}),
+        (None, {"x-has-more": "False", "x-next-link": " ", "x-total-pages": ""}),
+        (None, {"x-next-cursor": "0"}),
         ({"nextReview": None, "skipped": 0, "truncated": False}, None),
     ],
 )
@@ -226,6 +279,7 @@ BAD_SINGLE: dict[str, tuple[dict[str, object] | None, dict[str, str] | None]] = 
     "unknown cursor": ({"endCursor": "x"}, None),
     "unknown, nested": ({"meta": {"continuation": "x"}}, None),
     "token is an object": ({"nextToken": {"a": 1}}, None),
+    "token is true": ({"nextToken": True}, None),
     "truncated": ({"truncated": True}, None),
     "partial": ({"isPartial": True}, None),
     "remaining": ({"remaining": 3}, None),
@@ -242,7 +296,8 @@ BAD_SINGLE: dict[str, tuple[dict[str, object] | None, dict[str, str] | None]] = 
     "white space": ({"next": "/a b"}, None),
     "another host in a header": (None, {"link": "<https://evil.example/x>; rel=next"}),
     "the identifier in a link": ({"next": f"?who={OFF_ID}&a=1"}, None),
-    "the identifier, encoded": ({"next": "?who=%31" + OFF_ID[1:]}, None),
+    "the identifier, encoded": ({"next": f"?who={OFF_ID[0]}%3{OFF_ID[1]}{OFF_ID[2:]}"}, None),
+    "the identifier after a per cent sign": ({"next": f"?who=%{OFF_ID}"}, None),
     "the identifier in Base64": (
         {"next": "?t=" + base64.b64encode(f"x{OFF_ID}".encode()).decode()},
         None,
@@ -288,6 +343,8 @@ def walk_on(walk, *pages):
         ([({"nextToken": "a", "total": 3}, 1), ({"total": 3}, 2)], "the total says 3"),
         ([({"page": 1, "total": 2}, 1), ({"page": 1, "total": 2}, 2)], "page 2 was asked for"),
         ([({"offset": 0, "total": 2}, 1), ({"offset": 0, "total": 2}, 2)], "does not begin after"),
+        ([({"offset": 0, "total": 3}, 1), ({"offset": 2, "total": 3}, 2)], "does not begin after"),
+        ([({"page": 0, "total": 3}, 1), ({"page": 2, "total": 3}, 2)], "page 2 was asked for"),
     ],
 )
 def test_ways_that_do_not_add_up(pages, message):
@@ -328,7 +385,18 @@ def test_too_many_pages():
             {"after": 5},
             ({}, {"after": 5}),
         ),
+        (
+            {"style": "token", "field": "meta.page.Continuation", "send_in": "body"},
+            {"meta": {"page": {"Continuation": "a"}}},
+            ({}, {"Continuation": "a"}),
+        ),
         ({"style": "next_link", "field": "more"}, {"more": "?n=2"}, ({"n": "2"}, {})),
+        ({"style": "page", "field": "p"}, {"p": 0}, ({"p": "1"}, {"p": 1})),
+        ({"style": "page", "field": "p"}, {"p": 0, "pageSize": 1}, ({"p": "1"}, {"p": 1})),
+        ({"style": "page", "field": "p"}, {}, ({"p": "2"}, {"p": 2})),
+        ("page", {}, ({"page": "2"}, {"page": 2})),
+        ({"style": "offset", "field": "o"}, {}, ({"o": "1"}, {"o": 1})),
+        ("offset", {}, ({"offset": "1"}, {"offset": 1})),
         (
             {"style": "page", "field": "p", "send_in": "query", "total": "all"},
             {"p": 1, "all": 9},
@@ -346,6 +414,29 @@ def test_too_many_pages():
 def test_declared_styles(declared, around, expected):
     """A declared style takes the continuation where it was declared, and sends it there."""
     assert expected == sent(state(paging_of(declared)).next_request(page(1, around=around)))
+
+
+def test_declared_link_header():
+    """Where links were declared they are followed."""
+    walk = state(paging_of("link"))
+    request = walk.next_request(page(1, headers={"link": "<?n=2>; rel=next"}))
+    assert ({"n": "2"}, {}) == sent(request)
+
+
+@pytest.mark.parametrize("style", ["token", "reference", "next_link"])
+@pytest.mark.parametrize("around", [{"after": None}, {"after": ""}, {"meta": {}}])
+def test_a_declared_field_without_a_value_is_the_end(style, around):
+    """Null, an empty text and no such field say that there is no more."""
+    walk = state(paging_of({"style": style, "field": "after"}))
+    assert walk.next_request(page(1, around=around)) is None
+
+
+def test_a_declared_total():
+    """A total of a name of its own is checked like any other."""
+    paging = paging_of({"style": "token", "field": "after", "total": "meta.all"})
+    assert state(paging).next_request(page(1, around={"meta": {"all": 1}})) is None
+    with pytest.raises(PagingError, match="the total says 2"):
+        state(paging).next_request(page(1, around={"meta": {"all": 2}}))
 
 
 def test_declared_pages_of_bare_lists():

@@ -52,9 +52,10 @@ def test_unconcerned_record_is_the_same_object():
     assert pseudonymise(canonical, OFF_ID, PSEUDONYM) is canonical
 
 
-def test_result_is_canonical():
+@pytest.mark.parametrize("name", [OFF_ID, f"{OFF_ID[:6]} {OFF_ID[6:]}"])
+def test_result_is_canonical(name):
     """Keys are sorted anew where a replaced key changes the order."""
-    document = {OFF_ID: 1, "5": 2, "z": 3}
+    document = {name: 1, "5": 2, "z": 3}
     result = pseudonymise(orjson.dumps(document), OFF_ID, PSEUDONYM)
     assert result == orjson.dumps(orjson.loads(result), option=orjson.OPT_SORT_KEYS)
 

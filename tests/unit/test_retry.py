@@ -49,6 +49,7 @@ def test_classes_of_statuses(kind, statuses):
         ("Wed, 21 Oct 2026 07:28:30 GMT", 30.0),
         ("Wed, 21 Oct 2026 07:27:00 GMT", 0.0),
         ("Wednesday, 21-Oct-26 07:28:30 GMT", 30.0),
+        ("Wed, 21 Oct 2026 09:28:30 +0200", 30.0),
         ("Wed Oct 21 07:28:30 2026", 30.0),
         ("", None),
         ("soon", None),

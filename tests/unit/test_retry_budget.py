@@ -34,6 +34,20 @@ def test_the_window_slides():
     assert 30 == taken(budget, 61.0, 100)
 
 
+def test_the_window_does_not_slide_faster_when_looked_at():
+    """Whoever asks often gets no more than who asks once."""
+    budget = RetryBudget(spare=30)
+    assert 30 == taken(budget, 1.0, 100)
+    assert [0] * 5 == [taken(budget, now_s, 100) for now_s in (11.5, 22.0, 32.5, 43.0, 53.5)]
+    assert 30 == taken(budget, 64.0, 100)
+
+
+def test_time_alone_earns_nothing():
+    """Without spare retries and without requests there is none to spend, however late."""
+    budget = RetryBudget(spare=0, share=1.0)
+    assert [0] * 4 == [taken(budget, now_s, 5) for now_s in (0.0, 30.0, 60.0, 600.0)]
+
+
 def test_a_long_silence():
     """After an hour without a request the budget is as new."""
     budget = RetryBudget(spare=30)

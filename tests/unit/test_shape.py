@@ -31,7 +31,16 @@ def test_a_shape_is_bounded():
     for _ in range(100):
         deep = [deep]
     assert 13 == len(shape_of(deep))
+    nested: dict[str, object] = {}
+    for _ in range(100):
+        nested = {"a": nested}
+    assert 13 == len(shape_of(nested))
     assert 400 == len(shape_of({f"f{chr(97 + n % 26)}{n}": n for n in range(1000)}))
+
+
+def test_names_stay_as_they_are():
+    """Only the dot before the first name is left out."""
+    assert {"$": ("object",), "Xml": ("text",)} == shape_of({"Xml": "x"})
 
 
 def test_a_document_without_structure_is_its_kind():

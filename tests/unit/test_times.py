@@ -35,6 +35,7 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
         ("9999-12-31T23:59:59.9999999-01:00", ParsedTime(END_OF_TIME, naive=False)),
         ("9999-12-31T00:00:00+02:00", ParsedTime(END_OF_TIME, naive=False)),
         ("9999-01-01", ParsedTime(END_OF_TIME, naive=True)),
+        ("9998-12-31T23:30:00-01:00", ParsedTime(END_OF_TIME, naive=False)),
         ("0001-01-01T00:00:00", ParsedTime(START_OF_TIME, naive=True)),
         ("0001-01-01T00:00:00+01:00", ParsedTime(START_OF_TIME, naive=False)),
     ],

@@ -75,7 +75,6 @@ class PageFacts:
         self._paging = paging
         self._envelope = page.envelope
         self._ignored = frozenset(name.lower() for name in paging.ignore)
-        self._item_count = page.item_count
         self._fields: dict[str, tuple[str, Any]] = {}
         self._collect(page.envelope)
         for value in self._headers.get("x-pagination", ()):
@@ -133,7 +132,7 @@ class PageFacts:
 
     def count(self) -> int | None:
         """``count``, which some servers use for the page and some for all pages."""
-        return self._number_of("count") if "count" in self._fields else None
+        return self._number_of("count")
 
     def flag(self) -> bool | None:
         """Whether the answer says that there is more."""

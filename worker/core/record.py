@@ -126,7 +126,7 @@ class RecordReader:
         for index, item in enumerate(items):
             place = f"{where}[{index}]"
             self._check(item, off_id, place)
-            documents.append(_canonical(item, off_id, pseudonym, place))
+            documents.append(_canonical(item, off_id, pseudonym))
         key_path, keys = self._keys(documents, person, key_path, where)
         if key_path == DIGEST_KEY:
             drift.add(Drift(field="[]", kind="digest_key"))
@@ -278,13 +278,10 @@ def _places(
 
 
 def _canonical(
-    item: dict[str, Any], off_id: str, pseudonym: str | None, place: str
+    item: dict[str, Any], off_id: str, pseudonym: str | None
 ) -> tuple[dict[str, Any], bytes]:
     """An item as it is stored: without the identifier if there is a pseudonym, and as JSON."""
-    try:
-        canonical = orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        raise ContractError("nested too deeply", field=place) from None
+    canonical = orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
     if pseudonym is None:
         return item, canonical
     replaced = pseudonymise(canonical, off_id, pseudonym)

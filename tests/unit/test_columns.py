@@ -1,0 +1,77 @@
+"""Values of an answer as the types of columns, or refused."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from worker.core.area import Column, ColumnType
+from worker.core.columns import typed
+from worker.core.model import Drift
+
+
+def column(kind: ColumnType, *, loose: bool = False) -> Column:
+    return Column(name="c", type=kind, paths=("c",), loose=loose)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        (ColumnType.TEXT, "a", "a"),
+        (ColumnType.INTEGER, 14, 14),
+        (ColumnType.INTEGER, 14.0, 14),
+        (ColumnType.INTEGER, 2**63 - 1, 2**63 - 1),
+        (ColumnType.INTEGER, -(2**63 - 1), -(2**63 - 1)),
+        (ColumnType.BOOLEAN, True, True),
+        (ColumnType.BOOLEAN, False, False),
+        (ColumnType.TIME, "2026-03-01T12:00:00Z", datetime(2026, 3, 1, 12, tzinfo=UTC)),
+        (ColumnType.JSON, {"b": 1, "a": [2]}, '{"a":[2],"b":1}'),
+        (ColumnType.JSON, "a", '"a"'),
+    ],
+)
+def test_a_value_of_its_columns_type(kind, value, expected):
+    """Whole numbers may be written as fractions, and JSON has one form whatever its order."""
+    drift: set[Drift] = set()
+    found = typed(value, column(kind), "c", drift)
+    assert (expected, type(expected), set()) == (found, type(found), drift)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message"),
+    [
+        (ColumnType.TEXT, 1, "not a text"),
+        (ColumnType.TEXT, {"a": 1}, "not a text"),
+        (ColumnType.TEXT, "a\0b", "NUL"),
+        (ColumnType.INTEGER, "14", "not a whole number"),
+        (ColumnType.INTEGER, 14.5, "not a whole number"),
+        (ColumnType.INTEGER, True, "not a whole number"),
+        (ColumnType.INTEGER, 2**63, "too large"),
+        (ColumnType.INTEGER, 1e300, "too large"),
+        (ColumnType.BOOLEAN, 1, "not true or false"),
+        (ColumnType.BOOLEAN, "true", "not true or false"),
+        (ColumnType.TIME, 5, "not a time"),
+        (ColumnType.TIME, "noon", "not an ISO 8601 time"),
+    ],
+)
+def test_a_value_of_another_type(kind, value, message):
+    """Nothing is guessed: a text is no number, 1 is not true."""
+    with pytest.raises(ValueError, match=message):
+        typed(value, column(kind), "c", set())
+
+
+def test_a_loose_text_takes_everything():
+    """What is only kept for reading may be anything; objects have one form."""
+    loose = column(ColumnType.TEXT, loose=True)
+    assert ["a", "1", '{"a":1,"b":2}'] == [
+        typed(value, loose, "c", set()) for value in ("a", 1, {"b": 2, "a": 1})
+    ]
+    with pytest.raises(ValueError, match="NUL"):
+        typed("a\0b", loose, "c", set())
+
+
+def test_a_time_without_a_zone_is_told():
+    """UTC is assumed, and the assumption is reported with the field's path."""
+    drift: set[Drift] = set()
+    assert datetime(2026, 3, 1, 12, tzinfo=UTC) == typed(
+        "2026-03-01T12:00:00", column(ColumnType.TIME), "a.b", drift
+    )
+    assert {Drift(field="[].a.b", kind="naive_time")} == drift
