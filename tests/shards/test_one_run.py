@@ -248,7 +248,6 @@ async def test_a_withheld_run_leaves_no_trace(world: World):
     )
     with pytest.raises(WithheldError, match="night-1 was withheld"):
         await world.join(0)
-    await world.rows("UPDATE lease SET expires_at = clock_timestamp()")
     assert whole_code(await publish(world, A, P, key="night-2", codes=("x",))) == ExitCode.OK
 
 

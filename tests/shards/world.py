@@ -16,7 +16,7 @@ from worker.core.guard import GuardFacts, GuardLimits, reasons_to_withhold
 from worker.core.model import CompleteArea, PersonRead, Record, RunKind
 from worker.core.run import PartDone, Publication, RunHandle, RunProgress, RunReport
 from worker.core.sharding import Part, Shard
-from worker.errors import ExitCode
+from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database, open_database
 from worker.store.holder import Holder, this_process
 from worker.store.key_claims import KeyClaims
@@ -111,9 +111,13 @@ class World:
         part = Part(shard=Shard(index=index, count=count), run_key=key)
         holder = holder or this_process(self.fake.runtime.new_id())
         lease = await acquire_part(database, holder, tenant_id=1, part=part, ttl_s=TTL_S)
-        handle = await begin_part(
-            database, lease, part=part, areas=areas, host="test", continue_within=HOLD
-        )
+        try:
+            handle = await begin_part(
+                database, lease, part=part, areas=areas, host="test", continue_within=HOLD
+            )
+        except WorkerError:
+            await lease.release(database)
+            raise
         if isinstance(handle, RunReport):
             await lease.release(database)
             return handle

@@ -132,6 +132,31 @@ async def test_changed_rate():
     assert math.isclose(0.5, moments[2] - moments[1])
 
 
+async def test_who_waits_takes_a_slot_of_the_new_pace():
+    """A lower ceiling counts for those who wait, also behind a pause that is longer than a slot."""
+    clock = SharedClock()
+    throttle = Throttle(10.0, clock.runtime)
+    moments = []
+
+    async def request():
+        await throttle.enter()
+        moments.append(clock.now_s - 50.0)
+        throttle.leave()
+
+    async def slower():
+        await clock.sleep(1.0)
+        throttle.set_rate(2.0)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(request)
+        await anyio.wait_all_tasks_blocked()
+        throttle.pause_for(5.0)
+        group.start_soon(slower)
+        await clock.run()
+    assert [0.0, 5.0, 5.5, 6.0] == [round(moment, 6) for moment in moments]
+
+
 @settings(deadline=None)
 @given(
     rate=st.floats(0.5, 500),

@@ -78,13 +78,16 @@ class Throttle:
         return self._circuit.is_open
 
     def set_rate(self, requests_per_second: float) -> None:
-        """Change the ceiling, e.g. when the number of shards changes.
+        """Change the ceiling, e.g. when the number of shards changes; those who wait queue anew.
 
         Raises:
             ValueError: it is not above 0.
         """
         self._rate.set_ceiling(_checked(requests_per_second))
         self._apply()
+        first_s = self._runtime.monotonic() + self._spacing_s
+        self._next_slot_s = max(first_s, self._paused_until_s)
+        self._changes += 1
 
     def set_probes(self, probes: int) -> None:
         """How many single requests may try PTS after it has failed for all; 0: no such end."""

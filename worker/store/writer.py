@@ -312,7 +312,7 @@ class BatchWriter:
 
     async def _write_keys(self, connection: AsyncConnection, batch: Sequence[PersonRead]) -> None:
         """Remember the record key path of each area, once."""
-        new = [item for item in _key_paths(batch).items() if item[0] not in self._known_keys]
+        new = sorted(item for item in _key_paths(batch).items() if item[0] not in self._known_keys)
         if new:
             await connection.execute(
                 self.database.dialect.insert(area_key).on_conflict_do_nothing(),
@@ -342,7 +342,9 @@ class BatchWriter:
                         "first_run": self.handle.run_id,
                         "first_seen_at": now,
                     }
-                    for area, item in sorted(found, key=lambda pair: (pair[0], pair[1].field))
+                    for area, item in sorted(
+                        found, key=lambda pair: (pair[0], pair[1].field, pair[1].kind)
+                    )
                 ],
             )
 
