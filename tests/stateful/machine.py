@@ -34,12 +34,9 @@ from worker.errors import ExitCode, LeaseHeldError, LeaseLostError, WithheldErro
 
 OPEN_FINDINGS = frozenset(
     {
-        "key path",
         "unseen departures",
         "stale on return",
         "first seen",
-        "shared keys",
-        "open counts",
         "backfill beside a sync",
     }
 )
@@ -138,6 +135,28 @@ class StoreMachine(RuleBasedStateMachine):
         roster = self._kept_away(RunKind.SYNC, dict(self.world.roster))
         self._begin(RunKind.SYNC, AREAS, roster, 0, None)
         self._publish(order, size, accepts=True, dies=None)
+
+    @precondition(lambda self: self.turn is None)
+    @rule(changes=edits, order=orders, count=sizes, stops=st.booleans())
+    def half_a_night(self, changes, order, count, stops) -> None:
+        """A night that ends after some persons, to be continued."""
+        self.world.carry_out(changes)
+        roster = self._kept_away(RunKind.SYNC, dict(self.world.roster))
+        self._begin(RunKind.SYNC, AREAS, roster, 0, None)
+        self._read([one for one in order if one in roster][:count], 2, twice=False, dies=None)
+        if stops:
+            self._interrupt(None)
+        else:
+            self._bury()
+
+    @precondition(lambda self: self.turn is None)
+    @rule(changes=edits, chosen=st.lists(persons, min_size=1, unique=True), scope=scopes)
+    def errand(self, changes, chosen, scope) -> None:
+        """A backfill of some persons, published; maybe beside a sync that is to be continued."""
+        self.world.carry_out(changes)
+        roster = {person: self.world.roster.get(person) for person in chosen}
+        self._begin(RunKind.BACKFILL, scope, self._kept_away(RunKind.BACKFILL, roster), 0, None)
+        self._publish(chosen, 2, accepts=True, dies=None)
 
     def _kept_away(self, kind: RunKind, roster: dict[str, str | None]) -> dict[str, str | None]:
         """The roster, with whoever must be on it to stay away from an open finding."""
@@ -270,7 +289,9 @@ class StoreMachine(RuleBasedStateMachine):
     def _publish(self, order, size, *, accepts: bool, dies: int | None) -> None:
         """Read whoever is left, and publish; or have the guard withhold it."""
         turn = self.at_work
-        roster = [person for person in order if person in turn.roster]
+        roster = sorted(
+            turn.roster, key=lambda person: order.index(person) if person in order else 9
+        )
         assert self._read(roster, size, twice=False, dies=None)
         run = self.model.runs[turn.handle.run_id]
         run.attempts[turn.handle.attempt_id] = (40 + run.run_id, 3)
@@ -325,6 +346,9 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(dies=deaths)
     def interrupt(self, dies) -> None:
         """Stopped on request, or because a service is unavailable."""
+        self._interrupt(dies)
+
+    def _interrupt(self, dies: int | None) -> None:
         turn = self.at_work
         run = self.model.runs[turn.handle.run_id]
 

@@ -66,7 +66,6 @@ async def sync_of(world: World, areas: tuple[str, ...], reads: Sequence[PersonRe
     await turn.publish()
 
 
-@pytest.mark.xfail(strict=True, reason="key path: it goes with the run that was first to use it")
 async def test_the_key_path_of_a_published_run_outlives_the_run_before(database_url):
     """A backfill goes by the key path of an open sync, and needs it after that was abandoned."""
     async with world_on(database_url) as world:
@@ -80,7 +79,6 @@ async def test_the_key_path_of_a_published_run_outlives_the_run_before(database_
         assert {SAFETY: "id"} == await key_paths(world.database, 1)
 
 
-@pytest.mark.xfail(strict=True, reason="key path: not looked for in what is left over")
 async def test_a_key_path_left_over_is_found(database_url):
     """A process that died before the last step of an undoing has left a key path behind."""
     async with world_on(database_url) as world:
@@ -159,7 +157,6 @@ async def test_first_seen_outlives_a_reading_without_it(database_url):
         assert before == await world.rows(query)
 
 
-@pytest.mark.xfail(strict=True, reason="shared keys: a change is taken for a move")
 async def test_a_change_under_one_person_takes_nothing_from_another(database_url):
     """Both hold the restriction, one is read and changed, the other fails: it stands, stale."""
     async with world_on(database_url) as world:
@@ -168,7 +165,6 @@ async def test_a_change_under_one_person_takes_nothing_from_another(database_url
         assert {("a", "x", "N", False), ("b", "x", "NORU", True)} == await shown(world)
 
 
-@pytest.mark.xfail(strict=True, reason="shared keys: the changed row counts twice")
 async def test_a_changed_row_is_not_moved_as_well(database_url):
     """Changed under one person and new under another: one changed, one opened; a third closed."""
     async with world_on(database_url) as world:
@@ -181,7 +177,6 @@ async def test_a_changed_row_is_not_moved_as_well(database_url):
         assert (1, 1, 0, 1) == totals[-1]
 
 
-@pytest.mark.xfail(strict=True, reason="open counts: without what an open run has closed")
 async def test_what_an_open_run_has_closed_is_open_for_readers(database_url):
     """``plan`` and ``status`` tell what is published."""
     async with world_on(database_url) as world:
@@ -204,7 +199,6 @@ async def test_a_backfill_moves_what_an_open_sync_has_closed(database_url):
         assert {("new", "x", "NORU", False)} == await shown(world)
 
 
-@pytest.mark.xfail(strict=True, reason="backfill beside a sync: the guard counts unseen rows")
 async def test_what_an_open_sync_has_opened_does_not_hide_a_removal(database_url):
     """The guard over a backfill looks at published rows and its own."""
     async with world_on(database_url) as world:

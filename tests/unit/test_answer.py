@@ -611,6 +611,7 @@ def test_problem_by_its_type():
         (b"", "$"),
         (b"[", "$"),
         (TOO_DEEP, "$"),
+        (DEEP, "$"),
         (b'[{"id": "a", "id": "b"}]', "$"),
         (5, "$"),
         (GOOD, "$"),

@@ -177,3 +177,23 @@ def test_all_who_live_come_to_an_equal_share(total: int, count: int, live: int):
             others=sum(shares) - shares[index],
         )
     assert [total // live] * live == shares
+
+
+@pytest.mark.parametrize(
+    ("live", "own", "others", "expected"),
+    [
+        (1, 0, 0, 3),  # a third of ten, though nobody else is there yet
+        (2, 0, 7, 3),
+        (2, 0, 8, 0),  # two are free: not worth a start
+        (3, 0, 10, 0),
+        (2, 3, 3, 5),
+        (2, 3, 6, 4),  # half would be five, four are free
+        (2, 3, 10, 0),
+        (2, 3, 11, 0),  # more than all are out: never below nothing
+        (3, 9, 0, 3),
+    ],
+)
+def test_a_share_of_ten_among_three(live: int, own: int, others: int, expected: int):
+    """The first share is a whole part or nothing; later ones go as far as there is room."""
+    share = next_share(total=10, shards=3, live=live, own=own, others=others)
+    assert (expected, int) == (share, type(share))

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Row, func, insert, select, union_all, update
+from sqlalchemy import Row, func, insert, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
@@ -308,6 +308,9 @@ async def new_attempt(
 
 async def open_counts(connection: AsyncConnection, tenant_id: int) -> tuple[int, int]:
     """Open restrictions as published, and the persons who hold them."""
+    unpublished = select(run.c.run_id).where(
+        run.c.tenant_id == tenant_id, run.c.publication_no.is_(None)
+    )
     total = 0
     holders = []
     for table in VERSIONS.values():
@@ -316,7 +319,7 @@ async def open_counts(connection: AsyncConnection, tenant_id: int) -> tuple[int,
             .join(person, person.c.person_id == table.c.person_id)
             .join(run, run.c.run_id == table.c.opened_run)
             .where(
-                table.c.closed_run.is_(None),
+                or_(table.c.closed_run.is_(None), table.c.closed_run.in_(unpublished)),
                 person.c.tenant_id == tenant_id,
                 run.c.publication_no.is_not(None),
             )

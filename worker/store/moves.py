@@ -28,6 +28,17 @@ async def close_moved(connection: AsyncConnection, run_id: int) -> None:
             )
             .exists()
         )
+        # A change of what the new person has held all along takes nothing from anybody.
+        before = table.alias("before")
+        held = (
+            select(before.c.version_id)
+            .where(
+                before.c.closed_run == run_id,
+                before.c.restriction_id == new.c.restriction_id,
+                before.c.person_id == new.c.person_id,
+            )
+            .exists()
+        )
         moved = (
             select(old.c.version_id)
             .join(new, new.c.restriction_id == old.c.restriction_id)
@@ -40,6 +51,7 @@ async def close_moved(connection: AsyncConnection, run_id: int) -> None:
                 opened.c.publication_no.is_not(None),
                 same_tenant(old, new),
                 ~confirmed,
+                ~held,
             )
         )
         await connection.execute(

@@ -19,7 +19,7 @@ from worker.errors import ExitCode, WithheldError
 from worker.store.database import Database
 from worker.store.lease import Lease
 from worker.store.moves import close_moved, same_tenant
-from worker.store.tables import VERSIONS, attempt, person, person_area, run
+from worker.store.tables import VERSIONS, area_key, attempt, person, person_area, run
 from worker.store.totals import TOTALS, run_totals
 from worker.store.undo import undo_persons
 
@@ -112,6 +112,7 @@ class Publisher:
                 "--accept-removals`",
             )
         await self._welcome_back(connection)
+        await self._keep_key_paths(connection)
         return await self._mark(connection, exit_decision, departed, roster_faults)
 
     async def _count_rows(self, connection: AsyncConnection) -> None:
@@ -274,6 +275,27 @@ class Publisher:
             .values(departed_run=None)
         )
 
+    async def _keep_key_paths(self, connection: AsyncConnection) -> None:
+        """What this run was keyed by stays, though an open run that may be undone was first."""
+        run_id = self.handle.run_id
+        unpublished = select(run.c.run_id).where(
+            run.c.publication_no.is_(None), run.c.run_id != run_id
+        )
+        used = select(person_area.c.area).where(
+            person_area.c.run_id == run_id,
+            person_area.c.is_complete,
+            person_area.c.record_count > 0,
+        )
+        await connection.execute(
+            update(area_key)
+            .where(
+                area_key.c.tenant_id == self.lease.tenant_id,
+                area_key.c.since_run.in_(unpublished),
+                area_key.c.area.in_(used),
+            )
+            .values(since_run=run_id)
+        )
+
     async def _removed(self, connection: AsyncConnection) -> tuple[int, int]:
         """Closed by this run without a new content, and without a row under another person."""
         gone = [self._gone(table) for table in VERSIONS.values()]
@@ -289,12 +311,14 @@ class Publisher:
 
     def _gone(self, table: Table) -> Select[tuple[int]]:
         """The persons of the rows of one area that this run has closed for good."""
-        other = table.alias("other")
+        other, opened = table.alias("other"), run.alias("opened")
         lives_on = (
             select(other.c.version_id)
+            .join(opened, opened.c.run_id == other.c.opened_run)
             .where(
                 other.c.restriction_id == table.c.restriction_id,
                 other.c.closed_run.is_(None),
+                or_(opened.c.run_id == self.handle.run_id, opened.c.publication_no.is_not(None)),
                 same_tenant(other, table),
             )
             .exists()

@@ -97,8 +97,20 @@ async def _add_row_totals(
             .exists()
         )
 
+    # An old row that its own person's new one replaces has not moved besides.
+    own = table.alias("own")
+    is_replaced = (
+        select(own.c.version_id)
+        .where(
+            own.c.opened_run == run_id,
+            own.c.restriction_id == old.c.restriction_id,
+            own.c.person_id == old.c.person_id,
+        )
+        .correlate(old)
+        .exists()
+    )
     is_changed = pairs(old.c.person_id == new.c.person_id)
-    is_moved = and_(~is_changed, pairs(old.c.person_id != new.c.person_id))
+    is_moved = and_(~is_changed, pairs(and_(old.c.person_id != new.c.person_id, ~is_replaced)))
     row = (
         await connection.execute(
             select(

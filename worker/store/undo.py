@@ -83,7 +83,7 @@ async def left_by(connection: AsyncConnection, tenant_id: int) -> Sequence[int]:
     """See ``leftovers``."""
     found: set[int] = set()
     ended = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
-    marks = [person_area.c.run_id]
+    marks = [person_area.c.run_id, area_key.c.since_run]
     for table in VERSIONS.values():
         marks += [table.c.opened_run, table.c.closed_run]
     for mark in marks:
