@@ -24,7 +24,8 @@ MADE := $(VENV)/.made
 RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
 
-export PYTHONDONTWRITEBYTECODE = 1
+# The tests start the program hundreds of times: it is not to be compiled anew each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

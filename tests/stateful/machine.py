@@ -66,6 +66,7 @@ class StoreMachine(RuleBasedStateMachine):
             source=Source(shape={}, names_person=False, pages=False),
             roster={},
             can_share="shared keys" not in self.avoids,
+            is_read=lambda: bool(self.model.open_runs()),
         )
         self.checks = Checks(
             ground=self.ground, model=self.model, world=self.world, avoids=self.avoids
