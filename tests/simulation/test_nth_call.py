@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulation.nth_call import FLAVOURS, Point, all_points, calls, sample, try_point
 
-SAMPLE = 120
+SAMPLE = 60
 """Of some 2,900; `make simulate SEEDS=0` tries them all."""
 
 
