@@ -6,7 +6,7 @@ settings.register_profile(
     "long",
     deadline=None,
     derandomize=False,
-    max_examples=1_000,
+    max_examples=400,
     stateful_step_count=60,
     suppress_health_check=[HealthCheck.too_slow],
 )

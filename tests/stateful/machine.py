@@ -37,6 +37,7 @@ OPEN_FINDINGS = frozenset(
         "unseen departures",
         "stale on return",
         "first seen",
+        "shared keys",
         "backfill beside a sync",
     }
 )
@@ -68,9 +69,7 @@ class StoreMachine(RuleBasedStateMachine):
             can_share="shared keys" not in self.avoids,
             is_read=lambda: bool(self.model.open_runs()),
         )
-        self.checks = Checks(
-            ground=self.ground, model=self.model, world=self.world, avoids=self.avoids
-        )
+        self.checks = Checks(ground=self.ground, model=self.model, world=self.world)
 
     @property
     def at_work(self) -> Turn:

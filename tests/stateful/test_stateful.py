@@ -4,7 +4,8 @@
 
     python -m pytest tests/stateful --hypothesis-profile long
 
-which tries a thousand of 60 steps on SQLite and a tenth of that on PostgreSQL, others each time.
+which tries 400 of 60 steps on SQLite and a tenth of that on PostgreSQL, others each time: a quarter
+of an hour.
 """
 
 import shutil
