@@ -1,6 +1,6 @@
 """How the world changes between two readings, as strategies and as deeds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,18 +59,11 @@ class World:
     """PTS and the roster, and what may happen to them.
 
     Attributes:
-        can_share: a restriction may be met under two identifiers: PTS gives it so, or it moves
-            while a run reads.
-        is_read: whether a run is open, and may have read a part.
-        holders: whose a restriction of an area was last.
         gone: what was removed, and may return.
     """
 
     source: Source
     roster: dict[str, str | None]
-    can_share: bool
-    is_read: Callable[[], bool]
-    holders: dict[tuple[str, str], str] = field(default_factory=dict)
     gone: list[tuple[Place, str, Any]] = field(default_factory=list)
 
     def carry_out(self, changes: Sequence[tuple[Any, ...]]) -> None:
@@ -83,13 +76,6 @@ class World:
         self._hold((person, area), name, CONTENTS[area][pick % len(CONTENTS[area])])
 
     def _hold(self, place: Place, name: str, content: Any) -> None:
-        person, area = place
-        if not self.can_share:
-            if self.is_read() and self.holders.get((area, name), person) != person:
-                return
-            for other in PERSONS:
-                self.source.records.get((other, area), {}).pop(name, None)
-        self.holders[area, name] = person
         self.source.records.setdefault(place, {})[name] = content
 
     def _existing(self, pick: int) -> tuple[Place, str] | None:
@@ -119,7 +105,7 @@ class World:
         if found is not None:
             (old, area), name = found
             self._hold((person, area), name, self.source.records[old, area][name])
-            if self.can_share and person != old:
+            if person != old:
                 del self.source.records[old, area][name]
 
     def share(self, pick: int, person: str) -> None:

@@ -32,17 +32,6 @@ from worker.core.guard import GuardFacts
 from worker.core.model import RunKind
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError, WithheldError
 
-OPEN_FINDINGS = frozenset(
-    {
-        "unseen departures",
-        "stale on return",
-        "first seen",
-        "shared keys",
-        "backfill beside a sync",
-    }
-)
-"""What ``test_found`` shows to be wrong: until it is mended, the machine keeps away from it."""
-
 deaths = st.sampled_from([None, None, None, None, None, 0, 1, 2, 3])
 orders = st.permutations(PERSONS)
 sizes = st.integers(1, 4)
@@ -55,8 +44,6 @@ class StoreMachine(RuleBasedStateMachine):
     ground: Ground
     """The database of all examples."""
 
-    avoids: frozenset[str] = OPEN_FINDINGS
-
     def __init__(self) -> None:
         super().__init__()
         self.ground.clear()
@@ -66,8 +53,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.world = World(
             source=Source(shape={}, names_person=False, pages=False),
             roster={},
-            can_share="shared keys" not in self.avoids,
-            is_read=lambda: bool(self.model.open_runs()),
         )
         self.checks = Checks(ground=self.ground, model=self.model, world=self.world)
 
@@ -123,7 +108,7 @@ class StoreMachine(RuleBasedStateMachine):
         roster = dict(self.world.roster)
         if kind == RunKind.BACKFILL:
             roster = {person: self.world.roster.get(person) for person in chosen}
-        self._begin(kind, scope, self._kept_away(kind, roster), faults, dies)
+        self._begin(kind, scope, roster, faults, dies)
 
     @precondition(lambda self: self.turn is None)
     @rule(changes=edits, order=orders, size=sizes, cured=st.booleans())
@@ -132,7 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.world.carry_out(changes)
         if cured:
             self.world.heal()
-        roster = self._kept_away(RunKind.SYNC, dict(self.world.roster))
+        roster = dict(self.world.roster)
         self._begin(RunKind.SYNC, AREAS, roster, 0, None)
         self._publish(order, size, accepts=True, dies=None)
 
@@ -141,7 +126,7 @@ class StoreMachine(RuleBasedStateMachine):
     def half_a_night(self, changes, order, count, stops) -> None:
         """A night that ends after some persons, to be continued."""
         self.world.carry_out(changes)
-        roster = self._kept_away(RunKind.SYNC, dict(self.world.roster))
+        roster = dict(self.world.roster)
         self._begin(RunKind.SYNC, AREAS, roster, 0, None)
         self._read([one for one in order if one in roster][:count], 2, twice=False, dies=None)
         if stops:
@@ -155,25 +140,10 @@ class StoreMachine(RuleBasedStateMachine):
         """A backfill of some persons, published; maybe beside a sync that is to be continued."""
         self.world.carry_out(changes)
         roster = {person: self.world.roster.get(person) for person in chosen}
-        self._begin(RunKind.BACKFILL, scope, self._kept_away(RunKind.BACKFILL, roster), 0, None)
+        self._begin(RunKind.BACKFILL, scope, roster, 0, None)
         self._publish(chosen, 2, accepts=True, dies=None)
 
-    def _kept_away(self, kind: RunKind, roster: dict[str, str | None]) -> dict[str, str | None]:
-        """The roster, with whoever must be on it to stay away from an open finding."""
-        model = self.model
-        read = {person for run in model.open_runs() for person, _ in run.readings}
-        added: set[str] = set()
-        if "unseen departures" in self.avoids and kind == RunKind.SYNC:
-            added |= read - model.known()
-        if "backfill beside a sync" in self.avoids and kind == RunKind.BACKFILL and read:
-            added |= set(KEYS.values())
-        return roster | {
-            person: self.world.roster.get(person) for person in PERSONS if KEYS[person] in added
-        }
-
     def _begin(self, kind, scope, roster, faults, dies) -> None:
-        if "stale on return" in self.avoids and kind == RunKind.SYNC:
-            scope = AREAS
         database = self.ground.mortal()
         held = self._living(database.fuse, dies, take_lease(database, self.ground.new_holder()))
         if held is None:
@@ -263,8 +233,6 @@ class StoreMachine(RuleBasedStateMachine):
     def read_again(self, pick) -> None:
         """The same person a second time in one run: only the last reading counts."""
         turn = self.at_work
-        if "first seen" in self.avoids:
-            return
         run = self.model.runs[turn.handle.run_id]
         places = [
             (person, area)
@@ -422,7 +390,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.ghost = self.turn
         self.turn = None
         self.ground.end_lease()
-        self._begin(kind, scope, self._kept_away(kind, dict(self.world.roster)), 0, None)
+        self._begin(kind, scope, dict(self.world.roster), 0, None)
 
     @precondition(lambda self: self.ghost is not None)
     @rule(deed=st.sampled_from(["write", "publish", "withhold", "interrupt", "renew", "release"]))

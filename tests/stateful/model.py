@@ -5,7 +5,7 @@ publication is worked out from the state before and those readings.
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -264,8 +264,7 @@ class Model:
         left = self._moved_from(came, readings, went)
         went |= left
         came = {row: self._since(row, content, went) for row, content in came.items()}
-        moved = {row for row in came if _elsewhere(row, went)}
-        lost = {row for row in went if not _elsewhere(row, came)}
+        moved = _pairs(came, went)
         return Outcome(
             readings=readings,
             came=came,
@@ -276,10 +275,10 @@ class Model:
             totals={
                 **_persons(readings, departing),
                 "roster_faults": roster_faults,
-                "rows_opened": len(came) - len(moved),
+                "rows_opened": len(came) - moved,
                 "rows_changed": len(changed),
-                "rows_moved": len(moved),
-                "rows_closed": len(lost),
+                "rows_moved": moved,
+                "rows_closed": len(went) - moved,
                 "rows_unchanged": sum(
                     row not in came and row not in changed
                     for (person, area), reading in readings.items()
@@ -422,6 +421,12 @@ class Model:
 def _elsewhere(row: Row, rows: Iterable[Row]) -> list[Row]:
     """Those of the rows that are the same restriction of another person."""
     return [one for one in rows if one[::2] == row[::2] and one[1] != row[1]]
+
+
+def _pairs(came: Iterable[Row], went: Iterable[Row]) -> int:
+    """How many rows of a restriction went while as many came under other persons."""
+    arrivals = Counter(row[::2] for row in came)
+    return (arrivals & Counter(row[::2] for row in went)).total()
 
 
 def _persons(readings: Mapping[Slot, Reading], departing: Collection[str]) -> dict[str, int]:

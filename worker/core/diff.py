@@ -69,6 +69,7 @@ def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange
     """
     live = {row.key: row for row in stored if not row.closed_here}
     shut = {(row.key, row.content_hash): row for row in stored if row.closed_here}
+    shut_since = {row.key: row.first_seen_at for row in stored if row.closed_here}
     opened: list[Opening] = []
     gone: list[StoredVersion] = []
     reopened: list[int] = []
@@ -78,7 +79,7 @@ def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange
         if row is not None and row.content_hash == record.content_hash:
             unchanged += 1
             continue
-        first_seen_at = read.proof.read_at
+        first_seen_at = shut_since.get(record.key, read.proof.read_at)
         if row is not None:
             gone.append(row)
             first_seen_at = row.first_seen_at

@@ -1,75 +1,102 @@
 """Restrictions that moved to another identifier of the same person (D-number to fødselsnummer)."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Table, func, select, update
+from sqlalchemy import Table, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
+from worker.store.dialects import StoreDialect
 from worker.store.tables import VERSIONS, person, person_area, run
+from worker.store.undo import undo_persons
 
 
-async def close_moved(connection: AsyncConnection, run_id: int) -> None:
+async def close_moved(
+    connection: AsyncConnection, dialect: StoreDialect, run_id: int, others: Sequence[int]
+) -> None:
     """Close under the old identifier what this run opened under another.
 
     Only where the old person's area was not read whole in this run: if it was, its own proof
     has decided. So the order in which the two persons are read makes no difference.
+
+    Args:
+        connection: the transaction that publishes the run.
+        dialect: of its database.
+        run_id: the run.
+        others: other open runs; what they wrote of those from whom something moves is taken back,
+            as of everybody on whom this run decides.
     """
     for name, table in VERSIONS.items():
-        new, old = table.alias("new"), table.alias("old")
-        opened = run.alias("opened")
-        confirmed = (
-            select(person_area.c.person_id)
-            .where(
-                person_area.c.person_id == old.c.person_id,
-                person_area.c.area == name,
-                person_area.c.run_id == run_id,
-                person_area.c.is_complete,
-            )
-            .exists()
-        )
-        # A change of what the new person has held all along takes nothing from anybody.
-        before = table.alias("before")
-        held = (
-            select(before.c.version_id)
-            .where(
-                before.c.closed_run == run_id,
-                before.c.restriction_id == new.c.restriction_id,
-                before.c.person_id == new.c.person_id,
-            )
-            .exists()
-        )
+        new, old, opened = table.alias("new"), table.alias("old"), run.alias("opened")
         moved = (
-            select(old.c.version_id)
+            select(old.c.version_id, old.c.person_id)
             .join(new, new.c.restriction_id == old.c.restriction_id)
             .join(opened, opened.c.run_id == old.c.opened_run)
             .where(
                 new.c.opened_run == run_id,
                 new.c.closed_run.is_(None),
-                old.c.closed_run.is_(None),
+                or_(old.c.closed_run.is_(None), old.c.closed_run.in_(others)),
                 old.c.person_id != new.c.person_id,
                 opened.c.publication_no.is_not(None),
                 same_tenant(old, new),
-                ~confirmed,
-                ~held,
+                ~_is_read_whole(old, name, run_id),
+                # A change of what the new person has held all along takes nothing from anybody.
+                ~twin(table, new, "closed_run", run_id),
             )
         )
+        if others:
+            persons = sorted({row.person_id for row in await connection.execute(moved)})
+            for other in others if persons else ():
+                await undo_persons(connection, dialect, other, persons)
+        ids = moved.with_only_columns(old.c.version_id)
         await connection.execute(
-            update(table).where(table.c.version_id.in_(moved)).values(closed_run=run_id)
+            update(table).where(table.c.version_id.in_(ids)).values(closed_run=run_id)
         )
         await _carry_first_seen(connection, table, run_id)
+
+
+def twin(table: Table, one: Any, column: str, run_id: int) -> ColumnElement[bool]:
+    """Whether the run has opened, or closed, another content of a row's restriction and person.
+
+    With ``closed_run`` the row is a change of what was there; with ``opened_run`` it was replaced.
+    """
+    other = table.alias()
+    return (
+        select(other.c.version_id)
+        .where(
+            other.c[column] == run_id,
+            other.c.restriction_id == one.c.restriction_id,
+            other.c.person_id == one.c.person_id,
+        )
+        .correlate(one)
+        .exists()
+    )
+
+
+def _is_read_whole(row: Any, area: str, run_id: int) -> ColumnElement[bool]:
+    return (
+        select(person_area.c.person_id)
+        .where(
+            person_area.c.person_id == row.c.person_id,
+            person_area.c.area == area,
+            person_area.c.run_id == run_id,
+            person_area.c.is_complete,
+        )
+        .exists()
+    )
 
 
 async def _carry_first_seen(connection: AsyncConnection, table: Table, run_id: int) -> None:
     """A moved restriction keeps the time when it was first seen."""
     old = table.alias("old")
+    gone = (old.c.closed_run == run_id, ~twin(table, old, "opened_run", run_id))
     since = (
         select(func.min(old.c.first_seen_at))
         .where(
-            old.c.closed_run == run_id,
+            *gone,
             old.c.restriction_id == table.c.restriction_id,
             old.c.person_id != table.c.person_id,
-            same_tenant(old, table),
         )
         .scalar_subquery()
     )
@@ -77,10 +104,8 @@ async def _carry_first_seen(connection: AsyncConnection, table: Table, run_id: i
         update(table)
         .where(
             table.c.opened_run == run_id,
-            table.c.restriction_id.in_(
-                select(old.c.restriction_id).where(old.c.closed_run == run_id)
-            ),
-            since.is_not(None),
+            table.c.restriction_id.in_(select(old.c.restriction_id).where(*gone)),
+            ~twin(table, table, "closed_run", run_id),
             since < table.c.first_seen_at,
         )
         .values(first_seen_at=since)

@@ -8,7 +8,7 @@ totals are counted from the rows themselves, and the run gets its publication nu
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Select, Table, and_, func, or_, select, text, union_all, update
+from sqlalchemy import Select, Table, func, or_, select, text, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -18,10 +18,11 @@ from worker.core.run import Publication, RunHandle
 from worker.errors import ExitCode, WithheldError
 from worker.store.database import Database
 from worker.store.lease import Lease
+from worker.store.ledger import open_in
 from worker.store.moves import close_moved, same_tenant
 from worker.store.tables import VERSIONS, area_key, attempt, person, person_area, run
 from worker.store.totals import TOTALS, run_totals
-from worker.store.undo import undo_persons
+from worker.store.undo import forget_new_persons, undo_persons
 
 ExitDecision = Callable[[Mapping[str, int]], ExitCode]
 """The exit code of a published run, from its totals."""
@@ -103,7 +104,9 @@ class Publisher:
         """
         await self._count_rows(connection)
         departed = await self._depart(connection) if may_depart else 0
-        await close_moved(connection, self.handle.run_id)
+        open_now = await open_in(connection, self.lease.tenant_id)
+        others = [row.run_id for row in open_now if row.run_id != self.handle.run_id]
+        await close_moved(connection, self.database.dialect, self.handle.run_id, others)
         reasons = judge(await self.facts(connection, departed, roster_faults))
         if reasons:
             raise WithheldError(
@@ -198,34 +201,36 @@ class Publisher:
     def _turns(self) -> tuple[int, ...]:
         return self.met_by or (self.handle.attempt_id,)
 
-    def _absent(self) -> ColumnElement[bool]:
-        """Known persons whom no turn that counts has met on the roster."""
-        met = (
-            select(person_area.c.person_id)
+    def _is_met(self) -> ColumnElement[bool]:
+        """Whether a turn that counts has met a person on the roster."""
+        met = person_area.alias("met")
+        return (
+            select(met.c.person_id)
             .where(
-                person_area.c.person_id == person.c.person_id,
-                person_area.c.run_id == self.handle.run_id,
-                person_area.c.attempt_id.in_(self._turns),
+                met.c.person_id == person.c.person_id,
+                met.c.run_id == self.handle.run_id,
+                met.c.attempt_id.in_(self._turns),
             )
             .exists()
-        )
-        known = (
-            select(person_area.c.person_id).where(person_area.c.person_id == person.c.person_id)
-        ).exists()
-        return and_(
-            person.c.tenant_id == self.lease.tenant_id,
-            person.c.departed_run.is_(None),
-            known,
-            ~met,
         )
 
     async def _depart(self, connection: AsyncConnection) -> int:
         """Depart whoever is no longer on the roster, and close what is open of them."""
         run_id = self.handle.run_id
+        await self._take_back_unmet(connection)
+        known = (
+            select(person_area.c.person_id).where(person_area.c.person_id == person.c.person_id)
+        ).exists()
         done = await connection.execute(
-            update(person).where(self._absent()).values(departed_run=run_id)
+            update(person)
+            .where(
+                person.c.tenant_id == self.lease.tenant_id,
+                person.c.departed_run.is_(None),
+                known,
+                ~self._is_met(),
+            )
+            .values(departed_run=run_id)
         )
-        await self._take_back_departed(connection)
         if done.rowcount:
             gone = select(person.c.person_id).where(person.c.departed_run == run_id)
             for table in VERSIONS.values():
@@ -238,28 +243,36 @@ class Publisher:
                     )
                     .values(closed_run=run_id)
                 )
+            # Should they come back, what is not read then is not known to be empty.
+            await connection.execute(
+                update(person_area)
+                .where(person_area.c.person_id.in_(gone))
+                .values(is_complete=False)
+            )
         return done.rowcount
 
-    async def _take_back_departed(self, connection: AsyncConnection) -> None:
-        """Take back what an earlier turn at this run read of persons who have left since.
+    async def _take_back_unmet(self, connection: AsyncConnection) -> None:
+        """Take back what earlier turns at this run read of persons who have left the roster since.
 
-        Nobody has seen it, and nobody must: a row that it opened would stay open for ever.
+        Nobody has seen it, and nobody must: a row that it opened would stay open for ever, and who
+        was never seen cannot depart.
         """
         read = await connection.execute(
             select(person_area.c.person_id)
             .join(person, person.c.person_id == person_area.c.person_id)
             .where(
                 person.c.tenant_id == self.lease.tenant_id,
-                person.c.departed_run.is_not(None),
                 person_area.c.run_id == self.handle.run_id,
                 person_area.c.attempt_id.not_in(self._turns),
+                ~self._is_met(),
             )
             .distinct()
         )
         persons = list(read.scalars())
         if persons:
-            dialect = self.database.dialect
-            await undo_persons(connection, dialect, self.handle.run_id, persons)
+            dialect, run_id = self.database.dialect, self.handle.run_id
+            await undo_persons(connection, dialect, run_id, persons)
+            await forget_new_persons(connection, run_id)
 
     async def _welcome_back(self, connection: AsyncConnection) -> None:
         """A departed person who is on the roster again is not departed any more."""

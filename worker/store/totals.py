@@ -2,11 +2,10 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Table, and_, func, select
+from sqlalchemy import Select, Subquery, Table, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.elements import ColumnElement
 
-from worker.store.moves import same_tenant
+from worker.store.moves import twin
 from worker.store.tables import VERSIONS, attempt, person_area
 
 TOTALS: Final = (
@@ -82,50 +81,33 @@ async def run_totals(connection: AsyncConnection, run_id: int) -> dict[str, int]
 async def _add_row_totals(
     connection: AsyncConnection, table: Table, run_id: int, totals: dict[str, int]
 ) -> None:
-    """Opened, changed, moved and closed rows of one area: each row in one of them."""
-    old, new = table.alias("old"), table.alias("new")
+    """Rows of one area that came and that went, each in one of opened, changed, moved and closed.
 
-    def pairs(same_person: ColumnElement[bool]) -> Any:
-        return (
-            select(old.c.version_id)
-            .where(
-                old.c.closed_run == run_id,
-                old.c.restriction_id == new.c.restriction_id,
-                same_person,
-                same_tenant(old, new),
-            )
-            .exists()
-        )
+    Of one restriction, as many have moved as came under one person and went under another.
+    """
+    came = _by_restriction(table, "opened_run", "closed_run", run_id)
+    went = _by_restriction(table, "closed_run", "opened_run", run_id)
+    least = case((came.c.rows < went.c.rows, came.c.rows), else_=went.c.rows)
+    pairs = came.join(went, came.c.restriction_id == went.c.restriction_id)
+    moved = await _sum(connection, select(func.sum(least)).select_from(pairs))
+    came_in_all = await _sum(connection, select(func.sum(came.c.rows)))
+    opened_rows = select(func.count()).select_from(table).where(table.c.opened_run == run_id)
+    totals["rows_moved"] += moved
+    totals["rows_opened"] += came_in_all - moved
+    totals["rows_changed"] += await _sum(connection, opened_rows) - came_in_all
+    totals["rows_closed"] += await _sum(connection, select(func.sum(went.c.rows))) - moved
 
-    # An old row that its own person's new one replaces has not moved besides.
-    own = table.alias("own")
-    is_replaced = (
-        select(own.c.version_id)
-        .where(
-            own.c.opened_run == run_id,
-            own.c.restriction_id == old.c.restriction_id,
-            own.c.person_id == old.c.person_id,
-        )
-        .correlate(old)
-        .exists()
+
+def _by_restriction(table: Table, column: str, of_change: str, run_id: int) -> Subquery:
+    """How many rows of each restriction the run has opened, or closed, and not merely changed."""
+    row = table.alias()
+    return (
+        select(row.c.restriction_id, func.count().label("rows"))
+        .where(row.c[column] == run_id, ~twin(table, row, of_change, run_id))
+        .group_by(row.c.restriction_id)
+        .subquery()
     )
-    is_changed = pairs(old.c.person_id == new.c.person_id)
-    is_moved = and_(~is_changed, pairs(and_(old.c.person_id != new.c.person_id, ~is_replaced)))
-    row = (
-        await connection.execute(
-            select(
-                func.count().filter(~is_changed, ~is_moved).label("opened"),
-                func.count().filter(is_changed).label("changed"),
-                func.count().filter(is_moved).label("moved"),
-            ).where(new.c.opened_run == run_id)
-        )
-    ).one()
-    closed = (
-        await connection.execute(
-            select(func.count()).select_from(table).where(table.c.closed_run == run_id)
-        )
-    ).scalar_one()
-    totals["rows_opened"] += row.opened
-    totals["rows_changed"] += row.changed
-    totals["rows_moved"] += row.moved
-    totals["rows_closed"] += max(closed - row.changed - row.moved, 0)
+
+
+async def _sum(connection: AsyncConnection, query: Select[Any]) -> int:
+    return int((await connection.execute(query)).scalar_one() or 0)

@@ -120,7 +120,7 @@ async def undo_rest(connection: AsyncConnection, run_id: int) -> None:
             update(table).where(table.c.closed_run == run_id).values(closed_run=None)
         )
     await connection.execute(delete(area_key).where(area_key.c.since_run == run_id))
-    await _forget_new_persons(connection, run_id)
+    await forget_new_persons(connection, run_id)
 
 
 async def undo_persons(
@@ -155,7 +155,7 @@ async def undo_persons(
     )
 
 
-async def _forget_new_persons(connection: AsyncConnection, run_id: int) -> None:
+async def forget_new_persons(connection: AsyncConnection, run_id: int) -> None:
     """Delete persons that only this run ever met, but for those with a failure to look at."""
     unknown = ~(
         select(person_area.c.person_id)
