@@ -134,21 +134,31 @@ def _worker(ground: Ground, kind: str, persons: int) -> Case:
 
 
 def _nothing(ground: Ground, persons: int) -> Case:
-    def run() -> dict[str, Sample]:
-        with ground.database("sqlite") as url:
-            command = ground.sync(persons, module="bench.nothing")
-            return {f"fast {persons} nothing": _run(ground, command, url, persons)}
-
-    return Case(name=f"worker without a store, {persons:,} persons", run=run)
+    return _once(
+        ground,
+        ground.sync(persons, module="bench.nothing"),
+        persons,
+        key=f"fast {persons} nothing",
+        name=f"worker without a store, {persons:,} persons",
+    )
 
 
 def _late(ground: Ground, persons: int) -> Case:
+    return _once(
+        ground,
+        ground.sync(persons, standin="late"),
+        persons,
+        key=f"late {persons} sqlite first",
+        name=f"worker, sqlite, {persons:,} persons{_at('late')}",
+    )
+
+
+def _once(ground: Ground, command: Sequence[str], persons: int, *, key: str, name: str) -> Case:
     def run() -> dict[str, Sample]:
         with ground.database("sqlite") as url:
-            command = ground.sync(persons, standin="late")
-            return {f"late {persons} sqlite first": _run(ground, command, url, persons)}
+            return {key: _run(ground, command, url, persons)}
 
-    return Case(name=f"worker, sqlite, {persons:,} persons{_at('late')}", run=run)
+    return Case(name=name, run=run)
 
 
 def _shards(ground: Ground, persons: int) -> Iterator[Case]:

@@ -6,7 +6,7 @@ writer and publisher in the order in which a run does it, but one after another.
 
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -25,14 +25,11 @@ from worker.core.run import RunProgress
 from worker.ports import Answer
 from worker.pts.reader import PtsReader
 from worker.pts.sending import Sender, Sent
-from worker.runtime import real_runtime
 from worker.store.database import Database
-from worker.store.holder import this_process
-from worker.store.lease import acquire
-from worker.store.ledger import DEFAULT_TENANT, begin_run, check_identity, key_paths
-from worker.store.publish import Publisher
+from worker.store.holding import held_lease
+from worker.store.ledger import DEFAULT_TENANT, check_identity, key_paths
+from worker.store.opening import open_run_store
 from worker.store.run_store import SqlRunStore
-from worker.store.writer import BatchWriter
 
 BATCH: Final = 200
 """Persons in a transaction: the default of ``sync.batch_persons``."""
@@ -192,25 +189,18 @@ async def night(
 @asynccontextmanager
 async def _store(database: Database, begin: Watch) -> AsyncIterator[SqlRunStore]:
     """The store of a new run, as ``worker.app`` composes it."""
-    with begin:
-        holder = this_process(real_runtime().new_id())
-        lease = await acquire(database, holder, tenant_id=DEFAULT_TENANT, ttl_s=60)
-        await check_identity(database, identity="pseudonym", key_check=_KEY.check_value())
-        handle = await begin_run(
-            database,
-            lease,
-            kind=RunKind.SYNC,
-            areas=tuple(area.name for area in AREAS),
-            host="bench",
-            continue_within=timedelta(0),
-        )
-    yield SqlRunStore(
-        database=database,
-        lease=lease,
-        writer=BatchWriter(database=database, lease=lease, handle=handle),
-        publisher=Publisher(database=database, lease=lease, handle=handle),
-    )
-    await lease.release(database)
+    async with AsyncExitStack() as stack:
+        with begin:
+            lease = await stack.enter_async_context(held_lease(database, ttl_s=60))
+            await check_identity(database, identity="pseudonym", key_check=_KEY.check_value())
+            store = await open_run_store(
+                database,
+                lease,
+                kind=RunKind.SYNC,
+                areas=tuple(area.name for area in AREAS),
+                continue_within=timedelta(0),
+            )
+        yield store
 
 
 async def _learn(database: Database) -> None:

@@ -14,13 +14,13 @@ from worker.areas import AREAS
 from worker.config import Loaded, Settings, database_url
 from worker.core.area import ResourceArea
 from worker.core.guard import GuardLimits
-from worker.core.identity import NationalId, PseudonymKey
+from worker.core.identity import Identity, NationalId, PseudonymKey
 from worker.core.model import RunKind, RunStatus
 from worker.core.overrides import with_overrides
 from worker.core.retry import RetryPolicy
 from worker.core.run import RunProgress, RunReport
 from worker.core.sharding import Part, per_hour
-from worker.errors import ConfigurationError, LeaseHeldError, StoppedError, WorkerError
+from worker.errors import ConfigurationError, WorkerError
 from worker.helseid.authorizer import HelseId, open_helseid
 from worker.helseid.keys import load_client_key
 from worker.helseid.options import HelseIdOptions
@@ -32,42 +32,23 @@ from worker.pts.throttle import Throttle
 from worker.pts.wire import WireOptions, open_wire
 from worker.roster import open_roster
 from worker.store.database import Database, open_database
-from worker.store.holder import this_process
-from worker.store.key_claims import KeyClaims
-from worker.store.lease import Lease, acquire
-from worker.store.ledger import DEFAULT_TENANT, begin_run, check_identity, key_paths, open_runs
-from worker.store.publish import Publisher
+from worker.store.holding import held_lease
+from worker.store.lease import Lease
+from worker.store.ledger import check_identity, key_paths
+from worker.store.opening import open_part_store, open_run_store
 from worker.store.retention import RetentionRules, purge
 from worker.store.run_store import Choice, SqlRunStore
 from worker.store.schema import check_schema
 from worker.store.shard_store import ShardRunStore
-from worker.store.shards import acquire_part, begin_part, clear_leftovers, refuse_sqlite
-from worker.store.undo import leftovers, take_back
-from worker.store.writer import BatchWriter
+from worker.store.shards import refuse_sqlite
 from worker.sync.keys import KeyBook
 from worker.sync.options import RunOptions
 from worker.sync.run import Run
-from worker.sync.share import RateShare, SharingAuthorizer
+from worker.sync.share import RateShare, SharingAuthorizer, wait_for_share
 
 log = structlog.get_logger(__name__)
 
-_LEASE_POLL_S: Final = 1.0
 _ROSTER_AREAS: Final = {area.name: area for area in AREAS}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """How a person stands in the store.
-
-    Attributes:
-        mode: ``pseudonym`` or ``plain``.
-        person_key: the key of an identifier.
-        key_check: tells one pseudonym key from another; empty in plain mode.
-    """
-
-    mode: str
-    person_key: Callable[[NationalId], str]
-    key_check: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,7 +269,15 @@ class App:
             reader = await stack.enter_async_context(
                 self.reader(areas, throttle=throttle, share=share)
             )
-            lease = await stack.enter_async_context(self._lease(database, request, stop=stop))
+            lease = await stack.enter_async_context(
+                held_lease(
+                    database,
+                    ttl_s=self.settings.lease.ttl_s,
+                    part=request.part,
+                    wait_s=request.wait_s,
+                    stop=stop,
+                )
+            )
             await check_identity(database, identity=identity.mode, key_check=identity.key_check)
             if request.part is None or share is None:
                 store = await self._run_store(database, lease, request, areas)
@@ -297,7 +286,7 @@ class App:
                 if isinstance(found, RunReport):
                     return found
                 store = found
-                await self._wait_for_share(store, share, stop)
+                await wait_for_share(store, share, self.runtime, stop)
             known = await key_paths(database, lease.tenant_id)
             run = Run(
                 roster=roster,
@@ -336,28 +325,12 @@ class App:
         request: RunRequest,
         areas: Sequence[ResourceArea],
     ) -> SqlRunStore:
-        for run_id in await leftovers(database, lease.tenant_id):
-            await take_back(database, lease, run_id)
-        handle = await begin_run(
+        return await open_run_store(
             database,
             lease,
             kind=request.kind,
             areas=tuple(area.name for area in areas),
-            host=lease.holder.describe(),
             continue_within=self.settings.sync.continue_within,
-        )
-        others = await open_runs(database, lease.tenant_id)
-        writer = BatchWriter(
-            database=database,
-            lease=lease,
-            handle=handle,
-            unpublished=tuple(row.run_id for row in others if row.run_id != handle.run_id),
-        )
-        return SqlRunStore(
-            database=database,
-            lease=lease,
-            writer=writer,
-            publisher=Publisher(database=database, lease=lease, handle=handle),
             choice=request.choice,
         )
 
@@ -384,80 +357,17 @@ class App:
         share: RateShare,
     ) -> ShardRunStore | RunReport:
         """The store of this shard; or how its run ended, if it is over."""
-        handle = await begin_part(
+        found = await open_part_store(
             database,
             lease,
-            part=part,
+            part,
             areas=tuple(area.name for area in areas),
-            host=lease.holder.describe(),
             continue_within=self.settings.sync.continue_within,
-        )
-        if isinstance(handle, RunReport):
-            log.info("run.over", run=handle.run_id, shard=str(part.shard))
-            return handle
-        await clear_leftovers(database, lease)
-        return ShardRunStore(
-            database=database,
-            lease=lease,
-            writer=BatchWriter(database=database, lease=lease, handle=handle),
-            publisher=Publisher(database=database, lease=lease, handle=handle),
-            shard=part.shard,
-            keys=KeyClaims(database=database, lease=lease, handle=handle),
             budget=share,
         )
-
-    async def _wait_for_share(
-        self, store: ShardRunStore, share: RateShare, stop: anyio.Event
-    ) -> None:
-        """Wait until the other shards have made room; they look whenever they renew their lease."""
-        await store.renew()
-        while not share.is_usable() and not stop.is_set():
-            await self.runtime.sleep(_LEASE_POLL_S)
-            await store.renew()
-
-    @asynccontextmanager
-    async def _lease(
-        self, database: Database, request: RunRequest, *, stop: anyio.Event
-    ) -> AsyncIterator[Lease]:
-        """The lease for as long as the block lasts; waits for it as long as was asked for.
-
-        Raises:
-            LeaseHeldError: another process still holds it.
-            StoppedError: a stop was asked for while waiting.
-        """
-        lease = await self._acquire(database, request, stop=stop)
-        try:
-            yield lease
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._release(database, lease)
-
-    async def _release(self, database: Database, lease: Lease) -> None:
-        """Give the lease back; if that fails it expires by itself, and the run's end stands."""
-        try:
-            await lease.release(database)
-        except WorkerError as fault:
-            log.warning("lease.not_released", reason=fault.message, expires_in_s=lease.ttl_s)
-
-    async def _acquire(
-        self, database: Database, request: RunRequest, *, stop: anyio.Event
-    ) -> Lease:
-        holder = this_process(self.runtime.new_id())
-        started = self.runtime.monotonic()
-        tenant_id, ttl_s = DEFAULT_TENANT, self.settings.lease.ttl_s
-        while True:
-            try:
-                if request.part is None:
-                    return await acquire(database, holder, tenant_id=tenant_id, ttl_s=ttl_s)
-                return await acquire_part(
-                    database, holder, tenant_id=tenant_id, part=request.part, ttl_s=ttl_s
-                )
-            except LeaseHeldError:
-                if self.runtime.monotonic() - started >= request.wait_s:
-                    raise
-                if stop.is_set():
-                    raise StoppedError("stopped while waiting for another run's end") from None
-                await self.runtime.sleep(_LEASE_POLL_S)
+        if isinstance(found, RunReport):
+            log.info("run.over", run=found.run_id, shard=str(part.shard))
+        return found
 
     def _options(self, *, accept_removals: bool) -> RunOptions:
         sync = self.settings.sync

@@ -25,37 +25,24 @@ LEASE_TTL_S = 5
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox."""
-    folder = tmp_path_factory.mktemp("shards-sandbox")
-    with sandbox(folder, "--persons", str(PERSONS)) as made:
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox that nobody else asks: its requests are counted."""
+    with sandbox(tmp_path_factory.mktemp("quiet"), "--persons", str(PERSONS)) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    """The parent of the runs."""
-    made = Zygote.begin()
-    yield made
-    made.end()
-
-
-@pytest.fixture(scope="module")
 def ground(
-    served: Sandbox,
+    quiet: Sandbox,
     zygote: Zygote,
-    postgres_url: str,
-    migrated_postgres: str,
+    postgres_databases: PostgresDatabases,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Ground:
     """The base store, and what one process made of it."""
-    made = Ground(
-        sandbox=served,
-        zygote=zygote,
-        databases=PostgresDatabases(server=postgres_url, template=migrated_postgres),
-        folder=tmp_path_factory.mktemp("shards"),
-    )
-    return made.prepare()
+    folder = tmp_path_factory.mktemp("shards")
+    return Ground(
+        sandbox=quiet, zygote=zygote, databases=postgres_databases, folder=folder
+    ).prepare()
 
 
 def requests_of(served: Sandbox, since: float) -> list[float]:
@@ -88,7 +75,7 @@ def totals(worker: Installation) -> dict[str, int]:
     return dict(zip(names, row, strict=True))
 
 
-def test_killed_paused_and_replaced_they_end_where_one_ends(ground: Ground, served: Sandbox):
+def test_killed_paused_and_replaced_they_end_where_one_ends(ground: Ground, quiet: Sandbox):
     """One is killed and restarted, one slept past its lease and was replaced: the same result.
 
     Nothing that the one that slept tries afterwards is written; a shard that is started when all is
@@ -135,6 +122,6 @@ def test_killed_paused_and_replaced_they_end_where_one_ends(ground: Ground, serv
     assert [("published", 0)] * 2 == worker.store.runs()
     assert ground.after == worker.store.published()
 
-    times = requests_of(served, began)
+    times = requests_of(quiet, began)
     assert 2 * (PERSONS - 5) <= len(times)
     assert busiest(times) <= RATE * WINDOW_S + IN_FLIGHT

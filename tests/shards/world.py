@@ -19,14 +19,11 @@ from worker.core.sharding import Part, Shard
 from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database, open_database
 from worker.store.holder import Holder, this_process
-from worker.store.key_claims import KeyClaims
 from worker.store.lease import Lease, acquire
-from worker.store.ledger import begin_run, open_runs
-from worker.store.publish import Publisher
+from worker.store.opening import open_part_store, open_run_store
 from worker.store.run_store import SqlRunStore
 from worker.store.shard_store import ShardRunStore
-from worker.store.shards import acquire_part, begin_part, clear_leftovers
-from worker.store.writer import BatchWriter
+from worker.store.shards import acquire_part
 
 KEY = "night-1"
 TTL_S = 50.0
@@ -111,42 +108,25 @@ class World:
         part = Part(shard=Shard(index=index, count=count), run_key=key)
         holder = holder or this_process(self.fake.runtime.new_id())
         lease = await acquire_part(database, holder, tenant_id=1, part=part, ttl_s=TTL_S)
+        budget = Budget()
         try:
-            handle = await begin_part(
-                database, lease, part=part, areas=areas, host="test", continue_within=HOLD
+            store = await open_part_store(
+                database, lease, part, areas=areas, continue_within=HOLD, budget=budget
             )
         except WorkerError:
             await lease.release(database)
             raise
-        if isinstance(handle, RunReport):
+        if isinstance(store, RunReport):
             await lease.release(database)
-            return handle
-        await clear_leftovers(database, lease)
-        budget = Budget()
-        store = ShardRunStore(
-            database=database,
-            lease=lease,
-            writer=BatchWriter(database=database, lease=lease, handle=handle),
-            publisher=Publisher(database=database, lease=lease, handle=handle),
-            shard=part.shard,
-            keys=KeyClaims(database=database, lease=lease, handle=handle),
-            budget=budget,
-        )
+            return store
         return ShardTurn(world=self, store=store, budget=budget)
 
     async def alone(self, kind: RunKind = RunKind.SYNC) -> "Turn":
         """A turn of an ordinary run."""
         lease = await self.take()
-        handle = await begin_run(
-            self.database, lease, kind=kind, areas=AREAS, host="test", continue_within=HOLD
+        store = await open_run_store(
+            self.database, lease, kind=kind, areas=AREAS, continue_within=HOLD
         )
-        others = [row.run_id for row in await open_runs(self.database, 1)]
-        unpublished = tuple(other for other in others if other != handle.run_id)
-        writer = BatchWriter(
-            database=self.database, lease=lease, handle=handle, unpublished=unpublished
-        )
-        publisher = Publisher(database=self.database, lease=lease, handle=handle)
-        store = SqlRunStore(database=self.database, lease=lease, writer=writer, publisher=publisher)
         return Turn(world=self, store=store)
 
     async def take(self) -> Lease:
@@ -173,16 +153,9 @@ class Turn:
         await self.store.apply(reads)
         self.world.fake.advance(1.5)
 
-    async def end(
-        self,
-        *,
-        is_whole: bool = True,
-        limits: GuardLimits = LIMITS,
-        faults: int = 0,
-        requests: int = 0,
-    ) -> Publication | PartDone:
-        """Finish, and give the lease back."""
-        done = await self.finish(is_whole=is_whole, limits=limits, faults=faults, requests=requests)
+    async def end(self, **how: Any) -> Publication | PartDone:
+        """``finish``, and give the lease back."""
+        done = await self.finish(**how)
         await self.store.lease.release(self.store.database)
         return done
 

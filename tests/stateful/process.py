@@ -24,13 +24,11 @@ from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.holder import Holder
 from worker.store.lease import Lease, acquire
-from worker.store.ledger import DEFAULT_TENANT, begin_run, key_paths, open_runs
-from worker.store.publish import Publisher
+from worker.store.ledger import DEFAULT_TENANT, key_paths
+from worker.store.opening import open_run_store
 from worker.store.run_store import SqlRunStore
 from worker.store.tables import lease as lease_table
 from worker.store.tables import metadata, tenant
-from worker.store.undo import leftovers, take_back
-from worker.store.writer import BatchWriter
 from worker.sync.feeding import Errand
 from worker.sync.keys import KeyBook
 from worker.sync.reading import PersonReader
@@ -213,22 +211,8 @@ async def begin(
     roster_faults: int,
 ) -> Turn:
     """Begin or continue a run, as ``worker.app`` does once it holds the lease."""
-    for run_id in await leftovers(database, lease.tenant_id):
-        await take_back(database, lease, run_id)
-    handle = await begin_run(
-        database, lease, kind=kind, areas=areas, host="test", continue_within=CONTINUE_WITHIN
-    )
-    others = [row.run_id for row in await open_runs(database, lease.tenant_id)]
-    store = SqlRunStore(
-        database=database,
-        lease=lease,
-        writer=BatchWriter(
-            database=database,
-            lease=lease,
-            handle=handle,
-            unpublished=tuple(run_id for run_id in others if run_id != handle.run_id),
-        ),
-        publisher=Publisher(database=database, lease=lease, handle=handle),
+    store = await open_run_store(
+        database, lease, kind=kind, areas=areas, continue_within=CONTINUE_WITHIN
     )
     pts = PtsReader(
         areas=[area for area in AREAS if area.name in areas],

@@ -68,6 +68,7 @@ class SharedClock:
 
     def __init__(self):
         self.now_s = 50.0
+        self.moments: list[float] = []
         self._alarms: list[tuple[float, anyio.Event]] = []
         self.runtime = replace(
             FakeRuntime().runtime, monotonic=lambda: self.now_s, sleep=self.sleep
@@ -77,6 +78,19 @@ class SharedClock:
         event = anyio.Event()
         self._alarms.append((self.now_s + wait_s, event))
         await event.wait()
+
+    async def begin(self, group, throttle, count):
+        """Let so many requests begin; ``moments`` tells when each went, from the start."""
+
+        async def request():
+            await throttle.enter()
+            self.moments.append(round(self.now_s - 50.0, 6))
+            await self.sleep(0.05)
+            throttle.leave()
+
+        for _ in range(count):
+            group.start_soon(request)
+        await anyio.wait_all_tasks_blocked()
 
     async def run(self):
         """Ring alarm after alarm until there are none."""
@@ -92,22 +106,12 @@ async def test_everybody_waits_for_retry_after():
     """One answer with Retry-After holds back all, also those who wait for their turn, in order."""
     clock = SharedClock()
     throttle = Throttle(10.0, clock.runtime)
-    moments = []
-
-    async def request():
-        await throttle.enter()
-        moments.append(clock.now_s - 50.0)
-        await clock.sleep(0.05)
-        throttle.leave()
-
     async with anyio.create_task_group() as group:
-        for _ in range(4):
-            group.start_soon(request)
-        await anyio.wait_all_tasks_blocked()
+        await clock.begin(group, throttle, 4)
         throttle.pushed_back(60.0)  # the rate is halved, too
-        group.start_soon(request)
+        await clock.begin(group, throttle, 1)
         await clock.run()
-    assert [0.0, 60.0, 60.2, 60.4, 60.6] == [round(moment, 6) for moment in moments]
+    assert [0.0, 60.0, 60.2, 60.4, 60.6] == clock.moments
 
 
 async def test_a_shorter_pause_does_not_end_a_longer_one():
@@ -136,25 +140,17 @@ async def test_who_waits_takes_a_slot_of_the_new_pace():
     """A lower ceiling counts for those who wait, also behind a pause that is longer than a slot."""
     clock = SharedClock()
     throttle = Throttle(10.0, clock.runtime)
-    moments = []
-
-    async def request():
-        await throttle.enter()
-        moments.append(clock.now_s - 50.0)
-        throttle.leave()
 
     async def slower():
         await clock.sleep(1.0)
         throttle.set_rate(2.0)
 
     async with anyio.create_task_group() as group:
-        for _ in range(4):
-            group.start_soon(request)
-        await anyio.wait_all_tasks_blocked()
+        await clock.begin(group, throttle, 4)
         throttle.pause_for(5.0)
         group.start_soon(slower)
         await clock.run()
-    assert [0.0, 5.0, 5.5, 6.0] == [round(moment, 6) for moment in moments]
+    assert [0.0, 5.0, 5.5, 6.0] == clock.moments
 
 
 @settings(deadline=None)

@@ -20,7 +20,8 @@ from worker.sync.keys import KeyBook
 from worker.sync.reading import PersonReader
 
 if TYPE_CHECKING:
-    from worker.app import App, Identity
+    from worker.app import App
+    from worker.core.identity import Identity
 
 PERSONS_SHOWN: Final = 10
 

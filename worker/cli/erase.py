@@ -1,7 +1,5 @@
 """``erase``: remove one person wholly."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,11 +9,9 @@ from worker.cli.showing import columns, flowing, read_identifier, store_to_read
 from worker.cli.sync import DatabaseOption
 
 if TYPE_CHECKING:
-    from worker.app import App, Identity
-    from worker.core.identity import NationalId
-    from worker.store.database import Database
+    from worker.app import App
+    from worker.core.identity import Identity, NationalId
     from worker.store.erasing import Traces
-    from worker.store.lease import Lease
 
 HELP = """Remove one person wholly: versions, history, proofs, failures, and the person.
 
@@ -72,6 +68,7 @@ async def _erase(
     app: "App", identity: "Identity", off_id: "NationalId", *, dry_run: bool, rewrite: bool
 ) -> dict[str, Any]:
     from worker.store.erasing import erase_traces, find_traces, scrub
+    from worker.store.holding import held_lease
     from worker.store.ledger import DEFAULT_TENANT
     from worker.store.reading import see_identity
 
@@ -84,33 +81,11 @@ async def _erase(
         if dry_run:
             found = await find_traces(store, DEFAULT_TENANT, key, off_id)
             return _document(found, is_dry_run=True, is_rewritten=is_rewritten)
-        async with _lease(app, store) as lease:
+        async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
             found = await find_traces(store, DEFAULT_TENANT, key, off_id)
             await erase_traces(store, lease, found, off_id)
             await scrub(store, rewrite=rewrite)
         return _document(found, is_dry_run=False, is_rewritten=is_rewritten)
-
-
-@asynccontextmanager
-async def _lease(app: "App", store: "Database") -> "AsyncIterator[Lease]":
-    """The lease that runs take.
-
-    Raises:
-        LeaseHeldError: a run is on.
-    """
-    import anyio
-
-    from worker.store.holder import this_process
-    from worker.store.lease import acquire
-    from worker.store.ledger import DEFAULT_TENANT
-
-    holder = this_process(app.runtime.new_id())
-    lease = await acquire(store, holder, tenant_id=DEFAULT_TENANT, ttl_s=app.settings.lease.ttl_s)
-    try:
-        yield lease
-    finally:
-        with anyio.CancelScope(shield=True):
-            await lease.release(store)
 
 
 def _document(found: "Traces", *, is_dry_run: bool, is_rewritten: bool) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from worker.cli.showing import flowing, instant, read_identifier, store_to_read
 from worker.cli.sync import DatabaseOption
 
 if TYPE_CHECKING:
-    from worker.app import App, Identity
-    from worker.core.identity import NationalId
+    from worker.app import App
+    from worker.core.identity import Identity, NationalId
     from worker.store.persons import AreaStory, PersonStory, Version
 
 HELP = """Tell everything known of one person.

@@ -2,6 +2,8 @@
 
 import hashlib
 import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 KEY_BYTES_MIN: Final = 32
@@ -73,3 +75,18 @@ class PseudonymKey:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a pseudonym key is not to be pickled or copied out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """How a person stands in the store.
+
+    Attributes:
+        mode: ``pseudonym`` or ``plain``.
+        person_key: the key of an identifier.
+        key_check: tells one pseudonym key from another; empty in plain mode.
+    """
+
+    mode: str
+    person_key: Callable[[NationalId], str]
+    key_check: str

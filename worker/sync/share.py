@@ -9,9 +9,10 @@ from typing import Final, Protocol
 import anyio
 
 from worker.core.sharding import SECONDS_PER_HOUR
-from worker.ports import Answer, Authorization, Authorizer, Runtime, Verdict
+from worker.ports import Answer, Authorization, Authorizer, RunStore, Runtime, Verdict
 
 _LOOK_S: Final = 0.2
+_ROOM_S: Final = 1.0
 
 
 class Pace(Protocol):
@@ -88,3 +89,17 @@ class SharingAuthorizer:
     def judge(self, url: str, used: Authorization, answer: Answer) -> Verdict:
         """See ``Authorizer.judge``."""
         return self._authorizer.judge(url, used, answer)
+
+
+async def wait_for_share(
+    store: RunStore, share: RateShare, runtime: Runtime, stop: anyio.Event
+) -> None:
+    """Wait until the other shards have made room; they look whenever they renew their lease.
+
+    Raises:
+        LeaseLostError: another process took over this shard.
+    """
+    await store.renew()
+    while not share.is_usable() and not stop.is_set():
+        await runtime.sleep(_ROOM_S)
+        await store.renew()
