@@ -4,6 +4,9 @@ import gc
 import signal
 import sys
 from types import FrameType
+from typing import Final
+
+_OBJECTS_BETWEEN_LOOKS: Final = 20_000
 
 
 def main() -> None:
@@ -11,7 +14,8 @@ def main() -> None:
     # A run listens for itself once it is on. Until then, and in all other commands, being stopped
     # has its code too; and as a container's first process we would not be stopped at all.
     signal.signal(signal.SIGTERM, _stopped)
-    gc.disable()  # until a command runs: imports leave nothing to collect, and looking takes long
+    # Imports make many objects and no garbage: by default a tenth of the start goes for looking.
+    gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
     from worker.cli import run  # noqa: PLC0415 - so that importing this module costs nothing
 
     sys.exit(run(sys.argv[1:]))

@@ -145,7 +145,6 @@ class Cli:
         import anyio
 
         gc.freeze()  # what was imported stays: nobody needs to look at it again
-        gc.enable()
         options = {"use_uvloop": True} if _has_uvloop() else {}
         return anyio.run(work, backend="asyncio", backend_options=options)
 

@@ -70,7 +70,6 @@ async def begin_run(
     areas: Sequence[str],
     host: str,
     continue_within: timedelta,
-    run_key: str | None = None,
 ) -> RunHandle:
     """Continue the run that an earlier ``sync`` left open, or begin a new one.
 
@@ -88,7 +87,7 @@ async def begin_run(
             return await _continue(database, lease, row, host=host)
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
             await undo_run(database, lease, row.run_id, status=RunStatus.ABANDONED)
-    return await _begin(database, lease, kind=kind, areas=areas, host=host, run_key=run_key)
+    return await _begin(database, lease, kind=kind, areas=areas, host=host)
 
 
 async def open_runs(database: Database, tenant_id: int) -> Sequence[Row[Any]]:
@@ -196,7 +195,6 @@ async def _begin(
     kind: RunKind,
     areas: Sequence[str],
     host: str,
-    run_key: str | None,
 ) -> RunHandle:
     now = database.runtime.now()
 
@@ -205,7 +203,7 @@ async def _begin(
         begun = await _begun(connection, lease.tenant_id, kind, now)
         if begun is not None:
             return begun
-        row = await new_run(connection, lease.tenant_id, kind, areas, now, run_key=run_key)
+        row = await new_run(connection, lease.tenant_id, kind, areas, now)
         return handle_of(row, await new_attempt(connection, row.run_id, now, host))
 
     return await database.write(work)
@@ -255,7 +253,7 @@ async def new_run(
     areas: Sequence[str],
     now: datetime,
     *,
-    run_key: str | None,
+    run_key: str | None = None,
     shards: int = 0,
 ) -> Row[Any]:
     """Begin a run in the ledger, with what the guard will measure against."""
