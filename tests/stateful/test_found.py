@@ -237,3 +237,23 @@ async def test_what_an_open_sync_has_opened_does_not_hide_a_removal(database_url
             database=world.database, lease=backfill.lease, handle=backfill.writer.handle
         )
         assert (1, 1) == await publisher.removed_so_far()
+
+
+async def test_the_guard_measures_an_area_by_what_readers_see(database_url):
+    """What an open sync has closed is open for readers, and for a backfill beside it."""
+    async with world_on(database_url) as world:
+        await published(world, read(world, "a", "x"), read(world, "b", "y"))
+        sync = await world.begin()
+        await sync.write(read(world, "b"))
+        backfill = await world.begin(RunKind.BACKFILL)
+        await backfill.write(read(world, "a"))
+        publisher = Publisher(
+            database=world.database, lease=backfill.lease, handle=backfill.writer.handle
+        )
+
+        async def look(connection):
+            return await publisher.facts(connection, departing=0, roster_faults=0)
+
+        facts = await world.database.read(look)
+        (safety,) = (area for area in facts.areas if area.area == SAFETY)
+        assert (4, 1) == (safety.open_before, safety.removed)

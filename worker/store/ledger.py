@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Row, func, insert, or_, select, union_all, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
@@ -15,6 +15,7 @@ from worker.core.sharding import Shard
 from worker.errors import ConfigurationError, ExitCode
 from worker.store.database import Database
 from worker.store.lease import Lease
+from worker.store.published import open_as_published, rows_and_persons
 from worker.store.tables import VERSIONS, area_key, attempt, person, person_area, run, tenant
 from worker.store.undo import undo_run
 
@@ -306,28 +307,8 @@ async def new_attempt(
 
 async def open_counts(connection: AsyncConnection, tenant_id: int) -> tuple[int, int]:
     """Open restrictions as published, and the persons who hold them."""
-    unpublished = select(run.c.run_id).where(
-        run.c.tenant_id == tenant_id, run.c.publication_no.is_(None)
-    )
-    total = 0
-    holders = []
-    for table in VERSIONS.values():
-        published = (
-            select(table.c.person_id)
-            .join(person, person.c.person_id == table.c.person_id)
-            .join(run, run.c.run_id == table.c.opened_run)
-            .where(
-                or_(table.c.closed_run.is_(None), table.c.closed_run.in_(unpublished)),
-                person.c.tenant_id == tenant_id,
-                run.c.publication_no.is_not(None),
-            )
-        )
-        counted = await connection.execute(select(func.count()).select_from(published.subquery()))
-        total += counted.scalar_one()
-        holders.append(published)
-    everyone = union_all(*holders).subquery()
-    persons = await connection.execute(select(func.count(everyone.c.person_id.distinct())))
-    return total, persons.scalar_one()
+    holders = [open_as_published(table, tenant_id) for table in VERSIONS.values()]
+    return await rows_and_persons(connection, *holders)
 
 
 async def known_persons(connection: AsyncConnection, tenant_id: int) -> int:

@@ -8,7 +8,7 @@ totals are counted from the rows themselves, and the run gets its publication nu
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Select, Table, func, or_, select, text, union_all, update
+from sqlalchemy import Select, Table, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -20,6 +20,7 @@ from worker.store.database import Database
 from worker.store.lease import Lease
 from worker.store.ledger import open_in
 from worker.store.moves import close_moved, same_tenant
+from worker.store.published import open_as_published, rows_and_persons
 from worker.store.tables import VERSIONS, area_key, attempt, person, person_area, run
 from worker.store.totals import TOTALS, run_totals
 from worker.store.undo import forget_new_persons, undo_persons
@@ -160,27 +161,12 @@ class Publisher:
 
     async def _area_facts(self, connection: AsyncConnection, area: str) -> AreaFacts:
         """The removals of one area by itself."""
-        table, run_id = VERSIONS[area], self.handle.run_id
-        gone = self._gone(table).subquery()
-        removed, affected = (
-            await connection.execute(
-                select(func.count(), func.count(gone.c.person_id.distinct())).select_from(gone)
-            )
-        ).one()
+        table = VERSIONS[area]
+        removed, affected = await rows_and_persons(connection, self._gone(table))
         open_before = 0
         if removed:
-            published = (
-                select(func.count())
-                .select_from(table)
-                .join(person, person.c.person_id == table.c.person_id)
-                .join(run, run.c.run_id == table.c.opened_run)
-                .where(
-                    or_(table.c.closed_run.is_(None), table.c.closed_run == run_id),
-                    run.c.publication_no.is_not(None),
-                    person.c.tenant_id == self.lease.tenant_id,
-                )
-            )
-            open_before = (await connection.execute(published)).scalar_one()
+            holders = open_as_published(table, self.lease.tenant_id)
+            open_before, _ = await rows_and_persons(connection, holders)
         return AreaFacts(
             area=area, open_before=open_before, removed=removed, persons_affected=affected
         )
@@ -311,16 +297,7 @@ class Publisher:
 
     async def _removed(self, connection: AsyncConnection) -> tuple[int, int]:
         """Closed by this run without a new content, and without a row under another person."""
-        gone = [self._gone(table) for table in VERSIONS.values()]
-        rows = union_all(*gone).subquery()
-        row = (
-            await connection.execute(
-                select(
-                    func.count().label("rows"), func.count(rows.c.person_id.distinct())
-                ).select_from(rows)
-            )
-        ).one()
-        return row[0], row[1]
+        return await rows_and_persons(connection, *map(self._gone, VERSIONS.values()))
 
     def _gone(self, table: Table) -> Select[tuple[int]]:
         """The persons of the rows of one area that this run has closed for good."""
@@ -354,25 +331,18 @@ class Publisher:
     async def _subset_open(self, connection: AsyncConnection) -> tuple[int, int]:
         """What was open, as published, of the persons that a backfill read."""
         run_id = self.handle.run_id
-        rows = []
-        for name, table in VERSIONS.items():
-            rows.append(
-                select(table.c.person_id)
-                .join(person_area, person_area.c.person_id == table.c.person_id)
-                .where(
-                    person_area.c.run_id == run_id,
-                    person_area.c.area == name,
-                    table.c.opened_run != run_id,
-                    or_(table.c.closed_run.is_(None), table.c.closed_run == run_id),
-                )
+        holders = [
+            select(table.c.person_id)
+            .join(person_area, person_area.c.person_id == table.c.person_id)
+            .where(
+                person_area.c.run_id == run_id,
+                person_area.c.area == name,
+                table.c.opened_run != run_id,
+                or_(table.c.closed_run.is_(None), table.c.closed_run == run_id),
             )
-        found = union_all(*rows).subquery()
-        row = (
-            await connection.execute(
-                select(func.count(), func.count(found.c.person_id.distinct())).select_from(found)
-            )
-        ).one()
-        return row[0], row[1]
+            for name, table in VERSIONS.items()
+        ]
+        return await rows_and_persons(connection, *holders)
 
     async def _mark(
         self,
