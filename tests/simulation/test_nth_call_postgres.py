@@ -29,7 +29,8 @@ from tests.simulation.stage import Outcome, Stage
 from tests.simulation.upstream import SimTransport, SimWire
 from worker.store.database import open_database
 
-PATIENCE_S = 0.6
+PATIENCE_S, SHORT_PATIENCE_S = 30.0, 0.6
+"""For a server that comes back, however busy this machine is; and for one that does not."""
 BEFORE, AFTER = "before", "after"
 CALLS = range(1, 95) if os.environ.get("NTH") == "all" else (3, 29, 53, 72, 84)
 """Of the some 90 statements and commits of one run."""
@@ -99,6 +100,7 @@ class PostgresStage(Stage):
     def __init__(self, folder: Any, url: str) -> None:
         super().__init__(folder, RealClock(), random.Random(3), seed=7, paging="none")
         self.url = url
+        self.patience_s = PATIENCE_S
         self.upstream.network.latency_s = 0.0
         truth, self.roster = truth_before(self)
         self.upstream.truth.update(truth)
@@ -132,7 +134,7 @@ class PostgresStage(Stage):
         @asynccontextmanager
         async def lend() -> AsyncIterator[Any]:
             runtime = process().runtime()
-            async with open_database(self.url, runtime, patience_s=PATIENCE_S) as database:
+            async with open_database(self.url, runtime, patience_s=self.patience_s) as database:
                 _attach(database.engine, process(), self.url)
                 yield database
 
@@ -164,7 +166,10 @@ async def _live(stage: PostgresStage, trouble: Trouble) -> Outcome:
     first = await _run(stage)
     expect(first.code == 0, f"the first run ended with {first.code}: {first.fault}")
     change(stage)
+    if trouble.persistent:
+        stage.patience_s = SHORT_PATIENCE_S
     outcome = await _run(stage, trouble)
+    stage.patience_s = PATIENCE_S
     expect(outcome.code != 70, f"a bug: {outcome.fault!r}")
     await stage.free_lease()
     after = await _run(stage)

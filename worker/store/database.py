@@ -96,7 +96,7 @@ class Database:
     async def _transact(
         self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool
     ) -> T:
-        started = self.runtime.monotonic()
+        failing_since_s: float | None = None
         patience_s = self.patience_s if is_write else min(self.patience_s, READ_PATIENCE_S)
         wait_s = 0.05
         while True:
@@ -106,7 +106,10 @@ class Database:
                 if not is_database_fault(fault):
                     raise
                 reason = plain_reason(fault)
-                if not is_passing(fault) or self._waited_s(started) + wait_s > patience_s:
+                if failing_since_s is None:
+                    failing_since_s = self.runtime.monotonic()
+                waited_s = self._waited_s(failing_since_s)
+                if not is_passing(fault) or waited_s + wait_s > patience_s:
                     raise UnavailableError(
                         f"the database is unavailable: {reason}", hint=_HINT
                     ) from fault
@@ -117,14 +120,15 @@ class Database:
                 self.outage.since_s = None
                 return result
 
-    def _waited_s(self, started_s: float) -> float:
-        """For how long nothing has come through, to a call that began at ``started_s``.
+    def _waited_s(self, failing_since_s: float) -> float:
+        """For how long nothing has come through, to a call that has failed since then.
 
-        An outage is waited for once, not anew by each of the writes that end a run.
+        An outage is waited for once, not anew by each of the writes that end a run. It begins with
+        a fault: a long transaction that ends in one, a publication above all, has not waited yet.
         """
         if self.outage.since_s is None:
-            self.outage.since_s = started_s
-        return self.runtime.monotonic() - min(self.outage.since_s, started_s)
+            self.outage.since_s = failing_since_s
+        return self.runtime.monotonic() - min(self.outage.since_s, failing_since_s)
 
     async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
         if not is_write:

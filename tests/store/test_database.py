@@ -1,0 +1,51 @@
+"""How long a transaction is tried again."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from tests.fakes import FakeRuntime
+from worker.errors import UnavailableError
+from worker.store.database import PATIENCE_S, open_database
+
+LONG_S = 10 * PATIENCE_S
+
+
+class Publication:
+    """A transaction that takes long and loses its connection at the end, so many times."""
+
+    def __init__(self, fake: FakeRuntime, *, faults: int) -> None:
+        self.fake = fake
+        self.faults = faults
+        self.calls = 0
+
+    async def __call__(self, connection) -> int:
+        self.calls += 1
+        self.fake.advance(LONG_S if self.calls == 1 else 1.0)
+        if self.calls <= self.faults:
+            raise ConnectionResetError
+        return (await connection.execute(text("SELECT 7"))).scalar_one()
+
+
+async def test_a_long_transaction_that_fails_once_is_tried_again(tmp_path: Path):
+    """The work before the fault was no waiting."""
+    fake = FakeRuntime()
+    work = Publication(fake, faults=1)
+    async with open_database(f"sqlite:///{tmp_path / 'pts.db'}", fake.runtime) as database:
+        assert 7 == await database.write(work)
+    assert 2 == work.calls
+
+
+async def test_an_outage_is_waited_for_once(tmp_path: Path):
+    """The first call waits for the patience, and the next one not again."""
+    fake = FakeRuntime()
+    async with open_database(f"sqlite:///{tmp_path / 'pts.db'}", fake.runtime) as database:
+        began_s = fake.monotonic()
+        with pytest.raises(UnavailableError):
+            await database.write(Publication(fake, faults=1_000))
+        assert PATIENCE_S - 8 < fake.monotonic() - began_s - LONG_S <= PATIENCE_S
+        next_call = Publication(fake, faults=1_000)
+        with pytest.raises(UnavailableError):
+            await database.write(next_call)
+        assert 1 == next_call.calls
