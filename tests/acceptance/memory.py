@@ -37,7 +37,7 @@ def measure(folder: Path, persons: int) -> tuple[int, float]:
         url = f"sqlite:///{folder / 'pts.db'}"
         worker = world.install(folder / "worker", url)
         _migrate(worker)
-        running = worker.start("sync")
+        running = worker.start("sync", afresh=True)
         peak = peak_of(running)
         ended = running.wait(PATIENCE_S)
     total = ended.run["totals"]["persons_complete"]

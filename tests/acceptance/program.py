@@ -106,12 +106,21 @@ def start(
     folder: Path,
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
+    afresh: bool = False,
 ) -> Running:
-    """Start ``python -m worker`` with these arguments in this folder."""
+    """Start ``python -m worker`` with these arguments in this folder.
+
+    With an environment of its own, or ``afresh``, as a program of its own; else forked from one
+    that has loaded what it needs.
+    """
     number = next(_numbers)
     out, err = folder / f"out-{number}.txt", folder / f"err-{number}.txt"
     given = folder / f"in-{number}.txt"
     given.write_bytes(stdin or b"")
+    if env is None and not afresh:
+        from tests.deaths.zygote import the_zygote
+
+        return the_zygote().start(*arguments, folder=folder, stdin=given)
     with out.open("wb") as out_file, err.open("wb") as err_file, given.open("rb") as in_file:
         process = subprocess.Popen(
             [sys.executable, "-m", "worker", *arguments],
@@ -164,10 +173,9 @@ class Installation:
         text = "\n".join((header, *lines)) + "\n"
         (self.folder / "roster.csv").write_text(text, encoding="utf-8")
 
-    def start(self, *arguments: str, stdin: bytes | None = None) -> Running:
-        return start(
-            "--config", str(self.config), *arguments, "--json", folder=self.folder, stdin=stdin
-        )
+    def start(self, *arguments: str, stdin: bytes | None = None, afresh: bool = False) -> Running:
+        words = ("--config", str(self.config), *arguments, "--json")
+        return start(*words, folder=self.folder, stdin=stdin, afresh=afresh)
 
     def run(self, *arguments: str, stdin: bytes | None = None) -> Ended:
         return self.start(*arguments, stdin=stdin).wait()

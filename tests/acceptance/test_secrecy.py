@@ -101,7 +101,7 @@ def live(standin: Standin, worker: Installation) -> dict[str, str]:
         standin.script[off_id_of(number), SAFETY] = KINDS[kind]
     standin.delay_s = 0.02
     worker.roster(*standin.lines(), f"{off_id_of(0)}7,bad", f"{off_id_of(1)[1:]},bad", "x,y")
-    running = worker.start("sync", "--log-format", "console")
+    running = worker.start("sync", "--log-format", "console", afresh=True)
     wait_for(lambda: len(standin.asked) > 3 * PERSONS, "some searches")
     texts["processes"] = subprocess.run(
         ["ps", "-eww", "-o", "args"], capture_output=True, check=True, text=True

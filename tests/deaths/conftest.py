@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.program import Installation, Running, Sandbox, sandbox, wait_for
 from tests.deaths.ground import PERSONS, Databases, Ground, PostgresDatabases, SqliteFiles
 from tests.deaths.servers import OwnServer, own_server
-from tests.deaths.zygote import Zygote
+from tests.deaths.zygote import Zygote, the_zygote
 
 
 @pytest.fixture(scope="package")
@@ -23,11 +23,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="package")
-def zygote() -> Iterator[Zygote]:
+def zygote() -> Zygote:
     """The parent of the runs."""
-    made = Zygote.begin()
-    yield made
-    made.end()
+    return the_zygote()
 
 
 @pytest.fixture(scope="package")

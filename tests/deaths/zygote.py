@@ -1,9 +1,11 @@
 """A warmed interpreter that forks the program: a start takes longer than most runs of these tests.
 
 What is forked is a process like any other, with its own id, its own signals and its own end; only
-the loading of modules is behind it. The parent has no threads and no event loop.
+the loading of modules is behind it. The parent has no threads and no event loop. What a start does
+by itself is seen where the program is started afresh: ``test_cli_help``, ``calls``, the demo.
 """
 
+import atexit
 import ctypes
 import json
 import os
@@ -14,10 +16,12 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any
 
 from tests.acceptance.program import REPOSITORY, Running, environment
@@ -63,6 +67,7 @@ class Zygote:
     """The parent of the runs."""
 
     process: subprocess.Popen[str]
+    lock: Lock = field(default_factory=Lock)
 
     @classmethod
     def begin(cls) -> "Zygote":
@@ -92,7 +97,13 @@ class Zygote:
         self.process.wait(30)
         self._out.close()
 
-    def start(self, *arguments: str, folder: Path, obeys_modes: bool = False) -> Running:
+    def start(
+        self,
+        *arguments: str,
+        folder: Path,
+        obeys_modes: bool = False,
+        stdin: Path | None = None,
+    ) -> Running:
         """Start ``pts-worker`` with these arguments in this folder.
 
         ``obeys_modes``: a file that its mode protects is protected even if the tests are root.
@@ -104,22 +115,32 @@ class Zygote:
             "folder": str(folder),
             "env": environment(),
         }
-        order["obeys_modes"] = obeys_modes
+        order |= {"obeys_modes": obeys_modes, "in": str(stdin or os.devnull)}
         order |= {name: str(path) for name, path in names.items()}
         for name in ("out", "err"):
             names[name].touch()
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
-        pid = int(self._out.readline())
+        with self.lock:
+            self.process.stdin.write(json.dumps(order) + "\n")
+            pid = int(self._out.readline())
         process: Any = ForkedProcess(pid, names["ended"])
         return Running(
             process=process, out=names["out"], err=names["err"], began_s=time.monotonic()
         )
 
 
+@cache
+def the_zygote() -> Zygote:
+    """One for all tests of this process."""
+    made = Zygote.begin()
+    atexit.register(made.end)
+    return made
+
+
 def _warm() -> None:
-    """Load what a run loads."""
+    """Load what runs and most commands load."""
     for name in (
+        "alembic.command",
         "asyncpg",
         "sqlalchemy.dialects.postgresql.asyncpg",
         "sqlalchemy.dialects.sqlite.aiosqlite",
@@ -127,6 +148,8 @@ def _warm() -> None:
         "worker.app",
         "worker.cli.main",
         "worker.cli.progress",
+        "worker.report.html",
+        "worker.sandbox.serve",
     ):
         import_module(name)
 
@@ -177,7 +200,7 @@ def _reap(children: dict[int, Path]) -> None:
 
 def _become(order: Mapping[str, Any]) -> None:
     """Be the program; does not return."""
-    for descriptor, name in ((0, os.devnull), (1, order["out"]), (2, order["err"])):
+    for descriptor, name in ((0, order["in"]), (1, order["out"]), (2, order["err"])):
         flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         opened = os.open(name, flags, 0o600)
         os.dup2(opened, descriptor)

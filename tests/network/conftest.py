@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.program import Ended, Installation, install
-from tests.deaths.zygote import Zygote
+from tests.deaths.zygote import Zygote, the_zygote
 from tests.network.proxy import Proxy, Weather, proxy
 from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
@@ -21,11 +21,9 @@ PERSONS = 40
 
 
 @pytest.fixture(scope="package")
-def zygote() -> Iterator[Zygote]:
+def zygote() -> Zygote:
     """The parent of the runs."""
-    made = Zygote.begin()
-    yield made
-    made.end()
+    return the_zygote()
 
 
 @dataclass(kw_only=True)

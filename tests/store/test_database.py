@@ -25,7 +25,7 @@ class Publication:
         self.fake.advance(LONG_S if self.calls == 1 else 1.0)
         if self.calls <= self.faults:
             raise ConnectionResetError
-        return (await connection.execute(text("SELECT 7"))).scalar_one()
+        return int((await connection.execute(text("SELECT 7"))).scalar_one())
 
 
 async def test_a_long_transaction_that_fails_once_is_tried_again(tmp_path: Path):
