@@ -7,6 +7,7 @@ import anyio
 from alembic import context
 from sqlalchemy import Connection
 
+import worker.store.partial_indexes  # noqa: F401 - adds them to the metadata
 from worker.store.dialects import dialect_named
 from worker.store.schema import HEAD
 from worker.store.tables import metadata

@@ -6,6 +6,8 @@ import sys
 from types import FrameType
 from typing import Final
 
+from worker.lean import without
+
 _OBJECTS_BETWEEN_LOOKS: Final = 20_000
 
 
@@ -16,6 +18,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stopped)
     # Imports make many objects and no garbage: by default a tenth of the start goes for looking.
     gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
+    with without("rich"):  # for tracebacks in colour, which we never show
+        import structlog  # noqa: F401, PLC0415
     from worker.cli import run  # noqa: PLC0415 - so that importing this module costs nothing
 
     sys.exit(run(sys.argv[1:]))

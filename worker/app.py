@@ -1,5 +1,6 @@
 """The composition root: the only module that knows both the run and the adapters."""
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ from worker.sync.keys import KeyBook
 from worker.sync.options import RunOptions
 from worker.sync.run import Run
 from worker.sync.share import RateShare, SharingAuthorizer, wait_for_share
+from worker.tls import client_context
 
 log = structlog.get_logger(__name__)
 
@@ -156,11 +158,14 @@ class App:
             yield database
 
     @asynccontextmanager
-    async def helseid(self) -> AsyncIterator[HelseId]:
+    async def helseid(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[HelseId]:
         """The HelseID client. Nothing is called before it is needed.
 
+        Args:
+            tls: whom to trust, where it is made already.
+
         Raises:
-            ConfigurationError: the key or the options cannot be used.
+            ConfigurationError: the key, the options or the private CA cannot be used.
         """
         chosen = self.settings.helseid
         if chosen.private_jwk_file is None:
@@ -184,7 +189,7 @@ class App:
             tenancy=chosen.tenancy,
             assertion_lifetime_s=chosen.assertion_lifetime_s,
         )
-        async with helseid_client(self._ca_file()) as http:
+        async with helseid_client(tls or self.tls()) as http:
             yield open_helseid(options, key, self.runtime, http)
 
     @asynccontextmanager
@@ -208,13 +213,12 @@ class App:
         sync = self.settings.sync
         if self.settings.api.base_url is None:
             raise ConfigurationError("api.base_url is not set", hint="or set api.environment")
+        tls = self.tls()
         wire_options = WireOptions(
-            attempt_s_max=sync.request_timeout_s,
-            silence_s_max=sync.request_timeout_s,
-            ca_file=self._ca_file(),
+            attempt_s_max=sync.request_timeout_s, silence_s_max=sync.request_timeout_s, tls=tls
         )
         async with AsyncExitStack() as stack:
-            helseid = await stack.enter_async_context(self.helseid())
+            helseid = await stack.enter_async_context(self.helseid(tls))
             wire = await stack.enter_async_context(open_wire(wire_options))
             authorizer: Authorizer = helseid.authorizer
             if share is not None:
@@ -383,9 +387,14 @@ class App:
             ),
         )
 
-    def _ca_file(self) -> Path | None:
+    def tls(self) -> ssl.SSLContext:
+        """Whom to trust: the machine's authorities, and the private one of ``tls.ca_file``.
+
+        Raises:
+            ConfigurationError: that file cannot be used.
+        """
         name = self.settings.tls.ca_file
-        return None if name is None else self.path(name)
+        return client_context(None if name is None else self.path(name))
 
 
 def seconds_of(duration: timedelta | None) -> float | None:

@@ -22,6 +22,7 @@ from worker.errors import (
     UnavailableError,
 )
 from worker.pts.wire import WireOptions, open_wire
+from worker.tls import client_context
 
 OPTIONS = WireOptions(
     attempt_s_max=5.0,
@@ -227,7 +228,7 @@ async def test_only_https_leaves_the_machine(url):
 async def test_tls_with_a_private_authority(tmp_path):
     """A private CA is a file."""
     authority = make_authority(tmp_path)
-    options = WireOptions(ca_file=authority.file)
+    options = WireOptions(tls=client_context(authority.file))
     async with raw_server(tls=server_context(authority, tmp_path)) as server:
         assert 200 == (await post(server.url, options)).status
 
@@ -252,7 +253,7 @@ async def test_certificates_that_are_not_accepted(tmp_path, wrong, reason):
     ca_file = None if wrong == "authority" else authority.file
     async with raw_server(tls=context) as server:
         with pytest.raises(UnavailableError, match=reason) as caught:
-            await post(server.url, WireOptions(ca_file=ca_file))
+            await post(server.url, WireOptions(tls=client_context(ca_file)))
     assert ExitCode.UNAVAILABLE == caught.value.exit_code
 
 
@@ -267,7 +268,7 @@ async def test_old_tls_is_not_spoken(tmp_path):
     context.set_ciphers("ALL:@SECLEVEL=0")
     async with raw_server(tls=context) as server:
         with pytest.raises(TransientError, match="no connection"):
-            await post(server.url, WireOptions(ca_file=authority.file))
+            await post(server.url, WireOptions(tls=client_context(authority.file)))
 
 
 async def test_plain_http_on_a_tls_port():
@@ -280,13 +281,13 @@ async def test_plain_http_on_a_tls_port():
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-async def test_ca_files_that_cannot_be_used(tmp_path, content):
+def test_ca_files_that_cannot_be_used(tmp_path, content):
     """A CA file that is not there, or is none, is named before anything is sent."""
     ca_file = tmp_path / "ca.pem"
     if content is not None:
         ca_file.write_text(content)
-    with pytest.raises(ConfigurationError, match=r"ca\.pem"):
-        await post("https://127.0.0.1:1", WireOptions(ca_file=ca_file))
+    with pytest.raises(ConfigurationError, match=r"tls\.ca_file: .*ca\.pem"):
+        client_context(ca_file)
 
 
 def test_the_wire_works_on_uvloop():

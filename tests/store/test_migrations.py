@@ -14,6 +14,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+import worker.store.partial_indexes  # noqa: F401 - adds them to the metadata
 from worker.errors import SchemaError
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database

@@ -136,8 +136,7 @@ async def _caller(app: App) -> AsyncIterator[tuple[Caller, str]]:
     options = HelseIdOptions(
         issuer=issuer, client_id="", retry=RetryPolicy(attempts_max=2), attempt_s_max=10.0
     )
-    name = app.settings.tls.ca_file
-    async with helseid_client(None if name is None else app.path(name)) as http:
+    async with helseid_client(app.tls()) as http:
         yield Caller(http, options, app.runtime), issuer.rstrip("/")
 
 

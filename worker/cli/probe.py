@@ -138,7 +138,7 @@ async def _wire(app: App) -> AsyncIterator[Wire]:
     options = WireOptions(
         attempt_s_max=chosen.sync.request_timeout_s,
         silence_s_max=chosen.sync.request_timeout_s,
-        ca_file=None if chosen.tls.ca_file is None else app.path(chosen.tls.ca_file),
+        tls=app.tls(),
     )
     async with open_wire(options) as wire:
         yield wire

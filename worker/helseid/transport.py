@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -27,6 +26,7 @@ from worker.core.retry import (
 from worker.errors import ConfigurationError, UnavailableError
 from worker.helseid.options import HelseIdOptions
 from worker.ports import Runtime
+from worker.tls import client_context
 
 _BODY_BYTES_MAX: Final = 1_048_576
 _log = structlog.get_logger(__name__)
@@ -58,25 +58,14 @@ class _NoReplyError(Exception):
         self.passing = passing
 
 
-def helseid_client(ca_file: Path | None = None) -> httpx.AsyncClient:
+def helseid_client(tls: ssl.SSLContext | None = None) -> httpx.AsyncClient:
     """A client for HelseID alone: TLS 1.2 or newer, verified; no redirects; no proxy by chance.
 
     Args:
-        ca_file: a PEM file with a private CA, trusted besides the machine's own.
-
-    Raises:
-        ConfigurationError: the CA file cannot be read.
+        tls: whom to trust; None: the authorities that the system trusts.
     """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except (OSError, ssl.SSLError) as exc:
-            reason = exc.strerror or "not a PEM file with certificates"
-            raise ConfigurationError(f"tls.ca_file: cannot use {ca_file}: {reason}") from None
     return httpx.AsyncClient(
-        verify=context,
+        verify=tls or client_context(),
         trust_env=False,
         follow_redirects=False,
         timeout=httpx.Timeout(10.0),

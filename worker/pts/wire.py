@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from worker.core.hosts import is_loopback
 from worker.errors import ConfigurationError, ContractError, TransientError, UnavailableError
 from worker.ports import Answer
 from worker.pts.http1 import Connection, Outbox
+from worker.tls import client_context
 
 _IDLE_S_MAX: Final = 15.0
 """A connection that has been idle for longer may just be closing on the other side."""
@@ -39,7 +39,7 @@ class WireOptions:
         connect_s_max: the longest time until a connection stands.
         silence_s_max: the longest time between two bytes of an answer.
         answer_bytes_max: a larger answer is refused while it comes in.
-        ca_file: PEM certificates to trust besides the system's.
+        tls: whom to trust; None: the authorities that the system trusts.
         user_agent: what the worker calls itself.
     """
 
@@ -47,7 +47,7 @@ class WireOptions:
     connect_s_max: float = 10.0
     silence_s_max: float = 30.0
     answer_bytes_max: int = 16 * 1024 * 1024
-    ca_file: Path | None = None
+    tls: ssl.SSLContext | None = None
     user_agent: str = "pts-sync-worker"
 
 
@@ -144,31 +144,12 @@ class KeptWire:
 
 @asynccontextmanager
 async def open_wire(options: WireOptions) -> AsyncIterator[KeptWire]:
-    """A wire with its connections; they are closed on leaving.
-
-    Raises:
-        ConfigurationError: the CA file cannot be read or holds no certificate.
-    """
-    wire = KeptWire(options, _tls(options.ca_file))
+    """A wire with its connections; they are closed on leaving."""
+    wire = KeptWire(options, options.tls or client_context())
     try:
         yield wire
     finally:
         wire.close()
-
-
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context()
-        if ca_file is not None:
-            context.load_verify_locations(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"the CA file {ca_file} cannot be used: {type(error).__name__}",
-            hint="give a readable PEM file with the certificates to trust",
-        ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 @lru_cache(maxsize=256)

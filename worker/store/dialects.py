@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final
 
 import orjson
@@ -17,7 +18,6 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from worker.errors import ConfigurationError
@@ -59,18 +59,27 @@ class StoreDialect:
         return what.in_(select(listed.c.value))
 
 
+def _insert_on(name: str) -> Callable[[Table], Any]:
+    """The INSERT of a dialect, which is loaded when it is used: a run knows one database."""
+
+    def insert(table: Table) -> Any:
+        return import_module(f"sqlalchemy.dialects.{name}").insert(table)
+
+    return insert
+
+
 SQLITE: Final = StoreDialect(
     name="sqlite",
     driver_url="sqlite+aiosqlite",
     writers_max=1,
-    insert=sqlite.insert,
+    insert=_insert_on("sqlite"),
     utc_date="substr({0}, 1, 10)",
 )
 POSTGRESQL: Final = StoreDialect(
     name="postgresql",
     driver_url="postgresql+asyncpg",
     writers_max=None,
-    insert=postgresql.insert,
+    insert=_insert_on("postgresql"),
     utc_date="to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
 )
 

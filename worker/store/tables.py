@@ -299,24 +299,9 @@ def _version_table(area: ResourceArea) -> Table:
         Column("payload", Text, nullable=False),
         CheckConstraint("closed_run <> opened_run", name="interval"),
         Index(f"ix_{name}_person_id_restriction_id", "person_id", "restriction_id"),
-        Index(
-            f"uq_{name}_open",
-            "restriction_id",
-            "person_id",
-            unique=True,
-            sqlite_where=text("closed_run IS NULL"),
-            postgresql_where=text("closed_run IS NULL"),
-        ),
-        Index(
-            f"ix_{name}_closed_run",
-            "closed_run",
-            "restriction_id",
-            sqlite_where=text("closed_run IS NOT NULL"),
-            postgresql_where=text("closed_run IS NOT NULL"),
-        ),
         sqlite_autoincrement=True,
     )
 
 
 VERSIONS: Final[Mapping[str, Table]] = {area.name: _version_table(area) for area in AREAS}
-"""The version table of each area, by the area's name."""
+"""The version table of each area, by the area's name. Its partial indexes: ``partial_indexes``."""

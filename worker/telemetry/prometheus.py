@@ -1,7 +1,6 @@
 """The Prometheus targets: textfile, Pushgateway and the ``/metrics`` page."""
 
 import os
-import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ from prometheus_client.registry import Collector
 from worker.errors import ConfigurationError
 from worker.telemetry.numbers import HELP, PREFIX, Sample
 from worker.telemetry.options import TelemetryOptions
+from worker.tls import client_context
 
 JOB: Final = "pts_worker"
 _TEXTFILE_MODE: Final = 0o644
@@ -128,9 +128,7 @@ def _handler(
     ca_file: Path | None,
 ) -> Callable[[str, str, float | None, list[tuple[str, str]], bytes], Callable[[], None]]:
     """Sends a push as prometheus-client asks, trusting the private CA if there is one."""
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        context.load_verify_locations(cafile=ca_file)
+    context = client_context(ca_file)
 
     def handle(
         url: str,
