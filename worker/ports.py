@@ -1,18 +1,17 @@
 """What a run asks of the world outside, as small protocols; and the runtime handed to all."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from worker.core.guard import GuardFacts
 from worker.core.model import CompleteArea, Person, PersonRead, RosterEntry, RosterFault
 from worker.core.run import BatchResult, PartDone, Publication, RunHandle, RunProgress
+from worker.core.value import Value
 from worker.errors import ExitCode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
+class Runtime(Value, frozen=True, kw_only=True):
     """Clock, sleep, randomness and ids: handed in, so that a test can hand in its own.
 
     Attributes:
@@ -42,8 +41,7 @@ class Roster(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Value, frozen=True, kw_only=True):
     """An HTTP answer, read whole.
 
     Attributes:
@@ -76,8 +74,7 @@ class Wire(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authorization:
+class Authorization(Value, frozen=True, kw_only=True):
     """What authorizes one attempt.
 
     Attributes:
@@ -85,7 +82,9 @@ class Authorization:
         token_id: tells one access token from the next, without telling the token.
     """
 
-    headers: Mapping[str, str] = field(repr=False)
+    hidden = frozenset({"headers"})
+
+    headers: Mapping[str, str]
     token_id: str
 
 

@@ -6,10 +6,10 @@ import gzip
 import socket
 import ssl
 import zlib
-from dataclasses import replace
 
 import pytest
 import uvloop
+from msgspec.structs import replace
 
 from tests.http.certificates import make_authority, server_context
 from tests.http.raw_server import Reply, answer, raw_server

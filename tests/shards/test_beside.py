@@ -1,9 +1,8 @@
 """What shards of one run do beside one another, and what else may happen between their turns."""
 
-from dataclasses import replace
-
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from tests.shards.test_one_run import publish
 from tests.shards.world import World, names, part_code, read, whole, whole_code

@@ -1,10 +1,10 @@
 """What the machine and its model have found, each by itself and by name."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from tests.store.test_store_scenarios import (
     PRIVACY,

@@ -9,6 +9,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import urlopen
 
+import msgspec
 import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
@@ -151,7 +152,7 @@ async def test_a_backfill_does_not_replace_a_sync(tmp_path):
     options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
     await emit(NIGHT, options)
     totals = {"persons_total": 2, "persons_stale": 2}
-    await emit(replace(NIGHT, kind=RunKind.BACKFILL, totals=totals), options)
+    await emit(msgspec.structs.replace(NIGHT, kind=RunKind.BACKFILL, totals=totals), options)
     numbers = told((tmp_path / "pts_worker.prom").read_text())
     assert (500.0, 2.0, 0.0) == (
         numbers["persons kind=total run=sync"],

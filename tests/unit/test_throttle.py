@@ -1,7 +1,6 @@
 """The pace of requests, kept by all together."""
 
 import math
-from dataclasses import replace
 from itertools import pairwise
 from operator import itemgetter
 
@@ -9,6 +8,7 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.fakes import FakeRuntime
 from worker.errors import UnavailableError

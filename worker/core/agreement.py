@@ -5,9 +5,10 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, Generic, TypeVar
+
+from worker.core.value import Value
 
 T = TypeVar("T")
 
@@ -52,8 +53,7 @@ def compare(
     return Counter({kind: count for kind, count in counts.items() if count})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
+class Interval(Value, frozen=True, kw_only=True):
     """A share with the bounds between which the true share lies, 95 times in 100."""
 
     share: float

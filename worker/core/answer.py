@@ -7,9 +7,9 @@ is an error, never an empty list.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, NoReturn
 
+import msgspec
 import orjson
 
 from worker.core.area import NotFoundMeans, ResourceArea
@@ -17,6 +17,7 @@ from worker.core.fields import find, parse_path, safe_name
 from worker.core.model import Drift, Person, Record
 from worker.core.record import RecordReader, reader_of
 from worker.core.retry import StatusClass, classify
+from worker.core.value import Value
 from worker.errors import ContractError, DeniedError, RejectedError, TransientError
 
 _ENVELOPES: Final = frozenset(
@@ -43,8 +44,7 @@ _ERROR_STATUS: Final = 400
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Value, frozen=True, kw_only=True):
     """One page of an area.
 
     Attributes:
@@ -56,11 +56,13 @@ class Page:
         drift: what the declaration does not know.
     """
 
+    hidden = frozenset({"envelope", "headers"})
+
     records: tuple[Record, ...]
     item_count: int
     key_path: str
-    envelope: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    envelope: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    headers: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     drift: frozenset[Drift] = frozenset()
 
 

@@ -6,8 +6,11 @@ for and every part of it can be overridden in configuration.
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
+
+from worker.core.value import Value
 
 OFF_ID: Final = "{off_id}"
 """What stands in a body template for the person's identifier."""
@@ -27,8 +30,7 @@ class ColumnType(enum.StrEnum):
     """The value as canonical JSON text."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class Column(Value, frozen=True, kw_only=True):
     """One typed column.
 
     Attributes:
@@ -76,8 +78,7 @@ class SendIn(enum.StrEnum):
     BOTH = "both"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paging:
+class Paging(Value, frozen=True, kw_only=True):
     """How an area is paged.
 
     Attributes:
@@ -106,8 +107,7 @@ class NotFoundMeans(enum.StrEnum):
     """The person has no restriction in this area."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ResourceArea:
+class ResourceArea(Value, frozen=True, kw_only=True, eq=False):
     """One of PTS's lists of restrictions. Compared by identity.
 
     Attributes:
@@ -136,8 +136,8 @@ class ResourceArea:
     path: str
     unversioned_path: str
     api_version: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: Mapping[str, Any] = field(default_factory=lambda: {"offId": OFF_ID})
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    body: Mapping[str, Any] = msgspec.field(default_factory=lambda: {"offId": OFF_ID})
     record_keys: tuple[str, ...]
     person_paths: tuple[str, ...]
     recognised_by: tuple[str, ...]

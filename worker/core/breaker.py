@@ -3,8 +3,9 @@
 Pure: told of each area's end in the order in which they happen, it says when and why to stop.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from worker.core.model import FailureKind
 from worker.errors import DataContractError, RefusedError, UnavailableError, WorkerError
@@ -19,8 +20,7 @@ CONTRACT_STREAK_LATER: Final = 200
 """The same after PTS has been understood in this run."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Breaker:
+class Breaker(msgspec.Struct, kw_only=True):
     """Counts failures in a row, and the successes before them."""
 
     complete: int = 0

@@ -1,14 +1,13 @@
 """The difference between what the store holds open of one person's area and what PTS answered."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from worker.core.model import CompleteArea, Record
+from worker.core.value import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredVersion:
+class StoredVersion(Value, frozen=True, kw_only=True):
     """A version row of one person's area that is open, or that this very run closed.
 
     Attributes:
@@ -25,8 +24,7 @@ class StoredVersion:
     closed_here: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Opening(Value, frozen=True, kw_only=True):
     """A version row to write.
 
     Attributes:
@@ -39,8 +37,7 @@ class Opening:
     observed_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AreaChange:
+class AreaChange(Value, frozen=True, kw_only=True):
     """What one transaction does to one person's area.
 
     Attributes:

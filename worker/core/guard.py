@@ -6,8 +6,9 @@ behind it is not small; and closing everything is never small.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from worker.core.value import Value
 
 SMALL_RESTRICTIONS: Final = 5
 """So many restrictions may close in any night, unless they are more than half of all."""
@@ -17,8 +18,7 @@ EARLY_SLACK: Final = 10
 """Before the end, a removal may yet turn out to be a move; so stop early only well beyond."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardLimits:
+class GuardLimits(Value, frozen=True, kw_only=True):
     """What the operator allows.
 
     Attributes:
@@ -32,8 +32,7 @@ class GuardLimits:
     accept_removals: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AreaFacts:
+class AreaFacts(Value, frozen=True, kw_only=True):
     """What a run would do to one area: a broken area must not hide behind a large healthy one.
 
     Attributes:
@@ -49,8 +48,7 @@ class AreaFacts:
     persons_affected: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardFacts:
+class GuardFacts(Value, frozen=True, kw_only=True):
     """What a run would do if it were published.
 
     Attributes:

@@ -3,8 +3,9 @@
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, NoReturn
+
+from worker.core.value import Value
 
 KEY_BYTES_MIN: Final = 32
 """The least length of a pseudonym key, in bytes (contract: ``privacy.pseudonym_key_file``)."""
@@ -77,8 +78,7 @@ class PseudonymKey:
         raise TypeError("a pseudonym key is not to be pickled or copied out")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Value, frozen=True, kw_only=True):
     """How a person stands in the store.
 
     Attributes:

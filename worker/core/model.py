@@ -2,18 +2,17 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
 from worker.core.identity import NationalId
+from worker.core.value import Value
 
 ColumnValue: TypeAlias = str | int | bool | datetime | None
 """What a typed column holds. Datetimes are aware and in UTC."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RosterEntry:
+class RosterEntry(Value, frozen=True, kw_only=True):
     """One readable line of the roster.
 
     Attributes:
@@ -28,8 +27,7 @@ class RosterEntry:
     checksum_ok: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RosterFault:
+class RosterFault(Value, frozen=True, kw_only=True):
     """One line of the roster that cannot be read. It counts as a gap and never stops the run.
 
     Attributes:
@@ -41,8 +39,7 @@ class RosterFault:
     problem: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class Person(Value, frozen=True, kw_only=True):
     """A person to be read: the identifier, the key in the store, the local reference."""
 
     off_id: NationalId
@@ -50,8 +47,7 @@ class Person:
     local_ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Value, frozen=True, kw_only=True):
     """One restriction as received, ready for the store.
 
     Attributes:
@@ -68,8 +64,7 @@ class Record:
     columns: Mapping[str, ColumnValue]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Proof(Value, frozen=True, kw_only=True):
     """The receipt of an area read to its last page: what a removal rests on.
 
     Attributes:
@@ -87,8 +82,7 @@ class Proof:
     key_path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
+class Drift(Value, frozen=True, kw_only=True):
     """Something in PTS's answers that the area's declaration does not know.
 
     Attributes:
@@ -100,8 +94,7 @@ class Drift:
     kind: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompleteArea:
+class CompleteArea(Value, frozen=True, kw_only=True):
     """An area of one person, read to its last page.
 
     Only the reader that saw the last page makes one, and the difference takes nothing else: a
@@ -129,8 +122,7 @@ class FailureKind(enum.StrEnum):
     """The answer cannot be read to its end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AreaFailure:
+class AreaFailure(Value, frozen=True, kw_only=True):
     """An area of one person that could not be read; what the store holds of it stands, stale.
 
     Attributes:
@@ -149,8 +141,7 @@ class AreaFailure:
 AreaRead: TypeAlias = CompleteArea | AreaFailure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersonRead:
+class PersonRead(Value, frozen=True, kw_only=True):
     """All areas of one person that a run set out to read: the unit of atomicity."""
 
     person: Person

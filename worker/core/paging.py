@@ -8,10 +8,10 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
 
+import msgspec
 import orjson
 
 from worker.core.answer import Page
@@ -27,14 +27,14 @@ from worker.core.page_facts import (
     Scalar,
     paging_headers,
 )
+from worker.core.value import Value
 from worker.errors import PagingError
 
 _COUNTED: Final = frozenset({PageStyle.PAGE, PageStyle.OFFSET})
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{14,}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageRequest:
+class PageRequest(Value, frozen=True, kw_only=True):
     """What is asked for next.
 
     Attributes:
@@ -42,8 +42,10 @@ class PageRequest:
         fields: what the body holds besides the area's template.
     """
 
-    url: str = field(repr=False)
-    fields: Mapping[str, Scalar] = field(default_factory=dict, repr=False)
+    hidden = frozenset({"url", "fields"})
+
+    url: str
+    fields: Mapping[str, Scalar] = msgspec.field(default_factory=dict)
 
 
 class PagingState:

@@ -5,7 +5,6 @@ for each set of names that occurs: the rest is what every record of every person
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -18,6 +17,7 @@ from worker.core.fields import Absent, FieldPath, find, parse_path, safe_name, s
 from worker.core.model import ColumnValue, Drift, Person, Record
 from worker.core.pseudonymise import pseudonymise
 from worker.core.times import END_OF_TIME
+from worker.core.value import Value
 from worker.errors import ContractError
 
 HASH_BYTES: Final = 16
@@ -41,8 +41,7 @@ class _Place(NamedTuple):
 _Key: TypeAlias = tuple[FieldPath, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
+class _Plan(Value, frozen=True, kw_only=True):
     """What to do with an item of one set of field names."""
 
     recognised: bool

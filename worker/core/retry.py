@@ -4,10 +4,13 @@ import enum
 import math
 import re
 from collections import deque
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeAlias
+
+import msgspec
+
+from worker.core.value import Value
 
 _OK: Final = 200
 _DENIED: Final = frozenset({401, 403})
@@ -88,8 +91,7 @@ def parse_http_date(value: str | None) -> datetime | None:
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(Value, frozen=True, kw_only=True):
     """How often, and after which waits.
 
     Before attempt n + 1 the wait is ``jitter * min(wait_s_max, wait_s_first * 2 ** (n - 1))``,
@@ -107,15 +109,13 @@ class RetryPolicy:
     wait_s_max: float = 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryIn:
+class RetryIn(Value, frozen=True, kw_only=True):
     """Try again after so many seconds."""
 
     wait_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GiveUp:
+class GiveUp(Value, frozen=True, kw_only=True):
     """No further attempt."""
 
 
@@ -143,8 +143,7 @@ def decide_retry(
     return RetryIn(wait_s=max(backoff_s, retry_after_s or 0.0))
 
 
-@dataclass(slots=True)
-class RetryBudget:
+class RetryBudget(msgspec.Struct):
     """How many retries all requests together may cost: a share of them, and a few more.
 
     A service in trouble is asked little more than once for each thing; what fails beyond that is
@@ -159,8 +158,8 @@ class RetryBudget:
     share: float = 0.10
     spare: int = 200
     window_s: float = 60.0
-    _slices: deque[list[int]] = field(
-        default_factory=lambda: deque([[0, 0]], maxlen=_BUDGET_SLICES), repr=False
+    _slices: deque[list[int]] = msgspec.field(
+        default_factory=lambda: deque([[0, 0]], maxlen=_BUDGET_SLICES)
     )
     _until_s: float = math.inf
 

@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
+
+import msgspec
 
 from worker.core.model import FailureKind, RunKind, RunStatus
 from worker.core.sharding import Shard
+from worker.core.value import Value
 from worker.errors import ExitCode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunHandle:
+class RunHandle(Value, frozen=True, kw_only=True):
     """A run that this process works on.
 
     Attributes:
@@ -35,8 +36,7 @@ class RunHandle:
     shard: Shard | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchResult:
+class BatchResult(Value, frozen=True, kw_only=True):
     """What one transaction of the writer did."""
 
     opened: int = 0
@@ -45,8 +45,7 @@ class BatchResult:
     removed: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class Publication(Value, frozen=True, kw_only=True):
     """What was published: when, the ledger's totals, and the exit code that they deserve."""
 
     published_at: datetime
@@ -54,8 +53,7 @@ class Publication:
     exit_code: ExitCode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartDone:
+class PartDone(Value, frozen=True, kw_only=True):
     """A shard has done its part of a run, and others have not: one of them will publish.
 
     Attributes:
@@ -69,8 +67,7 @@ class PartDone:
     exit_code: ExitCode
 
 
-@dataclass(slots=True, kw_only=True)
-class RunProgress:
+class RunProgress(msgspec.Struct, kw_only=True):
     """Counters of this process's turn: for the progress bar, the logs and early stops."""
 
     persons_total: int | None = None
@@ -82,7 +79,7 @@ class RunProgress:
     roster_faults: int = 0
     checksum_warnings: int = 0
     areas_complete: int = 0
-    failures: Counter[FailureKind] = field(default_factory=Counter)
+    failures: Counter[FailureKind] = msgspec.field(default_factory=Counter)
     rows_written: int = 0
     removed: int = 0
     requests: int = 0
@@ -94,8 +91,7 @@ class RunProgress:
         return self.persons_complete + self.persons_with_gaps + self.persons_skipped
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
+class RunReport(Value, frozen=True, kw_only=True):
     """How a run ended, as the ledger has it.
 
     Attributes:
@@ -114,8 +110,8 @@ class RunReport:
     finished_at: datetime
     published_at: datetime | None = None
     is_continued: bool = False
-    totals: Mapping[str, int] = field(default_factory=dict)
-    failures: Mapping[str, int] = field(default_factory=dict)
+    totals: Mapping[str, int] = msgspec.field(default_factory=dict)
+    failures: Mapping[str, int] = msgspec.field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     shard: Shard | None = None
     shards_done: int = 0

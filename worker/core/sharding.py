@@ -1,9 +1,10 @@
 """One run in several processes: who reads whom, and who may ask PTS how often."""
 
 import re
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
+
+from worker.core.value import Value
 
 SHARDS_MAX: Final = 256
 RUN_KEY_MAX: Final = 200
@@ -17,8 +18,7 @@ _SHARD: Final = re.compile(r"(\d{1,4})/(\d{1,4})", re.ASCII)
 _RUN_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
+class Shard(Value, frozen=True, kw_only=True):
     """One of ``count`` processes that share a run.
 
     Attributes:
@@ -38,8 +38,7 @@ class Shard:
         return f"{self.index}/{self.count}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Value, frozen=True, kw_only=True):
     """What a process takes on: one shard of the run that has this key."""
 
     shard: Shard

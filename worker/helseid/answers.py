@@ -1,12 +1,12 @@
 """Reading the token endpoint's answers: a token, a nonce to use, or a refusal. Pure."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import orjson
 
 from worker.core.dpop import is_nonce
+from worker.core.value import Value
 from worker.errors import RefusedError, UnavailableError
 from worker.helseid.options import SenderConstraint
 from worker.helseid.refusals import clean, refusal
@@ -15,8 +15,7 @@ from worker.helseid.transport import Reply
 _TOKEN_TYPES: Final[dict[SenderConstraint, str]] = {"dpop": "dpop", "bearer": "bearer"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Granted:
+class Granted(Value, frozen=True, kw_only=True):
     """A token was given.
 
     Attributes:
@@ -25,13 +24,14 @@ class Granted:
         scopes: what was granted.
     """
 
-    access_token: str = field(repr=False)
+    hidden = frozenset({"access_token"})
+
+    access_token: str
     expires_in_s: float
     scopes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
+class Denied(Value, frozen=True, kw_only=True):
     """No token was given.
 
     Attributes:

@@ -1,13 +1,13 @@
 """Authorizing calls to PTS with HelseID's tokens, and learning from PTS's answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import httpx
 import structlog
 
 from worker.core.dpop import is_nonce, origin
+from worker.core.value import Value
 from worker.helseid.challenges import Challenge, parse_challenges
 from worker.helseid.discovery import Discovery
 from worker.helseid.keys import ClientKey
@@ -24,8 +24,7 @@ _ORIGINS_MAX: Final = 64
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HelseIdVerdict:
+class HelseIdVerdict(Value, frozen=True, kw_only=True):
     """What an answer means for the authorization.
 
     Attributes:
@@ -150,8 +149,7 @@ def _refused_text(status: int, code: str, told: str, clock: str) -> str:
     return f"{text}; {clock}" if clock else text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HelseId:
+class HelseId(Value, frozen=True, kw_only=True):
     """The parts of an opened client; ``doctor`` looks at each, a run at the authorizer."""
 
     discovery: Discovery

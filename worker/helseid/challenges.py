@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
+
+from worker.core.value import Value
 
 _TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105
 _PARAMETER: Final = re.compile(
@@ -14,8 +17,7 @@ _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _LENGTH_MAX: Final = 8192
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Challenge:
+class Challenge(Value, frozen=True, kw_only=True):
     """One challenge.
 
     Attributes:
@@ -24,7 +26,7 @@ class Challenge:
     """
 
     scheme: str
-    parameters: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 def parse_challenges(values: Iterable[str]) -> tuple[Challenge, ...]:

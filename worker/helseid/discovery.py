@@ -1,12 +1,12 @@
 """HelseID's own description of itself, read once a day."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import httpx
 import orjson
 import structlog
 
+from worker.core.value import Value
 from worker.errors import ConfigurationError, UnavailableError
 from worker.helseid.transport import Caller, Reply, require_safe_url
 from worker.ports import Runtime
@@ -18,8 +18,7 @@ _ISSUER: Final = "helseid.issuer"
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metadata:
+class Metadata(Value, frozen=True, kw_only=True):
     """What the worker uses of the description.
 
     Attributes:

@@ -8,7 +8,6 @@ import base64
 import binascii
 import codecs
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 from urllib.parse import unquote
@@ -21,6 +20,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
+from worker.core.value import Value
 from worker.errors import ConfigurationError
 from worker.helseid.secret_files import read_secret
 
@@ -40,8 +40,7 @@ KeyKind: TypeAlias = Literal["ec", "rsa"]
 _Key: TypeAlias = RSAKey | ECKey
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyHints:
+class KeyHints(Value, frozen=True, kw_only=True):
     """What a self-service file says besides the key; the configuration has the last word."""
 
     client_id: str | None = None

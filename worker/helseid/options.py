@@ -1,10 +1,10 @@
 """What the HelseID client must be told, as plain values."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from worker.core.retry import RetryPolicy
+from worker.core.value import Value
 
 SenderConstraint: TypeAlias = Literal["dpop", "bearer"]
 GrantKind: TypeAlias = Literal["client_credentials", "token_exchange"]
@@ -16,8 +16,7 @@ ASSERTION_LIFETIME_S_MAX: Final = 60
 _RETRY: Final = RetryPolicy(attempts_max=5, wait_s_max=20.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HelseIdOptions:
+class HelseIdOptions(Value, frozen=True, kw_only=True):
     """One HelseID client. The names are those of the configuration's ``helseid`` section.
 
     Attributes:

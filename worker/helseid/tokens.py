@@ -1,7 +1,6 @@
 """Access tokens: one request at a time, kept until shortly before they end."""
 
 import copy
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +10,7 @@ import httpx
 import structlog
 
 from worker.core.dpop import token_hash
+from worker.core.value import Value
 from worker.errors import ConfigurationError, RefusedError, WorkerError
 from worker.helseid.answers import Denied, Granted, flaw, nonce_in, understand
 from worker.helseid.assertion import ASSERTION_TYPE, AssertionMaker
@@ -37,8 +37,7 @@ _RENEWAL_SHARE: Final = 0.2
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class Token(Value, frozen=True, kw_only=True):
     """An access token in use.
 
     Attributes:
@@ -50,9 +49,11 @@ class Token:
         renew_at_s: on the runtime's monotonic clock.
     """
 
-    authorization: str = field(repr=False)
+    hidden = frozenset({"authorization", "token_hash"})
+
+    authorization: str
     token_id: str
-    token_hash: str = field(repr=False)
+    token_hash: str
     expires_in_s: float
     scopes: tuple[str, ...]
     renew_at_s: float

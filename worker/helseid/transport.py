@@ -5,7 +5,6 @@ Each attempt is a request of its own making: what HelseID saw once, it may refus
 
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from worker.core.retry import (
     parse_http_date,
     parse_retry_after,
 )
+from worker.core.value import Value
 from worker.errors import ConfigurationError, UnavailableError
 from worker.helseid.options import HelseIdOptions
 from worker.ports import Runtime
@@ -32,8 +32,7 @@ _BODY_BYTES_MAX: Final = 1_048_576
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Value, frozen=True, kw_only=True):
     """An answer of HelseID, read whole.
 
     Attributes:
@@ -42,9 +41,11 @@ class Reply:
             seconds; None without such a header. Good to a second or two.
     """
 
+    hidden = frozenset({"headers", "body"})
+
     status: int
-    headers: httpx.Headers = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: httpx.Headers
+    body: bytes
     clock_ahead_s: float | None
 
 

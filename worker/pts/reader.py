@@ -1,7 +1,6 @@
 """Reads an area of a person to its last page: the only maker of a ``CompleteArea``."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
@@ -12,6 +11,7 @@ from worker.core.area import OFF_ID, ResourceArea
 from worker.core.model import CompleteArea, Drift, Person, Proof, Record
 from worker.core.paging import PageRequest, PagingState
 from worker.core.record import HASH_BYTES
+from worker.core.value import Value
 from worker.errors import AreaError
 from worker.ports import Answer, Runtime
 from worker.pts.sending import Sender, SendingStats, Sent
@@ -22,8 +22,7 @@ PAGES_MAX: Final = 1000
 _JSON_HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
+class _Prepared(Value, frozen=True, kw_only=True):
     """What every request of an area has in common."""
 
     area: ResourceArea

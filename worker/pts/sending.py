@@ -5,9 +5,9 @@ pages so that one lost page does not cost the others.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import msgspec
 import structlog
 
 from worker.core.retry import (
@@ -36,8 +36,7 @@ _TOKENS_MAX: Final = 2
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class SendingStats:
+class SendingStats(msgspec.Struct):
     """What was sent since the start; shown in the run's ledger and in metrics.
 
     Attributes:
@@ -206,8 +205,7 @@ class Sender:
         return parse_retry_after(value, sent_at or self._runtime.now())
 
 
-@dataclass(slots=True, kw_only=True)
-class _Request:
+class _Request(msgspec.Struct, kw_only=True):
     """A request and what became of it so far."""
 
     url: str

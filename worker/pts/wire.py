@@ -11,12 +11,12 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from worker.core.hosts import is_loopback
+from worker.core.value import Value
 from worker.errors import ConfigurationError, ContractError, TransientError, UnavailableError
 from worker.ports import Answer
 from worker.pts.http1 import Connection, Outbox
@@ -30,8 +30,7 @@ _Place: TypeAlias = tuple[str, int, bool]
 """Host, port, and whether TLS is spoken there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WireOptions:
+class WireOptions(Value, frozen=True, kw_only=True):
     """Limits of the wire.
 
     Attributes:
@@ -51,8 +50,7 @@ class WireOptions:
     user_agent: str = "pts-sync-worker"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
+class _Target(Value, frozen=True, kw_only=True):
     """What a URL says: where to connect, and the head of each request to it."""
 
     place: _Place

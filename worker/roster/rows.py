@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, TypeAlias
 
 from worker.core import offid
 from worker.core.identity import NationalId
 from worker.core.model import RosterEntry, RosterFault
+from worker.core.value import Value
 from worker.errors import RosterError
 
 Line: TypeAlias = RosterEntry | RosterFault
@@ -24,8 +24,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _MANY_DIGITS: Final = re.compile(r"\d{6}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
+class Columns(Value, frozen=True, kw_only=True):
     """Where the two columns stand.
 
     Attributes:

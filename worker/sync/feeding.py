@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
+import msgspec
 import structlog
 
 from worker.core.identity import NationalId
 from worker.core.model import Person, RosterEntry, RosterFault
 from worker.core.run import RunProgress
 from worker.core.sharding import Shard
+from worker.core.value import Value
 from worker.errors import RosterError
 from worker.ports import Roster, RunStore
 from worker.sync.line import Line
@@ -22,16 +23,14 @@ FAULTS_LOGGED_MAX: Final = 50
 CHUNK_PERSONS: Final = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class Errand(Value, frozen=True, kw_only=True):
     """A person and the areas to read of them."""
 
     person: Person
     areas: tuple[str, ...]
 
 
-@dataclass(slots=True, kw_only=True)
-class Feeder:
+class Feeder(msgspec.Struct, kw_only=True):
     """Reads the roster and hands out errands.
 
     Attributes:
@@ -47,7 +46,7 @@ class Feeder:
     person_key: Callable[[NationalId], str]
     progress: RunProgress
     shard: Shard | None = None
-    pending: set[str] = field(default_factory=set)
+    pending: set[str] = msgspec.field(default_factory=set)
     is_whole: bool = False
 
     async def feed(self, errands: Line[Errand]) -> None:

@@ -1,12 +1,10 @@
 """What bounds a run."""
 
-from dataclasses import dataclass
-
 from worker.core.guard import GuardLimits
+from worker.core.value import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(Value, frozen=True, kw_only=True):
     """The limits of one run.
 
     Attributes:
