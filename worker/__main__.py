@@ -6,7 +6,7 @@ import sys
 from types import FrameType
 from typing import Final
 
-from worker.lean import without
+from worker.lean import without, without_orm
 
 _OBJECTS_BETWEEN_LOOKS: Final = 20_000
 
@@ -20,6 +20,7 @@ def main() -> None:
     gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
     with without("rich"):  # for tracebacks in colour, which we never show
         import structlog  # noqa: F401, PLC0415
+    without_orm()
     from worker.cli import run  # noqa: PLC0415 - so that importing this module costs nothing
 
     sys.exit(run(sys.argv[1:]))

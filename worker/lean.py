@@ -1,11 +1,19 @@
-"""Imports without what a library would load besides if it can, and the worker never uses.
+"""Imports without what a library loads besides and the worker never uses.
 
-Every command pays for what is imported, in time and in memory: `docs/performance.md`.
+Every command pays for what is imported, in time and in memory (``docs/performance.md``). Nothing
+here changes what a library does; whoever asks for what was left out still gets it.
 """
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+_ASYNC_SQL: Final = "sqlalchemy.ext.asyncio"
 
 
 @contextmanager
@@ -22,3 +30,27 @@ def without(*names: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+class _PartByPart(ModuleType):
+    """A package whose names are looked up in its parts, and no part is loaded before."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or find_spec(f"{self.__name__}.{name}") is not None:
+            raise AttributeError(name)  # a part itself: the import that asks goes on to load it
+        for part in ("engine", "result", "session", "scoping"):
+            module = import_module(f"{self.__name__}.{part}")
+            if hasattr(module, name):
+                setattr(self, name, getattr(module, name))
+                return getattr(self, name)
+        raise AttributeError(name)
+
+
+def without_orm() -> None:
+    """Let SQLAlchemy's asyncio extension come without its sessions, which load the whole ORM."""
+    found = find_spec("sqlalchemy")
+    if _ASYNC_SQL in sys.modules or found is None or found.origin is None:
+        return
+    package = _PartByPart(_ASYNC_SQL)
+    package.__path__ = [str(Path(found.origin).parent / "ext" / "asyncio")]
+    sys.modules[_ASYNC_SQL] = package

@@ -1,0 +1,58 @@
+"""What a run does not load, in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+AS_STARTED = """
+import sys
+from worker.lean import without, without_orm
+with without("rich"):
+    import structlog
+without_orm()
+import worker.app
+"""
+
+
+def told(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "name", ["rich", "click", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql"]
+)
+def test_a_run_does_without(name):
+    """Neither colours, nor httpx's own command line, nor an ORM, nor the other database."""
+    assert "False" == told(f"{AS_STARTED}\nprint({name!r} in sys.modules)")
+
+
+def test_who_asks_for_it_gets_it():
+    """What was left out is there all the same, and what is not there is an ImportError."""
+    code = f"""{AS_STARTED}
+import rich, click
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine, engine
+try:
+    from sqlalchemy.ext.asyncio import nothing
+except ImportError:
+    print(AsyncSession.__name__, engine.create_async_engine is create_async_engine)
+"""
+    assert "AsyncSession True" == told(code)
+
+
+def test_a_package_that_is_loaded_stays():
+    """Nothing is taken from whoever has it."""
+    code = """
+import sys, rich, sqlalchemy.ext.asyncio as before
+from worker.lean import without, without_orm
+with without("rich"):
+    import rich as inside
+without_orm()
+print(inside is rich, sys.modules["sqlalchemy.ext.asyncio"] is before)
+"""
+    assert "True True" == told(code)
