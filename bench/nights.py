@@ -31,7 +31,7 @@ from worker.store.ledger import DEFAULT_TENANT, check_identity, key_paths
 from worker.store.opening import open_run_store
 from worker.store.run_store import SqlRunStore
 
-BATCH: Final = 200
+BATCH: Final = 500
 """Persons in a transaction: the default of ``sync.batch_persons``."""
 LOOK: Final = 500
 """Persons in a question for what is settled: the feeder's chunk."""

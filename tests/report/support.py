@@ -9,6 +9,7 @@ import orjson
 from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed
 from worker.core.identity import NationalId
 from worker.core.model import AreaRead, CompleteArea, Person, PersonRead, Proof, Record
+from worker.core.record import digest_of
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -76,7 +77,7 @@ def _whole(world: World, area: str, records: tuple[Record, ...]) -> CompleteArea
     proof = Proof(
         pages=1,
         record_count=len(records),
-        digest=b"d" * 16,
+        digest=digest_of(records),
         read_at=world.fake.now(),
         key_path="id" if records else "",
     )

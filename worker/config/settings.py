@@ -277,7 +277,7 @@ class Sync(Section):
         description="Pages of one person's area; more is taken for a loop.",
     )
     batch_persons: int = Field(
-        default=200, ge=1, le=5_000, description="Persons written in one transaction, at most."
+        default=500, ge=1, le=5_000, description="Persons written in one transaction, at most."
     )
 
 

@@ -4,7 +4,7 @@ What depends on the area alone is worked out once, and what depends on an item's
 for each set of names that occurs: the rest is what every record of every person costs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -245,6 +245,15 @@ class RecordReader:
             except ValueError as error:
                 raise ContractError(str(error), field=f"{place}.{text}") from None
         return values
+
+
+def digest_of(records: Iterable[Record]) -> bytes:
+    """A digest over the sorted keys and hashes: the same set of records gives the same."""
+    digest = blake2b(digest_size=HASH_BYTES)
+    for record in sorted(records, key=lambda record: record.key):
+        key = record.key.encode()
+        digest.update(b"%d:%b%b" % (len(key), key, record.content_hash))
+    return digest.digest()
 
 
 def _parsed(paths: tuple[str, ...]) -> tuple[tuple[FieldPath, str], ...]:

@@ -1,16 +1,15 @@
 """Reads an area of a person to its last page: the only maker of a ``CompleteArea``."""
 
 from collections.abc import Iterable, Mapping
-from hashlib import blake2b
 from typing import Final
 
 import orjson
 
 from worker.core.answer import Page, read_page
 from worker.core.area import OFF_ID, ResourceArea
-from worker.core.model import CompleteArea, Drift, Person, Proof, Record
+from worker.core.model import CompleteArea, Drift, Person, Proof
 from worker.core.paging import PageRequest, PagingState
-from worker.core.record import HASH_BYTES
+from worker.core.record import digest_of
 from worker.core.value import Value
 from worker.errors import AreaError
 from worker.ports import Answer, Runtime
@@ -125,7 +124,7 @@ class PtsReader:
         proof = Proof(
             pages=len(pages),
             record_count=len(records),
-            digest=_digest(records),
+            digest=digest_of(records),
             read_at=self._runtime.now(),
             key_path=next((page.key_path for page in pages if page.records), ""),
         )
@@ -140,12 +139,3 @@ def _prepared(area: ResourceArea, base_url: str) -> _Prepared:
         headers={**_JSON_HEADERS, **area.headers},
         body_parts=tuple(template.split(OFF_ID.encode())),
     )
-
-
-def _digest(records: tuple[Record, ...]) -> bytes:
-    """A digest over the sorted keys and hashes: the same set of records gives the same."""
-    digest = blake2b(digest_size=HASH_BYTES)
-    for record in sorted(records, key=lambda record: record.key):
-        key = record.key.encode()
-        digest.update(b"%d:%b%b" % (len(key), key, record.content_hash))
-    return digest.digest()

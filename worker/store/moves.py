@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Table, func, or_, select, update
+from sqlalchemy import Select, Table, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -49,11 +49,23 @@ async def close_moved(
             persons = sorted({row.person_id for row in await connection.execute(moved)})
             for other in others if persons else ():
                 await undo_persons(connection, dialect, other, persons)
+        await _forget_digests(connection, name, moved.with_only_columns(old.c.person_id))
         ids = moved.with_only_columns(old.c.version_id)
         await connection.execute(
             update(table).where(table.c.version_id.in_(ids)).values(closed_run=run_id)
         )
         await _carry_first_seen(connection, table, run_id)
+
+
+async def _forget_digests(
+    connection: AsyncConnection, area: str, persons: Select[tuple[int]]
+) -> None:
+    """What their last whole reading found is not what is open any more: ``published_digests``."""
+    await connection.execute(
+        update(person_area)
+        .where(person_area.c.area == area, person_area.c.person_id.in_(persons))
+        .values(digest=None)
+    )
 
 
 def twin(table: Table, one: Any, column: str, run_id: int) -> ColumnElement[bool]:

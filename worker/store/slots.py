@@ -1,71 +1,35 @@
-"""The proof rows of a batch, written by one statement.
+"""The proof rows of a batch: what the published ones say, and new ones written.
 
-The statement itself moves the published proof behind the new one, so nothing needs to be read
-first, and a failed read keeps the figures of the last whole one. One statement also means one call
-into the database however many rows there are: row by row, the driver's thread would fight the
-event loop for the interpreter at each of them.
+The statement that writes them moves the published proof behind the new one by itself, so nothing
+needs to be read first, and a failed read keeps the figures of the last whole one.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Boolean,
-    DateTime,
-    Integer,
-    Text,
-    TextClause,
-    bindparam,
-    text,
-)
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import AreaRead, CompleteArea, PersonRead
+from worker.store.bulk import Given
 from worker.store.dialects import StoreDialect
-from worker.store.tables import SLOT, iso_utc
+from worker.store.tables import SLOT, person_area, run
 
-_COLUMNS: Final[Mapping[str, Any]] = {
-    "person_id": BigInteger,
-    "area": Text,
-    "is_complete": Boolean,
-    "confirmed_at": DateTime(timezone=True),
-    "pages": Integer,
-    "record_count": Integer,
-    "digest": Text,
-}
+_ROWS: Final = Given(
+    (
+        ("person_id", "integer"),
+        ("area", "text"),
+        ("is_complete", "boolean"),
+        ("confirmed_at", "time"),
+        ("pages", "integer"),
+        ("record_count", "integer"),
+        ("digest", "text"),
+    )
+)
 _FIGURES: Final = ("confirmed_at", "pages", "record_count", "digest")
 
 
-async def write_slots(
-    connection: AsyncConnection,
-    dialect: StoreDialect,
-    batch: Sequence[PersonRead],
-    ids: Mapping[str, int],
-    *,
-    run_id: int,
-    attempt_id: int,
-) -> None:
-    """Write the proof, or the failure, of every person-area of the batch."""
-    rows = [
-        _row(ids[one.person.person_key], area, is_text=dialect.name == "sqlite")
-        for one in batch
-        for area in one.areas
-    ]
-    if not rows:
-        return
-    run = {"run_id": run_id, "attempt_id": attempt_id}
-    if dialect.name == "sqlite":
-        await connection.execute(_SQLITE, {"rows": orjson.dumps(rows).decode(), **run})
-    else:
-        columns = zip(*rows, strict=True)
-        arrays = {name: list(column) for name, column in zip(_COLUMNS, columns, strict=True)}
-        await connection.execute(_POSTGRESQL, {**arrays, **run})
-
-
-def _row(person_id: int, area: AreaRead, *, is_text: bool) -> tuple[Any, ...]:
+def _row(person_id: int, area: AreaRead) -> tuple[Any, ...]:
     if not isinstance(area, CompleteArea):
         return (person_id, area.area, False, None, None, None, None)
     proof = area.proof
@@ -73,11 +37,44 @@ def _row(person_id: int, area: AreaRead, *, is_text: bool) -> tuple[Any, ...]:
         person_id,
         area.area,
         True,
-        iso_utc(proof.read_at) if is_text else proof.read_at,
+        proof.read_at,
         proof.pages,
         proof.record_count,
         proof.digest.hex(),
     )
+
+
+async def published_digests(
+    connection: AsyncConnection, dialect: StoreDialect, persons: Sequence[int]
+) -> Mapping[tuple[int, str], str]:
+    """The digest of what is open of these persons, by person and area, as far as it is known.
+
+    It is that of their last whole reading, if a published run made it and nobody has closed a row
+    without a proof of that person's own since: whoever does takes the digest away.
+    """
+    found = await connection.execute(
+        select(person_area.c.person_id, person_area.c.area, person_area.c.digest)
+        .join(run, run.c.run_id == person_area.c.run_id)
+        .where(
+            dialect.member(person_area.c.person_id, persons),
+            person_area.c.is_complete,
+            run.c.publication_no.is_not(None),
+        )
+    )
+    return {(person_id, area): digest for person_id, area, digest in found}
+
+
+async def write_slots(
+    connection: AsyncConnection,
+    batch: Sequence[PersonRead],
+    ids: Mapping[str, int],
+    *,
+    run_id: int,
+    attempt_id: int,
+) -> None:
+    """Write the proof, or the failure, of every person-area of the batch."""
+    rows = [_row(ids[one.person.person_key], area) for one in batch for area in one.areas]
+    await _ROWS.execute(connection, _WRITE, rows, run_id=run_id, attempt_id=attempt_id)
 
 
 def _published(name: str) -> str:
@@ -88,34 +85,19 @@ def _published(name: str) -> str:
     )
 
 
-def _statement(source: str, values: str) -> str:
+def _write_sql() -> str:
     behind = ", ".join(f"prev_{name} = {_published(name)}" for name in SLOT)
     figures = ", ".join(
         f"{name} = CASE WHEN excluded.is_complete THEN excluded.{name} ELSE {_published(name)} END"
         for name in _FIGURES
     )
     return (
-        f"INSERT INTO person_area ({', '.join(_COLUMNS)}, run_id, attempt_id) "
-        f"SELECT {values}, CAST(:run_id AS BIGINT), CAST(:attempt_id AS BIGINT) "
-        f"FROM {source} WHERE true "
+        f"INSERT INTO person_area ({_ROWS.names}, run_id, attempt_id) "
+        f"SELECT {_ROWS.names}, {{run_id}}, {{attempt_id}} FROM {{given}} WHERE true "
         "ON CONFLICT (person_id, area) DO UPDATE SET "
         f"{behind}, {figures}, is_complete = excluded.is_complete, "
         "run_id = excluded.run_id, attempt_id = excluded.attempt_id"
     )
 
 
-def _postgresql() -> TextClause:
-    names = ", ".join(f":{name}" for name in _COLUMNS)
-    statement = text(_statement(f"unnest({names}) AS given({', '.join(_COLUMNS)})", "given.*"))
-    return statement.bindparams(
-        *(bindparam(name, type_=ARRAY(kind)) for name, kind in _COLUMNS.items())
-    )
-
-
-_SQLITE: Final = text(
-    _statement(
-        "json_each(:rows)",
-        ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(_COLUMNS))),
-    )
-)
-_POSTGRESQL: Final = _postgresql()
+_WRITE: Final = _write_sql()
