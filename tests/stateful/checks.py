@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import msgspec
+
 from tests.stateful.changes import World
 from tests.stateful.model import Model, Outcome
 from tests.stateful.process import Ground
@@ -169,7 +171,7 @@ class Checks:
     def check_facts(self, outcome: Outcome, told: Sequence[GuardFacts]) -> None:
         """The guard was told the truth, each time that it was asked."""
         for facts in told:
-            shown = asdict(facts)
+            shown = msgspec.structs.asdict(facts)
             shown["areas"] = {
                 one.area: (one.open_before, one.removed, one.persons_affected)
                 for one in facts.areas

@@ -393,7 +393,7 @@ def _privacy(key: str) -> Record:
 
 
 async def test_what_has_moved_away_and_comes_back_is_opened_again(database_url):
-    """The old person's last proof tells of a row that a move has closed since: it is not trusted."""
+    """The old person's last proof tells of a row that a move has closed since."""
     async with world_on(database_url) as world:
         turn = await world.begin()
         await turn.write(read(world, "old", "x"), read(world, "new"))
@@ -406,3 +406,23 @@ async def test_what_has_moved_away_and_comes_back_is_opened_again(database_url):
         await turn.write(read(world, "old", "x"), read(world, "new"))
         await turn.publish()
         assert {("old", "x", "NORU", False)} == await world.current()
+
+
+@pytest.mark.parametrize("persons_per_step", [1, 2, 3, 100])
+async def test_a_run_is_undone_step_by_step(database_url, monkeypatch, persons_per_step):
+    """However many persons a step takes back, nothing of the run is left, nor anybody it met."""
+    monkeypatch.setattr("worker.store.undo.PERSONS_PER_STEP", persons_per_step)
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"), read(world, "b", "y"), read(world, "c"))
+        await turn.publish()
+        before = await world.rows("SELECT * FROM report_person_freshness ORDER BY person_key, area")
+        turn = await world.begin()
+        await turn.write(read(world, "a"), read(world, "b", "y=N", "z"), read(world, "new", "n"))
+        run_id = turn.writer.handle.run_id
+        await undo_run(world.database, turn.lease, run_id, status=RunStatus.WITHHELD)
+        assert [] == await leftovers(world.database, 1)
+        assert {("a", "x", "NORU", False), ("b", "y", "NORU", False)} == await world.current()
+        after = await world.rows("SELECT * FROM report_person_freshness ORDER BY person_key, area")
+        assert before == after
+        assert [(3,)] == await world.rows("SELECT count(*) FROM person")

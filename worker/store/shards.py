@@ -141,19 +141,22 @@ async def clear_leftovers(database: Database, ours: Lease) -> None:
     if not await leftovers(database, ours.tenant_id):
         return
 
-    async def step(connection: AsyncConnection) -> bool:
+    async def step(connection: AsyncConnection) -> tuple[int, int] | None:
         await locked(database, connection, ours.tenant_id)
         await ours.renew(database, connection)
         left = await left_by(connection, ours.tenant_id)
         if not left:
-            return False
-        if await undo_some(connection, database.dialect, left[0]) < PERSONS_PER_STEP:
+            return None
+        behind = done[1] if done[0] == left[0] else 0
+        persons = await undo_some(connection, database.dialect, left[0], behind=behind)
+        if len(persons) < PERSONS_PER_STEP:
             # In the same transaction: what shows no leftover any more has none.
             await undo_rest(connection, left[0])
-        return True
+        return left[0], persons[-1] if persons else 0
 
-    while await database.write(step):
-        pass
+    done = (0, 0)
+    while (at := await database.write(step)) is not None:
+        done = at
 
 
 async def last_turns(connection: AsyncConnection, run_id: int) -> Mapping[int, Row[Any]]:

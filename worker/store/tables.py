@@ -217,7 +217,7 @@ person_area = Table(
     metadata,
     Column("person_id", Key, ForeignKey("person.person_id"), primary_key=True),
     Column("area", String(40), primary_key=True),
-    Column("run_id", Key, ForeignKey("run.run_id"), nullable=False, index=True),
+    Column("run_id", Key, ForeignKey("run.run_id"), nullable=False),
     Column("attempt_id", Key, ForeignKey("run_attempt.attempt_id"), nullable=False),
     Column("is_complete", Boolean(create_constraint=False), nullable=False),
     Column("confirmed_at", UtcTime),

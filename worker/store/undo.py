@@ -6,7 +6,7 @@ Readers never saw any of it, so nothing changes for them while it goes on.
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Column, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import RunStatus
@@ -57,16 +57,17 @@ async def undo_run(
 async def take_back(database: Database, lease: Lease, run_id: int) -> None:
     """The steps of ``undo_run`` behind the status."""
 
-    async def step(connection: AsyncConnection) -> int:
+    async def step(connection: AsyncConnection) -> Sequence[int]:
         await lease.renew(database, connection)
-        return await undo_some(connection, database.dialect, run_id)
+        return await undo_some(connection, database.dialect, run_id, behind=behind)
 
     async def rest(connection: AsyncConnection) -> None:
         await lease.renew(database, connection)
         await undo_rest(connection, run_id)
 
-    while await database.write(step):
-        pass
+    behind = 0
+    while persons := await database.write(step):
+        behind = persons[-1]
     await database.write(rest)
 
 
@@ -81,35 +82,47 @@ async def leftovers(database: Database, tenant_id: int) -> Sequence[int]:
 
 async def left_by(connection: AsyncConnection, tenant_id: int) -> Sequence[int]:
     """See ``leftovers``."""
-    found: set[int] = set()
     ended = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
-    marks = [person_area.c.run_id, area_key.c.since_run]
+    given_up = select(run.c.run_id).where(run.c.tenant_id == tenant_id, run.c.status.in_(ended))
+    marks: list[Column[int]] = [area_key.c.since_run]
     for table in VERSIONS.values():
         marks += [table.c.opened_run, table.c.closed_run]
+    found: set[int] = set()
     for mark in marks:
-        rows = await connection.execute(
-            select(run.c.run_id).where(
-                run.c.tenant_id == tenant_id,
-                run.c.status.in_(ended),
-                select(mark).where(mark == run.c.run_id).exists(),
-            )
-        )
-        found.update(rows.scalars())
+        here = select(mark).where(mark == run.c.run_id).exists()
+        found.update((await connection.execute(given_up.where(here))).scalars())
+    # The proofs have no index by run: they are looked through once, and not for each run.
+    proofs = select(person_area.c.run_id).where(person_area.c.run_id.in_(given_up)).distinct()
+    found.update((await connection.execute(proofs)).scalars())
     return sorted(found)
 
 
-async def undo_some(connection: AsyncConnection, dialect: StoreDialect, run_id: int) -> int:
-    """Take back what the run wrote of some persons; of how many."""
+async def undo_some(
+    connection: AsyncConnection, dialect: StoreDialect, run_id: int, *, behind: int
+) -> Sequence[int]:
+    """Take back what the run wrote of some persons.
+
+    Args:
+        connection: in a transaction.
+        dialect: of its database.
+        run_id: the run.
+        behind: the last person of the step before, 0 before the first: no index tells which
+            proofs are the run's, so they are looked through once, in order.
+
+    Returns:
+        Those persons, in order; fewer than ``PERSONS_PER_STEP`` if no others are left.
+    """
     touched = (
         select(person_area.c.person_id)
-        .where(person_area.c.run_id == run_id)
+        .where(person_area.c.run_id == run_id, person_area.c.person_id > behind)
         .distinct()
+        .order_by(person_area.c.person_id)
         .limit(PERSONS_PER_STEP)
     )
     persons = [row.person_id for row in await connection.execute(touched)]
     if persons:
         await undo_persons(connection, dialect, run_id, persons)
-    return len(persons)
+    return persons
 
 
 async def undo_rest(connection: AsyncConnection, run_id: int) -> None:
