@@ -1,9 +1,9 @@
 """The real clock, sleep, randomness and ids: the one module where the worker touches them."""
 
 import time
-import uuid
 from datetime import UTC, datetime
 from random import SystemRandom
+from secrets import token_hex
 
 import anyio
 
@@ -11,11 +11,11 @@ from worker.ports import Runtime
 
 
 def real_runtime() -> Runtime:
-    """The runtime of a real process: UTC wall clock, system randomness, random UUIDs."""
+    """The runtime of a real process: UTC wall clock, system randomness, ids of 128 bits."""
     return Runtime(
         now=lambda: datetime.now(UTC),
         monotonic=time.monotonic,
         sleep=anyio.sleep,
         uniform=SystemRandom().random,
-        new_id=lambda: str(uuid.uuid4()),
+        new_id=lambda: token_hex(16),
     )

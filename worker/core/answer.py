@@ -7,6 +7,7 @@ is an error, never an empty list.
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
@@ -166,7 +167,9 @@ def _check_status(status: int, headers: Mapping[str, tuple[str, ...]], area: Res
     if kind is StatusClass.DENIED:
         raise DeniedError(f"status {status}: this client may not read", status=status)
     if kind is StatusClass.NOT_FOUND:
-        if area.not_found_means is NotFoundMeans.EMPTY and not _is_html(headers):
+        if area.not_found_means is NotFoundMeans.EMPTY and "html" not in _content_type(
+            headers.get("content-type", ())
+        ):
             return
         hint = "look at the area's path; if 404 means no restrictions, set not_found_means = empty"
         raise RejectedError(f"status {status}", status=status, hint=hint)
@@ -177,18 +180,16 @@ def _check_status(status: int, headers: Mapping[str, tuple[str, ...]], area: Res
 
 
 def _check_content_type(headers: Mapping[str, tuple[str, ...]]) -> None:
-    if _is_html(headers):
+    content_type = _content_type(headers.get("content-type", ()))
+    if "html" in content_type:
         raise ContractError("an HTML page", field="content-type")
-    if "problem+json" in _content_type(headers):
+    if "problem+json" in content_type:
         raise ContractError("a problem report", field="content-type")
 
 
-def _content_type(headers: Mapping[str, tuple[str, ...]]) -> str:
-    return "".join(headers.get("content-type", ())).lower()
-
-
-def _is_html(headers: Mapping[str, tuple[str, ...]]) -> bool:
-    return "html" in _content_type(headers)
+@lru_cache(maxsize=64)
+def _content_type(values: tuple[str, ...]) -> str:
+    return "".join(values).lower()
 
 
 def _unwrap(document: dict[str, Any], area: ResourceArea, reader: RecordReader) -> _Wrapped:

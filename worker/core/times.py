@@ -11,6 +11,7 @@ END_OF_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 START_OF_TIME: Final = datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC)
 """What a time before the year 1 in UTC is read as, e.g. .NET's minimum with an offset."""
 
+_YEAR_OF_START: Final = 1
 _YEAR_OF_NEVER: Final = 9999
 
 _FORM: Final = re.compile(
@@ -44,6 +45,8 @@ def parse_time(text: str) -> ParsedTime:
         read = datetime.fromisoformat(text.upper())
     except ValueError:
         raise ValueError("not a day or time of the calendar") from None
+    if read.tzinfo is UTC and _YEAR_OF_START < read.year < _YEAR_OF_NEVER:
+        return ParsedTime(read, naive=False)
     if read.year == _YEAR_OF_NEVER:
         return ParsedTime(END_OF_TIME, form[1] is None)
     if read.tzinfo is None:

@@ -7,7 +7,7 @@ import orjson
 
 from worker.core.answer import Page, read_page
 from worker.core.area import OFF_ID, ResourceArea
-from worker.core.model import CompleteArea, Drift, Person, Proof
+from worker.core.model import CompleteArea, Person, Proof
 from worker.core.paging import PageRequest, PagingState
 from worker.core.record import digest_of
 from worker.core.value import Value
@@ -119,8 +119,10 @@ class PtsReader:
         )
 
     def _complete(self, area: str, pages: list[Page]) -> CompleteArea:
-        records = tuple(record for page in pages for record in page.records)
-        drift: frozenset[Drift] = frozenset().union(*(page.drift for page in pages))
+        records, drift = pages[0].records, pages[0].drift
+        if len(pages) > 1:
+            records = tuple(record for page in pages for record in page.records)
+            drift = drift.union(*(page.drift for page in pages))
         proof = Proof(
             pages=len(pages),
             record_count=len(records),
