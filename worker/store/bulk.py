@@ -47,7 +47,7 @@ class Given(Value, frozen=True):
 
     Attributes:
         columns: name and kind of each: ``integer``, ``text``, ``boolean``, ``time`` (aware) or
-            ``bytes``; values may be None.
+            ``bytes``; values may be None, but not in the first column.
     """
 
     columns: Columns
@@ -90,10 +90,11 @@ class Given(Value, frozen=True):
         found: list[Any] = []
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
-            statement = sql.format(given=_values(self.columns, len(some)), **numbers)
-            given = (
-                chain.from_iterable(_plain(row, times) for row in some) if times else chain(*some)
-            )
+            room = _room(len(some), size)
+            statement = sql.format(given=_values(self.columns, room), **numbers)
+            plain = [_plain(row, times) for row in some] if times else some
+            given = [*chain.from_iterable(plain)]
+            given += [None] * ((room - len(some)) * len(self.columns))
             found += _rows(await connection.exec_driver_sql(statement, tuple(given)))
         return found
 
@@ -111,11 +112,25 @@ def _plain(row: Row, times: Sequence[int]) -> Row:
     return plain
 
 
+def _room(count: int, most: int) -> int:
+    """Rows of the statement that takes so many: few sizes, since each stays prepared.
+
+    The driver keeps 128 statements; one for each number of rows would be tens of megabytes.
+    """
+    room = 4
+    while room < count:
+        room *= 4
+    return min(room, most)
+
+
 @lru_cache(maxsize=256)
-def _values(columns: Columns, count: int) -> str:
+def _values(columns: Columns, room: int) -> str:
     names = ", ".join(f"column{place} AS {name}" for place, (name, _) in enumerate(columns, 1))
     row = f"({', '.join('?' * len(columns))})"
-    return f"(SELECT {names} FROM (VALUES {', '.join([row] * count)})) AS given"  # noqa: S608
+    return (
+        f"(SELECT {names} FROM (VALUES {', '.join([row] * room)}) "  # noqa: S608 - declared names
+        "WHERE column1 IS NOT NULL) AS given"
+    )
 
 
 @lru_cache(maxsize=256)

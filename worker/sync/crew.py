@@ -49,7 +49,7 @@ class Crew:
     async def work(self) -> WorkerError | None:
         """Read and write everyone; the error that ended it early, or ``None``."""
         errands: Line[Errand] = Line(self.options.persons_concurrent)
-        done: Line[PersonRead] = Line(2 * self.options.batch_persons)
+        done: Line[PersonRead] = Line(self.options.batch_persons)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._keep_lease)
             tasks.start_soon(self._watch)
