@@ -22,6 +22,9 @@ def main() -> None:
         import structlog  # noqa: F401, PLC0415
     without_orm()
     from worker.cli import run  # noqa: PLC0415 - so that importing this module costs nothing
+    from worker.tracebacks import guard_hooks  # noqa: PLC0415 - as above
+
+    guard_hooks()
 
     sys.exit(run(sys.argv[1:]))
 

@@ -1,28 +1,31 @@
 """Logging, set up once: structlog and the libraries' own logs, to standard error, redacted.
 
 Identifiers and tokens are kept out of logs by their types (``worker.core.identity``) and by what
-the code logs. The redaction here is the net below: it masks what looks like one in any text that is
-about to be written, exceptions included. Local variables never stand in a traceback.
+the code logs. Exceptions are told without their text (``worker.tracebacks``), and libraries without
+the values that they fill in. The redaction here is the net below: it masks what looks like an
+identifier, a token or a key in any text that is about to be written.
 """
 
 import logging
 import os
 import re
 import sys
-import traceback
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, Final, TextIO
 
 import structlog
-from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from worker import tracebacks
 
 MASK: Final = "***"
 
 _SPEAKING_LIBRARIES: Final = ("apscheduler",)
 """Libraries heard from INFO on. All others from WARNING on, whatever the level: at DEBUG some of
 them (aiosqlite, httpcore, SQLAlchemy's engine) write parameters, headers or bodies."""
+_WHOLE_MESSAGES: Final = ("worker", "py.warnings", *_SPEAKING_LIBRARIES)
+_VALUE_BEGINS: Final = re.compile(r"""[\n<({\['"]""")
 
 _SECRET_KEYS: Final = frozenset(
     {
@@ -91,7 +94,7 @@ def redact_value(value: object) -> Any:
         return [redact_value(item) for item in value]
     if isinstance(value, (datetime, date)):
         return value.isoformat()
-    return redact(repr(value))
+    return redact(tracebacks.told(value) if isinstance(value, BaseException) else repr(value))
 
 
 def _redact_member(key: str, value: object) -> Any:
@@ -101,8 +104,8 @@ def _redact_member(key: str, value: object) -> Any:
 
 
 def safe_traceback(error: BaseException) -> str:
-    """The traceback of an exception without local variables, redacted: for a bug report."""
-    return redact("".join(traceback.format_exception(error)))
+    """The traceback of an exception without any value: for a bug report."""
+    return redact(tracebacks.safe_traceback(error))
 
 
 def configure(level: str, log_format: str = "auto", stream: TextIO | None = None) -> None:
@@ -130,7 +133,7 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
     handler = _Handler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_shared_processors(),
+            foreign_pre_chain=[_cut_library_message, *_shared_processors()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *(_console(colours=colours) if console else _json()),
@@ -179,7 +182,7 @@ def _shared_processors() -> list[Processor]:
 
 def _console(*, colours: bool) -> list[Processor]:
     return [
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(_as_text),
         _redact_event,
         structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False),
     ]
@@ -187,10 +190,30 @@ def _console(*, colours: bool) -> list[Processor]:
 
 def _json() -> list[Processor]:
     return [
-        structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+        structlog.processors.ExceptionRenderer(_as_documents),
         _redact_event,
         structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
+
+
+def _as_text(exc_info: ExcInfo) -> str:
+    return tracebacks.safe_traceback(exc_info[1]).rstrip()
+
+
+def _as_documents(exc_info: ExcInfo) -> list[dict[str, Any]]:
+    return tracebacks.documents(exc_info[1])
+
+
+def _cut_library_message(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A library's message without the values in it.
+
+    What is left are the words of its template, up to where one that was put together may begin with
+    values: asyncio tells of a task with the text of the exception that ended it.
+    """
+    record: logging.LogRecord = event["_record"]
+    if not record.name.startswith(_WHOLE_MESSAGES):
+        event["event"] = _VALUE_BEGINS.split(str(record.msg), maxsplit=1)[0].strip()
+    return event
 
 
 def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -49,6 +49,8 @@ class Answer(Value, frozen=True, kw_only=True):
         body: as received after content decoding.
     """
 
+    hidden = frozenset({"headers", "body"})
+
     status: int
     headers: Mapping[str, tuple[str, ...]]
     body: bytes

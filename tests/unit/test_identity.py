@@ -9,6 +9,8 @@ import orjson
 import pytest
 
 from worker.core.identity import NationalId, PseudonymKey
+from worker.core.model import Record
+from worker.ports import Answer
 
 DIGITS = "16858399649"
 
@@ -24,6 +26,19 @@ def test_an_identifier_does_not_print(show):
         DIGITS in show(NationalId(DIGITS)),
         "***" in show(NationalId(DIGITS)),
     )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Answer(status=200, headers={"x": ("hemmelig",)}, body=b"hemmelig"),
+        Record(key="k", content_hash=b"", payload="hemmelig", columns={"cause": "hemmelig"}),
+    ],
+    ids=["answer", "record"],
+)
+def test_what_was_answered_does_not_print(value):
+    """Neither an answer nor a record shows its content when it is printed."""
+    assert "hemmelig" not in f"{value} {value!r}"
 
 
 CARRY = pytest.mark.parametrize(

@@ -10,11 +10,14 @@ import structlog
 
 from worker import logs
 from worker.core.identity import NationalId
+from worker.errors import UnavailableError
 
 ID = "16858399649"
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
 DIGEST = "12345678901234567890a1b2c3d4e5f6" * 2
 UUID = "16858399-1234-4123-8123-168583996491"
+TOKEN = "0paqueT0kenOfHelseID"
+WORD = "hemmelig-ord"
 
 
 def fail(message, note=""):
@@ -115,17 +118,62 @@ def test_nothing_personal_is_written(log_format):
         assert secret not in text
 
 
-def test_exceptions_are_structured_without_locals():
-    """A JSON log tells an exception as frames, with no local variable."""
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_an_exception_is_told_without_its_text(log_format):
+    """A log tells an exception by class and frames: no text, no note, no local variable."""
+    stream, log = configured(log_format)
+    try:
+        fail(TOKEN, WORD)
+    except ValueError as error:
+        error.add_note(WORD)
+        log.exception("failed", cause=error, causes=[error])
+    text = stream.getvalue()
+    assert [] == [secret for secret in (TOKEN, WORD, "hemmelig-lokal") if secret in text]
+    assert text.count("ValueError") >= 3
+    assert "test_logs.py" in text
+
+
+def test_exceptions_are_structured():
+    """In JSON an exception is a list of frames, and what it came from follows it."""
     stream, log = configured("json")
     try:
-        fail("bad")
-    except ValueError:
+        try:
+            fail(WORD)
+        except ValueError as error:
+            raise UnavailableError("the database is away") from error
+    except UnavailableError:
         log.exception("failed")
-    (exception,) = json.loads(stream.getvalue())["exception"]
-    assert exception["exc_type"] == "ValueError"
-    assert exception["exc_value"] == "bad"
-    assert all("locals" not in frame for frame in exception["frames"])
+    found = json.loads(stream.getvalue())["exception"]
+    assert [("UnavailableError", "the database is away", True), ("ValueError", "", False)] == [
+        (one["exc_type"], one["exc_value"], one["is_cause"]) for one in found
+    ]
+    assert {"filename", "lineno", "name"} == set(found[1]["frames"][0])
+    assert "fail" == found[1]["frames"][-1]["name"]
+
+
+@pytest.mark.parametrize(
+    ("library", "message", "arguments", "written"),
+    [
+        (
+            "asyncio",
+            f"Task exception was never retrieved\nfuture: <Task exception=ValueError('{WORD}')>",
+            (),
+            "Task exception was never retrieved",
+        ),
+        ("asyncio", f"Exception in callback f('{WORD}')", (), "Exception in callback f"),
+        ("sqlalchemy.pool", "ending connection %r", (WORD,), "ending connection %r"),
+        ("httpx", f"cannot send {{'DPoP': '{TOKEN}'}}", (), "cannot send"),
+        ("apscheduler.scheduler", "Added job %s", ("sync",), "Added job sync"),
+    ],
+    ids=["task", "callback", "template", "mapping", "heard-whole"],
+)
+def test_a_library_is_heard_without_its_values(library, message, arguments, written):
+    """Of a library's message the words are written, and not what it fills in."""
+    stream, _ = configured("json")
+    logging.getLogger(library).error(message, *arguments, exc_info=ValueError(WORD))
+    assert WORD not in stream.getvalue()
+    assert TOKEN not in stream.getvalue()
+    assert written == json.loads(stream.getvalue())["event"]
 
 
 @pytest.mark.parametrize(
@@ -206,9 +254,10 @@ def test_warnings_are_logged():
 
 
 def test_safe_traceback():
-    """A bug report shows frames and no values."""
+    """A bug report shows frames, the class of what was raised, and no values."""
     with pytest.raises(ValueError, match=ID) as caught:
-        fail(ID)
+        fail(f"{ID} {TOKEN} {WORD}")
     text = logs.safe_traceback(caught.value)
     assert "test_safe_traceback" in text
-    assert ID not in text
+    assert text.endswith("ValueError\n")
+    assert [] == [secret for secret in (ID, TOKEN, WORD, "hemmelig-lokal") if secret in text]

@@ -58,6 +58,8 @@ class Record(Value, frozen=True, kw_only=True):
         columns: the area's typed columns, by name.
     """
 
+    hidden = frozenset({"payload", "columns"})
+
     key: str
     content_hash: bytes
     payload: str

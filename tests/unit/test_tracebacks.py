@@ -1,0 +1,177 @@
+"""Tracebacks: where, what kind of fault, what it came from; and never a value."""
+
+import re
+import sqlite3
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+import sqlalchemy
+
+from worker import tracebacks
+from worker.errors import ContractError
+
+SECRETS = ("16858399649", "0paqueT0kenOfHelseID", "hemmelig-ord")
+TEXT = " ".join(SECRETS)
+
+
+def secrets_in(text):
+    return [secret for secret in SECRETS if secret in text]
+
+
+def deep(error):
+    """Raise with a local variable that no traceback may show."""
+    local = TEXT
+    assert local
+    raise error
+
+
+def raised(error):
+    with pytest.raises(type(error)) as caught:
+        deep(error)
+    return caught.value
+
+
+def chained(cause=None, context=None, *, error):
+    """What is raised from a cause, or while a context is handled."""
+    try:
+        try:
+            deep(cause or context)
+        except Exception as before:
+            if cause:
+                raise error from before
+            raise error  # noqa: B904 - the context is what is wanted
+    except type(error) as caught:
+        return caught
+    raise AssertionError
+
+
+def heads(text):
+    """The lines that tell an exception or how it leads to the next."""
+    return [
+        line.strip()
+        for line in text.splitlines()
+        if re.match(r"\s*([\w.]*(Error|Group)\b|The above|During|----)", line)
+    ]
+
+
+def test_where_and_what_without_the_text():
+    """File, line, function and source of each frame, and the class; not the text, nor a note."""
+    error = raised(ValueError(TEXT))
+    error.add_note(TEXT)
+    text = tracebacks.safe_traceback(error)
+    assert [] == secrets_in(text)
+    assert re.search(r'  File ".*test_tracebacks.py", line \d+, in deep\n    raise error', text)
+    assert text.startswith("Traceback (most recent call last):\n")
+    assert text.endswith("\nValueError\n")
+
+
+def test_our_own_errors_speak():
+    """The message of an error of the worker is written: it is made without values."""
+    error = raised(ContractError("not a time", field="[0].createdTime"))
+    assert "worker.errors.ContractError: not a time (at [0].createdTime)" == tracebacks.told(error)
+
+
+def test_causes_and_contexts():
+    """What an exception came from stands before it, in Python's words and order."""
+    cause = chained(cause=KeyError(TEXT), error=ContractError("no key"))
+    text = tracebacks.safe_traceback(cause)
+    assert [] == secrets_in(text)
+    assert [
+        "KeyError",
+        "The above exception was the direct cause of the following exception:",
+        "worker.errors.ContractError: no key",
+    ] == heads(text)
+    assert ["ContractError", "KeyError"] == [one["exc_type"] for one in tracebacks.documents(cause)]
+    context = tracebacks.safe_traceback(chained(context=KeyError(TEXT), error=ValueError(TEXT)))
+    assert "During handling of the above exception, another exception occurred:" in context
+    assert ["KeyError", "ValueError"] == [line for line in heads(context) if " " not in line]
+
+
+def test_what_was_not_to_be_seen_is_not():
+    """``raise … from None`` hides what came before here, too; a chain in a circle ends."""
+    error = chained(context=KeyError(TEXT), error=ValueError(TEXT))
+    error.__suppress_context__ = True
+    assert ["ValueError"] == heads(tracebacks.safe_traceback(error))
+    one, two = ValueError(TEXT), KeyError(TEXT)
+    one.__cause__, two.__cause__ = two, one
+    assert 3 == len(heads(tracebacks.safe_traceback(one)))
+
+
+def test_groups():
+    """Each exception of a group is told, however deep; not the group's text."""
+    inner = ExceptionGroup(TEXT, [raised(KeyError(TEXT))])
+    group = raised(ExceptionGroup(TEXT, [inner, *(ValueError(TEXT) for _ in range(20))]))
+    text = tracebacks.safe_traceback(group)
+    assert [] == secrets_in(text)
+    assert "    KeyError" in text
+    assert ["---- 1 of 21 ----", "---- 15 of 21 ----"] == [
+        line for line in heads(text) if line in {"---- 1 of 21 ----", "---- 15 of 21 ----"}
+    ]
+    assert "---- 16" not in text
+    (document,) = tracebacks.documents(group)
+    assert "KeyError" == document["exceptions"][0][0]["exceptions"][0][0]["exc_type"]
+
+
+def database_error():
+    """What SQLite says of a row that it does not take, as SQLAlchemy raises it."""
+    engine = sqlalchemy.create_engine("sqlite://")
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("CREATE TABLE t (x TEXT UNIQUE)")
+            for _ in range(2):
+                connection.execute(sqlalchemy.text("INSERT INTO t VALUES (:x)"), {"x": TEXT})
+    except sqlalchemy.exc.IntegrityError as error:
+        return error
+    finally:
+        engine.dispose()
+    raise AssertionError
+
+
+class PostgresError(Exception):
+    sqlstate = "23505"
+
+
+class SpeakingError(Exception):
+    sqlstate = TEXT
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (FileNotFoundError(2, TEXT, TEXT), "FileNotFoundError: ENOENT"),
+        (OSError(TEXT), "OSError"),
+        (database_error(), "sqlalchemy.exc.IntegrityError: SQLITE_CONSTRAINT_UNIQUE"),
+        (sqlite3.OperationalError(TEXT), "sqlite3.OperationalError"),
+        (PostgresError(TEXT), f"{__name__}.PostgresError: 23505"),
+        (SpeakingError(TEXT), f"{__name__}.SpeakingError"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_codes(error, line):
+    """A system's or database's code is told, since it holds no value; its words are not."""
+    assert line == tracebacks.told(error)
+
+
+@pytest.fixture
+def hooks():
+    """Python's hooks, put back afterwards."""
+    before = sys.excepthook, threading.excepthook, sys.unraisablehook
+    tracebacks.guard_hooks()
+    yield sys.excepthook, threading.excepthook, sys.unraisablehook
+    sys.excepthook, threading.excepthook, sys.unraisablehook = before
+
+
+def test_nor_does_python_print_a_text(hooks, capsys):
+    """What nobody caught, in whatever thread or finalizer, is told without its text."""
+    main, thread, unraisable = hooks
+    error = raised(ValueError(TEXT))
+    main(ValueError, error, error.__traceback__)
+    thread(SimpleNamespace(exc_value=error))
+    unraisable(SimpleNamespace(exc_value=error))
+    thread(SimpleNamespace(exc_value=SystemExit(TEXT)))
+    unraisable(SimpleNamespace(exc_value=None))
+    told = capsys.readouterr().err
+    assert [] == secrets_in(told)
+    assert 3 == told.count("\nValueError\n")
