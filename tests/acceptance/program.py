@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -391,6 +392,14 @@ class Sandbox:
         made.configure(sync={"requests_per_second": 5000})
         made.roster(*(lines or self.lines()))
         return made
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
 
 
 def wait_for(look: Callable[[], Any], what: str, *, timeout_s: float = 60.0) -> Any:

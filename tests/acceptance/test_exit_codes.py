@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Installation, environment, run, start, wait_for
+from tests.acceptance.program import Installation, closed_port, environment, run, start, wait_for
 from tests.acceptance.standin import SAFETY, Standin, http, off_id_of, person, ref_of
 from tests.acceptance.standin import standin as serve
 
@@ -52,14 +51,6 @@ def installed(standin: Standin, folder: Path, database_url: str) -> Installation
     return standin.install(folder, database_url)
 
 
-def closed_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
 def test_0_published_whole(worker: Installation, standin: Standin) -> None:
     """A run over a good source ends with 0, and readers see every restriction."""
     ended = worker.sync()
@@ -76,6 +67,8 @@ def test_0_published_whole(worker: Installation, standin: Standin) -> None:
         ["no-such-command"],
         ["sync", "--wait", "soon"],
         ["backfill", "--person", "01810012345"],
+        ["explain", "01810012345"],
+        ["erase", "018100 12345"],
         [],
     ],
     ids=lambda arguments: "-".join(arguments[:2]) or "nothing",
@@ -84,7 +77,7 @@ def test_2_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
     """A wrong call ends with 2, and does not repeat an identifier that was in it."""
     ended = run(*arguments, folder=tmp_path)
     assert ended.code == 2
-    assert "01810012345" not in ended.out + ended.err
+    assert "12345" not in ended.out + ended.err
 
 
 def test_3_published_with_gaps(later: Installation, standin: Standin) -> None:

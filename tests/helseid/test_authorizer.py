@@ -158,6 +158,25 @@ async def test_forbidden(clients):
     assert HelseIdVerdict(refused="PTS answered 403 insufficient_scope (*** is short)") == verdict
 
 
+@pytest.mark.parametrize(
+    ("error", "description", "told"),
+    [
+        ("13097248022", "", "an error without a code"),
+        ("0paque-t0ken", "", "an error without a code"),
+        ("access_denied", "of 13097248022, 130972 48022 or 13.09.72-48022", "(of ***, *** or ***)"),
+        ("access_denied", "secret-token-1 is bad", "(*** is bad)"),
+    ],
+)
+async def test_a_refusal_names_nobody(error, description, told, clients):
+    """Neither the code nor the description gives an identifier away, nor the token in use."""
+    authorizer = clients.open().authorizer
+    used = await authorizer.authorize("POST", URL)
+    challenge = f'DPoP error="{error}", error_description="{description}"'
+    refused = authorizer.judge(URL, used, answer(403, challenge)).refused
+    assert told in refused
+    assert [] == [one for one in ("13097248022", "48022", "paque", "token-1") if one in refused]
+
+
 async def test_one_assertion_per_attempt(clients, server, fake):
     """Over many tokens and proofs no jti comes twice, and every assertion lives 30 s."""
     server.token_fields = {"expires_in": 10}

@@ -71,6 +71,24 @@ async def test_wrong_issuer(answer, message, clients, server):
     assert 1 == server.discoveries
 
 
+@pytest.mark.parametrize(
+    ("issuer", "told"),
+    [
+        ("https://other.example/x", "https://other.example/x"),
+        ("https://other.example/13097248022", "something that is no address"),
+        ("https://other.example/?of=somebody", "something that is no address"),
+        ("a page of words", "something that is no address"),
+    ],
+)
+async def test_what_another_calls_itself(issuer, told, clients, server):
+    """Another issuer is named if it is an address, and nothing else of the answer is repeated."""
+    body = {"issuer": issuer, "token_endpoint": "https://o/t"}
+    server.canned_discovery.append(Canned(body=body))
+    with pytest.raises(ConfigurationError) as caught:
+        await clients.open().discovery.metadata()
+    assert caught.value.message.endswith(f"calls itself {told}")
+
+
 async def test_unsafe_token_endpoint(clients, server):
     """A token endpoint in clear text elsewhere is refused."""
     server.discovery = {"issuer": server.issuer, "token_endpoint": "http://evil.example/token"}

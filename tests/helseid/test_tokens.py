@@ -276,6 +276,23 @@ async def test_wanted_scopes(scope, clients, server):
     assert "nhn:pts/api" == (await clients.open().tokens.token()).scopes[0]
 
 
+async def test_only_what_was_asked_for_is_told(clients, server):
+    """Of an answer's scopes and type, words that nobody asked for are not repeated."""
+    server.token_fields = {"scope": "somebody nhn:pts/api 13097248022"}
+    with structlog.testing.capture_logs() as events:
+        token = await clients.open().tokens.token()
+    assert ("nhn:pts/api",) == token.scopes
+    assert "somebody" not in repr(events)
+    server.token_fields = {"token_type": "somebody"}
+    with pytest.raises(RefusedError) as caught:
+        await clients.open().tokens.token()
+    assert "of an unknown type" in caught.value.message
+    server.canned.append(refusal("13097248022"))
+    with pytest.raises(RefusedError) as caught:
+        await clients.open().tokens.token()
+    assert ("HelseID refused the client: HTTP 400", "") == (caught.value.message, caught.value.code)
+
+
 async def test_bearer(clients, server):
     """A bearer token is asked for without any proof."""
     token = await clients.open(sender_constraint="bearer", resource="urn:x").tokens.token()

@@ -141,6 +141,44 @@ def test_token_with_the_identifier(token):
     assert ({}, {"nextToken": token}) == sent(request)
 
 
+@pytest.mark.parametrize("between", ["-", " ", "%20", "+", "."])
+def test_link_with_the_identifier_in_groups(between):
+    """However people write an identifier: a link that holds it is not followed."""
+    link = f"{URL}?after={OFF_ID[:6]}{between}{OFF_ID[6:]}"
+    with pytest.raises(PagingError, match="holds the person's identifier"):
+        state().next_request(page(1, around={"nextLink": link}))
+
+
+@pytest.mark.parametrize(
+    ("around", "headers"),
+    [
+        ({"total": int(OFF_ID)}, {}),
+        ({"totalCount": OFF_ID}, {}),
+        ({"count": int(OFF_ID)}, {}),
+        ({"totalPages": int(OFF_ID)}, {}),
+        ({f"next{OFF_ID}": "x"}, {}),
+        ({}, {"x-total-count": OFF_ID}),
+        ({}, {f"x-next-page-{OFF_ID}": "1"}),
+    ],
+    ids=str,
+)
+def test_no_message_holds_the_identifier(around, headers):
+    """Neither a number nor a name in an answer brings an identifier into a message."""
+    with pytest.raises(PagingError) as caught:
+        state().next_request(page(1, around=around, headers=headers))
+    assert OFF_ID.lstrip("0") not in caught.value.message
+
+
+def test_a_declared_total_is_a_number():
+    """A declared total may be missing or null; what is no number of records is an error."""
+    paging = paging_of({"total": "meta.all"})
+    for around in ({}, {"meta": {"all": None}}, {"meta": {"all": 1}}):
+        assert state(paging).next_request(page(1, around=around)) is None
+    for total in ("many", int(OFF_ID)):
+        with pytest.raises(PagingError, match="declared total is not a number"):
+            state(paging).next_request(page(1, around={"meta": {"all": total}}))
+
+
 @pytest.mark.parametrize("alphabet", [base64.b64encode, base64.urlsafe_b64encode])
 @pytest.mark.parametrize("before", [b"", b"\xf8", b"\xfc", b"ab", b"abc"])
 @pytest.mark.parametrize("is_padded", [True, False])

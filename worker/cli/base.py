@@ -7,6 +7,7 @@ its signature, so that they may stand before or behind the command's name.
 import functools
 import gc
 import inspect
+import io
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -204,6 +205,18 @@ def print_json(document: Mapping[str, Any]) -> None:
     options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
     sys.stdout.buffer.write(orjson.dumps(document, option=options, default=str))
     sys.stdout.buffer.flush()
+
+
+def report_call(fault: Any, *, as_json: bool) -> None:
+    """A wrong call, as Typer tells it: it repeats what it was given, which may be an identifier."""
+    from worker.logs import redact
+
+    if as_json:
+        report_error(UsageError(redact(fault.format_message())), as_json=True)
+        return
+    shown = io.StringIO()
+    fault.show(file=shown)
+    sys.stderr.write(redact(shown.getvalue()))
 
 
 def report_error(fault: WorkerError, *, as_json: bool) -> None:

@@ -206,7 +206,7 @@ async def check_discovery(app: App) -> Line:
         "discovery",
         f"{metadata.issuer} answers as itself",
         issuer=metadata.issuer,
-        token_endpoint=metadata.token_endpoint,
+        token_endpoint=metadata.token_endpoint.partition("?")[0],
     )
 
 

@@ -24,8 +24,8 @@ from worker.cli import (
     sync,
     verify,
 )
-from worker.cli.base import CommonOptions, report_bug, report_error
-from worker.errors import ExitCode, UsageError, WorkerError
+from worker.cli.base import CommonOptions, report_bug, report_call, report_error
+from worker.errors import ExitCode, WorkerError
 
 CallFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 """What Typer raises for a wrong call. It carries a Click of its own, without a public name."""
@@ -108,10 +108,7 @@ def run(arguments: Sequence[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return ExitCode.STOPPED
     except CallFault as fault:
-        if as_json:
-            report_error(UsageError(fault.format_message()), as_json=True)
-        else:
-            fault.show()
+        report_call(fault, as_json=as_json)
         return ExitCode.USAGE
     except WorkerError as fault:
         report_error(fault, as_json=as_json)

@@ -201,7 +201,8 @@ def _paging(good: Sequence[_Exchange], document: Any) -> str:
     """How the second page was asked for, and the names around the list that speak of pages."""
     if not good:
         return "unknown"
-    signs = [f"header {name}" for name in paging_headers(tuple(good[0].answer.headers))]
+    names = paging_headers(tuple(good[0].answer.headers))
+    signs = [f"header {safe_name(name)}" for name in names]
     if isinstance(document, dict):
         signs += [safe_name(name) for name, item in document.items() if not isinstance(item, list)]
     told = f"{len(good)} page{'s' if len(good) > 1 else ''}"

@@ -49,6 +49,7 @@ _SUSPICIOUS_HEADER: Final = re.compile(
     r"link|next-?page|next-?link|continu|cursor|paging|paginat|has-?more|truncat|partial|content-range"
     r"|x-total|total-count|total-pages"
 )
+_NUMBER_MAX: Final = 999_999_999
 _URL: Final = re.compile(r"https?:|[/?]|[^/]+[/?]")
 _CONTENT_RANGE: Final = re.compile(r"\s*\w+\s+0-(\d{1,9})/(\d{1,9})\s*|\s*\w+\s+\*/0\s*")
 
@@ -121,8 +122,7 @@ class PageFacts:
         """How many records there are in all, if the answer says."""
         totals = {self._header_number(name) for name in _HEADER_TOTALS}
         if self._paging.total:
-            value = find(dict(self._envelope), parse_path(self._paging.total))
-            totals.add(_whole(value))
+            totals.add(self._declared_total(self._paging.total))
         else:
             totals.update(self._number_of(name) for name in _TOTALS)
         totals.discard(None)
@@ -171,7 +171,9 @@ class PageFacts:
             raise PagingError("a next link in the body, which the declared paging does not follow")
         for name, values in self._headers.items():
             if self._is_unknown_header(name, values):
-                raise PagingError(f"a continuation that is not understood: header {name}")
+                raise PagingError(
+                    f"a continuation that is not understood: header {safe_name(name)}"
+                )
 
     def _understood(self) -> frozenset[str]:
         """The fields, in lower case, that the way of paging looks at."""
@@ -208,6 +210,15 @@ class PageFacts:
 
     def _is_flag(self, name: str) -> bool:
         return name in self._fields and isinstance(self._fields[name][1], bool)
+
+    def _declared_total(self, path: str) -> int | None:
+        value = find(dict(self._envelope), parse_path(path))
+        if value is None or isinstance(value, Absent):
+            return None
+        number = _whole(value)
+        if number is None:
+            raise PagingError("the declared total is not a number of records")
+        return number
 
     def _number_of(self, name: str) -> int | None:
         if name not in self._fields or self._fields[name][1] is None:
@@ -256,10 +267,13 @@ def _target(link: Any) -> str:
 
 
 def _whole(value: Any) -> int | None:
-    """A number of records or pages, also written as text; None if it is none."""
+    """A number of records or pages, also written as text; None if it is none.
+
+    Such a number stands in messages, and one of eleven digits could be a person's identifier.
+    """
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         value = int(value[:18])
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _NUMBER_MAX:
         return None
     return value
 

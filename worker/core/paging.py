@@ -32,6 +32,7 @@ from worker.errors import PagingError
 
 _COUNTED: Final = frozenset({PageStyle.PAGE, PageStyle.OFFSET})
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{14,}")
+_BETWEEN_GROUPS: Final = re.compile(r"[\s./+\-\u2010-\u2015]")
 
 
 class PageRequest(Value, frozen=True, kw_only=True):
@@ -260,9 +261,9 @@ class PagingState:
         return PageRequest(url=url, fields={} if place is SendIn.QUERY else fields)
 
     def _names_person(self, text: str) -> bool:
-        """Whether a text holds the identifier: plain, percent-encoded or in Base64."""
+        """Whether a text holds the identifier: plain, in two groups, percent-encoded or Base64."""
         plain = unquote(text)
-        if self._off_id in text or self._off_id in plain:
+        if self._off_id in text or self._off_id in _BETWEEN_GROUPS.sub("", plain):
             return True
         digits = self._off_id.encode()
         return any(digits in decoded for decoded in map(_decoded, _BASE64.findall(plain)))

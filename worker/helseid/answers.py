@@ -9,7 +9,7 @@ from worker.core.dpop import is_nonce
 from worker.core.value import Value
 from worker.errors import RefusedError, UnavailableError
 from worker.helseid.options import SenderConstraint
-from worker.helseid.refusals import clean, refusal
+from worker.helseid.refusals import refusal
 from worker.helseid.transport import Reply
 
 _TOKEN_TYPES: Final[dict[SenderConstraint, str]] = {"dpop": "dpop", "bearer": "bearer"}
@@ -21,7 +21,7 @@ class Granted(Value, frozen=True, kw_only=True):
     Attributes:
         access_token: to be treated as opaque.
         expires_in_s: how long it lives from when it was given.
-        scopes: what was granted.
+        scopes: what was granted of what was asked for.
     """
 
     hidden = frozenset({"access_token"})
@@ -127,17 +127,19 @@ def _seconds(value: object) -> float | None:
 
 def _require_type(document: dict[str, Any], constraint: SenderConstraint) -> None:
     given = document.get("token_type")
-    if isinstance(given, str) and given.casefold() == _TOKEN_TYPES[constraint]:
+    kind = given.casefold() if isinstance(given, str) else ""
+    if kind == _TOKEN_TYPES[constraint]:
         return
+    shown = f"the {kind!r}" if kind in _TOKEN_TYPES.values() else "an unknown"
     raise RefusedError(
-        f"HelseID gave a token of type {clean(given) or 'unknown'!r}, not {constraint!r}",
+        f"HelseID gave a token of {shown} type, not {constraint!r}",
         code="token_type",
         hint="make helseid.sender_constraint agree with the client's registration in self-service",
     )
 
 
 def _granted_scopes(document: dict[str, Any], wanted: Collection[str]) -> tuple[str, ...]:
-    """What was granted; by RFC 6749 §5.1 all that was asked for, if the answer does not say.
+    """What was granted of it; by RFC 6749 §5.1 all that was asked for, if the answer does not say.
 
     Raises:
         RefusedError: a needed scope is rejected or absent.
@@ -149,7 +151,8 @@ def _granted_scopes(document: dict[str, Any], wanted: Collection[str]) -> tuple[
             code="rejected_scope",
             hint="the organisation must sign the terms of use for it (HelseID self-service)",
         )
-    granted = tuple(wanted) if document.get("scope") is None else _scopes(document["scope"])
+    told = None if document.get("scope") is None else _scopes(document["scope"])
+    granted = tuple(scope for scope in wanted if told is None or scope in told)
     missing = [scope for scope in wanted if scope not in granted]
     if missing:
         raise RefusedError(

@@ -13,7 +13,7 @@ from worker.helseid.discovery import Discovery
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.proof import ProofKey
-from worker.helseid.refusals import clean, clock_problem
+from worker.helseid.refusals import clean, clock_problem, error_code
 from worker.helseid.tokens import TokenSource
 from worker.helseid.transport import Caller, clock_ahead_s
 from worker.ports import Answer, Authorization, Runtime
@@ -102,7 +102,8 @@ class HelseIdAuthorizer:
     def _judge_denial(
         self, used: Authorization, answer: Answer, *, nonce_learnt: bool
     ) -> HelseIdVerdict:
-        code, told = _error(parse_challenges(answer.headers.get("www-authenticate", ())))
+        challenges = parse_challenges(answer.headers.get("www-authenticate", ()))
+        code, told = _error(challenges, used.headers.get("Authorization", "").partition(" ")[2])
         _log.debug("helseid.call_denied", status=answer.status, code=code, token_id=used.token_id)
         ahead_s = clock_ahead_s(answer.header("date"), self._runtime.now())
         clock = clock_problem(ahead_s, whose="PTS's")
@@ -132,14 +133,15 @@ def _accepted(answer: Answer) -> bool:
     return answer.status < 300 or answer.status == 404  # noqa: PLR2004
 
 
-def _error(challenges: Sequence[Challenge]) -> tuple[str, str]:
-    """The error code and description; of several, the one about DPoP counts."""
+def _error(challenges: Sequence[Challenge], token: str) -> tuple[str, str]:
+    """The error code and description, without the token; of several, the one about DPoP counts."""
     named = [challenge for challenge in challenges if challenge.parameters.get("error")]
     named.sort(key=lambda challenge: challenge.scheme != "dpop")
     if not named:
         return "", ""
     parameters = named[0].parameters
-    return clean(parameters["error"]), clean(parameters.get("error_description"))
+    code = error_code(parameters["error"]) or "an error without a code"
+    return code, clean(parameters.get("error_description"), without=token)
 
 
 def _refused_text(status: int, code: str, told: str, clock: str) -> str:

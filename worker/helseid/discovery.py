@@ -1,5 +1,6 @@
 """HelseID's own description of itself, read once a day."""
 
+import re
 from typing import Final
 
 import httpx
@@ -8,6 +9,7 @@ import structlog
 
 from worker.core.value import Value
 from worker.errors import ConfigurationError, UnavailableError
+from worker.helseid.refusals import clean
 from worker.helseid.transport import Caller, Reply, require_safe_url
 from worker.ports import Runtime
 
@@ -15,6 +17,7 @@ LIFETIME_S: Final = 24 * 3600.0
 """How long the description is used (HelseID's requirement FK2)."""
 _RENEWAL_PAUSE_S: Final = 600.0
 _ISSUER: Final = "helseid.issuer"
+_ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9.:-]+(?:/[A-Za-z0-9._~-]*)*")
 _log = structlog.get_logger(__name__)
 
 
@@ -89,13 +92,19 @@ class Discovery:
             )
         if issuer.rstrip("/") != self._issuer:
             raise ConfigurationError(
-                f"{_ISSUER}: is {self._issuer}, but what is there calls itself {issuer[:200]!r}",
+                f"{_ISSUER}: is {self._issuer}, but what is there calls itself {_shown(issuer)}",
                 hint="set the issuer exactly as HelseID writes it",
             )
         require_safe_url(endpoint, key=f"{_ISSUER}: the token_endpoint there")
         if endpoint.startswith("http://") and self._issuer.startswith("https://"):
             raise ConfigurationError(f"{_ISSUER}: the token_endpoint there is not https")
         return Metadata(issuer=issuer, token_endpoint=endpoint)
+
+
+def _shown(issuer: str) -> str:
+    """An issuer fit for a message: itself if it is an address and nothing else."""
+    is_plain = _ADDRESS.fullmatch(issuer) is not None and clean(issuer) == issuer
+    return issuer if is_plain else "something that is no address"
 
 
 def _flaw(reply: Reply) -> str:

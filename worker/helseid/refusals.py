@@ -53,12 +53,14 @@ _ORGANIZATION_HINTS: Final = {
 }
 
 _ORGANIZATION_CODE: Final = re.compile(r"HID-[0-9]{4}")
-_ERROR_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_ERROR_CODE: Final = re.compile(r"[A-Za-z][A-Za-z_.-]{0,63}")
+"""As RFC 6749 and HelseID name errors: words. Without a digit it is no identifier and no token."""
 _DESCRIPTION_LENGTH_MAX: Final = 200
 _SECRETS: Final = re.compile(
     r"[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*)?"  # a JWS, whole or cut
     r"|[A-Za-z0-9_+/=-]{40,}"  # any other long run: a reference token, a hash, a signature
-    r"|(?<![0-9])[0-9]{11}(?![0-9])"  # a national identifier
+    r"|[0-9]{11,}"  # a national identifier
+    r"|(?<![0-9])(?:[0-9]{6}|[0-9]{2}([ ./-])[0-9]{2}\2[0-9]{2})[ -][0-9]{5}(?![0-9])"  # in groups
 )
 
 
@@ -73,7 +75,7 @@ def refusal(
         status: the HTTP status.
         clock_ahead_s: how far this machine's clock is ahead of HelseID's, if known.
     """
-    name = code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""
+    name = error_code(code)
     told = clean(description)
     message = f"HelseID refused the client: {name or f'HTTP {status}'}"
     if told:
@@ -92,11 +94,23 @@ def clock_problem(clock_ahead_s: float | None, *, whose: str) -> str:
     return f"this machine's clock is {abs(clock_ahead_s):.0f} s {way} {whose}"
 
 
-def clean(text: object) -> str:
-    """A text from outside, fit for a message: one line, short, without anything like a secret."""
+def error_code(value: object) -> str:
+    """An OAuth error code, if it looks like one; else empty."""
+    return value if isinstance(value, str) and _ERROR_CODE.fullmatch(value) else ""
+
+
+def clean(text: object, *, without: str = "") -> str:
+    """A text from outside, fit for a message: one line, short, without anything like a secret.
+
+    Args:
+        text: as it came; what is no text is empty.
+        without: a token that it must not hold, whatever it looks like.
+    """
     if not isinstance(text, str):
         return ""
     shown = "".join(char if char.isprintable() else " " for char in text[:4000])
+    if without:
+        shown = shown.replace(without, "***")
     return _SECRETS.sub("***", shown)[:_DESCRIPTION_LENGTH_MAX].strip()
 
 
