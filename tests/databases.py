@@ -56,3 +56,52 @@ async def migrate(url: str) -> None:
 def migrate_now(url: str) -> None:
     """The same from code that is not async."""
     anyio.run(migrate, url)
+
+
+async def data_files_of(url: str) -> bytes:
+    """The bytes of every table of the database, with their overflow and indexes."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("CHECKPOINT")
+        folder = Path(await connection.fetchval("SHOW data_directory"))
+        oid = await connection.fetchval(
+            "SELECT oid FROM pg_database WHERE datname = current_database()"
+        )
+        found = b""
+        for (name,) in await connection.fetch(
+            "SELECT pg_relation_filepath(oid) FROM pg_class "
+            "WHERE relkind IN ('r', 't', 'i') AND relnamespace <> 'pg_catalog'::regnamespace"
+        ):
+            if name.startswith(f"base/{oid}/"):
+                found += (folder / name).read_bytes()
+        return found
+    finally:
+        await connection.close()
+
+
+async def server_position(url: str) -> tuple[str, int]:
+    """Where a PostgreSQL stands in its write-ahead log and in its log for people."""
+    connection = await asyncpg.connect(url)
+    try:
+        name = await connection.fetchval("SELECT pg_walfile_name(pg_current_wal_lsn())")
+        folder = Path(await connection.fetchval("SHOW data_directory"))
+        return name, (folder / "log").stat().st_size
+    finally:
+        await connection.close()
+
+
+async def server_logs_since(url: str, position: tuple[str, int]) -> tuple[bytes, bytes]:
+    """What a PostgreSQL has written since: its write-ahead log, and its log for people."""
+    first, offset = position
+    connection = await asyncpg.connect(url)
+    try:
+        last = await connection.fetchval("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+        folder = Path(await connection.fetchval("SHOW data_directory"))
+    finally:
+        await connection.close()
+    ahead = [
+        path.read_bytes()
+        for path in sorted((folder / "pg_wal").iterdir())
+        if path.is_file() and first <= path.name <= last
+    ]
+    return b"".join(ahead), (folder / "log").read_bytes()[offset:]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -94,6 +94,9 @@ class Standin:
         everybody: how to answer everyone who has no script.
         asked: every search that passed the checks, as (identifier, area).
         token_reply, discovery_reply: what HelseID says instead.
+        token_replies, discovery_replies: what it says to the next requests, before that.
+        token_more: further fields of a token's answer.
+        pushed: whatever was sent below ``/pushed``.
         delay_s: how long each search takes.
     """
 
@@ -105,6 +108,10 @@ class Standin:
     tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
     token_reply: Reply | None = None
     discovery_reply: Reply | None = None
+    token_replies: list[Reply] = field(default_factory=list)
+    discovery_replies: list[Reply] = field(default_factory=list)
+    token_more: dict[str, Any] = field(default_factory=dict)
+    pushed: list[bytes] = field(default_factory=list)
     delay_s: float = 0.0
     port: int = 0
     private_jwk: dict[str, Any] = field(default_factory=dict)
@@ -146,11 +153,16 @@ class Standin:
         method, target, _ = line.split(" ", 2)
         path = target.partition("?")[0]
         if path == "/sts/.well-known/openid-configuration":
+            if self.discovery_replies:
+                return self.discovery_replies.pop(0)
             return self.discovery_reply or http(
                 {"issuer": self.issuer, "token_endpoint": f"{self.issuer}/connect/token"}
             )
         if path == "/sts/connect/token":
             return self._token(method, headers, body)
+        if path.startswith("/pushed"):
+            self.pushed.append(line.encode() + b"\n" + body)
+            return http(b"")
         area = PATHS.get(path)
         if area is None:
             return http({"title": "no such path"}, status="404 Not Found")
@@ -163,7 +175,7 @@ class Standin:
     def _search(self, area: str, target: str, body: bytes) -> Reply:
         fields = json.loads(body)
         off_id = fields["offId"]
-        if off_id in target:
+        if off_id in "".join(filter(str.isalnum, unquote(target))):
             self.violations.append("an identifier in a URL")
         self.asked.append((off_id, area))
         records = self.people.get(off_id, {}).get(area, [])
@@ -197,6 +209,8 @@ class Standin:
             )
         if claims.get("htu") != f"{self.issuer}/connect/token" or claims.get("htm") != "POST":
             self.violations.append("a proof for another address")
+        if self.token_replies:
+            return self.token_replies.pop(0)
         if self.token_reply is not None:
             return self.token_reply
         token = f"tok.{thumbprint[:8]}.{len(self.tokens)}.{hashlib.sha256(body).hexdigest()}"
@@ -207,6 +221,7 @@ class Standin:
                 "token_type": "DPoP",
                 "expires_in": 300,
                 "scope": form.get("scope", ""),
+                **self.token_more,
             }
         )
 

@@ -1,205 +1,211 @@
 """No identifier, token, key or body anywhere but where it belongs, at DEBUG and with faults on."""
 
+import json
 import re
-import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 
+import anyio
 import pytest
 
-from tests.acceptance.bad_answers import CANARY, KINDS
+from tests.acceptance.calls import session
+from tests.acceptance.canaries import (
+    JWT,
+    OPAQUE,
+    WORD,
+    Secrets,
+    refused_words_in,
+    spaced,
+    tokens_in,
+)
 from tests.acceptance.conftest import DATABASES, MakeDatabase, side_by_side
-from tests.acceptance.program import PSEUDONYM_KEY, Ended, Installation, wait_for
-from tests.acceptance.standin import (
-    PRIVACY,
-    SAFETY,
-    Standin,
-    http,
-    off_id_of,
-    person,
-    privacy,
-    safety,
-)
+from tests.acceptance.every_command import calls_of
+from tests.acceptance.nights import database_files, killed_in_mid_run, prepare
+from tests.acceptance.standin import off_id_of
 from tests.acceptance.standin import standin as serve
+from tests.acceptance.traces import LEAVES, Traces, gather, live, server_files, tell_all
 
-PERSONS = 40
-SECRET_WORD = "hemmelig-ord-i-en-sperring"
-FAULTS = (
-    "html",
-    "items-beside-error",
-    "other-person",
-    "keyless",
-    "broken-utf8",
-    "400",
-    "403",
-    "404",
-    "500",
-    "429",
-    "reset-in-body",
-    "not-http",
-    "headers-too-large",
-    "slow-start",
-    "loop",
-    "identifier-in-link",
-    "bad-time",
-    "301",
-)
+MAY_HOLD_PAYLOADS = ("database", "export", "explained")
 
 
 @pytest.fixture(scope="module")
 def all_traces(
     make_sqlite: MakeDatabase, make_postgres: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
-) -> Mapping[str, dict[str, str]]:
+) -> Mapping[str, Traces]:
     urls = {"sqlite": make_sqlite(), "postgresql": make_postgres()}
     folders = {name: tmp_path_factory.mktemp(name) for name in urls}
+    position = anyio.run(tell_all, urls["postgresql"])
 
-    def tell(name: str) -> dict[str, str]:
-        with serve() as standin:
-            worker = prepared(standin, folders[name], urls[name])
-            return {**live(standin, worker), "identifiers": "\n".join(standin.people)}
+    def tell(name: str) -> Traces:
+        with serve() as made:
+            night = prepare(made, folders[name], urls[name])
+            killed_in_mid_run(night)
+            with session(night.worker, {"TMPDIR": str(folders[name] / "tmp")}) as running:
+                lines = list(live(night, running))
+            traces = gather(night, running, lines)
+            if name == "postgresql":
+                night.places += server_files(urls[name], position)
+            else:
+                night.places += database_files(night.worker.store, "at the end")
+            return traces
 
     return side_by_side(tell)
 
 
 @pytest.fixture(params=DATABASES)
-def traces(
-    all_traces: Mapping[str, dict[str, str]], request: pytest.FixtureRequest
-) -> dict[str, str]:
-    """All that was left behind by a bad night at DEBUG: faults, a crash, a refusal, a bug."""
+def traces(all_traces: Mapping[str, Traces], request: pytest.FixtureRequest) -> Traces:
+    """What a bad night has left behind on each database, with pseudonyms."""
     return all_traces[request.param]
 
 
-def prepared(standin: Standin, folder: Path, database_url: str) -> Installation:
-    """Persons whose records name them in every form, everywhere."""
-    for number in range(PERSONS):
-        off_id = person(standin, number)
-        spaced = f"{off_id[:6]} {off_id[6:]}"
-        standin.people[off_id] = {
-            SAFETY: [
-                safety(
-                    off_id,
-                    "0",
-                    createdBy=f"LIS for {off_id}",
-                    note=f"Gjelder {spaced}. {SECRET_WORD}",
-                    deep=[{"a": [off_id, {off_id: int(off_id)}]}],
-                ),
-                safety(off_id, "1"),
-            ],
-            PRIVACY: [privacy(off_id, "0")],
-        }
-    worker = standin.install(folder, database_url, request_timeout_s=1.5)
-    worker.configure(log={"level": "DEBUG"})
-    return worker
+@pytest.fixture(scope="module")
+def plain(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Traces:
+    """What a night with fewer faults has left behind in a store of plain identifiers."""
+    folder = tmp_path_factory.mktemp("plain")
+    with serve() as made:
+        night = prepare(made, folder, make_sqlite(), identity="plain", every=5)
+        with session(night.worker) as running:
+            lines = []
+            for line, stdin in calls_of(night):
+                night.keep(line, running.call(line, stdin))
+                lines.append(line)
+        return gather(night, running, lines)
 
 
-def live(standin: Standin, worker: Installation) -> dict[str, str]:
-    """Run through everything that may leave a trace; what was left, by place."""
-    texts: dict[str, str] = {}
-    seen: list[Ended] = [worker.sync()]
-    assert seen[-1].code == 0, seen[-1].err
-    for number, kind in enumerate(FAULTS):
-        standin.script[off_id_of(number), SAFETY] = KINDS[kind]
-    standin.delay_s = 0.02
-    worker.roster(*standin.lines(), f"{off_id_of(0)}7,bad", f"{off_id_of(1)[1:]},bad", "x,y")
-    running = worker.start("sync", "--log-format", "console", afresh=True)
-    wait_for(lambda: len(standin.asked) > 3 * PERSONS, "some searches")
-    texts["processes"] = subprocess.run(
-        ["ps", "-eww", "-o", "args"], capture_output=True, check=True, text=True
-    ).stdout + Path(f"/proc/{running.process.pid}/environ").read_text(encoding="utf-8")
-    assert "-m worker" in texts["processes"]
-    running.kill()
-    seen.append(running.wait())
-    seen.append(worker.sync())
-    assert seen[-1].code == 3, seen[-1].err[-2000:]
-    if worker.store.is_sqlite:
-        seen += [
-            worker.run("failures", "list"),
-            worker.run("status"),
-            worker.run("config", "show"),
-            worker.run("explain", stdin=f"{off_id_of(2)}\n".encode()),
-            worker.run("backfill", "--person", off_id_of(3)),
-            worker.run("backfill", "--person", "-", stdin=f"{off_id_of(3)[:9]}\n".encode()),
-        ]
-    standin.everybody = lambda _: http({"title": CANARY}, status="403 Forbidden")
-    seen.append(worker.sync())
-    standin.everybody = None
-    standin.token_reply = http(
-        {"error": "invalid_client", "error_description": "no such client"},
-        status="401 Unauthorized",
-    )
-    seen.append(worker.sync())
-    assert seen[-1].code == 77
-    standin.token_reply = http({"access_token": f"{next(iter(standin.tokens))}\n", "x": 1})
-    seen.append(worker.sync())
-    standin.token_reply = None
-    worker.store.rows("UPDATE run SET areas = 'no json' WHERE status = 'interrupted'")
-    seen.append(worker.sync())
-    assert seen[-1].code == 70
-
-    texts["outputs"] = "\n".join(ended.out for ended in seen)
-    texts["logs"] = "\n".join(ended.err for ended in seen)
-    store = worker.store
-    texts["tables"] = "\n".join(
-        f"{table}: {row}"
-        for table in store.tables()
-        for row in store.rows(f"SELECT * FROM {table}")
-    )
-    if store.is_sqlite:
-        files = sorted(store.path.parent.glob(f"{store.path.name}*"))
-        texts["database"] = "\n".join(file.read_bytes().decode("latin-1") for file in files)
-    texts["tokens"] = "\n".join(standin.tokens)
-    texts["key"] = standin.private_jwk["d"]
-    return texts
+def test_every_command_is_called(traces: Traces) -> None:
+    """There is a call for each command of the program: a new one cannot be forgotten here."""
+    assert LEAVES == traces.leaves
 
 
-PLACES = ("processes", "outputs", "logs", "tables", "database")
+def test_every_fault_was_met(traces: Traces) -> None:
+    """Each call ended as it had to, each bad answer was one, each fault of the sandbox struck."""
+    ended = traces.night.ended
+    assert traces.night.bad_areas == ended["sync --json"].run["totals"]["areas_failed"]
+    assert [] == [fault for fault, times in traces.night.struck.items() if not times]
+    passing = {3, 65, 69, 75}  # the run goes on as far as it gets within its deadline
+    expected = {
+        "(wrong)": {2},
+        "(killed)": {-9},
+        "(good)": {3},
+        "(mended)": {3},
+        "(token passing": passing,
+        "(token for-ever": passing,
+        "(token": {77},
+        "(discovery passing": passing,
+        "(discovery": {78},
+        "(sandbox)": {3},
+        "(sandbox": {0, 3, 75, 77, 78},
+        "sync": {3},
+        "failures retry": {3, 5, 65},
+        "backfill": {3},
+        "verify": {3},
+        "doctor --probe --person": {65},
+    }
+    for line, one in ended.items():
+        codes = next((codes for head, codes in expected.items() if line.startswith(head)), {0})
+        if line not in traces.night.crashes:
+            assert one.code in codes, (line, one.err[-2000:])
+    assert [] == traces.night.made.violations
 
 
-def found(traces: dict[str, str], *secrets: str) -> list[str]:
-    """Places where one of the secrets stands."""
-    return [place for place in PLACES if any(secret in traces.get(place, "") for secret in secrets)]
+def test_a_crash_is_told_without_values(traces: Traces) -> None:
+    """A bug is 70, with its place and class; what its exception said is not repeated."""
+    for line, text in traces.night.crashes.items():
+        ended = traces.night.ended[line]
+        assert 70 == ended.code, (line, ended.err[-2000:])
+        assert "Traceback (most recent call last):" in ended.err
+        assert re.search(r'File ".*worker/\w+/\w+\.py", line \d+, in \w+', ended.err)
+        assert re.search(r"^\s*[\w.]*Error\b", ended.err, re.MULTILINE)
+        assert [] == [word for word in text.split() if len(word) > 15 and word in ended.err]
+    everything = " ".join(traces.night.crashes.values()).encode()
+    assert traces.secrets.identifiers_in(everything)
+    assert tokens_in(everything)
+    assert WORD.encode() in everything
 
 
-def test_there_was_something_to_find(traces: dict[str, str]) -> None:
-    """The traces are real: they hold much, and of what may be kept the word in a payload."""
-    assert len(traces["logs"]) > 5_000
-    assert "area.unread" in traces["logs"]
-    assert "debug" in traces["logs"]
-    assert ["tables"] == [place for place in found(traces, SECRET_WORD) if place != "database"]
+def test_there_was_something_to_find(traces: Traces) -> None:
+    """Every kind of place holds much, and of what may be kept the word in a payload."""
+    assert traces.all_of("log").count(b"area.unread") > traces.night.bad_areas
+    assert b"debug" in traces.all_of("log")
+    assert b"pts_worker_" in traces.all_of("metrics", "/metrics")
+    for target in (b"/pushed/gateway", b"/pushed/otlp"):
+        pushed = [one for one in traces.night.made.pushed if target in one.partition(b"\n")[0]]
+        assert b"pts_worker_" in b"".join(pushed), target
+    assert b"pts_worker_" in traces.all_of("file", "pts.prom")
+    assert b"<svg" in traces.all_of("file", "report.html")
+    assert WORD.encode() in traces.all_of("export", "csv")
+    assert WORD.encode() in traces.all_of("export", "ndjson")
+    named = {
+        True: ("pts.db killed", "pts.db-wal killed", "pts.db at the end"),
+        False: ("data files", "write-ahead log", "the server's log"),
+    }
+    for name in named[traces.night.worker.store.is_sqlite]:
+        assert traces.all_of("database", name), name
+        assert name == "pts.db killed" or WORD.encode() in traces.all_of("database", name), name
 
 
-def test_no_identifier(traces: dict[str, str]) -> None:
-    """No identifier of the roster, as digits or in the groups that people write."""
-    for off_id in traces["identifiers"].split():
-        head, tail = off_id[:6], off_id[6:]
-        forms = [off_id, f"{head} {tail}", f"{head}-{tail}", off_id.lstrip("0")]
-        assert [] == found(traces, *forms)
+@pytest.mark.parametrize("form", ["digits", "short", "groups", "dash", "number", "in-more-digits"])
+def test_the_search_finds_an_identifier(form: str) -> None:
+    """In each form that people and programs write."""
+    off_id = off_id_of(28)
+    text = {
+        "digits": off_id,
+        "short": off_id.lstrip("0"),
+        "groups": spaced(off_id),
+        "dash": spaced(off_id).replace(" ", "-"),
+        "number": json.dumps({"x": int(off_id)}),
+        "in-more-digits": f"99{off_id}11",
+    }[form]
+    secrets = Secrets(identifiers=frozenset({off_id, off_id_of(29)}), keys=())
+    assert {off_id} == secrets.identifiers_in(f"x{text}y".encode())
 
 
-def test_no_token(traces: dict[str, str]) -> None:
-    """No access token, nor anything like a signed JWT."""
-    assert [] == found(traces, *traces["tokens"].split())
-    for place in PLACES:
-        assert re.search(r"eyJ[\w-]{10,}\.[\w-]{10,}", traces.get(place, "")) is None, place
-
-
-def test_no_key(traces: dict[str, str]) -> None:
-    """Neither the client's private key nor the pseudonym key, in any usual spelling."""
-    import base64
-
-    key = PSEUDONYM_KEY
-    spellings = [
-        key.hex(),
-        key.hex().upper(),
-        base64.b64encode(key).decode(),
-        base64.urlsafe_b64encode(key).decode().rstrip("="),
-        key.decode("latin-1"),
-        repr(key)[2:-1],
+def test_no_identifier(traces: Traces) -> None:
+    """With pseudonyms no identifier is anywhere, not even in the database and its logs."""
+    assert [] == [
+        (place, sorted(found))
+        for place in traces.places
+        if (found := traces.secrets.identifiers_in(place.data))
     ]
-    assert [] == found(traces, traces["key"], *spellings)
 
 
-def test_no_body_that_was_refused(traces: dict[str, str]) -> None:
-    """No word of a body that was not understood, and none of a payload in a log."""
-    assert [] == found(traces, CANARY)
-    assert SECRET_WORD not in traces["logs"]
+def test_no_token(traces: Traces) -> None:
+    """No token of HelseID, of whatever look, nor anything like a signed JWT."""
+    assert 2 == len(tokens_in(f"{JWT} {OPAQUE}".encode()))
+    assert [] == [(place, found) for place in traces.places if (found := tokens_in(place.data))]
+
+
+def test_no_key(traces: Traces) -> None:
+    """Neither a private key nor a key of pseudonyms, in any usual spelling; nor a new one."""
+    assert [] == [
+        (place, found) for place in traces.places if (found := traces.secrets.keys_in(place.data))
+    ]
+
+
+def test_no_body_that_was_refused(traces: Traces) -> None:
+    """No word of a body that was not understood is anywhere; it is not stored, either."""
+    assert [] == [place for place in traces.places if refused_words_in(place.data)]
+
+
+def test_no_payload_but_where_it_is_kept(traces: Traces) -> None:
+    """A word of a restriction stands in the database, in exports and in ``explain`` alone."""
+    elsewhere = [place for place in traces.places if place.kind not in MAY_HOLD_PAYLOADS]
+    assert [] == [place for place in elsewhere if WORD.encode() in place.data]
+
+
+def test_nothing_is_started_and_nothing_written_elsewhere(traces: Traces) -> None:
+    """No process that could show arguments is started; every file written was searched above."""
+    assert [] == traces.spawned
+    folder = traces.night.worker.folder
+    assert [] == [
+        path
+        for path in traces.written
+        if not path.is_relative_to(folder) and "__pycache__" not in path.parts
+    ]
+    assert folder / "exported" / "csv" in {path.parent for path in traces.written}
+
+
+def test_a_plain_store_keeps_its_identifiers(plain: Traces) -> None:
+    """Without pseudonyms identifiers stand in the database and in exports, and nowhere else."""
+    kinds = {one.kind for one in plain.places if plain.secrets.identifiers_in(one.data)}
+    assert {"database", "export"} == kinds
+    assert [] == [one for one in plain.places if tokens_in(one.data) or refused_words_in(one.data)]

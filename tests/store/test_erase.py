@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from tests.databases import execute, in_database
+from tests.databases import data_files_of, execute, in_database
 from tests.store.test_store_scenarios import (
     PRIVACY,
     SAFETY,
@@ -78,27 +78,6 @@ def files_of(url: str) -> bytes:
     return b"".join(
         each.read_bytes() for end in ("", "-wal", "-shm") if (each := Path(path + end)).exists()
     )
-
-
-async def data_files_of(url: str) -> bytes:
-    """The bytes of every table of the database, with their overflow and indexes."""
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute("CHECKPOINT")
-        folder = Path(await connection.fetchval("SHOW data_directory"))
-        oid = await connection.fetchval(
-            "SELECT oid FROM pg_database WHERE datname = current_database()"
-        )
-        found = b""
-        for (name,) in await connection.fetch(
-            "SELECT pg_relation_filepath(oid) FROM pg_class "
-            "WHERE relkind IN ('r', 't', 'i') AND relnamespace <> 'pg_catalog'::regnamespace"
-        ):
-            if name.startswith(f"base/{oid}/"):
-                found += (folder / name).read_bytes()
-        return found
-    finally:
-        await connection.close()
 
 
 async def test_the_person_goes_and_all_others_stay(database_url):
