@@ -23,7 +23,7 @@ from worker.core.run import RunProgress, RunReport
 from worker.core.sharding import Part, per_hour
 from worker.errors import ConfigurationError, WorkerError
 from worker.helseid.authorizer import HelseId, open_helseid
-from worker.helseid.keys import load_client_key
+from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.transport import helseid_client
 from worker.ports import Authorizer, Roster, Runtime
@@ -175,7 +175,14 @@ class App:
             alg=chosen.private_key_alg,
             kid=chosen.private_key_kid,
         )
-        options = HelseIdOptions(
+        options = self.helseid_options(key)
+        async with helseid_client(tls or self.tls(), attempt_s_max=options.attempt_s_max) as http:
+            yield open_helseid(options, key, self.runtime, http)
+
+    def helseid_options(self, key: ClientKey) -> HelseIdOptions:
+        """What the configuration says of the client; what it leaves out, the key's file may say."""
+        chosen = self.settings.helseid
+        return HelseIdOptions(
             issuer=chosen.issuer or "",
             client_id=chosen.client_id or key.client_id_hint or "",
             scope=chosen.scope,
@@ -188,9 +195,8 @@ class App:
             organization_child=chosen.organization_child,
             tenancy=chosen.tenancy,
             assertion_lifetime_s=chosen.assertion_lifetime_s,
+            attempt_s_max=self.settings.sync.request_timeout_s,
         )
-        async with helseid_client(tls or self.tls()) as http:
-            yield open_helseid(options, key, self.runtime, http)
 
     @asynccontextmanager
     async def reader(

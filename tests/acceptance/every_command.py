@@ -21,6 +21,7 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("keys new --out keys/new.jwk", ""),
         ("keys public", ""),
         ("keys check", ""),
+        ("keys rotate --by-hand", ""),
         ("keys pseudonym --out keys/new.key", ""),
         ("plan", ""),
         ("sync --json", ""),

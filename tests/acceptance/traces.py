@@ -79,7 +79,8 @@ def live(night: Night, running: Session) -> Iterator[str]:
 def gather(night: Night, running: Session, lines: list[str]) -> Traces:
     """All that is left, but for what was planted."""
     folder, store = night.worker.folder, night.worker.store
-    jwks = [folder / "client.jwk", folder / "keys" / "new.jwk", *folder.rglob("client-key.json")]
+    jwks = [folder / "keys" / "new.jwk", *folder.rglob("client-key.json")]
+    jwks += [folder / "client.jwk", folder / "client.jwk.new"]
     keys = [json.loads(path.read_bytes())["d"].encode() for path in jwks]
     for path in folder.rglob("*.key"):
         keys += spellings(path.read_bytes())

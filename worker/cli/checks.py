@@ -134,9 +134,12 @@ async def _caller(app: App) -> AsyncIterator[tuple[Caller, str]]:
     if issuer is None:
         raise ConfigurationError("helseid.issuer is not set", hint="or set api.environment")
     options = HelseIdOptions(
-        issuer=issuer, client_id="", retry=RetryPolicy(attempts_max=2), attempt_s_max=10.0
+        issuer=issuer,
+        client_id="",
+        retry=RetryPolicy(attempts_max=2),
+        attempt_s_max=min(_PATIENCE_S * 2, app.settings.sync.request_timeout_s),
     )
-    async with helseid_client(app.tls()) as http:
+    async with helseid_client(app.tls(), attempt_s_max=options.attempt_s_max) as http:
         yield Caller(http, options, app.runtime), issuer.rstrip("/")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli import rotate
 from worker.cli.base import Cli, command, print_json
 from worker.cli.showing import flowing
 
@@ -62,6 +63,7 @@ def register(app: typer.Typer) -> None:
     group.command("new", help=flowing(NEW))(command(new))
     group.command("public", help=flowing(PUBLIC))(command(public))
     group.command("check", help=flowing(CHECK))(command(check))
+    rotate.register(group)
     group.command("pseudonym", help=flowing(PSEUDONYM))(command(pseudonym))
     app.add_typer(group, name="keys")
 

@@ -24,15 +24,20 @@ from worker.config.urls import has_password
 from worker.core.overrides import with_overrides
 from worker.errors import ConfigurationError
 
-ENVIRONMENTS: Final = {
-    "test": ("https://api.test.pts.nhn.no", "https://helseid-sts.test.nhn.no"),
-    "test-internet": (
-        "https://api-internett.test.pts.nhn.no",
-        "https://helseid-sts.test.nhn.no",
-    ),
-    "production": ("https://api.pts.nhn.no", "https://helseid-sts.nhn.no"),
+_HELSEID_TEST: Final = {
+    "helseid.issuer": "https://helseid-sts.test.nhn.no",
+    "helseid.self_service_url": "https://api.selvbetjening.test.nhn.no",
 }
-"""PTS's address and HelseID's issuer, by ``api.environment`` (HelseID reference, section 8)."""
+ENVIRONMENTS: Final = {
+    "test": {"api.base_url": "https://api.test.pts.nhn.no", **_HELSEID_TEST},
+    "test-internet": {"api.base_url": "https://api-internett.test.pts.nhn.no", **_HELSEID_TEST},
+    "production": {
+        "api.base_url": "https://api.pts.nhn.no",
+        "helseid.issuer": "https://helseid-sts.nhn.no",
+        "helseid.self_service_url": "https://api.selvbetjening.nhn.no",
+    },
+}
+"""The addresses of PTS and HelseID, by ``api.environment`` (HelseID reference, section 8)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,10 +165,9 @@ def _environment_layer(layers: Iterable[Layer]) -> Layer:
     addresses = (
         ENVIRONMENTS.get(environment.strip().lower()) if isinstance(environment, str) else None
     )
-    if addresses:
-        base_url, issuer = addresses
-        layer.put("api.base_url", base_url, "api.environment")
-        layer.put("helseid.issuer", issuer, "api.environment")
+    for key, address in (addresses or {}).items():
+        if key != "helseid.self_service_url" or "helseid.issuer" not in values:
+            layer.put(key, address, "api.environment")  # self-service goes with its issuer
     return layer
 
 

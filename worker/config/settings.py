@@ -78,6 +78,12 @@ class HelseId(Section):
         "Set by `api.environment`; this key overrides.",
         examples=["https://helseid-sts.test.nhn.no"],
     )
+    self_service_url: HttpUrl | None = Field(
+        default=None,
+        description="Address of HelseID's self-service API, for `keys rotate`. Set by "
+        "`api.environment`; this key overrides.",
+        examples=["https://api.selvbetjening.test.nhn.no"],
+    )
     client_id: str | None = Field(
         default=None,
         min_length=1,
@@ -268,7 +274,7 @@ class Sync(Section):
         default=30.0,
         gt=0,
         le=600,
-        description="Seconds that one request may take, its answer included.",
+        description="Seconds that one request to PTS or HelseID may take, its answer included.",
     )
     max_pages: int = Field(
         default=1_000,

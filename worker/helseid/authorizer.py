@@ -154,13 +154,19 @@ def _refused_text(status: int, code: str, told: str, clock: str) -> str:
 class HelseId(Value, frozen=True, kw_only=True):
     """The parts of an opened client; ``doctor`` looks at each, a run at the authorizer."""
 
+    caller: Caller
     discovery: Discovery
     tokens: TokenSource
     authorizer: HelseIdAuthorizer
 
 
 def open_helseid(
-    options: HelseIdOptions, key: ClientKey, runtime: Runtime, http: httpx.AsyncClient
+    options: HelseIdOptions,
+    key: ClientKey,
+    runtime: Runtime,
+    http: httpx.AsyncClient,
+    *,
+    discovery: Discovery | None = None,
 ) -> HelseId:
     """Put the client together. Nothing is called yet.
 
@@ -169,15 +175,16 @@ def open_helseid(
         key: the client's key.
         runtime: clock, sleep, randomness and ids.
         http: see ``helseid_client``; the caller closes it.
+        discovery: of another client at the same issuer, so that it is read once.
 
     Raises:
         ConfigurationError: the options cannot be used.
     """
     caller = Caller(http, options, runtime)
-    discovery = Discovery(options.issuer, caller, runtime)
+    discovery = discovery or Discovery(options.issuer, caller, runtime)
     proof_key = ProofKey() if options.sender_constraint == "dpop" else None
     tokens = TokenSource(
         options, key, proof_key, discovery=discovery, caller=caller, runtime=runtime
     )
     authorizer = HelseIdAuthorizer(tokens, proof_key, runtime)
-    return HelseId(discovery=discovery, tokens=tokens, authorizer=authorizer)
+    return HelseId(caller=caller, discovery=discovery, tokens=tokens, authorizer=authorizer)

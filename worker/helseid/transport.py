@@ -29,6 +29,8 @@ from worker.ports import Runtime
 from worker.tls import client_context
 
 _BODY_BYTES_MAX: Final = 1_048_576
+_ATTEMPT_S_MAX: Final = 30.0
+_CONNECT_S_MAX: Final = 10.0
 _log = structlog.get_logger(__name__)
 
 
@@ -59,17 +61,21 @@ class _NoReplyError(Exception):
         self.passing = passing
 
 
-def helseid_client(tls: ssl.SSLContext | None = None) -> httpx.AsyncClient:
+def helseid_client(
+    tls: ssl.SSLContext | None = None, *, attempt_s_max: float = _ATTEMPT_S_MAX
+) -> httpx.AsyncClient:
     """A client for HelseID alone: TLS 1.2 or newer, verified; no redirects; no proxy by chance.
 
     Args:
         tls: whom to trust; None: the authorities that the system trusts.
+        attempt_s_max: the longest silence within one call. The call as a whole is bounded by
+            ``HelseIdOptions.attempt_s_max``.
     """
     return httpx.AsyncClient(
         verify=tls or client_context(),
         trust_env=False,
         follow_redirects=False,
-        timeout=httpx.Timeout(10.0),
+        timeout=httpx.Timeout(attempt_s_max, connect=min(attempt_s_max, _CONNECT_S_MAX)),
         limits=httpx.Limits(max_connections=4),
         headers={"Accept": "application/json", "User-Agent": "pts-sync-worker"},
     )

@@ -1,0 +1,321 @@
+"""``keys rotate``: whatever happens, the configured file holds a key that HelseID takes."""
+
+import fcntl
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from joserfc.jwk import ECKey
+
+from tests.acceptance.program import Ended, Installation, environment, install, run
+from tests.sandbox.caller import Caller, ath, public
+from worker.helseid.authorizer import open_helseid
+from worker.helseid.keys import load_client_key
+from worker.helseid.options import HelseIdOptions
+from worker.helseid.transport import helseid_client
+from worker.runtime import real_runtime
+from worker.sandbox.clients import PTS_SCOPE, Client
+from worker.sandbox.serve import RunningSandbox, running_sandbox
+
+MODEST = "c0ffee00-0000-4000-8000-0000000000aa"
+"""A client that may not change its own keys."""
+
+
+@pytest.fixture(scope="module")
+def key_pair() -> ECKey:
+    return ECKey.generate_key("P-256", private=True)
+
+
+@pytest.fixture(scope="module")
+def helseid(key_pair: ECKey) -> Iterator[RunningSandbox]:
+    """HelseID with self-service, and a client whose first key is ``key_pair``."""
+    jwks = (public(key_pair),)
+    modest = Client(client_id=MODEST, jwks=jwks, scopes=(PTS_SCOPE,))
+    with running_sandbox(persons=1, client_jwks=jwks, clients=[modest]) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def worker(tmp_path: Path, helseid: RunningSandbox, key_pair: ECKey) -> Installation:
+    """A worker with that key, which HelseID takes for good."""
+    helseid.control(activation_delay_s=0.0, retire_after_s=3600.0, faults=[])
+    made = install(
+        tmp_path,
+        database_url=f"sqlite:///{tmp_path / 'pts.db'}",
+        issuer=helseid.issuer,
+        base_url=helseid.base_url,
+        client_id=helseid.client_id,
+        client_key=key_pair.as_dict(private=True),
+    )
+    made.configure(helseid={"self_service_url": helseid.options.helseid_url})
+    return made
+
+
+def key_file(worker: Installation, suffix: str = "") -> Path:
+    return worker.folder / f"client.jwk{suffix}"
+
+
+def kid_of(path: Path) -> str:
+    return load_client_key(path).kid
+
+
+def calls(worker: Installation, *lines: str) -> list[Ended]:
+    """Call ``pts-worker`` with the words of each line, one after the other."""
+    common = ("--config", str(worker.config))
+    return [run(*common, *line.split(), folder=worker.folder) for line in lines]
+
+
+def names(worker: Installation) -> set[str]:
+    """The files of the key that lie there."""
+    return {path.name.removeprefix("client.jwk") for path in worker.folder.glob("client.jwk*")}
+
+
+def is_accepted(helseid: RunningSandbox, path: Path, client_id: str = "") -> bool:
+    """Whether HelseID gives a token for the key in a file."""
+
+    async def ask() -> bool:
+        options = HelseIdOptions(issuer=helseid.issuer, client_id=client_id or helseid.client_id)
+        async with helseid_client() as http:
+            opened = open_helseid(options, load_client_key(path), real_runtime(), http)
+            return bool(await opened.tokens.token())
+
+    return anyio.run(ask)
+
+
+def registrations(helseid: RunningSandbox) -> int:
+    """Keys that self-service took."""
+    found = helseid.stats()["counts"]
+    return sum(count for name, count in found.items() if name.startswith("client-secret 200"))
+
+
+def assert_nothing_private(worker: Installation, *told: Ended) -> None:
+    """No private part of any key is in any output."""
+    for path in worker.folder.glob("client.jwk*"):
+        document = json.loads(path.read_text())
+        private = document.get("privateJwk", document)["d"]
+        assert [] == [one for one in told if private in one.out + one.err]
+
+
+def test_a_new_key_takes_the_place_of_the_old_one(worker: Installation, helseid: RunningSandbox):
+    """Made, registered, accepted, in place; the old one beside it. The mode is that of before."""
+    before = key_file(worker).read_bytes()
+    key_file(worker).chmod(0o440)
+    rotated, checked = calls(worker, "keys rotate --json", "keys check --json")
+    assert 0 == rotated.code, rotated.err
+    told = rotated.document
+    assert ("rotated", "ES512", True) == (told["state"], told["alg"], told["registered"])
+    assert told["expires_at"] > "2026"
+    assert checked.document["kid"] == told["kid"] != told["former_kid"]
+    assert told["former_kid"] == kid_of(key_file(worker, ".old"))
+    assert before == key_file(worker, ".old").read_bytes()
+    assert {"", ".old"} == names(worker)
+    assert 0o440 == stat.S_IMODE(key_file(worker).stat().st_mode)
+    assert is_accepted(helseid, key_file(worker))
+    assert_nothing_private(worker, rotated, checked)
+
+
+def test_by_hand(worker: Installation, helseid: RunningSandbox):
+    """The new key waits beside the old one until a person has registered what was printed."""
+    old = kid_of(key_file(worker))
+    made, again, early = calls(
+        worker,
+        "keys rotate --by-hand",
+        "keys rotate --by-hand --json",
+        "keys rotate --finish --wait 0s",
+    )
+    assert [0, 0, 77] == [made.code, again.code, early.code], early.err
+    printed = json.loads(made.out[made.out.index("{") : made.out.rindex("}") + 1])
+    assert printed == again.document["public_jwk"]
+    assert "--finish" in made.out
+    assert "as it was" in early.err
+    assert {"", ".new"} == names(worker)
+    assert 0o600 == stat.S_IMODE(key_file(worker, ".new").stat().st_mode)
+    assert old == kid_of(key_file(worker))
+
+    register(helseid, worker, printed)
+    (done,) = calls(worker, "keys rotate --finish --json")
+    assert (0, "rotated") == (done.code, done.document["state"]), done.err
+    assert printed["kid"] == kid_of(key_file(worker))
+    assert {"", ".old"} == names(worker)
+    assert_nothing_private(worker, made, again, early, done)
+
+
+def register(helseid: RunningSandbox, worker: Installation, jwk: dict[str, Any]) -> None:
+    """What a person does in self-service."""
+    caller = Caller(helseid, key=ECKey.import_key(json.loads(key_file(worker).read_text())))
+    caller.sign_in(form={"scope": "nhn:selvbetjening/client"})
+    url = helseid.self_service_url
+    headers = {
+        "Authorization": f"DPoP {caller.token}",
+        "DPoP": caller.proof(url, htm="POST", ath=ath(caller.token)),
+    }
+    assert 200 == caller.http.post(url, json=jwk, headers=headers).status_code
+    caller.close()
+
+
+def test_helseid_takes_its_time(worker: Installation, helseid: RunningSandbox):
+    """Until HelseID knows the new key the old one stays; then the same key is put in place."""
+    helseid.control(activation_delay_s=0.5)
+    old = kid_of(key_file(worker))
+    early, patient = calls(worker, "keys rotate --wait 0s", "keys rotate --wait 20s --json")
+    assert (77, 0) == (early.code, patient.code), patient.err
+    assert "as it was" in early.err
+    assert (old, True) == (patient.document["former_kid"], patient.document["registered"])
+    assert is_accepted(helseid, key_file(worker))
+
+
+def test_who_may_not_is_told_how(worker: Installation, helseid: RunningSandbox):
+    """Without the scope 77, without the address 78, each with the way by hand; the key waits."""
+    worker.configure(helseid={"client_id": MODEST})
+    (denied,) = calls(worker, "keys rotate --json")
+    assert 77 == denied.code
+    assert "nhn:selvbetjening/client" in denied.message
+    worker.configure(helseid={"self_service_url": None})
+    waiting = kid_of(key_file(worker, ".new"))
+    (unknown,) = calls(worker, "keys rotate --json")
+    assert 78 == unknown.code
+    assert "self_service_url" in unknown.message
+    assert all(
+        "--by-hand" in one.message and "--finish" in one.message for one in (denied, unknown)
+    )
+    assert waiting == kid_of(key_file(worker, ".new"))
+    assert is_accepted(helseid, key_file(worker), MODEST)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"action": "status", "status": 404}, 78),
+        ({"action": "status", "status": 403}, 77),
+        ({"action": "html"}, 69),
+        ({"action": "nonce_every_call"}, 0),
+    ],
+    ids=str,
+)
+def test_self_service_answers_otherwise(
+    worker: Installation, helseid: RunningSandbox, fault: dict[str, Any], code: int
+):
+    """What is no answer of self-service changes nothing; a challenge for a nonce is met."""
+    old = kid_of(key_file(worker))
+    helseid.control(faults=[{"area": "client-secret", **fault}])
+    (ended,) = calls(worker, "keys rotate --json")
+    helseid.control(faults=[])
+    assert code == ended.code, ended.out
+    assert (old == kid_of(key_file(worker))) == (code != 0)
+    assert is_accepted(helseid, key_file(worker))
+
+
+def test_wrong_calls(worker: Installation):
+    """Nothing to finish, two ways at once, a key named in the configuration, another at it."""
+    nothing, named, both, kind = calls(
+        worker,
+        "keys rotate --finish --json",
+        "keys rotate --json --set helseid.private_key_kid=mine",
+        "keys rotate --finish --by-hand",
+        "keys rotate --kind oct",
+    )
+    assert (78, True) == (named.code, "private_key_kid" in named.message)
+    assert [78, 2, 2] == [nothing.code, both.code, kind.code]
+    assert "begin with" in nothing.message
+    with at_work_on(worker.folder):
+        (held,) = calls(worker, "keys rotate --json")
+    assert (78, True) == (held.code, "another process" in held.message)
+    assert {""} == names(worker)
+
+
+@contextmanager
+def at_work_on(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    yield
+    os.close(handle)
+
+
+def test_a_file_of_self_service_keeps_its_client(worker: Installation, helseid: RunningSandbox):
+    """Where the file names the client, as self-service's does, the new one does so too."""
+    key = json.loads(key_file(worker).read_text())
+    beside = {"clientId": helseid.client_id, "authority": helseid.issuer}
+    key_file(worker).write_text(json.dumps({**beside, "privateJwk": json.dumps(key)}))
+    (rotated,) = calls(worker, "keys rotate --json")
+    assert (0, "ES512") == (rotated.code, rotated.document["alg"]), rotated.out
+    loaded = load_client_key(key_file(worker))
+    assert (helseid.client_id, helseid.issuer) == (loaded.client_id_hint, loaded.issuer_hint)
+
+
+_DRIVER = """
+import os, signal, sys
+import worker.app, worker.cli.rotate, worker.helseid.key_files, worker.helseid.self_service
+from worker.cli import run
+
+config, folder = sys.argv[1:]
+CHANGES = ("os.rename", "os.link", "os.remove", "os.chmod", "os.chown", "open")
+
+def strike(n):
+    left = n
+    def watch(event, given):
+        nonlocal left
+        if event in CHANGES and str(given[0]).startswith(folder):
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
+
+for line in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 1), os.dup2(null, 2)
+        strike(int(line))
+        os._exit(int(run(["--config", config, "keys", "rotate"])))
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+@contextmanager
+def struck(worker: Installation) -> Iterator[Callable[[int], int]]:
+    """Calls ``keys rotate``, killed as it is about to do the n-th thing with a key file."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _DRIVER, str(worker.config), str(key_file(worker))],
+        cwd=worker.folder,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def call(number: int) -> int:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{number}\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        yield call
+
+
+def test_killed_at_any_step(worker: Installation, helseid: RunningSandbox):
+    """After each death the file holds a key that HelseID takes; the next call comes to its end."""
+    worker.configure(helseid={"private_jwk_file": str(key_file(worker))})
+    places = []
+    with struck(worker) as call:
+        for number in range(1, 60):
+            code = call(number)
+            assert is_accepted(helseid, key_file(worker))
+            if code == 0:
+                break
+            assert -signal.SIGKILL == code
+            places.append(tuple(sorted(names(worker))))
+            assert 0 == call(0)
+            assert {"", ".old"} == names(worker)
+            assert is_accepted(helseid, key_file(worker))
+    assert len(places) >= 12
+    assert {("", ".old"), ("", ".new", ".old")} < set(places)
