@@ -7,10 +7,13 @@ import traceback
 from datetime import timedelta
 from email.utils import format_datetime
 
+import anyio
 import pytest
 import structlog
 
 from tests.helseid.support import CLIENT_ID, Canned, refusal, write_secret
+from worker.app import App
+from worker.config import load
 from worker.errors import ConfigurationError, ExitCode, RefusedError, UnavailableError
 
 BAD_GATEWAY = Canned(status=502, body="<html>")
@@ -366,3 +369,18 @@ async def test_nothing_leaks(clients, server, private_jwks, tmp_path, caplog):
     ]
     assert [] == [secret for secret in secrets if secret in shown]
     assert "helseid.token_received" in {event["event"] for event in events}
+
+
+async def test_the_configured_time_is_that_of_a_call(client_key, server, fake, tmp_path):
+    """``sync.request_timeout_s`` bounds each call to HelseID, too."""
+    values = {
+        "helseid.issuer": server.issuer,
+        "helseid.client_id": CLIENT_ID,
+        "helseid.private_jwk_file": "client.jwk",
+        "sync.request_timeout_s": 0.05,
+    }
+    app = App(loaded=load(values, environ={}, cwd=tmp_path), runtime=fake.runtime)
+    server.hold.clear()
+    async with app.helseid() as helseid:
+        with anyio.fail_after(5), pytest.raises(UnavailableError):
+            await helseid.tokens.token()
