@@ -152,7 +152,10 @@ class App:
         """
         url = database_url(self.settings.database, cwd=self.loaded.cwd)
         idle_s = float(self.settings.lease.ttl_s)
-        async with open_database(url, self.runtime, idle_s=idle_s) as database:
+        patience_s = self.settings.database.patience_s
+        async with open_database(
+            url, self.runtime, patience_s=patience_s, idle_s=idle_s
+        ) as database:
             if checked:
                 await check_schema(database)
             yield database

@@ -1,19 +1,14 @@
-"""PostgreSQL ends the worker's backends, or goes away under a run."""
+"""PostgreSQL ends the worker's backends, or waits for a worker that is paused."""
 
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import anyio
-import pytest
 
-from tests.acceptance.program import Sandbox, Store, wait_for
-from tests.databases import execute
+from tests.acceptance.program import Store, wait_for
 from tests.deaths.ground import Ground, has_begun, name_of
 from tests.deaths.processes import is_paused, tables_of
-from tests.deaths.servers import OwnServer, hold_publication, own_server, terminate_within
-from tests.deaths.zygote import Zygote
+from tests.deaths.servers import hold_publication, terminate_within
 
 WHERE = ("person_area", "person_area", "run")
 """Tables at whose writing the backend is ended, in this order; ``run`` is the publication."""
@@ -78,44 +73,3 @@ def test_paused_within_a_transaction(on_postgres: Ground):
     assert "took over" in late.message
     assert before == tables_of(worker.store)
     assert on_postgres.after == worker.store.published()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OwnServer]:
-    """A server to stop and start."""
-    with own_server() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def on_own_server(
-    served: Sandbox,
-    zygote: Zygote,
-    server: OwnServer,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Ground:
-    """The ground on it."""
-    folder: Path = tmp_path_factory.mktemp("own-server")
-    ground = Ground(sandbox=served, zygote=zygote, databases=server.databases, folder=folder)
-    return ground.prepare()
-
-
-@pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_stopped_for_a_moment(on_own_server: Ground, server: OwnServer, mode: str):
-    """A run outlives a PostgreSQL that is stopped, or crashes, and is back after two seconds."""
-    worker = on_own_server.worker()
-    # PostgreSQL 18 forgets a sequence's last steps if it crashes before the first checkpoint after
-    # CREATE DATABASE has copied it (STRATEGY WAL_LOG): the copy's fault, not that of a run.
-    anyio.run(execute, server.url, "CHECKPOINT")
-    running = on_own_server.start(worker)
-    sql = "SELECT count(*) FROM person_area WHERE run_id = 2"
-    wait_for(lambda: worker.store.one(sql), "a batch")
-    server.stop(mode)
-    assert running.process.poll() is None
-    time.sleep(2)
-    server.start()
-    ended = running.wait()
-    assert 0 == ended.code, ended.out + ended.err
-    assert '"database.retry"' in ended.err
-    assert on_own_server.after == worker.store.published()
-    assert [("published", 0)] * 2 == worker.store.runs()

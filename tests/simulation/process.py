@@ -354,7 +354,7 @@ def outside(
     async def open_wire(options: WireOptions) -> AsyncIterator[Wire]:
         yield wire(options)
 
-    def helseid_client(*_options: Any) -> httpx.AsyncClient:
+    def helseid_client(*_options: Any, **_more: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=transport(), trust_env=False)
 
     doors = {

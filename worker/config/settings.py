@@ -209,6 +209,13 @@ class Database(Section):
         description="File with the password of `database.url`.",
         examples=["/run/secrets/database-password"],
     )
+    patience_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="Seconds for which a database that is away or silent is waited for; then a run "
+        "ends with exit code 69.",
+    )
 
 
 class Privacy(Section):

@@ -7,7 +7,7 @@ runs in a transaction must bear to run twice: the first commit may have come thr
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from worker.errors import ConfigurationError, UnavailableError
 from worker.ports import Runtime
 from worker.store.dialects import StoreDialect, dialect_named
+from worker.store.liveness import Liveness
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,8 @@ READ_PATIENCE_S: Final = 15.0
 """The same for a read: somebody waits for it."""
 _BUSY_S: Final = 20
 _IDLE_S: Final = 50.0
+_LOCK_S_MIN: Final = 2.0
+_CLOSE_S: Final = 5.0
 _RETRIED_SQLSTATES: Final = frozenset(
     {"25P03", "40001", "40P01", "55P03", "57P01", "57P02", "57P03"}
 )
@@ -56,6 +59,11 @@ class _Outage:
 
     since_s: float | None = None
 
+    def begin(self, at_s: float) -> float:
+        """Nothing has come through since then, if not for longer; since when in fact."""
+        self.since_s = at_s if self.since_s is None else min(at_s, self.since_s)
+        return self.since_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
@@ -67,6 +75,11 @@ class Database:
     gate: anyio.Semaphore
     patience_s: float = PATIENCE_S
     outage: _Outage = field(default_factory=_Outage, repr=False)
+    liveness: Liveness | None = field(default=None, repr=False)
+
+    def watching(self) -> AbstractContextManager[None]:
+        """Whoever waits for the database within the block does not wait for a frozen one."""
+        return nullcontext() if self.liveness is None else self.liveness.watching()
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run ``work`` in a read transaction.
@@ -126,9 +139,7 @@ class Database:
         An outage is waited for once, not anew by each of the writes that end a run. It begins with
         a fault: a long transaction that ends in one, a publication above all, has not waited yet.
         """
-        if self.outage.since_s is None:
-            self.outage.since_s = failing_since_s
-        return self.runtime.monotonic() - min(self.outage.since_s, failing_since_s)
+        return self.runtime.monotonic() - self.outage.begin(failing_since_s)
 
     async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
         if not is_write:
@@ -140,10 +151,11 @@ class Database:
         return results[0]
 
     async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
-        async with self.engine.connect() as connection:
-            await connection.execution_options(pts_write=is_write)
-            async with connection.begin():
-                return await work(connection)
+        with self.watching():
+            async with self.engine.connect() as connection:
+                await connection.execution_options(pts_write=is_write)
+                async with connection.begin():
+                    return await work(connection)
 
 
 def is_database_fault(fault: Exception) -> bool:
@@ -225,7 +237,7 @@ async def open_database(
         url: as configured.
         runtime: clock, sleep and randomness.
         password: instead of the one in the URL.
-        patience_s: how long a write is tried again.
+        patience_s: how long a write is tried again; on PostgreSQL a lock is waited for half of it.
         idle_s: PostgreSQL ends a transaction of ours that has stood still for so long: a process
             that was paused or cut off within one must not keep the lease's row locked for ever.
 
@@ -234,13 +246,19 @@ async def open_database(
     """
     parsed, dialect = driver_url(url, password)
     options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
+    outage, liveness = _Outage(), None
     if dialect.name == "sqlite":
         _check_folder(parsed)
         options |= {"connect_args": {"timeout": _BUSY_S}, "pool_pre_ping": False}
     else:
-        settings = {"idle_in_transaction_session_timeout": f"{idle_s * 1000:.0f}"}
+        liveness = Liveness(runtime, patience_s=patience_s, silent_since=outage.begin)
+        settings = {
+            "idle_in_transaction_session_timeout": f"{idle_s * 1000:.0f}",
+            "lock_timeout": f"{max(patience_s / 2, _LOCK_S_MIN) * 1000:.0f}",
+        }
         options |= {"pool_size": 4, "max_overflow": 4, "pool_timeout": 30}
-        options |= {"connect_args": {"server_settings": settings}}
+        connecting = {"async_creator_fn": liveness.connect, "server_settings": settings}
+        options |= {"connect_args": connecting}
     engine = create_async_engine(parsed, **options)
     if dialect.name == "sqlite":
         _sqlite_rules(engine)
@@ -251,10 +269,24 @@ async def open_database(
             runtime=runtime,
             gate=anyio.Semaphore(dialect.writers_max or 1_000),
             patience_s=patience_s,
+            outage=outage,
+            liveness=liveness,
         )
     finally:
         with anyio.CancelScope(shield=True):
-            await engine.dispose()
+            await _close(engine, liveness)
+
+
+async def _close(engine: AsyncEngine, liveness: Liveness | None) -> None:
+    if liveness is None:
+        await engine.dispose()
+        return
+    await liveness.close()
+    with anyio.move_on_after(_CLOSE_S):
+        await engine.dispose()
+        return
+    liveness.cut_off()
+    await engine.dispose()
 
 
 def _check_folder(url: URL) -> None:

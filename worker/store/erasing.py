@@ -156,9 +156,10 @@ async def _scrub_sqlite(database: Database) -> None:
 async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
     names = ", ".join(table.name for table in (*TABLES, person))
     options = "FULL, ANALYZE" if rewrite else "ANALYZE"
-    async with database.engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await connection.execute(text(f"VACUUM ({options}) {names}"))
+    with database.watching():
+        async with database.engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.execute(text(f"VACUUM ({options}) {names}"))
 
 
 async def _mentions(

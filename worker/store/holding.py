@@ -43,6 +43,8 @@ async def held_lease(
         StoppedError: a stop was asked for while waiting.
     """
     lease = await _acquire(database, ttl_s, part, wait_s, stop)
+    if database.liveness is not None:
+        await database.liveness.prepare()
     try:
         yield lease
     finally:
