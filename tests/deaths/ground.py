@@ -81,14 +81,16 @@ class SqliteFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresDatabases:
-    """Databases of one PostgreSQL."""
+    """Databases of one PostgreSQL, in a tablespace if one is named."""
 
     server: str
     template: str
+    tablespace: str = "pg_default"
 
     def _new(self, source: str) -> str:
         name = f"death_{next(_numbers)}"
-        anyio.run(execute, self.server, f"CREATE DATABASE {name} TEMPLATE {source}")
+        create = f"CREATE DATABASE {name} TEMPLATE {source} TABLESPACE {self.tablespace}"
+        anyio.run(execute, self.server, create)
         return in_database(self.server, name)
 
     def empty(self) -> str:

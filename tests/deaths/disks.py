@@ -1,0 +1,59 @@
+"""A disk of a few megabytes, to be filled: a tmpfs, where this machine lets a test mount one."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_BALLAST = "ballast"
+_PAGE = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallDisk:
+    """A file system of its own."""
+
+    folder: Path
+
+    def fill(self) -> None:
+        """Leave nothing, whoever else writes at the same time."""
+        with suppress(OSError), (self.folder / _BALLAST).open("ab", buffering=0) as file:
+            while True:
+                file.write(bytes(_PAGE))
+
+    def make_room(self) -> None:
+        """As much as there was."""
+        (self.folder / _BALLAST).unlink(missing_ok=True)
+
+
+@contextmanager
+def small_disk(megabytes: int, *, owner: int | None = None) -> Iterator[SmallDisk | None]:
+    """The disk; ``None`` where mounting is not allowed, and the test must find another way.
+
+    Args:
+        megabytes: its size.
+        owner: the user who owns it; else whoever runs the tests.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="pts-disk-"))
+    folder.chmod(0o755)
+    uid = os.getuid() if owner is None else owner
+    options = f"size={megabytes}m,mode=0700,uid={uid}"
+    try:
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
+            capture_output=True,
+            check=False,
+        )
+        is_mounted = mounted.returncode == 0
+    except FileNotFoundError:
+        is_mounted = False
+    try:
+        yield SmallDisk(folder=folder) if is_mounted else None
+    finally:
+        if is_mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
