@@ -1,7 +1,8 @@
 """What SQLite and PostgreSQL do differently, in one place."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    String,
     Table,
     Text,
     any_,
@@ -41,22 +43,36 @@ class StoreDialect:
     insert: Callable[[Table], Any]
     utc_date: str
 
-    def member(
-        self, what: Column[Any], values: Sequence[int] | Sequence[str]
-    ) -> ColumnElement[bool]:
-        """``what`` is one of ``values``, as one parameter however many there are.
+    def member(self, what: Column[Any]) -> ColumnElement[bool]:
+        """``what`` is one of ``members``, as one parameter however many there are.
 
         An expanding ``IN`` is compiled anew for each length and was 3 to 12 times slower
         (performance reference, section 3).
         """
-        is_text = bool(values) and isinstance(values[0], str)
+        return _member(self.name, what)
+
+    def members(self, values: Sequence[int] | Sequence[str]) -> Mapping[str, Any]:
+        """The parameter of a statement with ``member``."""
         if self.name == "postgresql":
-            kind = ARRAY(Text if is_text else BigInteger)
-            return what == any_(bindparam(None, list(values), type_=kind, unique=True))
-        listed = func.json_each(
-            bindparam(None, orjson.dumps(list(values)).decode(), type_=Text, unique=True)
-        ).table_valued("value")
-        return what.in_(select(listed.c.value))
+            return {_MEMBERS: list(values)}
+        return {_MEMBERS: orjson.dumps(list(values)).decode()}
+
+
+_MEMBERS: Final = "members"
+
+
+@cache
+def _member(dialect: str, what: Column[Any]) -> ColumnElement[bool]:
+    """Made once for each column, and without values.
+
+    SQLAlchemy's expressions are cycles: with a batch's values in them these would be kept until
+    the garbage collector looks, which it does seldom (``worker.__main__``).
+    """
+    if dialect == "postgresql":
+        kind = ARRAY(Text if isinstance(what.type, String) else BigInteger)
+        return what == any_(bindparam(_MEMBERS, type_=kind))
+    listed = func.json_each(bindparam(_MEMBERS, type_=Text)).table_valued("value")
+    return what.in_(select(listed.c.value))
 
 
 def _insert_on(name: str) -> Callable[[Table], Any]:

@@ -204,8 +204,9 @@ async def _mask(
         some = versions[start : start + _ROWS_PER_QUERY]
         rows = await connection.execute(
             select(table.c.version_id, *(table.c[name] for name in names)).where(
-                database.dialect.member(table.c.version_id, some)
-            )
+                database.dialect.member(table.c.version_id)
+            ),
+            database.dialect.members(some),
         )
         values = [
             {

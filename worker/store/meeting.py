@@ -103,8 +103,9 @@ async def _write_references(
         .join(ref, ref.c.run_id == person.c.local_ref_run)
         .where(
             person.c.tenant_id == tenant_id,
-            dialect.member(person.c.person_key, [one.person_key for one in persons]),
-        )
+            dialect.member(person.c.person_key),
+        ),
+        dialect.members([one.person_key for one in persons]),
     )
     wanted = {one.person_key: one.local_ref for one in persons}
     rows = []

@@ -122,7 +122,8 @@ def _old_versions(table: Table, before: datetime, limit: int) -> _Work:
         rows = list(found.scalars())
         if rows:
             await connection.execute(
-                delete(table).where(database.dialect.member(table.c.version_id, rows))
+                delete(table).where(database.dialect.member(table.c.version_id)),
+                database.dialect.members(rows),
             )
         return len(rows)
 
@@ -147,9 +148,9 @@ def _old_runs(before: datetime, limit: int) -> _Work:
         )
         runs = list(found.scalars())
         if runs:
-            ours = database.dialect.member
-            await connection.execute(delete(attempt).where(ours(attempt.c.run_id, runs)))
-            await connection.execute(delete(run).where(ours(run.c.run_id, runs)))
+            ours, members = database.dialect.member, database.dialect.members(runs)
+            await connection.execute(delete(attempt).where(ours(attempt.c.run_id)), members)
+            await connection.execute(delete(run).where(ours(run.c.run_id)), members)
         return len(runs)
 
     return work

@@ -23,6 +23,10 @@ from worker.store.writer import BatchWriter
 
 log = structlog.get_logger(__name__)
 
+# PostgreSQL's statistics do not know a run that is under way, and would let it walk through all of
+# that run's proofs.
+_run_of_proof = person_area.c.run_id + 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -56,7 +60,7 @@ class SqlRunStore:
         """See ``RunStore.settled``."""
         if not person_keys:
             return {}
-        handle = self.handle
+        handle, dialect = self.handle, self.database.dialect
 
         async def look(connection: AsyncConnection) -> list[tuple[str, str, int, bool, int]]:
             rows = await connection.execute(
@@ -70,11 +74,10 @@ class SqlRunStore:
                 .join(person_area, person_area.c.person_id == person.c.person_id)
                 .where(
                     person.c.tenant_id == self.lease.tenant_id,
-                    self.database.dialect.member(person.c.person_key, person_keys),
-                    # PostgreSQL's statistics do not know a run that is under way, and would let
-                    # it walk through all of that run's proofs.
-                    person_area.c.run_id + 0 == handle.run_id,
-                )
+                    dialect.member(person.c.person_key),
+                    _run_of_proof == handle.run_id,
+                ),
+                dialect.members(person_keys),
             )
             return [tuple(row) for row in rows]
 
@@ -90,17 +93,19 @@ class SqlRunStore:
         """Note that this turn met persons on the roster whom an earlier turn has read."""
         if not persons:
             return
+        dialect = self.database.dialect
 
         async def work(connection: AsyncConnection) -> None:
             await self.lease.renew(self.database, connection)
             await connection.execute(
                 update(person_area)
                 .where(
-                    self.database.dialect.member(person_area.c.person_id, persons),
+                    dialect.member(person_area.c.person_id),
                     person_area.c.run_id == self.handle.run_id,
                     person_area.c.is_complete,
                 )
-                .values(attempt_id=self.handle.attempt_id)
+                .values(attempt_id=self.handle.attempt_id),
+                dialect.members(persons),
             )
 
         await self.database.write(work)
@@ -112,6 +117,7 @@ class SqlRunStore:
             return None
         if not person_keys:
             return {}
+        dialect = self.database.dialect
 
         async def work(connection: AsyncConnection) -> list[tuple[str, str, datetime | None, bool]]:
             rows = await connection.execute(
@@ -129,8 +135,9 @@ class SqlRunStore:
                 )
                 .where(
                     person.c.tenant_id == self.lease.tenant_id,
-                    self.database.dialect.member(person.c.person_key, person_keys),
-                )
+                    dialect.member(person.c.person_key),
+                ),
+                dialect.members(person_keys),
             )
             return [tuple(row) for row in rows]
 

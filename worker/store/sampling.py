@@ -75,10 +75,11 @@ async def _areas(
         .join(now, now.c.run_id == person_area.c.run_id)
         .where(
             person.c.tenant_id == tenant_id,
-            database.dialect.member(person.c.person_key, keys),
+            database.dialect.member(person.c.person_key),
             person.c.departed_run.is_(None),
             or_(is_published, person_area.c.prev_run_id.is_not(None)),
-        )
+        ),
+        database.dialect.members(keys),
     )
     slots = rows.all()
     persons = sorted({row.person_id for row in slots})
@@ -103,10 +104,11 @@ async def _records(
         .join(opened, opened.c.run_id == table.c.opened_run)
         .outerjoin(closed, closed.c.run_id == table.c.closed_run)
         .where(
-            database.dialect.member(table.c.person_id, persons),
+            database.dialect.member(table.c.person_id),
             opened.c.publication_no.is_not(None),
             closed.c.publication_no.is_(None),
-        )
+        ),
+        database.dialect.members(persons),
     )
     found: dict[int, dict[str, bytes]] = {}
     for row in rows:

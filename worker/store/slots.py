@@ -56,10 +56,11 @@ async def published_digests(
         select(person_area.c.person_id, person_area.c.area, person_area.c.digest)
         .join(run, run.c.run_id == person_area.c.run_id)
         .where(
-            dialect.member(person_area.c.person_id, persons),
+            dialect.member(person_area.c.person_id),
             person_area.c.is_complete,
             run.c.publication_no.is_not(None),
-        )
+        ),
+        dialect.members(persons),
     )
     return {(person_id, area): digest for person_id, area, digest in found}
 

@@ -140,31 +140,36 @@ async def undo_persons(
     connection: AsyncConnection, dialect: StoreDialect, run_id: int, persons: Sequence[int]
 ) -> None:
     """Take back what the run wrote of these persons, in the caller's transaction."""
+    members = dialect.members(persons)
     for table in VERSIONS.values():
-        theirs = dialect.member(table.c.person_id, persons)
-        await connection.execute(delete(table).where(theirs, table.c.opened_run == run_id))
+        theirs = dialect.member(table.c.person_id)
+        await connection.execute(delete(table).where(theirs, table.c.opened_run == run_id), members)
         await connection.execute(
-            update(table).where(theirs, table.c.closed_run == run_id).values(closed_run=None)
+            update(table).where(theirs, table.c.closed_run == run_id).values(closed_run=None),
+            members,
         )
-    proofs = dialect.member(person_area.c.person_id, persons)
+    proofs = dialect.member(person_area.c.person_id)
     await connection.execute(
         delete(person_area).where(
             proofs, person_area.c.run_id == run_id, person_area.c.prev_run_id.is_(None)
-        )
+        ),
+        members,
     )
     await connection.execute(
         update(person_area)
         .where(proofs, person_area.c.run_id == run_id)
-        .values({name: person_area.c[f"prev_{name}"] for name in SLOT})
+        .values({name: person_area.c[f"prev_{name}"] for name in SLOT}),
+        members,
     )
     await connection.execute(
         update(person)
         .where(
-            dialect.member(person.c.person_id, persons),
+            dialect.member(person.c.person_id),
             person.c.local_ref_run == run_id,
             person.c.first_run != run_id,
         )
-        .values(local_ref=person.c.prev_local_ref, local_ref_run=person.c.first_run)
+        .values(local_ref=person.c.prev_local_ref, local_ref_run=person.c.first_run),
+        members,
     )
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -68,9 +68,10 @@ async def stored_versions(
             table.c.opened_run,
             table.c.closed_run,
         ).where(
-            dialect.member(table.c.person_id, persons),
-            table.c.closed_run.is_(None) | (table.c.closed_run == run_id),
-        )
+            dialect.member(table.c.person_id),
+            or_(table.c.closed_run.is_(None), table.c.closed_run == run_id),
+        ),
+        dialect.members(persons),
     )
     stored: dict[int, list[StoredVersion]] = defaultdict(list)
     for row in rows:
@@ -97,18 +98,17 @@ async def write_versions(
 ) -> None:
     """Bring one area's rows to what was read."""
     table = VERSIONS[area]
+    ours = dialect.member(table.c.version_id)
     erased = [row for _, change in changes for row in change.erase]
     if erased:
-        await connection.execute(delete(table).where(dialect.member(table.c.version_id, erased)))
+        await connection.execute(delete(table).where(ours), dialect.members(erased))
     for closed_run, rows in (
         (run_id, [row for _, change in changes for row in change.close]),
         (None, [row for _, change in changes for row in change.reopen]),
     ):
         if rows:
             await connection.execute(
-                update(table)
-                .where(dialect.member(table.c.version_id, rows))
-                .values(closed_run=closed_run)
+                update(table).where(ours).values(closed_run=closed_run), dialect.members(rows)
             )
     names = [name for name, _ in _ROWS[area].columns[len(_OWN) :]]
     opened = [

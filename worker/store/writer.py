@@ -137,12 +137,11 @@ class BatchWriter:
                     failed[person_id, area.area] = area
                 elif person_id in met.failed:
                     cured[area.area].append(person_id)
+        dialect = self.database.dialect
         for name, persons in cured.items():
             await connection.execute(
-                delete(failure).where(
-                    self.database.dialect.member(failure.c.person_id, persons),
-                    failure.c.area == name,
-                )
+                delete(failure).where(dialect.member(failure.c.person_id), failure.c.area == name),
+                dialect.members(persons),
             )
         if failed:
             await self._upsert_failures(connection, failed)
@@ -150,9 +149,10 @@ class BatchWriter:
     async def _upsert_failures(
         self, connection: AsyncConnection, failed: Mapping[tuple[int, str], AreaFailure]
     ) -> None:
+        dialect = self.database.dialect
         persons = sorted({person_id for person_id, _ in failed})
         rows = await connection.execute(
-            select(failure).where(self.database.dialect.member(failure.c.person_id, persons))
+            select(failure).where(dialect.member(failure.c.person_id)), dialect.members(persons)
         )
         known = {(row.person_id, row.area): row for row in rows}
         run_id = self.handle.run_id
