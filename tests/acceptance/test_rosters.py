@@ -7,6 +7,7 @@ import pytest
 
 from tests.acceptance.program import Installation
 from tests.acceptance.standin import SAFETY, Standin, off_id_of, person, ref_of
+from worker.sync.feeding import CHUNK_PERSONS
 
 PERSONS = 10
 
@@ -49,6 +50,19 @@ def test_files(standin: Standin, worker: Installation, kind: str) -> None:
             worker.configure(roster={"path": "-"})
     ended = worker.sync(stdin=stdin)
     assert (0, PERSONS) == (ended.code, ended.run["totals"]["persons_total"])
+    everyone_was_read_once(standin)
+
+
+def test_who_comes_again_much_later_is_read_once(standin: Standin, worker: Installation) -> None:
+    """Also when their first reading was written long ago, and nobody in memory knows of it."""
+    for number in range(PERSONS, CHUNK_PERSONS + 20):
+        person(standin, number)
+    again = [*standin.people][:PERSONS]
+    lines = [*standin.people, *again, *again]
+    (worker.folder / "roster.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    worker.configure(sync={"batch_persons": 10})
+    ended = worker.sync()
+    assert (0, len(standin.people)) == (ended.code, ended.run["totals"]["persons_total"])
     everyone_was_read_once(standin)
 
 

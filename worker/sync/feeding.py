@@ -1,6 +1,6 @@
 """From the roster to the persons that need reading: streamed, each once, nobody twice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -8,6 +8,7 @@ import anyio
 import msgspec
 import structlog
 
+from worker.core.bloom import BloomFilter
 from worker.core.identity import NationalId
 from worker.core.model import Person, RosterEntry, RosterFault
 from worker.core.run import RunProgress
@@ -48,6 +49,7 @@ class Feeder(msgspec.Struct, kw_only=True):
     shard: Shard | None = None
     pending: set[str] = msgspec.field(default_factory=set)
     is_whole: bool = False
+    _fed: BloomFilter = msgspec.field(default_factory=BloomFilter)
 
     async def feed(self, errands: Line[Errand]) -> None:
         """Hand out everyone who needs reading.
@@ -93,6 +95,15 @@ class Feeder(msgspec.Struct, kw_only=True):
         if self.progress.roster_faults == FAULTS_LOGGED_MAX:
             log.warning("roster.more_lines_unreadable", hint="the rest is counted, not listed")
 
+    def _perhaps_settled(self, keys: Iterable[str]) -> list[str]:
+        """Whom the store may have read in this run: anybody, or who was fed before.
+
+        Asking for everyone was a twentieth of a run's processor time (docs/performance.md).
+        """
+        if self.store.handle.is_continued:
+            return list(keys)
+        return [key for key in keys if self._fed.add(key)]
+
     async def _hand_out(self, chunk: Sequence[Person], errands: Line[Errand]) -> None:
         new: dict[str, Person] = {}
         for person in chunk:
@@ -100,7 +111,7 @@ class Feeder(msgspec.Struct, kw_only=True):
                 self.progress.duplicates += 1
             else:
                 new[person.person_key] = person
-        settled = await self.store.settled(list(new))
+        settled = await self.store.settled(self._perhaps_settled(new))
         chosen = await self.store.chosen(list(new))
         for key, person in new.items():
             wanted = self.store.handle.areas
