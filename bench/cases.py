@@ -36,11 +36,6 @@ class Plan:
         return self.persons // 10
 
     @property
-    def late(self) -> int:
-        """Persons at latency."""
-        return self.persons // 5
-
-    @property
     def shared(self) -> int:
         """Persons for two shards."""
         return self.persons * 2 // 5
@@ -64,8 +59,8 @@ def cases(ground: Ground, plan: Plan) -> Iterator[Case]:
         if part == "large" and "nothing" in plan.parts:
             yield _nothing(ground, persons)
     if "latency" in plan.parts:
-        yield _bare(ground, plan.late, standin="late")
-        yield _late(ground, plan.late)
+        yield _bare(ground, plan.persons, standin="late")
+        yield from (_late(ground, kind, plan.persons) for kind in plan.databases)
     if "shards" in plan.parts and "postgresql" in plan.databases:
         yield from _shards(ground, plan.shared)
     if "help" in plan.parts:
@@ -143,19 +138,28 @@ def _nothing(ground: Ground, persons: int) -> Case:
     )
 
 
-def _late(ground: Ground, persons: int) -> Case:
+def _late(ground: Ground, kind: str, persons: int) -> Case:
     return _once(
         ground,
         ground.sync(persons, standin="late"),
         persons,
-        key=f"late {persons} sqlite first",
-        name=f"worker, sqlite, {persons:,} persons{_at('late')}",
+        kind=kind,
+        key=f"late {persons} {kind} first",
+        name=f"worker, {kind}, {persons:,} persons{_at('late')}",
     )
 
 
-def _once(ground: Ground, command: Sequence[str], persons: int, *, key: str, name: str) -> Case:
+def _once(
+    ground: Ground,
+    command: Sequence[str],
+    persons: int,
+    *,
+    key: str,
+    name: str,
+    kind: str = "sqlite",
+) -> Case:
     def run() -> dict[str, Sample]:
-        with ground.database("sqlite") as url:
+        with ground.database(kind) as url:
             return {key: _run(ground, command, url, persons)}
 
     return Case(name=name, run=run)

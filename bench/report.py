@@ -88,11 +88,13 @@ def _against_bare(
 
 def _latency(samples: Samples, plan: Plan) -> Iterator[Figure | Heading]:
     yield Heading(
-        f"{plan.late:,} persons, {LATENCY_MS} ms latency, {CONCURRENCY} in flight; "
+        f"{plan.persons:,} persons, {LATENCY_MS} ms latency, {CONCURRENCY} in flight; "
         f"bound {BOUND:,.0f} persons/s"
     )
-    for name, key in (("bare aiohttp loop", "bare"), ("worker, SQLite, first", "sqlite first")):
-        found = samples[f"late {plan.late} {key}"]
+    names = {"bare": "bare aiohttp loop"}
+    names |= {f"{kind} first": f"worker, {_NAMES[kind]}, first" for kind in plan.databases}
+    for key, name in names.items():
+        found = samples[f"late {plan.persons} {key}"]
         yield _speed(name, found)
         yield Figure(
             name="  of the bound",

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import re
+import selectors
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -149,9 +150,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="bench.standin", description=__doc__)
     parser.add_argument("--latency-ms", type=float, default=0.0)
     chosen = parser.parse_args(arguments)
-    # uvloop's timers count whole milliseconds and may ring early; asyncio's never do.
-    run = asyncio.run if chosen.latency_ms else uvloop.run
-    run(serve(chosen.latency_ms / 1000))
+    # uvloop's timers count whole milliseconds and may ring early. asyncio's never do, and with
+    # select, which takes microseconds where epoll takes milliseconds, they ring on time.
+    make = _on_time if chosen.latency_ms else uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=make) as runner:
+        runner.run(serve(chosen.latency_ms / 1000))
+
+
+def _on_time() -> asyncio.AbstractEventLoop:
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 if __name__ == "__main__":
