@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
 PERSONS = 40
+CONCURRENCY = 4
 
 
 @pytest.fixture(scope="package")
@@ -48,7 +50,9 @@ class Net:
             client_id=self.sandbox.client_id,
             client_key=self.sandbox.client_private_jwk,
         )
-        made.configure(sync={"concurrency": 4, "retry_attempts": 8, "request_timeout_s": 10.0})
+        made.configure(
+            sync={"concurrency": CONCURRENCY, "retry_attempts": 8, "request_timeout_s": 10.0}
+        )
         made.roster(*(",".join(line) for line in roster(1, PERSONS)))
         return made
 
@@ -67,6 +71,7 @@ class Net:
         for one in (self.helseid, self.pts):
             one.weather = weather
             one.struck = one.connections = 0
+            one.random = Random(7)
 
     def assert_no_proof_twice(self) -> None:
         """Every attempt had a proof and an assertion of its own."""

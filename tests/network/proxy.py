@@ -43,7 +43,8 @@ class Weather:
         bytes_per_s: how fast the server's bytes come; 0: as they are.
         slice_bytes: every piece is sent in slices of so many bytes; 0: whole.
         strike: what happens to a connection in the end, if anything.
-        after_bytes: the server's bytes until then, drawn between the two.
+        after_bytes: the server's bytes until then, drawn between the two. Whatever is struck had
+            more to say, so that each strike costs exactly one answer, however busy the machine is.
         strikes_max: connections that are struck.
     """
 
@@ -122,12 +123,12 @@ class _Link:
             strike = self.weather.strike
             if strike is Strike.SLOW_CLOSE:
                 self.budget = max(self.budget - len(data), 0)
-            elif strike is not None and len(data) >= self.budget and self._may():
+            elif strike is not None and len(data) > self.budget and self._may():
                 await self._send(self.here, data[: self.budget])
                 await self._strike(strike)
                 return
             elif strike is not None:
-                self.budget = max(self.budget - len(data), 1)
+                self.budget = max(self.budget - len(data), 0)
             if self.weather.bytes_per_s:
                 await asyncio.sleep(len(data) / self.weather.bytes_per_s)
             await self._send(self.here, data)

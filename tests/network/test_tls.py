@@ -1,14 +1,18 @@
 """TLS from a private CA before HelseID and PTS, as hospitals have it."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.program import Ended, Installation
 from tests.deaths.zygote import Zygote
-from tests.http.certificates import make_authority, server_context
-from tests.network.conftest import Net, net
+from tests.http.certificates import Authority, make_authority, server_context
+from tests.network.conftest import CONCURRENCY, PERSONS, Net, net
 from tests.network.proxy import Strike, Weather
+from tests.network.test_weather import WEATHERS, assert_counted
 
 REASONS = {
     "authority": "unable to get local issuer certificate|self.signed certificate",
@@ -17,24 +21,58 @@ REASONS = {
 }
 
 
-@pytest.mark.parametrize("weather", [Weather(), Weather(strike=Strike.RESET, strikes_max=10)])
-def test_a_private_authority(
-    zygote: Zygote, migrated_sqlite: Path, tmp_path: Path, weather: Weather
-):
-    """With tls.ca_file a run over https publishes, also where connections break."""
-    authority = make_authority(tmp_path)
-    context = server_context(authority, tmp_path)
-    with net(zygote, helseid_tls=context, pts_tls=context) as secure:
-        secure.clear(weather)
-        worker = secure.install(tmp_path / "worker", migrated_sqlite)
-        worker.configure(tls={"ca_file": str(authority.file)})
-        assert worker.settings["api"]["base_url"].startswith("https://")
-        assert worker.settings["helseid"]["issuer"].startswith("https://")
-        ended = secure.sync(worker)
-        assert 0 == ended.code, ended.out + ended.err
-        secure.assert_no_proof_twice()
-        assert (weather.strike is not None) == (secure.pts.struck > 0)
-        assert secure.pts.connections < 30  # connections are kept
+@dataclass(frozen=True, kw_only=True)
+class Hospital:
+    """A sandbox whose certificates are those of a private authority."""
+
+    net: Net
+    authority: Authority
+
+    def sync(self, worker: Installation, weather: Weather, **settings: float) -> Ended:
+        """A run in that weather."""
+        self.net.clear(weather)
+        worker.configure(tls={"ca_file": str(self.authority.file)}, sync=settings)
+        return self.net.sync(worker)
+
+
+@pytest.fixture(scope="module")
+def hospital(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    """The sandbox behind TLS."""
+    folder = tmp_path_factory.mktemp("authority")
+    authority = make_authority(folder)
+    context = server_context(authority, folder)
+    with net(zygote, helseid_tls=context, pts_tls=context) as made:
+        yield Hospital(net=made, authority=authority)
+
+
+@pytest.mark.parametrize("name", ["fair", *WEATHERS])
+def test_a_private_authority(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path, name: str):
+    """With tls.ca_file a run over https is whole in every weather, as without TLS."""
+    weather = replace(WEATHERS.get(name, Weather()), strikes_max=5)
+    worker = hospital.net.install(tmp_path, migrated_sqlite)
+    assert worker.settings["api"]["base_url"].startswith("https://")
+    assert worker.settings["helseid"]["issuer"].startswith("https://")
+    ended = hospital.sync(worker, weather)
+    assert 0 == ended.code, ended.out + ended.err
+    assert PERSONS == ended.run["totals"]["persons_complete"]
+    hospital.net.assert_no_proof_twice()
+    assert_counted(hospital.net, weather, ended)
+    # Connections are kept: beside those that were struck one for each request at a time.
+    assert hospital.net.pts.connections <= hospital.net.pts.struck + 2 * CONCURRENCY
+
+
+def test_silence_behind_tls(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path):
+    """A half-open connection with TLS costs sync.request_timeout_s, and is tried again."""
+    worker = hospital.net.install(tmp_path, migrated_sqlite)
+    weather = Weather(strike=Strike.SILENCE, strikes_max=3)
+    hospital.net.clear(weather)
+    hospital.net.helseid.weather = Weather()
+    worker.configure(tls={"ca_file": str(hospital.authority.file)}, sync={"request_timeout_s": 1.0})
+    ended = hospital.net.sync(worker)
+    assert 0 == ended.code, ended.out + ended.err
+    assert 3 == hospital.net.pts.struck
+    assert_counted(hospital.net, weather, ended)
+    hospital.net.assert_no_proof_twice()
 
 
 @pytest.mark.parametrize("who", ["helseid", "pts"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.program import Ended
 from tests.network.conftest import PERSONS, Net, text_of
 from tests.network.proxy import Strike, Weather
 
@@ -36,10 +37,14 @@ def test_the_run_is_whole(
     assert 0 == ended.code, ended.out + ended.err
     assert expected == text_of(worker)
     plain.assert_no_proof_twice()
-    struck = plain.pts.struck
-    assert (struck > 0) == (weather.strike is not None)
+    assert_counted(plain, weather, ended)
+
+
+def assert_counted(net: Net, weather: Weather, ended: Ended) -> None:
+    """Each connection that was struck cost one request more, and nothing else did."""
     totals = ended.run["totals"]
-    assert struck <= totals["retries"]
+    assert (net.pts.struck > 0) == (weather.strike is not None)
+    assert net.pts.struck == totals["retries"]
     assert 2 * PERSONS + totals["retries"] == totals["requests"]
 
 
