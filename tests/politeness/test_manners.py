@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.politeness.curves import FILE, draw
 from tests.politeness.scenarios import (
     AWAY_S,
     FALLS_S,
@@ -24,6 +25,7 @@ from tests.politeness.world import AWAY, OK, REFUSED, SPOILT, Server, simulate
 from worker.core.retry import RetryBudget
 from worker.errors import ExitCode
 
+PICTURE = "python -m tests.politeness.curves"
 EVERY_LIMIT = pytest.mark.parametrize("limit", LIMITS + OTHER_LIMITS, ids=str)
 
 
@@ -126,3 +128,8 @@ def test_refusals_that_come_whatever_the_rate():
     server = Server(failing=0.01, failing_status=AWAY)
     course = simulate(server, ceiling=50, requests=10_000)
     assert 10_000 / course.elapsed_s > 10
+
+
+def test_the_page_shows_these_courses():
+    """Each curve of docs/politeness.md is what the worker does now; else draw it anew."""
+    assert draw() == FILE.read_text(encoding="utf-8"), f"the picture is old: {PICTURE}"
