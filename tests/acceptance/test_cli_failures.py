@@ -9,6 +9,11 @@ from tests.acceptance.calls import calls
 from tests.acceptance.conftest import FAILING
 from tests.acceptance.program import Ended, Installation, Sandbox
 
+FRESHNESS = (
+    "SELECT {} FROM report_person_freshness "
+    f"WHERE local_ref = 'L{FAILING:07d}' AND area = 'patient-safety'"
+)
+
 
 def failing(served: Sandbox) -> str:
     """The identifier of the person whose area failed."""
@@ -49,6 +54,57 @@ def test_list_tells_each_open_failure(told: list[Ended], served: Sandbox):
     )
     assert (0, True) == (text.code, f"{key[:12]}…" in text.out)
     assert [] == contract.document["failures"] == privacy.document["failures"]
+
+
+def test_a_failure_is_told_whole(told: list[Ended]):
+    """Area, kind, attempts, first and last time, run, and a reason without any value."""
+    (one,) = told[0].document["failures"]
+    assert (2, 1, 2, 2) == tuple(
+        one[name] for name in ("attempts", "runs", "first_run", "last_run")
+    )
+    assert one["first_at"] == one["last_at"] > "2026"
+    assert "500" in one["reason"]
+    heads, line = told[1].out.splitlines()
+    for head in ("area", "kind", "attempts", "runs", "since", "last", "run", "reason"):
+        assert head in heads.split()
+    assert one["last_at"][:10] in line
+    assert one["reason"] in line
+
+
+def test_what_keeps_failing(worker: Installation, served: Sandbox):
+    """It never blocks the others, is tried again in every run, and is shown stale with its age.
+
+    The first good answer takes it off the list.
+    """
+    fault = {"action": "status", "status": 500, "area": "patient-safety", "persons": [FAILING]}
+    worker.configure(sync={"retry_attempts": 2})
+    before = worker.store.current()
+    confirmed = worker.store.one(FRESHNESS.format("last_confirmed_at"))
+    try:
+        for generation, runs in ((16, 2), (17, 3)):
+            served.control(generation=generation, faults=[fault], clear=True)
+            ended = worker.sync("--accept-removals")
+            assert (3, {"transient": 1}) == (ended.code, ended.run["failures"])
+            assert [2] == served.control()["faults_struck"]
+            assert {f"L{FAILING:07d}"} >= worker.store.stale()
+            assert runs == worker.store.one(FRESHNESS.format("failed_runs"))
+            assert confirmed == worker.store.one(FRESHNESS.format("last_confirmed_at"))
+        told, text = calls(
+            worker, ("explain --json", failing(served)), ("explain", failing(served))
+        )
+        served.control(faults=[])
+        assert 0 == worker.sync("--accept-removals").code
+    finally:
+        served.control(generation=15, faults=[])
+    (area,) = (one for one in told.document["areas"] if one["area"] == "patient-safety")
+    assert (True, 3) == (area["is_stale"], area["failure"]["runs"])
+    assert 0 < area["age_s"] < 3600
+    assert "STALE" in text.out
+    assert "s ago" in text.out
+    assert before != worker.store.current()  # the others moved on
+    assert set() == worker.store.stale()
+    (left,) = calls(worker, "failures list --json")
+    assert [] == left.document["failures"]
 
 
 def test_show_finds_a_person_by_key_or_by_identifier(told: list[Ended]):

@@ -8,7 +8,7 @@ import typer
 
 from worker.cli.base import Cli, command
 from worker.cli.failures import failure_document
-from worker.cli.showing import flowing, instant, read_identifier, store_to_read
+from worker.cli.showing import flowing, instant, read_identifier, span, store_to_read
 from worker.cli.sync import DatabaseOption
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ force and those that were. With `--as-of` the restrictions that readers saw at t
 alone is its midnight in UTC); proofs and failures are kept for the last read only.
 
 `--json`: is_known, person_key, local_ref, first_run, first_run_at, departed_at, as_of, publication
-(run_id, kind, published_at), areas (area, last_confirmed_at, pages, records, is_stale, failure,
-restrictions: restriction_id, columns, first_seen_at, valid_from, valid_to, opened_run, closed_run,
-is_shown).
+(run_id, kind, published_at), areas (area, last_confirmed_at, age_s, pages, records, is_stale,
+failure, restrictions: restriction_id, columns, first_seen_at, valid_from, valid_to, opened_run,
+closed_run, is_shown).
 
 Example: `pts-worker explain --as-of 2026-01-31T12:00:00Z < identifier.txt`
 """
@@ -117,12 +117,17 @@ def _area(story: "AreaStory", *, at: datetime | None, now: datetime, is_plain: b
     return {
         "area": story.area,
         "last_confirmed_at": proof and proof.confirmed_at,
+        "age_s": _age_s(proof.confirmed_at if proof else None, now),
         "pages": proof and proof.pages,
         "records": proof and proof.records,
         "is_stale": proof and proof.is_stale,
         "failure": failure and failure_document(failure, is_plain=is_plain),
         "restrictions": [_version(one, at or now) for one in shown],
     }
+
+
+def _age_s(confirmed_at: datetime | None, now: datetime) -> float | None:
+    return None if confirmed_at is None else max((now - confirmed_at).total_seconds(), 0.0)
 
 
 def _version(version: "Version", at: datetime) -> dict[str, Any]:
@@ -178,8 +183,9 @@ def _print_area(area: dict[str, Any], *, is_past: bool) -> None:
         print("  last read   no published read of a person on the roster")
     else:
         stale = ", STALE" if area["is_stale"] else ""
+        age = "" if area["age_s"] is None else f", {span(area['age_s'])} ago"
         print(
-            f"  last read   {instant(area['last_confirmed_at'])}"
+            f"  last read   {instant(area['last_confirmed_at'])}{age}"
             f" ({area['records'] or 0} records on {area['pages'] or 0} pages){stale}"
         )
     if area["failure"]:

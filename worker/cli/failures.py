@@ -272,15 +272,29 @@ def _print_list(found: "Sequence[OpenFailure]", *, is_plain: bool) -> None:
         print("no open failures")
         return
     columns(
-        ("person", "local ref", "area", "kind", "runs", "since", "reason"),
+        (
+            "person",
+            "local ref",
+            "area",
+            "kind",
+            "attempts",
+            "runs",
+            "since",
+            "last",
+            "run",
+            "reason",
+        ),
         [
             (
                 _who(one, is_plain=is_plain),
                 one.local_ref,
                 one.area,
                 one.kind,
+                one.attempts,
                 one.runs,
                 instant(one.first_at),
+                instant(one.last_at),
+                str(one.last_run),
                 one.reason,
             )
             for one in found
