@@ -1,0 +1,118 @@
+"""Shards of one run that are killed, paused and replaced at random."""
+
+import shutil
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.acceptance.program import Installation, Running, wait_for
+from tests.deaths.ground import Ground, has_begun
+from tests.deaths.processes import is_paused, tables_of
+
+LEASE_TTL_S = 5
+RATE = 60
+"""Requests a second over all shards: a run takes some four seconds, long enough to be disturbed."""
+KILLED, PAUSED, REPLACED = "kills", "pauses", "paused beyond the lease and replaced"
+
+
+@dataclass(kw_only=True)
+class Shards:
+    """The processes at one run, and what was done to them.
+
+    Attributes:
+        live: by shard, the process that works on it now.
+        slept: those that were paused for longer than their lease and replaced.
+    """
+
+    ground: Ground
+    worker: Installation
+    count: int
+    live: dict[int, Running] = field(default_factory=dict)
+    slept: list[Running] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
+
+    def start(self, index: int) -> None:
+        """Start a shard, or start it again."""
+        words = ("--shard", f"{index}/{self.count}", "--run-key", "night", "--wait", "60s")
+        self.live[index] = self.ground.start(self.worker, *words)
+
+    def strike(self, random: Random) -> None:
+        """Let one of them die, sleep, or oversleep."""
+        index = random.randrange(self.count)
+        running = self.live[index]
+        if random.random() < 0.8:
+            wait_for(lambda: has_begun(running), "a shard")
+        time.sleep(random.uniform(0, 0.8))
+        if running.process.poll() is not None:
+            return
+        kind = random.choices((KILLED, PAUSED, REPLACED), (6, 1, 2))[0]
+        if kind == KILLED:
+            running.kill()
+            self.start(index)
+        else:
+            running.signal(signal.SIGSTOP)
+            if not _wait_for_pause(running):
+                return
+            if kind == PAUSED:
+                time.sleep(random.uniform(0, LEASE_TTL_S / 2))
+                running.signal(signal.SIGCONT)
+            else:
+                self.slept.append(running)
+                self.start(index)
+        self.done[kind] += 1
+
+    def finish(self) -> None:
+        """All come to their end, and those that overslept wake up to write nothing."""
+        for index in range(self.count):
+            ended = self.live[index].wait()
+            assert 0 == ended.code, f"shard {index}: {ended.out}{ended.err}"
+        assert self.ground.after == self.worker.store.published(), "another result"
+        assert [("published", 0)] * 2 == self.worker.store.runs(), self.worker.store.runs()
+        before = tables_of(self.worker.store)
+        for running in self.slept:
+            running.signal(signal.SIGCONT)
+            late = running.wait()
+            assert 75 == late.code, f"one that overslept: {late.out}{late.err}"
+        assert before == tables_of(self.worker.store), "one that overslept has written"
+
+
+def _wait_for_pause(running: Running) -> bool:
+    """Whether it stands still; not if it was about to end."""
+
+    def settled() -> bool:
+        return running.process.poll() is not None or _is_paused(running)
+
+    wait_for(settled, "the pause")
+    return running.process.poll() is None
+
+
+def _is_paused(running: Running) -> bool:
+    try:
+        return is_paused(running)
+    except OSError:  # gone meanwhile
+        return False
+
+
+def disturb(ground: Ground, random: Random) -> Counter[str]:
+    """One run of two to four shards that is disturbed and ends as the undisturbed twin's.
+
+    Returns:
+        What was done to them.
+    """
+    worker = ground.worker()
+    worker.configure(sync={"requests_per_second": RATE}, lease={"ttl_s": LEASE_TTL_S})
+    shards = Shards(ground=ground, worker=worker, count=random.choice((2, 3, 4)))
+    try:
+        for index in range(shards.count):
+            shards.start(index)
+        for _ in range(random.randint(1, 6)):
+            shards.strike(random)
+        shards.finish()
+    finally:
+        for running in (*shards.live.values(), *shards.slept):
+            running.process.kill()
+    ground.databases.drop(worker.database_url)
+    shutil.rmtree(worker.folder)
+    return shards.done
