@@ -14,11 +14,11 @@ REQUESTS: Final = 2 * PERSONS
 CEILINGS: Final = (20, 100, 400, 1_000)
 """Requests a second that NHN might allow; the first is the worker's default."""
 
-WORKER_PERSONS_PER_S: Final = 1_600
-STORE_PERSONS_PER_S: Final = 7_700
-PUBLICATION_S_PER_PERSON: Final = 3.0 / 200_000
+WORKER_PERSONS_PER_S: Final = 2_200
+STORE_PERSONS_PER_S: Final = 11_400
+PUBLICATION_S_PER_PERSON: Final = 2.6 / 200_000
 
-_FILE: Final = Path(__file__).parents[1] / "docs" / "img" / "scale.svg"
+FILE: Final = Path(__file__).parents[1] / "docs" / "img" / "scale.svg"
 _LEFT, _RIGHT, _TOP, _ROW = 250, 700, 34, 26
 _HOURS: Final = (0.01, 0.1, 1, 10, 100)
 _NIGHT_HOURS: Final = 8
@@ -100,4 +100,4 @@ def picture(shown: list[Bar]) -> str:
 
 
 if __name__ == "__main__":
-    _FILE.write_text(picture(bars()), encoding="utf-8")
+    FILE.write_text(picture(bars()), encoding="utf-8")

@@ -7,6 +7,7 @@ import pytest
 
 from bench.figures import Figure, Goal, Heading, Sample, ratios, table
 from bench.people import OBJECTS_PER_PERSON, PRIVACY, SAFETY, answer, off_id, roster_lines
+from bench.picture import FILE, bars, picture
 from bench.standin import replies, split_request
 from worker.areas import AREAS, area_named
 from worker.core.answer import read_page
@@ -151,3 +152,8 @@ def test_the_table_shows_median_range_and_verdict():
     assert ["worker", "0.80", "0.10", "to", "0.90"] == rows[2].split()[:5]
     assert rows[2].endswith(">= 0.5, aim 1  met, aim not met")
     assert ["bare", "1,234", "persons/s"] == rows[3].split()
+
+
+def test_the_picture_of_the_country_is_drawn_from_the_figures():
+    """``docs/scale.md`` shows what ``python -m bench.picture`` draws now."""
+    assert picture(bars()) == FILE.read_text(encoding="utf-8")
