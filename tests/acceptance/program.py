@@ -230,16 +230,23 @@ class Store:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What a statement gives; it is committed."""
-        if self.is_sqlite:
-            with contextlib.closing(sqlite3.connect(self.path, timeout=30)) as connection:
-                found = connection.execute(sql).fetchall()
-                connection.commit()
-                return found
+        (found,) = self.rows_of(sql)
+        return found
 
-        async def ask() -> list[tuple[Any, ...]]:
+    def rows_of(self, *statements: str) -> list[list[tuple[Any, ...]]]:
+        """What each statement gives, on one connection; each is committed."""
+        if self.is_sqlite:
+            found = []
+            with contextlib.closing(sqlite3.connect(self.path, timeout=30)) as connection:
+                for sql in statements:
+                    found.append(connection.execute(sql).fetchall())
+                    connection.commit()
+            return found
+
+        async def ask() -> list[list[tuple[Any, ...]]]:
             connection = await asyncpg.connect(self.url)
             try:
-                return [tuple(row) for row in await connection.fetch(sql)]
+                return [[tuple(row) for row in await connection.fetch(sql)] for sql in statements]
             finally:
                 await connection.close()
 
@@ -249,16 +256,19 @@ class Store:
         """A single value."""
         return self.rows(sql)[0][0]
 
-    def columns(self, table: str) -> list[str]:
+    def columns(self, *tables: str) -> list[list[str]]:
+        """The names of each table's columns, in their order."""
         if self.is_sqlite:
-            return [row[1] for row in self.rows(f"PRAGMA table_info({table})")]
-        return [
-            row[0]
-            for row in self.rows(
+            found = self.rows_of(*(f"PRAGMA table_info({table})" for table in tables))
+            return [[row[1] for row in rows] for rows in found]
+        found = self.rows_of(
+            *(
                 "SELECT column_name FROM information_schema.columns "
                 f"WHERE table_name = '{table}' ORDER BY ordinal_position"
+                for table in tables
             )
-        ]
+        )
+        return [[row[0] for row in rows] for rows in found]
 
     def tables(self) -> list[str]:
         if self.is_sqlite:
@@ -296,27 +306,28 @@ class Store:
 
     def published(self) -> dict[str, Any]:
         """All that a reader sees but for times and run numbers."""
-        found: dict[str, Any] = {}
-        for area in ("patient_safety", "patient_privacy"):
-            for kind in ("current", "history"):
-                view = f"report_{area}_{kind}"
-                # Times of the source are data; times of ours are not comparable.
-                ours = ("first_seen_at", "last_confirmed_at", "observed_at")
-                names = [
-                    name
-                    for name in self.columns(view)
-                    if name not in ours and name not in ("opened_run", "closed_run", "valid_from")
-                ]
-                terms = ["valid_to IS NULL" if name == "valid_to" else name for name in names]
-                found[view] = sorted(self.rows(f"SELECT {', '.join(terms)} FROM {view}"), key=str)
-        found["freshness"] = sorted(
-            self.rows(
-                "SELECT person_key, local_ref, area, is_stale, record_count, pages, failure_kind "
-                "FROM report_person_freshness"
-            ),
-            key=str,
+        areas, kinds = ("patient_safety", "patient_privacy"), ("current", "history")
+        views = [f"report_{area}_{kind}" for area in areas for kind in kinds]
+        # Times of the source are data; times of ours are not comparable.
+        ours = {"first_seen_at", "last_confirmed_at", "observed_at"}
+        ours |= {"opened_run", "closed_run", "valid_from"}
+        statements = []
+        for view, names in zip(views, self.columns(*views), strict=True):
+            terms = [
+                "valid_to IS NULL" if name == "valid_to" else name
+                for name in names
+                if name not in ours
+            ]
+            statements.append(f"SELECT {', '.join(terms)} FROM {view}")
+        statements.append(
+            "SELECT person_key, local_ref, area, is_stale, record_count, pages, failure_kind "
+            "FROM report_person_freshness"
         )
-        return found
+        found = self.rows_of(*statements)
+        return {
+            name: sorted(rows, key=str)
+            for name, rows in zip([*views, "freshness"], found, strict=True)
+        }
 
     def runs(self) -> list[tuple[Any, ...]]:
         """The ledger: status and exit code of each run."""

@@ -28,7 +28,7 @@ def untouched(worker: Installation, run_id: int) -> None:
     for table in store.tables():
         if table.startswith("report_") or table in ("run", "run_attempt"):
             continue
-        for column in store.columns(table):
+        for column in store.columns(table)[0]:
             if column.endswith("_run") or column == "run_id":
                 found = store.one(f"SELECT COUNT(*) FROM {table} WHERE {column} = {run_id}")
                 assert (table, column, 0) == (table, column, found)

@@ -193,7 +193,7 @@ class Ground:
 
     def assert_recovers(self, worker: Installation) -> Ended:
         """The next run ends with 0 and the twin's result; the ledger holds nothing but that."""
-        ended = self.sync(worker)
+        ended = self.sync(worker, "--set", "sync.requests_per_second=5000")
         assert 0 == ended.code, ended.out + ended.err
         assert self.after == worker.store.published()
         assert {("published", 0)} == set(worker.store.runs())

@@ -14,6 +14,6 @@ def is_paused(running: Running) -> bool:
 
 def tables_of(store: Store) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table and view."""
-    return {
-        name: sorted(store.rows(f'SELECT * FROM "{name}"'), key=repr) for name in store.tables()
-    }
+    names = store.tables()
+    found = store.rows_of(*(f'SELECT * FROM "{name}"' for name in names))
+    return {name: sorted(rows, key=repr) for name, rows in zip(names, found, strict=True)}
