@@ -210,10 +210,12 @@ def test_69_pts_answers_503(lite: Installation, standin: Standin) -> None:
 
 
 def test_69_the_database_is_down(lite: Installation) -> None:
-    """A PostgreSQL that does not answer is 69, within a minute or so, without a traceback."""
-    lite.configure(database={"url": f"postgresql://nobody@127.0.0.1:{closed_port()}/pts"})
+    """A PostgreSQL that does not answer is 69 after its patience, without a traceback."""
+    url = f"postgresql://nobody@127.0.0.1:{closed_port()}/pts"
+    lite.configure(database={"url": url, "patience_s": 3})
     ended = lite.sync()
     assert ended.code == 69, ended.out
+    assert 1 < ended.took_s < 12
     assert "Traceback" not in ended.err
     assert "database" in ended.message
 
