@@ -74,8 +74,12 @@ class Shards:
         for running in self.slept:
             running.signal(signal.SIGCONT)
             late = running.wait()
-            assert 75 == late.code, f"one that overslept: {late.out}{late.err}"
-        assert before == tables_of(self.worker.store), "one that overslept has written"
+            # Whoever had not held the lease yet takes it now, and is told that all is done.
+            was_early = late.code == 0 and "published already" in late.out
+            assert was_early or late.code == 75, f"one that overslept: {late.out}{late.err}"
+        after = tables_of(self.worker.store)
+        del before["lease"], after["lease"]
+        assert before == after, "one that overslept has written"
 
 
 def _wait_for_pause(running: Running) -> bool:
