@@ -164,7 +164,7 @@ def register(helseid: RunningSandbox, worker: Installation, jwk: dict[str, Any])
 
 def test_helseid_takes_its_time(worker: Installation, helseid: RunningSandbox):
     """Until HelseID knows the new key the old one stays; then the same key is put in place."""
-    helseid.control(activation_delay_s=0.5)
+    helseid.control(activation_delay_s=1.5)
     old = kid_of(key_file(worker))
     early, patient = calls(worker, "keys rotate --wait 0s", "keys rotate --wait 20s --json")
     assert (77, 0) == (early.code, patient.code), patient.err
