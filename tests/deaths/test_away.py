@@ -123,13 +123,19 @@ def send(pids: list[int], number: int) -> None:
 def test_frozen_for_longer_than_a_run_waits(
     ground: Ground, server: OwnServer, worker: Installation
 ):
-    """69 after the patience, where it was once for ever; the next run continues."""
+    """69 after the patience, where it was once for ever; the next run continues.
+
+    Whoever begins meanwhile, be it only to look, is told the same.
+    """
     running = begun(ground, worker)
     with frozen(server):
         began_s = time.monotonic()
+        looking = worker.start("status")
         ended = running.wait()
         took_s = time.monotonic() - began_s
+        looked = looking.wait(END_S_MAX)
     assert_given_up(ended)
+    assert_given_up(looked)
     assert '"database.silent"' in ended.err
     assert PATIENCE_S < took_s < END_S_MAX
     assert ground.before == ground.seen(worker)
