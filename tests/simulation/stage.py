@@ -16,6 +16,7 @@ from typing import Any
 
 import anyio
 from joserfc.jwk import ECKey
+from msgspec import structs
 
 from tests.databases import migrate_now
 from tests.simulation.loop import PROCESS, Clock, SimLoop
@@ -196,8 +197,9 @@ class Stage:
 
     def limit(self, **sync: Any) -> None:
         """Set limits of the ``sync`` section."""
-        chosen = self.settings.sync.model_copy(update=sync)
-        self.settings = self.settings.model_copy(update={"sync": chosen})
+        self.settings = structs.replace(
+            self.settings, sync=structs.replace(self.settings.sync, **sync)
+        )
 
     def process(self, trouble: Trouble | None = None) -> Process:
         """A new process."""

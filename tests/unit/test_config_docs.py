@@ -1,8 +1,6 @@
 """What is made from the list of keys: show, schema, table and reference file."""
 
 import json
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from worker.config import (
     reference_toml,
     show,
 )
-from worker.config.keys import AREA_KEYS, KEYS
+from worker.config.keys import AREA_KEYS, KEYS, text_of
 from worker.core.overrides import _APPLY
 from worker.errors import ConfigurationError
 
@@ -30,6 +28,16 @@ def test_every_key_is_described():
     for key in (KEYS | AREA_KEYS).values():
         assert key.description.endswith(".")
         assert key.default is not None or key.example is not None, key.name
+
+
+def test_every_default_and_example_is_what_its_kind_reads():
+    """What the documentation shows may stand in the file, and a default stays what it is."""
+    for key in (KEYS | AREA_KEYS).values():
+        if key.default is None:
+            assert key.kind.read(key.example) is not None, key.name
+        else:
+            shown = text_of(key.default)
+            assert key.kind.read(shown) == key.default, key.name
 
 
 def test_the_reference_file_is_the_generated_one():
@@ -143,15 +151,3 @@ def test_hide_password(url, hidden):
     expected = "postgresql:///x?user=u&passfile=***&PASSWORD=***" if hidden is None else hidden
     assert hide_password(url) == (expected if "passfile" not in url else hide_password(url))
     assert "PASSWORD=q" not in hide_password(url)
-
-
-def test_pydantic_waits_until_the_configuration_is_read():
-    """Roster, logs and runtime do without pydantic, so that ``--help`` stays fast."""
-    code = (
-        "import sys, worker.roster, worker.logs, worker.runtime, worker.ports\n"
-        "print('pydantic' in sys.modules, 'sqlalchemy' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout == "False False\n"

@@ -31,7 +31,7 @@ def test_defaults(tmp_path):
     assert settings.helseid.sender_constraint == "dpop"
     assert settings.helseid.grant == "client_credentials"
     assert settings.helseid.tenancy is None
-    assert settings.database.url.get_secret_value() == "sqlite:///pts.db"
+    assert settings.database.url.reveal() == "sqlite:///pts.db"
     assert settings.privacy.identity == "pseudonym"
     assert (settings.sync.concurrency, settings.sync.requests_per_second) == (16, 20.0)
     assert settings.sync.areas == ("patient-safety", "patient-privacy")
@@ -111,6 +111,8 @@ def test_environment_sets_both_addresses(tmp_path, environment, base_url, issuer
         ("SYNC__AREAS", "patient-privacy", lambda s: s.sync.areas, ("patient-privacy",)),
         ("SYNC__DEADLINE", "1h30m", lambda s: s.sync.deadline, timedelta(minutes=90)),
         ("SYNC__DEADLINE", "none", lambda s: s.sync.deadline, None),
+        ("SYNC__CONCURRENCY", " 8 ", lambda s: s.sync.concurrency, 8),
+        ("SYNC__REQUESTS_PER_SECOND", "0.5", lambda s: s.sync.requests_per_second, 0.5),
         ("LOG__LEVEL", "debug", lambda s: s.log.level, "DEBUG"),
         ("HELSEID__PRIVATE_KEY_ALG", "ps256", lambda s: s.helseid.private_key_alg, "PS256"),
         (
@@ -195,11 +197,8 @@ def test_all_faults_at_once(tmp_path):
             "sync.concurrency?"
         ),
         "[synk] (config/worker.toml): there is no such section; did you mean [sync]?",
-        (
-            "sync.concurrency (config/worker.toml): must be a valid integer, unable to parse "
-            "string as an integer"
-        ),
-        "sync.max_pages (flag --max-pages): must be greater than or equal to 1",
+        "sync.concurrency (config/worker.toml): must be a whole number from 1 to 256",
+        "sync.max_pages (flag --max-pages): must be a whole number from 1 to 100000",
         (
             "log.level (environment variable PTS_LOG__LEVEL): must be 'DEBUG', 'INFO', 'WARNING' "
             "or 'ERROR'"
@@ -212,15 +211,23 @@ def test_all_faults_at_once(tmp_path):
     [
         ("sync.continue_within", 30, "is not a duration; write it with its unit, in quotes"),
         ("sync.continue_within", "30", "is not a duration; write it like 30s"),
-        ("sync.requests_per_second", "inf", "must be a finite number"),
-        ("sync.max_removed_share", 1.5, "must be less than or equal to 1"),
+        ("sync.requests_per_second", "inf", "must be a number above 0 and at most 10000"),
+        ("sync.requests_per_second", 0, "must be a number above 0 and at most 10000"),
+        ("sync.requests_per_second", "nan", "must be a number above 0 and at most 10000"),
+        ("sync.max_removed_share", 1.5, "must be a number from 0 to 1"),
+        ("sync.max_removed_share", True, "must be a number from 0 to 1"),
+        ("sync.concurrency", 1.5, "must be a whole number from 1 to 256"),
+        ("sync.concurrency", 257, "must be a whole number from 1 to 256"),
         ("sync.areas", [], "must have at least 1 item"),
+        ("sync.areas", [1], "must be a list of texts in quotes"),
+        ("sync.areas", 3, "must be a list of texts in quotes"),
         ("sync.areas", "patient-safty", "must be one of patient-safety, patient-privacy"),
         ("helseid.client_id", 5, "must be text, in quotes"),
-        ("helseid.assertion_lifetime_s", 61, "must be less than or equal to 60"),
+        ("helseid.client_id", "", "must not be empty"),
+        ("helseid.assertion_lifetime_s", 61, "must be a whole number from 1 to 60"),
         ("helseid.organization_child", "12", "must be an organisation number of 9 digits"),
         ("helseid.private_jwk_file", '{"kty":"EC"}', "must be the name of a file, not what"),
-        ("lease.ttl_s", 61, "must be less than or equal to 60"),
+        ("lease.ttl_s", 61, "must be a whole number from 5 to 60"),
         ("api.base_url", "http://pts.example", "http:// is for loopback addresses only"),
         ("api.base_url", "https://u:hemmelig@h", "must not hold a user name or password"),
         ("api.base_url", "https://h/?x=hemmelig", "must not hold a query or fragment"),
@@ -232,7 +239,12 @@ def test_all_faults_at_once(tmp_path):
         ("schedule.cron", "30 2 * *", "must be a cron expression of five fields"),
         ("schedule.timezone", "Europe/Osloo", "is not the name of a time zone"),
         ("telemetry.http_listen", "9464", "must be host:port"),
+        ("retention.runs", "23h", "must be at least 1d, or none"),
         ("areas.patient-safety.body", "{x", "is not JSON"),
+        ("areas.patient-safety.body", "x", "must be a table"),
+        ("areas.patient-safety.headers", {"x": 1}, "x must be plain text in quotes"),
+        ("areas.patient-safety.record_key", "", "must have at least 1 item"),
+        ("areas.patient-safety.paging", 3, "must be a word in quotes, or a table"),
         ("areas.patient-safety.path", "search", "must be a path that begins with /"),
         ("areas.patient-safety.not_found_means", "nothing", "must be 'failure' or 'empty'"),
     ],

@@ -25,11 +25,17 @@ def told(code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["rich", "click", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql"]
+    "name", ["rich", "click", "pydantic", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql"]
 )
 def test_a_run_does_without(name):
-    """Neither colours, nor httpx's own command line, nor an ORM, nor the other database."""
+    """Neither colours, nor httpx's command line, nor models, an ORM, or the other database."""
     assert "False" == told(f"{AS_STARTED}\nprint({name!r} in sys.modules)")
+
+
+def test_sql_waits_until_a_command_needs_it():
+    """Roster, logs and runtime do without SQLAlchemy, so that ``--help`` stays fast."""
+    code = "import sys, worker.roster, worker.logs, worker.runtime, worker.ports, worker.config"
+    assert "False" == told(f"{code}\nprint('sqlalchemy' in sys.modules)")
 
 
 def test_who_asks_for_it_gets_it():

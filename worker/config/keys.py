@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
-
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
+from typing import Any, Final, get_args, get_type_hints
 
 from worker.config.settings import AREA_NAMES, AreaOverride, Section, Settings
+from worker.config.values import Kind, Secret
 from worker.core.durations import format_duration
+from worker.core.value import Value
 
 ENVIRONMENT_PREFIX: Final = "PTS_"
 CONFIG_VARIABLE: Final = "PTS_CONFIG"
@@ -26,13 +24,13 @@ _FILE_HEAD: Final = """\
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(Value, frozen=True, kw_only=True):
     """One key of the configuration.
 
     Attributes:
         name: ``section.key``; ``areas.<name>.key`` for an override of an area.
         variable: the name in the environment.
+        kind: what it may hold.
         default: the value when nothing is set; None if there is none.
         description: what it means, one or two sentences.
         example: a value to show where there is no default.
@@ -40,6 +38,7 @@ class Key:
 
     name: str
     variable: str
+    kind: Kind
     default: Any
     description: str
     example: Any = None
@@ -57,12 +56,8 @@ class Key:
 
 def sections() -> dict[str, type[Section]]:
     """The sections with fixed keys, in the order of the documentation."""
-    found = {}
-    for name, field in Settings.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, Section):
-            found[name] = annotation
-    return found
+    hints = get_type_hints(Settings)
+    return {name: hints[name] for name in Settings.__struct_fields__ if name != "areas"}
 
 
 def variable_of(name: str) -> str:
@@ -70,18 +65,20 @@ def variable_of(name: str) -> str:
     return ENVIRONMENT_PREFIX + "__".join(name.upper().replace("-", "_").split("."))
 
 
-def _key(name: str, field: FieldInfo) -> Key:
-    return Key(
-        name=name,
-        variable=variable_of(name),
-        default=field.default,
-        description=field.description or "",
-        example=field.examples[0] if field.examples else None,
-    )
-
-
 def _keys_of(section: str, model: type[Section]) -> Iterator[Key]:
-    return (_key(f"{section}.{name}", field) for name, field in model.model_fields.items())
+    hints = get_type_hints(model, include_extras=True)
+    defaults = model()
+    for word in model.__struct_fields__:
+        _, kind, description, *examples = get_args(hints[word])
+        name = f"{section}.{word}"
+        yield Key(
+            name=name,
+            variable=variable_of(name),
+            kind=kind,
+            default=getattr(defaults, word),
+            description=description,
+            example=examples[0].value if examples else None,
+        )
 
 
 KEYS: Final = {
@@ -97,8 +94,8 @@ AREA_KEYS: Final = {
 
 def text_of(value: object) -> str:
     """A value as a person would write it; empty for none. Secrets are the caller's care."""
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
+    if isinstance(value, Secret):
+        return value.reveal()
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, bool):
@@ -112,10 +109,51 @@ def text_of(value: object) -> str:
 
 def json_schema() -> dict[str, Any]:
     """The configuration file's JSON Schema (``config schema``)."""
-    schema = Settings.model_json_schema()
-    schema["title"] = "pts-worker configuration"
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    return schema
+    models = sections()
+    described: dict[str, type[Section]] = {**models, f"areas.{AREA_NAMES[0]}": AreaOverride}
+    area: dict[str, Any] = {"$ref": f"#/$defs/{AreaOverride.__name__}"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pts-worker configuration",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            **{name: {"$ref": f"#/$defs/{model.__name__}"} for name, model in models.items()},
+            "areas": {
+                "type": "object",
+                "description": "Overrides of the areas' declarations, by area.",
+                "additionalProperties": False,
+                "properties": dict.fromkeys(AREA_NAMES, area),
+            },
+        },
+        "$defs": {
+            model.__name__: _section_schema(name, model) for name, model in described.items()
+        },
+    }
+
+
+def _section_schema(section: str, model: type[Section]) -> dict[str, Any]:
+    properties = {}
+    for key in _keys_of(section, model):
+        known: dict[str, Any] = {**key.kind.schema, "description": key.description}
+        if key.default is not None:
+            known["default"] = _plain(key.default)
+        elif key.example is not None:
+            known["examples"] = [key.example]
+        properties[key.name.rpartition(".")[2]] = known
+    return {
+        "type": "object",
+        "description": _first_line(model),
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def _plain(value: object) -> object:
+    """A default as JSON has it."""
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, (bool, int, float)) else text_of(value)
 
 
 def markdown_table() -> str:
@@ -125,11 +163,9 @@ def markdown_table() -> str:
         default = f"`{text_of(key.default)}`" if key.default is not None else "none"
         meaning = key.description.replace("|", "\\|")
         lines.append(f"| `{key.name}` | `{key.variable}` | {default} | {meaning} |")
-    for name, field in AreaOverride.model_fields.items():
-        meaning = (field.description or "").replace("|", "\\|")
-        lines.append(
-            f"| `areas.<name>.{name}` | `PTS_AREAS__<NAME>__{name.upper()}` | none | {meaning} |"
-        )
+    for key in _keys_of("areas.<name>", AreaOverride):
+        meaning = key.description.replace("|", "\\|")
+        lines.append(f"| `{key.name}` | `{key.variable}` | none | {meaning} |")
     return "\n".join(lines) + "\n"
 
 
@@ -176,6 +212,6 @@ def _toml(value: object) -> str:
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, (bool, int, float)):
         return text_of(value)
-    if isinstance(value, (str, SecretStr, timedelta, Path)):
+    if isinstance(value, (str, Secret, timedelta, Path)):
         return json.dumps(text_of(value), ensure_ascii=False)
     raise TypeError(f"{type(value).__name__} has no form in TOML")

@@ -5,11 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import SecretStr, ValidationError
-from pydantic_core import ErrorDetails
-
 from worker.areas import area_named
-from worker.config.keys import AREA_KEYS, CONFIG_VARIABLE, KEYS
+from worker.config.keys import AREA_KEYS, CONFIG_VARIABLE, KEYS, sections
 from worker.config.layers import (
     DEFAULT_FILE,
     Layer,
@@ -92,17 +89,18 @@ def load(
     values, origins = _merged(layers)
     problems = [problem for layer in layers for problem in layer.problems]
     problems += _contradictions(values, origins)
-    settings, faulty = _validated(values)
-    problems += (_line(fault, origins) for fault in faulty)
-    problems += _misfits(values, origins, {_name(fault) for fault in faulty})
+    read, faults = _read(values)
+    problems += (f"{name} ({origins[name]}): {fault}" for name, fault in faults.items())
+    problems += _misfits(read, origins)
     if purpose is not None:
-        known = _effective(values, settings, {_name(fault) for fault in faulty})
-        problems += unmet(known, Purpose(purpose), cwd=cwd)
-    if problems or settings is None:
+        known = {name: read.get(name, key.default) for name, key in KEYS.items()}
+        judged = {name: value for name, value in known.items() if name not in faults}
+        problems += unmet(judged, Purpose(purpose), cwd=cwd)
+    if problems:
         raise configuration_error(problems)
     all_origins = {name: origins.get(name, "default") for name in KEYS}
     all_origins |= {name: origin for name, origin in origins.items() if name in AREA_KEYS}
-    return Loaded(settings=settings, origins=all_origins, cwd=cwd, config_file=file_name)
+    return Loaded(settings=_settings(read), origins=all_origins, cwd=cwd, config_file=file_name)
 
 
 def needs(loaded: Loaded, purpose: Purpose | str) -> None:
@@ -111,7 +109,10 @@ def needs(loaded: Loaded, purpose: Purpose | str) -> None:
     Raises:
         ConfigurationError: with all that is missing in ``problems``, and what to do for each.
     """
-    known = _effective({}, loaded.settings, set())
+    known = {}
+    for name in KEYS:
+        section, _, word = name.partition(".")
+        known[name] = getattr(getattr(loaded.settings, section), word)
     problems = list(unmet(known, Purpose(purpose), cwd=loaded.cwd))
     if problems:
         raise configuration_error(problems)
@@ -208,66 +209,34 @@ def _contradictions(values: Mapping[str, Any], origins: Mapping[str, str]) -> li
     return problems
 
 
-def _misfits(
-    values: Mapping[str, Any], origins: Mapping[str, str], faulty: set[str]
-) -> Iterator[str]:
-    """Try each override on its area, so that a fault shows before the first request."""
-    for name in sorted(AREA_KEYS.keys() & values.keys() - faulty):
-        _, area, key = name.split(".")
-        override = AreaOverride.model_validate({key: values[name]})
+def _read(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Each value as its kind reads it; of those that cannot be read, what is wrong, by key name."""
+    read, faults = {}, {}
+    for name, key in (KEYS | AREA_KEYS).items():
+        if name not in values:
+            continue
         try:
-            with_overrides(area_named(area), {key: getattr(override, key)})
+            read[name] = key.kind.read(values[name])
+        except ValueError as error:
+            faults[name] = str(error)
+    return read, faults
+
+
+def _misfits(read: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[str]:
+    """Try each override on its area, so that a fault shows before the first request."""
+    for name in sorted(AREA_KEYS.keys() & read.keys()):
+        _, area, key = name.split(".")
+        try:
+            with_overrides(area_named(area), {key: read[name]})
         except ValueError as error:
             place, _, problem = str(error).partition(": ")
             yield f"areas.{area}.{place} ({origins[name]}): {problem}"
 
 
-def _validated(values: Mapping[str, Any]) -> tuple[Settings | None, list[ErrorDetails]]:
-    try:
-        return Settings.model_validate(nested(values)), []
-    except ValidationError as error:
-        faults = error.errors(include_input=False, include_url=False)
-        inner = {_name(fault) for fault in faults if fault["type"] != "too_short"}
-        return None, [f for f in faults if f["type"] != "too_short" or _name(f) not in inner]
-
-
-def _name(fault: ErrorDetails) -> str:
-    location = [str(part) for part in fault["loc"]]
-    return ".".join(location[: 3 if location[0] == "areas" else 2])
-
-
-def _line(fault: ErrorDetails, origins: Mapping[str, str]) -> str:
-    name = _name(fault)
-    inner = [str(part) for part in fault["loc"]][len(name.split(".")) :]
-    place = f"{name}[{inner[0]}]" if inner and inner[0].isdigit() else name
-    return f"{place} ({origins.get(name, 'default')}): {_sentence(fault)}"
-
-
-def _sentence(fault: ErrorDetails) -> str:
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "string_type":
-        return "must be text, in quotes"
-    for start in ("Input should be ", "String should ", "Tuple should ", "List should "):
-        if message.startswith(start):
-            return (
-                f"must be {message[len(start) :]}"
-                if start[0] == "I"
-                else f"must {message[len(start) :]}"
-            )
-    return message[:1].lower() + message[1:]
-
-
-def _effective(
-    values: Mapping[str, Any], settings: Settings | None, faulty: set[str]
-) -> dict[str, Any]:
-    """The value of every key, as far as known; keys with a fault of their own are left out."""
-    known = {}
-    for name, key in KEYS.items():
-        if name in faulty:
-            continue
-        section, _, word = name.partition(".")
-        value = getattr(getattr(settings, section), word) if settings else None
-        if settings is None:
-            value = values.get(name, key.default)
-        known[name] = value.get_secret_value() if isinstance(value, SecretStr) else value
-    return known
+def _settings(read: Mapping[str, Any]) -> Settings:
+    """The settings of values that are as their kinds read them."""
+    tree, models = nested(read), sections()
+    overrides = tree.pop("areas", {})
+    parts: dict[str, Any] = {name: models[name](**values) for name, values in tree.items()}
+    parts["areas"] = {name: AreaOverride(**values) for name, values in overrides.items()}
+    return Settings(**parts)

@@ -2,39 +2,47 @@
 
 ``config schema``, ``config show``, the README's table and ``config/worker.toml`` are made from this
 file. Keys are reached as ``settings.<section>.<key>``; values are immutable.
+
+An annotation holds the type, the kind that reads the value, the meaning, and an example where there
+is no default. A Struct checks nothing when it is made: ``worker.config.load`` reads each value by
+its kind before.
 """
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    WithJsonSchema,
-)
+from msgspec import field
+from msgspec.structs import asdict
 
 from worker.areas import AREAS
 from worker.config.values import (
-    AnyDatabaseUrl,
-    CommaList,
-    Cron,
-    Duration,
-    FileName,
-    HttpUrl,
-    Listen,
-    LowerCase,
-    OptionalDuration,
-    OrganizationNumber,
-    StoreUrl,
-    Structure,
-    StructureOrNames,
-    TimeZone,
-    UpperCase,
+    CRON,
+    DATABASE_URL,
+    DURATION,
+    FILE,
+    HEADERS,
+    HTTP_URL,
+    LISTEN,
+    NAMES,
+    ORGANIZATION_NUMBER,
+    SOME_TEXT,
+    STORE_URL,
+    TABLE,
+    TEXT,
+    TEXTS,
+    TIME_ZONE,
+    WORD_OR_TABLE,
+    Example,
+    Secret,
+    duration_or_none,
+    number,
+    one_of,
+    some_of,
+    whole,
 )
 from worker.core.durations import parse_duration
+from worker.core.value import Value
 
 AREA_NAMES: Final = tuple(area.name for area in AREAS)
 """The resource areas whose declarations ``areas.<name>.*`` may override."""
@@ -45,416 +53,420 @@ LEASE_TTL_MAX_S: Final = 60
 ASSERTION_LIFETIME_MAX_S: Final = 60
 """HelseID takes an assertion that ends at most 60 s ahead (HelseID reference, section 1)."""
 
-
-def _known_area(name: str) -> str:
-    if name not in AREA_NAMES:
-        raise ValueError(f"must be one of {', '.join(AREA_NAMES)}")
-    return name
-
-
-AreaName: TypeAlias = Annotated[
-    str, AfterValidator(_known_area), WithJsonSchema({"type": "string", "enum": list(AREA_NAMES)})
-]
-Texts: TypeAlias = Annotated[tuple[str, ...], StructureOrNames, Field(min_length=1)]
 SigningAlgorithm: TypeAlias = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"
 ]
+SenderConstraint: TypeAlias = Literal["dpop", "bearer"]
+Grant: TypeAlias = Literal["client_credentials", "token_exchange"]
+Tenancy: TypeAlias = Literal["single-tenant", "multi-tenant"]
+Environment: TypeAlias = Literal["test", "test-internet", "production"]
+IdentityMode: TypeAlias = Literal["pseudonym", "plain"]
+LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat: TypeAlias = Literal["auto", "console", "json"]
+NotFound: TypeAlias = Literal["failure", "empty"]
 
 
-class Section(BaseModel):
-    """A section of the file: no unknown key, no change after loading."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
+class Section(Value, frozen=True, kw_only=True):
+    """A section of the file. None is no value: a key without one."""
 
 
-class HelseId(Section):
+class HelseId(Section, frozen=True, kw_only=True):
     """The client at HelseID: who we are and how we prove it."""
 
-    issuer: HttpUrl | None = Field(
-        default=None,
-        description="HelseID's issuer, with or without a path; discovery is read from it. "
+    issuer: Annotated[
+        str | None,
+        HTTP_URL,
+        "HelseID's issuer, with or without a path; discovery is read from it. "
         "Set by `api.environment`; this key overrides.",
-        examples=["https://helseid-sts.test.nhn.no"],
-    )
-    self_service_url: HttpUrl | None = Field(
-        default=None,
-        description="Address of HelseID's self-service API, for `keys rotate`. Set by "
+        Example("https://helseid-sts.test.nhn.no"),
+    ] = None
+    self_service_url: Annotated[
+        str | None,
+        HTTP_URL,
+        "Address of HelseID's self-service API, for `keys rotate`. Set by "
         "`api.environment`; this key overrides.",
-        examples=["https://api.selvbetjening.test.nhn.no"],
-    )
-    client_id: str | None = Field(
-        default=None,
-        min_length=1,
-        description="The client's id, as HelseID's self-service gives it.",
-        examples=["00000000-0000-0000-0000-000000000000"],
-    )
-    private_jwk_file: FileName | None = Field(
-        default=None,
-        description="File with the client's private key: a JWK, a PEM, or the JSON that HelseID's "
+        Example("https://api.selvbetjening.test.nhn.no"),
+    ] = None
+    client_id: Annotated[
+        str | None,
+        SOME_TEXT,
+        "The client's id, as HelseID's self-service gives it.",
+        Example("00000000-0000-0000-0000-000000000000"),
+    ] = None
+    private_jwk_file: Annotated[
+        Path | None,
+        FILE,
+        "File with the client's private key: a JWK, a PEM, or the JSON that HelseID's "
         "self-service gives.",
-        examples=["/run/secrets/helseid.jwk"],
-    )
-    private_key_alg: Annotated[SigningAlgorithm, UpperCase] | None = Field(
-        default=None,
-        description="Signature algorithm of the key, where the file does not say.",
-        examples=["PS256"],
-    )
-    private_key_kid: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Key id registered at HelseID, where the file does not say; else the key's "
+        Example("/run/secrets/helseid.jwk"),
+    ] = None
+    private_key_alg: Annotated[
+        SigningAlgorithm | None,
+        one_of(SigningAlgorithm),
+        "Signature algorithm of the key, where the file does not say.",
+        Example("PS256"),
+    ] = None
+    private_key_kid: Annotated[
+        str | None,
+        SOME_TEXT,
+        "Key id registered at HelseID, where the file does not say; else the key's "
         "thumbprint (RFC 7638).",
-        examples=["my-key-2026"],
-    )
-    scope: str = Field(
-        default="nhn:pts/api", min_length=1, description="Scopes to ask for, separated by spaces."
-    )
-    sender_constraint: Annotated[Literal["dpop", "bearer"], LowerCase] = Field(
-        default="dpop",
-        description="`dpop` binds the token to a key of this process; `bearer` does not.",
-    )
-    grant: Annotated[Literal["client_credentials", "token_exchange"], LowerCase] = Field(
-        default="client_credentials",
-        description="`client_credentials`, or `token_exchange` (RFC 8693) with a signed-in "
-        "person's token.",
-    )
-    subject_token_file: FileName | None = Field(
-        default=None,
-        description="File with the person's access token, for `token_exchange`. Never stored.",
-        examples=["/run/secrets/subject-token"],
-    )
-    organization_parent: OrganizationNumber | None = Field(
-        default=None,
-        description="Organisation number of the legal entity, for a multi-tenant client.",
-        examples=["999999999"],
-    )
-    organization_child: OrganizationNumber | None = Field(
-        default=None,
-        description="Organisation number of the unit (virksomhet), if one is to be sent.",
-        examples=["888888888"],
-    )
-    tenancy: Annotated[Literal["single-tenant", "multi-tenant"], LowerCase] | None = Field(
-        default=None,
-        description="How the client is registered at HelseID: `single-tenant` or `multi-tenant`. "
+        Example("my-key-2026"),
+    ] = None
+    scope: Annotated[str, SOME_TEXT, "Scopes to ask for, separated by spaces."] = "nhn:pts/api"
+    sender_constraint: Annotated[
+        SenderConstraint,
+        one_of(SenderConstraint),
+        "`dpop` binds the token to a key of this process; `bearer` does not.",
+    ] = "dpop"
+    grant: Annotated[
+        Grant,
+        one_of(Grant),
+        "`client_credentials`, or `token_exchange` (RFC 8693) with a signed-in person's token.",
+    ] = "client_credentials"
+    subject_token_file: Annotated[
+        Path | None,
+        FILE,
+        "File with the person's access token, for `token_exchange`. Never stored.",
+        Example("/run/secrets/subject-token"),
+    ] = None
+    organization_parent: Annotated[
+        str | None,
+        ORGANIZATION_NUMBER,
+        "Organisation number of the legal entity, for a multi-tenant client.",
+        Example("999999999"),
+    ] = None
+    organization_child: Annotated[
+        str | None,
+        ORGANIZATION_NUMBER,
+        "Organisation number of the unit (virksomhet), if one is to be sent.",
+        Example("888888888"),
+    ] = None
+    tenancy: Annotated[
+        Tenancy | None,
+        one_of(Tenancy),
+        "How the client is registered at HelseID: `single-tenant` or `multi-tenant`. "
         "Unset: multi-tenant if `helseid.organization_parent` is set.",
-        examples=["multi-tenant"],
-    )
-    assertion_lifetime_s: int = Field(
-        default=30,
-        ge=1,
-        le=ASSERTION_LIFETIME_MAX_S,
-        description="Seconds that a client assertion is valid; HelseID takes at most 60.",
-    )
+        Example("multi-tenant"),
+    ] = None
+    assertion_lifetime_s: Annotated[
+        int,
+        whole(1, ASSERTION_LIFETIME_MAX_S),
+        "Seconds that a client assertion is valid; HelseID takes at most 60.",
+    ] = 30
 
 
-class Api(Section):
+class Api(Section, frozen=True, kw_only=True):
     """Where PTS is."""
 
-    environment: Annotated[Literal["test", "test-internet", "production"], LowerCase] | None = (
-        Field(
-            default=None,
-            description="Sets `api.base_url` and `helseid.issuer` together. `test` and "
-            "`production` are on Helsenett; `test-internet` is the test on the internet.",
-            examples=["test"],
-        )
-    )
-    base_url: HttpUrl | None = Field(
-        default=None,
-        description="PTS's address. Set by `api.environment`; this key overrides.",
-        examples=["https://api.test.pts.nhn.no"],
-    )
+    environment: Annotated[
+        Environment | None,
+        one_of(Environment),
+        "Sets `api.base_url` and `helseid.issuer` together. `test` and "
+        "`production` are on Helsenett; `test-internet` is the test on the internet.",
+        Example("test"),
+    ] = None
+    base_url: Annotated[
+        str | None,
+        HTTP_URL,
+        "PTS's address. Set by `api.environment`; this key overrides.",
+        Example("https://api.test.pts.nhn.no"),
+    ] = None
 
 
-class Roster(Section):
+class Roster(Section, frozen=True, kw_only=True):
     """Whose restrictions to read: a file, or a query."""
 
-    path: str | None = Field(
-        default=None,
-        min_length=1,
-        description="CSV whose header names `off_id` (and, if wanted, `local_ref`), or one "
+    path: Annotated[
+        str | None,
+        SOME_TEXT,
+        "CSV whose header names `off_id` (and, if wanted, `local_ref`), or one "
         "identifier a line; `-` is standard input.",
-        examples=["/var/lib/pts-worker/roster.csv"],
-    )
-    url: AnyDatabaseUrl | None = Field(
-        default=None,
-        description="SQLAlchemy URL of the database that `roster.query` reads.",
-        examples=["postgresql://reader@ehr.example/ehr"],
-    )
-    password_file: FileName | None = Field(
-        default=None,
-        description="File with the password of `roster.url`.",
-        examples=["/run/secrets/roster-password"],
-    )
-    query: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Query that gives `off_id[, local_ref]`; streamed, never committed.",
-        examples=["select off_id, local_ref from patient"],
-    )
+        Example("/var/lib/pts-worker/roster.csv"),
+    ] = None
+    url: Annotated[
+        Secret | None,
+        DATABASE_URL,
+        "SQLAlchemy URL of the database that `roster.query` reads.",
+        Example("postgresql://reader@ehr.example/ehr"),
+    ] = None
+    password_file: Annotated[
+        Path | None,
+        FILE,
+        "File with the password of `roster.url`.",
+        Example("/run/secrets/roster-password"),
+    ] = None
+    query: Annotated[
+        str | None,
+        SOME_TEXT,
+        "Query that gives `off_id[, local_ref]`; streamed, never committed.",
+        Example("select off_id, local_ref from patient"),
+    ] = None
 
 
-class Database(Section):
+class Database(Section, frozen=True, kw_only=True):
     """Where the copy is kept."""
 
-    url: StoreUrl = Field(
-        default=SecretStr("sqlite:///pts.db"),
-        description="SQLAlchemy URL without a driver: `sqlite:///file` or `postgresql://…`. "
+    url: Annotated[
+        Secret,
+        STORE_URL,
+        "SQLAlchemy URL without a driver: `sqlite:///file` or `postgresql://…`. "
         "A password in it is never shown; `database.password_file` is the better place.",
-        validate_default=True,
-    )
-    password_file: FileName | None = Field(
-        default=None,
-        description="File with the password of `database.url`.",
-        examples=["/run/secrets/database-password"],
-    )
-    patience_s: float = Field(
-        default=60.0,
-        ge=1,
-        le=3600,
-        description="Seconds for which a database that is away or silent is waited for; then a run "
+    ] = Secret("sqlite:///pts.db")
+    password_file: Annotated[
+        Path | None,
+        FILE,
+        "File with the password of `database.url`.",
+        Example("/run/secrets/database-password"),
+    ] = None
+    patience_s: Annotated[
+        float,
+        number(3600, least=1),
+        "Seconds for which a database that is away or silent is waited for; then a run "
         "ends with exit code 69.",
-    )
+    ] = 60.0
 
 
-class Privacy(Section):
+class Privacy(Section, frozen=True, kw_only=True):
     """How a person stands in the database."""
 
-    identity: Annotated[Literal["pseudonym", "plain"], LowerCase] = Field(
-        default="pseudonym",
-        description="`pseudonym` stores a keyed HMAC of the identifier; `plain` the identifier.",
-    )
-    pseudonym_key_file: FileName | None = Field(
-        default=None,
-        description="File with at least 32 random bytes: the key of the pseudonyms. Losing it "
+    identity: Annotated[
+        IdentityMode,
+        one_of(IdentityMode),
+        "`pseudonym` stores a keyed HMAC of the identifier; `plain` the identifier.",
+    ] = "pseudonym"
+    pseudonym_key_file: Annotated[
+        Path | None,
+        FILE,
+        "File with at least 32 random bytes: the key of the pseudonyms. Losing it "
         "loses the tie between persons and rows.",
-        examples=["/run/secrets/pseudonym.key"],
-    )
+        Example("/run/secrets/pseudonym.key"),
+    ] = None
 
 
-class Sync(Section):
+class Sync(Section, frozen=True, kw_only=True):
     """The limits of a run."""
 
-    concurrency: int = Field(
-        default=16,
-        ge=1,
-        le=256,
-        description="Requests under way at once, at most; adapts downward.",
-    )
-    requests_per_second: float = Field(
-        default=20.0,
-        gt=0,
-        le=10_000,
-        description="Ceiling on requests to PTS, over all shards of a run.",
-    )
-    areas: Annotated[tuple[AreaName, ...], CommaList] = Field(
-        default=AREA_NAMES, min_length=1, description="The areas to read, separated by commas."
-    )
-    deadline: OptionalDuration = Field(
-        default=None,
-        description="Time after which a run stops by itself with exit code 75; `none` for no end.",
-        examples=["10h"],
-    )
-    continue_within: Duration = Field(
-        default=parse_duration("12h"),
-        description="A stopped run is continued by the next one unless it is older than this.",
-    )
-    max_removed_share: float = Field(
-        default=0.10,
-        ge=0,
-        le=1,
-        description="The guard: a run that would close more than this share of the open "
+    concurrency: Annotated[
+        int, whole(1, 256), "Requests under way at once, at most; adapts downward."
+    ] = 16
+    requests_per_second: Annotated[
+        float,
+        number(10_000, above_zero=True),
+        "Ceiling on requests to PTS, over all shards of a run.",
+    ] = 20.0
+    areas: Annotated[
+        tuple[str, ...], some_of(AREA_NAMES), "The areas to read, separated by commas."
+    ] = AREA_NAMES
+    deadline: Annotated[
+        timedelta | None,
+        duration_or_none(),
+        "Time after which a run stops by itself with exit code 75; `none` for no end.",
+        Example("10h"),
+    ] = None
+    continue_within: Annotated[
+        timedelta,
+        DURATION,
+        "A stopped run is continued by the next one unless it is older than this.",
+    ] = parse_duration("12h")
+    max_removed_share: Annotated[
+        float,
+        number(1),
+        "The guard: a run that would close more than this share of the open "
         "restrictions is withheld (exit 5).",
-    )
-    min_completeness: float = Field(
-        default=0.50,
-        ge=0,
-        le=1,
-        description="The guard: a run that read less than this share of persons and areas is "
+    ] = 0.10
+    min_completeness: Annotated[
+        float,
+        number(1),
+        "The guard: a run that read less than this share of persons and areas is "
         "withheld (exit 5).",
-    )
-    retry_attempts: int = Field(
-        default=5, ge=1, le=20, description="Attempts at one request, the first included."
-    )
-    request_timeout_s: float = Field(
-        default=30.0,
-        gt=0,
-        le=600,
-        description="Seconds that one request to PTS or HelseID may take, its answer included.",
-    )
-    max_pages: int = Field(
-        default=1_000,
-        ge=1,
-        le=100_000,
-        description="Pages of one person's area; more is taken for a loop.",
-    )
-    batch_persons: int = Field(
-        default=500, ge=1, le=5_000, description="Persons written in one transaction, at most."
-    )
+    ] = 0.50
+    retry_attempts: Annotated[int, whole(1, 20), "Attempts at one request, the first included."] = 5
+    request_timeout_s: Annotated[
+        float,
+        number(600, above_zero=True),
+        "Seconds that one request to PTS or HelseID may take, its answer included.",
+    ] = 30.0
+    max_pages: Annotated[
+        int, whole(1, 100_000), "Pages of one person's area; more is taken for a loop."
+    ] = 1_000
+    batch_persons: Annotated[
+        int, whole(1, 5_000), "Persons written in one transaction, at most."
+    ] = 500
 
 
-class Retention(Section):
+class Retention(Section, frozen=True, kw_only=True):
     """How long the past is kept. What is current is never touched."""
 
-    versions: OptionalDuration = Field(
-        default=None,
-        ge=timedelta(days=1),
-        description="Versions of restrictions that ended longer ago are deleted after a published "
+    versions: Annotated[
+        timedelta | None,
+        duration_or_none(least=timedelta(days=1)),
+        "Versions of restrictions that ended longer ago are deleted after a published "
         "sync; history and `--as-of` then reach no further back. `none` keeps them.",
-        examples=["1825d"],
-    )
-    runs: OptionalDuration = Field(
-        default=None,
-        ge=timedelta(days=1),
-        description="Runs that ended longer ago are deleted after a published sync, once no row "
+        Example("1825d"),
+    ] = None
+    runs: Annotated[
+        timedelta | None,
+        duration_or_none(least=timedelta(days=1)),
+        "Runs that ended longer ago are deleted after a published sync, once no row "
         "refers to them. `none` keeps them.",
-        examples=["1825d"],
-    )
+        Example("1825d"),
+    ] = None
 
 
-class Lease(Section):
+class Lease(Section, frozen=True, kw_only=True):
     """One writer at a time."""
 
-    ttl_s: int = Field(
-        default=50,
-        ge=5,
-        le=LEASE_TTL_MAX_S,
-        description="Seconds after which a holder that gives no sign of life loses the lease.",
-    )
+    ttl_s: Annotated[
+        int,
+        whole(5, LEASE_TTL_MAX_S),
+        "Seconds after which a holder that gives no sign of life loses the lease.",
+    ] = 50
 
 
-class Tls(Section):
+class Tls(Section, frozen=True, kw_only=True):
     """Trust. Verification cannot be turned off."""
 
-    ca_file: FileName | None = Field(
-        default=None,
-        description="PEM file with a private CA to trust besides the usual ones.",
-        examples=["/etc/ssl/private-ca.pem"],
-    )
+    ca_file: Annotated[
+        Path | None,
+        FILE,
+        "PEM file with a private CA to trust besides the usual ones.",
+        Example("/etc/ssl/private-ca.pem"),
+    ] = None
 
 
-class Log(Section):
+class Log(Section, frozen=True, kw_only=True):
     """What is told on standard error."""
 
-    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], UpperCase] = Field(
-        default="INFO", description="The least severity that is logged."
-    )
-    format: Annotated[Literal["auto", "console", "json"], LowerCase] = Field(
-        default="auto",
-        description="`console`, `json`, or `auto`: console on a terminal, else JSON.",
-    )
+    level: Annotated[LogLevel, one_of(LogLevel), "The least severity that is logged."] = "INFO"
+    format: Annotated[
+        LogFormat,
+        one_of(LogFormat),
+        "`console`, `json`, or `auto`: console on a terminal, else JSON.",
+    ] = "auto"
 
 
-class Schedule(Section):
+class Schedule(Section, frozen=True, kw_only=True):
     """When ``schedule`` runs a sync."""
 
-    cron: Cron = Field(
-        default="30 3 * * *",
-        description="Cron expression of five fields: minute, hour, day, month, day of the week.",
-    )
-    timezone: TimeZone = Field(
-        default="Europe/Oslo", description="Time zone in which `schedule.cron` is read."
+    cron: Annotated[
+        str, CRON, "Cron expression of five fields: minute, hour, day, month, day of the week."
+    ] = "30 3 * * *"
+    timezone: Annotated[str, TIME_ZONE, "Time zone in which `schedule.cron` is read."] = (
+        "Europe/Oslo"
     )
 
 
-class Telemetry(Section):
+class Telemetry(Section, frozen=True, kw_only=True):
     """Where the numbers of a run go."""
 
-    textfile: FileName | None = Field(
-        default=None,
-        description="File for node_exporter's textfile collector, written after each run.",
-        examples=["/var/lib/node_exporter/pts_worker.prom"],
-    )
-    pushgateway_url: HttpUrl | None = Field(
-        default=None,
-        description="Prometheus Pushgateway to push to after each run.",
-        examples=["https://pushgateway.example"],
-    )
-    http_listen: Listen | None = Field(
-        default=None,
-        description="host:port on which `schedule` serves `/metrics`.",
-        examples=["127.0.0.1:9464"],
-    )
-    otlp_endpoint: HttpUrl | None = Field(
-        default=None,
-        description="OpenTelemetry collector (OTLP over HTTP).",
-        examples=["https://otel.example:4318"],
-    )
+    textfile: Annotated[
+        Path | None,
+        FILE,
+        "File for node_exporter's textfile collector, written after each run.",
+        Example("/var/lib/node_exporter/pts_worker.prom"),
+    ] = None
+    pushgateway_url: Annotated[
+        str | None,
+        HTTP_URL,
+        "Prometheus Pushgateway to push to after each run.",
+        Example("https://pushgateway.example"),
+    ] = None
+    http_listen: Annotated[
+        str | None,
+        LISTEN,
+        "host:port on which `schedule` serves `/metrics`.",
+        Example("127.0.0.1:9464"),
+    ] = None
+    otlp_endpoint: Annotated[
+        str | None,
+        HTTP_URL,
+        "OpenTelemetry collector (OTLP over HTTP).",
+        Example("https://otel.example:4318"),
+    ] = None
 
 
-class AreaOverride(Section):
+class AreaOverride(Section, frozen=True, kw_only=True):
     """What may be changed in an area's declaration, because PTS publishes no schema."""
 
-    path: str | None = Field(
-        default=None,
-        description="Path of the search, from PTS's address.",
-        examples=["/v0.5/access-restrictions/patient-safety/_search"],
-    )
-    api_version: str | None = Field(
-        default=None,
-        description="PTS's version; another than the declared one takes the old route with the "
+    path: Annotated[
+        str | None,
+        TEXT,
+        "Path of the search, from PTS's address.",
+        Example("/v0.5/access-restrictions/patient-safety/_search"),
+    ] = None
+    api_version: Annotated[
+        str | None,
+        TEXT,
+        "PTS's version; another than the declared one takes the old route with the "
         "header `api-version`.",
-        examples=["0.4"],
-    )
-    headers: Annotated[dict[str, str], Structure] | None = Field(
-        default=None,
-        description="Headers besides the worker's own; the values are not shown.",
-        examples=[{"Accept": "application/json"}],
-    )
-    body: Annotated[dict[str, Any], Structure] | None = Field(
-        default=None,
-        description="The request's body, with `{off_id}` where the identifier goes.",
-        examples=[{"offId": "{off_id}", "ApplicableOnly": True}],
-    )
-    record_key: Texts | None = Field(
-        default=None,
-        description="Paths of a record's key, in order; the first that exists serves.",
-        examples=[["id"]],
-    )
-    person: Texts | None = Field(
-        default=None,
-        description="Paths where a record may name the person, who must be the one asked for.",
-        examples=[["offId"]],
-    )
-    recognised_by: Texts | None = Field(
-        default=None,
-        description="Fields of which a record has at least one.",
-        examples=[["confidentialityCode"]],
-    )
-    volatile: Annotated[tuple[str, ...], StructureOrNames] | None = Field(
-        default=None,
-        description="Fields that are stored but do not make a record a changed one.",
-        examples=[["lastReadTime"]],
-    )
-    paging: Annotated[str | dict[str, Any], Structure] | None = Field(
-        default=None,
-        description="How the area pages: a style by name, or a table (`style`, `field`, "
+        Example("0.4"),
+    ] = None
+    headers: Annotated[
+        dict[str, str] | None,
+        HEADERS,
+        "Headers besides the worker's own; the values are not shown.",
+        Example({"Accept": "application/json"}),
+    ] = None
+    body: Annotated[
+        dict[str, Any] | None,
+        TABLE,
+        "The request's body, with `{off_id}` where the identifier goes.",
+        Example({"offId": "{off_id}", "ApplicableOnly": True}),
+    ] = None
+    record_key: Annotated[
+        tuple[str, ...] | None,
+        TEXTS,
+        "Paths of a record's key, in order; the first that exists serves.",
+        Example(["id"]),
+    ] = None
+    person: Annotated[
+        tuple[str, ...] | None,
+        TEXTS,
+        "Paths where a record may name the person, who must be the one asked for.",
+        Example(["offId"]),
+    ] = None
+    recognised_by: Annotated[
+        tuple[str, ...] | None,
+        TEXTS,
+        "Fields of which a record has at least one.",
+        Example(["confidentialityCode"]),
+    ] = None
+    volatile: Annotated[
+        tuple[str, ...] | None,
+        NAMES,
+        "Fields that are stored but do not make a record a changed one.",
+        Example(["lastReadTime"]),
+    ] = None
+    paging: Annotated[
+        str | dict[str, Any] | None,
+        WORD_OR_TABLE,
+        "How the area pages: a style by name, or a table (`style`, `field`, "
         "`send_as`, `send_in`, `total`, `ignore`).",
-        examples=["auto"],
-    )
-    not_found_means: Annotated[Literal["failure", "empty"], LowerCase] | None = Field(
-        default=None,
-        description="What a 404 says: a failure, or no restriction.",
-        examples=["failure"],
-    )
-    envelope: str | None = Field(
-        default=None,
-        description="Path of the array of records in the answer; empty: at the top or under a "
-        "usual name.",
-        examples=["items"],
-    )
-    columns: Annotated[dict[str, Any], Structure] | None = Field(
-        default=None,
-        description="Path or paths of typed columns, by column.",
-        examples=[{"cause": "reason"}],
-    )
+        Example("auto"),
+    ] = None
+    not_found_means: Annotated[
+        NotFound | None,
+        one_of(NotFound),
+        "What a 404 says: a failure, or no restriction.",
+        Example("failure"),
+    ] = None
+    envelope: Annotated[
+        str | None,
+        TEXT,
+        "Path of the array of records in the answer; empty: at the top or under a usual name.",
+        Example("items"),
+    ] = None
+    columns: Annotated[
+        dict[str, Any] | None,
+        TABLE,
+        "Path or paths of typed columns, by column.",
+        Example({"cause": "reason"}),
+    ] = None
 
 
-class Settings(BaseModel):
+class Settings(Value, frozen=True, kw_only=True):
     """The whole configuration. ``worker.config.load`` makes it; nothing else reads the world."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     helseid: HelseId = HelseId()
     api: Api = Api()
@@ -468,12 +480,11 @@ class Settings(BaseModel):
     log: Log = Log()
     schedule: Schedule = Schedule()
     telemetry: Telemetry = Telemetry()
-    areas: dict[AreaName, AreaOverride] = Field(
-        default={}, description="Overrides of the areas' declarations, by area."
-    )
+    areas: dict[str, AreaOverride] = field(default_factory=dict)
 
     def area_overrides(self) -> dict[str, dict[str, Any]]:
         """What was set under ``areas.<name>``, by area; nothing that was left out."""
         return {
-            name: override.model_dump(exclude_unset=True) for name, override in self.areas.items()
+            name: {key: value for key, value in asdict(override).items() if value is not None}
+            for name, override in self.areas.items()
         }

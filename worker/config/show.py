@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import SecretStr
-
 from worker.config.keys import text_of
 from worker.config.loading import Loaded
 from worker.config.urls import HIDDEN, hide_password
+from worker.config.values import Secret
 
 _HARMLESS_HEADERS: Final = {"accept", "accept-language", "api-version", "content-type"}
 
@@ -36,8 +35,8 @@ def show(loaded: Loaded) -> list[Row]:
 
 
 def _shown(word: str, value: object) -> str:
-    if isinstance(value, SecretStr):
-        return hide_password(value.get_secret_value())
+    if isinstance(value, Secret):
+        return hide_password(value.reveal())
     if word == "headers" and isinstance(value, dict):
         return text_of(
             {name: v if name.lower() in _HARMLESS_HEADERS else HIDDEN for name, v in value.items()}

@@ -49,7 +49,7 @@ def database_url(database: Database | Roster, *, cwd: Path) -> str:
     section = type(database).__name__.lower()
     if database.url is None:
         raise ConfigurationError(f"{section}.url is not set")
-    url = database.url.get_secret_value()
+    url = database.url.reveal()
     if database.password_file is None:
         return url
     try:
