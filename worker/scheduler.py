@@ -5,12 +5,15 @@ a one-slot stream. A request that finds the slot taken is dropped: runs never ov
 up.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import anyio
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from worker.errors import ConfigurationError, WorkerError
@@ -22,9 +25,57 @@ MISFIRE_GRACE_S: Final = 3600
 
 
 _WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_SHIFT_MAX: Final = timedelta(hours=3)
+"""By more no zone's clocks are changed in a night."""
 
 
-def trigger_of(cron: str, timezone: str) -> CronTrigger:
+class WallClockTrigger(BaseTrigger):  # type: ignore[misc] # it comes without types
+    """A cron expression on a wall clock that is changed twice a year; the rule is cron(8)'s.
+
+    Each time that the expression names comes once a day. One that the night of 25 hours has twice
+    is meant the first time; one that the night of 23 hours leaves out comes as long after the
+    change as it was to come after the hour before: 02:30 at 03:30. Where the expression leaves the
+    hour open (``*``, ``*/2``), hours count as they pass, and none is made up for.
+
+    APScheduler's own trigger runs ``30 2 * * *`` twice in October, and ``30 0 * * *`` not at all
+    on the day after the change in March.
+    """
+
+    def __init__(self, cron: CronTrigger, zone: ZoneInfo, *, any_hour: bool) -> None:
+        self._cron = cron
+        self._zone = zone
+        self._any_hour = any_hour
+
+    def get_next_fire_time(
+        self, previous_fire_time: datetime | None, now: datetime
+    ) -> datetime | None:
+        """The first time after the previous one; without one, the first from ``now`` on."""
+        after = (previous_fire_time or now).astimezone(UTC)
+        if previous_fire_time is None:
+            after -= timedelta(microseconds=1)
+        found: datetime | None = None
+        # On the wall, and by up to a shift too early: later on the wall may be sooner in truth.
+        wall = after.astimezone(self._zone).replace(tzinfo=UTC) - _SHIFT_MAX
+        while True:
+            wall = self._cron.get_next_fire_time(None, wall)
+            if wall is None or (found and wall - found.replace(tzinfo=UTC) > _SHIFT_MAX):
+                return found
+            times = [at for at in self._times(wall) if at.astimezone(UTC) > after]
+            found = min((*times, *([found] if found else [])), key=datetime.timestamp, default=None)
+            wall += timedelta(seconds=1)
+
+    def _times(self, wall: datetime) -> Iterator[datetime]:
+        """When the wall clock shows this: once, twice or, by rights, never."""
+        first = wall.replace(tzinfo=self._zone, fold=0)
+        second = first.replace(fold=1)
+        is_left_out = second.utcoffset() > first.utcoffset()  # type: ignore[operator]
+        if not (self._any_hour and is_left_out):
+            yield first.astimezone(UTC).astimezone(self._zone)
+        if self._any_hour and second.utcoffset() != first.utcoffset() and not is_left_out:
+            yield second
+
+
+def trigger_of(cron: str, timezone: str) -> WallClockTrigger:
     """When to run.
 
     Raises:
@@ -33,7 +84,11 @@ def trigger_of(cron: str, timezone: str) -> CronTrigger:
     try:
         *fields, weekday = cron.split()
         expression = " ".join((*fields, _weekdays(weekday.lower())))
-        return CronTrigger.from_crontab(expression, timezone=timezone)
+        return WallClockTrigger(
+            CronTrigger.from_crontab(expression, timezone=UTC),
+            ZoneInfo(timezone),
+            any_hour=fields[1].startswith("*"),
+        )
     except ValueError as fault:
         raise ConfigurationError(
             f"schedule.cron: {cron!r} is no cron expression: {fault}",
@@ -94,7 +149,7 @@ async def run_on_schedule(
     requests, due = anyio.create_memory_object_stream[None](1)
     scheduler = AsyncIOScheduler(timezone=timezone)
 
-    def ask() -> None:
+    async def ask() -> None:  # in the loop: of a plain function APScheduler makes a thread
         try:
             requests.send_nowait(None)
         except anyio.WouldBlock:
@@ -110,7 +165,7 @@ async def run_on_schedule(
     scheduler.start()
     log.info("schedule.started", cron=cron, timezone=timezone, next=str(job.next_run_time))
     if now:
-        ask()
+        await ask()
     try:
         async with anyio.create_task_group() as tasks, requests, due:
             tasks.start_soon(_close_on_stop, stop, requests)

@@ -1,6 +1,6 @@
 """Cron expressions as cron reads them."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -54,3 +54,50 @@ def test_no_meaning(cron: str) -> None:
     """What no clock can show is told as a fault of the configuration."""
     with pytest.raises(ConfigurationError, match=r"schedule\.cron"):
         trigger_of(cron, "Europe/Oslo")
+
+
+def times_of(cron: str, begin: datetime, hours: int) -> list[str]:
+    """When it fires, on the wall and with the zone's offset."""
+    trigger, times, previous = trigger_of(cron, "Europe/Oslo"), [], None
+    now, end = begin.astimezone(UTC), begin.astimezone(UTC) + timedelta(hours=hours)
+    while (at := trigger.get_next_fire_time(previous, now)) and at.astimezone(UTC) < end:
+        times.append(f"{at:%d %H:%M%z}")
+        previous, now = at, at.astimezone(UTC) + timedelta(milliseconds=5)
+    return times
+
+
+NIGHT_OF_25_H = datetime(2026, 10, 24, 23, 59, tzinfo=OSLO)
+NIGHT_OF_23_H = datetime(2026, 3, 28, 23, 59, tzinfo=OSLO)
+
+
+@pytest.mark.parametrize(
+    ("cron", "begin", "expected"),
+    [
+        ("30 2 * * *", NIGHT_OF_25_H, ["25 02:30+0200", "26 02:30+0100"]),
+        ("0 2 * * *", NIGHT_OF_25_H, ["25 02:00+0200", "26 02:00+0100"]),
+        ("30 2 * * 0", NIGHT_OF_25_H, ["25 02:30+0200"]),
+        ("30 3 * * *", NIGHT_OF_25_H, ["25 03:30+0100", "26 03:30+0100"]),
+        ("0 2,3 25 * *", NIGHT_OF_25_H, ["25 02:00+0200", "25 03:00+0100"]),
+        ("30 2 * * *", NIGHT_OF_23_H, ["29 03:30+0200", "30 02:30+0200"]),
+        ("0 2 * * *", NIGHT_OF_23_H, ["29 03:00+0200", "30 02:00+0200"]),
+        ("30 2 * * 0", NIGHT_OF_23_H, ["29 03:30+0200"]),
+        ("30 0 * * *", NIGHT_OF_23_H, ["29 00:30+0100", "30 00:30+0200"]),
+        ("30 3 * * *", NIGHT_OF_23_H, ["29 03:30+0200", "30 03:30+0200"]),
+        ("0 2,3 29 * *", NIGHT_OF_23_H, ["29 03:00+0200"]),
+    ],
+)
+def test_once_a_night_when_the_clocks_change(
+    cron: str, begin: datetime, expected: list[str]
+) -> None:
+    """Neither twice in the night of 25 hours nor never in that of 23, or on the day after."""
+    assert expected == times_of(cron, begin, 30)
+
+
+def test_where_the_hour_is_open_hours_count_as_they_pass() -> None:
+    """Both hours of the long night have their run; the one that the short night lacks has none."""
+    assert ["+0200"] * 3 + ["+0100"] * 3 == [
+        at[-5:] for at in times_of("15 * * * *", NIGHT_OF_25_H, 6)
+    ]
+    assert ["00:15", "01:15", "03:15", "04:15"] == [
+        at[3:8] for at in times_of("15 * * * *", NIGHT_OF_23_H, 4)
+    ]
