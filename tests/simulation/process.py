@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NoReturn
@@ -324,6 +325,8 @@ class Engines:
 
 
 ENGINES = Engines()
+_TLS = cache(root.client_context)
+"""Made once a process: nothing in a simulated world speaks TLS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +364,7 @@ def outside(
         "open_database": open_database,
         "open_wire": open_wire,
         "helseid_client": helseid_client,
+        "client_context": _TLS,
     }
     before = {name: getattr(root, name) for name in doors}
     logging_before = structlog.get_config()

@@ -11,7 +11,7 @@ from worker.core.model import Person
 from worker.core.value import Value
 from worker.store.bulk import Given
 from worker.store.dialects import StoreDialect
-from worker.store.tables import person, run
+from worker.store.tables import alias_of, person, run
 
 _PERSONS: Final = Given((("person_key", "text"), ("local_ref", "text")))
 
@@ -87,7 +87,7 @@ async def _write_references(
     tenant_id: int,
     run_id: int,
 ) -> None:
-    first, ref = run.alias("first"), run.alias("ref")
+    first, ref = alias_of(run, "first"), alias_of(run, "ref")
     found = await connection.execute(
         select(
             person.c.person_key,

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from worker.store.dialects import StoreDialect
-from worker.store.tables import VERSIONS, person, person_area, run
+from worker.store.tables import VERSIONS, alias_of, person, person_area, run
 from worker.store.undo import undo_persons
 
 
@@ -28,7 +28,7 @@ async def close_moved(
             as of everybody on whom this run decides.
     """
     for name, table in VERSIONS.items():
-        new, old, opened = table.alias("new"), table.alias("old"), run.alias("opened")
+        new, old, opened = alias_of(table, "new"), alias_of(table, "old"), alias_of(run, "opened")
         moved = (
             select(old.c.version_id, old.c.person_id)
             .join(new, new.c.restriction_id == old.c.restriction_id)
@@ -73,7 +73,7 @@ def twin(table: Table, one: Any, column: str, run_id: int) -> ColumnElement[bool
 
     With ``closed_run`` the row is a change of what was there; with ``opened_run`` it was replaced.
     """
-    other = table.alias()
+    other = alias_of(table, "twin")
     return (
         select(other.c.version_id)
         .where(
@@ -101,7 +101,7 @@ def _is_read_whole(row: Any, area: str, run_id: int) -> ColumnElement[bool]:
 
 async def _carry_first_seen(connection: AsyncConnection, table: Table, run_id: int) -> None:
     """A moved restriction keeps the time when it was first seen."""
-    old = table.alias("old")
+    old = alias_of(table, "old")
     gone = (old.c.closed_run == run_id, ~twin(table, old, "opened_run", run_id))
     since = (
         select(func.min(old.c.first_seen_at))
@@ -126,7 +126,7 @@ async def _carry_first_seen(connection: AsyncConnection, table: Table, run_id: i
 
 def same_tenant(one: Any, other: Any) -> ColumnElement[bool]:
     """Both rows' persons belong to one tenant."""
-    p, q = person.alias(), person.alias()
+    p, q = alias_of(person, "p"), alias_of(person, "q")
     return (
         select(p.c.tenant_id)
         .where(

@@ -12,7 +12,7 @@ from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.store.database import Database
 from worker.store.failures import OpenFailure, failures_by_key
-from worker.store.tables import VERSIONS, UtcTime, person, run, tenant
+from worker.store.tables import VERSIONS, UtcTime, alias_of, person, run, tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ async def publication_at(database: Database, tenant_id: int, at: datetime) -> Pu
 
 async def _person(connection: AsyncConnection, tenant_id: int, person_key: str) -> Any:
     """The person's row with the names of its runs and tenant; None if there is none."""
-    first, departed = run.alias("first"), run.alias("departed")
+    first, departed = alias_of(run, "first"), alias_of(run, "departed")
     found = await connection.execute(
         select(
             person.c.local_ref,

@@ -22,7 +22,7 @@ from worker.store.lease import Lease
 from worker.store.ledger import open_in
 from worker.store.moves import close_moved, same_tenant
 from worker.store.published import open_as_published, rows_and_persons
-from worker.store.tables import VERSIONS, area_key, attempt, person, person_area, run
+from worker.store.tables import VERSIONS, alias_of, area_key, attempt, person, person_area, run
 from worker.store.totals import TOTALS, run_totals
 from worker.store.undo import forget_new_persons, undo_persons
 
@@ -197,7 +197,7 @@ class Publisher:
 
     def _is_met(self) -> ColumnElement[bool]:
         """Whether a turn that counts has met a person on the roster."""
-        met = person_area.alias("met")
+        met = alias_of(person_area, "met")
         return (
             select(met.c.person_id)
             .where(
@@ -309,7 +309,7 @@ class Publisher:
 
     def _gone(self, table: Table) -> Select[tuple[int]]:
         """The persons of the rows of one area that this run has closed for good."""
-        other, opened = table.alias("other"), run.alias("opened")
+        other, opened = alias_of(table, "other"), alias_of(run, "opened")
         lives_on = (
             select(other.c.version_id)
             .join(opened, opened.c.run_id == other.c.opened_run)

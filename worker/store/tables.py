@@ -11,9 +11,11 @@ Three ideas carry everything here (``docs/architecture.md`` draws them):
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
+    Alias,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -305,3 +307,9 @@ def _version_table(area: ResourceArea) -> Table:
 
 VERSIONS: Final[Mapping[str, Table]] = {area.name: _version_table(area) for area in AREAS}
 """The version table of each area, by the area's name. Its partial indexes: ``partial_indexes``."""
+
+
+@cache
+def alias_of(table: Table, name: str) -> Alias:
+    """The table under another name. It is made once: SQLAlchemy copies every column for it."""
+    return table.alias(name)

@@ -6,7 +6,7 @@ from sqlalchemy import Select, Subquery, Table, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.moves import twin
-from worker.store.tables import VERSIONS, attempt, person_area
+from worker.store.tables import VERSIONS, alias_of, attempt, person_area
 
 TOTALS: Final = (
     "persons_total",
@@ -100,7 +100,7 @@ async def _add_row_totals(
 
 def _by_restriction(table: Table, column: str, of_change: str, run_id: int) -> Subquery:
     """How many rows of each restriction the run has opened, or closed, and not merely changed."""
-    row = table.alias()
+    row = alias_of(table, "row")
     return (
         select(row.c.restriction_id, func.count().label("rows"))
         .where(row.c[column] == run_id, ~twin(table, row, of_change, run_id))
