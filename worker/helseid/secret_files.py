@@ -8,6 +8,7 @@ from typing import Final
 import orjson
 
 from worker.errors import ConfigurationError
+from worker.files import write_new
 
 _SIZE_MAX: Final = 65_536
 
@@ -54,9 +55,7 @@ def write_secret(path: Path, content: bytes) -> None:
         ConfigurationError: the file exists already (it is never overwritten) or cannot be written.
     """
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        write_new(path, content)
     except FileExistsError:
         raise ConfigurationError(
             f"{path} exists already", hint="keys are never overwritten; choose another file name"

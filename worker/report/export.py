@@ -14,7 +14,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import RunStatus
-from worker.report.files import make_folder, named_faults, new_private, write_private
+from worker.files import make_folder, named_faults, new_private, write_private
 from worker.report.reading import Read, begin_snapshot
 from worker.report.sinks import Format, Sink, iso, load_pyarrow, open_sink
 from worker.report.views import PAYLOAD, RUN, View, views_named

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from worker.files import write_private
 from worker.report.facts import read_facts
 from worker.report.figures import ReportFacts
-from worker.report.files import write_private
 from worker.report.markup import Html, el
 from worker.report.reading import Read
 from worker.report.restrictions import changes_part, restrictions_part

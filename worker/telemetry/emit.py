@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 
 import anyio
-import anyio.to_thread
 import structlog
+from anyio import to_thread
 
 from worker.core.run import RunReport
 from worker.errors import WorkerError
@@ -73,7 +73,7 @@ async def _told(name: str, tell: Callable[[], None], s_max: float) -> None:
     """Tell one target in a thread that is left behind if it takes too long."""
     try:
         with anyio.fail_after(s_max):
-            await anyio.to_thread.run_sync(tell, abandon_on_cancel=True)
+            await to_thread.run_sync(tell, abandon_on_cancel=True)
     except TimeoutError:
         log.warning("telemetry.failed", target=name, reason=f"no answer within {s_max:g} s")
     except WorkerError as fault:

@@ -1,7 +1,5 @@
 """The Prometheus targets: textfile, Pushgateway and the ``/metrics`` page."""
 
-import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from worker.errors import ConfigurationError
+from worker.files import write_whole
 from worker.telemetry.numbers import HELP, PREFIX, Sample
 from worker.telemetry.options import TelemetryOptions
 from worker.tls import client_context
@@ -72,18 +71,8 @@ def write_textfile(path: Path, samples: Iterable[Sample]) -> None:
     """
     board = Board(_read_textfile(path))
     board.post(samples)
-    content = generate_latest(registry_of(board))
-    # The collector reads every *.prom of the folder, so the temporary name must not end so.
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
-    try:
-        with os.fdopen(number, "wb") as stream:
-            stream.write(content)
-            os.fchmod(stream.fileno(), _TEXTFILE_MODE)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    # The collector reads every *.prom of the folder; the temporary name does not end so.
+    write_whole(path, generate_latest(registry_of(board)), mode=_TEXTFILE_MODE)
 
 
 def _read_textfile(path: Path) -> list[Sample]:

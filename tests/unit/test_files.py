@@ -1,0 +1,44 @@
+"""Files are whole or not there, on a disk that takes only so much."""
+
+import resource
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from worker.files import write_new, write_whole
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """The kernel refuses to let a file grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_is_replaced_at_once_or_stands(tmp_path: Path) -> None:
+    """A write that fails half-way leaves the old content, and nothing beside it."""
+    path = tmp_path / "numbers.prom"
+    write_whole(path, b"old", mode=0o644)
+    assert 0o644 == stat.S_IMODE(path.stat().st_mode)
+    with files_of_at_most(4), pytest.raises(OSError, match="File too large"):
+        write_whole(path, b"new and longer")
+    assert (b"old", [path]) == (path.read_bytes(), list(tmp_path.iterdir()))
+
+
+def test_a_new_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    """Half a key would stand in the way of the next try for ever."""
+    path = tmp_path / "client.jwk"
+    with files_of_at_most(4), pytest.raises(OSError, match="File too large"):
+        write_new(path, b"a whole key")
+    assert [] == list(tmp_path.iterdir())
+    write_new(path, b"a whole key")
+    with pytest.raises(FileExistsError):
+        write_new(path, b"another")
+    assert b"a whole key" == path.read_bytes()
