@@ -33,6 +33,7 @@ from worker.ports import Runtime, Wire
 from worker.pts.wire import WireOptions
 from worker.store.database import Database, open_database
 from worker.store.run_store import SqlRunStore
+from worker.tls import client_context
 
 DATABASE, HTTP, CLOCK, FILE = "database", "http", "clock", "file"
 COMMIT = "commit"
@@ -325,7 +326,7 @@ class Engines:
 
 
 ENGINES = Engines()
-_TLS = cache(root.client_context)
+_TLS = cache(client_context)
 """Made once a process: nothing in a simulated world speaks TLS."""
 
 

@@ -17,8 +17,10 @@ def days_of(cron: str) -> str:
     trigger = trigger_of(cron, "Europe/Oslo")
     days, at = set(), A_SATURDAY
     for _ in range(7):
-        at = trigger.get_next_fire_time(None, at + timedelta(seconds=1))
-        if at is None or at > A_SATURDAY + timedelta(days=7):
+        found = trigger.get_next_fire_time(None, at + timedelta(seconds=1))
+        assert found is not None
+        at = found
+        if at > A_SATURDAY + timedelta(days=7):
             break
         days.add(at.weekday())
     return "".join("mtwTfsS"[day] for day in sorted(days))

@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
-    Alias,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -36,6 +35,7 @@ from sqlalchemy import (
     false,
     text,
 )
+from sqlalchemy.sql.selectable import FromClause
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
@@ -310,6 +310,6 @@ VERSIONS: Final[Mapping[str, Table]] = {area.name: _version_table(area) for area
 
 
 @cache
-def alias_of(table: Table, name: str) -> Alias:
+def alias_of(table: Table, name: str) -> FromClause:
     """The table under another name. It is made once: SQLAlchemy copies every column for it."""
     return table.alias(name)
