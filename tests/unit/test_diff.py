@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from worker.core.diff import StoredVersion, diff_area
 from worker.core.model import CompleteArea, Proof, Record
+from worker.core.record import digest_of
 
 NOW = datetime(2026, 3, 28, 22, 17, 43, tzinfo=UTC)
 BEFORE = NOW - timedelta(days=30)
@@ -119,3 +120,39 @@ def test_only_what_is_gone_counts_as_removed():
     ]
     change = diff_area(stored, area({"a": 1, "b": 2}))
     assert (2, 1, (1, 2, 3)) == (change.removed, change.unchanged, change.close)
+
+
+def test_a_second_reading_in_one_run_remembers_since_when():
+    """What this run closed at its first reading, and finds with other content, is no new record."""
+    rows = Rows()
+    rows.apply(area({"a": 1}), 1)
+    for row in rows.rows.values():
+        row["first"] = BEFORE
+    rows.apply(area({}), 2)
+    change = rows.apply(area({"a": 2, "b": 1}), 2)
+    assert {"a": BEFORE, "b": NOW} == {one.record.key: one.first_seen_at for one in change.open}
+
+
+RECORDS = st.dictionaries(st.text(max_size=3), st.binary(min_size=16, max_size=16), max_size=4)
+
+
+def records(contents: dict[str, bytes]) -> list[Record]:
+    return [
+        Record(key=key, content_hash=content, payload="{}", columns={})
+        for key, content in contents.items()
+    ]
+
+
+@given(RECORDS, RECORDS)
+def test_a_digest_is_of_a_set_of_records(one, other):
+    """Two sets have one digest if they are the same, in whatever order they come, and only then."""
+    assert (one == other) == (digest_of(records(one)) == digest_of(records(other)))
+    assert digest_of(records(one)) == digest_of(reversed(records(one)))
+
+
+def test_digests_that_stores_keep():
+    """Another way to compute them would make every person a changed one, once."""
+    assert "cae66941d9efbd404e4d88758ea67670" == digest_of([]).hex()
+    found = digest_of(records({"b": b"\1" * 16, "a": b"\2" * 16}))
+    assert "0a98d178fdf4189fff499eb5305eb641" == found.hex()
+    assert found != digest_of(records({"ab": b"\1" * 16}))

@@ -1,0 +1,16 @@
+"""What passes between the parts, as it prints."""
+
+from worker.core.value import Value
+
+
+class Pair(Value, frozen=True, kw_only=True):
+    hidden = frozenset({"secret"})
+
+    name: str
+    secret: str
+    count: int | None = None
+
+
+def test_a_value_tells_its_fields_but_those_that_are_hidden():
+    """Whoever prints one by accident prints no secret."""
+    assert "Pair(name='n', secret=…, count=None)" == repr(Pair(name="n", secret="s"))
