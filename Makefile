@@ -43,7 +43,7 @@ test: static ## everything: the static checks, then every test (starts its own P
 	@$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
 simulate: $(TOOLS) ## seeded faults on a virtual clock: SEEDS=2000 worlds, then every n-th call
-	@$(BIN)/python -m tests.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --nth
+	@$(BIN)/python -m tests.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth
 
 bench: $(TOOLS) ## the worker beside a bare aiohttp loop, under ten minutes; BENCH=--quick
 	@$(BIN)/python -m bench $(BENCH)

@@ -1,12 +1,16 @@
 """Many seeds, or every n-th call: ``python -m tests.simulation.campaign``; ``make simulate``."""
 
 import argparse
+import resource
+import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
 
+from tests.simulation.kinds import unmet
 from tests.simulation.nth_call import Point, all_points, try_point
 from tests.simulation.scenario import Result, play
 from tests.simulation.stage import Tally
@@ -32,17 +36,42 @@ def failures(results: Iterable[Result]) -> list[str]:
     ]
 
 
-def describe(tally: Tally, seeds: int, wall_s: float) -> str:
-    """The figures of a campaign."""
-    lines = [
-        f"seeds {seeds}, virtual hours {tally.virtual_s / 3600:.0f}, wall {wall_s:.0f} s",
-        f"runs {tally.runs}, publications {tally.publications}, looks at the views {tally.looks}",
-        f"ends by exit code: {_listed(tally.ends)}",
-        f"calls: {_listed(tally.calls)}",
-        f"faults: {tally.faults.total()}",
-    ]
-    lines += [f"  {name:<36} {count}" for name, count in tally.faults.most_common()]
-    return "\n".join(lines)
+def describe(tally: Tally, seeds: range, wall_s: float) -> str:
+    """The figures of a campaign, as Markdown for ``docs/simulation.md``."""
+    totals = {
+        "seeds": f"{len(seeds)}, from {seeds.start} on",
+        "virtual hours": f"{tally.virtual_s / 3600:.0f}",
+        "runs": tally.runs,
+        "publications": tally.publications,
+        "crashes": tally.faults["crash"],
+        "calls": f"{tally.calls.total()} ({_listed(tally.calls)})",
+        "looks at the views": tally.looks,
+        "ends by exit code": _listed(tally.ends),
+        "processor seconds": f"{_processor_s():.0f}, in {wall_s:.0f} s",
+        "commit": _commit(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "kinds never met": ", ".join(unmet(tally.faults)) or "none",
+    }
+    struck = {f"`{name}`": count for name, count in tally.faults.most_common()}
+    struck["all"] = tally.faults.total()
+    return f"{_table('total', 'figure', totals)}\n\n{_table('what struck', 'times', struck)}"
+
+
+def _table(left: str, right: str, cells: Mapping[str, object]) -> str:
+    lines = (f"| {name} | {value} |" for name, value in cells.items())
+    return "\n".join((f"| {left} | {right} |", "|---|---|", *lines))
+
+
+def _processor_s() -> float:
+    """What this process and those that it has waited for have used."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
 
 
 def _listed(counts: Counter[str]) -> str:
@@ -68,7 +97,7 @@ def _play_seeds(first: int, count: int, jobs: int) -> int:
                 say(text)
             if done % 200 == 0:
                 say(f"… {done} of {count} seeds, {broken} broken")
-    say(describe(tally, count, time.monotonic() - began_s))
+    say(describe(tally, range(first, first + count), time.monotonic() - began_s))
     say(f"broken promises: {broken}")
     return broken
 

@@ -119,6 +119,7 @@ class Life:
             self.stage.tally.faults["most restrictions gone at once"] += 1
             self.changes.lose_much()
         for _ in range(self.rng.choice((0, 0, 0, 1, 1, 2))):
+            self.stage.tally.faults["roster edited"] += 1
             self.changes.edit_roster()
         if self.rng.random() < 0.75:
             self.weather.arm()
@@ -199,7 +200,6 @@ class Life:
                     faults["paused past the lease"] += 1
                     await self._pause(process)
                 case "leap":
-                    faults["clock jump"] += 1
                     self._jump()
                 case _:
                     """Nothing happens."""
@@ -213,6 +213,7 @@ class Life:
     def _jump(self) -> None:
         clock = self.stage.clock
         seconds = self.rng.choice((-7200.0, -90.0, -4.0, 4.0, 90.0, 7200.0))
+        self.stage.tally.faults[f"clock jump {'ahead' if seconds > 0 else 'back'}"] += 1
         if self.rng.random() < 0.6:
             clock.leap_s += seconds
         else:
@@ -253,6 +254,9 @@ class Life:
             return
         day = now + timedelta(days=1 if now.hour >= 2 else 0)
         wanted = day.replace(hour=2, minute=30, second=0, fold=self.rng.randint(0, 1))
+        hours = _hours_of(day)
+        if hours != 24:
+            self.stage.tally.faults[f"night of {hours} hours"] += 1
         wait_s = (wanted.astimezone(UTC) - now.astimezone(UTC)).total_seconds()
         await anyio.sleep(max(60.0, wait_s))
 
@@ -322,6 +326,13 @@ class Life:
         ).fetchone()[0]
         reader.close()
         return bool(found)
+
+
+def _hours_of(day: datetime) -> int:
+    """How many hours a day of Oslo has."""
+    begin = day.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    end = begin + timedelta(days=1)
+    return round((end.astimezone(UTC) - begin.astimezone(UTC)).total_seconds() / 3600)
 
 
 _HAPPENINGS = ("look", "look", "world", "stop", "overlap", "pause", "leap")

@@ -26,6 +26,8 @@ _DISCOVERY_SPOILS = (
     Action.STATUS, Action.DROP, Action.SLOW, Action.HTML, Action.WRONG_ISSUER, Action.BROKEN_JSON,
     Action.REDIRECT,
 )  # fmt: skip
+DRAWN = frozenset((*_LEAST_SPOILS, *_TOKEN_SPOILS, *_DISCOVERY_SPOILS))
+"""Every fault of the sandbox that may strike."""
 
 
 class Weather:
