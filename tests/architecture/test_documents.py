@@ -13,6 +13,7 @@ from tests.architecture.documents import (
     PAGES,
     PROFILE,
     ROOT,
+    blocks,
     functions,
     links_to_tests,
     names,
@@ -106,3 +107,24 @@ def test_every_dependency_has_its_line():
     (page,) = ADRS.glob("0014-*.md")
     told = [names(row[0])[0] for row in rows(page.read_text(encoding="utf-8"))]
     assert sorted(Requirement(text).name for text in wanted) == sorted(told)
+
+
+def layers_drawn(diagram: str) -> list[set[str]]:
+    """The rows of the diagram, from the top; a row that is drawn again is one row."""
+    drawn: list[set[str]] = []
+    for line in diagram.splitlines():
+        for group in line.split("-->") if "-->" in line else ():
+            row = {re.sub(r'^\w+\["(.*)"\]$', r"\1", name.strip()) for name in group.split("&")}
+            if not any(row <= known for known in drawn):
+                drawn.append(row)
+    return drawn
+
+
+def test_the_diagram_of_layers_is_the_contract():
+    """Nobody draws a layer that is not there, or forgets one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (layers,) = (one["layers"] for one in contracts if one["id"] == "layers")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (diagram,) = blocks(section(page, "Layers"), "mermaid")
+    assert [set(layer.split(" | ")) for layer in layers] == layers_drawn(diagram)

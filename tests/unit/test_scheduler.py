@@ -95,6 +95,12 @@ def test_once_a_night_when_the_clocks_change(
     assert expected == times_of(cron, begin, 30)
 
 
+def test_day_and_weekday_must_both_be_met() -> None:
+    """Other than in cron(8), where one is enough: the 25th is a Sunday, the 26th is none."""
+    assert ["25 02:30+0200"] == times_of("30 2 25 * 0", NIGHT_OF_25_H, 30)
+    assert [] == times_of("30 2 26 * 0", NIGHT_OF_25_H, 24 * 7)
+
+
 def test_where_the_hour_is_open_hours_count_as_they_pass() -> None:
     """Both hours of the long night have their run; the one that the short night lacks has none."""
     assert ["+0200"] * 3 + ["+0100"] * 3 == [
