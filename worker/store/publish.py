@@ -11,20 +11,19 @@ from typing import Final
 
 from sqlalchemy import Select, Table, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.elements import ColumnElement
 
 from worker.core.guard import AreaFacts, GuardFacts
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import Publication, RunHandle
 from worker.errors import ExitCode, WithheldError
 from worker.store.database import Database
+from worker.store.departures import Departures
 from worker.store.lease import Lease
 from worker.store.ledger import open_in
 from worker.store.moves import close_moved, same_tenant
 from worker.store.published import open_as_published, rows_and_persons
 from worker.store.tables import VERSIONS, alias_of, area_key, attempt, person, person_area, run
 from worker.store.totals import TOTALS, run_totals
-from worker.store.undo import forget_new_persons, undo_persons
 
 _LOOKED_AT: Final = {
     run: ("run_id", "tenant_id", "status", "publication_no"),
@@ -115,7 +114,8 @@ class Publisher:
             WithheldError: the guard found reasons; what was done here must not be committed.
         """
         await self._count_rows(connection)
-        departed = await self._depart(connection) if may_depart else 0
+        departures = self._departures()
+        departed = await departures.depart(connection) if may_depart else 0
         open_now = await open_in(connection, self.lease.tenant_id)
         others = [row.run_id for row in open_now if row.run_id != self.handle.run_id]
         await close_moved(connection, self.database.dialect, self.handle.run_id, others)
@@ -126,9 +126,17 @@ class Publisher:
                 hint="look at what changed; if it is right, run `pts-worker sync "
                 "--accept-removals`",
             )
-        await self._welcome_back(connection)
+        await departures.welcome_back(connection)
         await self._keep_key_paths(connection)
         return await self._mark(connection, exit_decision, departed, roster_faults)
+
+    def _departures(self) -> Departures:
+        return Departures(
+            dialect=self.database.dialect,
+            tenant_id=self.lease.tenant_id,
+            run_id=self.handle.run_id,
+            met_by=self.met_by or (self.handle.attempt_id,),
+        )
 
     async def _count_rows(self, connection: AsyncConnection) -> None:
         """Let PostgreSQL know how large the tables are by now (a sample; SQLite needs none).
@@ -189,97 +197,6 @@ class Publisher:
         totals = {name: getattr(row, name) for name in TOTALS}
         return Publication(
             published_at=row.published_at, totals=totals, exit_code=ExitCode(row.exit_code)
-        )
-
-    @property
-    def _turns(self) -> tuple[int, ...]:
-        return self.met_by or (self.handle.attempt_id,)
-
-    def _is_met(self) -> ColumnElement[bool]:
-        """Whether a turn that counts has met a person on the roster."""
-        met = alias_of(person_area, "met")
-        return (
-            select(met.c.person_id)
-            .where(
-                met.c.person_id == person.c.person_id,
-                met.c.run_id == self.handle.run_id,
-                met.c.attempt_id.in_(self._turns),
-            )
-            .exists()
-        )
-
-    async def _depart(self, connection: AsyncConnection) -> int:
-        """Depart whoever is no longer on the roster, and close what is open of them."""
-        run_id = self.handle.run_id
-        await self._take_back_unmet(connection)
-        known = (
-            select(person_area.c.person_id).where(person_area.c.person_id == person.c.person_id)
-        ).exists()
-        done = await connection.execute(
-            update(person)
-            .where(
-                person.c.tenant_id == self.lease.tenant_id,
-                person.c.departed_run.is_(None),
-                known,
-                ~self._is_met(),
-            )
-            .values(departed_run=run_id)
-        )
-        if done.rowcount:
-            gone = select(person.c.person_id).where(person.c.departed_run == run_id)
-            for table in VERSIONS.values():
-                await connection.execute(
-                    update(table)
-                    .where(
-                        table.c.person_id.in_(gone),
-                        table.c.closed_run.is_(None),
-                        table.c.opened_run != run_id,
-                    )
-                    .values(closed_run=run_id)
-                )
-            # Should they come back, what is not read then is not known to be empty.
-            await connection.execute(
-                update(person_area)
-                .where(person_area.c.person_id.in_(gone))
-                .values(is_complete=False)
-            )
-        return done.rowcount
-
-    async def _take_back_unmet(self, connection: AsyncConnection) -> None:
-        """Take back what earlier turns at this run read of persons who have left the roster since.
-
-        Nobody has seen it, and nobody must: a row that it opened would stay open for ever, and who
-        was never seen cannot depart.
-        """
-        read = await connection.execute(
-            select(person_area.c.person_id)
-            .join(person, person.c.person_id == person_area.c.person_id)
-            .where(
-                person.c.tenant_id == self.lease.tenant_id,
-                person_area.c.run_id == self.handle.run_id,
-                person_area.c.attempt_id.not_in(self._turns),
-                ~self._is_met(),
-            )
-            .distinct()
-        )
-        persons = list(read.scalars())
-        if persons:
-            dialect, run_id = self.database.dialect, self.handle.run_id
-            await undo_persons(connection, dialect, run_id, persons)
-            await forget_new_persons(connection, run_id)
-
-    async def _welcome_back(self, connection: AsyncConnection) -> None:
-        """A departed person who is on the roster again is not departed any more."""
-        met = select(person_area.c.person_id).where(person_area.c.run_id == self.handle.run_id)
-        await connection.execute(
-            update(person)
-            .where(
-                person.c.tenant_id == self.lease.tenant_id,
-                person.c.departed_run.is_not(None),
-                person.c.departed_run != self.handle.run_id,
-                person.c.person_id.in_(met),
-            )
-            .values(departed_run=None)
         )
 
     async def _keep_key_paths(self, connection: AsyncConnection) -> None:
