@@ -16,9 +16,9 @@ from typing import Any
 
 import anyio
 
-from tests.simulation.loop import Clock, SimLoop, inline_files, run_simulated
+from tests.simulation.loop import Clock, SimLoop, inline_files, inline_writes, run_simulated
 from tests.simulation.model import Snapshot, expect
-from tests.simulation.process import CLOCK, DATABASE, FILE, HTTP, Trouble
+from tests.simulation.process import CLOCK, DATABASE, FILE, HTTP, WRITE, Trouble
 from tests.simulation.scenario import STARTS
 from tests.simulation.stage import Line, Outcome, Stage, fast_folder, lasting_folder
 from tests.simulation.upstream import Rows
@@ -26,12 +26,14 @@ from worker.sandbox.restrictions import PRIVACY, SAFETY
 
 CRASH = "crash"
 PERSONS_FIRST = 5
+TEXTFILE = "pts.prom"
 
 FLAVOURS: dict[str, tuple[str, ...]] = {
     DATABASE: ("locked", "io", "lost", "done-lost", "done-io"),
     HTTP: ("error", "lost-request", "lost-reply"),
     CLOCK: ("error", "ahead", "behind"),
     FILE: ("error",),
+    WRITE: ("full", "io", "denied"),
     CRASH: ("crash",),
 }
 
@@ -85,6 +87,7 @@ class Begun:
     """A world after its first run."""
 
     database: Path
+    textfile: Path
     snapshots: list[Snapshot]
 
 
@@ -95,6 +98,7 @@ def small_stage(folder: Path, clock: Clock, rng: random.Random) -> Stage:
     stage.upstream.truth.update(truth)
     stage.look_share = 0.3
     stage.limit(concurrency=2, batch_persons=2, requests_per_second=20.0, retry_attempts=3)
+    stage.tell(TEXTFILE)
     return stage
 
 
@@ -105,7 +109,7 @@ def in_world(stage: Stage, main: Any) -> Any:
         stage.loop = loop
         return await main()
 
-    with stage.doors(), inline_files(stage.reading):
+    with stage.doors(), inline_files(stage.reading), inline_writes(stage.writing):
         return run_simulated(begin, stage.clock, stage.rng)
 
 
@@ -129,7 +133,9 @@ def begun() -> Begun:
     outcome = in_world(stage, lambda: apart(stage))
     expect(outcome.code == 0, f"the first run ended with {outcome.code}")
     stage.close()
-    return Begun(database=stage.database, snapshots=stage.model.snapshots)
+    return Begun(
+        database=stage.database, textfile=folder / TEXTFILE, snapshots=stage.model.snapshots
+    )
 
 
 def calls() -> dict[str, int]:
@@ -166,6 +172,7 @@ def _try(point: Point | None) -> tuple[Stage, Outcome]:
     folder = fast_folder()
     try:
         shutil.copy(begun().database, folder / "pts.db")
+        shutil.copy(begun().textfile, folder / TEXTFILE)
         clock = Clock(STARTS[0])
         clock.elapsed_s = 86_400.0
         stage = small_stage(folder, clock, random.Random(2))
@@ -178,6 +185,7 @@ def _try(point: Point | None) -> tuple[Stage, Outcome]:
             expect(outcome.code != 70 or may_be_bug, f"{point}: a bug: {outcome.fault!r}")
             expect(point is not None or outcome.code == 0, "the run without a fault failed")
             if point is not None:
+                _check_textfile(stage, point, outcome)
                 await _recover(stage, point)
             return outcome
 
@@ -188,10 +196,24 @@ def _try(point: Point | None) -> tuple[Stage, Outcome]:
     return stage, outcome
 
 
+def _check_textfile(stage: Stage, point: Point, outcome: Outcome) -> None:
+    """A fault of the writing changes nothing: not the run's end, and not the numbers before."""
+    process = outcome.process
+    if point.kind == WRITE:
+        expect(process.injected.total() > 0, f"{point}: it met no fault")
+        expect(outcome.code == 0, f"{point}: the run ended with {outcome.code}")
+        kept = (stage.folder / TEXTFILE).read_bytes() == begun().textfile.read_bytes()
+        expect(kept, f"{point}: the numbers of the run before are gone")
+    parts = [] if outcome.crashed else list(stage.folder.glob(".*.part"))
+    expect(not parts, f"{point}: a part of a file was left behind")
+
+
 async def _recover(stage: Stage, point: Point) -> None:
     stage.bury(stage.processes[0])
     await anyio.sleep(300.0)
     after = await apart(stage, accepts=True)
     expect(after.code == 0, f"{point}: the run after it ended with {after.code}: {after.fault}")
+    told = (stage.folder / TEXTFILE).read_bytes()
+    expect(told != begun().textfile.read_bytes(), f"{point}: the run after it told no numbers")
     roster = {line.off_id for line in stage.roster}
     stage.model.check_world(stage.upstream.truth, roster)

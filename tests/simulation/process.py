@@ -35,7 +35,8 @@ from worker.store.database import Database, open_database
 from worker.store.run_store import SqlRunStore
 from worker.tls import client_context
 
-DATABASE, HTTP, CLOCK, FILE = "database", "http", "clock", "file"
+DATABASE, HTTP, CLOCK, FILE, WRITE = "database", "http", "clock", "file", "write"
+"""``FILE`` is a read of the roster; ``WRITE``, a step of the writing of a file."""
 COMMIT = "commit"
 """Database calls that are commits, counted by themselves too."""
 _CALLS = frozenset({"execute", "executemany", "fetchall", "commit", "rollback"})

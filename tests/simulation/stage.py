@@ -1,6 +1,8 @@
 """One simulated world: its database file, services, model, and the processes that run in it."""
 
+import errno
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -24,6 +26,7 @@ from tests.simulation.model import Model, Turn, expect
 from tests.simulation.process import (
     ENGINES,
     FILE,
+    WRITE,
     Process,
     SimApp,
     Trace,
@@ -37,6 +40,7 @@ from worker.config.loading import Loaded, load
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode, WorkerError
+from worker.observing import observed_run
 from worker.roster import open_roster
 from worker.sandbox.state import CLIENT_ID
 from worker.store.run_store import Choice
@@ -45,6 +49,8 @@ LONGEST_RUN_S = 36 * 3600.0
 """A run of a handful of persons that is not over by then waits for something that never comes."""
 PROCESSES_AT_ONCE = 4
 """More never work in one world at the same time."""
+_REFUSALS = {"full": errno.ENOSPC, "io": errno.EIO, "denied": errno.EACCES}
+"""How a step of the writing of a file fails."""
 PSEUDONYM_KEY = b"a pseudonym key for simulated persons only"
 
 
@@ -195,6 +201,19 @@ class Stage:
             self.processes[number - 1].injected["file"] += 1
             raise OSError(5, "Input/output error")
 
+    def writing(self, step: str) -> None:
+        """A process is about to take a step of the writing of a file."""
+        number = PROCESS.get()
+        flavour = number and self.processes[number - 1].touch(WRITE, step)
+        if flavour:
+            self.processes[number - 1].injected[f"write {flavour} ({step})"] += 1
+            raise OSError(_REFUSALS[flavour], os.strerror(_REFUSALS[flavour]))
+
+    def tell(self, textfile: str) -> None:
+        """Let every run write its numbers to that file of the world's folder."""
+        telemetry = structs.replace(self.settings.telemetry, textfile=textfile)
+        self.settings = structs.replace(self.settings, telemetry=telemetry)
+
     def limit(self, **sync: Any) -> None:
         """Set limits of the ``sync`` section."""
         self.settings = structs.replace(
@@ -263,7 +282,7 @@ class Stage:
     async def _carry_out(self, app: SimApp, request: RunRequest, stop: anyio.Event) -> Outcome:
         process = app.process
         try:
-            report = await app.run(request, stop=stop)
+            report = await observed_run(app, request, stop=stop)
         except WorkerError as fault:
             if not process.dead:
                 return Outcome(process=process, code=int(fault.exit_code), fault=fault)

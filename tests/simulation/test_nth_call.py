@@ -3,6 +3,7 @@
 import pytest
 
 from tests.simulation.nth_call import FLAVOURS, Point, all_points, calls, sample, try_point
+from tests.simulation.process import WRITE
 
 SAMPLE = 60
 """Of some 2,900; `make simulate SEEDS=0` tries them all."""
@@ -18,6 +19,15 @@ def test_one_fault_anywhere_leaves_the_store_right(part):
     """Transient or persistent: the views keep to the last publication, and the next run heals."""
     points = sample(list(all_points()), SAMPLE)
     for point in points[part::4]:
+        try_point(point)
+
+
+def test_a_file_that_cannot_be_written():
+    """Each step of it fails: the run ends as it would, and the old numbers stand whole."""
+    points = [point for point in all_points() if point.kind == WRITE]
+    assert len(points) >= 6 * 3 * 2
+    assert len({point.number for point in points[::5]}) == len({point.number for point in points})
+    for point in points[::5]:
         try_point(point)
 
 
