@@ -39,7 +39,7 @@ PHASES = {
     "publication": "UPDATE run_attempt SET requests",
     "ending": "UPDATE run_attempt SET ended_at",
 }
-"""The parts of a run, and how the first call of each begins."""
+"""The parts of a run, and a statement of the first transaction of each: they begin with that."""
 
 
 class RealClock(Clock):
@@ -251,9 +251,11 @@ class Ground:
         return self.calls[number - 1].startswith("COMMIT")
 
     def _first(self, text: str) -> int:
+        """Where that transaction begins: after the commit before it."""
         found = next((n for n, call in enumerate(self.calls) if call.startswith(text)), None)
         assert found is not None, f"no call of the run begins with: {text}"
-        return found
+        commits = (n for n in range(found, 0, -1) if self.is_commit(n))
+        return next(commits, 0)
 
 
 async def prepare(server: str, migrated: str, folder: Path) -> Ground:
