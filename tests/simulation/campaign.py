@@ -131,7 +131,7 @@ def main() -> int:
         say(result.broken or "kept every promise")
         say(f"trace {result.digest}")
         return int(bool(result.broken))
-    broken = _play_seeds(chosen.first, chosen.seeds, chosen.jobs)
+    broken = _play_seeds(chosen.first, chosen.seeds, chosen.jobs) if chosen.seeds else 0
     if chosen.nth:
         broken += _try_points(chosen.jobs)
     return int(bool(broken))
