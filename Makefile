@@ -39,8 +39,9 @@ demo: $(RUNTIME) ## install, sync made-up persons from the sandbox twice, write 
 
 check: static unit ## format, lint, types, layers and unit tests: under a minute
 
+# By files, as their fixtures are dear; in their order, as the first folders wait the longest.
 test: static ## everything: the static checks, then every test (starts its own PostgreSQL)
-	@$(BIN)/pytest --numprocesses 3 --dist loadgroup
+	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 simulate: $(TOOLS) ## seeded faults on a virtual clock: SEEDS=2000 worlds, then every n-th call
 	@$(BIN)/python -m tests.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth

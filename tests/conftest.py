@@ -21,18 +21,7 @@ time.tzset()
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
-_OWN_GROUND = {"test_away.py", "test_shards.py"}
-"""Files of tests/deaths with databases and sandboxes of their own, which mostly wait."""
 _names = count(1)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Processes share the suite by files; the deaths that share their ground stay together."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        is_shared = item.path.parent.name == "deaths" and item.path.name not in _OWN_GROUND
-        item.add_marker(pytest.mark.xdist_group("deaths" if is_shared else str(item.path)))
 
 
 @pytest.fixture(scope="session")
