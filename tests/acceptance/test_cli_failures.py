@@ -80,6 +80,7 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
     worker.configure(sync={"retry_attempts": 2})
     before = worker.store.current()
     confirmed = worker.store.one(FRESHNESS.format("last_confirmed_at"))
+    since = worker.store.one(FRESHNESS.format("failing_since"))
     try:
         for generation, runs in ((16, 2), (17, 3)):
             served.control(generation=generation, faults=[fault], clear=True)
@@ -89,6 +90,7 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
             assert {f"L{FAILING:07d}"} >= worker.store.stale()
             assert runs == worker.store.one(FRESHNESS.format("failed_runs"))
             assert confirmed == worker.store.one(FRESHNESS.format("last_confirmed_at"))
+            assert since == worker.store.one(FRESHNESS.format("failing_since"))
         told, text = calls(
             worker, ("explain --json", failing(served)), ("explain", failing(served))
         )

@@ -26,6 +26,7 @@ from worker.store.undo import undo_persons
 from worker.store.versions import Change, stored_versions, write_versions
 
 _FAILURE_VALUES: Final = ("kind", "status", "reason", "attempts", "runs", "last_at", "last_run")
+"""What a further failure of the same area changes; the first time and run stay."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,9 +170,9 @@ class BatchWriter:
                     "reason": area.reason,
                     "attempts": area.attempts,
                     "runs": runs,
-                    "first_at": area.failed_at if old is None else old.first_at,
+                    "first_at": area.failed_at,
                     "last_at": area.failed_at,
-                    "first_run": run_id if old is None else old.first_run,
+                    "first_run": run_id,
                     "last_run": run_id,
                 }
             )
