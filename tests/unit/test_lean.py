@@ -32,6 +32,21 @@ def test_a_run_does_without(name):
     assert "False" == told(f"{AS_STARTED}\nprint({name!r} in sys.modules)")
 
 
+@pytest.mark.parametrize("name", ["rich", "click", "pydantic"])
+def test_a_command_with_options_does_without(name):
+    """Nor does reading them: Typer of 0.29 and later loads pydantic for the first value."""
+    code = f"""
+import sys
+from worker.__main__ import main
+sys.argv = ["pts-worker", "sync", "--config", "nowhere.toml", "--log-level", "INFO", "--wait", "1s"]
+try:
+    main()
+except SystemExit as end:
+    print(end.code, {name!r} in sys.modules)
+"""
+    assert "78 False" == told(code)
+
+
 def test_sql_waits_until_a_command_needs_it():
     """Roster, logs and runtime do without SQLAlchemy, so that ``--help`` stays fast."""
     code = "import sys, worker.roster, worker.logs, worker.runtime, worker.ports, worker.config"
