@@ -26,7 +26,7 @@ from tests.databases import execute, in_database, migrate_now, postgres_server
 
 ROOT: Final = Path(__file__).parents[1]
 CONCURRENCY: Final = 64
-RATE_MAX: Final = 10_000
+RATE_MAX: Final = 100_000
 """The highest ``sync.requests_per_second`` that the worker takes."""
 LATENCY_MS: Final = 20
 SERVER_SETTINGS: Final = ("server_version", "fsync", "synchronous_commit", "shared_buffers")

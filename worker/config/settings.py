@@ -252,7 +252,7 @@ class Sync(Section, frozen=True, kw_only=True):
     ] = 16
     requests_per_second: Annotated[
         float,
-        number(10_000, above_zero=True),
+        number(100_000, above_zero=True),
         "Ceiling on requests to PTS, over all shards of a run.",
     ] = 20.0
     areas: Annotated[
