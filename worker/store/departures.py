@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from worker.store.dialects import StoreDialect
-from worker.store.tables import VERSIONS, alias_of, person, person_area
+from worker.store.hints import for_most
+from worker.store.tables import VERSIONS, alias_of, attempt, person, person_area
 from worker.store.undo import forget_new_persons, undo_persons
 
 
@@ -51,7 +52,7 @@ class Departures:
         done = await connection.execute(
             update(person)
             .where(
-                person.c.tenant_id == self.tenant_id,
+                for_most(person.c.tenant_id == self.tenant_id),
                 person.c.departed_run.is_(None),
                 known,
                 ~self._is_met(),
@@ -84,6 +85,8 @@ class Departures:
         Nobody has seen it, and nobody must: a row that it opened would stay open for ever, and who
         was never seen cannot depart.
         """
+        if not await self._has_other_turns(connection):
+            return
         read = await connection.execute(
             select(person_area.c.person_id)
             .join(person, person.c.person_id == person_area.c.person_id)
@@ -101,16 +104,28 @@ class Departures:
             await undo_persons(connection, dialect, run_id, persons)
             await forget_new_persons(connection, run_id)
 
+    async def _has_other_turns(self, connection: AsyncConnection) -> bool:
+        """Whether the run has had turns whose meeting does not count."""
+        others = select(attempt.c.attempt_id).where(
+            attempt.c.run_id == self.run_id, attempt.c.attempt_id.not_in(self.met_by)
+        )
+        return (await connection.execute(others.limit(1))).first() is not None
+
     async def welcome_back(self, connection: AsyncConnection) -> None:
         """A departed person who is on the roster again is not departed any more."""
-        met = select(person_area.c.person_id).where(person_area.c.run_id == self.run_id)
+        met = alias_of(person_area, "met")
+        is_met = (
+            select(met.c.person_id)
+            .where(met.c.person_id == person.c.person_id, met.c.run_id == self.run_id)
+            .exists()
+        )
         await connection.execute(
             update(person)
             .where(
-                person.c.tenant_id == self.tenant_id,
+                for_most(person.c.tenant_id == self.tenant_id),
                 person.c.departed_run.is_not(None),
                 person.c.departed_run != self.run_id,
-                person.c.person_id.in_(met),
+                is_met,
             )
             .values(departed_run=None)
         )

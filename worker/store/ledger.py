@@ -14,6 +14,7 @@ from worker.core.run import RunHandle
 from worker.core.sharding import Shard
 from worker.errors import ConfigurationError, ExitCode
 from worker.store.database import Database
+from worker.store.hints import for_most
 from worker.store.lease import Lease
 from worker.store.published import open_as_published, rows_and_persons
 from worker.store.tables import VERSIONS, area_key, attempt, person, person_area, run, tenant
@@ -326,7 +327,7 @@ async def known_persons(connection: AsyncConnection, tenant_id: int) -> int:
         await connection.execute(
             select(func.count())
             .select_from(person)
-            .where(person.c.tenant_id == tenant_id, person.c.departed_run.is_(None), seen)
+            .where(for_most(person.c.tenant_id == tenant_id), person.c.departed_run.is_(None), seen)
         )
     ).scalar_one()
     return result

@@ -27,6 +27,8 @@ async def close_moved(
         others: other open runs; what they wrote of those from whom something moves is taken back,
             as of everybody on whom this run decides.
     """
+    if not await _is_anything_published(connection):
+        return  # a first run opens millions of rows, and there is nothing that could have moved
     for name, table in VERSIONS.items():
         new, old, opened = alias_of(table, "new"), alias_of(table, "old"), alias_of(run, "opened")
         moved = (
@@ -55,6 +57,11 @@ async def close_moved(
             update(table).where(table.c.version_id.in_(ids)).values(closed_run=run_id)
         )
         await _carry_first_seen(connection, table, run_id)
+
+
+async def _is_anything_published(connection: AsyncConnection) -> bool:
+    published = select(run.c.run_id).where(run.c.publication_no.is_not(None))
+    return (await connection.execute(published.limit(1))).first() is not None
 
 
 async def _forget_digests(

@@ -17,6 +17,7 @@ from worker.areas import AREAS
 from worker.core.model import RunKind
 from worker.errors import ConfigurationError, SchemaError
 from worker.store.database import Database
+from worker.store.hints import for_most
 from worker.store.holder import Holder
 from worker.store.lease import is_live
 from worker.store.ledger import known_persons, open_counts
@@ -318,7 +319,7 @@ async def _gaps_of(connection: AsyncConnection, tenant_id: int, area: str) -> Ar
             .outerjoin(before, before.c.run_id == person_area.c.prev_run_id)
             .where(
                 person_area.c.area == area,
-                person.c.tenant_id == tenant_id,
+                for_most(person.c.tenant_id == tenant_id),
                 person.c.departed_run.is_(None),
                 or_(is_ours, person_area.c.prev_run_id.is_not(None)),
             )

@@ -83,18 +83,24 @@ async def _add_row_totals(
 ) -> None:
     """Rows of one area that came and that went, each in one of opened, changed, moved and closed.
 
-    Of one restriction, as many have moved as came under one person and went under another.
+    Of one restriction, as many have moved as came under one person and went under another. Where
+    nothing went, all that came is new: most nights, and the first one above all.
     """
+    opened_rows = select(func.count()).select_from(table).where(table.c.opened_run == run_id)
+    opened = await _sum(connection, opened_rows)
+    closed = select(table.c.version_id).where(table.c.closed_run == run_id)
+    if (await connection.execute(closed.limit(1))).first() is None:
+        totals["rows_opened"] += opened
+        return
     came = _by_restriction(table, "opened_run", "closed_run", run_id)
     went = _by_restriction(table, "closed_run", "opened_run", run_id)
     least = case((came.c.rows < went.c.rows, came.c.rows), else_=went.c.rows)
     pairs = came.join(went, came.c.restriction_id == went.c.restriction_id)
     moved = await _sum(connection, select(func.sum(least)).select_from(pairs))
     came_in_all = await _sum(connection, select(func.sum(came.c.rows)))
-    opened_rows = select(func.count()).select_from(table).where(table.c.opened_run == run_id)
     totals["rows_moved"] += moved
     totals["rows_opened"] += came_in_all - moved
-    totals["rows_changed"] += await _sum(connection, opened_rows) - came_in_all
+    totals["rows_changed"] += opened - came_in_all
     totals["rows_closed"] += await _sum(connection, select(func.sum(went.c.rows))) - moved
 
 
