@@ -6,10 +6,10 @@ runs in a transaction must bear to run twice: the first commit may have come thr
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -29,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from worker.errors import ConfigurationError, UnavailableError
 from worker.ports import Runtime
-from worker.store.dialects import StoreDialect, dialect_named
+from worker.store.dialects import LATER, StoreDialect, dialect_named
 from worker.store.liveness import Liveness
 
 log = structlog.get_logger(__name__)
@@ -42,6 +42,12 @@ READ_PATIENCE_S: Final = 15.0
 """The same for a read: somebody waits for it."""
 _BUSY_S: Final = 20
 _IDLE_S: Final = 50.0
+_CONNECTION_S_MAX: Final = 900
+"""An older connection is made anew when it is next used: what lies between may have forgotten it.
+
+No call is spent on asking whether one still stands: that were three each time, and a statement on
+one that does not is tried again as after any loss.
+"""
 _LOCK_S_MIN: Final = 2.0
 _CLOSE_S: Final = 5.0
 _RETRIED_SQLSTATES: Final = frozenset(
@@ -101,10 +107,15 @@ class Database:
 
     async def now(self, connection: AsyncConnection) -> datetime:
         """The time that holders on several machines agree on: the server's, if there is one."""
-        if self.dialect.name == "sqlite":
+        if not self.dialect.has_clock:
             return self.runtime.now()
         result: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
         return result
+
+    def later(self, seconds: float) -> Mapping[str, Any]:
+        """The parameter of a statement with the dialect's ``later``: so many seconds from now."""
+        span = timedelta(seconds=seconds)
+        return {LATER: span if self.dialect.has_clock else self.runtime.now() + span}
 
     async def _transact(
         self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool
@@ -245,11 +256,11 @@ async def open_database(
         ConfigurationError: the URL cannot be used, or the SQLite file's folder does not exist.
     """
     parsed, dialect = driver_url(url, password)
-    options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
+    options: dict[str, Any] = {"hide_parameters": True}
     outage, liveness = _Outage(), None
     if dialect.name == "sqlite":
         _check_folder(parsed)
-        options |= {"connect_args": {"timeout": _BUSY_S}, "pool_pre_ping": False}
+        options |= {"connect_args": {"timeout": _BUSY_S}}
     else:
         liveness = Liveness(runtime, patience_s=patience_s, silent_since=outage.begin)
         settings = {
@@ -257,6 +268,7 @@ async def open_database(
             "lock_timeout": f"{max(patience_s / 2, _LOCK_S_MIN) * 1000:.0f}",
         }
         options |= {"pool_size": 4, "max_overflow": 4, "pool_timeout": 30}
+        options |= {"pool_recycle": _CONNECTION_S_MAX}
         connecting = {"async_creator_fn": liveness.connect, "server_settings": settings}
         options |= {"connect_args": connecting}
     engine = create_async_engine(parsed, **options)

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    Interval,
     String,
     Table,
     Text,
@@ -23,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import Insert
 
 from worker.errors import ConfigurationError
+from worker.store.tables import UtcTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,7 @@ class StoreDialect:
         driver_url: the URL scheme with the async driver.
         writers_max: concurrent write transactions that the database takes; ``None`` is any number.
         insert: the dialect's INSERT with ``on_conflict_do_update``.
+        has_clock: whether there is a server whose clock all holders of a lease go by.
         utc_date: SQL for the UTC calendar date of a time column, as text ``YYYY-MM-DD``.
     """
 
@@ -41,6 +44,7 @@ class StoreDialect:
     driver_url: str
     writers_max: int | None
     insert: Callable[[Table], Any]
+    has_clock: bool
     utc_date: str
 
     def member(self, what: Column[Any]) -> ColumnElement[bool]:
@@ -57,7 +61,15 @@ class StoreDialect:
             return {_MEMBERS: list(values)}
         return {_MEMBERS: orjson.dumps(list(values)).decode()}
 
+    @property
+    def later(self) -> ColumnElement[Any]:
+        """A time from now on, by the statement itself: ``Database.later`` says how far."""
+        return _LATER_BY_SERVER if self.has_clock else _LATER_BY_US
 
+
+LATER: Final = "later"
+_LATER_BY_US: Final = bindparam(LATER, type_=UtcTime())
+_LATER_BY_SERVER: Final = func.clock_timestamp() + bindparam(LATER, type_=Interval())
 _MEMBERS: Final = "members"
 
 
@@ -89,6 +101,7 @@ SQLITE: Final = StoreDialect(
     driver_url="sqlite+aiosqlite",
     writers_max=1,
     insert=_insert_on("sqlite"),
+    has_clock=False,
     utc_date="substr({0}, 1, 10)",
 )
 POSTGRESQL: Final = StoreDialect(
@@ -96,6 +109,7 @@ POSTGRESQL: Final = StoreDialect(
     driver_url="postgresql+asyncpg",
     writers_max=None,
     insert=_insert_on("postgresql"),
+    has_clock=True,
     utc_date="to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
 )
 

@@ -54,7 +54,6 @@ class Lease:
         Raises:
             LeaseLostError: another holder took over; the transaction must not commit.
         """
-        now = await database.now(connection)
         done = await connection.execute(
             update(lease)
             .where(
@@ -63,7 +62,8 @@ class Lease:
                 lease.c.fencing_token == self.fencing_token,
                 lease.c.holder == self.holder.holder_id,
             )
-            .values(expires_at=now + timedelta(seconds=self.ttl_s))
+            .values(expires_at=database.dialect.later),
+            database.later(self.ttl_s),
         )
         if done.rowcount != 1:
             raise LeaseLostError(
