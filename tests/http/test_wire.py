@@ -375,5 +375,16 @@ async def test_a_second_answer_is_never_given_to_the_next_request():
     assert 4 == server.connections
 
 
+async def test_a_whole_answer_is_not_lost_with_its_connection(monkeypatch):
+    """It waits for its turn; that the connection ends meanwhile takes nothing from it."""
+    monkeypatch.setattr("worker.pts.turns.ANSWERS_MAX", 1)
+    async with (
+        raw_server(Reply(data=answer().data, then="close")) as server,
+        open_wire(OPTIONS) as wire,
+    ):
+        posts = (wire.post(server.url, headers={}, body=b"{}") for _ in range(100))
+        assert [200] * 100 == [one.status for one in await asyncio.gather(*posts)]
+
+
 def answer_body() -> bytes:
     return answer().data.partition(b"\r\n\r\n")[2]

@@ -13,50 +13,15 @@ import httptools
 
 from worker.errors import ContractError, StaleConnectionError, TransientError, WorkerError
 from worker.ports import Answer
+from worker.pts.turns import Inbox, Outbox
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 """More header bytes than this are not an answer of PTS."""
-
-_TOGETHER_MAX: Final = 8
-"""Requests that go out together: if all went at once, all answers would come at once, too, and
-the server would rest while they are read."""
 
 _FIRST_FINAL_STATUS: Final = 200
 _BODILESS: Final = frozenset({204, 304})
 _INFLATERS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 """Window bits for ``zlib``: gzip alone, or zlib with its header found out."""
-
-
-class Outbox:
-    """Requests of one turn of the loop, given to the kernel together at its end.
-
-    A server that sleeps is woken once for all of them, which costs us less than once for each
-    (docs/performance.md).
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
-        self._is_due = False
-
-    def put(self, transport: asyncio.Transport, request: bytes) -> None:
-        """Write a request before the loop waits again; not at all if its connection closes."""
-        if not self._is_due:
-            self._is_due = True
-            self._loop.call_soon(self._end_of_turn)
-        self._waiting.append((transport, request))
-        if len(self._waiting) >= _TOGETHER_MAX:
-            self._flush()
-
-    def _end_of_turn(self) -> None:
-        self._is_due = False
-        self._flush()
-
-    def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for transport, request in waiting:
-            if not transport.is_closing():
-                transport.write(request)
 
 
 class Connection(asyncio.Protocol):
@@ -65,6 +30,7 @@ class Connection(asyncio.Protocol):
     Args:
         loop: the loop it lives on.
         outbox: what its requests go out through.
+        inbox: what its answers come in through.
         body_bytes_max: a larger body is refused while it comes in.
         silence_s_max: the longest time between two bytes of an answer.
         attempt_s_max: the longest time for one exchange.
@@ -73,7 +39,8 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        outbox: "Outbox",
+        outbox: Outbox,
+        inbox: Inbox,
         *,
         body_bytes_max: int,
         silence_s_max: float,
@@ -81,6 +48,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._loop = loop
         self._outbox = outbox
+        self._inbox = inbox
         self._body_bytes_max = body_bytes_max
         self._silence_s_max = silence_s_max
         self._attempt_s_max = attempt_s_max
@@ -227,7 +195,8 @@ class Connection(asyncio.Protocol):
             self._fail(fault)
             return
         self._is_proven = True
-        answered.set_result(Answer(status=self._status, headers=self._headers, body=body))
+        self._answered = None  # whatever comes now belongs to nobody, and takes nothing away
+        self._inbox.put(answered, Answer(status=self._status, headers=self._headers, body=body))
 
     # --- ours ---
 
@@ -267,6 +236,8 @@ class Connection(asyncio.Protocol):
         return ContractError(f"an answer of more than {self._body_bytes_max} bytes")
 
     def _look_at_the_clock(self) -> None:
+        if self._answered is None:
+            return
         now_s = self._loop.time()
         left_s = min(
             self._heard_s + self._silence_s_max - now_s,

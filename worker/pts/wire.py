@@ -19,7 +19,8 @@ from worker.core.hosts import is_loopback
 from worker.core.value import Value
 from worker.errors import ConfigurationError, ContractError, TransientError, UnavailableError
 from worker.ports import Answer
-from worker.pts.http1 import Connection, Outbox
+from worker.pts.http1 import Connection
+from worker.pts.turns import Inbox, Outbox
 from worker.tls import client_context
 
 _IDLE_S_MAX: Final = 15.0
@@ -65,6 +66,7 @@ class KeptWire:
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._outbox = Outbox(self._loop)
+        self._inbox = Inbox(self._loop)
         self._idle: dict[_Place, deque[Connection]] = {}
         self._all: set[Connection] = set()
 
@@ -134,6 +136,7 @@ class KeptWire:
         return Connection(
             self._loop,
             self._outbox,
+            self._inbox,
             body_bytes_max=self._options.answer_bytes_max,
             silence_s_max=self._options.silence_s_max,
             attempt_s_max=self._options.attempt_s_max,
