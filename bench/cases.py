@@ -14,6 +14,9 @@ from bench.measure import FailedError, Measured, measure
 PARTS: Final = ("large", "small", "latency", "nothing", "shards", "help")
 HELP_RUNS: Final = 5
 SHARDS: Final = 2
+SHARED_WITH: Final = ("free", "late")
+"""The stand-ins of two shards. The first leaves them all that two cores have, of which it and the
+database take their part; with the second they wait, as every night does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,8 @@ def cases(ground: Ground, plan: Plan) -> Iterator[Case]:
         yield _bare(ground, plan.persons, standin="late")
         yield from (_late(ground, kind, plan.persons) for kind in plan.databases)
     if "shards" in plan.parts and "postgresql" in plan.databases:
-        yield from _shards(ground, plan.shared)
+        for standin in SHARED_WITH:
+            yield from _shards(ground, plan.shared, standin)
     if "help" in plan.parts:
         yield Case(name="--help", run=lambda: {"help": _help(ground)})
 
@@ -165,16 +169,15 @@ def _once(
     return Case(name=name, run=run)
 
 
-def _shards(ground: Ground, persons: int) -> Iterator[Case]:
-    """One process and two, both free to run on any core, as are server and database."""
+def _shards(ground: Ground, persons: int, standin: str) -> Iterator[Case]:
+    """One process and two, both free to run on any core, as is the database."""
+    command = ground.sync(persons, standin=standin)
 
     def one() -> dict[str, Sample]:
         with ground.database("postgresql") as url:
-            command = ground.sync(persons, standin="free")
-            return {"one process": _run(ground, command, url, persons, pinned=False)}
+            return {f"{standin} one process": _run(ground, command, url, persons, pinned=False)}
 
     def two() -> dict[str, Sample]:
-        command = ground.sync(persons, standin="free")
         commands = [
             [*command, "--shard", f"{number}/{SHARDS}", "--run-key", "bench"]
             for number in range(SHARDS)
@@ -184,11 +187,12 @@ def _shards(ground: Ground, persons: int) -> Iterator[Case]:
             read = fetch(url, "SELECT persons_complete FROM report_run WHERE status = 'published'")
             if read != persons:
                 raise FailedError(f"the shards published {read} persons of {persons}")
-        return {"two shards": sample(persons, measured)}
+        return {f"{standin} two shards": sample(persons, measured)}
 
-    yield Case(name=f"one process, postgresql, {persons:,} persons", run=one)
+    told = f"postgresql, {persons:,} persons{_at(standin)}"
+    yield Case(name=f"one process, {told}", run=one)
     if knows_shards(ground):
-        yield Case(name=f"two shards, postgresql, {persons:,} persons", run=two)
+        yield Case(name=f"two shards, {told}", run=two)
 
 
 def _help(ground: Ground) -> Sample:

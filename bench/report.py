@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from bench.cases import Plan
+from bench.cases import SHARED_WITH, Plan
 from bench.figures import Figure, Goal, Heading, Sample, ratios
 from bench.ground import CONCURRENCY, LATENCY_MS, RATE_MAX
 
@@ -164,19 +164,22 @@ def _peaks(samples: Samples, kind: str, persons: int) -> tuple[float, ...]:
 
 
 def _shards(samples: Samples, plan: Plan, *, has_shards: bool) -> Iterator[Figure | Heading]:
-    yield Heading(f"{plan.shared:,} persons, PostgreSQL, first run, on any core")
-    yield _speed("one process", samples["one process"])
     if not has_shards:
-        yield Heading("  two shards: left out, this worker does not know `sync --shard`")
+        yield Heading("two shards: left out, this worker does not know `sync --shard`")
         return
-    yield _speed("two shards", samples["two shards"])
-    yield Figure(
-        name="  of one process",
-        values=ratios(samples["two shards"], samples["one process"]),
-        unit="",
-        digits=2,
-        goal=TWO_SHARDS,
-    )
+    for standin in SHARED_WITH:
+        one, two = samples[f"{standin} one process"], samples[f"{standin} two shards"]
+        latency = f", {LATENCY_MS} ms latency" if standin == "late" else ""
+        yield Heading(f"{plan.shared:,} persons{latency}, PostgreSQL, first run, on any core")
+        yield _speed("one process", one)
+        yield _speed("two shards", two)
+        yield Figure(
+            name="  of one process",
+            values=ratios(two, one),
+            unit="",
+            digits=2,
+            goal=TWO_SHARDS,
+        )
 
 
 def _speed(name: str, found: Sequence[Sample]) -> Figure:

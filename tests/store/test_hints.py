@@ -3,7 +3,7 @@
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tests.fakes import FakeRuntime
+from worker.runtime import real_runtime
 from worker.store.database import open_database
 from worker.store.hints import for_most
 from worker.store.tables import person
@@ -18,7 +18,7 @@ STAYING = (
 async def test_persons_are_not_sought_by_their_tenant(migrated_sqlite):
     """Not through the index of all persons' keys, which begins with the tenant."""
     sql = str(STAYING.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
-    async with open_database(f"sqlite:///{migrated_sqlite}", FakeRuntime()) as database:
+    async with open_database(f"sqlite:///{migrated_sqlite}", real_runtime()) as database:
 
         async def look(connection):
             found = await connection.execute(text(f"EXPLAIN QUERY PLAN {sql}"))
