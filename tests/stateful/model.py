@@ -102,6 +102,11 @@ class Run:
     def is_open(self) -> bool:
         return self.status in {"running", "interrupted"}
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is published, or may be yet."""
+        return self.is_open or self.status == "published"
+
     def forget(self, persons: Collection[str]) -> None:
         """Another run has taken back what this one read of them."""
         for slot in [slot for slot in self.readings if slot[0] in persons]:
@@ -177,7 +182,8 @@ class Model:
     def finish(self) -> None:
         """What was left over of runs that have ended is taken back, too."""
         for area, (_, by) in list(self.key_paths.items()):
-            if by in self.unfinished and not self._is_keyed(area):
+            # Of two runs that end at once the first may still seem to be relied on by the second.
+            if not self.runs[by].counts and not self._is_keyed(area):
                 del self.key_paths[area]
         self.unfinished.clear()
 
