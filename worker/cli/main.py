@@ -116,6 +116,10 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return ExitCode.OK
     except Exception as fault:  # noqa: BLE001 - the last line: a bug must end with its own code
+        if isinstance(fault.__cause__, SystemExit):
+            # Stopped while a module was being loaded: before 3.12 Python makes a RuntimeError of
+            # whatever is raised while a class is made.
+            return ExitCode.STOPPED
         report_bug(fault, as_json=as_json)
         return ExitCode.BUG
     return result if isinstance(result, int) else ExitCode.OK
