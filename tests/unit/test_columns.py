@@ -1,16 +1,21 @@
 """Values of an answer as the types of columns, or refused."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from worker.core.area import Column, ColumnType
-from worker.core.columns import typed
-from worker.core.model import Drift
+from worker.core.columns import type_reader
+from worker.core.model import ColumnValue, Drift
 
 
 def column(kind: ColumnType, *, loose: bool = False) -> Column:
     return Column(name="c", type=kind, paths=("c",), loose=loose)
+
+
+def typed(value: Any, of: Column, path: str, drift: set[Drift]) -> ColumnValue:
+    return type_reader(of)(value, of, path, drift)
 
 
 @pytest.mark.parametrize(

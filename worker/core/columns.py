@@ -1,27 +1,126 @@
 # ruff: noqa: TRY004 - a wrong type is the answer's fault here, not a caller's
-"""A value of an answer as the type of its column, or the reason why it is none."""
+"""The typed columns of a record: where their values stand, and each as its column's type."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
 from worker.core.area import Column, ColumnType
+from worker.core.fields import Absent, parse_path
+from worker.core.lookup import Lookup
 from worker.core.model import ColumnValue, Drift
-from worker.core.times import parse_time
+from worker.core.times import END_OF_TIME, parse_time
+from worker.errors import ContractError
 
 _INTEGER_BITS: Final = 63
 """What a signed 64-bit column of a database holds."""
 
+_SHAPES_MAX: Final = 512
 
-def typed(value: Any, column: Column, path: str, drift: set[Drift]) -> ColumnValue:
-    """A value as its column's type.
 
-    Raises:
-        ValueError: it has another type, or no meaning in it; the message does not hold it.
-    """
-    return _READ[column.type](value, column, path, drift)
+TypeReader: TypeAlias = Callable[[Any, Column, str, set[Drift]], ColumnValue]
+"""Gives a value, found at a path, as its column's type, and may add to the drift.
+
+It raises ``ValueError`` if the value has another type, or no meaning in it; the message does not
+hold the value.
+"""
+
+
+def type_reader(column: Column) -> TypeReader:
+    """What reads the values of a column."""
+    return _READ[column.type]
+
+
+class _Place(NamedTuple):
+    """A path of a column: its first field, the number of its value in the look-up, and its text."""
+
+    first: str
+    slot: int
+    text: str
+
+
+class _Source(NamedTuple):
+    """A column, what reads it, and its paths."""
+
+    column: Column
+    read: TypeReader
+    places: tuple[_Place, ...]
+
+
+class ColumnReader:
+    """Reads the columns of an area's records."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        paths = {text: parse_path(text) for column in columns for text in column.paths}
+        self._lookup = Lookup(paths.values())
+        slots = self._lookup.slots
+        places = {text: _Place(str(path[0]), slots[path], text) for text, path in paths.items()}
+        self._sources = tuple(
+            _Source(column, type_reader(column), tuple(places[text] for text in column.paths))
+            for column in columns
+            if column.paths
+        )
+        self._never_of = {one.name: one.never_of for one in columns if one.never_of}
+        self._blank: dict[str, ColumnValue] = dict.fromkeys(column.name for column in columns)
+        self._shapes: dict[tuple[str, ...], list[_Source]] = {}
+
+    def read(
+        self, document: Mapping[str, Any], where: str, drift: set[Drift]
+    ) -> Mapping[str, ColumnValue]:
+        """The value of every column, by its name; None where the document has none.
+
+        Args:
+            document: the record.
+            where: its place, for messages.
+            drift: gets what is tolerated.
+
+        Raises:
+            ContractError: a value is not of its column's type.
+        """
+        found = self._lookup.values(document)
+        values = self._blank.copy()
+        for column, read, places in self._sources_of(tuple(document)):
+            for place in places:
+                value = found[place.slot]
+                if value is not None and value.__class__ is not Absent:
+                    break
+            else:
+                _refuse_wrong(places, found, where)
+                continue
+            try:
+                values[column.name] = read(value, column, place.text, drift)
+            except ValueError as error:
+                raise ContractError(str(error), field=f"{where}.{place.text}") from None
+        for name, source in self._never_of.items():
+            at = values[source]
+            values[name] = None if at is None else at == END_OF_TIME
+        return values
+
+    def _sources_of(self, names: tuple[str, ...]) -> list[_Source]:
+        """The columns that a document with these fields can have, each with the paths that count.
+
+        A path whose first field is not there counts neither as a value nor as a wrong type.
+        """
+        sources = self._shapes.get(names)
+        if sources is None:
+            there = {name.lower() for name in names}
+            narrowed = [
+                source._replace(places=tuple(one for one in source.places if one.first in there))
+                for source in self._sources
+            ]
+            sources = [source for source in narrowed if source.places]
+            if len(self._shapes) >= _SHAPES_MAX:
+                self._shapes.clear()
+            self._shapes[names] = sources
+        return sources
+
+
+def _refuse_wrong(places: Sequence[_Place], found: Sequence[Any], where: str) -> None:
+    """Refuse a column whose every path leads through something else than an object or array."""
+    if all(found[place.slot] is Absent.WRONG_TYPE for place in places):
+        raise ContractError("not the object or array it was", field=f"{where}.{places[0].text}")
 
 
 def _as_text(value: Any, column: Column, _path: str, _drift: set[Drift]) -> str:
@@ -63,7 +162,7 @@ def _as_time(value: Any, _column: Column, path: str, drift: set[Drift]) -> datet
     return at
 
 
-_READ: Final[Mapping[ColumnType, Callable[[Any, Column, str, set[Drift]], ColumnValue]]] = {
+_READ: Final[Mapping[ColumnType, TypeReader]] = {
     ColumnType.TEXT: _as_text,
     ColumnType.INTEGER: _as_integer,
     ColumnType.BOOLEAN: _as_boolean,

@@ -84,11 +84,12 @@ def find(document: Any, path: FieldPath) -> Any:
         elif not isinstance(value, list):
             return Absent.WRONG_TYPE
         else:
-            value = _element(value, step)
+            value = element_of(value, step)
     return value
 
 
-def _element(array: list[Any], step: int | Pick) -> Any:
+def element_of(array: list[Any], step: int | Pick) -> Any:
+    """An element of an array, or ``Absent.MISSING``."""
     if isinstance(step, int):
         return array[step] if step < len(array) else Absent.MISSING
     for element in array:

@@ -11,12 +11,12 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
-from worker.core.area import DIGEST_KEY, Column, ResourceArea
-from worker.core.columns import typed
+from worker.core.area import DIGEST_KEY, ResourceArea
+from worker.core.columns import ColumnReader
 from worker.core.fields import Absent, FieldPath, find, parse_path, safe_name, spelling
-from worker.core.model import ColumnValue, Drift, Person, Record
+from worker.core.lookup import Lookup
+from worker.core.model import Drift, Person, Record
 from worker.core.pseudonymise import pseudonymise
-from worker.core.times import END_OF_TIME
 from worker.core.value import Value
 from worker.errors import ContractError
 
@@ -27,26 +27,19 @@ KEY_BYTES_MAX: Final = 1_000
 """The longest record key: PostgreSQL's indexes hold no row of more than 2,704 bytes."""
 
 _OFF_ID_DIGITS: Final = 11
+_NOBODY: Final = (Absent, dict)
+"""What may stand where a person may be named, and names none by itself."""
+
 _PLANS_MAX: Final = 512
-
-
-class _Place(NamedTuple):
-    """A path in an item of known field names: the field as it is spelled there, then the rest."""
-
-    name: str
-    rest: FieldPath
-    text: str
 
 
 _Key: TypeAlias = tuple[FieldPath, ...]
 
 
 class _Plan(Value, frozen=True, kw_only=True):
-    """What to do with an item of one set of field names."""
+    """What an item's field names tell."""
 
     recognised: bool
-    person: tuple[_Place, ...]
-    columns: tuple[tuple[Column, tuple[_Place, ...]], ...]
     drift: frozenset[Drift]
 
 
@@ -74,11 +67,11 @@ class RecordReader:
     """Reads items of one area."""
 
     def __init__(self, area: ResourceArea) -> None:
-        self._columns = tuple((column, _parsed(column.paths)) for column in area.columns)
-        self._blank: dict[str, ColumnValue] = dict.fromkeys(c.name for c in area.columns)
-        self._person_paths = _parsed(area.person_paths)
-        self._recognised_by = _parsed(area.recognised_by)
-        self._volatile = tuple(path for path, _ in _parsed(area.volatile))
+        self._columns = ColumnReader(area.columns)
+        persons = {parse_path(text): text for text in area.person_paths}
+        self._persons, self._person_paths = Lookup(persons), tuple(persons.values())
+        self._recognised_by = frozenset(map(_first_name, area.recognised_by))
+        self._volatile = tuple(map(parse_path, area.volatile))
         self._key_paths = area.record_keys
         self._known = _first_names(area)
         self._plans: dict[tuple[str, ...], _Plan] = {}
@@ -93,8 +86,10 @@ class RecordReader:
         Raises:
             ContractError: it names another one, or in a form that cannot be compared.
         """
-        for place in self._plan(document).person:
-            _check_person(find(document[place.name], place.rest), off_id, f"{where}.{place.text}")
+        values = self._persons.values(document)
+        for path, value in zip(self._person_paths, values, strict=True):
+            if value is not None and not isinstance(value, _NOBODY):
+                _check_person(value, off_id, f"{where}.{path}")
 
     def read(
         self,
@@ -123,8 +118,7 @@ class RecordReader:
         drift: set[Drift] = set()
         documents: list[tuple[dict[str, Any], bytes]] = []
         for index, item in enumerate(items):
-            place = f"{where}[{index}]"
-            self._check(item, off_id, place)
+            drift |= self._check(item, off_id, f"{where}[{index}]")
             documents.append(_canonical(item, off_id, pseudonym))
         key_path, keys = self._keys(documents, person, key_path, where)
         if key_path == DIGEST_KEY:
@@ -135,7 +129,7 @@ class RecordReader:
             content_hash = self._hash(payload)
             earlier = records.get(key)
             if earlier is None:
-                columns = self._read_columns(document, place, drift)
+                columns = self._columns.read(document, place, drift)
                 records[key] = Record(
                     key=key, content_hash=content_hash, payload=payload.decode(), columns=columns
                 )
@@ -145,12 +139,15 @@ class RecordReader:
                 raise ContractError("two records have one key", field=place)
         return Reading(tuple(records.values()), key_path, frozenset(drift))
 
-    def _check(self, item: Any, off_id: str, place: str) -> None:
+    def _check(self, item: Any, off_id: str, place: str) -> frozenset[Drift]:
+        """See that an item is a record of this person; what the declaration does not know of it."""
         if not isinstance(item, dict):
             raise ContractError("not an object", field=place)
-        if not self._plan(item).recognised:
+        plan = self._plan(item)
+        if not plan.recognised:
             raise ContractError("not a record of this area: no field of one", field=place)
         self.check_person(item, off_id, place)
+        return plan.drift
 
     def _plan(self, item: Mapping[str, Any]) -> _Plan:
         names = tuple(item)
@@ -163,13 +160,7 @@ class RecordReader:
 
     def _make_plan(self, spelled: Mapping[str, str]) -> _Plan:
         return _Plan(
-            recognised=bool(_places(self._recognised_by, spelled)),
-            person=_places(self._person_paths, spelled),
-            columns=tuple(
-                (column, _places(paths, spelled))
-                for column, paths in self._columns
-                if column.never_of or _places(paths, spelled)
-            ),
+            recognised=not self._recognised_by.isdisjoint(spelled),
             drift=frozenset(
                 Drift(field=f"[].{safe_name(name)}", kind="unknown_field")
                 for lower, name in spelled.items()
@@ -225,27 +216,6 @@ class RecordReader:
                 del holder[name]
         return orjson.dumps(lasting, option=orjson.OPT_SORT_KEYS)
 
-    def _read_columns(
-        self, document: dict[str, Any], place: str, drift: set[Drift]
-    ) -> Mapping[str, ColumnValue]:
-        plan = self._plan(document)
-        if plan.drift:
-            drift |= plan.drift
-        values = self._blank.copy()
-        for column, places in plan.columns:
-            if column.never_of:
-                at = values[column.never_of]
-                values[column.name] = None if at is None else at == END_OF_TIME
-                continue
-            raw, text = _value(document, places, place)
-            if raw is None:
-                continue
-            try:
-                values[column.name] = typed(raw, column, text, drift)
-            except ValueError as error:
-                raise ContractError(str(error), field=f"{place}.{text}") from None
-        return values
-
 
 def digest_of(records: Iterable[Record]) -> bytes:
     """A digest over the sorted keys and hashes: the same set of records gives the same."""
@@ -254,10 +224,6 @@ def digest_of(records: Iterable[Record]) -> bytes:
         key = record.key.encode()
         digest.update(b"%d:%b%b" % (len(key), key, record.content_hash))
     return digest.digest()
-
-
-def _parsed(paths: tuple[str, ...]) -> tuple[tuple[FieldPath, str], ...]:
-    return tuple((parse_path(path), path) for path in paths)
 
 
 @lru_cache(maxsize=256)
@@ -274,15 +240,11 @@ def _first_names(area: ResourceArea) -> frozenset[str]:
     columns = [path for column in area.columns for path in column.paths]
     declared = (area.person_paths, area.recognised_by, area.known_fields, area.volatile)
     paths = [*keys, *columns, *(path for group in declared for path in group)]
-    return frozenset(str(parse_path(path)[0]) for path in paths)
+    return frozenset(map(_first_name, paths))
 
 
-def _places(
-    paths: tuple[tuple[FieldPath, str], ...], spelled: Mapping[str, str]
-) -> tuple[_Place, ...]:
-    return tuple(
-        _Place(spelled[str(path[0])], path[1:], text) for path, text in paths if path[0] in spelled
-    )
+def _first_name(path: str) -> str:
+    return str(parse_path(path)[0])
 
 
 def _canonical(
@@ -298,8 +260,6 @@ def _canonical(
 
 def _check_person(value: Any, off_id: str, where: str) -> None:
     match value:
-        case None | Absent() | dict():
-            return
         case str():
             same = value.strip() == off_id
         case int() if not isinstance(value, bool):
@@ -323,26 +283,3 @@ def _key(document: dict[str, Any], parts: _Key) -> str | None:
     if len(values) == 1:
         return values[0]
     return "|".join(value.replace("\\", r"\\").replace("|", r"\|") for value in values)
-
-
-def _value(document: dict[str, Any], places: tuple[_Place, ...], where: str) -> tuple[Any, str]:
-    """The first value that there is, and its path.
-
-    Raises:
-        ContractError: every path leads through something that is not an object or an array.
-    """
-    first = places[0]
-    if not first.rest and document[first.name] is not None:
-        return document[first.name], first.text
-    wrong = 0
-    for place in places:
-        value = document[place.name]
-        if place.rest:
-            value = find(value, place.rest)
-            if value is Absent.WRONG_TYPE:
-                wrong += 1
-        if value is not None and not isinstance(value, Absent):
-            return value, place.text
-    if wrong and wrong == len(places):
-        raise ContractError("not the object or array it was", field=f"{where}.{places[0].text}")
-    return None, ""
