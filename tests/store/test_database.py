@@ -49,3 +49,23 @@ async def test_an_outage_is_waited_for_once(tmp_path: Path):
         with pytest.raises(UnavailableError):
             await database.write(next_call)
         assert 1 == next_call.calls
+
+
+async def test_writes_keep_to_one_connection(database_url: str):
+    """A read beside a write opens a second connection, which later writes leave alone.
+
+    Each that is used keeps pages and prepared statements: 4 MiB in a run on SQLite.
+    """
+    fake = FakeRuntime()
+
+    async def mark(connection) -> None:
+        await connection.execute(text("CREATE TEMPORARY TABLE mine (x integer)"))
+        await database.read(lambda beside: beside.execute(text("SELECT 1")))
+
+    async def is_marked(connection) -> bool:
+        await connection.execute(text("INSERT INTO mine VALUES (1)"))
+        return True
+
+    async with open_database(database_url, fake.runtime) as database:
+        await database.write(mark)
+        assert all([await database.write(is_marked) for _ in range(5)])

@@ -256,7 +256,8 @@ async def open_database(
         ConfigurationError: the URL cannot be used, or the SQLite file's folder does not exist.
     """
     parsed, dialect = driver_url(url, password)
-    options: dict[str, Any] = {"hide_parameters": True}
+    # Last in, first out: each connection that is used keeps pages and statements of its own.
+    options: dict[str, Any] = {"hide_parameters": True, "pool_use_lifo": True}
     outage, liveness = _Outage(), None
     if dialect.name == "sqlite":
         _check_folder(parsed)
