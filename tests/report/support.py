@@ -6,7 +6,10 @@ from typing import Any
 
 import orjson
 
+from tests.columns import as_columns
 from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed
+from worker.areas import area_named
+from worker.core.area import ResourceArea
 from worker.core.identity import NationalId
 from worker.core.model import AreaRead, CompleteArea, Person, PersonRead, Proof, Record
 from worker.core.record import digest_of
@@ -23,6 +26,7 @@ def safety(key: str, code: str, until: datetime | None = None, **columns) -> Rec
     """A patient safety restriction."""
     return _record(
         key,
+        area_named(SAFETY),
         {
             "confidentiality_code": code,
             "delay_delivery_until": until,
@@ -34,16 +38,18 @@ def safety(key: str, code: str, until: datetime | None = None, **columns) -> Rec
 
 def privacy(key: str, kind: str, level: str, **columns) -> Record:
     """A patient privacy restriction."""
-    return _record(key, {"privacy_type": kind, "privacy_level": level, **columns})
+    return _record(
+        key, area_named(PRIVACY), {"privacy_type": kind, "privacy_level": level, **columns}
+    )
 
 
-def _record(key: str, columns: dict[str, Any]) -> Record:
+def _record(key: str, area: ResourceArea, columns: dict[str, Any]) -> Record:
     payload = orjson.dumps({"id": key, **columns}, option=orjson.OPT_SORT_KEYS).decode()
     return Record(
         key=key,
         content_hash=hashlib.blake2b(payload.encode(), digest_size=16).digest(),
         payload=payload,
-        columns=columns,
+        columns=as_columns(columns, area),
     )
 
 

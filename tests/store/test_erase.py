@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
+from tests.columns import as_columns
 from tests.databases import data_files_of, execute, in_database
 from tests.store.test_store_scenarios import (
     PRIVACY,
@@ -183,7 +184,7 @@ async def test_mentions_in_the_rows_of_others_are_masked(database_url):
 
     def record(key: str, author: str, cause: str) -> Record:
         payload = f'{{"cause":"{cause}","createdBy":"{author}","id":"{key}"}}'
-        columns = {"cause": cause, "created_by": author}
+        columns = as_columns({"cause": cause, "created_by": author})
         return Record(key=key, content_hash=b"h" * 16, payload=payload, columns=columns)
 
     async with world_on(database_url) as world:

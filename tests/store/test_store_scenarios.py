@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from tests.columns import as_columns
 from tests.fakes import FakeRuntime
+from worker.areas import area_named
 from worker.core.guard import GuardFacts, GuardLimits, reasons_to_withhold
 from worker.core.identity import NationalId
 from worker.core.model import (
@@ -116,7 +118,7 @@ def record(key: str, code: str = "NORU") -> Record:
         key=key,
         content_hash=hashlib.blake2b(payload.encode(), digest_size=16).digest(),
         payload=payload,
-        columns={"confidentiality_code": code},
+        columns=as_columns({"confidentiality_code": code}),
     )
 
 
@@ -389,7 +391,8 @@ async def test_an_area_of_nothing_is_withheld_beside_a_large_one(database_url):
 
 
 def _privacy(key: str) -> Record:
-    return Record(key=key, content_hash=b"h" * 16, payload="{}", columns={"privacy_type": "Block"})
+    columns = as_columns({"privacy_type": "Block"}, area_named(PRIVACY))
+    return Record(key=key, content_hash=b"h" * 16, payload="{}", columns=columns)
 
 
 async def test_what_has_moved_away_and_comes_back_is_opened_again(database_url):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.columns import named
 from tests.unit.pts_answers import (
     JSON,
     LEADING_ZERO,
@@ -75,7 +76,7 @@ def test_a_list():
         "source_created_at": datetime(2026, 3, 1, 8, 15, 30, 123_456, tzinfo=UTC),
         "source_modified_at": None,
         "created_by": "lab",
-    } == dict(page.records[0].columns)
+    } == named(page.records[0])
 
 
 def test_an_empty_list():
@@ -88,7 +89,7 @@ def test_an_empty_list():
 def test_the_information_model():
     """PascalCase and the rule inside the attribute are read as well as camelCase."""
     page = read([MODEL])
-    columns = page.records[0].columns
+    columns = named(page.records[0])
     assert MODEL["Id"] == page.records[0].key
     assert ("NORN_FFL", "SvarrapportId") == (
         columns["confidentiality_code"],
@@ -113,13 +114,13 @@ def test_the_created_shape():
     }
     page = read([nested])
     assert "Rekvisisjon|a\\|b\\\\c" == page.records[0].key
-    assert "Rekvisisjon" == page.records[0].columns["object_type"]
+    assert "Rekvisisjon" == named(page.records[0])["object_type"]
     assert page.key_path.startswith("patientSafetyObject.confidentialObjectId.type+")
 
 
 def test_patient_privacy():
     """A shield has its scopes, its first time range, and all ranges as JSON."""
-    columns = read([SHIELD], area=PRIVACY).records[0].columns
+    columns = named(read([SHIELD], area=PRIVACY).records[0], PRIVACY)
     assert ("Shield", "Soft", "PPS", "All", "Specified") == (
         columns["privacy_type"],
         columns["privacy_level"],
@@ -135,7 +136,7 @@ def test_patient_privacy():
 @pytest.mark.parametrize("ranges", [[], {"from": "2026-01-01T00:00:00Z"}, None])
 def test_other_time_ranges(ranges):
     """None, or one alone, are time ranges as well."""
-    columns = read([SHIELD | {"timeRanges": ranges}], area=PRIVACY).records[0].columns
+    columns = named(read([SHIELD | {"timeRanges": ranges}], area=PRIVACY).records[0], PRIVACY)
     assert bool(ranges) == (columns["restricted_from"] is not None)
 
 
@@ -214,7 +215,7 @@ def test_volatile_fields_within_others():
 def test_a_delay_that_is_not_there_is_not_indefinite_either():
     """Without a time nothing is said of it; the year 9999 is one without an end."""
     for until, expected in ((None, None), ("2026-01-01", False), ("9999-12-31", True)):
-        columns = read([restriction(delayDeliveryUntil=until)]).records[0].columns
+        columns = named(read([restriction(delayDeliveryUntil=until)]).records[0])
         assert expected is columns["delay_is_indefinite"]
 
 
@@ -264,7 +265,7 @@ def test_numeric_id():
 def test_the_first_place_with_a_value_serves():
     """Null in one place does not hide what stands in another."""
     record = read([restriction(cause=None, patientSafetyObject={"cause": "Derived"})]).records[0]
-    assert "Derived" == record.columns["cause"]
+    assert "Derived" == named(record)["cause"]
 
 
 def test_exact_duplicates():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.columns import named
 from tests.unit.pts_answers import PRIVACY, SAFETY, read, restriction
 from worker.areas import AREAS, area_named
 from worker.core.area import DIGEST_KEY, NotFoundMeans, PageStyle, Paging, SendIn
@@ -142,7 +143,7 @@ def test_overridden_columns_are_read():
     """A column finds its value where configuration says."""
     area = with_overrides(SAFETY, {"columns": {"cause": ["why", "cause"]}})
     record = read([restriction(why="Derived")], area=area).records[0]
-    assert "Derived" == record.columns["cause"]
+    assert "Derived" == named(record)["cause"]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_an_identifier_does_not_print(show):
     "value",
     [
         Answer(status=200, headers={"x": ("hemmelig",)}, body=b"hemmelig"),
-        Record(key="k", content_hash=b"", payload="hemmelig", columns={"cause": "hemmelig"}),
+        Record(key="k", content_hash=b"", payload="hemmelig", columns=("hemmelig",)),
     ],
     ids=["answer", "record"],
 )

@@ -42,8 +42,9 @@ class _Place(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """A column, what reads it, and its paths."""
+    """A column and its number, what reads it, and its paths."""
 
+    number: int
     column: Column
     read: TypeReader
     places: tuple[_Place, ...]
@@ -58,18 +59,23 @@ class ColumnReader:
         slots = self._lookup.slots
         places = {text: _Place(str(path[0]), slots[path], text) for text, path in paths.items()}
         self._sources = tuple(
-            _Source(column, type_reader(column), tuple(places[text] for text in column.paths))
-            for column in columns
+            _Source(n, column, type_reader(column), tuple(places[text] for text in column.paths))
+            for n, column in enumerate(columns)
             if column.paths
         )
-        self._never_of = {one.name: one.never_of for one in columns if one.never_of}
-        self._blank: dict[str, ColumnValue] = dict.fromkeys(column.name for column in columns)
+        names = [column.name for column in columns]
+        self._never_of = [
+            (number, names.index(column.never_of))
+            for number, column in enumerate(columns)
+            if column.never_of
+        ]
+        self._blank: list[ColumnValue] = [None] * len(columns)
         self._shapes: dict[tuple[str, ...], list[_Source]] = {}
 
     def read(
         self, document: Mapping[str, Any], where: str, drift: set[Drift]
-    ) -> Mapping[str, ColumnValue]:
-        """The value of every column, by its name; None where the document has none.
+    ) -> tuple[ColumnValue, ...]:
+        """The value of every column, in their order; None where the document has none.
 
         Args:
             document: the record.
@@ -81,7 +87,7 @@ class ColumnReader:
         """
         found = self._lookup.values(document)
         values = self._blank.copy()
-        for column, read, places in self._sources_of(tuple(document)):
+        for number, column, read, places in self._sources_of(tuple(document)):
             for place in places:
                 value = found[place.slot]
                 if value is not None and value.__class__ is not Absent:
@@ -90,13 +96,13 @@ class ColumnReader:
                 _refuse_wrong(places, found, where)
                 continue
             try:
-                values[column.name] = read(value, column, place.text, drift)
+                values[number] = read(value, column, place.text, drift)
             except ValueError as error:
                 raise ContractError(str(error), field=f"{where}.{place.text}") from None
-        for name, source in self._never_of.items():
+        for number, source in self._never_of:
             at = values[source]
-            values[name] = None if at is None else at == END_OF_TIME
-        return values
+            values[number] = None if at is None else at == END_OF_TIME
+        return tuple(values)
 
     def _sources_of(self, names: tuple[str, ...]) -> list[_Source]:
         """The columns that a document with these fields can have, each with the paths that count.

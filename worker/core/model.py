@@ -1,7 +1,6 @@
 """The values that pass between the parts: a person, a record, the proof of a whole read."""
 
 import enum
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, TypeAlias
 
@@ -55,7 +54,7 @@ class Record(Value, frozen=True, kw_only=True):
         content_hash: 16 bytes over ``payload``.
         payload: canonical JSON (sorted keys) of everything received, unknown fields too; in
             pseudonym mode without the person's identifier.
-        columns: the area's typed columns, by name.
+        columns: the values of the area's typed columns, in their declared order.
     """
 
     hidden = frozenset({"payload", "columns"})
@@ -63,7 +62,7 @@ class Record(Value, frozen=True, kw_only=True):
     key: str
     content_hash: bytes
     payload: str
-    columns: Mapping[str, ColumnValue]
+    columns: tuple[ColumnValue, ...]
 
 
 class Proof(Value, frozen=True, kw_only=True):

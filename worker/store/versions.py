@@ -110,17 +110,13 @@ async def write_versions(
             await connection.execute(
                 update(table).where(ours).values(closed_run=closed_run), dialect.members(rows)
             )
-    names = [name for name, _ in _ROWS[area].columns[len(_OWN) :]]
-    opened = [
-        _row(person_id, opening, names) for person_id, change in changes for opening in change.open
-    ]
+    opened = [_row(person_id, opening) for person_id, change in changes for opening in change.open]
     for some in _portions(opened):
         await _ROWS[area].execute(connection, _INSERT[area], some, run_id=run_id)
 
 
-def _row(person_id: int, opening: Opening, names: Sequence[str]) -> Row:
+def _row(person_id: int, opening: Opening) -> Row:
     record = opening.record
-    values = record.columns
     return (
         person_id,
         record.key,
@@ -128,7 +124,7 @@ def _row(person_id: int, opening: Opening, names: Sequence[str]) -> Row:
         opening.observed_at,
         record.content_hash,
         record.payload,
-        *[values.get(name) for name in names],
+        *record.columns,
     )
 
 
