@@ -125,8 +125,10 @@ class ColumnReader:
 
 def _refuse_wrong(places: Sequence[_Place], found: Sequence[Any], where: str) -> None:
     """Refuse a column whose every path leads through something else than an object or array."""
-    if all(found[place.slot] is Absent.WRONG_TYPE for place in places):
-        raise ContractError("not the object or array it was", field=f"{where}.{places[0].text}")
+    for place in places:
+        if found[place.slot] is not Absent.WRONG_TYPE:
+            return
+    raise ContractError("not the object or array it was", field=f"{where}.{places[0].text}")
 
 
 def _as_text(value: Any, column: Column, _path: str, _drift: set[Drift]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from worker.core.model import CompleteArea, Record
 from worker.core.value import Value
@@ -57,6 +58,9 @@ class AreaChange(Value, frozen=True, kw_only=True):
     removed: int = 0
 
 
+_NO_CHANGE: Final = AreaChange()
+
+
 def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange:
     """The writes that bring the store to what was read. Applying it twice changes nothing more.
 
@@ -64,6 +68,8 @@ def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange
     another that remembers when the record was first seen; a row whose record is gone is closed.
     Only a ``CompleteArea`` is taken: absence proves nothing unless the last page was read.
     """
+    if not stored:
+        return _all_new(read)
     live = {row.key: row for row in stored if not row.closed_here}
     shut = {(row.key, row.content_hash): row for row in stored if row.closed_here}
     shut_since = {row.key: row.first_seen_at for row in stored if row.closed_here}
@@ -96,4 +102,14 @@ def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange
         reopen=tuple(reopened),
         unchanged=unchanged,
         removed=removed,
+    )
+
+
+def _all_new(read: CompleteArea) -> AreaChange:
+    """The difference to nothing, which most of a first run is."""
+    if not read.records:
+        return _NO_CHANGE
+    at = read.proof.read_at
+    return AreaChange(
+        open=tuple([Opening(record=one, first_seen_at=at, observed_at=at) for one in read.records])
     )
