@@ -69,3 +69,16 @@ async def test_writes_keep_to_one_connection(database_url: str):
     async with open_database(database_url, fake.runtime) as database:
         await database.write(mark)
         assert all([await database.write(is_marked) for _ in range(5)])
+
+
+async def test_sqlite_is_durable_and_carries_its_log_over_seldom(tmp_path: Path):
+    """Every connection syncs each commit; its log grows to 20 MB before it is carried over."""
+
+    async def look(connection) -> list[object]:
+        return [
+            (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "wal_autocheckpoint")
+        ]
+
+    async with open_database(f"sqlite:///{tmp_path / 'pts.db'}", FakeRuntime().runtime) as database:
+        assert ["wal", 2, 1, 5_000] == await database.read(look)
