@@ -24,7 +24,7 @@ class Plan:
     """What to measure.
 
     Attributes:
-        persons: of the large part; the others have a share of it.
+        persons: of every part but the small one, which has a tenth of them.
         databases: ``sqlite``, ``postgresql`` or both.
         parts: which of ``PARTS``.
     """
@@ -37,11 +37,6 @@ class Plan:
     def few(self) -> int:
         """Persons of the small part: start-up counts."""
         return self.persons // 10
-
-    @property
-    def shared(self) -> int:
-        """Persons for two shards."""
-        return self.persons * 2 // 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +61,7 @@ def cases(ground: Ground, plan: Plan) -> Iterator[Case]:
         yield from (_late(ground, kind, plan.persons) for kind in plan.databases)
     if "shards" in plan.parts and "postgresql" in plan.databases:
         for standin in SHARED_WITH:
-            yield from _shards(ground, plan.shared, standin)
+            yield from _shards(ground, plan.persons, standin)
     if "help" in plan.parts:
         yield Case(name="--help", run=lambda: {"help": _help(ground)})
 

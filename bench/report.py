@@ -170,7 +170,7 @@ def _shards(samples: Samples, plan: Plan, *, has_shards: bool) -> Iterator[Figur
     for standin in SHARED_WITH:
         one, two = samples[f"{standin} one process"], samples[f"{standin} two shards"]
         latency = f", {LATENCY_MS} ms latency" if standin == "late" else ""
-        yield Heading(f"{plan.shared:,} persons{latency}, PostgreSQL, first run, on any core")
+        yield Heading(f"{plan.persons:,} persons{latency}, PostgreSQL, first run, on any core")
         yield _speed("one process", one)
         yield _speed("two shards", two)
         yield Figure(
