@@ -87,7 +87,7 @@ def busy(world: World, key: str, number: int) -> PersonRead:
     """A person with restrictions in both areas and drift, in an order of its own."""
     drift = frozenset(Drift(field=f"[].f{n}", kind="unknown_field") for n in range(number % 7))
     areas = [
-        replace(whole(world, area, record(f"{area}-{key}-{n}")), drift=drift)
+        replace(whole(world, area, record(f"{area}-{key}-{n}", area=area)), drift=drift)
         for n, area in enumerate((SAFETY, PRIVACY))
     ]
     if number % 2:

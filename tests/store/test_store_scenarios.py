@@ -112,13 +112,15 @@ class Turn:
         return done.exit_code
 
 
-def record(key: str, code: str = "NORU") -> Record:
+def record(key: str, code: str = "NORU", *, area: str = SAFETY) -> Record:
+    """A restriction; the code is a column of the safety area alone."""
     payload = f'{{"confidentialityCode":"{code}","id":"{key}"}}'
+    columns = {"confidentiality_code": code} if area == SAFETY else {}
     return Record(
         key=key,
         content_hash=hashlib.blake2b(payload.encode(), digest_size=16).digest(),
         payload=payload,
-        columns=as_columns({"confidentiality_code": code}),
+        columns=as_columns(columns, area_named(area)),
     )
 
 
