@@ -84,6 +84,14 @@ def test_what_was_read_is_what_is_open(nights):
         assert len(night) == again.unchanged
 
 
+def test_what_is_new_was_first_seen_when_it_was_read():
+    """The times of a row are those of the reading, not of the batch that writes it."""
+    opened = diff_area((), area({"a": 1, "b": 2})).open
+    assert [("a", NOW, NOW), ("b", NOW, NOW)] == [
+        (one.record.key, one.first_seen_at, one.observed_at) for one in opened
+    ]
+
+
 @given(published=contents, first=contents, second=contents)
 def test_reading_twice_in_one_run_leaves_only_the_second(published, first, second):
     """Rows that this run opened and no longer finds are erased; what it closed it can reopen."""

@@ -68,3 +68,9 @@ def test_more_spellings_than_are_remembered():
     for number in range(1500):
         assert [number] == lookup.values({"a": {f"x{number % 600}": 0, "B": number}})
     assert [Absent.MISSING] == lookup.values({})
+
+
+def test_the_first_path_ends_in_an_element():
+    """The place of the first value is a place as any other."""
+    lookup = Lookup([("a", 1), ("a", 0)])
+    assert [1, 0] == lookup.values({"a": [0, 1, 2]})
