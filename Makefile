@@ -46,7 +46,7 @@ test: static ## everything: the static checks, then every test (starts its own P
 simulate: $(TOOLS) ## seeded faults on a virtual clock: SEEDS=2000 worlds, then every n-th call
 	@$(BIN)/python -m tests.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth
 
-bench: $(TOOLS) ## the worker beside a bare aiohttp loop, under ten minutes; BENCH=--quick
+bench: $(TOOLS) ## the worker beside a bare aiohttp loop, a quarter of an hour; BENCH=--quick
 	@$(BIN)/python -m bench $(BENCH)
 
 mutate: $(TOOLS) ## faults sown into worker/core: which of them no test sees (docs/mutation.md)
