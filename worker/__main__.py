@@ -8,7 +8,7 @@ from typing import Final
 
 from worker.lean import without, without_orm
 
-_OBJECTS_BETWEEN_LOOKS: Final = 20_000
+_OBJECTS_TO_IMPORT: Final = 200_000
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     # has its code too; and as a container's first process we would not be stopped at all.
     signal.signal(signal.SIGTERM, _stopped)
     # Imports make many objects and no garbage: by default a tenth of the start goes for looking.
-    gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
+    gc.set_threshold(_OBJECTS_TO_IMPORT)
     with without("rich"):  # for tracebacks in colour, which we never show
         import structlog  # noqa: F401, PLC0415
     without_orm()

@@ -10,7 +10,8 @@ import typer
 
 from tests.acceptance.program import environment
 from worker.cli import run
-from worker.cli.main import app
+from worker.cli.main import COMMANDS as NAMED
+from worker.cli.main import program_of
 
 HEAVY = ("pydantic", "sqlalchemy", "httptools", "httpx", "alembic", "structlog", "joserfc")
 
@@ -22,7 +23,8 @@ def commands(group: object, words: tuple[str, ...] = ()) -> Iterator[tuple[str, 
         yield from commands(command, (*words, name))
 
 
-COMMANDS = sorted(commands(typer.main.get_command(app)))
+WHOLE = typer.main.get_command(program_of(NAMED))
+COMMANDS = sorted(commands(WHOLE))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -33,6 +35,27 @@ def test_every_command_has_help_with_an_example(
     assert 0 == run([*words, "--help"])
     out, err = capsys.readouterr()
     assert ("", True) == (err, "Example: " in out)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_command_stands_alone_as_it_stands_among_all(
+    name: str, capsys: pytest.CaptureFixture[str]
+):
+    """A command that is named first is laid out without the others, and is the same."""
+    alone = typer.main.get_command(program_of([name]))
+    assert [words for words in COMMANDS if words[0] == name] == sorted(commands(alone))
+    told = []
+    for program in (WHOLE, alone):
+        program(args=[name, "--help"], prog_name="pts-worker", standalone_mode=False)
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+    assert f"Usage: pts-worker {name} " in told[0]
+
+
+def test_a_wrong_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str]):
+    """Whoever mistypes a command is told of the one that was meant."""
+    assert 2 == run(["syncc"])
+    assert "Did you mean 'sync'?" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_commands_of_the_contract_are_there():

@@ -22,7 +22,8 @@ from tests.architecture.documents import (
     rows,
     section,
 )
-from worker.cli.main import app
+from worker.cli.main import COMMANDS as NAMED
+from worker.cli.main import program_of
 from worker.config import markdown_table
 from worker.config.keys import KEYS
 from worker.errors import ExitCode
@@ -61,7 +62,7 @@ def leaves(group: Any, words: str = "") -> Iterator[tuple[str, set[str]]]:
             yield path, {option for parameter in command.params for option in parameter.opts}
 
 
-COMMANDS = dict(leaves(typer.main.get_command(app)))
+COMMANDS = dict(leaves(typer.main.get_command(program_of(NAMED))))
 
 
 def command_rows() -> list[tuple[list[str], str]]:

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_OBJECTS_BETWEEN_LOOKS: Final = 20_000
+"""Of the garbage collector: with Python's own 700 it looks some hundred times a second."""
 _PANEL = "Configuration and output"
 
 
@@ -146,6 +148,7 @@ class Cli:
         import anyio
 
         gc.freeze()  # what was imported stays: nobody needs to look at it again
+        gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
         options = {"use_uvloop": True} if _has_uvloop() else {}
         return anyio.run(work, backend="asyncio", backend_options=options)
 

@@ -1,7 +1,8 @@
 """The program: all commands, and one place where errors become exit codes."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -30,28 +31,57 @@ from worker.errors import ExitCode, WorkerError
 CallFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 """What Typer raises for a wrong call. It carries a Click of its own, without a public name."""
 
-app = typer.Typer(
-    name="pts-worker",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help=(
-        "Keeps a local, provable copy of PTS access restrictions for your own patients.\n\n"
-        "First time: `pts-worker sandbox` to try it without NHN, `pts-worker doctor` to check a "
-        "configuration, `pts-worker db upgrade`, then `pts-worker sync` every night."
-    ),
-    epilog=(
-        "Exit codes: 0 published whole, 2 usage, 3 published with gaps, 4 another run is on, "
-        "5 withheld, 65 data contract, 69 unavailable, 70 bug, 75 stopped, 77 refused, "
-        "78 configuration."
-    ),
+_HELP: Final = (
+    "Keeps a local, provable copy of PTS access restrictions for your own patients.\n\n"
+    "First time: `pts-worker sandbox` to try it without NHN, `pts-worker doctor` to check a "
+    "configuration, `pts-worker db upgrade`, then `pts-worker sync` every night."
+)
+_EXIT_CODES: Final = (
+    "Exit codes: 0 published whole, 2 usage, 3 published with gaps, 4 another run is on, "
+    "5 withheld, 65 data contract, 69 unavailable, 70 bug, 75 stopped, 77 refused, "
+    "78 configuration."
 )
 
+COMMANDS: Final[Mapping[str, ModuleType]] = {
+    "sync": sync,
+    "backfill": backfill,
+    "schedule": schedule,
+    "plan": plan,
+    "status": status,
+    "failures": failures,
+    "explain": explain,
+    "erase": erase,
+    "verify": verify,
+    "report": report,
+    "export": export,
+    "db": db,
+    "keys": keys,
+    "doctor": doctor,
+    "config": config,
+    "sandbox": sandbox,
+}
+"""Each command or group, in the order in which help lists them, and the module that adds it."""
 
-@app.callback(invoke_without_command=True)
-def program(
+
+def program_of(names: Iterable[str]) -> typer.Typer:
+    """The program with these of its commands."""
+    made = typer.Typer(
+        name="pts-worker",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help=_HELP,
+        epilog=_EXIT_CODES,
+    )
+    made.callback(invoke_without_command=True)(_common)
+    for name in names:
+        COMMANDS[name].register(made)
+    return made
+
+
+def _common(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
     config_file: CommonOptions.config_file = None,
@@ -73,36 +103,20 @@ def program(
     }
 
 
-for module in (
-    sync,
-    backfill,
-    schedule,
-    plan,
-    status,
-    failures,
-    explain,
-    erase,
-    verify,
-    report,
-    export,
-    db,
-    keys,
-    doctor,
-    config,
-    sandbox,
-):
-    module.register(app)
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command.
+
+    Of a command that is named first the others are not laid out: that takes as long as Python's
+    own start.
 
     Returns:
         The exit code, one of ``worker.errors.ExitCode``.
     """
     as_json = "--json" in arguments
+    named = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
     try:
-        result = app(args=list(arguments), prog_name="pts-worker", standalone_mode=False)
+        program = program_of(named)
+        result = program(args=list(arguments), prog_name="pts-worker", standalone_mode=False)
     except typer.Exit as fault:
         return fault.exit_code
     except (typer.Abort, KeyboardInterrupt):
