@@ -59,6 +59,8 @@ def cases(ground: Ground, plan: Plan) -> Iterator[Case]:
     if "latency" in plan.parts:
         yield _bare(ground, plan.persons, standin="late")
         yield from (_late(ground, kind, plan.persons) for kind in plan.databases)
+        if "nothing" in plan.parts:
+            yield _nothing(ground, plan.persons, standin="late")
     if "shards" in plan.parts and "postgresql" in plan.databases:
         for standin in SHARED_WITH:
             yield from _shards(ground, plan.persons, standin)
@@ -127,13 +129,13 @@ def _worker(ground: Ground, kind: str, persons: int) -> Case:
     return Case(name=f"worker, {kind}, {persons:,} persons, first and unchanged", run=run)
 
 
-def _nothing(ground: Ground, persons: int) -> Case:
+def _nothing(ground: Ground, persons: int, standin: str = "fast") -> Case:
     return _once(
         ground,
-        ground.sync(persons, module="bench.nothing"),
+        ground.sync(persons, standin=standin, module="bench.nothing"),
         persons,
-        key=f"fast {persons} nothing",
-        name=f"worker without a store, {persons:,} persons",
+        key=f"{standin} {persons} nothing",
+        name=f"worker without a store, {persons:,} persons{_at(standin)}",
     )
 
 
