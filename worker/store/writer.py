@@ -43,7 +43,7 @@ class BatchWriter:
     handle: RunHandle
     unpublished: tuple[int, ...] = ()
     _known_drift: set[tuple[str, Drift]] = field(default_factory=set)
-    _known_keys: dict[str, str] = field(default_factory=dict)
+    _known_keys: set[str] = field(default_factory=set)
 
     async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
         """Write the batch in one transaction.
@@ -55,12 +55,18 @@ class BatchWriter:
         if not batch:
             return BatchResult()
 
+        drift = _drift(batch) - self._known_drift
+        keys = {item for item in _key_paths(batch).items() if item[0] not in self._known_keys}
+
         async def work(connection: AsyncConnection) -> BatchResult:
-            return await self._apply(connection, batch)
+            result = await self._apply(connection, batch)
+            await self._write_keys(connection, keys)
+            await self._write_drift(connection, drift)
+            return result
 
         result = await self.database.write(work)
-        self._known_drift |= _drift(batch)
-        self._known_keys |= _key_paths(batch)
+        self._known_drift |= drift
+        self._known_keys |= {area for area, _ in keys}
         return result
 
     async def _apply(self, connection: AsyncConnection, batch: Sequence[PersonRead]) -> BatchResult:
@@ -82,8 +88,6 @@ class BatchWriter:
             connection, batch, met.ids, run_id=run_id, attempt_id=self.handle.attempt_id
         )
         await self._write_failures(connection, batch, met)
-        await self._write_keys(connection, batch)
-        await self._write_drift(connection, batch)
         done = [change for ours in changes.values() for _, change in ours]
         return BatchResult(
             opened=sum(len(change.open) for change in done),
@@ -178,9 +182,8 @@ class BatchWriter:
             )
         await connection.execute(upsert(self.database.dialect, failure, _FAILURE_VALUES), values)
 
-    async def _write_keys(self, connection: AsyncConnection, batch: Sequence[PersonRead]) -> None:
+    async def _write_keys(self, connection: AsyncConnection, new: set[tuple[str, str]]) -> None:
         """Remember the record key path of each area, once."""
-        new = sorted(item for item in _key_paths(batch).items() if item[0] not in self._known_keys)
         if new:
             await connection.execute(
                 self.database.dialect.insert(area_key).on_conflict_do_nothing(),
@@ -191,12 +194,13 @@ class BatchWriter:
                         "key_path": key_path,
                         "since_run": self.handle.run_id,
                     }
-                    for area, key_path in new
+                    for area, key_path in sorted(new)
                 ],
             )
 
-    async def _write_drift(self, connection: AsyncConnection, batch: Sequence[PersonRead]) -> None:
-        found = _drift(batch) - self._known_drift
+    async def _write_drift(
+        self, connection: AsyncConnection, found: set[tuple[str, Drift]]
+    ) -> None:
         if found:
             now = self.database.runtime.now()
             await connection.execute(
