@@ -1,14 +1,10 @@
 """``python -m worker``, and the console script ``pts-worker``."""
 
-import gc
 import signal
 import sys
 from types import FrameType
-from typing import Final
 
-from worker.lean import without, without_orm
-
-_OBJECTS_TO_IMPORT: Final = 200_000
+from worker.lean import leave_imports_be, without, without_orm
 
 
 def main() -> None:
@@ -16,8 +12,7 @@ def main() -> None:
     # A run listens for itself once it is on. Until then, and in all other commands, being stopped
     # has its code too; and as a container's first process we would not be stopped at all.
     signal.signal(signal.SIGTERM, _stopped)
-    # Imports make many objects and no garbage: by default a tenth of the start goes for looking.
-    gc.set_threshold(_OBJECTS_TO_IMPORT)
+    leave_imports_be()
     with without("rich"):  # for tracebacks in colour, which we never show
         import structlog  # noqa: F401, PLC0415
     without_orm()

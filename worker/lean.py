@@ -4,6 +4,7 @@ Every command pays for what is imported, in time and in memory (``docs/performan
 here changes what a library does; whoever asks for what was left out still gets it.
 """
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,22 @@ from types import ModuleType
 from typing import Any, Final
 
 _ASYNC_SQL: Final = "sqlalchemy.ext.asyncio"
+_OBJECTS_TO_IMPORT: Final = 200_000
+_OBJECTS_BETWEEN_LOOKS: Final = 20_000
+
+
+def leave_imports_be() -> None:
+    """Keep the garbage collector from looking while modules are loaded.
+
+    They make many objects and hardly any garbage.
+    """
+    gc.set_threshold(_OBJECTS_TO_IMPORT)
+
+
+def imports_are_done() -> None:
+    """Let it look again, though seldom, and never at what was imported: that stays."""
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
 
 
 @contextmanager

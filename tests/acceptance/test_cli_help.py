@@ -2,14 +2,14 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 import typer
 
 from tests.acceptance.program import environment
-from worker.cli import run
+from worker.cli import main, run
 from worker.cli.main import COMMANDS as NAMED
 from worker.cli.main import program_of
 
@@ -50,6 +50,32 @@ def test_a_command_stands_alone_as_it_stands_among_all(
         told.append(capsys.readouterr().out)
     assert told[0] == told[1]
     assert f"Usage: pts-worker {name} " in told[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "laid_out"),
+    [
+        (["sync", "--help"], ["sync"]),
+        (["db", "check", "--help"], ["db"]),
+        (["--json", "sync", "--help"], [*NAMED]),
+        (["syncc"], [*NAMED]),
+        ([], [*NAMED]),
+    ],
+    ids=" ".join,
+)
+def test_only_the_command_that_is_named_first_is_laid_out(
+    arguments: list[str], laid_out: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Every start would pay for all of them; who names none sees all."""
+    asked = []
+
+    def noted(names: Iterable[str]) -> typer.Typer:
+        asked.append([*names])
+        return program_of(asked[-1])
+
+    monkeypatch.setattr(main, "program_of", noted)
+    run(arguments)
+    assert [laid_out] == asked
 
 
 def test_a_wrong_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str]):

@@ -1,13 +1,16 @@
 """What the benchmark computes without measuring: its persons, its requests, its verdicts."""
 
+from collections import defaultdict
 from itertools import pairwise
 
 import orjson
 import pytest
 
+from bench.cases import Plan
 from bench.figures import Figure, Goal, Heading, Sample, ratios, table
 from bench.people import OBJECTS_PER_PERSON, PRIVACY, SAFETY, answer, off_id, roster_lines
 from bench.picture import FILE, bars, picture
+from bench.report import STORE_SHARE, lines
 from bench.standin import replies, split_request
 from worker.areas import AREAS, area_named
 from worker.core.answer import read_page
@@ -103,6 +106,24 @@ def test_a_search_is_answered_for_its_area_and_person():
         body = reply(area.path.encode(), orjson.dumps({"offId": holder}))
         assert answer(area.name, holder) == body.partition(b"\r\n\r\n")[2]
     assert reply(b"/elsewhere", b"").startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize(
+    ("parts", "judged"),
+    [
+        (("large", "nothing"), ["SQLite, unchanged: of that"]),
+        (("latency", "nothing"), ["SQLite, first: of that"]),
+        (("large", "latency", "nothing"), ["SQLite, unchanged: of that", "SQLite, first: of that"]),
+        (("large", "latency"), []),
+    ],
+)
+def test_the_store_is_judged_unchanged_and_with_latency(parts, judged):
+    """A first run with a server that answers at once shows its share, and is no goal."""
+    plan = Plan(persons=50_000, databases=("sqlite",), parts=parts)
+    found = lines(defaultdict(lambda: [sample()]), plan, has_shards=True)
+    assert judged == [
+        line.name for line in found if isinstance(line, Figure) and line.goal is STORE_SHARE
+    ]
 
 
 def sample(persons: int = 1000, wall_s: float = 2.0) -> Sample:

@@ -77,3 +77,48 @@ without_orm()
 print(inside is rich, sys.modules["sqlalchemy.ext.asyncio"] is before)
 """
     assert "True True" == told(code)
+
+
+def test_nobody_looks_for_garbage_while_a_command_is_loaded():
+    """The collector would look at 80,000 objects for a few hundred of garbage."""
+    code = """
+import gc, sys
+import worker.cli
+from worker.__main__ import main
+worker.cli.run = lambda _arguments: print(gc.get_threshold()[0])
+try:
+    main()
+except SystemExit:
+    pass
+"""
+    assert "200000" == told(code)
+
+
+def test_a_command_at_work_is_looked_at_and_what_it_imported_is_not():
+    """Garbage of a long run does not pile up."""
+    code = """
+import gc
+from worker.cli.base import Cli
+from worker.lean import leave_imports_be
+leave_imports_be()
+async def work():
+    print(gc.get_threshold()[0], gc.get_freeze_count() > 10_000)
+Cli({"as_json": False}).run(work)
+"""
+    assert "20000 True" == told(code)
+
+
+def test_the_sandbox_is_looked_at_too(tmp_path):
+    """It serves for days, on a loop of its own."""
+    code = f"""
+import gc, sys
+import worker.sandbox.serve as serving
+from worker.__main__ import main
+serving.serve_forever = lambda *_: print(gc.get_threshold()[0])
+sys.argv = ["pts-worker", "sandbox", "--folder", {str(tmp_path)!r}]
+try:
+    main()
+except SystemExit:
+    pass
+"""
+    assert "20000" == told(code)

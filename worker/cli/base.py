@@ -5,14 +5,13 @@ its signature, so that they may stand before or behind the command's name.
 """
 
 import functools
-import gc
 import inspect
 import io
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_OBJECTS_BETWEEN_LOOKS: Final = 20_000
-"""Of the garbage collector: with Python's own 700 it looks some hundred times a second."""
 _PANEL = "Configuration and output"
 
 
@@ -147,8 +144,9 @@ class Cli:
         """Run the command's coroutine to its end."""
         import anyio
 
-        gc.freeze()  # what was imported stays: nobody needs to look at it again
-        gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
+        from worker.lean import imports_are_done
+
+        imports_are_done()
         options = {"use_uvloop": True} if _has_uvloop() else {}
         return anyio.run(work, backend="asyncio", backend_options=options)
 

@@ -43,24 +43,27 @@ _EXIT_CODES: Final = (
 )
 
 COMMANDS: Final[Mapping[str, ModuleType]] = {
-    "sync": sync,
-    "backfill": backfill,
-    "schedule": schedule,
-    "plan": plan,
-    "status": status,
-    "failures": failures,
-    "explain": explain,
-    "erase": erase,
-    "verify": verify,
-    "report": report,
-    "export": export,
-    "db": db,
-    "keys": keys,
-    "doctor": doctor,
-    "config": config,
-    "sandbox": sandbox,
+    module.__name__.rpartition(".")[2]: module
+    for module in (
+        sync,
+        backfill,
+        schedule,
+        plan,
+        status,
+        failures,
+        explain,
+        erase,
+        verify,
+        report,
+        export,
+        db,
+        keys,
+        doctor,
+        config,
+        sandbox,
+    )
 }
-"""Each command or group, in the order in which help lists them, and the module that adds it."""
+"""The module of each command or group, by its name, in the order in which help lists them."""
 
 
 def program_of(names: Iterable[str]) -> typer.Typer:
@@ -106,8 +109,7 @@ def _common(
 def run(arguments: Sequence[str]) -> int:
     """Run one command.
 
-    Of a command that is named first the others are not laid out: that takes as long as Python's
-    own start.
+    Of a command that is named first the others are not laid out, which each start would pay for.
 
     Returns:
         The exit code, one of ``worker.errors.ExitCode``.

@@ -42,6 +42,7 @@ def sandbox(
 ) -> int:
     """See ``HELP``."""
     from worker.errors import ConfigurationError, ExitCode, UsageError
+    from worker.lean import imports_are_done
 
     try:
         from worker.sandbox.faults import read_faults
@@ -87,5 +88,6 @@ def sandbox(
             ),
         )
 
+    imports_are_done()
     serve_forever(options, ready)
     return ExitCode.OK
