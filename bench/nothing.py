@@ -16,7 +16,7 @@ from worker.core.model import PersonRead, RunKind
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
 from worker.errors import ExitCode
 from worker.ports import Runtime
-from worker.store.totals import TOTALS
+from worker.store.tables import TOTALS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,17 @@ from worker.store.lease import Lease
 from worker.store.ledger import open_in
 from worker.store.moves import close_moved, same_tenant
 from worker.store.published import open_as_published, rows_and_persons
-from worker.store.tables import VERSIONS, alias_of, area_key, attempt, person, person_area, run
-from worker.store.totals import TOTALS, run_totals
+from worker.store.tables import (
+    TOTALS,
+    VERSIONS,
+    alias_of,
+    area_key,
+    attempt,
+    person,
+    person_area,
+    run,
+)
+from worker.store.totals import run_totals
 
 _LOOKED_AT: Final = {
     run: ("run_id", "tenant_id", "status", "publication_no"),

@@ -21,8 +21,7 @@ from worker.store.hints import for_most
 from worker.store.holder import Holder
 from worker.store.lease import is_live
 from worker.store.ledger import known_persons, open_counts
-from worker.store.tables import attempt, failure, lease, person, person_area, run, tenant
-from worker.store.totals import TOTALS
+from worker.store.tables import TOTALS, attempt, failure, lease, person, person_area, run, tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,7 @@ from worker.store.database import Database
 from worker.store.holder import Holder
 from worker.store.lease import RUN, Lease, displace, held_by_shards, is_live, locked, take
 from worker.store.ledger import handle_of, new_attempt, new_run, open_in, resume
-from worker.store.tables import area_key, attempt, lease, run
-from worker.store.totals import TOTALS
+from worker.store.tables import TOTALS, area_key, attempt, lease, run
 from worker.store.undo import PERSONS_PER_STEP, left_by, leftovers, undo_rest, undo_some
 
 _ANOTHER: Final = "use another --run-key to begin anew"

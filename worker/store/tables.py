@@ -136,6 +136,25 @@ lease = Table(
 """The last four tell of a shard: of which run, one of how many, and which share of the ceiling on
 requests it may use. ``run_id`` is no foreign key: a run may go while its lease's row stays."""
 
+TOTALS: Final = (
+    "persons_total",
+    "persons_complete",
+    "persons_stale",
+    "persons_departed",
+    "roster_faults",
+    "areas_complete",
+    "areas_failed",
+    "rows_read",
+    "rows_opened",
+    "rows_changed",
+    "rows_closed",
+    "rows_moved",
+    "rows_unchanged",
+    "requests",
+    "retries",
+)
+"""The counters of a run, as columns of the table ``run``."""
+
 run = Table(
     "run",
     metadata,
@@ -156,26 +175,7 @@ run = Table(
     Column("holders_before", BigInteger, nullable=False, server_default=text("0")),
     Column("persons_before", BigInteger, nullable=False, server_default=text("0")),
     Column("shards", Integer, nullable=False, server_default=text("0")),
-    *(
-        Column(name, BigInteger, nullable=False, server_default=text("0"))
-        for name in (
-            "persons_total",
-            "persons_complete",
-            "persons_stale",
-            "persons_departed",
-            "roster_faults",
-            "areas_complete",
-            "areas_failed",
-            "rows_read",
-            "rows_opened",
-            "rows_changed",
-            "rows_closed",
-            "rows_moved",
-            "rows_unchanged",
-            "requests",
-            "retries",
-        )
-    ),
+    *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in TOTALS),
     CheckConstraint(
         "status IN ('running', 'interrupted', 'published', 'withheld', 'abandoned')", name="status"
     ),

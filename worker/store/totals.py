@@ -1,31 +1,12 @@
 """The totals of a run, counted from the rows themselves, so that they add up by construction."""
 
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Select, Subquery, Table, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.moves import twin
-from worker.store.tables import VERSIONS, alias_of, attempt, person_area
-
-TOTALS: Final = (
-    "persons_total",
-    "persons_complete",
-    "persons_stale",
-    "persons_departed",
-    "roster_faults",
-    "areas_complete",
-    "areas_failed",
-    "rows_read",
-    "rows_opened",
-    "rows_changed",
-    "rows_closed",
-    "rows_moved",
-    "rows_unchanged",
-    "requests",
-    "retries",
-)
-"""The counters of a run, as columns of the ``run`` table."""
+from worker.store.tables import TOTALS, VERSIONS, alias_of, attempt, person_area
 
 
 async def run_totals(connection: AsyncConnection, run_id: int) -> dict[str, int]:
