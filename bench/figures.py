@@ -27,9 +27,9 @@ class Sample:
         return 1000 * self.cpu_s / self.persons
 
     @property
-    def peak_mib(self) -> float:
-        """The most memory of one process."""
-        return self.peak_kib / 1024
+    def peak_mb(self) -> float:
+        """The most memory of one process, in millions of bytes."""
+        return self.peak_kib * 1024 / 1e6
 
 
 def sample(persons: int, measured: Measured) -> Sample:

@@ -31,9 +31,9 @@ from worker.store.ledger import DEFAULT_TENANT, check_identity, key_paths
 from worker.store.opening import open_run_store
 from worker.store.run_store import SqlRunStore
 
-BATCH: Final = 500
+BATCH: Final = 250
 """Persons in a transaction: the default of ``sync.batch_persons``."""
-LOOK: Final = 500
+LOOK: Final = 250
 """Persons in a question for what is settled: the feeder's chunk."""
 LEARN: Final = 10
 """Autovacuum looks again when a tenth of a table has changed."""

@@ -18,7 +18,7 @@ SMALL: Final = Goal(must=0.40, aim=0.55)
 SHARE_OF_BOUND: Final = Goal(must=0.70, aim=0.90)
 STORE_SHARE: Final = Goal(must=0.85, aim=0.95)
 TWO_SHARDS: Final = Goal(must=1.5, aim=1.8)
-MEMORY_MIB: Final = Goal(must=120, aim=90, is_floor=False)
+MEMORY_MB: Final = Goal(must=120, aim=90, is_floor=False)
 MEMORY_GROWTH: Final = Goal(must=1.25, aim=1.15, is_floor=False)
 
 BOUND: Final = CONCURRENCY / (LATENCY_MS / 1000) / 2
@@ -152,9 +152,9 @@ def _memory(samples: Samples, plan: Plan) -> Iterator[Figure | Heading]:
             yield Figure(
                 name=f"{_NAMES[kind]}, {persons:,} persons",
                 values=values,
-                unit="MiB",
+                unit="MB",
                 digits=1,
-                goal=MEMORY_MIB,
+                goal=MEMORY_MB,
             )
         grown = zip(peaks[plan.persons], peaks[plan.few], strict=True)
         yield Figure(
@@ -168,7 +168,7 @@ def _memory(samples: Samples, plan: Plan) -> Iterator[Figure | Heading]:
 
 def _peaks(samples: Samples, kind: str, persons: int) -> tuple[float, ...]:
     runs = [samples[f"fast {persons} {kind} {phase}"] for phase in _PHASES]
-    return tuple(max(one.peak_mib for one in phases) for phases in zip(*runs, strict=True))
+    return tuple(max(one.peak_mb for one in phases) for phases in zip(*runs, strict=True))
 
 
 def _shards(samples: Samples, plan: Plan, *, has_shards: bool) -> Iterator[Figure | Heading]:

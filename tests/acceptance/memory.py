@@ -15,8 +15,8 @@ SIZES = (5_000, 50_000)
 PATIENCE_S = 1_800.0
 
 
-def peak_of(running: Running, patience_s: float = PATIENCE_S) -> int:
-    """The most memory that a process held until its end, in KiB: proc(5), VmHWM.
+def peak_of(running: Running, patience_s: float = PATIENCE_S) -> float:
+    """The most memory that a process held until its end, in millions of bytes: proc(5), VmHWM.
 
     ``ru_maxrss`` will not do: it begins with what the parent held.
     """
@@ -28,11 +28,11 @@ def peak_of(running: Running, patience_s: float = PATIENCE_S) -> int:
         if "VmHWM:" in text:
             peak = max(peak, int(text.partition("VmHWM:")[2].split()[0]))
         time.sleep(0.02)
-    return peak
+    return peak * 1024 / 1e6
 
 
-def measure(folder: Path, persons: int) -> tuple[int, float]:
-    """The peak in KiB and the seconds of a run over so many persons."""
+def measure(folder: Path, persons: int) -> tuple[float, float]:
+    """The peak in millions of bytes and the seconds of a run over so many persons."""
     with sandbox(folder / "sandbox", "--persons", str(persons)) as world:
         url = f"sqlite:///{folder / 'pts.db'}"
         worker = world.install(folder / "worker", url)
@@ -59,8 +59,8 @@ def main(sizes: tuple[int, ...]) -> None:
         with tempfile.TemporaryDirectory(prefix="pts-memory-") as folder:
             peak, took_s = measure(Path(folder), persons)
         peaks.append(peak)
-        print(f"{persons:>9,} persons: peak {peak / 1024:6.1f} MiB, {took_s:6.1f} s", flush=True)  # noqa: T201
-    print(f"difference: {(max(peaks) - min(peaks)) / 1024:.1f} MiB")  # noqa: T201
+        print(f"{persons:>9,} persons: peak {peak:6.1f} MB, {took_s:6.1f} s", flush=True)  # noqa: T201
+    print(f"difference: {max(peaks) - min(peaks):.1f} MB")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -292,7 +292,7 @@ class Sync(Section, frozen=True, kw_only=True):
     ] = 1_000
     batch_persons: Annotated[
         int, whole(1, 5_000), "Persons written in one transaction, at most."
-    ] = 500
+    ] = 250
 
 
 class Retention(Section, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from worker.roster.rows import BATCH_LINES, Columns, Line, find_columns, read_te
 STANDARD_INPUT: Final = "-"
 LINE_BYTES_MAX: Final = 64 * 1024
 
-_CHUNK_BYTES: Final = 256 * 1024
+_CHUNK_BYTES: Final = 16 * 1024
 _DELIMITERS: Final = ",;\t"
 _WIDE_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HINT: Final = (

@@ -21,7 +21,7 @@ from worker.sync.line import Line
 log = structlog.get_logger(__name__)
 
 FAULTS_LOGGED_MAX: Final = 50
-CHUNK_PERSONS: Final = 500
+CHUNK_PERSONS: Final = 250
 
 
 class Errand(Value, frozen=True, kw_only=True):
