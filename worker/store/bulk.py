@@ -36,8 +36,11 @@ _TYPES: Final[Mapping[str, Any]] = {
     "time": DateTime(timezone=True),
     "bytes": LargeBinary(),
 }
-_PARAMETERS_MAX: Final = 3_000
-"""Of one statement on SQLite: few statements, and small ones. It would take ten times as many."""
+_PARAMETERS_MAX: Final = 512 * 7
+"""Of one statement on SQLite: few statements, and small ones. It would take nine times as many.
+
+The proofs of a batch of 250 persons, seven columns each, are one statement.
+"""
 
 
 class Given(Value, frozen=True):
