@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bench.bare import LOOPS
 from bench.figures import Sample, sample
 from bench.ground import Ground, fetch
 from bench.measure import FailedError, Measured, measure
@@ -52,7 +53,7 @@ def cases(ground: Ground, plan: Plan) -> Iterator[Case]:
     sizes = {"large": plan.persons, "small": plan.few}
     for part, persons in sizes.items():
         if part in plan.parts:
-            yield _bare(ground, persons)
+            yield from (_bare(ground, persons, loop=loop) for loop in LOOPS)
             yield from (_worker(ground, kind, persons) for kind in plan.databases)
         if part == "large" and "nothing" in plan.parts:
             yield _nothing(ground, persons)
@@ -108,14 +109,15 @@ def _totals(measured: Measured) -> dict[str, Any]:
     return found
 
 
-def _bare(ground: Ground, persons: int, standin: str = "fast") -> Case:
+def _bare(ground: Ground, persons: int, standin: str = "fast", loop: str = "asyncio") -> Case:
     def run() -> dict[str, Sample]:
-        measured = _measured(ground, [ground.bare(persons, standin=standin)], "")
+        command = ground.bare(persons, standin=standin, loop=loop)
+        measured = _measured(ground, [command], "")
         if not int(measured.processes[0].out):
             raise FailedError("the bare loop read nothing")
-        return {f"{standin} {persons} bare": sample(persons, measured)}
+        return {f"{standin} {persons} bare {loop}": sample(persons, measured)}
 
-    return Case(name=f"bare loop, {persons:,} persons{_at(standin)}", run=run)
+    return Case(name=f"bare loop on {loop}, {persons:,} persons{_at(standin)}", run=run)
 
 
 def _worker(ground: Ground, kind: str, persons: int) -> Case:

@@ -85,11 +85,12 @@ class Ground:
             *("--base-url", base_url, "--issuer", f"{base_url}/sts"),
         ]
 
-    def bare(self, persons: int, *, standin: str = "fast") -> list[str]:
+    def bare(self, persons: int, *, standin: str = "fast", loop: str = "asyncio") -> list[str]:
         """The command of the bare loop over so many persons."""
         return [
             *(sys.executable, "-m", "bench.bare", "--base-url", self.standins[standin]),
             *("--roster", str(self.roster(persons)), "--concurrency", str(CONCURRENCY)),
+            *("--loop", loop),
         ]
 
     @contextlib.contextmanager

@@ -80,8 +80,9 @@ def _lines(samples: Samples, plan: Plan, *, has_shards: bool) -> Iterator[Figure
 def _against_bare(
     samples: Samples, plan: Plan, persons: int, goal: Goal
 ) -> Iterator[Figure | Heading]:
-    bare = samples[f"fast {persons} bare"]
+    bare, hard = (samples[f"fast {persons} bare {loop}"] for loop in ("asyncio", "uvloop"))
     yield _speed("bare aiohttp loop", bare)
+    yield _speed("the same on uvloop", hard)
     for kind in plan.databases:
         for phase in _PHASES:
             ours = samples[f"fast {persons} {kind} {phase}"]
@@ -89,6 +90,7 @@ def _against_bare(
             yield Figure(
                 name="  of the bare loop", values=ratios(ours, bare), unit="", digits=2, goal=goal
             )
+            yield Figure(name="  of that on uvloop", values=ratios(ours, hard), unit="", digits=2)
 
 
 def _latency(samples: Samples, plan: Plan) -> Iterator[Figure | Heading]:
@@ -96,7 +98,7 @@ def _latency(samples: Samples, plan: Plan) -> Iterator[Figure | Heading]:
         f"{plan.persons:,} persons, {LATENCY_MS} ms latency, {CONCURRENCY} in flight; "
         f"bound {BOUND:,.0f} persons/s"
     )
-    names = {"bare": "bare aiohttp loop"}
+    names = {"bare asyncio": "bare aiohttp loop"}
     names |= {f"{kind} first": f"worker, {_NAMES[kind]}, first" for kind in plan.databases}
     for key, name in names.items():
         found = samples[f"late {plan.persons} {key}"]
@@ -106,7 +108,7 @@ def _latency(samples: Samples, plan: Plan) -> Iterator[Figure | Heading]:
             values=tuple(one.persons_per_s / BOUND for one in found),
             unit="",
             digits=2,
-            goal=None if key == "bare" else SHARE_OF_BOUND,
+            goal=None if key == "bare asyncio" else SHARE_OF_BOUND,
         )
 
 
@@ -131,7 +133,11 @@ def _of_nothing(
 
 def _processor(samples: Samples, plan: Plan) -> Iterator[Figure | Heading]:
     yield Heading("Processor time for 1,000 persons, of the process (not of a database server)")
-    keys = {"bare": "bare aiohttp loop", "nothing": "worker without a store"}
+    keys = {
+        "bare asyncio": "bare aiohttp loop",
+        "bare uvloop": "the same on uvloop",
+        "nothing": "worker without a store",
+    }
     keys |= {
         f"{kind} {phase}": f"worker, {_NAMES[kind]}, {phase}"
         for kind in plan.databases

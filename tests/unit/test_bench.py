@@ -10,7 +10,7 @@ from bench.cases import Plan
 from bench.figures import Figure, Goal, Heading, Sample, ratios, table
 from bench.people import OBJECTS_PER_PERSON, PRIVACY, SAFETY, answer, off_id, roster_lines
 from bench.picture import FILE, bars, picture
-from bench.report import STORE_SHARE, lines
+from bench.report import LARGE, STORE_SHARE, lines
 from bench.standin import replies, split_request
 from worker.areas import AREAS, area_named
 from worker.core.answer import read_page
@@ -124,6 +124,17 @@ def test_the_store_is_judged_unchanged_and_with_latency(parts, judged):
     assert judged == [
         line.name for line in found if isinstance(line, Figure) and line.goal is STORE_SHARE
     ]
+
+
+def test_the_goal_is_beside_the_loop_of_the_reference_and_the_harder_one_is_told_too():
+    """Asyncio's own loop is what the goals were set for; uvloop, a lever of ours, has none."""
+    plan = Plan(persons=50_000, databases=("sqlite",), parts=("large",))
+    samples: dict[str, list[Sample]] = defaultdict(lambda: [sample(wall_s=4)])
+    samples["fast 50000 bare asyncio"] = [sample(wall_s=3)]
+    samples["fast 50000 bare uvloop"] = [sample(wall_s=2)]
+    found = [line for line in lines(samples, plan, has_shards=True) if isinstance(line, Figure)]
+    ratios_told = [(one.name.strip(), one.value, one.goal) for one in found if "  of" in one.name]
+    assert [("of the bare loop", 0.75, LARGE), ("of that on uvloop", 0.5, None)] * 2 == ratios_told
 
 
 def sample(persons: int = 1000, wall_s: float = 2.0) -> Sample:
