@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,20 @@ def test_every_command_has_help_with_an_example(
     assert 0 == run([*words, "--help"])
     out, err = capsys.readouterr()
     assert ("", True) == (err, "Example: " in out)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_text_of_help_fills_its_lines(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """On a terminal of 80 columns no line ends where the next one's first word had room."""
+    monkeypatch.setenv("COLUMNS", "80")
+    run([*words, "--help"])
+    text, _, options = capsys.readouterr().out.partition("╭")
+    lines = [line.rstrip() for line in text.splitlines()]
+    ended = [a for a, b in pairwise(lines) if a and b and len(f"{a} {b.split()[0]}") < 79]
+    assert [] == ended
+    assert 80 == len(options.splitlines()[1])
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.base import Cli, command
+from worker.cli.base import Cli, add_command
 from worker.cli.sync import (
     FLAG_NAMES,
     AcceptOption,
@@ -25,13 +25,14 @@ Whom: `--roster FILE`, `--person -` (identifiers on standard input, one a line),
 configured roster what is stale (`--stale-for 36h`) or failed (`--failed`).
 
 Example: `pts-worker backfill --failed`
+
 Example: `pts-worker backfill --person - < identifiers.txt`
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("backfill", help=HELP)(command(backfill))
+    add_command(app, "backfill", backfill, HELP)
 
 
 def backfill(

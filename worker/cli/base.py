@@ -1,7 +1,7 @@
 """What every command shares: common options, the configured app, output, errors.
 
-A command is a function whose first parameter is a ``Cli``; ``command`` adds the common options to
-its signature, so that they may stand before or behind the command's name.
+A command is a function whose first parameter is a ``Cli``; ``add_command`` gives it the common
+options, so that they may stand before or behind the command's name.
 """
 
 import functools
@@ -151,7 +151,23 @@ class Cli:
         return anyio.run(work, backend="asyncio", backend_options=options)
 
 
-def command(function: Callable[..., Any]) -> Callable[..., Any]:
+def add_command(
+    group: typer.Typer, name: str, function: Callable[..., Any], help_text: str
+) -> None:
+    """Add a function of a ``Cli`` and its own options to a group, with the common options.
+
+    Args:
+        group: the program or a group of commands.
+        name: the command's.
+        function: the command.
+        help_text: paragraphs with an empty line between them; where a line ends is of no matter.
+    """
+    # Typer keeps the line breaks of all paragraphs but the first.
+    flowing = "\n\n".join(" ".join(part.split()) for part in help_text.split("\n\n"))
+    group.command(name, help=flowing)(_with_common_options(function))
+
+
+def _with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a function of a ``Cli`` and its own options into a command with the common options."""
     signature = inspect.signature(function)
     own = list(signature.parameters.values())[1:]

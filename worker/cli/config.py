@@ -2,8 +2,8 @@
 
 import typer
 
-from worker.cli.base import Cli, command, print_json
-from worker.cli.showing import columns, flowing
+from worker.cli.base import Cli, add_command, print_json
+from worker.cli.showing import columns
 
 SHOW = """Show every key with its value and where it came from.
 
@@ -27,8 +27,8 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         help="The configuration: show, schema. Example: `pts-worker config show`",
     )
-    group.command("show", help=flowing(SHOW))(command(show))
-    group.command("schema", help=flowing(SCHEMA))(command(schema))
+    add_command(group, "show", show, SHOW)
+    add_command(group, "schema", schema, SCHEMA)
     app.add_typer(group, name="config")
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from worker.cli.base import Cli, command
+from worker.cli.base import Cli, add_command
 
 UPGRADE = """Bring the database to this program's schema, and make the reporting views anew.
 
@@ -21,8 +21,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True, help="Create and upgrade the database. Example: `db upgrade`"
     )
-    group.command("upgrade", help=UPGRADE)(command(upgrade))
-    group.command("check", help=CHECK)(command(check))
+    add_command(group, "upgrade", upgrade, UPGRADE)
+    add_command(group, "check", check, CHECK)
     app.add_typer(group, name="db")
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.base import Cli, command
-from worker.cli.showing import flowing, read_identifier
+from worker.cli.base import Cli, add_command
+from worker.cli.showing import read_identifier
 from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _CHECKED = ("clock", "key", "discovery", "token", "PTS", "database", "roster")
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("doctor", help=flowing(HELP))(command(doctor))
+    add_command(app, "doctor", doctor, HELP)
 
 
 def doctor(

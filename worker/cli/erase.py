@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.base import Cli, command
-from worker.cli.showing import columns, flowing, read_identifier, store_to_read
+from worker.cli.base import Cli, add_command
+from worker.cli.showing import columns, read_identifier, store_to_read
 from worker.cli.sync import DatabaseOption
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ Example: `pts-worker erase < identifier.txt`
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("erase", help=flowing(HELP))(command(erase))
+    add_command(app, "erase", erase, HELP)
 
 
 def erase(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.base import Cli, command
+from worker.cli.base import Cli, add_command
 from worker.cli.failures import failure_document
-from worker.cli.showing import flowing, instant, read_identifier, span, store_to_read
+from worker.cli.showing import instant, read_identifier, span, store_to_read
 from worker.cli.sync import DatabaseOption
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _MASK = "***"
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("explain", help=flowing(HELP))(command(explain))
+    add_command(app, "explain", explain, HELP)
 
 
 def explain(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.base import Cli, command
-from worker.cli.showing import columns, flowing, store_to_read
+from worker.cli.base import Cli, add_command
+from worker.cli.showing import columns, store_to_read
 from worker.cli.sync import DatabaseOption
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Example: `pts-worker export --out export --format csv --view patient_safety_curr
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("export", help=flowing(HELP))(command(export))
+    add_command(app, "export", export, HELP)
 
 
 def export(

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.base import Cli, command
-from worker.cli.showing import columns, flowing, instant, read_identifier, store_to_read
+from worker.cli.base import Cli, add_command
+from worker.cli.showing import columns, instant, read_identifier, store_to_read
 from worker.cli.sync import AreaOption, DatabaseOption, WaitOption, wait_seconds
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         help="What could not be read. Example: `pts-worker failures list`",
     )
-    group.command("list", help=flowing(LIST))(command(list_))
-    group.command("show", help=flowing(SHOW))(command(show))
-    group.command("retry", help=flowing(RETRY))(command(retry))
-    group.command("purge", help=flowing(PURGE))(command(purge))
+    add_command(group, "list", list_, LIST)
+    add_command(group, "show", show, SHOW)
+    add_command(group, "retry", retry, RETRY)
+    add_command(group, "purge", purge, PURGE)
     app.add_typer(group, name="failures")
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli import rotate
-from worker.cli.base import Cli, command, print_json
-from worker.cli.showing import flowing
+from worker.cli.base import Cli, add_command, print_json
 
 if TYPE_CHECKING:
     from worker.helseid.keys import ClientKey
@@ -60,11 +59,11 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         help="Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`",
     )
-    group.command("new", help=flowing(NEW))(command(new))
-    group.command("public", help=flowing(PUBLIC))(command(public))
-    group.command("check", help=flowing(CHECK))(command(check))
+    add_command(group, "new", new, NEW)
+    add_command(group, "public", public, PUBLIC)
+    add_command(group, "check", check, CHECK)
     rotate.register(group)
-    group.command("pseudonym", help=flowing(PSEUDONYM))(command(pseudonym))
+    add_command(group, "pseudonym", pseudonym, PSEUDONYM)
     app.add_typer(group, name="keys")
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from worker.cli.base import Cli, command
-from worker.cli.showing import columns, flowing, instant, span, store_to_read
+from worker.cli.base import Cli, add_command
+from worker.cli.showing import columns, instant, span, store_to_read
 from worker.cli.sync import AreaOption, DatabaseOption, RateOption, RosterOption
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Example: `pts-worker plan --roster roster.csv`
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("plan", help=flowing(HELP))(command(plan))
+    add_command(app, "plan", plan, HELP)
 
 
 @dataclass(slots=True, kw_only=True)

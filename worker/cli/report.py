@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.base import Cli, command
-from worker.cli.showing import flowing, instant, store_to_read
+from worker.cli.base import Cli, add_command
+from worker.cli.showing import instant, store_to_read
 from worker.cli.sync import DatabaseOption
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Example: `pts-worker report --out report.html`
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("report", help=flowing(HELP))(command(report))
+    add_command(app, "report", report, HELP)
 
 
 def report(

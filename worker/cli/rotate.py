@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.base import Cli, command, print_json
-from worker.cli.showing import flowing, instant
+from worker.cli.base import Cli, add_command, print_json
+from worker.cli.showing import instant
 from worker.cli.sync import wait_seconds
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ _KEY = "helseid.private_jwk_file"
 
 def register(group: typer.Typer) -> None:
     """Add the command to ``keys``."""
-    group.command("rotate", help=flowing(HELP))(command(rotate))
+    add_command(group, "rotate", rotate, HELP)
 
 
 def rotate(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.base import Cli, command
+from worker.cli.base import Cli, add_command
 
 HELP = """Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
 
@@ -19,7 +19,7 @@ Example: `pts-worker sandbox --folder demo --persons 200`, and in another termin
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("sandbox", help=HELP)(command(sandbox))
+    add_command(app, "sandbox", sandbox, HELP)
 
 
 def sandbox(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.base import Cli, command
+from worker.cli.base import Cli, add_command
 
 if TYPE_CHECKING:
     import anyio
@@ -20,7 +20,7 @@ Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("schedule", help=HELP)(command(schedule))
+    add_command(app, "schedule", schedule, HELP)
 
 
 def schedule(

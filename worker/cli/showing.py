@@ -14,11 +14,6 @@ if TYPE_CHECKING:
 _LINE_LENGTH_MAX = 200
 
 
-def flowing(text: str) -> str:
-    """A help text with each paragraph on one line: Typer keeps the breaks of all but the first."""
-    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
-
-
 def instant(at: datetime | None, *, missing: str = "never") -> str:
     """A time as text, in UTC and to the second."""
     return missing if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"

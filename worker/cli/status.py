@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.base import Cli, command
-from worker.cli.showing import columns, flowing, instant, span, store_to_read
+from worker.cli.base import Cli, add_command
+from worker.cli.showing import columns, instant, span, store_to_read
 from worker.cli.sync import DatabaseOption, wait_seconds
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Example: `pts-worker status --max-age 36h`
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("status", help=flowing(HELP))(command(status))
+    add_command(app, "status", status, HELP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

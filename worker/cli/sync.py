@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from worker.cli.base import Cli, command
+from worker.cli.base import Cli, add_command
 
 if TYPE_CHECKING:
     from worker.core.sharding import Part
@@ -108,7 +108,7 @@ Example: `pts-worker sync --shard 2/4 --run-key 2026-03-01`
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("sync", help=HELP)(command(sync))
+    add_command(app, "sync", sync, HELP)
 
 
 def sync(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.base import Cli, command
-from worker.cli.showing import columns, flowing, instant, span, store_to_read
+from worker.cli.base import Cli, add_command
+from worker.cli.showing import columns, instant, span, store_to_read
 from worker.cli.sync import AreaOption, DatabaseOption, RateOption, RosterOption
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _WORDS = {
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("verify", help=flowing(HELP))(command(verify))
+    add_command(app, "verify", verify, HELP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
