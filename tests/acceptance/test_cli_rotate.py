@@ -169,6 +169,8 @@ def test_helseid_takes_its_time(worker: Installation, helseid: RunningSandbox):
     early, patient = calls(worker, "keys rotate --wait 0s", "keys rotate --wait 20s --json")
     assert (77, 0) == (early.code, patient.code), patient.err
     assert "as it was" in early.err
+    assert [0, 1] == [one.err.count('"key_rotation.waiting"') for one in (early, patient)]
+    assert [0, 1] == [one.err.count('"key_rotation.waiting"') for one in (early, patient)]
     assert (old, True) == (patient.document["former_kid"], patient.document["registered"])
     assert is_accepted(helseid, key_file(worker))
 

@@ -237,7 +237,7 @@ def test_a_dead_holder_is_taken_over_at_once(
 
 
 def test_waiting_for_another_run(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
-    """`--wait` outlasts the run that is on, and then does its own; too short a wait is 4."""
+    """`--wait` outlasts the run that is on, says so once, and does its own; too short is 4."""
     first_world(standin)
     worker = standin.install(tmp_path, sqlite_url)
     standin.delay_s = 0.5
@@ -250,6 +250,8 @@ def test_waiting_for_another_run(standin: Standin, tmp_path: Path, sqlite_url: s
     ended = second.wait()
     assert (0, False) == (ended.code, ended.run["continued"])
     assert [("published", 0), ("published", 0)] == worker.store.runs()
+    [told] = [line for line in ended.err.splitlines() if '"lease.waiting"' in line]
+    assert "another run holds the lease" in told
 
 
 def test_a_paused_holder_cannot_write(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -255,18 +256,21 @@ async def _accepted(change: _Change, client_with: _ClientWith, wait_s: float) ->
     Raises:
         RefusedError: it does not, after ``wait_s`` either.
     """
+    import structlog
+
     from worker.errors import RefusedError
 
+    log = structlog.get_logger(__name__)
     runtime = change.app.runtime
     tokens = client_with(change.new).tokens
-    waits = list(_POLL_S)
     end_s = runtime.monotonic() + wait_s
-    while True:
+    for number, pause_s in enumerate(chain(_POLL_S, repeat(_POLL_S[-1]))):
         try:
             await tokens.token()
         except RefusedError as fault:
-            pause_s = waits.pop(0) if len(waits) > 1 else waits[0]
             if fault.code == "invalid_client" and runtime.monotonic() + pause_s <= end_s:
+                if not number:
+                    log.info("key_rotation.waiting", kid=change.new.kid, wait_s=wait_s)
                 await runtime.sleep(pause_s)
                 continue
             raise RefusedError(

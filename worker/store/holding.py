@@ -58,6 +58,7 @@ async def _acquire(
     runtime = database.runtime
     holder = this_process(runtime.new_id())
     started_s = runtime.monotonic()
+    is_told = False
     while True:
         try:
             if part is None:
@@ -65,11 +66,14 @@ async def _acquire(
             return await acquire_part(
                 database, holder, tenant_id=DEFAULT_TENANT, part=part, ttl_s=ttl_s
             )
-        except LeaseHeldError:
+        except LeaseHeldError as fault:
             if runtime.monotonic() - started_s >= wait_s:
                 raise
             if stop is not None and stop.is_set():
                 raise StoppedError("stopped while waiting for another run's end") from None
+            if not is_told:
+                log.info("lease.waiting", reason=fault.message, wait_s=wait_s)
+                is_told = True
             await runtime.sleep(_POLL_S)
 
 
