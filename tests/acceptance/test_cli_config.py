@@ -34,3 +34,19 @@ def test_show_tells_every_fault_at_once(worker: Installation):
     ended = worker.run("config", "show")
     assert 78 == ended.code
     assert 2 == len(ended.document["error"]["problems"])
+
+
+def test_a_fault_names_the_flag_that_was_given(worker: Installation):
+    """``--set`` where it was used, a command's own flag where that was; given both, the latter."""
+    problems = [
+        ended.document["error"]["problems"]
+        for ended in calls(
+            worker,
+            "sync --json --set sync.concurrency=0",
+            "sync --json --concurrency 0",
+            "sync --json --set sync.concurrency=4 --concurrency 0",
+        )
+    ]
+    named = ["--set sync.concurrency", "--concurrency", "--concurrency"]
+    for told, flag in zip(problems, named, strict=True):
+        assert [True] == [one.startswith(f"sync.concurrency (flag {flag}): ") for one in told]

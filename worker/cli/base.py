@@ -102,14 +102,16 @@ class Cli:
         from worker.runtime import real_runtime
 
         values, names = self._flags()
-        values |= {key: value for key, value in (flags or {}).items() if value is not None}
+        given = {key: value for key, value in (flags or {}).items() if value is not None}
+        values |= given
+        names |= {key: name for key, name in (flag_names or {}).items() if key in given}
         _refuse_secrets(values)
         loaded = load(
             values,
             environ=os.environ,
             cwd=Path.cwd(),
             config_path=self._common["config_file"],
-            flag_names={**names, **(flag_names or {})},
+            flag_names=names,
             purpose=purpose,
         )
         configure(loaded.settings.log.level, loaded.settings.log.format)
