@@ -114,10 +114,10 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
     Args:
         level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``, for the worker's own events.
         log_format: ``console``, ``json``, or ``auto``: console on a terminal, else JSON.
-        stream: where to write; standard error if left out.
+        stream: where to write. Left out: what is standard error at the time, so that a progress
+            bar, which stands in its place while it is shown, makes room for a line.
     """
-    target = sys.stderr if stream is None else stream
-    terminal = target.isatty()
+    terminal = (sys.stderr if stream is None else stream).isatty()
     console = log_format == "console" or (log_format == "auto" and terminal)
     colours = terminal and not os.environ.get("NO_COLOR")
     structlog.configure(
@@ -130,7 +130,7 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = _Handler(target)
+    handler = _Handler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[_cut_library_message, *_shared_processors()],
@@ -145,6 +145,15 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
 
 class _Handler(logging.StreamHandler[TextIO]):
     """A handler that does not print an event which it failed to write."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        logging.Handler.__init__(self)
+        self._stream = stream
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]  # as logging's own last resort does
+        """Where to write now."""
+        return sys.stderr if self._stream is None else self._stream
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
         """Tell that an event was lost, and where it was logged; not what it held."""

@@ -1,0 +1,79 @@
+"""What a person sees who sits before a terminal."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
+from tests.acceptance.program import Installation, environment
+
+COLUMNS = 80
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])m")
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+BEGINS_ANEW = "\r\x1b[2K"
+"""Back to the line's begin, and the line erased."""
+
+
+def on_a_terminal(worker: Installation, *arguments: str, **env: str) -> str:
+    """All that a command writes to the terminal on which it runs."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker", "--config", str(worker.config), *arguments],
+        cwd=worker.folder,
+        env=environment(TERM="xterm-256color", **env),
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            some = os.read(ours, 65_536)
+        except OSError:  # Linux: the other side is closed
+            some = b""
+        if not some:
+            break
+        shown += some
+    os.close(ours)
+    assert 0 == process.wait(60), shown
+    return shown.decode()
+
+
+def lines_of(shown: str) -> list[str]:
+    """What is left of each line after what was erased, without colours."""
+    lines = [line.rpartition(BEGINS_ANEW)[2] for line in shown.replace("\r\n", "\n").split("\n")]
+    return [CONTROL.sub("", line).strip() for line in lines]
+
+
+def test_the_log_stands_above_the_progress_bar(worker: Installation):
+    """A run shows a bar and its log; each event has a line of its own, and the bar goes away."""
+    shown = on_a_terminal(worker, "sync")
+    assert "reading" in shown
+    assert " persons " in CONTROL.sub("", shown)
+    lines = lines_of(shown)
+    events = [line for line in lines if "run.began" in line or "run.published" in line]
+    assert 2 == len(events)
+    assert [] == [line for line in events if not re.match(r"20\d\d-\d\d-\d\dT", line)]
+    assert lines[-5].startswith("run 3 (sync): published, exit 0 (ok)")
+
+
+def test_no_color_is_obeyed(worker: Installation):
+    """With ``NO_COLOR`` nothing is in colour; without it much is."""
+    assert COLOUR.search(on_a_terminal(worker, "sync"))
+    assert not COLOUR.search(on_a_terminal(worker, "sync", NO_COLOR="1"))
+
+
+def test_no_bar_where_nobody_looks(worker: Installation):
+    """Off a terminal, and with ``--json``, there is no bar."""
+    command = [sys.executable, "-m", "worker", "--config", str(worker.config), "sync"]
+    folder, env = worker.folder, environment()
+    ended = subprocess.run(command, cwd=folder, env=env, capture_output=True, check=True)
+    told = ended.stdout + ended.stderr
+    assert (False, False) == (b"reading" in told, b"\x1b" in told)
+    assert "reading" not in on_a_terminal(worker, "sync", "--json")
