@@ -16,9 +16,11 @@ COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])m")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BEGINS_ANEW = "\r\x1b[2K"
 """Back to the line's begin, and the line erased."""
+ERASES_ABOVE = "\x1b[1A\x1b[2K"
+"""One line up, and that line erased."""
 
 
-def on_a_terminal(worker: Installation, *arguments: str, **env: str) -> str:
+def on_a_terminal(worker: Installation, *arguments: str, code: int = 0, **env: str) -> str:
     """All that a command writes to the terminal on which it runs."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
@@ -41,14 +43,18 @@ def on_a_terminal(worker: Installation, *arguments: str, **env: str) -> str:
             break
         shown += some
     os.close(ours)
-    assert 0 == process.wait(60), shown
+    assert code == process.wait(60), shown
     return shown.decode()
 
 
 def lines_of(shown: str) -> list[str]:
     """What is left of each line after what was erased, without colours."""
-    lines = [line.rpartition(BEGINS_ANEW)[2] for line in shown.replace("\r\n", "\n").split("\n")]
-    return [CONTROL.sub("", line).strip() for line in lines]
+    left: list[str] = []
+    for line in shown.replace("\r\n", "\n").split("\n"):
+        if ERASES_ABOVE in line:
+            left.pop()
+        left.append(CONTROL.sub("", line.rpartition(BEGINS_ANEW)[2]).strip())
+    return left
 
 
 def test_the_log_stands_above_the_progress_bar(worker: Installation):
@@ -61,6 +67,13 @@ def test_the_log_stands_above_the_progress_bar(worker: Installation):
     assert 2 == len(events)
     assert [] == [line for line in events if not re.match(r"20\d\d-\d\d-\d\dT", line)]
     assert lines[-5].startswith("run 3 (sync): published, exit 0 (ok)")
+
+
+def test_verify_shows_how_far_it_is(worker: Installation):
+    """Its bar counts areas, up to all of the sample, and goes away."""
+    shown = on_a_terminal(worker, "verify", "--sample", "30", code=3)
+    assert " 30 areas " in CONTROL.sub("", shown)
+    assert [] == [line for line in lines_of(shown) if "reading" in line]
 
 
 def test_no_color_is_obeyed(worker: Installation):

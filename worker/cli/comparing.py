@@ -1,7 +1,7 @@
 """Re-reading a sample of the roster from PTS, and what comes of the comparison (``verify``)."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +21,7 @@ from worker.sync.reading import PersonReader
 
 if TYPE_CHECKING:
     from worker.app import App
+    from worker.cli.progress import Shown
     from worker.core.identity import Identity
 
 PERSONS_SHOWN: Final = 10
@@ -71,14 +72,20 @@ async def reread(
     picks: Sequence[Pick],
     keys: KeyBook,
     stop: anyio.Event,
+    show: "Shown | None" = None,
 ) -> Sequence[PersonRead]:
-    """Read the sample from PTS, in the way and at the pace of a run.
+    """Read the sample from PTS, in the way and at the pace of a run; ``show`` how far it is.
 
     Raises:
         WorkerError: not one could be read, HelseID or PTS failed for good, or a stop was asked for.
     """
     concurrency = min(app.settings.sync.concurrency, len(picks))
     progress = RunProgress()
+
+    def tell(read: int) -> None:
+        if show is not None:
+            show(read, len(picks), progress.failures.total())
+
     async with app.reader(app.areas()) as reader:
         crew = _Crew(
             reader=PersonReader(
@@ -90,6 +97,7 @@ async def reread(
             ),
             identity=identity,
             picks=iter(picks),
+            tell=tell,
         )
         await crew.work(concurrency, stop)
     ending = crew.ending or nothing_was_read(progress.failures, progress.areas_complete)
@@ -105,6 +113,7 @@ class _Crew:
     reader: PersonReader
     identity: "Identity"
     picks: Iterator[Pick]
+    tell: Callable[[int], None]
     reads: list[PersonRead] = field(default_factory=list)
     ending: WorkerError | None = None
 
@@ -131,6 +140,7 @@ class _Crew:
                 read, ending = None, fault
             if read is not None:
                 self.reads.append(read)
+                self.tell(len(self.reads))
             if ending is not None:
                 self.ending = self.ending or ending
                 scope.cancel()

@@ -47,8 +47,12 @@ async def stoppable(work: "Callable[[anyio.Event], Awaitable[Any]]") -> Any:
     return result
 
 
+Shown = Callable[[int, int | None, int], None]
+"""Shows how much is done, of how much if that is known, and how much of it with gaps."""
+
+
 @contextmanager
-def progress_bar(cli: Cli) -> "Iterator[Callable[[RunProgress], None] | None]":
+def progress_bar(cli: Cli, unit: str = "persons") -> "Iterator[Shown | None]":
     """A bar on standard error, if that is a terminal; ``None`` if nobody would see it."""
     if not sys.stderr.isatty() or cli.as_json:
         yield None
@@ -59,25 +63,25 @@ def progress_bar(cli: Cli) -> "Iterator[Callable[[RunProgress], None] | None]":
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:,.0f} persons"),
+        TextColumn(f"{{task.completed:,.0f}} {unit}"),
         TextColumn("{task.fields[rate]:,.0f}/s, {task.fields[gaps]} with gaps"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=None, rate=0.0, gaps=0)
 
-        def changed(progress: "RunProgress") -> None:
+        def show(done: int, of: int | None, gaps: int) -> None:
             shown = bar.tasks[0]
-            rate = progress.persons_done / shown.elapsed if shown.elapsed else 0.0
-            bar.update(
-                task,
-                completed=progress.persons_done,
-                total=progress.persons_total,
-                rate=rate,
-                gaps=progress.persons_with_gaps,
-            )
+            rate = done / shown.elapsed if shown.elapsed else 0.0
+            bar.update(task, completed=done, total=of, rate=rate, gaps=gaps)
 
-        yield changed
+        yield show
+
+
+def _by_persons(show: "Shown | None") -> "Callable[[RunProgress], None] | None":
+    if show is None:
+        return None
+    return lambda run: show(run.persons_done, run.persons_total, run.persons_with_gaps)
 
 
 def run_and_tell(cli: Cli, app: "App", request: "RunRequest") -> int:
@@ -86,8 +90,8 @@ def run_and_tell(cli: Cli, app: "App", request: "RunRequest") -> int:
     async def work(stop: "anyio.Event") -> "RunReport":
         from worker.observing import observed_run
 
-        with progress_bar(cli) as changed:
-            return await observed_run(app, request, stop=stop, changed=changed)
+        with progress_bar(cli) as show:
+            return await observed_run(app, request, stop=stop, changed=_by_persons(show))
 
     report: RunReport | None = cli.run(lambda: stoppable(work))
     if report is None:  # cancelled by a second signal

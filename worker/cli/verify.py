@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from worker.app import App
     from worker.cli.comparing import Draw, Tally
+    from worker.cli.progress import Shown
     from worker.store.database import Database
 
 HELP = """Read a random sample of persons' areas from PTS and compare it with what was published.
@@ -77,7 +78,7 @@ def verify(
     requests_per_second: RateOption = None,
 ) -> int:
     """See ``HELP``."""
-    from worker.cli.progress import stoppable
+    from worker.cli.progress import progress_bar, stoppable
     from worker.errors import ExitCode, StoppedError
 
     app = cli.load(
@@ -95,7 +96,12 @@ def verify(
             "sync.requests_per_second": "--requests-per-second",
         },
     )
-    found: _Found | None = cli.run(lambda: stoppable(lambda stop: _verify(app, sample, stop)))
+
+    async def work(stop: "anyio.Event") -> _Found:
+        with progress_bar(cli, unit="areas") as show:
+            return await _verify(app, sample, stop, show)
+
+    found: _Found | None = cli.run(lambda: stoppable(work))
     if found is None:
         raise StoppedError("stopped at once; nothing was written")
     document = _document(found)
@@ -104,7 +110,7 @@ def verify(
     return ExitCode.OK if is_whole else ExitCode.GAPS
 
 
-async def _verify(app: "App", size: int, stop: "anyio.Event") -> _Found:
+async def _verify(app: "App", size: int, stop: "anyio.Event", show: "Shown | None") -> _Found:
     import structlog
 
     from worker.cli.comparing import draw, reread, tallies
@@ -128,7 +134,7 @@ async def _verify(app: "App", size: int, stop: "anyio.Event") -> _Found:
             )
         keys = KeyBook(dict(await key_paths(store, DEFAULT_TENANT)))
         drawn = await draw(app, size)
-        reads = await reread(app, identity, drawn.picks, keys, stop)
+        reads = await reread(app, identity, drawn.picks, keys, stop, show)
         # Only now: what a run published meanwhile is no difference.
         persons = sorted({read.person.person_key for read in reads})
         published = await published_areas(store, DEFAULT_TENANT, persons)
