@@ -71,9 +71,21 @@ def test_the_log_stands_above_the_progress_bar(worker: Installation):
 
 def test_verify_shows_how_far_it_is(worker: Installation):
     """Its bar counts areas, up to all of the sample, and goes away."""
-    shown = on_a_terminal(worker, "verify", "--sample", "30", code=3)
-    assert " 30 areas " in CONTROL.sub("", shown)
-    assert [] == [line for line in lines_of(shown) if "reading" in line]
+    shown = on_a_terminal(worker, "verify", "--sample", "100000", code=3)
+    lines = lines_of(shown)
+    [sampled] = [line.split()[1] for line in lines if line.startswith("sampled ")]
+    assert f" {sampled} areas " in CONTROL.sub("", shown)
+    assert [] == [line for line in lines if "reading" in line]
+
+
+def test_export_shows_how_far_it_is(worker: Installation):
+    """Its bar counts the rows of all files, and goes away."""
+    shown = on_a_terminal(worker, "export", "--out", "exported")
+    lines = lines_of(shown)
+    written = sum(int(line.split()[1]) for line in lines if line.startswith("report_"))
+    assert written > 0
+    assert f" {written:,} rows " in CONTROL.sub("", shown)
+    assert [] == [line for line in lines if "writing" in line]
 
 
 def test_no_color_is_obeyed(worker: Installation):

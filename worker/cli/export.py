@@ -48,6 +48,7 @@ def export(
     database: DatabaseOption = None,
 ) -> int:
     """See ``HELP``."""
+    from worker.cli.progress import progress_bar
     from worker.errors import ExitCode, UsageError
 
     app = cli.load("report", {"database.url": database}, {"database.url": "--database"})
@@ -60,15 +61,24 @@ def export(
         raise UsageError(f"--format: known are {', '.join(Format)}") from None
 
     async def work() -> "Manifest":
-        async with store_to_read(app) as store:
-            return await write_export(
-                store.read,
-                out,
-                chosen,
-                view or (),
-                now=app.runtime.now(),
-                include_payload=include_payload,
-            )
+        with progress_bar(cli, doing="writing", unit="rows") as show:
+            rows: dict[str, int] = {}
+
+            def wrote(view: str, count: int) -> None:
+                rows[view] = count
+                if show is not None:
+                    show(sum(rows.values()), None, None)
+
+            async with store_to_read(app) as store:
+                return await write_export(
+                    store.read,
+                    out,
+                    chosen,
+                    view or (),
+                    now=app.runtime.now(),
+                    include_payload=include_payload,
+                    wrote=wrote,
+                )
 
     manifest = cli.run(work)
     cli.emit(asdict(manifest), lambda: _print(out, manifest))

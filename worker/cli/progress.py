@@ -47,12 +47,15 @@ async def stoppable(work: "Callable[[anyio.Event], Awaitable[Any]]") -> Any:
     return result
 
 
-Shown = Callable[[int, int | None, int], None]
-"""Shows how much is done, of how much if that is known, and how much of it with gaps."""
+Shown = Callable[[int, int | None, int | None], None]
+"""Shows how much is done, of how much if that is known, and how much of it with gaps, if any can
+be."""
 
 
 @contextmanager
-def progress_bar(cli: Cli, unit: str = "persons") -> "Iterator[Shown | None]":
+def progress_bar(
+    cli: Cli, doing: str = "reading", unit: str = "persons"
+) -> "Iterator[Shown | None]":
     """A bar on standard error, if that is a terminal; ``None`` if nobody would see it."""
     if not sys.stderr.isatty() or cli.as_json:
         yield None
@@ -64,16 +67,17 @@ def progress_bar(cli: Cli, unit: str = "persons") -> "Iterator[Shown | None]":
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn(f"{{task.completed:,.0f}} {unit}"),
-        TextColumn("{task.fields[rate]:,.0f}/s, {task.fields[gaps]} with gaps"),
+        TextColumn("{task.fields[rate]:,.0f}/s{task.fields[gaps]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None, rate=0.0, gaps=0)
+        task = bar.add_task(doing, total=None, rate=0.0, gaps="")
 
-        def show(done: int, of: int | None, gaps: int) -> None:
+        def show(done: int, of: int | None, gaps: int | None) -> None:
             shown = bar.tasks[0]
             rate = done / shown.elapsed if shown.elapsed else 0.0
-            bar.update(task, completed=done, total=of, rate=rate, gaps=gaps)
+            told = "" if gaps is None else f", {gaps:,} with gaps"
+            bar.update(task, completed=done, total=of, rate=rate, gaps=told)
 
         yield show
 
