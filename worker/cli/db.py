@@ -19,7 +19,8 @@ Example: `pts-worker db check`
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        no_args_is_help=True, help="Create and upgrade the database. Example: `db upgrade`"
+        no_args_is_help=True,
+        help="Create and upgrade the database. Example: `pts-worker db upgrade`",
     )
     add_command(group, "upgrade", upgrade, UPGRADE)
     add_command(group, "check", check, CHECK)
