@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bench.people import answer, off_id
 from worker.areas import AREAS
+from worker.config import Settings
 from worker.core.ending import exit_code_of
 from worker.core.guard import GuardLimits, reasons_to_withhold
 from worker.core.identity import NationalId, PseudonymKey
@@ -30,11 +31,10 @@ from worker.store.holding import held_lease
 from worker.store.ledger import DEFAULT_TENANT, check_identity, key_paths
 from worker.store.opening import open_run_store
 from worker.store.run_store import SqlRunStore
+from worker.sync.feeding import CHUNK_PERSONS
 
-BATCH: Final = 250
-"""Persons in a transaction: the default of ``sync.batch_persons``."""
-LOOK: Final = 250
-"""Persons in a question for what is settled: the feeder's chunk."""
+BATCH: Final = Settings().sync.batch_persons
+"""Persons in a transaction, unless it is configured."""
 LEARN: Final = 10
 """Autovacuum looks again when a tenth of a table has changed."""
 _CHUNK: Final = 1_000
@@ -160,7 +160,7 @@ async def night(
         for first in range(0, persons, _CHUNK):
             reads = await _reads(reader, paths, first, min(first + _CHUNK, persons))
             with look:
-                for some in _slices(reads, LOOK):
+                for some in _slices(reads, CHUNK_PERSONS):
                     await store.settled([read.person.person_key for read in some])
             with write:
                 for some in _slices(reads, BATCH):
@@ -188,7 +188,7 @@ async def night(
 
 @asynccontextmanager
 async def _store(database: Database, begin: Watch) -> AsyncIterator[SqlRunStore]:
-    """The store of a new run, as ``worker.app`` composes it."""
+    """The store of a new run, as ``worker.running`` opens it."""
     async with AsyncExitStack() as stack:
         with begin:
             lease = await stack.enter_async_context(held_lease(database, ttl_s=60))

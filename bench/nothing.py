@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import worker.app as root
-from worker.app import App
+from worker import running
 from worker.core.guard import GuardFacts
 from worker.core.model import PersonRead, RunKind
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
 from worker.errors import ExitCode
 from worker.ports import Runtime
+from worker.store.database import Database
+from worker.store.lease import Lease
 from worker.store.tables import TOTALS
 
 
@@ -66,25 +67,20 @@ class Nothing:
         """Nothing is left open."""
 
 
-class NothingApp(App):
-    """The composition root with the store of a run replaced."""
-
-    async def _run_store(self, *_args: Any, **_options: Any) -> Any:
-        return Nothing(
-            handle=RunHandle(
-                run_id=1,
-                attempt_id=1,
-                kind=RunKind.SYNC,
-                areas=tuple(area.name for area in self.areas()),
-                started_at=self.runtime.now(),
-            ),
-            runtime=self.runtime,
-        )
+async def open_nothing(
+    database: Database, _lease: Lease, *, areas: tuple[str, ...], **_options: Any
+) -> Nothing:
+    """In the place of ``open_run_store``."""
+    runtime = database.runtime
+    handle = RunHandle(
+        run_id=1, attempt_id=1, kind=RunKind.SYNC, areas=areas, started_at=runtime.now()
+    )
+    return Nothing(handle=handle, runtime=runtime)
 
 
 def main() -> None:
     """Run the program as it is, but for that."""
-    root.App = NothingApp  # type: ignore[misc]
+    running.open_run_store = open_nothing  # type: ignore[assignment, attr-defined]
     from worker.__main__ import main as program  # noqa: PLC0415 - after the replacement
 
     program()

@@ -1,27 +1,19 @@
-"""The composition root: the only module that knows both the run and the adapters."""
+"""The composition root: from the configuration to what a command works with."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
-
-import anyio
-import structlog
 
 from worker.areas import AREAS
 from worker.config import Loaded, Settings, database_url
 from worker.core.area import ResourceArea
-from worker.core.guard import GuardLimits
 from worker.core.identity import Identity, NationalId, PseudonymKey
-from worker.core.model import RunKind, RunStatus
 from worker.core.overrides import with_overrides
 from worker.core.retry import RetryPolicy
-from worker.core.run import RunProgress, RunReport
-from worker.core.sharding import Part, per_hour
-from worker.errors import ConfigurationError, WorkerError
+from worker.errors import ConfigurationError
 from worker.helseid.authorizer import HelseId, open_helseid
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
@@ -33,47 +25,11 @@ from worker.pts.throttle import Throttle
 from worker.pts.wire import WireOptions, open_wire
 from worker.roster import open_roster
 from worker.store.database import Database, open_database
-from worker.store.holding import held_lease
-from worker.store.lease import Lease
-from worker.store.ledger import check_identity, key_paths
-from worker.store.opening import open_part_store, open_run_store
-from worker.store.retention import RetentionRules, purge
-from worker.store.run_store import Choice, SqlRunStore
 from worker.store.schema import check_schema
-from worker.store.shard_store import ShardRunStore
-from worker.store.shards import refuse_sqlite
-from worker.sync.keys import KeyBook
-from worker.sync.options import RunOptions
-from worker.sync.run import Run
-from worker.sync.share import RateShare, SharingAuthorizer, wait_for_share
+from worker.sync.share import RateShare, SharingAuthorizer
 from worker.tls import client_context
 
-log = structlog.get_logger(__name__)
-
 _ROSTER_AREAS: Final = {area.name: area for area in AREAS}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """What a command asks for.
-
-    Attributes:
-        kind: the whole roster, or a subset.
-        roster: instead of the configured one.
-        areas: instead of ``sync.areas``; empty: those.
-        choice: what a backfill picks out of the roster.
-        accept_removals: a person has decided that the removals are right.
-        wait_s: how long to wait for the lease.
-        part: one shard of a run that several processes share; ``None``: the whole run.
-    """
-
-    kind: RunKind = RunKind.SYNC
-    roster: Roster | None = None
-    areas: tuple[str, ...] = ()
-    choice: Choice | None = None
-    accept_removals: bool = False
-    wait_s: float = 0.0
-    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +191,7 @@ class App:
             sender = Sender(
                 wire=wire,
                 authorizer=authorizer,
-                throttle=throttle or self._throttle(),
+                throttle=throttle or self.throttle(),
                 policy=RetryPolicy(attempts_max=sync.retry_attempts),
                 runtime=self.runtime,
             )
@@ -248,153 +204,10 @@ class App:
                 pages_max=sync.max_pages,
             )
 
-    def _throttle(self) -> Throttle:
+    def throttle(self) -> Throttle:
+        """The pace of requests, as configured."""
         sync = self.settings.sync
         return Throttle(sync.requests_per_second, self.runtime, concurrency=sync.concurrency)
-
-    async def run(
-        self,
-        request: RunRequest,
-        *,
-        stop: anyio.Event,
-        changed: Callable[[RunProgress], None] | None = None,
-    ) -> RunReport:
-        """One run, from the lease to its end.
-
-        Args:
-            request: what to read.
-            stop: set it to stop the run.
-            changed: called when the progress has changed.
-
-        Raises:
-            LeaseHeldError: another run is on; nothing was done.
-            LeaseLostError: another holder took over.
-            WithheldError: the run of this key was withheld before.
-            WorkerError: the run could not begin.
-        """
-        areas = self.areas(request.areas)
-        identity = self.identity()
-        roster = request.roster or self.roster()
-        async with AsyncExitStack() as stack:
-            database = await stack.enter_async_context(self.database())
-            throttle = self._throttle()
-            share = None if request.part is None else self._share(database, throttle, request.part)
-            reader = await stack.enter_async_context(
-                self.reader(areas, throttle=throttle, share=share)
-            )
-            lease = await stack.enter_async_context(
-                held_lease(
-                    database,
-                    ttl_s=self.settings.lease.ttl_s,
-                    part=request.part,
-                    wait_s=request.wait_s,
-                    stop=stop,
-                )
-            )
-            await check_identity(database, identity=identity.mode, key_check=identity.key_check)
-            if request.part is None or share is None:
-                store = await self._run_store(database, lease, request, areas)
-            else:
-                found = await self._part_store(database, lease, request.part, areas, share)
-                if isinstance(found, RunReport):
-                    return found
-                store = found
-                await wait_for_share(store, share, self.runtime, stop)
-            known = await key_paths(database, lease.tenant_id)
-            run = Run(
-                roster=roster,
-                reader=reader,
-                store=store,
-                keys=KeyBook(dict(known)),
-                person_key=identity.person_key,
-                options=self._options(accept_removals=request.accept_removals),
-                runtime=self.runtime,
-                stop=stop,
-                cost=reader.stats,
-            )
-            if changed is not None:
-                run.changed = changed
-            report = await run.carry_out()
-            if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
-                await self._forget_old(database, lease, stop)
-            return report
-
-    async def _forget_old(self, database: Database, lease: Lease, stop: anyio.Event) -> None:
-        """Apply the retention settings. The run is published, whatever becomes of this."""
-        kept = self.settings.retention
-        rules = RetentionRules(versions=kept.versions, runs=kept.runs)
-        try:
-            purged = await purge(database, lease, rules, is_stopping=stop.is_set)
-        except WorkerError as fault:
-            log.error("retention.unfinished", reason=fault.message, hint=fault.hint)  # noqa: TRY400
-            return
-        if purged.versions or purged.runs:
-            log.info("retention.purged", versions=purged.versions, runs=purged.runs)
-
-    async def _run_store(
-        self,
-        database: Database,
-        lease: Lease,
-        request: RunRequest,
-        areas: Sequence[ResourceArea],
-    ) -> SqlRunStore:
-        return await open_run_store(
-            database,
-            lease,
-            kind=request.kind,
-            areas=tuple(area.name for area in areas),
-            continue_within=self.settings.sync.continue_within,
-            choice=request.choice,
-        )
-
-    def _share(self, database: Database, throttle: Throttle, part: Part) -> RateShare:
-        """This shard's share of the ceiling on requests; none yet.
-
-        Raises:
-            ConfigurationError: shards cannot be, or not so many.
-        """
-        refuse_sqlite(database)
-        ceiling = per_hour(self.settings.sync.requests_per_second)
-        if ceiling < part.shard.count:
-            raise ConfigurationError(
-                f"sync.requests_per_second: too low to be divided among {part.shard.count} shards"
-            )
-        return RateShare(throttle, ceiling, self.runtime)
-
-    async def _part_store(
-        self,
-        database: Database,
-        lease: Lease,
-        part: Part,
-        areas: Sequence[ResourceArea],
-        share: RateShare,
-    ) -> ShardRunStore | RunReport:
-        """The store of this shard; or how its run ended, if it is over."""
-        found = await open_part_store(
-            database,
-            lease,
-            part,
-            areas=tuple(area.name for area in areas),
-            continue_within=self.settings.sync.continue_within,
-            budget=share,
-        )
-        if isinstance(found, RunReport):
-            log.info("run.over", run=found.run_id, shard=str(part.shard))
-        return found
-
-    def _options(self, *, accept_removals: bool) -> RunOptions:
-        sync = self.settings.sync
-        return RunOptions(
-            persons_concurrent=sync.concurrency,
-            batch_persons=sync.batch_persons,
-            renew_s=self.settings.lease.ttl_s / 5,
-            deadline_s=seconds_of(sync.deadline),
-            limits=GuardLimits(
-                max_removed_share=sync.max_removed_share,
-                min_completeness=sync.min_completeness,
-                accept_removals=accept_removals,
-            ),
-        )
 
     def tls(self) -> ssl.SSLContext:
         """Whom to trust: the machine's authorities, and the private one of ``tls.ca_file``.
@@ -404,8 +217,3 @@ class App:
         """
         name = self.settings.tls.ca_file
         return client_context(None if name is None else self.path(name))
-
-
-def seconds_of(duration: timedelta | None) -> float | None:
-    """A configured duration in seconds."""
-    return None if duration is None else duration.total_seconds()

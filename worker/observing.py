@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from worker.app import App, RunRequest
+from worker.app import App
 from worker.core.run import RunProgress, RunReport
 from worker.errors import LeaseHeldError, WorkerError
+from worker.running import RunRequest, carry_out
 
 if TYPE_CHECKING:
     from worker.telemetry.numbers import Standing
@@ -47,7 +48,7 @@ async def observed_run(
     changed: Callable[[RunProgress], None] | None = None,
     board: "Board | None" = None,
 ) -> RunReport:
-    """``App.run``, and then its numbers to every target. See there for what it raises.
+    """``carry_out``, and then its numbers to every target. See there for what it raises.
 
     Args:
         app: the configured program.
@@ -58,13 +59,13 @@ async def observed_run(
     """
     chosen = app.settings.telemetry
     if not (board or chosen.textfile or chosen.pushgateway_url or chosen.otlp_endpoint):
-        return await app.run(request, stop=stop, changed=changed)
+        return await carry_out(app, request, stop=stop, changed=changed)
     from worker.telemetry.emit import emit, emit_samples  # noqa: PLC0415 - as above
     from worker.telemetry.numbers import samples_of_failure  # noqa: PLC0415
 
     options = telemetry_options(app)
     try:
-        report = await app.run(request, stop=stop, changed=changed)
+        report = await carry_out(app, request, stop=stop, changed=changed)
     except LeaseHeldError:
         raise  # the other run tells its own numbers
     except WorkerError as fault:

@@ -146,6 +146,7 @@ def _warm() -> None:
         "sqlalchemy.dialects.sqlite.aiosqlite",
         "uvloop",
         "worker.app",
+        "worker.observing",
         "worker.cli.main",
         "worker.cli.progress",
         "worker.report.html",

@@ -183,6 +183,7 @@ class PostgresStage(Stage):
                 yield database
 
         return outside(
+            process,
             lend,
             lambda options: SimWire(self.upstream, process(), options.attempt_s_max),
             lambda: SimTransport(self.upstream, process()),

@@ -28,9 +28,10 @@ from sqlalchemy import event
 
 from tests.simulation.loop import PROCESS, Clock
 from worker import app as root
-from worker.app import App
+from worker import running
 from worker.ports import Runtime, Wire
 from worker.pts.wire import WireOptions
+from worker.store import opening
 from worker.store.database import Database, open_database
 from worker.store.run_store import SqlRunStore
 from worker.tls import client_context
@@ -109,7 +110,6 @@ class Process:
     began: Callable[[int], None] = lambda _run_id: None
     touches: int = 0
     dead: bool = False
-    run_id: int | None = None
     connections: list["InlineConnection"] = field(default_factory=list)
 
     def touch(self, kind: str, what: str = "") -> str:
@@ -331,26 +331,17 @@ _TLS = cache(client_context)
 """Made once a process: nothing in a simulated world speaks TLS."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimApp(App):
-    """The composition root as it is; it only tells which run it works on."""
-
-    process: Process
-
-    async def _run_store(self, *args: Any, **kwargs: Any) -> SqlRunStore:
-        store = await App._run_store(self, *args, **kwargs)
-        self.process.run_id = store.handle.run_id
-        self.process.began(store.handle.run_id)
-        return store
-
-
 @contextmanager
 def outside(
+    process: Callable[[], Process],
     lend: Callable[[], AbstractAsyncContextManager[Database]],
     wire: Callable[[WireOptions], Wire],
     transport: Callable[[], httpx.AsyncBaseTransport],
 ) -> Iterator[None]:
-    """Replace what the composition root opens to the outside: file, PTS's wire, HelseID's HTTP."""
+    """Replace what is opened to the outside: file, PTS's wire, HelseID's HTTP.
+
+    The store of a run is the real one; it is only told to the process whose run it is.
+    """
 
     def open_database(_url: str, _runtime: Runtime, **_options: Any) -> Any:
         return lend()
@@ -362,18 +353,24 @@ def outside(
     def helseid_client(*_options: Any, **_more: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=transport(), trust_env=False)
 
-    doors = {
-        "open_database": open_database,
-        "open_wire": open_wire,
-        "helseid_client": helseid_client,
-        "client_context": _TLS,
-    }
-    before = {name: getattr(root, name) for name in doors}
+    async def open_run_store(*args: Any, **options: Any) -> SqlRunStore:
+        store = await opening.open_run_store(*args, **options)
+        process().began(store.handle.run_id)
+        return store
+
+    doors = [
+        (root, "open_database", open_database),
+        (root, "open_wire", open_wire),
+        (root, "helseid_client", helseid_client),
+        (root, "client_context", _TLS),
+        (running, "open_run_store", open_run_store),
+    ]
+    before = [(module, name, getattr(module, name)) for module, name, _ in doors]
     logging_before = structlog.get_config()
     pool_log = logging.getLogger("sqlalchemy.pool")
     level_before = pool_log.level
-    for name, door in doors.items():
-        setattr(root, name, door)
+    for module, name, door in doors:
+        setattr(module, name, door)
     structlog.configure(processors=[_drop])
     pool_log.setLevel(logging.CRITICAL + 1)  # it tells of what is injected
     try:
@@ -381,8 +378,8 @@ def outside(
     finally:
         pool_log.setLevel(level_before)
         structlog.configure(**logging_before)
-        for name, door in before.items():
-            setattr(root, name, door)
+        for module, name, door in before:
+            setattr(module, name, door)
 
 
 def _drop(*_event: Any) -> NoReturn:

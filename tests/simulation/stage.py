@@ -28,20 +28,20 @@ from tests.simulation.process import (
     FILE,
     WRITE,
     Process,
-    SimApp,
     Trace,
     Trouble,
     entered,
     outside,
 )
 from tests.simulation.upstream import BASE_URL, ISSUER, SimTransport, SimWire, Upstream
-from worker.app import RunRequest
+from worker.app import App
 from worker.config.loading import Loaded, load
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode, WorkerError
 from worker.observing import observed_run
 from worker.roster import open_roster
+from worker.running import RunRequest
 from worker.sandbox.state import CLIENT_ID
 from worker.store.run_store import Choice
 
@@ -189,6 +189,7 @@ class Stage:
             return self.processes[PROCESS.get() - 1]
 
         return outside(
+            process,
             lambda: ENGINES.lend(process(), self.database, process().runtime()),
             lambda options: SimWire(self.upstream, process(), options.attempt_s_max),
             lambda: SimTransport(self.upstream, process()),
@@ -258,10 +259,9 @@ class Stage:
         lines = self.roster if lines is None else lines
         path = self.folder / f"roster-{process.number}.csv"
         path.write_text("\n".join(["off_id,local_ref", *(one.text() for one in lines), ""]))
-        app = SimApp(
+        app = App(
             loaded=replace(materials().loaded, settings=self.settings, cwd=self.folder),
             runtime=process.runtime(),
-            process=process,
         )
         request = RunRequest(
             kind=kind, roster=open_roster(path=path), choice=choice, accept_removals=accepts
@@ -270,7 +270,7 @@ class Stage:
         self.tally.runs += 1
         entered(process)
         with anyio.move_on_after(LONGEST_RUN_S) as limit:
-            outcome = await self._carry_out(app, request, stop or anyio.Event())
+            outcome = await self._carry_out(process, app, request, stop or anyio.Event())
         expect(not limit.cancelled_caught and not limit.cancel_called, "a run that never ends")
         self.trace.add(f"{process.number} ends {outcome.code}")
         self.tally.ends["crashed" if outcome.crashed else str(outcome.code)] += 1
@@ -279,8 +279,9 @@ class Stage:
         self._check_report(outcome)
         return outcome
 
-    async def _carry_out(self, app: SimApp, request: RunRequest, stop: anyio.Event) -> Outcome:
-        process = app.process
+    async def _carry_out(
+        self, process: Process, app: App, request: RunRequest, stop: anyio.Event
+    ) -> Outcome:
         try:
             report = await observed_run(app, request, stop=stop)
         except WorkerError as fault:

@@ -1,4 +1,7 @@
-"""The command line: ``pts-worker COMMAND``. Each command is a thin caller of ``worker.app``."""
+"""The command line: ``pts-worker COMMAND``. Each command is a thin caller.
+
+What it works with comes from ``worker.app``; a run is carried out by ``worker.running``.
+"""
 
 from worker.cli.main import run
 

@@ -101,9 +101,9 @@ def backfill(
     )
     from datetime import timedelta
 
-    from worker.app import RunRequest
     from worker.cli.progress import run_and_tell
     from worker.core.model import RunKind
+    from worker.running import RunRequest
     from worker.store.run_store import Choice
 
     choice = None

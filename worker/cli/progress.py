@@ -11,8 +11,9 @@ from worker.cli.base import Cli, console
 if TYPE_CHECKING:
     import anyio
 
-    from worker.app import App, RunRequest
+    from worker.app import App
     from worker.core.run import RunProgress, RunReport
+    from worker.running import RunRequest
 
 
 async def stoppable(work: "Callable[[anyio.Event], Awaitable[Any]]") -> Any:

@@ -38,11 +38,11 @@ def schedule(
         {"schedule.cron": cron, "schedule.timezone": timezone},
         {"schedule.cron": "--cron", "schedule.timezone": "--timezone"},
     )
-    from worker.app import RunRequest
     from worker.cli.base import print_json
     from worker.cli.progress import document, stoppable
     from worker.errors import ExitCode
     from worker.observing import observed_run, telemetry_options
+    from worker.running import RunRequest
     from worker.scheduler import run_on_schedule
     from worker.telemetry.prometheus import Board, serve_metrics
 

@@ -144,8 +144,8 @@ def sync(
         },
         FLAG_NAMES,
     )
-    from worker.app import RunRequest
     from worker.cli.progress import run_and_tell
+    from worker.running import RunRequest
 
     request = RunRequest(wait_s=wait_s, accept_removals=accept_removals, part=part)
     return run_and_tell(cli, app, request)

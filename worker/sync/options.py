@@ -18,7 +18,7 @@ class RunOptions(Value, frozen=True, kw_only=True):
     """
 
     persons_concurrent: int
-    batch_persons: int = 250
+    batch_persons: int
     flush_s: float = 2.0
     renew_s: float = 10.0
     grace_s: float = 4.0

@@ -1,0 +1,198 @@
+"""One run, from the lease to its end: what is opened for it, and in which order."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import anyio
+import structlog
+
+from worker.app import App
+from worker.core.area import ResourceArea
+from worker.core.guard import GuardLimits
+from worker.core.model import RunKind, RunStatus
+from worker.core.run import RunProgress, RunReport
+from worker.core.sharding import Part, per_hour
+from worker.errors import ConfigurationError, WorkerError
+from worker.ports import Roster
+from worker.pts.throttle import Throttle
+from worker.store.database import Database
+from worker.store.holding import held_lease
+from worker.store.lease import Lease
+from worker.store.ledger import check_identity, key_paths
+from worker.store.opening import open_part_store, open_run_store
+from worker.store.retention import RetentionRules, purge
+from worker.store.run_store import Choice
+from worker.store.shard_store import ShardRunStore
+from worker.store.shards import refuse_sqlite
+from worker.sync.keys import KeyBook
+from worker.sync.options import RunOptions
+from worker.sync.run import Run
+from worker.sync.share import RateShare, wait_for_share
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What a command asks for.
+
+    Attributes:
+        kind: the whole roster, or a subset.
+        roster: instead of the configured one.
+        areas: instead of ``sync.areas``; empty: those.
+        choice: what a backfill picks out of the roster.
+        accept_removals: a person has decided that the removals are right.
+        wait_s: how long to wait for the lease.
+        part: one shard of a run that several processes share; ``None``: the whole run.
+    """
+
+    kind: RunKind = RunKind.SYNC
+    roster: Roster | None = None
+    areas: tuple[str, ...] = ()
+    choice: Choice | None = None
+    accept_removals: bool = False
+    wait_s: float = 0.0
+    part: Part | None = None
+
+
+async def carry_out(
+    app: App,
+    request: RunRequest,
+    *,
+    stop: anyio.Event,
+    changed: Callable[[RunProgress], None] | None = None,
+) -> RunReport:
+    """One run, from the lease to its end.
+
+    Args:
+        app: the configured program.
+        request: what to read.
+        stop: set it to stop the run.
+        changed: called when the progress has changed.
+
+    Raises:
+        LeaseHeldError: another run is on; nothing was done.
+        LeaseLostError: another holder took over.
+        WithheldError: the run of this key was withheld before.
+        WorkerError: the run could not begin.
+    """
+    areas = app.areas(request.areas)
+    identity = app.identity()
+    roster = request.roster or app.roster()
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(app.database())
+        throttle = app.throttle()
+        share = None if request.part is None else _share(app, database, throttle, request.part)
+        reader = await stack.enter_async_context(app.reader(areas, throttle=throttle, share=share))
+        lease = await stack.enter_async_context(
+            held_lease(
+                database,
+                ttl_s=app.settings.lease.ttl_s,
+                part=request.part,
+                wait_s=request.wait_s,
+                stop=stop,
+            )
+        )
+        await check_identity(database, identity=identity.mode, key_check=identity.key_check)
+        if request.part is None or share is None:
+            store = await open_run_store(
+                database,
+                lease,
+                kind=request.kind,
+                areas=tuple(area.name for area in areas),
+                continue_within=app.settings.sync.continue_within,
+                choice=request.choice,
+            )
+        else:
+            found = await _part_store(
+                app, database, lease, part=request.part, areas=areas, share=share
+            )
+            if isinstance(found, RunReport):
+                return found
+            store = found
+            await wait_for_share(store, share, app.runtime, stop)
+        known = await key_paths(database, lease.tenant_id)
+        run = Run(
+            roster=roster,
+            reader=reader,
+            store=store,
+            keys=KeyBook(dict(known)),
+            person_key=identity.person_key,
+            options=_options(app, accept_removals=request.accept_removals),
+            runtime=app.runtime,
+            stop=stop,
+            cost=reader.stats,
+        )
+        if changed is not None:
+            run.changed = changed
+        report = await run.carry_out()
+        if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
+            await _forget_old(app, database, lease, stop)
+        return report
+
+
+async def _forget_old(app: App, database: Database, lease: Lease, stop: anyio.Event) -> None:
+    """Apply the retention settings. The run is published, whatever becomes of this."""
+    kept = app.settings.retention
+    rules = RetentionRules(versions=kept.versions, runs=kept.runs)
+    try:
+        purged = await purge(database, lease, rules, is_stopping=stop.is_set)
+    except WorkerError as fault:
+        log.error("retention.unfinished", reason=fault.message, hint=fault.hint)  # noqa: TRY400
+        return
+    if purged.versions or purged.runs:
+        log.info("retention.purged", versions=purged.versions, runs=purged.runs)
+
+
+def _share(app: App, database: Database, throttle: Throttle, part: Part) -> RateShare:
+    """This shard's share of the ceiling on requests; none yet.
+
+    Raises:
+        ConfigurationError: shards cannot be, or not so many.
+    """
+    refuse_sqlite(database)
+    ceiling = per_hour(app.settings.sync.requests_per_second)
+    if ceiling < part.shard.count:
+        raise ConfigurationError(
+            f"sync.requests_per_second: too low to be divided among {part.shard.count} shards"
+        )
+    return RateShare(throttle, ceiling, app.runtime)
+
+
+async def _part_store(
+    app: App,
+    database: Database,
+    lease: Lease,
+    *,
+    part: Part,
+    areas: Sequence[ResourceArea],
+    share: RateShare,
+) -> ShardRunStore | RunReport:
+    """The store of this shard; or how its run ended, if it is over."""
+    found = await open_part_store(
+        database,
+        lease,
+        part,
+        areas=tuple(area.name for area in areas),
+        continue_within=app.settings.sync.continue_within,
+        budget=share,
+    )
+    if isinstance(found, RunReport):
+        log.info("run.over", run=found.run_id, shard=str(part.shard))
+    return found
+
+
+def _options(app: App, *, accept_removals: bool) -> RunOptions:
+    sync = app.settings.sync
+    return RunOptions(
+        persons_concurrent=sync.concurrency,
+        batch_persons=sync.batch_persons,
+        renew_s=app.settings.lease.ttl_s / 5,
+        deadline_s=None if sync.deadline is None else sync.deadline.total_seconds(),
+        limits=GuardLimits(
+            max_removed_share=sync.max_removed_share,
+            min_completeness=sync.min_completeness,
+            accept_removals=accept_removals,
+        ),
+    )
