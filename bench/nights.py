@@ -23,15 +23,15 @@ from worker.core.guard import GuardLimits, reasons_to_withhold
 from worker.core.identity import NationalId, PseudonymKey
 from worker.core.model import Person, PersonRead, RunKind
 from worker.core.run import RunProgress
-from worker.ports import Answer
+from worker.ports import HttpResponse
 from worker.pts.reader import PtsReader
-from worker.pts.sending import Sender, Sent
+from worker.pts.retrying_client import RetryingClient, Sent
 from worker.store.database import Database
 from worker.store.holding import held_lease
 from worker.store.ledger import DEFAULT_TENANT, check_identity, key_paths
 from worker.store.opening import open_run_store
 from worker.store.run_store import SqlRunStore
-from worker.sync.feeding import CHUNK_PERSONS
+from worker.sync.producer import CHUNK_PERSONS
 
 BATCH: Final = Settings().sync.batch_persons
 """Persons in a transaction, unless it is configured."""
@@ -85,7 +85,7 @@ class _MadeUp:
         person = orjson.loads(body)["offId"]
         content = answer(_AREA_OF[url], person, self.generation, self.change_percent)
         kind = {"content-type": ("application/json",)}
-        return Sent(Answer(status=200, headers=kind, body=content), 1)
+        return Sent(HttpResponse(status=200, headers=kind, body=content), 1)
 
 
 @dataclass(slots=True)
@@ -152,7 +152,9 @@ async def night(
         reader = PtsReader(
             areas=AREAS,
             base_url="",
-            sender=cast("Sender", _MadeUp(generation=generation, change_percent=change_percent)),
+            sender=cast(
+                "RetryingClient", _MadeUp(generation=generation, change_percent=change_percent)
+            ),
             runtime=database.runtime,
             pseudonymous=True,
         )

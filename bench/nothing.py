@@ -1,8 +1,8 @@
 """The worker with a store that keeps nothing: ``python -m bench.nothing sync …``.
 
 What falls away: the look-up of settled persons, every batch, and the publication. What stays real:
-the roster, HelseID, signing, reading and hashing of answers, the crew with its streams and writer
-task, and the lease and schema check on the configured database, a few statements a run.
+the roster, HelseID, signing, reading and hashing of answers, the pipeline with its streams and
+writer task, and the lease and schema check on the configured database, a few statements a run.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -19,10 +19,10 @@ from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.transport import helseid_client
 from worker.ports import Authorizer, Roster, Runtime
+from worker.pts.fast_transport import TransportOptions, open_transport
 from worker.pts.reader import PtsReader
-from worker.pts.sending import Sender
+from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
-from worker.pts.wire import WireOptions, open_wire
 from worker.roster import open_roster
 from worker.store.database import Database, open_database
 from worker.store.schema import check_schema
@@ -179,17 +179,17 @@ class App:
         if self.settings.api.base_url is None:
             raise ConfigurationError("api.base_url is not set", hint="or set api.environment")
         tls = self.tls()
-        wire_options = WireOptions(
+        transport_options = TransportOptions(
             attempt_s_max=sync.request_timeout_s, silence_s_max=sync.request_timeout_s, tls=tls
         )
         async with AsyncExitStack() as stack:
             helseid = await stack.enter_async_context(self.helseid(tls))
-            wire = await stack.enter_async_context(open_wire(wire_options))
+            transport = await stack.enter_async_context(open_transport(transport_options))
             authorizer: Authorizer = helseid.authorizer
             if share is not None:
                 authorizer = SharingAuthorizer(authorizer, share)
-            sender = Sender(
-                wire=wire,
+            sender = RetryingClient(
+                transport=transport,
                 authorizer=authorizer,
                 throttle=throttle or self.throttle(),
                 policy=RetryPolicy(attempts_max=sync.retry_attempts),

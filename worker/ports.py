@@ -6,7 +6,7 @@ from typing import Protocol
 
 from worker.core.guard import GuardFacts
 from worker.core.model import CompleteArea, Person, PersonRead, RosterEntry, RosterFault
-from worker.core.run import BatchResult, PartDone, Publication, RunHandle, RunProgress
+from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
 from worker.core.value import Value
 from worker.errors import ExitCode
 
@@ -41,7 +41,7 @@ class Roster(Protocol):
         ...
 
 
-class Answer(Value, frozen=True, kw_only=True):
+class HttpResponse(Value, frozen=True, kw_only=True):
     """An HTTP answer, read whole.
 
     Attributes:
@@ -61,10 +61,10 @@ class Answer(Value, frozen=True, kw_only=True):
         return values[0] if values else None
 
 
-class Wire(Protocol):
+class HttpTransport(Protocol):
     """The engine that carries PTS's calls: no retry, no redirect, no wait for a connection."""
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpResponse:
         """Send one request and read its answer to the end.
 
         Raises:
@@ -90,8 +90,8 @@ class Authorization(Value, frozen=True, kw_only=True):
     token_id: str
 
 
-class Verdict(Protocol):
-    """What an answer means for the authorization; see ``Authorizer.judge``."""
+class ChallengeResult(Protocol):
+    """What an answer means for the authorization; see ``Authorizer.handle_challenge``."""
 
     @property
     def retry(self) -> bool:
@@ -116,7 +116,9 @@ class Authorizer(Protocol):
         """
         ...
 
-    def judge(self, url: str, used: Authorization, answer: Answer) -> Verdict:
+    def handle_challenge(
+        self, url: str, used: Authorization, answer: HttpResponse
+    ) -> ChallengeResult:
         """Learn nonces; on 401 decide whether another attempt can help."""
         ...
 
@@ -182,7 +184,7 @@ class RunStore(Protocol):
         *,
         may_depart: bool,
         progress: RunProgress,
-    ) -> Publication | PartDone:
+    ) -> Publication | ShardFinished:
         """Make the whole run what readers see, in one transaction.
 
         Of a run in shards the last one to come here does that, for all; the others note that their

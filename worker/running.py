@@ -12,7 +12,7 @@ from worker.core.area import ResourceArea
 from worker.core.guard import GuardLimits
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
-from worker.core.sharding import Part, per_hour
+from worker.core.sharding import ShardAssignment, per_hour
 from worker.errors import ConfigurationError, WorkerError
 from worker.ports import Roster
 from worker.pts.throttle import Throttle
@@ -53,7 +53,7 @@ class RunRequest:
     choice: Choice | None = None
     accept_removals: bool = False
     wait_s: float = 0.0
-    part: Part | None = None
+    part: ShardAssignment | None = None
 
 
 async def carry_out(
@@ -145,7 +145,7 @@ async def _forget_old(app: App, database: Database, lease: Lease, stop: anyio.Ev
         log.info("retention.purged", versions=purged.versions, runs=purged.runs)
 
 
-def _share(app: App, database: Database, throttle: Throttle, part: Part) -> RateShare:
+def _share(app: App, database: Database, throttle: Throttle, part: ShardAssignment) -> RateShare:
     """This shard's share of the ceiling on requests; none yet.
 
     Raises:
@@ -165,7 +165,7 @@ async def _part_store(
     database: Database,
     lease: Lease,
     *,
-    part: Part,
+    part: ShardAssignment,
     areas: Sequence[ResourceArea],
     share: RateShare,
 ) -> ShardRunStore | RunReport:

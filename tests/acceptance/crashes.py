@@ -15,8 +15,8 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
         "lambda self, answer, area, person, key: (person.off_id.reveal(), answer.body)",
     ),
     "request": (
-        "worker.pts.wire",
-        "KeptWire.post",
+        "worker.pts.fast_transport",
+        "FastTransport.post",
         "lambda self, url, headers, body: (headers, body)",
     ),
     "token": ("worker.helseid.tokens", "understand", "lambda reply, **more: reply.body"),

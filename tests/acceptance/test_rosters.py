@@ -7,7 +7,7 @@ import pytest
 
 from tests.acceptance.program import Installation
 from tests.acceptance.standin import SAFETY, Standin, off_id_of, person, ref_of
-from worker.sync.feeding import CHUNK_PERSONS
+from worker.sync.producer import CHUNK_PERSONS
 
 PERSONS = 10
 

@@ -11,7 +11,7 @@ import yaml
 from tests.deployment.deployed import KUBERNETES, Workload, manifests, workloads
 from worker import __version__
 from worker.cli.sync import part_of
-from worker.core.sharding import Part, Shard
+from worker.core.sharding import Shard, ShardAssignment
 
 OLDEST = "1.31.0"  # podFailurePolicy is stable from here on
 SHARDS = "job-sync-shards.yaml"
@@ -143,4 +143,4 @@ def test_each_pod_of_the_shards_knows_its_part():
     assert shards.job["backoffLimitPerIndex"] > 0
     names = {"PTS_RUN_KEY": "pts-sync-shards-x7k2p", "JOB_COMPLETION_INDEX": "3"}
     part = part_of(None, None, names | {count["name"]: count["value"]})
-    assert part == Part(shard=Shard(index=3, count=4), run_key="pts-sync-shards-x7k2p")
+    assert part == ShardAssignment(shard=Shard(index=3, count=4), run_key="pts-sync-shards-x7k2p")

@@ -9,19 +9,19 @@ from requests_oauth2client.dpop import validate_dpop_proof
 
 from tests.helseid.support import YEARS_S
 from worker.core.dpop import token_hash
-from worker.helseid.authorizer import HelseIdVerdict
-from worker.ports import Answer, Authorizer
+from worker.helseid.authorizer import HelseIdChallengeResult
+from worker.ports import Authorizer, HttpResponse
 
 URL = "https://pts.example/patient-safety/v0.5/_search"
-RETRY = HelseIdVerdict(retry=True)
-FINE = HelseIdVerdict()
+RETRY = HelseIdChallengeResult(retry=True)
+FINE = HelseIdChallengeResult()
 
 
-def answer(status: int, challenge: str = "", **headers: str) -> Answer:
+def answer(status: int, challenge: str = "", **headers: str) -> HttpResponse:
     named = {name.replace("_", "-"): (value,) for name, value in headers.items()}
     if challenge:
         named["www-authenticate"] = (challenge,)
-    return Answer(status=status, headers=named, body=b"")
+    return HttpResponse(status=status, headers=named, body=b"")
 
 
 def claims(used) -> dict[str, Any]:
@@ -54,7 +54,7 @@ async def test_bearer(clients):
     authorizer = clients.open(sender_constraint="bearer").authorizer
     used = await authorizer.authorize("POST", URL)
     assert {"Authorization": "Bearer secret-token-1"} == used.headers
-    assert FINE == authorizer.judge(URL, used, answer(200, dpop_nonce="n"))
+    assert FINE == authorizer.handle_challenge(URL, used, answer(200, dpop_nonce="n"))
     assert {"Authorization"} == (await authorizer.authorize("POST", URL)).headers.keys()
 
 
@@ -63,7 +63,9 @@ async def test_learns_nonce_of_any_answer(status, clients):
     """A nonce of any answer goes into the next proof for that origin, and for no other."""
     authorizer = clients.open().authorizer
     used = await authorizer.authorize("POST", URL)
-    authorizer.judge(URL, used, answer(status, 'DPoP error="use_dpop_nonce"', dpop_nonce="n-7"))
+    authorizer.handle_challenge(
+        URL, used, answer(status, 'DPoP error="use_dpop_nonce"', dpop_nonce="n-7")
+    )
     same = await authorizer.authorize("POST", "https://PTS.example:443/other")
     other = await authorizer.authorize("POST", "https://else.example/")
     assert ("n-7", None) == (claims(same)["nonce"], claims(other).get("nonce"))
@@ -73,7 +75,7 @@ async def test_odd_nonce_not_learnt(clients):
     """A nonce that could break out of the claims is not taken."""
     authorizer = clients.open().authorizer
     used = await authorizer.authorize("POST", URL)
-    authorizer.judge(URL, used, answer(200, dpop_nonce='x","ath":"y'))
+    authorizer.handle_challenge(URL, used, answer(200, dpop_nonce='x","ath":"y'))
     assert "nonce" not in claims(await authorizer.authorize("POST", URL))
 
 
@@ -82,9 +84,9 @@ async def test_nonce_challenge(clients):
     authorizer = clients.open().authorizer
     used = await authorizer.authorize("POST", URL)
     challenge = 'DPoP error="use_dpop_nonce", error_description="Use it"'
-    assert RETRY == authorizer.judge(URL, used, answer(401, challenge, dpop_nonce="n-1"))
-    verdict = authorizer.judge(URL, used, answer(401, challenge))
-    assert HelseIdVerdict(refused="PTS answered 401 use_dpop_nonce (Use it)") == verdict
+    assert RETRY == authorizer.handle_challenge(URL, used, answer(401, challenge, dpop_nonce="n-1"))
+    verdict = authorizer.handle_challenge(URL, used, answer(401, challenge))
+    assert HelseIdChallengeResult(refused="PTS answered 401 use_dpop_nonce (Use it)") == verdict
 
 
 @pytest.mark.parametrize(
@@ -94,11 +96,11 @@ async def test_refused_token_replaced_once(challenge, clients, server):
     """A refused token is replaced; if its replacement is refused too, the client is denied."""
     authorizer = clients.open().authorizer
     used = await asyncio.gather(*(authorizer.authorize("POST", URL) for _ in range(5)))
-    verdicts = [authorizer.judge(URL, one, answer(401, challenge)) for one in used]
+    verdicts = [authorizer.handle_challenge(URL, one, answer(401, challenge)) for one in used]
     assert [RETRY] * 5 == verdicts
     fresh = await authorizer.authorize("POST", URL)
     assert ("2", 2) == (fresh.token_id, server.tokens_given)
-    verdict = authorizer.judge(URL, fresh, answer(401, challenge))
+    verdict = authorizer.handle_challenge(URL, fresh, answer(401, challenge))
     assert not verdict.retry
     assert verdict.refused.endswith("; a fresh token did not help")
     assert "2" == (await authorizer.authorize("POST", URL)).token_id
@@ -110,19 +112,19 @@ async def test_accepted_replacement_may_be_replaced(clients, server):
     for number in range(3):
         used = await authorizer.authorize("POST", URL)
         assert str(number + 1) == used.token_id
-        assert FINE == authorizer.judge(URL, used, answer(200))
-        assert RETRY == authorizer.judge(URL, used, answer(401))
+        assert FINE == authorizer.handle_challenge(URL, used, answer(200))
+        assert RETRY == authorizer.handle_challenge(URL, used, answer(401))
 
 
 async def test_late_answers_prove_nothing(clients):
     """An acceptance of the old token does not speak for its replacement; nor does a 503."""
     authorizer = clients.open().authorizer
     old = await authorizer.authorize("POST", URL)
-    authorizer.judge(URL, old, answer(401))
+    authorizer.handle_challenge(URL, old, answer(401))
     fresh = await authorizer.authorize("POST", URL)
-    authorizer.judge(URL, old, answer(200))
-    authorizer.judge(URL, fresh, answer(503))
-    assert not authorizer.judge(URL, fresh, answer(401)).retry
+    authorizer.handle_challenge(URL, old, answer(200))
+    authorizer.handle_challenge(URL, fresh, answer(503))
+    assert not authorizer.handle_challenge(URL, fresh, answer(401)).retry
 
 
 async def test_token_due_for_renewal(clients, fake):
@@ -130,9 +132,9 @@ async def test_token_due_for_renewal(clients, fake):
     authorizer = clients.open().authorizer
     old = await authorizer.authorize("POST", URL)
     fake.advance(600)
-    assert RETRY == authorizer.judge(URL, old, answer(401, 'DPoP error="invalid_token"'))
+    assert RETRY == authorizer.handle_challenge(URL, old, answer(401, 'DPoP error="invalid_token"'))
     fresh = await authorizer.authorize("POST", URL)
-    assert RETRY == authorizer.judge(URL, fresh, answer(401))
+    assert RETRY == authorizer.handle_challenge(URL, fresh, answer(401))
 
 
 async def test_refused_proof(clients, server):
@@ -140,9 +142,11 @@ async def test_refused_proof(clients, server):
     authorizer = clients.open().authorizer
     used = await authorizer.authorize("POST", URL)
     challenge = 'DPoP error="invalid_dpop_proof"'
-    assert RETRY == authorizer.judge(URL, used, answer(401, challenge, date=server.date()))
+    assert RETRY == authorizer.handle_challenge(
+        URL, used, answer(401, challenge, date=server.date())
+    )
     server.clock_ahead_s = 60
-    verdict = authorizer.judge(URL, used, answer(401, challenge, date=server.date()))
+    verdict = authorizer.handle_challenge(URL, used, answer(401, challenge, date=server.date()))
     assert not verdict.retry
     assert "invalid_dpop_proof; this machine's clock is" in verdict.refused
     assert "behind PTS's" in verdict.refused
@@ -152,10 +156,13 @@ async def test_forbidden(clients):
     """403 is a refusal with the reason that PTS gives, less what looks like a secret."""
     authorizer = clients.open().authorizer
     used = await authorizer.authorize("POST", URL)
-    assert "PTS answered 403" == authorizer.judge(URL, used, answer(403)).refused
+    assert "PTS answered 403" == authorizer.handle_challenge(URL, used, answer(403)).refused
     challenge = f'DPoP error="insufficient_scope", error_description="{"a" * 50} is short"'
-    verdict = authorizer.judge(URL, used, answer(403, challenge))
-    assert HelseIdVerdict(refused="PTS answered 403 insufficient_scope (*** is short)") == verdict
+    verdict = authorizer.handle_challenge(URL, used, answer(403, challenge))
+    assert (
+        HelseIdChallengeResult(refused="PTS answered 403 insufficient_scope (*** is short)")
+        == verdict
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,7 +179,7 @@ async def test_a_refusal_names_nobody(error, description, told, clients):
     authorizer = clients.open().authorizer
     used = await authorizer.authorize("POST", URL)
     challenge = f'DPoP error="{error}", error_description="{description}"'
-    refused = authorizer.judge(URL, used, answer(403, challenge)).refused
+    refused = authorizer.handle_challenge(URL, used, answer(403, challenge)).refused
     assert told in refused
     assert [] == [one for one in ("13097248022", "48022", "paque", "token-1") if one in refused]
 

@@ -20,11 +20,11 @@ from worker.errors import (
     RejectedError,
     TransientError,
 )
-from worker.ports import Answer, Authorization
+from worker.ports import Authorization, HttpResponse
+from worker.pts.fast_transport import TransportOptions, open_transport
 from worker.pts.reader import PtsReader
-from worker.pts.sending import Sender
+from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
-from worker.pts.wire import WireOptions, open_wire
 
 DATE = "Wed, 21 Oct 2026 {:02}:28:00 GMT"
 POLICY = RetryPolicy(attempts_max=3)
@@ -41,7 +41,7 @@ def page(*numbers, headers=(), **around):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FakeVerdict:
+class FakeChallengeResult:
     retry: bool = False
     refused: str = ""
 
@@ -63,25 +63,29 @@ class FakeAuthorizer:
         headers = {"Authorization": f"DPoP token-{self.token}", "DPoP": f"proof-{self.made}"}
         return Authorization(headers=headers, token_id=str(self.token))
 
-    def judge(self, url: str, used: Authorization, answer: Answer) -> FakeVerdict:
+    def handle_challenge(
+        self, url: str, used: Authorization, answer: HttpResponse
+    ) -> FakeChallengeResult:
         self.judged.append(answer.status)
         if answer.status != 401:
-            return FakeVerdict()
+            return FakeChallengeResult()
         if self.renew_on_401 == "token":
             self.token += 1
-        return FakeVerdict(retry=bool(self.renew_on_401), refused="" if self.renew_on_401 else "no")
+        return FakeChallengeResult(
+            retry=bool(self.renew_on_401), refused="" if self.renew_on_401 else "no"
+        )
 
 
 class World:
-    """A reader on an open wire, with a fake authorizer and a fake clock."""
+    """A reader on an open transport, with a fake authorizer and a fake clock."""
 
-    def __init__(self, server, wire, *, areas=(SAFETY, PRIVACY), rate=math.inf, **reader):
+    def __init__(self, server, transport, *, areas=(SAFETY, PRIVACY), rate=math.inf, **reader):
         self.server = server
         self.fake = FakeRuntime()
         self.authorizer = FakeAuthorizer()
         self.throttle = Throttle(rate, self.fake.runtime)
-        sender = Sender(
-            wire=wire,
+        sender = RetryingClient(
+            transport=transport,
             authorizer=self.authorizer,
             throttle=self.throttle,
             policy=POLICY,
@@ -103,13 +107,13 @@ class World:
         return [request.headers["dpop"] for request in self.server.requests]
 
 
-OPTIONS = WireOptions(attempt_s_max=5.0)
+OPTIONS = TransportOptions(attempt_s_max=5.0)
 
 
 async def test_a_whole_area():
     """An area read to its end has its records, its proof, and nothing of the identifier."""
-    async with raw_server(page(1, 2)) as server, open_wire(OPTIONS) as wire:
-        it = World(server, wire)
+    async with raw_server(page(1, 2)) as server, open_transport(OPTIONS) as transport:
+        it = World(server, transport)
         area = await it.read()
     request = server.requests[0]
     assert f"POST {SAFETY.path} HTTP/1.1" == request.line
@@ -131,15 +135,15 @@ async def test_a_whole_area():
 
 async def test_an_empty_area():
     """An area without restrictions is proven too, and names no key path."""
-    async with raw_server() as server, open_wire(OPTIONS) as wire:
-        area = await World(server, wire).read(key_path="id")
+    async with raw_server() as server, open_transport(OPTIONS) as transport:
+        area = await World(server, transport).read(key_path="id")
     assert ((), 0, "") == (area.records, area.proof.record_count, area.proof.key_path)
 
 
 async def test_the_old_route_has_its_header():
     """Patient privacy goes to its route with ``api-version``."""
-    async with raw_server() as server, open_wire(OPTIONS) as wire:
-        await World(server, wire).read("patient-privacy")
+    async with raw_server() as server, open_transport(OPTIONS) as transport:
+        await World(server, transport).read("patient-privacy")
     assert f"POST {PRIVACY.path} HTTP/1.1" == server.requests[0].line
     assert "0.4" == server.requests[0].headers["api-version"]
 
@@ -147,15 +151,15 @@ async def test_the_old_route_has_its_header():
 async def test_a_body_of_another_shape():
     """The identifier goes where the template wants it."""
     area = with_overrides(SAFETY, {"body": {"p": {"nin": "{off_id}"}, "ApplicableOnly": True}})
-    async with raw_server() as server, open_wire(OPTIONS) as wire:
-        await World(server, wire, areas=[area]).read()
+    async with raw_server() as server, open_transport(OPTIONS) as transport:
+        await World(server, transport, areas=[area]).read()
     assert {"p": {"nin": OFF_ID}, "ApplicableOnly": True} == orjson.loads(server.requests[0].body)
 
 
 async def test_plain_mode():
     """In plain mode payloads are kept as received."""
-    async with raw_server(page(1)) as server, open_wire(OPTIONS) as wire:
-        area = await World(server, wire, pseudonymous=False).read()
+    async with raw_server(page(1)) as server, open_transport(OPTIONS) as transport:
+        area = await World(server, transport, pseudonymous=False).read()
     assert restriction(1) == orjson.loads(area.records[0].payload)
 
 
@@ -169,8 +173,8 @@ async def test_the_digest_is_of_the_set():
         [page(1, 3)],
         [answer(orjson.dumps([restriction(1), restriction(2, cause="Derived")]))],
     ):
-        async with raw_server(*replies) as server, open_wire(OPTIONS) as wire:
-            digests.append((await World(server, wire).read()).proof.digest)
+        async with raw_server(*replies) as server, open_transport(OPTIONS) as transport:
+            digests.append((await World(server, transport).read()).proof.digest)
     assert digests[0] == digests[1] == digests[2]
     assert 3 == len(set(digests))
 
@@ -178,8 +182,8 @@ async def test_the_digest_is_of_the_set():
 async def test_pages_by_token():
     """A token goes back in query and body beside the identifier; each page has a fresh proof."""
     replies = page(1, nextToken="a b"), page(nextToken="c"), page(2, nextToken=None, total=2)
-    async with raw_server(*replies) as server, open_wire(OPTIONS) as wire:
-        it = World(server, wire)
+    async with raw_server(*replies) as server, open_transport(OPTIONS) as transport:
+        it = World(server, transport)
         area = await it.read()
     assert (3, 2) == (area.proof.pages, area.proof.record_count)
     assert f"POST {SAFETY.path}?nextToken=a+b HTTP/1.1" == server.requests[1].line
@@ -191,8 +195,8 @@ async def test_pages_by_link():
     """A next link is posted to with the same body."""
     link = "Link: </v0.5/next?p=2>; rel=next"
     replies = page(1, headers=(link,)), page(2)
-    async with raw_server(*replies) as server, open_wire(OPTIONS) as wire:
-        area = await World(server, wire).read()
+    async with raw_server(*replies) as server, open_transport(OPTIONS) as transport:
+        area = await World(server, transport).read()
     assert "POST /v0.5/next?p=2 HTTP/1.1" == server.requests[1].line
     assert server.requests[0].body == server.requests[1].body
     assert 2 == area.proof.pages
@@ -200,9 +204,12 @@ async def test_pages_by_link():
 
 async def test_a_lost_second_page():
     """If a later page cannot be read, nothing of the area is."""
-    async with raw_server(page(1, nextToken="a"), CUT) as server, open_wire(OPTIONS) as wire:
+    async with (
+        raw_server(page(1, nextToken="a"), CUT) as server,
+        open_transport(OPTIONS) as transport,
+    ):
         with pytest.raises(TransientError) as caught:
-            await World(server, wire).read()
+            await World(server, transport).read()
     assert 4 == caught.value.attempts  # one for the first page, three for the second
 
 
@@ -210,15 +217,18 @@ async def test_the_key_path_of_the_first_page_holds():
     """A later page without the key path of the first is a failure."""
     bare = {name: value for name, value in restriction(2).items() if name != "id"}
     second = answer(orjson.dumps([bare]))
-    async with raw_server(page(1, nextToken="a"), second) as server, open_wire(OPTIONS) as wire:
+    async with (
+        raw_server(page(1, nextToken="a"), second) as server,
+        open_transport(OPTIONS) as transport,
+    ):
         with pytest.raises(ContractError, match=r"no record key \(id\)"):
-            await World(server, wire).read()
+            await World(server, transport).read()
 
 
 async def test_endless_pages():
     """A server that always has another page is stopped."""
-    async with raw_server() as server, open_wire(OPTIONS) as wire:
-        it = World(server, wire, pages_max=5)
+    async with raw_server() as server, open_transport(OPTIONS) as transport:
+        it = World(server, transport, pages_max=5)
         server.reply = lambda _: page(nextToken=str(len(server.requests)))
         with pytest.raises(PagingError) as caught:
             await it.read()
@@ -228,8 +238,8 @@ async def test_endless_pages():
 @pytest.mark.parametrize("bad", [BUSY, CUT, Reply(data=b"", then="reset")])
 async def test_a_fresh_proof_for_each_attempt(bad):
     """A failure that may pass is tried again, each time with a new authorization."""
-    async with raw_server(bad, bad, page(1)) as server, open_wire(OPTIONS) as wire:
-        it = World(server, wire)
+    async with raw_server(bad, bad, page(1)) as server, open_transport(OPTIONS) as transport:
+        it = World(server, transport)
         await it.read()
     assert ["proof-1", "proof-2", "proof-3"] == it.proofs
     assert (3, 2) == (it.reader.stats.requests, it.reader.stats.retries)
@@ -239,9 +249,9 @@ async def test_a_fresh_proof_for_each_attempt(bad):
 
 async def test_giving_up():
     """After the last attempt the failure is told, with its status and the attempts."""
-    async with raw_server(BUSY) as server, open_wire(OPTIONS) as wire:
+    async with raw_server(BUSY) as server, open_transport(OPTIONS) as transport:
         with pytest.raises(TransientError, match="status 503") as caught:
-            await World(server, wire).read()
+            await World(server, transport).read()
     assert (503, 3) == (caught.value.status, caught.value.attempts)
 
 
@@ -257,9 +267,9 @@ async def test_giving_up():
 )
 async def test_no_second_attempt(reply, kind):
     """What would be the same again is not tried again."""
-    async with raw_server(reply) as server, open_wire(OPTIONS) as wire:
+    async with raw_server(reply) as server, open_transport(OPTIONS) as transport:
         with pytest.raises(kind) as caught:
-            await World(server, wire).read()
+            await World(server, transport).read()
     assert (1, 1) == (caught.value.attempts, len(server.requests))
 
 
@@ -273,8 +283,8 @@ async def test_no_second_attempt(reply, kind):
 async def test_retry_after_is_obeyed_by_all(header, wait_s):
     """After a Retry-After nobody sends before its end, neither clipped nor early."""
     slow_down = answer(b"", status="429 Too Many Requests", headers=(header,))
-    async with raw_server(slow_down, page(1)) as server, open_wire(OPTIONS) as wire:
-        it = World(server, wire, rate=1000.0)
+    async with raw_server(slow_down, page(1)) as server, open_transport(OPTIONS) as transport:
+        it = World(server, transport, rate=1000.0)
         start = it.fake.monotonic()
         sent_at = []
 
@@ -296,8 +306,8 @@ async def test_retry_after_is_obeyed_by_all(header, wait_s):
 async def test_a_nonce_is_learnt_at_once():
     """A challenge is answered without a wait, and is no failed attempt."""
     challenge = answer(b"", status="401 Unauthorized")
-    async with raw_server(challenge, page(1)) as server, open_wire(OPTIONS) as wire:
-        it = World(server, wire)
+    async with raw_server(challenge, page(1)) as server, open_transport(OPTIONS) as transport:
+        it = World(server, transport)
         it.authorizer.renew_on_401 = "nonce"
         await it.read()
     assert (["proof-1", "proof-2"], []) == (it.proofs, it.fake.waits_s)
@@ -308,8 +318,8 @@ async def test_a_nonce_is_learnt_at_once():
 async def test_denials_have_an_end(renew, attempts):
     """Four nonces or one fresh token that do not help, and the client is denied."""
     challenge = answer(b"", status="401 Unauthorized")
-    async with raw_server(challenge) as server, open_wire(OPTIONS) as wire:
-        it = World(server, wire)
+    async with raw_server(challenge) as server, open_transport(OPTIONS) as transport:
+        it = World(server, transport)
         it.authorizer.renew_on_401 = renew
         with pytest.raises(DeniedError) as caught:
             await it.read()
@@ -319,16 +329,16 @@ async def test_denials_have_an_end(renew, attempts):
 async def test_forbidden():
     """403 denies the client at once."""
     forbidden = answer(b"", status="403 Forbidden")
-    async with raw_server(forbidden) as server, open_wire(OPTIONS) as wire:
+    async with raw_server(forbidden) as server, open_transport(OPTIONS) as transport:
         with pytest.raises(DeniedError, match="status 403") as caught:
-            await World(server, wire).read()
+            await World(server, transport).read()
     assert 1 == caught.value.attempts
 
 
 async def test_helseid_refuses():
     """What ends the run passes through, and nothing was sent."""
-    async with raw_server() as server, open_wire(OPTIONS) as wire:
-        it = World(server, wire)
+    async with raw_server() as server, open_transport(OPTIONS) as transport:
+        it = World(server, transport)
         it.authorizer.refuses = True
         with pytest.raises(RefusedError):
             await it.read()
@@ -339,16 +349,16 @@ async def test_errors_hold_no_identifier():
     """Whatever fails, the identifier and the body are not in the error."""
     echo = answer(orjson.dumps({"items": [], "error": f"no {OFF_ID}"}))
     for reply in (echo, answer(f"<p>{OFF_ID}</p>".encode()), page(1, next=f"?x={OFF_ID}")):
-        async with raw_server(reply) as server, open_wire(OPTIONS) as wire:
+        async with raw_server(reply) as server, open_transport(OPTIONS) as transport:
             with pytest.raises((ContractError, PagingError)) as caught:
-                await World(server, wire).read()
+                await World(server, transport).read()
         assert OFF_ID not in repr(caught.value)
         assert caught.value.__cause__ is None
 
 
 async def test_a_base_url_with_a_path():
     """A base URL may have a path of its own."""
-    async with raw_server() as server, open_wire(OPTIONS) as wire:
+    async with raw_server() as server, open_transport(OPTIONS) as transport:
         with_path = replace(server, url=server.url + "/gateway")
-        await World(with_path, wire).read()
+        await World(with_path, transport).read()
     assert f"POST /gateway{SAFETY.path} HTTP/1.1" == server.requests[0].line

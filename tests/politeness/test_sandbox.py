@@ -13,10 +13,10 @@ from worker.helseid.authorizer import open_helseid
 from worker.helseid.keys import load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.transport import helseid_client
+from worker.pts.fast_transport import TransportOptions, open_transport
 from worker.pts.reader import PtsReader
-from worker.pts.sending import Sender
+from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
-from worker.pts.wire import WireOptions, open_wire
 from worker.runtime import real_runtime
 from worker.sandbox.serve import running_sandbox
 
@@ -29,11 +29,11 @@ async def read_everyone(sandbox, key_file):
     runtime = real_runtime()
     options = HelseIdOptions(issuer=sandbox.issuer, client_id=sandbox.client_id)
     people = iter([sandbox._world.people.off_id(line) for line in range(PERSONS)])
-    async with helseid_client() as http, open_wire(WireOptions()) as wire:
+    async with helseid_client() as http, open_transport(TransportOptions()) as transport:
         helseid = open_helseid(options, load_client_key(key_file), runtime, http)
         throttle = Throttle(500.0, runtime, concurrency=8)
-        sender = Sender(
-            wire=wire,
+        sender = RetryingClient(
+            transport=transport,
             authorizer=helseid.authorizer,
             throttle=throttle,
             policy=RetryPolicy(),

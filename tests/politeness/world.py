@@ -1,7 +1,7 @@
 """A server with limits of its own, asked by real senders in virtual time.
 
-Everything from ``Sender`` down to the pace is the worker's own code; only the wire, the
-authorization and the clock are made up. The worker is told none of the server's numbers.
+Everything from ``RetryingClient`` down to the pace is the worker's own code; only the transport,
+the authorization and the clock are made up. The worker is told none of the server's numbers.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ import structlog
 from tests.fakes import START
 from worker.core.retry import RetryPolicy
 from worker.errors import AreaError, TransientError, WorkerError
-from worker.ports import Answer, Authorization, Runtime
-from worker.pts.sending import Sender, SendingStats
+from worker.ports import Authorization, HttpResponse, Runtime
+from worker.pts.retrying_client import RetryingClient, SendingStats
 from worker.pts.throttle import Throttle
 
 OK, REFUSED, AWAY, LOST, SPOILT = 200, 429, 503, 0, 500
@@ -222,8 +222,8 @@ class _Work:
             new_id=lambda: "id",
         )
         throttle = Throttle(self.ceiling, runtime, concurrency=self.concurrency)
-        sender = Sender(
-            wire=self,
+        sender = RetryingClient(
+            transport=self,
             authorizer=_Open(),
             throttle=throttle,
             policy=RetryPolicy(attempts_max=attempts),
@@ -242,7 +242,7 @@ class _Work:
         self.course.stats = sender.stats
         self.course.elapsed_s = loop.time()
 
-    async def _read(self, sender: Sender, things: Iterator[int]):
+    async def _read(self, sender: RetryingClient, things: Iterator[int]):
         for _ in things:
             try:
                 await sender.send("https://pts.example/", headers={}, body=b"")
@@ -256,8 +256,8 @@ class _Work:
             self.course.rates.append((now_s, throttle.rate))
             await asyncio.sleep(0.5)
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
-        """The port ``Wire``."""
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpResponse:
+        """The port ``HttpTransport``."""
         sent_s = asyncio.get_running_loop().time()
         status = await self.server.serve(sent_s)
         self.course.requests.append((sent_s, status))
@@ -265,7 +265,7 @@ class _Work:
             raise TransientError("no whole answer in time (TimeoutError)")
         wait_s = self.server.retry_after_s if status in {REFUSED, AWAY} else None
         told = {} if wait_s is None else {"retry-after": (f"{wait_s:g}",)}
-        return Answer(status=status, headers=told, body=b"")
+        return HttpResponse(status=status, headers=told, body=b"")
 
 
 @dataclass(frozen=True)
@@ -280,5 +280,7 @@ class _Open:
     async def authorize(self, method: str, url: str) -> Authorization:
         return Authorization(headers={}, token_id="1")
 
-    def judge(self, url: str, used: Authorization, answer: Answer) -> _Unchallenged:
+    def handle_challenge(
+        self, url: str, used: Authorization, answer: HttpResponse
+    ) -> _Unchallenged:
         return _Unchallenged()

@@ -9,7 +9,7 @@ from tests.acceptance.program import Ended, run
 from tests.shards.world import KEY, World, dead, names, read
 from worker.cli.sync import part_of
 from worker.core.run import RunProgress
-from worker.core.sharding import Part, Shard
+from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, UsageError
 
 POD = {"JOB_COMPLETION_INDEX": "2", "PTS_SHARD_COUNT": "4", "PTS_RUN_KEY": "job-x"}
@@ -17,14 +17,16 @@ POD = {"JOB_COMPLETION_INDEX": "2", "PTS_SHARD_COUNT": "4", "PTS_RUN_KEY": "job-
 
 def test_flags_name_the_part():
     """Counted from 0 or from 1; without either flag the run is whole, also in an Indexed Job."""
-    assert Part(shard=Shard(index=0, count=4), run_key="k") == part_of("4/4", "k", {})
+    assert ShardAssignment(shard=Shard(index=0, count=4), run_key="k") == part_of("4/4", "k", {})
     assert part_of(None, None, {"JOB_COMPLETION_INDEX": "2"}) is None
 
 
 def test_the_environment_names_the_part():
     """As Kubernetes sets it; a flag goes before it."""
-    assert Part(shard=Shard(index=2, count=4), run_key="job-x") == part_of(None, None, POD)
-    assert Part(shard=Shard(index=1, count=3), run_key="k") == part_of("1/3", "k", POD)
+    assert ShardAssignment(shard=Shard(index=2, count=4), run_key="job-x") == part_of(
+        None, None, POD
+    )
+    assert ShardAssignment(shard=Shard(index=1, count=3), run_key="k") == part_of("1/3", "k", POD)
 
 
 @pytest.mark.parametrize(

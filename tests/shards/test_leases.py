@@ -16,7 +16,7 @@ from tests.shards.world import (
 )
 from tests.store.test_store_scenarios import PRIVACY, SAFETY
 from worker.core.run import RunProgress
-from worker.core.sharding import Part, Shard
+from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError
 from worker.store.holder import this_process
 from worker.store.shards import acquire_part, begin_part
@@ -134,7 +134,7 @@ async def test_a_dead_shard_of_this_machine_is_replaced_at_once(world: World):
 
 async def test_a_joining_call_may_be_repeated(world: World):
     """A commit that came through unheard: the same lease, the same turn."""
-    part = Part(shard=Shard(index=1, count=2), run_key=KEY)
+    part = ShardAssignment(shard=Shard(index=1, count=2), run_key=KEY)
     holder = this_process("me")
     found = []
     for _ in range(2):

@@ -14,8 +14,8 @@ from tests.store.test_store_scenarios import LIMITS, PRIVACY, SAFETY
 from worker.core.ending import exit_code_of
 from worker.core.guard import GuardFacts, GuardLimits, reasons_to_withhold
 from worker.core.model import CompleteArea, PersonRead, Record, RunKind
-from worker.core.run import PartDone, Publication, RunHandle, RunProgress, RunReport
-from worker.core.sharding import Part, Shard
+from worker.core.run import Publication, RunHandle, RunProgress, RunReport, ShardFinished
+from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database, open_database
 from worker.store.holder import Holder, this_process
@@ -105,7 +105,7 @@ class World:
     ) -> "ShardTurn | RunReport":
         """What a process does until it reads."""
         database = database or self.database
-        part = Part(shard=Shard(index=index, count=count), run_key=key)
+        part = ShardAssignment(shard=Shard(index=index, count=count), run_key=key)
         holder = holder or this_process(self.fake.runtime.new_id())
         lease = await acquire_part(database, holder, tenant_id=1, part=part, ttl_s=TTL_S)
         budget = Budget()
@@ -153,7 +153,7 @@ class Turn:
         await self.store.apply(reads)
         self.world.fake.advance(1.5)
 
-    async def end(self, **how: Any) -> Publication | PartDone:
+    async def end(self, **how: Any) -> Publication | ShardFinished:
         """``finish``, and give the lease back."""
         done = await self.finish(**how)
         await self.store.lease.release(self.store.database)
@@ -166,7 +166,7 @@ class Turn:
         limits: GuardLimits = LIMITS,
         faults: int = 0,
         requests: int = 0,
-    ) -> Publication | PartDone:
+    ) -> Publication | ShardFinished:
         def judge(facts: GuardFacts) -> tuple[str, ...]:
             return reasons_to_withhold(facts, limits)
 
@@ -202,13 +202,13 @@ def failed(world: World, key: str) -> PersonRead:
     return scenarios.failed(cast("Any", world), key)
 
 
-def part_code(done: Publication | PartDone) -> ExitCode:
+def part_code(done: Publication | ShardFinished) -> ExitCode:
     """The exit code of a shard that is not the last."""
-    assert isinstance(done, PartDone)
+    assert isinstance(done, ShardFinished)
     return done.exit_code
 
 
-def whole_code(done: Publication | PartDone) -> ExitCode:
+def whole_code(done: Publication | ShardFinished) -> ExitCode:
     """The exit code of the whole."""
     assert isinstance(done, Publication)
     return done.exit_code

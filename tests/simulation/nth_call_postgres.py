@@ -25,7 +25,7 @@ from tests.simulation.model import STATEMENTS, Snapshot, expect
 from tests.simulation.nth_call import Point, change, truth_before
 from tests.simulation.process import DATABASE, Process, Trouble, outside
 from tests.simulation.stage import Outcome, Stage
-from tests.simulation.upstream import SimTransport, SimWire
+from tests.simulation.upstream import SimHelseIdTransport, SimTransport
 from worker.store.database import open_database
 
 PATIENCE_S, SHORT_PATIENCE_S = 30.0, 0.15
@@ -73,7 +73,7 @@ class Wires:
         """Let every call of the engine pass here."""
         wires = self
 
-        class Wire(asyncpg.Connection):  # type: ignore[misc] # it has no types
+        class HttpTransport(asyncpg.Connection):  # type: ignore[misc] # it has no types
             async def execute(self, query: str, *args: Any, **options: Any) -> str:
                 flavour = await wires.strike(self, query)
                 status: str = await super().execute(query, *args, **options)
@@ -89,7 +89,7 @@ class Wires:
                 flavour = self.touch(CONNECT)
                 if flavour == BEFORE:
                     raise ConnectionRefusedError(111, "Connection refused")
-                connection = await real(*args, connection_class=Wire, **more)
+                connection = await real(*args, connection_class=HttpTransport, **more)
                 if flavour == AFTER:
                     await self.cut(connection)
                     raise ConnectionResetError(104, "Connection reset by peer")
@@ -105,11 +105,11 @@ class Wires:
 
     def _statement(self, name: str, lost: type[Exception]) -> Callable[..., bool]:
         def carry_out(cursor: Any, text: str, parameters: Any, _context: Any) -> bool:
-            wire = cursor._adapt_connection.driver_connection
-            flavour = await_(self.strike(wire, text))
+            transport = cursor._adapt_connection.driver_connection
+            flavour = await_(self.strike(transport, text))
             getattr(cursor, name)(text, parameters)
             if flavour == AFTER:
-                await_(self.cut(wire))
+                await_(self.cut(transport))
                 raise lost("connection is closed")
             return True
 
@@ -123,17 +123,17 @@ class Wires:
             self._process.injected[flavour] += 1
         return flavour
 
-    async def strike(self, wire: asyncpg.Connection, text: str) -> str:
+    async def strike(self, transport: asyncpg.Connection, text: str) -> str:
         """The same; if it fails before it is made, the connection is gone when this returns."""
         flavour = self.touch(text)
         if flavour == BEFORE:
-            await self.cut(wire)
+            await self.cut(transport)
         return flavour
 
-    async def cut(self, wire: asyncpg.Connection) -> None:
+    async def cut(self, transport: asyncpg.Connection) -> None:
         """End a connection from the server's side, and wait until it is gone."""
-        if not wire.is_closed():
-            end = f"SELECT pg_terminate_backend({wire.get_server_pid()}, 2000)"
+        if not transport.is_closed():
+            end = f"SELECT pg_terminate_backend({transport.get_server_pid()}, 2000)"
             await execute(self._url, end)
 
 
@@ -185,8 +185,8 @@ class PostgresStage(Stage):
         return outside(
             process,
             lend,
-            lambda options: SimWire(self.upstream, process(), options.attempt_s_max),
-            lambda: SimTransport(self.upstream, process()),
+            lambda options: SimTransport(self.upstream, process(), options.attempt_s_max),
+            lambda: SimHelseIdTransport(self.upstream, process()),
         )
 
     async def live(self, trouble: Trouble | None = None) -> Outcome:

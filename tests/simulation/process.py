@@ -29,8 +29,8 @@ from sqlalchemy import event
 from tests.simulation.loop import PROCESS, Clock
 from worker import app as root
 from worker import running
-from worker.ports import Runtime, Wire
-from worker.pts.wire import WireOptions
+from worker.ports import HttpTransport, Runtime
+from worker.pts.fast_transport import TransportOptions
 from worker.store import opening
 from worker.store.database import Database, open_database
 from worker.store.run_store import SqlRunStore
@@ -335,10 +335,10 @@ _TLS = cache(client_context)
 def outside(
     process: Callable[[], Process],
     lend: Callable[[], AbstractAsyncContextManager[Database]],
-    wire: Callable[[WireOptions], Wire],
-    transport: Callable[[], httpx.AsyncBaseTransport],
+    transport: Callable[[TransportOptions], HttpTransport],
+    helseid_http: Callable[[], httpx.AsyncBaseTransport],
 ) -> Iterator[None]:
-    """Replace what is opened to the outside: file, PTS's wire, HelseID's HTTP.
+    """Replace what is opened to the outside: file, PTS's transport, HelseID's HTTP.
 
     The store of a run is the real one; it is only told to the process whose run it is.
     """
@@ -347,11 +347,11 @@ def outside(
         return lend()
 
     @asynccontextmanager
-    async def open_wire(options: WireOptions) -> AsyncIterator[Wire]:
-        yield wire(options)
+    async def open_transport(options: TransportOptions) -> AsyncIterator[HttpTransport]:
+        yield transport(options)
 
     def helseid_client(*_options: Any, **_more: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=transport(), trust_env=False)
+        return httpx.AsyncClient(transport=helseid_http(), trust_env=False)
 
     async def open_run_store(*args: Any, **options: Any) -> SqlRunStore:
         store = await opening.open_run_store(*args, **options)
@@ -360,7 +360,7 @@ def outside(
 
     doors = [
         (root, "open_database", open_database),
-        (root, "open_wire", open_wire),
+        (root, "open_transport", open_transport),
         (root, "helseid_client", helseid_client),
         (root, "client_context", _TLS),
         (running, "open_run_store", open_run_store),

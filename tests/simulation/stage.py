@@ -33,7 +33,7 @@ from tests.simulation.process import (
     entered,
     outside,
 )
-from tests.simulation.upstream import BASE_URL, ISSUER, SimTransport, SimWire, Upstream
+from tests.simulation.upstream import BASE_URL, ISSUER, SimHelseIdTransport, SimTransport, Upstream
 from worker.app import App
 from worker.config.loading import Loaded, load
 from worker.core.model import RunKind, RunStatus
@@ -191,8 +191,8 @@ class Stage:
         return outside(
             process,
             lambda: ENGINES.lend(process(), self.database, process().runtime()),
-            lambda options: SimWire(self.upstream, process(), options.attempt_s_max),
-            lambda: SimTransport(self.upstream, process()),
+            lambda options: SimTransport(self.upstream, process(), options.attempt_s_max),
+            lambda: SimHelseIdTransport(self.upstream, process()),
         )
 
     def reading(self) -> None:

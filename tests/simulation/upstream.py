@@ -19,7 +19,7 @@ import orjson
 from tests.simulation.loop import Clock
 from tests.simulation.process import HTTP, DiedError, Process, Trace
 from worker.errors import TransientError
-from worker.ports import Answer
+from worker.ports import HttpResponse
 from worker.sandbox.faults import Action, FaultPlan
 from worker.sandbox.helseid import HelseId
 from worker.sandbox.pts import Pts
@@ -247,16 +247,16 @@ def _is_unspoilt(key: tuple[str, str], reply: Reply, action: str, found: Rows) -
     return all(item in right for item in items)
 
 
-class SimWire:
-    """The port ``Wire`` of one process."""
+class SimTransport:
+    """The port ``HttpTransport`` of one process."""
 
     def __init__(self, upstream: Upstream, process: Process, attempt_s_max: float) -> None:
         self._upstream = upstream
         self._process = process
         self._attempt_s_max = attempt_s_max
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
-        """See ``worker.ports.Wire``."""
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpResponse:
+        """See ``worker.ports.HttpTransport``."""
         parts = urlsplit(url)
         sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         sent.append((b"host", parts.netloc.encode()))
@@ -273,10 +273,10 @@ class SimWire:
         for name, value in _headers(reply, self._upstream.date()):
             key = name.decode()
             found[key] = (*found.get(key, ()), value.decode())
-        return Answer(status=reply.status, headers=found, body=reply.body)
+        return HttpResponse(status=reply.status, headers=found, body=reply.body)
 
 
-class SimTransport(httpx.AsyncBaseTransport):
+class SimHelseIdTransport(httpx.AsyncBaseTransport):
     """What carries HelseID's client of one process."""
 
     def __init__(self, upstream: Upstream, process: Process) -> None:

@@ -136,7 +136,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.turn is None)
     @rule(changes=edits, chosen=st.lists(persons, min_size=1, unique=True), scope=scopes)
-    def errand(self, changes, chosen, scope) -> None:
+    def task(self, changes, chosen, scope) -> None:
         """A backfill of some persons, published; maybe beside a sync that is to be continued."""
         self.world.carry_out(changes)
         roster = {person: self.world.roster.get(person) for person in chosen}
@@ -212,18 +212,18 @@ class StoreMachine(RuleBasedStateMachine):
             settled = self._do(turn.settled(batch))
             if settled is None:
                 return False
-            errands = []
+            tasks = []
             for person in batch:
                 done = self.model.settled(run, attempt, KEYS[person])
                 same(done, settled.get(KEYS[person], set()), "settled")
                 due = tuple(area for area in run.areas if area not in done)
                 if due:
-                    errands.append((person, due))
-            reads = self._do(turn.read(errands))
+                    tasks.append((person, due))
+            reads = self._do(turn.read(tasks))
             for _ in range(1 + twice):
                 if reads is None or self._do(turn.store.apply(reads)) is None:
                     return False
-                tell(self.model, self.world.source, turn, errands, reads)
+                tell(self.model, self.world.source, turn, tasks, reads)
             self.ground.fake.advance(1.5)
         turn.database.fuse.left = None
         return True

@@ -19,7 +19,7 @@ from worker.core.identity import NationalId, PseudonymKey
 from worker.core.model import Person, PersonRead, RunKind
 from worker.core.run import Publication, RunHandle, RunProgress
 from worker.pts.reader import PtsReader
-from worker.pts.sending import Sender
+from worker.pts.retrying_client import RetryingClient
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.holder import Holder
@@ -29,8 +29,8 @@ from worker.store.opening import open_run_store
 from worker.store.run_store import SqlRunStore
 from worker.store.tables import lease as lease_table
 from worker.store.tables import metadata, tenant
-from worker.sync.feeding import Errand
 from worker.sync.keys import KeyBook
+from worker.sync.producer import PersonTask
 from worker.sync.reading import PersonReader
 
 T = TypeVar("T")
@@ -167,7 +167,7 @@ class Turn:
         return self.handle.kind == RunKind.SYNC and not self.roster_faults
 
     def person(self, off_id: str) -> Person:
-        """As the feeder makes one from a line of the roster."""
+        """As the producer makes one from a line of the roster."""
         given = NationalId(off_id)
         key = PSEUDONYMS.pseudonym(given)
         return Person(off_id=given, person_key=key, local_ref=self.roster.get(off_id))
@@ -177,11 +177,11 @@ class Turn:
         keys = [self.person(off_id).person_key for off_id in off_ids]
         return await self.store.settled(keys)
 
-    async def read(self, errands: Sequence[tuple[str, tuple[str, ...]]]) -> list[PersonRead]:
+    async def read(self, tasks: Sequence[tuple[str, tuple[str, ...]]]) -> list[PersonRead]:
         """Read these areas of these persons from PTS, in this order."""
         reads = []
-        for off_id, areas in errands:
-            read, _ = await self.reader.read(Errand(person=self.person(off_id), areas=areas))
+        for off_id, areas in tasks:
+            read, _ = await self.reader.read(PersonTask(person=self.person(off_id), areas=areas))
             reads.append(read)
         return reads
 
@@ -217,7 +217,7 @@ async def begin(
     pts = PtsReader(
         areas=[area for area in AREAS if area.name in areas],
         base_url=BASE_URL,
-        sender=cast("Sender", source),
+        sender=cast("RetryingClient", source),
         runtime=database.runtime,
         pseudonymous=True,
     )

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from worker.core.model import FailureKind
-from worker.ports import Answer
-from worker.pts.sending import SendingStats, Sent
+from worker.ports import HttpResponse
+from worker.pts.retrying_client import SendingStats, Sent
 
 SAFETY, PRIVACY = "patient-safety", "patient-privacy"
 AREAS = (SAFETY, PRIVACY)
@@ -84,7 +84,7 @@ class Source:
         return made
 
     async def send(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Sent:
-        """Answer a search, as ``worker.pts.sending.Sender`` hands it on after its retries."""
+        """Answer a search, as ``RetryingClient`` hands it on after its retries."""
         parts = urlsplit(url)
         area = next(area for area in AREAS if parts.path.endswith(f"{area}/_search"))
         off_id = json.loads(body)["offId"]
@@ -93,21 +93,21 @@ class Source:
         self.stats.requests += 1
         return Sent(self._answer(off_id, area, trouble, number), 1)
 
-    def _answer(self, off_id: str, area: str, trouble: str, number: int) -> Answer:
+    def _answer(self, off_id: str, area: str, trouble: str, number: int) -> HttpResponse:
         kind = {"content-type": ("application/json",)}
         if trouble in _STATUS:
-            return Answer(status=_STATUS[trouble], headers=kind, body=b"")
+            return HttpResponse(status=_STATUS[trouble], headers=kind, body=b"")
         if trouble in _BODY:
-            return Answer(status=200, headers=kind, body=_BODY[trouble])
+            return HttpResponse(status=200, headers=kind, body=_BODY[trouble])
         docs = list(self.documents(off_id, area).values())
         if trouble == "lost page" and number:
-            return Answer(status=200, headers=kind, body=b"<html>")
+            return HttpResponse(status=200, headers=kind, body=b"<html>")
         if trouble or (self.pages and len(docs) > PAGE * (number + 1)):
             place = "https://elsewhere.example/" if trouble == "endless" else ""
             kind["link"] = (f'<{place}?page={number + 1}>; rel="next"',)
         if self.pages:
             docs = docs[PAGE * number : PAGE * (number + 1)]
-        return Answer(status=200, headers=kind, body=json.dumps(docs).encode())
+        return HttpResponse(status=200, headers=kind, body=json.dumps(docs).encode())
 
     def pages_of(self, off_id: str, area: str) -> int:
         """How many pages the area's whole answer has."""

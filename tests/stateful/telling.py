@@ -23,13 +23,13 @@ def tell(
     model: Model,
     source: Source,
     turn: Turn,
-    errands: Sequence[tuple[str, tuple[str, ...]]],
+    tasks: Sequence[tuple[str, tuple[str, ...]]],
     reads: Sequence[PersonRead],
 ) -> None:
     """A batch was written."""
     run = model.runs[turn.handle.run_id]
-    model.take_back([KEYS[person] for person, _ in errands], but=run)
-    for (person, due), read in zip(errands, reads, strict=True):
+    model.take_back([KEYS[person] for person, _ in tasks], but=run)
+    for (person, due), read in zip(tasks, reads, strict=True):
         run.refs[KEYS[person]] = turn.roster[person]
         assert due == tuple(one.area for one in read.areas)
         for one in read.areas:

@@ -202,7 +202,7 @@ def test_volatile_fields_within_others():
     area = with_overrides(SAFETY, {"volatile": ["meta.answer.readAt"]})
     documents = [
         restriction(meta={"answer": {"readAt": "a"}}),
-        restriction(meta={"Answer": {"ReadAt": "b"}}),
+        restriction(meta={"HttpResponse": {"ReadAt": "b"}}),
         restriction(meta={"answer": {}}),
         restriction(meta={"answer": "x"}),
         restriction(),

@@ -10,7 +10,7 @@ import pytest
 
 from worker.core.identity import NationalId, PseudonymKey
 from worker.core.model import Record
-from worker.ports import Answer
+from worker.ports import HttpResponse
 
 DIGITS = "16858399649"
 
@@ -31,7 +31,7 @@ def test_an_identifier_does_not_print(show):
 @pytest.mark.parametrize(
     "value",
     [
-        Answer(status=200, headers={"x": ("hemmelig",)}, body=b"hemmelig"),
+        HttpResponse(status=200, headers={"x": ("hemmelig",)}, body=b"hemmelig"),
         Record(key="k", content_hash=b"", payload="hemmelig", columns=("hemmelig",)),
     ],
     ids=["answer", "record"],

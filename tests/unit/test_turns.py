@@ -2,7 +2,7 @@
 
 import asyncio
 
-from worker.ports import Answer
+from worker.ports import HttpResponse
 from worker.pts.turns import ANSWERS_MAX, Inbox
 
 MANY = 3 * ANSWERS_MAX + 1
@@ -14,8 +14,8 @@ async def test_a_few_in_each_turn_and_in_order():
     inbox, told, helpings = Inbox(loop), [], []
 
     async def reader(number: int) -> None:
-        future: asyncio.Future[Answer] = loop.create_future()
-        inbox.put(future, Answer(status=number, headers={}, body=b""))
+        future: asyncio.Future[HttpResponse] = loop.create_future()
+        inbox.put(future, HttpResponse(status=number, headers={}, body=b""))
         told.append((await future).status)
 
     async with asyncio.TaskGroup() as readers:
@@ -35,7 +35,7 @@ async def test_who_does_not_wait_any_more_is_passed_over():
     inbox = Inbox(loop)
     gone, there = loop.create_future(), loop.create_future()
     for future in (gone, there):
-        inbox.put(future, Answer(status=200, headers={}, body=b""))
+        inbox.put(future, HttpResponse(status=200, headers={}, body=b""))
     gone.cancel()
     async with asyncio.timeout(5):
         assert 200 == (await there).status

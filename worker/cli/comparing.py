@@ -15,8 +15,8 @@ from worker.core.model import CompleteArea, Person, PersonRead, RosterFault
 from worker.core.run import RunProgress
 from worker.errors import RosterError, StoppedError, WorkerError
 from worker.store.sampling import PublishedArea
-from worker.sync.feeding import Errand
 from worker.sync.keys import KeyBook
+from worker.sync.producer import PersonTask
 from worker.sync.reading import PersonReader
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ async def reread(
             show(read, len(picks), progress.failures.total())
 
     async with app.reader(app.areas()) as reader:
-        crew = _Crew(
+        pipeline = _Crew(
             reader=PersonReader(
                 reader=reader,
                 keys=keys,
@@ -99,11 +99,11 @@ async def reread(
             picks=iter(picks),
             tell=tell,
         )
-        await crew.work(concurrency, stop)
-    ending = crew.ending or nothing_was_read(progress.failures, progress.areas_complete)
+        await pipeline.work(concurrency, stop)
+    ending = pipeline.ending or nothing_was_read(progress.failures, progress.areas_complete)
     if ending is not None:
         raise ending
-    return crew.reads
+    return pipeline.reads
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,7 +135,7 @@ class _Crew:
             key = self.identity.person_key(pick.off_id)
             person = Person(off_id=pick.off_id, person_key=key)
             try:
-                read, ending = await self.reader.read(Errand(person=person, areas=(pick.area,)))
+                read, ending = await self.reader.read(PersonTask(person=person, areas=(pick.area,)))
             except WorkerError as fault:
                 read, ending = None, fault
             if read is not None:

@@ -18,11 +18,11 @@ from worker.core.page_facts import paging_headers
 from worker.core.retry import RetryPolicy
 from worker.core.shape import shape_of
 from worker.errors import AreaError, ConfigurationError, ContractError
-from worker.ports import Answer, Wire
+from worker.ports import HttpResponse, HttpTransport
+from worker.pts.fast_transport import TransportOptions, open_transport
 from worker.pts.reader import PtsReader
-from worker.pts.sending import Sender
+from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
-from worker.pts.wire import WireOptions, open_wire
 
 SYNTHETIC_PERSON: Final = "16858399649"
 """A synthetic number (month +80) that NHN has published; nobody real can own it."""
@@ -37,19 +37,19 @@ class _Exchange:
 
     url: str = field(repr=False)
     body: bytes = field(repr=False)
-    answer: Answer = field(repr=False)
+    answer: HttpResponse = field(repr=False)
 
 
 class _Watching:
-    """The port ``Wire``, keeping what passed."""
+    """The port ``HttpTransport``, keeping what passed."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, transport: HttpTransport) -> None:
+        self._transport = transport
         self.seen: list[_Exchange] = []
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
-        """See ``Wire``."""
-        answer = await self._wire.post(url, headers=headers, body=body)
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpResponse:
+        """See ``HttpTransport``."""
+        answer = await self._transport.post(url, headers=headers, body=body)
         self.seen.append(_Exchange(url=url, body=body, answer=answer))
         return answer
 
@@ -88,13 +88,13 @@ async def probe(app: App, off_id: NationalId) -> Sequence[Probe]:
     """
     areas = app.areas()
     found = []
-    async with _wire(app) as wire, app.helseid() as helseid:
-        watching = _Watching(wire)
+    async with _transport(app) as transport, app.helseid() as helseid:
+        watching = _Watching(transport)
         reader = PtsReader(
             areas=areas,
             base_url=base_url(app),
-            sender=Sender(
-                wire=watching,
+            sender=RetryingClient(
+                transport=watching,
                 authorizer=helseid.authorizer,
                 throttle=Throttle(app.settings.sync.requests_per_second, app.runtime),
                 policy=RetryPolicy(attempts_max=2),
@@ -116,8 +116,8 @@ async def reach(app: App) -> int:
     Raises:
         WorkerError: it cannot be reached.
     """
-    async with _wire(app) as wire:
-        answer = await wire.post(base_url(app), headers={}, body=b"")
+    async with _transport(app) as transport:
+        answer = await transport.post(base_url(app), headers={}, body=b"")
         return answer.status
 
 
@@ -133,15 +133,15 @@ def base_url(app: App) -> str:
 
 
 @asynccontextmanager
-async def _wire(app: App) -> AsyncIterator[Wire]:
+async def _transport(app: App) -> AsyncIterator[HttpTransport]:
     chosen = app.settings
-    options = WireOptions(
+    options = TransportOptions(
         attempt_s_max=chosen.sync.request_timeout_s,
         silence_s_max=chosen.sync.request_timeout_s,
         tls=app.tls(),
     )
-    async with open_wire(options) as wire:
-        yield wire
+    async with open_transport(options) as transport:
+        yield transport
 
 
 async def _probe_area(
@@ -171,7 +171,7 @@ async def _probe_area(
     )
 
 
-def _document(answer: Answer) -> Any:
+def _document(answer: HttpResponse) -> Any:
     try:
         return parse(answer.body)
     except ContractError:

@@ -9,7 +9,7 @@ import typer
 from worker.cli.base import Cli, add_command
 
 if TYPE_CHECKING:
-    from worker.core.sharding import Part
+    from worker.core.sharding import ShardAssignment
 
 SHARD_COUNT: Final = "PTS_SHARD_COUNT"
 RUN_KEY: Final = "PTS_RUN_KEY"
@@ -151,13 +151,15 @@ def sync(
     return run_and_tell(cli, app, request)
 
 
-def part_of(shard: str | None, run_key: str | None, environ: Mapping[str, str]) -> "Part | None":
+def part_of(
+    shard: str | None, run_key: str | None, environ: Mapping[str, str]
+) -> "ShardAssignment | None":
     """The part of a shared run that flags and environment name; None for a run in one process.
 
     Raises:
         UsageError: they name none, or only half of one.
     """
-    from worker.core.sharding import Part, checked_run_key, parse_shard
+    from worker.core.sharding import ShardAssignment, checked_run_key, parse_shard
     from worker.errors import UsageError
 
     run_key = environ.get(RUN_KEY) or None if run_key is None else run_key
@@ -172,7 +174,7 @@ def part_of(shard: str | None, run_key: str | None, environ: Mapping[str, str]) 
             'docs/operations.md, "Shards"',
         )
     try:
-        return Part(shard=parse_shard(shard), run_key=checked_run_key(run_key))
+        return ShardAssignment(shard=parse_shard(shard), run_key=checked_run_key(run_key))
     except ValueError as fault:
         raise UsageError(
             f"--shard, --run-key: {fault}", hint="for example --shard 2/4 --run-key 2026-03-01"

@@ -53,7 +53,7 @@ class Publication(Value, frozen=True, kw_only=True):
     exit_code: ExitCode
 
 
-class PartDone(Value, frozen=True, kw_only=True):
+class ShardFinished(Value, frozen=True, kw_only=True):
     """A shard has done its part of a run, and others have not: one of them will publish.
 
     Attributes:

@@ -38,7 +38,7 @@ class Shard(Value, frozen=True, kw_only=True):
         return f"{self.index}/{self.count}"
 
 
-class Part(Value, frozen=True, kw_only=True):
+class ShardAssignment(Value, frozen=True, kw_only=True):
     """What a process takes on: one shard of the run that has this key."""
 
     shard: Shard

@@ -16,7 +16,7 @@ from worker.helseid.proof import ProofKey
 from worker.helseid.refusals import clean, clock_problem, error_code
 from worker.helseid.tokens import TokenSource
 from worker.helseid.transport import Caller, clock_ahead_s
-from worker.ports import Answer, Authorization, Runtime
+from worker.ports import Authorization, HttpResponse, Runtime
 
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
@@ -24,7 +24,7 @@ _ORIGINS_MAX: Final = 64
 _log = structlog.get_logger(__name__)
 
 
-class HelseIdVerdict(Value, frozen=True, kw_only=True):
+class HelseIdChallengeResult(Value, frozen=True, kw_only=True):
     """What an answer means for the authorization.
 
     Attributes:
@@ -36,8 +36,8 @@ class HelseIdVerdict(Value, frozen=True, kw_only=True):
     refused: str = ""
 
 
-_FINE: Final = HelseIdVerdict()
-_RETRY: Final = HelseIdVerdict(retry=True)
+_FINE: Final = HelseIdChallengeResult()
+_RETRY: Final = HelseIdChallengeResult(retry=True)
 
 
 class HelseIdAuthorizer:
@@ -78,7 +78,9 @@ class HelseIdAuthorizer:
         headers = {"Authorization": token.authorization, "DPoP": proof}
         return Authorization(headers=headers, token_id=token.token_id)
 
-    def judge(self, url: str, used: Authorization, answer: Answer) -> HelseIdVerdict:
+    def handle_challenge(
+        self, url: str, used: Authorization, answer: HttpResponse
+    ) -> HelseIdChallengeResult:
         """Learn the nonce of any answer; on 401 and 403 decide what can help. See ``Authorizer``.
 
         The caller bounds how often it follows ``retry`` for one request.
@@ -90,7 +92,7 @@ class HelseIdAuthorizer:
             self._replaced = False
         return _FINE
 
-    def _learn_nonce(self, url: str, answer: Answer) -> bool:
+    def _learn_nonce(self, url: str, answer: HttpResponse) -> bool:
         nonce = answer.header("dpop-nonce")
         if nonce is None or self._proof_key is None or not is_nonce(nonce):
             return False
@@ -100,8 +102,8 @@ class HelseIdAuthorizer:
         return True
 
     def _judge_denial(
-        self, used: Authorization, answer: Answer, *, nonce_learnt: bool
-    ) -> HelseIdVerdict:
+        self, used: Authorization, answer: HttpResponse, *, nonce_learnt: bool
+    ) -> HelseIdChallengeResult:
         challenges = parse_challenges(answer.headers.get("www-authenticate", ()))
         code, told = _error(challenges, used.headers.get("Authorization", "").partition(" ")[2])
         _log.debug("helseid.call_denied", status=answer.status, code=code, token_id=used.token_id)
@@ -115,20 +117,20 @@ class HelseIdAuthorizer:
                 return _RETRY
             if code in {"", "invalid_token"}:
                 return self._judge_token(used, text)
-        return HelseIdVerdict(refused=text)
+        return HelseIdChallengeResult(refused=text)
 
-    def _judge_token(self, used: Authorization, text: str) -> HelseIdVerdict:
+    def _judge_token(self, used: Authorization, text: str) -> HelseIdChallengeResult:
         """Replace a refused token, but not the replacement that was never accepted."""
         if not self._tokens.is_current(used.token_id):
             return _RETRY
         if self._replaced:
-            return HelseIdVerdict(refused=f"{text}; a fresh token did not help")
+            return HelseIdChallengeResult(refused=f"{text}; a fresh token did not help")
         self._tokens.drop(used.token_id)
         self._replaced = True
         return _RETRY
 
 
-def _accepted(answer: Answer) -> bool:
+def _accepted(answer: HttpResponse) -> bool:
     """Whether PTS looked past the token: it gave a result, or has none of that person."""
     return answer.status < 300 or answer.status == 404  # noqa: PLR2004
 

@@ -17,7 +17,7 @@ from worker.errors import ConfigurationError, RefusedError, UnavailableError
 from worker.helseid.authorizer import HelseId
 from worker.helseid.refusals import clean
 from worker.helseid.transport import Reply, require_safe_url
-from worker.ports import Answer, Authorization
+from worker.ports import Authorization, HttpResponse
 
 SCOPE: Final = "nhn:selvbetjening/client"
 """The scope that a client needs to change its own keys."""
@@ -97,17 +97,17 @@ class SelfService:
         repeats = 0
         while True:
             reply = await self._helseid.caller.call(request)
-            verdict = self._helseid.authorizer.judge(self._url, used[-1], _answer(reply))
+            verdict = self._helseid.authorizer.handle_challenge(self._url, used[-1], _answer(reply))
             if not verdict.retry or repeats == _REPEATS_MAX:
                 return _understand(reply)
             repeats += 1
 
 
-def _answer(reply: Reply) -> Answer:
+def _answer(reply: Reply) -> HttpResponse:
     headers: dict[str, tuple[str, ...]] = {}
     for name, value in reply.headers.multi_items():
         headers[name.lower()] = (*headers.get(name.lower(), ()), value)
-    return Answer(status=reply.status, headers=headers, body=reply.body)
+    return HttpResponse(status=reply.status, headers=headers, body=reply.body)
 
 
 def _understand(reply: Reply) -> Any:

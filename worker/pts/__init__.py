@@ -1,1 +1,1 @@
-"""Speaks with PTS: the wire, the pace, the sending and resending, the reading of whole areas."""
+"""Speaks with PTS: the transport, the pace, the retries, the reading of whole areas."""

@@ -12,7 +12,7 @@ from typing import Final, cast
 import httptools
 
 from worker.errors import ContractError, StaleConnectionError, TransientError, WorkerError
-from worker.ports import Answer
+from worker.ports import HttpResponse
 from worker.pts.turns import Inbox, Outbox
 
 HEADER_BYTES_MAX: Final = 32 * 1024
@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
         self._attempt_s_max = attempt_s_max
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._answered: asyncio.Future[Answer] | None = None
+        self._answered: asyncio.Future[HttpResponse] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._began_s = self._heard_s = 0.0
         self.idle_since_s = 0.0
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
         self._is_proven = False
         self._begin()
 
-    async def exchange(self, request: bytes) -> Answer:
+    async def exchange(self, request: bytes) -> HttpResponse:
         """Write a request and give its answer. On any error the connection is not usable again.
 
         Raises:
@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
             raise StaleConnectionError("the connection was closed before an answer")
         self._began_s = self._heard_s = self._loop.time()
         self._begin()
-        answered: asyncio.Future[Answer] = self._loop.create_future()
+        answered: asyncio.Future[HttpResponse] = self._loop.create_future()
         self._answered = answered
         wait_s = min(self._silence_s_max, self._attempt_s_max)
         self._timer = self._loop.call_later(wait_s, self._look_at_the_clock)
@@ -196,7 +196,9 @@ class Connection(asyncio.Protocol):
             return
         self._is_proven = True
         self._answered = None  # whatever comes now belongs to nobody, and takes nothing away
-        self._inbox.put(answered, Answer(status=self._status, headers=self._headers, body=body))
+        self._inbox.put(
+            answered, HttpResponse(status=self._status, headers=self._headers, body=body)
+        )
 
     # --- ours ---
 

@@ -12,8 +12,8 @@ from worker.core.paging import PageRequest, PagingState
 from worker.core.record import digest_of
 from worker.core.value import Value
 from worker.errors import AreaError
-from worker.ports import Answer, Runtime
-from worker.pts.sending import Sender, SendingStats, Sent
+from worker.ports import HttpResponse, Runtime
+from worker.pts.retrying_client import RetryingClient, SendingStats, Sent
 
 PAGES_MAX: Final = 1000
 """More pages than this for one person are taken for a loop."""
@@ -54,7 +54,7 @@ class PtsReader:
         *,
         areas: Iterable[ResourceArea],
         base_url: str,
-        sender: Sender,
+        sender: RetryingClient,
         runtime: Runtime,
         pseudonymous: bool,
         pages_max: int = PAGES_MAX,
@@ -106,7 +106,7 @@ class PtsReader:
         return await self._sender.send(request.url, headers=prepared.headers, body=body)
 
     def _page(
-        self, answer: Answer, area: ResourceArea, person: Person, key_path: str | None
+        self, answer: HttpResponse, area: ResourceArea, person: Person, key_path: str | None
     ) -> Page:
         return read_page(
             answer.status,

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from typing import Final
 
-from worker.ports import Answer
+from worker.ports import HttpResponse
 
 _SENT_MAX: Final = 8
 """Requests that go out together: if all went at once, all answers would come at once, too, and the
@@ -55,9 +55,9 @@ class Inbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: deque[tuple[asyncio.Future[Answer], Answer]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[HttpResponse], HttpResponse]] = deque()
 
-    def put(self, answered: asyncio.Future[Answer], answer: Answer) -> None:
+    def put(self, answered: asyncio.Future[HttpResponse], answer: HttpResponse) -> None:
         """Set the future's result, now or in one of the next turns, if somebody still waits."""
         if not self._waiting:
             self._loop.call_soon(self._hand_out)

@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 import structlog
 
-from worker.core.sharding import Part
+from worker.core.sharding import ShardAssignment
 from worker.errors import LeaseHeldError, StoppedError, WorkerError
 from worker.store.database import Database
 from worker.store.holder import this_process
@@ -25,7 +25,7 @@ async def held_lease(
     database: Database,
     *,
     ttl_s: float,
-    part: Part | None = None,
+    part: ShardAssignment | None = None,
     wait_s: float = 0.0,
     stop: anyio.Event | None = None,
 ) -> AsyncIterator[Lease]:
@@ -53,7 +53,11 @@ async def held_lease(
 
 
 async def _acquire(
-    database: Database, ttl_s: float, part: Part | None, wait_s: float, stop: anyio.Event | None
+    database: Database,
+    ttl_s: float,
+    part: ShardAssignment | None,
+    wait_s: float,
+    stop: anyio.Event | None,
 ) -> Lease:
     runtime = database.runtime
     holder = this_process(runtime.new_id())

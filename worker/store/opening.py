@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from worker.core.model import RunKind
 from worker.core.run import RunReport
-from worker.core.sharding import Part
+from worker.core.sharding import ShardAssignment
 from worker.ports import RateBudget
 from worker.store.database import Database
 from worker.store.key_claims import KeyClaims
@@ -61,7 +61,7 @@ async def open_run_store(
 async def open_part_store(
     database: Database,
     lease: Lease,
-    part: Part,
+    part: ShardAssignment,
     *,
     areas: Sequence[str],
     continue_within: timedelta,

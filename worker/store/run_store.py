@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.guard import GuardFacts
 from worker.core.model import PersonRead, RunStatus
-from worker.core.run import BatchResult, PartDone, Publication, RunHandle, RunProgress
+from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
 from worker.errors import ExitCode, UnavailableError
 from worker.store.database import Database
 from worker.store.lease import Lease
@@ -178,7 +178,7 @@ class SqlRunStore:
         *,
         may_depart: bool,
         progress: RunProgress,
-    ) -> Publication | PartDone:
+    ) -> Publication | ShardFinished:
         """See ``RunStore.publish``."""
         done = await self.publisher.publish(
             judge,

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.guard import GuardFacts
 from worker.core.model import PersonRead, RunStatus
-from worker.core.run import BatchResult, PartDone, Publication, RunProgress
+from worker.core.run import BatchResult, Publication, RunProgress, ShardFinished
 from worker.core.sharding import Shard
 from worker.errors import ExitCode, WithheldError
 from worker.ports import RateBudget
@@ -54,14 +54,14 @@ class ShardRunStore(SqlRunStore):
         *,
         may_depart: bool,
         progress: RunProgress,
-    ) -> Publication | PartDone:
+    ) -> Publication | ShardFinished:
         """Note that this part is done; if it was the last, publish or withhold the whole.
 
         All in one transaction, so that a commit which came through unheard can be repeated, and
         nobody joins the run between judgement and end.
         """
 
-        async def work(connection: AsyncConnection) -> Publication | PartDone | WithheldError:
+        async def work(connection: AsyncConnection) -> Publication | ShardFinished | WithheldError:
             await locked(self.database, connection, self.lease.tenant_id)
             await self.lease.renew(self.database, connection)
             ended = await self._ended(connection)
@@ -72,7 +72,7 @@ class ShardRunStore(SqlRunStore):
             done = [turn for turn in turns.values() if turn.is_done]
             if len(done) < self.shard.count:
                 code = ExitCode.GAPS if await self._has_gaps(connection) else ExitCode.OK
-                return PartDone(shard=self.shard, done=len(done), exit_code=code)
+                return ShardFinished(shard=self.shard, done=len(done), exit_code=code)
             publisher = replace(
                 self.publisher, met_by=tuple(sorted(turn.attempt_id for turn in done))
             )

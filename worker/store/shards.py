@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import RunHandle, RunReport
-from worker.core.sharding import Part
+from worker.core.sharding import ShardAssignment
 from worker.errors import ConfigurationError, ExitCode, UsageError, WithheldError
 from worker.store.database import Database
 from worker.store.holder import Holder
@@ -43,7 +43,7 @@ def refuse_sqlite(database: Database) -> None:
 
 
 async def acquire_part(
-    database: Database, holder: Holder, *, tenant_id: int, part: Part, ttl_s: float
+    database: Database, holder: Holder, *, tenant_id: int, part: ShardAssignment, ttl_s: float
 ) -> Lease:
     """Take the lease of one shard.
 
@@ -79,7 +79,7 @@ async def begin_part(
     database: Database,
     ours: Lease,
     *,
-    part: Part,
+    part: ShardAssignment,
     areas: Sequence[str],
     host: str,
     continue_within: timedelta,
@@ -238,7 +238,7 @@ async def _latest(connection: AsyncConnection, tenant_id: int, run_key: str) -> 
     return found.one_or_none()
 
 
-def _over(row: Row[Any], part: Part, now: datetime) -> RunReport:
+def _over(row: Row[Any], part: ShardAssignment, now: datetime) -> RunReport:
     """The report of a run that has ended.
 
     Raises:
@@ -267,7 +267,7 @@ def _over(row: Row[Any], part: Part, now: datetime) -> RunReport:
     )
 
 
-def _check_same(row: Row[Any], part: Part, areas: Sequence[str]) -> None:
+def _check_same(row: Row[Any], part: ShardAssignment, areas: Sequence[str]) -> None:
     """Refuse to go on with a run that was begun otherwise.
 
     Raises:
@@ -313,7 +313,7 @@ async def _displace_others(
 
 
 async def _turn(
-    connection: AsyncConnection, row: Row[Any], part: Part, now: datetime, host: str
+    connection: AsyncConnection, row: Row[Any], part: ShardAssignment, now: datetime, host: str
 ) -> RunHandle:
     """A new turn of this shard; the one that this very call began, if its commit went unheard."""
     turns = (

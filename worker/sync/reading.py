@@ -18,8 +18,8 @@ from worker.errors import (
     WorkerError,
 )
 from worker.ports import AreaReader, Runtime
-from worker.sync.feeding import Errand
 from worker.sync.keys import KeyBook
+from worker.sync.producer import PersonTask
 
 PSEUDONYM_LENGTH: Final = 64
 
@@ -52,16 +52,16 @@ class PersonReader:
     progress: RunProgress
     runtime: Runtime
 
-    async def read(self, errand: Errand) -> tuple[PersonRead, WorkerError | None]:
-        """All areas of the errand, and an error if the run should end here.
+    async def read(self, task: PersonTask) -> tuple[PersonRead, WorkerError | None]:
+        """All areas of the task, and an error if the run should end here.
 
         Raises:
             WorkerError: the run cannot go on.
         """
         areas: list[AreaRead] = []
         ending: WorkerError | None = None
-        for name in errand.areas:
-            read = await self._area(errand.person, name)
+        for name in task.areas:
+            read = await self._area(task.person, name)
             areas.append(read)
             if isinstance(read, AreaFailure):
                 self.progress.failures[read.kind] += 1
@@ -69,7 +69,7 @@ class PersonReader:
             else:
                 self.progress.areas_complete += 1
                 self.breaker.succeeded()
-        return PersonRead(person=errand.person, areas=tuple(areas)), ending
+        return PersonRead(person=task.person, areas=tuple(areas)), ending
 
     async def _area(self, person: Person, name: str) -> AreaRead:
         try:

@@ -12,13 +12,13 @@ from worker.core.ending import exit_code_of, nothing_was_read
 from worker.core.guard import GuardFacts, reasons_to_withhold
 from worker.core.identity import NationalId
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
-from worker.core.run import PartDone, RunProgress, RunReport
+from worker.core.run import RunProgress, RunReport, ShardFinished
 from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
 from worker.ports import AreaReader, CostMeter, Roster, RunStore, Runtime
-from worker.sync.crew import Crew
-from worker.sync.feeding import Feeder
 from worker.sync.keys import KeyBook
 from worker.sync.options import RunOptions
+from worker.sync.pipeline import Pipeline
+from worker.sync.producer import Producer
 from worker.sync.reading import PersonReader
 
 log = structlog.get_logger(__name__)
@@ -59,15 +59,15 @@ class Run:
         """
         handle = self.store.handle
         log.info("run.began", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
-        feeder = Feeder(
+        producer = Producer(
             roster=self.roster,
             store=self.store,
             person_key=self.person_key,
             progress=self.progress,
             shard=handle.shard,
         )
-        crew = Crew(
-            feeder=feeder,
+        pipeline = Pipeline(
+            producer=producer,
             reader=PersonReader(
                 reader=self.reader,
                 keys=self.keys,
@@ -82,12 +82,12 @@ class Run:
             stop=self.stop,
             changed=self._tell,
         )
-        ending = await crew.work()
+        ending = await pipeline.work()
         self._tell(self.progress)
         if ending is None:
             ending = nothing_was_read(self.progress.failures, self.progress.areas_complete)
         if ending is None:
-            return await self._publish(may_depart=feeder.is_whole)
+            return await self._publish(may_depart=producer.is_whole)
         if isinstance(ending, LeaseLostError):
             raise ending
         if isinstance(ending, WithheldError):
@@ -114,7 +114,7 @@ class Run:
             raise
         except WorkerError as fault:
             return await self._interrupt(fault)
-        if isinstance(done, PartDone):
+        if isinstance(done, ShardFinished):
             return self._part_done(done)
         log.info(
             "run.published", run=self.store.handle.run_id, code=int(done.exit_code), **done.totals
@@ -127,7 +127,7 @@ class Run:
             reasons=self._gaps() or self._gaps_of_others(done.exit_code),
         )
 
-    def _part_done(self, done: PartDone) -> RunReport:
+    def _part_done(self, done: ShardFinished) -> RunReport:
         """The end of a shard that leaves publication to another."""
         log.info(
             "run.part_done",

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import anyio
 
 from worker.core.sharding import SECONDS_PER_HOUR
-from worker.ports import Answer, Authorization, Authorizer, RunStore, Runtime, Verdict
+from worker.ports import Authorization, Authorizer, ChallengeResult, HttpResponse, RunStore, Runtime
 
 _LOOK_S: Final = 0.2
 _ROOM_S: Final = 1.0
@@ -86,9 +86,11 @@ class SharingAuthorizer:
         await self._share.wait()
         return await self._authorizer.authorize(method, url)
 
-    def judge(self, url: str, used: Authorization, answer: Answer) -> Verdict:
-        """See ``Authorizer.judge``."""
-        return self._authorizer.judge(url, used, answer)
+    def handle_challenge(
+        self, url: str, used: Authorization, answer: HttpResponse
+    ) -> ChallengeResult:
+        """See ``Authorizer.handle_challenge``."""
+        return self._authorizer.handle_challenge(url, used, answer)
 
 
 async def wait_for_share(

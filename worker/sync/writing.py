@@ -20,7 +20,7 @@ class Writer:
     """Gathers finished persons into batches and writes them.
 
     Attributes:
-        pending: keys handed out and not yet committed, shared with the feeder.
+        pending: keys handed out and not yet committed, shared with the producer.
         changed: called after each batch, for the progress bar.
     """
 

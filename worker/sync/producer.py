@@ -24,15 +24,15 @@ FAULTS_LOGGED_MAX: Final = 50
 CHUNK_PERSONS: Final = 250
 
 
-class Errand(Value, frozen=True, kw_only=True):
+class PersonTask(Value, frozen=True, kw_only=True):
     """A person and the areas to read of them."""
 
     person: Person
     areas: tuple[str, ...]
 
 
-class Feeder(msgspec.Struct, kw_only=True):
-    """Reads the roster and hands out errands.
+class Producer(msgspec.Struct, kw_only=True):
+    """Reads the roster and hands out tasks.
 
     Attributes:
         person_key: the key in the store of an identifier.
@@ -51,7 +51,7 @@ class Feeder(msgspec.Struct, kw_only=True):
     is_whole: bool = False
     _fed: BloomFilter = msgspec.field(default_factory=BloomFilter)
 
-    async def feed(self, errands: Line[Errand]) -> None:
+    async def feed(self, tasks: Line[PersonTask]) -> None:
         """Hand out everyone who needs reading.
 
         Raises:
@@ -68,9 +68,9 @@ class Feeder(msgspec.Struct, kw_only=True):
                     continue
                 chunk.append(person)
                 if len(chunk) >= CHUNK_PERSONS:
-                    await self._hand_out(chunk, errands)
+                    await self._hand_out(chunk, tasks)
                     chunk = []
-        await self._hand_out(chunk, errands)
+        await self._hand_out(chunk, tasks)
         if not self.progress.persons_seen:
             raise RosterError(
                 "the roster names nobody: not one identifier could be read",
@@ -104,7 +104,7 @@ class Feeder(msgspec.Struct, kw_only=True):
             return list(keys)
         return [key for key in keys if self._fed.add(key)]
 
-    async def _hand_out(self, chunk: Sequence[Person], errands: Line[Errand]) -> None:
+    async def _hand_out(self, chunk: Sequence[Person], tasks: Line[PersonTask]) -> None:
         new: dict[str, Person] = {}
         for person in chunk:
             if person.person_key in self.pending or person.person_key in new:
@@ -122,5 +122,5 @@ class Feeder(msgspec.Struct, kw_only=True):
                 self.progress.persons_skipped += 1
                 continue
             self.pending.add(key)
-            await errands.put(Errand(person=person, areas=due))
+            await tasks.put(PersonTask(person=person, areas=due))
         await anyio.lowlevel.checkpoint()

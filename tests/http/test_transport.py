@@ -1,4 +1,4 @@
-"""The wire on real sockets, with answers whole and broken."""
+"""The transport on real sockets, with answers whole and broken."""
 
 import asyncio
 import contextlib
@@ -21,10 +21,10 @@ from worker.errors import (
     TransientError,
     UnavailableError,
 )
-from worker.pts.wire import WireOptions, open_wire
+from worker.pts.fast_transport import TransportOptions, open_transport
 from worker.tls import client_context
 
-OPTIONS = WireOptions(
+OPTIONS = TransportOptions(
     attempt_s_max=5.0,
     connect_s_max=2.0,
     silence_s_max=0.3,
@@ -34,8 +34,8 @@ SECRET = "16858399649"
 
 
 async def post(url, options=OPTIONS, path="/search"):
-    async with open_wire(options) as wire:
-        return await wire.post(url + path, headers={"DPoP": "proof-1"}, body=b'{"offId":"x"}')
+    async with open_transport(options) as transport:
+        return await transport.post(url + path, headers={"DPoP": "proof-1"}, body=b'{"offId":"x"}')
 
 
 async def test_request_and_answer():
@@ -63,17 +63,17 @@ async def test_headers_that_come_twice():
 
 async def test_connections_are_kept():
     """Requests one after another share a connection."""
-    async with raw_server() as server, open_wire(OPTIONS) as wire:
+    async with raw_server() as server, open_transport(OPTIONS) as transport:
         for _ in range(3):
-            await wire.post(server.url, headers={}, body=b"{}")
+            await transport.post(server.url, headers={}, body=b"{}")
     assert (3, 1) == (len(server.requests), server.connections)
 
 
 async def test_no_request_waits_in_a_pool():
     """However many requests there are, each goes out at once."""
     slow = Reply(data=answer().data, slices=2, pause_s=0.2)
-    async with raw_server(slow) as server, open_wire(OPTIONS) as wire:
-        calls = (wire.post(server.url, headers={}, body=b"{}") for _ in range(40))
+    async with raw_server(slow) as server, open_transport(OPTIONS) as transport:
+        calls = (transport.post(server.url, headers={}, body=b"{}") for _ in range(40))
         await asyncio.gather(*calls)
     assert 40 == server.connections
 
@@ -91,9 +91,9 @@ async def test_redirects_are_not_followed(status):
 async def test_cookies_are_not_kept():
     """A cookie that was set is never sent back."""
     setting = answer(headers=("Set-Cookie: a=b",))
-    async with raw_server(setting) as server, open_wire(OPTIONS) as wire:
+    async with raw_server(setting) as server, open_transport(OPTIONS) as transport:
         for _ in range(2):
-            await wire.post(server.url, headers={}, body=b"{}")
+            await transport.post(server.url, headers={}, body=b"{}")
     assert "cookie" not in server.requests[1].headers
 
 
@@ -189,7 +189,7 @@ async def test_large_answers(name):
 
 async def test_an_answer_in_drops():
     """An answer that never pauses long enough still has to end in time."""
-    options = WireOptions(attempt_s_max=0.4, silence_s_max=0.3)
+    options = TransportOptions(attempt_s_max=0.4, silence_s_max=0.3)
     drops = Reply(data=answer(b"[" + b" " * 80 + b"]").data, slices=40, pause_s=0.05)
     async with raw_server(drops) as server:
         with pytest.raises(TransientError, match="in time"):
@@ -228,7 +228,7 @@ async def test_only_https_leaves_the_machine(url):
 async def test_tls_with_a_private_authority(tmp_path):
     """A private CA is a file."""
     authority = make_authority(tmp_path)
-    options = WireOptions(tls=client_context(authority.file))
+    options = TransportOptions(tls=client_context(authority.file))
     async with raw_server(tls=server_context(authority, tmp_path)) as server:
         assert 200 == (await post(server.url, options)).status
 
@@ -253,7 +253,7 @@ async def test_certificates_that_are_not_accepted(tmp_path, wrong, reason):
     ca_file = None if wrong == "authority" else authority.file
     async with raw_server(tls=context) as server:
         with pytest.raises(UnavailableError, match=reason) as caught:
-            await post(server.url, WireOptions(tls=client_context(ca_file)))
+            await post(server.url, TransportOptions(tls=client_context(ca_file)))
     assert ExitCode.UNAVAILABLE == caught.value.exit_code
 
 
@@ -268,7 +268,7 @@ async def test_old_tls_is_not_spoken(tmp_path):
     context.set_ciphers("ALL:@SECLEVEL=0")
     async with raw_server(tls=context) as server:
         with pytest.raises(TransientError, match="no connection"):
-            await post(server.url, WireOptions(tls=client_context(authority.file)))
+            await post(server.url, TransportOptions(tls=client_context(authority.file)))
 
 
 async def test_plain_http_on_a_tls_port():
@@ -290,12 +290,12 @@ def test_ca_files_that_cannot_be_used(tmp_path, content):
         client_context(ca_file)
 
 
-def test_the_wire_works_on_uvloop():
+def test_the_transport_works_on_uvloop():
     """The loop that the program runs on, with transports of its own."""
 
     async def work():
-        async with raw_server(answer()) as server, open_wire(OPTIONS) as wire:
-            return [await wire.post(server.url, headers={}, body=b"{}") for _ in range(3)]
+        async with raw_server(answer()) as server, open_transport(OPTIONS) as transport:
+            return [await transport.post(server.url, headers={}, body=b"{}") for _ in range(3)]
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         answers = runner.run(work())
@@ -305,9 +305,9 @@ def test_the_wire_works_on_uvloop():
 @pytest.mark.parametrize("value", ["a\r\nX: b", "a\nb", "a\0b"], ids=["crlf", "lf", "nul"])
 async def test_no_header_breaks_its_line(value):
     """A configured header can add nothing to a request but itself."""
-    async with raw_server(answer()) as server, open_wire(OPTIONS) as wire:
+    async with raw_server(answer()) as server, open_transport(OPTIONS) as transport:
         with pytest.raises(ConfigurationError, match="line break"):
-            await wire.post(server.url, headers={"X-Source": value}, body=b"{}")
+            await transport.post(server.url, headers={"X-Source": value}, body=b"{}")
 
 
 async def test_an_answer_without_a_length_ends_with_the_connection():
@@ -315,16 +315,16 @@ async def test_an_answer_without_a_length_ends_with_the_connection():
     reply = Reply(
         data=b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[1]", then="close"
     )
-    async with raw_server(reply) as server, open_wire(OPTIONS) as wire:
-        got = await wire.post(server.url, headers={}, body=b"{}")
+    async with raw_server(reply) as server, open_transport(OPTIONS) as transport:
+        got = await transport.post(server.url, headers={}, body=b"{}")
     assert (200, b"[1]") == (got.status, got.body)
 
 
 async def test_interim_answers_are_passed_over():
     """RFC 9110 §15.2: 1xx answers come before the one that counts."""
     reply = Reply(data=b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer().data)
-    async with raw_server(reply) as server, open_wire(OPTIONS) as wire:
-        got = await wire.post(server.url, headers={}, body=b"{}")
+    async with raw_server(reply) as server, open_transport(OPTIONS) as transport:
+        got = await transport.post(server.url, headers={}, body=b"{}")
     assert 200 == got.status
     assert "link" not in got.headers
 
@@ -341,10 +341,10 @@ async def test_a_kept_connection_that_was_closed_is_told_apart():
 
     server = await asyncio.start_server(one_answer_then_close, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
-    async with server, open_wire(OPTIONS) as wire:
-        assert 200 == (await wire.post(url, headers={}, body=b"{}")).status
+    async with server, open_transport(OPTIONS) as transport:
+        assert 200 == (await transport.post(url, headers={}, body=b"{}")).status
         with pytest.raises(StaleConnectionError):
-            await wire.post(url, headers={}, body=b"{}")
+            await transport.post(url, headers={}, body=b"{}")
 
 
 async def test_what_an_answer_has_too_much_answers_nothing():
@@ -360,17 +360,17 @@ async def test_what_an_answer_has_too_much_answers_nothing():
 
     server = await asyncio.start_server(longer_than_said, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
-    async with server, open_wire(OPTIONS) as wire:
-        assert 200 == (await wire.post(url, headers={}, body=b"{}")).status
+    async with server, open_transport(OPTIONS) as transport:
+        assert 200 == (await transport.post(url, headers={}, body=b"{}")).status
         with pytest.raises(StaleConnectionError):
-            await wire.post(url, headers={}, body=b"{}")
+            await transport.post(url, headers={}, body=b"{}")
 
 
 async def test_a_second_answer_is_never_given_to_the_next_request():
     """Two answers to one request: the connection is dropped, and the next request gets its own."""
     twice = Reply(data=answer().data + b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n["not"]')
-    async with raw_server(twice) as server, open_wire(OPTIONS) as wire:
-        got = [await wire.post(server.url, headers={}, body=b"{}") for _ in range(4)]
+    async with raw_server(twice) as server, open_transport(OPTIONS) as transport:
+        got = [await transport.post(server.url, headers={}, body=b"{}") for _ in range(4)]
     assert {answer_body()} == {one.body for one in got}
     assert 4 == server.connections
 
@@ -380,9 +380,9 @@ async def test_a_whole_answer_is_not_lost_with_its_connection(monkeypatch):
     monkeypatch.setattr("worker.pts.turns.ANSWERS_MAX", 1)
     async with (
         raw_server(Reply(data=answer().data, then="close")) as server,
-        open_wire(OPTIONS) as wire,
+        open_transport(OPTIONS) as transport,
     ):
-        posts = (wire.post(server.url, headers={}, body=b"{}") for _ in range(100))
+        posts = (transport.post(server.url, headers={}, body=b"{}") for _ in range(100))
         assert [200] * 100 == [one.status for one in await asyncio.gather(*posts)]
 
 

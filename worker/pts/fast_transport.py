@@ -1,4 +1,4 @@
-"""The engine that carries the calls to PTS: the port ``Wire`` on connections that are kept.
+"""The engine that carries the calls to PTS: the port ``HttpTransport`` on kept connections.
 
 It sends one request and reads one answer. It never resends, since every attempt needs a proof of
 its own, never follows a redirect, keeps no cookie and takes no proxy from the environment. A
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from worker.core.hosts import is_loopback
 from worker.core.value import Value
 from worker.errors import ConfigurationError, ContractError, TransientError, UnavailableError
-from worker.ports import Answer
+from worker.ports import HttpResponse
 from worker.pts.http1 import Connection
 from worker.pts.turns import Inbox, Outbox
 from worker.tls import client_context
@@ -31,8 +31,8 @@ _Place: TypeAlias = tuple[str, int, bool]
 """Host, port, and whether TLS is spoken there."""
 
 
-class WireOptions(Value, frozen=True, kw_only=True):
-    """Limits of the wire.
+class TransportOptions(Value, frozen=True, kw_only=True):
+    """Limits of the transport.
 
     Attributes:
         attempt_s_max: the longest time from the first byte sent to the last byte read.
@@ -58,10 +58,10 @@ class _Target(Value, frozen=True, kw_only=True):
     head: str
 
 
-class KeptWire:
-    """The port ``Wire``."""
+class FastTransport:
+    """The port ``HttpTransport``."""
 
-    def __init__(self, options: WireOptions, context: ssl.SSLContext) -> None:
+    def __init__(self, options: TransportOptions, context: ssl.SSLContext) -> None:
         self._options = options
         self._context = context
         self._loop = asyncio.get_running_loop()
@@ -70,8 +70,8 @@ class KeptWire:
         self._idle: dict[_Place, deque[Connection]] = {}
         self._all: set[Connection] = set()
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send one request and read its answer to the end. See ``Wire``.
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpResponse:
+        """Send one request and read its answer to the end. See ``HttpTransport``.
 
         Raises:
             TransientError: no whole answer came: refused, reset, timed out, cut short.
@@ -144,13 +144,13 @@ class KeptWire:
 
 
 @asynccontextmanager
-async def open_wire(options: WireOptions) -> AsyncIterator[KeptWire]:
-    """A wire with its connections; they are closed on leaving."""
-    wire = KeptWire(options, options.tls or client_context())
+async def open_transport(options: TransportOptions) -> AsyncIterator[FastTransport]:
+    """A transport with its connections; they are closed on leaving."""
+    transport = FastTransport(options, options.tls or client_context())
     try:
-        yield wire
+        yield transport
     finally:
-        wire.close()
+        transport.close()
 
 
 @lru_cache(maxsize=256)

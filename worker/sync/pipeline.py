@@ -1,4 +1,4 @@
-"""Feeder, readers, writer and keeper side by side, and the first reason for which they stop.
+"""Producer, readers, writer and keeper side by side, and the first reason for which they stop.
 
 What can be named never leaves as an exception group: the first ``WorkerError`` is kept, the readers
 are cancelled, the writer still writes every person that was finished, and the error is returned.
@@ -14,9 +14,9 @@ from worker.core.model import PersonRead
 from worker.core.run import RunProgress
 from worker.errors import LeaseLostError, StoppedError, WorkerError
 from worker.ports import RunStore, Runtime
-from worker.sync.feeding import Errand, Feeder
 from worker.sync.line import Line
 from worker.sync.options import RunOptions
+from worker.sync.producer import PersonTask, Producer
 from worker.sync.reading import PersonReader
 from worker.sync.writing import Writer
 
@@ -26,7 +26,7 @@ _NEXT = "the next `pts-worker sync` continues"
 
 
 @dataclass(slots=True, kw_only=True)
-class Crew:
+class Pipeline:
     """The tasks of one run.
 
     Attributes:
@@ -34,7 +34,7 @@ class Crew:
         changed: called when the progress has changed.
     """
 
-    feeder: Feeder
+    producer: Producer
     reader: PersonReader
     store: RunStore
     options: RunOptions
@@ -48,40 +48,40 @@ class Crew:
 
     async def work(self) -> WorkerError | None:
         """Read and write everyone; the error that ended it early, or ``None``."""
-        errands: Line[Errand] = Line(self.options.persons_concurrent)
+        tasks: Line[PersonTask] = Line(self.options.persons_concurrent)
         done: Line[PersonRead] = Line(self.options.batch_persons)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._keep_lease)
-            tasks.start_soon(self._watch)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._keep_lease)
+            group.start_soon(self._watch)
             async with anyio.create_task_group() as writing:
                 writing.start_soon(self._write, done)
                 try:
-                    await self._read(errands, done)
+                    await self._read(tasks, done)
                 finally:
                     done.close()
-            tasks.cancel_scope.cancel()
+            group.cancel_scope.cancel()
         return self._ending
 
-    async def _read(self, errands: Line[Errand], done: Line[PersonRead]) -> None:
+    async def _read(self, tasks: Line[PersonTask], done: Line[PersonRead]) -> None:
         with self._reading:
             async with anyio.create_task_group() as readers:
-                readers.start_soon(self._feed, errands)
+                readers.start_soon(self._feed, tasks)
                 for _ in range(self.options.persons_concurrent):
-                    readers.start_soon(self._read_persons, errands, done)
+                    readers.start_soon(self._read_persons, tasks, done)
 
-    async def _feed(self, errands: Line[Errand]) -> None:
+    async def _feed(self, tasks: Line[PersonTask]) -> None:
         try:
             with self._feeding:
-                await self.feeder.feed(errands)
+                await self.producer.feed(tasks)
         except WorkerError as fault:
             self._end(fault)
         finally:
-            errands.close()
+            tasks.close()
 
-    async def _read_persons(self, errands: Line[Errand], done: Line[PersonRead]) -> None:
-        while (errand := await errands.take()) is not None:
+    async def _read_persons(self, tasks: Line[PersonTask], done: Line[PersonRead]) -> None:
+        while (task := await tasks.take()) is not None:
             try:
-                read, ending = await self.reader.read(errand)
+                read, ending = await self.reader.read(task)
             except WorkerError as fault:
                 self._end(fault)
                 return
@@ -96,7 +96,7 @@ class Crew:
             store=self.store,
             options=self.options,
             progress=self.progress,
-            pending=self.feeder.pending,
+            pending=self.producer.pending,
             changed=self.changed,
         )
         try:

@@ -1,6 +1,6 @@
 """The one place that sends to PTS, waits and sends again.
 
-Retries stand above the wire so that every attempt has a fresh proof, and below the reading of
+Retries stand above the transport so that every attempt has a fresh proof, and below the reading of
 pages so that one lost page does not cost the others.
 """
 
@@ -21,7 +21,14 @@ from worker.core.retry import (
     parse_retry_after,
 )
 from worker.errors import AreaError, DeniedError, StaleConnectionError, TransientError
-from worker.ports import Answer, Authorization, Authorizer, Runtime, Verdict, Wire
+from worker.ports import (
+    Authorization,
+    Authorizer,
+    ChallengeResult,
+    HttpResponse,
+    HttpTransport,
+    Runtime,
+)
 from worker.pts.throttle import Throttle
 
 _RENEWALS_MAX: Final = 4
@@ -57,7 +64,7 @@ class SendingStats(msgspec.Struct):
 class Sent(NamedTuple):
     """An answer that no further attempt would better, and the attempts it took."""
 
-    answer: Answer
+    answer: HttpResponse
     attempts: int
 
 
@@ -68,11 +75,11 @@ class _Failure(NamedTuple):
     retry_after_s: float | None
 
 
-class Sender:
+class RetryingClient:
     """Sends requests until there is an answer worth reading.
 
     Args:
-        wire: carries them.
+        transport: carries them.
         authorizer: authorizes each attempt.
         throttle: the pace, shared by all requests; told to give up after as many single probes
             as a request has retries.
@@ -84,14 +91,14 @@ class Sender:
     def __init__(
         self,
         *,
-        wire: Wire,
+        transport: HttpTransport,
         authorizer: Authorizer,
         throttle: Throttle,
         policy: RetryPolicy,
         runtime: Runtime,
         budget: RetryBudget | None = None,
     ) -> None:
-        self._wire = wire
+        self._transport = transport
         self._authorizer = authorizer
         self._throttle = throttle
         self._policy = policy
@@ -124,7 +131,7 @@ class Sender:
             error.attempts = request.sent
             raise
 
-    async def _attempt(self, request: "_Request") -> Answer | None:
+    async def _attempt(self, request: "_Request") -> HttpResponse | None:
         """One attempt; None if another one is due, after any wait."""
         number = await self._throttle.enter()
         try:
@@ -136,7 +143,7 @@ class Sender:
             return None
         return ended
 
-    async def _exchange(self, request: "_Request", number: int) -> Answer | _Failure | None:
+    async def _exchange(self, request: "_Request", number: int) -> HttpResponse | _Failure | None:
         """Send and judge; None if the same is due again at once, with another authorization."""
         used = await self._authorizer.authorize("POST", request.url)
         request.sent += 1
@@ -144,7 +151,7 @@ class Sender:
         self.stats.retries += request.sent > 1
         sent_s = self._runtime.monotonic()
         try:
-            answer = await self._wire.post(
+            answer = await self._transport.post(
                 request.url, headers={**request.headers, **used.headers}, body=request.body
             )
         except StaleConnectionError as error:
@@ -155,7 +162,7 @@ class Sender:
             self._throttle.pushed_back(None, number, status=None)
             return _Failure(error, None)
         self.stats.bytes_received += len(answer.body)
-        verdict = self._authorizer.judge(request.url, used, answer)
+        verdict = self._authorizer.handle_challenge(request.url, used, answer)
         kind = classify(answer.status)
         if verdict.retry and request.may_renew(used):
             return None
@@ -197,7 +204,7 @@ class Sender:
         )
         await self._runtime.sleep(decision.wait_s)
 
-    def _retry_after_s(self, answer: Answer) -> float | None:
+    def _retry_after_s(self, answer: HttpResponse) -> float | None:
         value = answer.header("retry-after")
         if value is None:
             return None
@@ -229,6 +236,6 @@ class _Request(msgspec.Struct, kw_only=True):
         return self.renewals <= _RENEWALS_MAX and len(self.tokens) <= _TOKENS_MAX
 
 
-def _denied(status: int, verdict: Verdict) -> DeniedError:
+def _denied(status: int, verdict: ChallengeResult) -> DeniedError:
     reason = verdict.refused or f"status {status}, also with a fresh authorization"
     return DeniedError(reason, status=status)
