@@ -81,7 +81,14 @@ class _MadeUp:
     generation: int
     change_percent: int
 
-    async def send(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Sent:  # noqa: ARG002
+    async def send(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],  # noqa: ARG002
+        body: bytes,
+        is_single_use: bool = False,  # noqa: ARG002
+    ) -> Sent:
         person = orjson.loads(body)["offId"]
         content = answer(_AREA_OF[url], person, self.generation, self.change_percent)
         kind = {"content-type": ("application/json",)}
@@ -152,7 +159,7 @@ async def night(
         reader = PtsReader(
             areas=AREAS,
             base_url="",
-            sender=cast(
+            client=cast(
                 "RetryingClient", _MadeUp(generation=generation, change_percent=change_percent)
             ),
             runtime=database.runtime,

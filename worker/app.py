@@ -19,10 +19,11 @@ from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.transport import helseid_client
 from worker.ports import Authorizer, Roster, Runtime
-from worker.pts.fast_transport import TransportOptions, open_transport
+from worker.pts.engines import open_transport
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
+from worker.pts.transport import TransportOptions
 from worker.roster import open_roster
 from worker.store.database import Database, open_database
 from worker.store.schema import check_schema
@@ -188,7 +189,7 @@ class App:
             authorizer: Authorizer = helseid.authorizer
             if share is not None:
                 authorizer = SharingAuthorizer(authorizer, share)
-            sender = RetryingClient(
+            client = RetryingClient(
                 transport=transport,
                 authorizer=authorizer,
                 throttle=throttle or self.throttle(),
@@ -198,7 +199,7 @@ class App:
             yield PtsReader(
                 areas=areas,
                 base_url=self.settings.api.base_url,
-                sender=sender,
+                client=client,
                 runtime=self.runtime,
                 pseudonymous=self.settings.privacy.identity == "pseudonym",
                 pages_max=sync.max_pages,

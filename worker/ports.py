@@ -64,8 +64,16 @@ class HttpResponse(Value, frozen=True, kw_only=True):
 class HttpTransport(Protocol):
     """The engine that carries PTS's calls: no retry, no redirect, no wait for a connection."""
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpResponse:
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
+    ) -> HttpResponse:
         """Send one request and read its answer to the end.
+
+        Args:
+            url: where to.
+            headers: all but those of the engine itself (``Host``, ``Content-Length`` and the like).
+            body: sent as it is.
+            is_single_use: send it on a new connection that carries nothing else before or after.
 
         Raises:
             TransientError: no whole answer came: refused, reset, timed out, cut short.
@@ -126,13 +134,16 @@ class Authorizer(Protocol):
 class AreaReader(Protocol):
     """Reads one area of one person to its last page."""
 
-    async def read(self, person: Person, area: str, *, key_path: str | None) -> CompleteArea:
+    async def read(
+        self, person: Person, area: str, *, key_path: str | None, is_single_use: bool = False
+    ) -> CompleteArea:
         """The whole area, with its proof.
 
         Args:
             person: whom to ask for.
             area: the area's name.
             key_path: the record key path that the area has used before, if any.
+            is_single_use: each request goes on a new connection that carries nothing else.
 
         Raises:
             AreaError: it could not be read; carries ``attempts``.

@@ -21,10 +21,11 @@ from worker.errors import (
     TransientError,
 )
 from worker.ports import Authorization, HttpResponse
-from worker.pts.fast_transport import TransportOptions, open_transport
+from worker.pts.engines import open_transport
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
+from worker.pts.transport import TransportOptions
 
 DATE = "Wed, 21 Oct 2026 {:02}:28:00 GMT"
 POLICY = RetryPolicy(attempts_max=3)
@@ -84,7 +85,7 @@ class World:
         self.fake = FakeRuntime()
         self.authorizer = FakeAuthorizer()
         self.throttle = Throttle(rate, self.fake.runtime)
-        sender = RetryingClient(
+        client = RetryingClient(
             transport=transport,
             authorizer=self.authorizer,
             throttle=self.throttle,
@@ -94,7 +95,7 @@ class World:
         self.reader = PtsReader(
             areas=areas,
             base_url=server.url + "/",
-            sender=sender,
+            client=client,
             runtime=self.fake.runtime,
             **{"pseudonymous": True, **reader},
         )

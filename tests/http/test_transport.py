@@ -21,7 +21,8 @@ from worker.errors import (
     TransientError,
     UnavailableError,
 )
-from worker.pts.fast_transport import TransportOptions, open_transport
+from worker.pts.engines import open_transport
+from worker.pts.transport import TransportOptions
 from worker.tls import client_context
 
 OPTIONS = TransportOptions(

@@ -13,10 +13,11 @@ from worker.helseid.authorizer import open_helseid
 from worker.helseid.keys import load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.transport import helseid_client
-from worker.pts.fast_transport import TransportOptions, open_transport
+from worker.pts.engines import open_transport
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
+from worker.pts.transport import TransportOptions
 from worker.runtime import real_runtime
 from worker.sandbox.serve import running_sandbox
 
@@ -25,14 +26,14 @@ SLOW_DOWN = {"action": "status", "status": 429, "retry_after_s": 1, "every": 50,
 
 
 async def read_everyone(sandbox, key_file):
-    """Read both areas of every person, eight at a time; the sender's figures and the throttle."""
+    """Read both areas of every person, eight at a time; the client's figures and the throttle."""
     runtime = real_runtime()
     options = HelseIdOptions(issuer=sandbox.issuer, client_id=sandbox.client_id)
     people = iter([sandbox._world.people.off_id(line) for line in range(PERSONS)])
     async with helseid_client() as http, open_transport(TransportOptions()) as transport:
         helseid = open_helseid(options, load_client_key(key_file), runtime, http)
         throttle = Throttle(500.0, runtime, concurrency=8)
-        sender = RetryingClient(
+        client = RetryingClient(
             transport=transport,
             authorizer=helseid.authorizer,
             throttle=throttle,
@@ -42,7 +43,7 @@ async def read_everyone(sandbox, key_file):
         reader = PtsReader(
             areas=(SAFETY, PRIVACY),
             base_url=sandbox.base_url,
-            sender=sender,
+            client=client,
             runtime=runtime,
             pseudonymous=True,
         )
@@ -56,7 +57,7 @@ async def read_everyone(sandbox, key_file):
         async with anyio.create_task_group() as group:
             for _ in range(8):
                 group.start_soon(read_some)
-    return sender.stats, throttle
+    return client.stats, throttle
 
 
 async def test_everybody_waits_and_slows_down(tmp_path):

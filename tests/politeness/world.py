@@ -117,7 +117,7 @@ class Course:
         rates: moment, and the worker's own pace.
         gaps: requests given up after their attempts, or without budget for more.
         ending: why it ended before all was asked.
-        stats: the sender's own figures.
+        stats: the client's own figures.
         elapsed_s: how long it took.
     """
 
@@ -222,7 +222,7 @@ class _Work:
             new_id=lambda: "id",
         )
         throttle = Throttle(self.ceiling, runtime, concurrency=self.concurrency)
-        sender = RetryingClient(
+        client = RetryingClient(
             transport=self,
             authorizer=_Open(),
             throttle=throttle,
@@ -232,20 +232,20 @@ class _Work:
         for at_s, change in changes.items():
             loop.call_at(at_s, vars(self.server).update, change)
         watching = asyncio.create_task(self._watch(throttle))
-        readers = [asyncio.create_task(self._read(sender, things)) for _ in range(self.concurrency)]
+        readers = [asyncio.create_task(self._read(client, things)) for _ in range(self.concurrency)]
         timeout = None if math.isinf(seconds) else seconds
         await asyncio.wait(readers, timeout=timeout, return_when=asyncio.FIRST_EXCEPTION)
         for task in (watching, *readers):
             task.cancel()
         ends = await asyncio.gather(*readers, return_exceptions=True)
         self.course.ending = next((end for end in ends if isinstance(end, WorkerError)), None)
-        self.course.stats = sender.stats
+        self.course.stats = client.stats
         self.course.elapsed_s = loop.time()
 
-    async def _read(self, sender: RetryingClient, things: Iterator[int]):
+    async def _read(self, client: RetryingClient, things: Iterator[int]):
         for _ in things:
             try:
-                await sender.send("https://pts.example/", headers={}, body=b"")
+                await client.send("https://pts.example/", headers={}, body=b"")
             except AreaError:
                 self.course.gaps += 1
 
@@ -256,7 +256,9 @@ class _Work:
             self.course.rates.append((now_s, throttle.rate))
             await asyncio.sleep(0.5)
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpResponse:
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
+    ) -> HttpResponse:
         """The port ``HttpTransport``."""
         sent_s = asyncio.get_running_loop().time()
         status = await self.server.serve(sent_s)

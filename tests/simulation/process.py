@@ -30,7 +30,7 @@ from tests.simulation.loop import PROCESS, Clock
 from worker import app as root
 from worker import running
 from worker.ports import HttpTransport, Runtime
-from worker.pts.fast_transport import TransportOptions
+from worker.pts.transport import TransportOptions
 from worker.store import opening
 from worker.store.database import Database, open_database
 from worker.store.run_store import SqlRunStore

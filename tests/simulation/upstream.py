@@ -255,7 +255,9 @@ class SimTransport:
         self._process = process
         self._attempt_s_max = attempt_s_max
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpResponse:
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
+    ) -> HttpResponse:
         """See ``worker.ports.HttpTransport``."""
         parts = urlsplit(url)
         sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]

@@ -217,7 +217,7 @@ async def begin(
     pts = PtsReader(
         areas=[area for area in AREAS if area.name in areas],
         base_url=BASE_URL,
-        sender=cast("RetryingClient", source),
+        client=cast("RetryingClient", source),
         runtime=database.runtime,
         pseudonymous=True,
     )

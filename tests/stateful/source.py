@@ -83,7 +83,9 @@ class Source:
                 made["createdBy"] = name
         return made
 
-    async def send(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Sent:
+    async def send(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
+    ) -> Sent:
         """Answer a search, as ``RetryingClient`` hands it on after its retries."""
         parts = urlsplit(url)
         area = next(area for area in AREAS if parts.path.endswith(f"{area}/_search"))

@@ -19,10 +19,11 @@ from worker.core.retry import RetryPolicy
 from worker.core.shape import shape_of
 from worker.errors import AreaError, ConfigurationError, ContractError
 from worker.ports import HttpResponse, HttpTransport
-from worker.pts.fast_transport import TransportOptions, open_transport
+from worker.pts.engines import open_transport
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
+from worker.pts.transport import TransportOptions
 
 SYNTHETIC_PERSON: Final = "16858399649"
 """A synthetic number (month +80) that NHN has published; nobody real can own it."""
@@ -47,9 +48,13 @@ class _Watching:
         self._transport = transport
         self.seen: list[_Exchange] = []
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HttpResponse:
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
+    ) -> HttpResponse:
         """See ``HttpTransport``."""
-        answer = await self._transport.post(url, headers=headers, body=body)
+        answer = await self._transport.post(
+            url, headers=headers, body=body, is_single_use=is_single_use
+        )
         self.seen.append(_Exchange(url=url, body=body, answer=answer))
         return answer
 
@@ -93,7 +98,7 @@ async def probe(app: App, off_id: NationalId) -> Sequence[Probe]:
         reader = PtsReader(
             areas=areas,
             base_url=base_url(app),
-            sender=RetryingClient(
+            client=RetryingClient(
                 transport=watching,
                 authorizer=helseid.authorizer,
                 throttle=Throttle(app.settings.sync.requests_per_second, app.runtime),

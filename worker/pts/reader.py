@@ -43,7 +43,7 @@ class PtsReader:
     Args:
         areas: the areas that may be asked for.
         base_url: PTS's address, without a path of its own or with one.
-        sender: sends the requests.
+        client: sends the requests.
         runtime: for the time in proofs.
         pseudonymous: whether a person's key stands for the identifier in all that is kept.
         pages_max: more pages for one person's area are an error.
@@ -54,13 +54,13 @@ class PtsReader:
         *,
         areas: Iterable[ResourceArea],
         base_url: str,
-        sender: RetryingClient,
+        client: RetryingClient,
         runtime: Runtime,
         pseudonymous: bool,
         pages_max: int = PAGES_MAX,
     ) -> None:
         self._areas = {area.name: _prepared(area, base_url) for area in areas}
-        self._sender = sender
+        self._client = client
         self._runtime = runtime
         self._pseudonymous = pseudonymous
         self._pages_max = pages_max
@@ -68,9 +68,11 @@ class PtsReader:
     @property
     def stats(self) -> SendingStats:
         """What was sent so far."""
-        return self._sender.stats
+        return self._client.stats
 
-    async def read(self, person: Person, area: str, *, key_path: str | None) -> CompleteArea:
+    async def read(
+        self, person: Person, area: str, *, key_path: str | None, is_single_use: bool = False
+    ) -> CompleteArea:
         """The whole area, with its proof. See ``AreaReader``.
 
         Raises:
@@ -90,7 +92,9 @@ class PtsReader:
         while request is not None:
             answered = 0
             try:
-                answer, answered = await self._send(prepared, person, request)
+                answer, answered = await self._send(
+                    prepared, person, request, is_single_use=is_single_use
+                )
                 page = self._page(answer, prepared.area, person, key_path)
                 request = paging.next_request(page)
             except AreaError as error:
@@ -101,9 +105,13 @@ class PtsReader:
             pages.append(page)
         return self._complete(area, pages)
 
-    async def _send(self, prepared: _Prepared, person: Person, request: PageRequest) -> Sent:
+    async def _send(
+        self, prepared: _Prepared, person: Person, request: PageRequest, *, is_single_use: bool
+    ) -> Sent:
         body = prepared.body(person.off_id.reveal(), request)
-        return await self._sender.send(request.url, headers=prepared.headers, body=body)
+        return await self._client.send(
+            request.url, headers=prepared.headers, body=body, is_single_use=is_single_use
+        )
 
     def _page(
         self, answer: HttpResponse, area: ResourceArea, person: Person, key_path: str | None

@@ -107,8 +107,16 @@ class RetryingClient:
         throttle.set_probes(policy.attempts_max - 1)
         self.stats = SendingStats()
 
-    async def send(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Sent:
+    async def send(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
+    ) -> Sent:
         """Post, and post again as long as that can help.
+
+        Args:
+            url: where to.
+            headers: all but the authorization, which each attempt gets afresh.
+            body: sent as it is.
+            is_single_use: each attempt goes on a new connection that carries nothing else.
 
         Returns:
             The first answer that is neither a transient status nor about the authorization.
@@ -121,7 +129,7 @@ class RetryingClient:
                 PTS has failed for too long.
         """
         self._budget.request(self._runtime.monotonic())
-        request = _Request(url=url, headers=headers, body=body)
+        request = _Request(url=url, headers=headers, body=body, is_single_use=is_single_use)
         try:
             while True:
                 answer = await self._attempt(request)
@@ -152,7 +160,10 @@ class RetryingClient:
         sent_s = self._runtime.monotonic()
         try:
             answer = await self._transport.post(
-                request.url, headers={**request.headers, **used.headers}, body=request.body
+                request.url,
+                headers={**request.headers, **used.headers},
+                body=request.body,
+                is_single_use=request.is_single_use,
             )
         except StaleConnectionError as error:
             if request.may_reconnect():
@@ -218,6 +229,7 @@ class _Request(msgspec.Struct, kw_only=True):
     url: str
     headers: Mapping[str, str]
     body: bytes
+    is_single_use: bool
     sent: int = 0
     failures: int = 0
     renewals: int = 0

@@ -1,0 +1,105 @@
+"""What the engines share: their limits, and how a URL is read.
+
+An engine is a port ``HttpTransport``: one request, one response. It never resends, since every
+attempt needs a DPoP proof of its own, never follows a redirect, keeps no cookie and takes no proxy
+from the environment.
+"""
+
+import ssl
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+from urllib.parse import urlsplit
+
+from worker.core.hosts import is_loopback
+from worker.core.value import Value
+from worker.errors import ConfigurationError, ContractError, UnavailableError
+
+_PORTS: Final = {"https": 443, "http": 80}
+
+
+class TransportOptions(Value, frozen=True, kw_only=True):
+    """Limits of the transport.
+
+    Attributes:
+        attempt_s_max: the longest time from the first byte sent to the last byte read.
+        connect_s_max: the longest time until a connection stands.
+        silence_s_max: the longest time between two bytes of an answer.
+        answer_bytes_max: a larger answer is refused while it comes in.
+        tls: whom to trust; None: the authorities that the system trusts.
+        user_agent: what the worker calls itself.
+    """
+
+    attempt_s_max: float = 60.0
+    connect_s_max: float = 10.0
+    silence_s_max: float = 30.0
+    answer_bytes_max: int = 16 * 1024 * 1024
+    tls: ssl.SSLContext | None = None
+    user_agent: str = "pts-sync-worker"
+
+
+class Target(Value, frozen=True, kw_only=True):
+    """What a URL says.
+
+    Attributes:
+        host: a name or an address, without brackets.
+        head: the first lines of each request to it, up to ``Accept-Encoding``.
+    """
+
+    host: str
+    port: int
+    is_tls: bool
+    head: str
+
+
+@lru_cache(maxsize=256)
+def target_of(url: str, user_agent: str) -> Target:
+    """What a URL says, taken as it stands.
+
+    Raises:
+        ConfigurationError: it is no URL, is not HTTPS, or is plain HTTP to another machine.
+        ContractError: it holds characters that no request line may hold (RFC 9112 §3.2).
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ConfigurationError("the address of PTS is not a URL") from None
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
+        raise ConfigurationError(
+            "the address of PTS must begin with https://",
+            hint="http:// is accepted for loopback addresses only",
+        )
+    path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    if not path.isascii() or not path.isprintable() or " " in path:
+        raise ContractError("the URL holds characters that must be percent-encoded")
+    is_tls = parts.scheme == "https"
+    shown = f"[{host}]" if ":" in host else host
+    if port is not None and port != _PORTS[parts.scheme]:
+        shown = f"{shown}:{port}"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {shown}\r\nUser-Agent: {user_agent}\r\n"
+        "Accept-Encoding: identity\r\n"
+    )
+    return Target(host=host, port=port or _PORTS[parts.scheme], is_tls=is_tls, head=head)
+
+
+def header_lines(headers: Mapping[str, str]) -> str:
+    """The header lines.
+
+    Raises:
+        ConfigurationError: a name or value would break its line (RFC 9110 §5.5).
+    """
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
+        raise ConfigurationError("a header to PTS holds a line break")
+    return lines
+
+
+def certificate_error(error: ssl.SSLCertVerificationError) -> UnavailableError:
+    """The error for a certificate of PTS's that TLS does not accept."""
+    reason = error.verify_message or "it cannot be verified"
+    return UnavailableError(
+        f"PTS's certificate is not accepted: {reason}",
+        hint="look at the address, this machine's clock and the CA file",
+    )
