@@ -17,7 +17,7 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
     "request": (
         "worker.pts.fast_transport",
         "FastTransport.post",
-        "lambda self, url, headers, body: (headers, body)",
+        "lambda self, url, headers, body, is_single_use: (headers, body)",
     ),
     "token": ("worker.helseid.tokens", "understand", "lambda reply, **more: reply.body"),
     "batch": (
