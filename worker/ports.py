@@ -90,12 +90,14 @@ class Authorization(Value, frozen=True, kw_only=True):
     Attributes:
         headers: ``Authorization`` and, with DPoP, ``DPoP``. Never logged.
         token_id: tells one access token from the next, without telling the token.
+        serial: counts the authorizations; one that was made later has a greater one.
     """
 
     hidden = frozenset({"headers"})
 
     headers: Mapping[str, str]
     token_id: str
+    serial: int = 0
 
 
 class ChallengeResult(Protocol):
@@ -103,12 +105,17 @@ class ChallengeResult(Protocol):
 
     @property
     def retry(self) -> bool:
-        """Try again at once: a nonce was learnt or the token dropped."""
+        """Try again at once, with a fresh authorization."""
+        ...
+
+    @property
+    def token_replaced(self) -> bool:
+        """Whether that attempt will carry another token than the refused one."""
         ...
 
     @property
     def refused(self) -> str:
-        """Why this client is denied; empty if it is not."""
+        """Why this client is denied for now; empty if it is not."""
         ...
 
 

@@ -1,6 +1,7 @@
 """Authorizing calls to PTS, and what its answers mean."""
 
 import asyncio
+import re
 from typing import Any
 
 import jwskate
@@ -9,12 +10,18 @@ from requests_oauth2client.dpop import validate_dpop_proof
 
 from tests.helseid.support import YEARS_S
 from worker.core.dpop import token_hash
-from worker.helseid.authorizer import HelseIdChallengeResult
+from worker.helseid.authorizer import HelseIdAuthorizer, HelseIdChallengeResult
 from worker.ports import Authorizer, HttpResponse
 
 URL = "https://pts.example/patient-safety/v0.5/_search"
-RETRY = HelseIdChallengeResult(retry=True)
+SAME_TOKEN = HelseIdChallengeResult(retry=True)
+NEW_TOKEN = HelseIdChallengeResult(retry=True, token_replaced=True)
 FINE = HelseIdChallengeResult()
+
+BEARER = 'Bearer error="invalid_token"'
+"""What an API built like NHN's sample answers to every fault of a proof."""
+SUSPECT = ["", "Bearer", "DPoP", BEARER, 'DPoP error="invalid_token"', f"{BEARER}, DPoP"]
+"""Challenges that may be about the token, and may be about the proof."""
 
 
 def answer(status: int, challenge: str = "", **headers: str) -> HttpResponse:
@@ -22,6 +29,12 @@ def answer(status: int, challenge: str = "", **headers: str) -> HttpResponse:
     if challenge:
         named["www-authenticate"] = (challenge,)
     return HttpResponse(status=status, headers=named, body=b"")
+
+
+async def refuse(authorizer: HelseIdAuthorizer) -> HelseIdChallengeResult:
+    """One attempt with a fresh authorization that PTS refuses."""
+    used = await authorizer.authorize("POST", URL)
+    return authorizer.handle_challenge(URL, used, answer(401, BEARER))
 
 
 def claims(used) -> dict[str, Any]:
@@ -84,72 +97,142 @@ async def test_nonce_challenge(clients):
     authorizer = clients.open().authorizer
     used = await authorizer.authorize("POST", URL)
     challenge = 'DPoP error="use_dpop_nonce", error_description="Use it"'
-    assert RETRY == authorizer.handle_challenge(URL, used, answer(401, challenge, dpop_nonce="n-1"))
+    assert SAME_TOKEN == authorizer.handle_challenge(
+        URL, used, answer(401, challenge, dpop_nonce="n-1")
+    )
     verdict = authorizer.handle_challenge(URL, used, answer(401, challenge))
     assert HelseIdChallengeResult(refused="PTS answered 401 use_dpop_nonce (Use it)") == verdict
 
 
-@pytest.mark.parametrize(
-    "challenge", ["", "DPoP", 'DPoP error="invalid_token"', 'Bearer error="invalid_token", DPoP']
-)
-async def test_refused_token_replaced_once(challenge, clients, server):
-    """A refused token is replaced; if its replacement is refused too, the client is denied."""
+@pytest.mark.parametrize("challenge", SUSPECT)
+async def test_the_same_token_with_a_fresh_proof_first(challenge, clients, server):
+    """A 401 that does not say what is bad: the proof is made anew, the token stays."""
     authorizer = clients.open().authorizer
-    used = await asyncio.gather(*(authorizer.authorize("POST", URL) for _ in range(5)))
-    verdicts = [authorizer.handle_challenge(URL, one, answer(401, challenge)) for one in used]
-    assert [RETRY] * 5 == verdicts
+    refused = await authorizer.authorize("POST", URL)
+    assert SAME_TOKEN == authorizer.handle_challenge(URL, refused, answer(401, challenge))
     fresh = await authorizer.authorize("POST", URL)
-    assert ("2", 2) == (fresh.token_id, server.tokens_given)
-    verdict = authorizer.handle_challenge(URL, fresh, answer(401, challenge))
-    assert not verdict.retry
-    assert verdict.refused.endswith("; a fresh token did not help")
-    assert "2" == (await authorizer.authorize("POST", URL)).token_id
+    assert (refused.token_id, 1) == (fresh.token_id, server.tokens_given)
+    assert claims(refused)["jti"] != claims(fresh)["jti"]
+    assert FINE == authorizer.handle_challenge(URL, fresh, answer(200))
 
 
-async def test_accepted_replacement_may_be_replaced(clients, server):
-    """Once PTS has accepted a token, its later refusal is again worth a fresh one."""
+@pytest.mark.parametrize("challenge", SUSPECT)
+async def test_a_token_is_replaced_once_for_all(challenge, clients, server, fake):
+    """Refused with fresh proofs too, the token is replaced, once for all that were under way."""
     authorizer = clients.open().authorizer
-    for number in range(3):
+    first = [await authorizer.authorize("POST", URL) for _ in range(31)]
+    results = [authorizer.handle_challenge(URL, used, answer(401, challenge)) for used in first]
+    assert [SAME_TOKEN] * 31 == results
+    second = [await authorizer.authorize("POST", URL) for _ in range(31)]
+    results = [authorizer.handle_challenge(URL, used, answer(401, challenge)) for used in second]
+    assert [NEW_TOKEN] * 31 == results
+    third = await asyncio.gather(*(authorizer.authorize("POST", URL) for _ in range(31)))
+    assert ({"2"}, 2, []) == ({used.token_id for used in third}, server.tokens_given, fake.waits_s)
+
+
+async def test_late_refusals_of_the_old_token(clients, server):
+    """What was sent with the old token and is refused late says nothing of the new one."""
+    authorizer = clients.open().authorizer
+    late = [await authorizer.authorize("POST", URL) for _ in range(5)]
+    assert [SAME_TOKEN, NEW_TOKEN] == [await refuse(authorizer) for _ in range(2)]
+    fresh = await authorizer.authorize("POST", URL)
+    for used in late:
+        assert NEW_TOKEN == authorizer.handle_challenge(URL, used, answer(401, BEARER))
+    assert FINE == authorizer.handle_challenge(URL, fresh, answer(200))
+    assert ("2", 2) == ((await authorizer.authorize("POST", URL)).token_id, server.tokens_given)
+
+
+@pytest.mark.parametrize("under_way", [1, 16])
+async def test_a_client_that_is_denied(under_way, clients, server, fake):
+    """Everything refused for two seconds, with a fresh token too, is a denial, at two tokens."""
+    authorizer = clients.open().authorizer
+    began_s, rounds = fake.monotonic(), 0
+    results = [SAME_TOKEN]
+    while any(result.retry for result in results) and rounds < 20:
+        rounds += 1
+        used = [await authorizer.authorize("POST", URL) for _ in range(under_way)]
+        results = [authorizer.handle_challenge(URL, one, answer(401, BEARER)) for one in used]
+    assert {"PTS answered 401 invalid_token; a fresh token did not help"} == {
+        result.refused for result in results
+    }
+    assert (6, 2) == (rounds, server.tokens_given)
+    assert 1.5 < fake.monotonic() - began_s < 3
+    assert not (await refuse(authorizer)).retry
+
+
+async def test_a_refused_token_costs_helseid_little(clients, server, fake):
+    """Refused for ten minutes, a token is replaced every 30 s at most."""
+    authorizer = clients.open().authorizer
+    for _ in range(600):
+        await refuse(authorizer)
+        fake.advance(1)
+    assert 2 < server.tokens_given <= 21
+
+
+@pytest.mark.parametrize("status", [200, 404])
+async def test_an_accepted_token_is_kept(status, clients, server, fake):
+    """Of three replicas one refuses every proof: nobody waits, and the token stays."""
+    authorizer = clients.open().authorizer
+    for _ in range(100):
+        assert SAME_TOKEN == await refuse(authorizer)
         used = await authorizer.authorize("POST", URL)
-        assert str(number + 1) == used.token_id
-        assert FINE == authorizer.handle_challenge(URL, used, answer(200))
-        assert RETRY == authorizer.handle_challenge(URL, used, answer(401))
+        assert FINE == authorizer.handle_challenge(URL, used, answer(status))
+    assert (1, []) == (server.tokens_given, fake.waits_s)
 
 
-async def test_late_answers_prove_nothing(clients):
-    """An acceptance of the old token does not speak for its replacement; nor does a 503."""
+async def test_an_acceptance_ends_the_waits(clients, fake):
+    """When PTS accepts again, proofs are made at once."""
+    authorizer = clients.open().authorizer
+    assert [SAME_TOKEN, NEW_TOKEN, SAME_TOKEN] == [await refuse(authorizer) for _ in range(3)]
+    used = await authorizer.authorize("POST", URL)
+    waits_s = list(fake.waits_s)
+    assert [0.25] == waits_s
+    assert SAME_TOKEN == await refuse(authorizer)
+    assert FINE == authorizer.handle_challenge(URL, used, answer(200))
+    await authorizer.authorize("POST", URL)
+    assert waits_s == fake.waits_s
+
+
+async def test_what_does_not_speak_for_a_token(clients):
+    """Neither an acceptance of the token before, nor a 503, nor a refusal of the person."""
     authorizer = clients.open().authorizer
     old = await authorizer.authorize("POST", URL)
-    authorizer.handle_challenge(URL, old, answer(401))
-    fresh = await authorizer.authorize("POST", URL)
-    authorizer.handle_challenge(URL, old, answer(200))
-    authorizer.handle_challenge(URL, fresh, answer(503))
-    assert not authorizer.handle_challenge(URL, fresh, answer(401)).retry
+    assert [SAME_TOKEN, NEW_TOKEN] == [await refuse(authorizer) for _ in range(2)]
+    for _ in range(3):
+        fresh = await authorizer.authorize("POST", URL)
+        authorizer.handle_challenge(URL, old, answer(200))
+        authorizer.handle_challenge(URL, fresh, answer(503))
+        authorizer.handle_challenge(URL, fresh, answer(403))
+        assert authorizer.handle_challenge(URL, fresh, answer(401)).retry
+    assert not (await refuse(authorizer)).retry
 
 
 async def test_token_due_for_renewal(clients, fake):
-    """A token refused at the end of its life is renewed anyway."""
+    """A token refused at the end of its life is renewed anyway, and counts for nothing."""
     authorizer = clients.open().authorizer
     old = await authorizer.authorize("POST", URL)
     fake.advance(600)
-    assert RETRY == authorizer.handle_challenge(URL, old, answer(401, 'DPoP error="invalid_token"'))
-    fresh = await authorizer.authorize("POST", URL)
-    assert RETRY == authorizer.handle_challenge(URL, fresh, answer(401))
+    assert NEW_TOKEN == authorizer.handle_challenge(URL, old, answer(401, BEARER))
+    assert [SAME_TOKEN, NEW_TOKEN] == [await refuse(authorizer) for _ in range(2)]
 
 
-async def test_refused_proof(clients, server):
-    """A refused proof is worth another attempt, unless the clocks disagree: then that is said."""
+@pytest.mark.parametrize("code", ["invalid_dpop_proof", "use_dpop_nonce"])
+async def test_refused_proofs(code, clients, server):
+    """A refusal that names the proof costs no token, and ends with the clock's error."""
     authorizer = clients.open().authorizer
     used = await authorizer.authorize("POST", URL)
-    challenge = 'DPoP error="invalid_dpop_proof"'
-    assert RETRY == authorizer.handle_challenge(
-        URL, used, answer(401, challenge, date=server.date())
-    )
     server.clock_ahead_s = 60
-    verdict = authorizer.handle_challenge(URL, used, answer(401, challenge, date=server.date()))
-    assert not verdict.retry
-    assert "invalid_dpop_proof; this machine's clock is" in verdict.refused
-    assert "behind PTS's" in verdict.refused
+    results = []
+    for _ in range(6):
+        refused = answer(401, f'DPoP error="{code}"', date=server.date(), dpop_nonce="n-1")
+        results.append(authorizer.handle_challenge(URL, used, refused))
+        used = await authorizer.authorize("POST", URL)
+    assert ([SAME_TOKEN] * 5, 1) == (results[:5], server.tokens_given)
+    assert re.fullmatch(
+        rf"PTS answered 401 {code}; this machine's clock is \d+ s behind PTS's; "
+        "fresh proofs did not help",
+        results[5].refused,
+    )
 
 
 async def test_forbidden(clients):

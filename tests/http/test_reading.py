@@ -44,6 +44,7 @@ def page(*numbers, headers=(), **around):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeChallengeResult:
     retry: bool = False
+    token_replaced: bool = False
     refused: str = ""
 
 
@@ -315,9 +316,9 @@ async def test_a_nonce_is_learnt_at_once():
     assert [401, 200] == it.authorizer.judged
 
 
-@pytest.mark.parametrize(("renew", "attempts"), [("nonce", 5), ("token", 3), ("", 1)])
+@pytest.mark.parametrize(("renew", "attempts"), [("nonce", 13), ("token", 4), ("", 1)])
 async def test_denials_have_an_end(renew, attempts):
-    """Four nonces or one fresh token that do not help, and the client is denied."""
+    """Twelve fresh proofs or two fresh tokens that do not help, and the client is denied."""
     challenge = answer(b"", status="401 Unauthorized")
     async with raw_server(challenge) as server, open_transport(OPTIONS) as transport:
         it = World(server, transport)

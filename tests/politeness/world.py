@@ -273,6 +273,7 @@ class _Work:
 @dataclass(frozen=True)
 class _Unchallenged:
     retry: bool = False
+    token_replaced: bool = False
     refused: str = ""
 
 

@@ -10,6 +10,7 @@ from worker.core.dpop import is_nonce, origin
 from worker.core.value import Value
 from worker.helseid.challenges import Challenge, parse_challenges
 from worker.helseid.discovery import Discovery
+from worker.helseid.evidence import Step, TokenEvidence
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.proof import ProofKey
@@ -21,6 +22,9 @@ from worker.ports import Authorization, HttpResponse, Runtime
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
 _ORIGINS_MAX: Final = 64
+_ABOUT_THE_TOKEN: Final = frozenset({"", "invalid_token"})
+"""Error codes that may be about the token; an API may use them for a proof as well."""
+_ABOUT_THE_PROOF: Final = frozenset({"invalid_dpop_proof", "use_dpop_nonce"})
 _log = structlog.get_logger(__name__)
 
 
@@ -29,23 +33,27 @@ class HelseIdChallengeResult(Value, frozen=True, kw_only=True):
 
     Attributes:
         retry: another attempt, with a fresh authorization, may succeed at once.
-        refused: why this client is denied; empty if it is not, or not yet.
+        token_replaced: that attempt will carry another token than the refused one.
+        refused: why this client is denied for now; empty if it is not.
     """
 
     retry: bool = False
+    token_replaced: bool = False
     refused: str = ""
 
 
 _FINE: Final = HelseIdChallengeResult()
-_RETRY: Final = HelseIdChallengeResult(retry=True)
+_SAME_TOKEN: Final = HelseIdChallengeResult(retry=True)
+_NEW_TOKEN: Final = HelseIdChallengeResult(retry=True, token_replaced=True)
 
 
 class HelseIdAuthorizer:
     """The ``Authorizer`` of real runs: DPoP, or bearer where that is asked for.
 
-    A token that PTS refuses is replaced once; if PTS refuses the replacement before it accepted
-    any call with it, the client is refused. Thus a PTS that refuses every token costs HelseID one
-    more token, not one for each person.
+    After a 401 the same token is tried with a fresh proof. Only if that is refused too, and nothing
+    was accepted meanwhile, is the token replaced: once for all requests, and at most every 30 s.
+    Proofs then wait for a moment, and after some 2 s of refusals the client is denied for now. See
+    ``TokenEvidence``.
     """
 
     def __init__(self, tokens: TokenSource, proof_key: ProofKey | None, runtime: Runtime) -> None:
@@ -53,7 +61,7 @@ class HelseIdAuthorizer:
         self._proof_key = proof_key
         self._runtime = runtime
         self._nonces: dict[str, str] = {}
-        self._replaced = False
+        self._evidence = TokenEvidence()
 
     async def authorize(self, method: str, url: str) -> Authorization:
         """A valid token and a fresh proof for this very attempt. See ``Authorizer``.
@@ -63,10 +71,13 @@ class HelseIdAuthorizer:
             UnavailableError: HelseID cannot be reached after all retries.
             ConfigurationError: the issuer or the subject token's file is not what it must be.
         """
+        while (wait_s := self._evidence.wait_s(self._runtime.monotonic())) > 0:
+            await self._runtime.sleep(wait_s)
         token = await self._tokens.token()
+        serial = self._evidence.next_serial()
         if self._proof_key is None:
             headers = {"Authorization": token.authorization}
-            return Authorization(headers=headers, token_id=token.token_id)
+            return Authorization(headers=headers, token_id=token.token_id, serial=serial)
         proof = self._proof_key.proof(
             method,
             url,
@@ -76,7 +87,7 @@ class HelseIdAuthorizer:
             nonce=self._nonces.get(origin(url)) if self._nonces else None,
         )
         headers = {"Authorization": token.authorization, "DPoP": proof}
-        return Authorization(headers=headers, token_id=token.token_id)
+        return Authorization(headers=headers, token_id=token.token_id, serial=serial)
 
     def handle_challenge(
         self, url: str, used: Authorization, answer: HttpResponse
@@ -87,9 +98,9 @@ class HelseIdAuthorizer:
         """
         learnt = self._learn_nonce(url, answer)
         if answer.status in {_UNAUTHORIZED, _FORBIDDEN}:
-            return self._judge_denial(used, answer, nonce_learnt=learnt)
-        if self._replaced and _accepted(answer) and self._tokens.is_current(used.token_id):
-            self._replaced = False
+            return self._handle_denial(used, answer, nonce_learnt=learnt)
+        if self._evidence.refusals and _accepted(answer) and self._tokens.is_current(used.token_id):
+            self._evidence.accepted()
         return _FINE
 
     def _learn_nonce(self, url: str, answer: HttpResponse) -> bool:
@@ -101,7 +112,7 @@ class HelseIdAuthorizer:
         self._nonces[origin(url)] = nonce
         return True
 
-    def _judge_denial(
+    def _handle_denial(
         self, used: Authorization, answer: HttpResponse, *, nonce_learnt: bool
     ) -> HelseIdChallengeResult:
         challenges = parse_challenges(answer.headers.get("www-authenticate", ()))
@@ -110,24 +121,29 @@ class HelseIdAuthorizer:
         ahead_s = clock_ahead_s(answer.header("date"), self._runtime.now())
         clock = clock_problem(ahead_s, whose="PTS's")
         text = _refused_text(answer.status, code, told, clock)
-        if answer.status == _UNAUTHORIZED:
-            if code == "use_dpop_nonce" and nonce_learnt:
-                return _RETRY
-            if code == "invalid_dpop_proof" and not clock:
-                return _RETRY
-            if code in {"", "invalid_token"}:
-                return self._judge_token(used, text)
-        return HelseIdChallengeResult(refused=text)
+        is_final = code not in _ABOUT_THE_TOKEN | _ABOUT_THE_PROOF
+        is_nonce_missing = code == "use_dpop_nonce" and not nonce_learnt
+        if answer.status == _FORBIDDEN or is_final or is_nonce_missing:
+            return HelseIdChallengeResult(refused=text)
+        return self._try_again(used, text, is_token_suspect=code in _ABOUT_THE_TOKEN)
 
-    def _judge_token(self, used: Authorization, text: str) -> HelseIdChallengeResult:
-        """Replace a refused token, but not the replacement that was never accepted."""
+    def _try_again(
+        self, used: Authorization, text: str, *, is_token_suspect: bool
+    ) -> HelseIdChallengeResult:
+        """With the same token, with another, or not: what all answers so far speak for."""
         if not self._tokens.is_current(used.token_id):
-            return _RETRY
-        if self._replaced:
-            return HelseIdChallengeResult(refused=f"{text}; a fresh token did not help")
-        self._tokens.drop(used.token_id)
-        self._replaced = True
-        return _RETRY
+            return _NEW_TOKEN
+        match self._evidence.refused(
+            used.serial, self._runtime.monotonic(), is_token_suspect=is_token_suspect
+        ):
+            case Step.SAME_TOKEN:
+                return _SAME_TOKEN
+            case Step.NEW_TOKEN:
+                self._tokens.drop(used.token_id)
+                return _NEW_TOKEN
+            case Step.DENIED:
+                what = "a fresh token" if is_token_suspect else "fresh proofs"
+                return HelseIdChallengeResult(refused=f"{text}; {what} did not help")
 
 
 def _accepted(answer: HttpResponse) -> bool:

@@ -28,7 +28,8 @@ SCOPE_REFUSALS: Final = frozenset(
 
 _PATH: Final = "/v1/client-secret"
 _KEY: Final = "helseid.self_service_url"
-_REPEATS_MAX: Final = 2
+_REPEATS_MAX: Final = 6
+"""As many as the authorizer takes to know that the client is denied."""
 _log = structlog.get_logger(__name__)
 
 

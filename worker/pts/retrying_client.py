@@ -31,14 +31,18 @@ from worker.ports import (
 )
 from worker.pts.throttle import Throttle
 
-_RENEWALS_MAX: Final = 4
-"""Attempts repeated at once for one request: up to three nonces and one token."""
+_RENEWALS_MAX: Final = 12
+"""Attempts repeated for one request with another authorization.
+
+If one replica of three refuses every proof, fewer than one request in a million meets it so often
+in a row. A client that is denied for good does not come that far: the authorizer knows sooner.
+"""
 
 _RECONNECTS_MAX: Final = 3
 """Closed connections met in a row before it counts as a failure."""
 
-_TOKENS_MAX: Final = 2
-"""Access tokens tried for one request."""
+_TOKENS_MAX: Final = 3
+"""Access tokens tried for one request: the first, one that was renewed meanwhile, a replacement."""
 
 _log = structlog.get_logger(__name__)
 

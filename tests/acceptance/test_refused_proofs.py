@@ -1,0 +1,82 @@
+"""A PTS that answers every fault of a DPoP proof as NHN's sample API does, through the program."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import Installation
+from tests.acceptance.standin import Ask, Reply, Standin, http, person
+
+PERSONS = 120
+REFUSAL = http(
+    status="401 Unauthorized", headers=['WWW-Authenticate: Bearer error="invalid_token"']
+)
+
+
+@pytest.fixture
+def worker(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
+    """A worker with 120 persons and no limit on its pace that matters."""
+    for number in range(PERSONS):
+        person(standin, number, safeties=1)
+    return standin.install(tmp_path, sqlite_url)
+
+
+def refusing(standin: Standin, is_refused: Callable[[int], bool]) -> list[float]:
+    """Refuse the searches whose number, from 1, is chosen; the times of those refused."""
+    refused_s: list[float] = []
+
+    def answer(ask: Ask) -> Reply:
+        if not is_refused(len(standin.asked)):
+            return http(ask.records)
+        refused_s.append(time.monotonic())
+        return REFUSAL
+
+    standin.everybody = answer
+    return refused_s
+
+
+@pytest.mark.parametrize("accepted_before", [0, 60])
+def test_a_burst_of_refused_proofs(
+    worker: Installation, standin: Standin, accepted_before: int
+) -> None:
+    """31 refusals at once, at the start or in mid-run, cost one token at most and no person."""
+    burst = range(accepted_before + 1, accepted_before + 32)
+    refused_s = refusing(standin, burst.__contains__)
+    ended = worker.sync()
+    assert (0, "published") == (ended.code, ended.run["status"]), ended.out
+    assert PERSONS == len(worker.store.ids())
+    assert (31, []) == (len(refused_s), standin.violations)
+    assert len(standin.tokens) <= 2
+
+
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_a_moment_of_refused_proofs(
+    worker: Installation, standin: Standin, concurrency: int
+) -> None:
+    """A PTS that refuses everybody for a second, as after a restart, fails nobody."""
+    until_s: list[float] = []
+
+    def is_refused(_number: int) -> bool:
+        until_s[:] = until_s or [time.monotonic() + 1.0]
+        return time.monotonic() < until_s[0]
+
+    refused_s = refusing(standin, is_refused)
+    worker.configure(sync={"concurrency": concurrency})
+    ended = worker.sync()
+    assert (0, "published") == (ended.code, ended.run["status"]), ended.out
+    assert refused_s
+    assert len(standin.tokens) <= 2
+
+
+@pytest.mark.parametrize("concurrency", [1, 16, 40])
+def test_a_client_that_is_denied(worker: Installation, standin: Standin, concurrency: int) -> None:
+    """Every call of everybody refused is 77, within 250 requests and two tokens."""
+    refusing(standin, lambda _: True)
+    worker.configure(sync={"concurrency": concurrency})
+    ended = worker.sync()
+    assert 77 == ended.code, ended.out
+    assert len(standin.asked) <= 250
+    assert 2 == len(standin.tokens)
+    assert set() == worker.store.ids()
