@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Installation
+from tests.acceptance.program import Installation, sandbox
 from tests.acceptance.standin import Ask, Reply, Standin, http, person
 
 PERSONS = 120
@@ -80,3 +80,23 @@ def test_a_client_that_is_denied(worker: Installation, standin: Standin, concurr
     assert len(standin.asked) <= 250
     assert 2 == len(standin.tokens)
     assert set() == worker.store.ids()
+
+
+@pytest.mark.parametrize("style", ["bearer", "dpop"])
+@pytest.mark.parametrize(("skew_s", "concurrency"), [(600, 16), (-600, 16), (30, 2)])
+def test_one_replica_of_three_has_a_wrong_clock(
+    tmp_path: Path, sqlite_url: str, style: str, skew_s: int, concurrency: int
+) -> None:
+    """A third of all calls refused, by chance: everybody is read, and hardly a token is spent."""
+    fault = {"action": "clock_skew", "skew_s": skew_s, "replicas": 3}
+    arguments = ("--persons", str(PERSONS), "--challenge-style", style)
+    with sandbox(tmp_path / "sandbox", *arguments) as made:
+        made.control(faults=[fault])
+        worker = made.install(tmp_path / "worker", sqlite_url)
+        worker.configure(sync={"concurrency": concurrency})
+        ended = worker.sync()
+        (struck,) = made.control()["faults_struck"]
+        tokens = made.stats()["tokens_issued"]
+    assert (0, "published") == (ended.code, ended.run["status"]), ended.out
+    assert struck > PERSONS / 2
+    assert tokens <= 2

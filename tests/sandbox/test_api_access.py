@@ -13,6 +13,7 @@ from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
 OFF_ID = next(roster(1, 200))[0]
+BEARER = 'Bearer error="invalid_token"'
 
 Make = Callable[[Caller, str], dict[str, str]]
 
@@ -71,6 +72,24 @@ REFUSALS: dict[str, tuple[Make, str]] = {
 }
 
 
+@pytest.fixture
+def rfc9449(sandbox: RunningSandbox) -> None:
+    """Refusals in RFC 9449's style, which names what is wrong."""
+    sandbox.control(challenge_style="dpop")
+
+
+@pytest.mark.parametrize("make", [make for make, _ in REFUSALS.values()], ids=REFUSALS.keys())
+def test_a_wrong_call_is_refused_as_by_the_sample(signed_in: Caller, make: Make):
+    """By default 401 as NHN's sample API: whatever is wrong, the token is called invalid."""
+    url = f"{signed_in.sandbox.base_url}{SAFETY_PATH}"
+    answer = signed_in.search(OFF_ID, headers=make(signed_in, url))
+    assert answer.status_code == 401
+    challenge, _, description = answer.headers["www-authenticate"].partition(", ")
+    is_token_bad = make in (REFUSALS["foreign token"][0], REFUSALS["cut token"][0])
+    assert (challenge, "The token is not accepted" in description) == (BEARER, is_token_bad)
+
+
+@pytest.mark.usefixtures("rfc9449")
 @pytest.mark.parametrize(("make", "error"), REFUSALS.values(), ids=REFUSALS.keys())
 def test_a_wrong_call_is_refused(signed_in: Caller, make: Make, error: str):
     """401 with the error in WWW-Authenticate; the answer never echoes the person."""
@@ -91,12 +110,16 @@ def test_the_window_of_a_proof(signed_in: Caller, seconds: int):
 
 def test_a_proof_serves_once(signed_in: Caller):
     """The same proof again is a replay."""
-    headers = signed_in.headers(f"{signed_in.sandbox.base_url}{SAFETY_PATH}")
-    assert signed_in.search(OFF_ID, headers=headers).status_code == 200
-    answer = signed_in.search(OFF_ID, headers=headers)
-    assert "Detected replay" in answer.headers["www-authenticate"]
+    for style, challenge in (("bearer", BEARER), ("dpop", "Detected replay")):
+        signed_in.sandbox.control(challenge_style=style)
+        headers = signed_in.headers(f"{signed_in.sandbox.base_url}{SAFETY_PATH}")
+        assert signed_in.search(OFF_ID, headers=headers).status_code == 200
+        answer = signed_in.search(OFF_ID, headers=headers)
+        assert challenge in answer.headers["www-authenticate"]
+        assert ("Detected" in answer.headers["www-authenticate"]) == (style == "dpop")
 
 
+@pytest.mark.usefixtures("rfc9449")
 def test_two_proofs_are_refused(signed_in: Caller):
     """There must be exactly one DPoP header."""
     url = f"{signed_in.sandbox.base_url}{SAFETY_PATH}"
@@ -110,7 +133,10 @@ def test_two_proofs_are_refused(signed_in: Caller):
 
 
 def test_without_a_token_only_the_scheme_is_told(caller: Caller):
-    """No credentials: a challenge with the algorithms, and no error."""
+    """No credentials: the bare scheme, or a challenge with the algorithms; no error."""
+    answer = caller.search(OFF_ID, headers={})
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    caller.sandbox.control(challenge_style="dpop")
     answer = caller.search(OFF_ID, headers={})
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith('DPoP algs="RS256')
@@ -145,9 +171,12 @@ def test_pts_needs_its_own_scope_and_audience(signed_in: Caller):
 
 
 def test_pts_needs_the_organisation():
-    """A token without orgnr_parent is forbidden."""
+    """A token without orgnr_parent is forbidden; only RFC 9449's style says why."""
     with running_sandbox(tenancy="multi-tenant", persons=1) as sandbox:
         caller = Caller(sandbox).sign_in()
+        answer = caller.search(OFF_ID)
+        assert (answer.status_code, "www-authenticate" in answer.headers) == (403, False)
+        sandbox.control(challenge_style="dpop")
         answer = caller.search(OFF_ID)
         assert answer.status_code == 403
         assert "orgnr_parent" in answer.headers["www-authenticate"]
@@ -157,6 +186,8 @@ def test_pts_needs_the_organisation():
 def test_the_resource_server_may_ask_for_a_nonce(sandbox: RunningSandbox, signed_in: Caller):
     """With rs_nonce, a proof without nonce is challenged; with it, accepted, more than once."""
     sandbox.control(rs_nonce=True)
+    assert signed_in.search(OFF_ID).headers["www-authenticate"] == BEARER
+    sandbox.control(challenge_style="dpop")
     url = f"{sandbox.base_url}{SAFETY_PATH}"
     challenge = signed_in.search(OFF_ID)
     assert challenge.status_code == 401

@@ -14,6 +14,7 @@ from worker.sandbox.faults import Action, Fault, read_faults
 from worker.sandbox.people import is_synthetic, roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
+ROOT = Path(__file__).parents[2]
 OFF_IDS = [off_id for off_id, _ in roster(1, 200)]
 
 
@@ -150,11 +151,58 @@ def test_an_expired_token_and_a_skewed_clock(sandbox: RunningSandbox, signed_in:
     assert signed_in.search(OFF_IDS[0]).status_code == 200
     for skew_s in (30, -30):
         fault(sandbox, "clock_skew", skew_s=skew_s)
+        answer = signed_in.search(OFF_IDS[0])
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+        sandbox.control(challenge_style="dpop")
         assert "Invalid 'iat'" in signed_in.search(OFF_IDS[0]).headers["www-authenticate"]
+        sandbox.control(challenge_style="bearer")
+
+
+SKEWED: dict[str, Any] = {"action": "clock_skew", "skew_s": 60, "replicas": 3}
+
+
+def test_one_replica_of_three_has_a_wrong_clock(sandbox: RunningSandbox, signed_in: Caller):
+    """Every third request or so is refused, and with the same requests always the same ones."""
+
+    def statuses(**changes: Any) -> list[int]:
+        sandbox.control(faults=[SKEWED | changes], clear=True)
+        return [signed_in.search(OFF_IDS[0]).status_code for _ in range(60)]
+
+    seen = statuses()
+    assert {200, 401} == set(seen)
+    assert 10 <= seen.count(401) <= 30
+    counts = sandbox.stats()["counts"]
+    assert counts["refused patient-safety: Invalid 'iat' value."] == seen.count(401)
+    assert seen == statuses(skew_s=-60)
+    assert set(statuses(skew_s=3)) == {200}
+    assert 200 not in statuses(replicas=1)
+
+
+def test_each_replica_may_have_its_fault(sandbox: RunningSandbox, signed_in: Caller):
+    """Faults of as many replicas divide the requests among them."""
+    status = {"action": "status", "replicas": 2}
+    faults = [status | {"status": 503}, status | {"status": 500, "replica": 1}]
+    sandbox.control(faults=faults)
+    seen = [signed_in.search(OFF_IDS[0]).status_code for _ in range(40)]
+    assert {500, 503} == set(seen)
+
+
+def test_a_connection_stays_at_its_replica(sandbox: RunningSandbox, signed_in: Caller):
+    """With ``replica_by = "connection"`` all requests of a connection have the same fate."""
+    sandbox.control(faults=[SKEWED | {"replica_by": "connection"}])
+    fates = set()
+    for _ in range(24):
+        signed_in.http.close()
+        signed_in.http = httpx.Client(trust_env=False, timeout=10)
+        seen = {signed_in.search(OFF_IDS[0]).status_code for _ in range(3)}
+        assert 1 == len(seen)
+        fates |= seen
+    assert {200, 401} == fates
 
 
 def test_nonces_at_pts(sandbox: RunningSandbox, signed_in: Caller):
     """A nonce for every call, one that never serves, and a challenge without one."""
+    sandbox.control(challenge_style="dpop")
     url = f"{sandbox.base_url}{SAFETY_PATH}"
 
     def call(nonce: str | None) -> httpx.Response:
@@ -205,6 +253,9 @@ def test_faults_of_helseid(sandbox: RunningSandbox, caller: Caller):
         ({"action": "drop", "area": "moon"}, "no area 'moon'"),
         ({"action": "drop", "often": 1}, "no key 'often'"),
         ({}, "not a valid Action"),
+        ({"action": "clock_skew", "replicas": 3, "replica": 3}, "from 0 to 2"),
+        ({"action": "clock_skew", "replicas": 3, "replica_by": "moon"}, "request, connection"),
+        ({"action": "clock_skew", "replicas": 3, "area": "token"}, "only PTS has replicas"),
     ],
 )
 def test_a_wrong_fault_is_refused(data: dict[str, Any], words: str):
@@ -228,3 +279,9 @@ def test_faults_come_from_files(tmp_path: Path):
     assert (read_faults(toml), read_faults(json_)) == (expected, expected)
     with pytest.raises(ValueError, match="expected a list"):
         read_faults(wrong)
+
+
+def test_the_example_of_faults():
+    """The file in config/ is read, and shows a replica with a wrong clock."""
+    faults = read_faults(ROOT / "config/sandbox-faults.toml")
+    assert (Action.CLOCK_SKEW, 3) in [(fault.action, fault.replicas) for fault in faults]

@@ -78,6 +78,7 @@ def _stage(folder: Any, clock: Clock, rng: random.Random, seed: int) -> Stage:
         page_size=rng.choice((1, 2, 3)),
         token_lifetime_s=rng.choice((5, 12, 60, 600)),
         rs_nonce=rng.random() < 0.3,
+        challenge_style="dpop" if seed % 3 == 0 else "bearer",
     )
     stage.limit(
         concurrency=rng.choice((1, 2, 4, 8)),

@@ -12,6 +12,14 @@ HELP = """Serve stand-ins for HelseID and PTS on loopback, with synthetic person
 They check what the real services check and refuse what those refuse. Writes a folder with a
 roster, keys and a configuration that points at them.
 
+A refused call is answered as NHN's sample API does, 401 with `Bearer error="invalid_token"`
+whatever is wrong with the DPoP proof, or with `--challenge-style dpop` as RFC 9449 says.
+
+`--faults` reads `[[fault]]` tables; `config/sandbox-faults.toml` shows them. One replica of three
+whose clock is ten minutes ahead: `action = "clock_skew"`, `skew_s = 600`, `replicas = 3`. What
+chooses the replica is `replica_by`, each `request` or each `connection`. The control address takes
+the same while the sandbox runs, as JSON: `{"faults": [...], "challenge_style": "dpop"}`.
+
 Example: `pts-worker sandbox --folder demo --persons 200`, and in another terminal
 `pts-worker --config demo/worker.toml db upgrade` and `pts-worker --config demo/worker.toml sync`
 """
@@ -35,6 +43,9 @@ def sandbox(
     ] = 0,
     helseid_port: Annotated[int, typer.Option("--helseid-port", help="0: any free port.")] = 0,
     pts_port: Annotated[int, typer.Option("--pts-port", help="0: any free port.")] = 0,
+    challenge_style: Annotated[
+        str, typer.Option("--challenge-style", help="How PTS refuses a call: bearer or dpop.")
+    ] = "bearer",
     paging: Annotated[str, typer.Option("--paging", help="How PTS's answers are paged.")] = "none",
     faults: Annotated[
         Path | None, typer.Option("--faults", help="TOML or JSON file with faults to show.")
@@ -60,6 +71,7 @@ def sandbox(
             generation=generation,
             helseid_port=helseid_port,
             pts_port=pts_port,
+            challenge_style=challenge_style,
             paging=paging,
             faults=read_faults(faults) if faults else [],
         )

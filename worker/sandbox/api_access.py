@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from worker.sandbox.challenges import DeniedError
 from worker.sandbox.clients import PTS_SCOPE, Registration
 from worker.sandbox.dpop import (
     REPLAY_S,
@@ -15,44 +16,13 @@ from worker.sandbox.dpop import (
     token_hash,
 )
 from worker.sandbox.faults import Action, Fault
-from worker.sandbox.jose import ALGORITHMS, Claims
+from worker.sandbox.jose import Claims
 from worker.sandbox.state import World
 from worker.sandbox.tokens import PARENT_CLAIM, TokenError, TokenReader
-from worker.sandbox.web import Reply, Request, header_line, problem
+from worker.sandbox.web import Request
 from worker.sandbox.windows import ReplayWindow
 
 PTS_AUDIENCE: Final = "nhn:pts"
-
-
-class DeniedError(Exception):
-    """A call that is denied.
-
-    Attributes:
-        error: the code in ``WWW-Authenticate``; empty if no token was given at all.
-        description: what is wrong.
-        status: 401, or 403 for a good token that may not do this.
-        nonce: to be sent as ``DPoP-Nonce``.
-    """
-
-    def __init__(
-        self, error: str, description: str = "", *, status: int = 401, nonce: str = ""
-    ) -> None:
-        super().__init__(error)
-        self.error = error
-        self.description = description
-        self.status = status
-        self.nonce = nonce
-
-    def reply(self) -> Reply:
-        """The refusal as an answer (RFC 9449, section 7.1; the words are Duende's)."""
-        challenge = f'DPoP algs="{" ".join(ALGORITHMS)}"'
-        if self.error:
-            challenge = f'DPoP error="{self.error}", error_description="{self.description}"'
-        headers = [header_line("www-authenticate", challenge)]
-        if self.nonce:
-            headers.append(header_line("dpop-nonce", self.nonce))
-        title = "Unauthorized" if self.status == 401 else "Forbidden"  # noqa: PLR2004
-        return problem(self.status, title, headers=tuple(headers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +79,7 @@ class AccessChecker:
 
     def _token(self, credentials: _Credentials, fault: Fault | None, now_s: float) -> Claims:
         if fault is not None and fault.action is Action.EXPIRED_TOKEN:
-            raise DeniedError("invalid_token", "The token has expired.")
+            raise DeniedError("invalid_token", "The token has expired.", is_about_token=True)
         try:
             return self._reader.read(
                 credentials.token,
@@ -118,7 +88,8 @@ class AccessChecker:
                 epoch=self._world.token_epoch,
             )
         except TokenError as error:
-            raise DeniedError("invalid_token", f"The token is not accepted: {error}.") from error
+            reason = f"The token is not accepted: {error}."
+            raise DeniedError("invalid_token", reason, is_about_token=True) from error
 
     def _check_bearer(self, claims: Claims) -> None:
         if "cnf" in claims:

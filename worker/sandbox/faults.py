@@ -54,7 +54,10 @@ class Action(StrEnum):
     """The challenge lacks ``DPoP-Nonce``."""
     EXPIRED_TOKEN = "expired_token"  # noqa: S105 - a name
     CLOCK_SKEW = "clock_skew"
-    """The server's clock is ``skew_s`` ahead (negative: behind) for this request."""
+    """The server's clock is ``skew_s`` ahead (negative: behind) for this request.
+
+    With ``replicas``, one of them has the wrong clock.
+    """
 
     BEARER_TOKEN_TYPE = "bearer_token_type"  # noqa: S105 - a name
     MALFORMED_TOKEN = "malformed_token"  # noqa: S105 - a name
@@ -63,6 +66,8 @@ class Action(StrEnum):
     WRONG_ISSUER = "wrong_issuer"
     """The discovery document names another issuer."""
 
+
+_REPLICA_BY: Final = ("request", "connection")
 
 BEFORE_CHECKS: Final = frozenset(
     {
@@ -88,6 +93,10 @@ class Fault:
         persons: only these lines of the roster, from 0.
         off_id_sha256: only identifiers with these SHA-256 digests, in hex.
         times: strike at most so often.
+        replicas: as if so many replicas of PTS stood behind the address, and only one of them had
+            this fault: it strikes by chance, always the same requests of a sequence.
+        replica: which of them, from 0; for faults on several of them.
+        replica_by: what chooses the replica, each ``request`` or each ``connection``.
         status, body, retry_after_s, retry_after_as, slow_s, skew_s, lifetime_s: see the actions.
             ``retry_after_as`` is ``seconds`` or ``date``.
     """
@@ -101,6 +110,9 @@ class Fault:
     persons: tuple[int, ...] | None = None
     off_id_sha256: tuple[str, ...] | None = None
     times: int | None = None
+    replicas: int | None = None
+    replica: int = 0
+    replica_by: str = "request"
     status: int | None = None
     body: str = ""
     retry_after_s: float | None = None
@@ -130,7 +142,19 @@ class Fault:
         area = values.get("area")
         if area is not None and area not in AREAS:
             raise ValueError(f"a fault has no area {area!r}; areas are {', '.join(AREAS)}")
-        return cls(**values)
+        fault = cls(**values)
+        fault._check_replicas()
+        return fault
+
+    def _check_replicas(self) -> None:
+        if self.replica_by not in _REPLICA_BY:
+            raise ValueError(f"replica_by must be one of {', '.join(_REPLICA_BY)}")
+        if self.replicas is None:
+            return
+        if not 0 <= self.replica < self.replicas:
+            raise ValueError(f"replica must be from 0 to {self.replicas - 1}")
+        if not self.strikes_area("patient-safety") and not self.strikes_area("patient-privacy"):
+            raise ValueError("only PTS has replicas")
 
     def strikes_area(self, area: str) -> bool:
         """Tell whether it concerns this area."""
@@ -172,11 +196,13 @@ class _Armed:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a fault is matched against."""
+    """What a fault is matched against; ``request`` and ``connection`` are counted."""
 
     area: str
     off_id: str | None = None
     index: int | None = None
+    request: int = 0
+    connection: int = 0
 
 
 @dataclass(slots=True)
@@ -184,6 +210,7 @@ class FaultPlan:
     """The faults in force, with their counters."""
 
     _armed: list[_Armed] = field(default_factory=list)
+    _requests: int = 0
 
     @classmethod
     def of(cls, faults: Iterable["Mapping[str, Any] | Fault"]) -> "FaultPlan":
@@ -194,6 +221,11 @@ class FaultPlan:
     def faults(self) -> Sequence[Fault]:
         """The faults, in order."""
         return [armed.fault for armed in self._armed]
+
+    def next_request(self) -> int:
+        """The number of a request that comes now, for ``Target``; from 1."""
+        self._requests += 1
+        return self._requests
 
     def struck(self) -> list[int]:
         """How often each fault has struck."""
@@ -228,10 +260,19 @@ def _strikes(armed: _Armed, target: Target) -> bool:
 def _is_meant(fault: Fault, target: Target) -> bool:
     if fault.persons is not None and target.index not in fault.persons:
         return False
+    if fault.replicas is not None and _replica(fault.replicas, fault, target) != fault.replica:
+        return False
     if fault.off_id_sha256 is None:
         return True
     digest = hashlib.sha256((target.off_id or "").encode()).hexdigest()
     return digest in fault.off_id_sha256
+
+
+def _replica(count: int, fault: Fault, target: Target) -> int:
+    """The replica that answers: the same for every fault with as many, so that each has its own."""
+    number = target.connection if fault.replica_by == "connection" else target.request
+    digest = hashlib.blake2b(b"%d" % number, digest_size=8, salt=b"replica").digest()
+    return int.from_bytes(digest, "big") % count
 
 
 def _draw(armed: _Armed, target: Target) -> float:

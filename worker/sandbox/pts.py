@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from worker.sandbox.answers import instead_of_answer, spoil_documents, spoil_reply
-from worker.sandbox.api_access import AccessChecker, DeniedError
+from worker.sandbox.api_access import AccessChecker
+from worker.sandbox.challenges import DeniedError
 from worker.sandbox.clients import PTS_SCOPE, Registration
 from worker.sandbox.faults import Action, Fault, Target
 from worker.sandbox.paging import CursorError, Pager
@@ -78,7 +79,8 @@ class Pts:
             return Target(area)
         off_id = peek_off_id(request.body)
         index = None if off_id is None else self._world.people.index(off_id)
-        return Target(area, off_id, index)
+        number = self._world.faults.next_request()
+        return Target(area, off_id, index, number, request.connection)
 
     def _answer(
         self, request: Request, target: Target, fault: Fault | None, *, versioned: bool
@@ -92,7 +94,7 @@ class Pts:
             search = read_search(target.area, request)
         except DeniedError as denied:
             self._world.ledger.refuse(target.area, denied.description or "no token")
-            return denied.reply(), fault
+            return denied.reply(self._world.challenge_style), fault
         except SearchError as error:
             return _bad_request(error), fault
         self._world.ledger.count("searches")

@@ -9,7 +9,8 @@ from typing import Any, Final
 import orjson
 
 from worker.sandbox.answers import instead_of_answer
-from worker.sandbox.api_access import AccessChecker, DeniedError
+from worker.sandbox.api_access import AccessChecker
+from worker.sandbox.challenges import DeniedError
 from worker.sandbox.clients import SELF_SERVICE_SCOPE, RegisteredKey, Registration, register_key
 from worker.sandbox.faults import Target
 from worker.sandbox.jose import KeyRefusedError
@@ -44,10 +45,11 @@ class SelfService:
         try:
             claims = self._access.check(request, fault, method=request.method)
         except DeniedError as denied:
-            return "client-secret", denied.reply(), fault.action if fault else ""
+            reply = denied.reply(self._world.challenge_style)
+            return "client-secret", reply, fault.action if fault else ""
         registration = self._registrations[claims["client_id"]]
-        reply = self._post(request, registration) if request.method == "POST" else None
-        return "client-secret", reply or self._get(registration), ""
+        posted = self._post(request, registration) if request.method == "POST" else None
+        return "client-secret", posted or self._get(registration), ""
 
     def _get(self, registration: Registration) -> Reply:
         now_s = self._world.now()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ipaddress
+import itertools
 import signal
 import socket
 import threading
@@ -112,9 +113,11 @@ def _protocol() -> type[asyncio.Protocol]:
             H11Protocol as Base,
         )
 
+    numbers = itertools.count(1)
+
     class Protocol(Base):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.app_state = {"transport": transport}
+            self.app_state = {"transport": transport, "connection": next(numbers)}
             super().connection_made(transport)  # type: ignore[arg-type]
 
     return Protocol

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from worker.sandbox.challenges import BEARER, CHALLENGE_STYLES
 from worker.sandbox.clients import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, Client
 from worker.sandbox.faults import Fault, FaultPlan
 from worker.sandbox.ledger import Ledger
@@ -39,6 +40,9 @@ class SandboxOptions:
         strict_jti: refuse a client assertion that was used before.
         token_lifetime_s: ``expires_in`` of the tokens.
         rs_nonce: PTS asks for a nonce in the proof.
+        challenge_style: how PTS refuses a call. ``bearer``: as an API built like NHN's sample does,
+            401 with ``Bearer error="invalid_token"`` for every fault of a proof. ``dpop``: as
+            RFC 9449 says, with ``DPoP error="invalid_dpop_proof"`` or ``use_dpop_nonce``.
         clock_skew_s: how far the clock of the stand-ins is ahead; negative: behind.
         activation_delay_s: until a key that self-service took is effective.
         retire_after_s: until the keys before it are refused.
@@ -68,6 +72,7 @@ class SandboxOptions:
     strict_jti: bool = True
     token_lifetime_s: int = 600
     rs_nonce: bool = False
+    challenge_style: str = BEARER
     clock_skew_s: float = 0.0
     activation_delay_s: float = 0.0
     retire_after_s: float = 3600.0
@@ -114,6 +119,7 @@ _KINDS: Final[dict[str, type | tuple[type, ...]]] = {
     "clock_skew_s": (int, float),
     "token_lifetime_s": int,
     "rs_nonce": bool,
+    "challenge_style": str,
     "activation_delay_s": (int, float),
     "retire_after_s": (int, float),
 }
@@ -131,6 +137,7 @@ class World:
     clock_skew_s: float = 0.0
     token_lifetime_s: int = 600
     rs_nonce: bool = False
+    challenge_style: str = BEARER
     activation_delay_s: float = 0.0
     retire_after_s: float = 0.0
     token_epoch: int = 0
@@ -195,5 +202,7 @@ def _check(name: str, value: object) -> None:
         raise ValueError(f"{name} has the wrong type")
     if name == "paging" and value not in STYLES:
         raise ValueError(f"paging must be one of {', '.join(STYLES)}")
+    if name == "challenge_style" and value not in CHALLENGE_STYLES:
+        raise ValueError(f"challenge_style must be one of {', '.join(CHALLENGE_STYLES)}")
     if name == "page_size" and isinstance(value, int) and value < 1:
         raise ValueError("page_size must be at least 1")

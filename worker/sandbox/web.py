@@ -41,6 +41,7 @@ class Request:
 
     Attributes:
         origin: scheme, host and port as clients know them; empty: as this client named them.
+        connection: counts the connections.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Request:
     headers: list[tuple[bytes, bytes]]
     body: bytes
     origin: str = ""
+    connection: int = 0
 
     def all(self, name: bytes) -> list[str]:
         """Every value of a header by its lower-case name."""
@@ -141,6 +143,7 @@ async def read_request(scope: Scope, receive: Receive) -> Request | None:
         scope.get("query_string", b""),
         scope["headers"],
         b"".join(parts) if len(parts) > 1 else parts[0],
+        connection=scope["state"]["connection"],
     )
 
 
