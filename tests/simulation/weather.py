@@ -82,7 +82,8 @@ class Weather:
                 fault["slow_s"] = self.rng.choice((0.5, 4.0, 12.0, 29.0, 45.0))
             if action == Action.CLOCK_SKEW:
                 fault["skew_s"] = self.rng.choice((-400, -8, -3, 3, 8, 400))
-                fault |= self.rng.choice(({}, {"replicas": 3}))
+                if where != "token":
+                    fault |= self.rng.choice(({}, {"replicas": 3}))
             yield fault
 
     def _keys_are_known(self) -> bool:
