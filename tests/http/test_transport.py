@@ -8,7 +8,6 @@ import ssl
 import zlib
 
 import pytest
-import uvloop
 from msgspec.structs import replace
 
 from tests.http.certificates import make_authority, server_context
@@ -21,7 +20,6 @@ from worker.errors import (
     TransientError,
     UnavailableError,
 )
-from worker.pts.engines import open_transport
 from worker.pts.transport import TransportOptions
 from worker.tls import client_context
 
@@ -34,15 +32,15 @@ OPTIONS = TransportOptions(
 SECRET = "16858399649"
 
 
-async def post(url, options=OPTIONS, path="/search"):
-    async with open_transport(options) as transport:
+async def post(engine, url, options=OPTIONS, path="/search"):
+    async with engine(options) as transport:
         return await transport.post(url + path, headers={"DPoP": "proof-1"}, body=b'{"offId":"x"}')
 
 
-async def test_request_and_answer():
+async def test_request_and_answer(engine):
     """The request goes out as given, the answer comes back whole."""
     async with raw_server(answer(b'[{"a":1}]')) as server:
-        got = await post(server.url)
+        got = await post(engine, server.url)
     request = server.requests[0]
     assert ("POST /search HTTP/1.1", b'{"offId":"x"}') == (request.line, request.body)
     assert ("proof-1", "pts-sync-worker") == (
@@ -53,71 +51,71 @@ async def test_request_and_answer():
     assert "application/json" == got.header("content-type")
 
 
-async def test_headers_that_come_twice():
+async def test_headers_that_come_twice(engine):
     """All values of a header are kept, under its lower-case name."""
     twice = answer(headers=("Link: <a>; rel=prev", "LINK: <b>; rel=next"))
     async with raw_server(twice) as server:
-        got = await post(server.url)
+        got = await post(engine, server.url)
     assert ("<a>; rel=prev", "<b>; rel=next") == got.headers["link"]
     assert "<a>; rel=prev" == got.header("link")
 
 
-async def test_connections_are_kept():
+async def test_connections_are_kept(engine):
     """Requests one after another share a connection."""
-    async with raw_server() as server, open_transport(OPTIONS) as transport:
+    async with raw_server() as server, engine(OPTIONS) as transport:
         for _ in range(3):
             await transport.post(server.url, headers={}, body=b"{}")
     assert (3, 1) == (len(server.requests), server.connections)
 
 
-async def test_no_request_waits_in_a_pool():
+async def test_no_request_waits_in_a_pool(engine):
     """However many requests there are, each goes out at once."""
     slow = Reply(data=answer().data, slices=2, pause_s=0.2)
-    async with raw_server(slow) as server, open_transport(OPTIONS) as transport:
+    async with raw_server(slow) as server, engine(OPTIONS) as transport:
         calls = (transport.post(server.url, headers={}, body=b"{}") for _ in range(40))
         await asyncio.gather(*calls)
     assert 40 == server.connections
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
-async def test_redirects_are_not_followed(status):
+async def test_redirects_are_not_followed(engine, status):
     """A redirect is an answer; what it points to never sees the token."""
     async with raw_server() as elsewhere:
         moved = answer(b"", status=status, headers=(f"Location: {elsewhere.url}/x",))
         async with raw_server(moved) as server:
-            got = await post(server.url)
+            got = await post(engine, server.url)
     assert (int(status[:3]), 0) == (got.status, len(elsewhere.requests))
 
 
-async def test_cookies_are_not_kept():
+async def test_cookies_are_not_kept(engine):
     """A cookie that was set is never sent back."""
     setting = answer(headers=("Set-Cookie: a=b",))
-    async with raw_server(setting) as server, open_transport(OPTIONS) as transport:
+    async with raw_server(setting) as server, engine(OPTIONS) as transport:
         for _ in range(2):
             await transport.post(server.url, headers={}, body=b"{}")
     assert "cookie" not in server.requests[1].headers
 
 
-async def test_the_environment_has_no_proxy(monkeypatch):
+async def test_the_environment_has_no_proxy(engine, monkeypatch):
     """A proxy in the environment is not used: it would see every person."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     async with raw_server() as server:
-        assert 200 == (await post(server.url)).status
+        assert 200 == (await post(engine, server.url)).status
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-async def test_compressed_answers(coding):
+async def test_compressed_answers(engine, coding):
     """A compressed answer is decoded."""
     body = (gzip.compress if coding == "gzip" else zlib.compress)(b"[1]")
     async with raw_server(answer(body, headers=(f"Content-Encoding: {coding}",))) as server:
-        assert b"[1]" == (await post(server.url)).body
+        assert b"[1]" == (await post(engine, server.url)).body
 
 
-async def test_chunked_answers():
+async def test_chunked_answers(engine):
     """A chunked answer is put together."""
     data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n"
     async with raw_server(Reply(data=data, slices=5)) as server:
-        assert b"[1]" == (await post(server.url)).body
+        assert b"[1]" == (await post(engine, server.url)).body
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -141,11 +139,11 @@ TRANSIENT = {
 
 
 @pytest.mark.parametrize("name", TRANSIENT)
-async def test_broken_answers(name):
+async def test_broken_answers(engine, name):
     """What is not a whole answer is an error that another attempt may cure."""
     async with raw_server(TRANSIENT[name]) as server:
         with pytest.raises(TransientError) as caught:
-            await post(server.url, path=f"/search?secret={SECRET}")
+            await post(engine, server.url, path=f"/search?secret={SECRET}")
     assert SECRET not in repr(caught.value)
     assert (None, True) == (caught.value.__cause__, caught.value.__suppress_context__)
 
@@ -164,11 +162,11 @@ NOT_HTTP = {
 
 
 @pytest.mark.parametrize("name", NOT_HTTP)
-async def test_what_is_no_http(name):
+async def test_what_is_no_http(engine, name):
     """An answer that is no HTTP is a breach of contract, and what was received is not told."""
     async with raw_server(NOT_HTTP[name]) as server:
         with pytest.raises(ContractError) as caught:
-            await post(server.url)
+            await post(engine, server.url)
     assert SECRET not in repr(caught.value)
 
 
@@ -181,29 +179,29 @@ LARGE = {
 
 
 @pytest.mark.parametrize("name", LARGE)
-async def test_large_answers(name):
+async def test_large_answers(engine, name):
     """An answer above the limit is refused at once, also when only its decoded form is."""
     async with raw_server(LARGE[name]) as server:
         with pytest.raises(ContractError, match="more than 10000 bytes"):
-            await post(server.url)
+            await post(engine, server.url)
 
 
-async def test_an_answer_in_drops():
+async def test_an_answer_in_drops(engine):
     """An answer that never pauses long enough still has to end in time."""
     options = TransportOptions(attempt_s_max=0.4, silence_s_max=0.3)
     drops = Reply(data=answer(b"[" + b" " * 80 + b"]").data, slices=40, pause_s=0.05)
     async with raw_server(drops) as server:
         with pytest.raises(TransientError, match="in time"):
-            await post(server.url, options)
+            await post(engine, server.url, options)
 
 
-async def test_nobody_listens():
+async def test_nobody_listens(engine):
     """A refused connection is transient."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(TransientError, match="no connection"):
-            await post(url)
+            await post(engine, url)
 
 
 @pytest.mark.parametrize(
@@ -220,18 +218,18 @@ async def test_nobody_listens():
         "",
     ],
 )
-async def test_only_https_leaves_the_machine(url):
+async def test_only_https_leaves_the_machine(engine, url):
     """Plain HTTP is for loopback only, and another scheme for nobody."""
     with pytest.raises(ConfigurationError):
-        await post(url)
+        await post(engine, url)
 
 
-async def test_tls_with_a_private_authority(tmp_path):
+async def test_tls_with_a_private_authority(engine, tmp_path):
     """A private CA is a file."""
     authority = make_authority(tmp_path)
     options = TransportOptions(tls=client_context(authority.file))
     async with raw_server(tls=server_context(authority, tmp_path)) as server:
-        assert 200 == (await post(server.url, options)).status
+        assert 200 == (await post(engine, server.url, options)).status
 
 
 @pytest.mark.parametrize(
@@ -242,7 +240,7 @@ async def test_tls_with_a_private_authority(tmp_path):
         ("host", "127.0.0.2|mismatch"),
     ],
 )
-async def test_certificates_that_are_not_accepted(tmp_path, wrong, reason):
+async def test_certificates_that_are_not_accepted(engine, tmp_path, wrong, reason):
     """A certificate that is untrusted, expired or another's ends the run with the reason."""
     authority = make_authority(tmp_path)
     context = server_context(
@@ -254,11 +252,11 @@ async def test_certificates_that_are_not_accepted(tmp_path, wrong, reason):
     ca_file = None if wrong == "authority" else authority.file
     async with raw_server(tls=context) as server:
         with pytest.raises(UnavailableError, match=reason) as caught:
-            await post(server.url, TransportOptions(tls=client_context(ca_file)))
+            await post(engine, server.url, TransportOptions(tls=client_context(ca_file)))
     assert ExitCode.UNAVAILABLE == caught.value.exit_code
 
 
-async def test_old_tls_is_not_spoken(tmp_path):
+async def test_old_tls_is_not_spoken(engine, tmp_path):
     """TLS below 1.2 is refused."""
     authority = make_authority(tmp_path)
     context = server_context(authority, tmp_path)
@@ -269,15 +267,17 @@ async def test_old_tls_is_not_spoken(tmp_path):
     context.set_ciphers("ALL:@SECLEVEL=0")
     async with raw_server(tls=context) as server:
         with pytest.raises(TransientError, match="no connection"):
-            await post(server.url, TransportOptions(tls=client_context(authority.file)))
+            await post(engine, server.url, TransportOptions(tls=client_context(authority.file)))
 
 
-async def test_plain_http_on_a_tls_port():
+async def test_plain_http_on_a_tls_port(engine):
     """A server without TLS where TLS is expected is no connection."""
     async with raw_server(Reply(data=b"", then="close")) as server:
         with pytest.raises(TransientError):
             await post(
-                server.url.replace("http://", "https://"), replace(OPTIONS, connect_s_max=0.2)
+                engine,
+                server.url.replace("http://", "https://"),
+                replace(OPTIONS, connect_s_max=0.2),
             )
 
 
@@ -291,46 +291,34 @@ def test_ca_files_that_cannot_be_used(tmp_path, content):
         client_context(ca_file)
 
 
-def test_the_transport_works_on_uvloop():
-    """The loop that the program runs on, with transports of its own."""
-
-    async def work():
-        async with raw_server(answer()) as server, open_transport(OPTIONS) as transport:
-            return [await transport.post(server.url, headers={}, body=b"{}") for _ in range(3)]
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        answers = runner.run(work())
-    assert [200, 200, 200] == [one.status for one in answers]
-
-
 @pytest.mark.parametrize("value", ["a\r\nX: b", "a\nb", "a\0b"], ids=["crlf", "lf", "nul"])
-async def test_no_header_breaks_its_line(value):
+async def test_no_header_breaks_its_line(engine, value):
     """A configured header can add nothing to a request but itself."""
-    async with raw_server(answer()) as server, open_transport(OPTIONS) as transport:
+    async with raw_server(answer()) as server, engine(OPTIONS) as transport:
         with pytest.raises(ConfigurationError, match="line break"):
             await transport.post(server.url, headers={"X-Source": value}, body=b"{}")
 
 
-async def test_an_answer_without_a_length_ends_with_the_connection():
+async def test_an_answer_without_a_length_ends_with_the_connection(engine):
     """RFC 9112 §6.3: without length and chunks, the body ends where the connection does."""
     reply = Reply(
         data=b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[1]", then="close"
     )
-    async with raw_server(reply) as server, open_transport(OPTIONS) as transport:
+    async with raw_server(reply) as server, engine(OPTIONS) as transport:
         got = await transport.post(server.url, headers={}, body=b"{}")
     assert (200, b"[1]") == (got.status, got.body)
 
 
-async def test_interim_answers_are_passed_over():
+async def test_interim_answers_are_passed_over(engine):
     """RFC 9110 §15.2: 1xx answers come before the one that counts."""
     reply = Reply(data=b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer().data)
-    async with raw_server(reply) as server, open_transport(OPTIONS) as transport:
+    async with raw_server(reply) as server, engine(OPTIONS) as transport:
         got = await transport.post(server.url, headers={}, body=b"{}")
     assert 200 == got.status
     assert "link" not in got.headers
 
 
-async def test_a_kept_connection_that_was_closed_is_told_apart():
+async def test_a_kept_connection_that_was_closed_is_told_apart(engine):
     """A server may close an idle connection just when we write: that says nothing about it."""
 
     async def one_answer_then_close(reader, writer):
@@ -342,13 +330,13 @@ async def test_a_kept_connection_that_was_closed_is_told_apart():
 
     server = await asyncio.start_server(one_answer_then_close, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
-    async with server, open_transport(OPTIONS) as transport:
+    async with server, engine(OPTIONS) as transport:
         assert 200 == (await transport.post(url, headers={}, body=b"{}")).status
         with pytest.raises(StaleConnectionError):
             await transport.post(url, headers={}, body=b"{}")
 
 
-async def test_what_an_answer_has_too_much_answers_nothing():
+async def test_what_an_answer_has_too_much_answers_nothing(engine):
     """Bytes behind an answer that come with the next request are not that request's answer."""
 
     async def longer_than_said(reader, writer):
@@ -361,27 +349,27 @@ async def test_what_an_answer_has_too_much_answers_nothing():
 
     server = await asyncio.start_server(longer_than_said, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
-    async with server, open_transport(OPTIONS) as transport:
+    async with server, engine(OPTIONS) as transport:
         assert 200 == (await transport.post(url, headers={}, body=b"{}")).status
         with pytest.raises(StaleConnectionError):
             await transport.post(url, headers={}, body=b"{}")
 
 
-async def test_a_second_answer_is_never_given_to_the_next_request():
+async def test_a_second_answer_is_never_given_to_the_next_request(engine):
     """Two answers to one request: the connection is dropped, and the next request gets its own."""
     twice = Reply(data=answer().data + b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n["not"]')
-    async with raw_server(twice) as server, open_transport(OPTIONS) as transport:
+    async with raw_server(twice) as server, engine(OPTIONS) as transport:
         got = [await transport.post(server.url, headers={}, body=b"{}") for _ in range(4)]
     assert {answer_body()} == {one.body for one in got}
     assert 4 == server.connections
 
 
-async def test_a_whole_answer_is_not_lost_with_its_connection(monkeypatch):
+async def test_a_whole_answer_is_not_lost_with_its_connection(engine, monkeypatch):
     """It waits for its turn; that the connection ends meanwhile takes nothing from it."""
     monkeypatch.setattr("worker.pts.turns.ANSWERS_MAX", 1)
     async with (
         raw_server(Reply(data=answer().data, then="close")) as server,
-        open_transport(OPTIONS) as transport,
+        engine(OPTIONS) as transport,
     ):
         posts = (transport.post(server.url, headers={}, body=b"{}") for _ in range(100))
         assert [200] * 100 == [one.status for one in await asyncio.gather(*posts)]
