@@ -40,9 +40,9 @@ def make_authority(folder: Path) -> Authority:
 def server_context(
     authority: Authority, folder: Path, *, address: str = "127.0.0.1", days: int = 1
 ) -> ssl.SSLContext:
-    """A server's TLS with a certificate for that address; negative ``days`` have run out."""
+    """A server's TLS for that address or name; a certificate of negative ``days`` has run out."""
     key = ec.generate_private_key(ec.SECP256R1())
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+    names = x509.SubjectAlternativeName([_general_name(address)])
     certificate = (
         _builder(_name("server"), authority.certificate.subject, key, days=days)
         .add_extension(names, critical=False)
@@ -79,6 +79,13 @@ def _builder(
         .not_valid_before(now - timedelta(days=10))
         .not_valid_after(now + timedelta(days=days))
     )
+
+
+def _general_name(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)
 
 
 def _name(common: str) -> x509.Name:

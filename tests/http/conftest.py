@@ -2,15 +2,22 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import pytest
 import uvloop
+from msgspec.structs import replace
 
+from tests.http.calls import OPTIONS
+from tests.http.certificates import Authority, make_authority, server_context
+from tests.http.scripted_server import ScriptedServer, scripted_server
 from worker.ports import HttpTransport
 from worker.pts.engines import open_transport
 from worker.pts.transport import TransportOptions
+from worker.tls import client_context
 
 Engine: TypeAlias = Callable[[TransportOptions], AbstractAsyncContextManager[HttpTransport]]
 
@@ -21,9 +28,35 @@ _LOOPS: Final = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_l
 
 
 @pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Engine:
-    """Opens one of the engines."""
-    return ENGINES[request.param]
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """One of the engines."""
+    return str(request.param)
+
+
+@pytest.fixture
+def engine(engine_name: str) -> Engine:
+    """Opens it."""
+    return ENGINES[engine_name]
+
+
+@pytest.fixture
+def tls_options(authority: Authority) -> TransportOptions:
+    """Options that trust the test's own authority."""
+    return replace(OPTIONS, tls=client_context(authority.file))
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A private CA."""
+    return make_authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def tls_server(
+    authority: Authority, tmp_path: Path
+) -> Callable[..., AbstractContextManager[ScriptedServer]]:
+    """Opens a scripted server that speaks TLS."""
+    return partial(scripted_server, tls=server_context(authority, tmp_path))
 
 
 def pytest_asyncio_loop_factories(

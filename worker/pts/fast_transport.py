@@ -8,10 +8,12 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, TypeAlias
 
 from worker.errors import TransientError
 from worker.ports import HttpResponse
+from worker.pts.happy_eyeballs import open_socket
 from worker.pts.http1 import Connection
 from worker.pts.transport import (
     TransportOptions,
@@ -88,12 +90,16 @@ class FastTransport:
 
     async def _connect(self, place: _Place) -> Connection:
         host, port, is_tls = place
-        self._all = {one for one in self._all if one.is_usable}
+        self._all = {connection for connection in self._all if connection.is_usable}
         options = self._options
         try:
             async with asyncio.timeout(min(options.connect_s_max, options.attempt_s_max)):
+                peer = await open_socket(host, port)
                 _, connection = await self._loop.create_connection(
-                    self._new, host, port, ssl=self._context if is_tls else None
+                    partial(self._new, peer),
+                    sock=peer,
+                    ssl=self._context if is_tls else None,
+                    server_hostname=host if is_tls else None,
                 )
         except ssl.SSLCertVerificationError as error:
             raise certificate_error(error) from None
@@ -106,9 +112,10 @@ class FastTransport:
         self._all.add(connection)
         return connection
 
-    def _new(self) -> Connection:
+    def _new(self, peer: socket.socket) -> Connection:
         return Connection(
             self._loop,
+            peer,
             self._outbox,
             self._inbox,
             body_bytes_max=self._options.answer_bytes_max,

@@ -1,27 +1,21 @@
-"""HTTP/1.1 for one kind of call: a POST, answered with a body that is read whole.
+"""One HTTP/1.1 connection to PTS, for one kind of call: a POST and its response.
 
-A connection writes one request and parses one answer with llhttp (by way of ``httptools``, the
-parser of uvicorn). It knows no redirects, cookies, proxies, upgrades or pipelining, and it never
-resends: what is not here cannot go wrong at night, and costs nothing. ADR 0002 has the figures.
+It knows no redirects, cookies, proxies, upgrades or pipelining, and it never resends: what is not
+here cannot go wrong at night, and costs nothing. ADR 0002 has the figures.
 """
 
 import asyncio
-import zlib
+import select
+import socket
+import ssl
 from typing import Final, cast
-
-import httptools
 
 from worker.errors import ContractError, StaleConnectionError, TransientError, WorkerError
 from worker.ports import HttpResponse
+from worker.pts.response_parser import ResponseParser, surplus
 from worker.pts.turns import Inbox, Outbox
 
-HEADER_BYTES_MAX: Final = 32 * 1024
-"""More header bytes than this are not an answer of PTS."""
-
-_FIRST_FINAL_STATUS: Final = 200
-_BODILESS: Final = frozenset({204, 304})
-_INFLATERS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 47}
-"""Window bits for ``zlib``: gzip alone, or zlib with its header found out."""
+_READ_NOTHING: Final = 0
 
 
 class Connection(asyncio.Protocol):
@@ -29,16 +23,22 @@ class Connection(asyncio.Protocol):
 
     Args:
         loop: the loop it lives on.
+        peer: its socket, to see what has arrived before the loop does.
         outbox: what its requests go out through.
-        inbox: what its answers come in through.
+        inbox: what its responses come in through.
         body_bytes_max: a larger body is refused while it comes in.
-        silence_s_max: the longest time between two bytes of an answer.
+        silence_s_max: the longest time between two bytes of a response.
         attempt_s_max: the longest time for one exchange.
+
+    Attributes:
+        is_usable: it may carry another exchange.
+        idle_since_s: when it carried the last one, on the loop's clock.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        peer: socket.socket,
         outbox: Outbox,
         inbox: Inbox,
         *,
@@ -47,54 +47,72 @@ class Connection(asyncio.Protocol):
         attempt_s_max: float,
     ) -> None:
         self._loop = loop
+        self._arrived = select.poll()
+        self._arrived.register(peer, select.POLLIN)
         self._outbox = outbox
         self._inbox = inbox
         self._body_bytes_max = body_bytes_max
         self._silence_s_max = silence_s_max
         self._attempt_s_max = attempt_s_max
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self._request: bytes | None = None
+        self._parser: ResponseParser | None = None
         self._answered: asyncio.Future[HttpResponse] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._began_s = self._heard_s = 0.0
+        self._is_proven = False
+        self._has_surplus = False
         self.idle_since_s = 0.0
         self.is_usable = True
-        self._is_proven = False
-        self._begin()
 
     async def exchange(self, request: bytes) -> HttpResponse:
-        """Write a request and give its answer. On any error the connection is not usable again.
+        """Write a request and give its response. On any error the connection is not usable again.
 
         Raises:
-            TransientError: no whole answer came.
+            TransientError: no complete response came, or more bytes than the response has.
             ContractError: what came is no HTTP, or is too large.
         """
-        transport = self._transport
-        if transport is None or not self.is_usable:
-            raise StaleConnectionError("the connection was closed before an answer")
+        if self._transport is None or not self.is_usable:
+            raise StaleConnectionError("the connection was closed before a response")
         self._began_s = self._heard_s = self._loop.time()
-        self._begin()
-        answered: asyncio.Future[HttpResponse] = self._loop.create_future()
-        self._answered = answered
+        self._request = request
+        self._answered = self._loop.create_future()
         wait_s = min(self._silence_s_max, self._attempt_s_max)
-        self._timer = self._loop.call_later(wait_s, self._look_at_the_clock)
-        self._outbox.put(transport, request)
+        self._timer = self._loop.call_later(wait_s, self._check_time)
+        self._outbox.put(self._send)
         try:
-            return await answered
-        except WorkerError as fault:
-            raise fault from None
+            response = await self._answered
+        except WorkerError as error:
+            raise error from None
         except asyncio.CancelledError:
             self.close()
             raise
         finally:
-            self._answered = None
+            self._answered = self._request = self._parser = None
             self._timer.cancel()
+        if self._has_surplus:
+            raise surplus()
+        return response
 
     def close(self) -> None:
         """Drop the connection."""
         self.is_usable = False
         if self._transport is not None:
             self._transport.abort()
+
+    def _send(self) -> None:
+        """Write the request, unless its exchange has ended or something else came before it."""
+        transport, request = self._transport, self._request
+        if request is None or transport is None or transport.is_closing():
+            return
+        if self._is_proven and self._arrived.poll(_READ_NOTHING):
+            # The end of the connection, or bytes that cannot belong to this request. (The first
+            # bytes on a new connection may be TLS's own.)
+            self._fail(StaleConnectionError("bytes came on an idle connection"))
+            return
+        self._request = None
+        self._parser = ResponseParser(self._body_bytes_max)
+        transport.write(request)
 
     # --- called by the loop ---
 
@@ -104,155 +122,94 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
-        if self._answered is None or self._answered.done():
-            self.close()  # nothing was asked: whatever this is, it answers no request of ours
+        parser = self._parser
+        if parser is None:  # nobody asked: no request was sent, or its response is complete
+            self._has_surplus = True
+            self.close()
             return
         self._heard_s = max(self._loop.time(), self._began_s + 1e-9)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as fault:
-            own = fault.__context__
-            if isinstance(own, WorkerError):
-                self._fail(own)
-            elif self._is_proven and not self._status:
-                # What an earlier answer had too much: it answers no request of ours.
-                self._fail(StaleConnectionError("an earlier answer was longer than it said"))
+            response = parser.feed(data)
+        except ContractError as error:
+            if self._is_proven and not parser.has_status:
+                # What an earlier response had too much: it answers no request of this connection.
+                self._fail(StaleConnectionError("an earlier response was longer than it said"))
             else:
-                self._fail(ContractError("the answer is not HTTP"))
-        except httptools.HttpParserUpgrade:
-            self._fail(ContractError("the answer leaves HTTP"))
+                self._fail(error)
+        except WorkerError as error:
+            self._fail(error)
+        else:
+            if response is not None:
+                self._complete(response, may_reuse=parser.may_reuse)
 
     def eof_received(self) -> bool:
-        """The server says no more: the end of a body that came without a length (RFC 9112 §6.3)."""
-        if self._answered is not None and self._is_open_ended:
-            self.on_message_complete()
+        """The server sends no more: the end of a body that came without a length."""
+        if self._parser is not None and self._is_clean_end():
+            try:
+                response = self._parser.feed_eof()
+            except WorkerError as error:
+                self._fail(error)
+            else:
+                if response is not None:
+                    self._complete(response, may_reuse=False)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
         self.is_usable = False
-        if self._answered is None:
-            return
-        where = "the answer was cut short" if self._status else "the connection broke"
-        if exc is None and not self._status:
-            where = "the connection was closed before an answer"
+        parser = self._parser
+        if parser is None and self._request is None:
+            return  # nothing is expected
+        is_silent = self._heard_s == self._began_s
+        if parser is not None and parser.has_status:
+            what = "the response was cut short"
+        elif exc is None and is_silent:
+            what = "the connection was closed before a response"
+        else:
+            what = "the connection broke"
         name = f" ({type(exc).__name__})" if exc is not None else ""
-        is_stale = self._is_proven and self._heard_s == self._began_s
-        self._fail((StaleConnectionError if is_stale else TransientError)(f"{where}{name}"))
+        is_stale = self._is_proven and is_silent
+        self._fail((StaleConnectionError if is_stale else TransientError)(f"{what}{name}"))
 
-    # --- called by the parser ---
+    # --- ends of an exchange ---
 
-    def on_message_begin(self) -> None:
-        """Another answer. A second one to one request belongs to nobody, least of all the next."""
-        if self._answered is None or self._answered.done():
-            self.close()
-            return
-        self._begin()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header line."""
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > HEADER_BYTES_MAX:
-            raise ContractError("the answer's headers are too large")
-        key = name.decode("latin-1").lower()
-        text = value.decode("latin-1")
-        before = self._headers.get(key)
-        self._headers[key] = (text,) if before is None else (*before, text)
-
-    def on_headers_complete(self) -> None:
-        """The status is known, and how the body ends."""
-        self._status = self._parser.get_status_code()
-        headers = self._headers
-        self._is_open_ended = (
-            "content-length" not in headers
-            and "transfer-encoding" not in headers
-            and self._status not in _BODILESS
-        )
-        length = headers.get("content-length", ("0",))[0]
-        if length.isdigit() and int(length) > self._body_bytes_max:
-            raise self._too_large()
-
-    def on_body(self, data: bytes) -> None:
-        """A part of the body."""
-        self._size += len(data)
-        if self._size > self._body_bytes_max:
-            raise self._too_large()
-        self._parts.append(data)
-
-    def on_message_complete(self) -> None:
-        """The answer is whole."""
-        if self._status < _FIRST_FINAL_STATUS:
-            return  # an interim answer (RFC 9110 §15.2); the one that counts follows
-        answered = self._answered
-        if answered is None or answered.done():
-            return
-        if self._is_open_ended or not self._parser.should_keep_alive():
-            self.is_usable = False
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        try:
-            body = self._inflated(body)
-        except WorkerError as fault:
-            self._fail(fault)
-            return
+    def _complete(self, response: HttpResponse, *, may_reuse: bool) -> None:
         self._is_proven = True
-        self._answered = None  # whatever comes now belongs to nobody, and takes nothing away
-        self._inbox.put(
-            answered, HttpResponse(status=self._status, headers=self._headers, body=body)
-        )
+        self.is_usable = self.is_usable and may_reuse
+        self._parser = None  # whatever comes now belongs to nobody
+        if self._answered is not None:
+            self._inbox.put(self._answered, response)
 
-    # --- ours ---
+    def _fail(self, error: WorkerError) -> None:
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(error)
+        self._request = self._parser = None
+        self.close()
 
-    def _begin(self) -> None:
-        self._status = 0
-        self._headers: dict[str, tuple[str, ...]] = {}
-        self._header_bytes = 0
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._is_open_ended = False
-
-    def _inflated(self, body: bytes) -> bytes:
-        """The body without the content coding that the server chose against our wish.
-
-        Raises:
-            TransientError: it cannot be decoded.
-            ContractError: the coding is unknown, or the content is too large.
-        """
-        coding = self._headers.get("content-encoding", ("identity",))[0].strip().lower()
-        if coding == "identity" or not body:
-            return body
-        bits = _INFLATERS.get(coding)
-        if bits is None:
-            raise ContractError("the answer is in a content coding that was not asked for")
-        inflater = zlib.decompressobj(bits)
-        try:
-            content = inflater.decompress(body, self._body_bytes_max + 1)
-        except zlib.error:
-            raise TransientError("the answer was cut short or cannot be decoded") from None
-        if len(content) > self._body_bytes_max:
-            raise self._too_large()
-        if not inflater.eof:
-            raise TransientError("the answer was cut short or cannot be decoded")
-        return content
-
-    def _too_large(self) -> ContractError:
-        return ContractError(f"an answer of more than {self._body_bytes_max} bytes")
-
-    def _look_at_the_clock(self) -> None:
-        if self._answered is None:
-            return
+    def _check_time(self) -> None:
+        if self._parser is None and self._request is None:
+            return  # the response is complete
         now_s = self._loop.time()
         left_s = min(
             self._heard_s + self._silence_s_max - now_s,
             self._began_s + self._attempt_s_max - now_s,
         )
         if left_s <= 0:
-            self._fail(TransientError("no whole answer in time"))
+            self._fail(TransientError("no complete response in time"))
         else:
-            self._timer = self._loop.call_later(left_s, self._look_at_the_clock)
+            self._timer = self._loop.call_later(left_s, self._check_time)
 
-    def _fail(self, fault: WorkerError) -> None:
-        self.is_usable = False
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_exception(fault)
-        if self._transport is not None:
-            self._transport.abort()
+    def _is_clean_end(self) -> bool:
+        """Whether the server ended the connection, and nobody else: TLS says so (RFC 8446 §6.1).
+
+        The loop does not tell a connection that was cut from one that TLS closed.
+        """
+        tls = self._transport.get_extra_info("ssl_object") if self._transport else None
+        if tls is None:
+            return True
+        try:
+            return not tls.read(1)
+        except ssl.SSLZeroReturnError:
+            return True
+        except ssl.SSLError:
+            return False

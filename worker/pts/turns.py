@@ -6,6 +6,7 @@ answer of the database waited for that, eight times a batch (docs/performance.md
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from worker.ports import HttpResponse
@@ -27,15 +28,15 @@ class Outbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+        self._waiting: list[Callable[[], None]] = []
         self._is_due = False
 
-    def put(self, transport: asyncio.Transport, request: bytes) -> None:
-        """Write a request before the loop waits again; not at all if its connection closes."""
+    def put(self, send: Callable[[], None]) -> None:
+        """Call ``send``, which writes a request, before the loop waits again."""
         if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._end_of_turn)
-        self._waiting.append((transport, request))
+        self._waiting.append(send)
         if len(self._waiting) >= _SENT_MAX:
             self._flush()
 
@@ -45,9 +46,8 @@ class Outbox:
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for transport, request in waiting:
-            if not transport.is_closing():
-                transport.write(request)
+        for send in waiting:
+            send()
 
 
 class Inbox:

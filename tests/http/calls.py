@@ -1,0 +1,48 @@
+"""Calls through the port, and what may come of them."""
+
+from typing import TypeAlias
+
+from worker.errors import ContractError, TransientError, WorkerError
+from worker.ports import HttpTransport
+from worker.pts.transport import TransportOptions
+
+OPTIONS = TransportOptions(
+    attempt_s_max=8.0,
+    connect_s_max=4.0,
+    silence_s_max=3.0,
+    answer_bytes_max=10_000,
+)
+
+Outcome: TypeAlias = bytes | type[WorkerError]
+
+TRANSIENT: frozenset[Outcome] = frozenset({TransientError})
+CONTRACT: frozenset[Outcome] = frozenset({ContractError})
+REFUSED = TRANSIENT | CONTRACT
+
+
+async def outcome(
+    transport: HttpTransport, url: str, *, body: bytes = b"{}", is_single_use: bool = False
+) -> Outcome:
+    """The body of the response, or the class of the error: one of the two that a case may name."""
+    try:
+        response = await transport.post(url, headers={}, body=body, is_single_use=is_single_use)
+    except TransientError:
+        return TransientError
+    except ContractError:
+        return ContractError
+    return response.body
+
+
+def response(
+    body: bytes = b"[1]", *headers: str, status: str = "200 OK", length: int | None = None
+) -> bytes:
+    """A response with a length."""
+    lines = (f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}")
+    return "\r\n".join((*lines, *headers, "", "")).encode("latin-1") + body
+
+
+def chunked(*parts: bytes, headers: tuple[str, ...] = (), end: bytes = b"0\r\n\r\n") -> bytes:
+    """A response in these chunks."""
+    lines = ("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", *headers, "", "")
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+    return "\r\n".join(lines).encode("latin-1") + chunks + end

@@ -1,0 +1,171 @@
+"""Connections that end, stand still or drip, at every stage of a response; also in TLS."""
+
+import asyncio
+import socket
+import time
+
+import pytest
+from msgspec.structs import replace
+
+from tests.http.calls import OPTIONS, TRANSIENT, chunked, outcome, response
+from tests.http.raw_server import Reply, raw_server
+from tests.http.response_cases import CUT
+from tests.http.scripted_server import scripted_server
+from worker.errors import TransientError
+
+NEXT = b'["next"]'
+OPEN_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+PATIENCE_S = 0.4
+
+
+async def outcomes(engine, replies, options=OPTIONS):
+    """What becomes of each reply, all at once, each from a server of its own."""
+
+    async def outcome_of(reply):
+        async with raw_server(reply) as server, engine(options) as transport:
+            return await outcome(transport, server.url)
+
+    return dict(zip(replies, await asyncio.gather(*map(outcome_of, replies.values())), strict=True))
+
+
+async def test_resets(engine):
+    """A reset is transient wherever it comes."""
+    replies = {name: Reply(data=data, then="reset") for name, data in CUT.items()}
+    assert dict.fromkeys(CUT, TransientError) == await outcomes(engine, replies)
+
+
+async def test_stalls(engine):
+    """A response that stops is transient once the silence is too long."""
+    replies = {name: Reply(data=data, then="hang") for name, data in CUT.items()}
+    begin = time.monotonic()
+    got = await outcomes(engine, replies, replace(OPTIONS, silence_s_max=PATIENCE_S))
+    assert dict.fromkeys(CUT, TransientError) == got
+    assert time.monotonic() - begin < OPTIONS.attempt_s_max
+
+
+@pytest.mark.parametrize("data", [response(), chunked(b"[", b"1]", end=b"0\r\nX-A: b\r\n\r\n")])
+async def test_an_end_at_every_byte(engine, data):
+    """A response is complete with its last byte, and with none before."""
+    replies = {size: Reply(data=data[:size], then="close") for size in range(len(data) + 1)}
+    got = await outcomes(engine, replies)
+    assert {**dict.fromkeys(range(len(data)), TransientError), len(data): b"[1]"} == got
+
+
+async def test_a_response_that_comes_to_an_end_takes_its_time(engine):
+    """Silence is counted from the last byte: a slow response is read if it ends in time."""
+    drips = Reply(data=response(b"[" + b" " * 200 + b"]"), slices=12, pause_s=0.1)
+    options = replace(OPTIONS, silence_s_max=0.8)
+    async with raw_server(drips) as server, engine(options) as transport:
+        assert b"[" + b" " * 200 + b"]" == await outcome(transport, server.url)
+
+
+@pytest.mark.parametrize("stage", ["at once", "in the request"])
+async def test_a_server_that_does_not_listen(engine, stage):
+    """A connection that ends before the request is read is transient."""
+
+    def script(peer):
+        if stage == "in the request":
+            peer.link.recv(10)
+        peer.reset()
+
+    with scripted_server(script) as server:
+        async with engine(OPTIONS) as transport:
+            body = b"[" + b" " * 4_000_000 + b"]"
+            assert TransientError is await outcome(transport, server.url, body=body)
+
+
+async def test_a_response_before_the_end_of_the_request(engine):
+    """A server may refuse a request that it has not read; then its response counts, or nothing."""
+
+    def script(peer):
+        peer.link.recv(10)
+        peer.send(response(b"[413]", "Connection: close", status="413 Too Large"))
+        peer.closed_by_client()
+
+    with scripted_server(script) as server:
+        async with engine(replace(OPTIONS, silence_s_max=PATIENCE_S)) as transport:
+            body = b"[" + b" " * 4_000_000 + b"]"
+            assert await outcome(transport, server.url, body=body) in {b"[413]", TransientError}
+
+
+def ends(peer, how):
+    """End a connection of TLS: as it should be, without a word, or otherwise."""
+    if how == "close_notify":
+        peer.link.unwrap()
+    elif how == "no close_notify":
+        peer.link.shutdown(socket.SHUT_RDWR)
+    elif how == "reset":
+        peer.reset()
+    elif how == "alert":
+        peer.inject(b"\x15\x03\x03\x00\x02\x02\x50")
+    elif how == "no TLS":
+        peer.inject(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[2]")
+    elif how == "a damaged record":
+        peer.inject(b"\x17\x03\x03\x00\x20" + b"\0" * 32)
+    else:
+        peer.closed_by_client()
+
+
+HOW = ("close_notify", "no close_notify", "reset", "alert", "no TLS", "a damaged record", "silence")
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("name", [*CUT, "until the end"])
+async def test_tls_that_ends_in_a_response(engine, tls_server, tls_options, name, how):
+    """An end in the middle is transient; a body without a length must be closed by TLS itself."""
+    data = CUT.get(name, OPEN_HEAD + b"[1]")
+
+    def script(peer):
+        peer.request()
+        if data:
+            peer.send(data)
+        ends(peer, how)
+
+    options = replace(tls_options, silence_s_max=PATIENCE_S if how == "silence" else 3.0)
+    with tls_server(script) as server:
+        async with engine(options) as transport:
+            got = await outcome(transport, server.url)
+    is_complete = name == "until the end" and how == "close_notify"
+    assert (b"[1]" if is_complete else TransientError) == got
+
+
+@pytest.mark.parametrize("how", HOW[:-1])
+async def test_tls_that_ends_after_a_response(engine, tls_server, tls_options, how):
+    """A complete response needs no end of the connection; the next request goes on another."""
+
+    def script(peer):
+        peer.request()
+        peer.send(response(NEXT if peer.number else b"[1]"))
+        if peer.number:
+            peer.closed_by_client()
+        else:
+            ends(peer, how)
+
+    with tls_server(script) as server:
+        async with engine(tls_options) as transport:
+            first = await outcome(transport, server.url)
+            await asyncio.sleep(0.1)
+            second = await outcome(transport, server.url)
+    # What comes right behind a response may be read with it: then it is surplus, or damage.
+    assert first in TRANSIENT | {b"[1]"}
+    assert (NEXT, 2) == (second, server.connections)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100, 20_000])
+async def test_records_of_any_size(engine, tls_server, tls_options, size):
+    """A response is the same in one record or many."""
+    data = response(b"[" + b" " * 9000 + b"]")
+    data = data if size > 10 else response(b"[" + b" " * 90 + b"]")
+
+    def script(peer):
+        for _ in range(2):
+            peer.request()
+            for start in range(0, len(data), size):
+                peer.send(data[start : start + size])
+        peer.closed_by_client()
+
+    with tls_server(script) as server:
+        async with engine(tls_options) as transport:
+            got = [await outcome(transport, server.url) for _ in range(2)]
+    assert [data.partition(b"\r\n\r\n")[2]] * 2 == got
+    assert 1 == server.connections

@@ -1,0 +1,29 @@
+"""Responses of every kind, through every engine: the right body, or none."""
+
+import pytest
+
+from tests.http.calls import OPTIONS, TRANSIENT, outcome, response
+from tests.http.raw_server import Reply, raw_server
+from tests.http.response_cases import ALL
+
+NEXT = b'["next"]'
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("is_dripped", [False, True], ids=["at once", "in drips"])
+async def test_responses(engine, name, is_dripped):
+    """Each response gives its body or the right error; the next request gets its own response."""
+    case = ALL[name]
+    reply = Reply(
+        data=case.data,
+        then="close" if case.closes else "keep",
+        slices=min(len(case.data), 150) if is_dripped else 1,
+    )
+    async with (
+        raw_server(reply, Reply(data=response(NEXT))) as server,
+        engine(OPTIONS) as transport,
+    ):
+        first = await outcome(transport, server.url)
+        following = await outcome(transport, server.url)
+    assert first in case.allowed
+    assert following in TRANSIENT | {NEXT}

@@ -1,0 +1,77 @@
+"""One connection, with the loop's part played by the test: bytes at awkward moments."""
+
+import asyncio
+import socket
+
+import pytest
+
+from tests.http.calls import response
+from worker.errors import StaleConnectionError, TransientError
+from worker.pts.http1 import Connection
+from worker.pts.turns import Inbox, Outbox
+
+
+@pytest.fixture
+async def ends():
+    """A connection and the server's socket."""
+    loop = asyncio.get_running_loop()
+    client, server = socket.socketpair()
+    _, connection = await loop.create_connection(
+        lambda: Connection(
+            loop,
+            client,
+            Outbox(loop),
+            Inbox(loop),
+            body_bytes_max=1000,
+            silence_s_max=5.0,
+            attempt_s_max=5.0,
+        ),
+        sock=client,
+    )
+    with server:
+        yield connection, server
+        connection.close()
+        await asyncio.sleep(0)
+
+
+async def begin(connection, server):
+    """Start an exchange; its request has been sent."""
+    exchange = asyncio.ensure_future(connection.exchange(b"POST"))
+    assert b"POST" == await asyncio.to_thread(server.recv, 100)
+    return exchange
+
+
+async def test_surplus_before_the_response_is_handed_over(ends):
+    """A complete response that waits for its reader is refused if more bytes come meanwhile."""
+    connection, server = ends
+    exchange = await begin(connection, server)
+    connection.data_received(response())
+    connection.data_received(b" ")
+    with pytest.raises(TransientError, match="more bytes"):
+        await exchange
+    assert not connection.is_usable
+
+
+async def test_an_end_before_the_response_is_handed_over(ends):
+    """The end of the connection takes nothing from a complete response."""
+    connection, server = ends
+    exchange = await begin(connection, server)
+    connection.data_received(response())
+    connection.connection_lost(None)
+    assert b"[1]" == (await exchange).body
+    assert not connection.is_usable
+
+
+async def test_bytes_before_the_request_is_sent(ends):
+    """A request that waits to be sent stays unsent if bytes come on its connection."""
+    connection, server = ends
+    exchange = await begin(connection, server)
+    connection.data_received(response())
+    await exchange
+    assert connection.is_usable
+    exchange = asyncio.ensure_future(connection.exchange(b"POST"))
+    await asyncio.sleep(0)
+    connection.data_received(response())
+    with pytest.raises(StaleConnectionError):
+        await exchange
+    assert b"" == await asyncio.to_thread(server.recv, 100)

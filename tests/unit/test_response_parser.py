@@ -1,0 +1,195 @@
+"""Parsing of responses: wherever the bytes are divided, and beside two other parsers."""
+
+import contextlib
+from itertools import pairwise
+
+import h11
+import httptools
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.http.response_cases import ALL
+from worker.errors import ContractError, TransientError, WorkerError
+from worker.pts.response_parser import HEADER_BYTES_MAX, ResponseParser
+
+BODY_BYTES_MAX = 1000
+CASES = sorted(ALL)
+
+
+def parse(*parts, closes=False):
+    """What a parser makes of these bytes: a response, nothing yet, or the class of its error."""
+    parser = ResponseParser(BODY_BYTES_MAX)
+    try:
+        for number, part in enumerate(parts):
+            response = parser.feed(part)
+            if response is not None:
+                is_last = not any(parts[number + 1 :])
+                return (response.status, dict(response.headers), response.body) if is_last else None
+        response = parser.feed_eof() if closes else None
+    except WorkerError as error:
+        return type(error)
+    return response and (response.status, dict(response.headers), response.body)
+
+
+def divided(data, points):
+    points = sorted({0, len(data), *(point % (len(data) + 1) for point in points)})
+    return [data[start:end] for start, end in pairwise(points)]
+
+
+@given(st.sampled_from(CASES), st.lists(st.integers(0, 9999), max_size=6))
+@example("chunks: trailers", list(range(200)))
+def test_division_changes_nothing(name, points):
+    """A response is the same however it is divided; what is refused is refused or never ends."""
+    data = ALL[name].data
+    together, apart = parse(data), parse(*divided(data, points))
+    # Surplus that comes later is not the parser's business any more; damage shows at some time.
+    if isinstance(together, tuple):
+        assert together == apart
+    else:
+        assert apart is None or apart in {ContractError, TransientError}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_division_at_every_byte(name):
+    """So it is byte by byte, with the end of the connection where the case has one."""
+    case = ALL[name]
+    together = parse(case.data, closes=case.closes)
+    apart = parse(*(case.data[at : at + 1] for at in range(len(case.data))), closes=case.closes)
+    if isinstance(together, tuple):
+        assert together == apart
+    else:
+        assert not isinstance(apart, tuple)
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 204 No\r\n", b"HTTP/1.1 100 Go\r\n",
+        b"HTTP/1.0 200 OK\r\n",
+        b"Content-Length: 3\r\n", b"Content-Length: 0\r\n", b"Content-Length: 2\r\n",
+        b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip\r\n", b"Connection: close\r\n",
+        b"X-A: b\r\n", b"X-A : b\r\n", b" X-A: b\r\n", b"X-A\r\n", b"\r\n", b"\n", b"\r", b"\0",
+        b"3\r\n", b"[1]", b"[1]\r\n", b"1\r\n", b"0\r\n", b"0\r\n\r\n", b"3;a=b\r\n", b" ", b"9",
+    ]
+)  # fmt: skip
+HEADS = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"",
+    ]
+)
+
+
+def by_h11(data):
+    """The body that h11 finds at the beginning of these bytes, and whether it is complete."""
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(h11.Request(method="POST", target="/", headers=[("Host", "a")]))
+    connection.send(h11.EndOfMessage())
+    connection.receive_data(data)
+    body, is_complete = b"", False
+    try:
+        while not isinstance(event := connection.next_event(), type):
+            if isinstance(event, h11.Data):
+                body += event.data
+            is_complete = isinstance(event, h11.EndOfMessage)
+            if is_complete or event is None:
+                break
+    except h11.RemoteProtocolError:
+        return body, False
+    return body, is_complete
+
+
+class LlhttpEvents:
+    """Collects the body of the first final response."""
+
+    def __init__(self):
+        self.body = b""
+        self.is_complete = False
+        self.parser = httptools.HttpResponseParser(self)
+
+    def on_message_begin(self):
+        pass
+
+    def on_body(self, data):
+        if not self.is_complete:
+            self.body += data
+
+    def on_message_complete(self):
+        self.is_complete |= self.parser.get_status_code() >= 200
+
+
+def by_llhttp(data):
+    """The body that llhttp finds at the beginning of these bytes, and whether it is complete."""
+    events = LlhttpEvents()
+    with contextlib.suppress(httptools.HttpParserError, httptools.HttpParserUpgrade):
+        events.parser.feed_data(data)
+    return events.body, events.is_complete
+
+
+@given(HEADS, st.lists(FRAGMENTS, max_size=12))
+def test_no_body_that_others_read_otherwise(head, fragments):
+    """What the parser takes for a complete response, h11 and llhttp take for the same one."""
+    data = head + b"".join(fragments)
+    got = parse(data)
+    if isinstance(got, tuple):
+        assert (got[2], True) == by_h11(data)
+        assert (got[2], True) == by_llhttp(data)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes(data):
+    """Nothing but the errors that are promised comes of any bytes, wherever they stand."""
+    for start in (
+        b"",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ):
+        parse(start + data, closes=True)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_limit_on_headers_is_exact(more):
+    """Header bytes are counted to the byte, together with those of trailers."""
+    start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: "
+    end, trailer = b"\r\n\r\n0\r\n", b"X-B: c\r\n\r\n"
+    size = HEADER_BYTES_MAX - len(start) - 4 - len(trailer) + more
+    got = parse(start + b"x" * size + end + trailer)
+    assert got is ContractError if more else isinstance(got, tuple)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"S",
+        b"HTTPS",
+        b"HTTP/1.1 200 OK\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r[",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n[1]2",
+    ],
+)
+def test_damage_is_refused_when_it_is_seen(data):
+    """What can never become a response is refused before the connection ends."""
+    assert parse(data[:-1]) is None
+    assert parse(data) is ContractError
+
+
+def test_reuse():
+    """A connection is kept after a response that leaves no doubt where the next one begins."""
+
+    def may_reuse(data):
+        parser = ResponseParser(BODY_BYTES_MAX)
+        assert parser.feed(data) is not None
+        return parser.may_reuse
+
+    start, length = b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n"
+    assert may_reuse(start + length + b"\r\n")
+    assert may_reuse(start + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+    assert may_reuse(start + length + b"Connection: keep-alive\r\n\r\n")
+    assert not may_reuse(start + length + b"Connection: Keep-Alive, CLOSE\r\n\r\n")
+    assert not may_reuse(start + length + b"Connection: x\r\nConnection: close\r\n\r\n")
+    assert not may_reuse(b"HTTP/1.0 200 OK\r\n" + length + b"Connection: keep-alive\r\n\r\n")
+    assert not may_reuse(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert not may_reuse(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n")

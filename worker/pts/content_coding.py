@@ -1,0 +1,65 @@
+"""Undoes the content coding of a response body (RFC 9110 §8.4), with bounded memory."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from worker.errors import ContractError, TransientError
+
+_WINDOW_BITS: Final[Mapping[str, int]] = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_INPUT_BYTES: Final = 1024
+"""Input per step. zlib copies what is left of a step when a member ends, so a step is short."""
+
+
+def decoded(body: bytes, codings: Sequence[str], *, bytes_max: int) -> bytes:
+    """The body without its content coding.
+
+    A gzip body may have any number of members (RFC 1952 §2.2); all are decoded. The worker asks
+    for no coding, so a list of codings is refused like an unknown one.
+
+    Args:
+        body: as it came.
+        codings: the values of ``Content-Encoding``, one per header line.
+        bytes_max: more decoded bytes than this are refused while they are decoded.
+
+    Raises:
+        TransientError: the body is cut short, damaged or followed by other bytes.
+        ContractError: the coding is unknown, or the decoded body is too large.
+    """
+    coding = codings[0].lower() if len(codings) == 1 else ",".join(codings)
+    if not codings or coding == "identity":
+        return body
+    window_bits = _WINDOW_BITS.get(coding)
+    if window_bits is None:
+        raise ContractError("the response has a content coding that was not asked for")
+    try:
+        return _inflated(memoryview(body), window_bits, bytes_max) if body else body
+    except zlib.error:
+        raise _damaged() from None
+
+
+def too_large(bytes_max: int) -> ContractError:
+    """The error for a body above the limit."""
+    return ContractError(f"a response of more than {bytes_max} bytes")
+
+
+def _inflated(body: memoryview, window_bits: int, bytes_max: int) -> bytes:
+    content = bytearray()
+    at = 0
+    while at < len(body):
+        if at and window_bits == _WINDOW_BITS["deflate"]:
+            raise _damaged()  # only gzip has members
+        inflater = zlib.decompressobj(window_bits)
+        while not inflater.eof:
+            step = body[at : at + _INPUT_BYTES]
+            if not step:
+                raise _damaged()
+            content += inflater.decompress(step, bytes_max + 1)
+            if len(content) > bytes_max:
+                raise too_large(bytes_max)
+            at += len(step) - len(inflater.unused_data)
+    return bytes(content)
+
+
+def _damaged() -> TransientError:
+    return TransientError("the response was cut short or cannot be decoded")

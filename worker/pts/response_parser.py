@@ -1,0 +1,285 @@
+"""Parses one HTTP/1.1 response to a POST from the bytes of a connection; does no I/O.
+
+It accepts less than RFC 9112 allows: what two programs could read in two ways is refused. It knows
+the last byte of the response, so a byte too many is always noticed. httptools, which wraps llhttp,
+cannot serve here: it does not tell where in the bytes a response ends, keeps a header line of any
+length, reads an unknown transfer coding as body, and reports trailers as headers.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from worker.errors import ContractError, TransientError
+from worker.ports import HttpResponse
+from worker.pts.content_coding import decoded, too_large
+
+HEADER_BYTES_MAX: Final = 32 * 1024
+"""The most bytes of a response besides its body: status lines and headers, also of interim
+responses, chunk extensions and trailers. Counted while they arrive."""
+
+_FIELDS: Final = rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*"
+_HEAD: Final = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(" + _FIELDS + rb")\r\n"
+)
+_TRAILERS: Final = re.compile(rb"\r\n" + _FIELDS)
+_SIZE: Final = rb"([0-9A-Fa-f]{1,16})([\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?)\r\n"
+_FIRST_CHUNK: Final = re.compile(_SIZE)
+_NEXT_CHUNK: Final = re.compile(rb"\r\n" + _SIZE)
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_START: Final = b"HTTP/1."
+
+_SWITCHING_PROTOCOLS: Final = 101
+_FIRST_FINAL_STATUS: Final = 200
+_BODILESS: Final = frozenset({204, 304})
+
+
+class _Body(Protocol):
+    """Finds the end of a body. ``feed`` gives the complete body, or None while bytes are missing.
+
+    Raises:
+        TransientError: more bytes than the body has.
+        ContractError: the body is too large, or its chunks cannot be read.
+    """
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Take bytes in."""
+        ...
+
+
+class ResponseParser:
+    """One response, fed with bytes as they arrive.
+
+    Args:
+        body_bytes_max: a larger body is refused while it arrives, and so is a larger decoded one.
+
+    Attributes:
+        has_status: the headers of the final response are complete.
+        may_reuse: the connection may carry another request after this response.
+    """
+
+    def __init__(self, body_bytes_max: int) -> None:
+        self._body_bytes_max = body_bytes_max
+        self._overhead = _Overhead()
+        self._unread = b""
+        self._status = 0
+        self._headers: Mapping[str, tuple[str, ...]] = {}
+        self._body: _Body | None = None
+        self.has_status = False
+        self.may_reuse = False
+
+    def feed(self, data: bytes) -> HttpResponse | None:
+        """The response, once its last byte has arrived.
+
+        Raises:
+            TransientError: bytes follow the response, or its body cannot be decoded.
+            ContractError: it is not HTTP, or is too large.
+        """
+        if self._body is None:
+            data = self._feed_head(data)
+            if self._body is None:
+                return None
+        content = self._body.feed(data)
+        return None if content is None else self._response(content)
+
+    def feed_eof(self) -> HttpResponse | None:
+        """The response whose body ends with the connection (RFC 9112 §6.3); None: it is cut short.
+
+        Raises:
+            TransientError: its body cannot be decoded.
+            ContractError: it is too large once decoded, or has an unknown coding.
+        """
+        if isinstance(self._body, _OpenBody):
+            return self._response(self._body.content())
+        return None
+
+    def _feed_head(self, data: bytes) -> bytes:
+        """Read status lines and headers up to the final response; give what follows them."""
+        buffer = self._unread + data
+        while b"\r\n\r\n" in buffer:
+            head = _HEAD.match(buffer)
+            if head is None:
+                raise _not_http()
+            self._overhead.add(head.end())
+            buffer = buffer[head.end() :]
+            self._status = int(head[2])
+            if self._status == _SWITCHING_PROTOCOLS:
+                raise ContractError("the response leaves HTTP")
+            if self._status >= _FIRST_FINAL_STATUS:
+                self._headers = _headers(head[3])
+                self._begin_body(is_http_1_0=head[1] == b"0")
+                self._unread = b""
+                return buffer
+        self._overhead.check(len(buffer))
+        begins_as_http = buffer.startswith(_START[: len(buffer)])
+        if not begins_as_http or buffer.count(b"\n") != buffer.count(b"\r\n"):
+            raise _not_http()
+        self._unread = buffer
+        return b""
+
+    def _begin_body(self, *, is_http_1_0: bool) -> None:
+        """Decide how the body ends (RFC 9112 §6.3), and whether the connection stays usable."""
+        lengths = self._headers.get("content-length", ())
+        codings = self._headers.get("transfer-encoding", ())
+        is_bodiless = self._status in _BODILESS
+        body: _Body
+        if is_bodiless:
+            body = _LengthBody(0)
+        elif codings:
+            if len(codings) > 1 or codings[0].lower() != "chunked" or lengths or is_http_1_0:
+                raise ContractError("it is not clear where the response ends")
+            body = _ChunkedBody(self._body_bytes_max, self._overhead)
+        elif lengths:
+            if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
+                raise ContractError("it is not clear where the response ends")
+            length = int(lengths[0])
+            if length > self._body_bytes_max:
+                raise too_large(self._body_bytes_max)
+            body = _LengthBody(length)
+        else:
+            body = _OpenBody(self._body_bytes_max)
+        self._body = body
+        self.has_status = True
+        self.may_reuse = not (
+            is_http_1_0
+            or is_bodiless
+            or isinstance(body, _OpenBody)
+            or any("close" in option.lower() for option in self._headers.get("connection", ()))
+        )
+
+    def _response(self, content: bytes) -> HttpResponse:
+        codings = self._headers.get("content-encoding", ())
+        if codings:
+            content = decoded(content, codings, bytes_max=self._body_bytes_max)
+        return HttpResponse(status=self._status, headers=self._headers, body=content)
+
+
+class _Overhead:
+    """Counts the bytes of a response besides its body."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def check(self, more: int) -> None:
+        """Raise ContractError if so many more bytes are too many."""
+        if self._size + more > HEADER_BYTES_MAX:
+            raise ContractError("the response's headers are too large")
+
+    def add(self, more: int) -> None:
+        """Count them, or raise ContractError."""
+        self.check(more)
+        self._size += more
+
+
+class _LengthBody:
+    """A body of a declared length."""
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self._content = bytearray()
+
+    def feed(self, data: bytes) -> bytes | None:
+        if len(data) > self._left:
+            raise surplus()
+        self._left -= len(data)
+        if not self._left and not self._content:
+            return data
+        self._content += data
+        return None if self._left else bytes(self._content)
+
+
+class _OpenBody:
+    """A body that ends with the connection."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._content = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        self._content += data
+        if len(self._content) > self._bytes_max:
+            raise too_large(self._bytes_max)
+
+    def content(self) -> bytes:
+        return bytes(self._content)
+
+
+class _ChunkedBody:
+    """A body in chunks (RFC 9112 §7.1). Extensions and trailers are read over."""
+
+    def __init__(self, bytes_max: int, overhead: _Overhead) -> None:
+        self._bytes_max = bytes_max
+        self._overhead = overhead
+        self._content = bytearray()
+        self._left = 0
+        self._unread = b""
+        self._line = _FIRST_CHUNK
+        self._has_ended = False
+
+    def feed(self, data: bytes) -> bytes | None:
+        buffer, self._unread = self._unread + data, b""
+        at = 0
+        while not self._has_ended:
+            part = buffer[at : at + self._left]
+            self._content += part
+            self._left -= len(part)
+            at += len(part)
+            if self._left:
+                return None
+            line = self._line.match(buffer, at)
+            if line is None:
+                self._keep_line(buffer[at:])
+                return None
+            self._begin_chunk(int(line[1], 16), len(line[2]))
+            at = line.end() - 2 * self._has_ended
+        return self._feed_trailers(buffer[at:])
+
+    def _begin_chunk(self, size: int, extension_bytes: int) -> None:
+        self._overhead.add(extension_bytes)
+        if len(self._content) + size > self._bytes_max:
+            raise too_large(self._bytes_max)
+        self._left = size
+        self._line = _NEXT_CHUNK
+        self._has_ended = not size
+
+    def _keep_line(self, rest: bytes) -> None:
+        """Keep the beginning of a chunk's line until its end arrives."""
+        before, rest_of_line = b"", rest
+        if self._line is _NEXT_CHUNK:
+            before, rest_of_line = rest[:2], rest[2:]
+        is_broken = b"\n" in rest_of_line or b"\r" in rest_of_line[:-1]
+        if is_broken or not b"\r\n".startswith(before):
+            raise _not_http()
+        self._overhead.check(len(rest))
+        self._unread = rest
+
+    def _feed_trailers(self, rest: bytes) -> bytes | None:
+        """Read over the trailers, from the line break of the last chunk on; none is a header."""
+        lines, end, after = rest.partition(b"\r\n\r\n")
+        self._overhead.check(len(lines) + 2)
+        if not end:
+            self._unread = rest
+            return None
+        if not _TRAILERS.fullmatch(lines + b"\r\n"):
+            raise _not_http()
+        if after:
+            raise surplus()
+        return bytes(self._content)
+
+
+def surplus() -> TransientError:
+    """The error for bytes that nobody asked for: it is not clear which of them are the response."""
+    return TransientError("more bytes came than the response has")
+
+
+def _headers(lines: bytes) -> Mapping[str, tuple[str, ...]]:
+    headers: dict[str, tuple[str, ...]] = {}
+    for line in lines.decode("latin-1").split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        key, values = name.lower(), (value.strip(" \t"),)
+        headers[key] = headers[key] + values if key in headers else values
+    return headers
+
+
+def _not_http() -> ContractError:
+    return ContractError("the response is not HTTP")
