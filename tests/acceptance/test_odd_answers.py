@@ -49,6 +49,7 @@ def odd_records(off_id: str) -> dict[str, Records]:
         "very-large-number": [safety(off_id, "0", delayDays=10**400)],
         "negative-number": [safety(off_id, "0", delayDays=-(2**63))],
         "large-unknown-number": [safety(off_id, "0", revision=2**64 - 1)],
+        "integer-beyond-64-bits": [safety(off_id, "0", revision=2**64 + 1)],
         "float-for-integer": [safety(off_id, "0", delayDays=14.0)],
         "nul-in-unknown-field": [safety(off_id, "0", note="a\0b")],
         "nul-in-name": [safety(off_id, "0", **{"a\0b": 1})],
@@ -100,6 +101,8 @@ def test_oddities_stay_with_their_person(
         written = ended.run["totals"]["rows_opened"] + ended.run["totals"]["rows_changed"]
         assert (night == 0) == (written > 0)
 
+    kept = "SELECT count(*) FROM report_patient_safety_current WHERE payload LIKE '%{}%'"
+    assert worker.store.one(kept.format(2**64 + 1)) == 1
     assert GAPS == {kinds[ref] for ref in worker.store.stale()}
     for row in everyone:
         if kinds.get(row[0]) in GAPS:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import msgspec
 import orjson
 
+from worker.core import exact_json
 from worker.core.area import NotFoundMeans, ResourceArea
 from worker.core.fields import find, parse_path, safe_name
 from worker.core.model import Drift, Person, Record
@@ -133,19 +134,19 @@ def parse(body: bytes) -> Any:
     """JSON as a document.
 
     Raises:
-        ContractError: it is not JSON (RFC 8259) in UTF-8, or an object holds a field twice, of
-            which a parser would silently keep one.
+        ContractError: it is not JSON (RFC 8259) in UTF-8, holds a number that no double comes
+            near, or an object holds a field twice, of which a parser would silently keep one.
     """
     text = body.removeprefix(_BOM)
     if not text.strip():
         raise ContractError("an empty body", field="$")
     try:
-        document = orjson.loads(text)
-        compact = orjson.dumps(document)
-    except orjson.JSONDecodeError as error:
+        document = exact_json.loads(text)
+        compact = exact_json.dumps(document)
+    except json.JSONDecodeError as error:
         # The error holds the body, so that it must not be chained.
         raise ContractError(f"not JSON: {error.msg} (byte {error.pos})", field="$") from None
-    except orjson.JSONEncodeError:
+    except (orjson.JSONEncodeError, RecursionError):
         raise ContractError("nested too deeply", field="$") from None
     # A field that stands twice takes its colon with it. Colons may be written as escapes, so a
     # difference only gives reason to look closely.

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
-import orjson
-
+from worker.core import exact_json
 from worker.core.area import Column, ColumnType
+from worker.core.exact_json import LargeInteger
 from worker.core.fields import Absent, parse_path
 from worker.core.lookup import Lookup
 from worker.core.model import ColumnValue, Drift
@@ -142,6 +142,8 @@ def _as_text(value: Any, column: Column, _path: str, _drift: set[Drift]) -> str:
 
 
 def _as_integer(value: Any, *_: object) -> int:
+    if isinstance(value, LargeInteger):
+        raise ValueError("a number too large to keep")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
@@ -158,7 +160,7 @@ def _as_boolean(value: Any, *_: object) -> bool:
 
 
 def _as_json(value: Any, *_: object) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return exact_json.canonical(value).decode()
 
 
 def _as_time(value: Any, _column: Column, path: str, drift: set[Drift]) -> datetime:

@@ -5,10 +5,12 @@ groupings that people write (``160583 99649``, ``16.05.83-99649``). A number tha
 becomes a string, also one that has lost the identifier's leading zeros.
 """
 
+import json
 import re
 from typing import Any, Final
 
-import orjson
+from worker.core import exact_json
+from worker.core.exact_json import LargeInteger
 
 _SEPARATOR: Final = r"[\s./\-\u2010-\u2015]{0,3}"
 _TAIL_DIGITS: Final = 5
@@ -22,7 +24,7 @@ def pseudonymise(canonical: bytes, identifier: str, replacement: str) -> bytes:
     """Canonical JSON without the identifier.
 
     Args:
-        canonical: compact UTF-8 JSON as ``orjson.dumps`` makes it, sorted keys.
+        canonical: compact UTF-8 JSON as ``exact_json.canonical`` makes it.
         identifier: the digits to be replaced.
         replacement: what stands in their place; letters and digits, not all of them digits.
 
@@ -40,13 +42,13 @@ def pseudonymise(canonical: bytes, identifier: str, replacement: str) -> bytes:
         # Only whole identifiers. In strings a replacement of bytes does; in a number it leaves
         # something that is no JSON, which the parser tells.
         try:
-            replaced = orjson.loads(canonical.replace(digits, replacement.encode()))
-        except orjson.JSONDecodeError:
+            replaced = exact_json.loads(canonical.replace(digits, replacement.encode()))
+        except json.JSONDecodeError:
             pass
         else:
-            return orjson.dumps(replaced, option=orjson.OPT_SORT_KEYS)
+            return exact_json.canonical(replaced)
     walk = _Walk(identifier, replacement)
-    return orjson.dumps(walk.value(orjson.loads(canonical)), option=orjson.OPT_SORT_KEYS)
+    return exact_json.canonical(walk.value(exact_json.loads(canonical)))
 
 
 class _Walk:
@@ -67,7 +69,7 @@ class _Walk:
                 return self._object(value)
             case list():
                 return [self.value(element) for element in value]
-            case int() | float() if not isinstance(value, bool):
+            case int() | float() | LargeInteger() if not isinstance(value, bool):
                 return self._number(value)
             case _:
                 return value
@@ -86,8 +88,8 @@ class _Walk:
             result[replaced] = self.value(value)
         return result
 
-    def _number(self, number: float) -> int | float | str:
-        text = orjson.dumps(number).decode()
+    def _number(self, number: float | LargeInteger) -> float | LargeInteger | str:
+        text = exact_json.dumps(number).decode()
         if text.removesuffix(".0") == self._short:
             return self._replacement
         if self._identifier in text:

@@ -9,10 +9,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
 
-import orjson
-
+from worker.core import exact_json
 from worker.core.area import DIGEST_KEY, ResourceArea
 from worker.core.columns import ColumnReader
+from worker.core.exact_json import LargeInteger
 from worker.core.fields import Absent, FieldPath, find, parse_path, safe_name, spelling
 from worker.core.lookup import Lookup
 from worker.core.model import Drift, Person, Record
@@ -208,13 +208,13 @@ class RecordReader:
         """The canonical payload without its volatile fields."""
         if not self._volatile:
             return payload
-        lasting = orjson.loads(payload)
+        lasting = exact_json.loads(payload)
         for path in self._volatile:
             holder = find(lasting, path[:-1])
             name = spelling(tuple(holder)).get(str(path[-1])) if isinstance(holder, dict) else None
             if name is not None:
                 del holder[name]
-        return orjson.dumps(lasting, option=orjson.OPT_SORT_KEYS)
+        return exact_json.canonical(lasting)
 
 
 def digest_of(records: Iterable[Record]) -> bytes:
@@ -251,11 +251,11 @@ def _canonical(
     item: dict[str, Any], off_id: str, pseudonym: str | None
 ) -> tuple[dict[str, Any], bytes]:
     """An item as it is stored: without the identifier if there is a pseudonym, and as JSON."""
-    canonical = orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
+    canonical = exact_json.canonical(item)
     if pseudonym is None:
         return item, canonical
     replaced = pseudonymise(canonical, off_id, pseudonym)
-    return (item, canonical) if replaced is canonical else (orjson.loads(replaced), replaced)
+    return (item, canonical) if replaced is canonical else (exact_json.loads(replaced), replaced)
 
 
 def _check_person(value: Any, off_id: str, where: str) -> None:
@@ -277,6 +277,8 @@ def _key(document: dict[str, Any], parts: _Key) -> str | None:
         value = find(document, path)
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
+        elif isinstance(value, LargeInteger):
+            value = value.digits
         if not isinstance(value, str) or not value.strip() or "\0" in value:
             return None
         values.append(value)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from worker.core.exact_json import LargeInteger
 from worker.core.fields import safe_name
 from worker.core.times import parse_time
 
@@ -41,7 +42,7 @@ def _kind(value: Any) -> str:
             return "null"
         case bool():
             return "boolean"
-        case int() | float():
+        case int() | float() | LargeInteger():
             return "number"
         case str():
             return "time" if _is_time(value) else "text"
