@@ -32,6 +32,9 @@ class Nothing:
         """Nobody."""
         return {}
 
+    async def not_sent(self, _person_keys: Sequence[str]) -> None:
+        """Nobody is known."""
+
     async def chosen(self, _person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
         """Everyone."""
         return None

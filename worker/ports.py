@@ -175,6 +175,17 @@ class RunStore(Protocol):
         """
         ...
 
+    async def not_sent(self, person_keys: Sequence[str]) -> None:
+        """Note that these persons are on the roster, although PTS is not asked about them.
+
+        What is known of them stands, stale; they do not count as departed. Who is not known yet is
+        not made known.
+
+        Raises:
+            LeaseLostError: another holder took over.
+        """
+        ...
+
     async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
         """For a backfill of stale or failed areas: which of them to read. ``None``: all areas."""
         ...

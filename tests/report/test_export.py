@@ -35,7 +35,7 @@ def rows_of(path):
 @pytest.mark.parametrize("fmt", list(Format))
 async def test_every_view_becomes_a_private_file(database_url, tmp_path, fmt):
     """All views, mode 0600, with a manifest that proves each file."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         out = tmp_path / "made" / "here"
         manifest = await export_of(world, out, fmt)
@@ -60,7 +60,7 @@ async def test_every_view_becomes_a_private_file(database_url, tmp_path, fmt):
 
 async def test_csv_cells(database_url, tmp_path):
     """Times are ISO 8601 UTC, booleans true and false, NULL is empty, payload is left out."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         await export_of(world, tmp_path, Format.CSV, ["patient_safety_current"])
         rows = {row["restriction_id"]: row for row in rows_of(tmp_path / f"{SAFE}.csv")}
@@ -82,7 +82,7 @@ async def test_csv_cells(database_url, tmp_path):
 
 async def test_ndjson_lines(database_url, tmp_path):
     """One object a line with real types, NULL as null, JSON columns as text."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         views = ["patient_safety_current", "run", "daily_change"]
         await export_of(world, tmp_path, Format.NDJSON, views, include_payload=True)
@@ -103,7 +103,7 @@ async def test_parquet_types(database_url, tmp_path):
     import pyarrow as pa
     from pyarrow import parquet
 
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         await export_of(world, tmp_path, Format.PARQUET)
         table = parquet.ParquetFile(tmp_path / f"{SAFE}.parquet").read()
@@ -123,7 +123,7 @@ async def test_parquet_types(database_url, tmp_path):
 
 async def test_an_empty_store_exports_headers(database_url, tmp_path):
     """Before the first publication the files have no rows and the manifest no run."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         for fmt in Format:
             manifest = await export_of(world, tmp_path / fmt, fmt)
             assert (None, None, {0}) == (
@@ -151,7 +151,7 @@ async def test_cells_that_a_spreadsheet_would_run(tmp_path):
 @pytest.mark.parametrize("fmt", list(Format))
 async def test_a_failed_export_leaves_the_old_one(database_url, tmp_path, fmt):
     """Files appear when all are whole; what stood there before stands until then."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         await export_of(world, tmp_path, fmt)
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -167,7 +167,7 @@ async def test_a_failed_export_leaves_the_old_one(database_url, tmp_path, fmt):
 
 async def test_the_files_belong_to_one_publication(database_url, tmp_path):
     """A run published in the middle of an export does not show in its later files."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         published: list[bool] = []
 
@@ -223,7 +223,7 @@ def _any():
 
 async def test_memory_does_not_grow_with_the_rows(database_url, tmp_path):
     """Twelve thousand rows need no more memory than a portion of them."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         turn = await world.begin()
         until = world.fake.now()
         for first in range(0, 3_000, 1_000):
@@ -249,7 +249,7 @@ async def test_parquet_without_its_library(database_url, tmp_path):
     hidden = {name: module for name, module in sys.modules.items() if name.startswith("pyarrow")}
     sys.modules["pyarrow"] = None  # type: ignore[assignment]
     try:
-        async with world_on(database_url) as world:
+        async with world_on(database_url, our_clock=True) as world:
             with pytest.raises(ConfigurationError) as caught:
                 await export_of(world, tmp_path / "out", Format.PARQUET)
     finally:
@@ -262,7 +262,7 @@ async def test_parquet_without_its_library(database_url, tmp_path):
 async def test_faults_are_named(database_url, tmp_path):
     """A wrong view is a wrong call; a folder that is a file is told as such, at once."""
     (tmp_path / "file").write_text("x")
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         with pytest.raises(UsageError, match="no reporting view"):
             await export_of(world, tmp_path / "out", Format.CSV, ["nothing"])
         with pytest.raises(ConfigurationError, match="cannot be written"):

@@ -26,7 +26,7 @@ async def facts_of(world, **options):
 
 async def test_an_empty_store_has_facts_too(database_url):
     """Before the first publication every count is 0 and the state says so."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         facts = await facts_of(world)
         assert SnapshotState.EMPTY == facts.state
         assert (None, None, ()) == (facts.published, facts.age, facts.runs)
@@ -41,7 +41,7 @@ async def test_an_empty_store_has_facts_too(database_url):
 
 async def test_the_counts_of_a_published_run(database_url):
     """Restrictions by code, persons, stale ones and delays are those of the last publication."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         facts = await facts_of(world)
         assert SnapshotState.GAPS == facts.state
@@ -67,7 +67,7 @@ async def test_the_counts_of_a_published_run(database_url):
 
 async def test_delays_that_end_soon(database_url):
     """The seven days are part of the thirty."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         now = world.fake.now()
         turn = await world.begin()
         until = [now + timedelta(days=days) for days in (-1, 2, 6, 20, 40)]
@@ -81,7 +81,7 @@ async def test_delays_that_end_soon(database_url):
 
 async def test_ages_of_the_last_confirmation(database_url):
     """Every person-area is in one class; one never read whole is in the last."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         turn = await world.begin()
         await turn.write(missed(world, 1), seen(world, 2), seen(world, 3))
         await turn.publish()
@@ -97,7 +97,7 @@ async def test_ages_of_the_last_confirmation(database_url):
 
 async def test_days_without_a_change_are_days_too(database_url):
     """What stood open on a day is reckoned back from what stands open now."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         for codes in ({"a": "N"}, {}, {"a": "NORU", "b": "N"}):
             turn = await world.begin()
             records = [safety(key, code) for key, code in codes.items()]
@@ -121,7 +121,7 @@ def _any():
 
 async def test_a_withheld_run_is_listed_and_does_not_count(database_url):
     """The state is of the published run; the newest run of the list is the withheld one."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         before = await facts_of(world)
         turn = await world.begin()
@@ -146,7 +146,7 @@ async def test_a_withheld_run_is_listed_and_does_not_count(database_url):
 @pytest.mark.parametrize(("wait", "state"), [(1, SnapshotState.COMPLETE), (27, SnapshotState.OLD)])
 async def test_a_copy_grows_old(database_url, wait, state):
     """After ``fresh_within`` without a full run a complete copy is stale."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         turn = await world.begin()
         await turn.write(seen(world, 1, safety("a", "N")))
         await turn.publish()
@@ -156,7 +156,7 @@ async def test_a_copy_grows_old(database_url, wait, state):
 
 async def test_a_backfill_alone_is_no_complete_copy(database_url):
     """A part of the roster is not the roster."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         turn = await world.begin(RunKind.BACKFILL)
         await turn.write(seen(world, 1, safety("a", "N")))
         await turn.publish(may_depart=False)
@@ -170,7 +170,7 @@ async def test_a_backfill_alone_is_no_complete_copy(database_url):
 
 async def test_stale_persons_are_named_as_asked(database_url):
     """By the beginning of the pseudonym, or by the local reference if the operator asks."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         (stale,) = (await facts_of(world)).stale
         assert (key_of(2)[:8], "patient-safety", "transient", 1) == (
@@ -191,7 +191,7 @@ def test_a_plain_identifier_is_never_shortened_into_a_birthday():
 
 async def test_what_stands_for_telemetry(database_url):
     """The last success is older than the last publication, which had a gap."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         standing = await read_standing(world.database.read)
         assert standing.last_published_at is not None
@@ -203,7 +203,7 @@ async def test_what_stands_for_telemetry(database_url):
 
 async def test_another_tenant_has_none_of_it(database_url):
     """Counts keep to the tenant that is asked for."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         facts = await facts_of(world, tenant="somebody else")
         assert (SnapshotState.EMPTY, 0, ()) == (facts.state, facts.persons, facts.safety)
@@ -211,7 +211,7 @@ async def test_another_tenant_has_none_of_it(database_url):
 
 async def test_the_facts_are_of_one_publication(database_url):
     """A run published while the report is read does not show in half of it."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
 
         async def read(work):

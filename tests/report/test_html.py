@@ -58,7 +58,7 @@ async def report_of(world, out, **options):
 
 async def test_the_report_needs_nothing_else(database_url, tmp_path):
     """One private file that loads and runs nothing; each picture has a title and a table."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         out = tmp_path / "report.html"
         out.write_text("an older report")

@@ -11,7 +11,7 @@ from worker.report.views import VIEWS, views_named
 
 async def test_the_declared_columns_are_those_of_the_database(database_url):
     """A view gets no column that the export does not know, and loses none."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
 
         async def work(connection):
             return await connection.run_sync(_columns)
@@ -32,7 +32,7 @@ def _columns(connection):
 
 async def test_values_have_the_declared_types(database_url):
     """Booleans are booleans and times aware UTC on both databases."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         table = VIEWS["report_patient_safety_current"].table()
 

@@ -76,6 +76,49 @@ async def test_a_bad_line_counts_once(world: World):
     )
 
 
+async def test_persons_not_sent_are_added_up_and_do_not_depart(world: World):
+    """Each shard notes its own; of a shard that was started again its last attempt counts."""
+    await publish(world, A, B, P, Q, key="night-0")
+    first, second = await world.begin(0), await world.begin(1)
+    await first.write(read(world, A, "x"))
+    await first.store.not_sent([B])
+    await world.expire("run/0")
+    first = await world.begin(0)
+    assert {A: {SAFETY, PRIVACY}} == await first.meet(A)
+    await first.store.not_sent([B])
+    assert ExitCode.OK == part_code(await first.end(not_sent=1))
+    await second.write(read(world, P))
+    await second.store.not_sent([Q])
+    assert ExitCode.OK == whole_code(await second.end(not_sent=1))
+    assert [(2, 0)] == await world.rows(
+        f"SELECT persons_not_sent, persons_departed FROM report_run WHERE run_id = "
+        f"{first.handle.run_id}"
+    )
+
+
+async def test_a_run_in_shards_goes_on_as_long_as_one_makes_progress(world: World):
+    """Whichever shard it is; when none has for too long, the key begins anew."""
+    first, second = await world.begin(0), await world.begin(1)
+    await first.write(read(world, A, "x"))
+    for _ in range(3):
+        world.fake.advance(0.9 * HOLD.total_seconds())
+        await world.expire("run/0", "run/1")
+        second = await world.begin(1)
+        assert first.handle.run_id == second.handle.run_id
+        await second.write(read(world, P, "y"))
+    world.fake.advance(0.9 * HOLD.total_seconds())
+    await world.expire("run/0", "run/1")
+    first = await world.begin(0)
+    assert first.handle.run_id == second.handle.run_id
+    world.fake.advance(0.2 * HOLD.total_seconds())
+    await world.expire("run/0", "run/1")
+    second = await world.begin(1)
+    assert first.handle.run_id < second.handle.run_id
+    assert [("abandoned",), ("running",)] == await world.rows(
+        "SELECT status FROM run ORDER BY run_id"
+    )
+
+
 async def test_who_left_is_departed_whichever_shard_they_were_of(world: World):
     """Absent is whom no shard's last turn has met; whom another shard met is not absent."""
     await publish(world, A, B, C, P, Q, R, key="night-0")

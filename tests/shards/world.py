@@ -166,11 +166,12 @@ class Turn:
         limits: GuardLimits = LIMITS,
         faults: int = 0,
         requests: int = 0,
+        not_sent: int = 0,
     ) -> Publication | ShardFinished:
         def judge(facts: GuardFacts) -> tuple[str, ...]:
             return reasons_to_withhold(facts, limits)
 
-        progress = RunProgress(roster_faults=faults, requests=requests)
+        progress = RunProgress(roster_faults=faults, requests=requests, persons_not_sent=not_sent)
         may_depart = is_whole and self.handle.kind == RunKind.SYNC
         done = await self.store.publish(
             judge, exit_code_of, may_depart=may_depart, progress=progress

@@ -8,7 +8,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 Row = tuple[str, str, str]
@@ -280,6 +280,7 @@ class Model:
             departing=departing,
             totals={
                 **_persons(readings, departing),
+                "persons_not_sent": 0,
                 "roster_faults": roster_faults,
                 "rows_opened": len(came) - moved,
                 "rows_changed": len(changed),
@@ -380,7 +381,7 @@ class Model:
     def publish(self, run: Run, outcome: Outcome, at: datetime) -> None:
         """Readers see the run from now on."""
         if self.snapshots:
-            at = max(at, self.snapshots[-1].published_at)
+            at = max(at, self.snapshots[-1].published_at + timedelta.resolution)
         run.status, run.published_at, run.number = "published", at, len(self.snapshots) + 1
         run.totals = outcome.totals
         has_gaps = any(outcome.totals[n] for n in ("persons_stale", "roster_faults"))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tests.databases import by_our_clock
 from tests.fakes import FakeRuntime
 from tests.stateful.source import BASE_URL, Source
 from worker.areas import AREAS
@@ -83,7 +84,7 @@ class Ground:
     def clear(self) -> None:
         """A store that was never begun, at a time that is always the same."""
         self.fake = FakeRuntime()
-        self.database = replace(self._real, runtime=self.fake.runtime)
+        self.database = by_our_clock(replace(self._real, runtime=self.fake.runtime))
         self.holders = 0
 
         async def work(connection: AsyncConnection) -> None:

@@ -45,7 +45,7 @@ async def seen(world: World) -> list[list[tuple[Any, ...]]]:
 
 async def test_old_closed_versions_go_and_the_current_state_stays(database_url):
     """A version goes once its end is older than the limit; what is open stays, however old."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x=N", "x=M", "x=O", "x=O")
         before = await seen(world)
         # Ends lie 4, 3 and 2 days back.
@@ -63,7 +63,7 @@ async def test_old_closed_versions_go_and_the_current_state_stays(database_url):
 
 async def test_without_rules_everything_stays(database_url):
     """The default keeps all."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x=N", "x=M")
         world.fake.advance(3_000 * DAY_S)
         assert Purged() == await forget(world)
@@ -72,7 +72,7 @@ async def test_without_rules_everything_stays(database_url):
 
 async def test_what_an_open_run_closed_is_not_old(database_url):
     """A version that only an unpublished run closed is current for readers, and stays."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x")
         turn = await world.begin()
         await turn.write(read(world, "a", "x=N"), read(world, "b", "k", "l", "m"))
@@ -85,7 +85,7 @@ async def test_what_an_open_run_closed_is_not_old(database_url):
 
 async def test_old_runs_go_when_nothing_names_them(database_url):
     """The first run, the last one and those of living rows stay; those between go, with turns."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x", "x", "x=N", "x=N", "x=N")
         before = await seen(world)
         # Run 1 met the persons and opened rows, run 4 changed one, 5 and 6 hold the proofs.
@@ -101,14 +101,14 @@ async def test_old_runs_go_when_nothing_names_them(database_url):
 
 async def test_versions_go_first_and_free_their_runs(database_url):
     """One purge takes the versions and the runs that only they named."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x y", "x", "x", "x")
         assert Purged(versions=1, runs=2) == await forget(world, versions=1, runs=1)
 
 
 async def test_staleness_does_not_change_when_runs_go(database_url):
     """The last full run stays even if backfills have taken its rows over: it marks the stale."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x")
         turn = await world.begin()  # the roster had a bad line: b was not met, nobody departed
         await turn.write(read(world, "a", "x"))
@@ -132,7 +132,7 @@ async def test_staleness_does_not_change_when_runs_go(database_url):
 
 async def test_runs_with_failures_or_withheld_ones(database_url):
     """A run that a failure names stays; a withheld run that left no trace goes."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x")
         turn = await world.begin()
         await turn.write(failed(world, "a"), read(world, "b", "k", "l", "m"))
@@ -159,7 +159,7 @@ async def test_runs_with_failures_or_withheld_ones(database_url):
 
 async def test_a_purge_goes_in_steps_and_stops_when_asked(database_url):
     """Each transaction is bounded, and a stop leaves the rest for the next time."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x=1", "x=2", "x=3", "x=4", "x=5", "x=5", "x=5")
         rules = RetentionRules(
             versions=timedelta(hours=1),
@@ -181,7 +181,7 @@ async def test_a_purge_goes_in_steps_and_stops_when_asked(database_url):
 
 async def test_a_lost_lease_purges_nothing(database_url):
     """Retention is fenced like every other write."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x=N", "x=N")
         stale = await world.lease()
         world.fake.advance(1_000)

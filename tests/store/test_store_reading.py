@@ -116,7 +116,7 @@ async def test_failures_are_listed_found_and_forgotten(database_url):
 
 async def test_a_person_is_told_as_published(database_url):
     """Versions with their validity; what an open run has read is not told."""
-    async with world_on(database_url) as world:
+    async with world_on(database_url, our_clock=True) as world:
         turn = await world.begin()
         await turn.write(read(world, "a", "x"))
         await turn.publish()

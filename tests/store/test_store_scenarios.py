@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.columns import as_columns
+from tests.databases import by_our_clock
 from tests.fakes import FakeRuntime
 from worker.areas import area_named
 from worker.core.guard import GuardFacts, GuardLimits, reasons_to_withhold
@@ -75,6 +76,14 @@ class World:
             return [tuple(row) for row in await connection.execute(text(sql))]
 
         return await self.database.read(work)
+
+    async def rows_written(self, sql: str) -> None:
+        """Change rows behind the program's back."""
+
+        async def work(connection):
+            await connection.execute(text(sql))
+
+        await self.database.write(work)
 
     async def current(self, area: str = "patient_safety") -> set[tuple[Any, ...]]:
         return set(
@@ -156,9 +165,11 @@ def failed(world: World, key: str) -> PersonRead:
 
 
 @asynccontextmanager
-async def world_on(url: str) -> AsyncIterator[World]:
+async def world_on(url: str, *, our_clock: bool = False) -> AsyncIterator[World]:
+    """A world; with ``our_clock`` publications are dated by its fake clock on PostgreSQL, too."""
     fake = FakeRuntime()
-    async with open_database(url, fake.runtime) as database:
+    async with open_database(url, fake.runtime) as opened:
+        database = by_our_clock(opened) if our_clock else opened
         yield World(database=database, fake=fake, holder=this_process("me"))
         assert "Current Checked out connections: 0" in database.engine.pool.status()
 

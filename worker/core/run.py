@@ -76,6 +76,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     duplicates: int = 0
     persons_complete: int = 0
     persons_with_gaps: int = 0
+    persons_not_sent: int = 0
     roster_faults: int = 0
     checksum_warnings: int = 0
     areas_complete: int = 0
@@ -88,7 +89,8 @@ class RunProgress(msgspec.Struct, kw_only=True):
     @property
     def persons_done(self) -> int:
         """Persons that need no more work in this turn."""
-        return self.persons_complete + self.persons_with_gaps + self.persons_skipped
+        done = self.persons_complete + self.persons_with_gaps
+        return done + self.persons_skipped + self.persons_not_sent
 
 
 class RunReport(Value, frozen=True, kw_only=True):

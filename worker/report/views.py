@@ -143,6 +143,7 @@ RUN: Final = View(
         "publication_no": Kind.INTEGER,
         "worker_version": Kind.TEXT,
         "tenant": Kind.TEXT,
+        "persons_not_sent": Kind.INTEGER,
     },
 )
 CURRENT: Final[Mapping[str, View]] = {area.name: _current(area) for area in AREAS}

@@ -6,7 +6,7 @@ proof of their own (ADR 0010).
 
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -42,6 +42,10 @@ class Departures:
             .exists()
         )
 
+    def _is_not_sent(self) -> ColumnElement[bool]:
+        """Whether it met them under an identifier that is not sent to PTS."""
+        return func.coalesce(person.c.not_sent_by, 0).in_(self.met_by)
+
     async def depart(self, connection: AsyncConnection) -> int:
         """Depart whoever is no longer on the roster, and close what is open of them."""
         run_id = self.run_id
@@ -56,6 +60,7 @@ class Departures:
                 person.c.departed_run.is_(None),
                 known,
                 ~self._is_met(),
+                ~self._is_not_sent(),
             )
             .values(departed_run=run_id)
         )
@@ -95,6 +100,7 @@ class Departures:
                 person_area.c.run_id == self.run_id,
                 person_area.c.attempt_id.not_in(self.met_by),
                 ~self._is_met(),
+                ~self._is_not_sent(),
             )
             .distinct()
         )

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
@@ -75,25 +75,56 @@ async def begin_run(
 ) -> RunHandle:
     """Continue the run that an earlier ``sync`` left open, or begin a new one.
 
-    A ``sync`` continues an open ``sync`` over the same areas that began within ``continue_within``.
-    What cannot be continued is undone and marked abandoned; a backfill leaves an open ``sync`` for
-    the next one.
+    A ``sync`` continues an open ``sync`` over the same areas that made progress within
+    ``continue_within``, see ``is_continuable``. What cannot be continued is undone and marked
+    abandoned; a backfill leaves an open ``sync`` for the next one.
 
     Raises:
         LeaseLostError: another holder took over.
     """
     now = database.runtime.now()
     for row in await open_runs(database, lease.tenant_id):
-        is_same = row.kind == kind == RunKind.SYNC and _areas(row) == tuple(areas)
-        if is_same and now - row.started_at <= continue_within:
+        if kind == RunKind.SYNC and is_continuable(row, areas, continue_within, now):
             return await _continue(database, lease, row, host=host)
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
             await undo_run(database, lease, row.run_id, status=RunStatus.ABANDONED)
     return await _begin(database, lease, kind=kind, areas=areas, host=host)
 
 
+def is_continuable(
+    row: Row[Any], areas: Sequence[str], continue_within: timedelta, now: datetime
+) -> bool:
+    """Whether a ``sync`` over these areas continues an open run.
+
+    A run that needs many starts goes on for as long as each of them brings it further; one that
+    makes no progress is given up in the end, however often it is started.
+
+    Args:
+        row: the run, as ``open_runs`` gives it.
+        areas: what is to be read.
+        continue_within: how long a run may make no progress.
+        now: by the worker's clock, as ``started_at`` and ``progressed_at`` are.
+    """
+    is_same = row.kind == RunKind.SYNC and _areas(row) == tuple(areas)
+    return is_same and now - row.progressed_at <= continue_within
+
+
+def last_progress() -> ColumnElement[datetime]:
+    """When a run last wrote something that it had read to its end; before that, its start.
+
+    Kept by attempt, so that shards do not wait for one another's row of the run.
+    """
+    progressed = (
+        select(func.max(attempt.c.progressed_at))
+        .where(attempt.c.run_id == run.c.run_id)
+        .correlate(run)
+        .scalar_subquery()
+    )
+    return func.coalesce(progressed, run.c.started_at).label("progressed_at")
+
+
 async def open_runs(database: Database, tenant_id: int) -> Sequence[Row[Any]]:
-    """Runs that are neither published nor undone, latest first."""
+    """Runs that are neither published nor undone, latest first, with ``progressed_at``."""
 
     async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
         return await open_in(connection, tenant_id)
@@ -104,7 +135,7 @@ async def open_runs(database: Database, tenant_id: int) -> Sequence[Row[Any]]:
 async def open_in(connection: AsyncConnection, tenant_id: int) -> Sequence[Row[Any]]:
     """See ``open_runs``."""
     found = await connection.execute(
-        select(run)
+        select(run, last_progress())
         .where(run.c.tenant_id == tenant_id, run.c.status.in_(sorted(OPEN_STATUSES)))
         .order_by(run.c.run_id.desc())
     )
@@ -146,6 +177,7 @@ async def end_attempt(
     requests: int,
     retries: int,
     roster_faults: int,
+    persons_not_sent: int = 0,
 ) -> None:
     """Note how this process's turn at the run ended, and what it cost PTS."""
 
@@ -159,6 +191,7 @@ async def end_attempt(
                 requests=requests,
                 retries=retries,
                 roster_faults=roster_faults,
+                persons_not_sent=persons_not_sent,
             )
         )
 

@@ -7,8 +7,10 @@ totals are counted from the rows themselves, and the run gets its publication nu
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
 from sqlalchemy import Select, Table, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,6 +35,8 @@ from worker.store.tables import (
     run,
 )
 from worker.store.totals import run_totals
+
+log = structlog.get_logger(__name__)
 
 _LOOKED_AT: Final = {
     run: ("run_id", "tenant_id", "status", "publication_no"),
@@ -69,6 +73,7 @@ class Publisher:
         *,
         may_depart: bool,
         roster_faults: int,
+        persons_not_sent: int = 0,
         requests: int = 0,
         retries: int = 0,
     ) -> Publication:
@@ -80,6 +85,7 @@ class Publisher:
             may_depart: the roster was read whole and without a bad line, so that whoever is not
                 on it has left; a backfill never departs anyone.
             roster_faults: lines of the roster that could not be read.
+            persons_not_sent: persons on the roster whom PTS was not asked about.
             requests: HTTP requests of this turn at the run.
             retries: those among them that repeated another.
 
@@ -96,7 +102,12 @@ class Publisher:
             await connection.execute(
                 update(attempt)
                 .where(attempt.c.attempt_id == self.handle.attempt_id)
-                .values(requests=requests, retries=retries, roster_faults=roster_faults)
+                .values(
+                    requests=requests,
+                    retries=retries,
+                    roster_faults=roster_faults,
+                    persons_not_sent=persons_not_sent,
+                )
             )
             return await self.publish_in(
                 connection,
@@ -104,6 +115,7 @@ class Publisher:
                 exit_decision,
                 may_depart=may_depart,
                 roster_faults=roster_faults,
+                persons_not_sent=persons_not_sent,
             )
 
         return await self.database.write(work)
@@ -116,6 +128,7 @@ class Publisher:
         *,
         may_depart: bool,
         roster_faults: int,
+        persons_not_sent: int = 0,
     ) -> Publication:
         """``publish`` in the caller's transaction, which has renewed the lease.
 
@@ -137,7 +150,12 @@ class Publisher:
             )
         await departures.welcome_back(connection)
         await self._keep_key_paths(connection)
-        return await self._mark(connection, exit_decision, departed, roster_faults)
+        outside = {
+            "persons_departed": departed,
+            "persons_not_sent": persons_not_sent,
+            "roster_faults": roster_faults,
+        }
+        return await self._mark(connection, exit_decision, outside)
 
     def _departures(self) -> Departures:
         return Departures(
@@ -282,24 +300,17 @@ class Publisher:
         self,
         connection: AsyncConnection,
         exit_decision: ExitDecision,
-        departed: int,
-        roster_faults: int,
+        outside: Mapping[str, int],
     ) -> Publication:
-        totals = await run_totals(connection, self.handle.run_id)
-        totals |= {"persons_departed": departed, "roster_faults": roster_faults}
-        totals["persons_total"] += departed
+        """Give the run its number and time; ``outside`` are totals that no row of it tells."""
+        totals = {**await run_totals(connection, self.handle.run_id), **outside}
+        totals["persons_total"] += totals["persons_departed"]
         exit_code = exit_decision(totals)
         last_no = select(func.coalesce(func.max(run.c.publication_no), 0)).where(
             run.c.tenant_id == self.lease.tenant_id
         )
         number = (await connection.execute(last_no)).scalar_one() + 1
-        now = self.database.runtime.now()
-        last_at = (
-            await connection.execute(
-                select(func.max(run.c.published_at)).where(run.c.tenant_id == self.lease.tenant_id)
-            )
-        ).scalar_one()
-        published_at = now if last_at is None else max(now, last_at)
+        published_at = await self._instant(connection)
         await connection.execute(
             update(run)
             .where(run.c.run_id == self.handle.run_id)
@@ -307,10 +318,34 @@ class Publisher:
                 status=RunStatus.PUBLISHED,
                 publication_no=number,
                 published_at=published_at,
-                finished_at=now,
+                finished_at=self.database.runtime.now(),
                 exit_code=exit_code,
                 reason=None,
                 **totals,
             )
         )
         return Publication(published_at=published_at, totals=totals, exit_code=exit_code)
+
+    async def _instant(self, connection: AsyncConnection) -> datetime:
+        """The publication's own instant, by the server's clock where there is one.
+
+        It lies behind every earlier publication, so that "as of" tells each from the next, whatever
+        a clock does.
+        """
+        now = await self.database.now(connection)
+        last_at: datetime | None = (
+            await connection.execute(
+                select(func.max(run.c.published_at)).where(run.c.tenant_id == self.lease.tenant_id)
+            )
+        ).scalar_one()
+        if last_at is None or now > last_at:
+            return now
+        if now < last_at:
+            log.warning(
+                "clock.went_backwards",
+                run=self.handle.run_id,
+                by_s=(last_at - now).total_seconds(),
+                hint="the last publication was dated later than it is now; this one is dated just "
+                "behind it. Is the clock right now, and was it then?",
+            )
+        return last_at + timedelta.resolution

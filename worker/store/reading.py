@@ -20,7 +20,7 @@ from worker.store.database import Database
 from worker.store.hints import for_most
 from worker.store.holder import Holder
 from worker.store.lease import is_live
-from worker.store.ledger import known_persons, open_counts
+from worker.store.ledger import is_continuable, known_persons, open_counts
 from worker.store.tables import TOTALS, attempt, failure, lease, person, person_area, run, tenant
 
 
@@ -213,11 +213,7 @@ def continued_by_next_sync(
 
     The rule is that of ``ledger.begin_run``.
     """
-    for row in rows:
-        is_same = row.kind == RunKind.SYNC and tuple(orjson.loads(row.areas)) == tuple(areas)
-        if is_same and now - row.started_at <= within:
-            return row
-    return None
+    return next((row for row in rows if is_continuable(row, areas, within, now)), None)
 
 
 async def settled_in(database: Database, run_id: int, areas: int) -> Settled:

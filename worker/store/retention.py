@@ -70,7 +70,7 @@ async def purge(
         LeaseLostError: another holder took over.
         UnavailableError: the database cannot be used after all retries.
     """
-    now = database.runtime.now()
+    now = await database.read(database.now)
     versions = runs = 0
     if rules.versions is not None:
         for table in VERSIONS.values():

@@ -110,6 +110,29 @@ class SqlRunStore:
 
         await self.database.write(work)
 
+    async def not_sent(self, person_keys: Sequence[str]) -> None:
+        """See ``RunStore.not_sent``."""
+        dialect = self.database.dialect
+        theirs = (person.c.tenant_id == self.lease.tenant_id, dialect.member(person.c.person_key))
+
+        async def look(connection: AsyncConnection) -> list[int]:
+            found = await connection.execute(
+                select(person.c.person_id).where(*theirs), dialect.members(person_keys)
+            )
+            return list(found.scalars())
+
+        async def work(connection: AsyncConnection) -> None:
+            await self.lease.renew(self.database, connection)
+            await connection.execute(
+                update(person)
+                .where(dialect.member(person.c.person_id))
+                .values(not_sent_by=self.handle.attempt_id),
+                dialect.members(known),
+            )
+
+        if person_keys and (known := await self.database.read(look)):
+            await self.database.write(work)
+
     async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
         """See ``RunStore.chosen``."""
         choice = self.choice
@@ -185,6 +208,7 @@ class SqlRunStore:
             exit_decision,
             may_depart=may_depart,
             roster_faults=progress.roster_faults,
+            persons_not_sent=progress.persons_not_sent,
             requests=progress.requests,
             retries=progress.retries,
         )
@@ -219,6 +243,7 @@ class SqlRunStore:
                 requests=progress.requests,
                 retries=progress.retries,
                 roster_faults=progress.roster_faults,
+                persons_not_sent=progress.persons_not_sent,
             )
         except UnavailableError as fault:
             log.warning("run.end_not_noted", run=self.handle.run_id, reason=fault.message)

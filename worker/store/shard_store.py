@@ -85,6 +85,7 @@ class ShardRunStore(SqlRunStore):
                         may_depart=all(turn.roster_whole for turn in done),
                         # Each reads the whole roster: the same bad lines.
                         roster_faults=max(turn.roster_faults for turn in done),
+                        persons_not_sent=sum(turn.persons_not_sent for turn in done),
                     )
             except WithheldError as fault:
                 await self._mark_withheld(connection, fault.message)
@@ -131,6 +132,7 @@ class ShardRunStore(SqlRunStore):
                 is_done=True,
                 roster_whole=may_depart,
                 roster_faults=progress.roster_faults,
+                persons_not_sent=progress.persons_not_sent,
                 requests=progress.requests,
                 retries=progress.retries,
             )

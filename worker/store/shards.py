@@ -21,7 +21,7 @@ from worker.errors import ConfigurationError, ExitCode, UsageError, WithheldErro
 from worker.store.database import Database
 from worker.store.holder import Holder
 from worker.store.lease import RUN, Lease, displace, held_by_shards, is_live, locked, take
-from worker.store.ledger import handle_of, new_attempt, new_run, open_in, resume
+from worker.store.ledger import handle_of, last_progress, new_attempt, new_run, open_in, resume
 from worker.store.tables import TOTALS, area_key, attempt, lease, run
 from worker.store.undo import PERSONS_PER_STEP, left_by, leftovers, undo_rest, undo_some
 
@@ -86,8 +86,8 @@ async def begin_part(
 ) -> RunHandle | RunReport:
     """Join the open run of the key, or begin it; or say how it ended, if it is over.
 
-    A run that nobody has worked on and that is older than ``continue_within`` is given up, as every
-    other open run is, and the key begins anew.
+    A run that nobody works on and that made no progress for ``continue_within`` is given up, as
+    every other open run is, and the key begins anew.
 
     Raises:
         LeaseLostError: another process took over this shard.
@@ -105,8 +105,8 @@ async def begin_part(
                 return _over(row, part, now)
             row = None
         if row is not None:
-            is_young = now - row.started_at <= continue_within
-            if is_young or await others_at(database, connection, ours, row.run_id):
+            is_moving = now - row.progressed_at <= continue_within
+            if is_moving or await others_at(database, connection, ours, row.run_id):
                 _check_same(row, part, areas)
                 await resume(connection, row.run_id)
             else:
@@ -225,7 +225,7 @@ async def others_at(
 async def _latest(connection: AsyncConnection, tenant_id: int, run_key: str) -> Row[Any] | None:
     """The latest run of a key, but for one that was given up."""
     found = await connection.execute(
-        select(run)
+        select(run, last_progress())
         .where(
             run.c.tenant_id == tenant_id,
             run.c.run_key == run_key,

@@ -141,6 +141,7 @@ TOTALS: Final = (
     "persons_complete",
     "persons_stale",
     "persons_departed",
+    "persons_not_sent",
     "roster_faults",
     "areas_complete",
     "areas_failed",
@@ -195,17 +196,20 @@ attempt = Table(
     Column("host", String(200), nullable=False),
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
+    Column("progressed_at", UtcTime),
     Column("exit_code", Integer),
     Column("requests", BigInteger, nullable=False, server_default=text("0")),
     Column("retries", BigInteger, nullable=False, server_default=text("0")),
     Column("roster_faults", BigInteger, nullable=False, server_default=text("0")),
+    Column("persons_not_sent", BigInteger, nullable=False, server_default=text("0")),
     Column("is_done", Boolean(create_constraint=False), nullable=False, server_default=false()),
     Column(
         "roster_whole", Boolean(create_constraint=False), nullable=False, server_default=false()
     ),
     sqlite_autoincrement=True,
 )
-"""The last two are for shards: this turn has done the shard's part, and read the whole roster."""
+"""The last two are for shards: this attempt has done the shard's part, and read the whole roster.
+``progressed_at`` is when it last wrote a person's area that was read to its end."""
 
 person = Table(
     "person",
@@ -218,9 +222,12 @@ person = Table(
     Column("local_ref", Text),
     Column("local_ref_run", Key, ForeignKey("run.run_id"), nullable=False, index=True),
     Column("prev_local_ref", Text),
+    Column("not_sent_by", Key),
     UniqueConstraint("tenant_id", "person_key"),
     sqlite_autoincrement=True,
 )
+"""``not_sent_by`` is the run attempt that last found the person on the roster under an identifier
+that is not sent to PTS. It is no foreign key: an attempt may go while the person stays."""
 
 person_area = Table(
     "person_area",

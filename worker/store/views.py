@@ -137,7 +137,8 @@ def _run() -> str:
         "r.exit_code, r.reason, r.areas, r.persons_total, r.persons_complete, r.persons_stale, "
         "r.persons_departed, r.roster_faults, r.areas_complete, r.areas_failed, r.rows_read, "
         "r.rows_opened, r.rows_changed, r.rows_closed, r.rows_moved, r.rows_unchanged, "
-        "r.requests, r.retries, r.publication_no, r.worker_version, t.name AS tenant "
+        "r.requests, r.retries, r.publication_no, r.worker_version, t.name AS tenant, "
+        "r.persons_not_sent "
         "FROM run r JOIN tenant t ON t.tenant_id = r.tenant_id"
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.diff import StoredVersion, diff_area
@@ -21,7 +21,7 @@ from worker.store.dialects import upsert
 from worker.store.lease import Lease
 from worker.store.meeting import Met, meet
 from worker.store.slots import published_digests, write_slots
-from worker.store.tables import area_key, drift, failure
+from worker.store.tables import area_key, attempt, drift, failure
 from worker.store.undo import undo_persons
 from worker.store.versions import Change, stored_versions, write_versions
 
@@ -88,6 +88,7 @@ class BatchWriter:
             connection, batch, met.ids, run_id=run_id, attempt_id=self.handle.attempt_id
         )
         await self._write_failures(connection, batch, met)
+        await self._note_progress(connection, batch)
         done = [change for ours in changes.values() for _, change in ours]
         return BatchResult(
             opened=sum(len(change.open) for change in done),
@@ -95,6 +96,20 @@ class BatchWriter:
             unchanged=unchanged + sum(change.unchanged for change in done),
             removed=sum(change.removed for change in done),
         )
+
+    async def _note_progress(
+        self, connection: AsyncConnection, batch: Sequence[PersonRead]
+    ) -> None:
+        """The run has come further: an area was read that this run need not read again.
+
+        What failed is no progress. A run whose every start fails is given up in the end.
+        """
+        if any(isinstance(area, CompleteArea) for read in batch for area in read.areas):
+            await connection.execute(
+                update(attempt)
+                .where(attempt.c.attempt_id == self.handle.attempt_id)
+                .values(progressed_at=self.database.runtime.now())
+            )
 
     async def _changes(
         self, connection: AsyncConnection, batch: Sequence[PersonRead], met: Met

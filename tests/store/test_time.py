@@ -1,0 +1,192 @@
+"""Publication times whatever a clock does, and how long a run may go on (promises 3 and 11)."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+import structlog
+
+from tests.fakes import START
+from tests.store.test_store_scenarios import Turn, World, failed, read, world_on
+from worker.errors import ExitCode, LeaseLostError
+from worker.store.ledger import interrupt_run
+from worker.store.persons import publication_at
+
+DAY_S = 86_400.0
+HOUR_S = 3_600.0
+
+
+async def publications(world: World) -> list[tuple[int, datetime]]:
+    """Number of run and time of each, in their order."""
+    found = await world.rows(
+        "SELECT run_id, published_at FROM report_run WHERE publication_no IS NOT NULL "
+        "ORDER BY publication_no"
+    )
+    return [(run_id, _instant(at)) for run_id, at in found]
+
+
+def _instant(at: str | datetime) -> datetime:
+    return datetime.fromisoformat(at) if isinstance(at, str) else at
+
+
+async def as_of(world: World, at: datetime) -> set[str]:
+    """The codes that readers of the history see at an instant."""
+    return {
+        code
+        for code, begin, end in await world.rows(
+            "SELECT confidentiality_code, valid_from, valid_to FROM report_patient_safety_history"
+        )
+        if _instant(begin) <= at and (end is None or at < _instant(end))
+    }
+
+
+async def publish(world: World, code: str) -> None:
+    turn = await world.begin()
+    await turn.write(read(world, "a", f"x={code}"))
+    assert ExitCode.OK == await turn.publish()
+
+
+async def test_six_publications_after_a_clock_a_day_ahead(database_url):
+    """Each has an instant of its own, and "as of" that instant gives its own state."""
+    async with world_on(database_url, our_clock=True) as world:
+        world.fake.set_wall_clock(START + timedelta(days=1))
+        await publish(world, "C0")
+        world.fake.set_wall_clock(START)
+        with structlog.testing.capture_logs() as logs:
+            for number in range(1, 7):
+                await publish(world, f"C{number}")
+        found = await publications(world)
+        assert 7 == len(found)
+        for number, (run_id, at) in enumerate(found):
+            assert {f"C{number}"} == await as_of(world, at)
+            publication = await publication_at(world.database, 1, at)
+            assert publication is not None
+            assert run_id == publication.run_id
+        for (_, earlier), (_, later) in pairwise(found):
+            assert earlier < later
+        told = [one for one in logs if one["event"] == "clock.went_backwards"]
+        assert ["warning"] * 6 == [one["log_level"] for one in told]
+        assert DAY_S == pytest.approx(told[0]["by_s"], abs=10)
+        # The clock is right again: so are the times, and nobody is told of it any more.
+        world.fake.set_wall_clock(START + timedelta(days=2))
+        with structlog.testing.capture_logs() as logs:
+            await publish(world, "C7")
+        assert START + timedelta(days=2) <= (await publications(world))[-1][1]
+        assert [] == [one for one in logs if one["event"] == "clock.went_backwards"]
+
+
+async def test_two_publications_in_one_instant(database_url):
+    """A clock that stands still is no clock that went back."""
+    async with world_on(database_url, our_clock=True) as world:
+        with structlog.testing.capture_logs() as logs:
+            for code in ("A", "B"):
+                world.fake.set_wall_clock(START)
+                turn = await world.begin()
+                await turn.writer.apply([read(world, "a", f"x={code}")])
+                assert ExitCode.OK == await turn.publish()
+        (_, first), (_, second) = await publications(world)
+        assert timedelta(microseconds=1) == second - first
+        assert {"A"} == await as_of(world, first)
+        assert {"B"} == await as_of(world, second)
+        assert [] == [one for one in logs if one["event"] == "clock.went_backwards"]
+
+
+async def test_the_server_dates_publications(database_url):
+    """A wrong clock of the worker's machine dates nothing where there is a server."""
+    async with world_on(database_url) as world:
+        world.fake.set_wall_clock(datetime(2031, 1, 1, tzinfo=UTC))
+        await publish(world, "A")
+        ((_, at),) = await publications(world)
+        is_server = world.database.dialect.name == "postgresql"
+        right = datetime.now(UTC) if is_server else datetime(2031, 1, 1, tzinfo=UTC)
+        assert abs(right - at) < timedelta(minutes=5)
+
+
+async def test_the_server_was_a_day_ahead_once(database_url):
+    """The server's own clock may go back as well."""
+    async with world_on(database_url) as world:
+        await publish(world, "A")
+        ahead = datetime.now(UTC) + timedelta(days=1)
+        written = ahead.isoformat(timespec="microseconds")
+        await world.rows_written(f"UPDATE run SET published_at = '{written}'")
+        for code in "BCDEFG":
+            await publish(world, code)
+        found = await publications(world)
+        assert 7 == len({at for _, at in found})
+        assert [{code} for code in "ABCDEFG"] == [await as_of(world, at) for _, at in found]
+
+
+async def start(world: World, *, after_s: float) -> Turn:
+    """The next start of ``sync``, so long after the last thing that happened."""
+    world.fake.advance(after_s)
+    return await world.begin()
+
+
+async def stop(turn: Turn) -> None:
+    """What the deadline does."""
+    await interrupt_run(
+        turn.world.database,
+        turn.lease,
+        turn.writer.handle,
+        exit_code=ExitCode.STOPPED,
+        reason="stopped at sync.deadline",
+    )
+
+
+async def test_a_run_of_many_starts_publishes(database_url):
+    """500 persons, a hundred a start: nothing is read twice, however long all of it takes."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        for first in range(0, 500, 100):
+            if first:
+                await stop(turn)
+                turn = await start(world, after_s=11 * HOUR_S)
+            assert (first > 0, 1) == (turn.writer.handle.is_continued, turn.writer.handle.run_id)
+            await turn.write(*(read(world, f"p{n}", "x") for n in range(first, first + 100)))
+        await turn.publish(may_depart=False)
+        assert [(1, "published", 500)] == await world.rows(
+            "SELECT run_id, status, persons_total FROM run"
+        )
+
+
+async def test_a_run_that_makes_no_progress_is_given_up(database_url):
+    """However often it is started, and however many failures each start writes down."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"))
+        for _ in range(2):
+            await stop(turn)
+            turn = await start(world, after_s=5 * HOUR_S)
+            assert turn.writer.handle.is_continued
+            await turn.writer.apply([nothing_of(world, "b")])
+        await stop(turn)
+        turn = await start(world, after_s=5 * HOUR_S)
+        assert (False, 2) == (turn.writer.handle.is_continued, turn.writer.handle.run_id)
+        assert [("abandoned",)] == await world.rows("SELECT status FROM run WHERE run_id = 1")
+        assert [(0,)] == await world.rows("SELECT count(*) FROM patient_safety_version")
+
+
+async def test_a_run_that_never_began_to_read_is_given_up(database_url):
+    """Starts alone are no progress."""
+    async with world_on(database_url) as world:
+        for _ in range(3):
+            turn = await start(world, after_s=5 * HOUR_S)
+            assert 1 == turn.writer.handle.run_id
+        turn = await start(world, after_s=5 * HOUR_S)
+        assert 2 == turn.writer.handle.run_id
+
+
+async def test_who_lost_the_lease_makes_no_progress(database_url):
+    """The note of it is in the batch's transaction, and so behind the fencing token."""
+    async with world_on(database_url) as world:
+        paused = await world.begin()
+        await world.rows_written("UPDATE lease SET fencing_token = fencing_token + 1")
+        with pytest.raises(LeaseLostError):
+            await paused.write(read(world, "a", "x"))
+        assert [(None,)] == await world.rows("SELECT progressed_at FROM run_attempt")
+
+
+def nothing_of(world: World, key: str):
+    """A person of whom no area could be read."""
+    found = failed(world, key)
+    return type(found)(person=found.person, areas=found.areas[:1])
