@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.areas import AREAS
-from worker.config import Loaded, Settings, database_url
+from worker.config import Loaded, Settings, database_url, is_rehearsal
 from worker.core.area import ResourceArea
 from worker.core.identity import Identity, NationalId, PseudonymKey
 from worker.core.overrides import with_overrides
@@ -99,6 +99,16 @@ class App:
             return open_roster(path=roster.path if roster.path == "-" else self.path(roster.path))
         url = database_url(roster, cwd=self.loaded.cwd) if roster.url is not None else None
         return open_roster(url=url, query=roster.query)
+
+    @property
+    def sends_h_numbers(self) -> bool:
+        """Whether H-numbers on the roster are sent to PTS.
+
+        Two organisations may have given the same one to two persons, and PTS could not tell them
+        apart. Synthetic persons of NAV's share the pattern, so that tests must send them.
+        """
+        api = self.settings.api
+        return self.settings.roster.send_h_numbers or is_rehearsal(api.environment, api.base_url)
 
     @asynccontextmanager
     async def database(self, *, checked: bool = True) -> AsyncIterator[Database]:

@@ -195,4 +195,5 @@ def _options(app: App, *, accept_removals: bool) -> RunOptions:
             min_completeness=sync.min_completeness,
             accept_removals=accept_removals,
         ),
+        sends_h_numbers=app.sends_h_numbers,
     )

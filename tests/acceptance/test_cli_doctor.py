@@ -5,12 +5,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.acceptance.calls import calls, other_key
+from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Ended, Installation, Sandbox
+from tests.acceptance.standin import Standin
+from tests.acceptance.standin import person as add_person
 
 NAMES = ["configuration", "clock", "key", "discovery", "token", "PTS", "database", "roster"]
 NOBODY_LISTENS = "http://127.0.0.1:9"
@@ -217,3 +222,26 @@ def test_probe_tells_the_shape_of_what_is_not_understood(worker: Installation, s
     assert len(line_of(ended, "PTS patient-privacy")["facts"]["fields"]) > 1
     # The number that NHN has published has no restriction in the sandbox.
     assert ("WARN", 0) == lines(ended)["PTS patient-safety"]
+
+
+def test_the_databases_clock(standin: Standin, tmp_path: Path, make_postgres: MakeDatabase):
+    """A server whose clock is another one dates the publications; doctor says how far off."""
+    url = make_postgres()
+    add_person(standin, 0)
+    worker = standin.install(tmp_path, url)
+    assert abs(line_of(worker.run("doctor"), "database")["facts"]["clock_ahead_s"]) < 2
+    worker.store.rows_of(
+        "CREATE SCHEMA skewed",
+        "CREATE FUNCTION skewed.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS "
+        "$$ SELECT pg_catalog.clock_timestamp() + interval '1 hour' $$",
+        f"ALTER DATABASE {make_url(url).database} SET search_path = public, skewed, pg_catalog",
+    )
+    line = line_of(worker.run("doctor"), "database")
+    assert "WARN" == line["state"]
+    assert "behind the server's" in line["text"]
+    assert -3_600 == pytest.approx(line["facts"]["clock_ahead_s"], abs=5)
+    assert 0 == worker.sync().code
+    assert worker.store.one("SELECT published_at - started_at > interval '59 min' FROM report_run")
+    # The age is by the clock that dated it.
+    ended = worker.run("status", "--max-age", "5m")
+    assert (0, True) == (ended.code, 0 <= ended.document["freshness"]["age_s"] < 300)

@@ -30,13 +30,23 @@ def told(two_runs: Installation, served: Sandbox) -> list[Ended]:
         "plan --json --roster bad",
         "plan --json --roster empty",
         f"plan --json --set privacy.pseudonym_key_file={other_key(two_runs.folder)}",
+        "plan --requests-per-second 20 --json",
+        "plan --requests-per-second 20 --json --deadline 1.5s",
+        "plan --requests-per-second 20 --deadline 1s",
+        "plan --requests-per-second 20 --deadline 4s",
     )
 
 
 def test_plan_counts_persons_requests_and_time(told: list[Ended], two_runs: Installation):
     """Persons times areas, at the configured rate, and what the guard would let pass."""
     found = told[0].document
-    assert {"entries": 30, "faults": 0, "checksum_warnings": 0} == found["roster"]
+    assert {
+        "entries": 30,
+        "faults": 0,
+        "checksum_warnings": 0,
+        "h_numbers": 0,
+        "not_sent": 0,
+    } == found["roster"]
     assert ["patient-safety", "patient-privacy"] == found["areas"]
     assert found["continues"] is None
     # The second run tried its failing area twice: 61 requests for 60 person-areas.
@@ -51,6 +61,23 @@ def test_plan_counts_persons_requests_and_time(told: list[Ended], two_runs: Inst
         for name in ("open_restrictions", "persons_known", "departing_at_least", "would_withhold")
     )
     assert "30 (duplicates counted)" in told[1].out
+
+
+def test_plan_counts_the_starts(told: list[Ended]):
+    """61 requests at 20 a second: 3.05 s."""
+    none, some, words, enough = (ended for ended in told[6:])
+    assert {
+        "deadline_s": None,
+        "fits": True,
+        "starts": 1,
+        "continue_within_s": 43_200.0,
+    } == none.document["deadline"]
+    assert (1.5, False, 3) == tuple(
+        some.document["deadline"][name] for name in ("deadline_s", "fits", "starts")
+    )
+    sentence = " ".join(words.out.split())
+    assert "the run needs 4 starts of 1s (sync.deadline); each must come within 12h " in sentence
+    assert "the run fits 4s (sync.deadline)" in enough.out
 
 
 def test_plan_sees_a_roster_cut_short(told: list[Ended]):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.offid import checksum_ok, normalise, problem
+from worker.core.offid import checksum_ok, is_h_number, normalise, problem
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,27 @@ def test_checksum_agrees_with_the_rule_written_out(digits):
 def test_problem(text, expected):
     """The problem is told without the value."""
     assert problem(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("digits", "expected"),
+    [
+        ("01410012345", True),
+        ("31520012345", True),
+        ("15470012345", True),
+        ("00410012345", False),  # no day
+        ("32410012345", False),
+        ("01400012345", False),  # no month
+        ("01530012345", False),
+        ("01120012345", False),  # fødselsnummer
+        ("41120012345", False),  # D-number
+        ("41410012345", False),  # D-number, NAV's synthetic
+        ("01810012345", False),  # Tenor's synthetic, month +80
+        ("01660012345", False),  # NHN's synthetic, month +65
+        ("81410012345", False),  # felles hjelpenummer
+        ("91520012345", False),
+    ],
+)
+def test_h_numbers(digits, expected):
+    """A day, and a month that is forty too large."""
+    assert expected == is_h_number(digits)

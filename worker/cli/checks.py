@@ -31,6 +31,7 @@ from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import CLOCK_TOLERANCE_S
 from worker.helseid.transport import Caller, helseid_client
+from worker.store.database import Database
 from worker.store.ledger import DEFAULT_TENANT
 from worker.store.reading import engine_facts, lease_state, require_file, see_identity
 from worker.store.schema import HEAD, check_schema
@@ -285,21 +286,37 @@ async def check_database(app: App) -> Line:
                 database, DEFAULT_TENANT, identity=identity.mode, key_check=identity.key_check
             )
         lease = await lease_state(database, DEFAULT_TENANT)
+        ahead_s = await _ahead_of(database)
     is_held = lease is not None and not lease.is_dead
     held = f"a run is on ({lease.holder})" if lease is not None and is_held else "no run is on"
-    facts = {**engine, "schema": HEAD, "lease_held": is_held}
+    facts = {**engine, "schema": HEAD, "lease_held": is_held, "clock_ahead_s": ahead_s}
     text = f"{engine['engine']}, schema {HEAD}, {held}"
     if engine.get("journal", "wal") != "wal":
         hint = "put the file on a local disk: network file systems have no WAL"
         return warn("database", f"{text}, but the journal is {engine['journal']}", hint, **facts)
+    if ahead_s is not None and abs(ahead_s) > CLOCK_WARNING_S:
+        way = "ahead of" if ahead_s > 0 else "behind"
+        text += f"; this machine's clock is {abs(ahead_s):,.0f} s {way} the server's"
+        hint = "publications are dated by the server's clock: synchronise both (NTP)"
+        return warn("database", text, hint, **facts)
     return ok("database", text, **facts)
+
+
+async def _ahead_of(database: Database) -> float | None:
+    """How far this machine's clock is ahead of the server's, good to a round trip."""
+    if not database.dialect.has_clock:
+        return None
+    before = database.runtime.now()
+    server = await database.read(database.now)
+    after = database.runtime.now()
+    return (before + (after - before) / 2 - server).total_seconds()
 
 
 async def check_roster(app: App) -> Line:
     """The roster can be read; its first entries are counted, none is told."""
     if app.settings.roster.path == "-":
         return skip("roster", "it comes on standard input")
-    entries = faults = 0
+    entries = faults = h_numbers = 0
     first_fault = ""
     async with aclosing(app.roster().entries()) as lines:
         async for one in lines:
@@ -308,18 +325,25 @@ async def check_roster(app: App) -> Line:
                 first_fault = first_fault or f"{one.where}: {one.problem}"
             else:
                 entries += 1
+                h_numbers += one.is_h_number
             if entries + faults >= _ENTRIES_LOOKED_AT:
                 break
     is_all = entries + faults < _ENTRIES_LOOKED_AT
     text = f"{entries:,} persons" + (
         "" if is_all else f" in the first {_ENTRIES_LOOKED_AT:,} lines"
     )
+    if h_numbers:
+        text += f", {h_numbers:,} H-numbers"
+        text += "" if app.sends_h_numbers else " that are not sent to PTS (roster.send_h_numbers)"
+    facts = {"entries": entries, "faults": faults, "h_numbers": h_numbers}
     if faults:
         return warn(
             "roster",
             f"{text}, {faults:,} lines cannot be read",
             f"each counts as a gap; the first: {first_fault}",
-            entries=entries,
-            faults=faults,
+            **facts,
         )
-    return ok("roster", text, entries=entries, faults=faults)
+    if h_numbers and app.settings.roster.send_h_numbers:
+        hint = "in production one may be another organisation's patient: set it back to false"
+        return warn("roster", f"{text}, which are sent (roster.send_h_numbers)", hint, **facts)
+    return ok("roster", text, **facts)

@@ -42,6 +42,7 @@ class Draw:
     picks: Sequence[Pick] = ()
     entries: int = 0
     faults: int = 0
+    not_sent: int = 0
 
 
 async def draw(app: "App", size: int) -> Draw:
@@ -57,6 +58,9 @@ async def draw(app: "App", size: int) -> Draw:
             found.faults += 1
             continue
         found.entries += 1
+        if entry.is_h_number and not app.sends_h_numbers:
+            found.not_sent += 1
+            continue
         for area in app.settings.sync.areas:
             pick = Pick(off_id=entry.off_id, area=area)
             sample.offer(f"{area} {entry.off_id.reveal()}", pick)

@@ -115,6 +115,7 @@ class _Visit:
 
     async def _pts(self, app: "App", *, has_token: bool) -> None:
         from worker.cli import checks
+        from worker.core.offid import is_h_number
 
         if app.settings.api.base_url is None:
             self._add(checks.skip("PTS", "api.base_url is not set"))
@@ -126,6 +127,9 @@ class _Visit:
             self._add(checks.skip("PTS probe", f"first {'the token' if reached else 'PTS'}"))
             return
         off_id = self._off_id or _synthetic()
+        if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
+            self._add(checks.skip("PTS probe", "an H-number is not sent (roster.send_h_numbers)"))
+            return
         try:
             for line in await checks.check_probe(app, off_id):
                 self._add(line)

@@ -1,5 +1,6 @@
 """``plan``: what a run would do. Writes nothing."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ import typer
 
 from worker.cli.base import Cli, add_command
 from worker.cli.showing import columns, instant, span, store_to_read
-from worker.cli.sync import AreaOption, DatabaseOption, RateOption, RosterOption
+from worker.cli.sync import AreaOption, DatabaseOption, DeadlineOption, RateOption, RosterOption
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -21,9 +22,14 @@ HELP = """Tell what a `sync` would do now: persons, requests, time, and what the
 Reads the roster and the database and writes nothing; asks neither HelseID nor PTS. Persons who
 stand twice on the roster are counted twice here and read once by a run.
 
-`--json`: roster (entries, faults, checksum_warnings), areas, continues (run_id, began_at,
-persons_read, person_areas_read) or null, requests (at_least, expected, per_person_area),
-rate_per_s, duration_s (at_least, expected), guard (open_restrictions, holders, persons_known,
+A run that is longer than `sync.deadline` is stopped by it and continued by the next start, as long
+as the run made progress within `sync.continue_within`. Shards share the rate, and so need as many
+starts.
+
+`--json`: roster (entries, faults, checksum_warnings, h_numbers, not_sent), areas, continues
+(run_id, began_at, progressed_at, persons_read, person_areas_read) or null, requests (at_least,
+expected, per_person_area), rate_per_s, duration_s (at_least, expected), deadline (deadline_s or
+null, fits, starts, continue_within_s), guard (open_restrictions, holders, persons_known,
 may_close, may_depart, departing_at_least, would_withhold).
 
 Example: `pts-worker plan --roster roster.csv`
@@ -42,6 +48,7 @@ class _Count:
     entries: int = 0
     faults: int = 0
     checksum_warnings: int = 0
+    h_numbers: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +57,7 @@ class _Begun:
 
     run_id: int
     began_at: datetime
+    progressed_at: datetime
     read: "Settled"
 
 
@@ -62,6 +70,9 @@ class _Plan:
     begun: _Begun | None
     last: "RunFacts | None"
     rate: float
+    deadline_s: float | None
+    continue_within_s: float
+    sends_h_numbers: bool
     open: "OpenState"
     limits: "GuardLimits"
 
@@ -78,12 +89,29 @@ class _Plan:
     def requests(self) -> int:
         """One for each area that is yet to be read."""
         done = self.begun.read.person_areas if self.begun else 0
-        return max(self.roster.entries * len(self.areas) - done, 0)
+        return max((self.roster.entries - self.not_sent) * len(self.areas) - done, 0)
+
+    @property
+    def not_sent(self) -> int:
+        """Entries of the roster that PTS is not asked about."""
+        return 0 if self.sends_h_numbers else self.roster.h_numbers
 
     @property
     def expected(self) -> int:
         """The same with pages and retries as they were in the last full run."""
         return round(self.requests * (self.per_area or 1.0))
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds that the expected requests take at the configured rate."""
+        return self.expected / self.rate
+
+    @property
+    def starts(self) -> int:
+        """How often `sync` must be started until it publishes, by its deadline alone."""
+        if self.deadline_s is None:
+            return 1
+        return max(math.ceil(self.duration_s / max(self.deadline_s, 1.0)), 1)
 
     @property
     def departing(self) -> int:
@@ -96,7 +124,7 @@ class _Plan:
         """What the guard would look at if nothing else changed."""
         from worker.core.guard import GuardFacts
 
-        asked = (self.roster.entries + self.roster.faults) * len(self.areas)
+        read = (self.roster.entries - self.not_sent) * len(self.areas)
         return GuardFacts(
             open_before=self.open.restrictions,
             holders_before=self.open.holders,
@@ -104,8 +132,8 @@ class _Plan:
             removed=0,
             persons_affected=0,
             departing=self.departing,
-            areas_attempted=asked,
-            areas_complete=self.roster.entries * len(self.areas),
+            areas_attempted=read + self.roster.faults * len(self.areas),
+            areas_complete=read,
         )
 
 
@@ -116,6 +144,7 @@ def plan(
     database: DatabaseOption = None,
     area: AreaOption = None,
     requests_per_second: RateOption = None,
+    deadline: DeadlineOption = None,
 ) -> int:
     """See ``HELP``."""
     from worker.errors import ExitCode
@@ -127,12 +156,14 @@ def plan(
             "database.url": database,
             "sync.areas": ",".join(area) if area else None,
             "sync.requests_per_second": requests_per_second,
+            "sync.deadline": deadline,
         },
         {
             "roster.path": "--roster",
             "database.url": "--database",
             "sync.areas": "--area",
             "sync.requests_per_second": "--requests-per-second",
+            "sync.deadline": "--deadline",
         },
     )
     found = cli.run(lambda: _look(app))
@@ -157,6 +188,9 @@ async def _look(app: "App") -> _Plan:
             begun=await _begun(app, store),
             last=await last_publication(store, DEFAULT_TENANT),
             rate=sync.requests_per_second,
+            deadline_s=None if sync.deadline is None else sync.deadline.total_seconds(),
+            continue_within_s=sync.continue_within.total_seconds(),
+            sends_h_numbers=app.sends_h_numbers,
             open=await open_state(store, DEFAULT_TENANT),
             limits=GuardLimits(
                 max_removed_share=sync.max_removed_share, min_completeness=sync.min_completeness
@@ -179,7 +213,9 @@ async def _begun(app: "App", store: "Database") -> _Begun | None:
     if row is None:
         return None
     read = await settled_in(store, row.run_id, len(sync.areas))
-    return _Begun(run_id=row.run_id, began_at=row.started_at, read=read)
+    return _Begun(
+        run_id=row.run_id, began_at=row.started_at, progressed_at=row.progressed_at, read=read
+    )
 
 
 async def _count(app: "App") -> _Count:
@@ -192,6 +228,7 @@ async def _count(app: "App") -> _Count:
         else:
             count.entries += 1
             count.checksum_warnings += not entry.checksum_ok
+            count.h_numbers += entry.is_h_number
     return count
 
 
@@ -204,12 +241,15 @@ def _document(found: _Plan) -> dict[str, Any]:
             "entries": found.roster.entries,
             "faults": found.roster.faults,
             "checksum_warnings": found.roster.checksum_warnings,
+            "h_numbers": found.roster.h_numbers,
+            "not_sent": found.not_sent,
         },
         "areas": list(found.areas),
         "continues": begun
         and {
             "run_id": begun.run_id,
             "began_at": begun.began_at,
+            "progressed_at": begun.progressed_at,
             "persons_read": begun.read.persons,
             "person_areas_read": begun.read.person_areas,
         },
@@ -221,7 +261,13 @@ def _document(found: _Plan) -> dict[str, Any]:
         "rate_per_s": found.rate,
         "duration_s": {
             "at_least": found.requests / found.rate,
-            "expected": found.expected / found.rate,
+            "expected": found.duration_s,
+        },
+        "deadline": {
+            "deadline_s": found.deadline_s,
+            "fits": found.starts == 1,
+            "starts": found.starts,
+            "continue_within_s": found.continue_within_s,
         },
         "guard": {
             "open_restrictions": found.open.restrictions,
@@ -242,15 +288,17 @@ def _print(found: _Plan, guard: dict[str, Any]) -> None:
         rows.append(("unreadable lines", f"{roster.faults:,}; each is a gap, and nobody departs"))
     if roster.checksum_warnings:
         rows.append(("unusual control digits", f"{roster.checksum_warnings:,}; read all the same"))
+    if roster.h_numbers:
+        told = "sent" if found.sends_h_numbers else "not sent to PTS (roster.send_h_numbers)"
+        rows.append(("H-numbers", f"{roster.h_numbers:,}; {told}"))
     rows.append(("areas", ", ".join(found.areas)))
     if found.begun:
         begun = f"run {found.begun.run_id}, begun {instant(found.begun.began_at)}"
         rows.append(("continues", f"{begun}, {found.begun.read.persons:,} persons read already"))
     rows.append(("requests", _requests(found)))
-    rows.append(
-        ("time", f"{span(found.expected / found.rate)} at {found.rate:g} requests a second")
-    )
     rows += [
+        ("time", f"{span(found.duration_s)} at {found.rate:g} requests a second"),
+        ("deadline", _deadline(found)),
         ("open restrictions", f"{guard['open_restrictions']:,} of {guard['holders']:,} persons"),
         ("the guard lets pass", f"{guard['may_close']:,} closed, {guard['may_depart']:,} departed"),
     ]
@@ -259,6 +307,19 @@ def _print(found: _Plan, guard: dict[str, Any]) -> None:
     columns((), rows)
     for reason in guard["would_withhold"]:
         print(f"! would be withheld: {reason}")
+
+
+def _deadline(found: _Plan) -> str:
+    """Whether the run fits its deadline, and what it needs if it does not."""
+    if found.deadline_s is None:
+        return "none is set"
+    if found.starts == 1:
+        return f"the run fits {span(found.deadline_s)} (sync.deadline)"
+    return (
+        f"the run needs {found.starts:,} starts of {span(found.deadline_s)} (sync.deadline); each "
+        f"must come within {span(found.continue_within_s)} (sync.continue_within) of the end of "
+        "the one before"
+    )
 
 
 def _requests(found: _Plan) -> str:

@@ -157,6 +157,8 @@ def _print(report: "RunReport") -> None:
             f"stale {t['persons_stale']:,}, departed {t['persons_departed']:,}, "
             f"unreadable lines {t['roster_faults']:,}"
         )
+        if t["persons_not_sent"]:
+            out.print(f"  not sent  {t['persons_not_sent']:>9,}  (H-numbers)")
         out.print(
             f"  rows read {t['rows_read']:>9,}  new {t['rows_opened']:,}, "
             f"changed {t['rows_changed']:,}, closed {t['rows_closed']:,}, "

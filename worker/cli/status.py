@@ -112,7 +112,7 @@ async def _look(app: "App", *, max_age: timedelta | None, runs: int) -> _State:
 
     async with store_to_read(app) as store:
         return _State(
-            now=app.runtime.now(),
+            now=await store.read(store.now),
             last=await last_publication(store, DEFAULT_TENANT),
             max_age=max_age,
             gaps=await gaps(store, DEFAULT_TENANT),
@@ -236,6 +236,8 @@ def _print(state: _State) -> None:
         ],
     )
     for run in state.runs:
+        if not_sent := run.totals["persons_not_sent"]:
+            print(f"run {run.run_id}: {not_sent:,} persons with H-numbers were not sent to PTS")
         if run.reason:
             print(f"run {run.run_id}: {run.reason}")
 

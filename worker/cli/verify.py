@@ -27,8 +27,8 @@ brings it. May run beside a sync, but each of the two keeps to `sync.requests_pe
 
 Exit code: 0 if all agree, 3 if some differ or could not be read; 65, 69 or 77 if nothing could be.
 
-`--json`: roster (entries, faults), published (run_id, published_at, age_s), is_run_on, sampled,
-read, unread, agree, agreement (share, low, high) or null, areas (area, sampled, agree,
+`--json`: roster (entries, faults, not_sent), published (run_id, published_at, age_s), is_run_on,
+sampled, read, unread, agree, agreement (share, low, high) or null, areas (area, sampled, agree,
 differences: kind, count, person_areas, of_incomplete, persons).
 
 Example: `pts-worker verify --sample 1000 --requests-per-second 5`
@@ -165,7 +165,11 @@ def _document(found: _Found) -> dict[str, Any]:
     share = wilson(agree, sampled - unread)
     age_s = (found.now - found.published_at).total_seconds() if found.published_at else None
     return {
-        "roster": {"entries": found.draw.entries, "faults": found.draw.faults},
+        "roster": {
+            "entries": found.draw.entries,
+            "faults": found.draw.faults,
+            "not_sent": found.draw.not_sent,
+        },
         "published": {
             "run_id": found.run_id,
             "published_at": found.published_at,
@@ -206,7 +210,8 @@ def _print(found: _Found, document: dict[str, Any]) -> None:
     roster = document["roster"]
     faults = f", {roster['faults']:,} unreadable lines" if roster["faults"] else ""
     print(f"sampled     {document['sampled']:,} areas of persons")
-    print(f"roster      {roster['entries']:,} lines{faults}")
+    not_sent = f", {roster['not_sent']:,} H-numbers are not sent" if roster["not_sent"] else ""
+    print(f"roster      {roster['entries']:,} lines{faults}{not_sent}")
     if found.published_at is None:
         print("published   no full run yet")
     else:

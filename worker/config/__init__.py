@@ -1,5 +1,6 @@
 """The configuration: flags, environment, TOML file and defaults, checked all at once."""
 
+from worker.config.environments import is_rehearsal
 from worker.config.keys import json_schema, markdown_table, reference_toml
 from worker.config.loading import Loaded, load, needs
 from worker.config.needs import Purpose
@@ -14,6 +15,7 @@ __all__ = [
     "Settings",
     "database_url",
     "hide_password",
+    "is_rehearsal",
     "json_schema",
     "load",
     "markdown_table",

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from worker.areas import area_named
+from worker.config.environments import ENVIRONMENTS
 from worker.config.keys import AREA_KEYS, CONFIG_VARIABLE, KEYS, sections
 from worker.config.layers import (
     DEFAULT_FILE,
@@ -20,21 +21,6 @@ from worker.config.settings import AreaOverride, Settings
 from worker.config.urls import has_password
 from worker.core.overrides import with_overrides
 from worker.errors import ConfigurationError
-
-_HELSEID_TEST: Final = {
-    "helseid.issuer": "https://helseid-sts.test.nhn.no",
-    "helseid.self_service_url": "https://api.selvbetjening.test.nhn.no",
-}
-ENVIRONMENTS: Final = {
-    "test": {"api.base_url": "https://api.test.pts.nhn.no", **_HELSEID_TEST},
-    "test-internet": {"api.base_url": "https://api-internett.test.pts.nhn.no", **_HELSEID_TEST},
-    "production": {
-        "api.base_url": "https://api.pts.nhn.no",
-        "helseid.issuer": "https://helseid-sts.nhn.no",
-        "helseid.self_service_url": "https://api.selvbetjening.nhn.no",
-    },
-}
-"""The addresses of PTS and HelseID, by ``api.environment`` (HelseID reference, section 8)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

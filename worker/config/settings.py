@@ -21,6 +21,7 @@ from worker.config.values import (
     DATABASE_URL,
     DURATION,
     FILE,
+    FLAG,
     HEADERS,
     HTTP_URL,
     LISTEN,
@@ -202,6 +203,13 @@ class Roster(Section, frozen=True, kw_only=True):
         "Query that gives `off_id[, local_ref]`; streamed, never committed.",
         Example("select off_id, local_ref from patient"),
     ] = None
+    send_h_numbers: Annotated[
+        bool,
+        FLAG,
+        "Send H-numbers (day 01 to 31, month 41 to 52) to PTS wherever it is. They are unique "
+        "within one organisation only, so that else only a test environment, or a PTS on this "
+        "machine, is sent them.",
+    ] = False
 
 
 class Database(Section, frozen=True, kw_only=True):
@@ -267,7 +275,7 @@ class Sync(Section, frozen=True, kw_only=True):
     continue_within: Annotated[
         timedelta,
         DURATION,
-        "A stopped run is continued by the next one unless it is older than this.",
+        "A stopped run is continued by the next one unless it made no progress for this long.",
     ] = parse_duration("12h")
     max_removed_share: Annotated[
         float,

@@ -118,6 +118,15 @@ def some_of(names: Collection[str]) -> Kind:
     return Kind(read=read, schema={"type": "array", "items": items, "minItems": 1})
 
 
+def _flag(value: object) -> bool:
+    word = value.strip().lower() if isinstance(value, str) else value
+    if isinstance(word, bool):
+        return word
+    if word in {"true", "false"}:
+        return word == "true"
+    raise ValueError("must be true or false")
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text, in quotes")
@@ -276,6 +285,7 @@ _SECRET_SCHEMA: Final = {"type": "string", "format": "password", "writeOnly": Tr
 _LIST_SCHEMA: Final = {"type": "array", "items": _TEXT_SCHEMA}
 _DURATION_SCHEMA: Final = {"type": "string", "examples": ["30s", "15m", "12h", "1h30m", "PT1H"]}
 
+FLAG: Final = Kind(read=_flag, schema={"type": "boolean"})
 TEXT: Final = Kind(read=_text, schema=_TEXT_SCHEMA)
 SOME_TEXT: Final = Kind(read=_some_text, schema=_TEXT_SCHEMA | {"minLength": 1})
 NAMES: Final = Kind(read=_names, schema=_LIST_SCHEMA)

@@ -19,11 +19,13 @@ class RosterEntry(Value, frozen=True, kw_only=True):
         local_ref: the organisation's own reference, if the roster gives one.
         checksum_ok: false if the control digits do not add up. A warning, never a refusal:
             synthetic and future identifiers fail the rules of today (pts reference, section 9).
+        is_h_number: it has the pattern of a number that one organisation has assigned.
     """
 
     off_id: NationalId
     local_ref: str | None = None
     checksum_ok: bool = True
+    is_h_number: bool = False
 
 
 class RosterFault(Value, frozen=True, kw_only=True):

@@ -45,6 +45,15 @@ def problem(text: str) -> str:
     return f"the identifier must be {LENGTH} digits; {len(stripped)} were found{lost}"
 
 
+def is_h_number(digits: str) -> bool:
+    """Whether 11 digits have the pattern of an H-number: day 01 to 31, month 41 to 52.
+
+    An organisation gives one to a patient whose number it does not know, and uses it inside its
+    walls alone (HIS 1001:2010). NAV's synthetic persons have the same pattern.
+    """
+    return "01" <= digits[:2] <= "31" and "41" <= digits[2:4] <= "52"
+
+
 def checksum_ok(digits: str) -> bool:
     """Whether both control digits of 11 digits add up, by today's rule or that of 2032."""
     first, second, third, fourth = _tables()

@@ -84,6 +84,7 @@ def read_text(off_id: str, local_ref: str | None, *, source: str, unit: str, num
         off_id=NationalId(digits),
         local_ref=reference or None,
         checksum_ok=offid.checksum_ok(digits),
+        is_h_number=offid.is_h_number(digits),
     )
 
 

@@ -15,6 +15,7 @@ class RunOptions(Value, frozen=True, kw_only=True):
         grace_s: how long persons in flight may take to finish once a stop was asked for.
         deadline_s: the run stops by itself after this long; ``None``: never.
         limits: the guard.
+        sends_h_numbers: H-numbers are sent to PTS like all others.
     """
 
     persons_concurrent: int
@@ -24,3 +25,4 @@ class RunOptions(Value, frozen=True, kw_only=True):
     grace_s: float = 4.0
     deadline_s: float | None = None
     limits: GuardLimits
+    sends_h_numbers: bool = False

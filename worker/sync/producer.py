@@ -37,6 +37,7 @@ class Producer(msgspec.Struct, kw_only=True):
     Attributes:
         person_key: the key in the store of an identifier.
         shard: whose persons are handed out; the others are passed over, unless it is ``None``.
+        sends_h_numbers: persons with an H-number are handed out like all others.
         pending: keys handed out and not yet committed; together with the store's own memory of the
             run they make every person read once, however often the roster names them.
         is_whole: the roster was read to its end without a bad line.
@@ -47,6 +48,7 @@ class Producer(msgspec.Struct, kw_only=True):
     person_key: Callable[[NationalId], str]
     progress: RunProgress
     shard: Shard | None = None
+    sends_h_numbers: bool = False
     pending: set[str] = msgspec.field(default_factory=set)
     is_whole: bool = False
     _fed: BloomFilter = msgspec.field(default_factory=BloomFilter)
@@ -58,6 +60,7 @@ class Producer(msgspec.Struct, kw_only=True):
             RosterError: the roster cannot be read, or names nobody.
         """
         chunk: list[Person] = []
+        not_sent: list[str] = []
         async with aclosing(self.roster.entries()) as entries:
             async for entry in entries:
                 if isinstance(entry, RosterFault):
@@ -66,11 +69,19 @@ class Producer(msgspec.Struct, kw_only=True):
                 person = self._person(entry)
                 if self.shard is not None and not self.shard.owns(person.person_key):
                     continue
+                if entry.is_h_number and not self.sends_h_numbers:
+                    not_sent.append(person.person_key)
+                    if len(not_sent) >= CHUNK_PERSONS:
+                        await self._pass_over(not_sent)
+                        not_sent = []
+                    continue
                 chunk.append(person)
                 if len(chunk) >= CHUNK_PERSONS:
                     await self._hand_out(chunk, tasks)
                     chunk = []
         await self._hand_out(chunk, tasks)
+        await self._pass_over(not_sent)
+        self._tell_not_sent()
         if not self.progress.persons_seen:
             raise RosterError(
                 "the roster names nobody: not one identifier could be read",
@@ -87,6 +98,19 @@ class Producer(msgspec.Struct, kw_only=True):
             person_key=self.person_key(entry.off_id),
             local_ref=entry.local_ref,
         )
+
+    async def _pass_over(self, person_keys: Sequence[str]) -> None:
+        self.progress.persons_not_sent += len(person_keys)
+        await self.store.not_sent(person_keys)
+
+    def _tell_not_sent(self) -> None:
+        if self.progress.persons_not_sent:
+            log.warning(
+                "roster.h_numbers_not_sent",
+                persons=self.progress.persons_not_sent,
+                hint="only the organisation that assigned such a number may use it; "
+                "roster.send_h_numbers sends them all the same",
+            )
 
     def _fault(self, fault: RosterFault) -> None:
         self.progress.roster_faults += 1

@@ -65,6 +65,7 @@ class Run:
             person_key=self.person_key,
             progress=self.progress,
             shard=handle.shard,
+            sends_h_numbers=self.options.sends_h_numbers,
         )
         pipeline = Pipeline(
             producer=producer,

@@ -1,0 +1,141 @@
+"""H-numbers belong to the organisation that assigned them: production is not asked about them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.calls import calls
+from tests.acceptance.program import Ended, Installation
+from tests.acceptance.standin import Standin, off_id_of, person, ref_of, safety
+
+OTHERS = 6
+H_NUMBERS = ("01418012345", "31520012346", "15470012347")
+SEND = "roster.send_h_numbers=true"
+
+
+def hospital(standin: Standin, folder: Path, database_url: str) -> Installation:
+    """Six persons with numbers of their own and three with H-numbers, all with restrictions."""
+    for number in range(OTHERS):
+        person(standin, number, safeties=1)
+    for off_id in H_NUMBERS:
+        person(standin, 0, safeties=1, off_id=off_id)
+    worker = standin.install(folder, database_url)
+    worker.configure(api={"environment": "production"})
+    return worker
+
+
+def asked(standin: Standin) -> set[str]:
+    """Of whom PTS was asked since the last time."""
+    found = {off_id for off_id, _ in standin.asked}
+    standin.asked.clear()
+    return found
+
+
+def events(ended: Ended, name: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == name]
+
+
+def test_production_is_not_asked(standin: Standin, tmp_path: Path, database_url: str) -> None:
+    """They are no gap: exit 0; ledger, view, log and every command that reads the roster say so."""
+    worker = hospital(standin, tmp_path, database_url)
+    ended = worker.sync()
+    assert 0 == ended.code, ended.err
+    assert {off_id_of(number) for number in range(OTHERS)} == asked(standin)
+    totals = ended.run["totals"]
+    assert (OTHERS, OTHERS, 0, 3) == tuple(
+        totals[f"persons_{name}"] for name in ("total", "complete", "stale", "not_sent")
+    )
+    assert OTHERS == len(worker.store.current())
+    assert 3 == worker.store.one("SELECT persons_not_sent FROM report_run")
+    assert OTHERS == worker.store.one("SELECT count(*) FROM person")
+    (told,) = events(ended, "roster.h_numbers_not_sent")
+    assert ("warning", 3) == (told["level"], told["persons"])
+
+    planned, in_words, seen, listed, doctor = calls(
+        worker, "plan --json", "plan", "status --json", "status", "doctor --json"
+    )
+    roster = planned.document["roster"]
+    assert (9, 3, 3) == tuple(roster[name] for name in ("entries", "h_numbers", "not_sent"))
+    assert 2 * OTHERS == planned.document["requests"]["at_least"]
+    assert "3; not sent to PTS" in in_words.out
+    assert 3 == seen.document["runs"][0]["totals"]["persons_not_sent"]
+    assert "3 persons with H-numbers were not sent" in listed.out
+    line = next(line for line in doctor.document["lines"] if line["name"] == "roster")
+    assert ("OK", 3) == (line["state"], line["facts"]["h_numbers"])
+    asked(standin)
+    verified = worker.run("verify")
+    assert (0, 3) == (verified.code, verified.document["roster"]["not_sent"])
+    assert {off_id_of(number) for number in range(OTHERS)} == asked(standin)
+    probed = worker.run("doctor", "--probe", "--person", "-", stdin=H_NUMBERS[0].encode())
+    state = {line["name"]: line["state"] for line in probed.document["lines"]}
+    assert ("SKIP", set()) == (state["PTS probe"], asked(standin))
+    backfilled = worker.run("backfill", "--person", "-", stdin=H_NUMBERS[0].encode())
+    assert (0, 1) == (backfilled.code, backfilled.run["totals"]["persons_not_sent"])
+    assert set() == asked(standin)
+
+
+def test_who_was_read_before_is_stale_and_does_not_depart(
+    standin: Standin, tmp_path: Path, database_url: str
+) -> None:
+    """Read once with the override and not since: what is known stands, until they leave."""
+    worker = hospital(standin, tmp_path, database_url)
+    assert 0 == worker.sync("--set", SEND).code
+    assert set(H_NUMBERS) < asked(standin)
+    assert set() == worker.store.stale()
+    for off_id in H_NUMBERS:
+        standin.people[off_id] = {}
+    for _ in range(2):
+        ended = worker.sync()
+        assert (0, 0, 3) == (
+            ended.code,
+            ended.run["totals"]["persons_departed"],
+            ended.run["totals"]["persons_not_sent"],
+        )
+        assert OTHERS + 3 == len(worker.store.current())
+        assert {ref_of(off_id) for off_id in H_NUMBERS} == worker.store.stale()
+    worker.roster(*(line for line in standin.lines() if not line.startswith(H_NUMBERS[0])))
+    ended = worker.sync("--accept-removals")
+    assert (0, 1) == (ended.code, ended.run["totals"]["persons_departed"])
+    assert OTHERS + 2 == len(worker.store.current())
+    # Sent again, they are read as ever.
+    standin.people[H_NUMBERS[1]] = {"patient-safety": [safety(H_NUMBERS[1], "new")]}
+    assert 0 == worker.sync("--set", SEND, "--accept-removals").code
+    assert set() == worker.store.stale()
+    assert (ref_of(H_NUMBERS[1]), f"S-{ref_of(H_NUMBERS[1])}-new") in worker.store.ids()
+
+
+@pytest.mark.parametrize("environment", ["test", "test-internet", None])
+def test_a_test_is_asked(
+    standin: Standin, tmp_path: Path, sqlite_url: str, environment: str | None
+) -> None:
+    """NAV's synthetic persons have the same pattern; the sandbox is on this very machine."""
+    worker = hospital(standin, tmp_path, sqlite_url)
+    worker.configure(api={"environment": environment})
+    ended = worker.sync()
+    assert (0, 0) == (ended.code, ended.run["totals"]["persons_not_sent"])
+    assert set(H_NUMBERS) < asked(standin)
+    assert [] == events(ended, "roster.h_numbers_not_sent")
+
+
+def test_a_roster_of_h_numbers_alone(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """There is nothing to ask, and that is no failure."""
+    worker = hospital(standin, tmp_path, sqlite_url)
+    worker.roster(*H_NUMBERS, header="off_id")
+    ended = worker.sync()
+    assert (0, 0, 3) == (
+        ended.code,
+        ended.run["totals"]["persons_total"],
+        ended.run["totals"]["persons_not_sent"],
+    )
+
+
+def test_doctor_warns_of_the_override(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """Who sends them to production is reminded."""
+    worker = hospital(standin, tmp_path, sqlite_url)
+    ended = worker.run("doctor", "--set", SEND)
+    line = next(line for line in ended.document["lines"] if line["name"] == "roster")
+    assert "WARN" == line["state"]
+    assert "another organisation" in line["hint"]

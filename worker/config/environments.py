@@ -1,0 +1,38 @@
+"""Where PTS and HelseID are, and which of them hold data of real persons."""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from worker.core.hosts import is_loopback
+
+_HELSEID_TEST: Final = {
+    "helseid.issuer": "https://helseid-sts.test.nhn.no",
+    "helseid.self_service_url": "https://api.selvbetjening.test.nhn.no",
+}
+ENVIRONMENTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "test": {"api.base_url": "https://api.test.pts.nhn.no", **_HELSEID_TEST},
+    "test-internet": {"api.base_url": "https://api-internett.test.pts.nhn.no", **_HELSEID_TEST},
+    "production": {
+        "api.base_url": "https://api.pts.nhn.no",
+        "helseid.issuer": "https://helseid-sts.nhn.no",
+        "helseid.self_service_url": "https://api.selvbetjening.nhn.no",
+    },
+}
+"""The addresses of PTS and HelseID, by ``api.environment`` (HelseID reference, section 8)."""
+
+_PRODUCTION: Final = "production"
+
+
+def is_rehearsal(environment: str | None, base_url: str | None) -> bool:
+    """Whether PTS is surely one without real persons.
+
+    It is where ``api.environment`` names a test, unless ``api.base_url`` is production's all the
+    same; and where no environment is named and the address is this very machine, as the sandbox's
+    is. Any other address may be a way to production, and so counts as production.
+    """
+    host = urlsplit(base_url or "").hostname
+    if environment is None:
+        return is_loopback(host)
+    real = urlsplit(ENVIRONMENTS[_PRODUCTION]["api.base_url"]).hostname
+    return environment != _PRODUCTION and host != real
