@@ -105,7 +105,7 @@ def test_an_unchanged_world_agrees(evening: Evening):
     """All of a sample agree: exit 0, and the interval says how much that is worth."""
     assert 0 == evening.agreed.code, evening.agreed.err
     found = evening.agreed.document
-    assert {"entries": PERSONS, "faults": 0} == found["roster"]
+    assert {"entries": PERSONS, "faults": 0, "not_sent": 0} == found["roster"]
     assert (1, False) == (found["published"]["run_id"], found["is_run_on"])
     counts = [found[name] for name in ("sampled", "read", "unread", "agree")]
     assert [2 * PERSONS, 2 * PERSONS, 0, 2 * PERSONS] == counts
