@@ -51,8 +51,8 @@ def test_production_is_not_asked(standin: Standin, tmp_path: Path, database_url:
     assert OTHERS == len(worker.store.current())
     assert 3 == worker.store.one("SELECT persons_not_sent FROM report_run")
     assert OTHERS == worker.store.one("SELECT count(*) FROM person")
-    (told,) = events(ended, "roster.h_numbers_not_sent")
-    assert ("warning", 3) == (told["level"], told["persons"])
+    (warning,) = events(ended, "roster.h_numbers_not_sent")
+    assert ("warning", 3) == (warning["level"], warning["persons"])
 
     planned, in_words, seen, listed, doctor = calls(
         worker, "plan --json", "plan", "status --json", "status", "doctor --json"

@@ -24,8 +24,8 @@ def test_a_run_of_several_starts_publishes(
         deadline=f"{DEADLINE_S}s",
         continue_within=f"{HOLD_S}s",
     )
-    told = worker.run("plan").document["deadline"]
-    assert (False, float(DEADLINE_S)) == (told["fits"], told["deadline_s"])
+    planned = worker.run("plan").document["deadline"]
+    assert (False, float(DEADLINE_S)) == (planned["fits"], planned["deadline_s"])
     began = time.monotonic()
     ended = worker.sync()
     codes = [ended.code]

@@ -289,8 +289,8 @@ def _print(found: _Plan, guard: dict[str, Any]) -> None:
     if roster.checksum_warnings:
         rows.append(("unusual control digits", f"{roster.checksum_warnings:,}; read all the same"))
     if roster.h_numbers:
-        told = "sent" if found.sends_h_numbers else "not sent to PTS (roster.send_h_numbers)"
-        rows.append(("H-numbers", f"{roster.h_numbers:,}; {told}"))
+        what = "sent" if found.sends_h_numbers else "not sent to PTS (roster.send_h_numbers)"
+        rows.append(("H-numbers", f"{roster.h_numbers:,}; {what}"))
     rows.append(("areas", ", ".join(found.areas)))
     if found.begun:
         begun = f"run {found.begun.run_id}, begun {instant(found.begun.began_at)}"

@@ -43,7 +43,7 @@ class Departures:
         )
 
     def _is_not_sent(self) -> ColumnElement[bool]:
-        """Whether it met them under an identifier that is not sent to PTS."""
+        """Whether it found them on the roster under an identifier that is not sent to PTS."""
         return func.coalesce(person.c.not_sent_by, 0).in_(self.met_by)
 
     async def depart(self, connection: AsyncConnection) -> int:

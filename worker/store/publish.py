@@ -302,7 +302,7 @@ class Publisher:
         exit_decision: ExitDecision,
         outside: Mapping[str, int],
     ) -> Publication:
-        """Give the run its number and time; ``outside`` are totals that no row of it tells."""
+        """Give the run its number and time; ``outside`` are totals that its rows do not hold."""
         totals = {**await run_totals(connection, self.handle.run_id), **outside}
         totals["persons_total"] += totals["persons_departed"]
         exit_code = exit_decision(totals)
@@ -329,7 +329,7 @@ class Publisher:
     async def _instant(self, connection: AsyncConnection) -> datetime:
         """The publication's own instant, by the server's clock where there is one.
 
-        It lies behind every earlier publication, so that "as of" tells each from the next, whatever
+        It lies behind every earlier publication, so that "as of" gives each its own state, whatever
         a clock does.
         """
         now = await self.database.now(connection)

@@ -81,7 +81,7 @@ class Producer(msgspec.Struct, kw_only=True):
                     chunk = []
         await self._hand_out(chunk, tasks)
         await self._pass_over(not_sent)
-        self._tell_not_sent()
+        self._log_not_sent()
         if not self.progress.persons_seen:
             raise RosterError(
                 "the roster names nobody: not one identifier could be read",
@@ -103,7 +103,7 @@ class Producer(msgspec.Struct, kw_only=True):
         self.progress.persons_not_sent += len(person_keys)
         await self.store.not_sent(person_keys)
 
-    def _tell_not_sent(self) -> None:
+    def _log_not_sent(self) -> None:
         if self.progress.persons_not_sent:
             log.warning(
                 "roster.h_numbers_not_sent",
