@@ -1,9 +1,12 @@
-"""Fixtures that more than one kind of test needs."""
+"""Fixtures that more than one kind of test needs, and rules for all tests."""
 
 import os
+import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import anyio
 import pytest
 from hypothesis import settings
 
+from tests.acceptance.program import last_ends
 from tests.databases import execute, in_database, migrate_now, postgres_server
 
 # A zone far from UTC, so that a naive local time shows at once.
@@ -18,10 +22,59 @@ os.environ["TZ"] = "Asia/Dubai"
 time.tzset()
 
 # The same examples every time: a failure is one of the change, not of chance or a busy machine.
+# tests/stateful takes others each time, from the seed below.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
 _names = count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed of what is random, before Hypothesis reads it; xdist hands it on."""
+    if config.getoption("hypothesis_seed") is None:
+        config.option.hypothesis_seed = str(random.SystemRandom().randrange(2**32))
+
+
+def _replay(config: pytest.Config) -> str:
+    return f"replay the random sequences with --hypothesis-seed={config.option.hypothesis_seed}"
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say it at the start."""
+    return _replay(config)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    """Say it again below what failed."""
+    if exitstatus:
+        terminalreporter.write_line(_replay(config))
+
+
+def pytest_runtest_logstart() -> None:
+    """Each test has its own processes."""
+    last_ends.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Below a test that fails: how its last processes ended, and what they left."""
+    report = yield
+    if report.failed:
+        report.sections += [("a process that it started", one.story()) for one in last_ends]
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Let tests that share an id fail: xdist would run one of them, and nobody would notice."""
+    times = Counter(item.nodeid for item in items)
+    for item in items:
+        if times[item.nodeid] > 1:
+            text = f"{times[item.nodeid]} tests have this id, and one of them might run"
+            item.runtest = partial(pytest.fail, text, pytrace=False)  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,13 @@ class Session:
         assert answer, (self.worker.folder / "calls" / "err").read_text()
         told = json.loads(answer)
         self.spawned, self.written, self.told = told["spawned"], told["written"], told["scope"]
-        return Ended(code=told["code"], out=told["out"], err=told["err"], took_s=0.0)
+        return Ended(
+            code=told["code"],
+            out=told["out"],
+            err=told["err"],
+            took_s=0.0,
+            folder=self.worker.folder,
+        )
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -23,6 +24,8 @@ REPOSITORY = Path(__file__).parents[2]
 ZONE = "America/St_Johns"
 """Half an hour off the hour, so that a local time shows at once."""
 PATIENCE_S = 90.0
+TAIL_CHARACTERS = 3000
+"""So much of a process's output is shown when a test fails."""
 PSEUDONYM_KEY = bytes((7 * n * n + 3) % 256 for n in range(48))
 
 _numbers = count(1)
@@ -39,14 +42,32 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
+last_ends: "deque[Ended]" = deque(maxlen=4)
+"""How the last processes ended; below each test that fails, see ``tests/conftest.py``."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a process ended."""
+    """How a process ended.
+
+    Attributes:
+        folder: where it worked, and what it left.
+    """
 
     code: int
     out: str
     err: str
     took_s: float
+    folder: Path
+
+    def __post_init__(self) -> None:
+        last_ends.append(self)
+
+    def story(self) -> str:
+        """What to read when a test fails."""
+        outputs = ("standard error", self.err), ("standard output", self.out)
+        tails = [f"the end of {name}:\n{text[-TAIL_CHARACTERS:]}" for name, text in outputs if text]
+        return "\n".join((f"exit code {self.code}; what it left: {self.folder}", *tails))
 
     @property
     def document(self) -> dict[str, Any]:
@@ -90,16 +111,19 @@ class Running:
             code = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"still running after {timeout_s} s:\n{self.tail()}") from None
+            left = f"what it left: {self.err.parent}"
+            text = f"still running after {timeout_s} s:\n{self.tail()}\n{left}"
+            raise AssertionError(text) from None
         return Ended(
             code=code,
             out=self.out.read_text(encoding="utf-8"),
             err=self.err.read_text(encoding="utf-8"),
             took_s=time.monotonic() - self.began_s,
+            folder=self.err.parent,
         )
 
     def tail(self) -> str:
-        return self.err.read_text(encoding="utf-8", errors="replace")[-4000:]
+        return self.err.read_text(encoding="utf-8", errors="replace")[-TAIL_CHARACTERS:]
 
 
 def start(
