@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 MISFIRE_GRACE_S: Final = 3600
 """A start that was missed by up to this long (a sleeping machine) is made good once."""
 
+_WAKE_S: Final = 60.0
 
 _WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _SHIFT_MAX: Final = timedelta(hours=3)
@@ -154,6 +155,8 @@ async def run_on_schedule(
             requests.send_nowait(None)
         except anyio.WouldBlock:
             log.warning("schedule.skipped", reason="the run before is still on")
+        except anyio.ClosedResourceError:
+            log.info("schedule.skipped", reason="the schedule is ending")
 
     job = scheduler.add_job(
         ask,
@@ -168,7 +171,7 @@ async def run_on_schedule(
         await ask()
     try:
         async with anyio.create_task_group() as tasks, requests, due:
-            tasks.start_soon(_close_on_stop, stop, requests)
+            tasks.start_soon(_watch, scheduler, stop, requests)
             async for _ in due:
                 await _carry_out(run_once)
                 if stop.is_set():
@@ -180,8 +183,12 @@ async def run_on_schedule(
         log.info("schedule.ended")
 
 
-async def _close_on_stop(stop: anyio.Event, requests: Any) -> None:
-    await stop.wait()
+async def _watch(scheduler: AsyncIOScheduler, stop: anyio.Event, requests: Any) -> None:
+    """Have the wall clock looked at every minute: timers stand still while a machine sleeps."""
+    while not stop.is_set():
+        with anyio.move_on_after(_WAKE_S):
+            await stop.wait()
+        scheduler.wakeup()
     await requests.aclose()
 
 

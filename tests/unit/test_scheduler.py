@@ -1,12 +1,19 @@
 """Cron expressions as cron reads them."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from random import Random
 from zoneinfo import ZoneInfo
 
+import anyio
 import pytest
+from apscheduler.executors import base as executors
+from apscheduler.schedulers import base as schedulers
 
-from worker.errors import ConfigurationError
-from worker.scheduler import trigger_of
+from tests.simulation.loop import Clock, run_simulated
+from worker.errors import ConfigurationError, UnavailableError
+from worker.scheduler import run_on_schedule, trigger_of
 
 OSLO = ZoneInfo("Europe/Oslo")
 A_SATURDAY = datetime(2026, 11, 28, 12, 34, tzinfo=OSLO)
@@ -109,3 +116,150 @@ def test_where_the_hour_is_open_hours_count_as_they_pass() -> None:
     assert ["00:15", "01:15", "03:15", "04:15"] == [
         at[3:8] for at in times_of("15 * * * *", NIGHT_OF_23_H, 4)
     ]
+
+
+EVENING = datetime(2026, 11, 27, 23, 17, 43, 518_204, tzinfo=OSLO)
+MINUTE_S, HOUR_S = 60.0, 3600.0
+TO_TWENTY_PAST_S = (EVENING.replace(minute=20, second=0, microsecond=0) - EVENING).total_seconds()
+TO_HALF_PAST_TWO_S = (datetime(2026, 11, 28, 2, 30, tzinfo=OSLO) - EVENING).total_seconds()
+
+
+class ItsDatetime:
+    """What APScheduler asks for the time: the clock of the simulated world."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self, zone: tzinfo) -> datetime:
+        return self._clock.now().astimezone(zone)
+
+
+@dataclass(kw_only=True)
+class Nights:
+    """A schedule in a world where time passes only when everybody waits.
+
+    Attributes:
+        begun: when runs have begun, in seconds since the schedule did.
+        run_s: how long each takes.
+        fault: what each ends with.
+        ended_s: when the schedule had ended.
+    """
+
+    clock: Clock
+    stop: anyio.Event
+    run_s: float
+    begun: list[int] = field(default_factory=list)
+    fault: Exception | None = None
+    ended_s: int = 0
+
+    async def run(self) -> None:
+        self.begun.append(round(self.clock.elapsed_s))
+        await anyio.sleep(self.run_s)
+        if self.fault is not None:
+            raise self.fault
+
+
+def nights(
+    monkeypatch: pytest.MonkeyPatch,
+    story: Callable[[Nights], Awaitable[None]],
+    cron: str,
+    *,
+    now: bool = False,
+    run_s: float = 60.0,
+) -> Nights:
+    """What came of a schedule, which is stopped when the story is over."""
+    clock = Clock(EVENING)
+    for module in (schedulers, executors):
+        monkeypatch.setattr(module, "datetime", ItsDatetime(clock))
+
+    async def tell(_loop: object) -> Nights:
+        made = Nights(clock=clock, stop=anyio.Event(), run_s=run_s)
+        async with anyio.create_task_group() as tasks:
+
+            async def schedule() -> None:
+                await run_on_schedule(
+                    made.run, cron=cron, timezone="Europe/Oslo", stop=made.stop, now=now
+                )
+                made.ended_s = round(clock.elapsed_s)
+
+            tasks.start_soon(schedule)
+            await anyio.sleep(0.5)
+            await story(made)
+            made.stop.set()
+        return made
+
+    found: Nights = run_simulated(tell, clock, Random(1))
+    return found
+
+
+def test_it_runs_when_its_time_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a night, neither early nor late; a run that fails changes nothing in that."""
+
+    async def story(made: Nights) -> None:
+        made.fault = UnavailableError("PTS is away")
+        await anyio.sleep(54 * HOUR_S)
+
+    expected = [round(TO_HALF_PAST_TWO_S + night * 24 * HOUR_S) for night in range(3)]
+    assert expected == nights(monkeypatch, story, "30 2 * * *").begun
+
+
+def test_now_is_at_once_and_then_as_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``now`` adds a run and takes none away."""
+
+    async def story(_made: Nights) -> None:
+        await anyio.sleep(10 * HOUR_S)
+
+    begun = nights(monkeypatch, story, "30 2 * * *", now=True).begun
+    assert [0, round(TO_HALF_PAST_TWO_S)] == begun
+
+
+@pytest.mark.parametrize(
+    ("cron", "late_s", "runs"),
+    [
+        ("30 2 * * *", 58 * MINUTE_S, 1),
+        ("30 2 * * *", 61 * MINUTE_S, 0),
+        ("30 2 * * *", 24 * HOUR_S + 10 * MINUTE_S, 1),
+        ("*/10 * * * *", 8 * HOUR_S, 1),
+    ],
+    ids=["within the hour", "too late", "the next night's", "many at once"],
+)
+def test_a_start_that_was_missed(
+    monkeypatch: pytest.MonkeyPatch, cron: str, late_s: float, runs: int
+) -> None:
+    """A machine that slept makes good its last start, once, if that is no more than an hour ago.
+
+    Timers stand still while it sleeps (timer_create(2), CLOCK_MONOTONIC), the wall clock does not.
+    """
+
+    async def story(made: Nights) -> None:
+        made.clock.leap_s += TO_HALF_PAST_TWO_S + late_s
+        await anyio.sleep(5 * MINUTE_S)
+
+    assert runs == len(nights(monkeypatch, story, cron).begun)
+
+
+def test_what_becomes_due_during_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs never overlap; of all starts that fall into a run, one is made good after it."""
+
+    async def story(made: Nights) -> None:
+        await anyio.sleep(TO_TWENTY_PAST_S + MINUTE_S)
+        made.run_s = MINUTE_S
+        await anyio.sleep(HOUR_S)
+
+    begun = nights(monkeypatch, story, "*/10 * * * *", run_s=45 * MINUTE_S).begun
+    after_s = [0, 45 * MINUTE_S, 50 * MINUTE_S, 60 * MINUTE_S]
+    assert [TO_TWENTY_PAST_S + one for one in after_s] == pytest.approx(begun, abs=1)
+
+
+def test_a_stop_waits_for_the_run_and_begins_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Though others are due."""
+
+    async def story(_made: Nights) -> None:
+        await anyio.sleep(MINUTE_S)
+
+    found = nights(monkeypatch, story, "*/10 * * * *", now=True, run_s=HOUR_S)
+    assert [0] == found.begun
+    assert round(HOUR_S) == found.ended_s
+    assert [] == [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
