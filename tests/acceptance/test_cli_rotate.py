@@ -164,12 +164,11 @@ def register(helseid: RunningSandbox, worker: Installation, jwk: dict[str, Any])
 
 def test_helseid_takes_its_time(worker: Installation, helseid: RunningSandbox):
     """Until HelseID knows the new key the old one stays; then the same key is put in place."""
-    helseid.control(activation_delay_s=1.5)
+    helseid.control(activation_delay_s=5.0)
     old = kid_of(key_file(worker))
-    early, patient = calls(worker, "keys rotate --wait 0s", "keys rotate --wait 20s --json")
+    early, patient = calls(worker, "keys rotate --wait 0s", "keys rotate --wait 60s --json")
     assert (77, 0) == (early.code, patient.code), patient.err
     assert "as it was" in early.err
-    assert [0, 1] == [one.err.count('"key_rotation.waiting"') for one in (early, patient)]
     assert [0, 1] == [one.err.count('"key_rotation.waiting"') for one in (early, patient)]
     assert (old, True) == (patient.document["former_kid"], patient.document["registered"])
     assert is_accepted(helseid, key_file(worker))

@@ -141,7 +141,7 @@ def test_the_make_targets_exist():
         check=True,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     ).stdout
     assert told <= {line.split()[1] for line in listed.splitlines()}
     assert {"demo", "check", "test", "install", "tools", "wheel", "lock"} <= told

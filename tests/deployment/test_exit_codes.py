@@ -137,7 +137,7 @@ def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=60,
     )
     assert done.stderr == ""
     return done.stdout

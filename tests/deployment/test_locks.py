@@ -83,7 +83,7 @@ def test_make_lists_the_commands_of_the_readme():
         check=True,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     ).stdout
     targets = {line.split()[1] for line in listed.splitlines()}
     assert targets >= {"demo", "check", "test", "install", "lock", "clean"}

@@ -49,7 +49,7 @@ def test_shards_have_the_day_for_a_key():
     script = script.replace("%i", "3").replace("%%", "%").replace("$$", "$")
     script = script.replace(PROGRAM, "printf '%s\\n'").replace("exec ", "")
     done = subprocess.run(
-        [shell, option, script], capture_output=True, text=True, check=True, timeout=20
+        [shell, option, script], capture_output=True, text=True, check=True, timeout=60
     )
     day = datetime.now(UTC).date()
     words = done.stdout.split()
@@ -158,7 +158,7 @@ def test_command_by_hand_runs_as_the_units_do(tmp_path: Path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=60,
     )
     assert done.stderr == ""
     assert done.stdout.splitlines() == [

@@ -184,7 +184,7 @@ def proxy(*, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
 
     thread = threading.Thread(target=run, name="proxy", daemon=True)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     try:
         yield made
     finally:

@@ -51,7 +51,7 @@ class Caller:
         private = sandbox.client_private_jwk
         self.key: Any = key or (ECKey.import_key(private) if private else None)
         self.dpop_key: Any = ECKey.generate_key("P-256", private=True)
-        self.http = httpx.Client(trust_env=False, timeout=10)
+        self.http = httpx.Client(trust_env=False, timeout=60)
         self.token_endpoint = f"{sandbox.issuer}/connect/token"
         self.nonce: str | None = None
         self.token = ""

@@ -167,4 +167,4 @@ def test_serve_forever_ends_on_a_signal(number: signal.Signals):
             assert client.get(f"{base_url}/_sandbox/stats").status_code == 200
             process.send_signal(number)
             assert process.stdout.readline().strip() == "stopped"
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0

@@ -240,7 +240,7 @@ async def test_a_pushgateway_that_never_answers_is_left(tmp_path):
         took_s = loop.time() - started
         stall.set()
     assert ["telemetry.failed"] == [log["event"] for log in logs]
-    assert took_s < 3
+    assert took_s < 15
 
 
 async def test_the_metrics_page_shows_the_latest_run():

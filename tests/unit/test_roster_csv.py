@@ -224,3 +224,21 @@ def test_open_roster_needs_one_source(path, url, query):
     """None, half of one or two sources are a fault of the configuration."""
     with pytest.raises(ConfigurationError):
         open_roster(path=path, url=url, query=query)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_a_bad_line_keeps_its_number_in_later_batches(tmp_path, size):
+    """Lines are counted from the file's first, however it is cut into chunks and batches."""
+    bad = {3, 1364, 1365, 1366, 2731, 4000}  # 12 bytes a line, 16 KiB a chunk: 1365 to a chunk
+    lines = ["", "off_id", *(A for _ in range(3998))]
+    for number in bad:
+        lines[number - 1] = "x"
+    path = tmp_path / "roster.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    faults = [
+        line.where
+        async for batch in CsvRoster(path).batches(size)
+        for line in batch
+        if isinstance(line, RosterFault)
+    ]
+    assert [f"roster.csv line {number}" for number in sorted(bad)] == faults

@@ -6,7 +6,7 @@ import time
 import anyio
 import pytest
 
-from worker.core.model import RosterEntry
+from worker.core.model import RosterEntry, RosterFault
 from worker.errors import ConfigurationError, RosterError
 from worker.roster import open_roster
 from worker.roster.query import QueryRoster
@@ -76,6 +76,22 @@ async def test_a_bad_row_is_a_fault(url, value, problem):
     assert place in {"roster.query row 1", "roster.query row 2"}
     assert told.startswith(problem)
     assert "2013299997" not in told
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+async def test_a_bad_row_keeps_its_number_in_later_batches(url, driver, size):
+    """Rows are counted from the query's first, however many come at a time."""
+    values = [f"'{A}'", "null", f"'{A}'", f"'{A}'", "null", f"'{A}'", "null"]
+    query = " union all ".join(f"select {value} as off_id" for value in values)
+    roster = QueryRoster(url.replace("sqlite", driver, 1), query)
+    faults = [
+        line.where
+        async for batch in roster.batches(size)
+        for line in batch
+        if isinstance(line, RosterFault)
+    ]
+    assert [f"roster.query row {number}" for number in (2, 5, 7)] == faults
 
 
 @pytest.mark.parametrize(

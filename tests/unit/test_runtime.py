@@ -18,7 +18,9 @@ async def test_real_runtime_is_the_real_world():
     assert runtime.monotonic() - before >= 0.01
     assert runtime.now().utcoffset() == timedelta(0)
     assert abs(runtime.now() - datetime.now(UTC)) < timedelta(seconds=5)
-    assert all(0 <= runtime.uniform() < 1 for _ in range(100))
+    drawn = {runtime.uniform() for _ in range(100)}
+    assert len(drawn) > 90
+    assert all(0 <= one < 1 for one in drawn)
     assert len({runtime.new_id() for _ in range(100)}) == 100
 
 
