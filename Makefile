@@ -43,8 +43,9 @@ check: static unit ## format, lint, types, layers and unit tests: under a minute
 test: static ## everything: the static checks, then every test (starts its own PostgreSQL)
 	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
-simulate: $(TOOLS) ## seeded faults on a virtual clock: SEEDS=2000 worlds, then every n-th call
+simulate: $(TOOLS) ## SEEDS=2000 made-up worlds, each n-th call failing, long sequences
 	@$(BIN)/python -m tests.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth
+	@$(BIN)/pytest tests/stateful/test_stateful.py --hypothesis-profile long
 
 bench: $(TOOLS) ## the worker beside a bare aiohttp loop, a quarter of an hour; BENCH=--quick
 	@$(BIN)/python -m bench $(BENCH)

@@ -5,9 +5,11 @@ and every reading through the real parsing of answers.
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import note
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.stateful.changes import World, areas, edits, letters, persons, picks
 from tests.stateful.checks import Checks
+from tests.stateful.judging import PUBLISHES, Judge, guards, judges
 from tests.stateful.model import Model, Run
 from tests.stateful.process import (
     CONTINUE_WITHIN,
@@ -35,6 +38,7 @@ from worker.errors import ExitCode, LeaseHeldError, LeaseLostError, WithheldErro
 deaths = st.sampled_from([None, None, None, None, None, 0, 1, 2, 3])
 orders = st.permutations(PERSONS)
 sizes = st.integers(1, 4)
+ACCEPTED = {"accept_removals": True, "min_completeness": 0.0}
 scopes = st.sampled_from([AREAS, AREAS, AREAS, (SAFETY,), (PRIVACY,)])
 
 
@@ -119,20 +123,44 @@ class StoreMachine(RuleBasedStateMachine):
             self.world.heal()
         roster = dict(self.world.roster)
         self._begin(RunKind.SYNC, AREAS, roster, 0, None)
-        self._publish(order, size, accepts=True, dies=None)
+        self._publish(order, size, judge=PUBLISHES, dies=None)
 
     @precondition(lambda self: self.turn is None)
-    @rule(changes=edits, order=orders, count=sizes, stops=st.booleans())
-    def half_a_night(self, changes, order, count, stops) -> None:
-        """A night that ends after some persons, to be continued."""
+    @rule(changes=edits, order=orders, judge=guards)
+    def guarded_night(self, changes, order, judge) -> None:
+        """A night under the guard's eyes; what it withholds, a person may accept the next day."""
         self.world.carry_out(changes)
-        roster = dict(self.world.roster)
-        self._begin(RunKind.SYNC, AREAS, roster, 0, None)
-        self._read([one for one in order if one in roster][:count], 2, twice=False, dies=None)
-        if stops:
-            self._interrupt(None)
-        else:
-            self._bury()
+        self._begin(RunKind.SYNC, AREAS, dict(self.world.roster), 0, None)
+        self._publish(order, 2, judge=judge, dies=None)
+        if self.model.last_run.status == "withheld":
+            accepts = replace(judge, limits=msgspec.structs.replace(judge.limits, **ACCEPTED))
+            self._begin(RunKind.SYNC, AREAS, dict(self.world.roster), 0, None)
+            self._publish(order, 2, judge=accepts, dies=None)
+
+    @precondition(lambda self: self.turn is None)
+    @rule(
+        parts=st.lists(
+            st.tuples(edits, orders, sizes, st.booleans(), st.sampled_from([0, 0, 0.5, 5])),
+            min_size=1,
+            max_size=3,
+        ),
+        publishes=st.booleans(),
+    )
+    def night_in_parts(self, parts, publishes) -> None:
+        """A run that several processes continue one after the other, and may or may not end."""
+        for changes, order, count, stops, hours in parts:
+            self.world.carry_out(changes)
+            roster = dict(self.world.roster)
+            self._begin(RunKind.SYNC, AREAS, roster, 0, None)
+            self._read([one for one in order if one in roster][:count], 2, twice=False, dies=None)
+            if stops:
+                self._interrupt(None)
+            else:
+                self._bury()
+            self.ground.fake.advance(3600 * hours)
+        if publishes:
+            self._begin(RunKind.SYNC, AREAS, dict(self.world.roster), 0, None)
+            self._publish(parts[0][1], 2, judge=PUBLISHES, dies=None)
 
     @precondition(lambda self: self.turn is None)
     @rule(changes=edits, chosen=st.lists(persons, min_size=1, unique=True), scope=scopes)
@@ -141,7 +169,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.world.carry_out(changes)
         roster = {person: self.world.roster.get(person) for person in chosen}
         self._begin(RunKind.BACKFILL, scope, roster, 0, None)
-        self._publish(chosen, 2, accepts=True, dies=None)
+        self._publish(chosen, 2, judge=PUBLISHES, dies=None)
 
     def _begin(self, kind, scope, roster, faults, dies) -> None:
         database = self.ground.mortal()
@@ -250,11 +278,11 @@ class StoreMachine(RuleBasedStateMachine):
     # How a turn ends
 
     @precondition(lambda self: self.turn is not None)
-    @rule(order=orders, size=sizes, accepts=st.sampled_from([True, True, True, False]), dies=deaths)
-    def publish(self, order, size, accepts, dies) -> None:
-        self._publish(order, size, accepts=accepts, dies=dies)
+    @rule(order=orders, size=sizes, judge=judges, dies=deaths)
+    def publish(self, order, size, judge, dies) -> None:
+        self._publish(order, size, judge=judge, dies=dies)
 
-    def _publish(self, order, size, *, accepts: bool, dies: int | None) -> None:
+    def _publish(self, order, size, *, judge: Judge, dies: int | None) -> None:
         """Read whoever is left, and publish; or have the guard withhold it."""
         turn = self.at_work
         roster = sorted(
@@ -270,16 +298,18 @@ class StoreMachine(RuleBasedStateMachine):
             roster_faults=turn.roster_faults,
         )
         told: list[GuardFacts] = []
+        is_withheld = judge.withholds(outcome.facts)
 
-        def judge(facts: GuardFacts) -> tuple[str, ...]:
+        def judged(facts: GuardFacts) -> tuple[str, ...]:
             told.append(facts)
-            return () if accepts else ("too much",)
+            return judge.judge(facts)
 
         turn.database.fuse.left = dies
         try:
-            done = self._do(turn.publish(judge, turn.progress(40 + run.run_id, 3)))
+            done = self._do(turn.publish(judged, turn.progress(40 + run.run_id, 3)))
         except WithheldError as fault:
-            assert not accepts
+            assert is_withheld
+            self.checks.check_facts(outcome, told)
             run.attempts[turn.handle.attempt_id] = (0, 0)
             self._withhold(run, fault.message, dies)
             return
@@ -288,8 +318,8 @@ class StoreMachine(RuleBasedStateMachine):
                 run.attempts[turn.handle.attempt_id] = (0, 0)
                 return
         else:
-            assert accepts
             same(outcome.totals, done.totals, "totals")
+        assert not is_withheld
         self.checks.check_facts(outcome, told)
         self.model.publish(run, outcome, self.ground.fake.now())
         if done is not None:

@@ -157,6 +157,11 @@ class Model:
 
     # Runs
 
+    @property
+    def last_run(self) -> Run:
+        """The run that began last."""
+        return self.runs[max(self.runs)]
+
     def open_runs(self) -> list[Run]:
         return [run for run in self.runs.values() if run.is_open]
 

@@ -1,0 +1,72 @@
+"""When a run must be withheld: by docs/architecture.md ("Guard"), not by the guard."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from worker.core.guard import GuardFacts, GuardLimits, reasons_to_withhold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Who decides whether a run is published.
+
+    Attributes:
+        limits: the guard with these limits; without them, whatever ``allows`` says.
+        allows: what is decided where there are no limits.
+    """
+
+    limits: GuardLimits | None = None
+    allows: bool = True
+
+    def judge(self, facts: GuardFacts) -> tuple[str, ...]:
+        """What ``worker.sync.run`` hands to the store."""
+        if self.limits is None:
+            return () if self.allows else ("too much",)
+        return reasons_to_withhold(facts, self.limits)
+
+    def withholds(self, facts: Mapping[str, Any]) -> bool:
+        """What must come of it, by the model's own facts."""
+        if self.limits is None:
+            return not self.allows
+        read, asked = facts["areas_complete"], facts["areas_attempted"]
+        is_thin = asked > 0 and read / asked < self.limits.min_completeness
+        return is_thin or (not self.limits.accept_removals and self._is_too_much(facts))
+
+    def _is_too_much(self, facts: Mapping[str, Any]) -> bool:
+        assert self.limits is not None
+        share = self.limits.max_removed_share
+        few, few_persons = 5.0, 3.0
+        areas = [
+            removed > max(share * there, few) and persons > few_persons
+            for there, removed, persons in facts["areas"].values()
+        ]
+        if not facts["is_subset"]:
+            few = min(few, facts["open_before"] / 2)
+            few_persons = min(few_persons, facts["holders_before"] / 2)
+        known = facts["persons_before"]
+        few_departing = max(1.0, min(3.0, known / 4))
+        return (
+            any(areas)
+            or facts["departing"] > max(share * known, few_departing)
+            or (
+                facts["removed"] > max(share * facts["open_before"], few)
+                and facts["persons_affected"] > few_persons
+            )
+        )
+
+
+PUBLISHES = Judge()
+guards = st.builds(
+    lambda share, completeness, accepts: Judge(
+        limits=GuardLimits(
+            max_removed_share=share, min_completeness=completeness, accept_removals=accepts
+        )
+    ),
+    st.sampled_from([0.0, 0.1, 0.4]),
+    st.sampled_from([0.0, 0.5, 0.9, 1.0]),
+    st.booleans(),
+)
+judges = st.one_of(st.just(PUBLISHES), st.just(PUBLISHES), guards, st.just(Judge(allows=False)))
