@@ -13,6 +13,7 @@ UPGRADE ?=
 SEEDS ?= 2000
 FIRST ?= 0
 BENCH ?=
+SAMPLE ?=
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 COMPILE = $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
@@ -29,10 +30,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test simulate bench mutate static unit install tools wheel lock clean
+.PHONY: help demo check test simulate bench mutate mutate-sample static unit install tools wheel lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## install, sync made-up persons from the sandbox twice, write demo/report.html
 	@$(BIN)/python -m worker.sandbox.demo
@@ -59,6 +60,9 @@ mutate: $(TOOLS) ## faults sown into worker/core: which of them no test sees (do
 		'settings.load_profile("mutation")' >> mutants/tests/conftest.py
 	@cd mutants && nice ../$(BIN)/mutmut run --max-children 2
 	@cd mutants && ../$(BIN)/mutmut results
+
+mutate-sample: $(TOOLS) ## a sample of faults sown into the rest; SAMPLE="--count 300 --seed 1"
+	@nice $(BIN)/python -m tests.mutation.sample $(SAMPLE)
 
 install: $(RUNTIME) ## what the worker runs on, into .venv
 
