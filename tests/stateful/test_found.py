@@ -273,3 +273,17 @@ async def test_the_guard_measures_an_area_by_what_readers_see(database_url):
         facts = await world.database.read(look)
         (safety,) = (area for area in facts.areas if area.area == SAFETY)
         assert (4, 1) == (safety.open_before, safety.removed)
+
+
+async def test_what_an_open_sync_has_closed_lives_on_for_readers(database_url):
+    """Held under two identifiers; a backfill closes one while an open sync has closed the other."""
+    async with world_on(database_url) as world:
+        await published(world, read(world, "a", "x"), read(world, "b", "x"))
+        sync = await world.begin()
+        await sync.write(read(world, "a"))
+        backfill = await world.begin(RunKind.BACKFILL)
+        await backfill.write(read(world, "b"))
+        publisher = Publisher(
+            database=world.database, lease=backfill.lease, handle=backfill.writer.handle
+        )
+        assert (0, 0) == await publisher.removed_so_far()

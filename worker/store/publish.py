@@ -254,18 +254,23 @@ class Publisher:
     def _gone(self, table: Table) -> Select[tuple[int]]:
         """The persons of the rows of one area that this run has closed for good."""
         other, opened = alias_of(table, "other"), alias_of(run, "opened")
+        run_id = self.handle.run_id
+        # What another open run has closed is still open for readers.
+        unpublished = select(run.c.run_id).where(
+            run.c.publication_no.is_(None), run.c.run_id != run_id
+        )
         lives_on = (
             select(other.c.version_id)
             .join(opened, opened.c.run_id == other.c.opened_run)
             .where(
                 other.c.restriction_id == table.c.restriction_id,
-                other.c.closed_run.is_(None),
-                or_(opened.c.run_id == self.handle.run_id, opened.c.publication_no.is_not(None)),
+                or_(other.c.closed_run.is_(None), other.c.closed_run.in_(unpublished)),
+                or_(opened.c.run_id == run_id, opened.c.publication_no.is_not(None)),
                 same_tenant(other, table),
             )
             .exists()
         )
-        return select(table.c.person_id).where(table.c.closed_run == self.handle.run_id, ~lives_on)
+        return select(table.c.person_id).where(table.c.closed_run == run_id, ~lives_on)
 
     async def _person_areas(self, connection: AsyncConnection) -> tuple[int, int]:
         """Person-areas that this run asked for, and those that it read whole."""
