@@ -10,6 +10,7 @@ it can be had again. See ``docs/mutation.md``.
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -70,13 +71,18 @@ SLOW = (
 )
 """For what the others do not see."""
 
-TESTS_MAX = 60
-"""So many of the quickest that run the line."""
+NEARBY = {
+    "store": ("tests/store", "tests/shards"),
+    "sync": ("tests/unit", "tests/simulation"),
+    "pts": ("tests/http", "tests/unit"),
+    "helseid": ("tests/helseid",),
+}
+"""For lines that run when a module is imported, and so in no test: folders of tests."""
 
-LIMIT_S = 180.0
-"""Of the tests of one mistake, on SQLite and on PostgreSQL; an endless loop counts as seen."""
+LIMIT_S, FACTOR = 60.0, 4.0
+"""An endless loop counts as seen: after so long, and so many times what the tests took."""
 
-SLOW_LIMIT_S = 900.0
+SLOW_LIMIT_S = 1_800.0
 OPTIONS = ("-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-p", "no:schemathesis")
 
 
@@ -97,13 +103,16 @@ class Covering:
     lines: Mapping[str, Mapping[str, Sequence[str]]]
 
     def tests_of(self, mutant: Mutant) -> list[str]:
-        """Of the line itself; of a line that runs at import, those that run anything of it."""
-        lines = self.lines.get(mutant.module, {})
-        found = set(lines.get(str(mutant.line), ()))
-        if not found:
-            found = {test for tests in lines.values() for test in tests}
-        good = [one for one in found if self.took_s.get(one, float("inf")) < LIMIT_S]
+        """Of the line itself; of a line that runs at import, those near by."""
+        found = self.lines.get(mutant.module, {}).get(str(mutant.line), ())
+        near = NEARBY.get(package_of(mutant), ())
+        chosen = found or [one for one in self.took_s if one.startswith(near)]
+        good = [one for one in chosen if math.isfinite(self.took_s[one])]
         return sorted(good, key=self.took_s.__getitem__)
+
+    def limit_s(self, tests: Sequence[str]) -> float:
+        """For how long these tests may run."""
+        return LIMIT_S + FACTOR * sum(self.took_s[one] for one in tests)
 
 
 class Copy:
@@ -158,14 +167,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def judge(copy: Copy, mutant: Mutant, covering: Covering, *, slow: bool) -> Verdict:
     """Make the mistake, run the tests, take it back."""
-    source = (ROOT / mutant.module).read_text(encoding="utf-8")
+    source = (copy.folder / mutant.module).read_text(encoding="utf-8")
     copy.write(mutant.module, mutated(source, mutant))
     try:
         tests = covering.tests_of(mutant)
         on_server = [one for one in tests if "postgres" in one]
+        in_file = [one for one in tests if one not in on_server]
         for chosen, limit_s in (
-            ([one for one in tests if one not in on_server][:TESTS_MAX], LIMIT_S),
-            (on_server[:TESTS_MAX], LIMIT_S),
+            (in_file, covering.limit_s(in_file)),
+            (on_server, covering.limit_s(on_server)),
             (SLOW if slow else (), SLOW_LIMIT_S),
         ):
             end = copy.run(chosen, limit_s) if chosen else "passed"
