@@ -102,7 +102,7 @@ class Covering:
     took_s: Mapping[str, float]
     lines: Mapping[str, Mapping[str, Sequence[str]]]
 
-    def tests_of(self, mutant: Mutant) -> list[str]:
+    def of(self, mutant: Mutant) -> list[str]:
         """Of the line itself; of a line that runs at import, those near by."""
         found = self.lines.get(mutant.module, {}).get(str(mutant.line), ())
         near = NEARBY.get(package_of(mutant), ())
@@ -170,7 +170,7 @@ def judge(copy: Copy, mutant: Mutant, covering: Covering, *, slow: bool) -> Verd
     source = (copy.folder / mutant.module).read_text(encoding="utf-8")
     copy.write(mutant.module, mutated(source, mutant))
     try:
-        tests = covering.tests_of(mutant)
+        tests = covering.of(mutant)
         on_server = [one for one in tests if "postgres" in one]
         in_file = [one for one in tests if one not in on_server]
         for chosen, limit_s in (
