@@ -207,6 +207,8 @@ def test_69_pts_answers_503(lite: Installation, standin: Standin) -> None:
     standin.everybody = lambda _: http(status="503 Service Unavailable")
     ended = lite.sync()
     assert ended.code == 69, ended.out
+    counted = lite.store.rows("SELECT requests, retries FROM run_attempt")
+    assert [(len(standin.asked), len(standin.asked) - len(set(standin.asked)))] == counted
 
 
 def test_69_the_database_is_down(lite: Installation) -> None:

@@ -5,6 +5,7 @@ from sqlalchemy import insert
 
 from tests.store.test_store_scenarios import SAFETY, World, read, world_on
 from worker.errors import WithheldError
+from worker.store.persons import publication_at
 from worker.store.tables import VERSIONS, person, run, tenant
 
 NEIGHBOUR = 2
@@ -70,3 +71,13 @@ async def test_a_removal_is_one_though_a_neighbour_holds_the_restriction(databas
         await second.write(*(read(world, f"of {key}") for key in keys))
         with pytest.raises(WithheldError):
             await second.publish()
+
+
+async def test_a_neighbours_publication_is_none_of_ours(database_url):
+    """What readers saw at an instant is told of their own tenant's publications."""
+    async with world_on(database_url) as world:
+        await settle_neighbour(world, ["R1"])
+        assert await publication_at(world.database, 1, world.fake.now()) is None
+        theirs = await publication_at(world.database, NEIGHBOUR, world.fake.now())
+        assert theirs is not None
+        assert THEIRS == theirs.run_id
