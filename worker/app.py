@@ -1,5 +1,6 @@
 """The composition root: from the configuration to what a command works with."""
 
+import math
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -111,15 +112,21 @@ class App:
         return self.settings.roster.send_h_numbers or is_rehearsal(api.environment, api.base_url)
 
     @asynccontextmanager
-    async def database(self, *, checked: bool = True) -> AsyncIterator[Database]:
+    async def database(
+        self, *, checked: bool = True, patience_s_max: float = math.inf
+    ) -> AsyncIterator[Database]:
         """The store's database.
+
+        Args:
+            checked: refuse another schema.
+            patience_s_max: wait no longer for a database that is away, whatever is configured.
 
         Raises:
             SchemaError: ``checked``, and the schema is missing, behind or ahead.
         """
         url = database_url(self.settings.database, cwd=self.loaded.cwd)
         idle_s = float(self.settings.lease.ttl_s)
-        patience_s = self.settings.database.patience_s
+        patience_s = min(self.settings.database.patience_s, patience_s_max)
         async with open_database(
             url, self.runtime, patience_s=patience_s, idle_s=idle_s
         ) as database:

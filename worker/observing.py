@@ -1,7 +1,7 @@
 """A run that is watched: its numbers go to the configured telemetry, and never stand in its way."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import structlog
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from worker.telemetry.prometheus import Board
 
 log = structlog.get_logger(__name__)
+
+_NUMBERS_S: Final = 1.0
+"""How long a database that is away is waited for once more, for numbers alone."""
 
 
 def telemetry_options(app: App) -> "TelemetryOptions":
@@ -80,7 +83,7 @@ async def _standing(app: App) -> "Standing | None":
     from worker.report.facts import read_standing  # noqa: PLC0415 - as above
 
     try:
-        async with app.database() as database:
+        async with app.database(patience_s_max=_NUMBERS_S) as database:
             return await read_standing(database.read)
     except WorkerError as fault:
         log.warning("telemetry.no_standing", reason=fault.message)

@@ -222,14 +222,14 @@ def test_69_the_database_is_down(lite: Installation) -> None:
     assert "database" in ended.message
 
 
-def test_69_the_file_is_not_a_database(lite: Installation) -> None:
-    """A file that is no SQLite database is 69 and is left as it is."""
+def test_78_the_file_is_not_a_database(lite: Installation) -> None:
+    """A file that is no SQLite database is 78 and is left as it is."""
     path = lite.folder / "not.db"
     path.write_bytes(b"this is not a database, and it is long enough to be looked at" * 50)
     before = path.read_bytes()
     lite.configure(database={"url": f"sqlite:///{path}"})
     ended = lite.sync()
-    assert ended.code == 69, ended.out
+    assert ended.code == 78, ended.out
     assert before == path.read_bytes()
 
 

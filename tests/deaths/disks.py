@@ -25,6 +25,10 @@ class SmallDisk:
             while True:
                 file.write(bytes(_PAGE))
 
+    def protect(self) -> None:
+        """Nothing may be written any more, as on a medium that is read only."""
+        subprocess.run(["mount", "-o", "remount,ro", str(self.folder)], check=True)
+
     def make_room(self) -> None:
         """As much as there was."""
         (self.folder / _BALLAST).unlink(missing_ok=True)

@@ -227,12 +227,12 @@ def _become(order: Mapping[str, Any]) -> None:
 
 
 def _obey_modes() -> None:
-    """Give up the right to pass over the modes of files (capabilities(7): CAP_DAC_OVERRIDE)."""
+    """Give up the right to pass over the modes of files (capabilities(7): CAP_DAC_...)."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     sets = (ctypes.c_uint32 * 6)()
     assert 0 == libc.capget(header, sets)
-    sets[0] &= ~(1 << 1)
+    sets[0] &= ~(1 << 1 | 1 << 2)  # OVERRIDE, READ_SEARCH
     assert 0 == libc.capset(header, sets)
 
 

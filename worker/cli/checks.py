@@ -275,8 +275,7 @@ def _probe_line(one: Probe) -> Line:
 
 async def check_database(app: App) -> Line:
     """The store can be reached, has our schema and was begun with our pseudonym key."""
-    async with app.database(checked=False) as opened:
-        database = dataclasses.replace(opened, patience_s=_PATIENCE_S)
+    async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
         require_file(database)
         engine = await engine_facts(database)
         await check_schema(database)

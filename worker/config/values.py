@@ -11,6 +11,7 @@ from typing import Any, Final, get_args
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
+from worker.config.store_url import check_store_url
 from worker.core.durations import format_duration, parse_duration
 from worker.core.hosts import is_loopback
 from worker.core.value import Value
@@ -239,6 +240,7 @@ def _store_url(value: object) -> Secret:
         raise ValueError("must begin with sqlite:/// or postgresql://")
     if driver:
         raise ValueError(f"must name no driver; write {dialect}:// and the worker picks one")
+    check_store_url(url)
     return Secret(url)
 
 

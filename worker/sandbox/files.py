@@ -97,7 +97,7 @@ def _config(folder: Path, options: SandboxOptions) -> str:
             "base_url": options.pts_url,
             "roster": folder / ROSTER,
             "pseudonym": folder / PSEUDONYM_KEY,
-            "database": f"sqlite:///{folder / DATABASE}",
+            "database": f"sqlite:///{_in_url(folder / DATABASE)}",
         }.items()
     }
     return f"""\
@@ -134,3 +134,8 @@ def _tenancy(options: SandboxOptions) -> str:
 tenancy = "multi-tenant"
 organization_parent = "{options.delegations[0]}"
 """
+
+
+def _in_url(path: Path) -> str:
+    """A path as it stands in a URL: `?` would begin parameters, and `%` a code."""
+    return str(path).replace("%", "%25").replace("?", "%3F")

@@ -5,7 +5,6 @@ a time, and a lost connection, a deadlock or a busy file is tried again for a bo
 runs in a transaction must bear to run twice: the first commit may have come through unheard.
 """
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -17,19 +16,13 @@ import anyio
 import structlog
 from sqlalchemy import event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from worker.errors import ConfigurationError, UnavailableError
+from worker.errors import ConfigurationError
 from worker.ports import Runtime
 from worker.store.dialects import LATER, StoreDialect, dialect_named
+from worker.store.errors import Meaning, meaning_of, plain_reason, told
 from worker.store.liveness import Liveness
 
 log = structlog.get_logger(__name__)
@@ -37,10 +30,13 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 PATIENCE_S: Final = 60.0
-"""How long a write is tried again before the database counts as unavailable."""
-READ_PATIENCE_S: Final = 15.0
-"""The same for a read: somebody waits for it."""
-_BUSY_S: Final = 20
+"""How long a transaction is tried again before the database counts as unavailable."""
+_LAST_TRY_S: Final = 0.5
+"""For so long at least a transaction may wait, though patience has run out."""
+_FIRST_PAUSE_S: Final = 0.05
+_PAUSE_S_MAX: Final = 5.0
+_BUSY_S_MAX: Final = 20.0
+_POOL_S_MAX: Final = 30.0
 _IDLE_S: Final = 50.0
 _CONNECTION_S_MAX: Final = 900
 """An older connection is made anew when it is next used: what lies between may have forgotten it.
@@ -60,19 +56,14 @@ _SQLITE_PRAGMAS: Final = (
     "foreign_keys=ON",
     f"wal_autocheckpoint={_WAL_PAGES}",
 )
+_BUSY: Final = "pts_busy_s"
+"""How long a SQLite connection waits for a lock, in its ``info``."""
 _LOCK_S_MIN: Final = 2.0
 _CLOSE_S: Final = 5.0
-_RETRIED_SQLSTATES: Final = frozenset(
-    {"25P03", "40001", "40P01", "55P03", "57P01", "57P02", "57P03"}
-)
-_HINT = (
-    "check that the database server runs, that database.url is right, and that the disk has room "
-    "and may be written"
-)
 
 
 @dataclass(slots=True)
-class _Outage:
+class Outage:
     """Since when nothing has come through, on the monotonic clock; ``None`` while all is well."""
 
     since_s: float | None = None
@@ -81,6 +72,11 @@ class _Outage:
         """Nothing has come through since then, if not for longer; since when in fact."""
         self.since_s = at_s if self.since_s is None else min(at_s, self.since_s)
         return self.since_s
+
+    def left_s(self, now_s: float, patience_s: float) -> float:
+        """How long whoever asks the database now may wait for it."""
+        waited_s = 0.0 if self.since_s is None else now_s - self.since_s
+        return min(patience_s, max(_LAST_TRY_S, patience_s - waited_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +88,7 @@ class Database:
     runtime: Runtime
     gate: anyio.Semaphore
     patience_s: float = PATIENCE_S
-    outage: _Outage = field(default_factory=_Outage, repr=False)
+    outage: Outage = field(default_factory=Outage, repr=False)
     liveness: Liveness | None = field(default=None, repr=False)
 
     def watching(self) -> AbstractContextManager[None]:
@@ -103,7 +99,8 @@ class Database:
         """Run ``work`` in a read transaction.
 
         Raises:
-            UnavailableError: the database cannot be used.
+            UnavailableError: the database cannot be used after all retries.
+            ConfigurationError: it cannot be used before somebody mends something.
         """
         return await self._transact(work, is_write=False)
 
@@ -114,6 +111,7 @@ class Database:
 
         Raises:
             UnavailableError: the database cannot be used after all retries.
+            ConfigurationError: it cannot be used before somebody mends something.
         """
         return await self._transact(work, is_write=True)
 
@@ -129,29 +127,35 @@ class Database:
         span = timedelta(seconds=seconds)
         return {LATER: span if self.dialect.has_clock else self.runtime.now() + span}
 
+    def lock_s_max(self) -> float:
+        """How long a transaction that begins now may wait for somebody else's lock."""
+        left_s = self.outage.left_s(self.runtime.monotonic(), self.patience_s)
+        return min(left_s, _lock_s_max(self.dialect, self.patience_s))
+
     async def _transact(
         self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool
     ) -> T:
         failing_since_s: float | None = None
-        patience_s = self.patience_s if is_write else min(self.patience_s, READ_PATIENCE_S)
-        wait_s = 0.05
+        pause_s = _FIRST_PAUSE_S
         while True:
+            began_s, lock_s = self.runtime.monotonic(), self.lock_s_max()
             try:
                 result = await self._once(work, is_write=is_write)
             except Exception as fault:
-                if not is_database_fault(fault):
+                meaning = meaning_of(fault)
+                if meaning == Meaning.OURS:
                     raise
-                reason = plain_reason(fault)
                 if failing_since_s is None:
                     failing_since_s = self.runtime.monotonic()
-                waited_s = self._waited_s(failing_since_s)
-                if not is_passing(fault) or waited_s + wait_s > patience_s:
-                    raise UnavailableError(
-                        f"the database is unavailable: {reason}", hint=_HINT
-                    ) from fault
-                log.warning("database.retry", reason=reason, wait_s=round(wait_s, 3))
-                await self.runtime.sleep(wait_s * (0.5 + self.runtime.uniform() / 2))
-                wait_s = min(wait_s * 2, 5.0)
+                    if meaning == Meaning.WAITED:
+                        failing_since_s = max(began_s, failing_since_s - lock_s)
+                left_s = self.patience_s - self._waited_s(failing_since_s)
+                if meaning not in {Meaning.PASSING, Meaning.WAITED} or left_s < _FIRST_PAUSE_S:
+                    raise told(fault, self.engine.url) from fault
+                log.warning("database.retry", reason=plain_reason(fault), left_s=round(left_s, 3))
+                drawn_s = pause_s * (0.5 + self.runtime.uniform() / 2)
+                await self.runtime.sleep(min(drawn_s, left_s))
+                pause_s = min(pause_s * 2, _PAUSE_S_MAX)
             else:
                 self.outage.since_s = None
                 return result
@@ -160,7 +164,8 @@ class Database:
         """For how long nothing has come through, to a call that has failed since then.
 
         An outage is waited for once, not anew by each of the writes that end a run. It begins with
-        a fault: a long transaction that ends in one, a publication above all, has not waited yet.
+        a fault, or with the wait for a lock that was in vain: a long transaction that ends in one,
+        a publication above all, has not waited yet.
         """
         return self.runtime.monotonic() - self.outage.begin(failing_since_s)
 
@@ -178,51 +183,21 @@ class Database:
             async with self.engine.connect() as connection:
                 await connection.execution_options(pts_write=is_write)
                 async with connection.begin():
+                    if self.outage.since_s is not None and self.dialect.name == "postgresql":
+                        # Else what the session was begun with: ``open_database``.
+                        limit = f"{self.lock_s_max() * 1000:.0f}"
+                        await connection.execute(text(f"SET LOCAL lock_timeout = {limit}"))
                     return await work(connection)
 
 
-def is_database_fault(fault: Exception) -> bool:
-    """Whether the database, and not our code, is to blame.
+def _lock_s_max(dialect: StoreDialect, patience_s: float) -> float:
+    """How long to wait for somebody else's lock, while nothing else is wrong.
 
-    Drivers raise some faults of connecting as they are; they all carry an SQLSTATE.
+    On PostgreSQL half the patience: whoever has waited in vain is to try again.
     """
-    if isinstance(fault, IntegrityError):
-        return False
-    is_ours = isinstance(fault, DBAPIError | OSError | PoolTimeoutError)
-    return is_ours or _sqlstate(fault) is not None
-
-
-def is_passing(fault: Exception) -> bool:
-    """Whether the same transaction may succeed in a moment."""
-    state = _sqlstate(fault)
-    if state is not None:
-        return state in _RETRIED_SQLSTATES or state.startswith("08")
-    if isinstance(fault, OSError | PoolTimeoutError):
-        return True
-    if isinstance(fault, DBAPIError) and fault.connection_invalidated:
-        return True
-    words = str(getattr(fault, "orig", "")).lower()
-    if isinstance(fault, OperationalError) and ("locked" in words or "busy" in words):
-        return True
-    return isinstance(fault, InterfaceError) and "closed" in words
-
-
-def is_lock_timeout(fault: Exception) -> bool:
-    """Whether a statement waited in vain for somebody else's lock."""
-    return _sqlstate(fault) == "55P03"
-
-
-def _sqlstate(fault: Exception) -> str | None:
-    state = getattr(getattr(fault, "orig", None) or fault, "sqlstate", None)
-    return state if isinstance(state, str) else None
-
-
-def plain_reason(fault: BaseException) -> str:
-    """The driver's reason in a line, without statement, parameters or values."""
-    cause = getattr(fault, "orig", None) or fault
-    words = str(cause).split("\n", 1)[0]
-    words = re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\d{6,}", "…", words)
-    return f"{type(cause).__name__}: {words[:200]}"
+    if dialect.name == "sqlite":
+        return min(_BUSY_S_MAX, patience_s)
+    return max(patience_s / 2, _LOCK_S_MIN)
 
 
 def driver_url(url: str, password: str | None = None) -> tuple[URL, StoreDialect]:
@@ -233,7 +208,7 @@ def driver_url(url: str, password: str | None = None) -> tuple[URL, StoreDialect
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as fault:
+    except (ArgumentError, ValueError) as fault:
         raise ConfigurationError(
             "database.url: this is not a database URL",
             hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE",
@@ -260,7 +235,8 @@ async def open_database(
         url: as configured.
         runtime: clock, sleep and randomness.
         password: instead of the one in the URL.
-        patience_s: how long a write is tried again; on PostgreSQL a lock is waited for half of it.
+        patience_s: how long the database is waited for in all: for a server that is away or says
+            nothing, for locks of others, for what is tried again.
         idle_s: PostgreSQL ends a transaction of ours that has stood still for so long: a process
             that was paused or cut off within one must not keep the lease's row locked for ever.
 
@@ -270,23 +246,29 @@ async def open_database(
     parsed, dialect = driver_url(url, password)
     # Last in, first out: each connection that is used keeps pages and statements of its own.
     options: dict[str, Any] = {"hide_parameters": True, "pool_use_lifo": True}
-    outage, liveness = _Outage(), None
+    outage, liveness = Outage(), None
+
+    def left_s() -> float:
+        return outage.left_s(runtime.monotonic(), patience_s)
+
     if dialect.name == "sqlite":
         _check_folder(parsed)
-        options |= {"connect_args": {"timeout": _BUSY_S}}
     else:
-        liveness = Liveness(runtime, patience_s=patience_s, silent_since=outage.begin)
+        liveness = Liveness(
+            runtime, patience_s=patience_s, silent_since=outage.begin, left_s=left_s
+        )
         settings = {
             "idle_in_transaction_session_timeout": f"{idle_s * 1000:.0f}",
-            "lock_timeout": f"{max(patience_s / 2, _LOCK_S_MIN) * 1000:.0f}",
+            "lock_timeout": f"{_lock_s_max(dialect, patience_s) * 1000:.0f}",
         }
-        options |= {"pool_size": 4, "max_overflow": 4, "pool_timeout": 30}
+        options |= {"pool_size": 4, "max_overflow": 4}
+        options |= {"pool_timeout": min(_POOL_S_MAX, patience_s)}
         options |= {"pool_recycle": _CONNECTION_S_MAX}
         connecting = {"async_creator_fn": liveness.connect, "server_settings": settings}
         options |= {"connect_args": connecting}
-    engine = create_async_engine(parsed, **options)
+    engine = _engine(parsed, options)
     if dialect.name == "sqlite":
-        _sqlite_rules(engine)
+        _sqlite_rules(engine, lambda: min(left_s(), _lock_s_max(dialect, patience_s)))
     try:
         yield Database(
             engine=engine,
@@ -299,7 +281,19 @@ async def open_database(
         )
     finally:
         with anyio.CancelScope(shield=True):
+            if liveness is not None and outage.since_s is not None:
+                liveness.cut_off()  # nobody is there to take leave of
             await _close(engine, liveness)
+
+
+def _engine(url: URL, options: Mapping[str, Any]) -> AsyncEngine:
+    try:
+        return create_async_engine(url, **options)
+    except (ArgumentError, TypeError, ValueError) as fault:
+        raise ConfigurationError(
+            f"database.url: cannot be used ({type(fault).__name__})",
+            hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE, and check the parameters",
+        ) from fault
 
 
 async def _close(engine: AsyncEngine, liveness: Liveness | None) -> None:
@@ -315,19 +309,27 @@ async def _close(engine: AsyncEngine, liveness: Liveness | None) -> None:
 
 
 def _check_folder(url: URL) -> None:
-    if url.database and url.database != ":memory:" and not Path(url.database).parent.is_dir():
+    if url.database and not Path(url.database).parent.is_dir():
         raise ConfigurationError(
             f"database.url: the folder {Path(url.database).parent} does not exist",
             hint="create it, or name another file",
         )
 
 
-def _sqlite_rules(engine: AsyncEngine) -> None:
+def _sqlite_rules(engine: AsyncEngine, busy_s: Callable[[], float]) -> None:
     """WAL, full durability, foreign keys; and transactions that begin when we say so.
 
     The driver's own transaction control begins late and never IMMEDIATE, which lets two writers
     read first and then deadlock (SQLAlchemy's SQLite page, "Serializable isolation").
+
+    Args:
+        engine: of a SQLite file.
+        busy_s: how long to wait for a lock at present.
     """
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def on_do_connect(_dialect: Any, record: Any, _args: Any, parameters: Any) -> None:
+        record.info[_BUSY] = parameters["timeout"] = busy_s()
 
     @event.listens_for(engine.sync_engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
@@ -339,5 +341,9 @@ def _sqlite_rules(engine: AsyncEngine) -> None:
 
     @event.listens_for(engine.sync_engine, "begin")
     def on_begin(connection: Any) -> None:
+        wait_s = busy_s()
+        if connection.info.get(_BUSY) != wait_s:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={wait_s * 1000:.0f}")
+            connection.info[_BUSY] = wait_s
         is_write = connection.get_execution_options().get("pts_write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")

@@ -20,7 +20,8 @@ from worker.core.area import ColumnType
 from worker.core.identity import NationalId
 from worker.core.pseudonymise import pseudonymise
 from worker.errors import UnavailableError
-from worker.store.database import Database, plain_reason
+from worker.store.database import Database
+from worker.store.errors import plain_reason
 from worker.store.lease import Lease
 from worker.store.tables import VERSIONS, metadata, person
 

@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import OPEN_STATUSES
 from worker.errors import LeaseHeldError, LeaseLostError
-from worker.store.database import Database, is_lock_timeout
+from worker.store.database import Database
+from worker.store.errors import is_lock_timeout
 from worker.store.holder import Holder, has_died
 from worker.store.tables import attempt, lease, run
 
@@ -225,7 +226,8 @@ async def locked(
     ours = select(lease).where(lease.c.tenant_id == tenant_id, lease.c.name == name)
     seen = (await connection.execute(ours)).one_or_none()
     if database.dialect.name == "postgresql":
-        await connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_S_MAX}s'"))
+        wait_s = min(_LOCK_S_MAX, database.lock_s_max())
+        await connection.execute(text(f"SET LOCAL lock_timeout = {wait_s * 1000:.0f}"))
     try:
         if seen is None:
             # Not always: it would wait for any transaction that has renewed the lease.

@@ -34,15 +34,22 @@ class Liveness:
         runtime: the monotonic clock and sleep.
         patience_s: how long an outage is borne.
         silent_since: told the moment at which the server fell silent, on the monotonic clock.
+        left_s: what is left of patience: a connection is not waited for longer.
     """
 
     def __init__(
-        self, runtime: Runtime, *, patience_s: float, silent_since: Callable[[float], object]
+        self,
+        runtime: Runtime,
+        *,
+        patience_s: float,
+        silent_since: Callable[[float], object],
+        left_s: Callable[[], float],
     ) -> None:
         self.ask_after_s = min(10.0, max(1.0, patience_s / 6))
         self.silence_s_max = min(20.0, max(2.0, patience_s / 3))
         self._runtime = runtime
         self._silent_since = silent_since
+        self._left_s = left_s
         self._open: WeakSet[Any] = WeakSet()
         self._how: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._other: Any = None
@@ -142,7 +149,8 @@ class Liveness:
         assert self._how is not None  # noqa: S101 - ``connect`` came first
         args, more = self._how
         driver = import_module("asyncpg")  # not for whoever has SQLite
-        return await driver.connect(*args, timeout=self.silence_s_max, **more)
+        wait_s = min(self.silence_s_max, self._left_s())
+        return await driver.connect(*args, timeout=wait_s, **more)
 
     def _forget_other(self) -> None:
         if self._other is not None:

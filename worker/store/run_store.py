@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.guard import GuardFacts
 from worker.core.model import PersonRead, RunStatus
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
-from worker.errors import ExitCode, UnavailableError
+from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database
 from worker.store.lease import Lease
 from worker.store.ledger import end_attempt, interrupt_run
@@ -245,5 +245,5 @@ class SqlRunStore:
                 roster_faults=progress.roster_faults,
                 persons_not_sent=progress.persons_not_sent,
             )
-        except UnavailableError as fault:
+        except WorkerError as fault:
             log.warning("run.end_not_noted", run=self.handle.run_id, reason=fault.message)

@@ -1,0 +1,172 @@
+"""A database that is away is waited for as long as ``database.patience_s`` says, by every command.
+
+Not for that long by each thing that the command asks of it, nor by each of the writes that end a
+run.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import Installation, Running, Sandbox, wait_for
+from tests.deaths.ground import Ground, PostgresDatabases, SqliteFiles
+from tests.deaths.servers import OwnServer, own_server
+from tests.deaths.test_away import frozen
+from tests.deaths.zygote import Zygote
+
+PATIENCE_S = 6.0
+"""``database.patience_s`` of these runs."""
+DOCTOR_S = 5.0
+"""``doctor`` waits no longer than that."""
+MORE_S = 2.0
+"""What loading, noticing, and one more try of each of the writes that end a run may take."""
+SLOW_S = 2.0
+"""What a busy machine may add."""
+WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
+
+Away = Callable[[], AbstractContextManager[object]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OwnServer]:
+    """A server of these tests' own."""
+    with own_server() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def on_server(
+    served: Sandbox, zygote: Zygote, server: OwnServer, tmp_path_factory: pytest.TempPathFactory
+) -> Ground:
+    """The ground on it."""
+    folder = tmp_path_factory.mktemp("patience")
+    databases = server.databases
+    return Ground(sandbox=served, zygote=zygote, databases=databases, folder=folder).prepare()
+
+
+def worker_on(ground: Ground) -> Installation:
+    """A worker that tells its numbers, too: for these the database is asked once more."""
+    made = ground.worker()
+    made.configure(
+        database={"patience_s": PATIENCE_S},
+        telemetry={"textfile": str(made.folder / "numbers.prom")},
+    )
+    return made
+
+
+@contextmanager
+def stopped(server: OwnServer) -> Iterator[None]:
+    """Nobody takes connections."""
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@contextmanager
+def locked(path: Path, how: str = "IMMEDIATE") -> Iterator[None]:
+    """Somebody else is in the middle of a write transaction."""
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as other:
+        other.execute(f"BEGIN {how}")
+        try:
+            yield
+        finally:
+            other.execute("ROLLBACK")
+
+
+@contextmanager
+def locked_for_all(path: Path) -> Iterator[None]:
+    """So that nobody can read either: without a write-ahead log, as a copying tool leaves it."""
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as other:
+        assert ("delete",) == other.execute("PRAGMA journal_mode=DELETE").fetchone()
+    with locked(path, "EXCLUSIVE"):
+        yield
+
+
+def assert_waits(worker: Installation, command: str, away: Away) -> None:
+    """It ends with 69 when patience has run out, neither long before nor long after."""
+    patience_s = DOCTOR_S if command == "doctor" else PATIENCE_S
+    with away():
+        ended = worker.run(command)
+    assert 69 == ended.code, ended.out + ended.err
+    assert "the database is unavailable" in ended.out
+    assert patience_s - 0.5 < ended.took_s < patience_s + MORE_S + SLOW_S
+
+
+COMMANDS = pytest.mark.parametrize("command", ["sync", "status", "doctor"])
+
+
+@COMMANDS
+@pytest.mark.parametrize("how", ["stopped", "frozen"])
+def test_a_server_that_is_away(on_server: Ground, server: OwnServer, how: str, command: str):
+    """Nobody answers, or nothing comes back."""
+    away = {"stopped": lambda: stopped(server), "frozen": lambda: frozen(server)}[how]
+    assert_waits(worker_on(on_server), command, away)
+
+
+@COMMANDS
+def test_a_file_that_is_locked(on_sqlite: Ground, command: str):
+    """SQLite waits for a lock by itself: that counts."""
+    worker = worker_on(on_sqlite)
+    assert_waits(worker, command, lambda: locked_for_all(worker.store.path))
+
+
+def test_a_file_that_others_write(on_sqlite: Ground):
+    """Who only reads need not wait."""
+    worker = worker_on(on_sqlite)
+    assert_waits(worker, "sync", lambda: locked(worker.store.path))
+    with locked(worker.store.path):
+        assert 0 == worker.run("status").code
+
+
+def begun(ground: Ground, worker: Installation, wrote: Callable[[], object]) -> Running:
+    """A run that has written a batch."""
+    worker.configure(sync={"requests_per_second": 20})
+    running = ground.start(worker)
+    wait_for(wrote, "a batch")
+    return running
+
+
+def assert_gives_up(running: Running) -> None:
+    """The run ends with 69, though it still has persons to write, an end to note, a lease to give.
+
+    What is measured begins when the database goes: a run may notice that only when it next writes.
+    """
+    began_s = time.monotonic()
+    ended = running.wait()
+    took_s = time.monotonic() - began_s
+    assert 69 == ended.code, ended.out + ended.err
+    assert PATIENCE_S - 0.5 < took_s < PATIENCE_S + 2 * MORE_S + SLOW_S
+
+
+@pytest.mark.parametrize("how", ["stopped", "frozen"])
+def test_a_server_goes_away_within_a_run(on_server: Ground, server: OwnServer, how: str):
+    """One patience for all that a run still wants to write."""
+    assert isinstance(on_server.databases, PostgresDatabases)
+    worker = worker_on(on_server)
+    running = begun(on_server, worker, lambda: worker.store.one(WRITTEN))
+    with stopped(server) if how == "stopped" else frozen(server):
+        assert_gives_up(running)
+    on_server.assert_recovers(worker)
+
+
+def test_a_file_is_locked_within_a_run(on_sqlite: Ground):
+    """The same where another process keeps the file."""
+    assert isinstance(on_sqlite.databases, SqliteFiles)
+    worker = worker_on(on_sqlite)
+
+    def wrote() -> int:
+        with closing(sqlite3.connect(f"file:{worker.store.path}?mode=ro", uri=True)) as reader:
+            with suppress(sqlite3.OperationalError):
+                return int(reader.execute(WRITTEN).fetchone()[0])
+            return 0
+
+    running = begun(on_sqlite, worker, wrote)
+    with locked(worker.store.path):
+        assert_gives_up(running)
+    on_sqlite.assert_recovers(worker)

@@ -1,0 +1,172 @@
+"""What each error of a database means: tried again, 69, 78, or a bug of ours."""
+
+import sqlite3
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from tests.fakes import FakeRuntime
+from worker.errors import ExitCode
+from worker.store.database import open_database
+from worker.store.errors import Meaning, meaning_of, told
+
+PASSING = {Meaning.PASSING, Meaning.WAITED}
+SERVER = make_url("postgresql://nightly:secret@db.example/pts")
+FILE = make_url("sqlite:////var/lib/pts-worker/pts.db")
+
+
+def of_postgresql(state: str) -> Exception:
+    """The server's error, as SQLAlchemy wraps it."""
+    return DBAPIError("SELECT 1", {}, asyncpg.PostgresError.new({"C": state, "M": "words"}))
+
+
+def of_sqlite(code: int) -> Exception:
+    cause = sqlite3.OperationalError("words")
+    cause.sqlite_errorcode = code
+    return OperationalError("SELECT 1", {}, cause)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        of_postgresql("57P01"),  # an administrator ends the connection
+        of_postgresql("57P03"),  # starting up
+        of_postgresql("40001"),  # serialization
+        of_postgresql("40P01"),  # deadlock
+        of_postgresql("55P03"),  # a lock
+        of_postgresql("53300"),  # too many connections
+        of_postgresql("08006"),  # connection failure
+        asyncpg.CannotConnectNowError("as it is"),
+        ConnectionRefusedError(111, "refused"),
+        OSError(-2, "Name or service not known"),  # DNS may be down
+        TimeoutError(),
+        PoolTimeoutError(),
+        of_sqlite(sqlite3.SQLITE_BUSY),
+        of_sqlite(sqlite3.SQLITE_BUSY_RECOVERY),
+        of_sqlite(sqlite3.SQLITE_LOCKED),
+    ],
+)
+def test_what_passes(fault: Exception):
+    """Another attempt may succeed: it is made for as long as patience lasts, and then it is 69."""
+    assert meaning_of(fault) in PASSING
+    assert ExitCode.UNAVAILABLE == told(fault, SERVER).exit_code
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        of_postgresql("53100"),  # disk full
+        of_postgresql("53200"),  # memory
+        of_postgresql("58030"),  # I/O
+        of_postgresql("57014"),  # cancelled
+        of_sqlite(sqlite3.SQLITE_FULL),
+        of_sqlite(sqlite3.SQLITE_IOERR_WRITE),
+        of_sqlite(sqlite3.SQLITE_NOMEM),
+    ],
+)
+def test_what_may_be_over_later(fault: Exception):
+    """69 at once: another attempt in a moment would meet the same."""
+    assert Meaning.LATER == meaning_of(fault)
+    assert ExitCode.UNAVAILABLE == told(fault, SERVER).exit_code
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (of_postgresql("28P01"), "the role nightly is refused by the database pts at db.example"),
+        (asyncpg.InvalidPasswordError("as it is"), "the role nightly is refused"),
+        (of_postgresql("28000"), "the role nightly is refused"),
+        (of_postgresql("42501"), "the role nightly lacks a privilege in the database pts"),
+        (of_postgresql("25006"), "the role nightly may only read in the database pts"),
+        (of_postgresql("3D000"), "no such database for the role nightly: the database pts"),
+        (of_postgresql("57P04"), "no such database"),
+        (of_postgresql("XX001"), "the database pts at db.example is damaged"),
+        (of_postgresql("XX002"), "is damaged"),
+        (asyncpg.ClientConfigurationError("`sslmode` must be"), "database.url cannot be used"),
+        (PermissionError(13, "Permission denied"), "the server's socket may not be opened"),
+    ],
+)
+def test_what_somebody_must_mend_on_a_server(fault: Exception, says: str):
+    """78 with the role, the database and what to do, and never the password."""
+    ending = told(fault, SERVER)
+    assert ExitCode.CONFIGURATION == ending.exit_code
+    assert says in ending.message
+    assert ending.hint
+    assert "secret" not in ending.message + ending.hint
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (sqlite3.SQLITE_CORRUPT, "is damaged"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, "is damaged"),
+        (sqlite3.SQLITE_NOTADB, "is no SQLite database"),
+        (sqlite3.SQLITE_CANTOPEN, "cannot be opened"),
+        (sqlite3.SQLITE_PERM, "cannot be opened"),
+        (sqlite3.SQLITE_READONLY, "cannot be written"),
+        (sqlite3.SQLITE_READONLY_DIRECTORY, "cannot be written"),
+    ],
+)
+def test_what_somebody_must_mend_of_a_file(code: int, says: str):
+    """78 with the path and what to do."""
+    ending = told(of_sqlite(code), FILE)
+    assert ExitCode.CONFIGURATION == ending.exit_code
+    assert f"the database file {FILE.database}" in ending.message
+    assert says in ending.message
+    assert ending.hint
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        of_postgresql("23505"),
+        of_postgresql("22003"),
+        of_sqlite(sqlite3.SQLITE_CONSTRAINT_UNIQUE),
+        IntegrityError("INSERT", {}, Exception("no code")),
+        ValueError("a bug"),
+    ],
+)
+def test_what_is_ours(fault: Exception):
+    """No outage: nobody waits for it to pass, and it is a bug."""
+    assert Meaning.OURS == meaning_of(fault)
+
+
+async def test_a_constraint_error_is_no_outage(database_url: str):
+    """It leaves at once and as it is, with nothing written and nothing tried again."""
+    fake = FakeRuntime()
+    calls = []
+
+    async def twice(connection) -> None:
+        calls.append(fake.monotonic())
+        await connection.execute(text("INSERT INTO tenant (tenant_id, name) VALUES (7, 'a')"))
+        await connection.execute(text("INSERT INTO tenant (tenant_id, name) VALUES (7, 'b')"))
+
+    async with open_database(database_url, fake.runtime) as database:
+        with pytest.raises(IntegrityError):
+            await database.write(twice)
+        assert [fake.monotonic()] == calls
+        found = await database.read(lambda one: one.execute(text("SELECT tenant_id FROM tenant")))
+        assert [(1,)] == [tuple(row) for row in found]
+
+
+async def test_a_damaged_file_says_so(tmp_path: Path):
+    """The codes of the real library, through the real driver."""
+    path = tmp_path / "pts.db"
+    with sqlite3.connect(path) as made:
+        made.execute("CREATE TABLE t (x)")
+        made.executemany("INSERT INTO t VALUES (?)", [("x" * 500,)] * 200)
+    made.close()
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\x5a" * (len(content) - 4096)
+    path.write_bytes(content)
+    fake = FakeRuntime()
+    async with open_database(f"sqlite:///{path}", fake.runtime) as database:
+        began_s = fake.monotonic()
+        with pytest.raises(Exception, match=str(path)) as caught:
+            await database.read(lambda one: one.execute(text("SELECT count(x) FROM t")))
+        assert ExitCode.CONFIGURATION == caught.value.exit_code
+        assert began_s == fake.monotonic()
