@@ -201,7 +201,9 @@ async def _store(database: Database, begin: Watch) -> AsyncIterator[SqlRunStore]
     async with AsyncExitStack() as stack:
         with begin:
             lease = await stack.enter_async_context(held_lease(database, ttl_s=60))
-            await check_identity(database, identity="pseudonym", key_check=_KEY.check_value())
+            await check_identity(
+                database, lease, identity="pseudonym", key_check=_KEY.check_value()
+            )
             store = await open_run_store(
                 database,
                 lease,

@@ -182,7 +182,7 @@ def test_a_password(ground: Ground, password: str, command: str):
 def test_an_unknown_database(ground: Ground, command: str):
     """The server says that there is none of this name."""
     worker = ground.worker()
-    worker.configure(database={"url": in_database(ground.databases.server, "elsewhere")})
+    worker.configure(database={"url": in_database(worker.database_url, "elsewhere")})
     assert_to_mend(run(ground, worker, command), "no such database", "elsewhere")
 
 

@@ -148,7 +148,8 @@ async def test_another_key_is_seen_without_writing(database_url):
     async with world_on(database_url) as world:
         database = world.database
         await see_identity(database, 1, identity="pseudonym", key_check="one")
-        await check_identity(database, identity="pseudonym", key_check="one")
+        lease = await world.lease()
+        await check_identity(database, lease, identity="pseudonym", key_check="one")
         await see_identity(database, 1, identity="pseudonym", key_check="one")
         for identity, check in (("pseudonym", "two"), ("plain", "")):
             with pytest.raises(ConfigurationError, match="privacy"):

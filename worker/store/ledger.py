@@ -24,17 +24,20 @@ DEFAULT_TENANT: Final = 1
 
 
 async def check_identity(
-    database: Database, *, identity: str, key_check: str, tenant_id: int = DEFAULT_TENANT
+    database: Database, lease: Lease, *, identity: str, key_check: str
 ) -> None:
-    """Refuse a store whose person keys were made in another way.
+    """Refuse a store whose person keys were made in another way; the first run notes its own.
 
     Under another pseudonym key every known person would look departed and every one read new.
 
     Raises:
         ConfigurationError: the identity mode or the key differs from what the store was begun with.
+        LeaseLostError: another holder took over.
     """
+    tenant_id = lease.tenant_id
 
     async def work(connection: AsyncConnection) -> None:
+        await lease.renew(database, connection)
         row = (
             await connection.execute(select(tenant).where(tenant.c.tenant_id == tenant_id))
         ).one()
@@ -171,6 +174,7 @@ async def mark_interrupted(
 
 async def end_attempt(
     database: Database,
+    lease: Lease,
     handle: RunHandle,
     *,
     exit_code: ExitCode,
@@ -179,9 +183,14 @@ async def end_attempt(
     roster_faults: int,
     persons_not_sent: int = 0,
 ) -> None:
-    """Note how this process's turn at the run ended, and what it cost PTS."""
+    """Note how this process's turn at the run ended, and what it cost PTS.
+
+    Raises:
+        LeaseLostError: another holder took over.
+    """
 
     async def work(connection: AsyncConnection) -> None:
+        await lease.renew(database, connection)
         await connection.execute(
             update(attempt)
             .where(attempt.c.attempt_id == handle.attempt_id)

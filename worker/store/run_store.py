@@ -238,6 +238,7 @@ class SqlRunStore:
         try:
             await end_attempt(
                 self.database,
+                self.lease,
                 self.handle,
                 exit_code=exit_code,
                 requests=progress.requests,
