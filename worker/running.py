@@ -94,9 +94,7 @@ async def carry_out(
                 stop=stop,
             )
         )
-        await check_identity(
-            database, lease, identity=identity.mode, key_check=identity.key_check
-        )
+        await check_identity(database, lease, identity=identity.mode, key_check=identity.key_check)
         if request.part is None or share is None:
             store = await open_run_store(
                 database,

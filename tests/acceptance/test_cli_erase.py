@@ -188,3 +188,60 @@ def test_old_versions_go_after_a_published_sync(sqlite_url: str, standin: Standi
     assert "retention.purged" in purged.err
     assert [("three",), ("two",)] == sorted(store.rows("SELECT cause FROM patient_safety_version"))
     assert {("three",)} == set(store.rows("SELECT cause FROM report_patient_safety_current"))
+
+
+def with_an_old_version(standin: Standin, folder: Path, url: str) -> Installation:
+    """A worker after two runs, of which the second closed what the first opened, long ago."""
+    off_id = person(standin, 1)
+    worker = standin.install(folder, url)
+    standin.people[off_id][SAFETY] = [safety(off_id, "0", cause="one")]
+    assert 0 == worker.sync().code
+    standin.people[off_id][SAFETY] = [safety(off_id, "0", cause="two")]
+    assert 0 == worker.sync().code
+    worker.store.rows("UPDATE run SET published_at = '2020-01-01T00:00:00.000000+00:00'")
+    worker.configure(retention={"versions": "30d"})
+    return worker
+
+
+def test_a_backfill_forgets_nothing(sqlite_url: str, standin: Standin, tmp_path: Path):
+    """Old versions go at the end of a full run, not of one over some persons."""
+    worker = with_an_old_version(standin, tmp_path, sqlite_url)
+    versions = "SELECT cause FROM patient_safety_version ORDER BY cause"
+    lines = (tmp_path / "roster.csv").read_text(encoding="utf-8")
+    backfill = worker.run("backfill", "--roster", "-", stdin=lines.encode())
+    assert (0, "published") == (backfill.code, backfill.run["status"])
+    assert "retention." not in backfill.err
+    assert [("one",), ("two",)] == worker.store.rows(versions)
+    assert 0 == worker.sync().code
+    assert [("two",)] == worker.store.rows(versions)
+
+
+def test_a_purge_that_fails_does_not_undo_the_run(make_database, standin: Standin, tmp_path: Path):
+    """The run is published and ends as it would; what failed is logged, and done the next time."""
+    worker = with_an_old_version(standin, tmp_path, make_database())
+    hinder, help_ = hindrance(is_sqlite=worker.store.is_sqlite)
+    worker.store.rows_of(*hinder)
+    ended = worker.sync()
+    assert (0, "published") == (ended.code, ended.run["status"])
+    assert [("published", 0)] * 3 == worker.store.runs()
+    assert "retention.unfinished" in ended.err
+    assert "Traceback" not in ended.err
+    versions = "SELECT cause FROM patient_safety_version ORDER BY cause"
+    assert [("one",), ("two",)] == worker.store.rows(versions)
+    assert [] == worker.store.rows("SELECT holder FROM lease WHERE holder IS NOT NULL")
+    worker.store.rows_of(*help_)
+    assert 0 == worker.sync().code
+    assert [("two",)] == worker.store.rows(versions)
+
+
+def hindrance(*, is_sqlite: bool) -> tuple[list[str], list[str]]:
+    """What makes the database refuse a deletion of versions, and what takes that back."""
+    head = "CREATE TRIGGER hinder BEFORE DELETE ON patient_safety_version FOR EACH ROW"
+    if is_sqlite:
+        return [f"{head} BEGIN SELECT * FROM nowhere; END"], ["DROP TRIGGER hinder"]
+    function = (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE 'no room' USING ERRCODE = '53100'; END $$"
+    )
+    drop = "DROP TRIGGER hinder ON patient_safety_version"
+    return [function, f"{head} EXECUTE FUNCTION refuse()"], [drop]

@@ -8,6 +8,7 @@ import pytest
 
 from tests.report.support import missed, privacy, safety, seen, small_store
 from tests.store.test_store_scenarios import world_on
+from worker.core.model import RunKind
 from worker.errors import ConfigurationError
 from worker.report.charts import ticks
 from worker.report.html import write_report
@@ -92,6 +93,21 @@ async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
         _, outline = await report_of(world, tmp_path / "r.html", timezone="Asia/Tokyo")
         assert "Stale: last published 2026-03-29 22:18 UTC, 2026-03-30 07:18 JST" in outline.text
         assert "(3 days ago), run 2" in outline.text
+
+
+async def test_a_fresh_backfill_does_not_hide_an_old_copy(sqlite_url, tmp_path):
+    """The headline tells the age of the last full run, and not that of the backfill after it."""
+    async with world_on(sqlite_url) as world:
+        await small_store(world)
+        world.fake.advance(3 * 86_400)
+        turn = await world.begin(RunKind.BACKFILL)
+        await turn.write(seen(world, 1, ref="R-1"))
+        await turn.publish(may_depart=False)
+        _, outline = await report_of(world, tmp_path / "r.html")
+        assert "Stale: last published 2026-03-29 22:18 UTC" in outline.text
+        assert "(3 days ago), run 2" in outline.text
+        assert "Run 3 after it was a backfill of some persons." in outline.text
+        assert "That was a backfill" not in outline.text
 
 
 async def test_a_complete_copy_says_complete(sqlite_url, tmp_path):

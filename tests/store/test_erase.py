@@ -212,6 +212,37 @@ async def test_mentions_in_the_rows_of_others_are_masked(database_url):
         assert [(2,)] == await world.rows("SELECT count(*) FROM patient_safety_version")
 
 
+async def test_a_person_whom_many_name(database_url):
+    """More mentions than are looked at in one query: each is found and masked, and no other row."""
+    many, digits = 1_203, OFF_ID.reveal()
+
+    def records(author: str, first: int) -> list[Record]:
+        return [
+            Record(
+                key=f"r{number}",
+                content_hash=b"h" * 16,
+                payload=f'{{"createdBy":"{author}","id":"r{number}"}}',
+                columns=as_columns({"created_by": author}),
+            )
+            for number in range(first, first + many)
+        ]
+
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        for key, author, first in (("b", digits, 0), ("c", "LIS 99649", many)):
+            person = Person(off_id=NationalId("1" * 11), person_key=key)
+            areas = (whole(world, SAFETY, *records(author, first)), whole(world, PRIVACY))
+            await turn.write(PersonRead(person=person, areas=areas))
+        await turn.publish()
+        assert many == (await erase(world)).mention_count
+        rows = await world.rows(
+            "SELECT created_by, count(*), count(DISTINCT payload) FROM patient_safety_version "
+            f"WHERE payload NOT LIKE '%{digits}%' GROUP BY created_by ORDER BY created_by"
+        )
+        assert [("LIS 99649", many, many), ("erased", many, many)] == rows
+        assert 0 == (await erase(world)).mention_count
+
+
 async def test_without_the_lease_nothing_is_erased(database_url):
     """A process that was paused past its lease erases nothing."""
     async with world_on(database_url) as world:

@@ -62,6 +62,12 @@ async def one_night(stage: FencedStage) -> None:
     assert 0 == (await run(stage)).code
 
 
+async def half_a_night(stage: FencedStage) -> None:
+    """A first run that was stopped when it had written a batch."""
+    stage.limit(requests_per_second=20.0)
+    assert ExitCode.STOPPED == (await stopped(stage, after=5)).code
+
+
 async def one_night_and_a_half(stage: FencedStage) -> None:
     """And after it one that was stopped when it had written a batch of the changed world."""
     await one_night(stage)
@@ -243,6 +249,11 @@ ORDINARY: dict[str, Scenario] = {
             PUBLISHED,
         ),
     ),
+    "a first run that is given up": Scenario(
+        before=half_a_night,
+        act=begun_anew,
+        writes=("DELETE FROM area_key", "DELETE FROM person WHERE", PUBLISHED),
+    ),
     "a withheld run": Scenario(
         before=one_night,
         act=withheld,
@@ -263,6 +274,9 @@ ORDINARY: dict[str, Scenario] = {
     "an erasure": Scenario(before=one_night, act=erasing, writes=("DELETE FROM person WHERE",)),
 }
 SHARDED: dict[str, Scenario] = {
+    "the first run of a shard": Scenario(
+        before=nothing, act=as_shard, writes=("INSERT INTO area_key", PUBLISHED, ENDED)
+    ),
     "a shard that is the last": Scenario(
         before=one_night_and_a_half,
         act=sharded,

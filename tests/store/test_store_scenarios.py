@@ -34,6 +34,7 @@ from worker.store.holder import Holder, this_process
 from worker.store.lease import Lease, acquire
 from worker.store.ledger import begin_run, interrupt_run, open_runs
 from worker.store.publish import Publisher
+from worker.store.reading import gaps
 from worker.store.undo import leftovers, undo_run
 from worker.store.writer import BatchWriter
 
@@ -52,13 +53,15 @@ class World:
     async def lease(self) -> Lease:
         return await acquire(self.database, self.holder, tenant_id=1, ttl_s=50)
 
-    async def begin(self, kind: RunKind = RunKind.SYNC) -> "Turn":
+    async def begin(
+        self, kind: RunKind = RunKind.SYNC, *, areas: tuple[str, ...] = (SAFETY, PRIVACY)
+    ) -> "Turn":
         lease = await self.lease()
         handle = await begin_run(
             self.database,
             lease,
             kind=kind,
-            areas=(SAFETY, PRIVACY),
+            areas=areas,
             host="test",
             continue_within=timedelta(hours=12),
         )
@@ -442,3 +445,48 @@ async def test_a_run_is_undone_step_by_step(database_url, monkeypatch, persons_p
         after = await world.rows("SELECT * FROM report_person_freshness ORDER BY person_key, area")
         assert before == after
         assert [(3,)] == await world.rows("SELECT count(*) FROM person")
+
+
+async def test_a_withheld_run_takes_its_references_back(database_url):
+    """A local reference that it changed, or gave to who had none, is what it was."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x", ref="R1"), read(world, "b", "y"))
+        await turn.publish()
+        references = "SELECT person_key, local_ref, local_ref_run FROM person ORDER BY 1"
+        shown = "SELECT person_key, local_ref FROM report_patient_safety_current ORDER BY 1"
+        before = await world.rows(references), await world.rows(shown)
+        turn = await world.begin()
+        await turn.write(read(world, "a", ref="R2"), read(world, "b", ref="new"))
+        await undo_run(
+            world.database, turn.lease, turn.writer.handle.run_id, status=RunStatus.WITHHELD
+        )
+        assert before == (await world.rows(references), await world.rows(shown))
+        turn = await world.begin()  # what the roster says now shows when it is published
+        await turn.write(read(world, "a", "x", ref="R3"), read(world, "b", "y"))
+        assert before[1] == await world.rows(shown)
+        await turn.publish()
+        assert [("a", "R3"), ("b", None)] == await world.rows(shown)
+
+
+@pytest.mark.parametrize("area", [SAFETY, PRIVACY])
+async def test_an_area_that_was_not_asked_for_is_not_stale(database_url, area):
+    """A full run over one area says nothing of the other, and who it does not meet is stale in it.
+
+    The view and the counts of ``status`` say the same.
+    """
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x"), read(world, "b", "y"))
+        await turn.publish()
+        turn = await world.begin(areas=(area,))
+        whole_a = read(world, "a", "x")
+        ours = tuple(one for one in whole_a.areas if one.area == area)
+        await turn.write(PersonRead(person=whole_a.person, areas=ours))
+        await turn.publish(may_depart=False)
+        rows = await world.rows("SELECT person_key, area, is_stale FROM report_person_freshness")
+        assert {("b", area)} == {(key, name) for key, name, is_stale in rows if is_stale}
+        told = await gaps(world.database, 1)
+        assert {SAFETY: area == SAFETY, PRIVACY: area == PRIVACY} == {
+            one.area: bool(one.stale) for one in told
+        }

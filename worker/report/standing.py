@@ -60,11 +60,12 @@ def _state(facts: ReportFacts, zone: ZoneInfo) -> Html:
 
 
 def _headline(facts: ReportFacts, zone: ZoneInfo) -> str:
-    run, age = facts.published, facts.age
-    if run is None or run.published_at is None or age is None:
+    # What is old is the last full run, however fresh a backfill of some persons is.
+    run = facts.last_sync if facts.state is SnapshotState.OLD else facts.published
+    if run is None or run.published_at is None:
         return "Nothing has been published yet"
     at = f"{utc(run.published_at)}, {local(run.published_at, zone)}"
-    published = f"ublished {at} ({ago(age)} ago), run {run.run_id}"
+    published = f"ublished {at} ({ago(run.age(facts.made_at))} ago), run {run.run_id}"
     match facts.state:
         case SnapshotState.COMPLETE:
             return f"P{published}, complete"
@@ -82,6 +83,8 @@ def _remarks(facts: ReportFacts, zone: ZoneInfo) -> Iterable[str]:
         )
     elif facts.last_sync is None:
         yield "Only a part of the roster has been read (a backfill). Run `pts-worker sync`."
+    elif facts.last_sync != facts.published and facts.state is SnapshotState.OLD:
+        yield f"Run {facts.published.run_id} after it was a backfill of some persons."
     elif facts.last_sync != facts.published:
         at = facts.last_sync.published_at or facts.last_sync.started_at
         yield (

@@ -1,0 +1,215 @@
+"""A populated database of each earlier revision is upgraded and keeps its meaning."""
+
+import sqlite3
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from tests.databases import execute, in_database
+from tests.migration.old_store import AREAS, PRIVACY, SAFETY, A, B, C, at, write
+from tests.store.test_store_scenarios import World, world_on
+from worker.areas import area_named
+from worker.core.answer import read_page
+from worker.core.identity import NationalId
+from worker.core.model import CompleteArea, Person, PersonRead, Proof
+from worker.core.record import digest_of
+from worker.errors import ExitCode
+from worker.store.schema import HEAD, alembic_config, upgrade
+
+REVISIONS = sorted(
+    script.revision
+    for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    if script.revision != HEAD
+)
+DAY_1, DAY_2, DAY_3 = (at(day, 2) for day in (1, 2, 3))
+READ_1, READ_2, READ_3 = (at(day) for day in (1, 2, 3))
+VIEWS = {
+    "SELECT person_key, local_ref, restriction_id, confidentiality_code, first_seen_at, "
+    "last_confirmed_at, is_stale, tenant FROM report_patient_safety_current": {
+        (A, "R2", "x", "N", READ_1, READ_3, False, "default"),
+        (A, "R2", "w", "NORU", READ_3, READ_3, False, "default"),
+        (C, "C1", "z", "NORS", READ_1, READ_1, True, "default"),
+    },
+    "SELECT person_key, local_ref, restriction_id, privacy_level, last_confirmed_at, is_stale "
+    "FROM report_patient_privacy_current": {(A, "R2", "k", "high", READ_3, False)},
+    "SELECT person_key, restriction_id, confidentiality_code, valid_from, valid_to, opened_run, "
+    "closed_run FROM report_patient_safety_history": {
+        (A, "x", "NORU", DAY_1, DAY_2, 1, 2),
+        (A, "x", "N", DAY_2, None, 2, None),
+        (A, "w", "NORU", DAY_3, None, 3, None),
+        (B, "y", "NORU", DAY_1, DAY_2, 1, 2),
+        (C, "z", "NORS", DAY_1, None, 1, None),
+    },
+    "SELECT person_key, area, last_confirmed_at, is_stale, record_count, failure_kind, "
+    "failing_since, failed_runs FROM report_person_freshness": {
+        (A, SAFETY, READ_3, False, 2, None, None, None),
+        (A, PRIVACY, READ_3, False, 1, None, None, None),
+        (C, SAFETY, READ_1, True, 1, "transient", READ_2, 1),
+        (C, PRIVACY, READ_2, False, 0, None, None, None),
+    },
+    "SELECT day, area, added, changed, removed FROM report_daily_change": {
+        ("2026-03-01", SAFETY, 3, 0, 0),
+        ("2026-03-02", SAFETY, 0, 1, 1),
+        ("2026-03-03", SAFETY, 1, 0, 0),
+        ("2026-03-01", PRIVACY, 1, 0, 0),
+    },
+    "SELECT run_id, kind, status, exit_code, areas, published_at, publication_no, persons_total, "
+    "persons_stale, rows_opened, reason FROM report_run WHERE run_id < 5": {
+        (1, "sync", "published", 0, AREAS, DAY_1, 1, 3, 0, 4, None),
+        (2, "sync", "published", 3, AREAS, DAY_2, 2, 3, 1, 0, None),
+        (3, "backfill", "published", 0, AREAS, DAY_3, 3, 1, 0, 1, None),
+        (4, "sync", "interrupted", 75, AREAS, None, None, 0, 0, 0, "stopped on request"),
+    },
+}
+"""What readers see of the rows of ``old_store``, by its own table and not by the views' SQL."""
+
+_names = count(1)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without a table, of each kind."""
+    if request.param == "sqlite":
+        sqlite3.connect(tmp_path / "pts.db").close()
+        yield f"sqlite:///{tmp_path / 'pts.db'}"
+        return
+    server = request.getfixturevalue("postgres_url")
+    name = f"migrated_{next(_names)}"
+    anyio.run(execute, server, f"CREATE DATABASE {name}")
+    yield in_database(server, name)
+    anyio.run(execute, server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def make_old(world: World, old: str) -> None:
+    """What the program of that revision left behind."""
+
+    def make(connection: Connection) -> None:
+        command.upgrade(alembic_config(connection=connection), old)
+        write(connection)
+
+    await world.database.write(lambda connection: connection.run_sync(make))
+
+
+async def seen(world: World, sql: str) -> set[tuple[Any, ...]]:
+    """What a view says, with times and flags as ``VIEWS`` has them."""
+
+    def plain(name: str, value: Any) -> Any:
+        if name == "is_stale":
+            return bool(value)
+        if hasattr(value, "isoformat"):
+            return value.isoformat(timespec="microseconds")
+        return int(value) if name in {"added", "changed", "removed"} else value
+
+    names = sql.removeprefix("SELECT ").partition(" FROM ")[0].split(", ")
+    rows = await world.rows(sql)
+    found = [tuple(map(plain, names, row)) for row in rows]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+def answered(world: World, key: str, ref: str, **documents: list[dict[str, str]]) -> PersonRead:
+    """A person as PTS tells of them now, through the reader of today."""
+    person = Person(off_id=NationalId("16858399649"), person_key=key, local_ref=ref)
+    areas = []
+    for name in (SAFETY, PRIVACY):
+        page = read_page(
+            200,
+            {"content-type": ("application/json",)},
+            orjson.dumps(documents.get(name.removeprefix("patient-"), [])),
+            area=area_named(name),
+            person=person,
+            key_path="id",
+            pseudonym=key,
+        )
+        proof = Proof(
+            pages=1,
+            record_count=len(page.records),
+            digest=digest_of(page.records),
+            read_at=world.fake.now(),
+            key_path=page.key_path,
+        )
+        areas.append(CompleteArea(area=name, records=page.records, proof=proof))
+    return PersonRead(person=person, areas=tuple(areas))
+
+
+def unchanged(world: World) -> list[PersonRead]:
+    """The world as the store has it, but that ``c`` can be read again."""
+    codes = [("x", "N"), ("w", "NORU")]
+    return [
+        answered(
+            world,
+            A,
+            "R2",
+            safety=[{"id": key, "confidentialityCode": code} for key, code in codes],
+            privacy=[{"id": "k", "privacyLevel": "high"}],
+        ),
+        answered(world, C, "C1", safety=[{"id": "z", "confidentialityCode": "NORS"}]),
+    ]
+
+
+def test_there_are_earlier_revisions():
+    """Else nothing is tried here."""
+    assert "0001" in REVISIONS
+
+
+@pytest.mark.parametrize("old", REVISIONS)
+async def test_the_views_say_what_they_said(empty_url: str, old: str):
+    """Current state, history, freshness, changes by day and the ledger."""
+    async with world_on(empty_url) as world:
+        await make_old(world, old)
+        assert (old, HEAD) == await upgrade(world.database)
+        for sql, expected in VIEWS.items():
+            assert expected == await seen(world, sql), sql
+
+
+@pytest.mark.parametrize("old", REVISIONS)
+async def test_the_next_sync_finds_nothing_new_and_nothing_gone(empty_url: str, old: str):
+    """It undoes what the open run left, cures the failure, and otherwise writes proofs alone."""
+    async with world_on(empty_url) as world:
+        await make_old(world, old)
+        await upgrade(world.database)
+        before = await seen(world, next(sql for sql in VIEWS if "safety_history" in sql))
+        turn = await world.begin()
+        assert not turn.writer.handle.is_continued
+        await turn.write(*unchanged(world))
+        assert ExitCode.OK == await turn.publish()
+        totals = await world.rows(
+            "SELECT rows_read, rows_opened, rows_changed, rows_closed, rows_moved, rows_unchanged, "
+            "persons_departed FROM report_run ORDER BY run_id DESC LIMIT 1"
+        )
+        assert [(4, 0, 0, 0, 0, 4, 0)] == totals
+        assert before == await seen(world, next(sql for sql in VIEWS if "safety_history" in sql))
+        assert {(A, "x", "N", False), (A, "w", "NORU", False), (C, "z", "NORS", False)} == (
+            await world.current()
+        )
+        assert [] == await world.rows("SELECT * FROM failure")
+        assert {("R2",), ("C1",)} == set(
+            await world.rows("SELECT DISTINCT local_ref FROM report_person_freshness")
+        )
+
+
+@pytest.mark.parametrize("old", REVISIONS)
+async def test_a_change_after_it_is_told_as_one(empty_url: str, old: str):
+    """The rows that were there are those that a change closes."""
+    async with world_on(empty_url) as world:
+        await make_old(world, old)
+        await upgrade(world.database)
+        a, _ = unchanged(world)
+        turn = await world.begin()
+        await turn.write(
+            a, answered(world, C, "C1", safety=[{"id": "z", "confidentialityCode": "N"}])
+        )
+        await turn.publish()
+        rows = await world.rows(
+            "SELECT confidentiality_code, valid_to IS NULL FROM report_patient_safety_history "
+            f"WHERE person_key = '{C}' ORDER BY valid_from"
+        )
+        assert [("NORS", False), ("N", True)] == [(code, bool(is_open)) for code, is_open in rows]
