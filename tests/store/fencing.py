@@ -111,7 +111,7 @@ class Usurper:
     def _take(self) -> None:
         self.store.rows(TAKE)
         self.tables = tables_of(self.store)
-        self.runs = dict(self.store.rows(_RUNS))  # type: ignore[arg-type]
+        self.runs = dict(self.store.rows(_RUNS))
 
     def assert_nothing_written(self) -> None:
         """Neither to any table nor to the lease."""
