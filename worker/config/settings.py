@@ -218,7 +218,8 @@ class Database(Section, frozen=True, kw_only=True):
     url: Annotated[
         Secret,
         STORE_URL,
-        "SQLAlchemy URL without a driver: `sqlite:///file` or `postgresql://…`. "
+        "SQLAlchemy URL without a driver: `sqlite:///file` or `postgresql://…`; in a file's name "
+        "`?` is written `%3F`, and `%` before two hexadecimal digits `%25`. "
         "A password in it is never shown; `database.password_file` is the better place.",
     ] = Secret("sqlite:///pts.db")
     password_file: Annotated[
@@ -230,8 +231,8 @@ class Database(Section, frozen=True, kw_only=True):
     patience_s: Annotated[
         float,
         number(3600, least=1),
-        "Seconds for which a database that is away or silent is waited for; then a run "
-        "ends with exit code 69.",
+        "Seconds for which a database that is away, silent or locked is waited for in all; then "
+        "a command ends with exit code 69. `doctor` waits 5 s at most.",
     ] = 60.0
 
 

@@ -281,8 +281,6 @@ async def open_database(
         )
     finally:
         with anyio.CancelScope(shield=True):
-            if liveness is not None and outage.since_s is not None:
-                liveness.cut_off()  # nobody is there to take leave of
             await _close(engine, liveness)
 
 
