@@ -212,6 +212,7 @@ class App:
                 throttle=throttle or self.throttle(),
                 policy=RetryPolicy(attempts_max=sync.retry_attempts),
                 runtime=self.runtime,
+                retry_after_s_max=sync.retry_after_max.total_seconds(),
             )
             yield PtsReader(
                 areas=areas,

@@ -138,11 +138,34 @@ class Authorizer(Protocol):
         ...
 
 
+class Availability(Protocol):
+    """Whether PTS can be asked at all, and what speaks for it when that is in doubt."""
+
+    def watch(self, begin_probe: Callable[[], bool]) -> None:
+        """Have something to say before the conclusion that PTS is unavailable.
+
+        Args:
+            begin_probe: called when PTS is in doubt; says whether a probe will come. If so, all
+                other requests wait until ``probed``.
+        """
+        ...
+
+    def probed(self, *, is_read: bool) -> None:
+        """The probe is over: a known-good person-area was read again, or could not be."""
+        ...
+
+
 class AreaReader(Protocol):
     """Reads one area of one person to its last page."""
 
     async def read(
-        self, person: Person, area: str, *, key_path: str | None, is_single_use: bool = False
+        self,
+        person: Person,
+        area: str,
+        *,
+        key_path: str | None,
+        is_single_use: bool = False,
+        is_probe: bool = False,
     ) -> CompleteArea:
         """The whole area, with its proof.
 
@@ -151,6 +174,7 @@ class AreaReader(Protocol):
             area: the area's name.
             key_path: the record key path that the area has used before, if any.
             is_single_use: each request goes on a new connection that carries nothing else.
+            is_probe: it is read to learn whether PTS answers, and goes before all others.
 
         Raises:
             AreaError: it could not be read; carries ``attempts``.

@@ -116,6 +116,7 @@ async def carry_out(
         run = Run(
             roster=roster,
             reader=reader,
+            availability=throttle,
             store=store,
             keys=KeyBook(dict(known)),
             person_key=identity.person_key,

@@ -19,6 +19,7 @@ from worker.errors import (
     RefusedError,
     RejectedError,
     TransientError,
+    UnavailableError,
 )
 from worker.ports import Authorization, HttpResponse
 from worker.pts.engines import open_transport
@@ -81,7 +82,16 @@ class FakeAuthorizer:
 class World:
     """A reader on an open transport, with a fake authorizer and a fake clock."""
 
-    def __init__(self, server, transport, *, areas=(SAFETY, PRIVACY), rate=math.inf, **reader):
+    def __init__(
+        self,
+        server,
+        transport,
+        *,
+        areas=(SAFETY, PRIVACY),
+        rate=math.inf,
+        retry_after_s_max=math.inf,
+        **reader,
+    ):
         self.server = server
         self.fake = FakeRuntime()
         self.authorizer = FakeAuthorizer()
@@ -92,6 +102,7 @@ class World:
             throttle=self.throttle,
             policy=POLICY,
             runtime=self.fake.runtime,
+            retry_after_s_max=retry_after_s_max,
         )
         self.reader = PtsReader(
             areas=areas,
@@ -335,6 +346,41 @@ async def test_forbidden():
         with pytest.raises(DeniedError, match="status 403") as caught:
             await World(server, transport).read()
     assert 1 == caught.value.attempts
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+async def test_a_denial_after_successes_may_pass(status):
+    """Who was let in before is asked again, with waits; each time counts as an attempt."""
+    denial = answer(b"", status=status)
+    replies = (page(1), denial, denial, page(1), denial)
+    async with raw_server(*replies) as server, open_transport(OPTIONS) as transport:
+        it = World(server, transport)
+        await it.read()
+        await it.read()
+        assert [0.25, 0.5] == it.fake.waits_s
+        with pytest.raises(DeniedError) as caught:
+            await it.read()
+    assert (3, 4 + 3) == (caught.value.attempts, len(server.requests))
+
+
+@pytest.mark.parametrize("value", ["901", "9" * 12, "Fri, 31 Dec 9999 23:59:59 GMT"])
+async def test_a_longer_pause_than_a_run_makes(value):
+    """It is not waited for: where nothing else speaks for PTS, it ends the run."""
+    quiet = answer(b"", status="503 Busy", headers=(f"Retry-After: {value}",))
+    async with raw_server(quiet) as server, open_transport(OPTIONS) as transport:
+        it = World(server, transport, retry_after_s_max=900.0)
+        with pytest.raises(UnavailableError, match=r"quiet until \d{4}-\d\d-\d\dT"):
+            await it.read()
+    assert (1, []) == (len(server.requests), it.fake.waits_s)
+
+
+async def test_the_longest_pause_that_a_run_makes():
+    """Up to the limit it is obeyed."""
+    quiet = answer(b"", status="503 Busy", headers=("Retry-After: 900",))
+    async with raw_server(quiet, page(1)) as server, open_transport(OPTIONS) as transport:
+        it = World(server, transport, retry_after_s_max=900.0)
+        await it.read()
+    assert 900.0 in it.fake.waits_s
 
 
 async def test_helseid_refuses():

@@ -21,7 +21,7 @@ from tests.politeness.scenarios import (
     slowing_down,
     staying_slow,
 )
-from tests.politeness.world import AWAY, OK, REFUSED, SPOILT, Server, simulate
+from tests.politeness.world import AWAY, LOST, OK, REFUSED, SPOILT, Server, simulate
 from worker.core.retry import RetryBudget
 from worker.errors import ExitCode
 
@@ -128,6 +128,28 @@ def test_refusals_that_come_whatever_the_rate():
     server = Server(failing=0.01, failing_status=AWAY)
     course = simulate(server, ceiling=50, requests=10_000)
     assert 10_000 / course.elapsed_s > 10
+
+
+@pytest.mark.parametrize("status", [AWAY, LOST, SPOILT], ids=["503", "no answer", "500"])
+def test_persons_who_are_always_refused_slow_nobody_else_down(status):
+    """Two of a hundred who fail for ever, however: the others come at nearly the full rate."""
+    undisturbed = simulate(Server(), ceiling=100, requests=4_000)
+    course = simulate(
+        Server(failing_every=50, failing_status=status, timeout_s=0.05), ceiling=100, requests=4_000
+    )
+    assert (80, None) == (course.gaps, course.ending)
+    assert course.elapsed_s < undisturbed.elapsed_s / 0.7
+    assert course.count() < 4_000 + 80 * 4 + 1  # each of them with all retries, and no more
+
+
+def test_a_limit_is_found_beside_them():
+    """So it is before a limit of PTS's own, which is kept to."""
+    server = Server(rate=50, burst=50, failing_every=50, failing_status=AWAY)
+    course = simulate(server, ceiling=200, requests=8_000)
+    end_s = course.elapsed_s - 10
+    accepted = course.count(OK, AWAY, start_s=WARM_UP_S, end_s=end_s) / (end_s - WARM_UP_S)
+    assert 0.7 * 50 <= accepted <= 50.5
+    assert course.count(REFUSED) < 0.02 * course.count()
 
 
 def test_the_page_shows_these_courses():

@@ -8,12 +8,13 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.politeness.scenarios import WARM_UP_S
-from tests.politeness.world import OK, REFUSED
+from tests.politeness.world import AWAY, OK, REFUSED
 from tests.simulation.loop import Clock
 from tests.simulation.nth_call import in_world
 from tests.simulation.stage import Line, Outcome, Stage
@@ -66,8 +67,8 @@ class Bucket:
         )
 
 
-def course(folder: Path, *, rate: float, persons: int) -> tuple[Outcome, Bucket]:
-    """One run over so many persons."""
+def staged(folder: Path, *, persons: int) -> tuple[Stage, Clock]:
+    """A worker with so many persons on its roster."""
     clock = Clock(datetime(2026, 3, 28, 22, 17, 43, tzinfo=UTC))
     stage = Stage(folder, clock, random.Random(5), seed=7, paging="none")
     stage.look_share = 0.0
@@ -77,15 +78,68 @@ def course(folder: Path, *, rate: float, persons: int) -> tuple[Outcome, Bucket]
         stage.upstream.truth[off_id] = {SAFETY: held, PRIVACY: {}}
         stage.roster.append(Line(off_id=off_id, ref=f"L{index}"))
     stage.limit(concurrency=16, batch_persons=500, requests_per_second=CEILING)
-    bucket = Bucket(rate=rate, pts=stage.upstream._pts, clock=clock)
-    stage.upstream._pts = bucket  # type: ignore[assignment]
+    return stage, clock
+
+
+def run_before(stage: Stage, pts: "Bucket | Outage") -> Outcome:
+    """One run before that PTS."""
+    stage.upstream._pts = pts  # type: ignore[assignment]
 
     async def main() -> Outcome:
         return await stage.run(stage.process())
 
     outcome = in_world(stage, main)
     stage.close()
-    return outcome, bucket
+    return outcome
+
+
+def course(folder: Path, *, rate: float, persons: int) -> tuple[Outcome, Bucket]:
+    """One run over so many persons before a limit."""
+    stage, clock = staged(folder, persons=persons)
+    bucket = Bucket(rate=rate, pts=stage.upstream._pts, clock=clock)
+    return run_before(stage, bucket), bucket
+
+
+@dataclass(kw_only=True)
+class Outage:
+    """PTS that answers everybody with 503 from some request on.
+
+    Attributes:
+        left: requests until then.
+        failed: moment of each request that it answered so, with its path and body.
+    """
+
+    left: int
+    pts: DictPts
+    clock: Clock
+    failed: list[tuple[float, tuple[str, bytes]]] = field(default_factory=list)
+
+    def handle(self, request: Request) -> tuple[str, Reply, str]:
+        """As ``Pts.handle``."""
+        self.left -= 1
+        if self.left >= 0:
+            return self.pts.handle(request)
+        self.failed.append((self.clock.elapsed_s, (request.path, request.body)))
+        return "pts", problem(AWAY, "Service Unavailable"), ""
+
+    @property
+    def found(self) -> Rows:
+        """As ``DictPts.found``."""
+        return self.pts.found
+
+
+def test_an_outage_ends_a_run_that_had_read_many(tmp_path: Path):
+    """With 69 after 24 requests: the last four are for one person who had been read before."""
+    stage, clock = staged(tmp_path, persons=300)
+    outage = Outage(left=200, pts=stage.upstream._pts, clock=clock)
+    outcome = run_before(stage, outage)
+    assert 69 == outcome.code
+    assert 24 == len(outage.failed)
+    moments, asked = zip(*outage.failed[-5:], strict=True)
+    pauses = [later - sooner for sooner, later in pairwise(moments)]
+    assert [1, 3, 9, 27] == [round(pause) for pause in pauses]
+    assert 1 == len(set(asked[1:]))
+    assert asked[-1] not in {searched for _, searched in outage.failed[:-4]}
 
 
 @pytest.mark.parametrize(("rate", "persons"), [(10, 800), (20, 1500)])

@@ -63,6 +63,7 @@ class Server:
         workers: requests that it serves at once; others queue.
         retry_after_s: what it tells those that it refuses; ``None``: nothing.
         failing: share of requests that it spoils, whatever the rate.
+        failing_every: every so many things it spoils each request for that thing; 0: none.
         is_away: it answers everybody with 503.
         is_silent: it does not answer, and the request runs into its time-out.
     """
@@ -73,6 +74,7 @@ class Server:
     workers: int = 1000
     retry_after_s: float | None = None
     failing: float = 0.0
+    failing_every: int = 0
     failing_status: int = SPOILT
     is_away: bool = False
     is_silent: bool = False
@@ -84,7 +86,7 @@ class Server:
         self._random = random.Random(7)
         self._pool = asyncio.Semaphore(self.workers)
 
-    async def serve(self, now_s: float) -> int:
+    async def serve(self, now_s: float, thing: int = 0) -> int:
         """Answer one request; the status, 0 for none."""
         if self.is_silent:
             await asyncio.sleep(self.timeout_s)
@@ -94,6 +96,8 @@ class Server:
             return AWAY if self.is_away else REFUSED
         async with self._pool:
             await asyncio.sleep(self.latency_s * self._random.uniform(0.6, 1.4))
+        if self.failing_every and thing % self.failing_every == 1:
+            return self.failing_status
         return self.failing_status if self._random.random() < self.failing else OK
 
     def _admits(self, now_s: float) -> bool:
@@ -243,9 +247,9 @@ class _Work:
         self.course.elapsed_s = loop.time()
 
     async def _read(self, client: RetryingClient, things: Iterator[int]):
-        for _ in things:
+        for thing in things:
             try:
-                await client.send("https://pts.example/", headers={}, body=b"")
+                await client.send("https://pts.example/", headers={}, body=b"%d" % thing)
             except AreaError:
                 self.course.gaps += 1
 
@@ -261,7 +265,7 @@ class _Work:
     ) -> HttpResponse:
         """The port ``HttpTransport``."""
         sent_s = asyncio.get_running_loop().time()
-        status = await self.server.serve(sent_s)
+        status = await self.server.serve(sent_s, int(body))
         self.course.requests.append((sent_s, status))
         if status == LOST:
             raise TransientError("no whole answer in time (TimeoutError)")

@@ -1,6 +1,7 @@
 """One process's turn at a run, as the program takes it: over the store's public entry points."""
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from worker.core.model import Person, PersonRead, RunKind
 from worker.core.run import Publication, RunHandle, RunProgress
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
+from worker.pts.throttle import Throttle
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.holder import Holder
@@ -30,6 +32,7 @@ from worker.store.opening import open_run_store
 from worker.store.run_store import SqlRunStore
 from worker.store.tables import lease as lease_table
 from worker.store.tables import metadata, tenant
+from worker.sync.evidence import Evidence
 from worker.sync.keys import KeyBook
 from worker.sync.producer import PersonTask
 from worker.sync.reading import PersonReader
@@ -222,15 +225,21 @@ async def begin(
         runtime=database.runtime,
         pseudonymous=True,
     )
-    known = dict(await key_paths(database, lease.tenant_id))
+    keys = KeyBook(dict(await key_paths(database, lease.tenant_id)))
     return Turn(
         database=database,
         lease=lease,
         store=store,
         reader=PersonReader(
             reader=pts,
-            keys=KeyBook(known),
+            keys=keys,
             breaker=Breaker(),
+            evidence=Evidence(
+                reader=pts,
+                keys=keys,
+                runtime=database.runtime,
+                availability=Throttle(math.inf, database.runtime),
+            ),
             progress=RunProgress(),
             runtime=database.runtime,
         ),

@@ -84,7 +84,13 @@ class Source:
         return made
 
     async def send(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        is_single_use: bool = False,
+        is_probe: bool = False,
     ) -> Sent:
         """Answer a search, as ``RetryingClient`` hands it on after its retries."""
         parts = urlsplit(url)

@@ -42,6 +42,14 @@ def test_a_success_begins_the_count_anew():
     assert 100 == breaker.complete
 
 
+def test_evidence_begins_the_count_anew():
+    """What was refuted counts no more; the patience is the same afterwards."""
+    breaker = Breaker()
+    assert (30, ExitCode.UNAVAILABLE) == first_end(breaker, K.TRANSIENT, 30)
+    breaker.refuted()
+    assert (30, ExitCode.UNAVAILABLE) == first_end(breaker, K.TRANSIENT, 500)
+
+
 def test_failures_of_different_kinds_are_no_row():
     """Now this and now that is no sign that the service as a whole is in trouble."""
     breaker = Breaker()

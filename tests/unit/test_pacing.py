@@ -1,6 +1,7 @@
 """What answers teach: rate, concurrency, and when to stop."""
 
 import math
+import random
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from worker.core.pacing import (
     ConcurrencyPace,
     Pressure,
     RatePace,
+    Repeats,
     SendMeter,
     pressure_of,
 )
@@ -352,6 +354,84 @@ class TestConcurrency:
         for _ in range(40):
             pace.answered(0.05)
         assert pace.usual_s < 0.15
+
+
+class TestTakingBack:
+    """Cuts that had another reason than load."""
+
+    def test_rate_and_concurrency_are_what_they_were(self):
+        """All cuts are taken back at once."""
+        rate, concurrency = RatePace(100.0), ConcurrencyPace(16)
+        for now_s in (1.0, 2.0):
+            rate.refused(now_s, math.inf, now_s)
+            concurrency.cut(16)
+        assert (25.0, 4.0) == (rate.rate, concurrency.limit)
+        rate.take_back_cuts()
+        concurrency.take_back_cuts()
+        assert (100.0, 16) == (rate.rate, concurrency.limit)
+
+    def test_what_was_right_stays(self):
+        """A cut after which the request was answered is not taken back later."""
+        rate, concurrency = RatePace(100.0), ConcurrencyPace(16)
+        rate.refused(1.0, math.inf, 1.0)
+        concurrency.cut(16)
+        rate.confirm_cut(50.0)
+        concurrency.confirm_cut(8.0)
+        rate.refused(2.0, math.inf, 2.0)
+        concurrency.cut(16)
+        rate.take_back_cuts()
+        concurrency.take_back_cuts()
+        assert (50.0, 8.0) == (rate.rate, concurrency.limit)
+
+    def test_never_above_the_ceiling(self):
+        """A ceiling that was lowered meanwhile counts."""
+        rate = RatePace(100.0)
+        rate.refused(1.0, math.inf, 1.0)
+        rate.set_ceiling(60.0)
+        rate.take_back_cuts()
+        assert 60.0 == rate.rate
+
+
+class TestRepeats:
+    """Whether push-backs come of the persons or of the load."""
+
+    def test_the_same_again_and_again(self):
+        """Few are pushed back, and these each time they are repeated."""
+        repeats = Repeats()
+        for _ in range(2):
+            for number in range(100):
+                repeats.first_attempt(is_pushed_back=number < 2)
+            for _ in range(5):
+                repeats.repeated(is_pushed_back=True)
+        assert repeats.are_personal
+
+    @pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.8])
+    def test_load_is_no_respecter_of_persons(self, share):
+        """Where a repeated request fares as any other, however many fail, it is the load."""
+        rng, repeats = random.Random(11), Repeats()
+        for _ in range(5_000):
+            is_pushed_back = rng.random() < share
+            repeats.first_attempt(is_pushed_back=is_pushed_back)
+            if is_pushed_back:
+                repeats.repeated(is_pushed_back=rng.random() < share)
+            assert not repeats.are_personal
+
+    def test_load_beside_it(self):
+        """When others are pushed back, too, and answered when they are repeated, load counts."""
+        repeats = Repeats()
+        repeats.proved()
+        assert repeats.are_personal
+        repeats.repeated(is_pushed_back=False)
+        repeats.repeated(is_pushed_back=False)
+        assert not repeats.are_personal
+
+    def test_many_are_no_handful(self):
+        """When most first attempts are pushed back, it is not for certain persons."""
+        repeats = Repeats()
+        repeats.proved()
+        for _ in range(15):
+            repeats.first_attempt(is_pushed_back=True)
+        assert not repeats.are_personal
 
 
 class TestCircuit:

@@ -13,6 +13,7 @@ from worker.core.retry import (
     StatusClass,
     classify,
     decide_retry,
+    instant_after,
     parse_retry_after,
 )
 
@@ -46,6 +47,9 @@ def test_classes_of_statuses(kind, statuses):
         (" 7 ", 7.0),
         ("1.5", 1.5),
         ("86400", 86_400.0),
+        ("9" * 18, 999_999_999_999_999_999.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 251_609_733_119.0),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", 251_609_819_459.0),
         ("Wed, 21 Oct 2026 07:28:30 GMT", 30.0),
         ("Wed, 21 Oct 2026 07:27:00 GMT", 0.0),
         ("Wednesday, 21-Oct-26 07:28:30 GMT", 30.0),
@@ -100,3 +104,16 @@ def test_own_waits_stay_within_the_limit(attempt, jitter, wait_s_max):
     decision = decide_retry(policy, attempt, None, jitter)
     assert isinstance(decision, RetryIn)
     assert 0 <= decision.wait_s <= wait_s_max
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "expected"),
+    [
+        (90.5, datetime(2026, 10, 21, 7, 29, 30, 500_000, tzinfo=UTC)),
+        (251_609_733_120.0, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        (1e18, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    ],
+)
+def test_an_instant_never_overflows(wait_s, expected):
+    """However long somebody is to wait, its end can be told, in UTC."""
+    assert expected == instant_after(NOW, wait_s)

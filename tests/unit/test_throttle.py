@@ -1,6 +1,7 @@
 """The pace of requests, kept by all together."""
 
 import math
+from datetime import UTC, datetime
 from itertools import pairwise
 from operator import itemgetter
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
-from tests.fakes import FakeRuntime
+from tests.fakes import START, FakeRuntime
 from worker.errors import UnavailableError
 from worker.pts.throttle import Throttle
 
@@ -301,3 +303,248 @@ async def test_one_answer_closes_the_circuit():
         throttle.leave()
     assert not throttle.is_open
     assert 1 <= throttle.places <= 3  # one under way at a time needs no more
+
+
+class Witness:
+    """Known-good reads for a throttle; a probe begins when the test says so."""
+
+    def __init__(self, throttle, *, is_there=True):
+        self.doubts = 0
+        self.is_there = is_there
+        throttle.watch(self.begin)
+
+    def begin(self):
+        self.doubts += 1
+        return self.is_there
+
+
+async def open_circuit(throttle, status=503):
+    """Let as many attempts fail as open the circuit."""
+    while not throttle.is_open:
+        throttle.pushed_back(None, await throttle.enter(), status=status)
+        throttle.leave()
+
+
+async def test_a_probe_goes_before_all_others():
+    """While a known-good read is to come nobody else goes; when it is answered all may, as fast."""
+    fake = FakeRuntime()
+    throttle = Throttle(1000.0, fake.runtime, concurrency=8)
+    throttle.set_probes(4)
+    witness = Witness(throttle)
+    await open_circuit(throttle)
+    start_s = fake.monotonic()
+    async with anyio.create_task_group() as group:
+        numbers = await started(group, throttle, 3)
+        assert ([], 1) == (numbers, witness.doubts)
+        number = await throttle.enter(is_probe=True)
+        assert fake.monotonic() - start_s >= 1.0
+        await anyio.wait_all_tasks_blocked()
+        assert [] == numbers
+        throttle.succeeded(number)
+        throttle.leave()
+        throttle.probed(is_read=True)
+        await anyio.wait_all_tasks_blocked()
+        assert 3 == len(numbers)
+    assert (False, 8, 1000.0) == (throttle.is_open, throttle.places, throttle.rate)
+
+
+async def test_who_has_a_time_already_waits_too():
+    """A request that was about to go when the circuit opened does not go before the probe."""
+    clock = SharedClock()
+    throttle = Throttle(0.5, clock.runtime, concurrency=8)
+    Witness(throttle)
+    async with anyio.create_task_group() as group:
+        await clock.begin(group, throttle, 2)
+        for _ in range(20):
+            throttle.pushed_back(None, status=500)
+        await clock.run()
+        assert [0.0] == clock.moments
+        throttle.probed(is_read=True)
+        await clock.run()
+    assert 2 == len(clock.moments)
+
+
+async def test_an_outage_ends_it_with_a_probe_as_without():
+    """After 20 failures the probe alone tries, after 1, 3 and 9 s; then nobody may."""
+    fake = FakeRuntime()
+    throttle = Throttle(math.inf, fake.runtime, concurrency=8)
+    throttle.set_probes(3)
+    Witness(throttle)
+    await open_circuit(throttle)
+    moments = [fake.monotonic()]
+    with pytest.raises(UnavailableError, match="23 requests in a row failed"):  # noqa: PT012
+        while True:
+            number = await throttle.enter(is_probe=True)
+            moments.append(fake.monotonic())
+            throttle.pushed_back(None, number, status=503)
+            throttle.leave()
+    assert [1.0, 3.0, 9.0] == [round(b - a, 6) for a, b in pairwise(moments)]
+    with pytest.raises(UnavailableError):
+        await throttle.enter()
+
+
+async def test_after_a_probe_without_a_result_single_requests_try():
+    """A probe that could not be made (no token, say) leaves the decision to the others."""
+    throttle = Throttle(math.inf, FakeRuntime().runtime, concurrency=8)
+    throttle.set_probes(4)
+    Witness(throttle)
+    await open_circuit(throttle)
+    async with anyio.create_task_group() as group:
+        numbers = await started(group, throttle, 2)
+        assert [] == numbers
+        throttle.probed(is_read=False)
+        await anyio.wait_all_tasks_blocked()
+        assert 1 == len(numbers)
+        throttle.leave()
+    throttle.leave()
+    assert throttle.is_open
+
+
+async def test_a_proof_holds_for_some_seconds():
+    """After it nothing is concluded at once from more of the same; later it is doubted again."""
+    fake = FakeRuntime()
+    throttle = Throttle(math.inf, fake.runtime, concurrency=8)
+    witness = Witness(throttle)
+    await open_circuit(throttle)
+    throttle.probed(is_read=True)
+    for _ in range(100):
+        throttle.pushed_back(None, await throttle.enter(), status=500)
+        throttle.leave()
+    assert (False, 1) == (throttle.is_open, witness.doubts)
+    fake.advance(5.0)
+    await open_circuit(throttle, status=500)
+    assert 2 == witness.doubts
+
+
+UNTIL = datetime(2026, 3, 29, 6, 0, tzinfo=UTC)
+
+
+async def test_a_long_quiet_ends_it():
+    """Where nothing was read that could speak for PTS, a long Retry-After is the end."""
+    throttle = Throttle(10.0, FakeRuntime().runtime)
+    throttle.asked_for_quiet(UNTIL, await throttle.enter())
+    with pytest.raises(UnavailableError, match=r"quiet until 2026-03-29T06:00:00\+00:00"):
+        await throttle.enter()
+
+
+async def test_a_long_quiet_for_everybody_ends_it():
+    """So it is if the probe is refused, for whatever reason, and once: PTS has asked for quiet."""
+    for end in ("quiet", "status", "none"):
+        throttle = Throttle(10.0, FakeRuntime().runtime, concurrency=4)
+        throttle.set_probes(4)
+        Witness(throttle)
+        throttle.asked_for_quiet(UNTIL, await throttle.enter())
+        throttle.leave()
+        throttle.check()
+        if end != "none":
+            number = await throttle.enter(is_probe=True)
+            if end == "quiet":
+                throttle.asked_for_quiet(UNTIL, number)
+            else:
+                throttle.pushed_back(None, number, status=503)
+            throttle.leave()
+        else:
+            throttle.probed(is_read=False)
+        with pytest.raises(UnavailableError, match="quiet until"):
+            throttle.check()
+
+
+async def test_a_long_quiet_for_few():
+    """If the probe is answered it concerned those alone; what was sent before says nothing."""
+    throttle = Throttle(10.0, FakeRuntime().runtime, concurrency=4)
+    witness = Witness(throttle)
+    earlier, number = await throttle.enter(), await throttle.enter()
+    throttle.asked_for_quiet(UNTIL, number)
+    throttle.succeeded(earlier)
+    throttle.leave()
+    throttle.leave()
+    assert throttle.is_open
+    throttle.succeeded(await throttle.enter(is_probe=True))
+    throttle.probed(is_read=True)
+    throttle.leave()
+    throttle.asked_for_quiet(UNTIL, await throttle.enter())
+    throttle.leave()
+    await throttle.enter()
+    assert (False, 1) == (throttle.is_open, witness.doubts)
+
+
+async def test_many_who_are_asked_for_quiet_bring_doubt_anew():
+    """Twenty in a row are doubted even a moment after a proof."""
+    throttle = Throttle(math.inf, FakeRuntime().runtime, concurrency=4)
+    witness = Witness(throttle)
+    await open_circuit(throttle)
+    throttle.probed(is_read=True)
+    for _ in range(20):
+        throttle.asked_for_quiet(UNTIL, await throttle.enter())
+        throttle.leave()
+    assert (True, 2) == (throttle.is_open, witness.doubts)
+
+
+async def test_certain_persons_slow_nobody_down():
+    """Requests that are refused each time, while others are answered, cut nothing any more."""
+    throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
+    await personal(throttle)
+    assert (8, 1000.0) == (throttle.places, throttle.rate)
+    throttle.pushed_back(None, await throttle.enter(), status=503)
+    throttle.leave()
+    assert (8, 1000.0) == (throttle.places, throttle.rate)
+
+
+async def personal(throttle):
+    """A request that is refused ten times while many others are answered."""
+    refused = None
+    for _ in range(10):
+        refused = throttle.pushed_back(None, await throttle.enter(), status=503, before=refused)
+        throttle.leave()
+        for _ in range(10):
+            throttle.succeeded(await throttle.enter())
+            throttle.leave()
+
+
+async def test_retry_after_of_certain_persons():
+    """Theirs holds everybody the first time, and themselves alone when it is repeated."""
+    fake = FakeRuntime()
+    throttle = Throttle(1000.0, fake.runtime, concurrency=8)
+    await personal(throttle)
+    start_s = fake.monotonic()
+    refused = throttle.pushed_back(60.0, await throttle.enter(), status=429)
+    await throttle.enter()
+    assert fake.monotonic() - start_s >= 60.0
+    throttle.succeeded()
+    start_s = fake.monotonic()
+    throttle.pushed_back(60.0, await throttle.enter(), status=429, before=refused)
+    await throttle.enter()
+    assert fake.monotonic() - start_s < 1.0
+
+
+async def test_long_pauses_are_logged():
+    """With reason and end, once for all who were asked together; short ones are not."""
+    fake = FakeRuntime(start=START)
+    throttle = Throttle(1000.0, fake.runtime)
+    with capture_logs() as logs:
+        throttle.pushed_back(5.0, status=429)
+        for _ in range(3):
+            throttle.pushed_back(600.0, status=429)
+            fake.advance(0.2)
+    pauses = [line for line in logs if line["event"] == "pts.pause"]
+    assert [
+        {
+            "event": "pts.pause",
+            "log_level": "info",
+            "reason": "status 429, Retry-After",
+            "until": "2026-03-28T22:27:43+00:00",
+            "concerns": "all",
+        }
+    ] == pauses
+
+
+async def test_a_slowdown_is_logged():
+    """Each halving once, with its reason, and when it is taken back."""
+    throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
+    with capture_logs() as logs:
+        await personal(throttle)
+        await personal(throttle)
+    events = [line["event"] for line in logs]
+    assert ["pts.slower"] * 3 + ["pts.pace_restored"] == events[-4:]
+    assert {"status 503"} == {line["reason"] for line in logs if line["event"] == "pts.slower"}
+    assert 4 <= len(events) <= 8

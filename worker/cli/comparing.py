@@ -15,6 +15,7 @@ from worker.core.model import CompleteArea, Person, PersonRead, RosterFault
 from worker.core.run import RunProgress
 from worker.errors import RosterError, StoppedError, WorkerError
 from worker.store.sampling import PublishedArea
+from worker.sync.evidence import Evidence
 from worker.sync.keys import KeyBook
 from worker.sync.producer import PersonTask
 from worker.sync.reading import PersonReader
@@ -90,12 +91,16 @@ async def reread(
         if show is not None:
             show(read, len(picks), progress.failures.total())
 
-    async with app.reader(app.areas()) as reader:
+    throttle = app.throttle()
+    async with app.reader(app.areas(), throttle=throttle) as reader:
         pipeline = _Crew(
             reader=PersonReader(
                 reader=reader,
                 keys=keys,
                 breaker=Breaker(),
+                evidence=Evidence(
+                    reader=reader, keys=keys, runtime=app.runtime, availability=throttle
+                ),
                 progress=progress,
                 runtime=app.runtime,
             ),
@@ -124,6 +129,7 @@ class _Crew:
     async def work(self, readers: int, stop: anyio.Event) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, stop, tasks.cancel_scope)
+            tasks.start_soon(self.reader.evidence.watch)
             async with anyio.create_task_group() as reading:
                 for _ in range(readers):
                     reading.start_soon(self._work, tasks.cancel_scope)

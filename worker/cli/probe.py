@@ -104,6 +104,7 @@ async def probe(app: App, off_id: NationalId) -> Sequence[Probe]:
                 throttle=Throttle(app.settings.sync.requests_per_second, app.runtime),
                 policy=RetryPolicy(attempts_max=2),
                 runtime=app.runtime,
+                retry_after_s_max=app.settings.sync.retry_after_max.total_seconds(),
             ),
             runtime=app.runtime,
             pseudonymous=True,

@@ -291,6 +291,11 @@ class Sync(Section, frozen=True, kw_only=True):
         "withheld (exit 5).",
     ] = 0.50
     retry_attempts: Annotated[int, whole(1, 20), "Attempts at one request, the first included."] = 5
+    retry_after_max: Annotated[
+        timedelta,
+        DURATION,
+        "Longest pause by `Retry-After` that a run makes; a longer one ends it with exit code 69.",
+    ] = parse_duration("15m")
     request_timeout_s: Annotated[
         float,
         number(600, above_zero=True),

@@ -40,6 +40,11 @@ class Breaker(msgspec.Struct, kw_only=True):
         self.kind = kind
         return systemic(kind, self.streak) if self.streak >= self._limit(kind) else None
 
+    def refuted(self) -> None:
+        """PTS answers others as it should: the failures in a row are of certain persons."""
+        self.streak = 0
+        self.kind = None
+
     def _limit(self, kind: FailureKind) -> float:
         match kind:
             case FailureKind.TRANSIENT:

@@ -1,12 +1,13 @@
 """How fast, how many at once, and when not at all: what PTS's answers teach about PTS.
 
-Three decisions without a clock of their own; times are monotonic seconds, handed in:
+Decisions without a clock of their own; times are monotonic seconds, handed in:
 
 - ``RatePace``: requests per second. Between two refusals a server has accepted just what it
   sustains, whatever it had saved up before; the rate goes a little below that, and creeps up.
 - ``ConcurrencyPace``: requests under way. Halved at a push-back (AIMD: Chiu and Jain, 1989), fewer
   too when answers take far longer than usual.
 - ``Circuit``: after many failures in a row only single requests try, and then none.
+- ``Repeats``: whether push-backs come from load at all, or from the persons who are asked for.
 
 `docs/politeness.md` shows what they do together, and why the constants are what they are.
 """
@@ -14,7 +15,7 @@ Three decisions without a clock of their own; times are monotonic seconds, hande
 import enum
 import math
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 RATE_MIN: Final = 1.0
 """Requests per second below which no refusal leads; ``Retry-After`` may, and a lower ceiling."""
@@ -61,6 +62,18 @@ PROBE_S_FIRST: Final = 1.0
 PROBE_FACTOR: Final = 3.0
 PROBE_S_MAX: Final = 60.0
 """Waits before single requests try again: 1, 3, 9, 27, 60, 60 … seconds."""
+
+EVIDENCE_S: Final = 5.0
+"""How long a known-good person-area that was read again speaks for PTS, and the least time between
+two such reads."""
+
+AGAIN_WEIGHT: Final = 0.15
+FIRST_WEIGHT: Final = 0.02
+"""Weight of one request in the shares that are pushed back again, and at the first attempt."""
+PERSONAL_AGAIN: Final = 0.75
+"""At least this share of repeated requests is pushed back again, while others are answered, …"""
+PERSONAL_FIRST: Final = 0.25
+"""… and less than this share of first attempts: then push-backs depend on the person."""
 
 _UNMEASURED_RATE: Final = 1000.0
 _MEASURE_S_MIN: Final = 0.1
@@ -142,6 +155,7 @@ class RatePace:
     _share: float = 0.0
     _proven: float = 0.0
     _proven_age: int = 0
+    _before_cuts: float = 0.0
 
     def __post_init__(self) -> None:
         self.rate = self.ceiling
@@ -184,6 +198,7 @@ class RatePace:
             target = CUT_MAX * base
         else:
             self._goal = SUSTAINED_MARGIN * (target + base) / 2
+        self._before_cuts = max(self._before_cuts, self.rate)
         self.rate = min(self.ceiling, max(RATE_MIN, target))
         if self._share >= UNRELATED_SHARE:
             self._proven = 0.0
@@ -208,6 +223,15 @@ class RatePace:
             and self._proven_age < PROVEN_FOR
             and self._share < UNRELATED_SHARE
         )
+
+    def confirm_cut(self, rate: float) -> None:
+        """A cut to that rate was right: load was its reason. No take-back goes beyond."""
+        self._before_cuts = min(self._before_cuts, rate)
+
+    def take_back_cuts(self) -> None:
+        """Cuts that were not confirmed had another reason than load."""
+        self.rate = min(self.ceiling, max(self.rate, self._before_cuts))
+        self._before_cuts = 0.0
 
     def accepted(self, now_s: float, sent_per_s: float) -> None:
         """A request was answered as it should."""
@@ -252,6 +276,7 @@ class ConcurrencyPace:
     usual_s: float = 0.0
     recent_s: float = 0.0
     _successes: int = 0
+    _before_cuts: float = 0.0
 
     def __post_init__(self) -> None:
         self.limit = self.ceiling
@@ -271,8 +296,23 @@ class ConcurrencyPace:
 
     def cut(self, in_flight: int, share: float = CUT_MAX) -> None:
         """Lower the limit, from what was under way rather than from what might have been."""
+        self._before_cuts = max(self._before_cuts, self.limit)
         self.limit = max(1.0, share * min(self.limit, float(in_flight)) // 1)
         self._successes = 0
+
+    def restart(self) -> None:
+        """One at a time at first, after a time in which nothing was answered."""
+        self._before_cuts = max(self._before_cuts, self.limit)
+        self.limit = 1.0
+
+    def confirm_cut(self, limit: float) -> None:
+        """As ``RatePace.confirm_cut``."""
+        self._before_cuts = min(self._before_cuts, limit)
+
+    def take_back_cuts(self) -> None:
+        """As ``RatePace.take_back_cuts``."""
+        self.limit = min(self.ceiling, max(self.limit, self._before_cuts))
+        self._before_cuts = 0.0
 
     def answered(self, latency_s: float) -> None:
         """Learn how long an answer took."""
@@ -292,6 +332,52 @@ class ConcurrencyPace:
         if self._successes >= 2 * self.limit:
             self._successes = 0
             self.limit = min(self.ceiling, self.limit + 1)
+
+
+@dataclass(slots=True)
+class Repeats:
+    """Whether push-backs depend on whom is asked for, rather than on how much is asked.
+
+    Under load, a request that is repeated is as likely to be answered as any other. One that is
+    pushed back again and again, while others are answered in between, says nothing about the load.
+
+    Attributes:
+        first: the share of first attempts that were pushed back lately.
+        again: the share of requests, repeated after a push-back, that were pushed back again.
+    """
+
+    first: float = 0.5  # as long as nothing is known
+    again: float = 0.0
+
+    @property
+    def are_personal(self) -> bool:
+        """Whether few are pushed back, and nearly always the same."""
+        return self.again >= PERSONAL_AGAIN and self.first < PERSONAL_FIRST
+
+    def first_attempt(self, *, is_pushed_back: bool) -> None:
+        """The first attempt of a request ended."""
+        self.first += FIRST_WEIGHT * (is_pushed_back - self.first)
+
+    def repeated(self, *, is_pushed_back: bool) -> None:
+        """So did another attempt, after a push-back, and others were answered in between."""
+        self.again += AGAIN_WEIGHT * (is_pushed_back - self.again)
+
+    def proved(self) -> None:
+        """Nobody was answered, and yet a known-good request was: it lies with the others."""
+        self.first, self.again = 0.0, 1.0
+
+
+class PushBack(NamedTuple):
+    """What to know of a request that was pushed back, when it is repeated.
+
+    Attributes:
+        answered: requests that had been answered by then.
+        rate, limit: requests a second and under way after the cut that it may have made.
+    """
+
+    answered: int
+    rate: float
+    limit: float
 
 
 @dataclass(slots=True, kw_only=True)

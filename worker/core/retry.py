@@ -4,7 +4,7 @@ import enum
 import math
 import re
 from collections import deque
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeAlias
 
@@ -20,7 +20,7 @@ _SERVER_ERROR: Final = 500
 _REDIRECT: Final = range(300, 400)
 _REFUSAL: Final = range(400, 500)
 
-_SECONDS: Final = re.compile(r"\d{1,9}(?:\.\d{1,6})?", re.ASCII)
+_SECONDS: Final = re.compile(r"\d{1,18}(?:\.\d{1,6})?", re.ASCII)
 
 
 _BUDGET_SLICES: Final = 6
@@ -89,6 +89,14 @@ def parse_http_date(value: str | None) -> datetime | None:
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def instant_after(now: datetime, wait_s: float) -> datetime:
+    """The instant so many seconds after an aware one, in UTC; the last second of 9999 at most."""
+    try:
+        return now.astimezone(UTC) + timedelta(seconds=wait_s)
+    except OverflowError:
+        return datetime.max.replace(microsecond=0, tzinfo=UTC)
 
 
 class RetryPolicy(Value, frozen=True, kw_only=True):

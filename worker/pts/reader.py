@@ -71,7 +71,13 @@ class PtsReader:
         return self._client.stats
 
     async def read(
-        self, person: Person, area: str, *, key_path: str | None, is_single_use: bool = False
+        self,
+        person: Person,
+        area: str,
+        *,
+        key_path: str | None,
+        is_single_use: bool = False,
+        is_probe: bool = False,
     ) -> CompleteArea:
         """The whole area, with its proof. See ``AreaReader``.
 
@@ -93,7 +99,7 @@ class PtsReader:
             answered = 0
             try:
                 answer, answered = await self._send(
-                    prepared, person, request, is_single_use=is_single_use
+                    prepared, person, request, is_single_use=is_single_use, is_probe=is_probe
                 )
                 page = self._page(answer, prepared.area, person, key_path)
                 request = paging.next_request(page)
@@ -106,11 +112,20 @@ class PtsReader:
         return self._complete(area, pages)
 
     async def _send(
-        self, prepared: _Prepared, person: Person, request: PageRequest, *, is_single_use: bool
+        self,
+        prepared: _Prepared,
+        person: Person,
+        request: PageRequest,
+        *,
+        is_single_use: bool,
+        is_probe: bool,
     ) -> Sent:
-        body = prepared.body(person.off_id.reveal(), request)
         return await self._client.send(
-            request.url, headers=prepared.headers, body=body, is_single_use=is_single_use
+            request.url,
+            headers=prepared.headers,
+            body=prepared.body(person.off_id.reveal(), request),
+            is_single_use=is_single_use,
+            is_probe=is_probe,
         )
 
     def _page(

@@ -4,12 +4,14 @@ Retries stand above the transport so that every attempt has a fresh proof, and b
 pages so that one lost page does not cost the others.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 import structlog
 
+from worker.core.pacing import PushBack
 from worker.core.retry import (
     GiveUp,
     RetryBudget,
@@ -17,6 +19,7 @@ from worker.core.retry import (
     StatusClass,
     classify,
     decide_retry,
+    instant_after,
     parse_http_date,
     parse_retry_after,
 )
@@ -29,6 +32,7 @@ from worker.ports import (
     HttpTransport,
     Runtime,
 )
+from worker.pts.pace_log import log_pause
 from worker.pts.throttle import Throttle
 
 _RENEWALS_MAX: Final = 12
@@ -75,8 +79,8 @@ class Sent(NamedTuple):
 class _Failure(NamedTuple):
     """An attempt that failed in a way that may pass, and the wait that was asked for."""
 
-    error: TransientError
-    retry_after_s: float | None
+    error: TransientError | DeniedError
+    retry_after_s: float | None = None
 
 
 class RetryingClient:
@@ -90,6 +94,7 @@ class RetryingClient:
         policy: of one request's retries.
         budget: of all requests' retries together.
         runtime: clock, sleep and randomness.
+        retry_after_s_max: a ``Retry-After`` beyond it is not waited for.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class RetryingClient:
         policy: RetryPolicy,
         runtime: Runtime,
         budget: RetryBudget | None = None,
+        retry_after_s_max: float = math.inf,
     ) -> None:
         self._transport = transport
         self._authorizer = authorizer
@@ -108,11 +114,19 @@ class RetryingClient:
         self._policy = policy
         self._runtime = runtime
         self._budget = RetryBudget() if budget is None else budget
+        self._retry_after_s_max = retry_after_s_max
+        self._was_authorized = False
         throttle.set_probes(policy.attempts_max - 1)
         self.stats = SendingStats()
 
     async def send(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        is_single_use: bool = False,
+        is_probe: bool = False,
     ) -> Sent:
         """Post, and post again as long as that can help.
 
@@ -121,19 +135,23 @@ class RetryingClient:
             headers: all but the authorization, which each attempt gets afresh.
             body: sent as it is.
             is_single_use: each attempt goes on a new connection that carries nothing else.
+            is_probe: it goes before all others, and no budget limits its retries.
 
         Returns:
             The first answer that is neither a transient status nor about the authorization.
 
         Raises:
             TransientError: every attempt failed.
-            DeniedError: PTS denies the client, with a fresh token and proof.
+            DeniedError: PTS denies the client, with a fresh token and proof; after successes, also
+                when asked again later.
             ContractError: the answer is too large, or is not HTTP.
             WorkerError: the run cannot go on: HelseID refuses or is away, the certificate is bad,
-                PTS has failed for too long.
+                PTS has failed for too long, or asks for a longer pause than a run makes.
         """
         self._budget.request(self._runtime.monotonic())
-        request = _Request(url=url, headers=headers, body=body, is_single_use=is_single_use)
+        request = _Request(
+            url=url, headers=headers, body=body, is_single_use=is_single_use, is_probe=is_probe
+        )
         try:
             while True:
                 answer = await self._attempt(request)
@@ -145,7 +163,7 @@ class RetryingClient:
 
     async def _attempt(self, request: "_Request") -> HttpResponse | None:
         """One attempt; None if another one is due, after any wait."""
-        number = await self._throttle.enter()
+        number = await self._throttle.enter(is_probe=request.is_probe)
         try:
             ended = await self._exchange(request, number)
         finally:
@@ -172,31 +190,53 @@ class RetryingClient:
         except StaleConnectionError as error:
             if request.may_reconnect():
                 return None
-            return _Failure(error, None)
+            return _Failure(error)
         except TransientError as error:
-            self._throttle.pushed_back(None, number, status=None)
-            return _Failure(error, None)
+            self._push_back(request, number, None)
+            return _Failure(error)
         self.stats.bytes_received += len(answer.body)
         verdict = self._authorizer.handle_challenge(request.url, used, answer)
         kind = classify(answer.status)
         if verdict.retry and request.may_renew(used):
             return None
         if verdict.retry or verdict.refused or kind is StatusClass.DENIED:
-            raise _denied(answer.status, verdict)
+            denied = _denied(answer.status, verdict)
+            if not self._was_authorized:
+                raise denied
+            return _Failure(denied)
         if kind is not StatusClass.TRANSIENT:
-            self._throttle.succeeded(number, sent_s)
+            self._was_authorized |= kind in {StatusClass.OK, StatusClass.NOT_FOUND}
+            self._throttle.succeeded(number, sent_s, before=request.pushed_back)
             return answer
+        return self._transient(request, number, answer)
+
+    def _transient(self, request: "_Request", number: int, answer: HttpResponse) -> _Failure:
         retry_after_s = self._retry_after_s(answer)
-        self._throttle.pushed_back(retry_after_s, number, status=answer.status)
-        return _Failure(
-            TransientError(f"status {answer.status}", status=answer.status), retry_after_s
+        error = TransientError(f"status {answer.status}", status=answer.status)
+        if retry_after_s is None or retry_after_s <= self._retry_after_s_max:
+            self._push_back(request, number, retry_after_s, status=answer.status)
+            return _Failure(error, retry_after_s)
+        self._throttle.asked_for_quiet(instant_after(self._runtime.now(), retry_after_s), number)
+        self._throttle.check()
+        error.message += ", with a Retry-After beyond sync.retry_after_max"
+        raise error
+
+    def _push_back(
+        self,
+        request: "_Request",
+        number: int,
+        retry_after_s: float | None,
+        status: int | None = None,
+    ) -> None:
+        request.pushed_back = self._throttle.pushed_back(
+            retry_after_s, number, status=status, before=request.pushed_back
         )
 
     async def _wait(self, request: "_Request", failure: _Failure) -> None:
         """Wait before the next attempt.
 
         Raises:
-            TransientError: there is to be none.
+            TransientError, DeniedError: there is to be none.
             UnavailableError: nor is there for anybody else.
         """
         self._throttle.check()
@@ -207,7 +247,8 @@ class RetryingClient:
         if isinstance(decision, GiveUp):
             raise failure.error
         # An open circuit lets single requests through anyway: nothing is saved by losing this one.
-        if not self._throttle.is_open and not self._budget.take(self._runtime.monotonic()):
+        is_free = request.is_probe or self._throttle.is_open
+        if not is_free and not self._budget.take(self._runtime.monotonic()):
             self.stats.unretried += 1
             raise failure.error
         self.stats.wait_s += decision.wait_s
@@ -217,6 +258,8 @@ class RetryingClient:
             attempt=request.sent,
             wait_s=round(decision.wait_s, 3),
         )
+        if not failure.retry_after_s:
+            log_pause(self._runtime, decision.wait_s, failure.error.message, concerns="request")
         await self._runtime.sleep(decision.wait_s)
 
     def _retry_after_s(self, answer: HttpResponse) -> float | None:
@@ -234,6 +277,8 @@ class _Request(msgspec.Struct, kw_only=True):
     headers: Mapping[str, str]
     body: bytes
     is_single_use: bool
+    is_probe: bool = False
+    pushed_back: PushBack | None = None
     sent: int = 0
     failures: int = 0
     renewals: int = 0

@@ -2,22 +2,29 @@
 
 import math
 from collections import deque
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 import anyio
 import structlog
 
 from worker.core.pacing import (
+    EVIDENCE_S,
+    FAILURES_IN_A_ROW,
     SLOW_CUT,
     Circuit,
     ConcurrencyPace,
     Pressure,
+    PushBack,
     RatePace,
+    Repeats,
     SendMeter,
     pressure_of,
 )
 from worker.errors import UnavailableError
 from worker.ports import Runtime
+from worker.pts.pace_log import PaceLog, log_pause
 
 _BURST_S: Final = 0.05
 """How much of a second's worth of requests may go at once."""
@@ -35,8 +42,11 @@ class Throttle:
     ``worker.core.pacing``): down at once, but only once for all requests that were under way
     together, and slowly up again.
 
-    Every ``enter`` is followed by one ``leave``, and before it by ``succeeded`` or ``pushed_back``
-    if the attempt's end says something about PTS.
+    Every ``enter`` is followed by one ``leave``, and before it by ``succeeded``, ``pushed_back`` or
+    ``asked_for_quiet`` if the attempt's end says something about PTS.
+
+    Before it concludes that PTS is unavailable, it lets a probe speak for PTS, if there is one to
+    come (``watch``): a read of what was read successfully before. Meanwhile all others wait.
 
     Args:
         requests_per_second: the ceiling; infinity for none.
@@ -51,15 +61,24 @@ class Throttle:
         self._rate = RatePace(_checked(requests_per_second))
         self._concurrency = ConcurrencyPace(concurrency)
         self._circuit = Circuit()
+        self._repeats = Repeats()
         self._meter = SendMeter()
+        self._log = PaceLog(runtime, self._rate.rate, concurrency)
+        self._begin_probe: Callable[[], bool] = lambda: False
+        self._is_held = False
+        self._quiet_until: datetime | None = None
+        self._quiet_in_a_row = 0
+        self._proved_until_s = -math.inf
         self._next_slot_s = 0.0
         self._paused_until_s = 0.0
         self._changes = 0
         self._sent = 0
+        self._answered = 0
         self._sent_at_cut = -1
         self._places_taken = 0
         self._in_flight = 0
         self._queue: deque[anyio.Event] = deque()
+        self._probes: deque[anyio.Event] = deque()
         self._apply()
 
     @property
@@ -93,8 +112,27 @@ class Throttle:
         """How many single requests may try PTS after it has failed for all; 0: no such end."""
         self._circuit.probes_max = probes
 
-    async def enter(self) -> int:
-        """Wait for this request's turn. Enter before the proof is made: a proof must not age.
+    def watch(self, begin_probe: Callable[[], bool]) -> None:
+        """See ``Availability.watch``."""
+        self._begin_probe = begin_probe
+
+    def probed(self, *, is_read: bool) -> None:
+        """See ``Availability.probed``."""
+        if is_read:
+            self._proved_until_s = self._runtime.monotonic() + EVIDENCE_S
+            self._close_circuit()
+            self._repeats.proved()
+            self._take_back_cuts()
+        elif self._quiet_until is not None:
+            self._break_circuit()
+        self._is_held = False
+        self._admit()
+
+    async def enter(self, *, is_probe: bool = False) -> int:
+        """Wait until this request may go. Enter before the proof is made: a proof must not age.
+
+        Args:
+            is_probe: it goes before all others, and alone while the circuit is open.
 
         Returns:
             The request's number, for ``succeeded`` and ``pushed_back``.
@@ -103,13 +141,15 @@ class Throttle:
             UnavailableError: PTS has failed for too long; nobody is to ask any more.
         """
         while True:
-            if self._places_taken < self._places and not self._queue:
+            if self._places_taken < self._places and (
+                is_probe or not (self._queue or self._is_held)
+            ):
                 self._places_taken += 1
             else:
-                await self._wait_for_place()
+                await self._wait_for_place(self._probes if is_probe else self._queue)
             try:
                 self.check()
-                now_s = await self._wait_for_turn()
+                now_s = await self._wait_for_turn(is_probe=is_probe)
             except BaseException:
                 self._give_back()
                 raise
@@ -133,38 +173,63 @@ class Throttle:
         Raises:
             UnavailableError: PTS has failed for too long.
         """
-        if self._circuit.is_broken:
+        if not self._circuit.is_broken:
+            return
+        if self._quiet_until is not None:
             raise UnavailableError(
-                f"PTS is unavailable: {self._circuit.in_a_row} requests in a row failed, the last "
-                f"{self._circuit.probes} of them sent singly and with growing waits",
-                hint="run again later; the next run continues",
+                f"PTS asks for quiet until {self._quiet_until.isoformat(timespec='seconds')} "
+                "(Retry-After), longer than sync.retry_after_max",
+                hint="run again after that; the next run continues",
             )
+        raise UnavailableError(
+            f"PTS is unavailable: {self._circuit.in_a_row} requests in a row failed, the last "
+            f"{self._circuit.probes} of them sent singly and with growing waits",
+            hint="run again later; the next run continues",
+        )
 
-    def pause_for(self, seconds: float) -> None:
+    def pause_for(self, seconds: float, reason: str = "the ceiling is divided anew") -> None:
         """Hold every request back for that long from now; those already waiting queue anew."""
         until_s = self._runtime.monotonic() + seconds
         if until_s > self._paused_until_s:
+            self._log.paused(seconds, reason)
             self._paused_until_s = self._next_slot_s = until_s
             self._meter.restart(until_s, self._sent)
             self._changes += 1
 
-    def succeeded(self, number: int | None = None, sent_s: float | None = None) -> None:
+    def succeeded(
+        self,
+        number: int | None = None,
+        sent_s: float | None = None,
+        *,
+        before: PushBack | None = None,
+    ) -> None:
         """PTS answered as it should.
 
         Args:
             number: what ``enter`` returned; the last if not given.
             sent_s: when the request was sent, monotonic.
+            before: what ``pushed_back`` returned for an attempt before at this request.
         """
         now_s = self._runtime.monotonic()
         concurrency = self._concurrency
+        is_recent = self._is_recent(number)
+        self._answered += 1
         if sent_s is not None:
             concurrency.answered(now_s - sent_s)
-        if self._circuit.in_a_row:
+        self._quiet_in_a_row = 0
+        if (self._circuit.in_a_row or self._circuit.is_open) and (
+            is_recent or self._quiet_until is None
+        ):
             self._close_circuit()
-        is_recent = (self._sent if number is None else number) > self._sent_at_cut
+        if before is None:
+            self._repeats.first_attempt(is_pushed_back=False)
+        else:
+            self._repeats.repeated(is_pushed_back=False)
+            self._rate.confirm_cut(before.rate)
+            concurrency.confirm_cut(before.limit)
         if is_recent and concurrency.limit > 1 and concurrency.is_slow:
             concurrency.cut(self._in_flight, SLOW_CUT)
-            self._cut(now_s)
+            self._cut(now_s, "answers take far longer than usual")
         elif not (self._rate.is_free and concurrency.is_free):
             concurrency.grow(self._in_flight)
             self._rate.accepted(now_s, self._meter.per_second(now_s, self._sent))
@@ -176,49 +241,126 @@ class Throttle:
         number: int | None = None,
         *,
         status: int | None = _TOO_MANY,
-    ) -> None:
+        before: PushBack | None = None,
+    ) -> PushBack | None:
         """An attempt failed in a way that may pass: PTS asks for less, and perhaps for how long.
 
         Args:
             retry_after_s: seconds for which the whole worker is to wait; never clipped.
             number: what ``enter`` returned; the last if not given.
             status: of the answer; ``None`` if there was none.
+            before: what this returned for an attempt before at this request.
+
+        Returns:
+            What to hand in for the request's next attempt.
         """
         now_s = self._runtime.monotonic()
-        if retry_after_s:
-            self.pause_for(retry_after_s)
+        reason = "no answer" if status is None else f"status {status}"
         pressure = Pressure.REFUSAL if retry_after_s else pressure_of(status)
-        is_recent = (self._sent if number is None else number) > self._sent_at_cut
-        if pressure is Pressure.REFUSAL:
+        is_recent = self._is_recent(number)
+        is_personal = pressure is not Pressure.NONE and self._is_personal(before)
+        if retry_after_s and is_personal and before is not None:
+            log_pause(self._runtime, retry_after_s, f"{reason}, Retry-After", concerns="request")
+        elif retry_after_s:
+            self.pause_for(retry_after_s, f"{reason}, Retry-After")
+        if pressure is Pressure.REFUSAL and not is_personal:
             sent_per_s = self._meter.per_second(now_s, self._sent)
             resume_s = max(now_s, self._paused_until_s)
             self._rate.refused(now_s, sent_per_s, resume_s, is_recent=is_recent)
-        if is_recent and pressure is not Pressure.NONE:
+        if is_recent and pressure is not Pressure.NONE and not is_personal:
             self._concurrency.cut(self._in_flight)
-            self._cut(now_s)
-        self._count_failure(is_recent=is_recent)
+            self._cut(now_s, reason)
+        self._count_failure(now_s, is_recent=is_recent)
+        if pressure is Pressure.NONE:
+            return before
+        return PushBack(self._answered, self._rate.rate, self._concurrency.limit)
 
-    def _count_failure(self, *, is_recent: bool) -> None:
+    def asked_for_quiet(self, until: datetime, number: int) -> None:
+        """PTS asks for a longer pause than a run makes.
+
+        Ends the run, unless a probe is answered: then this concerns one request alone.
+
+        Args:
+            until: the end of that pause.
+            number: what ``enter`` returned.
+        """
+        self._quiet_in_a_row += 1
+        is_proved = self._runtime.monotonic() < self._proved_until_s
+        if self._circuit.is_open:
+            if self._is_recent(number):
+                self._quiet_until = until
+                self._break_circuit()
+        elif not is_proved or self._quiet_in_a_row >= FAILURES_IN_A_ROW:
+            self._quiet_until = until
+            if self._begin_probe():
+                self._is_held = self._circuit.is_open = True
+                self._hold_back(0.0, "")
+            else:
+                self._break_circuit()
+
+    def _is_recent(self, number: int | None) -> bool:
+        """Whether the request was sent after the last cut, and so at the present pace."""
+        return (self._sent if number is None else number) > self._sent_at_cut
+
+    def _is_personal(self, before: PushBack | None) -> bool:
+        """Count a push-back, and say whether it comes of the person rather than of the load."""
+        were_personal = self._repeats.are_personal
+        if before is None:
+            self._repeats.first_attempt(is_pushed_back=True)
+        elif self._answered > before.answered:
+            self._repeats.repeated(is_pushed_back=True)
+        if self._repeats.are_personal and not were_personal:
+            self._take_back_cuts()
+        return self._repeats.are_personal
+
+    def _count_failure(self, now_s: float, *, is_recent: bool) -> None:
+        if now_s < self._proved_until_s and not self._circuit.is_open:
+            return
         wait_s = self._circuit.failed(is_recent=is_recent)
-        if wait_s is not None:
+        if self._quiet_until is not None and is_recent:
+            self._break_circuit()
+        elif wait_s is not None:
             _log.warning("pts.circuit_open", failures=self._circuit.in_a_row, next_probe_s=wait_s)
-            self._sent_at_cut = self._sent
-            self.pause_for(wait_s)
-            self._changes += 1
-            self._apply()
+            self._is_held = self._is_held or (not self._circuit.probes and self._begin_probe())
+            self._hold_back(wait_s, "PTS fails; single requests try")
         elif self._circuit.is_broken:
             self._admit_all()
+
+    def _hold_back(self, wait_s: float, reason: str) -> None:
+        """Let the open circuit count for all who have not been sent yet."""
+        self._sent_at_cut = self._sent
+        self.pause_for(wait_s, reason)
+        self._changes += 1
+        self._apply()
+
+    def _break_circuit(self) -> None:
+        self._circuit.is_broken = True
+        self._admit_all()
 
     def _close_circuit(self) -> None:
         was_open = self._circuit.is_open
         self._circuit.succeeded()
+        self._quiet_until = None
         if was_open:
             _log.info("pts.circuit_closed")
-            self._concurrency.limit = 1.0
+            self._is_held = False
+            self._concurrency.restart()
             self._apply()
 
-    def _cut(self, now_s: float) -> None:
+    def _take_back_cuts(self) -> None:
+        before = (self._rate.rate, self._concurrency.limit)
+        self._rate.take_back_cuts()
+        self._concurrency.take_back_cuts()
+        if before != (self._rate.rate, self._concurrency.limit):
+            self._log.restored(self._rate.rate, self._concurrency.limit)
+            self._apply()
+            first_s = self._runtime.monotonic() + self._spacing_s
+            self._next_slot_s = max(first_s, self._paused_until_s)
+            self._changes += 1
+
+    def _cut(self, now_s: float, reason: str) -> None:
         """Make a lower rate or concurrency count for all who have not been sent yet."""
+        self._log.slowed(self._rate.rate, self._concurrency.limit, reason)
         self._sent_at_cut = self._sent
         self._apply()
         self._next_slot_s = max(now_s + self._spacing_s, self._paused_until_s)
@@ -231,10 +373,9 @@ class Throttle:
         burst = max(1.0, _BURST_S * rate)
         self._early_s = (burst - 1.0) * self._spacing_s if self._spacing_s else 0.0
         self._places = 1.0 if self._circuit.is_open else self._concurrency.limit
-        while self._queue and self._places_taken < self._places:
-            self._admit_one()
+        self._admit()
 
-    async def _wait_for_turn(self) -> float | None:
+    async def _wait_for_turn(self, *, is_probe: bool) -> float | None:
         """Take a slot and sleep until it; take another if pace or pauses change meanwhile.
 
         Returns:
@@ -251,34 +392,42 @@ class Throttle:
                 now_s = self._runtime.monotonic()
             if changes == self._changes:
                 return now_s
-            if self._places_taken > self._places:
+            if self._places_taken > self._places or (self._is_held and not is_probe):
                 return None
 
-    async def _wait_for_place(self) -> None:
+    async def _wait_for_place(self, queue: deque[anyio.Event]) -> None:
         """Return with a place taken."""
         admitted = anyio.Event()
-        self._queue.append(admitted)
+        queue.append(admitted)
         try:
             await admitted.wait()
         except BaseException:
             if admitted.is_set():
                 self._give_back()
             else:
-                self._queue.remove(admitted)
+                queue.remove(admitted)
             raise
 
     def _give_back(self) -> None:
         self._places_taken -= 1
-        if self._queue and self._places_taken < self._places:
-            self._admit_one()
+        self._admit()
 
-    def _admit_one(self) -> None:
-        self._places_taken += 1
-        self._queue.popleft().set()
+    def _admit(self) -> None:
+        """Give free places to those who wait for them, probes first."""
+        while self._places_taken < self._places:
+            queue = self._probes or (() if self._is_held else self._queue)
+            if not queue:
+                return
+            self._places_taken += 1
+            queue.popleft().set()
 
     def _admit_all(self) -> None:
-        while self._queue:
-            self._admit_one()
+        """Let everybody who waits learn that nobody may go."""
+        self._is_held = False
+        for queue in (self._probes, self._queue):
+            self._places_taken += len(queue)
+            while queue:
+                queue.popleft().set()
 
 
 def _checked(requests_per_second: float) -> float:

@@ -53,6 +53,7 @@ class Pipeline:
         async with anyio.create_task_group() as group:
             group.start_soon(self._keep_lease)
             group.start_soon(self._watch)
+            group.start_soon(self.reader.evidence.watch)
             async with anyio.create_task_group() as writing:
                 writing.start_soon(self._write, done)
                 try:

@@ -18,6 +18,7 @@ from worker.errors import (
     WorkerError,
 )
 from worker.ports import AreaReader, Runtime
+from worker.sync.evidence import Evidence
 from worker.sync.keys import KeyBook
 from worker.sync.producer import PersonTask
 
@@ -44,11 +45,12 @@ def kind_of(error: AreaError) -> FailureKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonReader:
-    """Reads persons, and tells the breaker how it went."""
+    """Reads persons, counts failures, and asks for evidence before a run is to end."""
 
     reader: AreaReader
     keys: KeyBook
     breaker: Breaker
+    evidence: Evidence
     progress: RunProgress
     runtime: Runtime
 
@@ -65,11 +67,20 @@ class PersonReader:
             areas.append(read)
             if isinstance(read, AreaFailure):
                 self.progress.failures[read.kind] += 1
-                ending = self.breaker.failed(read.kind) or ending
+                ending = await self._verdict(read) or ending
             else:
                 self.progress.areas_complete += 1
                 self.breaker.succeeded()
+                self.evidence.remember(task.person, read)
         return PersonRead(person=task.person, areas=tuple(areas)), ending
+
+    async def _verdict(self, failure: AreaFailure) -> WorkerError | None:
+        """The error that the run ends with, if so many failed in a row and evidence agrees."""
+        error = self.breaker.failed(failure.kind)
+        if error is None or not await self.evidence.refutes(failure.area):
+            return error
+        self.breaker.refuted()
+        return None
 
     async def _area(self, person: Person, name: str) -> AreaRead:
         try:

@@ -14,7 +14,8 @@ from worker.core.identity import NationalId
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport, ShardFinished
 from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
-from worker.ports import AreaReader, CostMeter, Roster, RunStore, Runtime
+from worker.ports import AreaReader, Availability, CostMeter, Roster, RunStore, Runtime
+from worker.sync.evidence import Evidence
 from worker.sync.keys import KeyBook
 from worker.sync.options import RunOptions
 from worker.sync.pipeline import Pipeline
@@ -33,6 +34,7 @@ class Run:
     """Everything that one run needs, wired by ``app``.
 
     Attributes:
+        availability: whether PTS can be asked at all.
         person_key: the key in the store of an identifier.
         stop: set when someone asks the run to stop (SIGTERM, SIGINT).
         cost: what PTS was asked so far.
@@ -41,6 +43,7 @@ class Run:
 
     roster: Roster
     reader: AreaReader
+    availability: Availability
     store: RunStore
     keys: KeyBook
     person_key: Callable[[NationalId], str]
@@ -73,6 +76,12 @@ class Run:
                 reader=self.reader,
                 keys=self.keys,
                 breaker=Breaker(),
+                evidence=Evidence(
+                    reader=self.reader,
+                    keys=self.keys,
+                    runtime=self.runtime,
+                    availability=self.availability,
+                ),
                 progress=self.progress,
                 runtime=self.runtime,
             ),

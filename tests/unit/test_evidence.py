@@ -1,0 +1,153 @@
+"""Who speaks for PTS before a run concludes that it is away, denies or is not understood."""
+
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.lowlevel
+
+from tests.fakes import FakeRuntime
+from tests.unit.pts_answers import person
+from worker.core.evidence import KnownGood
+from worker.core.model import CompleteArea, Person, Proof, Record
+from worker.core.times import END_OF_TIME
+from worker.errors import ContractError, TransientError, UnavailableError
+from worker.sync.evidence import Evidence
+from worker.sync.keys import KeyBook
+
+ANNA, BODIL, CARL = (person(key=name * 64) for name in "abc")
+
+
+def test_witnesses_are_of_the_area_that_fails():
+    """Those with records first: a shape that has changed shows in records alone."""
+    known = KnownGood()
+    known.remember(ANNA, "x", has_records=True)
+    known.remember(BODIL, "x", has_records=False)
+    known.remember(CARL, "y", has_records=True)
+    assert [(ANNA, "x"), (BODIL, "x")] == known.witnesses("x")
+    assert [(CARL, "y")] == known.witnesses("y")
+
+
+def test_other_areas_witness_for_one_that_was_never_read():
+    """There is no better; nobody read at all is no witness."""
+    known = KnownGood()
+    assert not known
+    assert ([], []) == (known.witnesses("x"), known.latest())
+    known.remember(ANNA, "y", has_records=False)
+    assert known
+    assert [(ANNA, "y")] == known.witnesses("x")
+
+
+def test_the_last_read_witness():
+    """What was read long ago says less; no more than two of each area are remembered."""
+    known = KnownGood()
+    for each in (ANNA, BODIL, CARL):
+        known.remember(each, "x", has_records=False)
+    assert [(CARL, "x")] == known.witnesses("x") == known.latest()
+
+
+def test_a_proof_is_good_for_seconds_and_for_its_area():
+    """Another area is another question."""
+    known = KnownGood()
+    known.proved("x", 100.0)
+    assert known.is_proved("x", 104.9)
+    assert not known.is_proved("x", 105.0)
+    assert not known.is_proved("y", 100.0)
+
+
+@dataclass
+class Pts:
+    """The ports ``AreaReader`` and ``Availability``.
+
+    Attributes:
+        failing: what reading a person ends with, by key.
+        asked: whom was asked for, and the area.
+        key_path: of all records.
+    """
+
+    failing: dict[str, Exception] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    key_path: str = "id"
+    ends: list[bool] = field(default_factory=list)
+
+    async def read(self, person, area, *, key_path, is_single_use=False, is_probe=False):
+        assert is_probe
+        self.asked.append((person.person_key[0], area))
+        await anyio.lowlevel.checkpoint()
+        if person.person_key in self.failing:
+            raise self.failing[person.person_key]
+        return complete(area, self.key_path)
+
+    def watch(self, begin_probe):
+        self.doubt = begin_probe
+
+    def probed(self, *, is_read):
+        self.ends.append(is_read)
+
+
+def complete(area, key_path="id", records=0):
+    proof = Proof(pages=1, record_count=records, digest=b"", read_at=END_OF_TIME, key_path=key_path)
+    record = Record(key="1", content_hash=b"", payload="{}", columns=())
+    return CompleteArea(area=area, records=(record,) * records, proof=proof)
+
+
+def evidence(pts: Pts, *known: Person) -> tuple[Evidence, FakeRuntime]:
+    fake = FakeRuntime()
+    made = Evidence(reader=pts, keys=KeyBook({"x": "id"}), runtime=fake.runtime, availability=pts)
+    for each in known:
+        made.remember(each, complete("x"))
+    return made, fake
+
+
+async def test_a_known_good_read_refutes():
+    """Once for some seconds, however many ask, at the same time or after."""
+    pts = Pts()
+    made, fake = evidence(pts, ANNA)
+    answers = []
+
+    async def ask():
+        answers.append(await made.refutes("x"))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(ask)
+    await ask()
+    assert ([True] * 4, [("a", "x")]) == (answers, pts.asked)
+    fake.advance(5.0)
+    await ask()
+    assert 2 == len(pts.asked)
+
+
+async def test_nothing_refutes():
+    """Nobody was read; the known-good fail, too; or they answer in another way than before."""
+    assert not await evidence(Pts())[0].refutes("x")
+    for error in (TransientError("status 503"), ContractError("no list")):
+        made, _ = evidence(Pts(failing={ANNA.person_key: error}), ANNA)
+        assert not await made.refutes("x")
+    made, _ = evidence(Pts(key_path="createdBy"), ANNA)
+    assert not await made.refutes("x")
+
+
+async def test_one_witness_may_have_gone_bad():
+    """A second is asked."""
+    pts = Pts(failing={ANNA.person_key: TransientError("status 500")})
+    made, _ = evidence(pts, BODIL)
+    made.remember(ANNA, complete("x", records=1))
+    assert await made.refutes("x")
+    assert [("a", "x"), ("b", "x")] == pts.asked
+
+
+async def test_a_doubt_is_answered():
+    """By a probe, each time; whatever it ends with, those who wait go on."""
+    pts = Pts()
+    made, _ = evidence(pts)
+    async with anyio.create_task_group() as group:
+        group.start_soon(made.watch)
+        await anyio.wait_all_tasks_blocked()
+        assert not pts.doubt()
+        made.remember(ANNA, complete("x"))
+        for error in (None, TransientError("x"), UnavailableError("x")):
+            pts.failing = {ANNA.person_key: error} if error else {}
+            assert pts.doubt()
+            await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert ([True, False, False], 3) == (pts.ends, len(pts.asked))
