@@ -20,10 +20,13 @@ KINDS: dict[str, Answerer] = {
     "503": lambda _: http(status="503 Service Unavailable"),
     "reset": lambda _: Reply(data=b"", then="reset"),
     "cut": lambda _: http(b"[", length=2, then="close"),
+    "401": lambda _: http(
+        status="401 Unauthorized", headers=['WWW-Authenticate: Bearer error="invalid_token"']
+    ),
     "403": lambda _: http({"title": "no"}, status="403 Forbidden"),
     "shape": lambda _: http({"title": "maintenance"}),
 }
-CODES = {"500": 69, "503": 69, "reset": 69, "cut": 69, "403": 77, "shape": 65}
+CODES = {"500": 69, "503": 69, "reset": 69, "cut": 69, "401": 77, "403": 77, "shape": 65}
 PLACES: dict[str, Callable[[int, int], range]] = {
     "head": lambda _, failing: range(failing),
     "tail": lambda persons, failing: range(persons - failing, persons),
@@ -89,6 +92,12 @@ def test_eight_of_six_hundred(tmp_path: Path, sqlite_url: str, kind: str, place:
 def test_five_of_six_hundred(tmp_path: Path, sqlite_url: str) -> None:
     """Nor do five."""
     night(tmp_path, sqlite_url, "500", "tail", persons=600, failing=5, retry_attempts=5).check()
+
+
+@pytest.mark.parametrize("kind", ["500", "403"])
+def test_few_readers(tmp_path: Path, sqlite_url: str, kind: str) -> None:
+    """Eight at the head of the roster are not all that a run with two readers asks first."""
+    night(tmp_path, sqlite_url, kind, "head", persons=100, failing=8, concurrency=2).check()
 
 
 @pytest.fixture(scope="module")

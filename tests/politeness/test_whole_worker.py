@@ -88,7 +88,7 @@ def run_before(stage: Stage, pts: "Bucket | Outage") -> Outcome:
     async def main() -> Outcome:
         return await stage.run(stage.process())
 
-    outcome = in_world(stage, main)
+    outcome: Outcome = in_world(stage, main)
     stage.close()
     return outcome
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Final
+from zlib import crc32
 
 import anyio
 import msgspec
@@ -128,6 +129,10 @@ class Producer(msgspec.Struct, kw_only=True):
             return list(keys)
         return [key for key in keys if self._fed.add(key)]
 
+    def _order(self, person_key: str) -> int:
+        """Another order in each attempt: nobody always stands where all others wait for them."""
+        return crc32(f"{self.store.handle.attempt_id} {person_key}".encode())
+
     async def _hand_out(self, chunk: Sequence[Person], tasks: Line[PersonTask]) -> None:
         new: dict[str, Person] = {}
         for person in chunk:
@@ -137,7 +142,8 @@ class Producer(msgspec.Struct, kw_only=True):
                 new[person.person_key] = person
         settled = await self.store.settled(self._perhaps_settled(new))
         chosen = await self.store.chosen(list(new))
-        for key, person in new.items():
+        for key in sorted(new, key=self._order):
+            person = new[key]
             wanted = self.store.handle.areas
             if chosen is not None:
                 wanted = tuple(area for area in wanted if area in chosen.get(key, ()))
