@@ -18,10 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bench.people import answer, off_id
 from worker.areas import AREAS
 from worker.config import Settings
+from worker.core.confirmation import Unconfirmed, compared
 from worker.core.ending import exit_code_of
 from worker.core.guard import GuardLimits, reasons_to_withhold
 from worker.core.identity import NationalId, PseudonymKey
-from worker.core.model import Person, PersonRead, RunKind
+from worker.core.model import CompleteArea, Person, PersonRead, RunKind
 from worker.core.run import RunProgress
 from worker.ports import HttpResponse
 from worker.pts.reader import PtsReader
@@ -173,8 +174,7 @@ async def night(
                     await store.settled([read.person.person_key for read in some])
             with write:
                 for some in _slices(reads, BATCH):
-                    done = await store.apply(some)
-                    rows += done.opened + done.closed
+                    rows += await _apply(store, some)
             if learns and (first + _CHUNK) * LEARN // persons > first * LEARN // persons:
                 await _learn(database)
         with recorded(database) as statements, publish:
@@ -193,6 +193,25 @@ async def night(
         statements=tuple(statements),
         rows=rows,
     )
+
+
+async def _apply(store: SqlRunStore, reads: Sequence[PersonRead]) -> int:
+    """Write them, some after a second read that holds the same; the versions written."""
+    done = await store.apply(reads)
+    rows = done.opened + done.closed
+    if done.unconfirmed:
+        rows += await _apply(store, [_read_again(found) for found in done.unconfirmed])
+    return rows
+
+
+def _read_again(found: Unconfirmed) -> PersonRead:
+    areas = [
+        compared(found.published[area.area], area, area, found.confirm)
+        if isinstance(area, CompleteArea) and area.area in found.published
+        else area
+        for area in found.read.areas
+    ]
+    return PersonRead(person=found.read.person, areas=tuple(areas))
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker import running
+from worker.core.confirmation import Removed
 from worker.core.guard import GuardFacts
 from worker.core.model import PersonRead, RunKind
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
@@ -47,7 +48,7 @@ class Nothing:
     async def renew(self) -> None:
         """The lease is not held for long enough."""
 
-    async def removed_so_far(self) -> tuple[int, int]:
+    async def removed_so_far(self, _claimed: Mapping[str, Removed]) -> tuple[int, int]:
         """None."""
         return 0, 0
 

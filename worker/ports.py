@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from datetime import datetime
 from typing import Protocol
 
+from worker.core.confirmation import Removed
 from worker.core.guard import GuardFacts
 from worker.core.model import CompleteArea, Person, PersonRead, RosterEntry, RosterFault
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
@@ -215,7 +216,13 @@ class RunStore(Protocol):
         ...
 
     async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
-        """Write finished persons in one transaction, with their proofs."""
+        """Write finished persons in one transaction, with their proofs.
+
+        A person with an area that lacks a published restriction, and whose read no second one has
+        confirmed, is not written at all: ``BatchResult.unconfirmed`` holds them, with the keys of
+        what readers see. With ``sync.confirm = changes`` any difference to the published state is
+        treated so. What counts is the published state, whatever this run has written before.
+        """
         ...
 
     async def renew(self) -> None:
@@ -226,8 +233,13 @@ class RunStore(Protocol):
         """
         ...
 
-    async def removed_so_far(self) -> tuple[int, int]:
-        """Restrictions closed for good so far, and the persons who lose them."""
+    async def removed_so_far(self, claimed: Mapping[str, Removed]) -> tuple[int, int]:
+        """Restrictions closed for good so far, and the persons who lose them.
+
+        Args:
+            claimed: by person key, restrictions that would close by reads not yet written; they
+                count unless another person holds them by now.
+        """
         ...
 
     async def publish(

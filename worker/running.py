@@ -9,6 +9,7 @@ import structlog
 
 from worker.app import App
 from worker.core.area import ResourceArea
+from worker.core.confirmation import Confirm
 from worker.core.guard import GuardLimits
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
@@ -103,6 +104,7 @@ async def carry_out(
                 areas=tuple(area.name for area in areas),
                 continue_within=app.settings.sync.continue_within,
                 choice=request.choice,
+                confirm=Confirm(app.settings.sync.confirm),
             )
         else:
             found = await _part_store(
@@ -178,6 +180,7 @@ async def _part_store(
         areas=tuple(area.name for area in areas),
         continue_within=app.settings.sync.continue_within,
         budget=share,
+        confirm=Confirm(app.settings.sync.confirm),
     )
     if isinstance(found, RunReport):
         log.info("run.over", run=found.run_id, shard=str(part.shard))

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -40,12 +41,16 @@ Records = list[dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """Bytes to send, and what to do then: ``keep``, ``close``, ``reset`` or ``hang``."""
+    """Bytes to send, and what to do then: ``keep``, ``close``, ``reset`` or ``hang``.
+
+    ``slices`` pieces of one size, or pieces cut at ``cuts``, go with ``pause_s`` between them.
+    """
 
     data: bytes
     then: str = "keep"
     before_s: float = 0.0
     slices: int = 1
+    cuts: tuple[int, ...] = ()
     pause_s: float = 0.0
 
 
@@ -62,6 +67,17 @@ class Ask:
 
 
 Answerer = Callable[[Ask], Reply]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """A search, and how it came: by which connection, as its how many-th request, and when."""
+
+    off_id: str
+    area: str
+    connection: int
+    place: int
+    at_s: float
 
 
 def http(
@@ -93,6 +109,7 @@ class Standin:
             empty for both.
         everybody: how to answer everyone who has no script.
         asked: every search that passed the checks, as (identifier, area).
+        heard: the same, each with its connection and time.
         token_reply, discovery_reply: what HelseID says instead.
         token_replies, discovery_replies: what it says to the next requests, before that.
         token_more: further fields of a token's answer.
@@ -104,6 +121,7 @@ class Standin:
     script: dict[tuple[str, str], Answerer] = field(default_factory=dict)
     everybody: Answerer | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
     token_reply: Reply | None = None
@@ -117,6 +135,8 @@ class Standin:
     private_jwk: dict[str, Any] = field(default_factory=dict)
     nonce: str = "nonce-of-the-second-stand-in"
     _public: Any = None
+    _connections: int = 0
+    _at: tuple[int, int] = (0, 0)
     _seen: set[str] = field(default_factory=set)
 
     @property
@@ -149,6 +169,18 @@ class Standin:
 
     # What the real ones would check.
 
+    def connected(self) -> int:
+        """The number of a new connection."""
+        self._connections += 1
+        return self._connections
+
+    def receive(
+        self, connection: int, place: int, line: str, headers: Mapping[str, str], body: bytes
+    ) -> Reply:
+        """Answer a request that came by a connection as its ``place``-th."""
+        self._at = (connection, place)
+        return self.handle(line, headers, body)
+
     def handle(self, line: str, headers: Mapping[str, str], body: bytes) -> Reply:
         method, target, _ = line.split(" ", 2)
         path = target.partition("?")[0]
@@ -178,6 +210,16 @@ class Standin:
         if off_id in "".join(filter(str.isalnum, unquote(target))):
             self.violations.append("an identifier in a URL")
         self.asked.append((off_id, area))
+        connection, place = self._at
+        self.heard.append(
+            Heard(
+                off_id=off_id,
+                area=area,
+                connection=connection,
+                place=place,
+                at_s=time.monotonic(),
+            )
+        )
         records = self.people.get(off_id, {}).get(area, [])
         ask = Ask(
             off_id=off_id,
@@ -366,7 +408,8 @@ async def _serve(made: Standin, ready: threading.Event, stop: asyncio.Event) -> 
 async def _converse(
     made: Standin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    while True:
+    connection = made.connected()
+    for place in count(1):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         line, *lines = head.split("\r\n")[:-2]
         headers = {}
@@ -374,14 +417,15 @@ async def _converse(
             name, _, value = item.partition(":")
             headers[name.lower()] = value.strip()
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        reply = made.handle(line, headers, body)
+        reply = made.receive(connection, place, line, headers, body)
         if reply.before_s:
             await asyncio.sleep(reply.before_s)
         size = max(1, -(-len(reply.data) // reply.slices))
-        for begin in range(0, len(reply.data), size):
-            writer.write(reply.data[begin : begin + size])
+        begins = [0, *reply.cuts] if reply.cuts else [*range(0, len(reply.data), size)]
+        for begin, end in zip(begins, [*begins[1:], len(reply.data)], strict=True):
+            writer.write(reply.data[begin:end])
             await writer.drain()
-            if reply.slices > 1:
+            if len(begins) > 1:
                 await asyncio.sleep(reply.pause_s)
         if reply.then == "close":
             return

@@ -3,6 +3,7 @@
 import anyio
 import pytest
 
+from tests.second_reads import read_again
 from tests.shards.world import HOLD, KEY, World, failed, names, part_code, read, whole_code
 from tests.store.test_store_scenarios import PRIVACY, SAFETY
 from worker.core.guard import GuardLimits
@@ -47,6 +48,23 @@ async def test_two_that_begin_at_one_moment_begin_one_run(world: World):
     assert 1 == len({handle.run_id for handle in found})
     assert 8 == len({handle.attempt_id for handle in found})
     assert [(1,)] == await world.rows("SELECT count(*) FROM run")
+
+
+async def test_a_removal_needs_two_reads_in_a_shard(world: World):
+    """Each shard holds its own persons back, and closes what a second read confirms."""
+    first, second = await world.begin(0), await world.begin(1)
+    await first.write(read(world, A, "x", "w"))
+    await second.write(read(world, P, "y", "z"))
+    await first.end()
+    await second.end()
+    first, second = [await world.begin(index, key="next") for index in (0, 1)]
+    (found,) = (await first.store.apply([read(world, A, "x"), read(world, B)])).unconfirmed
+    assert (A, {SAFETY: frozenset({"x", "w"})}) == (found.read.person.person_key, found.published)
+    await first.store.apply([read_again(found)])
+    await second.write(read(world, P, "y", "z"))
+    await first.end()
+    assert ExitCode.OK == whole_code(await second.end())
+    assert {(A, "x"), (P, "y"), (P, "z")} == {row[:2] for row in await world.current()}
 
 
 async def test_a_part_with_gaps_shows(world: World):

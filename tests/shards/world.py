@@ -9,6 +9,7 @@ from typing import Any, cast
 from sqlalchemy import text
 
 from tests.fakes import FakeRuntime
+from tests.second_reads import apply_confirmed
 from tests.store import test_store_scenarios as scenarios
 from tests.store.test_store_scenarios import LIMITS, PRIVACY, SAFETY
 from worker.core.ending import exit_code_of
@@ -150,7 +151,7 @@ class Turn:
         return {key: set(areas) for key, areas in (await self.store.settled(keys)).items()}
 
     async def write(self, *reads: PersonRead) -> None:
-        await self.store.apply(reads)
+        await apply_confirmed(self.store.apply, reads)
         self.world.fake.advance(1.5)
 
     async def end(self, **how: Any) -> Publication | ShardFinished:

@@ -252,7 +252,7 @@ async def test_what_an_open_sync_has_opened_does_not_hide_a_removal(database_url
         publisher = Publisher(
             database=world.database, lease=backfill.lease, handle=backfill.writer.handle
         )
-        assert (1, 1) == await publisher.removed_so_far()
+        assert (1, 1) == await publisher.removed_so_far({})
 
 
 async def test_the_guard_measures_an_area_by_what_readers_see(database_url):

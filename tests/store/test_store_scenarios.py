@@ -13,6 +13,7 @@ from sqlalchemy import text
 from tests.columns import as_columns
 from tests.databases import by_our_clock
 from tests.fakes import FakeRuntime
+from tests.second_reads import apply_confirmed
 from worker.areas import area_named
 from worker.core.guard import GuardFacts, GuardLimits, reasons_to_withhold
 from worker.core.identity import NationalId
@@ -106,7 +107,7 @@ class Turn:
     writer: BatchWriter
 
     async def write(self, *reads: PersonRead) -> None:
-        await self.writer.apply(reads)
+        await apply_confirmed(self.writer.apply, reads)
         self.world.fake.advance(1.5)
 
     async def publish(self, *, may_depart: bool = True, limits: GuardLimits = LIMITS) -> ExitCode:

@@ -20,14 +20,15 @@ HELP = """Tell everything known of one person.
 
 The identifier stands on standard input, on one line, and is never printed.
 
-By area: the last whole read, whether what is shown is stale, an open failure, the restrictions in
-force and those that were. With `--as-of` the restrictions that readers saw at that time (a date
-alone is its midnight in UTC); proofs and failures are kept for the last read only.
+By area: the last complete read and, where it had to confirm another, that first one; whether what
+is shown is stale, an open failure, the restrictions in force and those that were. With `--as-of`
+the restrictions that readers saw at that time (a date alone is its midnight in UTC); proofs and
+failures are kept for the last read only.
 
 `--json`: is_known, person_key, local_ref, first_run, first_run_at, departed_at, as_of, publication
-(run_id, kind, published_at), areas (area, last_confirmed_at, age_s, pages, records, is_stale,
-failure, restrictions: restriction_id, columns, first_seen_at, valid_from, valid_to, opened_run,
-closed_run, is_shown).
+(run_id, kind, published_at), areas (area, last_confirmed_at, age_s, pages, records, digest,
+first_read: read_at, records, digest; is_stale, failure, restrictions: restriction_id, columns,
+first_seen_at, valid_from, valid_to, opened_run, closed_run, is_shown).
 
 Example: `pts-worker explain --as-of 2026-01-31T12:00:00Z < identifier.txt`
 """
@@ -113,6 +114,7 @@ def _document(
 
 def _area(story: "AreaStory", *, at: datetime | None, now: datetime, is_plain: bool) -> Any:
     proof, failure = story.proof, story.failure
+    first = proof and proof.first_read
     shown = [one for one in story.versions if at is None or one.shown_at(at)]
     return {
         "area": story.area,
@@ -120,6 +122,9 @@ def _area(story: "AreaStory", *, at: datetime | None, now: datetime, is_plain: b
         "age_s": _age_s(proof.confirmed_at if proof else None, now),
         "pages": proof and proof.pages,
         "records": proof and proof.records,
+        "digest": proof and proof.digest,
+        "first_read": first
+        and {"read_at": first.read_at, "records": first.records, "digest": first.digest},
         "is_stale": proof and proof.is_stale,
         "failure": failure and failure_document(failure, is_plain=is_plain),
         "restrictions": [_version(one, at or now) for one in shown],
@@ -187,6 +192,13 @@ def _print_area(area: dict[str, Any], *, is_past: bool) -> None:
         print(
             f"  last read   {instant(area['last_confirmed_at'])}{age}"
             f" ({area['records'] or 0} records on {area['pages'] or 0} pages){stale}"
+        )
+    if area["first_read"]:
+        first = area["first_read"]
+        same = "the same content" if first["digest"] == area["digest"] else "other content"
+        print(
+            f"  confirmed   by that read; the first was {instant(first['read_at'])} "
+            f"({first['records']} records, {same})"
         )
     if area["failure"]:
         failure = area["failure"]

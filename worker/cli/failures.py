@@ -69,7 +69,7 @@ def list_(
     *,
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="transient, rejected, refused, contract or paging."),
+        typer.Option("--kind", help="transient, rejected, refused, contract, paging or unstable."),
     ] = None,
     area: AreaOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many, at most.")] = 100,

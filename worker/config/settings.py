@@ -59,6 +59,7 @@ SigningAlgorithm: TypeAlias = Literal[
 ]
 SenderConstraint: TypeAlias = Literal["dpop", "bearer"]
 Grant: TypeAlias = Literal["client_credentials", "token_exchange"]
+Confirmed: TypeAlias = Literal["removals", "changes"]
 Tenancy: TypeAlias = Literal["single-tenant", "multi-tenant"]
 Environment: TypeAlias = Literal["test", "test-internet", "production"]
 IdentityMode: TypeAlias = Literal["pseudonym", "plain"]
@@ -278,6 +279,13 @@ class Sync(Section, frozen=True, kw_only=True):
         DURATION,
         "A stopped run is continued by the next one unless it made no progress for this long.",
     ] = parse_duration("12h")
+    confirm: Annotated[
+        Confirmed,
+        one_of(Confirmed),
+        "What is read a second time, on a new connection, before it counts: `removals`, a read "
+        "that lacks a published restriction; `changes`, one that differs from the published state "
+        "in any way.",
+    ] = "removals"
     max_removed_share: Annotated[
         float,
         number(1),

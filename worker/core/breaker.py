@@ -53,7 +53,7 @@ class Breaker(msgspec.Struct, kw_only=True):
                 return REFUSED_STREAK
             case FailureKind.CONTRACT | FailureKind.PAGING:
                 return CONTRACT_STREAK_LATER if self.complete else CONTRACT_STREAK
-            case FailureKind.REJECTED:
+            case FailureKind.REJECTED | FailureKind.UNSTABLE:
                 return float("inf")
 
 
@@ -77,5 +77,5 @@ def systemic(kind: FailureKind, count: int) -> WorkerError | None:
                 hint="look at `pts-worker failures list`; the shape can be declared under "
                 "[areas.NAME] in the configuration",
             )
-        case FailureKind.REJECTED:
+        case FailureKind.REJECTED | FailureKind.UNSTABLE:
             return None

@@ -16,6 +16,8 @@ SMALL_PERSONS: Final = 3
 """Restrictions of so many persons may close in any night, unless they are more than half of all."""
 EARLY_SLACK: Final = 10
 """Before the end, a removal may yet turn out to be a move; so stop early only well beyond."""
+EVIDENCE_MIN: Final = 10
+"""So many second reads must agree before what first reads claim to be gone counts."""
 
 
 class GuardLimits(Value, frozen=True, kw_only=True):
@@ -144,3 +146,12 @@ def stops_early(facts: GuardFacts, limits: GuardLimits) -> bool:
         return False
     beyond = facts.removed > 2 * removal_limit(facts, limits) + EARLY_SLACK
     return beyond and bool(_removals(facts, limits))
+
+
+def evidence_needed(contradicted: int) -> int:
+    """How many second reads of a sample must agree before all that is claimed to be gone counts.
+
+    Args:
+        contradicted: those of the sample that contradicted the first read.
+    """
+    return EVIDENCE_MIN * max(1, contradicted)

@@ -67,6 +67,14 @@ class Record(Value, frozen=True, kw_only=True):
     columns: tuple[ColumnValue, ...]
 
 
+class FirstRead(Value, frozen=True, kw_only=True):
+    """The read that a second one confirmed: when its last page was read, and what it held."""
+
+    read_at: datetime
+    record_count: int
+    digest: bytes
+
+
 class Proof(Value, frozen=True, kw_only=True):
     """The receipt of an area read to its last page: what a removal rests on.
 
@@ -76,6 +84,7 @@ class Proof(Value, frozen=True, kw_only=True):
         digest: 16 bytes over the sorted keys and hashes of the records.
         read_at: when the last page was read, aware UTC.
         key_path: the record key path that served, e.g. ``id``; empty if there was no record.
+        first_read: the complete read before this one that agrees with it, if there was one.
     """
 
     pages: int
@@ -83,6 +92,7 @@ class Proof(Value, frozen=True, kw_only=True):
     digest: bytes
     read_at: datetime
     key_path: str
+    first_read: FirstRead | None = None
 
 
 class Drift(Value, frozen=True, kw_only=True):
@@ -123,6 +133,8 @@ class FailureKind(enum.StrEnum):
     """The answer is not recognisably a list of this person's restrictions."""
     PAGING = "paging"
     """The answer cannot be read to its end."""
+    UNSTABLE = "unstable"
+    """Two complete reads contradict each other."""
 
 
 class AreaFailure(Value, frozen=True, kw_only=True):

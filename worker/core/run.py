@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from worker.core.confirmation import Unconfirmed
 from worker.core.model import FailureKind, RunKind, RunStatus
 from worker.core.sharding import Shard
 from worker.core.value import Value
@@ -37,12 +38,17 @@ class RunHandle(Value, frozen=True, kw_only=True):
 
 
 class BatchResult(Value, frozen=True, kw_only=True):
-    """What one transaction of the writer did."""
+    """What one transaction of the writer did.
+
+    Attributes:
+        unconfirmed: persons of whom nothing was written, because a second read must agree first.
+    """
 
     opened: int = 0
     closed: int = 0
     unchanged: int = 0
     removed: int = 0
+    unconfirmed: tuple[Unconfirmed, ...] = ()
 
 
 class Publication(Value, frozen=True, kw_only=True):

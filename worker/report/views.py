@@ -100,6 +100,10 @@ FRESHNESS: Final = View(
         "failing_since": Kind.TIME,
         "failed_runs": Kind.INTEGER,
         "tenant": Kind.TEXT,
+        "digest": Kind.TEXT,
+        "first_read_at": Kind.TIME,
+        "first_record_count": Kind.INTEGER,
+        "first_digest": Kind.TEXT,
     },
 )
 DAILY_CHANGE: Final = View(

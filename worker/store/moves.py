@@ -1,12 +1,14 @@
 """Restrictions that moved to another identifier of the same person (D-number to fødselsnummer)."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Select, Table, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
+from worker.core.confirmation import Removed
 from worker.store.dialects import StoreDialect
 from worker.store.tables import VERSIONS, alias_of, person, person_area, run
 from worker.store.undo import undo_persons
@@ -57,6 +59,49 @@ async def close_moved(
             update(table).where(table.c.version_id.in_(ids)).values(closed_run=run_id)
         )
         await _carry_first_seen(connection, table, run_id)
+
+
+async def gone_claims(
+    connection: AsyncConnection,
+    dialect: StoreDialect,
+    claimed: Mapping[str, Removed],
+    *,
+    tenant_id: int,
+    run_id: int,
+) -> Mapping[str, int]:
+    """By person key, how many of the restrictions that are to close nobody else holds by now.
+
+    Args:
+        connection: of the store.
+        dialect: of its database.
+        claimed: by person key, published restrictions that the person is about to lose.
+        tenant_id: whose persons.
+        run_id: the run that is to close them; what it has opened counts, and what is published.
+    """
+    holders: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for name, table in VERSIONS.items():
+        keys = sorted({key for gone in claimed.values() for area, key in gone if area == name})
+        if not keys:
+            continue
+        rows = await connection.execute(
+            select(table.c.restriction_id, person.c.person_key)
+            .join(person, person.c.person_id == table.c.person_id)
+            .join(run, run.c.run_id == table.c.opened_run)
+            .where(
+                dialect.member(table.c.restriction_id),
+                table.c.closed_run.is_(None),
+                person.c.tenant_id == tenant_id,
+                or_(run.c.run_id == run_id, run.c.publication_no.is_not(None)),
+            ),
+            dialect.members(keys),
+        )
+        for key, person_key in rows:
+            holders[name, key].add(person_key)
+    left = {
+        person_key: sum(not holders[one] - {person_key} for one in gone)
+        for person_key, gone in claimed.items()
+    }
+    return {person_key: count for person_key, count in left.items() if count}
 
 
 async def _is_anything_published(connection: AsyncConnection) -> bool:

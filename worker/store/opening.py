@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from worker.core.confirmation import Confirm
 from worker.core.model import RunKind
 from worker.core.run import RunReport
 from worker.core.sharding import ShardAssignment
@@ -27,6 +28,7 @@ async def open_run_store(
     areas: Sequence[str],
     continue_within: timedelta,
     choice: Choice | None = None,
+    confirm: Confirm = Confirm.REMOVALS,
 ) -> SqlRunStore:
     """The store of a run that is continued or begun, once nothing is left of what was given up.
 
@@ -52,6 +54,7 @@ async def open_run_store(
             lease=lease,
             handle=handle,
             unpublished=tuple(row.run_id for row in others if row.run_id != handle.run_id),
+            confirm=confirm,
         ),
         publisher=Publisher(database=database, lease=lease, handle=handle),
         choice=choice,
@@ -66,6 +69,7 @@ async def open_part_store(
     areas: Sequence[str],
     continue_within: timedelta,
     budget: RateBudget,
+    confirm: Confirm = Confirm.REMOVALS,
 ) -> ShardRunStore | RunReport:
     """The store of one shard of a run that is joined or begun; or how the run has ended.
 
@@ -88,7 +92,7 @@ async def open_part_store(
     return ShardRunStore(
         database=database,
         lease=lease,
-        writer=BatchWriter(database=database, lease=lease, handle=handle),
+        writer=BatchWriter(database=database, lease=lease, handle=handle, confirm=confirm),
         publisher=Publisher(database=database, lease=lease, handle=handle),
         shard=part.shard,
         keys=KeyClaims(database=database, lease=lease, handle=handle),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Integer, String, column, select, table
+from sqlalchemy import Boolean, Integer, Row, String, column, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -42,11 +42,22 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstProof:
+    """The read that the last one has confirmed."""
+
+    read_at: datetime
+    records: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LastProof:
     """The last published whole read of an area.
 
     Attributes:
         confirmed_at: None if the area has never been read whole.
+        digest: over keys and content of its records; None if something moved away since.
+        first_read: the read before it, where two were needed.
         is_stale: the state shown is older than the last publication.
     """
 
@@ -54,6 +65,8 @@ class LastProof:
     pages: int | None
     records: int | None
     is_stale: bool
+    digest: str | None = None
+    first_read: FirstProof | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +187,10 @@ _FRESHNESS = table(
     column("pages", Integer),
     column("record_count", Integer),
     column("is_stale", Boolean(create_constraint=False)),
+    column("digest", String),
+    column("first_read_at", UtcTime),
+    column("first_record_count", Integer),
+    column("first_digest", String),
 )
 
 
@@ -190,9 +207,19 @@ async def _proofs(
             pages=row.pages,
             records=row.record_count,
             is_stale=row.is_stale,
+            digest=row.digest,
+            first_read=_first_read(row),
         )
         for row in rows
     }
+
+
+def _first_read(row: Row[Any]) -> FirstProof | None:
+    if row.first_read_at is None:
+        return None
+    return FirstProof(
+        read_at=row.first_read_at, records=row.first_record_count, digest=row.first_digest
+    )
 
 
 async def _versions(

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Select, Table, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.core.confirmation import Removed
 from worker.core.guard import AreaFacts, GuardFacts
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import Publication, RunHandle
@@ -22,7 +23,7 @@ from worker.store.database import Database
 from worker.store.departures import Departures
 from worker.store.lease import Lease
 from worker.store.ledger import open_in
-from worker.store.moves import close_moved, same_tenant
+from worker.store.moves import close_moved, gone_claims, same_tenant
 from worker.store.published import open_as_published, rows_and_persons
 from worker.store.tables import (
     TOTALS,
@@ -174,9 +175,25 @@ class Publisher:
         if self.database.dialect.name == "postgresql" and self.handle.kind == RunKind.SYNC:
             await connection.execute(text(_ANALYZE))
 
-    async def removed_so_far(self) -> tuple[int, int]:
-        """Restrictions that this run has closed for good, and the persons who lose them."""
-        return await self.database.read(self._removed)
+    async def removed_so_far(self, claimed: Mapping[str, Removed]) -> tuple[int, int]:
+        """Restrictions that are gone for good by this run, and the persons who lose them.
+
+        Args:
+            claimed: by person key, those that it has not closed yet.
+        """
+
+        async def work(connection: AsyncConnection) -> tuple[int, int]:
+            removed, affected = await self._removed(connection)
+            gone = await gone_claims(
+                connection,
+                self.database.dialect,
+                claimed,
+                tenant_id=self.lease.tenant_id,
+                run_id=self.handle.run_id,
+            )
+            return removed + sum(gone.values()), affected + len(gone)
+
+        return await self.database.read(work)
 
     async def facts(
         self, connection: AsyncConnection, departing: int, roster_faults: int

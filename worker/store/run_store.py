@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.core.confirmation import Removed
 from worker.core.guard import GuardFacts
 from worker.core.model import PersonRead, RunStatus
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
@@ -190,9 +191,9 @@ class SqlRunStore:
 
         await self.database.write(work)
 
-    async def removed_so_far(self) -> tuple[int, int]:
+    async def removed_so_far(self, claimed: Mapping[str, Removed]) -> tuple[int, int]:
         """See ``RunStore.removed_so_far``."""
-        return await self.publisher.removed_so_far()
+        return await self.publisher.removed_so_far(claimed)
 
     async def publish(
         self,

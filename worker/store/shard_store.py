@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.core.confirmation import Removed
 from worker.core.guard import GuardFacts
 from worker.core.model import PersonRead, RunStatus
 from worker.core.run import BatchResult, Publication, RunProgress, ShardFinished
@@ -43,7 +44,7 @@ class ShardRunStore(SqlRunStore):
         """See ``RunStore.renew``; and look again at how the ceiling on requests is divided."""
         await balance(self.database, self.lease, self.budget, shards=self.shard.count)
 
-    async def removed_so_far(self) -> tuple[int, int]:
+    async def removed_so_far(self, _claimed: Mapping[str, Removed]) -> tuple[int, int]:
         """Nothing: only the last shard judges, and it judges the whole."""
         return 0, 0
 

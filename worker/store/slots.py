@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.model import AreaRead, CompleteArea, PersonRead
 from worker.store.bulk import Given
 from worker.store.dialects import StoreDialect
-from worker.store.tables import SLOT, person_area, run
+from worker.store.tables import FIRST_READ, SLOT, person_area, run
 
 _ROWS: Final = Given(
     (
@@ -27,6 +27,19 @@ _ROWS: Final = Given(
     )
 )
 _FIGURES: Final = ("confirmed_at", "pages", "record_count", "digest")
+_FIRST_READS: Final = Given(
+    (
+        ("person_id", "integer"),
+        ("area", "text"),
+        ("first_read_at", "time"),
+        ("first_record_count", "integer"),
+        ("first_digest", "text"),
+    )
+)
+_WRITE_FIRST_READS: Final = (
+    f"UPDATE person_area SET {', '.join(f'{name} = given.{name}' for name in FIRST_READ)} "
+    "FROM {given} WHERE person_area.person_id = given.person_id AND person_area.area = given.area"
+)
 
 
 def _row(person_id: int, area: AreaRead) -> tuple[Any, ...]:
@@ -76,6 +89,20 @@ async def write_slots(
     """Write the proof, or the failure, of every person-area of the batch."""
     rows = [_row(ids[one.person.person_key], area) for one in batch for area in one.areas]
     await _ROWS.execute(connection, _WRITE, rows, run_id=run_id, attempt_id=attempt_id)
+    first_reads = [
+        (
+            ids[one.person.person_key],
+            area.area,
+            first.read_at,
+            first.record_count,
+            first.digest.hex(),
+        )
+        for one in batch
+        for area in one.areas
+        if isinstance(area, CompleteArea) and (first := area.proof.first_read) is not None
+    ]
+    if first_reads:
+        await _FIRST_READS.execute(connection, _WRITE_FIRST_READS, first_reads)
 
 
 def _published(name: str) -> str:
@@ -92,11 +119,15 @@ def _write_sql() -> str:
         f"{name} = CASE WHEN excluded.is_complete THEN excluded.{name} ELSE {_published(name)} END"
         for name in _FIGURES
     )
+    first = ", ".join(
+        f"{name} = CASE WHEN excluded.is_complete THEN NULL ELSE {_published(name)} END"
+        for name in FIRST_READ
+    )
     return (
         f"INSERT INTO person_area ({_ROWS.names}, run_id, attempt_id) "
         f"SELECT {_ROWS.names}, {{run_id}}, {{attempt_id}} FROM {{given}} WHERE true "
         "ON CONFLICT (person_id, area) DO UPDATE SET "
-        f"{behind}, {figures}, is_complete = excluded.is_complete, "
+        f"{behind}, {figures}, {first}, is_complete = excluded.is_complete, "
         "run_id = excluded.run_id, attempt_id = excluded.attempt_id"
     )
 

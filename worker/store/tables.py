@@ -241,16 +241,32 @@ person_area = Table(
     Column("pages", Integer),
     Column("record_count", Integer),
     Column("digest", String(32)),
+    Column("first_read_at", UtcTime),
+    Column("first_record_count", Integer),
+    Column("first_digest", String(32)),
     Column("prev_run_id", Key, ForeignKey("run.run_id")),
     Column("prev_is_complete", Boolean(create_constraint=False)),
     Column("prev_confirmed_at", UtcTime),
     Column("prev_pages", Integer),
     Column("prev_record_count", Integer),
     Column("prev_digest", String(32)),
+    Column("prev_first_read_at", UtcTime),
+    Column("prev_first_record_count", Integer),
+    Column("prev_first_digest", String(32)),
     sqlite_with_rowid=False,
 )
 
-SLOT: Final = ("run_id", "is_complete", "confirmed_at", "pages", "record_count", "digest")
+FIRST_READ: Final = ("first_read_at", "first_record_count", "first_digest")
+"""The columns of ``person_area`` that hold the read which the proof's own read has confirmed."""
+SLOT: Final = (
+    "run_id",
+    "is_complete",
+    "confirmed_at",
+    "pages",
+    "record_count",
+    "digest",
+    *FIRST_READ,
+)
 """The columns of ``person_area`` that have a ``prev_`` twin."""
 
 area_key = Table(

@@ -10,6 +10,7 @@ from typing import Final
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.store.dialects import StoreDialect
+from worker.store.tables import FIRST_READ
 
 _SLOT: Final = (
     "LEFT JOIN person_area pa ON pa.person_id = {person} AND pa.area = {area} "
@@ -79,13 +80,14 @@ def _history(area: ResourceArea) -> str:
 
 
 def _freshness() -> str:
+    first_read = ", ".join(f"{_published(name)} AS {name}" for name in FIRST_READ)
     return (
         f"SELECT p.person_key, {_LOCAL_REF} AS local_ref, pa.area, "
         f"{_published('confirmed_at')} AS last_confirmed_at, "
         f"{_is_stale('pa.area')} AS is_stale, "
         f"{_published('record_count')} AS record_count, {_published('pages')} AS pages, "
         "f.kind AS failure_kind, f.first_at AS failing_since, f.runs AS failed_runs, "
-        "t.name AS tenant "
+        f"t.name AS tenant, {_published('digest')} AS digest, {first_read} "
         "FROM person_area pa "
         "JOIN run pr ON pr.run_id = pa.run_id "
         "LEFT JOIN run pp ON pp.run_id = pa.prev_run_id "

@@ -13,15 +13,22 @@ from typing import Final
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.core.confirmation import (
+    Confirm,
+    Unconfirmed,
+    needs_second_read,
+    published_rows,
+)
 from worker.core.diff import StoredVersion, diff_area
-from worker.core.model import AreaFailure, CompleteArea, Drift, PersonRead
+from worker.core.model import AreaFailure, CompleteArea, PersonRead
 from worker.core.run import BatchResult, RunHandle
 from worker.store.database import Database
 from worker.store.dialects import upsert
 from worker.store.lease import Lease
 from worker.store.meeting import Met, meet
+from worker.store.notes import Notes, notes_of, write_notes
 from worker.store.slots import published_digests, write_slots
-from worker.store.tables import area_key, attempt, drift, failure
+from worker.store.tables import attempt, failure
 from worker.store.undo import undo_persons
 from worker.store.versions import Change, stored_versions, write_versions
 
@@ -29,11 +36,16 @@ _FAILURE_VALUES: Final = ("kind", "status", "reason", "attempts", "runs", "last_
 """What a further failure of the same area changes; the first time and run stay."""
 
 
+_Differing = Mapping[str, Mapping[int, Sequence[StoredVersion]]]
+"""What is stored, by area and person, of those whose read is not known to be what is published."""
+
+
 @dataclass(slots=True, kw_only=True)
 class BatchWriter:
     """Writes finished persons of one run.
 
     Attributes:
+        confirm: what is not written before a second read agrees.
         unpublished: other open runs; what they wrote of a person is taken back before this run
             writes, so that the difference is always to the published state.
     """
@@ -42,11 +54,13 @@ class BatchWriter:
     lease: Lease
     handle: RunHandle
     unpublished: tuple[int, ...] = ()
-    _known_drift: set[tuple[str, Drift]] = field(default_factory=set)
-    _known_keys: set[str] = field(default_factory=set)
+    confirm: Confirm = Confirm.REMOVALS
+    _known: Notes = field(default_factory=Notes)
 
     async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
-        """Write the batch in one transaction.
+        """Write the batch in one transaction, but for persons whose read needs a second one.
+
+        Compared is with what is published, whatever this run or another open one has written.
 
         Raises:
             LeaseLostError: another holder took over; nothing was written.
@@ -55,21 +69,27 @@ class BatchWriter:
         if not batch:
             return BatchResult()
 
-        drift = _drift(batch) - self._known_drift
-        keys = {item for item in _key_paths(batch).items() if item[0] not in self._known_keys}
+        async def work(connection: AsyncConnection) -> tuple[BatchResult, Notes]:
+            result, written = await self._apply(connection, batch)
+            notes = notes_of(written).without(self._known)
+            await write_notes(
+                connection,
+                self.database.dialect,
+                notes,
+                tenant_id=self.lease.tenant_id,
+                run_id=self.handle.run_id,
+                now=self.database.runtime.now,
+            )
+            return result, notes
 
-        async def work(connection: AsyncConnection) -> BatchResult:
-            result = await self._apply(connection, batch)
-            await self._write_keys(connection, keys)
-            await self._write_drift(connection, drift)
-            return result
-
-        result = await self.database.write(work)
-        self._known_drift |= drift
-        self._known_keys |= {area for area, _ in keys}
+        result, notes = await self.database.write(work)
+        self._known = self._known.with_(notes)
         return result
 
-    async def _apply(self, connection: AsyncConnection, batch: Sequence[PersonRead]) -> BatchResult:
+    async def _apply(
+        self, connection: AsyncConnection, batch: Sequence[PersonRead]
+    ) -> tuple[BatchResult, Sequence[PersonRead]]:
+        """What was done, and the persons who were written."""
         await self.lease.renew(self.database, connection)
         dialect, run_id = self.database.dialect, self.handle.run_id
         met = await meet(
@@ -81,21 +101,29 @@ class BatchWriter:
         )
         for other in self.unpublished:
             await undo_persons(connection, dialect, other, list(met.ids.values()))
-        changes, unchanged = await self._changes(connection, batch, met)
+        differing = await self._differing(connection, batch, met)
+        unconfirmed = self._unconfirmed(batch, met, differing)
+        written = batch
+        if unconfirmed:
+            held = {one.read.person.person_key for one in unconfirmed}
+            written = [one for one in batch if one.person.person_key not in held]
+        changes, unchanged = _changes(written, met, differing)
         for area, ours in changes.items():
             await write_versions(connection, dialect, area, ours, run_id=run_id)
         await write_slots(
-            connection, batch, met.ids, run_id=run_id, attempt_id=self.handle.attempt_id
+            connection, written, met.ids, run_id=run_id, attempt_id=self.handle.attempt_id
         )
-        await self._write_failures(connection, batch, met)
-        await self._note_progress(connection, batch)
+        await self._write_failures(connection, written, met)
+        await self._note_progress(connection, written)
         done = [change for ours in changes.values() for _, change in ours]
-        return BatchResult(
+        result = BatchResult(
             opened=sum(len(change.open) for change in done),
             closed=sum(len(change.close) for change in done),
             unchanged=unchanged + sum(change.unchanged for change in done),
             removed=sum(change.removed for change in done),
+            unconfirmed=unconfirmed,
         )
+        return result, written
 
     async def _note_progress(
         self, connection: AsyncConnection, batch: Sequence[PersonRead]
@@ -111,39 +139,52 @@ class BatchWriter:
                 .values(progressed_at=self.database.runtime.now())
             )
 
-    async def _changes(
+    async def _differing(
         self, connection: AsyncConnection, batch: Sequence[PersonRead], met: Met
-    ) -> tuple[Mapping[str, Sequence[Change]], int]:
-        """The differences by area, and how many records are what they were.
-
-        Of most persons the digest tells that nothing differs; only the others' rows are looked at.
-        """
+    ) -> _Differing:
+        """The stored rows of everybody whose digest does not say that nothing differs."""
         dialect = self.database.dialect
         known = [person_id for person_id in met.ids.values() if person_id not in met.new]
         digests = await published_digests(connection, dialect, known) if known else {}
-        unchanged = 0
-        reads: dict[str, dict[int, CompleteArea]] = defaultdict(dict)
+        persons: dict[str, list[int]] = defaultdict(list)
         for one in batch:
             person_id = met.ids[one.person.person_key]
             for area in one.areas:
-                if not isinstance(area, CompleteArea):
-                    continue
-                if digests.get((person_id, area.area)) == area.proof.digest.hex():
-                    unchanged += len(area.records)
-                else:
-                    reads[area.area][person_id] = area
-        changes = {}
-        for name, areas in reads.items():
+                if (
+                    isinstance(area, CompleteArea)
+                    and digests.get((person_id, area.area)) != area.proof.digest.hex()
+                ):
+                    persons[area.area].append(person_id)
+        differing = {}
+        for name, ids in persons.items():
             stored: Mapping[int, Sequence[StoredVersion]] = {}
-            if old := [person_id for person_id in areas if person_id not in met.new]:
+            if old := [person_id for person_id in ids if person_id not in met.new]:
                 stored = await stored_versions(
                     connection, dialect, name, old, run_id=self.handle.run_id
                 )
-            changes[name] = [
-                (person_id, diff_area(stored.get(person_id, ()), area))
-                for person_id, area in areas.items()
-            ]
-        return changes, unchanged
+            differing[name] = {person_id: stored.get(person_id, ()) for person_id in ids}
+        return differing
+
+    def _unconfirmed(
+        self, batch: Sequence[PersonRead], met: Met, differing: _Differing
+    ) -> tuple[Unconfirmed, ...]:
+        """The persons of whom an area must be read a second time before anything is written."""
+        if self.confirm == Confirm.REMOVALS and not _is_anything_stored(differing):
+            return ()  # nothing is stored of them, as in most of a first run
+        found = []
+        for one in batch:
+            person_id = met.ids[one.person.person_key]
+            published = {}
+            for area in one.areas:
+                stored = differing.get(area.area, {}).get(person_id)
+                if stored is None or not isinstance(area, CompleteArea):
+                    continue
+                shown = published_rows(stored)
+                if needs_second_read(shown, area, self.confirm):
+                    published[area.area] = frozenset(shown)
+            if published:
+                found.append(Unconfirmed(read=one, published=published, confirm=self.confirm))
+        return tuple(found)
 
     async def _write_failures(
         self, connection: AsyncConnection, batch: Sequence[PersonRead], met: Met
@@ -197,60 +238,25 @@ class BatchWriter:
             )
         await connection.execute(upsert(self.database.dialect, failure, _FAILURE_VALUES), values)
 
-    async def _write_keys(self, connection: AsyncConnection, new: set[tuple[str, str]]) -> None:
-        """Remember the record key path of each area, once."""
-        if new:
-            await connection.execute(
-                self.database.dialect.insert(area_key).on_conflict_do_nothing(),
-                [
-                    {
-                        "tenant_id": self.lease.tenant_id,
-                        "area": area,
-                        "key_path": key_path,
-                        "since_run": self.handle.run_id,
-                    }
-                    for area, key_path in sorted(new)
-                ],
-            )
 
-    async def _write_drift(
-        self, connection: AsyncConnection, found: set[tuple[str, Drift]]
-    ) -> None:
-        if found:
-            now = self.database.runtime.now()
-            await connection.execute(
-                self.database.dialect.insert(drift).on_conflict_do_nothing(),
-                [
-                    {
-                        "tenant_id": self.lease.tenant_id,
-                        "area": area,
-                        "field": item.field,
-                        "kind": item.kind,
-                        "first_run": self.handle.run_id,
-                        "first_seen_at": now,
-                    }
-                    for area, item in sorted(
-                        found, key=lambda pair: (pair[0], pair[1].field, pair[1].kind)
-                    )
-                ],
-            )
+def _is_anything_stored(differing: _Differing) -> bool:
+    return any(rows for persons in differing.values() for rows in persons.values())
 
 
-def _drift(batch: Sequence[PersonRead]) -> set[tuple[str, Drift]]:
-    return {
-        (area.area, item)
-        for one in batch
-        for area in one.areas
-        if isinstance(area, CompleteArea)
-        for item in area.drift
-    }
-
-
-def _key_paths(batch: Sequence[PersonRead]) -> dict[str, str]:
-    """The record key path that served each area, where there was a record."""
-    return {
-        area.area: area.proof.key_path
-        for one in batch
-        for area in one.areas
-        if isinstance(area, CompleteArea) and area.proof.key_path
-    }
+def _changes(
+    batch: Sequence[PersonRead], met: Met, differing: _Differing
+) -> tuple[Mapping[str, Sequence[Change]], int]:
+    """The differences by area, and how many records are what they were by their digest."""
+    changes: dict[str, list[Change]] = defaultdict(list)
+    unchanged = 0
+    for one in batch:
+        person_id = met.ids[one.person.person_key]
+        for area in one.areas:
+            if not isinstance(area, CompleteArea):
+                continue
+            stored = differing.get(area.area, {}).get(person_id)
+            if stored is None:
+                unchanged += len(area.records)
+            else:
+                changes[area.area].append((person_id, diff_area(stored, area)))
+    return changes, unchanged

@@ -1,7 +1,14 @@
 """What bounds a run."""
 
+from typing import Final
+
 from worker.core.guard import GuardLimits
 from worker.core.value import Value
+
+CONFIRM_AFTER_S: Final = 2.0
+"""A second read comes so long after the first: a lagging replica or a cache must have had time."""
+WAITING_MAX: Final = 256
+"""So many persons wait for their second read, unless a batch is larger."""
 
 
 class RunOptions(Value, frozen=True, kw_only=True):
@@ -14,6 +21,7 @@ class RunOptions(Value, frozen=True, kw_only=True):
         renew_s: how often the lease is renewed while nothing is written.
         grace_s: how long persons in flight may take to finish once a stop was asked for.
         deadline_s: the run stops by itself after this long; ``None``: never.
+        confirm_after_s: how long after its first read an area is read a second time, at least.
         limits: the guard.
         sends_h_numbers: H-numbers are sent to PTS like all others.
     """
@@ -24,5 +32,6 @@ class RunOptions(Value, frozen=True, kw_only=True):
     renew_s: float = 10.0
     grace_s: float = 4.0
     deadline_s: float | None = None
+    confirm_after_s: float = CONFIRM_AFTER_S
     limits: GuardLimits
     sends_h_numbers: bool = False

@@ -14,6 +14,7 @@ from worker.core.model import PersonRead
 from worker.core.run import RunProgress
 from worker.errors import LeaseLostError, StoppedError, WorkerError
 from worker.ports import RunStore, Runtime
+from worker.sync.confirmation import Confirmations
 from worker.sync.line import Line
 from worker.sync.options import RunOptions
 from worker.sync.producer import PersonTask, Producer
@@ -30,12 +31,14 @@ class Pipeline:
     """The tasks of one run.
 
     Attributes:
+        confirmations: who waits for a second read.
         stop: set when someone asks the run to stop (SIGTERM, SIGINT).
         changed: called when the progress has changed.
     """
 
     producer: Producer
     reader: PersonReader
+    confirmations: Confirmations
     store: RunStore
     options: RunOptions
     runtime: Runtime
@@ -45,17 +48,29 @@ class Pipeline:
     _ending: WorkerError | None = None
     _feeding: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _reading: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _confirming: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     async def work(self) -> WorkerError | None:
         """Read and write everyone; the error that ended it early, or ``None``."""
         tasks: Line[PersonTask] = Line(self.options.persons_concurrent)
         done: Line[PersonRead] = Line(self.options.batch_persons)
+        decided: Line[PersonRead] = Line(self.options.batch_persons)
+        writer = Writer(
+            store=self.store,
+            options=self.options,
+            progress=self.progress,
+            pending=self.producer.pending,
+            changed=self.changed,
+            confirmations=self.confirmations,
+        )
         async with anyio.create_task_group() as group:
             group.start_soon(self._keep_lease)
             group.start_soon(self._watch)
             group.start_soon(self.reader.evidence.watch)
             async with anyio.create_task_group() as writing:
-                writing.start_soon(self._write, done)
+                writing.start_soon(self._write, writer, done)
+                writing.start_soon(self._write_decided, writer, decided)
+                writing.start_soon(self._confirm, decided)
                 try:
                     await self._read(tasks, done)
                 finally:
@@ -80,7 +95,7 @@ class Pipeline:
             tasks.close()
 
     async def _read_persons(self, tasks: Line[PersonTask], done: Line[PersonRead]) -> None:
-        while (task := await tasks.take()) is not None:
+        while (task := await self._next(tasks)) is not None:
             try:
                 read, ending = await self.reader.read(task)
             except WorkerError as fault:
@@ -92,20 +107,45 @@ class Pipeline:
                 self._end(ending)
                 return
 
-    async def _write(self, done: Line[PersonRead]) -> None:
-        writer = Writer(
-            store=self.store,
-            options=self.options,
-            progress=self.progress,
-            pending=self.producer.pending,
-            changed=self.changed,
-        )
+    async def _next(self, tasks: Line[PersonTask]) -> PersonTask | None:
+        await self.confirmations.may_read_on()
+        return await tasks.take()
+
+    async def _write(self, writer: Writer, done: Line[PersonRead]) -> None:
         try:
             await writer.write(done)
         except WorkerError as fault:
             self._end(fault)
         finally:
             done.close()
+            self.confirmations.close()
+
+    async def _confirm(self, decided: Line[PersonRead]) -> None:
+        """Read again whoever is held back, until the writer has seen everybody's first read."""
+        try:
+            with self._confirming:
+                async with anyio.create_task_group() as readers:
+                    for _ in range(self.options.persons_concurrent):
+                        readers.start_soon(self._confirm_persons, decided)
+        finally:
+            self.confirmations.abandon()
+            decided.close()
+
+    async def _confirm_persons(self, decided: Line[PersonRead]) -> None:
+        try:
+            ending = await self.confirmations.work(decided)
+        except WorkerError as fault:
+            ending = fault
+        if ending is not None:
+            self._end(ending)
+
+    async def _write_decided(self, writer: Writer, decided: Line[PersonRead]) -> None:
+        try:
+            await writer.write_decided(decided)
+        except WorkerError as fault:
+            self._end(fault)
+        finally:
+            decided.close()
 
     async def _keep_lease(self) -> None:
         while True:
@@ -128,10 +168,14 @@ class Pipeline:
             self._ending = ending
         self._feeding.cancel()
         await self.runtime.sleep(self.options.grace_s)
-        self._reading.cancel()
+        self._stop_reading()
 
     def _end(self, fault: WorkerError) -> None:
         """The first error decides how the run ends, but a lost lease goes before all."""
         if self._ending is None or isinstance(fault, LeaseLostError):
             self._ending = fault
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
         self._reading.cancel()
+        self._confirming.cancel()

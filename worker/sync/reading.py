@@ -6,6 +6,7 @@ from typing import Final
 import structlog
 
 from worker.core.breaker import Breaker
+from worker.core.confirmation import Unconfirmed, compared
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, FailureKind, Person, PersonRead
 from worker.core.run import RunProgress
 from worker.errors import (
@@ -82,9 +83,41 @@ class PersonReader:
         self.breaker.refuted()
         return None
 
-    async def _area(self, person: Person, name: str) -> AreaRead:
+    async def read_again(self, found: Unconfirmed) -> tuple[PersonRead, WorkerError | None]:
+        """The person with a second read of the areas to confirm, and an error as from ``read``.
+
+        An area is the second read, with both in its proof; or a failure, its own or because the
+        two reads contradict each other. Each request goes on a connection of its own.
+
+        Raises:
+            WorkerError: the run cannot go on.
+        """
+        areas: list[AreaRead] = []
+        ending: WorkerError | None = None
+        for first in found.read.areas:
+            if not isinstance(first, CompleteArea) or first.area not in found.published:
+                areas.append(first)
+                continue
+            read = await self._area(found.read.person, first.area, is_single_use=True)
+            if isinstance(read, CompleteArea):
+                self.breaker.succeeded()
+                self.evidence.remember(found.read.person, read)
+                read = compared(found.published[first.area], first, read, found.confirm)
+                if isinstance(read, AreaFailure):
+                    self._tell(found.read.person, read)
+            else:
+                ending = await self._verdict(read) or ending
+            if isinstance(read, AreaFailure):
+                self.progress.areas_complete -= 1
+                self.progress.failures[read.kind] += 1
+            areas.append(read)
+        return PersonRead(person=found.read.person, areas=tuple(areas)), ending
+
+    async def _area(self, person: Person, name: str, *, is_single_use: bool = False) -> AreaRead:
         try:
-            complete = await self.reader.read(person, name, key_path=self.keys.path(name))
+            complete = await self.reader.read(
+                person, name, key_path=self.keys.path(name), is_single_use=is_single_use
+            )
         except AreaError as fault:
             failure = AreaFailure(
                 area=name,

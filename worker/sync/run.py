@@ -15,9 +15,10 @@ from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport, ShardFinished
 from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
 from worker.ports import AreaReader, Availability, CostMeter, Roster, RunStore, Runtime
+from worker.sync.confirmation import Confirmations
 from worker.sync.evidence import Evidence
 from worker.sync.keys import KeyBook
-from worker.sync.options import RunOptions
+from worker.sync.options import WAITING_MAX, RunOptions
 from worker.sync.pipeline import Pipeline
 from worker.sync.producer import Producer
 from worker.sync.reading import PersonReader
@@ -70,20 +71,27 @@ class Run:
             shard=handle.shard,
             sends_h_numbers=self.options.sends_h_numbers,
         )
-        pipeline = Pipeline(
-            producer=producer,
-            reader=PersonReader(
+        reader = PersonReader(
+            reader=self.reader,
+            keys=self.keys,
+            breaker=Breaker(),
+            evidence=Evidence(
                 reader=self.reader,
                 keys=self.keys,
-                breaker=Breaker(),
-                evidence=Evidence(
-                    reader=self.reader,
-                    keys=self.keys,
-                    runtime=self.runtime,
-                    availability=self.availability,
-                ),
-                progress=self.progress,
                 runtime=self.runtime,
+                availability=self.availability,
+            ),
+            progress=self.progress,
+            runtime=self.runtime,
+        )
+        pipeline = Pipeline(
+            producer=producer,
+            reader=reader,
+            confirmations=Confirmations(
+                reader=reader,
+                runtime=self.runtime,
+                after_s=self.options.confirm_after_s,
+                waiting_max=max(WAITING_MAX, self.options.batch_persons),
             ),
             store=self.store,
             options=self.options,

@@ -1,7 +1,11 @@
-"""The single writer: finished persons in, transactions out."""
+"""The single writer: finished persons in, transactions out.
+
+Persons come on two lines: as they were read first, and again once a second read has decided. What
+is written is one batch after the other, of whichever line.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -10,6 +14,7 @@ from worker.core.model import PersonRead
 from worker.core.run import RunProgress
 from worker.errors import WithheldError
 from worker.ports import RunStore
+from worker.sync.confirmation import Confirmations
 from worker.sync.line import Line
 from worker.sync.options import RunOptions
 from worker.sync.reading import is_whole
@@ -20,6 +25,7 @@ class Writer:
     """Gathers finished persons into batches and writes them.
 
     Attributes:
+        confirmations: who waits for a second read.
         pending: keys handed out and not yet committed, shared with the producer.
         changed: called after each batch, for the progress bar.
     """
@@ -29,6 +35,8 @@ class Writer:
     progress: RunProgress
     pending: set[str]
     changed: Callable[[RunProgress], None]
+    confirmations: Confirmations
+    _batches: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def write(self, done: Line[PersonRead]) -> None:
         """Write until the line is over; what stands in it when it is closed is written too.
@@ -37,18 +45,34 @@ class Writer:
             WithheldError: so much has been removed that reading on makes no sense.
             LeaseLostError: another holder took over.
         """
-        batch_persons = self.options.batch_persons
         while not done.is_over:
-            await done.wait_for(1)
-            with anyio.move_on_after(self.options.flush_s):
-                await done.wait_for(batch_persons)
-            await self._flush(done.take_up_to(batch_persons))
+            await self._gather(done)
+            room = await self.confirmations.room()
+            await self._flush(done.take_up_to(min(self.options.batch_persons, room)))
+
+    async def write_decided(self, decided: Line[PersonRead]) -> None:
+        """The same for persons who were read again: there is no need to wait for room."""
+        while not decided.is_over:
+            await self._gather(decided)
+            await self._flush(decided.take_up_to(self.options.batch_persons))
+
+    async def _gather(self, line: Line[PersonRead]) -> None:
+        await line.wait_for(1)
+        with anyio.move_on_after(self.options.flush_s):
+            await line.wait_for(self.options.batch_persons)
 
     async def _flush(self, batch: list[PersonRead]) -> None:
-        if not batch:
-            return
+        if batch:
+            async with self._batches:
+                await self._write(batch)
+
+    async def _write(self, batch: list[PersonRead]) -> None:
         result = await self.store.apply(batch)
-        for read in batch:
+        held = {found.read.person.person_key for found in result.unconfirmed}
+        written = [read for read in batch if read.person.person_key not in held]
+        self.confirmations.written(written)
+        self.confirmations.hold(result.unconfirmed)
+        for read in written:
             self.pending.discard(read.person.person_key)
             if is_whole(read):
                 self.progress.persons_complete += 1
@@ -60,11 +84,22 @@ class Writer:
         await self._guard()
 
     async def _guard(self) -> None:
-        facts = self._facts(self.progress.removed, self.progress.removed)
+        """Stop where so much is gone, written or claimed by first reads, that it is withheld.
+
+        Claims count once a sample of second reads has agreed with them.
+        """
+        claims = self.confirmations.claims
+        most = self.progress.removed + sum(map(len, claims.values()))
+        facts = self._facts(most, most)
         if not stops_early(facts, self.options.limits):
+            self.confirmations.trust()
             return
-        removed, affected = await self.store.removed_so_far()
-        if stops_early(self._facts(removed, affected), self.options.limits):
+        removed, affected = await self.store.removed_so_far(claims)
+        if not stops_early(self._facts(removed, affected), self.options.limits):
+            self.confirmations.trust()
+        elif claims and not self.confirmations.is_believed:
+            self.confirmations.doubt()
+        else:
             raise WithheldError(
                 f"withheld before the end, the last published state stands: {removed} of "
                 f"{facts.open_before} open restrictions of {affected} persons would already close "

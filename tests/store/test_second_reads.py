@@ -1,0 +1,186 @@
+"""The store does not close on one read: what it gives back instead, and what it keeps of both."""
+
+import pytest
+from msgspec.structs import replace
+
+from tests.second_reads import read_again
+from tests.store.test_store_scenarios import (
+    PRIVACY,
+    SAFETY,
+    Turn,
+    World,
+    failed,
+    read,
+    world_on,
+)
+from worker.core.confirmation import Confirm, removed_by
+from worker.core.model import PersonRead, RunKind
+from worker.core.run import BatchResult
+from worker.store.publish import Publisher
+
+OTHERS = ("k1", "k2")
+PROOF = (
+    "SELECT record_count, digest, first_record_count, first_digest, first_read_at "
+    "FROM report_person_freshness WHERE person_key = 'a' "
+    f"AND area = '{SAFETY}'"
+)
+
+
+@pytest.fixture
+async def world(database_url):
+    """A store in which a holds x and y, and somebody else two more, published."""
+    async with world_on(database_url) as made:
+        await publish(made, read(made, "a", "x", "y"))
+        yield made
+
+
+async def publish(world: World, *reads: PersonRead) -> None:
+    turn = await world.begin()
+    await turn.write(*reads, read(world, "k", *OTHERS))
+    await turn.publish()
+
+
+async def apply(turn: Turn, *reads: PersonRead) -> BatchResult:
+    """One transaction, and nothing after it."""
+    return await turn.writer.apply(reads)
+
+
+def held(result: BatchResult) -> dict[str, dict[str, frozenset[str]]]:
+    return {one.read.person.person_key: dict(one.published) for one in result.unconfirmed}
+
+
+async def versions(world: World) -> list[tuple[object, ...]]:
+    return await world.rows(
+        "SELECT restriction_id, opened_run, closed_run FROM patient_safety_version ORDER BY 1, 2"
+    )
+
+
+async def test_a_single_read_closes_nothing(world):
+    """The person is given back, with what readers see, and not a row of theirs is written."""
+    turn = await world.begin()
+    before = await versions(world), await world.rows("SELECT * FROM person_area WHERE person_id=1")
+    result = await apply(turn, read(world, "a", "x=N", "z"), read(world, "k", *OTHERS))
+    assert {"a": {SAFETY: frozenset({"x", "y"})}} == held(result)
+    assert (0, 0, 0, 2) == (result.opened, result.closed, result.removed, result.unchanged)
+    assert before == (
+        await versions(world),
+        await world.rows("SELECT * FROM person_area WHERE person_id=1"),
+    )
+
+
+async def test_the_second_read_is_written_with_both_in_the_proof(world):
+    """Of the published proof, too, once another run has written its own in front."""
+    turn = await world.begin()
+    (found,) = (await apply(turn, read(world, "a", "x"))).unconfirmed
+    first_at = world.fake.now()
+    world.fake.advance(3)
+    second = read_again(found)
+    result = await apply(turn, second, read(world, "k", *OTHERS))
+    assert ((), 1, 1) == (result.unconfirmed, result.closed, result.removed)
+    await turn.publish()
+    assert {("x", "NORU")} == {row[1:3] for row in await world.current() if row[0] == "a"}
+    ((count, digest, first_count, first_digest, at),) = await world.rows(PROOF)
+    assert (1, 1, digest) == (count, first_count, first_digest)
+    assert first_at.isoformat() == (at if isinstance(at, str) else at.isoformat())
+
+    shown = await world.rows(PROOF)
+    turn = await world.begin()
+    await apply(turn, read(world, "a", "x"))
+    assert shown == await world.rows(PROOF), "readers see the proof of the published run"
+    await apply(turn, read(world, "k", *OTHERS))
+    await turn.publish()
+    assert [(1, digest, None, None, None)] == await world.rows(PROOF)
+
+
+async def test_a_failure_keeps_the_last_proof(world):
+    """A read that fails later leaves both reads of the last complete one where they are."""
+    await publish(world, read(world, "a", "x"))
+    before = await world.rows(PROOF)
+    assert before[0][2] == 1
+    await publish(world, failed(world, "a"))
+    assert before == await world.rows(PROOF)
+
+
+async def test_undoing_brings_back_the_proof_with_both_reads(world):
+    """A withheld run leaves no trace in it."""
+    await publish(world, read(world, "a", "x"))
+    before = await world.rows(PROOF)
+    turn = await world.begin()
+    await turn.write(read(world, "a"))
+    backfill = await world.begin(RunKind.BACKFILL)
+    await backfill.write(read(world, "a", "x"))
+    assert before == await world.rows(PROOF)
+
+
+async def test_compared_is_what_is_published(world):
+    """Not what this run has closed before, nor what another open run has."""
+    turn = await world.begin()
+    await turn.write(read(world, "a", "x"))
+    again = await apply(turn, read(world, "a", "x"))
+    assert {"a": {SAFETY: frozenset({"x", "y"})}} == held(again)
+    backfill = await world.begin(RunKind.BACKFILL)
+    assert {"a": {SAFETY: frozenset({"x", "y"})}} == held(await apply(backfill, read(world, "a")))
+
+
+async def test_what_only_this_run_has_seen_may_go_at_once(world):
+    """Nobody has seen it: a second read of the same run without it removes nothing."""
+    turn = await world.begin()
+    await apply(turn, read(world, "a", "x", "y", "new"), read(world, "b", "new"))
+    result = await apply(turn, read(world, "a", "x", "y"), read(world, "b"))
+    assert {} == held(result)
+    assert [("k1",), ("k2",), ("x",), ("y",)] == [row[:1] for row in await versions(world)]
+
+
+async def test_a_changed_content_is_no_removal(world):
+    """Nor is a new restriction, or a person of whom nothing is published."""
+    turn = await world.begin()
+    result = await apply(turn, read(world, "a", "x=N", "y", "z"), read(world, "new", "w"))
+    assert {} == held(result)
+
+
+@pytest.mark.parametrize("codes", [("x=N", "y"), ("x", "y", "z"), ("x",), ()], ids=str)
+async def test_every_difference_may_need_two_reads(world, codes):
+    """``changes``: new, changed or gone. What is as published needs one."""
+    turn = await world.begin()
+    turn.writer.confirm = Confirm.CHANGES
+    result = await apply(turn, read(world, "a", *codes), read(world, "k", *OTHERS))
+    assert {"a": {SAFETY: frozenset({"x", "y"})}} == held(result)
+    done = await apply(turn, *map(read_again, result.unconfirmed))
+    assert () == done.unconfirmed
+
+
+async def test_nothing_published_may_differ_as_well(world):
+    """``changes``: records of whom nothing is published are a difference, no records are none."""
+    turn = await world.begin()
+    turn.writer.confirm = Confirm.CHANGES
+    result = await apply(turn, read(world, "new", "w"), read(world, "other"))
+    assert {"new": {SAFETY: frozenset()}} == held(result)
+
+
+async def test_only_the_area_in_question_is_read_again(world):
+    """The other area waits with the person, and is written with them."""
+    turn = await world.begin()
+    (found,) = (await apply(turn, read(world, "a"))).unconfirmed
+    assert [SAFETY, PRIVACY] == [area.area for area in found.read.areas]
+    assert {SAFETY} == set(found.published)
+    assert {(SAFETY, "x"), (SAFETY, "y")} == removed_by(found, found.read)
+
+
+async def test_keys_of_another_kind_are_a_removal(world):
+    """Every published key is gone, whatever came in its place."""
+    turn = await world.begin()
+    other = read(world, "a", "v", "w")
+    safety, privacy = other.areas
+    result = await apply(turn, replace(other, areas=(safety, privacy)))
+    assert 2 == len(removed_by(result.unconfirmed[0], result.unconfirmed[0].read))
+
+
+async def test_what_another_holds_by_now_is_not_claimed_to_be_gone(world):
+    """A removal that waits may be half of a move: then the early stop does not count it."""
+    turn = await world.begin()
+    result = await apply(turn, read(world, "a", "y"), read(world, "b", "x"))
+    (found,) = result.unconfirmed
+    publisher = Publisher(database=world.database, lease=turn.lease, handle=turn.writer.handle)
+    assert (0, 0) == await publisher.removed_so_far({"a": removed_by(found, found.read)})
+    gone = frozenset({(SAFETY, "x"), (SAFETY, "y"), (PRIVACY, "x")})
+    assert (2, 1) == await publisher.removed_so_far({"a": gone})

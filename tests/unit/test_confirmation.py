@@ -1,0 +1,273 @@
+"""What needs a second read, whether two reads agree, and who waits for how long."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import anyio
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.fakes import START, FakeRuntime
+from worker.core.breaker import Breaker
+from worker.core.confirmation import Confirm, Unconfirmed, compared, needs_second_read
+from worker.core.guard import evidence_needed
+from worker.core.identity import NationalId
+from worker.core.model import (
+    AreaFailure,
+    CompleteArea,
+    FailureKind,
+    Person,
+    PersonRead,
+    Proof,
+    Record,
+)
+from worker.core.record import digest_of
+from worker.core.run import RunProgress
+from worker.errors import TransientError
+from worker.sync.confirmation import Confirmations
+from worker.sync.keys import KeyBook
+from worker.sync.line import Line
+from worker.sync.reading import PersonReader
+
+AREA = "patient-safety"
+REMOVALS, CHANGES = Confirm.REMOVALS, Confirm.CHANGES
+
+contents = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 3))
+
+
+def area(held: dict[str, int], *, after_s: float = 0.0) -> CompleteArea:
+    """An area that holds these records, each with its content."""
+    records = tuple(
+        Record(key=key, content_hash=bytes([content]), payload="", columns=())
+        for key, content in held.items()
+    )
+    return CompleteArea(
+        area=AREA,
+        records=records,
+        proof=Proof(
+            pages=1,
+            record_count=len(records),
+            digest=digest_of(records),
+            read_at=START + timedelta(seconds=after_s),
+            key_path="id" if records else "",
+        ),
+    )
+
+
+def hashes(held: dict[str, int]) -> dict[str, bytes]:
+    return {key: bytes([content]) for key, content in held.items()}
+
+
+@given(published=contents, read=contents)
+def test_what_needs_a_second_read(published, read):
+    """`removals`: anything published is missing; `changes`: anything differs."""
+    found = area(read)
+    is_lost = bool(published.keys() - read.keys())
+    assert is_lost == needs_second_read(hashes(published), found, REMOVALS)
+    assert (published != read) == needs_second_read(hashes(published), found, CHANGES)
+
+
+@given(published=contents, first=contents, second=contents, confirm=st.sampled_from(Confirm))
+@example(published={"a": 1, "b": 1}, first={"a": 1}, second={"b": 1}, confirm=REMOVALS)
+def test_two_reads_agree_or_are_a_failure(published, first, second, confirm):
+    """What two agree on is the second, with both in its proof, and needs no third."""
+    keys = frozenset(published)
+    result = compared(keys, area(first), area(second, after_s=2.5), confirm)
+    agrees = keys - first.keys() == keys - second.keys()
+    if confirm == CHANGES:
+        agrees = first == second
+    if not agrees:
+        assert isinstance(result, AreaFailure)
+        assert FailureKind.UNSTABLE == result.kind
+        return
+    assert isinstance(result, CompleteArea)
+    before = result.proof.first_read
+    assert before is not None
+    assert area(second).records == result.records
+    assert (START, len(first), area(first).proof.digest) == (
+        before.read_at,
+        before.record_count,
+        before.digest,
+    )
+    assert START + timedelta(seconds=2.5) == result.proof.read_at
+    assert not needs_second_read(hashes(published), result, confirm)
+
+
+@pytest.mark.parametrize(("contradicted", "needed"), [(0, 10), (1, 10), (2, 20), (5, 50)], ids=str)
+def test_few_may_disagree_in_a_sample(contradicted, needed):
+    """One of eleven may contradict; each further one wants ten more that agree."""
+    assert needed == evidence_needed(contradicted)
+
+
+# Who waits
+
+
+class Upstream:
+    """The port ``AreaReader`` on a list of answers: what a second read finds, person by person."""
+
+    def __init__(self, fake: FakeRuntime, answers: dict[str, CompleteArea | Exception]) -> None:
+        self._fake = fake
+        self._answers = answers
+        self.asked: list[tuple[str, float]] = []
+
+    async def read(
+        self, person: Person, name: str, *, key_path: str | None, is_single_use: bool = False
+    ) -> CompleteArea:
+        """See ``AreaReader``."""
+        assert is_single_use
+        assert AREA == name
+        assert key_path in (None, "id")
+        self.asked.append((person.person_key, self._fake.monotonic()))
+        await anyio.lowlevel.checkpoint()
+        answer = self._answers.get(person.person_key, area({}))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def held(key: str) -> Unconfirmed:
+    """A person whose one published restriction the first read lacks."""
+    person = Person(off_id=NationalId("1" * 11), person_key=key)
+    read = PersonRead(person=person, areas=(area({}),))
+    return Unconfirmed(read=read, published={AREA: frozenset({"a"})})
+
+
+def numbered(first: int, last: int) -> Sequence[Unconfirmed]:
+    return [held(f"p{number}") for number in range(first, last)]
+
+
+class Waiting:
+    """Confirmations over such an upstream, with what was decided."""
+
+    def __init__(self, answers: dict[str, CompleteArea | Exception] | None = None) -> None:
+        self.fake = FakeRuntime()
+        self.upstream = Upstream(self.fake, answers or {})
+        self.progress = RunProgress()
+        self.confirmations = Confirmations(
+            reader=PersonReader(
+                reader=self.upstream,
+                keys=KeyBook({}),
+                breaker=Breaker(),
+                progress=self.progress,
+                runtime=self.fake.runtime,
+            ),
+            runtime=self.fake.runtime,
+        )
+        self.decided: Line[PersonRead] = Line(10_000)
+
+    def results(self) -> dict[str, str]:
+        """By person, ``confirmed`` or the kind of failure."""
+        return {
+            read.person.person_key: one.kind if isinstance(one, AreaFailure) else "confirmed"
+            for read in self.decided.take_up_to(10_000)
+            for one in read.areas
+        }
+
+
+async def settled() -> None:
+    """Let every task run until it waits."""
+    for _ in range(2_000):
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_everybody_is_read_again_two_seconds_later():
+    """When nobody is left to be read first; each with its own result, and no earlier."""
+    answers: dict[str, CompleteArea | Exception] = {
+        "p1": area({"a": 1}),
+        "p2": TransientError("lost"),
+    }
+    waiting = Waiting(answers)
+    at_s = waiting.fake.monotonic()
+    waiting.confirmations.hold(numbered(0, 3))
+    assert {"p0", "p1", "p2"} == waiting.confirmations.claims.keys()
+    waiting.confirmations.close()
+    await waiting.confirmations.work(waiting.decided)
+    assert {"p0": "confirmed", "p1": "unstable", "p2": "transient"} == waiting.results()
+    assert {"p0": frozenset({(AREA, "a")})} == waiting.confirmations.claims, "as confirmed"
+    assert all(later_s - at_s >= 2.0 for _, later_s in waiting.upstream.asked)
+    assert {FailureKind.UNSTABLE: 1, FailureKind.TRANSIENT: 1} == dict(waiting.progress.failures)
+
+
+async def test_no_more_wait_than_there_is_room():
+    """256; then the writer waits, and second reads make room for half of it."""
+    waiting = Waiting()
+    confirmations = waiting.confirmations
+    assert 256 == await confirmations.room()
+    confirmations.hold(numbered(0, 100))
+    assert 156 == await confirmations.room()
+    confirmations.hold(numbered(100, 256))
+    with anyio.move_on_after(0.05) as full:
+        await confirmations.room()
+    assert full.cancelled_caught
+    async with anyio.create_task_group() as readers:
+        readers.start_soon(confirmations.work, waiting.decided)
+        await settled()
+        assert 128 == await confirmations.room()
+        assert 128 == len(waiting.results())
+        readers.cancel_scope.cancel()
+
+
+async def test_a_few_wait_until_first_reads_are_over():
+    """First reads go before second ones."""
+    waiting = Waiting()
+    waiting.confirmations.hold(numbered(0, 100))
+    async with anyio.create_task_group() as readers:
+        readers.start_soon(waiting.confirmations.work, waiting.decided)
+        await settled()
+        assert {} == waiting.results()
+        waiting.confirmations.close()
+        await settled()
+    assert 100 == len(waiting.results())
+
+
+async def test_in_doubt_a_sample_of_the_latest_is_read():
+    """Ten are enough if they agree, and nobody is read for the first time meanwhile."""
+    waiting = Waiting()
+    confirmations = waiting.confirmations
+    confirmations.hold(numbered(0, 200))
+    confirmations.doubt()
+    async with anyio.create_task_group() as readers:
+        for _ in range(16):
+            readers.start_soon(confirmations.work, waiting.decided)
+        await settled()
+        assert confirmations.is_believed
+        assert {f"p{number}" for number in range(190, 200)} == waiting.results().keys()
+        with anyio.move_on_after(0.05) as paused:
+            await confirmations.may_read_on()
+        assert paused.cancelled_caught
+        confirmations.trust()
+        await confirmations.may_read_on()
+        readers.cancel_scope.cancel()
+
+
+async def test_what_is_contradicted_is_not_believed():
+    """Where second reads disagree, more are made, and their claims do not count."""
+    answers: dict[str, CompleteArea | Exception] = {
+        f"p{number}": area({"a": 1}) for number in range(50, 100)
+    }
+    waiting = Waiting(answers)
+    confirmations = waiting.confirmations
+    confirmations.hold(numbered(0, 100))
+    confirmations.doubt()
+    async with anyio.create_task_group() as readers:
+        readers.start_soon(confirmations.work, waiting.decided)
+        await settled()
+        readers.cancel_scope.cancel()
+    assert not confirmations.is_believed
+    assert {f"p{number}" for number in range(50)} == confirmations.claims.keys()
+
+
+async def test_who_waits_is_let_go_when_reading_ends():
+    """Nobody waits for what will not come: neither the writer nor the readers."""
+    waiting = Waiting()
+    waiting.confirmations.hold(numbered(0, 256))
+    waiting.confirmations.doubt()
+    waiting.confirmations.abandon()
+    waiting.confirmations.hold(numbered(256, 300))
+    waiting.confirmations.close()
+    with anyio.fail_after(1):
+        assert 256 == await waiting.confirmations.room()
+        await waiting.confirmations.may_read_on()
+        await waiting.confirmations.work(waiting.decided)
+    assert {} == waiting.results()
