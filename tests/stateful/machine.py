@@ -29,10 +29,10 @@ from tests.stateful.process import (
     take_lease,
 )
 from tests.stateful.source import AREAS, PERSONS, PRIVACY, SAFETY, Source
-from tests.stateful.telling import KEYS, tell
+from tests.stateful.telling import KEYS, Task, tell, tell_held
 from tests.stateful.views import same
 from worker.core.guard import GuardFacts
-from worker.core.model import RunKind
+from worker.core.model import PersonRead, RunKind
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError, WithheldError
 
 deaths = st.sampled_from([None, None, None, None, None, 0, 1, 2, 3])
@@ -249,11 +249,31 @@ class StoreMachine(RuleBasedStateMachine):
                     tasks.append((person, due))
             reads = self._do(turn.read(tasks))
             for _ in range(1 + twice):
-                if reads is None or self._do(turn.store.apply(reads)) is None:
+                if reads is None or not self._write(tasks, reads):
                     return False
-                tell(self.model, self.world.source, turn, tasks, reads)
             self.ground.fake.advance(1.5)
         turn.database.fuse.left = None
+        return True
+
+    def _write(self, tasks: Sequence[Task], reads: Sequence[PersonRead]) -> bool:
+        """Write them, some after a second read; whether the process lived."""
+        turn, source = self.at_work, self.world.source
+        done = self._do(turn.store.apply(reads))
+        if done is None:
+            return False
+        task_of = {read.person.person_key: task for task, read in zip(tasks, reads, strict=True)}
+        held = {found.read.person.person_key for found in done.unconfirmed}
+        written = [read for read in reads if read.person.person_key not in held]
+        tell(self.model, source, turn, [task_of[r.person.person_key] for r in written], written)
+        if not held:
+            return True
+        waiting = [task_of[found.read.person.person_key] for found in done.unconfirmed]
+        tell_held(self.model, turn, waiting)
+        again = self._do(turn.read_again(done.unconfirmed))
+        if again is None or (done := self._do(turn.store.apply(again))) is None:
+            return False
+        assert not done.unconfirmed
+        tell(self.model, source, turn, waiting, again)
         return True
 
     @precondition(lambda self: self.turn is not None)
@@ -271,9 +291,8 @@ class StoreMachine(RuleBasedStateMachine):
         ]
         if places:
             person, area = places[pick % len(places)]
-            reads = self._do(turn.read([(person, (area,))]))
-            self._do(turn.store.apply(reads))
-            tell(self.model, self.world.source, turn, [(person, (area,))], reads)
+            tasks = [(person, (area,))]
+            assert self._write(tasks, self._do(turn.read(tasks)))
 
     # How a turn ends
 

@@ -15,6 +15,7 @@ from tests.fakes import FakeRuntime
 from tests.stateful.source import BASE_URL, Source
 from worker.areas import AREAS
 from worker.core.breaker import Breaker
+from worker.core.confirmation import Unconfirmed
 from worker.core.ending import exit_code_of
 from worker.core.guard import GuardFacts
 from worker.core.identity import NationalId, PseudonymKey
@@ -188,6 +189,10 @@ class Turn:
             read, _ = await self.reader.read(PersonTask(person=self.person(off_id), areas=areas))
             reads.append(read)
         return reads
+
+    async def read_again(self, found: Sequence[Unconfirmed]) -> list[PersonRead]:
+        """Read a second time, as the program does, what the store wants confirmed."""
+        return [(await self.reader.read_again(one))[0] for one in found]
 
     def progress(self, requests: int, retries: int) -> RunProgress:
         """The counters that the program would hand on at the end."""

@@ -30,8 +30,12 @@ TROUBLES = {
     "changed type": FailureKind.CONTRACT,
     "lost page": FailureKind.CONTRACT,
     "endless": FailureKind.PAGING,
+    "contradicts": FailureKind.UNSTABLE,
 }
 """What can be wrong with an answer, and the kind of failure that it must be."""
+
+CONTRADICTS = "contradicts"
+"""Nothing on a kept connection, and the truth on one that carries a single request."""
 
 _STATUS = {"transient": 503, "rejected": 400, "refused": 403}
 _BODY = {
@@ -97,6 +101,8 @@ class Source:
         area = next(area for area in AREAS if parts.path.endswith(f"{area}/_search"))
         off_id = json.loads(body)["offId"]
         trouble = self.troubles.get((off_id, area), "")
+        if trouble == CONTRADICTS and is_single_use:
+            trouble = ""
         number = int(parse_qs(parts.query).get("page", ["0"])[0])
         self.stats.requests += 1
         return Sent(self._answer(off_id, area, trouble, number), 1)
@@ -107,6 +113,8 @@ class Source:
             return HttpResponse(status=_STATUS[trouble], headers=kind, body=b"")
         if trouble in _BODY:
             return HttpResponse(status=200, headers=kind, body=_BODY[trouble])
+        if trouble == CONTRADICTS:
+            return HttpResponse(status=200, headers=kind, body=b"[]")
         docs = list(self.documents(off_id, area).values())
         if trouble == "lost page" and number:
             return HttpResponse(status=200, headers=kind, body=b"<html>")

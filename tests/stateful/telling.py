@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from tests.stateful.changes import NOVELTIES
 from tests.stateful.model import Model, Run, canonical
 from tests.stateful.process import PSEUDONYMS, Turn
-from tests.stateful.source import PERSONS, TROUBLES, Source
+from tests.stateful.source import CONTRADICTS, PERSONS, TROUBLES, Source
 from tests.stateful.views import digest_name
 from worker.core.identity import NationalId
-from worker.core.model import AreaFailure, AreaRead, CompleteArea, PersonRead
+from worker.core.model import AreaFailure, AreaRead, CompleteArea, FailureKind, PersonRead
 
 KEYS = {person: PSEUDONYMS.pseudonym(NationalId(person)) for person in PERSONS}
 
@@ -19,11 +19,23 @@ KEY_PATHS = {
 }
 
 
+Task = tuple[str, tuple[str, ...]]
+"""An identifier and the areas to read."""
+
+
+def tell_held(model: Model, turn: Turn, tasks: Sequence[Task]) -> None:
+    """Nothing was written of these persons: a second read must agree first."""
+    run = model.runs[turn.handle.run_id]
+    model.take_back([KEYS[person] for person, _ in tasks], but=run)
+    for person, _ in tasks:
+        run.refs[KEYS[person]] = turn.roster[person]
+
+
 def tell(
     model: Model,
     source: Source,
     turn: Turn,
-    tasks: Sequence[tuple[str, tuple[str, ...]]],
+    tasks: Sequence[Task],
     reads: Sequence[PersonRead],
 ) -> None:
     """A batch was written."""
@@ -40,13 +52,21 @@ def _tell_area(model: Model, source: Source, turn: Turn, person: str, read: Area
     run, attempt = model.runs[turn.handle.run_id], turn.handle.attempt_id
     slot = (KEYS[person], read.area)
     trouble = source.troubles.get((person, read.area), "")
+    payloads = _payloads(source, person, read.area)
+    published = {row[2] for row in model.held if row[:2] == (read.area, KEYS[person])}
+    first = {} if trouble == CONTRADICTS else payloads
+    is_contradicted = published - first.keys() != published - payloads.keys()
     if isinstance(read, AreaFailure):
         assert TROUBLES.get(trouble) == read.kind
+        assert is_contradicted == (read.kind == FailureKind.UNSTABLE)
         model.could_not_read(run, attempt, slot, read.kind.value, read.failed_at)
         return
-    assert not trouble
-    payloads = _payloads(source, person, read.area)
-    pages = source.pages_of(person, read.area)
+    assert not trouble or (trouble == CONTRADICTS and not is_contradicted)
+    is_confirmed = read.proof.first_read is not None
+    assert is_confirmed == bool(published - first.keys()), "a removal needs two reads"
+    if not is_confirmed:
+        payloads = first
+    pages = source.pages_of(person, read.area) if payloads else 1
     model.read_whole(run, attempt, slot, payloads, at=read.proof.read_at, pages=pages)
     if payloads:
         _tell_drift(model, source, run, read)
