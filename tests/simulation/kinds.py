@@ -16,6 +16,8 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
         f"database {flavour}" for flavour in ("locked", "io", "full", "lost")
     ),
     "commit done, its reply lost": ("database done-lost (commit)", "database done-io (commit)"),
+    "extra answer": ("http extra answer",),
+    "two reads that contradict each other": ("reads contradict",),
     "crash": ("crash",),
     "paused past the lease": ("paused past the lease",),
     "clock jump ahead": ("clock jump ahead",),

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.simulation.upstream import AREAS, Rows, Served
+from tests.simulation.upstream import AREAS, Answer, Rows, Served
 
 REVISION = {"patient-safety": "confidentiality_code", "patient-privacy": "privacy_level"}
 LAST_RUN = (
@@ -40,6 +40,9 @@ STATEMENTS = (LAST_RUN, FRESHNESS, *CURRENT.values(), *HISTORY.values())
 Key = tuple[str, str]
 """A person's key and an area."""
 
+CONFIRM_AFTER_S = 2.0
+"""What two reads that confirm each other have between them, at least."""
+
 
 class BrokenPromiseError(AssertionError):
     """The database shows what it must not, or does not show what it must."""
@@ -61,6 +64,7 @@ class Turn:
         roster: identifiers on its roster with their local references.
         is_whole: its roster had no bad line.
         picks: a backfill that may leave persons of its roster out.
+        confirms_changes: every difference needs a second read, and not removals alone.
     """
 
     number: int
@@ -69,6 +73,7 @@ class Turn:
     is_whole: bool = True
     picks: bool = False
     accepts: bool = False
+    confirms_changes: bool = False
 
 
 @dataclass(kw_only=True)
@@ -186,6 +191,7 @@ class Model:
         roster = {self.person_key(one): refs for one, refs in last_turn.roster.items()}
         told = self._told(turns)
         told_last = self._told([last_turn])
+        failed = {key for key, readings in told_last.items() if readings == [None]}
         doubtful = {
             (self.person_key(off_id), area)
             for off_id, area in self.served[last_turn.number].doubtful
@@ -210,7 +216,7 @@ class Model:
             if shown.stale[key]:
                 expect(rows == carried, f"{area}: the state of an unread area changed")
                 expect(
-                    key not in told_last or key in doubtful,
+                    key not in told_last or key in doubtful or key in failed,
                     f"{area}: read to its last page, and shown as stale",
                 )
             elif key in told_last and key not in doubtful:
@@ -228,11 +234,13 @@ class Model:
         self._check_ledger(shown, run)
         self._check_guard(shown, run, turns)
 
-    def _told(self, turns: Iterable[Turn]) -> dict[Key, list[Rows]]:
-        told: dict[Key, list[Rows]] = defaultdict(list)
+    def _told(self, turns: Iterable[Turn]) -> dict[Key, list[Rows | None]]:
+        """What each turn could take for the state of a person-area; None: nothing."""
+        told: dict[Key, list[Rows | None]] = defaultdict(list)
         for turn in turns:
-            for (off_id, area), rows in self.served[turn.number].whole.items():
-                told[self.person_key(off_id), area].append(rows)
+            for (off_id, area), answers in self.served[turn.number].whole.items():
+                key = (self.person_key(off_id), area)
+                told[key].append(_reading(self.last.rows.get(key, {}), answers, turn))
         return told
 
     def _check_roster(
@@ -333,6 +341,29 @@ class Model:
         }
         expect(self.last.rows == wanted, "the store is not the world")
         expect(not any(self.last.stale.values()), "something is stale")
+
+
+def _reading(published: Rows, answers: list[Answer], turn: Turn) -> Rows | None:
+    """What may be written: the only answer, or the second of two that agree on what is gone.
+
+    The second came by itself on a connection of its own, and two seconds after the first.
+    """
+
+    def gone(answer: Answer) -> set[str]:
+        return published.keys() - answer.rows.keys()
+
+    def needs_another(answer: Answer) -> bool:
+        return bool(gone(answer)) or (turn.confirms_changes and answer.rows != published)
+
+    last = answers[-1]
+    expect(len(answers) <= 2, "read more than twice")
+    if len(answers) == 1:
+        return None if last.is_single_use or needs_another(last) else last.rows
+    first = answers[0]
+    expect(last.is_single_use and not first.is_single_use, "the second read was not by itself")
+    expect(last.at_s - first.at_s >= CONFIRM_AFTER_S, "the second read came too soon")
+    agrees = gone(first) == gone(last) and not (turn.confirms_changes and first.rows != last.rows)
+    return last.rows if agrees else None
 
 
 def _opened(before: Snapshot, shown: Snapshot) -> dict[str, dict[str, set[str]]]:

@@ -86,6 +86,7 @@ def _stage(folder: Any, clock: Clock, rng: random.Random, seed: int) -> Stage:
         batch_persons=rng.choice((1, 2, 4, 200)),
         retry_attempts=rng.choice((2, 3, 5)),
         max_pages=20,
+        confirm=random.Random(f"confirm {seed}").choice(("removals", "removals", "changes")),
     )
     return stage
 

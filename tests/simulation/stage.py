@@ -275,6 +275,8 @@ class Stage:
         self.trace.add(f"{process.number} ends {outcome.code}")
         self.tally.ends["crashed" if outcome.crashed else str(outcome.code)] += 1
         self.tally.faults.update(process.injected)
+        if outcome.report is not None:
+            self.tally.faults["reads contradict"] += outcome.report.failures.get("unstable", 0)
         self.look()
         self._check_report(outcome)
         return outcome
@@ -316,6 +318,7 @@ class Stage:
                     is_whole=is_whole,
                     picks=picks,
                     accepts=accepts,
+                    confirms_changes=self.settings.sync.confirm == "changes",
                 )
             )
 

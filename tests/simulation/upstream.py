@@ -7,7 +7,7 @@ time are missing. What was told to whom, whole and delivered, is kept for the mo
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import format_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -88,25 +88,48 @@ def document(area: str, off_id: str, key: str, revision: int) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class Network:
-    """What the way between worker and services does, as shares of calls."""
+    """What the way between worker and services does, as shares of calls.
+
+    Attributes:
+        extra_answers: an empty list, which nobody asked for, is taken for the answer; never on a
+            connection that carries one request alone.
+    """
 
     lost_requests: float = 0.0
     lost_replies: float = 0.0
     latency_s: float = 0.05
     slow: float = 0.0
+    extra_answers: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A complete answer about a person-area.
+
+    Attributes:
+        rows: what it held.
+        at_s: when its last page came.
+        is_single_use: its requests went on connections of their own.
+    """
+
+    rows: Rows
+    at_s: float
+    is_single_use: bool
 
 
 @dataclass(kw_only=True)
 class Served:
-    """What one process was told: the last whole answer of each person-area.
+    """What one process was told: the complete answers of each person-area, in order.
 
     Attributes:
         passing: what the pages of an answer have told so far.
+        complete: those whose pages so far are an answer among ``whole``.
         doubtful: answers with a page that the worker may well refuse.
     """
 
-    whole: dict[tuple[str, str], Rows] = field(default_factory=dict)
+    whole: dict[tuple[str, str], list[Answer]] = field(default_factory=lambda: defaultdict(list))
     passing: dict[tuple[str, str], Rows] = field(default_factory=dict)
+    complete: set[tuple[str, str]] = field(default_factory=set)
     doubtful: set[tuple[str, str]] = field(default_factory=set)
 
 
@@ -135,6 +158,7 @@ class Upstream:
         self.struck: Counter[str] = Counter()
         self.requests = 0
         self._rng = rng
+        self._luck = random.Random(f"extra answers {seed}")
         self._trace = trace
         self.clock = clock
         chosen = SandboxOptions(seed=seed, persons=PERSONS, client_jwks=[jwk], **options)
@@ -156,7 +180,13 @@ class Upstream:
         self.state.faults = FaultPlan.of(faults)
 
     async def call(
-        self, process: Process, request: Request, *, is_pts: bool, limit_s: float
+        self,
+        process: Process,
+        request: Request,
+        *,
+        is_pts: bool,
+        limit_s: float,
+        is_single_use: bool = False,
     ) -> Reply:
         """Carry a request there and the answer back.
 
@@ -183,6 +213,10 @@ class Upstream:
         handle = self._pts.handle if is_pts else self._helseid.handle
         _area, reply, action = handle(request)
         found = self._pts.found
+        is_kept = is_pts and not is_single_use and reply.status == 200
+        if is_kept and self._luck.random() < network.extra_answers:
+            self.struck["extra answer"] += 1
+            reply, action = replace(reply, body=b"[]", headers=()), Action.EMPTY_LIST
         if action:
             self.struck[action] += 1
         await self._pause(process, min(delay_s / 2 + reply.delay_s, limit_s))
@@ -194,7 +228,7 @@ class Upstream:
             raise ConnectionError("the answer was lost")
         process.touch("answered", f"{reply.status} {len(reply.body)} {action}")
         if is_pts:
-            self._note(process, request, reply, action, found)
+            self._note(process, request, reply, action, found, is_single_use=is_single_use)
         return reply
 
     async def _pause(self, process: Process, seconds: float) -> None:
@@ -203,7 +237,14 @@ class Upstream:
             raise DiedError
 
     def _note(
-        self, process: Process, request: Request, reply: Reply, action: str, found: Rows
+        self,
+        process: Process,
+        request: Request,
+        reply: Reply,
+        action: str,
+        found: Rows,
+        *,
+        is_single_use: bool,
     ) -> None:
         """Keep what the process was told, if it is the truth (or passes for it), and whole."""
         if reply.status != 200:
@@ -217,10 +258,12 @@ class Upstream:
             return
         if not request.query_string and len(fields) == 1:
             served.passing[key] = {}
-            served.doubtful.discard(key)
+            served.complete.discard(key)
+            if not is_single_use:  # a second read is no better than the first
+                served.doubtful.discard(key)
         elif key not in served.passing:
             return
-        if action not in TRUE_ACTIONS:
+        if action not in TRUE_ACTIONS or (action == Action.EMPTY_LIST and self._is_in_pages):
             served.doubtful.add(key)
         told = orjson.loads(reply.body)
         items = told["items"] if isinstance(told, dict) else told
@@ -228,7 +271,16 @@ class Upstream:
         passing = served.passing[key]
         passing.update({item["id"]: int(item[column][1:]) for item in items})
         if action == Action.EMPTY_LIST or passing.keys() == found.keys():
-            served.whole[key] = dict(passing)
+            if key in served.complete:  # a further page, with nothing new
+                served.whole[key].pop()
+            served.complete.add(key)
+            served.whole[key].append(
+                Answer(rows=dict(passing), at_s=self.clock.elapsed_s, is_single_use=is_single_use)
+            )
+
+    @property
+    def _is_in_pages(self) -> bool:
+        return self.state.paging != "none"
 
     def date(self) -> bytes:
         """The ``Date`` header."""
@@ -265,7 +317,11 @@ class SimTransport:
         request = Request("POST", parts.path, parts.query.encode(), sent, body)
         try:
             reply = await self._upstream.call(
-                self._process, request, is_pts=True, limit_s=self._attempt_s_max
+                self._process,
+                request,
+                is_pts=True,
+                limit_s=self._attempt_s_max,
+                is_single_use=is_single_use,
             )
         except TimeoutError:
             raise TransientError("no whole answer in time (TimeoutError)") from None

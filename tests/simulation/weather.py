@@ -36,6 +36,7 @@ class Weather:
     def __init__(self, stage: Stage, rng: random.Random) -> None:
         self.stage = stage
         self.rng = rng
+        self.luck = random.Random(f"extra answers {stage.upstream.state.options.seed}")
 
     def arm(self) -> None:
         """Choose what goes wrong upstream and on the way this night."""
@@ -43,6 +44,7 @@ class Weather:
         network.lost_requests = self.rng.choice((0, 0, 0.02, 0.1))
         network.lost_replies = self.rng.choice((0, 0, 0.02, 0.1))
         network.slow = self.rng.choice((0, 0, 0.05))
+        network.extra_answers = self.luck.choice((0.1, 0.4))
         network.latency_s = self.rng.choice((0.002, 0.05, 0.4))
         self.stage.upstream.arm(list(self._faults()))
         if self.rng.random() < 0.1:
@@ -52,6 +54,7 @@ class Weather:
     def disarm(self) -> None:
         network = self.stage.upstream.network
         network.lost_requests = network.lost_replies = network.slow = 0.0
+        network.extra_answers = 0.0
         self.stage.upstream.arm([])
 
     def _faults(self) -> Iterator[dict[str, Any]]:
