@@ -19,6 +19,11 @@ _REMAINDERS_1: Final = frozenset({0, 1, 2, 3})
 _MODULUS: Final = 11
 _SHIFT: Final = 1 << 10
 
+_DAYS: Final = frozenset(f"{day + kind:02d}" for kind in (0, 40) for day in range(1, 32))
+_MONTHS: Final = frozenset(
+    f"{month + kind:02d}" for kind in (0, 40, 65, 80) for month in range(1, 13)
+)
+
 
 def normalise(text: str) -> str | None:
     """The 11 digits that the text holds, or None.
@@ -60,6 +65,17 @@ def checksum_ok(digits: str) -> bool:
     total = first[digits[:3]] + second[digits[3:6]] + third[digits[6:9]] + fourth[digits[9:]]
     sum_2, sum_1 = divmod(total, _SHIFT)
     return sum_2 % _MODULUS == 0 and sum_1 % _MODULUS in _REMAINDERS_1
+
+
+def has_structure(digits: str) -> bool:
+    """Whether 11 digits look like one of the known kinds of identifier (pts reference, section 9).
+
+    Fødselsnummer, D-number (day + 40), H-number and Dolly (month + 40), NHN's and Skatteetaten's
+    synthetic numbers (month + 65, + 80), felles hjelpenummer (first digit 8 or 9).
+    """
+    if digits[0] in "89":
+        return True
+    return digits[:2] in _DAYS and digits[2:4] in _MONTHS
 
 
 @functools.cache

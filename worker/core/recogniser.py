@@ -1,0 +1,332 @@
+"""Finds national identifiers in text and documents, whatever their spelling, and replaces them.
+
+Looked for are eleven digits after percent-encoding, HTML entities and escapes are decoded, Unicode
+is folded (NFKC, digits of every script) and all that is neither letter nor digit is passed over;
+also in base64 and in hexadecimal. The person who was asked for is found by their own digits
+wherever these stand. Anybody else is found by structure (day and month of each known kind of
+number) and control digits, and only where the eleven digits begin and end as numbers of their own.
+
+All work is linear in the length of the text.
+"""
+
+import base64
+import binascii
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from worker.core.offid import LENGTH, checksum_ok, has_structure
+
+_ROUNDS_MAX: Final = 4
+"""Encodings within encodings that are undone."""
+_ENTITY_MAX: Final = 12
+_BASE64_MIN: Final = 15
+"""Characters of base64 that eleven bytes take."""
+_HEX_MIN: Final = 2 * LENGTH
+
+_ENCODED: Final = re.compile(r"[%&\\=<]")
+_TAG_MAX: Final = 40
+_BASE64: Final = re.compile(rf"[A-Za-z0-9+/_\-]{{{_BASE64_MIN},}}")
+_HEX: Final = re.compile(rf"[0-9A-Fa-f]{{{_HEX_MIN},}}")
+_NOT_IDENTIFIERS: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+\-]\d\d:?\d\d)?"
+    r"|(?<![0-9A-Za-z])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Za-z])"
+    r"|(?<![0-9A-Za-z])(?:[0-9a-f]{64}|[0-9a-f]{32})(?![0-9A-Za-z])"
+)
+"""Times, UUIDs, and digests such as pseudonyms: their digits are not somebody's."""
+_NO_DIGITS: Final = bytes(byte for byte in range(256) if not 0x30 <= byte <= 0x39)  # noqa: PLR2004
+_ASCII_ESCAPES: Final = {"x": 2, "u": 4, "U": 8}
+
+
+class Found(NamedTuple):
+    """An identifier in a text: its place, end exclusive, and its digits."""
+
+    start: int
+    end: int
+    digits: str
+
+    def __repr__(self) -> str:
+        return f"Found({self.start}, {self.end}, ***)"
+
+
+class _Cell(NamedTuple):
+    """A character as decoded, and the part of the text that it stands for."""
+
+    char: str
+    start: int
+    end: int
+
+
+class Recogniser:
+    """Finds and replaces identifiers.
+
+    Args:
+        pseudonym_of: what stands in the place of eleven digits; letters and digits.
+        own: the digits of the person who was asked for, found wherever they stand.
+    """
+
+    def __init__(self, pseudonym_of: Callable[[str], str], own: str = "") -> None:
+        self._pseudonym_of = pseudonym_of
+        self._own = own
+        self._short = own.lstrip("0")
+
+    def text(self, text: str) -> str:
+        """The text without identifiers; the same object if there is none."""
+        if self._own and text == self._short:
+            return self._pseudonym_of(self._own)
+        found = self.find(text)
+        if not found:
+            return text
+        parts: list[str] = []
+        end = 0
+        for place in found:
+            parts += text[end : place.start], self._pseudonym_of(place.digits)
+            end = place.end
+        return "".join((*parts, text[end:]))
+
+    def document(self, value: Any) -> Any:
+        """A JSON document without identifiers, in values and in field names at any depth."""
+        match value:
+            case str():
+                return self.text(value)
+            case dict():
+                return self._object(value)
+            case list():
+                return [self.document(element) for element in value]
+            case bool() | None:
+                return value
+            case int() | float():
+                return self._number(value)
+            case _:
+                return value
+
+    def find(self, text: str) -> list[Found]:
+        """Every identifier in a text, in order and without overlap."""
+        return self._find(text, _ROUNDS_MAX)
+
+    def _find(self, text: str, rounds: int) -> list[Found]:
+        if len(text) < LENGTH:
+            return []
+        found = list(self._plain(text))
+        if rounds and len(text) >= _BASE64_MIN:
+            found += self._packed(text, rounds - 1)
+        return _without_overlap(found)
+
+    def _object(self, fields: dict[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for name, value in fields.items():
+            replaced = self.text(name)
+            while replaced in result:  # two spellings of one identifier: keep both fields
+                replaced += "_"
+            result[replaced] = self.document(value)
+        return result
+
+    def _number(self, number: float) -> int | float | str:
+        text = str(number) if isinstance(number, int) else orjson.dumps(number).decode()
+        digits = text.removesuffix(".0")
+        replaced = self.text(digits)
+        return number if replaced == digits else replaced
+
+    def _plain(self, text: str) -> Iterator[Found]:
+        """Identifiers whose digits stand in the text, in whichever spelling and grouping."""
+        foreign = [match.span() for match in _NOT_IDENTIFIERS.finditer(text)]
+        for layer in _layers(text):
+            cells = [cell for cell in layer if cell.char.isalnum()]
+            if len(cells) >= LENGTH:
+                yield from self._own_digits(cells)
+                yield from _others(list(_numbers(cells, foreign)))
+
+    def _own_digits(self, cells: list[_Cell]) -> Iterator[Found]:
+        if not self._own:
+            return
+        letters = "".join(cell.char for cell in cells)
+        at = letters.find(self._own)
+        while at >= 0:
+            last = at + LENGTH - 1
+            yield Found(cells[at].start, cells[last].end, self._own)
+            at = letters.find(self._own, last + 1)
+
+    def _packed(self, text: str, rounds: int) -> Iterator[Found]:
+        """Identifiers inside base64 and hexadecimal; the whole word is their place."""
+        for word in _BASE64.finditer(text):
+            yield from self._unpacked(word, _from_base64(word[0]), rounds)
+        for word in _HEX.finditer(text):
+            yield from self._unpacked(word, _from_hex(word[0]), rounds)
+
+    def _unpacked(
+        self, word: re.Match[str], contents: Iterator[bytes], rounds: int
+    ) -> Iterator[Found]:
+        for content in contents:
+            text = _decoded(content)
+            if len(content.translate(None, _NO_DIGITS)) < LENGTH and not _BASE64.match(text):
+                continue
+            for inner in self._find(text, rounds):
+                yield Found(word.start(), word.end(), inner.digits)
+                return
+
+
+def _without_overlap(found: list[Found]) -> list[Found]:
+    kept: list[Found] = []
+    for place in sorted(found, key=lambda place: (place.start, -place.end)):
+        if not kept or place.start >= kept[-1].end:
+            kept.append(place)
+    return kept
+
+
+def _others(numbers: list["_Number"]) -> Iterator[Found]:
+    """Runs of digits that make an identifier together, from the beginning of one to an end."""
+    for first, begin in enumerate(numbers):
+        digits = begin.digits
+        end = begin.end
+        for number in numbers[first + 1 : first + LENGTH]:
+            if len(digits) >= LENGTH or not number.is_joined:
+                break
+            digits += number.digits
+            end = number.end
+        if len(digits) == LENGTH and has_structure(digits) and checksum_ok(digits):
+            yield Found(begin.start, end, digits)
+
+
+def _layers(text: str) -> Iterator[list[_Cell]]:
+    """The characters of a text, folded: as they stand, and with each layer of encoding undone."""
+    cells = [_Cell(char, at, at + 1) for at, char in enumerate(text)]
+    yield _folded_cells(cells)
+    if not _ENCODED.search(text):
+        return
+    for _ in range(_ROUNDS_MAX):
+        decoded = list(_decode(cells))
+        if len(decoded) == len(cells):
+            return
+        cells = decoded
+        yield _folded_cells(cells)
+
+
+def _folded_cells(cells: list[_Cell]) -> list[_Cell]:
+    if all(cell.char.isascii() for cell in cells):
+        return cells
+    return [_Cell(char, cell.start, cell.end) for cell in cells for char in _folded(cell.char)]
+
+
+def _folded(char: str) -> str:
+    """A character by NFKC, digits of every script as ASCII."""
+    if char.isascii():
+        return char
+    return "".join(
+        one if (digit := unicodedata.digit(one, None)) is None else str(digit)
+        for one in unicodedata.normalize("NFKC", char)
+    )
+
+
+def _decode(cells: list[_Cell]) -> Iterator[_Cell]:
+    """One layer of percent-encoding, entities, escapes and quoted-printable undone, no markup."""
+    at = 0
+    while at < len(cells):
+        char, taken = cells[at].char, 1
+        if char in "%=":
+            code = _hexadecimal(cells, at + 1, 2)
+            if code is not None:
+                char, taken = chr(code), 3
+        elif char == "&":
+            char, taken = _entity(cells, at)
+        elif char == "<" and (tag := _tag(cells, at)):
+            at += tag
+            continue
+        elif char == "\\" and at + 1 < len(cells):
+            length = _ASCII_ESCAPES.get(cells[at + 1].char, 0)
+            code = _hexadecimal(cells, at + 2, length) if length else None
+            if code is not None and code < 0x110000:  # noqa: PLR2004
+                char, taken = chr(code), 2 + length
+        yield _Cell(char, cells[at].start, cells[at + taken - 1].end)
+        at += taken
+
+
+def _tag(cells: list[_Cell], at: int) -> int:
+    """The length of a tag of markup that begins here; 0 if none does."""
+    word = "".join(cell.char for cell in cells[at : at + _TAG_MAX])
+    return word.find(">") + 1
+
+
+def _hexadecimal(cells: list[_Cell], at: int, length: int) -> int | None:
+    word = "".join(cell.char for cell in cells[at : at + length])
+    if len(word) != length or not word.isascii() or not word.isalnum():
+        return None
+    try:
+        return int(word, 16)
+    except ValueError:
+        return None
+
+
+def _entity(cells: list[_Cell], at: int) -> tuple[str, int]:
+    """The character of an HTML entity and the cells that it takes, with or without semicolon."""
+    word = "".join(cell.char for cell in cells[at : at + _ENTITY_MAX])
+    end = word.find(";") + 1
+    if not end:
+        form = re.match(r"&#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6})", word)
+        end = form.end() if form else 0
+    char = html.unescape(word[:end]) if end else ""
+    return (char, end) if len(char) == 1 else ("&", 1)
+
+
+class _Number(NamedTuple):
+    """A run of digits: its place, and whether only separators stand before it."""
+
+    start: int
+    end: int
+    digits: str
+    is_joined: bool
+
+
+def _numbers(cells: list[_Cell], foreign: list[tuple[int, int]]) -> Iterator[_Number]:
+    """The runs of adjacent digits among letters and digits, but for those of foreign places."""
+    at = 0
+    run: list[_Cell] = []
+    is_joined = may_join = False
+    for cell in cells:
+        while at < len(foreign) and foreign[at][1] <= cell.start:
+            at += 1
+        is_foreign = at < len(foreign) and foreign[at][0] <= cell.start
+        is_digit = cell.char.isascii() and cell.char.isdigit() and not is_foreign
+        if run and not (is_digit and cell.start == run[-1].end):
+            yield _of(run, is_joined=is_joined)
+            run, may_join = [], True
+        if is_digit:
+            is_joined = is_joined if run else may_join
+            run.append(cell)
+        else:
+            may_join = False
+    if run:
+        yield _of(run, is_joined=is_joined)
+
+
+def _of(run: list[_Cell], *, is_joined: bool) -> _Number:
+    return _Number(run[0].start, run[-1].end, "".join(cell.char for cell in run), is_joined)
+
+
+def _from_base64(word: str) -> Iterator[bytes]:
+    """What a word may hold, wherever in it the base64 begins."""
+    standard = word.replace("-", "+").replace("_", "/")
+    for start in range(4):
+        part = standard[start:]
+        part = part[: len(part) - 1] if len(part) % 4 == 1 else part
+        try:
+            yield base64.b64decode(part + "=" * (-len(part) % 4))
+        except binascii.Error:
+            continue
+
+
+def _from_hex(word: str) -> Iterator[bytes]:
+    for start in range(2):
+        part = word[start:]
+        yield bytes.fromhex(part[: len(part) // 2 * 2])
+
+
+def _decoded(content: bytes) -> str:
+    """Bytes as text; UTF-16 leaves NULs between its digits, which are passed over."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
