@@ -18,6 +18,7 @@ from worker.errors import ConfigurationError
 from worker.helseid.authorizer import HelseId, open_helseid
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
+from worker.helseid.secret_files import read_secret
 from worker.helseid.transport import helseid_client
 from worker.ports import Authorizer, Roster, Runtime
 from worker.pts.engines import open_transport
@@ -80,11 +81,9 @@ class App:
                 hint="make one with `pts-worker keys pseudonym --out FILE`",
             )
         try:
-            key = PseudonymKey(self.path(privacy.pseudonym_key_file).read_bytes())
-        except OSError as fault:
-            raise ConfigurationError(
-                f"privacy.pseudonym_key_file: the file cannot be read ({fault.strerror})"
-            ) from fault
+            key = PseudonymKey(
+                read_secret(self.path(privacy.pseudonym_key_file), key="privacy.pseudonym_key_file")
+            )
         except ValueError as fault:
             raise ConfigurationError(f"privacy.pseudonym_key_file: {fault}") from fault
         return Identity(mode="pseudonym", person_key=key.pseudonym, key_check=key.check_value())

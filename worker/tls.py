@@ -2,8 +2,12 @@
 
 import ssl
 from pathlib import Path
+from typing import Final
 
 from worker.errors import ConfigurationError
+from worker.trusted_files import Trust, read_trusted
+
+_CA_BYTES_MAX: Final = 4 << 20
 
 
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
@@ -13,18 +17,18 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
         ca_file: a PEM file with a private CA, trusted besides the machine's own.
 
     Raises:
-        ConfigurationError: the CA file cannot be read or holds no certificate.
+        ConfigurationError: the CA file cannot be read or trusted, or holds no certificate.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if ca_file is not None:
+        pem = read_trusted(ca_file, key="tls.ca_file", trust=Trust.SECRET, bytes_max=_CA_BYTES_MAX)
         try:
-            context.load_verify_locations(cafile=ca_file)
-        except (OSError, ssl.SSLError) as fault:
-            reason = fault.strerror or "not a PEM file with certificates"
+            context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError):
             raise ConfigurationError(
-                f"tls.ca_file: cannot use {ca_file}: {reason}",
+                f"tls.ca_file: cannot use {ca_file}: not a PEM file with certificates",
                 hint="give a readable PEM file with the certificates to trust",
             ) from None
     return context

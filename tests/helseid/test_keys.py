@@ -156,7 +156,7 @@ def test_file_mode(mode, allowed, private_jwks, tmp_path):
 
 def test_missing_file(tmp_path):
     """A file that is not there is a configuration error that names its key."""
-    with pytest.raises(ConfigurationError, match=r"helseid\.private_jwk_file: cannot read"):
+    with pytest.raises(ConfigurationError, match=r"helseid\.private_jwk_file: there is no file"):
         load_client_key(tmp_path / "none")
 
 

@@ -10,11 +10,14 @@ from typing import Any, Final
 
 from worker.config.keys import AREA_KEYS, CONFIG_VARIABLE, ENVIRONMENT_PREFIX, KEYS, sections
 from worker.config.settings import AREA_NAMES
+from worker.errors import ConfigurationError
+from worker.trusted_files import Trust, read_trusted
 
 DEFAULT_FILE: Final = Path("config/worker.toml")
 _ALL: Final = KEYS | AREA_KEYS
 _BY_VARIABLE: Final = {key.variable: key.name for key in _ALL.values()}
 _BY_FLAT_VARIABLE: Final = {variable.replace("__", "_"): variable for variable in _BY_VARIABLE}
+_FILE_BYTES_MAX: Final = 1 << 20
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|(end of document))\)$")
 
 
@@ -104,10 +107,9 @@ def from_file(path: Path, *, shown: str) -> Layer:
     """The layer of a TOML file. Syntax errors are told with line and column."""
     layer = Layer()
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        layer.problems.append(f"{shown}: the file cannot be read: {reason}")
+        content = read_trusted(path, key=shown, trust=Trust.DATA, bytes_max=_FILE_BYTES_MAX)
+    except ConfigurationError as error:
+        layer.problems.append("; ".join(filter(None, (error.message, error.hint))))
         return layer
     try:
         document = tomllib.loads(content.decode("utf-8-sig"))

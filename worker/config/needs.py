@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from worker.config.keys import KEYS, variable_of
 from worker.core.hosts import is_loopback
 from worker.core.identity import KEY_BYTES_MIN
+from worker.errors import ConfigurationError
+from worker.trusted_files import Trust, open_examined
 
 
 class Purpose(enum.StrEnum):
@@ -110,19 +112,19 @@ def _is_rehearsal(values: Mapping[str, Any]) -> bool:
 
 
 def _file_problems(name: str, path: Path, forbidden: int) -> Iterator[str]:
+    trust = Trust.DATA if name == "roster.path" else Trust.SECRET
     try:
-        status = path.stat()
-        if not stat.S_ISDIR(status.st_mode):
-            with path.open("rb"):
-                pass
+        with open_examined(path, key=name, trust=trust) as file:
+            status = os.fstat(file.fileno())
     except OSError as error:
         remedy = f"; {_REMEDIES[name]}" if name in _REMEDIES else ""
         reason = (error.strerror or type(error).__name__).lower()
         yield f"{name}: {path} cannot be read: {reason}{remedy}"
         return
-    if stat.S_ISDIR(status.st_mode):
-        yield f"{name}: {path} is a directory, not a file"
-    elif status.st_size == 0 and stat.S_ISREG(status.st_mode):
+    except ConfigurationError as error:
+        yield "; ".join(filter(None, (error.message, error.hint)))
+        return
+    if status.st_size == 0 and stat.S_ISREG(status.st_mode):
         yield f"{name}: {path} is empty"
     elif status.st_size > _FILE_BYTES_MAX:
         yield f"{name}: {path} is larger than {_FILE_BYTES_MAX} bytes; is it the right file?"

@@ -7,8 +7,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from worker.config.settings import Database, Roster
 from worker.errors import ConfigurationError
+from worker.trusted_files import Trust, read_trusted
 
 HIDDEN: Final = "***"
+_PASSWORD_BYTES_MAX: Final = 4096
 _SECRET_WORD: Final = re.compile(r"passw|pwd|secret|token|key", re.IGNORECASE)
 
 
@@ -52,13 +54,14 @@ def database_url(database: Database | Roster, *, cwd: Path) -> str:
     url = database.url.reveal()
     if database.password_file is None:
         return url
+    key = f"{section}.password_file"
+    content = read_trusted(
+        cwd / database.password_file, key=key, trust=Trust.SECRET, bytes_max=_PASSWORD_BYTES_MAX
+    )
     try:
-        password = (cwd / database.password_file).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"{section}.password_file: {database.password_file} cannot be read: "
-            f"{type(error).__name__}"
-        ) from None
+        password = content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{key}: {database.password_file} is not UTF-8") from None
     parts = urlsplit(url)
     account, at, host = parts.netloc.rpartition("@")
     if not at:

@@ -14,6 +14,7 @@ from anyio import to_thread
 from worker.core.model import RosterEntry, RosterFault
 from worker.errors import RosterError
 from worker.roster.rows import BATCH_LINES, Columns, Line, find_columns, read_text
+from worker.trusted_files import Trust, open_examined
 
 STANDARD_INPUT: Final = "-"
 LINE_BYTES_MAX: Final = 64 * 1024
@@ -80,7 +81,9 @@ class CsvRoster:
             yield standard.read1 if isinstance(standard, io.BufferedReader) else standard.read
             return
         try:
-            stream = await to_thread.run_sync(lambda: self._path.open("rb", buffering=0))
+            stream = await to_thread.run_sync(
+                lambda: open_examined(self._path, key="roster.path", trust=Trust.DATA)
+            )
         except OSError as error:
             raise _unreadable(str(self._path), error) from None
         with stream:

@@ -1,0 +1,174 @@
+"""Files are read only if nobody else could have put them there, or could change them."""
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from worker.errors import ConfigurationError
+from worker.trusted_files import Trust, open_trusted, read_trusted
+
+KEY = "helseid.private_jwk_file"
+STRANGER = 4242
+
+
+def read(path, trust=Trust.SECRET, bytes_max=100):
+    return read_trusted(path, key=KEY, trust=trust, bytes_max=bytes_max)
+
+
+def refusal(path, trust=Trust.SECRET):
+    with pytest.raises(ConfigurationError) as refused:
+        read(path, trust)
+    assert refused.value.message.startswith(f"{KEY}: ")
+    return f"{refused.value.message} | {refused.value.hint}"
+
+
+@pytest.fixture(name="file")
+def file_fixture(tmp_path):
+    path = tmp_path / "key.jwk"
+    path.write_bytes(b"secret")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o640, 0o440])
+def test_our_own_file_is_read(file, mode):
+    """Reading rights of others are judged elsewhere; here it is about writing."""
+    file.chmod(mode)
+    assert b"secret" == read(file)
+
+
+def test_a_relative_path_starts_at_the_working_directory(file, monkeypatch):
+    """And a message names it absolutely."""
+    monkeypatch.chdir(file.parent)
+    assert b"secret" == read(Path("key.jwk"))
+    assert str(file.parent / "absent") in refusal(Path("absent"))
+
+
+@pytest.mark.parametrize(
+    ("trust", "mode", "is_read"),
+    [
+        (Trust.SECRET, 0o620, False),
+        (Trust.SECRET, 0o602, False),
+        (Trust.DATA, 0o664, True),
+        (Trust.DATA, 0o646, False),
+    ],
+)
+def test_who_else_may_write(file, trust, mode, is_read):
+    """A secret nobody, data its group at most; the message gives the command that mends it."""
+    file.chmod(mode)
+    if is_read:
+        assert b"secret" == read(file, trust)
+    else:
+        told = refusal(file, trust)
+        assert f"{mode:04o}" in told
+        assert f"-w {file}" in told
+
+
+def test_a_folder_that_everyone_can_write(file):
+    """Whoever can rename in it can exchange the file; in a sticky folder only the owner can."""
+    file.parent.chmod(0o777)
+    assert f"chmod o-w {file.parent}" in refusal(file)
+    file.parent.chmod(0o1777)
+    assert b"secret" == read(file)
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "link"])
+def test_what_belongs_to_another_user(tmp_path, what):
+    """The owner can change the file, or put another in its place."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    file = folder / "key.jwk"
+    file.write_bytes(b"planted")
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    os.chown(
+        {"file": file, "folder": folder, "link": link}[what], STRANGER, -1, follow_symlinks=False
+    )
+    told = refusal(link)
+    assert f"uid {STRANGER}" in told
+    assert {"file": str(file), "folder": str(folder), "link": str(link)}[what] in told
+
+
+def test_links_as_kubernetes_makes_them(tmp_path):
+    """A secret volume: key.jwk -> ..data/key.jwk, ..data -> ..2026_11_26, all of root's."""
+    (tmp_path / "..2026_11_26").mkdir()
+    (tmp_path / "..2026_11_26" / "key.jwk").write_bytes(b"secret")
+    (tmp_path / "..2026_11_26" / "key.jwk").chmod(0o440)
+    (tmp_path / "..data").symlink_to("..2026_11_26")
+    (tmp_path / "key.jwk").symlink_to("..data/key.jwk")
+    tmp_path.chmod(0o1777)
+    assert b"secret" == read(tmp_path / "key.jwk")
+
+
+def test_links_in_a_circle(tmp_path):
+    """No endless way."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    assert "cannot be read" in refusal(tmp_path / "a")
+
+
+def test_what_is_no_plain_file(tmp_path):
+    """A folder is named as such; a pipe does not block."""
+    assert "is a folder" in refusal(tmp_path)
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert "not a plain file" in refusal(tmp_path / "pipe", Trust.DATA)
+    assert "cannot be read" in refusal(tmp_path / "pipe" / "below")
+
+
+def test_missing_is_not_forbidden(file):
+    """What is not there is told apart from what may not be read."""
+    assert "there is no file" in refusal(file.parent / "absent")
+    os.seteuid(STRANGER)
+    try:
+        assert "cannot be read: permission denied" in refusal(file)
+    finally:
+        os.seteuid(0)
+
+
+def test_a_size_beyond_the_limit(file):
+    """It is not read on."""
+    file.write_bytes(b"x" * 101)
+    assert "larger than 100 bytes" in refusal(file)
+
+
+def test_what_the_caller_hands_over_open(tmp_path):
+    """``--roster <(command)``: the descriptor is the caller's own; a secret never comes so."""
+    reading, writing = os.pipe()
+    os.write(writing, b"02013299997\n")
+    os.close(writing)
+    with open_trusted(Path(f"/dev/fd/{reading}"), key=KEY, trust=Trust.DATA) as file:
+        assert b"02013299997\n" == file.read()
+    os.close(reading)
+    reading, writing = os.pipe()
+    assert "there is no file" in refusal(Path(f"/dev/fd/{reading}"))
+    os.close(reading)
+    os.close(writing)
+
+
+def test_an_exchange_at_the_same_time_is_never_read(tmp_path):
+    """Somebody who may write the folder swaps the file as fast as they can: always refused."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o777)
+    file = folder / "key.jwk"
+    stop = threading.Event()
+
+    def swap():
+        while not stop.is_set():
+            for content in (b"good", b"evil"):
+                with suppress(OSError):
+                    spare = folder / "spare"
+                    spare.write_bytes(content)
+                    spare.replace(file)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        for _ in range(200):
+            assert "can write" in refusal(file) or "no file" in refusal(file)
+    finally:
+        stop.set()
+        swapper.join()

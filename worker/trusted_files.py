@@ -1,0 +1,146 @@
+"""The one gate for files that we trust: who could have put them there, or could change them.
+
+Every folder and link on the way must belong to the worker's own user or to root, and be writable by
+nobody else. So nobody else can exchange the file between this examination and its use. Links are
+followed where only those two could have made them, since Kubernetes hands secrets out behind links
+of its own (``..data``). ADR 0022.
+"""
+
+import enum
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from worker.errors import ConfigurationError
+
+_LINKS_MAX: Final = 40
+"""As many links as Linux follows in one path (path_resolution(7))."""
+_ROOT_USER: Final = 0
+_OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+"""What the caller handed over open, such as a shell's ``<(command)``."""
+
+
+class Trust(enum.Enum):
+    """What a file is trusted for, and so who may write it besides its owner."""
+
+    DATA = "data"
+    """Its group may: the roster, the configuration."""
+    SECRET = "secret"  # noqa: S105 - the name of a purpose
+    """Nobody may: keys, tokens, passwords, and the certificates of those whom we believe."""
+
+
+def open_trusted(path: Path, *, key: str, trust: Trust) -> io.FileIO:
+    """Open a file for reading that nobody but its owner can have changed.
+
+    Args:
+        path: the file; a relative path starts at the working directory.
+        key: the configuration key that names it, for messages.
+        trust: what for.
+
+    Raises:
+        ConfigurationError: it is not there, cannot be read, is no plain file, or belongs to or can
+            be written by somebody else; so does, or can, a folder or a link on the way to it. The
+            message names the place by its absolute path and says what to do.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
+    try:
+        return open_examined(path, key=key, trust=trust)
+    except FileNotFoundError:
+        raise ConfigurationError(f"{key}: there is no file {path}") from None
+    except OSError as fault:
+        reason = (fault.strerror or type(fault).__name__).lower()
+        raise ConfigurationError(f"{key}: {path} cannot be read: {reason}") from None
+
+
+def open_examined(path: Path, *, key: str, trust: Trust) -> io.FileIO:
+    """The same as ``open_trusted``, but for what the file system refuses.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+        ConfigurationError: it is no plain file, or cannot be trusted.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - as above
+    return io.FileIO(_open(path, key, trust), "rb")
+
+
+def read_trusted(path: Path, *, key: str, trust: Trust, bytes_max: int) -> bytes:
+    """The content of a file; see ``open_trusted``.
+
+    Raises:
+        ConfigurationError: as there; or it is larger than ``bytes_max``.
+    """
+    with io.BufferedReader(open_trusted(path, key=key, trust=trust)) as file:
+        content = file.read(bytes_max + 1)
+    if len(content) > bytes_max:
+        raise ConfigurationError(
+            f"{key}: {path} is larger than {bytes_max} bytes; is it the right file?"
+        )
+    return content
+
+
+def _open(path: Path, key: str, trust: Trust) -> int:
+    """The number of the open, examined file."""
+    is_handed_over = trust is Trust.DATA and str(path).startswith(_OWN_DESCRIPTORS)
+    place = path if is_handed_over else _resolved(path, key)
+    flags = os.O_RDONLY | os.O_CLOEXEC | (0 if is_handed_over else os.O_NOFOLLOW | os.O_NONBLOCK)
+    number = os.open(place, flags)
+    try:
+        status = os.fstat(number)
+        if not is_handed_over:
+            _examine(status, place, key, trust)
+        _refuse_no_file(status, path, key, is_stream_fine=is_handed_over)
+    except BaseException:
+        os.close(number)
+        raise
+    return number
+
+
+def _resolved(path: Path, key: str) -> Path:
+    """The path without links, after every folder and link on the way was examined."""
+    names, place, links = list(reversed(path.parts[1:])), Path("/"), 0
+    while names:
+        place /= names.pop()
+        status = place.lstat()
+        _examine(status, place, key, Trust.DATA)
+        if not stat.S_ISLNK(status.st_mode):
+            continue
+        links += 1
+        if links > _LINKS_MAX:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        target = Path(os.path.normpath(place.parent / place.readlink()))
+        names += reversed(target.parts[1:])
+        place = Path("/")
+    return place
+
+
+def _refuse_no_file(status: os.stat_result, path: Path, key: str, *, is_stream_fine: bool) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise ConfigurationError(f"{key}: {path} is a folder, not a file")
+    if not stat.S_ISREG(status.st_mode) and not is_stream_fine:
+        raise ConfigurationError(f"{key}: {path} is not a plain file")
+
+
+def _examine(status: os.stat_result, place: Path, key: str, trust: Trust) -> None:
+    """Refuse a place that another user owns or can write."""
+    if status.st_uid not in {_ROOT_USER, os.geteuid()}:
+        raise ConfigurationError(
+            f"{key}: {place} belongs to another user (uid {status.st_uid}), who could change what "
+            "the worker trusts",
+            hint=f"chown it to the worker's user (uid {os.geteuid()}) or to root",
+        )
+    mode = status.st_mode
+    if stat.S_ISLNK(mode) or (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+        return  # a link has no mode of its own; in a sticky folder others cannot touch what is ours
+    if mode & stat.S_IWOTH:
+        who, change = "everyone on this machine", "o-w"
+    elif mode & stat.S_IWGRP and trust is Trust.SECRET:
+        who, change = "its group", "g-w"
+    else:
+        return
+    raise ConfigurationError(
+        f"{key}: {who} can write {place} (mode {stat.S_IMODE(mode):04o})",
+        hint=f"chmod {change} {place}; in Kubernetes: defaultMode: 0440 on the volume",
+    )
