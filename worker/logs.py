@@ -18,6 +18,7 @@ import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from worker import tracebacks
+from worker.core.escaping import visible, visible_lines
 
 MASK: Final = "***"
 
@@ -59,13 +60,14 @@ _SECRETS: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_OF_LINES: Final = frozenset({"exception", "stack"})
 _FIRST: Final = ("timestamp", "level", "event")
 _ELEVEN_DIGITS: Final = range(10**10, 10**11)
 
 
 def redact(text: str) -> str:
     """The text with everything masked that looks like an identifier, token, key or password."""
-    return _SECRETS.sub(_masked, text)
+    return visible_lines(_SECRETS.sub(_masked, text))
 
 
 def _masked(match: re.Match[str]) -> str:
@@ -100,7 +102,8 @@ def redact_value(value: object) -> Any:
 def _redact_member(key: str, value: object) -> Any:
     if key.lower() in _SECRET_KEYS and value is not None:
         return MASK
-    return redact_value(value)
+    redacted = redact_value(value)
+    return visible(redacted) if isinstance(redacted, str) and key not in _OF_LINES else redacted
 
 
 def safe_traceback(error: BaseException) -> str:

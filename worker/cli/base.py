@@ -4,6 +4,7 @@ A command is a function whose first parameter is a ``Cli``; ``add_command`` give
 options, so that they may stand before or behind the command's name.
 """
 
+import contextlib
 import functools
 import inspect
 import io
@@ -11,16 +12,34 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
 
 import typer
 
+from worker.core.escaping import visible_lines
 from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError
 
 if TYPE_CHECKING:
     from worker.app import App
 
 T = TypeVar("T")
+
+
+class _Visible(io.TextIOBase):
+    """A stream of results: what would control a terminal is written out."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text as ``visible_lines`` has it."""
+        self._stream.write(visible_lines(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream below."""
+        self._stream.flush()
+
 
 _PANEL = "Configuration and output"
 
@@ -140,7 +159,8 @@ class Cli:
         if self.as_json:
             print_json(document)
         else:
-            text()
+            with contextlib.redirect_stdout(_Visible(sys.stdout)):
+                text()
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run the command's coroutine to its end."""
@@ -222,7 +242,9 @@ def print_json(document: Mapping[str, Any]) -> None:
     import orjson
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
-    sys.stdout.buffer.write(orjson.dumps(document, option=options, default=str))
+    # What orjson leaves as it is, such as U+009B, is no less JSON as an escape.
+    text = visible_lines(orjson.dumps(document, option=options, default=str).decode())
+    sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
 
 
@@ -258,7 +280,7 @@ def report_error(fault: WorkerError, *, as_json: bool) -> None:
     lines += [f"  - {problem}" for problem in problems if problem not in fault.message]
     if fault.hint:
         lines.append(f"  → {fault.hint}")
-    print("\n".join(lines), file=sys.stderr)
+    print(visible_lines("\n".join(lines)), file=sys.stderr)
 
 
 def report_bug(fault: BaseException, *, as_json: bool) -> None:

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from worker.core.escaping import visible
+
 if TYPE_CHECKING:
     from worker.app import App
     from worker.core.identity import NationalId
@@ -46,7 +48,7 @@ def columns(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str 
 def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return instant(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else visible(str(value))
 
 
 def read_identifier() -> "NationalId":

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 import pygal
 from pygal.style import Style
 
+from worker.core.escaping import xml_text
 from worker.report.markup import Html, el, join
 
 # pygal's hook for its plug-ins makes every later failing import warn on Python 3.11.
@@ -82,10 +83,10 @@ def areas(title: str, tells: str, labels: Sequence[str], series: Series) -> Html
 
 def _lying(chart: Any, labels: Sequence[str], series: Series) -> None:
     """Fill a chart whose labels stand beside it, the first on top."""
-    chart.x_labels = [_cut(label) for label in reversed(labels)]
+    chart.x_labels = [_cut(xml_text(label)) for label in reversed(labels)]
     chart.y_labels = ticks(series)
     for name, values in series.items():
-        chart.add(name, list(reversed(values)))
+        chart.add(xml_text(name), list(reversed(values)))
 
 
 def _cut(label: str) -> str:
@@ -107,14 +108,15 @@ def ticks(series: Series) -> list[int]:
 
 def _over(chart: Any, labels: Sequence[str], series: Series) -> None:
     """Fill a chart whose labels stand below it; write as many of them as there is room for."""
-    chart.x_labels = list(labels)
+    labels = [xml_text(label) for label in labels]
+    chart.x_labels = labels
     chart.y_labels = ticks(series)
     step = math.ceil(len(labels) / _LABELS_MAX)
     if step > 1:
-        chart.x_labels_major = list(labels)[::step]
+        chart.x_labels_major = labels[::step]
         chart.show_minor_x_labels = False
     for name, values in series.items():
-        chart.add(name, list(values))
+        chart.add(xml_text(name), list(values))
 
 
 def _common(height: int, *, write: Callable[[float], str] = number) -> dict[str, Any]:

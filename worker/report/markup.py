@@ -4,6 +4,8 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from worker.core.escaping import xml_text
+
 _VOID: Final = frozenset({"meta", "br"})
 
 
@@ -16,7 +18,7 @@ class Html(str):
 def el(tag: str, *children: str, **attributes: str | int) -> Html:
     """An element. ``class_`` is ``class``, ``aria_label`` is ``aria-label``."""
     names = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+        f' {name.rstrip("_").replace("_", "-")}="{html.escape(xml_text(str(value)))}"'
         for name, value in attributes.items()
     )
     if tag in _VOID:
@@ -28,7 +30,7 @@ def join(children: Iterable[str]) -> Html:
     """The children one after another, plain strings escaped."""
     return Html(
         "".join(
-            child if isinstance(child, Html) else html.escape(child, quote=False)
+            child if isinstance(child, Html) else html.escape(xml_text(child), quote=False)
             for child in children
         )
     )

@@ -9,13 +9,9 @@ from typing import Any, BinaryIO, Final, Protocol
 
 import orjson
 
+from worker.core.escaping import csv_text
 from worker.errors import ConfigurationError
 from worker.report.views import Kind, View
-
-_RISKY: Final = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20'")
-"""A cell that begins with one of these may be run as a formula (OWASP, "CSV Injection"). The
-apostrophe is here so that taking one away from a cell always gives the value back."""
-
 
 _ROW_GROUP: Final = 50_000
 
@@ -64,21 +60,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _csv_text(value: str) -> str:
-    return f"'{value}" if value[:1] in _RISKY and value else value
-
-
 def _csv_bool(value: Any) -> str:
     return "true" if value else "false"
 
 
 _CSV: Final[dict[Kind, Callable[[Any], Any]]] = {
-    Kind.TEXT: _csv_text,
+    Kind.TEXT: csv_text,
     Kind.INTEGER: _plain,
     Kind.BOOLEAN: _csv_bool,
     Kind.TIME: iso,
     Kind.DATE: _plain,
-    Kind.JSON: _csv_text,
+    Kind.JSON: csv_text,
 }
 _NDJSON: Final[dict[Kind, Callable[[Any], Any]]] = {
     Kind.TEXT: _plain,

@@ -1,0 +1,109 @@
+"""Codes and references that would control a terminal, a spreadsheet or a report stay text."""
+
+import csv
+import io
+import re
+import sqlite3
+from collections.abc import Iterator
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.acceptance.conftest import MakeDatabase
+from tests.acceptance.program import Installation
+from tests.acceptance.standin import SAFETY, Standin, person, ref_of, safety
+from tests.acceptance.standin import standin as serve
+
+CODE = "x\x1b]0;owned\x07\x9b2J\u202egpj\x01"
+REFERENCE = "=cmd|'/c calc'!A1;=1+1 "
+MARKUP = "<script>alert(1)</script>\x0b]]>"
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+@pytest.fixture(scope="module")
+def standin() -> Iterator[Standin]:
+    """For all tests of this file: what they call changes nothing."""
+    with serve() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def worker(
+    standin: Standin, make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Installation:
+    """A store with hostile codes, keys and references, published."""
+    lines = []
+    for number in range(4):
+        off_id = person(standin, number)
+        standin.people[off_id][SAFETY] = [
+            safety(off_id, MARKUP, confidentialityCode=CODE, cause=MARKUP, createdBy=REFERENCE)
+        ]
+        lines.append(f"{off_id},{REFERENCE}{ref_of(off_id)}")
+    made = standin.install(tmp_path_factory.mktemp("hostile"), make_sqlite())
+    made.roster(*lines)
+    ended = made.sync()
+    assert ended.code == 0, ended.err
+    return made
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "explain", "failures list", "plan", "verify", "doctor", "sync --log-level DEBUG"],
+)
+@pytest.mark.parametrize("how", ["--log-format console", "--json --log-format json"])
+def test_no_raw_control_byte_reaches_a_terminal(worker: Installation, command: str, how: str):
+    """Neither in results nor in logs, as text or as JSON."""
+    off_id = (worker.folder / "roster.csv").read_text().splitlines()[1][:11]
+    ended = worker.run(*command.split(), *how.split(), stdin=off_id.encode())
+    assert not _CONTROLS.search(ended.out), ended.out
+    assert not _CONTROLS.search(ended.err), ended.err
+
+
+def test_explain_still_shows_what_it_was(worker: Installation):
+    """Written out, not dropped."""
+    off_id = (worker.folder / "roster.csv").read_text().splitlines()[1][:11]
+    assert "\\u001b]0;owned\\u0007\\u009b2J" in worker.run("explain", stdin=off_id.encode()).out
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+
+
+def test_the_report_holds_no_markup_of_theirs(worker: Installation):
+    """A control character in a code ended it with 70; a script would have been one."""
+    ended = worker.run("report", "--out", "report.html")
+    assert ended.code == 0, ended.err
+    page = (worker.folder / "report.html").read_text("utf-8")
+    tags = _Tags()
+    tags.feed(page)
+    assert "script" not in tags.tags
+    assert not re.search("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", page)
+
+
+def test_a_spreadsheet_runs_nothing(worker: Installation):
+    """No cell begins a formula, whichever separator a locale knows."""
+    ended = worker.run("export", "--out", "export", "--format", "csv")
+    assert ended.code == 0, ended.err
+    cells = [
+        part
+        for path in (worker.folder / "export").rglob("*.csv")
+        for row in csv.reader(io.StringIO(path.read_bytes().decode(), newline=""))
+        for cell in row
+        for part in re.split(r"[;\t\r\n]", cell)
+    ]
+    assert any("cmd|" in cell for cell in cells)
+    assert [] == [cell for cell in cells if cell.startswith(("=", "+", "@"))]
+
+
+def test_the_store_keeps_what_was_sent(worker: Installation):
+    """Escaping is for where text leaves us; the columns hold it as received."""
+    path = worker.store.path
+    with sqlite3.connect(path) as database:
+        assert {(CODE,)} == set(
+            database.execute("SELECT confidentiality_code FROM report_patient_safety_current")
+        )

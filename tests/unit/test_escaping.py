@@ -1,0 +1,85 @@
+"""Text from outside stays text, wherever it is shown."""
+
+import re
+import unicodedata
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.escaping import csv_text, visible, visible_lines, xml_text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain æøå €", "plain æøå €"),
+        ("\x1b[2J", "\\u001b[2J"),
+        ("\u009b31m", "\\u009b31m"),
+        ("a\nb\tc\rd", "a\\u000ab\\u0009c\\u000dd"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("\u2066x\u2069", "\\u2066x\\u2069"),
+        ("\U000e0041", "\\U000e0041"),
+        ("\0\x7f", "\\u0000\\u007f"),
+        ("\u2028", "\\u2028"),
+    ],
+)
+def test_visible(text, shown):
+    """What would control the terminal is written out."""
+    assert shown == visible(text)
+
+
+def test_lines_of_our_own_stay():
+    """Line feeds and tabs of text with several lines."""
+    assert "a\n\tb\\u000d" == visible_lines("a\n\tb\r")
+
+
+@given(st.text())
+def test_nothing_that_controls_is_left(text):
+    """No control character, and none that turns the direction or hides."""
+    left = {unicodedata.category(char) for char in visible(text)} & {"Cc", "Zl", "Zp"}
+    assert not left
+    assert not {unicodedata.bidirectional(char) for char in visible(text)} & {
+        "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"
+    }  # fmt: skip
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=())))
+def test_any_text_is_xml(text):
+    """An XML parser takes it, and what XML may hold is as it was."""
+    safe = xml_text(text)
+    element = ET.Element("t")
+    element.text = safe
+    ET.fromstring(ET.tostring(element, encoding="unicode").encode())  # noqa: S314 - our own
+    assert len(safe) == len(text)
+    assert all(a in (b, "\ufffd") for a, b in zip(safe, text, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("", ""),
+        ("x", "x"),
+        ("=1+1", "'=1+1"),
+        ("x;=1+1", "x;'=1+1"),
+        ("x\t@SUM(A1)", "x\t'@SUM(A1)"),
+        ("x\r\n-1", "x\r'\n'-1"),
+        ("\uff1dcmd", "'\uff1dcmd"),
+        ("'quoted", "''quoted"),
+        ("a=b", "a=b"),
+        ("a;b", "a;b"),
+    ],
+)
+def test_csv(text, cell):
+    """A cell that would be a formula begins with an apostrophe."""
+    assert cell == csv_text(text)
+
+
+@given(st.text(alphabet=";\t\r\n=+-@'ab\uff1d"))
+def test_csv_gives_the_text_back(text):
+    """One apostrophe less in each place, and no cell that begins a formula in any locale."""
+    cell = csv_text(text)
+    assert text == re.sub(r"(^|(?<=[;\t\r\n]))'", "", cell)
+    for part in re.split(r"[;\t\r\n]", cell):
+        assert not part.startswith(("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"))
