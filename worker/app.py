@@ -170,6 +170,7 @@ class App:
             organization_parent=chosen.organization_parent,
             organization_child=chosen.organization_child,
             tenancy=chosen.tenancy,
+            token_endpoint_host=chosen.token_endpoint_host,
             assertion_lifetime_s=chosen.assertion_lifetime_s,
             attempt_s_max=self.settings.sync.request_timeout_s,
         )

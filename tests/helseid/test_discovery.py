@@ -143,3 +143,13 @@ async def test_certificate(fake, client_key, tmp_path):
         async with helseid_client(client_context(tmp_path / "server.pem")) as http:
             helseid = open_helseid(options, client_key, fake.runtime, http)
             assert endpoint.issuer == (await helseid.discovery.metadata()).issuer
+
+
+async def test_a_token_endpoint_on_another_host(clients, server):
+    """Assertions go to the issuer's host, unless the operator names another one."""
+    server.discovery = {"issuer": server.issuer, "token_endpoint": "https://evil.example/token"}
+    with pytest.raises(ConfigurationError, match="on another host") as caught:
+        await clients.open().discovery.metadata()
+    assert "helseid.token_endpoint_host" in caught.value.hint
+    named = clients.open(token_endpoint_host="evil.example")
+    assert "https://evil.example/token" == (await named.discovery.metadata()).token_endpoint

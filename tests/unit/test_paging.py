@@ -566,3 +566,74 @@ def test_any_link_header_is_read_or_complained_about(text):
     except PagingError:
         return
     assert len(set(links)) <= 1
+
+
+_ORIGINS = (
+    "",
+    "https://pts.example",
+    "https://pts.example:443",
+    "HTTPS://PTS.example",
+    "//pts.example",
+    "https://evil.example",
+    "https://pts.example@evil.example",
+    "https://pts.example.evil.example",
+    "http://pts.example",
+    "https://pts.example:8443",
+    "https:/\\evil.example",
+    "javascript:",
+)
+_PATHS = (
+    "/v0.5/_search",
+    "/v0.5/_search/2",
+    "/v0.5/_search/../../admin",
+    "/v0.5/_search/%2e%2e/admin",
+    "/v0.5/_search/..%2fadmin",
+    "/v0.5/_search/.%2e/x",
+    "/v0.5/_search//x",
+    "/v0.5/_search;x/../admin",
+    "/v0.5/_search\\..\\admin",
+    "/v0.5/_searches",
+    "/V0.5/_search",
+    "/v0.5//_search",
+    "/v0.5/other/_search",
+    "/v0.5/%5fsearch",
+    "/",
+    "",
+    "/admin",
+    "/v0.5/_search%00/x",
+    "/v0.5/_search/%252e%252e/x",
+    "/v0.5/_search/\u2025/x",
+)
+LINKS = [
+    f"{origin}{path}{query}"
+    for origin in _ORIGINS
+    for path in _PATHS
+    for query in ("?p=2", "#?p=2")
+]
+
+
+def test_no_next_link_leaves_the_path_of_the_area():
+    """A token and an identifier go where the area is, whatever PTS or a gateway suggests."""
+    followed = []
+    for link in LINKS:
+        for around, headers in (
+            ({"nextLink": link}, None),
+            (None, {"link": f"<{link}>; rel=next"}),
+        ):
+            try:
+                request = state().next_request(page(1, around=around, headers=headers))
+            except PagingError:
+                continue
+            followed.append(None if request is None else request.url)
+    assert 2 * len(LINKS) >= 400
+    assert all(followed)
+    assert {"https://pts.example/v0.5/_search", "https://pts.example/v0.5/_search/2"} == {
+        url.lower().replace(":443", "").partition("?")[0] for url in followed
+    }
+
+
+@pytest.mark.parametrize("below", ["?page=2", "_search?page=2", "_search/2", "_search/pages/2/"])
+def test_next_links_on_or_below_the_path_are_followed(below):
+    """Which is where a server's own pages are."""
+    headers = {"link": f"<{below}>; rel=next"}
+    assert state().next_request(page(1, headers=headers)) is not None

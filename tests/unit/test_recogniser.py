@@ -42,6 +42,8 @@ def spellings(digits):
         yield f"grouped by {name}", f"{day}{separator}{rest}"
     for name, separator in {"spaces": " ", "hyphens": "-", "zero width": "\u200b"}.items():
         yield f"single digits with {name}", separator.join(digits)
+    yield "percent space in a query", f"?after={day}%20{rest}&x"
+    yield "percent space in a bracket", f"<{day}%20{rest}>"
     yield "dotted date", f"{digits[:2]}.{digits[2:4]}.{digits[4:6]}-{rest}"
     for name, zero in scripts.items():
         yield name, "".join(chr(zero + int(digit)) for digit in digits)
@@ -75,7 +77,7 @@ def spellings(digits):
         "equals": "id={}", "percent": "%{}", "OID": "urn:oid:2.16.578.1.12.4.1.4.1.{}",
         "after a time": "2026-01-02T03:04:05.1234567Z|{}", "before a time": "{}|2026-01-02",
         "composite key": "S-1|{}|2", "JSON in a text": '{{"offId":"{}"}}', "markup": "<id>{}</id>",
-        "mail": "{}@example.no", "escaped JSON": '{{\\"offId\\":\\"{}\\"}}',
+        "mail": "{}@example.no", "a bracket": "<{}>", "escaped JSON": '{{\\"offId\\":\\"{}\\"}}',
     }.items():  # fmt: skip
         yield f"within {name}", frame.format(digits)
 

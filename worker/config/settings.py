@@ -132,6 +132,12 @@ class HelseId(Section, frozen=True, kw_only=True):
         "File with the person's access token, for `token_exchange`. Never stored.",
         Example("/run/secrets/subject-token"),
     ] = None
+    token_endpoint_host: Annotated[
+        str | None,
+        SOME_TEXT,
+        "Host of the token endpoint, where it is not the issuer's.",
+        Example("sts.example.no"),
+    ] = None
     organization_parent: Annotated[
         str | None,
         ORGANIZATION_NUMBER,

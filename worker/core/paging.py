@@ -4,12 +4,10 @@ The way to lose restrictions silently is to end too early. So every sign of more
 understood and followed, or the area is an error; and what was followed must add up at the end.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 import msgspec
 import orjson
@@ -27,12 +25,12 @@ from worker.core.page_facts import (
     Scalar,
     paging_headers,
 )
+from worker.core.recogniser import Recogniser
 from worker.core.value import Value
 from worker.errors import PagingError
 
 _COUNTED: Final = frozenset({PageStyle.PAGE, PageStyle.OFFSET})
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{14,}")
-_BETWEEN_GROUPS: Final = re.compile(r"[\s./+\-\u2010-\u2015]")
+_BELOW: Final = re.compile(r"/?|(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+/?")
 
 
 class PageRequest(Value, frozen=True, kw_only=True):
@@ -63,6 +61,7 @@ class PagingState:
         self._paging = paging
         self._first_url = url
         self._off_id = off_id
+        self._recogniser = Recogniser(str, own=off_id)
         self._pages_max = pages_max
         self._request = PageRequest(url=url)
         self._total: int | None = None
@@ -187,11 +186,19 @@ class PagingState:
             raise PagingError("the next link is not a URL") from None
         if not same or url.username is not None:
             raise PagingError("the next link leads to another server")
+        if not self._is_own_path(url.path):
+            raise PagingError("the next link leaves the area's path")
         if self._names_person(url.geturl()):
             raise PagingError("the next link holds the person's identifier")
         if re.search(r"[\x00-\x20\x7f]", url.geturl()):
             raise PagingError("the next link is not a URL")
         return urlunsplit(url._replace(fragment=""))
+
+    def _is_own_path(self, path: str) -> bool:
+        """Whether a path is the area's, or lies below it whichever way a server decodes it."""
+        own = urlsplit(self._first_url).path.rstrip("/")
+        rest = path.removeprefix(own)
+        return path.startswith(own) and _BELOW.fullmatch(rest) is not None
 
     def _by_token(self, facts: PageFacts, names: tuple[str, ...]) -> PageRequest | None:
         found = facts.first(names)
@@ -261,23 +268,11 @@ class PagingState:
         return PageRequest(url=url, fields={} if place is SendIn.QUERY else fields)
 
     def _names_person(self, text: str) -> bool:
-        """Whether a text holds the identifier: plain, in two groups, percent-encoded or Base64."""
-        plain = unquote(text)
-        if self._off_id in text or self._off_id in _BETWEEN_GROUPS.sub("", plain):
-            return True
-        digits = self._off_id.encode()
-        return any(digits in decoded for decoded in map(_decoded, _BASE64.findall(plain)))
+        """Whether a text holds the identifier, or anybody else's, in any spelling."""
+        return bool(self._recogniser.find(text)) or self._off_id in text
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     ports = {"http": 80, "https": 443}
     return parts.scheme, parts.hostname, parts.port or ports.get(parts.scheme)
-
-
-def _decoded(text: str) -> bytes:
-    padded = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
-    try:
-        return base64.b64decode(padded)
-    except binascii.Error:
-        return b""

@@ -29,6 +29,7 @@ _BASE64_MIN: Final = 15
 _HEX_MIN: Final = 2 * LENGTH
 
 _ENCODED: Final = re.compile(r"[%&\\=<]")
+_SIGNS: Final = ("", "=", "<")
 _TAG_MAX: Final = 40
 _BASE64: Final = re.compile(rf"[A-Za-z0-9+/_\-]{{{_BASE64_MIN},}}")
 _HEX: Final = re.compile(rf"[0-9A-Fa-f]{{{_HEX_MIN},}}")
@@ -197,12 +198,16 @@ def _layers(text: str) -> Iterator[list[_Cell]]:
     yield _folded_cells(cells)
     if not _ENCODED.search(text):
         return
-    for _ in range(_ROUNDS_MAX):
-        decoded = list(_decode(cells))
-        if len(decoded) == len(cells):
-            return
-        cells = decoded
-        yield _folded_cells(cells)
+    for signs in _SIGNS:
+        if signs and signs not in text:
+            continue
+        layer = cells
+        for _ in range(_ROUNDS_MAX):
+            decoded = list(_decode(layer, signs))
+            if len(decoded) == len(layer):
+                break
+            layer = decoded
+            yield _folded_cells(layer)
 
 
 def _folded_cells(cells: list[_Cell]) -> list[_Cell]:
@@ -221,18 +226,22 @@ def _folded(char: str) -> str:
     )
 
 
-def _decode(cells: list[_Cell]) -> Iterator[_Cell]:
-    """One layer of percent-encoding, entities, escapes and quoted-printable undone, no markup."""
+def _decode(cells: list[_Cell], signs: str) -> Iterator[_Cell]:
+    """One layer of percent-encoding, entities and escapes undone.
+
+    ``=`` and ``<`` are read as quoted-printable and markup only if ``signs`` names them: in
+    ``?id=12…`` and ``<12…>`` they would take digits away.
+    """
     at = 0
     while at < len(cells):
         char, taken = cells[at].char, 1
-        if char in "%=":
+        if char == "%" or (char == "=" and signs == "="):
             code = _hexadecimal(cells, at + 1, 2)
             if code is not None:
                 char, taken = chr(code), 3
         elif char == "&":
             char, taken = _entity(cells, at)
-        elif char == "<" and (tag := _tag(cells, at)):
+        elif char == "<" and signs == "<" and (tag := _tag(cells, at)):
             at += tag
             continue
         elif char == "\\" and at + 1 < len(cells):

@@ -12,6 +12,10 @@ from worker.helseid.options import SenderConstraint
 from worker.helseid.refusals import refusal
 from worker.helseid.transport import Reply
 
+LIFETIME_S_MAX: Final = 86_400
+"""No token is believed to live longer; HelseID's live for minutes."""
+_DIGITS_MAX: Final = 18
+
 _TOKEN_TYPES: Final[dict[SenderConstraint, str]] = {"dpop": "dpop", "bearer": "bearer"}
 
 
@@ -117,12 +121,12 @@ def _denied(document: dict[str, Any], reply: Reply) -> Denied:
 
 
 def _seconds(value: object) -> float | None:
-    """A positive number of seconds; also a string of digits, as some servers write it."""
+    """A positive number of seconds, a day at most; also a string of digits."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
+        value = int(value[:_DIGITS_MAX])
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         return None
-    return float(value)
+    return float(min(value, LIFETIME_S_MAX))
 
 
 def _require_type(document: dict[str, Any], constraint: SenderConstraint) -> None:

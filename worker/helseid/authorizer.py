@@ -202,7 +202,9 @@ def open_helseid(
         ConfigurationError: the options cannot be used.
     """
     caller = Caller(http, options, runtime)
-    discovery = discovery or Discovery(options.issuer, caller, runtime)
+    discovery = discovery or Discovery(
+        options.issuer, caller, runtime, endpoint_host=options.token_endpoint_host
+    )
     proof_key = ProofKey() if options.sender_constraint == "dpop" else None
     tokens = TokenSource(
         options, key, proof_key, discovery=discovery, caller=caller, runtime=runtime

@@ -2,6 +2,7 @@
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -36,15 +37,24 @@ class Metadata(Value, frozen=True, kw_only=True):
 class Discovery:
     """Reads ``{issuer}/.well-known/openid-configuration`` and keeps it for 24 h.
 
+    Args:
+        issuer: as configured.
+        caller: makes the calls.
+        runtime: the clock.
+        endpoint_host: where the token endpoint must be; None: the issuer's host.
+
     Raises:
         ConfigurationError: the issuer is not ``https``, nor ``http`` to loopback.
     """
 
-    def __init__(self, issuer: str, caller: Caller, runtime: Runtime) -> None:
+    def __init__(
+        self, issuer: str, caller: Caller, runtime: Runtime, *, endpoint_host: str | None = None
+    ) -> None:
         require_safe_url(issuer, key=_ISSUER)
         self._issuer = issuer.rstrip("/")
         self._caller = caller
         self._runtime = runtime
+        self._endpoint_host = (endpoint_host or urlsplit(issuer).hostname or "").lower()
         self._metadata: Metadata | None = None
         self._renew_at_s = 0.0
 
@@ -98,6 +108,12 @@ class Discovery:
         require_safe_url(endpoint, key=f"{_ISSUER}: the token_endpoint there")
         if endpoint.startswith("http://") and self._issuer.startswith("https://"):
             raise ConfigurationError(f"{_ISSUER}: the token_endpoint there is not https")
+        if urlsplit(endpoint).hostname != self._endpoint_host:
+            raise ConfigurationError(
+                f"{_ISSUER}: the token_endpoint there is on another host",
+                hint="assertions go to the issuer's own host; if HelseID has moved its token "
+                "endpoint, name the host as helseid.token_endpoint_host",
+            )
         return Metadata(issuer=issuer, token_endpoint=endpoint)
 
 

@@ -29,6 +29,7 @@ class HelseIdOptions(Value, frozen=True, kw_only=True):
         organization_parent: 9 digits; only a multi-tenant client sends it.
         organization_child: 9 digits.
         tenancy: as registered; None means multi-tenant if a parent is given, else single-tenant.
+        token_endpoint_host: where the token endpoint must be; None: the issuer's own host.
         resource: a resource indicator (RFC 8707) that narrows the token's audience.
         assertion_lifetime_s: how long an assertion may be used, 1 to 60 s.
         renewal_margin_s_max: a token is renewed this long before its end, or at 80 % of its life
@@ -47,6 +48,7 @@ class HelseIdOptions(Value, frozen=True, kw_only=True):
     organization_parent: str | None = None
     organization_child: str | None = None
     tenancy: Tenancy | None = None
+    token_endpoint_host: str | None = None
     resource: str | None = None
     assertion_lifetime_s: int = 30
     renewal_margin_s_max: float = 30.0
