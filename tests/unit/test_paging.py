@@ -628,7 +628,7 @@ def test_no_next_link_leaves_the_path_of_the_area():
     assert 2 * len(LINKS) >= 400
     assert all(followed)
     assert {"https://pts.example/v0.5/_search", "https://pts.example/v0.5/_search/2"} == {
-        url.lower().replace(":443", "").partition("?")[0] for url in followed
+        str(url).lower().replace(":443", "").partition("?")[0] for url in followed
     }
 
 

@@ -1,6 +1,5 @@
 """Signals, the progress bar, and how a run's end is told."""
 
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -13,36 +12,61 @@ if TYPE_CHECKING:
 
     from worker.app import App
     from worker.core.run import RunProgress, RunReport
+    from worker.ports import Runtime
     from worker.running import RunRequest
 
 
-async def stoppable(work: "Callable[[anyio.Event], Awaitable[Any]]") -> Any:
+_PUBLICATION_S_MAX = 600.0
+"""A run that was stopped at its deadline may still write what was read."""
+
+
+async def stoppable(
+    work: "Callable[[anyio.Event], Awaitable[Any]]",
+    runtime: "Runtime",
+    *,
+    deadline_s: float | None = None,
+) -> Any:
     """Run ``work``; SIGTERM or SIGINT sets its event, a second one cancels it.
 
-    What is being committed is finished even then. An error of ``work`` leaves as it is, not in the
+    What is being committed is finished even then. Where the event loop is stuck the process is
+    ended all the same (``worker.cli.watchdog``). An error of ``work`` leaves as it is, not in the
     exception group that a task group would make of it: it decides the exit code.
+
+    Args:
+        work: is given the event.
+        runtime: the clock.
+        deadline_s: seconds after which ``work`` has ended by itself, unless it is stuck.
     """
+    import asyncio
+
     import anyio
+
+    from worker.cli.watchdog import Watchdog, on_signals
 
     stop = anyio.Event()
     result: Any = None
     fault: Exception | None = None
+    loop = asyncio.get_running_loop()
 
-    async def listen(scope: anyio.CancelScope) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for _ in signals:
-                if stop.is_set():
-                    scope.cancel()
-                    return
-                stop.set()
+    with Watchdog(runtime.monotonic, deadline_s) as watchdog:
+        async with anyio.create_task_group() as tasks:
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(listen, tasks.cancel_scope)
-        try:
-            result = await work(stop)
-        except Exception as error:  # noqa: BLE001 - raised again below
-            fault = error
-        tasks.cancel_scope.cancel()
+            def ask() -> None:
+                (tasks.cancel_scope.cancel if stop.is_set() else stop.set)()
+
+            def asked() -> None:
+                watchdog.asked()
+                loop.call_soon_threadsafe(ask)
+
+            restore = on_signals(asked)
+            tasks.start_soon(watchdog.turn)
+            try:
+                result = await work(stop)
+            except Exception as error:  # noqa: BLE001 - raised again below
+                fault = error
+            finally:
+                restore()
+            tasks.cancel_scope.cancel()
     if fault is not None:
         raise fault
     return result
@@ -98,7 +122,9 @@ def run_and_tell(cli: Cli, app: "App", request: "RunRequest") -> int:
         with progress_bar(cli) as show:
             return await observed_run(app, request, stop=stop, changed=_by_persons(show))
 
-    report: RunReport | None = cli.run(lambda: stoppable(work))
+    report: RunReport | None = cli.run(
+        lambda: stoppable(work, app.runtime, deadline_s=_latest_s(app))
+    )
     if report is None:  # cancelled by a second signal
         from worker.errors import StoppedError
 
@@ -107,6 +133,12 @@ def run_and_tell(cli: Cli, app: "App", request: "RunRequest") -> int:
         )
     tell(cli, report)
     return int(report.exit_code)
+
+
+def _latest_s(app: "App") -> float | None:
+    """When a run must have ended by itself, its grace and a last publication included."""
+    deadline = app.settings.sync.deadline
+    return None if deadline is None else deadline.total_seconds() + _PUBLICATION_S_MAX
 
 
 def tell(cli: Cli, report: "RunReport") -> None:

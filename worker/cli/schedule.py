@@ -61,5 +61,5 @@ def schedule(
                 run_once, cron=settings.cron, timezone=settings.timezone, stop=stop, now=now
             )
 
-    cli.run(lambda: stoppable(work))
+    cli.run(lambda: stoppable(work, app.runtime))
     return ExitCode.OK

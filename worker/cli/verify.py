@@ -101,7 +101,7 @@ def verify(
         with progress_bar(cli, unit="areas") as show:
             return await _verify(app, sample, stop, show)
 
-    found: _Found | None = cli.run(lambda: stoppable(work))
+    found: _Found | None = cli.run(lambda: stoppable(work, app.runtime))
     if found is None:
         raise StoppedError("stopped at once; nothing was written")
     document = _document(found)
