@@ -286,4 +286,4 @@ async def test_what_an_open_sync_has_closed_lives_on_for_readers(database_url):
         publisher = Publisher(
             database=world.database, lease=backfill.lease, handle=backfill.writer.handle
         )
-        assert (0, 0) == await publisher.removed_so_far()
+        assert (0, 0) == await publisher.removed_so_far({})

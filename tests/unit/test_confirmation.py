@@ -1,5 +1,6 @@
 """What needs a second read, whether two reads agree, and who waits for how long."""
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -25,7 +26,9 @@ from worker.core.model import (
 from worker.core.record import digest_of
 from worker.core.run import RunProgress
 from worker.errors import TransientError
+from worker.pts.throttle import Throttle
 from worker.sync.confirmation import Confirmations
+from worker.sync.evidence import Evidence
 from worker.sync.keys import KeyBook
 from worker.sync.line import Line
 from worker.sync.reading import PersonReader
@@ -112,10 +115,17 @@ class Upstream:
         self.asked: list[tuple[str, float]] = []
 
     async def read(
-        self, person: Person, name: str, *, key_path: str | None, is_single_use: bool = False
+        self,
+        person: Person,
+        name: str,
+        *,
+        key_path: str | None,
+        is_single_use: bool = False,
+        is_probe: bool = False,
     ) -> CompleteArea:
         """See ``AreaReader``."""
         assert is_single_use
+        assert not is_probe
         assert AREA == name
         assert key_path in (None, "id")
         self.asked.append((person.person_key, self._fake.monotonic()))
@@ -149,6 +159,12 @@ class Waiting:
                 reader=self.upstream,
                 keys=KeyBook({}),
                 breaker=Breaker(),
+                evidence=Evidence(
+                    reader=self.upstream,
+                    keys=KeyBook({}),
+                    runtime=self.fake.runtime,
+                    availability=Throttle(math.inf, self.fake.runtime),
+                ),
                 progress=self.progress,
                 runtime=self.fake.runtime,
             ),
