@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO, TypeVar
 
 import typer
 
@@ -35,6 +35,11 @@ class _Visible(io.TextIOBase):
         """Write the text as ``visible_lines`` has it."""
         self._stream.write(visible_lines(text))
         return len(text)
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """The bytes below, for what is escaped already."""
+        return self._stream.buffer
 
     def flush(self) -> None:
         """Flush the stream below."""
