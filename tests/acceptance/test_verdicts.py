@@ -1,11 +1,12 @@
 """Verdicts about PTS need evidence: a few persons who cannot be read end no run, an outage does."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -13,6 +14,10 @@ from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Ended, Installation, Store
 from tests.acceptance.standin import Answerer, Ask, Reply, Standin, http, person, ref_of
 from tests.acceptance.standin import standin as serve
+
+K = TypeVar("K")
+V = TypeVar("V")
+Url = Callable[[], str]
 
 RATE = 300
 KINDS: dict[str, Answerer] = {
@@ -77,74 +82,94 @@ def night(
         return Night(ended=ended, store=worker.store, persons=everyone, failing=struck)
 
 
-@pytest.mark.parametrize(
-    ("kind", "place"), [("503", "tail"), ("reset", "spread"), ("403", "head"), ("500", "tail")]
-)
-def test_eight_of_six_hundred(tmp_path: Path, sqlite_url: str, kind: str, place: str) -> None:
-    """Eight persons who fail for ever cost their own areas, with the retries that are the default.
+NIGHTS: dict[tuple[str, ...], Callable[[Path, str], Night]] = {
+    **{
+        ("8 of 600", kind, place): partial(
+            night, kind=kind, place=place, persons=600, failing=8, retry_attempts=5
+        )
+        for kind, place in [("503", "tail"), ("reset", "spread"), ("403", "head"), ("500", "tail")]
+    },
+    ("5 of 600", "500", "tail"): partial(
+        night, kind="500", place="tail", persons=600, failing=5, retry_attempts=5
+    ),
+    **{
+        ("3 of 60", "cut", place): partial(
+            night, kind="cut", place=place, persons=60, failing=3, retry_attempts=5
+        )
+        for place in ("head", "tail")
+    },
+    **{
+        ("2 readers", kind, "head"): partial(
+            night, kind=kind, place="head", persons=100, failing=8, concurrency=2
+        )
+        for kind in ("500", "403")
+    },
+    **{
+        ("8 of 100", kind, place): partial(night, kind=kind, place=place, persons=100, failing=8)
+        for kind in KINDS
+        for place in PLACES
+    },
+}
 
-    So it is wherever they stand on the roster.
-    """
-    found = night(tmp_path, sqlite_url, kind, place, persons=600, failing=8, retry_attempts=5)
-    found.check()
 
-
-def test_five_of_six_hundred(tmp_path: Path, sqlite_url: str) -> None:
-    """Nor do five."""
-    night(tmp_path, sqlite_url, "500", "tail", persons=600, failing=5, retry_attempts=5).check()
-
-
-@pytest.mark.parametrize("kind", ["500", "403"])
-def test_few_readers(tmp_path: Path, sqlite_url: str, kind: str) -> None:
-    """Eight at the head of the roster are not all that a run with two readers asks first."""
-    night(tmp_path, sqlite_url, kind, "head", persons=100, failing=8, concurrency=2).check()
+def all_at_once(cases: Mapping[K, Callable[[Path, str], V]], folder: Path, url: Url) -> dict[K, V]:
+    """What becomes of each, several at the same time: most of it is waiting."""
+    places = [(folder / str(number), url()) for number in range(len(cases))]
+    with ThreadPoolExecutor(6) as threads:
+        found = threads.map(lambda tell, place: tell(*place), cases.values(), places)
+        return dict(zip(cases, found, strict=True))
 
 
 @pytest.fixture(scope="module")
-def matrix(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Night]:
-    """Every kind at every place: eight of a hundred; several at the same time."""
-    cases = [(kind, place) for kind in KINDS for place in PLACES]
-    urls = [make_sqlite() for _ in cases]
-    folders = [tmp_path_factory.mktemp("-".join(case)) for case in cases]
-
-    def tell(number: int) -> Night:
-        kind, place = cases[number]
-        return night(folders[number], urls[number], kind, place, persons=100, failing=8)
-
-    with ThreadPoolExecutor(6) as threads:
-        return dict(zip(cases, threads.map(tell, range(len(cases))), strict=True))
+def nights(
+    make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, ...], Night]:
+    return all_at_once(NIGHTS, tmp_path_factory.mktemp("nights"), make_sqlite)
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_few_persons_end_no_run(matrix: dict[Any, Night], kind: str, place: str) -> None:
-    """Whatever is wrong with them, and wherever they stand."""
-    matrix[kind, place].check()
+@pytest.mark.parametrize("case", NIGHTS, ids="-".join)
+def test_a_few_persons_end_no_run(
+    nights: Mapping[tuple[str, ...], Night], case: tuple[str, ...]
+) -> None:
+    """Persons who fail for ever cost their own areas, whatever is wrong and wherever they stand."""
+    nights[case].check()
 
 
-@pytest.mark.parametrize("place", ["head", "tail"])
-def test_three_of_sixty(tmp_path: Path, sqlite_url: str, place: str) -> None:
-    """Three persons whose answers are cut, on a small roster."""
-    night(tmp_path, sqlite_url, "cut", place, persons=60, failing=3, retry_attempts=5).check()
+def outage(folder: Path, url: str, *, kind: str, good: int) -> tuple[Ended, int, int]:
+    """How a run ends that PTS answers so many times; the requests after that, and what it left."""
+    with serve() as made:
+        worker = install(made, folder, url, 300)
+        made.everybody = lambda ask: (
+            http(ask.records) if len(made.asked) <= good else KINDS[kind](ask)
+        )
+        ended = worker.sync()
+        return ended, len(made.asked) - good, len(worker.store.ids())
 
 
-@pytest.mark.parametrize("good", [0, 150], ids=["from the start", "later"])
-@pytest.mark.parametrize("kind", KINDS)
+OUTAGES = {
+    (kind, start): partial(outage, kind=kind, good=good)
+    for kind in KINDS
+    for start, good in (("from the start", 0), ("later", 150))
+}
+
+
+@pytest.fixture(scope="module")
+def outages(
+    make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], tuple[Ended, int, int]]:
+    return all_at_once(OUTAGES, tmp_path_factory.mktemp("outages"), make_sqlite)
+
+
+@pytest.mark.parametrize("case", OUTAGES, ids="-".join)
 def test_an_outage_ends_the_run(
-    standin: Standin, tmp_path: Path, sqlite_url: str, kind: str, good: int
+    outages: Mapping[tuple[str, str], tuple[Ended, int, int]], case: tuple[str, str]
 ) -> None:
     """What fails for everybody is a verdict, after few requests, and nothing is published."""
-    worker = install(standin, tmp_path, sqlite_url, 300)
-
-    def everybody(ask: Ask) -> Reply:
-        return http(ask.records) if len(standin.asked) <= good else KINDS[kind](ask)
-
-    standin.everybody = everybody
-    ended = worker.sync()
-    assert CODES[kind] == ended.code, ended.out + ended.err[-3000:]
-    assert "interrupted" == ended.run["status"]
-    assert len(standin.asked) - good <= 250
-    assert set() == worker.store.ids()
+    ended, requests, published = outages[case]
+    said = f"{ended.out}\n{ended.err[-3000:]}"
+    assert (CODES[case[0]], "interrupted") == (ended.code, ended.run["status"]), said
+    assert requests <= 250
+    assert 0 == published
 
 
 NEVER = "Fri, 31 Dec 9999 23:59:59 GMT"

@@ -420,10 +420,11 @@ class TestRepeats:
         """When others are pushed back, too, and answered when they are repeated, load counts."""
         repeats = Repeats()
         repeats.proved()
-        assert repeats.are_personal
-        repeats.repeated(is_pushed_back=False)
-        repeats.repeated(is_pushed_back=False)
-        assert not repeats.are_personal
+        found = [repeats.are_personal]
+        for is_pushed_back in (False, True):
+            repeats.repeated(is_pushed_back=is_pushed_back)
+            found.append(repeats.are_personal)
+        assert [True, False, True] == found
 
     def test_many_are_no_handful(self):
         """When most first attempts are pushed back, it is not for certain persons."""

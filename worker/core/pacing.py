@@ -67,13 +67,17 @@ EVIDENCE_S: Final = 5.0
 """How long a known-good person-area that was read again speaks for PTS, and the least time between
 two such reads."""
 
-AGAIN_WEIGHT: Final = 0.15
 FIRST_WEIGHT: Final = 0.02
-"""Weight of one request in the shares that are pushed back again, and at the first attempt."""
-PERSONAL_AGAIN: Final = 0.75
-"""At least this share of repeated requests is pushed back again, while others are answered, …"""
+"""Weight of one request in the share of first attempts that are pushed back."""
+FIRST_MIN: Final = 0.02
+"""It is taken for no less when odds are reckoned from it."""
 PERSONAL_FIRST: Final = 0.25
-"""… and less than this share of first attempts: then push-backs depend on the person."""
+"""Push-backs may depend on the person if they are fewer than this share of first attempts …"""
+PERSONAL_ODDS: Final = 7.0
+PERSONAL_ODDS_MAX: Final = 10.0
+"""… and the odds are so many to one, as natural logarithms."""
+ANSWERED_ODDS: Final = 5.0
+"""What a repeated request that is answered takes from the odds; they never fall below this."""
 
 _UNMEASURED_RATE: Final = 1000.0
 _MEASURE_S_MIN: Final = 0.1
@@ -342,29 +346,33 @@ class Repeats:
     pushed back again and again, while others are answered in between, says nothing about the load.
 
     Attributes:
-        first: the share of first attempts that were pushed back lately.
-        again: the share of requests, repeated after a push-back, that were pushed back again.
+        first: the share of first attempts that were pushed back lately; 0.5 if nothing is known.
+        odds: the logarithm of how much likelier what became of repeated requests is if push-backs
+            depend on the person.
     """
 
-    first: float = 0.5  # as long as nothing is known
-    again: float = 0.0
+    first: float = 0.5
+    odds: float = 0.0
+    _count: int = 1
 
     @property
     def are_personal(self) -> bool:
         """Whether few are pushed back, and nearly always the same."""
-        return self.again >= PERSONAL_AGAIN and self.first < PERSONAL_FIRST
+        return self.odds >= PERSONAL_ODDS and self.first < PERSONAL_FIRST
 
     def first_attempt(self, *, is_pushed_back: bool) -> None:
         """The first attempt of a request ended."""
-        self.first += FIRST_WEIGHT * (is_pushed_back - self.first)
+        self._count += 1
+        self.first += max(FIRST_WEIGHT, 1 / self._count) * (is_pushed_back - self.first)
 
     def repeated(self, *, is_pushed_back: bool) -> None:
         """So did another attempt, after a push-back, and others were answered in between."""
-        self.again += AGAIN_WEIGHT * (is_pushed_back - self.again)
+        change = -math.log(max(FIRST_MIN, self.first)) if is_pushed_back else -ANSWERED_ODDS
+        self.odds = min(PERSONAL_ODDS_MAX, max(-ANSWERED_ODDS, self.odds + change))
 
     def proved(self) -> None:
         """Nobody was answered, and yet a known-good request was: it lies with the others."""
-        self.first, self.again = 0.0, 1.0
+        self.first, self.odds = 0.0, PERSONAL_ODDS_MAX
 
 
 class PushBack(NamedTuple):
