@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from worker.areas import AREAS
 from worker.config import Loaded, Settings, database_url, is_rehearsal
@@ -20,7 +20,8 @@ from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.secret_files import read_secret
 from worker.helseid.transport import helseid_client
-from worker.ports import Authorizer, Roster, Runtime
+from worker.ports import Authorizer, HttpTransport, Roster, Runtime
+from worker.proxy import Proxy, read_proxy
 from worker.pts.engines import open_transport
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
@@ -31,6 +32,9 @@ from worker.store.database import Database, open_database
 from worker.store.schema import check_schema
 from worker.sync.share import RateShare, SharingAuthorizer
 from worker.tls import client_context
+
+if TYPE_CHECKING:
+    import httpx
 
 _ROSTER_AREAS: Final = {area.name: area for area in AREAS}
 
@@ -152,8 +156,20 @@ class App:
             kid=chosen.private_key_kid,
         )
         options = self.helseid_options(key)
-        async with helseid_client(tls or self.tls(), attempt_s_max=options.attempt_s_max) as http:
+        async with self.helseid_http(options, tls) as http:
             yield open_helseid(options, key, self.runtime, http)
+
+    def helseid_http(
+        self, options: HelseIdOptions, tls: ssl.SSLContext | None = None
+    ) -> "httpx.AsyncClient":
+        """HTTP to HelseID, through the proxy if one is configured. The caller closes it.
+
+        Raises:
+            ConfigurationError: the private CA or the proxy's credentials cannot be used.
+        """
+        return helseid_client(
+            tls or self.tls(), attempt_s_max=options.attempt_s_max, proxy=self.proxy()
+        )
 
     def helseid_options(self, key: ClientKey) -> HelseIdOptions:
         """What the configuration says of the client; what it leaves out, the key's file may say."""
@@ -197,12 +213,9 @@ class App:
         if self.settings.api.base_url is None:
             raise ConfigurationError("api.base_url is not set", hint="or set api.environment")
         tls = self.tls()
-        transport_options = TransportOptions(
-            attempt_s_max=sync.request_timeout_s, silence_s_max=sync.request_timeout_s, tls=tls
-        )
         async with AsyncExitStack() as stack:
             helseid = await stack.enter_async_context(self.helseid(tls))
-            transport = await stack.enter_async_context(open_transport(transport_options))
+            transport = await stack.enter_async_context(self.transport(tls))
             authorizer: Authorizer = helseid.authorizer
             if share is not None:
                 authorizer = SharingAuthorizer(authorizer, share)
@@ -222,6 +235,36 @@ class App:
                 pseudonymous=self.settings.privacy.identity == "pseudonym",
                 pages_max=sync.max_pages,
             )
+
+    @asynccontextmanager
+    async def transport(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpTransport]:
+        """The engine that carries the calls to PTS.
+
+        Args:
+            tls: whom to trust, where it is made already.
+
+        Raises:
+            ConfigurationError: the private CA or the proxy's credentials cannot be used.
+        """
+        timeout_s = self.settings.sync.request_timeout_s
+        options = TransportOptions(
+            attempt_s_max=timeout_s,
+            silence_s_max=timeout_s,
+            tls=tls or self.tls(),
+            proxy=self.proxy(),
+        )
+        async with open_transport(options, self.settings.api.engine) as transport:
+            yield transport
+
+    def proxy(self) -> Proxy | None:
+        """The proxy for calls to other machines, if one is configured.
+
+        Raises:
+            ConfigurationError: its credentials cannot be read.
+        """
+        network = self.settings.network
+        name = network.proxy_credentials_file
+        return read_proxy(network.proxy_url, None if name is None else self.path(name))
 
     def throttle(self) -> Throttle:
         """The pace of requests, as configured."""

@@ -38,6 +38,7 @@ def telemetry_options(app: App) -> "TelemetryOptions":
         http_listen=chosen.http_listen,
         otlp_endpoint=chosen.otlp_endpoint,
         ca_file=app.path(ca_file) if ca_file else None,
+        proxy=app.proxy(),
     )
     check_telemetry(options)
     return options

@@ -15,8 +15,8 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
         "lambda self, answer, area, person, key: (person.off_id.reveal(), answer.body)",
     ),
     "request": (
-        "worker.pts.fast_transport",
-        "FastTransport.post",
+        "worker.pts.httpx_transport",
+        "HttpxTransport.post",
         "lambda self, url, headers, body, is_single_use: (headers, body)",
     ),
     "token": ("worker.helseid.tokens", "understand", "lambda reply, **more: reply.body"),

@@ -21,7 +21,10 @@ from worker.tls import client_context
 
 Engine: TypeAlias = Callable[[TransportOptions], AbstractAsyncContextManager[HttpTransport]]
 
-ENGINES: Final[Mapping[str, Engine]] = {"fast": open_transport}
+ENGINES: Final[Mapping[str, Engine]] = {
+    "httpx": partial(open_transport, engine="httpx"),
+    "fast": partial(open_transport, engine="fast"),
+}
 """Opens each engine. A case sees the port and the server's side, nothing of the engine."""
 
 _LOOPS: Final = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

@@ -92,9 +92,10 @@ class Proxy:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             for end in (writer, there_out):
                 end.close()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for end in (writer, there_out):
                 with contextlib.suppress(OSError):
                     await end.wait_closed()
 
@@ -175,6 +176,7 @@ def proxy(*, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0.05)  # what was closed gets the time to be so
 
     main = loop.create_task(serve())
 

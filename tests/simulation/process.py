@@ -347,7 +347,9 @@ def outside(
         return lend()
 
     @asynccontextmanager
-    async def open_transport(options: TransportOptions) -> AsyncIterator[HttpTransport]:
+    async def open_transport(
+        options: TransportOptions, *_more: Any
+    ) -> AsyncIterator[HttpTransport]:
         yield transport(options)
 
     def helseid_client(*_options: Any, **_more: Any) -> httpx.AsyncClient:

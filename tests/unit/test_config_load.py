@@ -233,6 +233,13 @@ def test_all_faults_at_once(tmp_path):
         ("api.base_url", "https://h/?x=hemmelig", "must not hold a query or fragment"),
         ("api.base_url", "pts.example", "must be a URL that begins with https://"),
         ("api.base_url", "https://[", "is not a URL"),
+        ("api.engine", "aiohttp", "must be 'httpx' or 'fast'"),
+        ("network.proxy_url", "http://u:hemmelig@p:3128", "must not hold a user name or password"),
+        ("network.proxy_url", "http://u@p", "must not hold a user name or password"),
+        ("network.proxy_url", "socks5://p", "must be a URL such as http://proxy.example:3128"),
+        ("network.proxy_url", "p:3128", "must be a URL such as http://proxy.example:3128"),
+        ("network.proxy_url", "http://p/hemmelig", "must hold nothing after host and port"),
+        ("network.proxy_url", "http://p:hemmelig", "is not a URL"),
         ("database.url", "mysql://u@h/x", "must begin with sqlite:/// or postgresql://"),
         ("database.url", "postgres://u@h/x", "begins with postgres://; write"),
         ("database.url", "postgresql+asyncpg://h/x", "must name no driver; write postgresql://"),
@@ -259,6 +266,20 @@ def test_faults_of_single_values(tmp_path, key, value, problem):
     assert told.startswith(problem)
     assert "hemmelig" not in line
     assert "kty" not in line
+
+
+def test_the_fast_engine_and_a_proxy(tmp_path):
+    """They exclude each other: what must go through the proxy is not sent past it."""
+    flags = {"api.engine": "Fast", "network.proxy_url": "http://p"}
+    (line,) = problems(tmp_path, flags=flags)
+    assert line.startswith("api.engine (")
+    assert "fast knows no proxy" in line
+
+
+def test_credentials_for_no_proxy(tmp_path):
+    """They would look as if they were used."""
+    (line,) = problems(tmp_path, flags={"network.proxy_credentials_file": "x"})
+    assert line.startswith("network.proxy_url: is missing")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from worker.helseid.discovery import Discovery
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import CLOCK_TOLERANCE_S
-from worker.helseid.transport import Caller, helseid_client
+from worker.helseid.transport import Caller
 from worker.store.database import Database
 from worker.store.ledger import DEFAULT_TENANT
 from worker.store.reading import engine_facts, lease_state, require_file, see_identity
@@ -140,7 +140,7 @@ async def _caller(app: App) -> AsyncIterator[tuple[Caller, str]]:
         retry=RetryPolicy(attempts_max=2),
         attempt_s_max=min(_PATIENCE_S * 2, app.settings.sync.request_timeout_s),
     )
-    async with helseid_client(app.tls(), attempt_s_max=options.attempt_s_max) as http:
+    async with app.helseid_http(options) as http:
         yield Caller(http, options, app.runtime), issuer.rstrip("/")
 
 

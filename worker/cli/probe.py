@@ -1,7 +1,6 @@
 """Reads one person from PTS and tells the shape of the answers, never a value."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,11 +18,9 @@ from worker.core.retry import RetryPolicy
 from worker.core.shape import shape_of
 from worker.errors import AreaError, ConfigurationError, ContractError
 from worker.ports import HttpResponse, HttpTransport
-from worker.pts.engines import open_transport
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
-from worker.pts.transport import TransportOptions
 
 SYNTHETIC_PERSON: Final = "16858399649"
 """A synthetic number (month +80) that NHN has published; nobody real can own it."""
@@ -93,7 +90,7 @@ async def probe(app: App, off_id: NationalId) -> Sequence[Probe]:
     """
     areas = app.areas()
     found = []
-    async with _transport(app) as transport, app.helseid() as helseid:
+    async with app.transport() as transport, app.helseid() as helseid:
         watching = _Watching(transport)
         reader = PtsReader(
             areas=areas,
@@ -122,7 +119,7 @@ async def reach(app: App) -> int:
     Raises:
         WorkerError: it cannot be reached.
     """
-    async with _transport(app) as transport:
+    async with app.transport() as transport:
         answer = await transport.post(base_url(app), headers={}, body=b"")
         return answer.status
 
@@ -136,18 +133,6 @@ def base_url(app: App) -> str:
     if app.settings.api.base_url is None:
         raise ConfigurationError("api.base_url is not set", hint="or set api.environment")
     return app.settings.api.base_url
-
-
-@asynccontextmanager
-async def _transport(app: App) -> AsyncIterator[HttpTransport]:
-    chosen = app.settings
-    options = TransportOptions(
-        attempt_s_max=chosen.sync.request_timeout_s,
-        silence_s_max=chosen.sync.request_timeout_s,
-        tls=app.tls(),
-    )
-    async with open_transport(options) as transport:
-        yield transport
 
 
 async def _probe_area(

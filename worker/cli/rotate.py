@@ -196,12 +196,11 @@ async def _clients(change: _Change) -> AsyncIterator[_ClientWith]:
     import msgspec
 
     from worker.helseid.authorizer import open_helseid
-    from worker.helseid.transport import helseid_client
 
     options = change.app.helseid_options(change.old)
     discovery: Any = None
 
-    async with helseid_client(change.app.tls(), attempt_s_max=options.attempt_s_max) as http:
+    async with change.app.helseid_http(options) as http:
 
         def client_with(key: "ClientKey", **more: Any) -> "HelseId":
             nonlocal discovery

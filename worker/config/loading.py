@@ -178,6 +178,7 @@ def _contradictions(values: Mapping[str, Any], origins: Mapping[str, str]) -> li
     for one, other in (("roster.url", "roster.query"), ("roster.query", "roster.url")):
         if one in values and other not in values:
             problems.append(f"{other}: is missing; {one} ({origins[one]}) cannot do without it")
+    problems += _proxy_contradictions(values, origins)
     for section in ("database", "roster"):
         url, origin = values.get(f"{section}.url"), origins.get(f"{section}.url", "")
         if not isinstance(url, str) or not has_password(url):
@@ -193,6 +194,17 @@ def _contradictions(values: Mapping[str, Any], origins: Mapping[str, str]) -> li
                 f"can read there; use {section}.password_file"
             )
     return problems
+
+
+def _proxy_contradictions(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[str]:
+    if "network.proxy_url" not in values:
+        if "network.proxy_credentials_file" in values:
+            yield "network.proxy_url: is missing; network.proxy_credentials_file is of no use alone"
+    elif str(values.get("api.engine", "")).strip().lower() == "fast":
+        yield (
+            f"api.engine ({origins['api.engine']}): fast knows no proxy, and network.proxy_url "
+            f"({origins['network.proxy_url']}) is set; use httpx"
+        )
 
 
 def _read(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -83,7 +83,7 @@ def unmet(values: Mapping[str, Any], purpose: Purpose, *, cwd: Path) -> Iterator
     wanted = dict.fromkeys(_NEEDED[purpose])
     if "helseid.client_id" in wanted:
         wanted |= dict.fromkeys(("helseid.subject_token_file", "helseid.organization_parent"))
-        wanted |= {"tls.ca_file": None}
+        wanted |= {"tls.ca_file": None, "network.proxy_credentials_file": None}
     if "database.url" in wanted:
         wanted |= {"database.password_file": None}
     if "roster.path" in wanted and values.get("roster.url"):

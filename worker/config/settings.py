@@ -27,6 +27,7 @@ from worker.config.values import (
     LISTEN,
     NAMES,
     ORGANIZATION_NUMBER,
+    PROXY_URL,
     SOME_TEXT,
     STORE_URL,
     TABLE,
@@ -61,6 +62,7 @@ SenderConstraint: TypeAlias = Literal["dpop", "bearer"]
 Grant: TypeAlias = Literal["client_credentials", "token_exchange"]
 Confirmed: TypeAlias = Literal["removals", "changes"]
 Tenancy: TypeAlias = Literal["single-tenant", "multi-tenant"]
+Engine: TypeAlias = Literal["httpx", "fast"]
 Environment: TypeAlias = Literal["test", "test-internet", "production"]
 IdentityMode: TypeAlias = Literal["pseudonym", "plain"]
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -179,6 +181,30 @@ class Api(Section, frozen=True, kw_only=True):
         HTTP_URL,
         "PTS's address. Set by `api.environment`; this key overrides.",
         Example("https://api.test.pts.nhn.no"),
+    ] = None
+    engine: Annotated[
+        Engine,
+        one_of(Engine),
+        "What carries the calls to PTS: `httpx`, or `fast` for high rates (docs/performance.md); "
+        "`fast` knows no proxy.",
+    ] = "httpx"
+
+
+class Network(Section, frozen=True, kw_only=True):
+    """The way to other machines. Nothing of it is taken from `HTTP_PROXY` and its like."""
+
+    proxy_url: Annotated[
+        str | None,
+        PROXY_URL,
+        "HTTP proxy for all calls to HelseID, PTS, Pushgateway and OTLP, except to this very "
+        "machine. It must let CONNECT through.",
+        Example("http://proxy.example:3128"),
+    ] = None
+    proxy_credentials_file: Annotated[
+        Path | None,
+        FILE,
+        "File with one line, `user:password`, where the proxy asks for it (HTTP Basic).",
+        Example("/run/secrets/proxy-credentials"),
     ] = None
 
 
@@ -498,6 +524,7 @@ class Settings(Value, frozen=True, kw_only=True):
 
     helseid: HelseId = HelseId()
     api: Api = Api()
+    network: Network = Network()
     roster: Roster = Roster()
     database: Database = Database()
     privacy: Privacy = Privacy()

@@ -231,6 +231,20 @@ def _http_url(value: object) -> str:
     return url.rstrip("/")
 
 
+def _proxy_url(value: object) -> str:
+    url = _text(value).strip()
+    parts = _split(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be a URL such as http://proxy.example:3128")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "must not hold a user name or password; use network.proxy_credentials_file"
+        )
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must hold nothing after host and port")
+    return url.rstrip("/")
+
+
 def _store_url(value: object) -> Secret:
     url = _text(value)
     dialect, _, driver = _split(url).scheme.partition("+")
@@ -300,6 +314,7 @@ WORD_OR_TABLE: Final = Kind(read=_word_or_table, schema={"type": ["string", "obj
 DURATION: Final = Kind(read=_duration, schema=_DURATION_SCHEMA)
 FILE: Final = Kind(read=_file, schema=_TEXT_SCHEMA | {"format": "path"})
 HTTP_URL: Final = Kind(read=_http_url, schema=_TEXT_SCHEMA)
+PROXY_URL: Final = Kind(read=_proxy_url, schema=_TEXT_SCHEMA)
 STORE_URL: Final = Kind(read=_store_url, schema=_SECRET_SCHEMA)
 DATABASE_URL: Final = Kind(read=_any_database_url, schema=_SECRET_SCHEMA)
 TIME_ZONE: Final = Kind(read=_time_zone, schema=_TEXT_SCHEMA)

@@ -26,11 +26,13 @@ from worker.core.value import Value
 from worker.errors import ConfigurationError, UnavailableError
 from worker.helseid.options import HelseIdOptions
 from worker.ports import Runtime
+from worker.proxy import Proxy, is_refusal, proxy_for, proxy_refusal, status_of_refusal
 from worker.tls import client_context
 
 _BODY_BYTES_MAX: Final = 1_048_576
 _ATTEMPT_S_MAX: Final = 30.0
 _CONNECT_S_MAX: Final = 10.0
+_LIMITS: Final = httpx.Limits(max_connections=4)
 _log = structlog.get_logger(__name__)
 
 
@@ -62,23 +64,72 @@ class _NoReplyError(Exception):
 
 
 def helseid_client(
-    tls: ssl.SSLContext | None = None, *, attempt_s_max: float = _ATTEMPT_S_MAX
+    tls: ssl.SSLContext | None = None,
+    *,
+    attempt_s_max: float = _ATTEMPT_S_MAX,
+    proxy: Proxy | None = None,
 ) -> httpx.AsyncClient:
     """A client for HelseID alone: TLS 1.2 or newer, verified; no redirects; no proxy by chance.
 
     Args:
         tls: whom to trust; None: the authorities that the system trusts.
+        proxy: for calls to other machines.
         attempt_s_max: the longest silence within one call. The call as a whole is bounded by
             ``HelseIdOptions.attempt_s_max``.
     """
     return httpx.AsyncClient(
-        verify=tls or client_context(),
+        transport=_Routes(tls or client_context(), proxy),
         trust_env=False,
         follow_redirects=False,
         timeout=httpx.Timeout(attempt_s_max, connect=min(attempt_s_max, _CONNECT_S_MAX)),
-        limits=httpx.Limits(max_connections=4),
         headers={"Accept": "application/json", "User-Agent": "pts-sync-worker"},
     )
+
+
+class _Routes(httpx.AsyncBaseTransport):
+    """Carries calls to this very machine directly, and all others through the proxy."""
+
+    def __init__(self, context: ssl.SSLContext, proxy: Proxy | None) -> None:
+        self._proxy = proxy
+        self._direct = httpx.AsyncHTTPTransport(verify=context, limits=_LIMITS)
+        self._proxied = None
+        if proxy is not None:
+            self._proxied = httpx.AsyncHTTPTransport(
+                verify=context, limits=_LIMITS, proxy=proxy.for_httpx(context)
+            )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See ``httpx.AsyncBaseTransport``.
+
+        Raises:
+            ConfigurationError: the proxy refuses for good.
+        """
+        proxy = proxy_for(self._proxy, request.url.host)
+        if proxy is None or self._proxied is None:
+            return await self._direct.handle_async_request(request)
+        try:
+            return await self._proxied.handle_async_request(request)
+        except httpx.ProxyError as error:
+            status = status_of_refusal(error)
+            if is_refusal(status):
+                raise proxy_refusal(proxy, status) from None
+            raise httpx.ProxyError(
+                f"the proxy {proxy.shown} has no way to {request.url.host} (status {status})"
+            ) from None
+        except httpx.ConnectError as error:
+            if _tls_error(error) is not None:
+                raise
+            raise httpx.ProxyError(f"cannot connect to the proxy {proxy.shown}") from None
+        except httpx.ConnectTimeout:
+            raise httpx.ProxyError(
+                f"no connection to {request.url.host} in time through the proxy {proxy.shown}"
+            ) from None
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._direct.aclose()
+        if self._proxied is not None:
+            await self._proxied.aclose()
 
 
 def require_safe_url(url: str, *, key: str) -> None:
@@ -131,6 +182,7 @@ class Caller:
         Raises:
             UnavailableError: all attempts failed, HelseID asks for too long a wait, or its
                 certificate is not trusted.
+            ConfigurationError: the proxy refuses.
         """
         attempt = 1
         while True:
@@ -222,14 +274,16 @@ def clock_ahead_s(date_header: str | None, now: datetime) -> float | None:
 
 def _explain(exc: httpx.HTTPError, url: httpx.URL) -> _NoReplyError:
     """What a failed call means for whoever runs the worker."""
-    certificate = _certificate_error(exc)
+    certificate = _tls_error(exc)
     where = f"{url.host}:{url.port}" if url.port else url.host
-    if certificate is not None:
+    if isinstance(certificate, ssl.SSLCertVerificationError):
         return _NoReplyError(
             f"the TLS certificate of {where} is not trusted: {certificate.verify_message}",
             hint="check this machine's clock and CA store; a private CA goes into tls.ca_file",
             passing=False,
         )
+    if isinstance(exc, httpx.ProxyError):
+        return _NoReplyError(str(exc), hint="check network.proxy_url, and the proxy")
     if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
         return _NoReplyError(
             f"cannot connect to {where}",
@@ -242,9 +296,9 @@ def _explain(exc: httpx.HTTPError, url: httpx.URL) -> _NoReplyError:
     )
 
 
-def _certificate_error(exc: BaseException | None) -> ssl.SSLCertVerificationError | None:
+def _tls_error(exc: BaseException | None) -> ssl.SSLError | None:
     while exc is not None:
-        if isinstance(exc, ssl.SSLCertVerificationError):
+        if isinstance(exc, ssl.SSLError):
             return exc
         exc = exc.__cause__ or exc.__context__
     return None

@@ -1,19 +1,37 @@
 """Opens the engine that carries the calls to PTS (``api.engine``)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Final, Literal, TypeAlias
 
 from worker.ports import HttpTransport
 from worker.pts.fast_transport import FastTransport
+from worker.pts.httpx_transport import HttpxTransport
 from worker.pts.transport import TransportOptions
 from worker.tls import client_context
 
+Engine: TypeAlias = Literal["httpx", "fast"]
+
+SUSTAINED_PER_S: Final[Mapping[Engine, int]] = {"httpx": 1_000, "fast": 4_000}
+"""Requests a second that the worker sustains on one core, well below what was measured
+(docs/performance.md)."""
+
 
 @asynccontextmanager
-async def open_transport(options: TransportOptions) -> AsyncIterator[HttpTransport]:
+async def open_transport(
+    options: TransportOptions, engine: Engine = "httpx"
+) -> AsyncIterator[HttpTransport]:
     """The engine with its connections; they are closed on leaving."""
-    transport = FastTransport(options, options.tls or client_context())
+    context = options.tls or client_context()
+    if engine == "fast":
+        fast = FastTransport(options, context)
+        try:
+            yield fast
+        finally:
+            fast.close()
+        return
+    transport = HttpxTransport(options, context)
     try:
         yield transport
     finally:
-        transport.close()
+        await transport.aclose()

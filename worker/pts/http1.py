@@ -7,12 +7,12 @@ here cannot go wrong at night, and costs nothing. ADR 0002 has the figures.
 import asyncio
 import select
 import socket
-import ssl
 from typing import Final, cast
 
 from worker.errors import ContractError, StaleConnectionError, TransientError, WorkerError
 from worker.ports import HttpResponse
 from worker.pts.response_parser import ResponseParser, surplus
+from worker.pts.transport import is_clean_end
 from worker.pts.turns import Inbox, Outbox
 
 _READ_NOTHING: Final = 0
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The server sends no more: the end of a body that came without a length."""
-        if self._parser is not None and self._is_clean_end():
+        if self._parser is not None and is_clean_end(self._transport):
             try:
                 response = self._parser.feed_eof()
             except WorkerError as error:
@@ -198,18 +198,3 @@ class Connection(asyncio.Protocol):
             self._fail(TransientError("no complete response in time"))
         else:
             self._timer = self._loop.call_later(left_s, self._check_time)
-
-    def _is_clean_end(self) -> bool:
-        """Whether the server ended the connection, and nobody else: TLS says so (RFC 8446 §6.1).
-
-        The loop does not tell a connection that was cut from one that TLS closed.
-        """
-        tls = self._transport.get_extra_info("ssl_object") if self._transport else None
-        if tls is None:
-            return True
-        try:
-            return not tls.read(1)
-        except ssl.SSLZeroReturnError:
-            return True
-        except ssl.SSLError:
-            return False

@@ -5,6 +5,7 @@ attempt needs a DPoP proof of its own, never follows a redirect, keeps no cookie
 from the environment.
 """
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from functools import lru_cache
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from worker.core.hosts import is_loopback
 from worker.core.value import Value
 from worker.errors import ConfigurationError, ContractError, UnavailableError
+from worker.proxy import Proxy
 
 _PORTS: Final = {"https": 443, "http": 80}
 
@@ -27,6 +29,7 @@ class TransportOptions(Value, frozen=True, kw_only=True):
         silence_s_max: the longest time between two bytes of an answer.
         answer_bytes_max: a larger answer is refused while it comes in.
         tls: whom to trust; None: the authorities that the system trusts.
+        proxy: for calls to other machines; None: there is none.
         user_agent: what the worker calls itself.
     """
 
@@ -35,6 +38,7 @@ class TransportOptions(Value, frozen=True, kw_only=True):
     silence_s_max: float = 30.0
     answer_bytes_max: int = 16 * 1024 * 1024
     tls: ssl.SSLContext | None = None
+    proxy: Proxy | None = None
     user_agent: str = "pts-sync-worker"
 
 
@@ -43,12 +47,14 @@ class Target(Value, frozen=True, kw_only=True):
 
     Attributes:
         host: a name or an address, without brackets.
+        path: path and query, as they stand in the URL.
         head: the first lines of each request to it, up to ``Accept-Encoding``.
     """
 
     host: str
     port: int
     is_tls: bool
+    path: str
     head: str
 
 
@@ -81,7 +87,7 @@ def target_of(url: str, user_agent: str) -> Target:
         f"POST {path} HTTP/1.1\r\nHost: {shown}\r\nUser-Agent: {user_agent}\r\n"
         "Accept-Encoding: identity\r\n"
     )
-    return Target(host=host, port=port or _PORTS[parts.scheme], is_tls=is_tls, head=head)
+    return Target(host=host, port=port or _PORTS[parts.scheme], is_tls=is_tls, path=path, head=head)
 
 
 def header_lines(headers: Mapping[str, str]) -> str:
@@ -96,10 +102,28 @@ def header_lines(headers: Mapping[str, str]) -> str:
     return lines
 
 
-def certificate_error(error: ssl.SSLCertVerificationError) -> UnavailableError:
-    """The error for a certificate of PTS's that TLS does not accept."""
+def is_clean_end(transport: asyncio.BaseTransport | None) -> bool:
+    """Whether the server ended the connection, and nobody else: TLS says so (RFC 8446 §6.1).
+
+    The loop does not tell a connection that was cut from one that TLS closed.
+    """
+    tls = transport.get_extra_info("ssl_object") if transport else None
+    if tls is None:
+        return True
+    try:
+        return not tls.read(1)
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:
+        return False
+
+
+def certificate_error(
+    error: ssl.SSLCertVerificationError, *, whose: str = "PTS"
+) -> UnavailableError:
+    """The error for a certificate that TLS does not accept."""
     reason = error.verify_message or "it cannot be verified"
     return UnavailableError(
-        f"PTS's certificate is not accepted: {reason}",
+        f"{whose}'s certificate is not accepted: {reason}",
         hint="look at the address, this machine's clock and the CA file",
     )

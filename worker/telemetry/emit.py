@@ -1,6 +1,7 @@
 """Telling every target of a run, without ever standing in its way."""
 
 from collections.abc import Callable, Iterable, Sequence
+from urllib.parse import urlsplit
 
 import anyio
 import structlog
@@ -8,6 +9,7 @@ from anyio import to_thread
 
 from worker.core.run import RunReport
 from worker.errors import WorkerError
+from worker.proxy import proxy_for
 from worker.telemetry.numbers import Sample, Standing, samples_of
 from worker.telemetry.options import TelemetryOptions
 from worker.telemetry.otlp import export_otlp, load_otlp
@@ -54,7 +56,7 @@ async def emit_samples(
         board.post(samples)
     async with anyio.create_task_group() as group:
         for name, tell in _targets(samples, options):
-            group.start_soon(_told, name, tell, options.push_s_max)
+            group.start_soon(_told, name, tell, options)
 
 
 def _targets(
@@ -69,14 +71,23 @@ def _targets(
         yield "otlp", lambda: export_otlp(options, samples)
 
 
-async def _told(name: str, tell: Callable[[], None], s_max: float) -> None:
+async def _told(name: str, tell: Callable[[], None], options: TelemetryOptions) -> None:
     """Tell one target in a thread that is left behind if it takes too long."""
+    through = _through(name, options)
     try:
-        with anyio.fail_after(s_max):
+        with anyio.fail_after(options.push_s_max):
             await to_thread.run_sync(tell, abandon_on_cancel=True)
     except TimeoutError:
-        log.warning("telemetry.failed", target=name, reason=f"no answer within {s_max:g} s")
+        reason = f"no answer within {options.push_s_max:g} s{through}"
+        log.warning("telemetry.failed", target=name, reason=reason)
     except WorkerError as fault:
         log.warning("telemetry.failed", target=name, reason=fault.message, hint=fault.hint)
     except Exception as fault:  # noqa: BLE001 - whatever a target does, the run has ended as it has
-        log.warning("telemetry.failed", target=name, reason=type(fault).__name__)
+        log.warning("telemetry.failed", target=name, reason=f"{type(fault).__name__}{through}")
+
+
+def _through(name: str, options: TelemetryOptions) -> str:
+    """Names the proxy that a target is reached through, if there is one."""
+    url = {"pushgateway": options.pushgateway_url, "otlp": options.otlp_endpoint}.get(name)
+    proxy = None if url is None else proxy_for(options.proxy, urlsplit(url).hostname)
+    return "" if proxy is None else f" (through the proxy {proxy.shown})"

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.proxy import Proxy
+
 PUSH_S_MAX = 5.0
 
 
@@ -17,6 +19,7 @@ class TelemetryOptions:
         otlp_endpoint: an OpenTelemetry collector (OTLP over HTTP); ``/v1/metrics`` is added.
         ca_file: a private CA for the two addresses.
         push_s_max: seconds that each push may take.
+        proxy: for the two addresses, unless they are this very machine's.
     """
 
     textfile: Path | None = None
@@ -25,3 +28,4 @@ class TelemetryOptions:
     otlp_endpoint: str | None = None
     ca_file: Path | None = None
     push_s_max: float = PUSH_S_MAX
+    proxy: Proxy | None = None

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from worker import __version__
 from worker.errors import ConfigurationError
+from worker.proxy import proxy_for
 from worker.telemetry.numbers import HELP, PREFIX, Sample
 from worker.telemetry.options import TelemetryOptions
 
@@ -69,6 +71,7 @@ def export_otlp(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
         endpoint=endpoint if endpoint.endswith(_PATH) else endpoint + _PATH,
         certificate_file=None if options.ca_file is None else str(options.ca_file),
         timeout=options.push_s_max,
+        session=_session(options, endpoint),
     )
     try:
         _set(provider.get_meter("pts_worker"), samples)
@@ -78,6 +81,18 @@ def export_otlp(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
         provider.shutdown()
     if sent is not parts.succeeded:
         raise OSError("the collector did not take the metrics")
+
+
+def _session(options: TelemetryOptions, endpoint: str) -> Any:
+    """A session that takes neither proxy nor authorities nor passwords from the environment."""
+    import requests  # noqa: PLC0415 - a part of the extra
+
+    session = requests.Session()
+    session.trust_env = False
+    proxy = proxy_for(options.proxy, urlsplit(endpoint).hostname)
+    if proxy is not None:
+        session.proxies = {"https": proxy.url_with_credentials()}
+    return session
 
 
 def _set(meter: Any, samples: Iterable[Sample]) -> None:

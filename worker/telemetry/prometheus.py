@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.error import HTTPError
-from urllib.request import HTTPSHandler, Request, build_opener
+from urllib.parse import urlsplit
 
+import httpx
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import pushadd_to_gateway
@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from worker.errors import ConfigurationError
 from worker.files import write_whole
+from worker.proxy import proxy_for
 from worker.telemetry.numbers import HELP, PREFIX, Sample
 from worker.telemetry.options import TelemetryOptions
 from worker.tls import client_context
@@ -95,7 +96,7 @@ def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
     the numbers of a sync. An instance label would leave one group behind for every host.
 
     Raises:
-        OSError: the Pushgateway cannot be reached or refused (urllib's errors are ``OSError``).
+        httpx.HTTPError: the Pushgateway cannot be reached or refused.
     """
     if options.pushgateway_url is None:
         return
@@ -109,15 +110,14 @@ def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
             registry=registry_of(Board(own)),
             grouping_key={"run": run} if run else {},
             timeout=options.push_s_max,
-            handler=_handler(options.ca_file),
+            handler=_handler(options),
         )
 
 
 def _handler(
-    ca_file: Path | None,
+    options: TelemetryOptions,
 ) -> Callable[[str, str, float | None, list[tuple[str, str]], bytes], Callable[[], None]]:
-    """Sends a push as prometheus-client asks, trusting the private CA if there is one."""
-    context = client_context(ca_file)
+    """Sends a push as prometheus-client asks; its own way takes a proxy from the environment."""
 
     def handle(
         url: str,
@@ -127,13 +127,15 @@ def _handler(
         data: bytes,
     ) -> Callable[[], None]:
         def send() -> None:
-            request = Request(url, data=data, method=method, headers=dict(headers))  # noqa: S310 - the configuration takes http and https only
-            opener = build_opener(HTTPSHandler(context=context))
-            try:
-                opener.open(request, timeout=timeout).close()
-            except HTTPError as fault:  # 4xx and 5xx
-                fault.close()
-                raise
+            proxy = proxy_for(options.proxy, urlsplit(url).hostname)
+            context = client_context(options.ca_file)
+            with httpx.Client(
+                verify=context,
+                trust_env=False,
+                proxy=None if proxy is None else proxy.for_httpx(context),
+                timeout=timeout,
+            ) as client:
+                client.request(method, url, headers=headers, content=data).raise_for_status()
 
         return send
 

@@ -1,0 +1,322 @@
+"""The connections under httpx: a network backend of httpcore that judges every byte as it arrives.
+
+httpcore reads only while it expects a response, and keeps what follows one for the next request.
+Here each response is read along by ``response_parser``; bytes that belong to none end the
+connection, and the response that they follow is not handed on.
+"""
+
+import asyncio
+import select
+import socket
+import ssl
+from collections.abc import Iterable
+from typing import Any, Final, cast
+
+import httpcore
+
+from worker.errors import ContractError, StaleConnectionError, TransientError, WorkerError
+from worker.ports import HttpResponse
+from worker.proxy import Proxy
+from worker.pts.happy_eyeballs import open_socket
+from worker.pts.response_parser import ResponseParser, surplus
+from worker.pts.transport import certificate_error, is_clean_end
+
+_AT_ONCE: Final = 0
+_WAITING_BYTES_MAX: Final = 256 * 1024
+"""When httpcore is so far behind, nothing more is taken in."""
+
+
+class Backend(httpcore.AsyncNetworkBackend):
+    """Opens connections for httpcore.
+
+    Args:
+        connect_s_max: the longest time until a connection stands, and until TLS does.
+        body_bytes_max: a larger body is refused while it comes in.
+        proxy: what the connections lead to first, if not to PTS itself.
+    """
+
+    def __init__(self, *, connect_s_max: float, body_bytes_max: int, proxy: Proxy | None) -> None:
+        self._connect_s_max = connect_s_max
+        self._body_bytes_max = body_bytes_max
+        self._proxy = proxy
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - httpcore's signature
+        local_address: str | None = None,  # noqa: ARG002
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
+    ) -> "Stream":
+        """A connection to PTS or to the proxy.
+
+        Raises:
+            TransientError: there is none.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_s_max):
+                peer = await open_socket(host, port)
+                _, stream = await loop.create_connection(
+                    lambda: Stream(
+                        loop,
+                        peer,
+                        connect_s_max=self._connect_s_max,
+                        body_bytes_max=self._body_bytes_max,
+                        proxy=self._proxy,
+                    ),
+                    sock=peer,
+                )
+        except OSError as error:  # a TimeoutError is one
+            raise _no_connection(self._proxy, error) from None
+        return stream
+
+
+class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
+    """One connection. Only the worker's own errors are raised here.
+
+    Attributes:
+        response: the last complete response, as ``response_parser`` has read it.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        peer: socket.socket,
+        *,
+        connect_s_max: float,
+        body_bytes_max: int,
+        proxy: Proxy | None,
+    ) -> None:
+        self._loop = loop
+        self._arrived = select.poll()
+        self._arrived.register(peer, select.POLLIN)
+        self._connect_s_max = connect_s_max
+        self._body_bytes_max = body_bytes_max
+        self._proxy = proxy
+        """As long as it is spoken to: until TLS with PTS begins."""
+        self._transport: asyncio.Transport | None = None
+        self._parser: ResponseParser | None = None
+        self._received = bytearray()
+        self._error: WorkerError | None = None
+        self._is_ended = False
+        self._is_silent = True
+        self._is_paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self.response: HttpResponse | None = None
+
+    # --- called by httpcore ---
+
+    async def read(
+        self,
+        max_bytes: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+    ) -> bytes:
+        """What has been received; empty at the end of the connection.
+
+        Raises:
+            TransientError: nothing came in time, or what came breaks off or has a surplus.
+            ContractError: what came is not HTTP, or is too large.
+        """
+        if not self._received and not self._is_ended:
+            self._waiter = self._loop.create_future()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._waiter
+            except TimeoutError:
+                raise self._failure("no complete response in time") from None
+            finally:
+                self._waiter = None
+        if self._proxy is None or not self._received:
+            self.check()
+        data = bytes(self._received[:max_bytes])
+        del self._received[:max_bytes]
+        if self._is_paused and not self._received:
+            self._is_paused = False
+            cast("asyncio.Transport", self._transport).resume_reading()
+        return data
+
+    async def write(
+        self,
+        buffer: bytes,
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - httpcore's signature
+    ) -> None:
+        """Send; the first bytes after a response begin another exchange.
+
+        Raises:
+            StaleConnectionError: the connection was kept, and has ended or holds bytes.
+            TransientError: a new connection has ended.
+        """
+        if self._parser is None and self._proxy is None:
+            is_kept = self.response is not None
+            if is_kept and self._arrived.poll(_AT_ONCE):
+                self._fail(StaleConnectionError("bytes came on an idle connection"))
+            else:
+                self._parser = ResponseParser(self._body_bytes_max)
+                self._is_silent = True
+        if self._transport is None or self._is_ended:
+            raise self._closed_early()
+        self._transport.write(buffer)
+
+    async def aclose(self) -> None:
+        """Drop the connection."""
+        self._is_ended = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - httpcore's signature
+    ) -> "Stream":
+        """Speak TLS from here on: with the proxy, or with PTS.
+
+        Raises:
+            UnavailableError: the certificate is not accepted.
+            TransientError: TLS cannot be begun.
+        """
+        if self._is_ended:
+            raise self._closed_early()
+        if not self._is_silent:
+            self._proxy = None  # it has answered: TLS is spoken with PTS now
+        self._received.clear()
+        try:
+            async with asyncio.timeout(self._connect_s_max):
+                self._transport = await self._loop.start_tls(
+                    cast("asyncio.Transport", self._transport),
+                    self,
+                    ssl_context,
+                    server_hostname=server_hostname,
+                )
+        except BaseException as error:
+            await self.aclose()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                whose = f"the proxy {self._proxy.shown}" if self._proxy else "PTS"
+                raise certificate_error(error, whose=whose) from None
+            if isinstance(error, OSError):  # a TimeoutError is one
+                raise _no_connection(self._proxy, error) from None
+            raise
+        return self
+
+    def check(self) -> None:
+        """See that nothing has gone wrong, also since the last byte was read.
+
+        Raises:
+            WorkerError: something has.
+        """
+        if self._error is not None:
+            raise self._error
+
+    def get_extra_info(self, info: str) -> Any:
+        """``is_readable``: whether an idle connection must not be used any more."""
+        if info == "is_readable":
+            return self._is_ended
+        return None if self._transport is None else self._transport.get_extra_info(info)
+
+    # --- called by the loop ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See ``asyncio.Protocol``."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+
+    def data_received(self, data: bytes) -> None:
+        """See ``asyncio.Protocol``."""
+        self._is_silent = False
+        if self._proxy is not None:
+            self._hand_on(data)
+        elif self._parser is None:
+            self._fail(surplus())
+        else:
+            self._feed(self._parser, data)
+
+    def eof_received(self) -> bool:
+        """The server sends no more: the end of a body that came without a length."""
+        parser = self._parser
+        if parser is not None and is_clean_end(self._transport):
+            try:
+                response = parser.feed_eof()
+            except WorkerError as error:
+                self._fail(error)
+            else:
+                if response is not None:
+                    self._complete(response, may_reuse=False)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See ``asyncio.Protocol``."""
+        if self._is_ended or (self._parser is None and self._proxy is None):
+            self._is_ended = True
+            self._wake()
+            return
+        self._fail(self._closed_early(exc))
+
+    # --- ours ---
+
+    def _feed(self, parser: ResponseParser, data: bytes) -> None:
+        try:
+            response = parser.feed(data)
+        except WorkerError as error:
+            is_kept = self.response is not None
+            if is_kept and not parser.has_status and isinstance(error, ContractError):
+                error = StaleConnectionError("an earlier response was longer than it said")
+            self._fail(error)
+            return
+        if response is not None:
+            self._complete(response, may_reuse=parser.may_reuse)
+        self._hand_on(data)
+
+    def _complete(self, response: HttpResponse, *, may_reuse: bool) -> None:
+        self._parser = None
+        self.response = response
+        self._is_ended = self._is_ended or not may_reuse
+
+    def _hand_on(self, data: bytes) -> None:
+        self._received += data
+        if len(self._received) > _WAITING_BYTES_MAX and not self._is_paused:
+            self._is_paused = True
+            cast("asyncio.Transport", self._transport).pause_reading()
+        self._wake()
+
+    def _closed_early(self, exc: Exception | None = None) -> WorkerError:
+        """The error for a connection that has ended before its response has."""
+        if self._error is not None:
+            return self._error
+        if self._parser is not None and self._parser.has_status:
+            what = "the response was cut short"
+        elif exc is None and self._is_silent:
+            what = "the connection was closed before a response"
+        else:
+            what = "the connection broke"
+        name = "" if exc is None else f" ({type(exc).__name__})"
+        is_stale = self.response is not None and self._is_silent
+        return StaleConnectionError(what + name) if is_stale else self._failure(what + name)
+
+    def _failure(self, problem: str) -> TransientError:
+        return TransientError(_via(self._proxy, problem))
+
+    def _fail(self, error: WorkerError) -> None:
+        self._error = error
+        self._is_ended = True
+        if self._transport is not None:
+            self._transport.abort()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _no_connection(proxy: Proxy | None, error: OSError) -> TransientError:
+    match error:
+        case TimeoutError():
+            problem = "no connection in time"
+        case socket.gaierror():
+            problem = "the host's name cannot be resolved"
+        case _:
+            problem = f"no connection ({type(error).__name__})"
+    return TransientError(_via(proxy, problem))
+
+
+def _via(proxy: Proxy | None, problem: str) -> str:
+    return problem if proxy is None else f"the proxy {proxy.shown}: {problem}"
