@@ -34,6 +34,9 @@ def told(two_runs: Installation, served: Sandbox) -> list[Ended]:
         "plan --requests-per-second 20 --json --deadline 1.5s",
         "plan --requests-per-second 20 --deadline 1s",
         "plan --requests-per-second 20 --deadline 4s",
+        "plan --requests-per-second 1001",
+        "plan --requests-per-second 1001 --set api.engine=fast",
+        "plan --requests-per-second 4001 --set api.engine=fast --json",
     )
 
 
@@ -67,7 +70,7 @@ def test_plan_counts_persons_requests_and_time(told: list[Ended], two_runs: Inst
 
 def test_plan_counts_the_starts(told: list[Ended]):
     """61 requests at 20 a second: 3.05 s."""
-    none, some, words, enough = (ended for ended in told[6:])
+    none, some, words, enough = (ended for ended in told[6:10])
     assert {
         "deadline_s": None,
         "fits": True,
@@ -80,6 +83,13 @@ def test_plan_counts_the_starts(told: list[Ended]):
     sentence = " ".join(words.out.split())
     assert "the run needs 4 starts of 1s (sync.deadline); each must come within 12h " in sentence
     assert "the run fits 4s (sync.deadline)" in enough.out
+
+
+def test_plan_warns_of_a_ceiling_above_what_the_engine_sustains(told: list[Ended]):
+    """It names the engine, its rate, and what to do; below that rate it says nothing."""
+    assert "httpx sustains some 1,000 requests a second on one core; try api.engine" in told[10].out
+    assert "sustains" not in told[11].out
+    assert {"name": "fast", "sustained_per_s": 4000} == told[12].document["engine"]
 
 
 def test_plan_sees_a_roster_cut_short(told: list[Ended]):

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -13,6 +13,7 @@ from worker.cli.sync import AreaOption, DatabaseOption, DeadlineOption, RateOpti
 
 if TYPE_CHECKING:
     from worker.app import App
+    from worker.config.settings import Engine
     from worker.core.guard import GuardFacts, GuardLimits
     from worker.store.database import Database
     from worker.store.reading import OpenState, RunFacts, Settled
@@ -28,9 +29,10 @@ starts.
 
 `--json`: roster (entries, faults, checksum_warnings, h_numbers, not_sent), areas, continues
 (run_id, began_at, progressed_at, persons_read, person_areas_read) or null, requests (at_least,
-expected, per_person_area), rate_per_s, duration_s (at_least, expected), deadline (deadline_s or
-null, fits, starts, continue_within_s), guard (open_restrictions, holders, persons_known,
-may_close, may_depart, departing_at_least, would_withhold).
+expected, per_person_area), rate_per_s, engine (name, sustained_per_s), duration_s (at_least,
+expected), deadline (deadline_s or null, fits, starts, continue_within_s), guard
+(open_restrictions, holders, persons_known, may_close, may_depart, departing_at_least,
+would_withhold).
 
 Example: `pts-worker plan --roster roster.csv`
 """
@@ -39,6 +41,12 @@ Example: `pts-worker plan --roster roster.csv`
 def register(app: typer.Typer) -> None:
     """Add the command."""
     add_command(app, "plan", plan, HELP)
+
+
+_FASTER: Final = {
+    "httpx": "; try api.engine = fast, or run in shards",
+    "fast": "; run in shards",
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,6 +81,7 @@ class _Plan:
     deadline_s: float | None
     continue_within_s: float
     sends_h_numbers: bool
+    engine: "Engine"
     open: "OpenState"
     limits: "GuardLimits"
 
@@ -168,7 +177,7 @@ def plan(
     )
     found = cli.run(lambda: _look(app))
     document = _document(found)
-    cli.emit(document, lambda: _print(found, document["guard"]))
+    cli.emit(document, lambda: _print(found, document))
     return ExitCode.OK
 
 
@@ -191,6 +200,7 @@ async def _look(app: "App") -> _Plan:
             deadline_s=None if sync.deadline is None else sync.deadline.total_seconds(),
             continue_within_s=sync.continue_within.total_seconds(),
             sends_h_numbers=app.sends_h_numbers,
+            engine=app.settings.api.engine,
             open=await open_state(store, DEFAULT_TENANT),
             limits=GuardLimits(
                 max_removed_share=sync.max_removed_share, min_completeness=sync.min_completeness
@@ -234,6 +244,7 @@ async def _count(app: "App") -> _Count:
 
 def _document(found: _Plan) -> dict[str, Any]:
     from worker.core.guard import departure_limit, reasons_to_withhold, removal_limit
+    from worker.pts.engines import SUSTAINED_PER_S
 
     facts, begun = found.facts(), found.begun
     return {
@@ -259,6 +270,7 @@ def _document(found: _Plan) -> dict[str, Any]:
             "per_person_area": found.per_area,
         },
         "rate_per_s": found.rate,
+        "engine": {"name": found.engine, "sustained_per_s": SUSTAINED_PER_S[found.engine]},
         "duration_s": {
             "at_least": found.requests / found.rate,
             "expected": found.duration_s,
@@ -281,7 +293,8 @@ def _document(found: _Plan) -> dict[str, Any]:
     }
 
 
-def _print(found: _Plan, guard: dict[str, Any]) -> None:
+def _print(found: _Plan, document: dict[str, Any]) -> None:
+    guard, sustained = document["guard"], document["engine"]["sustained_per_s"]
     roster = found.roster
     rows = [("persons on the roster", f"{roster.entries:,} (duplicates counted)")]
     if roster.faults:
@@ -305,6 +318,11 @@ def _print(found: _Plan, guard: dict[str, Any]) -> None:
     if found.departing:
         rows.append(("no longer on the roster", f"at least {found.departing:,} persons"))
     columns((), rows)
+    if found.rate > sustained:
+        print(
+            f"! sync.requests_per_second is {found.rate:g}; {found.engine} sustains some "
+            f"{sustained:,} requests a second on one core{_FASTER[found.engine]}"
+        )
     for reason in guard["would_withhold"]:
         print(f"! would be withheld: {reason}")
 
