@@ -84,14 +84,14 @@ def test_a_client_that_is_denied(worker: Installation, standin: Standin, concurr
 
 @pytest.mark.parametrize("style", ["bearer", "dpop"])
 @pytest.mark.parametrize(
-    ("skew_s", "concurrency", "by"),
+    ("skew_s", "concurrency", "replica_by"),
     [(600, 16, "request"), (-600, 16, "request"), (30, 2, "request"), (600, 4, "connection")],
 )
 def test_one_replica_of_three_has_a_wrong_clock(
-    tmp_path: Path, sqlite_url: str, style: str, skew_s: int, concurrency: int, by: str
+    tmp_path: Path, sqlite_url: str, *, style: str, skew_s: int, concurrency: int, replica_by: str
 ) -> None:
     """A third of all calls refused, by chance: everybody is read, and hardly a token is spent."""
-    fault = {"action": "clock_skew", "skew_s": skew_s, "replicas": 3, "replica_by": by}
+    fault = {"action": "clock_skew", "skew_s": skew_s, "replicas": 3, "replica_by": replica_by}
     arguments = ("--persons", str(PERSONS), "--challenge-style", style)
     with sandbox(tmp_path / "sandbox", *arguments) as made:
         made.control(faults=[fault])
@@ -101,5 +101,5 @@ def test_one_replica_of_three_has_a_wrong_clock(
         (struck,) = made.control()["faults_struck"]
         tokens = made.stats()["tokens_issued"]
     assert (0, "published") == (ended.code, ended.run["status"]), ended.out
-    assert struck > (PERSONS / 2 if by == "request" else 1)
+    assert struck > (PERSONS / 2 if replica_by == "request" else 1)
     assert tokens <= 2

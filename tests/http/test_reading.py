@@ -206,11 +206,11 @@ async def test_pages_by_token():
 
 async def test_pages_by_link():
     """A next link is posted to with the same body."""
-    link = "Link: </v0.5/next?p=2>; rel=next"
+    link = f"Link: <{SAFETY.path}?p=2>; rel=next"
     replies = page(1, headers=(link,)), page(2)
     async with raw_server(*replies) as server, open_transport(OPTIONS) as transport:
         area = await World(server, transport).read()
-    assert "POST /v0.5/next?p=2 HTTP/1.1" == server.requests[1].line
+    assert f"POST {SAFETY.path}?p=2 HTTP/1.1" == server.requests[1].line
     assert server.requests[0].body == server.requests[1].body
     assert 2 == area.proof.pages
 
