@@ -118,7 +118,7 @@ def _resolved(path: Path, key: str) -> Path:
 
 def _refuse_no_file(status: os.stat_result, path: Path, key: str, *, is_stream_fine: bool) -> None:
     if stat.S_ISDIR(status.st_mode):
-        raise ConfigurationError(f"{key}: {path} is a folder, not a file")
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(status.st_mode) and not is_stream_fine:
         raise ConfigurationError(f"{key}: {path} is not a plain file")
 

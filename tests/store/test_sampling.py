@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed, read, record, world_on
-from worker.errors import UnavailableError
+from worker.errors import ConfigurationError
 from worker.store.sampling import PublishedArea, forbid_writes, published_areas
 
 Published = dict[tuple[str, str], PublishedArea]
@@ -69,6 +69,6 @@ async def test_writes_are_refused_by_the_database(database_url):
         async def write(connection):
             await connection.execute(text("DELETE FROM failure"))
 
-        with pytest.raises(UnavailableError, match=r"read-?only"):
+        with pytest.raises(ConfigurationError, match=r"read-?only"):
             await world.database.write(write)
         assert 2 == len(await published(world))

@@ -137,7 +137,7 @@ def test_a_directory_is_no_file(tmp_path, files):
     (tmp_path / "folder").mkdir(mode=0o700)
     files["PTS_TLS__CA_FILE"] = str(tmp_path / "folder")
     (line,) = unmet(tmp_path, files, "sync")
-    assert line == f"tls.ca_file: {tmp_path}/folder is a folder, not a file"
+    assert line == f"tls.ca_file: {tmp_path}/folder cannot be read: is a directory"
 
 
 def test_a_private_ca_may_be_open(tmp_path, files):
@@ -170,13 +170,13 @@ def test_missing_keys_come_with_the_other_faults(tmp_path):
 def test_password_from_a_file(tmp_path, files):
     """The password of a file is put in and quoted; without a file the URL stays as it is."""
     environ = {
-        "PTS_DATABASE__URL": "postgresql://u@h:5433/x?sslmode=require",
+        "PTS_DATABASE__URL": "postgresql://u@h:5433/x?ssl=require",
         "PTS_DATABASE__PASSWORD_FILE": "password",
         "PTS_ROSTER__URL": "sqlite:///x.db",
         "PTS_ROSTER__QUERY": "q",
     }
     settings = load({}, environ=environ, cwd=tmp_path).settings
-    expected = "postgresql://u:p%40ss%2Fw@h:5433/x?sslmode=require"
+    expected = "postgresql://u:p%40ss%2Fw@h:5433/x?ssl=require"
     assert database_url(settings.database, cwd=tmp_path) == expected
     assert database_url(settings.roster, cwd=tmp_path) == "sqlite:///x.db"
 

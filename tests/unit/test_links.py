@@ -63,10 +63,10 @@ def test_claims_that_cannot_be_read(header, is_claim):
 def test_time_is_linear(unit):
     """A header of 32 KiB takes less than 0.2 s, whatever it is made of."""
     header = (unit * 32_768)[:32_768]
-    began_s = time.process_time()
+    began_s = time.thread_time()
     next_links([header, f"<a>{header}"])
     claims_next([header, f"rel{header}"])
-    assert time.process_time() - began_s < 0.2
+    assert time.thread_time() - began_s < 0.2
 
 
 @given(st.text(alphabet="<>;=,\"' \\relnxta"))

@@ -186,9 +186,9 @@ def test_two_spellings_as_field_names_keep_both_values():
 def test_time_is_linear(unit):
     """128 KiB of anything take less than 1.5 s of processor time; a square would take minutes."""
     text = (unit * 200_000)[: 128 * 1024]
-    began_s = time.process_time()
+    began_s = time.thread_time()
     recogniser().find(text)
-    assert time.process_time() - began_s < 1.5
+    assert time.thread_time() - began_s < 1.5
 
 
 @given(st.text(), st.text(), st.sampled_from([text for _, d, text in CASES if d == OWN][:40]))

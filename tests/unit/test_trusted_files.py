@@ -112,7 +112,7 @@ def test_links_in_a_circle(tmp_path):
 
 def test_what_is_no_plain_file(tmp_path):
     """A folder is named as such; a pipe does not block."""
-    assert "is a folder" in refusal(tmp_path)
+    assert "cannot be read: is a directory" in refusal(tmp_path)
     os.mkfifo(tmp_path / "pipe", 0o600)
     assert "not a plain file" in refusal(tmp_path / "pipe", Trust.DATA)
     assert "cannot be read" in refusal(tmp_path / "pipe" / "below")
