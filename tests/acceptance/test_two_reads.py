@@ -1,5 +1,6 @@
 """A removal needs two reads, the second on a connection of its own (promise 1)."""
 
+import os
 import signal
 from collections.abc import Callable
 from itertools import count
@@ -285,19 +286,25 @@ class Proxy:
         return Reply(data=data, cuts=(len(owed.data),), pause_s=0.02)
 
 
+NIGHTS = int(os.environ.get("NIGHTS", "3"))
+"""20 take some minutes: ``NIGHTS=20 pytest tests/acceptance/test_two_reads.py -k extra``."""
+
+
+@pytest.mark.parametrize("engine", ["httpx", "fast"])
 @pytest.mark.parametrize("extra", [truth, nothing], ids=["twice", "one-too-many"])
 def test_an_extra_answer_removes_nothing(
-    standin: Standin, tmp_path: Path, sqlite_url: str, extra: Answerer
+    standin: Standin, tmp_path: Path, sqlite_url: str, extra: Answerer, engine: str
 ) -> None:
-    """No restriction is lost over some nights, whatever else fails."""
+    """No restriction is lost over some nights, whatever else fails, on either engine."""
     worker = installed(standin, tmp_path, sqlite_url, persons=90, concurrency=4)
     before = worker.store.ids(), worker.store.ids("patient_privacy")
+    worker.configure(api={"engine": engine})
     proxy = standin.everybody = Proxy(standin, extra)
-    for _ in range(4):
+    for _ in range(NIGHTS):
         ended = worker.sync()
         assert ended.code in (0, 3), ended.err
         assert before == (worker.store.ids(), worker.store.ids("patient_privacy"))
-    assert proxy.added > 4
+    assert proxy.added > NIGHTS
 
 
 # Everything is gone
