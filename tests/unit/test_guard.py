@@ -8,6 +8,7 @@ from worker.core.guard import (
     AreaFacts,
     GuardFacts,
     GuardLimits,
+    advice,
     reasons_to_withhold,
     stops_early,
 )
@@ -183,3 +184,12 @@ def test_one_area_is_not_hidden_by_another(open_before, removed, affected, withh
         areas=(area,),
     )
     assert withheld == bool(reasons_to_withhold(night, LIMITS))
+
+
+def test_only_removals_can_be_accepted():
+    """Where too little was read, nobody is led to accept removals."""
+    removals = reasons_to_withhold(facts(removed=90, persons_affected=50), LIMITS)
+    assert "--accept-removals" in advice(removals)
+    too_little = reasons_to_withhold(facts(areas_complete=1), LIMITS)
+    assert "doctor --probe" in advice(too_little)
+    assert "--accept-removals" not in advice(too_little)

@@ -7,6 +7,8 @@ import typer
 
 from worker.cli.base import Cli, add_command
 
+_PORT_MAX = 65_535
+
 HELP = """Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
 
 They check what the real services check and refuse what those refuse. Writes a folder with a
@@ -15,10 +17,10 @@ roster, keys and a configuration that points at them.
 A refused call is answered as NHN's sample API does, 401 with `Bearer error="invalid_token"`
 whatever is wrong with the DPoP proof, or with `--challenge-style dpop` as RFC 9449 says.
 
-`--faults` reads `[[fault]]` tables; `config/sandbox-faults.toml` shows them. One replica of three
+`--faults` reads tables named `fault`; `config/sandbox-faults.toml` shows them. One replica of three
 whose clock is ten minutes ahead: `action = "clock_skew"`, `skew_s = 600`, `replicas = 3`. What
 chooses the replica is `replica_by`, each `request` or each `connection`. The control address takes
-the same while the sandbox runs, as JSON: `{"faults": [...], "challenge_style": "dpop"}`.
+the same while the sandbox runs: `curl -H "Content-Type: application/json" -d '{"faults": []}' URL`.
 
 Example: `pts-worker sandbox --folder demo --persons 200`, and in another terminal
 `pts-worker --config demo/worker.toml db upgrade` and `pts-worker --config demo/worker.toml sync`
@@ -56,14 +58,25 @@ def sandbox(
     from worker.lean import imports_are_done
 
     try:
+        from worker.sandbox.challenges import CHALLENGE_STYLES
         from worker.sandbox.faults import read_faults
         from worker.sandbox.files import write_setup
+        from worker.sandbox.paging import STYLES
         from worker.sandbox.serve import RunningSandbox, SandboxOptions, serve_forever
     except ImportError as fault:
         raise ConfigurationError(
             f"the sandbox is not installed ({fault.name} is missing)",
             hint="pip install 'pts-sync-worker[sandbox]'",
         ) from fault
+    for flag, value, known in (
+        ("--challenge-style", challenge_style, CHALLENGE_STYLES),
+        ("--paging", paging, STYLES),
+    ):
+        if value not in known:
+            raise UsageError(f"{flag} is one of {', '.join(known)}")
+    for flag, port in (("--helseid-port", helseid_port), ("--pts-port", pts_port)):
+        if not 0 <= port <= _PORT_MAX:
+            raise UsageError(f"{flag} is 0 (any free port) to {_PORT_MAX}")
     try:
         options = SandboxOptions(
             persons=persons,
@@ -92,7 +105,7 @@ def sandbox(
             },
             lambda: print(
                 f"HelseID  {running.issuer}\nPTS      {running.base_url}\n"
-                f"control  {running.control_url}\n"
+                f"control  POST {running.control_url}control\n"
                 f"try      pts-worker --config {folder / 'worker.toml'} db upgrade\n"
                 f"         pts-worker --config {folder / 'worker.toml'} sync\n"
                 "Ctrl-C ends it.",
@@ -101,5 +114,11 @@ def sandbox(
         )
 
     imports_are_done()
-    serve_forever(options, ready)
+    try:
+        serve_forever(options, ready)
+    except OSError as fault:
+        raise UsageError(
+            f"the sandbox cannot serve: {fault.strerror or type(fault).__name__}",
+            hint="choose other ports (--helseid-port, --pts-port), or 0 for any free one",
+        ) from fault
     return ExitCode.OK

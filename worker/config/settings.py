@@ -19,7 +19,6 @@ from worker.areas import AREAS
 from worker.config.values import (
     CRON,
     DATABASE_URL,
-    DURATION,
     FILE,
     FLAG,
     HEADERS,
@@ -29,6 +28,7 @@ from worker.config.values import (
     ORGANIZATION_NUMBER,
     PROXY_URL,
     SOME_TEXT,
+    SOME_TIME,
     STORE_URL,
     TABLE,
     TEXT,
@@ -302,13 +302,13 @@ class Sync(Section, frozen=True, kw_only=True):
     ] = AREA_NAMES
     deadline: Annotated[
         timedelta | None,
-        duration_or_none(),
+        duration_or_none(least=timedelta(seconds=1)),
         "Time after which a run stops by itself with exit code 75; `none` for no end.",
         Example("10h"),
     ] = None
     continue_within: Annotated[
         timedelta,
-        DURATION,
+        SOME_TIME,
         "A stopped run is continued by the next one unless it made no progress for this long.",
     ] = parse_duration("12h")
     confirm: Annotated[
@@ -333,8 +333,9 @@ class Sync(Section, frozen=True, kw_only=True):
     retry_attempts: Annotated[int, whole(1, 20), "Attempts at one request, the first included."] = 5
     retry_after_max: Annotated[
         timedelta,
-        DURATION,
-        "Longest pause by `Retry-After` that a run makes; a longer one ends it with exit code 69.",
+        SOME_TIME,
+        "Longest pause by `Retry-After` that a run makes. A longer one ends it with exit code 69, "
+        "unless PTS goes on answering for others: then it is that person's failure.",
     ] = parse_duration("15m")
     request_timeout_s: Annotated[
         float,

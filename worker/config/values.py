@@ -189,6 +189,13 @@ def _duration(value: object) -> timedelta:
     raise ValueError("is not a duration; write it with its unit, in quotes, such as '30m'")
 
 
+def _some_time(value: object) -> timedelta:
+    duration = _duration(value)
+    if not duration:
+        raise ValueError("must be longer than no time at all")
+    return duration
+
+
 def duration_or_none(*, least: timedelta = timedelta(0)) -> Kind:
     """A duration of at least so much; ``none`` for none."""
 
@@ -312,6 +319,7 @@ HEADERS: Final = Kind(
 )
 WORD_OR_TABLE: Final = Kind(read=_word_or_table, schema={"type": ["string", "object"]})
 DURATION: Final = Kind(read=_duration, schema=_DURATION_SCHEMA)
+SOME_TIME: Final = Kind(read=_some_time, schema=_DURATION_SCHEMA)
 FILE: Final = Kind(read=_file, schema=_TEXT_SCHEMA | {"format": "path"})
 HTTP_URL: Final = Kind(read=_http_url, schema=_TEXT_SCHEMA)
 PROXY_URL: Final = Kind(read=_proxy_url, schema=_TEXT_SCHEMA)

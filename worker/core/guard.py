@@ -78,6 +78,19 @@ class GuardFacts(Value, frozen=True, kw_only=True):
     areas: tuple[AreaFacts, ...] = ()
 
 
+_TOO_LITTLE: Final = "only "
+
+
+def advice(reasons: Sequence[str]) -> str:
+    """What the operator can do about reasons to withhold. Only removals can be accepted."""
+    if all(reason.startswith(_TOO_LITTLE) for reason in reasons):
+        return (
+            "see what could not be read with `pts-worker failures list`, and check the address "
+            "with `pts-worker doctor --probe`"
+        )
+    return "look at what changed; if it is right, run `pts-worker sync --accept-removals`"
+
+
 def removal_limit(facts: GuardFacts, limits: GuardLimits) -> float:
     """How many restrictions the run may close before the number of persons is looked at."""
     small = (
@@ -101,8 +114,9 @@ def reasons_to_withhold(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ..
         share = facts.areas_complete / facts.areas_attempted
         if share < limits.min_completeness:
             found.append(
-                f"only {facts.areas_complete} of {facts.areas_attempted} person-areas could be "
-                f"read ({share:.0%}; sync.min_completeness is {limits.min_completeness:.0%})"
+                f"{_TOO_LITTLE}{facts.areas_complete} of {facts.areas_attempted} person-areas "
+                f"could be read ({share:.0%}; sync.min_completeness is "
+                f"{limits.min_completeness:.0%})"
             )
     return tuple(found)
 

@@ -180,7 +180,10 @@ def read_faults(path: Path) -> list[Fault]:
     """
     text = path.read_text(encoding="utf-8")
     is_json = path.suffix == ".json"
-    tables: Any = json.loads(text) if is_json else tomllib.loads(text).get("fault", [])
+    document: Any = json.loads(text) if is_json else tomllib.loads(text)
+    if not is_json and (unknown := sorted(document.keys() - {"fault"})):
+        raise ValueError(f"{path.name}: {unknown[0]} is not known; write each fault as [[fault]]")
+    tables: Any = document if is_json else document.get("fault", [])
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         raise ValueError(f"{path.name}: expected a list of faults")
     return [Fault.of(table) for table in tables]

@@ -15,7 +15,7 @@ from sqlalchemy import Select, Table, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.confirmation import Removed
-from worker.core.guard import AreaFacts, GuardFacts
+from worker.core.guard import AreaFacts, GuardFacts, advice
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import Publication, RunHandle
 from worker.errors import ExitCode, WithheldError
@@ -146,8 +146,7 @@ class Publisher:
         if reasons:
             raise WithheldError(
                 "withheld, the last published state stands: " + "; ".join(reasons),
-                hint="look at what changed; if it is right, run `pts-worker sync "
-                "--accept-removals`",
+                hint=advice(reasons),
             )
         await departures.welcome_back(connection)
         await self._keep_key_paths(connection)
