@@ -5,10 +5,11 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import anyio
 import pytest
@@ -67,9 +68,21 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+_LONGEST: Final = (
+    "tests/store/test_fencing.py",
+    "tests/stateful/test_stateful.py",
+    "tests/simulation/test_simulation.py",
+)
+"""Files whose tests take minutes; a process takes a file at a time."""
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Let tests that share an id fail: xdist would run one of them, and nobody would notice."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that none is alone at the end.
+
+    Tests that share an id fail: xdist would run one of them, and nobody would notice.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
     times = Counter(item.nodeid for item in items)
     for item in items:
         if times[item.nodeid] > 1:
