@@ -31,6 +31,7 @@ _HEX_MIN: Final = 2 * LENGTH
 _ENCODED: Final = re.compile(r"[%&\\=<]")
 _SIGNS: Final = ("", "=", "<")
 _TAG_MAX: Final = 40
+_BARE_ENTITY: Final = re.compile(r"&#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6})")
 _BASE64: Final = re.compile(rf"[A-Za-z0-9+/_\-]{{{_BASE64_MIN},}}")
 _HEX: Final = re.compile(rf"[0-9A-Fa-f]{{{_HEX_MIN},}}")
 _NOT_IDENTIFIERS: Final = re.compile(
@@ -232,35 +233,32 @@ def _decode(cells: list[_Cell], signs: str) -> Iterator[_Cell]:
     ``=`` and ``<`` are read as quoted-printable and markup only if ``signs`` names them: in
     ``?id=12…`` and ``<12…>`` they would take digits away.
     """
+    chars = "".join([cell.char for cell in cells])
     at = 0
     while at < len(cells):
-        char, taken = cells[at].char, 1
+        char, taken = chars[at], 1
         if char == "%" or (char == "=" and signs == "="):
-            code = _hexadecimal(cells, at + 1, 2)
+            code = _hexadecimal(chars, at + 1, 2)
             if code is not None:
                 char, taken = chr(code), 3
         elif char == "&":
-            char, taken = _entity(cells, at)
-        elif char == "<" and signs == "<" and (tag := _tag(cells, at)):
-            at += tag
-            continue
+            char, taken = _entity(chars, at)
+        elif char == "<" and signs == "<":
+            end = chars.find(">", at, at + _TAG_MAX)
+            if end >= 0:
+                at = end + 1
+                continue
         elif char == "\\" and at + 1 < len(cells):
-            length = _ASCII_ESCAPES.get(cells[at + 1].char, 0)
-            code = _hexadecimal(cells, at + 2, length) if length else None
+            length = _ASCII_ESCAPES.get(chars[at + 1], 0)
+            code = _hexadecimal(chars, at + 2, length) if length else None
             if code is not None and code < 0x110000:  # noqa: PLR2004
                 char, taken = chr(code), 2 + length
         yield _Cell(char, cells[at].start, cells[at + taken - 1].end)
         at += taken
 
 
-def _tag(cells: list[_Cell], at: int) -> int:
-    """The length of a tag of markup that begins here; 0 if none does."""
-    word = "".join(cell.char for cell in cells[at : at + _TAG_MAX])
-    return word.find(">") + 1
-
-
-def _hexadecimal(cells: list[_Cell], at: int, length: int) -> int | None:
-    word = "".join(cell.char for cell in cells[at : at + length])
+def _hexadecimal(chars: str, at: int, length: int) -> int | None:
+    word = chars[at : at + length]
     if len(word) != length or not word.isascii() or not word.isalnum():
         return None
     try:
@@ -269,12 +267,12 @@ def _hexadecimal(cells: list[_Cell], at: int, length: int) -> int | None:
         return None
 
 
-def _entity(cells: list[_Cell], at: int) -> tuple[str, int]:
+def _entity(chars: str, at: int) -> tuple[str, int]:
     """The character of an HTML entity and the cells that it takes, with or without semicolon."""
-    word = "".join(cell.char for cell in cells[at : at + _ENTITY_MAX])
+    word = chars[at : at + _ENTITY_MAX]
     end = word.find(";") + 1
     if not end:
-        form = re.match(r"&#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6})", word)
+        form = _BARE_ENTITY.match(word)
         end = form.end() if form else 0
     char = html.unescape(word[:end]) if end else ""
     return (char, end) if len(char) == 1 else ("&", 1)
