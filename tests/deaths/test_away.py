@@ -83,13 +83,13 @@ def test_stopped_for_longer_than_a_run_waits(
 ):
     """The run ends with 69 after one such wait, not one for each write; the next run continues."""
     running = begun(ground, worker)
+    began_s = time.monotonic()  # a run may notice before the server's end is told
     server.stop()
-    began_s = time.monotonic()
     ended = running.wait()
     took_s = time.monotonic() - began_s
     server.start()
     assert_given_up(ended)
-    assert 0.5 * PATIENCE_S < took_s < 2.5 * PATIENCE_S
+    assert PATIENCE_S < took_s < END_S_MAX
     assert ground.before == worker.store.published()
     assert ground.assert_recovers(worker).run["continued"]
 
