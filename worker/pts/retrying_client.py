@@ -185,8 +185,7 @@ class RetryingClient:
                 request.url,
                 headers={**request.headers, **used.headers},
                 body=request.body,
-                # A replica with a wrong clock refuses every proof on the connections that it keeps.
-                is_single_use=request.is_single_use or request.renewals > 1,
+                is_single_use=request.is_single_use,
             )
         except StaleConnectionError as error:
             if request.may_reconnect():
