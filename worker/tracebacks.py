@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from worker.errors import WorkerError
 
+_LOOP_CLOSED: Final = "Event loop is closed"
 _CHAIN_MAX: Final = 20
 _GROUP_MAX: Final = 15
 _CAUSE: Final = "The above exception was the direct cause of the following exception:"
@@ -111,8 +112,15 @@ def guard_hooks() -> None:
     cannot be raised at all (a finalizer, a callback from C).
     """
     sys.excepthook = lambda _kind, error, _traceback: _print(error)
-    threading.excepthook = lambda given: _print(given.exc_value)
+    threading.excepthook = lambda given: _print_of_thread(given.exc_value)
     sys.unraisablehook = lambda given: _print(given.exc_value)
+
+
+def _print_of_thread(error: BaseException | None) -> None:
+    """A driver's thread that reports to an event loop which has ended tells nobody anything."""
+    if isinstance(error, RuntimeError) and str(error) == _LOOP_CLOSED:
+        return
+    _print(error)
 
 
 def _print(error: BaseException | None) -> None:
