@@ -71,12 +71,13 @@ class HelseIdAuthorizer:
             UnavailableError: HelseID cannot be reached after all retries.
             ConfigurationError: the issuer or the subject token's file is not what it must be.
         """
+        token = await self._tokens.token()
         while self._evidence.refusals:
             wait_s = self._evidence.wait_s(self._runtime.monotonic())
             if not wait_s:
                 break
             await self._runtime.sleep(wait_s)
-        token = await self._tokens.token()
+            token = await self._tokens.token()
         serial = self._evidence.next_serial()
         if self._proof_key is None:
             headers = {"Authorization": token.authorization}
