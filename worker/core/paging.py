@@ -61,7 +61,6 @@ class PagingState:
         self._paging = paging
         self._first_url = url
         self._off_id = off_id
-        self._recogniser = Recogniser(str, own=off_id)
         self._pages_max = pages_max
         self._request = PageRequest(url=url)
         self._total: int | None = None
@@ -269,7 +268,7 @@ class PagingState:
 
     def _names_person(self, text: str) -> bool:
         """Whether a text holds the identifier, or anybody else's, in any spelling."""
-        return bool(self._recogniser.find(text)) or self._off_id in text
+        return bool(Recogniser(str, own=self._off_id).find(text)) or self._off_id in text
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

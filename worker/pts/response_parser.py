@@ -60,7 +60,7 @@ class ResponseParser:
 
     def __init__(self, body_bytes_max: int) -> None:
         self._body_bytes_max = body_bytes_max
-        self._overhead = _Overhead()
+        self._overhead = 0
         self._unread = b""
         self._status = 0
         self._headers: Mapping[str, tuple[str, ...]] = {}
@@ -100,7 +100,7 @@ class ResponseParser:
             head = _HEAD.match(buffer)
             if head is None:
                 raise _not_http()
-            self._overhead.add(head.end())
+            self._overhead = _sum_of_overhead(self._overhead, head.end())
             buffer = buffer[head.end() :]
             self._status = int(head[2])
             if self._status == _SWITCHING_PROTOCOLS:
@@ -110,7 +110,7 @@ class ResponseParser:
                 self._begin_body(is_http_1_0=head[1] == b"0")
                 self._unread = b""
                 return buffer
-        self._overhead.check(len(buffer))
+        _sum_of_overhead(self._overhead, len(buffer))
         begins_as_http = buffer.startswith(_START[: len(buffer)])
         if not begins_as_http or buffer.count(b"\n") != buffer.count(b"\r\n"):
             raise _not_http()
@@ -144,7 +144,7 @@ class ResponseParser:
             is_http_1_0
             or is_bodiless
             or isinstance(body, _OpenBody)
-            or any("close" in option.lower() for option in self._headers.get("connection", ()))
+            or "close" in " ".join(self._headers.get("connection", ())).lower()
         )
 
     def _response(self, content: bytes) -> HttpResponse:
@@ -152,23 +152,6 @@ class ResponseParser:
         if codings:
             content = decoded(content, codings, bytes_max=self._body_bytes_max)
         return HttpResponse(status=self._status, headers=self._headers, body=content)
-
-
-class _Overhead:
-    """Counts the bytes of a response besides its body."""
-
-    def __init__(self) -> None:
-        self._size = 0
-
-    def check(self, more: int) -> None:
-        """Raise ContractError if so many more bytes are too many."""
-        if self._size + more > HEADER_BYTES_MAX:
-            raise ContractError("the response's headers are too large")
-
-    def add(self, more: int) -> None:
-        """Count them, or raise ContractError."""
-        self.check(more)
-        self._size += more
 
 
 class _LengthBody:
@@ -207,7 +190,7 @@ class _OpenBody:
 class _ChunkedBody:
     """A body in chunks (RFC 9112 §7.1). Extensions and trailers are read over."""
 
-    def __init__(self, bytes_max: int, overhead: _Overhead) -> None:
+    def __init__(self, bytes_max: int, overhead: int) -> None:
         self._bytes_max = bytes_max
         self._overhead = overhead
         self._content = bytearray()
@@ -235,7 +218,7 @@ class _ChunkedBody:
         return self._feed_trailers(buffer[at:])
 
     def _begin_chunk(self, size: int, extension_bytes: int) -> None:
-        self._overhead.add(extension_bytes)
+        self._overhead = _sum_of_overhead(self._overhead, extension_bytes)
         if len(self._content) + size > self._bytes_max:
             raise too_large(self._bytes_max)
         self._left = size
@@ -250,13 +233,13 @@ class _ChunkedBody:
         is_broken = b"\n" in rest_of_line or b"\r" in rest_of_line[:-1]
         if is_broken or not b"\r\n".startswith(before):
             raise _not_http()
-        self._overhead.check(len(rest))
+        _sum_of_overhead(self._overhead, len(rest))
         self._unread = rest
 
     def _feed_trailers(self, rest: bytes) -> bytes | None:
         """Read over the trailers, from the line break of the last chunk on; none is a header."""
         lines, end, after = rest.partition(b"\r\n\r\n")
-        self._overhead.check(len(lines) + 2)
+        _sum_of_overhead(self._overhead, len(lines) + 2)
         if not end:
             self._unread = rest
             return None
@@ -270,6 +253,13 @@ class _ChunkedBody:
 def surplus() -> TransientError:
     """The error for bytes that nobody asked for: it is not clear which of them are the response."""
     return TransientError("more bytes came than the response has")
+
+
+def _sum_of_overhead(size: int, more: int) -> int:
+    """The bytes besides the body with so many more, or ContractError if they are too many."""
+    if size + more > HEADER_BYTES_MAX:
+        raise ContractError("the response's headers are too large")
+    return size + more
 
 
 def _headers(lines: bytes) -> Mapping[str, tuple[str, ...]]:

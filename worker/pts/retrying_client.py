@@ -205,7 +205,7 @@ class RetryingClient:
                 raise denied
             return _Failure(denied)
         if kind is not StatusClass.TRANSIENT:
-            self._was_authorized |= kind in {StatusClass.OK, StatusClass.NOT_FOUND}
+            self._was_authorized |= kind is StatusClass.OK or kind is StatusClass.NOT_FOUND
             self._throttle.succeeded(number, sent_s, before=request.pushed_back)
             return answer
         return self._transient(request, number, answer)
