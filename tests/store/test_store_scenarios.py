@@ -155,11 +155,11 @@ def read(world: World, key: str, *codes: str, ref: str | None = None) -> PersonR
     return PersonRead(person=person, areas=(whole(world, SAFETY, *records), whole(world, PRIVACY)))
 
 
-def failed(world: World, key: str) -> PersonRead:
+def failed(world: World, key: str, kind: FailureKind = FailureKind.TRANSIENT) -> PersonRead:
     person = Person(off_id=NationalId("1" * 11), person_key=key)
     failure = AreaFailure(
         area=SAFETY,
-        kind=FailureKind.TRANSIENT,
+        kind=kind,
         reason="status 503",
         attempts=5,
         failed_at=world.fake.now(),
@@ -275,6 +275,22 @@ async def test_a_restriction_moves_to_another_identifier(database_url, order):
         assert (1, 0) == moved[-1]
         after = await world.rows("SELECT first_seen_at FROM report_patient_safety_current")
         assert min(before) == min(after)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_a_contradicted_read_moves_nothing(database_url, order):
+    """A swap of two answers: the old one's two reads disagree, and another's answer holds it."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "old", "x"), read(world, "other"))
+        await turn.publish()
+        turn = await world.begin()
+        contradicted = failed(world, "old", FailureKind.UNSTABLE)
+        for step in [contradicted, read(world, "other", "x")][::order]:
+            await turn.write(step)
+        await turn.publish()
+        shown = {(key, is_stale) for key, _, _, is_stale in await world.current()}
+        assert {("old", True), ("other", False)} == shown
 
 
 async def test_a_withheld_run_leaves_no_trace(database_url):

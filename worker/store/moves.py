@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from worker.core.confirmation import Removed
+from worker.core.model import FailureKind
 from worker.store.dialects import StoreDialect
-from worker.store.tables import VERSIONS, alias_of, person, person_area, run
+from worker.store.tables import VERSIONS, alias_of, failure, person, person_area, run
 from worker.store.undo import undo_persons
 
 
@@ -20,7 +21,8 @@ async def close_moved(
     """Close under the old identifier what this run opened under another.
 
     Only where the old person's area was not read whole in this run: if it was, its own proof
-    has decided. So the order in which the two persons are read makes no difference.
+    has decided. So the order in which the two persons are read makes no difference. Nor where its
+    two reads contradicted each other: one of them still held the restriction.
 
     Args:
         connection: the transaction that publishes the run.
@@ -45,6 +47,7 @@ async def close_moved(
                 opened.c.publication_no.is_not(None),
                 same_tenant(old, new),
                 ~_is_read_whole(old, name, run_id),
+                ~_is_unstable(old, name, run_id),
                 # A change of what the new person has held all along takes nothing from anybody.
                 ~twin(table, new, "closed_run", run_id),
             )
@@ -146,6 +149,19 @@ def _is_read_whole(row: Any, area: str, run_id: int) -> ColumnElement[bool]:
             person_area.c.area == area,
             person_area.c.run_id == run_id,
             person_area.c.is_complete,
+        )
+        .exists()
+    )
+
+
+def _is_unstable(row: Any, area: str, run_id: int) -> ColumnElement[bool]:
+    return (
+        select(failure.c.person_id)
+        .where(
+            failure.c.person_id == row.c.person_id,
+            failure.c.area == area,
+            failure.c.last_run == run_id,
+            failure.c.kind == FailureKind.UNSTABLE,
         )
         .exists()
     )
