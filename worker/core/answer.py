@@ -6,6 +6,7 @@ is an error, never an empty list.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, NoReturn
@@ -35,13 +36,26 @@ _ERROR_FIELDS: Final = frozenset(
         "error", "errors", "errorcode", "errormessage", "error_code", "error_message",
         "error_description", "errordescription", "errorcategory", "exception",
         "exceptionmessage", "fault", "faultcode", "faultstring", "haserrors", "stacktrace",
-        "validationerrors", "problem",
+        "validationerrors", "problem", "warning", "warnings", "failed", "failures", "timedout",
+        "unavailable",
     }
 )  # fmt: skip
 _STATUS_FIELDS: Final = frozenset({"status", "code", "statuscode", "httpstatus", "httpstatuscode"})
 _LINKS: Final = frozenset({"link", "links"})
-_SUCCESS_FIELDS: Final = frozenset({"success", "succeeded", "issuccess", "ok"})
+_SUCCESS_FIELDS: Final = frozenset(
+    {"success", "succeeded", "issuccess", "ok", "complete", "completed", "iscomplete"}
+)
+_MESSAGE_FIELDS: Final = frozenset({"message", "messages", "detail", "details", "title", "info"})
+_FAILURE_STATUSES: Final = frozenset(
+    {"error", "failed", "failure", "fail", "partial", "incomplete", "timeout", "unavailable",
+     "degraded", "pending", "aborted"}
+)  # fmt: skip
+_TELLS_FAILURE: Final = re.compile(
+    r"error|fail|unavailable|not available|incomplete|partial|time(?:d )?.?out|again|feil|"
+    r"utilgjengelig|ufullstendig|prøv igjen"
+)
 _ERROR_STATUS: Final = 400
+_MESSAGE_MAX: Final = 1_000
 
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -248,7 +262,7 @@ def _rest(document: dict[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _refuse_error(document: Mapping[str, Any]) -> None:
-    """Refuse an object that tells of a failure, whatever else it holds."""
+    """Refuse an object that says of itself that it failed or is not complete."""
     for name, value in document.items():
         lower = name.lower()
         if lower in _ERROR_FIELDS and value:
@@ -256,6 +270,8 @@ def _refuse_error(document: Mapping[str, Any]) -> None:
         if lower in _SUCCESS_FIELDS and value is False:
             _refuse(lower)
         if lower in _STATUS_FIELDS and _is_error_status(value):
+            _refuse(lower)
+        if lower in _MESSAGE_FIELDS and _TELLS_FAILURE.search(str(value)[:_MESSAGE_MAX].lower()):
             _refuse(lower)
         if lower == "resourcetype" and value == "OperationOutcome":
             _refuse(lower)
@@ -269,5 +285,5 @@ def _is_error_status(value: Any) -> bool:
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         value = int(value[:4])
     if isinstance(value, str):
-        return value.lower() in {"error", "failed", "failure", "fail"}
+        return value.lower() in _FAILURE_STATUSES
     return isinstance(value, int) and value >= _ERROR_STATUS
