@@ -54,6 +54,15 @@ def corrupt(path: Path) -> None:
     path.write_bytes(content)
 
 
+def corrupt_schema(path: Path) -> None:
+    """The schema holds bytes that are no text: the driver cannot even give SQLite's message."""
+    content = path.read_bytes()
+    assert b"CREATE TABLE person (" in content
+    path.write_bytes(
+        content.replace(b"CREATE TABLE person (", b"CREATE \xff\xfe\xff\xfe\xff person (")
+    )
+
+
 def replace_by_text(path: Path) -> None:
     path.write_bytes(b"this is not a database, and it is long enough to be looked at" * 50)
 
@@ -65,6 +74,7 @@ def make_a_folder(path: Path) -> None:
 
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "damaged": (corrupt, "is damaged"),
+    "damaged schema": (corrupt_schema, "is damaged"),
     "no database": (replace_by_text, "is no SQLite database"),
     "a folder": (make_a_folder, "it is a folder"),
     "not to be read": (lambda path: path.chmod(0), "the file may not be read"),

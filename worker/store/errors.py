@@ -125,6 +125,8 @@ def _meaning_without_code(fault: BaseException) -> Meaning:
         return Meaning.OURS
     if _is_named(fault, "ClientConfigurationError"):  # asyncpg's, which SQLite does not load
         return Meaning.BAD_URL
+    if isinstance(fault, UnicodeDecodeError):  # sqlite3's, on a text that is no UTF-8 any more
+        return Meaning.DAMAGED
     if isinstance(fault, PermissionError):
         return Meaning.NO_ACCESS
     if isinstance(fault, OSError | PoolTimeoutError):
@@ -192,15 +194,17 @@ def _of_file(meaning: Meaning, url: URL) -> tuple[str, str]:
 
 def _hindrance(path: Path) -> str:
     """What this account may not do with the file or its folder, as far as the modes tell."""
-    if path.is_dir():
+    # By os.path: a pathlib.Path raises on a name that is too long.
+    if os.path.isdir(path):  # noqa: PTH112
         return ": it is a folder"
 
     def may(what: Path, mode: int) -> bool:
         return os.access(what, mode, effective_ids=os.access in os.supports_effective_ids)
 
-    if path.exists() and not may(path, os.R_OK):
+    exists = os.path.exists(path)  # noqa: PTH110
+    if exists and not may(path, os.R_OK):
         return ": the file may not be read"
-    if path.exists() and not may(path, os.W_OK):
+    if exists and not may(path, os.W_OK):
         return ": the file may not be written"
     if not may(path.parent, os.W_OK | os.X_OK):
         return f": the folder {path.parent} may not be written"
