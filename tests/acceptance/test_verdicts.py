@@ -1,6 +1,7 @@
 """Verdicts about PTS need evidence: a few persons who cannot be read end no run, an outage does."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -133,6 +134,30 @@ def test_a_few_persons_end_no_run(
 ) -> None:
     """Persons who fail for ever cost their own areas, whatever is wrong and wherever they stand."""
     nights[case].check()
+
+
+@pytest.mark.parametrize(("kind", "bad_witnesses"), [("500", 1), ("403", 2)])
+def test_a_known_good_person_who_fails_when_asked_again(
+    standin: Standin, tmp_path: Path, sqlite_url: str, kind: str, bad_witnesses: int
+) -> None:
+    """One or two persons do not speak for PTS: others who were read are asked as well."""
+    worker = install(standin, tmp_path, sqlite_url, 100, retry_attempts=5)
+    everyone = list(standin.people)
+    failing = everyone[-8:]
+    asked: Counter[tuple[str, str]] = Counter()
+    spoilt: set[str] = set()
+
+    def everybody(ask: Ask) -> Reply:
+        asked[ask.off_id, ask.area] += 1
+        if asked[ask.off_id, ask.area] > 1 and len(spoilt) < bad_witnesses:
+            spoilt.add(ask.off_id)
+        return KINDS[kind](ask) if ask.off_id in spoilt else http(ask.records)
+
+    standin.everybody = everybody
+    standin.script = {(off_id, ""): KINDS[kind] for off_id in failing}
+    ended = worker.sync()
+    assert bad_witnesses == len(spoilt)
+    Night(ended=ended, store=worker.store, persons=everyone, failing=failing).check()
 
 
 def outage(folder: Path, url: str, *, kind: str, good: int) -> tuple[Ended, int, int]:

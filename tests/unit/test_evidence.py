@@ -14,7 +14,7 @@ from worker.errors import ContractError, TransientError, UnavailableError
 from worker.sync.evidence import Evidence
 from worker.sync.keys import KeyBook
 
-ANNA, BODIL, CARL = (person(key=name * 64) for name in "abc")
+ANNA, BODIL, CARL, DORA = (person(key=name * 64) for name in "abcd")
 
 
 def test_witnesses_are_of_the_area_that_fails():
@@ -38,11 +38,25 @@ def test_other_areas_witness_for_one_that_was_never_read():
 
 
 def test_the_last_read_witness():
-    """What was read long ago says less; no more than two of each area are remembered."""
+    """What was read long ago says less; no more than three of each kind are remembered."""
     known = KnownGood()
-    for each in (ANNA, BODIL, CARL):
+    for each in (ANNA, BODIL, CARL, DORA):
         known.remember(each, "x", has_records=False)
-    assert [(CARL, "x")] == known.witnesses("x") == known.latest()
+    assert [(DORA, "x"), (CARL, "x"), (BODIL, "x")] == known.witnesses("x")
+    assert [(DORA, "x")] == known.latest()
+
+
+def test_a_witness_that_fails_gives_way_to_others():
+    """One who was read once and fails now does not speak for PTS alone."""
+    known = KnownGood()
+    known.remember(ANNA, "x", has_records=True)
+    for each in (BODIL, CARL):
+        known.remember(each, "x", has_records=False)
+    known.failed(CARL, "x")
+    assert [(BODIL, "x")] == known.latest()
+    assert [(ANNA, "x"), (BODIL, "x"), (CARL, "x")] == known.witnesses("x")
+    known.failed(BODIL, "x")
+    assert [(CARL, "x")] == known.latest()
 
 
 def test_a_proof_is_good_for_seconds_and_for_its_area():
@@ -137,7 +151,7 @@ async def test_one_witness_may_have_gone_bad():
 
 
 async def test_a_doubt_is_answered():
-    """By a probe, each time; whatever it ends with, those who wait go on."""
+    """By a few single tries at most, each time; whatever they end with, those who wait go on."""
     pts = Pts()
     made, _ = evidence(pts)
     async with anyio.create_task_group() as group:
@@ -150,4 +164,4 @@ async def test_a_doubt_is_answered():
             assert pts.doubt()
             await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
-    assert ([True, False, False], 3) == (pts.ends, len(pts.asked))
+    assert ([True, False, False], 1 + 4 + 1) == (pts.ends, len(pts.asked))

@@ -4,7 +4,9 @@ Pure: told of each area that was read, it says whom to ask again before a run co
 unavailable, denies this client, or is not understood.
 """
 
+import itertools
 import math
+from collections import deque
 from typing import Final
 
 import msgspec
@@ -12,18 +14,18 @@ import msgspec
 from worker.core.model import Person
 from worker.core.pacing import EVIDENCE_S
 
-WITNESSES_MAX: Final = 2
-"""Known-good person-areas that must fail before a conclusion: one may have gone bad by itself."""
+WITNESSES_MAX: Final = 3
+"""Known-good person-areas that must fail before a conclusion: one or two may have gone bad."""
 
 
 class KnownGood(msgspec.Struct):
     """The last persons of each area who were read, and what reading them again has proved.
 
-    Two of each area at most: one with records and one without, as a shape that has changed shows in
+    Of each area three with records and three without at most, as a shape that has changed shows in
     records alone. Identifiers stay in memory.
     """
 
-    _last: dict[tuple[str, bool], Person] = msgspec.field(default_factory=dict)
+    _last: dict[tuple[str, bool], deque[Person]] = msgspec.field(default_factory=dict)
     _latest: tuple[str, bool] | None = None
     _proved_until_s: dict[str, float] = msgspec.field(default_factory=dict)
 
@@ -33,20 +35,37 @@ class KnownGood(msgspec.Struct):
     def remember(self, person: Person, area: str, *, has_records: bool) -> None:
         """An area was read to its last page."""
         self._latest = (area, has_records)
-        self._last[self._latest] = person
+        last = self._last.get(self._latest)
+        if last is None:
+            last = self._last[self._latest] = deque(maxlen=WITNESSES_MAX)
+        if person not in last:
+            last.appendleft(person)
+
+    def failed(self, person: Person, area: str) -> None:
+        """A witness could not be read again: others are asked before it."""
+        for (name, _), last in self._last.items():
+            if name == area and last[0] == person:
+                last.rotate(-1)
 
     def latest(self) -> list[tuple[Person, str]]:
-        """The person-area that was read last, if any."""
-        return [(self._last[self._latest], self._latest[0])] if self._latest else []
+        """The person-area that was read last, or another if that one has failed since."""
+        return [(self._last[self._latest][0], self._latest[0])] if self._latest else []
 
     def witnesses(self, area: str) -> list[tuple[Person, str]]:
         """Whom to ask again when an area fails: in that area, if it was ever read, else in others.
 
-        Those with records come first.
+        Those with records come first, and of both kinds the last one that was read.
         """
         found = sorted(self._last, key=lambda key: (key[0] != area, not key[1]))
-        same = [key for key in found if key[0] == area]
-        return [(self._last[key], key[0]) for key in (same or found)[:WITNESSES_MAX]]
+        chosen = [key for key in found if key[0] == area] or found
+        in_turn = itertools.zip_longest(*(self._last[key] for key in chosen))
+        named = [
+            (person, key[0])
+            for persons in in_turn
+            for key, person in zip(chosen, persons, strict=True)
+            if person is not None
+        ]
+        return named[:WITNESSES_MAX]
 
     def proved(self, area: str, now_s: float) -> None:
         """A witness against the failures of an area was read again."""

@@ -135,7 +135,8 @@ class RetryingClient:
             headers: all but the authorization, which each attempt gets afresh.
             body: sent as it is.
             is_single_use: each attempt goes on a new connection that carries nothing else.
-            is_probe: it goes before all others, and no budget limits its retries.
+            is_probe: it goes before all others, and no budget limits its retries; while PTS fails
+                for all it has none.
 
         Returns:
             The first answer that is neither a transient status nor about the authorization.
@@ -240,6 +241,8 @@ class RetryingClient:
             UnavailableError: nor is there for anybody else.
         """
         self._throttle.check()
+        if request.is_probe and self._throttle.is_open:
+            raise failure.error  # the next single request asks for somebody else
         request.failures += 1
         decision = decide_retry(
             self._policy, request.failures, failure.retry_after_s, self._runtime.uniform()

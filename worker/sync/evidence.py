@@ -1,6 +1,7 @@
 """Evidence before a verdict: reads again what was read well, before a run concludes about PTS."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import anyio
 import structlog
@@ -12,6 +13,9 @@ from worker.ports import AreaReader, Availability, Runtime
 from worker.sync.keys import KeyBook
 
 log = structlog.get_logger(__name__)
+
+_TRIES_MAX: Final = 4
+"""How often a doubt about PTS is answered by another known-good person-area, before all may try."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,8 +68,9 @@ class Evidence:
             self._doubted = anyio.Event()
             is_read = False
             try:
-                for person, name in self._known.latest():
-                    is_read = await self._is_read(person, name)
+                for _ in range(_TRIES_MAX):
+                    for person, name in self._known.latest():
+                        is_read = is_read or await self._is_read(person, name)
             except WorkerError:
                 pass  # whoever asks next gets the same error, and ends the run with it
             finally:
@@ -82,6 +87,7 @@ class Evidence:
                 person, area, key_path=self.keys.path(area), is_probe=True
             )
         except AreaError as fault:
+            self._known.failed(person, area)
             log.warning("pts.probe_failed", area=area, reason=fault.message, status=fault.status)
             return False
         return isinstance(self.keys.admit(read), CompleteArea)
