@@ -1,6 +1,7 @@
 """Mistakes that a developer could make, sown one at a time into a module's source.
 
-Not sown: words (strings, what is logged, the text of an error), annotations, decorators.
+Not sown: words (strings, what is logged, the text of an error and its hint), annotations,
+decorators, and arguments swapped where that never matters or can never run.
 """
 
 import ast
@@ -33,6 +34,11 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 _CONDITIONS = {"where", "and_", "or_", "filter", "having"}
 """Calls each of whose arguments is a condition of its own."""
 
+_NOT_SWAPPED = {"min", "max", "isinstance", "getattr", "cast", "Column", "Table", "Index"}
+"""The first two are the same in any order; the others fail at once, whatever the tests are."""
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
 _LOGS = {"debug", "info", "warning", "error", "exception", "note"}
 
 
@@ -43,6 +49,7 @@ class Mutant:
     Attributes:
         module: the file, from the root.
         line: of the source as it is.
+        at_import: it stands in no function, and so runs when the module is imported.
         node: its place in ``ast.walk``.
         variant: which of the mistakes that can be made there.
         what: what is changed, for people.
@@ -50,6 +57,7 @@ class Mutant:
 
     module: str
     line: int
+    at_import: bool
     node: int
     variant: int
     what: str
@@ -62,15 +70,21 @@ Change = Callable[[], None]
 def mutants_of(module: str, source: str) -> list[Mutant]:
     """Every mistake that can be made in this source, in order."""
     tree = ast.parse(source)
-    skipped = _skipped(tree)
+    skipped, within = _skipped(tree), _in_functions(tree)
     found = []
     for number, node in enumerate(ast.walk(tree)):
-        if number in skipped:
+        if number in skipped or not isinstance(node, ast.expr | ast.stmt | ast.excepthandler):
             continue
         found += [
-            Mutant(module=module, line=node.lineno, node=number, variant=variant, what=what)
+            Mutant(
+                module=module,
+                line=node.lineno,
+                at_import=id(node) not in within,
+                node=number,
+                variant=variant,
+                what=what,
+            )
             for variant, (what, _) in enumerate(_changes(node))
-            if isinstance(node, ast.expr | ast.stmt | ast.excepthandler)
         ]
     return found
 
@@ -82,6 +96,12 @@ def mutated(source: str, mutant: Mutant) -> str:
     _, change = list(_changes(node))[mutant.variant]
     change()
     return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def _in_functions(tree: ast.Module) -> set[int]:
+    functions = (one for one in ast.walk(tree) if isinstance(one, _FUNCTIONS))
+    bodies = (part for one in functions for part in one.body)
+    return {id(node) for part in bodies for node in ast.walk(part)}
 
 
 def _skipped(tree: ast.Module) -> set[int]:
@@ -172,12 +192,12 @@ def _of_calls(node: ast.Call) -> Iterator[tuple[str, Change]]:
         for place in range(len(node.args) if len(node.args) > 1 else 0):
             what = f"condition {place + 1} of {name} left out"
             yield what, _attribute(node, "args", node.args[:place] + node.args[place + 1 :])
-    elif len(node.args) > 1 and not is_starred:
+    elif len(node.args) > 1 and not is_starred and name not in _NOT_SWAPPED:
         first, second, *rest = node.args
         if ast.dump(first) != ast.dump(second):
             yield f"arguments of {name} swapped", _attribute(node, "args", [second, first, *rest])
     for place, word in enumerate(node.keywords):
-        if word.arg:
+        if word.arg and word.arg != "hint":
             left = node.keywords[:place] + node.keywords[place + 1 :]
             yield f"{word.arg} not given to {name}", _attribute(node, "keywords", left)
 

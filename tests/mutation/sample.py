@@ -75,7 +75,9 @@ NEARBY = {
     "store": ("tests/store", "tests/shards"),
     "sync": ("tests/unit", "tests/simulation"),
     "pts": ("tests/http", "tests/unit"),
-    "helseid": ("tests/helseid",),
+    "helseid": ("tests/helseid", "tests/politeness"),
+    "running": ("tests/shards", "tests/simulation/test_found.py", "tests/politeness"),
+    "scheduler": ("tests/unit",),
 }
 """For lines that run when a module is imported, and so in no test: folders of tests."""
 
@@ -103,10 +105,12 @@ class Covering:
     lines: Mapping[str, Mapping[str, Sequence[str]]]
 
     def of(self, mutant: Mutant) -> list[str]:
-        """Of the line itself; of a line that runs at import, those near by."""
-        found = self.lines.get(mutant.module, {}).get(str(mutant.line), ())
-        near = NEARBY.get(package_of(mutant), ())
-        chosen = found or [one for one in self.took_s if one.startswith(near)]
+        """Of the line, or where its statement begins; of what runs at import, those near by."""
+        lines = self.lines.get(mutant.module, {})
+        known = (lines[str(line)] for line in range(mutant.line, 0, -1) if str(line) in lines)
+        near = NEARBY[package_of(mutant)]
+        nearby = [one for one in self.took_s if one.startswith(near)]
+        chosen = nearby if mutant.at_import else next(known, ())
         good = [one for one in chosen if math.isfinite(self.took_s[one])]
         return sorted(good, key=self.took_s.__getitem__)
 

@@ -29,6 +29,8 @@ def sown(source):
         ("q.where(b, c)", ["None", "q.where(c)", "q.where(b)"]),
         ("log.info(b, c)", []),
         ("raise E(b < c)", ["pass"]),
+        ("a = E(hint=b)", []),
+        ("a = min(b, c)", []),
         ("import a\n'words'", []),
         ("a: f(b, c) = d", []),
         ("@f(b, c)\ndef g(): '''doc'''", []),
@@ -68,3 +70,11 @@ def test_a_mistake_knows_its_line():
     """In the source as it is, comments and all."""
     (one,) = mutants_of("m.py", "# a comment\n\na = b == c\n")
     assert (3, "Eq is NotEq") == (one.line, one.what)
+
+
+def test_a_mistake_knows_when_its_line_runs():
+    """A default is made when the module is imported, which no test does by itself."""
+    found = mutants_of("m.py", "a = 1\ndef f(b=2):\n    c = 3\n")
+    assert [("1 is 2", True), ("2 is 3", True), ("3 is 4", False)] == [
+        (one.what, one.at_import) for one in sorted(found, key=lambda one: one.what)
+    ]
