@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import time
 
 import pytest
@@ -86,6 +87,23 @@ async def test_a_response_before_the_end_of_the_request(engine):
         async with engine(replace(OPTIONS, silence_s_max=PATIENCE_S)) as transport:
             body = b"[" + b" " * 4_000_000 + b"]"
             assert await outcome(transport, server.url, body=body) in {b"[413]", TransientError}
+
+
+async def test_an_idle_connection_that_the_server_ends(engine):
+    """It is closed on this side as well, and does not stay half open until the next request."""
+    closed = threading.Event()
+
+    def script(peer):
+        peer.request()
+        peer.send(response())
+        peer.link.shutdown(socket.SHUT_WR)
+        if peer.closed_by_client():
+            closed.set()
+
+    with scripted_server(script) as server:
+        async with engine(OPTIONS) as transport:
+            assert b"[1]" == await outcome(transport, server.url)
+            assert await asyncio.to_thread(closed.wait, 2.0)
 
 
 def ends(peer, how):
