@@ -13,7 +13,7 @@ Tenancy: TypeAlias = Literal["single-tenant", "multi-tenant"]
 ASSERTION_LIFETIME_S_MAX: Final = 60
 """HelseID refuses an assertion that lives longer (HelseID reference, section 1)."""
 
-_RETRY: Final = RetryPolicy(attempts_max=5, wait_s_max=20.0)
+_RETRY: Final = RetryPolicy(attempts_max=5)
 
 
 class HelseIdOptions(Value, frozen=True, kw_only=True):
