@@ -71,6 +71,7 @@ def mutants_of(module: str, source: str) -> list[Mutant]:
     """Every mistake that can be made in this source, in order."""
     tree = ast.parse(source)
     skipped, within = _skipped(tree), _in_functions(tree)
+    raised = {id(node.exc) for node in ast.walk(tree) if isinstance(node, ast.Raise)}
     found = []
     for number, node in enumerate(ast.walk(tree)):
         if number in skipped or not isinstance(node, ast.expr | ast.stmt | ast.excepthandler):
@@ -85,6 +86,7 @@ def mutants_of(module: str, source: str) -> list[Mutant]:
                 what=what,
             )
             for variant, (what, _) in enumerate(_changes(node))
+            if not (id(node) in raised and what.endswith("swapped"))
         ]
     return found
 

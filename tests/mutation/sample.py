@@ -10,7 +10,6 @@ it can be had again. See ``docs/mutation.md``.
 
 import argparse
 import json
-import math
 import os
 import random
 import shutil
@@ -51,25 +50,31 @@ FAST = (
 )
 """Run in one process, where it can be seen which lines they run."""
 
-SLOW = (
-    "tests/acceptance/test_exit_codes.py",
-    "tests/acceptance/test_kill_and_continue.py",
-    "tests/acceptance/test_backfill_and_schedule.py",
-    "tests/acceptance/test_bad_answers.py",
-    "tests/acceptance/test_guard.py",
-    "tests/acceptance/test_moves_and_paging.py",
-    "tests/acceptance/test_unchanged.py",
-    "tests/acceptance/test_rosters.py",
-    "tests/acceptance/test_cli_erase.py",
-    "tests/acceptance/test_cli_rotate.py",
-    "tests/acceptance/test_cli_keys.py",
-    "tests/acceptance/test_cli_doctor.py",
-    "tests/deaths/test_signals.py",
-    "tests/deaths/test_away.py",
-    "tests/deaths/test_disk.py",
-    "tests/deaths/test_shards.py",
-)
-"""For what the others do not see."""
+_RUNS = ("exit_codes", "kill_and_continue", "backfill_and_schedule", "unchanged", "rosters")
+_SLOW = {
+    "store": (
+        *("guard", "moves_and_paging", "cli_erase", "cli_verify", "cli_explain", "cli_status"),
+        *("cli_failures", "several_starts"),
+    ),
+    "sync": ("two_reads", "verdicts", "h_numbers", "guard", "several_starts"),
+    "pts": ("bad_answers", "odd_answers", "verdicts", "moves_and_paging"),
+    "helseid": ("cli_rotate", "cli_keys", "cli_doctor", "refused_proofs"),
+    "running": ("guard", "several_starts", "cli_failures", "h_numbers"),
+    "scheduler": (),
+}
+_DEATHS = {
+    "store": ("away", "disk", "permanent", "shards"),
+    "sync": ("signals", "shards"),
+    "running": ("signals", "shards"),
+}
+SLOW = {
+    package: (
+        *(f"tests/acceptance/test_{name}.py" for name in (*names, *_RUNS)),
+        *(f"tests/deaths/test_{name}.py" for name in _DEATHS.get(package, ())),
+    )
+    for package, names in _SLOW.items()
+}
+"""By package, for what the others do not see."""
 
 NEARBY = {
     "store": ("tests/store", "tests/shards"),
@@ -99,10 +104,11 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Covering:
-    """Which tests run a line, the quickest first."""
+    """Which tests run a line, the quickest first; without those that took too long."""
 
     took_s: Mapping[str, float]
     lines: Mapping[str, Mapping[str, Sequence[str]]]
+    longest_s: float = sys.float_info.max
 
     def of(self, mutant: Mutant) -> list[str]:
         """Of the line, or where its statement begins; of what runs at import, those near by."""
@@ -111,7 +117,7 @@ class Covering:
         near = NEARBY[package_of(mutant)]
         nearby = [one for one in self.took_s if one.startswith(near)]
         chosen = nearby if mutant.at_import else next(known, ())
-        good = [one for one in chosen if math.isfinite(self.took_s[one])]
+        good = [one for one in chosen if self.took_s[one] <= self.longest_s]
         return sorted(good, key=self.took_s.__getitem__)
 
     def limit_s(self, tests: Sequence[str]) -> float:
@@ -180,7 +186,7 @@ def judge(copy: Copy, mutant: Mutant, covering: Covering, *, slow: bool) -> Verd
         for chosen, limit_s in (
             (in_file, covering.limit_s(in_file)),
             (on_server, covering.limit_s(on_server)),
-            (SLOW if slow else (), SLOW_LIMIT_S),
+            (SLOW[package_of(mutant)] if slow else (), SLOW_LIMIT_S),
         ):
             end = copy.run(chosen, limit_s) if chosen else "passed"
             if end != "passed":
@@ -248,6 +254,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="which ones")
     parser.add_argument("--only", nargs="+", default=SCOPE, help="folders or files")
     parser.add_argument("--jobs", type=int, default=2, help="at a time")
+    parser.add_argument("--longest", type=float, default=sys.float_info.max, metavar="SECONDS")
     parser.add_argument("--no-slow", action="store_true", help="without tests that start programs")
     parser.add_argument("--folder", type=Path, default=ROOT / "mutants" / "sample")
     parser.add_argument("--covered", action="store_true", help="which tests run a line is known")
@@ -257,7 +264,8 @@ def main() -> int:
     if not chosen.covered:
         command = [sys.executable, "-m", "tests.mutation.covering", str(known), *FAST]
         subprocess.run(command, cwd=ROOT, check=False)
-    covering = Covering(**json.loads(known.read_text(encoding="utf-8")))
+    text = known.read_text(encoding="utf-8")
+    covering = Covering(**json.loads(text), longest_s=chosen.longest)
     every = all_mutants(chosen.only)
     sample = random.Random(chosen.seed).sample(every, min(chosen.count, len(every)))
     say(f"{len(sample)} of {len(every)} mistakes, seed {chosen.seed}")

@@ -29,6 +29,7 @@ def sown(source):
         ("q.where(b, c)", ["None", "q.where(c)", "q.where(b)"]),
         ("log.info(b, c)", []),
         ("raise E(b < c)", ["pass"]),
+        ("raise E(b, c)", ["pass"]),
         ("a = E(hint=b)", []),
         ("a = min(b, c)", []),
         ("import a\n'words'", []),
