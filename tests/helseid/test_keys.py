@@ -88,6 +88,14 @@ def test_reads_client_jwk_json(private_jwks, tmp_path):
     assert CLIENT_ID == load_client_key(path).client_id_hint
 
 
+@pytest.mark.parametrize("value", [None, "", 5, ["x"]])
+def test_a_hint_that_is_no_text_is_none(value, private_jwks, tmp_path):
+    """What stands beside the key and cannot be an id or an address is passed over."""
+    document = {"clientId": value, "authority": value, "privateJwk": private_jwks["P-256"]}
+    key = load_client_key(write_secret(tmp_path / "key", document))
+    assert (None, None) == (key.client_id_hint, key.issuer_hint)
+
+
 def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
     """Contents that must be refused, and what the message says."""
     small = rsa.generate_private_key(65537, 1024)  # noqa: S505 -- it must be refused
