@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,10 @@ def test_0_published_whole(worker: Installation, standin: Standin) -> None:
     """A run over a good source ends with 0, and readers see every restriction."""
     ended = worker.sync()
     assert (0, "published", 0) == (ended.code, ended.run["status"], ended.run["exit_code"])
+    assert [] == ended.run["reasons"]
+    stored = worker.store.one("SELECT published_at FROM report_run")
+    stored = datetime.fromisoformat(stored) if worker.store.is_sqlite else stored
+    assert stored == datetime.fromisoformat(ended.run["published_at"])
     assert 2 * PERSONS == len(worker.store.ids("patient_safety"))
     assert PERSONS == len(worker.store.ids("patient_privacy"))
     assert [] == standin.violations
@@ -87,6 +92,7 @@ def test_3_published_with_gaps(later: Installation, standin: Standin) -> None:
     ended = later.sync()
     assert (3, "published") == (ended.code, ended.run["status"])
     assert {"contract": 1} == ended.run["failures"]
+    assert "1 contract" in " ".join(ended.run["reasons"])
     assert {ref_of(struck)} == later.store.stale()
     assert [("published", 0), ("published", 3)] == later.store.runs()
 

@@ -59,7 +59,7 @@ _SLOW = {
     "sync": ("two_reads", "verdicts", "h_numbers", "guard", "several_starts"),
     "pts": ("bad_answers", "odd_answers", "verdicts", "moves_and_paging"),
     "helseid": ("cli_rotate", "cli_keys", "cli_doctor", "refused_proofs"),
-    "running": ("guard", "several_starts", "cli_failures", "h_numbers"),
+    "running": ("guard", "several_starts", "cli_erase", "h_numbers"),
     "scheduler": (),
 }
 _DEATHS = {
