@@ -135,6 +135,20 @@ def test_a_night_later_the_proof_is_one_read(lite: Installation, standin: Standi
     assert [None, None] == [area["first_read"] for area in found["areas"]]
 
 
+def test_a_second_read_that_cannot_be_written_ends_the_run(
+    lite: Installation, standin: Standin
+) -> None:
+    """The database refuses that one row alone, and yet nothing is published."""
+    standin.people[FIRST][SAFETY].pop()
+    lite.store.rows(
+        "CREATE TRIGGER hinder BEFORE UPDATE ON person_area WHEN NEW.first_read_at IS NOT NULL "
+        "BEGIN SELECT abs(-9223372036854775807 - 1); END"
+    )
+    ended = lite.sync()
+    assert (69, [("published", 0), ("interrupted", 69)]) == (ended.code, lite.store.runs())
+    assert 2 == len(ids_of(lite, FIRST))
+
+
 @pytest.mark.parametrize(
     "replies",
     [

@@ -9,6 +9,7 @@ from tests.store.test_store_scenarios import PRIVACY, SAFETY
 from worker.core.guard import GuardLimits
 from worker.core.model import RunStatus
 from worker.core.run import Publication, RunReport
+from worker.core.sharding import Shard
 from worker.errors import ExitCode, LeaseLostError, UsageError, WithheldError
 
 A, B, C = names(0, 3)
@@ -206,6 +207,7 @@ async def test_a_published_key_leaves_nothing_to_do(world: World, code: ExitCode
     assert isinstance(report, RunReport)
     assert (RunStatus.PUBLISHED, code) == (report.status, report.exit_code)
     assert "published already" in report.reasons[0]
+    assert (Shard(index=1, count=2), 2) == (report.shard, report.shards_done)
     assert [(1, 2)] == await world.rows(
         "SELECT (SELECT count(*) FROM run), (SELECT count(*) FROM run_attempt)"
     )

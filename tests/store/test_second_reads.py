@@ -145,6 +145,7 @@ async def test_every_difference_may_need_two_reads(world, codes):
     turn.writer.confirm = Confirm.CHANGES
     result = await apply(turn, read(world, "a", *codes), read(world, "k", *OTHERS))
     assert {"a": {SAFETY: frozenset({"x", "y"})}} == held(result)
+    assert Confirm.CHANGES == result.unconfirmed[0].confirm, "what the two reads must agree on"
     done = await apply(turn, *map(read_again, result.unconfirmed))
     assert () == done.unconfirmed
 
