@@ -1,6 +1,7 @@
 """Who may work beside whom, and that nobody writes who was taken over (promise 4)."""
 
 import pytest
+from sqlalchemy import text
 
 from tests.shards.world import (
     AREAS,
@@ -18,7 +19,9 @@ from tests.store.test_store_scenarios import PRIVACY, SAFETY
 from worker.core.run import RunProgress
 from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError
+from worker.store.database import open_database
 from worker.store.holder import this_process
+from worker.store.lease import acquire
 from worker.store.shards import acquire_part, begin_part
 
 A, B, C = names(0, 3)
@@ -71,6 +74,20 @@ async def test_a_paused_shard_cannot_write_beside_an_ordinary_run(world: World):
     assert {A: {SAFETY, PRIVACY}} == await turn.meet(A)
     await turn.write(read(world, P))
     assert ExitCode.OK == whole_code(await turn.end())
+
+
+async def test_a_shard_that_stands_still_within_a_write_keeps_its_lease(world: World):
+    """Its lease has expired, but not its transaction: an ordinary run is refused, and says whom."""
+    await world.begin(0)
+    await world.expire("run/0")
+
+    async def stand_still(connection):
+        await connection.execute(text("SELECT 1 FROM lease WHERE name = 'run/0' FOR UPDATE"))
+        with pytest.raises(LeaseHeldError, match=f"shard 0/2 of the run {KEY}"):
+            await acquire(impatient, this_process("x"), tenant_id=1, ttl_s=TTL_S)
+
+    async with open_database(world.url, world.fake.runtime, patience_s=1.0) as impatient:
+        await world.database.write(stand_still)
 
 
 async def test_a_paused_ordinary_run_cannot_write_beside_shards(world: World):
