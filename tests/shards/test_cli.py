@@ -56,6 +56,15 @@ def test_sqlite_is_refused(tmp_path: Path, migrated_sqlite: Path):
     assert "postgresql://" in ended.message
 
 
+async def test_a_rate_that_cannot_be_divided_is_refused(world: World, tmp_path: Path):
+    """Each shard needs a request an hour at least; nothing is begun."""
+    call = ("sync", "--shard", "1/4", "--run-key", "k", "--set", "sync.requests_per_second=0.001")
+    ended = on(world.url, tmp_path, *call)
+    assert 78 == ended.code
+    assert "sync.requests_per_second: too low" in ended.message
+    assert [(0,)] == await world.rows("SELECT count(*) FROM run")
+
+
 async def test_status_tells_how_far_each_shard_is(world: World, tmp_path: Path):
     """On, done, ended, died; and who holds a lease."""
     done, ended, _ = [await world.begin(index, 4) for index in (0, 1, 2)]
