@@ -160,6 +160,30 @@ def test_a_known_good_person_who_fails_when_asked_again(
     Night(ended=ended, store=worker.store, persons=everyone, failing=failing).check()
 
 
+@pytest.mark.parametrize("kind", ["500", "403", "shape"])
+def test_only_those_who_fail_are_left(
+    standin: Standin, tmp_path: Path, sqlite_url: str, kind: str
+) -> None:
+    """A start that has nobody else to read asks for somebody whom an earlier one has read."""
+    worker = install(standin, tmp_path, sqlite_url, 60, retry_attempts=5)
+    everyone = list(standin.people)
+    failing = everyone[:8]
+    silence = Reply(data=b"", then="hang")
+    standin.script = {(off_id, ""): lambda _: silence for off_id in failing}
+    worker.configure(sync={"deadline": "3s"})
+    assert 75 == worker.sync().code
+    worker.configure(sync={"deadline": None})
+    standin.script = {(off_id, ""): KINDS[kind] for off_id in failing}
+    ended = worker.sync()
+    Night(ended=ended, store=worker.store, persons=everyone, failing=failing).check()
+    again = worker.run("backfill", "--failed")
+    assert (3, "published") == (again.code, again.run["status"]), again.out
+    standin.script = {(off_id, ""): KINDS[kind] for off_id in failing[1:]}
+    healed = worker.run("backfill", "--failed")
+    assert (3, 7) == (healed.code, healed.run["totals"]["persons_stale"]), healed.out
+    assert ref_of(failing[0]) in {ref for ref, _ in worker.store.ids()}
+
+
 def outage(folder: Path, url: str, *, kind: str, good: int) -> tuple[Ended, int, int]:
     """How a run ends that PTS answers so many times; the requests after that, and what it left."""
     with serve() as made:

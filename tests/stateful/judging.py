@@ -32,7 +32,9 @@ class Judge:
         if self.limits is None:
             return not self.allows
         read, asked = facts["areas_complete"], facts["areas_attempted"]
-        is_thin = asked > 0 and read / asked < self.limits.min_completeness
+        is_thin = (
+            not facts["is_subset"] and asked > 0 and read / asked < self.limits.min_completeness
+        )
         return is_thin or (not self.limits.accept_removals and self._is_too_much(facts))
 
     def _is_too_much(self, facts: Mapping[str, Any]) -> bool:

@@ -133,6 +133,13 @@ def test_an_early_stop_is_never_a_run_that_would_pass(open_before, removed, affe
         assert reasons_to_withhold(night, LIMITS)
 
 
+def test_a_backfill_may_read_little():
+    """It is made for those who could not be read: the few who can be now are published."""
+    assert reasons_to_withhold(facts(areas_attempted=12, areas_complete=2), LIMITS)
+    few = facts(areas_attempted=12, areas_complete=2, is_subset=True)
+    assert () == reasons_to_withhold(few, LIMITS)
+
+
 def test_a_person_may_accept_removals_but_not_gaps():
     """``--accept-removals`` decides about removals; what could not be read stays too little."""
     accepted = GuardLimits(max_removed_share=0.1, min_completeness=0.5, accept_removals=True)

@@ -502,19 +502,36 @@ async def personal(throttle):
 
 
 async def test_retry_after_of_certain_persons():
-    """Theirs holds everybody the first time, and themselves alone when it is repeated."""
+    """Once refusals turn out to depend on the person, a Retry-After holds back nobody else."""
     fake = FakeRuntime()
     throttle = Throttle(1000.0, fake.runtime, concurrency=8)
     await personal(throttle)
     start_s = fake.monotonic()
     refused = throttle.pushed_back(60.0, await throttle.enter(), status=429)
-    await throttle.enter()
-    assert fake.monotonic() - start_s >= 60.0
-    throttle.succeeded()
-    start_s = fake.monotonic()
     throttle.pushed_back(60.0, await throttle.enter(), status=429, before=refused)
     await throttle.enter()
     assert fake.monotonic() - start_s < 1.0
+
+
+async def test_everybody_waits_once_for_one_request():
+    """Before that is known, too: what it asks for again holds back itself, but others' does all."""
+    fake = FakeRuntime()
+    throttle = Throttle(1000.0, fake.runtime, concurrency=8)
+
+    async def refused(**more):
+        began_s = fake.monotonic()
+        found = throttle.pushed_back(60.0, await throttle.enter(), status=429, **more)
+        throttle.leave()
+        await throttle.enter()
+        throttle.leave()
+        return found, round(fake.monotonic() - began_s)
+
+    first, waited_s = await refused()
+    assert 60 == waited_s
+    again, waited_s = await refused(before=first)
+    assert 0 == waited_s
+    assert 60 == (await refused())[1]
+    assert 0 == (await refused(before=again))[1]
 
 
 async def test_long_pauses_are_logged():

@@ -25,7 +25,8 @@ class GuardLimits(Value, frozen=True, kw_only=True):
 
     Attributes:
         max_removed_share: share of open restrictions (or of persons) that one run may close.
-        min_completeness: share of person-areas that must have been read.
+        min_completeness: share of person-areas that must have been read; not asked of a backfill,
+            which is made for those who could not be read.
         accept_removals: a person has decided that the removals are right.
     """
 
@@ -110,7 +111,7 @@ def reasons_to_withhold(facts: GuardFacts, limits: GuardLimits) -> tuple[str, ..
     found = []
     if not limits.accept_removals:
         found += _removals(facts, limits)
-    if facts.areas_attempted:
+    if facts.areas_attempted and not facts.is_subset:
         share = facts.areas_complete / facts.areas_attempted
         if share < limits.min_completeness:
             found.append(

@@ -381,11 +381,13 @@ class PushBack(NamedTuple):
     Attributes:
         answered: requests that had been answered by then.
         rate, limit: requests a second and under way after the cut that it may have made.
+        has_paused_all: everybody has waited for its sake already.
     """
 
     answered: int
     rate: float
     limit: float
+    has_paused_all: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

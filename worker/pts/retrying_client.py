@@ -94,7 +94,8 @@ class RetryingClient:
         policy: of one request's retries.
         budget: of all requests' retries together.
         runtime: clock, sleep and randomness.
-        retry_after_s_max: a ``Retry-After`` beyond it is not waited for.
+        retry_after_s_max: a ``Retry-After`` beyond it is not waited for, nor are several of one
+            request that are longer together.
     """
 
     def __init__(
@@ -244,6 +245,9 @@ class RetryingClient:
         if request.is_probe and self._throttle.is_open:
             raise failure.error  # the next single request asks for somebody else
         request.failures += 1
+        request.told_to_wait_s += failure.retry_after_s or 0.0
+        if request.told_to_wait_s > self._retry_after_s_max:
+            raise failure.error
         decision = decide_retry(
             self._policy, request.failures, failure.retry_after_s, self._runtime.uniform()
         )
@@ -284,6 +288,7 @@ class _Request(msgspec.Struct, kw_only=True):
     pushed_back: PushBack | None = None
     sent: int = 0
     failures: int = 0
+    told_to_wait_s: float = 0.0
     renewals: int = 0
     reconnects: int = 0
     tokens: frozenset[str] = frozenset()

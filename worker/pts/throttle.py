@@ -246,7 +246,8 @@ class Throttle:
         """An attempt failed in a way that may pass: PTS asks for less, and perhaps for how long.
 
         Args:
-            retry_after_s: seconds for which the whole worker is to wait; never clipped.
+            retry_after_s: seconds for which the whole worker is to wait, never clipped; this
+                request alone, if everybody has waited for it before.
             number: what ``enter`` returned; the last if not given.
             status: of the answer; ``None`` if there was none.
             before: what this returned for an attempt before at this request.
@@ -259,10 +260,13 @@ class Throttle:
         pressure = Pressure.REFUSAL if retry_after_s else pressure_of(status)
         is_recent = self._is_recent(number)
         is_personal = pressure is not Pressure.NONE and self._is_personal(before)
-        if retry_after_s and is_personal and before is not None:
+        has_paused_all = before is not None and before.has_paused_all
+        if retry_after_s and (is_personal or has_paused_all):
+            # Under load others are refused for the first time too, and hold back everybody again.
             log_pause(self._runtime, retry_after_s, f"{reason}, Retry-After", concerns="request")
         elif retry_after_s:
             self.pause_for(retry_after_s, f"{reason}, Retry-After")
+            has_paused_all = True
         if pressure is Pressure.REFUSAL and not is_personal:
             sent_per_s = self._meter.per_second(now_s, self._sent)
             resume_s = max(now_s, self._paused_until_s)
@@ -273,7 +277,7 @@ class Throttle:
         self._count_failure(now_s, is_recent=is_recent)
         if pressure is Pressure.NONE:
             return before
-        return PushBack(self._answered, self._rate.rate, self._concurrency.limit)
+        return PushBack(self._answered, self._rate.rate, self._concurrency.limit, has_paused_all)
 
     def asked_for_quiet(self, until: datetime, number: int) -> None:
         """PTS asks for a longer pause than a run makes.

@@ -39,6 +39,10 @@ class Evidence:
         """An area was read to its last page, and may be asked for again."""
         self._known.remember(person, read.area, has_records=bool(read.records))
 
+    def suggest(self, person: Person, area: str) -> None:
+        """An area that an earlier start of this run has read, or a run before a backfill."""
+        self._known.remember(person, area, has_records=False)
+
     async def refutes(self, area: str) -> bool:
         """Whether PTS answers a known-good person-area, so that failures concern certain persons.
 

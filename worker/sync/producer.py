@@ -32,6 +32,10 @@ class PersonTask(Value, frozen=True, kw_only=True):
     areas: tuple[str, ...]
 
 
+def _nobody_asks(_person: Person, _area: str) -> None:
+    pass
+
+
 class Producer(msgspec.Struct, kw_only=True):
     """Reads the roster and hands out tasks.
 
@@ -39,6 +43,8 @@ class Producer(msgspec.Struct, kw_only=True):
         person_key: the key in the store of an identifier.
         shard: whose persons are handed out; the others are passed over, unless it is ``None``.
         sends_h_numbers: persons with an H-number are handed out like all others.
+        passed_over: called with each person and area that need not be read now, as it was read
+            before: it may be asked for when PTS is in doubt.
         pending: keys handed out and not yet committed; together with the store's own memory of the
             run they make every person read once, however often the roster names them.
         is_whole: the roster was read to its end without a bad line.
@@ -50,6 +56,7 @@ class Producer(msgspec.Struct, kw_only=True):
     progress: RunProgress
     shard: Shard | None = None
     sends_h_numbers: bool = False
+    passed_over: Callable[[Person, str], None] = _nobody_asks
     pending: set[str] = msgspec.field(default_factory=set)
     is_whole: bool = False
     _fed: BloomFilter = msgspec.field(default_factory=BloomFilter)
@@ -142,15 +149,20 @@ class Producer(msgspec.Struct, kw_only=True):
                 new[person.person_key] = person
         settled = await self.store.settled(self._perhaps_settled(new))
         chosen = await self.store.chosen(list(new))
+        every = self.store.handle.areas
+        due: list[PersonTask] = []
         for key in sorted(new, key=self._order):
-            person = new[key]
-            wanted = self.store.handle.areas
-            if chosen is not None:
-                wanted = tuple(area for area in wanted if area in chosen.get(key, ()))
-            due = tuple(area for area in wanted if area not in settled.get(key, ()))
-            if not due:
+            done = settled.get(key, frozenset())
+            wanted = every if chosen is None else chosen.get(key, frozenset())
+            areas = tuple(area for area in every if area in wanted and area not in done)
+            for area in every:
+                if area not in areas:
+                    self.passed_over(new[key], area)
+            if areas:
+                due.append(PersonTask(person=new[key], areas=areas))
+            else:
                 self.progress.persons_skipped += 1
-                continue
-            self.pending.add(key)
-            await tasks.put(PersonTask(person=person, areas=due))
+        for task in due:
+            self.pending.add(task.person.person_key)
+            await tasks.put(task)
         await anyio.lowlevel.checkpoint()

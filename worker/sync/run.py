@@ -63,6 +63,12 @@ class Run:
         """
         handle = self.store.handle
         log.info("run.began", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
+        evidence = Evidence(
+            reader=self.reader,
+            keys=self.keys,
+            runtime=self.runtime,
+            availability=self.availability,
+        )
         producer = Producer(
             roster=self.roster,
             store=self.store,
@@ -70,17 +76,13 @@ class Run:
             progress=self.progress,
             shard=handle.shard,
             sends_h_numbers=self.options.sends_h_numbers,
+            passed_over=evidence.suggest,
         )
         reader = PersonReader(
             reader=self.reader,
             keys=self.keys,
             breaker=Breaker(),
-            evidence=Evidence(
-                reader=self.reader,
-                keys=self.keys,
-                runtime=self.runtime,
-                availability=self.availability,
-            ),
+            evidence=evidence,
             progress=self.progress,
             runtime=self.runtime,
         )
@@ -103,7 +105,7 @@ class Run:
         ending = await pipeline.work()
         self._tell(self.progress)
         if ending is None:
-            ending = nothing_was_read(self.progress.failures, self.progress.areas_complete)
+            ending = await self._verdict(evidence)
         if ending is None:
             return await self._publish(may_depart=producer.is_whole)
         if isinstance(ending, LeaseLostError):
@@ -111,6 +113,17 @@ class Run:
         if isinstance(ending, WithheldError):
             return await self._withhold(ending)
         return await self._interrupt(ending)
+
+    async def _verdict(self, evidence: Evidence) -> WorkerError | None:
+        """The error of a run that read nothing, unless PTS answers for who was read before it."""
+        error = nothing_was_read(self.progress.failures, self.progress.areas_complete)
+        if error is None:
+            return None
+        try:
+            is_refuted = await evidence.refutes(self.store.handle.areas[0])
+        except WorkerError as fault:
+            return fault
+        return None if is_refuted else error
 
     def _tell(self, progress: RunProgress) -> None:
         progress.requests = self.cost.requests
