@@ -36,7 +36,9 @@ class Weather:
     def __init__(self, stage: Stage, rng: random.Random) -> None:
         self.stage = stage
         self.rng = rng
-        self.luck = random.Random(f"extra answers {stage.upstream.state.options.seed}")
+        seed = stage.upstream.state.options.seed
+        self.luck = random.Random(f"extra answers {seed}")
+        self._first = [_LEAST_SPOILS[seed % len(_LEAST_SPOILS)]]
 
     def arm(self) -> None:
         """Choose what goes wrong upstream and on the way this night."""
@@ -58,10 +60,9 @@ class Weather:
         self.stage.upstream.arm([])
 
     def _faults(self) -> Iterator[dict[str, Any]]:
-        for _ in range(self.rng.choice((0, 0, 1, 1, 2, 3))):
+        for _ in range(self.rng.choice((0, 1, 1, 2, 2, 3))):
             where = self.rng.choice(("pts", "pts", "pts", *AREAS, "token", "discovery"))
-            choices = {"token": _TOKEN_SPOILS, "discovery": _DISCOVERY_SPOILS}
-            action = self.rng.choice(choices.get(where, _LEAST_SPOILS))
+            action = self._action(where)
             if action == Action.EMPTY_LIST and self.stage.upstream.state.paging != "none":
                 continue  # half an answer that calls itself whole: nobody could tell
             if action == Action.NO_KEY and not self._keys_are_known():
@@ -87,7 +88,16 @@ class Weather:
                 fault["skew_s"] = self.rng.choice((-400, -8, -3, 3, 8, 400))
                 if where != "token":
                     fault |= self.rng.choice(({}, {"replicas": 3}))
+                if "replicas" in fault:
+                    fault["replica_by"] = self.luck.choice(("request", "connection"))
             yield fault
+
+    def _action(self, where: str) -> Action:
+        choices = {"token": _TOKEN_SPOILS, "discovery": _DISCOVERY_SPOILS}
+        action = self.rng.choice(choices.get(where, _LEAST_SPOILS))
+        if where not in choices and self._first:
+            return self._first.pop()  # neighbouring seeds meet different kinds
+        return action
 
     def _keys_are_known(self) -> bool:
         last = self.stage.model.last
