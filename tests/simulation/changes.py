@@ -21,9 +21,10 @@ class Changes:
 
     def populate(self) -> None:
         for _ in range(self.rng.randint(2, 7)):
-            self._add_person()
+            self.add_person()
 
-    def _add_person(self) -> None:
+    def add_person(self) -> None:
+        """Somebody new on the roster."""
         if not self._unused:
             return
         off_id = self.stage.upstream.off_id(self._unused.pop())
@@ -104,7 +105,7 @@ class Changes:
         """One change of the roster: a person comes, leaves or returns, or its lines change."""
         match self.rng.choice(("add", "remove", "return", "lines", "lines", "bad", "good")):
             case "add":
-                self._add_person()
+                self.add_person()
             case "remove":
                 self._delist(self.rng.choice(list(self.stage.upstream.truth)))
             case "return":

@@ -110,6 +110,8 @@ class Process:
     began: Callable[[int], None] = lambda _run_id: None
     touches: int = 0
     dead: bool = False
+    ended: bool = False
+    longest_sleep_s: float = 0.0
     connections: list["InlineConnection"] = field(default_factory=list)
 
     def touch(self, kind: str, what: str = "") -> str:
@@ -166,6 +168,7 @@ class Process:
         async def sleep(seconds: float) -> None:
             if self.dead:
                 raise DiedError
+            self.longest_sleep_s = max(self.longest_sleep_s, seconds)
             await anyio.sleep(seconds)
             if self.dead:
                 raise DiedError

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import anyio
 
 from tests.simulation.changes import Changes
+from tests.simulation.lasting import Lasting
 from tests.simulation.loop import Clock, SimLoop, inline_files, run_simulated
 from tests.simulation.model import BrokenPromiseError, expect
 from tests.simulation.process import Process, Trouble
@@ -109,6 +110,7 @@ class Life:
             await self._night()
             await self._till_next()
         await self._peace()
+        await Lasting(self.stage, self.changes, self._again).live()
 
     # Nights
 
@@ -283,10 +285,15 @@ class Life:
         if self.rng.random() < 0.5:
             await self._unchanged()
 
-    async def _undisturbed(self) -> Outcome:
-        await anyio.sleep(60.0)
+    async def _again(self, after_s: float) -> Outcome:
+        """One more run, with nothing wrong in the process."""
+        await anyio.sleep(after_s)
         outcome = await self._in_task(self.stage.process(), accepts=True)
-        return self._as_it_must(outcome)
+        self._check_end(outcome)
+        return outcome
+
+    async def _undisturbed(self) -> Outcome:
+        return self._as_it_must(await self._again(60.0))
 
     async def _with_tokens_revoked(self) -> Outcome:
         """A run whose token is taken from it on the way: that must not cost a single person."""

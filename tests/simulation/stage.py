@@ -272,7 +272,9 @@ class Stage:
         with anyio.move_on_after(LONGEST_RUN_S) as limit:
             outcome = await self._carry_out(process, app, request, stop or anyio.Event())
         expect(not limit.cancelled_caught and not limit.cancel_called, "a run that never ends")
+        process.ended = True
         self.trace.add(f"{process.number} ends {outcome.code}")
+        self._check_manners(process)
         self.tally.ends["crashed" if outcome.crashed else str(outcome.code)] += 1
         self.tally.faults.update(process.injected)
         if outcome.report is not None:
@@ -280,6 +282,14 @@ class Stage:
         self.look()
         self._check_report(outcome)
         return outcome
+
+    def _check_manners(self, process: Process) -> None:
+        """However a process ended: it waited no longer, and asked no sooner, than it should."""
+        longest_s = self.settings.sync.retry_after_max.total_seconds()
+        slept_s = process.longest_sleep_s
+        expect(slept_s <= longest_s, f"it slept {slept_s} s, longer than sync.retry_after_max")
+        hasty = self.upstream.served[process.number].hasty
+        expect(not hasty, f"{hasty} requests in a silence that PTS had asked for")
 
     async def _carry_out(
         self, process: Process, app: App, request: RunRequest, stop: anyio.Event

@@ -4,6 +4,7 @@ They check tokens, proofs, nonces and bodies exactly as the sandbox's servers do
 time are missing. What was told to whom, whole and delivered, is kept for the model.
 """
 
+import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ AREAS = (SAFETY, PRIVACY)
 ISSUER = "http://127.0.0.1:8101/helseid"
 BASE_URL = "http://127.0.0.1:8102"
 HELSEID_S_MAX = 10.0
+ON_THE_WAY_S = 15.0
+"""A request that may go fetches a token, perhaps, before it is sent."""
 PERSONS = 44
 """Identifiers that a seed may use; among them one D-number with its foedselsnummer."""
 
@@ -146,6 +149,9 @@ class Served:
         doubtful: answers with a page that the worker may well refuse.
         refusals: requests that were answered with 401; after two of them a request may go on
             another connection.
+        searches: requests that reached PTS.
+        hasty: those of them that came within a silence that PTS had asked for.
+        silent_since_s, silent_until_s: that silence.
     """
 
     whole: dict[tuple[str, str], list[Answer]] = field(default_factory=lambda: defaultdict(list))
@@ -153,6 +159,21 @@ class Served:
     complete: set[tuple[str, str]] = field(default_factory=set)
     doubtful: set[tuple[str, str]] = field(default_factory=set)
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    searches: Counter[tuple[str, str]] = field(default_factory=Counter)
+    hasty: int = 0
+    silent_since_s: float = math.inf
+    silent_until_s: float = 0.0
+
+    def ask_for_silence(self, now_s: float, silence_s: float) -> None:
+        """PTS asked for silence. Who was on the way to it then may still come."""
+        if now_s >= self.silent_until_s:
+            self.silent_since_s = now_s
+        self.silent_until_s = max(self.silent_until_s, now_s + silence_s)
+
+    def search(self, key: tuple[str, str], now_s: float) -> None:
+        """A search reached PTS."""
+        self.searches[key] += 1
+        self.hasty += self.silent_since_s + ON_THE_WAY_S < now_s < self.silent_until_s
 
 
 class Upstream:
@@ -161,6 +182,7 @@ class Upstream:
     Attributes:
         truth: the world: identifier, area, restriction, revision.
         served: by process number, what it was told.
+        silence_s: what PTS asks everybody for at present with ``Retry-After``, if that is known.
         struck: how often each fault struck.
     """
 
@@ -179,6 +201,7 @@ class Upstream:
         self.served: dict[int, Served] = defaultdict(Served)
         self.struck: Counter[str] = Counter()
         self.requests = 0
+        self.silence_s = 0.0
         self._connections = 0
         self._rng = rng
         self._luck = random.Random(f"extra answers {seed}")
@@ -248,6 +271,7 @@ class Upstream:
         found = self._pts.found
         if connection:
             connection.requests += 1
+            self.served[process.number].search(_key_of(request), self.clock.elapsed_s)
         may_be_another = connection and connection.requests > 1 and reply.status == 200
         if may_be_another and self._luck.random() < network.extra_answers:
             self.struck["extra answer"] += 1
@@ -283,9 +307,10 @@ class Upstream:
     ) -> None:
         """Keep what the process was told, if it is the truth (or passes for it), and whole."""
         fields = orjson.loads(request.body)
-        area = PRIVACY if PRIVACY in request.path else SAFETY
-        key = (fields["offId"], area)
+        key = _key_of(request)
         served = self.served[process.number]
+        if self.silence_s and any(name == b"retry-after" for name, _ in reply.headers):
+            served.ask_for_silence(self.clock.elapsed_s, self.silence_s)
         served.refusals[key] += reply.status == 401
         if reply.status != 200:
             return
@@ -303,7 +328,7 @@ class Upstream:
             served.doubtful.add(key)
         told = orjson.loads(reply.body)
         items = told["items"] if isinstance(told, dict) else told
-        column = "confidentialityCode" if area == SAFETY else "privacyLevel"
+        column = "confidentialityCode" if key[1] == SAFETY else "privacyLevel"
         passing = served.passing[key]
         passing.rows.update({item["id"]: int(item[column][1:]) for item in items})
         passing.at_s = self.clock.elapsed_s
@@ -321,6 +346,12 @@ class Upstream:
         """The ``Date`` header."""
         at = self.clock.true_now().replace(microsecond=0)
         return format_datetime(at, usegmt=True).encode()
+
+
+def _key_of(request: Request) -> tuple[str, str]:
+    """The person and the area that are asked for."""
+    area = PRIVACY if PRIVACY in request.path else SAFETY
+    return orjson.loads(request.body)["offId"], area
 
 
 def _is_unspoilt(key: tuple[str, str], reply: Reply, action: str, found: Rows) -> bool:
