@@ -20,6 +20,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "commit done, its reply lost": ("database done-lost (commit)", "database done-io (commit)"),
     "extra answer": ("http extra answer",),
     "two reads that contradict each other": ("reads contradict",),
+    "H-numbers not sent": ("H-numbers not sent",),
     "certain persons fail for some nights": ("certain persons for some nights",),
     "certain persons fail for ever": tuple(f"certain persons: {kind}" for kind in KINDS_FOR_EVER),
     "Retry-After to one person": tuple(f"Retry-After to one: {name}" for name in SILENCES),

@@ -104,7 +104,7 @@ class Lasting:
             case 1 | 3:
                 for name in self.rng.sample(sorted(SILENCES), 4):
                     await self._silence(name)
-            case _ if not self.stage.upstream.state.rs_nonce:
+            case _ if self._may_leave_a_replica():
                 await self._replicas()
             case _:
                 await self._certain_persons("503")
@@ -186,7 +186,9 @@ class Lasting:
     def _check_world(self, failing: set[tuple[str, str]]) -> None:
         model = self.stage.model
         keys: set[Key] = {(model.person_key(off_id), area) for off_id, area in failing}
-        model.check_world(self.stage.upstream.truth, self._roster(), keys)
+        roster = {line.off_id for line in self.stage.roster}
+        not_sent = self.stage.not_sent(roster)
+        model.check_world(self.stage.upstream.truth, roster, keys, not_sent)
 
     # Silence
 
@@ -248,13 +250,24 @@ class Lasting:
 
     # Replicas
 
+    def _may_leave_a_replica(self) -> bool:
+        """Nonces hold a replica's time; a lone reader meets six refusals in a row by chance."""
+        sync = self.stage.settings.sync
+        has_others = sync.concurrency > 1 and sync.retry_attempts > 2
+        return has_others and not self.stage.upstream.state.rs_nonce
+
     async def _replicas(self) -> None:
         """One of three has a wrong clock: nobody fails by that."""
-        for by in self.rng.sample(("connection", "request"), 2):
+        for by, replica in [
+            ("connection", 0),
+            ("connection", 1),
+            ("connection", 2),
+            ("request", 0),
+        ]:
             self.stage.tally.faults[f"replicas by {by}"] += 1
             fault = {
                 "action": Action.CLOCK_SKEW, "replicas": 3, "replica_by": by,
-                "replica": self.rng.randint(0, 2),
+                "replica": replica,
                 "skew_s": self.rng.choice((-600, -30, 30, 600)),
             }  # fmt: skip
             self.stage.upstream.arm([fault])
@@ -267,7 +280,9 @@ class Lasting:
         await self._run_with(set(), "500")
 
     def _roster(self) -> list[str]:
-        return list(dict.fromkeys(line.off_id for line in self.stage.roster))
+        """Whom PTS may be asked about, in order."""
+        listed = dict.fromkeys(line.off_id for line in self.stage.roster)
+        return [one for one in listed if one not in self.stage.not_sent(listed)]
 
 
 def digest(off_id: str) -> str:

@@ -8,7 +8,7 @@ from the roster; between publications nothing may change.
 import hmac
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -64,6 +64,7 @@ class Turn:
         run_id: the run that it worked on.
         roster: identifiers on its roster with their local references.
         is_whole: its roster had no bad line.
+        not_sent: those of the roster, line by line, whom PTS must not be asked about.
         picks: a backfill that may leave persons of its roster out.
         confirms_changes: every difference needs a second read, and not removals alone.
     """
@@ -71,6 +72,7 @@ class Turn:
     number: int
     run_id: int
     roster: Mapping[str, frozenset[str | None]]
+    not_sent: Sequence[str] = ()
     is_whole: bool = True
     picks: bool = False
     accepts: bool = False
@@ -249,7 +251,10 @@ class Model:
         self, shown: Snapshot, run: Any, turn: Turn, roster: Mapping[str, Any]
     ) -> None:
         stale_there = False
-        for person in roster:
+        passed_over = {self.person_key(off_id) for off_id in turn.not_sent}
+        told = run["persons_not_sent"]
+        expect(told == len(turn.not_sent), f"{told} not sent, not {len(turn.not_sent)}")
+        for person in roster.keys() - passed_over:
             for area in AREAS:
                 known = (person, area) in shown.stale
                 expect(known or turn.picks, f"{area}: a person of the roster is missing")
@@ -339,18 +344,29 @@ class Model:
         truth: Mapping[str, Mapping[str, Rows]],
         roster: Iterable[str],
         failing: AbstractSet[Key] = frozenset(),
+        not_sent: Iterable[str] = (),
     ) -> None:
-        """The store is the world, fresh but for those who fail, and nothing else."""
+        """The store is the world, fresh but for those who fail, and nothing else.
+
+        Those who were not sent are stale, or not known.
+        """
+        passed_over = {(self.person_key(off_id), area) for off_id in not_sent for area in AREAS}
         wanted = {
             (self.person_key(off_id), area): truth.get(off_id, {}).get(area, {})
             for off_id in roster
             for area in AREAS
         }
         last = self.last
-        expect(last.rows.keys() == wanted.keys(), "the store does not show the roster's persons")
+        for key in passed_over:
+            del wanted[key]
+        expect(
+            last.rows.keys() - passed_over == wanted.keys(),
+            "the store does not show the roster's persons",
+        )
         for key in wanted.keys() - failing:
             expect(last.rows[key] == wanted[key], "the store is not the world")
         stale = {key for key, is_stale in last.stale.items() if is_stale}
+        failing |= last.stale.keys() & passed_over
         expect(stale == failing, f"{len(stale)} person-areas are stale, not {len(failing)}")
 
 

@@ -125,6 +125,7 @@ class Life:
         for _ in range(self.rng.choice((0, 0, 0, 1, 1, 2))):
             self.stage.tally.faults["roster edited"] += 1
             self.changes.edit_roster()
+        self.changes.configure()
         if self.rng.random() < 0.75:
             self.weather.arm()
             trouble = self.weather.trouble()
@@ -281,7 +282,9 @@ class Life:
             outcome = await self._undisturbed()
         expect(outcome.code == 0, f"an undisturbed run ended with {outcome.code}: {outcome.fault}")
         roster = {line.off_id for line in self.stage.roster}
-        self.stage.model.check_world(self.stage.upstream.truth, roster)
+        self.stage.model.check_world(
+            self.stage.upstream.truth, roster, not_sent=self.stage.not_sent(roster)
+        )
         if self.rng.random() < 0.5:
             await self._unchanged()
 

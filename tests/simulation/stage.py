@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -180,6 +181,7 @@ class Stage:
         self.current: Process | None = None
         self.loop: SimLoop
         self.look_share = 0.05
+        self._sends_h_numbers = True
         self.settings = materials().loaded.settings
 
     def doors(self) -> AbstractContextManager[None]:
@@ -214,6 +216,22 @@ class Stage:
         """Let every run write its numbers to that file of the world's folder."""
         telemetry = structs.replace(self.settings.telemetry, textfile=textfile)
         self.settings = structs.replace(self.settings, telemetry=telemetry)
+
+    def configure(self, environment: str | None, *, send_h_numbers: bool) -> None:
+        """Set where PTS is said to be, and whether H-numbers are sent there all the same."""
+        before = self.settings
+        self.settings = structs.replace(
+            before,
+            api=structs.replace(before.api, environment=environment),
+            roster=structs.replace(before.roster, send_h_numbers=send_h_numbers),
+        )
+        self._sends_h_numbers = send_h_numbers or environment != "production"
+
+    def not_sent(self, off_ids: Iterable[str]) -> list[str]:
+        """Those of them that PTS must not be asked about: H-numbers, in production."""
+        if self._sends_h_numbers:
+            return []
+        return [one for one in off_ids if 1 <= int(one[:2]) <= 31 and 41 <= int(one[2:4]) <= 52]
 
     def limit(self, **sync: Any) -> None:
         """Set limits of the ``sync`` section."""
@@ -288,7 +306,10 @@ class Stage:
         longest_s = self.settings.sync.retry_after_max.total_seconds()
         slept_s = process.longest_sleep_s
         expect(slept_s <= longest_s, f"it slept {slept_s} s, longer than sync.retry_after_max")
-        hasty = self.upstream.served[process.number].hasty
+        served = self.upstream.served[process.number]
+        asked = self.not_sent(off_id for off_id, _ in served.searches)
+        expect(not asked, "PTS was asked about an H-number")
+        hasty = served.hasty
         expect(not hasty, f"{hasty} requests in a silence that PTS had asked for")
 
     async def _carry_out(
@@ -317,6 +338,8 @@ class Stage:
             if not one.bad:
                 refs.setdefault(one.off_id, set()).add(one.ref or None)
         roster = {off_id: frozenset(found) for off_id, found in refs.items()}
+        not_sent = self.not_sent(one.off_id for one in lines if not one.bad)
+        self.tally.faults["H-numbers not sent"] += bool(not_sent)
         model, is_whole = self.model, not any(one.bad for one in lines)
 
         def began(run_id: int) -> None:
@@ -328,6 +351,7 @@ class Stage:
                     is_whole=is_whole,
                     picks=picks,
                     accepts=accepts,
+                    not_sent=not_sent,
                     confirms_changes=self.settings.sync.confirm == "changes",
                 )
             )
