@@ -48,7 +48,7 @@ class Weather:
         network.lost_requests = self.rng.choice((0, 0, 0.02, 0.1))
         network.lost_replies = self.rng.choice((0, 0, 0.02, 0.1))
         network.slow = self.rng.choice((0, 0, 0.05))
-        network.extra_answers = self.luck.choice((0.2, 0.5))
+        network.extra_answers = self.luck.choice((0.3, 0.7))
         network.latency_s = self.rng.choice((0.002, 0.05, 0.4))
         if self.luck.random() < 0.2:
             self._certain = self._certain_persons()
