@@ -166,6 +166,8 @@ class Lasting:
                 if len(failing) == due:
                     return outcome
                 continue
+            if is_replica and outcome.code == 3:
+                continue  # refused six times in a row by chance, before anybody was accepted
             share = 1 - len(failing) / due
             is_enough = share >= self.stage.settings.sync.min_completeness
             wanted = 0 if not failing else 3 if is_enough else 5
@@ -251,7 +253,7 @@ class Lasting:
     # Replicas
 
     def _may_leave_a_replica(self) -> bool:
-        """Nonces hold a replica's time; a lone reader meets six refusals in a row by chance."""
+        """Nonces hold a replica's time; few readers meet six refusals in a row by chance."""
         sync = self.stage.settings.sync
         has_others = sync.concurrency > 1 and sync.retry_attempts > 2
         return has_others and not self.stage.upstream.state.rs_nonce
