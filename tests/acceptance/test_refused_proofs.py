@@ -85,7 +85,7 @@ def test_a_client_that_is_denied(worker: Installation, standin: Standin, concurr
 @pytest.mark.parametrize("style", ["bearer", "dpop"])
 @pytest.mark.parametrize(
     ("skew_s", "concurrency", "replica_by"),
-    [(600, 16, "request"), (-600, 16, "request"), (30, 2, "request")],
+    [(600, 16, "request"), (-600, 16, "request"), (30, 2, "request"), (600, 4, "connection")],
 )
 def test_one_replica_of_three_has_a_wrong_clock(
     tmp_path: Path, sqlite_url: str, *, style: str, skew_s: int, concurrency: int, replica_by: str

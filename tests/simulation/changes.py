@@ -14,6 +14,7 @@ class Changes:
     def __init__(self, stage: Stage, rng: random.Random) -> None:
         self.stage = stage
         self.rng = rng
+        self._luck = random.Random(f"h-numbers {stage.upstream.state.options.seed}")
         self._keys = 0
         self._lost: dict[str, dict[str, dict[str, int]]] = {}
         self._unused = list(range(PERSONS))
@@ -21,9 +22,15 @@ class Changes:
 
     def populate(self) -> None:
         for _ in range(self.rng.randint(2, 7)):
-            self._add_person()
+            self.add_person()
+        for number in range(self._luck.choice((0, 0, 1, 3))):
+            off_id = f"{self._luck.randint(1, 31):02}{self._luck.randint(41, 52)}{number:07}"
+            self.stage.upstream.truth[off_id] = {area: {} for area in AREAS}
+            self._add_restriction(off_id, self._luck.choice(AREAS))
+            self._enlist(off_id)
 
-    def _add_person(self) -> None:
+    def add_person(self) -> None:
+        """Somebody new on the roster."""
         if not self._unused:
             return
         off_id = self.stage.upstream.off_id(self._unused.pop())
@@ -37,6 +44,11 @@ class Changes:
         ref = self.rng.choice(("", f"L{len(self.stage.roster)}"))
         place = self.rng.randint(0, len(self.stage.roster))
         self.stage.roster.insert(place, Line(off_id=off_id, ref=ref))
+
+    def configure(self) -> None:
+        """Choose an environment, and whether H-numbers are sent to production."""
+        environment = self._luck.choice((None, "test", "production", "production"))
+        self.stage.configure(environment, send_h_numbers=self._luck.random() < 0.3)
 
     def _add_restriction(self, off_id: str, area: str) -> None:
         self._keys += 1
@@ -104,7 +116,7 @@ class Changes:
         """One change of the roster: a person comes, leaves or returns, or its lines change."""
         match self.rng.choice(("add", "remove", "return", "lines", "lines", "bad", "good")):
             case "add":
-                self._add_person()
+                self.add_person()
             case "remove":
                 self._delist(self.rng.choice(list(self.stage.upstream.truth)))
             case "return":

@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import Final
 
+from tests.simulation.lasting import KINDS as KINDS_FOR_EVER
+from tests.simulation.lasting import SILENCES
 from worker.sandbox.faults import Action
 
 KINDS: Final[dict[str, tuple[str, ...]]] = {
@@ -18,6 +20,15 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "commit done, its reply lost": ("database done-lost (commit)", "database done-io (commit)"),
     "extra answer": ("http extra answer",),
     "two reads that contradict each other": ("reads contradict",),
+    "H-numbers not sent": ("H-numbers not sent",),
+    "certain persons fail for some nights": ("certain persons for some nights",),
+    "certain persons fail for ever": tuple(f"certain persons: {kind}" for kind in KINDS_FOR_EVER),
+    "Retry-After to one person": tuple(f"Retry-After to one: {name}" for name in SILENCES),
+    "Retry-After to everybody": tuple(
+        f"Retry-After {how}: {name}" for how in ("a few times", "for good") for name in SILENCES
+    ),
+    "another run in a silence": ("overlapping run in a silence",),
+    "replicas chosen by connection": ("replicas by connection",),
     "crash": ("crash",),
     "paused past the lease": ("paused past the lease",),
     "clock jump ahead": ("clock jump ahead",),

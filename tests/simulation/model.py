@@ -8,7 +8,8 @@ from the roster; between publications nothing may change.
 import hmac
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -63,6 +64,7 @@ class Turn:
         run_id: the run that it worked on.
         roster: identifiers on its roster with their local references.
         is_whole: its roster had no bad line.
+        not_sent: those of the roster, line by line, whom PTS must not be asked about.
         picks: a backfill that may leave persons of its roster out.
         confirms_changes: every difference needs a second read, and not removals alone.
     """
@@ -70,6 +72,7 @@ class Turn:
     number: int
     run_id: int
     roster: Mapping[str, frozenset[str | None]]
+    not_sent: Sequence[str] = ()
     is_whole: bool = True
     picks: bool = False
     accepts: bool = False
@@ -191,7 +194,6 @@ class Model:
         roster = {self.person_key(one): refs for one, refs in last_turn.roster.items()}
         told = self._told(turns)
         told_last = self._told([last_turn])
-        failed = {key for key, readings in told_last.items() if readings == [None]}
         doubtful = {
             (self.person_key(off_id), area)
             for off_id, area in self.served[last_turn.number].doubtful
@@ -216,7 +218,7 @@ class Model:
             if shown.stale[key]:
                 expect(rows == carried, f"{area}: the state of an unread area changed")
                 expect(
-                    key not in told_last or key in doubtful or key in failed,
+                    key not in told_last or key in doubtful or None in told_last[key],
                     f"{area}: read to its last page, and shown as stale",
                 )
             elif key in told_last and key not in doubtful:
@@ -238,16 +240,21 @@ class Model:
         """What each turn could take for the state of a person-area; None: nothing."""
         told: dict[Key, list[Rows | None]] = defaultdict(list)
         for turn in turns:
-            for (off_id, area), answers in self.served[turn.number].whole.items():
-                key = (self.person_key(off_id), area)
-                told[key].append(_reading(self.last.rows.get(key, {}), answers, turn))
+            served = self.served[turn.number]
+            for asked, answers in served.whole.items():
+                key = (self.person_key(asked[0]), asked[1])
+                old, was_refused = self.last.rows.get(key, {}), served.refusals[asked] > 1
+                told[key] += _readings(old, answers, turn, was_refused=was_refused)
         return told
 
     def _check_roster(
         self, shown: Snapshot, run: Any, turn: Turn, roster: Mapping[str, Any]
     ) -> None:
         stale_there = False
-        for person in roster:
+        passed_over = {self.person_key(off_id) for off_id in turn.not_sent}
+        told = run["persons_not_sent"]
+        expect(told == len(turn.not_sent), f"{told} not sent, not {len(turn.not_sent)}")
+        for person in roster.keys() - passed_over:
             for area in AREAS:
                 known = (person, area) in shown.stale
                 expect(known or turn.picks, f"{area}: a person of the roster is missing")
@@ -332,38 +339,69 @@ class Model:
             expect(asof[one.number] == rows, f"as-of publication {one.number} has changed")
             expect(at_time[one.number] == rows, f"as-of its time, {one.number} has changed")
 
-    def check_world(self, truth: Mapping[str, Mapping[str, Rows]], roster: Iterable[str]) -> None:
-        """The store is the world, fresh, and nothing else."""
+    def check_world(
+        self,
+        truth: Mapping[str, Mapping[str, Rows]],
+        roster: Iterable[str],
+        failing: AbstractSet[Key] = frozenset(),
+        not_sent: Iterable[str] = (),
+    ) -> None:
+        """The store is the world, fresh but for those who fail, and nothing else.
+
+        Those who were not sent are stale, or not known.
+        """
+        passed_over = {(self.person_key(off_id), area) for off_id in not_sent for area in AREAS}
         wanted = {
             (self.person_key(off_id), area): truth.get(off_id, {}).get(area, {})
             for off_id in roster
             for area in AREAS
         }
-        expect(self.last.rows == wanted, "the store is not the world")
-        expect(not any(self.last.stale.values()), "something is stale")
+        last = self.last
+        for key in passed_over:
+            del wanted[key]
+        expect(
+            last.rows.keys() - passed_over == wanted.keys(),
+            "the store does not show the roster's persons",
+        )
+        for key in wanted.keys() - failing:
+            expect(last.rows[key] == wanted[key], "the store is not the world")
+        stale = {key for key, is_stale in last.stale.items() if is_stale}
+        failing |= last.stale.keys() & passed_over
+        expect(stale == failing, f"{len(stale)} person-areas are stale, not {len(failing)}")
 
 
-def _reading(published: Rows, answers: list[Answer], turn: Turn) -> Rows | None:
-    """What may be written: the only answer, or the second of two that agree on what is gone.
+def _readings(
+    published: Rows, answers: list[Answer], turn: Turn, *, was_refused: bool
+) -> list[Rows | None]:
+    """What may be written: the first answer, or a second one that agrees on what is gone.
 
-    The second came by itself on a connection of its own, and two seconds after the first.
+    The second came on connections of its own, two seconds after the first. Further answers are
+    those of somebody who was asked again as evidence about PTS; they come on any connection.
+
+    Args:
+        published: what is shown so far.
+        answers: all that the process was told, in order.
+        turn: the process's.
+        was_refused: requests for it were refused, and so may have changed to a connection of their
+            own: then PTS cannot tell one read from another by its connections.
     """
 
     def gone(answer: Answer) -> set[str]:
         return published.keys() - answer.rows.keys()
 
-    def needs_another(answer: Answer) -> bool:
-        return bool(gone(answer)) or (turn.confirms_changes and answer.rows != published)
+    def confirms(answer: Answer) -> bool:
+        agrees = gone(first) == gone(answer)
+        if turn.confirms_changes:
+            agrees &= first.rows == answer.rows
+        return agrees and answer.is_alone and answer.at_s - first.at_s >= CONFIRM_AFTER_S
 
-    last = answers[-1]
-    expect(len(answers) <= 2, "read more than twice")
-    if len(answers) == 1:
-        return None if last.is_single_use or needs_another(last) else last.rows
-    first = answers[0]
-    expect(last.is_single_use and not first.is_single_use, "the second read was not by itself")
-    expect(last.at_s - first.at_s >= CONFIRM_AFTER_S, "the second read came too soon")
-    agrees = gone(first) == gone(last) and not (turn.confirms_changes and first.rows != last.rows)
-    return last.rows if agrees else None
+    first, *later = answers
+    if first.is_alone and not was_refused:
+        return [None]  # a second read, whose first was not understood
+    if not gone(first) and not (turn.confirms_changes and first.rows != published):
+        return [first.rows, None] if first.is_alone else [first.rows]
+    found: list[Rows | None] = [one.rows for one in later if confirms(one)]
+    return found if found and len(later) == 1 and not was_refused else [*found, None]
 
 
 def _opened(before: Snapshot, shown: Snapshot) -> dict[str, dict[str, set[str]]]:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import anyio
 
 from tests.simulation.changes import Changes
+from tests.simulation.lasting import Lasting
 from tests.simulation.loop import Clock, SimLoop, inline_files, run_simulated
 from tests.simulation.model import BrokenPromiseError, expect
 from tests.simulation.process import Process, Trouble
@@ -109,6 +110,7 @@ class Life:
             await self._night()
             await self._till_next()
         await self._peace()
+        await Lasting(self.stage, self.changes, self._again).live()
 
     # Nights
 
@@ -123,6 +125,7 @@ class Life:
         for _ in range(self.rng.choice((0, 0, 0, 1, 1, 2))):
             self.stage.tally.faults["roster edited"] += 1
             self.changes.edit_roster()
+        self.changes.configure()
         if self.rng.random() < 0.75:
             self.weather.arm()
             trouble = self.weather.trouble()
@@ -279,14 +282,21 @@ class Life:
             outcome = await self._undisturbed()
         expect(outcome.code == 0, f"an undisturbed run ended with {outcome.code}: {outcome.fault}")
         roster = {line.off_id for line in self.stage.roster}
-        self.stage.model.check_world(self.stage.upstream.truth, roster)
+        self.stage.model.check_world(
+            self.stage.upstream.truth, roster, not_sent=self.stage.not_sent(roster)
+        )
         if self.rng.random() < 0.5:
             await self._unchanged()
 
-    async def _undisturbed(self) -> Outcome:
-        await anyio.sleep(60.0)
+    async def _again(self, after_s: float) -> Outcome:
+        """One more run, with nothing wrong in the process."""
+        await anyio.sleep(after_s)
         outcome = await self._in_task(self.stage.process(), accepts=True)
-        return self._as_it_must(outcome)
+        self._check_end(outcome)
+        return outcome
+
+    async def _undisturbed(self) -> Outcome:
+        return self._as_it_must(await self._again(60.0))
 
     async def _with_tokens_revoked(self) -> Outcome:
         """A run whose token is taken from it on the way: that must not cost a single person."""

@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -180,6 +181,7 @@ class Stage:
         self.current: Process | None = None
         self.loop: SimLoop
         self.look_share = 0.05
+        self._sends_h_numbers = True
         self.settings = materials().loaded.settings
 
     def doors(self) -> AbstractContextManager[None]:
@@ -214,6 +216,22 @@ class Stage:
         """Let every run write its numbers to that file of the world's folder."""
         telemetry = structs.replace(self.settings.telemetry, textfile=textfile)
         self.settings = structs.replace(self.settings, telemetry=telemetry)
+
+    def configure(self, environment: str | None, *, send_h_numbers: bool) -> None:
+        """Set where PTS is said to be, and whether H-numbers are sent there all the same."""
+        before = self.settings
+        self.settings = structs.replace(
+            before,
+            api=structs.replace(before.api, environment=environment),
+            roster=structs.replace(before.roster, send_h_numbers=send_h_numbers),
+        )
+        self._sends_h_numbers = send_h_numbers or environment != "production"
+
+    def not_sent(self, off_ids: Iterable[str]) -> list[str]:
+        """Those of them that PTS must not be asked about: H-numbers, in production."""
+        if self._sends_h_numbers:
+            return []
+        return [one for one in off_ids if 1 <= int(one[:2]) <= 31 and 41 <= int(one[2:4]) <= 52]
 
     def limit(self, **sync: Any) -> None:
         """Set limits of the ``sync`` section."""
@@ -272,7 +290,9 @@ class Stage:
         with anyio.move_on_after(LONGEST_RUN_S) as limit:
             outcome = await self._carry_out(process, app, request, stop or anyio.Event())
         expect(not limit.cancelled_caught and not limit.cancel_called, "a run that never ends")
+        process.ended = True
         self.trace.add(f"{process.number} ends {outcome.code}")
+        self._check_manners(process)
         self.tally.ends["crashed" if outcome.crashed else str(outcome.code)] += 1
         self.tally.faults.update(process.injected)
         if outcome.report is not None:
@@ -280,6 +300,17 @@ class Stage:
         self.look()
         self._check_report(outcome)
         return outcome
+
+    def _check_manners(self, process: Process) -> None:
+        """However a process ended: it waited no longer, and asked no sooner, than it should."""
+        longest_s = self.settings.sync.retry_after_max.total_seconds()
+        slept_s = process.longest_sleep_s
+        expect(slept_s <= longest_s, f"it slept {slept_s} s, longer than sync.retry_after_max")
+        served = self.upstream.served[process.number]
+        asked = self.not_sent(off_id for off_id, _ in served.searches)
+        expect(not asked, "PTS was asked about an H-number")
+        hasty = served.hasty
+        expect(not hasty, f"{hasty} requests in a silence that PTS had asked for")
 
     async def _carry_out(
         self, process: Process, app: App, request: RunRequest, stop: anyio.Event
@@ -307,6 +338,8 @@ class Stage:
             if not one.bad:
                 refs.setdefault(one.off_id, set()).add(one.ref or None)
         roster = {off_id: frozenset(found) for off_id, found in refs.items()}
+        not_sent = self.not_sent(one.off_id for one in lines if not one.bad)
+        self.tally.faults["H-numbers not sent"] += bool(not_sent)
         model, is_whole = self.model, not any(one.bad for one in lines)
 
         def began(run_id: int) -> None:
@@ -318,6 +351,7 @@ class Stage:
                     is_whole=is_whole,
                     picks=picks,
                     accepts=accepts,
+                    not_sent=not_sent,
                     confirms_changes=self.settings.sync.confirm == "changes",
                 )
             )

@@ -4,6 +4,7 @@ They check tokens, proofs, nonces and bodies exactly as the sandbox's servers do
 time are missing. What was told to whom, whole and delivered, is kept for the model.
 """
 
+import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ AREAS = (SAFETY, PRIVACY)
 ISSUER = "http://127.0.0.1:8101/helseid"
 BASE_URL = "http://127.0.0.1:8102"
 HELSEID_S_MAX = 10.0
+ON_THE_WAY_S = 15.0
+"""A request that may go fetches a token, perhaps, before it is sent."""
 PERSONS = 44
 """Identifiers that a seed may use; among them one D-number with its foedselsnummer."""
 
@@ -91,8 +94,8 @@ class Network:
     """What the way between worker and services does, as shares of calls.
 
     Attributes:
-        extra_answers: an empty list, which nobody asked for, is taken for the answer; never on a
-            connection that carries one request alone.
+        extra_answers: an empty list, which nobody asked for, is taken for the answer; only on a
+            connection that has carried a request before.
     """
 
     lost_requests: float = 0.0
@@ -102,19 +105,38 @@ class Network:
     extra_answers: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
+class Connection:
+    """A connection of a worker's to PTS, as PTS sees it.
+
+    Attributes:
+        requests: how many came on it.
+        is_closed: the worker closed it after an answer.
+    """
+
+    number: int
+    requests: int = 0
+    is_closed: bool = False
+
+
+@dataclass(kw_only=True)
 class Answer:
-    """A complete answer about a person-area.
+    """An answer about a person-area, as far as it has come.
 
     Attributes:
         rows: what it held.
         at_s: when its last page came.
-        is_single_use: its requests went on connections of their own.
+        connections: what its pages came on.
     """
 
-    rows: Rows
-    at_s: float
-    is_single_use: bool
+    rows: Rows = field(default_factory=dict)
+    at_s: float = 0.0
+    connections: list[Connection] = field(default_factory=list)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether each page came on a connection that carried nothing else."""
+        return all(one.requests == 1 and one.is_closed for one in self.connections)
 
 
 @dataclass(kw_only=True)
@@ -125,12 +147,33 @@ class Served:
         passing: what the pages of an answer have told so far.
         complete: those whose pages so far are an answer among ``whole``.
         doubtful: answers with a page that the worker may well refuse.
+        refusals: requests that were answered with 401; after two of them a request may go on
+            another connection.
+        searches: requests that reached PTS.
+        hasty: those of them that came within a silence that PTS had asked for.
+        silent_since_s, silent_until_s: that silence.
     """
 
     whole: dict[tuple[str, str], list[Answer]] = field(default_factory=lambda: defaultdict(list))
-    passing: dict[tuple[str, str], Rows] = field(default_factory=dict)
+    passing: dict[tuple[str, str], Answer] = field(default_factory=dict)
     complete: set[tuple[str, str]] = field(default_factory=set)
     doubtful: set[tuple[str, str]] = field(default_factory=set)
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    searches: Counter[tuple[str, str]] = field(default_factory=Counter)
+    hasty: int = 0
+    silent_since_s: float = math.inf
+    silent_until_s: float = 0.0
+
+    def ask_for_silence(self, now_s: float, silence_s: float) -> None:
+        """PTS asked for silence. Who was on the way to it then may still come."""
+        if now_s >= self.silent_until_s:
+            self.silent_since_s = now_s
+        self.silent_until_s = max(self.silent_until_s, now_s + silence_s)
+
+    def search(self, key: tuple[str, str], now_s: float) -> None:
+        """A search reached PTS."""
+        self.searches[key] += 1
+        self.hasty += self.silent_since_s + ON_THE_WAY_S < now_s < self.silent_until_s
 
 
 class Upstream:
@@ -139,6 +182,7 @@ class Upstream:
     Attributes:
         truth: the world: identifier, area, restriction, revision.
         served: by process number, what it was told.
+        silence_s: what PTS asks everybody for at present with ``Retry-After``, if that is known.
         struck: how often each fault struck.
     """
 
@@ -157,6 +201,8 @@ class Upstream:
         self.served: dict[int, Served] = defaultdict(Served)
         self.struck: Counter[str] = Counter()
         self.requests = 0
+        self.silence_s = 0.0
+        self._connections = 0
         self._rng = rng
         self._luck = random.Random(f"extra answers {seed}")
         self._trace = trace
@@ -175,6 +221,11 @@ class Upstream:
         """An identifier of this seed."""
         return self.state.people.off_id(index)
 
+    def connect(self) -> Connection:
+        """A new connection of some worker's."""
+        self._connections += 1
+        return Connection(number=self._connections)
+
     def arm(self, faults: list[dict[str, Any]]) -> None:
         """Put these sandbox faults in force instead of those before."""
         self.state.faults = FaultPlan.of(faults)
@@ -184,11 +235,16 @@ class Upstream:
         process: Process,
         request: Request,
         *,
-        is_pts: bool,
         limit_s: float,
-        is_single_use: bool = False,
+        connection: Connection | None = None,
     ) -> Reply:
         """Carry a request there and the answer back.
+
+        Args:
+            process: whose request it is.
+            request: what is asked.
+            limit_s: how long the process waits.
+            connection: what it comes on to PTS; none: it is for HelseID.
 
         Raises:
             TimeoutError: no answer came in time.
@@ -210,11 +266,14 @@ class Upstream:
             raise ConnectionError("the call failed")
         await self._pause(process, delay_s / 2)
         process.touch("arrives", request.path)
-        handle = self._pts.handle if is_pts else self._helseid.handle
+        handle = self._pts.handle if connection else self._helseid.handle
         _area, reply, action = handle(request)
         found = self._pts.found
-        is_kept = is_pts and not is_single_use and reply.status == 200
-        if is_kept and self._luck.random() < network.extra_answers:
+        if connection:
+            connection.requests += 1
+            self.served[process.number].search(_key_of(request), self.clock.elapsed_s)
+        may_be_another = connection and connection.requests > 1 and reply.status == 200
+        if may_be_another and self._luck.random() < network.extra_answers:
             self.struck["extra answer"] += 1
             reply, action = replace(reply, body=b"[]", headers=()), Action.EMPTY_LIST
         if action:
@@ -227,8 +286,8 @@ class Upstream:
             self.struck["reply lost"] += lost
             raise ConnectionError("the answer was lost")
         process.touch("answered", f"{reply.status} {len(reply.body)} {action}")
-        if is_pts:
-            self._note(process, request, reply, action, found, is_single_use=is_single_use)
+        if connection:
+            self._note(process, request, reply, action, found=found, connection=connection)
         return reply
 
     async def _pause(self, process: Process, seconds: float) -> None:
@@ -242,24 +301,26 @@ class Upstream:
         request: Request,
         reply: Reply,
         action: str,
-        found: Rows,
         *,
-        is_single_use: bool,
+        found: Rows,
+        connection: Connection,
     ) -> None:
         """Keep what the process was told, if it is the truth (or passes for it), and whole."""
+        fields = orjson.loads(request.body)
+        key = _key_of(request)
+        served = self.served[process.number]
+        if self.silence_s and any(name == b"retry-after" for name, _ in reply.headers):
+            served.ask_for_silence(self.clock.elapsed_s, self.silence_s)
+        served.refusals[key] += reply.status == 401
         if reply.status != 200:
             return
-        fields = orjson.loads(request.body)
-        area = PRIVACY if PRIVACY in request.path else SAFETY
-        key = (fields["offId"], area)
-        served = self.served[process.number]
         if action not in TRUE_ACTIONS and not _is_unspoilt(key, reply, action, found):
             served.passing.pop(key, None)
             return
         if not request.query_string and len(fields) == 1:
-            served.passing[key] = {}
+            served.passing[key] = Answer()
             served.complete.discard(key)
-            if not is_single_use:  # a second read is no better than the first
+            if not served.whole.get(key):  # a further read is no better than the first
                 served.doubtful.discard(key)
         elif key not in served.passing:
             return
@@ -267,16 +328,15 @@ class Upstream:
             served.doubtful.add(key)
         told = orjson.loads(reply.body)
         items = told["items"] if isinstance(told, dict) else told
-        column = "confidentialityCode" if area == SAFETY else "privacyLevel"
+        column = "confidentialityCode" if key[1] == SAFETY else "privacyLevel"
         passing = served.passing[key]
-        passing.update({item["id"]: int(item[column][1:]) for item in items})
-        if action == Action.EMPTY_LIST or passing.keys() == found.keys():
-            if key in served.complete:  # a further page, with nothing new
-                served.whole[key].pop()
+        passing.rows.update({item["id"]: int(item[column][1:]) for item in items})
+        passing.at_s = self.clock.elapsed_s
+        passing.connections.append(connection)
+        is_whole = action == Action.EMPTY_LIST or passing.rows.keys() == found.keys()
+        if is_whole and key not in served.complete:  # else: a further page, with nothing new
             served.complete.add(key)
-            served.whole[key].append(
-                Answer(rows=dict(passing), at_s=self.clock.elapsed_s, is_single_use=is_single_use)
-            )
+            served.whole[key].append(passing)
 
     @property
     def _is_in_pages(self) -> bool:
@@ -286,6 +346,12 @@ class Upstream:
         """The ``Date`` header."""
         at = self.clock.true_now().replace(microsecond=0)
         return format_datetime(at, usegmt=True).encode()
+
+
+def _key_of(request: Request) -> tuple[str, str]:
+    """The person and the area that are asked for."""
+    area = PRIVACY if PRIVACY in request.path else SAFETY
+    return orjson.loads(request.body)["offId"], area
 
 
 def _is_unspoilt(key: tuple[str, str], reply: Reply, action: str, found: Rows) -> bool:
@@ -306,6 +372,7 @@ class SimTransport:
         self._upstream = upstream
         self._process = process
         self._attempt_s_max = attempt_s_max
+        self._idle: list[Connection] = []
 
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
@@ -314,19 +381,23 @@ class SimTransport:
         parts = urlsplit(url)
         sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         sent.append((b"host", parts.netloc.encode()))
-        request = Request("POST", parts.path, parts.query.encode(), sent, body)
+        is_new = is_single_use or not self._idle
+        connection = self._upstream.connect() if is_new else self._idle.pop()
+        request = Request(
+            "POST", parts.path, parts.query.encode(), sent, body, connection=connection.number
+        )
         try:
             reply = await self._upstream.call(
-                self._process,
-                request,
-                is_pts=True,
-                limit_s=self._attempt_s_max,
-                is_single_use=is_single_use,
+                self._process, request, limit_s=self._attempt_s_max, connection=connection
             )
         except TimeoutError:
             raise TransientError("no whole answer in time (TimeoutError)") from None
         except ConnectionError:
             raise TransientError("the connection broke (ConnectionError)") from None
+        if is_single_use:
+            connection.is_closed = True
+        else:
+            self._idle.append(connection)
         found: dict[str, tuple[str, ...]] = {}
         for name, value in _headers(reply, self._upstream.date()):
             key = name.decode()
@@ -346,9 +417,7 @@ class SimHelseIdTransport(httpx.AsyncBaseTransport):
         sent = [(name.lower(), value) for name, value in request.headers.raw]
         asked = Request(request.method, url.path, url.query, sent, request.content)
         try:
-            reply = await self._upstream.call(
-                self._process, asked, is_pts=False, limit_s=HELSEID_S_MAX
-            )
+            reply = await self._upstream.call(self._process, asked, limit_s=HELSEID_S_MAX)
         except TimeoutError:
             raise httpx.ReadTimeout("no answer in time", request=request) from None
         except ConnectionError:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from tests.simulation.lasting import KINDS, digest
 from tests.simulation.process import COMMIT, DATABASE, FILE, HTTP, Trouble
 from tests.simulation.stage import Stage
 from tests.simulation.upstream import AREAS
@@ -36,7 +37,10 @@ class Weather:
     def __init__(self, stage: Stage, rng: random.Random) -> None:
         self.stage = stage
         self.rng = rng
-        self.luck = random.Random(f"extra answers {stage.upstream.state.options.seed}")
+        seed = stage.upstream.state.options.seed
+        self.luck = random.Random(f"extra answers {seed}")
+        self._certain: list[dict[str, Any]] = []
+        self._first = [_LEAST_SPOILS[seed % len(_LEAST_SPOILS)]]
 
     def arm(self) -> None:
         """Choose what goes wrong upstream and on the way this night."""
@@ -44,9 +48,11 @@ class Weather:
         network.lost_requests = self.rng.choice((0, 0, 0.02, 0.1))
         network.lost_replies = self.rng.choice((0, 0, 0.02, 0.1))
         network.slow = self.rng.choice((0, 0, 0.05))
-        network.extra_answers = self.luck.choice((0.1, 0.4))
+        network.extra_answers = self.luck.choice((0.3, 0.7))
         network.latency_s = self.rng.choice((0.002, 0.05, 0.4))
-        self.stage.upstream.arm(list(self._faults()))
+        if self.luck.random() < 0.2:
+            self._certain = self._certain_persons()
+        self.stage.upstream.arm([*self._certain, *self._faults()])
         if self.rng.random() < 0.1:
             self.stage.upstream.state.apply({"revoke_tokens": True})
             self.stage.tally.faults["tokens revoked"] += 1
@@ -57,11 +63,20 @@ class Weather:
         network.extra_answers = 0.0
         self.stage.upstream.arm([])
 
+    def _certain_persons(self) -> list[dict[str, Any]]:
+        """Some persons, the head of the roster perhaps, fail in this night and those after it."""
+        roster = [line.off_id for line in self.stage.roster if not line.bad]
+        count = self.luck.randint(1, len(roster))
+        chosen = roster[:count] if self.luck.random() < 0.5 else self.luck.sample(roster, count)
+        self.stage.tally.faults["certain persons for some nights"] += 1
+        fault = self.luck.choice([fault for fault, _, _ in KINDS.values()])
+        area = self.luck.choice(("pts", *AREAS))
+        return [{**fault, "area": area, "off_id_sha256": [digest(one) for one in chosen]}]
+
     def _faults(self) -> Iterator[dict[str, Any]]:
-        for _ in range(self.rng.choice((0, 0, 1, 1, 2, 3))):
+        for _ in range(self.rng.choice((0, 1, 1, 2, 2, 3))):
             where = self.rng.choice(("pts", "pts", "pts", *AREAS, "token", "discovery"))
-            choices = {"token": _TOKEN_SPOILS, "discovery": _DISCOVERY_SPOILS}
-            action = self.rng.choice(choices.get(where, _LEAST_SPOILS))
+            action = self._action(where)
             if action == Action.EMPTY_LIST and self.stage.upstream.state.paging != "none":
                 continue  # half an answer that calls itself whole: nobody could tell
             if action == Action.NO_KEY and not self._keys_are_known():
@@ -79,7 +94,7 @@ class Weather:
             if action == Action.STATUS:
                 fault["status"] = self.rng.choice((400, 401, 403, 404, 429, 429, 500, 502, 503))
                 if self.rng.random() < 0.5:
-                    fault["retry_after_s"] = self.rng.choice((1, 3, 30, 90))
+                    fault["retry_after_s"] = self.rng.choice((0, 1, 3, 30, 90, 400, 1200))
                     fault["retry_after_as"] = self.rng.choice(("seconds", "date"))
             if action == Action.SLOW or self.rng.random() < 0.1:
                 fault["slow_s"] = self.rng.choice((0.5, 4.0, 12.0, 29.0, 45.0))
@@ -87,7 +102,16 @@ class Weather:
                 fault["skew_s"] = self.rng.choice((-400, -8, -3, 3, 8, 400))
                 if where != "token":
                     fault |= self.rng.choice(({}, {"replicas": 3}))
+                if "replicas" in fault:
+                    fault["replica_by"] = self.luck.choice(("request", "connection"))
             yield fault
+
+    def _action(self, where: str) -> Action:
+        choices = {"token": _TOKEN_SPOILS, "discovery": _DISCOVERY_SPOILS}
+        action = self.rng.choice(choices.get(where, _LEAST_SPOILS))
+        if where not in choices and self._first:
+            return self._first.pop()  # neighbouring seeds meet different kinds
+        return action
 
     def _keys_are_known(self) -> bool:
         last = self.stage.model.last

@@ -187,7 +187,8 @@ class RetryingClient:
                 request.url,
                 headers={**request.headers, **used.headers},
                 body=request.body,
-                is_single_use=request.is_single_use,
+                # A replica with a wrong clock refuses every proof on the connections that it keeps.
+                is_single_use=request.is_single_use or request.renewals > 1,
             )
         except StaleConnectionError as error:
             if request.may_reconnect():
