@@ -529,7 +529,11 @@ async def test_everybody_waits_once_for_one_request():
     first, waited_s = await refused()
     assert 60 == waited_s
     again, waited_s = await refused(before=first)
+    assert 60 == waited_s, "nobody was answered in between: it may concern all"
+    throttle.succeeded()
+    again, waited_s = await refused(before=again)
     assert 0 == waited_s
+    throttle.succeeded()
     assert 60 == (await refused())[1]
     assert 0 == (await refused(before=again))[1]
 

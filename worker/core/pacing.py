@@ -382,12 +382,14 @@ class PushBack(NamedTuple):
         answered: requests that had been answered by then.
         rate, limit: requests a second and under way after the cut that it may have made.
         has_paused_all: everybody has waited for its sake already.
+        alone_s: for how long it was told to wait while others went on.
     """
 
     answered: int
     rate: float
     limit: float
     has_paused_all: bool = False
+    alone_s: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)

@@ -94,8 +94,8 @@ class RetryingClient:
         policy: of one request's retries.
         budget: of all requests' retries together.
         runtime: clock, sleep and randomness.
-        retry_after_s_max: a ``Retry-After`` beyond it is not waited for, nor are several of one
-            request that are longer together.
+        retry_after_s_max: a ``Retry-After`` beyond it is not waited for, nor are several that
+            concern one request alone and are longer together.
     """
 
     def __init__(
@@ -246,8 +246,7 @@ class RetryingClient:
         if request.is_probe and self._throttle.is_open:
             raise failure.error  # the next single request asks for somebody else
         request.failures += 1
-        request.told_to_wait_s += failure.retry_after_s or 0.0
-        if request.told_to_wait_s > self._retry_after_s_max:
+        if request.pushed_back and request.pushed_back.alone_s > self._retry_after_s_max:
             raise failure.error
         decision = decide_retry(
             self._policy, request.failures, failure.retry_after_s, self._runtime.uniform()
@@ -289,7 +288,6 @@ class _Request(msgspec.Struct, kw_only=True):
     pushed_back: PushBack | None = None
     sent: int = 0
     failures: int = 0
-    told_to_wait_s: float = 0.0
     renewals: int = 0
     reconnects: int = 0
     tokens: frozenset[str] = frozenset()

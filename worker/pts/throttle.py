@@ -261,9 +261,12 @@ class Throttle:
         is_recent = self._is_recent(number)
         is_personal = pressure is not Pressure.NONE and self._is_personal(before)
         has_paused_all = before is not None and before.has_paused_all
-        if retry_after_s and (is_personal or has_paused_all):
+        was_for_one = before is not None and has_paused_all and self._answered > before.answered
+        alone_s = before.alone_s if before else 0.0
+        if retry_after_s and (is_personal or was_for_one):
             # Under load others are refused for the first time too, and hold back everybody again.
             log_pause(self._runtime, retry_after_s, f"{reason}, Retry-After", concerns="request")
+            alone_s += retry_after_s
         elif retry_after_s:
             self.pause_for(retry_after_s, f"{reason}, Retry-After")
             has_paused_all = True
@@ -277,7 +280,9 @@ class Throttle:
         self._count_failure(now_s, is_recent=is_recent)
         if pressure is Pressure.NONE:
             return before
-        return PushBack(self._answered, self._rate.rate, self._concurrency.limit, has_paused_all)
+        return PushBack(
+            self._answered, self._rate.rate, self._concurrency.limit, has_paused_all, alone_s
+        )
 
     def asked_for_quiet(self, until: datetime, number: int) -> None:
         """PTS asks for a longer pause than a run makes.
