@@ -221,7 +221,8 @@ class Roster(Section, frozen=True, kw_only=True):
     url: Annotated[
         Secret | None,
         DATABASE_URL,
-        "SQLAlchemy URL of the database that `roster.query` reads.",
+        "SQLAlchemy URL of the database that `roster.query` reads. For PostgreSQL `sslmode` and "
+        "`sslrootcert` count as in `database.url`.",
         Example("postgresql://reader@ehr.example/ehr"),
     ] = None
     password_file: Annotated[
@@ -253,6 +254,8 @@ class Database(Section, frozen=True, kw_only=True):
         STORE_URL,
         "SQLAlchemy URL without a driver: `sqlite:///file` or `postgresql://…`; in a file's name "
         "`?` is written `%3F`, and `%` before two hexadecimal digits `%25`. "
+        "A PostgreSQL on another machine is spoken to over verified TLS; libpq's `sslmode` and "
+        "`sslrootcert` are understood. "
         "A password in it is never shown; `database.password_file` is the better place.",
     ] = Secret("sqlite:///pts.db")
     password_file: Annotated[
@@ -385,7 +388,8 @@ class Tls(Section, frozen=True, kw_only=True):
     ca_file: Annotated[
         Path | None,
         FILE,
-        "PEM file with a private CA to trust besides the usual ones.",
+        "PEM file with a private CA to trust besides the usual ones: for HelseID, PTS, telemetry "
+        "and PostgreSQL.",
         Example("/etc/ssl/private-ca.pem"),
     ] = None
 
