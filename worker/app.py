@@ -131,7 +131,12 @@ class App:
         idle_s = float(self.settings.lease.ttl_s)
         patience_s = min(self.settings.database.patience_s, patience_s_max)
         async with open_database(
-            url, self.runtime, patience_s=patience_s, idle_s=idle_s, ca_file=self._ca_file()
+            url,
+            self.runtime,
+            patience_s=patience_s,
+            idle_s=idle_s,
+            ca_file=self._ca_file(),
+            is_group_readable=self.settings.database.group_readable,
         ) as database:
             if checked:
                 await check_schema(database)

@@ -65,6 +65,7 @@ Tenancy: TypeAlias = Literal["single-tenant", "multi-tenant"]
 Engine: TypeAlias = Literal["httpx", "fast"]
 Environment: TypeAlias = Literal["test", "test-internet", "production"]
 IdentityMode: TypeAlias = Literal["pseudonym", "plain"]
+FileMode: TypeAlias = Literal["0600", "0640", "0644"]
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
 NotFound: TypeAlias = Literal["failure", "empty"]
@@ -264,6 +265,12 @@ class Database(Section, frozen=True, kw_only=True):
         "File with the password of `database.url`.",
         Example("/run/secrets/database-password"),
     ] = None
+    group_readable: Annotated[
+        bool,
+        FLAG,
+        "Let the group of a SQLite file read it (mode 0640), and take one that the group may "
+        "write. Else the file and what SQLite keeps beside it are its owner's alone.",
+    ] = False
     patience_s: Annotated[
         float,
         number(3600, least=1),
@@ -425,6 +432,12 @@ class Telemetry(Section, frozen=True, kw_only=True):
         "File for node_exporter's textfile collector, written after each run.",
         Example("/var/lib/node_exporter/pts_worker.prom"),
     ] = None
+    textfile_mode: Annotated[
+        FileMode,
+        one_of(FileMode),
+        "Mode of that file. node_exporter runs as another user: `0640` where its group owns the "
+        "folder (setgid), else `0644`.",
+    ] = "0600"
     pushgateway_url: Annotated[
         str | None,
         HTTP_URL,

@@ -27,6 +27,7 @@ from worker.store.dialects import LATER, StoreDialect, dialect_named
 from worker.store.errors import Meaning, meaning_of, plain_reason, told
 from worker.store.liveness import Liveness
 from worker.store.pooling import TransactionLimits
+from worker.store.sqlite_file import examine, make
 
 log = structlog.get_logger(__name__)
 
@@ -233,6 +234,7 @@ async def open_database(
     patience_s: float = PATIENCE_S,
     idle_s: float = _IDLE_S,
     ca_file: Path | None = None,
+    is_group_readable: bool = False,
 ) -> AsyncIterator[Database]:
     """The database for as long as the block lasts. Nothing is connected before it is used.
 
@@ -245,10 +247,11 @@ async def open_database(
         idle_s: PostgreSQL ends a transaction of ours that has stood still for so long: a process
             that was paused or cut off within one must not keep the lease's row locked for ever.
         ca_file: a private CA, trusted besides the machine's own (``tls.ca_file``).
+        is_group_readable: the group of a SQLite file may read it (``database.group_readable``).
 
     Raises:
-        ConfigurationError: the URL cannot be used or is not safe, a CA file cannot be used, or the
-            SQLite file's folder does not exist.
+        ConfigurationError: the URL cannot be used or is not safe, a CA file cannot be used, the
+            SQLite file's folder does not exist, or others reach the file.
     """
     parsed, dialect = driver_url(url, password)
     # Last in, first out: each connection that is used keeps pages and statements of its own.
@@ -263,6 +266,7 @@ async def open_database(
 
     if dialect.name == "sqlite":
         _check_folder(parsed)
+        examine(Path(parsed.database or ""), is_group_readable=is_group_readable)
     else:
         tls = _tls(parsed, ca_file)
         tls.warn()
@@ -282,6 +286,12 @@ async def open_database(
         options |= {"connect_args": _connecting(liveness, tls, runtime)}
     engine = _engine(parsed, options)
     if dialect.name == "sqlite":
+        path = Path(parsed.database or "")
+
+        @event.listens_for(engine.sync_engine, "do_connect")
+        def make_first(*_: object) -> None:
+            make(path, is_group_readable=is_group_readable)
+
         _sqlite_rules(engine, lambda: min(left_s(), _lock_s_max(dialect, patience_s)))
     try:
         yield Database(
