@@ -47,12 +47,12 @@ def test_every_file_is_private(served: Sandbox, tmp_path: Path):
     fresh(worker, "db", "upgrade")
     fresh(worker, "sync")
     fresh(worker, "report", "--out", str(folder / "report.html"))
-    fresh(worker, "export", "--out", str(folder / "exported"))
+    fresh(worker, "export", "--out", str(folder / "exported" / "nightly"))
     fresh(worker, "keys", "new", "--out", str(folder / "new.jwk"))
     fresh(worker, "keys", "pseudonym", "--out", str(folder / "new.key"))
     found = modes(folder)
     assert {"pts.db", "report.html", "numbers.prom", "new.jwk", "new.key"} <= set(found)
-    assert any(name.startswith("exported/") for name in found)
+    assert any(name.startswith("exported/nightly/") for name in found)
     folders = {name for name in found if (folder / name).is_dir()}
     assert {name: 0o700 if name in folders else 0o600 for name in found} == found
 

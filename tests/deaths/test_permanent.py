@@ -208,8 +208,9 @@ def test_a_socket(ground: Ground, command: str):
 @pytest.mark.parametrize(
     ("behind", "says"),
     [
-        ("?sslmode=require", "sslmode"),
-        ("?ssl=perhaps", "cannot be used"),
+        ("?sslmode=verify-ca", "name a private one with sslrootcert=FILE"),
+        ("?sslmode=perhaps", "sslmode that is not known"),
+        ("?tlsmode=verify-full", "not known: tlsmode"),
         ("?prepared_statement_cache_size=many", "cannot be used"),
     ],
 )

@@ -196,7 +196,12 @@ def _tls(url: sa.URL, ca_file: Path | None) -> PostgresTls | None:
     """How a PostgreSQL is spoken to; None for another database."""
     if url.get_backend_name() != "postgresql":
         return None
-    _, arguments = url.get_dialect()().create_connect_args(url)
+    try:
+        _, arguments = url.get_dialect()().create_connect_args(url)
+    except (ArgumentError, TypeError, ValueError):
+        raise ConfigurationError(
+            "roster.url: cannot be used", hint="check its hosts, ports and parameters"
+        ) from None
     return open_tls(arguments, url.query, key="roster.url", ca_file=ca_file)
 
 

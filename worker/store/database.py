@@ -314,10 +314,8 @@ def _tls(url: URL, ca_file: Path | None) -> PostgresTls:
     """How the server is spoken to that the driver would be connected with."""
     try:
         _, arguments = url.get_dialect()().create_connect_args(url)
-    except ArgumentError as fault:
-        raise ConfigurationError(
-            "database.url: its hosts and ports cannot be used", hint="give each host one port"
-        ) from fault
+    except (ArgumentError, TypeError, ValueError) as fault:
+        raise _unusable(fault) from fault
     return open_tls(arguments, url.query, key="database.url", ca_file=ca_file)
 
 
@@ -339,10 +337,14 @@ def _engine(url: URL, options: Mapping[str, Any]) -> AsyncEngine:
     try:
         return create_async_engine(url, **options)
     except (ArgumentError, TypeError, ValueError) as fault:
-        raise ConfigurationError(
-            f"database.url: cannot be used ({type(fault).__name__})",
-            hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE, and check the parameters",
-        ) from fault
+        raise _unusable(fault) from fault
+
+
+def _unusable(fault: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"database.url: cannot be used ({type(fault).__name__})",
+        hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE, and check the parameters",
+    )
 
 
 async def _close(engine: AsyncEngine, liveness: Liveness | None) -> None:

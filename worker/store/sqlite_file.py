@@ -41,6 +41,8 @@ def make(path: Path, *, is_group_readable: bool) -> None:
     The mode is given with the name, and not taken from the umask or from a folder's default ACL.
     """
     with suppress(OSError):
+        if path.exists():
+            return
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE)
         try:
             if is_group_readable:
