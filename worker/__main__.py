@@ -1,6 +1,7 @@
 """``python -m worker``, and the console script ``pts-worker``."""
 
 import ctypes
+import os
 import resource
 import signal
 import sys
@@ -10,6 +11,8 @@ from typing import Final
 from worker.lean import leave_imports_be, without, without_orm
 
 _PR_SET_DUMPABLE: Final = 4
+_OWNER_ALONE: Final = 0o077
+"""Whatever is made, by a library too, is for nobody else."""
 
 
 def main() -> None:
@@ -18,6 +21,7 @@ def main() -> None:
     # has its code too; and as a container's first process we would not be stopped at all.
     signal.signal(signal.SIGTERM, _stopped)
     _leave_no_core()
+    os.umask(_OWNER_ALONE)
     leave_imports_be()
     with without("rich"):  # for tracebacks in colour, which we never show
         import structlog  # noqa: F401, PLC0415

@@ -102,7 +102,7 @@ class App:
         if roster.path is not None:
             return open_roster(path=roster.path if roster.path == "-" else self.path(roster.path))
         url = database_url(roster, cwd=self.loaded.cwd) if roster.url is not None else None
-        return open_roster(url=url, query=roster.query)
+        return open_roster(url=url, query=roster.query, ca_file=self._ca_file())
 
     @property
     def sends_h_numbers(self) -> bool:
@@ -131,7 +131,12 @@ class App:
         idle_s = float(self.settings.lease.ttl_s)
         patience_s = min(self.settings.database.patience_s, patience_s_max)
         async with open_database(
-            url, self.runtime, patience_s=patience_s, idle_s=idle_s
+            url,
+            self.runtime,
+            patience_s=patience_s,
+            idle_s=idle_s,
+            ca_file=self._ca_file(),
+            is_group_readable=self.settings.database.group_readable,
         ) as database:
             if checked:
                 await check_schema(database)
@@ -277,5 +282,8 @@ class App:
         Raises:
             ConfigurationError: that file cannot be used.
         """
+        return client_context(self._ca_file())
+
+    def _ca_file(self) -> Path | None:
         name = self.settings.tls.ca_file
-        return client_context(None if name is None else self.path(name))
+        return None if name is None else self.path(name)

@@ -34,6 +34,7 @@ def telemetry_options(app: App) -> "TelemetryOptions":
     chosen, ca_file = app.settings.telemetry, app.settings.tls.ca_file
     options = TelemetryOptions(
         textfile=app.path(chosen.textfile) if chosen.textfile else None,
+        textfile_mode=int(chosen.textfile_mode, 8),
         pushgateway_url=chosen.pushgateway_url,
         http_listen=chosen.http_listen,
         otlp_endpoint=chosen.otlp_endpoint,

@@ -81,6 +81,43 @@ def read_trusted(path: Path, *, key: str, trust: Trust, bytes_max: int) -> bytes
     return content
 
 
+def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: str) -> None:
+    """Refuse a file that others can read, change or exchange; one that is not there is fine.
+
+    For what a library opens by its name: nobody can exchange it in between, as the way to it is
+    examined too.
+
+    Args:
+        path: the file; a relative path starts at the working directory.
+        key: the configuration key that names it, for messages.
+        is_group_trusted: its group may read and write it.
+        way_out: what lets its group read, for messages.
+
+    Raises:
+        ConfigurationError: it, or a folder or link on the way, belongs to or can be written by
+            somebody else; or its mode lets others in.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - as above
+    try:
+        place = _resolved(path, key)
+        status = place.lstat()
+    except OSError:
+        return  # not there, or not to be reached: whoever opens it is told
+    if not stat.S_ISREG(status.st_mode):
+        return
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & stat.S_IRWXO:
+        who, hint = (
+            "everyone on this machine",
+            f"chmod {'o=' if is_group_trusted else 'go='} {place}",
+        )
+    elif mode & stat.S_IRWXG and not is_group_trusted:
+        who, hint = "its group", f"chmod g= {place}; or {way_out}"
+    else:
+        return
+    raise ConfigurationError(f"{key}: {who} can reach {place} (mode {mode:04o})", hint=hint)
+
+
 def _open(path: Path, key: str, trust: Trust) -> int:
     """The number of the open, examined file."""
     is_handed_over = trust is Trust.DATA and str(path).startswith(_OWN_DESCRIPTORS)

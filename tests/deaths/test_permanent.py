@@ -107,7 +107,7 @@ def test_a_folder_that_may_not_be_written(on_sqlite: Ground, command: str):
 def test_a_file_that_may_not_be_written(on_sqlite: Ground):
     """Looking works; a run says that it cannot write."""
     worker = on_sqlite.worker()
-    worker.store.path.chmod(0o444)
+    worker.store.path.chmod(0o400)
     assert_to_mend(
         run(on_sqlite, worker, "sync"), str(worker.store.path), "the file may not be written"
     )
@@ -208,8 +208,9 @@ def test_a_socket(ground: Ground, command: str):
 @pytest.mark.parametrize(
     ("behind", "says"),
     [
-        ("?sslmode=require", "sslmode"),
-        ("?ssl=perhaps", "cannot be used"),
+        ("?sslmode=verify-ca", "name a private one with sslrootcert=FILE"),
+        ("?sslmode=perhaps", "sslmode that is not known"),
+        ("?tlsmode=verify-full", "not known: tlsmode"),
         ("?prepared_statement_cache_size=many", "cannot be used"),
     ],
 )

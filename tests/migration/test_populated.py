@@ -1,6 +1,5 @@
 """A populated database of each earlier revision is upgraded and keeps its meaning."""
 
-import sqlite3
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -78,7 +77,7 @@ _names = count(1)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database without a table, of each kind."""
     if request.param == "sqlite":
-        sqlite3.connect(tmp_path / "pts.db").close()
+        (tmp_path / "pts.db").touch(0o600)
         yield f"sqlite:///{tmp_path / 'pts.db'}"
         return
     server = request.getfixturevalue("postgres_url")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.conftest import make_postgres  # noqa: F401 - a fixture
 from tests.acceptance.program import Ended, Installation, install
 from tests.deaths.zygote import Zygote, the_zygote
 from tests.network.proxy import Proxy, Weather, proxy

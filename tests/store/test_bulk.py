@@ -1,5 +1,6 @@
 """Rows given to one statement: what arrives, on both databases."""
 
+import shutil
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -86,7 +87,7 @@ async def test_large_payloads_go_in_portions(database_url, monkeypatch):
 async def test_a_batch_walks_through_no_table(migrated_sqlite, tmp_path):
     """However large the store: each statement of an unchanged batch goes by an index."""
     url = f"sqlite:///{tmp_path / 'pts.db'}"
-    (tmp_path / "pts.db").write_bytes(migrated_sqlite.read_bytes())
+    shutil.copy(migrated_sqlite, tmp_path / "pts.db")
     async with world_on(url) as world:
         batch = [
             PersonRead(

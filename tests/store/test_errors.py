@@ -163,6 +163,7 @@ async def test_a_damaged_file_says_so(tmp_path: Path):
     content = bytearray(path.read_bytes())
     content[4096:] = b"\x5a" * (len(content) - 4096)
     path.write_bytes(content)
+    path.chmod(0o600)
     fake = FakeRuntime()
     async with open_database(f"sqlite:///{path}", fake.runtime) as database:
         began_s = fake.monotonic()

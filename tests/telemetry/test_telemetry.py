@@ -109,11 +109,14 @@ def told(text: str | bytes) -> dict[str, float]:
 
 
 async def test_the_textfile_has_every_number(tmp_path):
-    """Readable by node_exporter, whole, and under the promised names."""
+    """Whole, under the promised names; node_exporter may read it if that is configured."""
     path = tmp_path / "pts_worker.prom"
+    for mode in (0o644, 0o640):
+        await emit(NIGHT, TelemetryOptions(textfile=path, textfile_mode=mode))
+        assert [path] == list(tmp_path.iterdir())
+        assert mode == stat.S_IMODE(path.stat().st_mode)
     await emit(NIGHT, TelemetryOptions(textfile=path))
-    assert [path] == list(tmp_path.iterdir())
-    assert 0o644 == stat.S_IMODE(path.stat().st_mode)
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
     numbers = told(path.read_text())
     expected = {
         "last_run_timestamp_seconds run=sync": NIGHT.finished_at.timestamp(),

@@ -1,13 +1,14 @@
 """URLs of the store: each leads where it says, or is refused with a sentence."""
 
 import os
+import re
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import FakeRuntime
-from worker.config.store_url import check_store_url
+from worker.config.store_url import check_roster_url, check_store_url
 from worker.store.database import open_database
 
 
@@ -25,8 +26,12 @@ from worker.store.database import open_database
         ("sqlite:////data/pts.db?", "SQLite gets none"),
         ("sqlite:///file:pts.db?uri=true&mode=ro", "SQLite gets none"),
         ("sqlite:////data/a%00b.db", "NUL"),
-        ("postgresql://u@h/d?sslmode=require", "not known: sslmode; write ssl= for sslmode="),
-        ("postgresql://u@h/d?conect_timeout=3&ssl=require", "not known: conect_timeout"),
+        ("postgresql://u@h/d?sslmode=require", "anybody on the way to the server could read"),
+        ("postgresql://u@h/d?ssl=prefer", "anybody on the way to the server could read"),
+        ("postgresql://u@h/d?sslmode=disable&sslmode=verify-full", "sslmode more than once"),
+        ("postgresql://u@h/d?conect_timeout=3&sslmode=verify-full", "not known: conect_timeout"),
+        ("postgresql://u@h/d?direct_tls=1", "direct_tls that is neither true nor false"),
+        ("postgresql://u@h/d?service=other", "not known: service"),
         ("postgresql://u@h/d?x%0Ay=1", "not known: …"),
         ("postgresql://u@h/d?server_settings=1", "not known: server_settings"),
     ],
@@ -36,6 +41,17 @@ def test_refused(url: str, says: str):
     with pytest.raises(ValueError, match=r"^(?!.*/data)") as caught:
         check_store_url(url)
     assert says in str(caught.value)
+    if url.startswith("postgresql"):
+        with pytest.raises(ValueError, match=re.escape(str(caught.value))):
+            check_roster_url(url)
+
+
+def test_a_roster_with_a_driver_of_its_own():
+    """Another database's driver knows its parameters; PostgreSQL's is the one that verifies."""
+    check_roster_url("mssql+aioodbc://u@h/d?driver=x")
+    check_roster_url("postgresql+asyncpg://u@h/d")
+    with pytest.raises(ValueError, match="whose TLS the worker does not know"):
+        check_roster_url("postgresql+psycopg://u@h/d")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +59,8 @@ def test_refused(url: str, says: str):
     [
         "postgresql://u@h/d",
         "postgresql://u:p@h:5432/d?ssl=verify-full",
+        "postgresql://u:p@h:5432/d?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem",
+        "postgresql://u:p@h:5432/d?sslmode=disable",
         "postgresql:///d?host=/run/postgresql",
         "postgresql://u@/d?host=a:1&host=b:2&target_session_attrs=primary",
     ],

@@ -31,6 +31,8 @@ from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import CLOCK_TOLERANCE_S
 from worker.helseid.transport import Caller
+from worker.postgres_tls import OPEN_HINT
+from worker.roster.query import QueryRoster
 from worker.store.database import Database
 from worker.store.ledger import DEFAULT_TENANT
 from worker.store.reading import engine_facts, lease_state, require_file, see_identity
@@ -289,7 +291,8 @@ async def check_database(app: App) -> Line:
     is_held = lease is not None and not lease.is_dead
     held = f"a run is on ({lease.holder})" if lease is not None and is_held else "no run is on"
     facts = {**engine, "schema": HEAD, "lease_held": is_held, "clock_ahead_s": ahead_s}
-    text = f"{engine['engine']}, schema {HEAD}, {held}"
+    where = f" ({engine['connection']})" if "connection" in engine else ""
+    text = f"{engine['engine']}{where}, schema {HEAD}, {held}"
     if engine.get("journal", "wal") != "wal":
         hint = "put the file on a local disk: network file systems have no WAL"
         return warn("database", f"{text}, but the journal is {engine['journal']}", hint, **facts)
@@ -298,6 +301,8 @@ async def check_database(app: App) -> Line:
         text += f"; this machine's clock is {abs(ahead_s):,.0f} s {way} the server's"
         hint = "publications are dated by the server's clock: synchronise both (NTP)"
         return warn("database", text, hint, **facts)
+    if database.tls is not None and database.tls.demand.is_open:
+        return warn("database", text, OPEN_HINT, **facts)
     return ok("database", text, **facts)
 
 
@@ -317,7 +322,8 @@ async def check_roster(app: App) -> Line:
         return skip("roster", "it comes on standard input")
     entries = faults = h_numbers = 0
     first_fault = ""
-    async with aclosing(app.roster().entries()) as lines:
+    roster = app.roster()
+    async with aclosing(roster.entries()) as lines:
         async for one in lines:
             if isinstance(one, RosterFault):
                 faults += 1
@@ -334,7 +340,11 @@ async def check_roster(app: App) -> Line:
     if h_numbers:
         text += f", {h_numbers:,} H-numbers"
         text += "" if app.sends_h_numbers else " that are not sent to PTS (roster.send_h_numbers)"
-    facts = {"entries": entries, "faults": faults, "h_numbers": h_numbers}
+    facts: dict[str, Any] = {"entries": entries, "faults": faults, "h_numbers": h_numbers}
+    tls = roster.tls if isinstance(roster, QueryRoster) else None
+    if isinstance(roster, QueryRoster) and roster.connection:
+        facts["connection"] = roster.connection
+        text += f" ({roster.connection})"
     if faults:
         return warn(
             "roster",
@@ -345,4 +355,6 @@ async def check_roster(app: App) -> Line:
     if h_numbers and app.settings.roster.send_h_numbers:
         hint = "in production one may be another organisation's patient: set it back to false"
         return warn("roster", f"{text}, which are sent (roster.send_h_numbers)", hint, **facts)
+    if tls is not None and tls.demand.is_open:
+        return warn("roster", text, OPEN_HINT, **facts)
     return ok("roster", text, **facts)

@@ -65,6 +65,7 @@ Tenancy: TypeAlias = Literal["single-tenant", "multi-tenant"]
 Engine: TypeAlias = Literal["httpx", "fast"]
 Environment: TypeAlias = Literal["test", "test-internet", "production"]
 IdentityMode: TypeAlias = Literal["pseudonym", "plain"]
+FileMode: TypeAlias = Literal["0600", "0640", "0644"]
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
 NotFound: TypeAlias = Literal["failure", "empty"]
@@ -221,7 +222,8 @@ class Roster(Section, frozen=True, kw_only=True):
     url: Annotated[
         Secret | None,
         DATABASE_URL,
-        "SQLAlchemy URL of the database that `roster.query` reads.",
+        "SQLAlchemy URL of the database that `roster.query` reads. For PostgreSQL `sslmode` and "
+        "`sslrootcert` count as in `database.url`.",
         Example("postgresql://reader@ehr.example/ehr"),
     ] = None
     password_file: Annotated[
@@ -253,6 +255,8 @@ class Database(Section, frozen=True, kw_only=True):
         STORE_URL,
         "SQLAlchemy URL without a driver: `sqlite:///file` or `postgresql://…`; in a file's name "
         "`?` is written `%3F`, and `%` before two hexadecimal digits `%25`. "
+        "A PostgreSQL on another machine is spoken to over verified TLS; libpq's `sslmode` and "
+        "`sslrootcert` are understood. "
         "A password in it is never shown; `database.password_file` is the better place.",
     ] = Secret("sqlite:///pts.db")
     password_file: Annotated[
@@ -261,6 +265,12 @@ class Database(Section, frozen=True, kw_only=True):
         "File with the password of `database.url`.",
         Example("/run/secrets/database-password"),
     ] = None
+    group_readable: Annotated[
+        bool,
+        FLAG,
+        "Let the group of a SQLite file read it (mode 0640), and take one that the group may "
+        "write. Else the file and what SQLite keeps beside it are its owner's alone.",
+    ] = False
     patience_s: Annotated[
         float,
         number(3600, least=1),
@@ -385,7 +395,8 @@ class Tls(Section, frozen=True, kw_only=True):
     ca_file: Annotated[
         Path | None,
         FILE,
-        "PEM file with a private CA to trust besides the usual ones.",
+        "PEM file with a private CA to trust besides the usual ones: for HelseID, PTS, telemetry "
+        "and PostgreSQL.",
         Example("/etc/ssl/private-ca.pem"),
     ] = None
 
@@ -421,6 +432,12 @@ class Telemetry(Section, frozen=True, kw_only=True):
         "File for node_exporter's textfile collector, written after each run.",
         Example("/var/lib/node_exporter/pts_worker.prom"),
     ] = None
+    textfile_mode: Annotated[
+        FileMode,
+        one_of(FileMode),
+        "Mode of that file. node_exporter runs as another user: `0640` where its group owns the "
+        "folder (setgid), else `0644`.",
+    ] = "0600"
     pushgateway_url: Annotated[
         str | None,
         HTTP_URL,

@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
-from worker.config.store_url import check_store_url
+from worker.config.store_url import check_roster_url, check_store_url
 from worker.core.durations import format_duration, parse_duration
 from worker.core.hosts import is_loopback
 from worker.core.value import Value
@@ -269,6 +269,7 @@ def _any_database_url(value: object) -> Secret:
     url = _text(value)
     if "://" not in url or not _split(url).scheme:
         raise ValueError("must be a SQLAlchemy URL, such as postgresql://host/database")
+    check_roster_url(url)
     return Secret(url)
 
 

@@ -13,6 +13,7 @@ def open_roster(
     path: str | Path | None = None,
     url: str | None = None,
     query: str | None = None,
+    ca_file: Path | None = None,
     stdin: BinaryIO | None = None,
 ) -> Roster:
     """The roster that the configuration names: a file (``-`` is standard input), or a query.
@@ -21,6 +22,7 @@ def open_roster(
         path: ``roster.path``.
         url: ``roster.url`` with its password.
         query: ``roster.query``.
+        ca_file: ``tls.ca_file``, for a PostgreSQL.
         stdin: what to read for ``-``; else the process's standard input.
 
     Raises:
@@ -32,5 +34,5 @@ def open_roster(
         # SQLAlchemy is loaded only for those who ask a database.
         from worker.roster.query import QueryRoster  # noqa: PLC0415
 
-        return QueryRoster(url, query)
+        return QueryRoster(url, query, ca_file=ca_file)
     raise ConfigurationError("the roster needs roster.path, or roster.url with roster.query")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -11,8 +12,10 @@ from anyio import to_thread
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from worker.core.database_tls import TLS_PARAMETERS
 from worker.core.model import RosterEntry
 from worker.errors import ConfigurationError, RosterError
+from worker.postgres_tls import PostgresTls, open_tls
 from worker.roster.rows import BATCH_LINES, Columns, Line, find_columns, read_value
 
 T = TypeVar("T")
@@ -31,13 +34,20 @@ class QueryRoster:
     Args:
         url: SQLAlchemy URL; its password is never told.
         query: gives ``off_id`` and, if wanted, ``local_ref``. A colon in it is a colon.
+        ca_file: a private CA that a PostgreSQL's certificate may be of (``tls.ca_file``).
+
+    Attributes:
+        tls: how a PostgreSQL is spoken to; None for another database.
+        connection: how the latest connection to it was encrypted and verified.
 
     Raises:
-        ConfigurationError: the URL is not one, or its driver is not installed.
+        ConfigurationError: the URL is not one or not safe, or its driver is not installed.
     """
 
-    def __init__(self, url: str, query: str) -> None:
+    def __init__(self, url: str, query: str, *, ca_file: Path | None = None) -> None:
         self._url = _parse(url)
+        self.tls = _tls(self._url, ca_file)
+        self.connection = ""
         self._statement = sa.text(query.replace(":", r"\:"))
 
     async def entries(self) -> AsyncGenerator[Line, None]:
@@ -84,10 +94,21 @@ class QueryRoster:
     async def _rows_async(
         self, size: int
     ) -> AsyncIterator[tuple[Sequence[str], AsyncIterator[Sequence[sa.Row[Any]]]]]:
-        engine = create_async_engine(self._url, hide_parameters=True, poolclass=sa.NullPool)
+        tls = self.tls
+        if tls is not None:
+            tls.warn()
+        engine = create_async_engine(
+            self._url.difference_update_query(TLS_PARAMETERS) if tls else self._url,
+            hide_parameters=True,
+            poolclass=sa.NullPool,
+            connect_args={**tls.arguments(), "statement_cache_size": 0} if tls else {},
+        )
         async with AsyncExitStack() as stack:
-            with _translating():
+            with _translating(tls):
                 connection = await stack.enter_async_context(engine.connect())
+                if tls is not None:
+                    driver = (await connection.get_raw_connection()).driver_connection
+                    self.connection = tls.describe(driver)
                 await connection.execution_options(yield_per=size)
                 result = await connection.stream(self._statement)
                 names = list(result.keys())
@@ -171,6 +192,19 @@ def _parse(text: str) -> sa.URL:
     return url
 
 
+def _tls(url: sa.URL, ca_file: Path | None) -> PostgresTls | None:
+    """How a PostgreSQL is spoken to; None for another database."""
+    if url.get_backend_name() != "postgresql":
+        return None
+    try:
+        _, arguments = url.get_dialect()().create_connect_args(url)
+    except (ArgumentError, TypeError, ValueError):
+        raise ConfigurationError(
+            "roster.url: cannot be used", hint="check its hosts, ports and parameters"
+        ) from None
+    return open_tls(arguments, url.query, key="roster.url", ca_file=ca_file)
+
+
 def _require_sqlite_file(url: sa.URL) -> None:
     """SQLite would make an empty file of a misspelt name."""
     name = url.database
@@ -181,11 +215,13 @@ def _require_sqlite_file(url: sa.URL) -> None:
 
 
 @contextmanager
-def _translating() -> Iterator[None]:
+def _translating(tls: PostgresTls | None = None) -> Iterator[None]:
     """Name a driver's error without its text, which may repeat values of the rows."""
     try:
         yield
     except (SQLAlchemyError, OSError) as error:
+        if tls is not None and (refusal := tls.refusal(error)):
+            raise refusal from None
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
         kind = type(cause).__name__ + (f", {code}" if code else "")

@@ -8,7 +8,7 @@ import secrets
 import socket
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from worker.sandbox.people import roster
 from worker.sandbox.serve import SandboxOptions, new_key_pair
@@ -37,21 +37,29 @@ def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
         The same options with the ports and the client's public key; give them to
         ``serve_forever``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ready = replace(_with_ports(options), client_jwks=[_client_key(folder / CLIENT_KEY)])
     if not (folder / PSEUDONYM_KEY).exists():
         _write_secret(folder / PSEUDONYM_KEY, secrets.token_bytes(_KEY_BYTES))
     write_roster(folder / ROSTER, options.seed, options.persons)
-    (folder / CONFIG).write_text(_config(folder.resolve(), ready), encoding="utf-8")
+    with _open_private(folder / CONFIG) as file:
+        file.write(_config(folder.resolve(), ready))
     return ready
 
 
 def write_roster(path: Path, seed: int, count: int) -> None:
     """Write the roster of this seed as CSV, line by line."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with _open_private(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("off_id", "local_ref"))
         writer.writerows(roster(seed, count))
+
+
+def _open_private(path: Path) -> TextIO:
+    """Open a file of our own for writing, which nobody else can read."""
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(number, 0o600)
+    return os.fdopen(number, "w", newline="", encoding="utf-8")
 
 
 def _with_ports(options: SandboxOptions) -> SandboxOptions:

@@ -19,11 +19,15 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from worker.core.database_tls import TLS_PARAMETERS
 from worker.errors import ConfigurationError
 from worker.ports import Runtime
+from worker.postgres_tls import PostgresTls, open_tls
 from worker.store.dialects import LATER, StoreDialect, dialect_named
 from worker.store.errors import Meaning, meaning_of, plain_reason, told
 from worker.store.liveness import Liveness
+from worker.store.pooling import TransactionLimits
+from worker.store.sqlite_file import examine, make
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +94,8 @@ class Database:
     patience_s: float = PATIENCE_S
     outage: Outage = field(default_factory=Outage, repr=False)
     liveness: Liveness | None = field(default=None, repr=False)
+    limits: TransactionLimits | None = field(default=None, repr=False)
+    tls: PostgresTls | None = field(default=None, repr=False)
 
     def watching(self) -> AbstractContextManager[None]:
         """Whoever waits for the database within the block does not wait for a frozen one."""
@@ -151,7 +157,8 @@ class Database:
                         failing_since_s = max(began_s, failing_since_s - lock_s)
                 left_s = self.patience_s - self._waited_s(failing_since_s)
                 if meaning not in {Meaning.PASSING, Meaning.WAITED} or left_s < _FIRST_PAUSE_S:
-                    raise told(fault, self.engine.url) from fault
+                    refusal = None if self.tls is None else self.tls.refusal(fault)
+                    raise refusal or told(fault, self.engine.url) from fault
                 log.warning("database.retry", reason=plain_reason(fault), left_s=round(left_s, 3))
                 drawn_s = pause_s * (0.5 + self.runtime.uniform() / 2)
                 await self.runtime.sleep(min(drawn_s, left_s))
@@ -183,10 +190,8 @@ class Database:
             async with self.engine.connect() as connection:
                 await connection.execution_options(pts_write=is_write)
                 async with connection.begin():
-                    if self.outage.since_s is not None and self.dialect.name == "postgresql":
-                        # Else what the session was begun with: ``open_database``.
-                        limit = f"{self.lock_s_max() * 1000:.0f}"
-                        await connection.execute(text(f"SET LOCAL lock_timeout = {limit}"))
+                    if self.limits is not None:
+                        await self.limits.confirm(connection)
                     return await work(connection)
 
 
@@ -228,6 +233,8 @@ async def open_database(
     password: str | None = None,
     patience_s: float = PATIENCE_S,
     idle_s: float = _IDLE_S,
+    ca_file: Path | None = None,
+    is_group_readable: bool = False,
 ) -> AsyncIterator[Database]:
     """The database for as long as the block lasts. Nothing is connected before it is used.
 
@@ -239,35 +246,52 @@ async def open_database(
             nothing, for locks of others, for what is tried again.
         idle_s: PostgreSQL ends a transaction of ours that has stood still for so long: a process
             that was paused or cut off within one must not keep the lease's row locked for ever.
+        ca_file: a private CA, trusted besides the machine's own (``tls.ca_file``).
+        is_group_readable: the group of a SQLite file may read it (``database.group_readable``).
 
     Raises:
-        ConfigurationError: the URL cannot be used, or the SQLite file's folder does not exist.
+        ConfigurationError: the URL cannot be used or is not safe, a CA file cannot be used, the
+            SQLite file's folder does not exist, or others reach the file.
     """
     parsed, dialect = driver_url(url, password)
     # Last in, first out: each connection that is used keeps pages and statements of its own.
     options: dict[str, Any] = {"hide_parameters": True, "pool_use_lifo": True}
-    outage, liveness = Outage(), None
+    outage = Outage()
+    liveness: Liveness | None = None
+    limits: TransactionLimits | None = None
+    tls: PostgresTls | None = None
 
     def left_s() -> float:
         return outage.left_s(runtime.monotonic(), patience_s)
 
     if dialect.name == "sqlite":
         _check_folder(parsed)
+        examine(Path(parsed.database or ""), is_group_readable=is_group_readable)
     else:
+        tls = _tls(parsed, ca_file)
+        tls.warn()
+        parsed = parsed.difference_update_query(TLS_PARAMETERS)
+        lock_s_max = _lock_s_max(dialect, patience_s)
+        limits = TransactionLimits(lock_s=lambda: min(left_s(), lock_s_max), idle_s=idle_s)
         liveness = Liveness(
-            runtime, patience_s=patience_s, silent_since=outage.begin, left_s=left_s
+            runtime,
+            patience_s=patience_s,
+            silent_since=outage.begin,
+            left_s=left_s,
+            connection_class=limits.connection_class,
         )
-        settings = {
-            "idle_in_transaction_session_timeout": f"{idle_s * 1000:.0f}",
-            "lock_timeout": f"{_lock_s_max(dialect, patience_s) * 1000:.0f}",
-        }
         options |= {"pool_size": 4, "max_overflow": 4}
         options |= {"pool_timeout": min(_POOL_S_MAX, patience_s)}
         options |= {"pool_recycle": _CONNECTION_S_MAX}
-        connecting = {"async_creator_fn": liveness.connect, "server_settings": settings}
-        options |= {"connect_args": connecting}
+        options |= {"connect_args": _connecting(liveness, tls, runtime)}
     engine = _engine(parsed, options)
     if dialect.name == "sqlite":
+        path = Path(parsed.database or "")
+
+        @event.listens_for(engine.sync_engine, "do_connect")
+        def make_first(*_: object) -> None:
+            make(path, is_group_readable=is_group_readable)
+
         _sqlite_rules(engine, lambda: min(left_s(), _lock_s_max(dialect, patience_s)))
     try:
         yield Database(
@@ -278,20 +302,49 @@ async def open_database(
             patience_s=patience_s,
             outage=outage,
             liveness=liveness,
+            limits=limits,
+            tls=tls,
         )
     finally:
         with anyio.CancelScope(shield=True):
             await _close(engine, liveness)
 
 
+def _tls(url: URL, ca_file: Path | None) -> PostgresTls:
+    """How the server is spoken to that the driver would be connected with."""
+    try:
+        _, arguments = url.get_dialect()().create_connect_args(url)
+    except (ArgumentError, TypeError, ValueError) as fault:
+        raise _unusable(fault) from fault
+    return open_tls(arguments, url.query, key="database.url", ca_file=ca_file)
+
+
+def _connecting(liveness: Liveness, tls: PostgresTls, runtime: Runtime) -> Mapping[str, Any]:
+    """The driver's arguments besides the URL's.
+
+    A statement is prepared under a name of its own, and what the driver asks for itself under none:
+    names that count upwards would be those of others behind a pooler.
+    """
+    return {
+        "async_creator_fn": liveness.connect,
+        **tls.arguments(),
+        "statement_cache_size": 0,
+        "prepared_statement_name_func": lambda: f"pts_{runtime.new_id()}",
+    }
+
+
 def _engine(url: URL, options: Mapping[str, Any]) -> AsyncEngine:
     try:
         return create_async_engine(url, **options)
     except (ArgumentError, TypeError, ValueError) as fault:
-        raise ConfigurationError(
-            f"database.url: cannot be used ({type(fault).__name__})",
-            hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE, and check the parameters",
-        ) from fault
+        raise _unusable(fault) from fault
+
+
+def _unusable(fault: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"database.url: cannot be used ({type(fault).__name__})",
+        hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE, and check the parameters",
+    )
 
 
 async def _close(engine: AsyncEngine, liveness: Liveness | None) -> None:

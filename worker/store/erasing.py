@@ -159,8 +159,14 @@ async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
     options = "FULL, ANALYZE" if rewrite else "ANALYZE"
     with database.watching():
         async with database.engine.connect() as connection:
+            # VACUUM runs outside any transaction, and so does its limit on waiting for locks.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await connection.execute(text(f"VACUUM ({options}) {names}"))
+            limit = f"{database.lock_s_max() * 1000:.0f}"
+            await connection.execute(text(f"SET lock_timeout = {limit}"))
+            try:
+                await connection.execute(text(f"VACUUM ({options}) {names}"))
+            finally:
+                await connection.execute(text("RESET lock_timeout"))
 
 
 async def _mentions(

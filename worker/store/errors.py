@@ -16,6 +16,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from worker.errors import ConfigurationError, UnavailableError, WorkerError
+from worker.postgres_tls import is_tls_refusal
 
 
 class Meaning(enum.Enum):
@@ -32,11 +33,14 @@ class Meaning(enum.Enum):
     NO_LOGIN = "the role or its password is refused"
     NO_PRIVILEGE = "the role may not do this"
     BAD_URL = "the driver cannot use the URL"
+    NO_TRUST = "the server does not prove who it is"
+    BAD_POOLER = "a pooler lost what was prepared on the connection"
 
 
 _BY_SQLSTATE: Final[Mapping[str, Meaning]] = {
     "25006": Meaning.READ_ONLY,
     "25P03": Meaning.PASSING,
+    "26000": Meaning.BAD_POOLER,
     "3D000": Meaning.NO_DATABASE,
     "40001": Meaning.PASSING,
     "40P01": Meaning.PASSING,
@@ -103,6 +107,10 @@ _SERVER: Final[Mapping[Meaning, tuple[str, str]]] = {
         "look at the permissions of the socket's folder",
     ),
     Meaning.DAMAGED: ("{database} is damaged", _RESTORE),
+    Meaning.BAD_POOLER: (
+        "a pooler before {database} loses the statements that were prepared on a connection",
+        "PgBouncer: set pool_mode = session, or max_prepared_statements above 0 (1.21 or newer)",
+    ),
     Meaning.BAD_URL: ("database.url cannot be used for {database}", "check its parameters"),
 }
 """What is wrong, and what to do."""
@@ -129,6 +137,8 @@ def _meaning_without_code(fault: BaseException) -> Meaning:
         return Meaning.DAMAGED
     if isinstance(fault, PermissionError):
         return Meaning.NO_ACCESS
+    if is_tls_refusal(fault):
+        return Meaning.NO_TRUST
     if isinstance(fault, OSError | PoolTimeoutError):
         return Meaning.PASSING
     if not isinstance(fault, DBAPIError):

@@ -35,6 +35,7 @@ class Liveness:
         patience_s: how long an outage is borne.
         silent_since: told the moment at which the server fell silent, on the monotonic clock.
         left_s: what is left of patience: a connection is not waited for longer.
+        connection_class: makes the class of the connections, of the driver's or of a caller's.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Liveness:
         patience_s: float,
         silent_since: Callable[[float], object],
         left_s: Callable[[], float],
+        connection_class: Callable[[Any], Any],
     ) -> None:
         self.ask_after_s = min(10.0, max(1.0, patience_s / 6))
         self.silence_s_max = min(20.0, max(2.0, patience_s / 3))
         self._runtime = runtime
         self._silent_since = silent_since
         self._left_s = left_s
+        self._connection_class = connection_class
         self._open: WeakSet[Any] = WeakSet()
         self._how: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._other: Any = None
@@ -58,7 +61,8 @@ class Liveness:
 
     async def connect(self, *args: Any, **more: Any) -> Any:
         """A connection that is watched, as ``asyncpg.connect`` makes it; does not wait for ever."""
-        self._how = (args, more)
+        kind = self._connection_class(more.pop("connection_class", None))
+        self._how = (args, {**more, "connection_class": kind})
         made = await self._connect()
         self._open.add(made)
         return made
@@ -143,7 +147,7 @@ class Liveness:
         if self._other is None and self._how is not None:
             self._other = await self._connect()
         if self._other is not None:
-            await self._other.fetchval("SELECT 1")
+            await self._other.execute("SELECT 1")  # nothing is prepared outside a transaction
 
     async def _connect(self) -> Any:
         assert self._how is not None  # noqa: S101 - ``connect`` came first

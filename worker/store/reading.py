@@ -114,7 +114,10 @@ def require_file(database: Database) -> None:
 
 
 async def engine_facts(database: Database) -> Mapping[str, str]:
-    """Name and version of the database, and the journal mode of a SQLite file."""
+    """Name and version of the database, and what it rests on.
+
+    That is the journal mode of a SQLite file, or how PostgreSQL's connection is encrypted.
+    """
 
     async def work(connection: AsyncConnection) -> Mapping[str, str]:
         async def value(sql: str) -> str:
@@ -123,7 +126,11 @@ async def engine_facts(database: Database) -> Mapping[str, str]:
         if database.dialect.name == "sqlite":
             version = await value("SELECT sqlite_version()")
             return {"engine": f"SQLite {version}", "journal": await value("PRAGMA journal_mode")}
-        return {"engine": f"PostgreSQL {(await value('SHOW server_version')).split(' ')[0]}"}
+        facts = {"engine": f"PostgreSQL {(await value('SHOW server_version')).split(' ')[0]}"}
+        if database.tls is not None:
+            driver = (await connection.get_raw_connection()).driver_connection
+            facts["connection"] = database.tls.describe(driver)
+        return facts
 
     return await database.read(work)
 

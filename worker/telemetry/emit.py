@@ -64,7 +64,7 @@ def _targets(
 ) -> Iterable[tuple[str, Callable[[], None]]]:
     textfile = options.textfile
     if textfile is not None:
-        yield "textfile", lambda: write_textfile(textfile, samples)
+        yield "textfile", lambda: write_textfile(textfile, samples, mode=options.textfile_mode)
     if options.pushgateway_url is not None:
         yield "pushgateway", lambda: push(options, samples)
     if options.otlp_endpoint is not None:

@@ -14,6 +14,7 @@ class TelemetryOptions:
 
     Attributes:
         textfile: for node_exporter's textfile collector; it reads names that end in ``.prom``.
+        textfile_mode: of that file.
         pushgateway_url: a Prometheus Pushgateway.
         http_listen: ``host:port`` where ``schedule`` serves ``/metrics``.
         otlp_endpoint: an OpenTelemetry collector (OTLP over HTTP); ``/v1/metrics`` is added.
@@ -23,6 +24,7 @@ class TelemetryOptions:
     """
 
     textfile: Path | None = None
+    textfile_mode: int = 0o600
     pushgateway_url: str | None = None
     http_listen: str | None = None
     otlp_endpoint: str | None = None

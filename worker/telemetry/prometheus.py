@@ -22,8 +22,6 @@ from worker.telemetry.options import TelemetryOptions
 from worker.tls import client_context
 
 JOB: Final = "pts_worker"
-_TEXTFILE_MODE: Final = 0o644
-"""node_exporter runs as another user; the file holds sums only."""
 
 
 class Board(Collector):
@@ -62,8 +60,8 @@ def registry_of(board: Board) -> CollectorRegistry:
     return registry
 
 
-def write_textfile(path: Path, samples: Iterable[Sample]) -> None:
-    """Write the samples at once, mode 0644; numbers that only the old file has are kept.
+def write_textfile(path: Path, samples: Iterable[Sample], *, mode: int) -> None:
+    """Write the samples at once; numbers that only the old file has are kept.
 
     So the time of the last success outlives a night that failed.
 
@@ -73,7 +71,7 @@ def write_textfile(path: Path, samples: Iterable[Sample]) -> None:
     board = Board(_read_textfile(path))
     board.post(samples)
     # The collector reads every *.prom of the folder; the temporary name does not end so.
-    write_whole(path, generate_latest(registry_of(board)), mode=_TEXTFILE_MODE)
+    write_whole(path, generate_latest(registry_of(board)), mode=mode)
 
 
 def _read_textfile(path: Path) -> list[Sample]:

@@ -1,0 +1,89 @@
+"""Whatever the program writes is its owner's alone, though the umask would let everybody in."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.acceptance.program import Ended, Installation, Sandbox, run
+
+OWN = ("worker.toml", "roster.csv", "client.jwk", "pseudonym.key")
+"""What a test writes itself, as the user would."""
+
+
+@contextmanager
+def open_umask() -> Iterator[None]:
+    """Everybody may do everything, says the caller."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """Of all that the program made there, by its name in the folder."""
+    return {
+        str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode)
+        for path in sorted(folder.rglob("*"))
+        if path.name not in OWN and not path.name.startswith(("in-", "out-", "err-"))
+    }
+
+
+def fresh(worker: Installation, *arguments: str, stdin: bytes | None = None) -> Ended:
+    """A process of its own, to which the caller gives an open umask."""
+    with open_umask():
+        started = worker.start(*arguments, stdin=stdin, afresh=True)
+    ended = started.wait()
+    assert 0 == ended.code, ended.story()
+    return ended
+
+
+def test_every_file_is_private(served: Sandbox, tmp_path: Path):
+    """Database, keys, report, exports, numbers and folders."""
+    folder = tmp_path / "worker"
+    folder.mkdir(mode=0o700)
+    worker = served.install(folder, f"sqlite:///{folder / 'pts.db'}")
+    worker.configure(telemetry={"textfile": str(folder / "numbers.prom")})
+    fresh(worker, "db", "upgrade")
+    fresh(worker, "sync")
+    fresh(worker, "report", "--out", str(folder / "report.html"))
+    fresh(worker, "export", "--out", str(folder / "exported" / "nightly"))
+    fresh(worker, "keys", "new", "--out", str(folder / "new.jwk"))
+    fresh(worker, "keys", "pseudonym", "--out", str(folder / "new.key"))
+    found = modes(folder)
+    assert {"pts.db", "report.html", "numbers.prom", "new.jwk", "new.key"} <= set(found)
+    assert any(name.startswith("exported/nightly/") for name in found)
+    folders = {name for name in found if (folder / name).is_dir()}
+    assert {name: 0o700 if name in folders else 0o600 for name in found} == found
+
+
+def test_so_is_what_the_sandbox_writes(tmp_path: Path):
+    """Its configuration, keys and roster; and again over what was open."""
+    from worker.sandbox.files import write_setup
+    from worker.sandbox.serve import SandboxOptions
+
+    for _ in range(2):
+        with open_umask():
+            write_setup(tmp_path / "sandbox", SandboxOptions(persons=3))
+        names = ("client-key.json", "pseudonym.key", "roster.csv", "worker.toml")
+        paths = [tmp_path / "sandbox" / name for name in names]
+        assert [0o600] * len(names) == [stat.S_IMODE(path.stat().st_mode) for path in paths]
+        paths[-1].chmod(0o644)
+
+
+def test_a_database_that_others_can_read(served: Sandbox, sqlite_url: str, tmp_path: Path):
+    """78 in every command, with the command that mends it; ``doctor`` has it as a line."""
+    worker = served.install(tmp_path, sqlite_url)
+    worker.store.path.chmod(0o644)
+    for command in (["sync"], ["status"], ["db", "upgrade"], ["export", "--out", "x"]):
+        ended = worker.run(*command)
+        assert 78 == ended.code, ended.story()
+        assert f"chmod go= {worker.store.path}" in ended.message
+    ended = run("--config", str(worker.config), "doctor", "--json", folder=tmp_path)
+    (line,) = (one for one in ended.document["lines"] if one["name"] == "database")
+    assert ("FAIL", 78) == (line["state"], ended.code)
+    worker.store.path.chmod(0o640)
+    assert "database.group_readable = true" in worker.run("status").message
+    worker.configure(database={"group_readable": True})
+    assert 0 == worker.sync().code
+    assert 0o640 == stat.S_IMODE(worker.store.path.stat().st_mode)

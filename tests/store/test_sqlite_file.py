@@ -1,0 +1,111 @@
+"""The file of a SQLite database is its owner's alone, whatever the umask says."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+from sqlalchemy import text
+
+from tests.fakes import FakeRuntime
+from worker.errors import ConfigurationError
+from worker.store.database import open_database
+
+STRANGER = 4242
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """As the caller has it."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """The mode of each file."""
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+async def write_and_list(path: Path, *, is_group_readable: bool = False) -> dict[str, int]:
+    """Write to a database, and list the files while it is open."""
+    url = f"sqlite:///{path}"
+    async with open_database(
+        url, FakeRuntime().runtime, is_group_readable=is_group_readable
+    ) as database:
+        await database.write(lambda one: one.execute(text("CREATE TABLE t (x)")))
+        return modes(path.parent)
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize(("is_group_readable", "mode"), [(False, 0o600), (True, 0o640)])
+async def test_it_and_its_log(tmp_path: Path, is_group_readable: bool, mode: int):
+    """The file, its write-ahead log and its shared memory: 0600, or 0640 if configured."""
+    found = await write_and_list(tmp_path / "pts.db", is_group_readable=is_group_readable)
+    assert {"pts.db": mode, "pts.db-wal": mode, "pts.db-shm": mode} == found
+
+
+REFUSED = {
+    0o604: "everyone on this machine can reach",
+    0o644: "everyone on this machine can reach",
+    0o602: "everyone on this machine can write",
+    0o640: "its group can reach",
+    0o660: "its group can reach",
+}
+
+
+@pytest.mark.parametrize("name", ["pts.db", "pts.db-wal", "pts.db-shm"])
+@pytest.mark.parametrize("mode", REFUSED)
+async def test_wider_modes_are_refused(migrated_sqlite: Path, tmp_path: Path, name: str, mode: int):
+    """Of the file, and of what lies beside it: with the place and the command that mends it."""
+    path = tmp_path / "pts.db"
+    shutil.copy(migrated_sqlite, path)
+    file = tmp_path / name
+    file.touch()
+    file.chmod(mode)
+    with pytest.raises(ConfigurationError, match=REFUSED[mode]) as caught:
+        await write_and_list(path)
+    assert f"{file} (mode {mode:04o})" in caught.value.message
+    assert str(file) in caught.value.hint
+    assert ("database.group_readable" in caught.value.hint) is ("group" in REFUSED[mode])
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o660])
+async def test_the_group_if_it_is_configured(migrated_sqlite: Path, tmp_path: Path, mode: int):
+    """It may read, and write as Kubernetes' fsGroup has it; everyone may not."""
+    path = tmp_path / "pts.db"
+    shutil.copy(migrated_sqlite, path)
+    path.chmod(mode)
+    async with open_database(
+        f"sqlite:///{path}", FakeRuntime().runtime, is_group_readable=True
+    ) as database:
+        await database.read(lambda one: one.execute(text("SELECT 1")))
+    assert mode == modes(tmp_path)["pts.db"]
+    path.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="everyone on this machine can reach"):
+        await write_and_list(path, is_group_readable=True)
+
+
+@pytest.mark.parametrize("what", ["folder", "owner"])
+def test_who_could_exchange_it(migrated_sqlite: Path, tmp_path: Path, what: str):
+    """Its folder must be nobody else's to write, and it nobody else's, as for keys."""
+    path = tmp_path / "pts.db"
+    shutil.copy(migrated_sqlite, path)
+    if what == "folder":
+        tmp_path.chmod(0o777)
+    else:
+        os.chown(path, STRANGER, -1)
+    with pytest.raises(ConfigurationError, match=r"can write|belongs to another user"):
+        anyio.run(write_and_list, path)
+    tmp_path.chmod(0o1777)
+    os.chown(path, os.geteuid(), -1)
+    anyio.run(write_and_list, path)
+
+
+async def test_no_file_is_made_before_it_is_used(tmp_path: Path):
+    """Opening alone leaves nothing."""
+    async with open_database(f"sqlite:///{tmp_path / 'pts.db'}", FakeRuntime().runtime):
+        assert {} == modes(tmp_path)

@@ -1,0 +1,77 @@
+"""What lets a pooler such as PgBouncer stand between the worker and PostgreSQL.
+
+A pooler refuses settings at start-up, and in transaction mode gives each transaction the server
+connection of anybody. So every transaction brings its own limits with its BEGIN, at no call of its
+own, and no statement is prepared under a name that another client may use.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.errors import ConfigurationError
+
+_READ_BACK: Final = text(
+    "SELECT name, setting FROM pg_settings "
+    "WHERE name IN ('lock_timeout', 'idle_in_transaction_session_timeout')"
+)
+
+
+class TransactionLimits:
+    """How long a transaction may wait for a lock, and may stand still.
+
+    Args:
+        lock_s: how long the next one may wait for somebody else's lock.
+        idle_s: PostgreSQL ends a transaction that has stood still for so long.
+    """
+
+    def __init__(self, *, lock_s: Callable[[], float], idle_s: float) -> None:
+        self._lock_s = lock_s
+        self._idle_ms = f"{idle_s * 1000:.0f}"
+        self._are_confirmed = False
+
+    def connection_class(self, base: Any = None) -> Any:
+        """The driver's connection, whose transactions begin with the limits."""
+        limits = self
+        kind: Any = base or import_module("asyncpg").Connection
+
+        class LimitedConnection(kind):  # type: ignore[misc] # asyncpg has no types
+            """One that sends the limits along with BEGIN."""
+
+            async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+                """As the driver's, which begins its transactions with this."""
+                if query.startswith("BEGIN"):
+                    query += limits.statements()
+                return await super().execute(query, *args, **options)
+
+        return LimitedConnection
+
+    def statements(self) -> str:
+        """What sets the limits for one transaction."""
+        return (
+            f" SET LOCAL lock_timeout = {self._lock_s() * 1000:.0f};"
+            f" SET LOCAL idle_in_transaction_session_timeout = {self._idle_ms};"
+        )
+
+    async def confirm(self, connection: AsyncConnection) -> None:
+        """Read the limits back in the first transaction of all.
+
+        Raises:
+            ConfigurationError: they do not hold, so that a paused process could keep others out.
+        """
+        if self._are_confirmed:
+            return
+        found = {row.name: row.setting for row in await connection.execute(_READ_BACK)}
+        if found["idle_in_transaction_session_timeout"] != self._idle_ms or (
+            int(found["lock_timeout"]) == 0
+        ):
+            raise ConfigurationError(
+                "database.url: lock_timeout and idle_in_transaction_session_timeout do not hold "
+                "within a transaction",
+                hint="a pooler between must keep a transaction on one server connection "
+                "(PgBouncer: pool_mode session or transaction)",
+            )
+        self._are_confirmed = True

@@ -1,0 +1,51 @@
+"""The file of a SQLite database: made for its owner alone, and refused where others reach it.
+
+SQLite gives the mode of the file to what it keeps beside it (its source, ``findCreateFileMode``),
+so both are right if the file was made so.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from worker.trusted_files import require_private
+
+_PRIVATE: Final = 0o600
+_GROUP_READABLE: Final = 0o640
+_KEPT_BESIDE: Final = ("", "-wal", "-shm", "-journal")
+
+
+def examine(path: Path, *, is_group_readable: bool) -> None:
+    """Refuse a database that others can read or write, or exchange. None is needed yet.
+
+    Args:
+        path: the database's file.
+        is_group_readable: its group may (``database.group_readable``).
+
+    Raises:
+        ConfigurationError: who can, where, and what to do.
+    """
+    for suffix in _KEPT_BESIDE:
+        require_private(
+            path.with_name(path.name + suffix),
+            key="database.url",
+            is_group_trusted=is_group_readable,
+            way_out="database.group_readable = true lets the group read",
+        )
+
+
+def make(path: Path, *, is_group_readable: bool) -> None:
+    """Make the empty file, unless there is one; what hinders that SQLite will say.
+
+    The mode is given with the name, and not taken from the umask or from a folder's default ACL.
+    """
+    with suppress(OSError):
+        if path.exists():
+            return
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE)
+        try:
+            if is_group_readable:
+                os.fchmod(number, _GROUP_READABLE)
+        finally:
+            os.close(number)
