@@ -21,17 +21,19 @@ from worker.config import Settings
 from worker.core.confirmation import Unconfirmed, compared
 from worker.core.ending import exit_code_of
 from worker.core.guard import GuardLimits, reasons_to_withhold
-from worker.core.identity import NationalId, PseudonymKey
+from worker.core.identity import NationalId, PseudonymKey, pseudonyms
 from worker.core.model import CompleteArea, Person, PersonRead, RunKind
+from worker.core.privacy import PrivacyRules
 from worker.core.run import RunProgress
 from worker.ports import HttpResponse
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient, Sent
 from worker.store.database import Database
 from worker.store.holding import held_lease
-from worker.store.ledger import DEFAULT_TENANT, check_identity, key_paths
+from worker.store.ledger import DEFAULT_TENANT, key_paths
 from worker.store.opening import open_run_store
 from worker.store.run_store import SqlRunStore
+from worker.store.store_identity import check_identity
 from worker.sync.producer import CHUNK_PERSONS
 
 BATCH: Final = Settings().sync.batch_persons
@@ -40,7 +42,7 @@ LEARN: Final = 10
 """Autovacuum looks again when a tenth of a table has changed."""
 _CHUNK: Final = 1_000
 
-_KEY: Final = PseudonymKey(bytes(range(32)))
+_KEY: Final = PseudonymKey(bytes(7 * n * n % 251 for n in range(32)))
 _LIMITS: Final = GuardLimits(max_removed_share=0.1, min_completeness=0.5, accept_removals=False)
 _AREA_OF: Final = {area.path: area.name for area in AREAS}
 
@@ -164,7 +166,7 @@ async def night(
                 "RetryingClient", _MadeUp(generation=generation, change_percent=change_percent)
             ),
             runtime=database.runtime,
-            pseudonymous=True,
+            privacy=PrivacyRules(key_of=_KEY.pseudonym),
         )
         paths = await key_paths(database, DEFAULT_TENANT)
         for first in range(0, persons, _CHUNK):
@@ -220,9 +222,7 @@ async def _store(database: Database, begin: Watch) -> AsyncIterator[SqlRunStore]
     async with AsyncExitStack() as stack:
         with begin:
             lease = await stack.enter_async_context(held_lease(database, ttl_s=60))
-            await check_identity(
-                database, lease, identity="pseudonym", key_check=_KEY.check_value()
-            )
+            await check_identity(database, lease, pseudonyms(_KEY, None))
             store = await open_run_store(
                 database,
                 lease,

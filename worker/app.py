@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from worker.areas import AREAS
 from worker.config import Loaded, Settings, database_url, is_rehearsal
 from worker.core.area import ResourceArea
-from worker.core.identity import Identity, NationalId, PseudonymKey
+from worker.core.identity import PLAIN, Identity, PseudonymKey, pseudonyms
 from worker.core.overrides import with_overrides
+from worker.core.privacy import PrivacyRules
 from worker.core.retry import RetryPolicy
 from worker.errors import ConfigurationError
 from worker.helseid.authorizer import HelseId, open_helseid
@@ -78,7 +79,7 @@ class App:
         """
         privacy = self.settings.privacy
         if privacy.identity == "plain":
-            return Identity(mode="plain", person_key=NationalId.reveal, key_check="")
+            return PLAIN
         if privacy.pseudonym_key_file is None:
             raise ConfigurationError(
                 "privacy.pseudonym_key_file is not set",
@@ -90,7 +91,7 @@ class App:
             )
         except ValueError as fault:
             raise ConfigurationError(f"privacy.pseudonym_key_file: {fault}") from fault
-        return Identity(mode="pseudonym", person_key=key.pseudonym, key_check=key.check_value())
+        return pseudonyms(key, self.settings.api.environment)
 
     def roster(self) -> Roster:
         """The configured roster.
@@ -200,6 +201,7 @@ class App:
     async def reader(
         self,
         areas: Sequence[ResourceArea],
+        identity: Identity,
         *,
         throttle: Throttle | None = None,
         share: RateShare | None = None,
@@ -208,6 +210,7 @@ class App:
 
         Args:
             areas: what to read.
+            identity: how persons are keyed, as the store has it.
             throttle: the pace, instead of one of the reader's own.
             share: of the ceiling on requests, if other processes have one too.
 
@@ -237,7 +240,7 @@ class App:
                 base_url=self.settings.api.base_url,
                 client=client,
                 runtime=self.runtime,
-                pseudonymous=self.settings.privacy.identity == "pseudonym",
+                privacy=PrivacyRules(key_of=identity.pseudonym_of),
                 pages_max=sync.max_pages,
             )
 

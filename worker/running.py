@@ -20,12 +20,13 @@ from worker.pts.throttle import Throttle
 from worker.store.database import Database
 from worker.store.holding import held_lease
 from worker.store.lease import Lease
-from worker.store.ledger import check_identity, key_paths
+from worker.store.ledger import key_paths
 from worker.store.opening import open_part_store, open_run_store
 from worker.store.retention import RetentionRules, purge
 from worker.store.run_store import Choice
 from worker.store.shard_store import ShardRunStore
 from worker.store.shards import refuse_sqlite
+from worker.store.store_identity import check_identity
 from worker.sync.keys import KeyBook
 from worker.sync.options import RunOptions
 from worker.sync.run import Run
@@ -85,7 +86,6 @@ async def carry_out(
         database = await stack.enter_async_context(app.database())
         throttle = app.throttle()
         share = None if request.part is None else _share(app, database, throttle, request.part)
-        reader = await stack.enter_async_context(app.reader(areas, throttle=throttle, share=share))
         lease = await stack.enter_async_context(
             held_lease(
                 database,
@@ -95,7 +95,10 @@ async def carry_out(
                 stop=stop,
             )
         )
-        await check_identity(database, lease, identity=identity.mode, key_check=identity.key_check)
+        identity = await check_identity(database, lease, identity)
+        reader = await stack.enter_async_context(
+            app.reader(areas, identity, throttle=throttle, share=share)
+        )
         if request.part is None or share is None:
             store = await open_run_store(
                 database,
@@ -121,7 +124,7 @@ async def carry_out(
             availability=throttle,
             store=store,
             keys=KeyBook(dict(known)),
-            person_key=identity.person_key,
+            identity=identity,
             options=_options(app, accept_removals=request.accept_removals),
             runtime=app.runtime,
             stop=stop,

@@ -11,6 +11,7 @@ from tests.fakes import FakeRuntime
 from tests.http.raw_server import Reply, answer, raw_server
 from tests.unit.pts_answers import OFF_ID, PRIVACY, PSEUDONYM, SAFETY, person, restriction
 from worker.core.overrides import with_overrides
+from worker.core.privacy import PrivacyRules
 from worker.core.retry import RetryPolicy
 from worker.errors import (
     ContractError,
@@ -30,6 +31,7 @@ from worker.pts.transport import TransportOptions
 
 DATE = "Wed, 21 Oct 2026 {:02}:28:00 GMT"
 POLICY = RetryPolicy(attempts_max=3)
+PSEUDONYMS = PrivacyRules(key_of=lambda _: "somebody")
 BUSY = answer(b"", status="503 Busy")
 CUT = Reply(data=b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[", then="close")
 
@@ -109,7 +111,7 @@ class World:
             base_url=server.url + "/",
             client=client,
             runtime=self.fake.runtime,
-            **{"pseudonymous": True, **reader},
+            **{"privacy": PSEUDONYMS, **reader},
         )
 
     async def read(self, area="patient-safety", key_path=None):
@@ -172,7 +174,7 @@ async def test_a_body_of_another_shape():
 async def test_plain_mode():
     """In plain mode payloads are kept as received."""
     async with raw_server(page(1)) as server, open_transport(OPTIONS) as transport:
-        area = await World(server, transport, pseudonymous=False).read()
+        area = await World(server, transport, privacy=PrivacyRules()).read()
     assert restriction(1) == orjson.loads(area.records[0].payload)
 
 

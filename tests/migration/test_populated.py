@@ -19,6 +19,7 @@ from worker.areas import area_named
 from worker.core.answer import read_page
 from worker.core.identity import NationalId
 from worker.core.model import CompleteArea, Person, PersonRead, Proof
+from worker.core.privacy import PrivacyRules
 from worker.core.record import digest_of
 from worker.errors import ExitCode
 from worker.store.schema import HEAD, alembic_config, upgrade
@@ -126,7 +127,7 @@ def answered(world: World, key: str, ref: str, **documents: list[dict[str, str]]
             area=area_named(name),
             person=person,
             key_path="id",
-            pseudonym=key,
+            cleaner=PrivacyRules(key_of=NationalId.reveal).cleaner(person),
         )
         proof = Proof(
             pages=1,

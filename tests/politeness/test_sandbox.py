@@ -8,6 +8,7 @@ import orjson
 from tests.unit.pts_answers import PRIVACY, SAFETY
 from worker.core.identity import NationalId
 from worker.core.model import Person
+from worker.core.privacy import PrivacyRules
 from worker.core.retry import RetryPolicy
 from worker.helseid.authorizer import open_helseid
 from worker.helseid.keys import load_client_key
@@ -45,7 +46,7 @@ async def read_everyone(sandbox, key_file):
             base_url=sandbox.base_url,
             client=client,
             runtime=runtime,
-            pseudonymous=True,
+            privacy=PrivacyRules(),
         )
 
         async def read_some():

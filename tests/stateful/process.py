@@ -20,6 +20,7 @@ from worker.core.ending import exit_code_of
 from worker.core.guard import GuardFacts
 from worker.core.identity import NationalId, PseudonymKey
 from worker.core.model import Person, PersonRead, RunKind
+from worker.core.privacy import PrivacyRules
 from worker.core.run import Publication, RunHandle, RunProgress
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
@@ -228,7 +229,7 @@ async def begin(
         base_url=BASE_URL,
         client=cast("RetryingClient", source),
         runtime=database.runtime,
-        pseudonymous=True,
+        privacy=PrivacyRules(key_of=PSEUDONYMS.pseudonym),
     )
     keys = KeyBook(dict(await key_paths(database, lease.tenant_id)))
     return Turn(

@@ -2,13 +2,10 @@
 
 from datetime import timedelta
 
-import pytest
-
 from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed, read, world_on
 from worker.core.model import RunKind
-from worker.errors import ConfigurationError
 from worker.store.failures import failures_by_key, list_failures, purge_failures
-from worker.store.ledger import check_identity, open_runs
+from worker.store.ledger import open_runs
 from worker.store.persons import person_story, publication_at
 from worker.store.reading import (
     continued_by_next_sync,
@@ -19,7 +16,6 @@ from worker.store.reading import (
     last_runs,
     lease_state,
     open_state,
-    see_identity,
     settled_in,
 )
 
@@ -141,16 +137,3 @@ async def test_a_person_is_told_as_published(database_url):
         assert 1 == seen.run_id
         assert await publication_at(world.database, 1, first - timedelta(days=1)) is None
         assert await person_story(world.database, 1, "nobody") is None
-
-
-async def test_another_key_is_seen_without_writing(database_url):
-    """A store that was not begun takes any key; one that was, its own."""
-    async with world_on(database_url) as world:
-        database = world.database
-        await see_identity(database, 1, identity="pseudonym", key_check="one")
-        lease = await world.lease()
-        await check_identity(database, lease, identity="pseudonym", key_check="one")
-        await see_identity(database, 1, identity="pseudonym", key_check="one")
-        for identity, check in (("pseudonym", "two"), ("plain", "")):
-            with pytest.raises(ConfigurationError, match="privacy"):
-                await see_identity(database, 1, identity=identity, key_check=check)

@@ -10,6 +10,7 @@ from worker.core.answer import Page, read_page
 from worker.core.area import ResourceArea
 from worker.core.identity import NationalId
 from worker.core.model import Person
+from worker.core.privacy import Cleaner, PrivacyRules
 
 OFF_ID = "16858399649"
 OTHER_OFF_ID = "17912099997"
@@ -25,6 +26,17 @@ JSON = {"content-type": ("application/json",)}
 def person(off_id: str = OFF_ID, key: str = PSEUDONYM) -> Person:
     """A synthetic person."""
     return Person(off_id=NationalId(off_id), person_key=key)
+
+
+def cleaner(off_id: str = OFF_ID, pseudonym: str = PSEUDONYM) -> Cleaner:
+    """The privacy rules of a store with pseudonyms, for one person."""
+    rules = PrivacyRules(key_of=lambda found: pseudonym_of(found.reveal()))
+    return rules.cleaner(person(off_id, pseudonym))
+
+
+def pseudonym_of(digits: str) -> str:
+    """What stands for anybody else."""
+    return f"anybody-{digits[-2:]}"
 
 
 def restriction(number: int = 1, **changed: Any) -> dict[str, Any]:
@@ -69,5 +81,5 @@ def read(
         area=area,
         person=person(off_id),
         key_path=key_path,
-        pseudonym=pseudonym,
+        cleaner=None if pseudonym is None else cleaner(off_id, pseudonym),
     )

@@ -57,7 +57,6 @@ def test_the_worker_understands_every_answer(area):
             body,
             area=area_named(area.name),
             person=Person(off_id=NationalId(one), person_key="k"),
-            pseudonym="k",
         )
         assert frozenset() == page.drift
         assert len(orjson.loads(body)) == len(page.records)

@@ -1,14 +1,16 @@
 """Identifiers and keys do not print, and cannot be carried off by accident."""
 
+import base64
 import copy
 import hashlib
 import hmac
 import pickle
+import random
 
 import orjson
 import pytest
 
-from worker.core.identity import NationalId, PseudonymKey
+from worker.core.identity import NationalId, PseudonymKey, pseudonyms
 from worker.core.model import Record
 from worker.ports import HttpResponse
 
@@ -83,6 +85,70 @@ def test_a_short_key_is_refused_and_no_key_prints():
     key = PseudonymKey(b"x" * 32)
     assert "x" * 5 not in repr(key)
     assert key.check_value() != PseudonymKey(b"y" * 32).check_value()
+
+
+def test_a_label_gives_another_pseudonym():
+    """A key that is used for test and production does not link what they hold."""
+    key = PseudonymKey(bytes(range(32)))
+    production = key.under("production")
+    message = b"pts-sync-worker pseudonym 1 production\0" + DIGITS.encode()
+    expected = hmac.new(bytes(range(32)), message, hashlib.sha256).hexdigest()
+    assert expected == production.pseudonym(NationalId(DIGITS))
+    assert 3 == len({one.check_value() for one in (key, production, key.under("test"))})
+
+
+def test_an_identity_knows_every_label_that_its_key_was_used_with():
+    """Whatever the environment is now; a store is settled by its check value."""
+    key = PseudonymKey(RANDOM)
+    identity = pseudonyms(key, "production")
+    assert key.under("production").check_value() == identity.key_check
+    assert key.under("other").check_value() == pseudonyms(key, None).key_check
+    for label in ("", "test", "test-internet", "production", "other"):
+        settled = identity.under(key.under(label).check_value())
+        assert settled is not None
+        assert key.under(label).pseudonym(NationalId(DIGITS)) == settled.person_key(
+            NationalId(DIGITS)
+        )
+    assert identity.under(PseudonymKey(b"x" * 32).check_value()) is None
+
+
+RANDOM = random.Random(7).randbytes(32)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"x" * 32, b"\0" * 64, b"ab" * 16, bytes(range(32)), bytes(range(255, 191, -1)),
+        b"0123456789abcdef" * 4, b"qwertyuiopasdfghjklzxcvbnm123456", RANDOM[:8] * 4,
+        b"correct horse battery staple\n" * 2, b"Correct-Horse-Battery-Staple-2026-11-26!",
+        b"CorrectHorseBatteryStapleCorrectHorseBattery",
+        (b"\0\1" * 16).hex().encode(), b"A" * 44,
+    ],
+)  # fmt: skip
+def test_keys_that_may_be_guessed(key):
+    """One byte, a short pattern, counting, text of a keyboard."""
+    assert PseudonymKey(key).weakness()
+    assert pseudonyms(PseudonymKey(key), "test").weakness
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        bytes,
+        lambda key: key.hex().encode(),
+        lambda key: key.hex().upper().encode() + b"\n",
+        base64.b64encode,
+        lambda key: base64.urlsafe_b64encode(key).rstrip(b"="),
+    ],
+    ids=["bytes", "hex", "upper", "base64", "base64url"],
+)
+def test_random_bytes_serve_however_they_are_written(write):
+    """A thousand keys as generators write them; none is refused."""
+    source = random.Random(1)
+    keys = [source.randbytes(32) for _ in range(1_000)]
+    refused = [key for key in keys if PseudonymKey(write(key)).weakness()]
+    assert [] == [key for key in refused if not base64.b64encode(key).isalpha()]
+    assert len(refused) < 3
 
 
 def test_a_key_is_known_again_by_every_version():

@@ -1,7 +1,6 @@
 """Identifiers are found in every spelling that we could think of, and nothing else is."""
 
 import base64
-import json
 import string
 import time
 from html import escape
@@ -10,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.identifier_spellings import spellings
+from worker.core.exact_json import LargeInteger
 from worker.core.offid import checksum_ok, has_structure
 from worker.core.recogniser import Recogniser
 
@@ -19,67 +20,6 @@ NAMES = {OWN: "pseudonymA", OTHER: "pseudonymB"}
 
 def recogniser(own=OWN):
     return Recogniser(lambda digits: NAMES.get(digits, "pseudonymC"), own=own)
-
-
-def spellings(digits):
-    """How an identifier may be written: (what is peculiar, the text)."""
-    day, rest = digits[:6], digits[6:]
-    scripts = {
-        "full width": 0xFF10,
-        "Arabic": 0x660,
-        "Devanagari": 0x966,
-        "mathematical": 0x1D7CE,
-    }
-    yield "plain", digits
-    for name, separator in {
-        "space": " ", "hyphen": "-", "no-break space": "\u00a0", "en dash": "\u2013",
-        "minus": "\u2212", "line feed": "\n", "slash": "/", "zero width": "\u200b",
-        "bidi mark": "\u200f", "combining": "\u0301", "quotes": '", "', "percent space": "%20",
-        "percent hyphen": "%2D", "twice percent": "%2520", "entity": "&nbsp;",
-        "number entity": "&#45;", "dash entity": "&ndash;", "markup": "<br/>", "plus": "+",
-        "underscore": "_", "NUL": "\0", "soft hyphen": "\u00ad", "escape": "\\u0020",
-    }.items():  # fmt: skip
-        yield f"grouped by {name}", f"{day}{separator}{rest}"
-    for name, separator in {"spaces": " ", "hyphens": "-", "zero width": "\u200b"}.items():
-        yield f"single digits with {name}", separator.join(digits)
-    yield "percent space in a query", f"?after={day}%20{rest}&x"
-    yield "percent space in a bracket", f"<{day}%20{rest}>"
-    yield "dotted date", f"{digits[:2]}.{digits[2:4]}.{digits[4:6]}-{rest}"
-    for name, zero in scripts.items():
-        yield name, "".join(chr(zero + int(digit)) for digit in digits)
-    yield "superscript", digits.translate(str.maketrans(string.digits, "⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    yield "circled", digits.translate(str.maketrans(string.digits, "⓪①②③④⑤⑥⑦⑧⑨"))
-    for name, form in {
-        "percent": "%{:02X}", "percent lower": "%{:02x}", "percent twice": "%25{:02X}",
-        "percent thrice": "%2525{:02X}", "entities": "&#{};", "padded entities": "&#{:05d};",
-        "hexadecimal entities": "&#x{:x};", "bare entities": "&#{}", "u escapes": "\\u{:04x}",
-        "x escapes": "\\x{:02x}", "quoted-printable": "={:02X}",
-        "entities of percent": "&#37;{:02X}",
-    }.items():  # fmt: skip
-        yield name, "".join(form.format(ord(digit)) for digit in digits)
-    encoded = base64.b64encode(digits.encode()).decode()
-    document = json.dumps({"person": {"offId": digits}}).encode()
-    yield "base64", encoded
-    yield "base64 without padding", encoded.rstrip("=")
-    yield "base64 for URLs", base64.urlsafe_b64encode(f"??>{digits}".encode()).decode()
-    yield "base64 of a document", base64.b64encode(document).decode()
-    yield "base64 twice", base64.b64encode(encoded.encode()).decode()
-    yield "base64 behind a letter", f"x{encoded}"
-    yield "base64 of UTF-16", base64.b64encode(digits.encode("utf-16")).decode()
-    yield "base64 of groups", base64.b64encode(f"{day} {rest}".encode()).decode()
-    yield "percent of base64", encoded.replace("=", "%3D")
-    yield "a token", f"eyJhbGciOiJub25lIn0.{base64.urlsafe_b64encode(document).decode()}."
-    yield "hexadecimal", digits.encode().hex()
-    yield "hexadecimal upper", digits.encode().hex().upper()
-    yield "hexadecimal behind a digit", f"f{digits.encode().hex()}"
-    for name, frame in {
-        "letters": "fnr{}x", "path": "Patient/{}/_history/1", "query": "?a=b&id={}&c=d",
-        "equals": "id={}", "percent": "%{}", "OID": "urn:oid:2.16.578.1.12.4.1.4.1.{}",
-        "after a time": "2026-01-02T03:04:05.1234567Z|{}", "before a time": "{}|2026-01-02",
-        "composite key": "S-1|{}|2", "JSON in a text": '{{"offId":"{}"}}', "markup": "<id>{}</id>",
-        "mail": "{}@example.no", "a bracket": "<{}>", "escaped JSON": '{{\\"offId\\":\\"{}\\"}}',
-    }.items():  # fmt: skip
-        yield f"within {name}", frame.format(digits)
 
 
 CASES = [(name, digits, text) for digits in (OWN, OTHER) for name, text in spellings(digits)]
@@ -102,6 +42,23 @@ def test_every_spelling_is_replaced(digits, text):
     assert NAMES[digits] in replaced
     assert recogniser().text(replaced) == replaced
     assert digits not in "".join(char for char in replaced if char.isdigit())
+
+
+def test_what_stands_around_an_encoded_identifier_stays():
+    """Two keys that differ in front of it remain two."""
+    encoded = base64.b64encode(OTHER.encode()).decode().rstrip("=")
+    keys = [f"S-{number}-{encoded}-{number}" for number in range(10, 30)]
+    replaced = {recogniser().text(key) for key in keys}
+    assert len(keys) == len(replaced)
+    assert all("pseudonymB" in key for key in replaced)
+
+
+def test_the_own_identifier_goes_before_what_its_digits_make_with_others():
+    """``24`` and the first nine digits look like somebody, too; no digit of the person stays."""
+    own = "02867599994"
+    text = f"24-{own[:9]} {own[9:]}"
+    assert checksum_ok("24" + own[:9])
+    assert "24-A" == Recogniser(lambda digits: "A" if digits == own else "B", own=own).text(text)
 
 
 @pytest.mark.parametrize("text", [f"1{OWN}2", f"{OWN}{OWN}", f"00{OWN}", f"4242{OWN}4242"])
@@ -158,9 +115,30 @@ def test_a_lost_leading_zero():
 
 
 def test_two_spellings_as_field_names_keep_both_values():
-    """No field is lost where two names become one."""
+    """No field is lost where two names become one, and the order of fields makes no difference."""
     fields = {OTHER: 1, f"{OTHER[:6]} {OTHER[6:]}": 2}
-    assert {"pseudonymB": 1, "pseudonymB_": 2} == recogniser().document(fields)
+    expected = {"pseudonymB": 2, "pseudonymB_": 1}
+    assert expected == recogniser().document(fields)
+    assert expected == recogniser().document(dict(reversed(fields.items())))
+
+
+def test_an_integer_of_more_than_64_bits():
+    """It keeps its digits, unless they hold the person's own identifier."""
+    own, other = LargeInteger(digits=f"{OWN}0000000000"), LargeInteger(digits="1" * 22)
+    assert ["pseudonymA0000000000", other] == recogniser().document([own, other])
+
+
+@given(
+    st.text(alphabet=string.printable + "é٠", max_size=40),
+    st.sampled_from([text for _, _, text in CASES]),
+    st.text(alphabet=string.printable, max_size=40),
+)
+def test_what_passes_at_a_glance_holds_nobody(before, text, after):
+    """The quick look at a text lets nothing pass in which the close one finds an identifier."""
+    text = before + text + after
+    found = recogniser().find(text)
+    assert bool(found) == (recogniser().text(text) is not text)
+    assert not found or {text: 1} != recogniser().document({text: 1})
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,6 @@ async def test_reads(tmp_path, content, expected):
         (",x", "the identifier is empty"),
         (f"{B},x,y", "3 fields under a header of 2"),
         (f'{B},"open', "the quotes do not match"),
-        (f"{B},{B}", "local_ref holds the national identifier"),
-        (f"{B},ref-020132 99997", "local_ref holds the national identifier"),
         (f"{B},{'r' * 201}", "local_ref is longer than 200 characters"),
         (f"{B},a\x00b", "local_ref holds control characters"),
         (f"{B},{'r' * LINE_BYTES_MAX}", f"the line is longer than {LINE_BYTES_MAX} bytes"),

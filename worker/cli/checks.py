@@ -35,8 +35,9 @@ from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
 from worker.store.ledger import DEFAULT_TENANT
-from worker.store.reading import engine_facts, lease_state, require_file, see_identity
+from worker.store.reading import engine_facts, lease_state, require_file
 from worker.store.schema import HEAD, check_schema
+from worker.store.store_identity import see_identity
 
 CLOCK_WARNING_S: Final = 2.0
 _ENTRIES_LOOKED_AT: Final = 1_000
@@ -282,10 +283,7 @@ async def check_database(app: App) -> Line:
         engine = await engine_facts(database)
         await check_schema(database)
         if app.settings.privacy.identity == "plain" or app.settings.privacy.pseudonym_key_file:
-            identity = app.identity()
-            await see_identity(
-                database, DEFAULT_TENANT, identity=identity.mode, key_check=identity.key_check
-            )
+            await see_identity(database, DEFAULT_TENANT, app.identity())
         lease = await lease_state(database, DEFAULT_TENANT)
         ahead_s = await _ahead_of(database)
     is_held = lease is not None and not lease.is_dead

@@ -92,7 +92,7 @@ async def reread(
             show(read, len(picks), progress.failures.total())
 
     throttle = app.throttle()
-    async with app.reader(app.areas(), throttle=throttle) as reader:
+    async with app.reader(app.areas(), identity, throttle=throttle) as reader:
         pipeline = _Crew(
             reader=PersonReader(
                 reader=reader,

@@ -70,13 +70,11 @@ async def _erase(
     from worker.store.erasing import erase_traces, find_traces, scrub
     from worker.store.holding import held_lease
     from worker.store.ledger import DEFAULT_TENANT
-    from worker.store.reading import see_identity
+    from worker.store.store_identity import see_identity
 
-    key = identity.person_key(off_id)
     async with store_to_read(app) as store:
-        await see_identity(
-            store, DEFAULT_TENANT, identity=identity.mode, key_check=identity.key_check
-        )
+        identity = await see_identity(store, DEFAULT_TENANT, identity)
+        key = identity.person_key(off_id)
         is_rewritten = rewrite or store.dialect.name == "sqlite"
         if dry_run:
             found = await find_traces(store, DEFAULT_TENANT, key, off_id)

@@ -76,12 +76,10 @@ async def _look(
 ) -> dict[str, Any]:
     from worker.store.ledger import DEFAULT_TENANT
     from worker.store.persons import person_story, publication_at
-    from worker.store.reading import see_identity
+    from worker.store.store_identity import see_identity
 
     async with store_to_read(app) as store:
-        await see_identity(
-            store, DEFAULT_TENANT, identity=identity.mode, key_check=identity.key_check
-        )
+        identity = await see_identity(store, DEFAULT_TENANT, identity)
         now = app.runtime.now()
         publication = await publication_at(store, DEFAULT_TENANT, at or now)
         story = await person_story(store, DEFAULT_TENANT, identity.person_key(off_id))

@@ -86,7 +86,7 @@ def list_(
     async def work() -> tuple[bool, "Sequence[OpenFailure]"]:
         from worker.store.failures import list_failures
         from worker.store.ledger import DEFAULT_TENANT
-        from worker.store.reading import stored_identity
+        from worker.store.store_identity import stored_identity
 
         async with store_to_read(app) as store:
             found = await list_failures(
@@ -122,7 +122,7 @@ def show(
     async def work() -> tuple[bool, "Sequence[OpenFailure]"]:
         from worker.store.failures import failures_by_key
         from worker.store.ledger import DEFAULT_TENANT
-        from worker.store.reading import see_identity, stored_identity
+        from worker.store.store_identity import see_identity, stored_identity
 
         async with store_to_read(app) as store:
             mode, _ = await stored_identity(store, DEFAULT_TENANT)
@@ -130,10 +130,8 @@ def show(
             if identity is None or off_id is None:
                 _refuse_plain(is_plain=is_plain)
                 return is_plain, await failures_by_key(store, DEFAULT_TENANT, key)
-            await see_identity(
-                store, DEFAULT_TENANT, identity=identity.mode, key_check=identity.key_check
-            )
-            found = await failures_by_key(store, DEFAULT_TENANT, identity.person_key(off_id))
+            settled = await see_identity(store, DEFAULT_TENANT, identity)
+            found = await failures_by_key(store, DEFAULT_TENANT, settled.person_key(off_id))
             return is_plain, found
 
     is_plain, found = cli.run(work)

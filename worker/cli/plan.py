@@ -184,14 +184,13 @@ def plan(
 async def _look(app: "App") -> _Plan:
     from worker.core.guard import GuardLimits
     from worker.store.ledger import DEFAULT_TENANT
-    from worker.store.reading import last_publication, open_state, see_identity
+    from worker.store.reading import last_publication, open_state
+    from worker.store.store_identity import see_identity
 
     identity = app.identity()
     sync = app.settings.sync
     async with store_to_read(app) as store:
-        await see_identity(
-            store, DEFAULT_TENANT, identity=identity.mode, key_check=identity.key_check
-        )
+        await see_identity(store, DEFAULT_TENANT, identity)
         return _Plan(
             areas=sync.areas,
             begun=await _begun(app, store),

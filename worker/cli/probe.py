@@ -14,6 +14,7 @@ from worker.core.fields import safe_name
 from worker.core.identity import NationalId
 from worker.core.model import CompleteArea, Person
 from worker.core.page_facts import paging_headers
+from worker.core.privacy import PrivacyRules
 from worker.core.retry import RetryPolicy
 from worker.core.shape import shape_of
 from worker.errors import AreaError, ConfigurationError, ContractError
@@ -104,7 +105,7 @@ async def probe(app: App, off_id: NationalId) -> Sequence[Probe]:
                 retry_after_s_max=app.settings.sync.retry_after_max.total_seconds(),
             ),
             runtime=app.runtime,
-            pseudonymous=True,
+            privacy=PrivacyRules(),
             pages_max=app.settings.sync.max_pages,
         )
         for area in areas:

@@ -115,16 +115,15 @@ async def _verify(app: "App", size: int, stop: "anyio.Event", show: "Shown | Non
 
     from worker.cli.comparing import draw, reread, tallies
     from worker.store.ledger import DEFAULT_TENANT, key_paths
-    from worker.store.reading import last_publication, see_identity
+    from worker.store.reading import last_publication
     from worker.store.sampling import forbid_writes, published_areas
+    from worker.store.store_identity import see_identity
     from worker.sync.keys import KeyBook
 
     identity = app.identity()
     async with store_to_read(app) as store:
         forbid_writes(store)
-        await see_identity(
-            store, DEFAULT_TENANT, identity=identity.mode, key_check=identity.key_check
-        )
+        identity = await see_identity(store, DEFAULT_TENANT, identity)
         is_run_on = await _is_run_on(store)
         if is_run_on:
             structlog.get_logger(__name__).warning(

@@ -18,6 +18,7 @@ from worker.core import exact_json
 from worker.core.area import NotFoundMeans, ResourceArea
 from worker.core.fields import find, parse_path, safe_name
 from worker.core.model import Drift, Person, Record
+from worker.core.privacy import Cleaner
 from worker.core.record import RecordReader, reader_of
 from worker.core.retry import StatusClass, classify
 from worker.core.value import Value
@@ -99,7 +100,7 @@ def read_page(
     area: ResourceArea,
     person: Person,
     key_path: str | None = None,
-    pseudonym: str | None = None,
+    cleaner: Cleaner | None = None,
 ) -> Page:
     """The page that an answer holds.
 
@@ -110,7 +111,7 @@ def read_page(
         area: the area that was asked.
         person: who was asked for.
         key_path: the record key path that the area has used before, if any.
-        pseudonym: what to put in the identifier's place everywhere; None leaves it there.
+        cleaner: takes out of the records what may not be stored; None leaves all as received.
 
     Raises:
         DeniedError: 401 or 403.
@@ -132,7 +133,7 @@ def read_page(
     else:
         raise ContractError("neither a list nor an object", field="$")
     reading = reader.read(
-        found.items, person=person, key_path=key_path, pseudonym=pseudonym, where=found.where
+        found.items, person=person, key_path=key_path, cleaner=cleaner, where=found.where
     )
     return Page(
         records=reading.records,

@@ -6,7 +6,8 @@ also in base64 and in hexadecimal. The person who was asked for is found by thei
 wherever these stand. Anybody else is found by structure (day and month of each known kind of
 number) and control digits, and only where the eleven digits begin and end as numbers of their own.
 
-All work is linear in the length of the text.
+All work is linear in the length of the text. Most of what PTS sends (codes, times, UUIDs) is passed
+by one search; only what might hold eleven digits, in whichever coat, is looked at closely.
 """
 
 import base64
@@ -15,10 +16,11 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-import orjson
-
+from worker.core import exact_json
+from worker.core.exact_json import LargeInteger
 from worker.core.offid import LENGTH, checksum_ok, has_structure
 
 _ROUNDS_MAX: Final = 4
@@ -40,6 +42,11 @@ _NOT_IDENTIFIERS: Final = re.compile(
     r"|(?<![0-9A-Za-z])(?:[0-9a-f]{64}|[0-9a-f]{32})(?![0-9A-Za-z])"
 )
 """Times, UUIDs, and digests such as pseudonyms: their digits are not somebody's."""
+_SUSPECT: Final = re.compile(
+    rf"[^\x00-\x7f]|[%&\\=<]|(?:[0-9][^0-9A-Za-z]*+){{{LENGTH}}}|[A-Za-z0-9+/_\-]{{{_BASE64_MIN}}}"
+)
+"""What a text has that holds an identifier in any spelling. Many other texts have it, too."""
+_SEPARATORS: Final = dict.fromkeys(map(ord, "-:.,+ "))
 _NO_DIGITS: Final = bytes(byte for byte in range(256) if not 0x30 <= byte <= 0x39)  # noqa: PLR2004
 _ASCII_ESCAPES: Final = {"x": 2, "u": 4, "U": 8}
 
@@ -74,11 +81,21 @@ class Recogniser:
     def __init__(self, pseudonym_of: Callable[[str], str], own: str = "") -> None:
         self._pseudonym_of = pseudonym_of
         self._own = own
-        self._short = own.lstrip("0")
+        self._short = own.lstrip("0") or own
 
     def text(self, text: str) -> str:
         """The text without identifiers; the same object if there is none."""
-        if self._own and text == self._short:
+        if len(text) < LENGTH:
+            is_short = bool(text) and text == self._short
+            return self._pseudonym_of(self._own) if is_short else text
+        if text == self._own:
+            return self._pseudonym_of(text)
+        if not _SUSPECT.search(text):
+            return text
+        if _NOT_IDENTIFIERS.fullmatch(text):
+            if not self._own or self._own not in text.translate(_SEPARATORS):
+                return text
+        elif text == self._short:
             return self._pseudonym_of(self._own)
         found = self.find(text)
         if not found:
@@ -101,7 +118,7 @@ class Recogniser:
                 return [self.document(element) for element in value]
             case bool() | None:
                 return value
-            case int() | float():
+            case int() | float() | LargeInteger():
                 return self._number(value)
             case _:
                 return value
@@ -116,19 +133,25 @@ class Recogniser:
         found = list(self._plain(text))
         if rounds and len(text) >= _BASE64_MIN:
             found += self._packed(text, rounds - 1)
-        return _without_overlap(found)
+        return _without_overlap(found, self._own)
 
     def _object(self, fields: dict[str, Any]) -> dict[str, Any]:
+        names = [name if _is_harmless(name) else self.text(name) for name in fields]
+        if len(set(names)) == len(names):
+            return {
+                name: self.document(value)
+                for name, value in zip(names, fields.values(), strict=True)
+            }
         result: dict[str, Any] = {}
-        for name, value in fields.items():
+        for name, value in sorted(fields.items()):  # in whichever order they were received
             replaced = self.text(name)
             while replaced in result:  # two spellings of one identifier: keep both fields
                 replaced += "_"
             result[replaced] = self.document(value)
         return result
 
-    def _number(self, number: float) -> int | float | str:
-        text = str(number) if isinstance(number, int) else orjson.dumps(number).decode()
+    def _number(self, number: float | LargeInteger) -> float | LargeInteger | str:
+        text = str(number) if isinstance(number, int) else exact_json.dumps(number).decode()
         digits = text.removesuffix(".0")
         replaced = self.text(digits)
         return number if replaced == digits else replaced
@@ -153,29 +176,74 @@ class Recogniser:
             at = letters.find(self._own, last + 1)
 
     def _packed(self, text: str, rounds: int) -> Iterator[Found]:
-        """Identifiers inside base64 and hexadecimal; the whole word is their place."""
-        for word in _BASE64.finditer(text):
-            yield from self._unpacked(word, _from_base64(word[0]), rounds)
-        for word in _HEX.finditer(text):
-            yield from self._unpacked(word, _from_hex(word[0]), rounds)
+        """Identifiers inside base64 and hexadecimal, in the place of the characters that hold them.
 
-    def _unpacked(
-        self, word: re.Match[str], contents: Iterator[bytes], rounds: int
-    ) -> Iterator[Found]:
-        for content in contents:
-            text = _decoded(content)
-            if len(content.translate(None, _NO_DIGITS)) < LENGTH and not _BASE64.match(text):
-                continue
-            for inner in self._find(text, rounds):
-                yield Found(word.start(), word.end(), inner.digits)
-                return
+        The rest of a word stays, so that two keys with one prefix in front do not become one.
+        """
+        read: tuple[int, int] | None = None
+        for content in _contents(text):
+            if content.word == read:
+                continue  # another way to read a word in which somebody was found
+            for inner in self._find(content.text, rounds):
+                read = content.word
+                yield Found(*content.place(inner), inner.digits)
 
 
-def _without_overlap(found: list[Found]) -> list[Found]:
+@lru_cache(maxsize=4096)
+def _is_harmless(name: str, rounds: int = _ROUNDS_MAX) -> bool:
+    """Whether nobody's identifier can stand in a field name, which occurs again and again."""
+    if len(name) < LENGTH or not _SUSPECT.search(name):
+        return len(name) >= LENGTH or not name.isdigit()
+    digits = [sum(cell.char.isdigit() for cell in layer) for layer in _layers(name)]
+    if max(digits) >= LENGTH:
+        return False
+    return not rounds or all(_is_harmless(content.text, rounds - 1) for content in _contents(name))
+
+
+class _Content(NamedTuple):
+    """What a part of a text holds in base64 or hexadecimal.
+
+    Attributes:
+        text: the content, and the encoding in which it was bytes.
+        word: the place of the word, end exclusive.
+        start: where in the word's text the content begins.
+        packing: how many characters stand for how many bytes.
+    """
+
+    text: str
+    encoding: str
+    word: tuple[int, int]
+    start: int
+    packing: tuple[int, int]
+
+    def place(self, inner: Found) -> tuple[int, int]:
+        """Where in the outer text the characters stand that hold a part of the content."""
+        chars, size = self.packing
+        before, after = (
+            len(self.text[:at].encode(self.encoding, "replace")) for at in (inner.start, inner.end)
+        )
+        end = self.start - (-after // size) * chars
+        return self.start + before // size * chars, min(end, self.word[1])
+
+
+def _contents(text: str) -> Iterator[_Content]:
+    """What words of base64 and hexadecimal hold, if that may hold an identifier."""
+    for pattern, unpack, packing in ((_BASE64, _from_base64, (4, 3)), (_HEX, _from_hex, (2, 1))):
+        for word in pattern.finditer(text):
+            for start, content in unpack(word[0]):
+                inner, encoding = _decoded(content)
+                if len(content.translate(None, _NO_DIGITS)) >= LENGTH or _BASE64.search(inner):
+                    yield _Content(inner, encoding, word.span(), word.start() + start, packing)
+
+
+def _without_overlap(found: list[Found], own: str) -> list[Found]:
+    """In order; who was asked for goes before others, whose digits may begin in what precedes."""
     kept: list[Found] = []
     for place in sorted(found, key=lambda place: (place.start, -place.end)):
         if not kept or place.start >= kept[-1].end:
             kept.append(place)
+        elif place.digits == own != kept[-1].digits:
+            kept[-1] = place
     return kept
 
 
@@ -313,27 +381,27 @@ def _of(run: list[_Cell], *, is_joined: bool) -> _Number:
     return _Number(run[0].start, run[-1].end, "".join(cell.char for cell in run), is_joined)
 
 
-def _from_base64(word: str) -> Iterator[bytes]:
+def _from_base64(word: str) -> Iterator[tuple[int, bytes]]:
     """What a word may hold, wherever in it the base64 begins."""
     standard = word.replace("-", "+").replace("_", "/")
     for start in range(4):
         part = standard[start:]
         part = part[: len(part) - 1] if len(part) % 4 == 1 else part
         try:
-            yield base64.b64decode(part + "=" * (-len(part) % 4))
+            yield start, base64.b64decode(part + "=" * (-len(part) % 4))
         except binascii.Error:
             continue
 
 
-def _from_hex(word: str) -> Iterator[bytes]:
+def _from_hex(word: str) -> Iterator[tuple[int, bytes]]:
     for start in range(2):
         part = word[start:]
-        yield bytes.fromhex(part[: len(part) // 2 * 2])
+        yield start, bytes.fromhex(part[: len(part) // 2 * 2])
 
 
-def _decoded(content: bytes) -> str:
-    """Bytes as text; UTF-16 leaves NULs between its digits, which are passed over."""
+def _decoded(content: bytes) -> tuple[str, str]:
+    """Bytes as text, and how; UTF-16 leaves NULs between its digits, which are passed over."""
     try:
-        return content.decode()
+        return content.decode(), "utf-8"
     except UnicodeDecodeError:
-        return content.decode("latin-1")
+        return content.decode("ascii", "replace"), "ascii"

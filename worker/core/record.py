@@ -16,7 +16,7 @@ from worker.core.exact_json import LargeInteger
 from worker.core.fields import Absent, FieldPath, find, parse_path, safe_name, spelling
 from worker.core.lookup import Lookup
 from worker.core.model import Drift, Person, Record
-from worker.core.pseudonymise import pseudonymise
+from worker.core.privacy import Cleaner
 from worker.core.value import Value
 from worker.errors import ContractError
 
@@ -97,7 +97,7 @@ class RecordReader:
         *,
         person: Person,
         key_path: str | None,
-        pseudonym: str | None,
+        cleaner: Cleaner | None,
         where: str = "",
     ) -> Reading:
         """The records of a page's items.
@@ -106,7 +106,8 @@ class RecordReader:
             items: the elements of the answer's array.
             person: who was asked for.
             key_path: the key path that the area has used before, if any.
-            pseudonym: what stands for the identifier; None leaves it in place.
+            cleaner: takes out what may not be stored, before keys and columns are made; None
+                leaves everything as received.
             where: the path of the array, for messages.
 
         Raises:
@@ -119,7 +120,8 @@ class RecordReader:
         documents: list[tuple[dict[str, Any], bytes]] = []
         for index, item in enumerate(items):
             drift |= self._check(item, off_id, f"{where}[{index}]")
-            documents.append(_canonical(item, off_id, pseudonym))
+            document = item if cleaner is None else cleaner.record(item)
+            documents.append((document, exact_json.canonical(document)))
         key_path, keys = self._keys(documents, person, key_path, where)
         if key_path == DIGEST_KEY:
             drift.add(Drift(field="[]", kind="digest_key"))
@@ -245,17 +247,6 @@ def _first_names(area: ResourceArea) -> frozenset[str]:
 
 def _first_name(path: str) -> str:
     return str(parse_path(path)[0])
-
-
-def _canonical(
-    item: dict[str, Any], off_id: str, pseudonym: str | None
-) -> tuple[dict[str, Any], bytes]:
-    """An item as it is stored: without the identifier if there is a pseudonym, and as JSON."""
-    canonical = exact_json.canonical(item)
-    if pseudonym is None:
-        return item, canonical
-    replaced = pseudonymise(canonical, off_id, pseudonym)
-    return (item, canonical) if replaced is canonical else (exact_json.loads(replaced), replaced)
 
 
 def _check_person(value: Any, off_id: str, where: str) -> None:

@@ -9,6 +9,7 @@ from worker.core.answer import Page, read_page
 from worker.core.area import OFF_ID, ResourceArea
 from worker.core.model import CompleteArea, Person, Proof
 from worker.core.paging import PageRequest, PagingState
+from worker.core.privacy import Cleaner, PrivacyRules
 from worker.core.record import digest_of
 from worker.core.value import Value
 from worker.errors import AreaError
@@ -45,7 +46,7 @@ class PtsReader:
         base_url: PTS's address, without a path of its own or with one.
         client: sends the requests.
         runtime: for the time in proofs.
-        pseudonymous: whether a person's key stands for the identifier in all that is kept.
+        privacy: what of the answers may be stored.
         pages_max: more pages for one person's area are an error.
     """
 
@@ -56,13 +57,13 @@ class PtsReader:
         base_url: str,
         client: RetryingClient,
         runtime: Runtime,
-        pseudonymous: bool,
+        privacy: PrivacyRules,
         pages_max: int = PAGES_MAX,
     ) -> None:
         self._areas = {area.name: _prepared(area, base_url) for area in areas}
         self._client = client
         self._runtime = runtime
-        self._pseudonymous = pseudonymous
+        self._privacy = privacy
         self._pages_max = pages_max
 
     @property
@@ -92,6 +93,7 @@ class PtsReader:
             off_id=person.off_id.reveal(),
             pages_max=self._pages_max,
         )
+        cleaner = self._privacy.cleaner(person)
         pages: list[Page] = []
         attempts = 0
         request: PageRequest | None = paging.first
@@ -101,7 +103,7 @@ class PtsReader:
                 answer, answered = await self._send(
                     prepared, person, request, is_single_use=is_single_use, is_probe=is_probe
                 )
-                page = self._page(answer, prepared.area, person, key_path)
+                page = self._page(answer, prepared.area, person, key_path, cleaner)
                 request = paging.next_request(page)
             except AreaError as error:
                 error.attempts = attempts + (answered or error.attempts)
@@ -129,7 +131,12 @@ class PtsReader:
         )
 
     def _page(
-        self, answer: HttpResponse, area: ResourceArea, person: Person, key_path: str | None
+        self,
+        answer: HttpResponse,
+        area: ResourceArea,
+        person: Person,
+        key_path: str | None,
+        cleaner: Cleaner,
     ) -> Page:
         return read_page(
             answer.status,
@@ -138,7 +145,7 @@ class PtsReader:
             area=area,
             person=person,
             key_path=key_path,
-            pseudonym=person.person_key if self._pseudonymous else None,
+            cleaner=cleaner,
         )
 
     def _complete(self, area: str, pages: list[Page]) -> CompleteArea:

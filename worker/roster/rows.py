@@ -77,7 +77,7 @@ def read_text(off_id: str, local_ref: str | None, *, source: str, unit: str, num
         return RosterFault(where=f"{source} {unit} {number}", problem=offid.problem(off_id))
     reference = local_ref.strip() if local_ref else None
     if reference:
-        problem = _reference_problem(reference, digits)
+        problem = _reference_problem(reference)
         if problem:
             return RosterFault(where=f"{source} {unit} {number}", problem=problem)
     return RosterEntry(
@@ -88,13 +88,11 @@ def read_text(off_id: str, local_ref: str | None, *, source: str, unit: str, num
     )
 
 
-def _reference_problem(reference: str, digits: str) -> str:
+def _reference_problem(reference: str) -> str:
     if len(reference) > LOCAL_REF_CHARACTERS_MAX:
         return f"local_ref is longer than {LOCAL_REF_CHARACTERS_MAX} characters"
     if not reference.isprintable() and _CONTROL.search(reference):
         return "local_ref holds control characters"
-    if len(reference) >= offid.LENGTH and digits in "".join(filter(str.isalnum, reference)):
-        return "local_ref holds the national identifier; it is stored as it stands"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The ledger of runs: begin, continue, end. And the store's identity, checked before all."""
+"""The ledger of runs: begin, continue, end."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -12,59 +12,15 @@ from worker import __version__
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import RunHandle
 from worker.core.sharding import Shard
-from worker.errors import ConfigurationError, ExitCode
+from worker.errors import ExitCode
 from worker.store.database import Database
 from worker.store.hints import for_most
 from worker.store.lease import Lease
 from worker.store.published import open_as_published, rows_and_persons
-from worker.store.tables import VERSIONS, area_key, attempt, person, person_area, run, tenant
+from worker.store.tables import VERSIONS, area_key, attempt, person, person_area, run
 from worker.store.undo import undo_run
 
 DEFAULT_TENANT: Final = 1
-
-
-async def check_identity(
-    database: Database, lease: Lease, *, identity: str, key_check: str
-) -> None:
-    """Refuse a store whose person keys were made in another way; the first run notes its own.
-
-    Under another pseudonym key every known person would look departed and every one read new.
-
-    Raises:
-        ConfigurationError: the identity mode or the key differs from what the store was begun with.
-        LeaseLostError: another holder took over.
-    """
-    tenant_id = lease.tenant_id
-
-    async def work(connection: AsyncConnection) -> None:
-        await lease.renew(database, connection)
-        row = (
-            await connection.execute(select(tenant).where(tenant.c.tenant_id == tenant_id))
-        ).one()
-        if not row.identity:
-            first = await connection.execute(
-                update(tenant)
-                .where(tenant.c.tenant_id == tenant_id, tenant.c.identity == "")
-                .values(identity=identity, key_check=key_check)
-            )
-            if first.rowcount:
-                return
-            # Another shard was first, at this moment.
-            row = (
-                await connection.execute(select(tenant).where(tenant.c.tenant_id == tenant_id))
-            ).one()
-        if row.identity != identity:
-            raise ConfigurationError(
-                f"privacy.identity is {identity}; this database holds persons as {row.identity}",
-                hint="set privacy.identity back, or begin a new database",
-            )
-        if row.key_check != key_check:
-            raise ConfigurationError(
-                "privacy.pseudonym_key_file: this is not the key that the database was begun with",
-                hint="bring the first key back; a lost key means a new database and a full sync",
-            )
-
-    await database.write(work)
 
 
 async def begin_run(

@@ -15,13 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.model import RunKind
-from worker.errors import ConfigurationError, SchemaError
+from worker.errors import SchemaError
 from worker.store.database import Database
 from worker.store.hints import for_most
 from worker.store.holder import Holder
 from worker.store.lease import is_live
 from worker.store.ledger import is_continuable, known_persons, open_counts
-from worker.store.tables import TOTALS, attempt, failure, lease, person, person_area, run, tenant
+from worker.store.tables import TOTALS, attempt, failure, lease, person, person_area, run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,42 +133,6 @@ async def engine_facts(database: Database) -> Mapping[str, str]:
         return facts
 
     return await database.read(work)
-
-
-async def stored_identity(database: Database, tenant_id: int) -> tuple[str, str]:
-    """How persons are keyed in the store, and the key's check value; empty before the first run."""
-
-    async def work(connection: AsyncConnection) -> tuple[str, str]:
-        row = (
-            await connection.execute(
-                select(tenant.c.identity, tenant.c.key_check).where(tenant.c.tenant_id == tenant_id)
-            )
-        ).one()
-        return row.identity, row.key_check
-
-    return await database.read(work)
-
-
-async def see_identity(
-    database: Database, tenant_id: int, *, identity: str, key_check: str
-) -> None:
-    """Like ``ledger.check_identity``, without writing anything.
-
-    Raises:
-        ConfigurationError: the identity mode or the key differs from what the store was begun with.
-    """
-    stored, stored_check = await stored_identity(database, tenant_id)
-    if not stored or (stored, stored_check) == (identity, key_check):
-        return
-    if stored != identity:
-        raise ConfigurationError(
-            f"privacy.identity is {identity}, but this database holds persons as {stored}",
-            hint="set privacy.identity as it was, or name the other database",
-        )
-    raise ConfigurationError(
-        "privacy.pseudonym_key_file: this is not the key that the database was begun with",
-        hint="bring the first key back; under another key every person is a stranger",
-    )
 
 
 async def last_runs(database: Database, tenant_id: int, limit: int) -> Sequence[RunFacts]:

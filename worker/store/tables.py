@@ -115,7 +115,10 @@ tenant = Table(
     Column("name", String(200), nullable=False, unique=True),
     Column("identity", String(16), nullable=False, server_default=text("''")),
     Column("key_check", String(64), nullable=False, server_default=text("''")),
+    Column("rewritten_to", BigInteger),
 )
+"""``rewritten_to``: while rows of an earlier program wait to be rewritten (``store.rewriting``),
+the last person whose rows are; NULL when none wait."""
 
 lease = Table(
     "lease",

@@ -10,8 +10,9 @@ import msgspec
 import structlog
 
 from worker.core.bloom import BloomFilter
-from worker.core.identity import NationalId
+from worker.core.identity import Identity
 from worker.core.model import Person, RosterEntry, RosterFault
+from worker.core.privacy import Cleaner
 from worker.core.run import RunProgress
 from worker.core.sharding import Shard
 from worker.core.value import Value
@@ -40,7 +41,7 @@ class Producer(msgspec.Struct, kw_only=True):
     """Reads the roster and hands out tasks.
 
     Attributes:
-        person_key: the key in the store of an identifier.
+        identity: how persons are keyed in the store.
         shard: whose persons are handed out; the others are passed over, unless it is ``None``.
         sends_h_numbers: persons with an H-number are handed out like all others.
         passed_over: called with each person and area that need not be read now, as it was read
@@ -52,7 +53,7 @@ class Producer(msgspec.Struct, kw_only=True):
 
     roster: Roster
     store: RunStore
-    person_key: Callable[[NationalId], str]
+    identity: Identity
     progress: RunProgress
     shard: Shard | None = None
     sends_h_numbers: bool = False
@@ -90,6 +91,7 @@ class Producer(msgspec.Struct, kw_only=True):
         await self._hand_out(chunk, tasks)
         await self._pass_over(not_sent)
         self._log_not_sent()
+        self._log_references()
         if not self.progress.persons_seen:
             raise RosterError(
                 "the roster names nobody: not one identifier could be read",
@@ -101,11 +103,19 @@ class Producer(msgspec.Struct, kw_only=True):
         self.progress.persons_seen += 1
         if not entry.checksum_ok:
             self.progress.checksum_warnings += 1
-        return Person(
-            off_id=entry.off_id,
-            person_key=self.person_key(entry.off_id),
-            local_ref=entry.local_ref,
-        )
+        key = self.identity.person_key(entry.off_id)
+        return Person(off_id=entry.off_id, person_key=key, local_ref=self._local_ref(entry, key))
+
+    def _local_ref(self, entry: RosterEntry, person_key: str) -> str | None:
+        """The reference as it may be stored: an identifier in it becomes a pseudonym."""
+        reference = entry.local_ref
+        if reference is None:
+            return None
+        person = Person(off_id=entry.off_id, person_key=person_key)
+        cleaned = Cleaner(person, self.identity.pseudonym_of).text(reference)
+        if cleaned is not reference:
+            self.progress.references_replaced += 1
+        return cleaned
 
     async def _pass_over(self, person_keys: Sequence[str]) -> None:
         self.progress.persons_not_sent += len(person_keys)
@@ -118,6 +128,15 @@ class Producer(msgspec.Struct, kw_only=True):
                 persons=self.progress.persons_not_sent,
                 hint="only the organisation that assigned such a number may use it; "
                 "roster.send_h_numbers sends them all the same",
+            )
+
+    def _log_references(self) -> None:
+        if self.progress.references_replaced:
+            log.warning(
+                "roster.local_ref_is_an_identifier",
+                persons=self.progress.references_replaced,
+                hint="local_ref is shown to readers, so the identifier in it was replaced by the "
+                "person's pseudonym; give a reference of your own to join by",
             )
 
     def _fault(self, fault: RosterFault) -> None:

@@ -10,7 +10,7 @@ import structlog
 from worker.core.breaker import Breaker
 from worker.core.ending import exit_code_of, nothing_was_read
 from worker.core.guard import GuardFacts, reasons_to_withhold
-from worker.core.identity import NationalId
+from worker.core.identity import Identity
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport, ShardFinished
 from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
@@ -47,7 +47,7 @@ class Run:
     availability: Availability
     store: RunStore
     keys: KeyBook
-    person_key: Callable[[NationalId], str]
+    identity: Identity
     options: RunOptions
     runtime: Runtime
     stop: anyio.Event
@@ -72,7 +72,7 @@ class Run:
         producer = Producer(
             roster=self.roster,
             store=self.store,
-            person_key=self.person_key,
+            identity=self.identity,
             progress=self.progress,
             shard=handle.shard,
             sends_h_numbers=self.options.sends_h_numbers,

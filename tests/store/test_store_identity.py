@@ -1,0 +1,63 @@
+"""How persons are keyed: settled by a store's first run, refused if it is another way later."""
+
+import random
+
+import msgspec
+import pytest
+
+from tests.store.test_store_scenarios import world_on
+from worker.core.identity import PLAIN, NationalId, PseudonymKey, pseudonyms
+from worker.errors import ConfigurationError
+from worker.store.store_identity import check_identity, see_identity
+
+
+async def test_another_key_is_seen_without_writing(database_url):
+    """A store that was not begun takes any key; one that was, its own."""
+    async with world_on(database_url) as world:
+        database = world.database
+        one, two = (pseudonyms(PseudonymKey(random.Random(n).randbytes(32)), None) for n in (1, 2))
+        assert one == await see_identity(database, 1, one)
+        lease = await world.lease()
+        assert one == await check_identity(database, lease, one)
+        assert one == await see_identity(database, 1, one)
+        for another in (two, PLAIN):
+            with pytest.raises(ConfigurationError, match="privacy"):
+                await see_identity(database, 1, another)
+            with pytest.raises(ConfigurationError, match="privacy"):
+                await check_identity(database, lease, another)
+
+
+@pytest.mark.parametrize("begun_under", ["", "test"])
+async def test_a_store_keeps_the_label_that_it_was_begun_with(database_url, begun_under):
+    """Also one of before labels: the key is its own, and gives the pseudonyms that it gave."""
+    key = PseudonymKey(random.Random(1).randbytes(32))
+    first, now = (pseudonyms(key, name) for name in ("test", "production"))
+    stored = first.under(key.under(begun_under).check_value())
+    assert stored is not None
+    async with world_on(database_url) as world:
+        lease = await world.lease()
+        await check_identity(world.database, lease, stored)
+        for settled in (
+            await check_identity(world.database, lease, now),
+            await see_identity(world.database, 1, now),
+        ):
+            off_id = NationalId("16858399649")
+            assert key.under(begun_under).pseudonym(off_id) == settled.person_key(off_id)
+            assert settled.person_key(off_id) != now.person_key(off_id)
+
+
+async def test_a_key_that_may_be_guessed(database_url, caplog):
+    """No store begins with one; one that was begun with it goes on, with a warning each time."""
+    weak = pseudonyms(PseudonymKey(b"0" * 32), None)
+    async with world_on(database_url) as world:
+        lease = await world.lease()
+        for check in (
+            lambda: see_identity(world.database, 1, weak),
+            lambda: check_identity(world.database, lease, weak),
+        ):
+            with pytest.raises(ConfigurationError, match="no new database"):
+                await check()
+        begun = msgspec.structs.replace(weak, weakness="")
+        await check_identity(world.database, lease, begun)
+        assert weak == await check_identity(world.database, lease, weak)
+        assert weak == await see_identity(world.database, 1, weak)
