@@ -93,6 +93,16 @@ class App:
             raise ConfigurationError(f"privacy.pseudonym_key_file: {fault}") from fault
         return pseudonyms(key, self.settings.api.environment)
 
+    def privacy(self, identity: Identity) -> PrivacyRules:
+        """What of PTS's answers may be stored.
+
+        Args:
+            identity: how persons are keyed, as the store has it.
+        """
+        return PrivacyRules(
+            key_of=identity.pseudonym_of, keep_names=self.settings.privacy.keep_names
+        )
+
     def roster(self) -> Roster:
         """The configured roster.
 
@@ -240,7 +250,7 @@ class App:
                 base_url=self.settings.api.base_url,
                 client=client,
                 runtime=self.runtime,
-                privacy=PrivacyRules(key_of=identity.pseudonym_of),
+                privacy=self.privacy(identity),
                 pages_max=sync.max_pages,
             )
 

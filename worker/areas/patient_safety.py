@@ -93,7 +93,13 @@ PATIENT_SAFETY: Final = ResourceArea(
         ),
         Column(name="source_created_at", type=ColumnType.TIME, paths=("createdTime",)),
         Column(name="source_modified_at", type=ColumnType.TIME, paths=("modifiedTime",)),
-        Column(name="created_by", type=ColumnType.TEXT, paths=("createdBy",), loose=True),
+        Column(
+            name="created_by",
+            type=ColumnType.TEXT,
+            paths=("createdBy",),
+            loose=True,
+            is_author=True,
+        ),
     ),
     known_fields=("delayFromTime", "modifiedBy", "parentConfidentialAttribute", "version"),
 )

@@ -290,10 +290,18 @@ class Privacy(Section, frozen=True, kw_only=True):
     pseudonym_key_file: Annotated[
         Path | None,
         FILE,
-        "File with at least 32 random bytes: the key of the pseudonyms. Losing it "
+        "File with at least 32 random bytes: the key of the pseudonyms. Text and simple patterns "
+        "are refused for a new database. Losing it "
         "loses the tie between persons and rows.",
         Example("/run/secrets/pseudonym.key"),
     ] = None
+    keep_names: Annotated[
+        bool,
+        FLAG,
+        "Keep the names of those who made or changed a restriction, in the payload only. Role and "
+        "organisation are always kept. A change of it shows as a change of every restriction with "
+        "a name.",
+    ] = False
 
 
 class Sync(Section, frozen=True, kw_only=True):

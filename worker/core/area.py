@@ -38,6 +38,7 @@ class Column(Value, frozen=True, kw_only=True):
         type: what it holds; a value of another type is a failure of the area.
         paths: where the value may stand; the first path with a value serves.
         loose: a text column that takes any type, all but strings as JSON text.
+        is_author: of who made something, role and organisation alone are shown.
         never_of: instead of paths: the name of a time column before this one; true if its time is
             in the year 9999, PTS's "never".
     """
@@ -46,6 +47,7 @@ class Column(Value, frozen=True, kw_only=True):
     type: ColumnType
     paths: tuple[str, ...] = ()
     loose: bool = False
+    is_author: bool = False
     never_of: str = ""
 
 

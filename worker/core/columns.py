@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from worker.core import exact_json
 from worker.core.area import Column, ColumnType
+from worker.core.authors import role_and_organisation
 from worker.core.exact_json import LargeInteger
 from worker.core.fields import Absent, parse_path
 from worker.core.lookup import Lookup
@@ -131,7 +132,11 @@ def _refuse_wrong(places: Sequence[_Place], found: Sequence[Any], where: str) ->
     raise ContractError("not the object or array it was", field=f"{where}.{places[0].text}")
 
 
-def _as_text(value: Any, column: Column, _path: str, _drift: set[Drift]) -> str:
+def _as_text(value: Any, column: Column, _path: str, _drift: set[Drift]) -> str | None:
+    if column.is_author:
+        value = role_and_organisation(value)
+        if value is None:
+            return None
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError("a text with a NUL character, which databases do not keep")

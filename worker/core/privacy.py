@@ -8,6 +8,7 @@ can be read off.
 from collections.abc import Callable
 from typing import Any
 
+from worker.core.authors import without_names
 from worker.core.identity import NationalId
 from worker.core.model import Person
 from worker.core.recogniser import Recogniser
@@ -20,9 +21,13 @@ class Cleaner:
     Args:
         person: who was asked for.
         key_of: the key in the store of an identifier; None leaves identifiers in place.
+        keep_names: names of those who made or changed a restriction are kept.
     """
 
-    def __init__(self, person: Person, key_of: Callable[[NationalId], str] | None) -> None:
+    def __init__(
+        self, person: Person, key_of: Callable[[NationalId], str] | None, *, keep_names: bool
+    ) -> None:
+        self._keep_names = keep_names
         self._recogniser: Recogniser | None = None
         if key_of is not None:
             own, own_key = person.off_id.reveal(), person.person_key
@@ -32,9 +37,12 @@ class Cleaner:
 
     def record(self, item: dict[str, Any]) -> dict[str, Any]:
         """A record as it may be stored."""
-        if self._recogniser is None:
-            return item
-        cleaned: dict[str, Any] = self._recogniser.document(item)
+        cleaned: dict[str, Any] = item
+        if self._recogniser is not None:
+            cleaned = self._recogniser.document(item)
+        if not self._keep_names:
+            # After the identifiers, so that what was stored with pseudonyms is cleaned alike.
+            cleaned = without_names(cleaned)
         return cleaned
 
     def text(self, text: str) -> str:
@@ -47,10 +55,12 @@ class PrivacyRules(Value, frozen=True, kw_only=True):
 
     Attributes:
         key_of: the key in the store of an identifier; None stores identifiers as they are.
+        keep_names: ``privacy.keep_names``.
     """
 
     key_of: Callable[[NationalId], str] | None = None
+    keep_names: bool = False
 
     def cleaner(self, person: Person) -> Cleaner:
         """The rules applied to one person's records."""
-        return Cleaner(person, self.key_of)
+        return Cleaner(person, self.key_of, keep_names=self.keep_names)

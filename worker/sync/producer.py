@@ -12,7 +12,7 @@ import structlog
 from worker.core.bloom import BloomFilter
 from worker.core.identity import Identity
 from worker.core.model import Person, RosterEntry, RosterFault
-from worker.core.privacy import Cleaner
+from worker.core.privacy import PrivacyRules
 from worker.core.run import RunProgress
 from worker.core.sharding import Shard
 from worker.core.value import Value
@@ -112,7 +112,8 @@ class Producer(msgspec.Struct, kw_only=True):
         if reference is None:
             return None
         person = Person(off_id=entry.off_id, person_key=person_key)
-        cleaned = Cleaner(person, self.identity.pseudonym_of).text(reference)
+        rules = PrivacyRules(key_of=self.identity.pseudonym_of)
+        cleaned = rules.cleaner(person).text(reference)
         if cleaned is not reference:
             self.progress.references_replaced += 1
         return cleaned

@@ -1,0 +1,88 @@
+"""Who made or changed a restriction: role and organisation are kept, names are not.
+
+PTS does not say what ``createdBy`` holds (pts reference, 1.4 and section 2), so that only its form
+can be judged. Within such a field a text of one word (a system, a code, an identifier) is kept and
+any other is not; fields that are called a role or an organisation are kept as they are.
+"""
+
+import re
+from typing import Any, Final
+
+AUTHOR_FIELDS: Final = frozenset(
+    {"createdby", "modifiedby", "lastmodifiedby", "updatedby", "changedby", "registeredby"}
+)
+"""The fields, in lower case, that say who did something."""
+
+NOT_KEPT: Final = "(not kept)"
+"""What stands in the place of a name."""
+
+_ROLE_OR_ORGANISATION: Final = re.compile(
+    r"rol(?:e|le)|org|unit|enhet|avdeling|department|system|client|virksomhet|institu|hospital"
+    r"|sykehus|type|code|kode|source|kilde|title|tittel",
+    re.IGNORECASE,
+)
+_NAME: Final = re.compile(r"name|navn|display|mail|phone|telefon|initial|signatur", re.IGNORECASE)
+_WORD: Final = re.compile(r"(?:[\w:/|#+~-]|(?<=\d)\.(?=\d))+")
+
+
+def without_names(value: Any) -> Any:
+    """A document in which no field of an author holds a name; the same object if none did."""
+    if isinstance(value, dict):
+        return _replaced(value, {name: _field(name, inner) for name, inner in value.items()})
+    if isinstance(value, list):
+        return _replaced(value, [without_names(element) for element in value])
+    return value
+
+
+def role_and_organisation(author: Any) -> Any:
+    """What of an author is shown to readers of the views; None if nothing is.
+
+    A text of one word and a number as they are; of an object the fields that are called a role or
+    an organisation.
+    """
+    match author:
+        case str():
+            return author if _WORD.fullmatch(author) else None
+        case dict():
+            shown = {
+                name: inner if _ROLE_OR_ORGANISATION.search(name) else role_and_organisation(inner)
+                for name, inner in author.items()
+                if _ROLE_OR_ORGANISATION.search(name) or isinstance(inner, (dict, list))
+            }
+            return {name: inner for name, inner in shown.items() if inner is not None} or None
+        case list():
+            found = [role_and_organisation(element) for element in author]
+            return [element for element in found if element is not None] or None
+        case _:
+            return author
+
+
+def _field(name: str, value: Any) -> Any:
+    if name.lower() in AUTHOR_FIELDS:
+        return _author(value, name)
+    return without_names(value) if isinstance(value, (dict, list)) else value
+
+
+def _author(value: Any, name: str) -> Any:
+    match value:
+        case dict():
+            return _replaced(
+                value,
+                {
+                    name: inner if _ROLE_OR_ORGANISATION.search(name) else _author(inner, name)
+                    for name, inner in value.items()
+                },
+            )
+        case list():
+            return _replaced(value, [_author(element, name) for element in value])
+        case str():
+            return value if _WORD.fullmatch(value) and not _NAME.search(name) else NOT_KEPT
+        case _:
+            return value
+
+
+def _replaced(before: Any, after: Any) -> Any:
+    """The container before, if nothing in it was replaced."""
+    same = before.values() if isinstance(before, dict) else before
+    now = after.values() if isinstance(after, dict) else after
+    return before if all(a is b for a, b in zip(same, now, strict=True)) else after
