@@ -3,8 +3,6 @@
 import contextlib
 import csv
 import functools
-import hashlib
-import hmac
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +22,7 @@ from tests.acceptance.standin import SAFETY, safety
 from tests.acceptance.standin import standin as serve
 from tests.databases import data_files_of
 from tests.identifier_spellings import spellings, unfound, unfound_of_others
+from tests.pseudonyms import pseudonym_of
 
 OWN, OTHER = "02867599994", "01858299949"
 """Both begin with a zero, and have structure and control digits."""
@@ -42,9 +41,8 @@ def text_of(case: Case) -> str:
 
 
 def pseudonym(digits: str) -> str:
-    """What the pseudonym key gives, by the documentation alone."""
-    message = b"pts-sync-worker pseudonym 1 other\0" + digits.encode()
-    return hmac.new(PSEUDONYM_KEY, message, hashlib.sha256).hexdigest()
+    """What stands for a person in the store."""
+    return pseudonym_of(PSEUDONYM_KEY, digits)
 
 
 def records() -> list[dict[str, Any]]:

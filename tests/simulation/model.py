@@ -5,7 +5,6 @@ what that may show from the publication before, from what PTS told the processes
 from the roster; between publications nothing may change.
 """
 
-import hmac
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tests.pseudonyms import pseudonym_of
 from tests.simulation.upstream import AREAS, Answer, Rows, Served
 
 REVISION = {"patient-safety": "confidentiality_code", "patient-privacy": "privacy_level"}
@@ -119,7 +119,7 @@ class Model:
 
     def person_key(self, off_id: str) -> str:
         """The pseudonym, as the README defines it."""
-        return hmac.new(self.key, off_id.encode(), "sha256").hexdigest()
+        return pseudonym_of(self.key, off_id)
 
     def close(self) -> None:
         if self._reader is not None:

@@ -29,7 +29,7 @@ from worker.observing import observed_run
 from worker.roster import open_roster
 from worker.running import RunRequest
 from worker.sandbox.restrictions import PRIVACY, SAFETY
-from worker.store.erasing import erase_traces, find_traces
+from worker.store.erasing import Mask, erase_traces, find_traces
 from worker.store.holder import this_process
 from worker.store.holding import held_lease
 from worker.store.lease import Lease
@@ -133,7 +133,7 @@ async def erasing(stage: FencedStage) -> None:
     async with app.database() as database, held_lease(database, ttl_s=50) as lease:
         traces = await find_traces(database, 1, key, off_id)
         assert traces.person_id is not None
-        await erase_traces(database, lease, traces, off_id)
+        await erase_traces(database, lease, traces, Mask(off_id, key))
 
 
 def app_of(stage: FencedStage) -> App:

@@ -1,4 +1,4 @@
-"""``erase``: remove one person wholly."""
+"""``erase``: remove one person completely."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,18 +13,23 @@ if TYPE_CHECKING:
     from worker.core.identity import Identity, NationalId
     from worker.store.erasing import Traces
 
-HELP = """Remove one person wholly: versions, history, proofs, failures, and the person.
+HELP = """Remove one person completely: versions, history, proofs, failures, and the person.
 
-The identifier stands on standard input, on one line, and is never printed. Where the payload of
-another person names this one (say, as the author), the identifier is masked there. What runs have
-counted stays in the ledger, which names nobody. Nothing is done while a run is on (exit 4).
+The identifier stands on standard input, on one line, and is never printed. Where keys, columns or
+payloads of another person name this one (say, as the author), identifier and pseudonym are masked
+there. What runs have counted stays in the ledger, which names nobody. Nothing is done while a run
+is on (exit 4).
+
+Afterwards the database is searched for the identifier, the pseudonym and the local reference, and
+what was found is reported: the bytes of SQLite's files, the rows of PostgreSQL's tables.
 
 A person who is still on the roster is read again by the next sync: take them off it first. Backups,
 replicas, archived WAL and exported files are beyond this program. SQLite's file is written anew
 and holds nothing afterwards; PostgreSQL's tables are vacuumed, and with `--rewrite` written anew.
 
-`--json`: is_known, is_dry_run, rows (by table), mentions (rows of others), is_scrubbed,
-is_rewritten.
+`--json`: is_known, is_dry_run, rows (by table), mentions (rows of others), is_scrubbed (nothing was
+found afterwards), is_rewritten, found (searched, not_searched, identifier, pseudonym, local_ref,
+rows).
 
 Example: `pts-worker erase --dry-run < identifier.txt`
 
@@ -67,9 +72,10 @@ def erase(
 async def _erase(
     app: "App", identity: "Identity", off_id: "NationalId", *, dry_run: bool, rewrite: bool
 ) -> dict[str, Any]:
-    from worker.store.erasing import erase_traces, find_traces, scrub
+    from worker.store.erasing import Mask, erase_traces, find_traces, scrub
     from worker.store.holding import held_lease
     from worker.store.ledger import DEFAULT_TENANT
+    from worker.store.searching import NOT_SEARCHED, Wanted, search
     from worker.store.store_identity import see_identity
 
     async with store_to_read(app) as store:
@@ -78,22 +84,37 @@ async def _erase(
         is_rewritten = rewrite or store.dialect.name == "sqlite"
         if dry_run:
             found = await find_traces(store, DEFAULT_TENANT, key, off_id)
-            return _document(found, is_dry_run=True, is_rewritten=is_rewritten)
+            return _document(found, is_rewritten=False)
         async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
             found = await find_traces(store, DEFAULT_TENANT, key, off_id)
-            await erase_traces(store, lease, found, off_id)
+            await erase_traces(store, lease, found, Mask(off_id, key))
             await scrub(store, rewrite=rewrite)
-        return _document(found, is_dry_run=False, is_rewritten=is_rewritten)
+        wanted = Wanted(off_id=off_id, person_key=key, local_refs=found.local_refs)
+        left = await search(store, wanted)
+        again = await find_traces(store, DEFAULT_TENANT, key, off_id)
+        left_document = {
+            "searched": list(left.searched),
+            "not_searched": NOT_SEARCHED[store.dialect.name],
+            "identifier": left.identifier,
+            "pseudonym": left.pseudonym,
+            "local_ref": left.local_ref,
+            "rows": again.mention_count + sum(again.rows.values()),
+        }
+        return _document(found, is_rewritten=is_rewritten, left=left_document)
 
 
-def _document(found: "Traces", *, is_dry_run: bool, is_rewritten: bool) -> dict[str, Any]:
+def _document(
+    found: "Traces", *, is_rewritten: bool, left: dict[str, Any] | None = None
+) -> dict[str, Any]:
     return {
         "is_known": found.person_id is not None,
-        "is_dry_run": is_dry_run,
+        "is_dry_run": left is None,
         "rows": dict(found.rows),
         "mentions": found.mention_count,
-        "is_scrubbed": not is_dry_run,
-        "is_rewritten": is_rewritten and not is_dry_run,
+        "is_scrubbed": left is not None
+        and not (left["identifier"] or left["pseudonym"] or left["rows"]),
+        "is_rewritten": is_rewritten,
+        "found": left,
     }
 
 
@@ -110,7 +131,23 @@ def _print(document: dict[str, Any]) -> None:
     if is_dry_run:
         print("nothing was changed (--dry-run)")
         return
+    _print_found(document["found"])
     print("if the person is still on the roster, the next sync reads them again")
     if not document["is_rewritten"]:
         print("freed bytes stay in PostgreSQL's data files until overwritten; see --rewrite")
     print("backups, replicas, archived WAL and exported files are yours to look after")
+
+
+def _print_found(found: dict[str, Any]) -> None:
+    where = ", ".join(found["searched"])
+    left = {name: found[name] for name in ("identifier", "pseudonym", "local_ref") if found[name]}
+    if found["rows"]:
+        left["rows that name the person"] = found["rows"]
+    if left:
+        counts = ", ".join(f"{name} {count:,} times" for name, count in left.items())
+        print(f"still found in {where}: {counts}")
+    else:
+        print(f"searched, and nothing of the person is left: {where}")
+    if found["local_ref"]:
+        print("a local reference may be found in somebody else's data; look before you worry")
+    print(f"cannot be searched from here: {found['not_searched']}")

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from worker.core.model import CompleteArea, Record
 from worker.core.value import Value
 
@@ -59,6 +61,26 @@ class AreaChange(Value, frozen=True, kw_only=True):
 
 
 _NO_CHANGE: Final = AreaChange()
+
+ERASED: Final = "erased"
+"""What stands in the place of a person who was erased, in texts of others (``store.erasing``)."""
+
+
+def by_content(stored: Sequence[StoredVersion], read: CompleteArea) -> Sequence[StoredVersion]:
+    """The stored rows, with the keys that PTS gives where an erasure has masked a key.
+
+    Such a row is known by its content hash, which an erasure leaves: one content has one key.
+    """
+    if not any(ERASED in row.key for row in stored):
+        return stored
+    keys = {row.key for row in stored}
+    known = {one.content_hash: one.key for one in read.records if one.key not in keys}
+    return [
+        msgspec.structs.replace(row, key=known.get(row.content_hash, row.key))
+        if ERASED in row.key
+        else row
+        for row in stored
+    ]
 
 
 def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange:

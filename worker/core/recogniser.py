@@ -51,6 +51,47 @@ _NO_DIGITS: Final = bytes(byte for byte in range(256) if not 0x30 <= byte <= 0x3
 _ASCII_ESCAPES: Final = {"x": 2, "u": 4, "U": 8}
 
 
+_ELEVEN: Final = re.compile(rf"(?=([0-9]{{{LENGTH}}}))")
+
+
+def candidates(value: Any) -> Iterator[str]:
+    """Whatever eleven digits of a document may be the own identifier of the person it is about.
+
+    For who has the person's key alone, and can tell which of these digits give it.
+    """
+    match value:
+        case str():
+            yield from _candidates(value, _ROUNDS_MAX)
+        case dict():
+            for name, inner in value.items():
+                yield from _candidates(name, _ROUNDS_MAX)
+                yield from candidates(inner)
+        case list():
+            for element in value:
+                yield from candidates(element)
+        case bool() | None:
+            return
+        case int() | float() | LargeInteger():
+            yield from candidates(exact_json.dumps(value).decode().removesuffix(".0"))
+        case _:
+            return
+
+
+def _candidates(text: str, rounds: int) -> Iterator[str]:
+    if len(text) < LENGTH:
+        if text.isascii() and text.isdigit():
+            yield text.zfill(LENGTH)
+        return
+    if not _SUSPECT.search(text):
+        return
+    for layer in _layers(text):
+        digits = "".join(cell.char for cell in layer if cell.char.isalnum())
+        yield from (match[1] for match in _ELEVEN.finditer(digits))
+    if rounds:
+        for content in _contents(text):
+            yield from _candidates(content.text, rounds - 1)
+
+
 class Found(NamedTuple):
     """An identifier in a text: its place, end exclusive, and its digits."""
 
@@ -76,9 +117,13 @@ class Recogniser:
     Args:
         pseudonym_of: what stands in the place of eleven digits; letters and digits.
         own: the digits of the person who was asked for, found wherever they stand.
+        finds_others: anybody else's are found as well.
     """
 
-    def __init__(self, pseudonym_of: Callable[[str], str], own: str = "") -> None:
+    def __init__(
+        self, pseudonym_of: Callable[[str], str], own: str = "", *, finds_others: bool = True
+    ) -> None:
+        self._finds_others = finds_others
         self._pseudonym_of = pseudonym_of
         self._own = own
         self._short = own.lstrip("0") or own
@@ -163,7 +208,8 @@ class Recogniser:
             cells = [cell for cell in layer if cell.char.isalnum()]
             if len(cells) >= LENGTH:
                 yield from self._own_digits(cells)
-                yield from _others(list(_numbers(cells, foreign)))
+                if self._finds_others:
+                    yield from _others(list(_numbers(cells, foreign)))
 
     def _own_digits(self, cells: list[_Cell]) -> Iterator[Found]:
         if not self._own:

@@ -1,36 +1,32 @@
-"""Removes one person wholly: versions, proofs, failures, the person; and what others' rows say.
+"""Removes one person completely: versions, proofs, failures, the person; and what others' rows say.
 
 What a run counted stays in the ledger: totals name nobody. Nothing here can reach backups,
 replicas, archived WAL or exported files; they are the operator's.
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import anyio
-import orjson
-from sqlalchemy import Table, Text, bindparam, delete, func, select, text, update
+from sqlalchemy import Column, Row, Select, Table, Text, delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import area_named
-from worker.core.area import ColumnType
+from worker.areas import AREAS
+from worker.core import exact_json
+from worker.core.area import ColumnType, ResourceArea
+from worker.core.diff import ERASED
 from worker.core.identity import NationalId
-from worker.core.pseudonymise import pseudonymise
+from worker.core.recogniser import Recogniser
 from worker.errors import UnavailableError
 from worker.store.database import Database
 from worker.store.errors import plain_reason
 from worker.store.lease import Lease
 from worker.store.tables import VERSIONS, metadata, person
 
-ERASED: Final = "erased"
-"""What stands in the identifier's place in the payloads of other persons."""
-
 _ROWS_PER_QUERY: Final = 500
-_TAIL_DIGITS: Final = 5
-"""``core.pseudonymise``: every form that is known keeps an identifier's last five digits."""
 
 TABLES: Final[Sequence[Table]] = tuple(
     table
@@ -46,33 +42,64 @@ class Traces:
 
     Attributes:
         person_id: the person's row; None if there is none.
+        local_refs: the references that the organisation gave the person.
         rows: rows of the person by table.
-        mentions: rows of other persons whose payload holds the identifier, by area.
+        mentions: rows of other persons that hold the identifier or the person's key, by table.
     """
 
     person_id: int | None = None
+    local_refs: tuple[str, ...] = field(default=(), repr=False)
     rows: Mapping[str, int] = field(default_factory=dict)
     mentions: Mapping[str, Sequence[int]] = field(default_factory=dict, repr=False)
 
     @property
     def mention_count(self) -> int:
-        """Rows of other persons that hold the identifier."""
+        """Rows of other persons that hold the identifier or the person's key."""
         return sum(map(len, self.mentions.values()))
+
+
+class Mask:
+    """Takes one person out of the texts of others.
+
+    Args:
+        off_id: the identifier, found in whichever spelling.
+        person_key: the person's key in the store.
+    """
+
+    def __init__(self, off_id: NationalId, person_key: str) -> None:
+        self._person_key = person_key
+        self._recogniser = Recogniser(lambda _: ERASED, own=off_id.reveal(), finds_others=False)
+
+    def text(self, value: str | None) -> str | None:
+        """A text without the person; the same if nothing was in it."""
+        if value is None:
+            return None
+        return self._recogniser.text(value.replace(self._person_key, ERASED))
+
+    def document(self, value: str | None) -> str | None:
+        """The same for a text that is canonical JSON."""
+        if value is None:
+            return None
+        before = exact_json.loads(value.replace(self._person_key, ERASED).encode())
+        return exact_json.canonical(self._recogniser.document(before)).decode()
 
 
 async def find_traces(
     database: Database, tenant_id: int, person_key: str, off_id: NationalId
 ) -> Traces:
-    """Everything that ``erase_traces`` removes. Reads each payload that may hold the identifier."""
+    """Everything that ``erase_traces`` removes. Reads every text that is stored of others."""
+    mask = Mask(off_id, person_key)
 
     async def work(connection: AsyncConnection) -> Traces:
-        person_id = (
+        row = (
             await connection.execute(
-                select(person.c.person_id).where(
+                select(person).where(
                     person.c.tenant_id == tenant_id, person.c.person_key == person_key
                 )
             )
-        ).scalar_one_or_none()
+        ).one_or_none()
+        person_id = None if row is None else row.person_id
+        refs = () if row is None else (row.local_ref, row.prev_local_ref)
         rows = {}
         for table in (*TABLES, person) if person_id is not None else ():
             counted = await connection.execute(
@@ -80,22 +107,29 @@ async def find_traces(
             )
             rows[str(table.name)] = counted.scalar_one()
         mentions = {
-            area: await _mentions(connection, table, person_id, off_id)
-            for area, table in VERSIONS.items()
+            texts.table.name: [
+                key
+                async for key, values in texts.masked(connection, mask, but_of=person_id)
+                if values
+            ]
+            for texts in _ALL_TEXTS
         }
-        return Traces(person_id=person_id, rows=rows, mentions=mentions)
+        return Traces(
+            person_id=person_id,
+            local_refs=tuple(dict.fromkeys(filter(None, refs))),
+            rows=rows,
+            mentions=mentions,
+        )
 
     return await database.read(work)
 
 
-async def erase_traces(
-    database: Database, lease: Lease, traces: Traces, off_id: NationalId
-) -> None:
+async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: Mask) -> None:
     """Remove them in one transaction, rows of an unpublished run too.
 
     An open run that the next ``sync`` continues finds the person unread, if the roster names them.
     The content hash of another person's row stays: else the next read would find the row changed,
-    and bring the identifier back.
+    and bring the identifier back. A masked key is known by it (``core.diff.by_content``).
 
     Raises:
         LeaseLostError: another holder took over; nothing was removed.
@@ -108,13 +142,15 @@ async def erase_traces(
         if traces.person_id is not None:
             for table in (*TABLES, person):
                 await connection.execute(delete(table).where(table.c.person_id == traces.person_id))
-        for area, versions in traces.mentions.items():
-            await _mask(connection, database, area, versions, off_id)
+        for texts in _ALL_TEXTS:
+            keys = traces.mentions.get(texts.table.name, ())
+            for start in range(0, len(keys), _ROWS_PER_QUERY):
+                await texts.mask(connection, database, keys[start : start + _ROWS_PER_QUERY], mask)
 
     await database.write(work)
 
 
-async def scrub(database: Database, *, rewrite: bool = False) -> None:
+async def scrub(database: Database, *, rewrite: bool = False, command: str = "erase") -> None:
     """Free what was deleted, so that the database's files do not hold it.
 
     SQLite: the file is written anew and its WAL emptied. PostgreSQL: VACUUM with new statistics,
@@ -125,6 +161,7 @@ async def scrub(database: Database, *, rewrite: bool = False) -> None:
         database: the store.
         rewrite: on PostgreSQL write the tables anew (VACUUM FULL), which keeps everybody out of
             each table meanwhile.
+        command: what to run again if it fails.
 
     Raises:
         UnavailableError: it could not be done now. What was erased stays erased.
@@ -138,8 +175,9 @@ async def scrub(database: Database, *, rewrite: bool = False) -> None:
                     await _scrub_postgresql(database, rewrite=rewrite)
     except (DBAPIError, OSError, sqlite3.Error) as fault:
         raise UnavailableError(
-            f"erased, but its bytes are not yet out of the database's files: {plain_reason(fault)}",
-            hint="run the same `pts-worker erase` again; it takes up here",
+            f"done, but the old bytes are not yet out of the database's files: "
+            f"{plain_reason(fault)}",
+            hint=f"run the same `pts-worker {command}` again; it takes up here",
         ) from fault
 
 
@@ -169,77 +207,80 @@ async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
                 await connection.execute(text("RESET lock_timeout"))
 
 
-async def _mentions(
-    connection: AsyncConnection, table: Table, person_id: int | None, off_id: NationalId
-) -> Sequence[int]:
-    """Rows of other persons whose payload holds the identifier in any form."""
-    found: list[int] = []
-    last = 0
-    while True:
-        rows = (
-            await connection.execute(
-                select(table.c.version_id, table.c.payload)
-                .where(
-                    table.c.version_id > last,
-                    table.c.person_id != (person_id or 0),
-                    table.c.payload.contains(off_id.reveal()[-_TAIL_DIGITS:], autoescape=True),
-                )
-                .order_by(table.c.version_id)
+class _Texts(NamedTuple):
+    """The texts of a table in which persons may be named.
+
+    Attributes:
+        key: the column that numbers its rows.
+        columns: those that hold text.
+        documents: of these, those that hold canonical JSON.
+    """
+
+    table: Table
+    key: Column[int]
+    columns: tuple[str, ...]
+    documents: frozenset[str] = frozenset()
+
+    async def masked(
+        self, connection: AsyncConnection, mask: Mask, *, but_of: int | None
+    ) -> AsyncIterator[tuple[int, Mapping[str, str | None]]]:
+        """Each row of others that names the person, with what is to stand there instead."""
+        last = 0
+        while True:
+            query = (
+                self._query()
+                .where(self.key > last, self.table.c.person_id != (but_of or 0))
+                .order_by(self.key)
                 .limit(_ROWS_PER_QUERY)
             )
-        ).all()
-        found += [row.version_id for row in rows if _masked(row.payload, off_id) != row.payload]
-        if len(rows) < _ROWS_PER_QUERY:
-            return found
-        last = rows[-1].version_id
+            rows = (await connection.execute(query)).all()
+            for row in rows:
+                if changed := self._changed(row, mask):
+                    yield row[0], changed
+            if len(rows) < _ROWS_PER_QUERY:
+                return
+            last = rows[-1][0]
 
-
-async def _mask(
-    connection: AsyncConnection,
-    database: Database,
-    area: str,
-    versions: Sequence[int],
-    off_id: NationalId,
-) -> None:
-    """Take the identifier out of these rows: of the payload, and of the columns made from it."""
-    table = VERSIONS[area]
-    kinds = {one.name: one.type for one in area_named(area).columns}
-    names = [name for name in kinds if isinstance(table.c[name].type, Text)]
-    documents = {"payload"} | {name for name in names if kinds[name] == ColumnType.JSON}
-    names.append("payload")
-    for start in range(0, len(versions), _ROWS_PER_QUERY):
-        some = versions[start : start + _ROWS_PER_QUERY]
+    async def mask(
+        self, connection: AsyncConnection, database: Database, keys: Sequence[int], mask: Mask
+    ) -> None:
+        """Take the person out of these rows."""
+        dialect = database.dialect
         rows = await connection.execute(
-            select(table.c.version_id, *(table.c[name] for name in names)).where(
-                database.dialect.member(table.c.version_id)
-            ),
-            database.dialect.members(some),
+            self._query().where(dialect.member(self.key)), dialect.members(keys)
         )
-        values = [
-            {
-                "id": row.version_id,
-                **{
-                    f"new_{name}": _masked(
-                        getattr(row, name), off_id, is_document=name in documents
-                    )
-                    for name in names
-                },
-            }
-            for row in rows
-        ]
-        if values:
-            await connection.execute(
-                update(table)
-                .where(table.c.version_id == bindparam("id"))
-                .values({name: bindparam(f"new_{name}") for name in names}),
-                values,
-            )
+        for row in rows.all():
+            if changed := self._changed(row, mask):
+                await connection.execute(
+                    update(self.table).where(self.key == row[0]).values(**changed)
+                )
+
+    def _query(self) -> Select[Any]:
+        return select(self.key, *(self.table.c[name] for name in self.columns))
+
+    def _changed(self, row: Row[Any], mask: Mask) -> dict[str, str | None]:
+        before: dict[str, str | None] = dict(zip(self.columns, row[1:], strict=True))
+        after = {
+            name: mask.document(value) if name in self.documents else mask.text(value)
+            for name, value in before.items()
+        }
+        return {name: value for name, value in after.items() if value != before[name]}
 
 
-def _masked(value: str | None, off_id: NationalId, *, is_document: bool = True) -> str | None:
-    """A text without the identifier; a document is canonical JSON."""
-    if value is None:
-        return None
-    canonical = value.encode() if is_document else orjson.dumps(value)
-    masked = pseudonymise(canonical, off_id.reveal(), ERASED)
-    return masked.decode() if is_document else str(orjson.loads(masked))
+def _texts_of(area: ResourceArea) -> _Texts:
+    table = VERSIONS[area.name]
+    kinds = {column.name: column.type for column in area.columns}
+    texts = [name for name in kinds if isinstance(table.c[name].type, Text)]
+    documents = {name for name in texts if kinds[name] == ColumnType.JSON}
+    return _Texts(
+        table=table,
+        key=table.c.version_id,
+        columns=("restriction_id", *texts, "payload"),
+        documents=frozenset({"payload", *documents}),
+    )
+
+
+_ALL_TEXTS: Final = (
+    *map(_texts_of, AREAS),
+    _Texts(table=person, key=person.c.person_id, columns=("local_ref", "prev_local_ref")),
+)

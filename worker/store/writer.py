@@ -19,7 +19,7 @@ from worker.core.confirmation import (
     needs_second_read,
     published_rows,
 )
-from worker.core.diff import StoredVersion, diff_area
+from worker.core.diff import StoredVersion, by_content, diff_area
 from worker.core.model import AreaFailure, CompleteArea, PersonRead
 from worker.core.run import BatchResult, RunHandle
 from worker.store.database import Database
@@ -146,7 +146,7 @@ class BatchWriter:
         dialect = self.database.dialect
         known = [person_id for person_id in met.ids.values() if person_id not in met.new]
         digests = await published_digests(connection, dialect, known) if known else {}
-        persons: dict[str, list[int]] = defaultdict(list)
+        persons: dict[str, dict[int, CompleteArea]] = defaultdict(dict)
         for one in batch:
             person_id = met.ids[one.person.person_key]
             for area in one.areas:
@@ -154,15 +154,18 @@ class BatchWriter:
                     isinstance(area, CompleteArea)
                     and digests.get((person_id, area.area)) != area.proof.digest.hex()
                 ):
-                    persons[area.area].append(person_id)
+                    persons[area.area][person_id] = area
         differing = {}
-        for name, ids in persons.items():
+        for name, reads in persons.items():
             stored: Mapping[int, Sequence[StoredVersion]] = {}
-            if old := [person_id for person_id in ids if person_id not in met.new]:
+            if old := [person_id for person_id in reads if person_id not in met.new]:
                 stored = await stored_versions(
                     connection, dialect, name, old, run_id=self.handle.run_id
                 )
-            differing[name] = {person_id: stored.get(person_id, ()) for person_id in ids}
+            differing[name] = {
+                person_id: by_content(stored.get(person_id, ()), area)
+                for person_id, area in reads.items()
+            }
         return differing
 
     def _unconfirmed(

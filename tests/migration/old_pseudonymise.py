@@ -1,4 +1,4 @@
-"""Takes a person's identifier out of a record, wherever it stands.
+"""What version 0.1 took out of a record: the person's own identifier alone, in a few spellings.
 
 The identifier is replaced in every string and field name at any depth: as its digits, and in the
 groupings that people write (``160583 99649``, ``16.05.83-99649``). A number that is or holds it

@@ -1,0 +1,135 @@
+"""A person whom many others' restrictions name is erased, and nobody else's are touched."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.acceptance.calls import calls
+from tests.acceptance.conftest import MakeDatabase
+from tests.acceptance.program import Ended, Installation
+from tests.acceptance.standin import SAFETY, Standin, off_id_of, safety
+from tests.acceptance.standin import standin as serve
+from tests.acceptance.test_identifiers import OTHER, pseudonym
+from tests.databases import data_files_of
+
+GONE = OTHER
+REF = "MRN-5eed-77"
+NAMING = 87
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erased:
+    """What the program said, and what was in the database's files before and after."""
+
+    worker: Installation
+    ended: dict[str, Ended]
+    before: bytes
+    after: bytes
+
+
+def people(made: Standin) -> list[str]:
+    """Persons whose keys, columns and payloads name the one who is to go."""
+    spaced = f"{GONE[:6]} {GONE[6:]}"
+    named = [off_id_of(number) for number in range(NAMING)]
+    for number, off_id in enumerate(named):
+        one = safety(off_id, f"{GONE}-{number}", cause=f"by {spaced}", note=[GONE, {GONE: 1}])
+        made.people[off_id] = {SAFETY: [one, safety(off_id, "own")]}
+    made.people[GONE] = {SAFETY: [safety(GONE, "0")]}
+    return named
+
+
+def files_of(worker: Installation) -> bytes:
+    store = worker.store
+    if store.is_sqlite:
+        return b"".join(path.read_bytes() for path in store.path.parent.glob("pts.db*"))
+    return anyio.run(data_files_of, store.url)
+
+
+@pytest.fixture(scope="module")
+def erased(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Erased:
+    with serve() as made:
+        named = people(made)
+        worker = made.install(tmp_path_factory.mktemp("named"), make_database())
+        lines = [f"{off_id},R{number}" for number, off_id in enumerate(named)]
+        worker.roster(*lines, f"{GONE},{REF}")
+        ended = {"sync": worker.sync()}
+        before = files_of(worker)
+        names = ("dry", "erase", "text")
+        erase = ("erase --rewrite --json", GONE)
+        asked = (("erase --dry-run --json", GONE), erase, ("erase", GONE))
+        ended |= dict(zip(names, calls(worker, *asked), strict=True))
+        after = files_of(worker)
+        worker.roster(*lines)
+        ended["unchanged"] = worker.sync()
+        made.people[named[0]][SAFETY][1]["cause"] = "Automated"
+        ended["changed"] = worker.sync()
+    return Erased(worker=worker, ended=ended, before=before, after=after)
+
+
+def test_the_person_was_in_many_rows(erased: Erased) -> None:
+    """In the keys of others by pseudonym, and the identifier nowhere even before."""
+    assert 0 == erased.ended["sync"].code, erased.ended["sync"].err
+    assert NAMING == erased.ended["dry"].document["mentions"]
+    assert erased.before.count(pseudonym(GONE).encode()) > 4 * NAMING
+    assert REF.encode() in erased.before
+    assert GONE.encode() not in erased.before
+
+
+def test_no_byte_is_left(erased: Erased) -> None:
+    """Neither identifier, nor pseudonym, nor local reference, and the program says so."""
+    for text in (GONE, f"{GONE[:6]} {GONE[6:]}", pseudonym(GONE), REF):
+        assert 0 == erased.after.count(text.encode())
+    told = erased.ended["erase"].document
+    assert (True, NAMING, True) == (told["is_known"], told["mentions"], told["is_scrubbed"])
+    found = told["found"]
+    assert {"identifier": 0, "pseudonym": 0, "local_ref": 0, "rows": 0} == {
+        name: found[name] for name in ("identifier", "pseudonym", "local_ref", "rows")
+    }
+    is_sqlite = erased.worker.store.is_sqlite
+    assert ("pts.db" if is_sqlite else "patient_safety_version") in found["searched"]
+    assert "backups" in found["not_searched"]
+    assert "nothing of the person is left" in erased.ended["text"].out
+
+
+def test_what_names_the_person_is_masked_and_not_new(erased: Erased) -> None:
+    """PTS still names them: nobody's restriction looks removed or added, and no name comes back."""
+    totals = erased.ended["unchanged"].run["totals"]
+    assert (0, 0, 0, 2 * NAMING) == tuple(
+        totals[f"rows_{name}"] for name in ("opened", "changed", "closed", "unchanged")
+    )
+    assert NAMING == erased.worker.store.one(
+        "SELECT count(*) FROM patient_safety_version WHERE restriction_id LIKE '%erased%' "
+        "AND cause = 'by erased'"
+    )
+
+
+def test_a_change_of_another_restriction_leaves_the_masked_one(erased: Erased) -> None:
+    """It is known by its content, though its key is not what PTS says."""
+    totals = erased.ended["changed"].run["totals"]
+    assert (0, 1, 0) == tuple(totals[f"rows_{name}"] for name in ("opened", "changed", "closed"))
+    store = erased.worker.store
+    assert [] == store.rows(f"SELECT 1 FROM person WHERE person_key = '{pseudonym(GONE)}'")
+    assert 0 == store.one(
+        f"SELECT count(*) FROM patient_safety_version WHERE payload LIKE '%{pseudonym(GONE)}%'"
+    )
+
+
+def test_what_is_left_elsewhere_is_reported(make_sqlite: MakeDatabase, tmp_path: Path) -> None:
+    """The search is of bytes: what another table holds is found, and nothing is called scrubbed."""
+    with serve() as made:
+        people(made)
+        worker = made.install(tmp_path, make_sqlite())
+        worker.roster(f"{GONE},{REF}")
+        assert 0 == worker.sync().code
+        worker.store.rows(f"UPDATE run SET reason = 'see {REF}, {GONE} {pseudonym(GONE)}'")
+        ended, text = calls(worker, ("erase --json", GONE), ("erase", GONE))
+    found = ended.document["found"]
+    assert (False, 1, 1, 1) == (
+        ended.document["is_scrubbed"],
+        *(found[name] for name in ("identifier", "pseudonym", "local_ref")),
+    )
+    assert "still found in pts.db" in text.out
+    said = ended.out + ended.err + text.out + text.err
+    assert [] == [word for word in (GONE, pseudonym(GONE), REF) if word in said]
