@@ -1,12 +1,30 @@
 """``db``: the database's schema."""
 
+from typing import TYPE_CHECKING, Any, Final
+
 import typer
 
 from worker.cli.base import Cli, add_command
 
+if TYPE_CHECKING:
+    from worker.app import App
+    from worker.core.identity import Identity
+    from worker.store.database import Database
+    from worker.store.rewriting import Rewritten
+
+_REWRITTEN_SINCE: Final = "0007"
+"""The revision from which on rows are stored by the privacy rules of ``core.privacy``."""
+
 UPGRADE = """Bring the database to this program's schema, and make the reporting views anew.
 
-Safe to run again. Run it once before the first sync and after each upgrade of the program.
+Rows of a program before version 0.2 are also rewritten without other persons' identifiers, odd
+spellings of the person's own, and names of those who made a restriction; the next sync finds them
+unchanged. That needs the pseudonym key, and takes the lease (exit 4 while a run is on).
+
+Safe to run again, also after it was stopped. Run it once before the first sync and after each
+upgrade of the program.
+
+`--json`: schema (before, after), rewritten (persons, rows).
 
 Example: `pts-worker db upgrade`
 """
@@ -31,21 +49,95 @@ def upgrade(cli: Cli) -> int:
     """See ``UPGRADE``."""
     app = cli.load("report")
     from worker.errors import ExitCode
+
+    document = cli.run(lambda: _upgrade(app))
+    cli.emit(document, lambda: _print(document))
+    return ExitCode.OK
+
+
+async def _upgrade(app: "App") -> dict[str, Any]:
+    from worker.store.rewriting import Rewritten
     from worker.store.schema import upgrade as upgrade_schema
 
-    async def work() -> tuple[str | None, str]:
-        async with app.database(checked=False) as database:
-            return await upgrade_schema(database)
+    async with app.database(checked=False) as database:
+        identity = await _identity(app, database)
+        before, after = await upgrade_schema(database)
+        done = Rewritten()
+        if identity is not None:
+            done = await _rewrite(app, database, identity)
+    return {
+        "schema": {"before": before, "after": after},
+        "rewritten": {"persons": done.persons, "rows": done.rows},
+    }
 
-    before, after = cli.run(work)
-    cli.emit(
-        {"schema": {"before": before, "after": after}},
-        lambda: print(
-            f"the database is at schema {after}"
-            + ("" if before == after else f" (was {before or 'empty'})")
-        ),
+
+async def _identity(app: "App", database: "Database") -> "Identity | None":
+    """How persons are keyed, if rows wait to be rewritten; asked before anything is changed."""
+    from worker.errors import ConfigurationError
+    from worker.store.ledger import DEFAULT_TENANT
+    from worker.store.rewriting import is_waiting
+    from worker.store.schema import revision
+    from worker.store.store_identity import settled_identity, stored_identity
+
+    found = await revision(database)
+    if found is None:
+        return None
+    if found >= _REWRITTEN_SINCE and not await is_waiting(database, DEFAULT_TENANT):
+        return None
+    stored = await stored_identity(database, DEFAULT_TENANT)
+    if not stored.mode:
+        return None
+    privacy = app.settings.privacy
+    if privacy.identity == "pseudonym" and privacy.pseudonym_key_file is None:
+        raise ConfigurationError(
+            "privacy.pseudonym_key_file is not set: rows of an earlier program are to be rewritten "
+            "without other persons' identifiers, which takes the key that the database was begun "
+            "with; nothing was changed",
+            hint="set it and run `pts-worker db upgrade` again",
+        )
+    return settled_identity(stored, app.identity())
+
+
+async def _rewrite(app: "App", database: "Database", identity: "Identity") -> "Rewritten":
+    import structlog
+
+    from worker.areas import AREAS
+    from worker.store.erasing import scrub
+    from worker.store.holding import held_lease
+    from worker.store.rewriting import Rewriter
+
+    log = structlog.get_logger(__name__)
+
+    def tell(done: "Rewritten") -> None:
+        log.info("upgrade.rewriting", persons=done.persons, rows=done.rows)
+
+    async with held_lease(database, ttl_s=app.settings.lease.ttl_s) as lease:
+        rewriter = Rewriter(
+            database=database,
+            lease=lease,
+            areas=app.areas([area.name for area in AREAS]),
+            identity=identity,
+            rules=app.privacy(identity),
+            changed=tell,
+        )
+        done = await rewriter.work()
+        await scrub(database, command="db upgrade")
+        await rewriter.finish()
+    return done
+
+
+def _print(document: dict[str, Any]) -> None:
+    before, after = document["schema"]["before"], document["schema"]["after"]
+    print(
+        f"the database is at schema {after}"
+        + ("" if before == after else f" (was {before or 'empty'})")
     )
-    return ExitCode.OK
+    done = document["rewritten"]
+    if done["persons"]:
+        print(
+            f"{done['rows']:,} rows of {done['persons']:,} persons were rewritten by today's "
+            "privacy rules"
+        )
 
 
 def check(cli: Cli) -> int:

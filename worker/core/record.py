@@ -122,7 +122,7 @@ class RecordReader:
             drift |= self._check(item, off_id, f"{where}[{index}]")
             document = item if cleaner is None else cleaner.record(item)
             documents.append((document, exact_json.canonical(document)))
-        key_path, keys = self._keys(documents, person, key_path, where)
+        key_path, keys = self._keys(documents, person.person_key, key_path, where)
         if key_path == DIGEST_KEY:
             drift.add(Drift(field="[]", kind="digest_key"))
         records: dict[str, Record] = {}
@@ -140,6 +140,30 @@ class RecordReader:
             else:
                 raise ContractError("two records have one key", field=place)
         return Reading(tuple(records.values()), key_path, frozenset(drift))
+
+    def remade(
+        self, item: dict[str, Any], *, person_key: str, key_path: str, cleaner: Cleaner
+    ) -> Record:
+        """What a record that was stored before becomes by today's rules.
+
+        Args:
+            item: the stored payload.
+            person_key: whose it is.
+            key_path: the key path that the area has used.
+            cleaner: takes out what may not be stored.
+
+        Raises:
+            ContractError: key or columns cannot be made by today's declaration of the area.
+        """
+        document = cleaner.record(item)
+        payload = exact_json.canonical(document)
+        _, (key,) = self._keys([(document, payload)], person_key, key_path, "")
+        return Record(
+            key=key,
+            content_hash=self._hash(payload),
+            payload=payload.decode(),
+            columns=self._columns.read(document, "", set()),
+        )
 
     def _check(self, item: Any, off_id: str, place: str) -> frozenset[Drift]:
         """See that an item is a record of this person; what the declaration does not know of it."""
@@ -173,7 +197,7 @@ class RecordReader:
     def _keys(
         self,
         documents: list[tuple[dict[str, Any], bytes]],
-        person: Person,
+        person_key: str,
         key_path: str | None,
         where: str,
     ) -> tuple[str, list[str]]:
@@ -183,7 +207,7 @@ class RecordReader:
             keys: list[str] = []
             parts = _parsed_key(candidate)
             for index, (document, payload) in enumerate(documents):
-                key = _key(document, parts) if parts else self._digest_key(payload, person)
+                key = _key(document, parts) if parts else self._digest_key(payload, person_key)
                 if key is None:
                     lacking = index
                     break
@@ -198,9 +222,9 @@ class RecordReader:
         wanted = key_path or "any of the declared keys"
         raise ContractError(f"no record key ({wanted})", field=f"{where}[{lacking}]")
 
-    def _digest_key(self, payload: bytes, person: Person) -> str:
+    def _digest_key(self, payload: bytes, person_key: str) -> str:
         digest = blake2b(self._lasting(payload), digest_size=HASH_BYTES)
-        digest.update(b"\0" + person.person_key.encode())
+        digest.update(b"\0" + person_key.encode())
         return digest.hexdigest()
 
     def _hash(self, payload: bytes) -> bytes:
@@ -219,7 +243,14 @@ class RecordReader:
         return exact_json.canonical(lasting)
 
 
-def digest_of(records: Iterable[Record]) -> bytes:
+class KeyedHash(NamedTuple):
+    """What a digest is made of."""
+
+    key: str
+    content_hash: bytes
+
+
+def digest_of(records: Iterable[Record | KeyedHash]) -> bytes:
     """A digest over the sorted keys and hashes: the same set of records gives the same."""
     digest = blake2b(digest_size=HASH_BYTES)
     for record in sorted(records, key=lambda record: record.key):

@@ -29,8 +29,33 @@ class StoredIdentity(NamedTuple):
 
 async def stored_identity(database: Database, tenant_id: int) -> StoredIdentity:
     """How persons are keyed in the store."""
-    row = await database.read(lambda connection: _row(connection, tenant_id))
-    return StoredIdentity(row.identity, row.key_check)
+
+    async def work(connection: AsyncConnection) -> StoredIdentity:
+        columns = (tenant.c.identity, tenant.c.key_check)
+        found = await connection.execute(select(*columns).where(tenant.c.tenant_id == tenant_id))
+        return StoredIdentity(*found.one())
+
+    return await database.read(work)
+
+
+def settled_identity(stored: StoredIdentity, identity: Identity) -> Identity:
+    """The identity as a store has it: under the label that the store was begun with.
+
+    Raises:
+        ConfigurationError: the identity mode or the key differs from what the store was begun with.
+    """
+    if stored.mode != identity.mode:
+        raise ConfigurationError(
+            f"privacy.identity is {identity.mode}; this database holds persons as {stored.mode}",
+            hint="set privacy.identity back, or begin a new database",
+        )
+    settled = identity.under(stored.key_check)
+    if settled is None:
+        raise ConfigurationError(
+            "privacy.pseudonym_key_file: this is not the key that the database was begun with",
+            hint="bring the first key back; a lost key means a new database and a full sync",
+        )
+    return settled
 
 
 async def see_identity(database: Database, tenant_id: int, identity: Identity) -> Identity:
@@ -100,17 +125,7 @@ def _fit_to_begin(identity: Identity) -> Identity:
 
 
 def _settled(row: Row[Any], identity: Identity) -> Identity:
-    if row.identity != identity.mode:
-        raise ConfigurationError(
-            f"privacy.identity is {identity.mode}; this database holds persons as {row.identity}",
-            hint="set privacy.identity back, or begin a new database",
-        )
-    settled = identity.under(row.key_check)
-    if settled is None:
-        raise ConfigurationError(
-            "privacy.pseudonym_key_file: this is not the key that the database was begun with",
-            hint="bring the first key back; a lost key means a new database and a full sync",
-        )
+    settled = settled_identity(StoredIdentity(row.identity, row.key_check), identity)
     if row.rewritten_to is not None:
         raise SchemaError(
             "rows of an earlier program are not yet rewritten without other persons' identifiers",
