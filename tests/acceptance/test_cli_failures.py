@@ -1,13 +1,11 @@
 """``failures``: what could not be read, and what becomes of it."""
 
-import hashlib
-import hmac
-
 import pytest
 
 from tests.acceptance.calls import calls
 from tests.acceptance.conftest import FAILING
 from tests.acceptance.program import Ended, Installation, Sandbox
+from tests.pseudonyms import pseudonym_of
 
 FRESHNESS = (
     "SELECT {} FROM report_person_freshness "
@@ -41,7 +39,7 @@ def told(two_runs: Installation, served: Sandbox) -> list[Ended]:
 
 def pseudonym(served: Sandbox, off_id: str) -> str:
     key = (served.folder / "pseudonym.key").read_bytes()
-    return hmac.new(key, off_id.encode(), hashlib.sha256).hexdigest()
+    return pseudonym_of(key, off_id)
 
 
 def test_list_tells_each_open_failure(told: list[Ended], served: Sandbox):
@@ -52,7 +50,7 @@ def test_list_tells_each_open_failure(told: list[Ended], served: Sandbox):
     assert (key, f"L{FAILING:07d}", "patient-safety", "transient", 500, 1) == tuple(
         one[name] for name in ("person_key", "local_ref", "area", "kind", "status", "runs")
     )
-    assert (0, True) == (text.code, f"{key[:12]}…" in text.out)
+    assert (0, True) == (text.code, f"p-{key[:8]}" in text.out)
     assert [] == contract.document["failures"] == privacy.document["failures"]
 
 

@@ -15,7 +15,7 @@ from tests.report.support import (
 from tests.store.test_store_scenarios import world_on
 from worker.core.model import RunKind, RunStatus
 from worker.errors import ExitCode
-from worker.report.facts import read_facts, read_standing, short_key
+from worker.report.facts import read_facts, read_standing
 from worker.report.figures import CodeCount, DelayFacts, SnapshotState
 from worker.store.undo import undo_run
 
@@ -173,7 +173,7 @@ async def test_stale_persons_are_named_as_asked(database_url):
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         (stale,) = (await facts_of(world)).stale
-        assert (key_of(2)[:8], "patient-safety", "transient", 1) == (
+        assert (f"p-{key_of(2)[:8]}", "patient-safety", "transient", 1) == (
             stale.label,
             stale.area,
             stale.failure_kind,
@@ -181,12 +181,6 @@ async def test_stale_persons_are_named_as_asked(database_url):
         )
         (stale,) = (await facts_of(world, include_local_ref=True)).stale
         assert "R-2" == stale.label
-
-
-def test_a_plain_identifier_is_never_shortened_into_a_birthday():
-    """With ``identity = plain`` the key is the identifier: nothing of it is told."""
-    assert "" == short_key("01869912345")
-    assert "0123abcd" == short_key("0123abcd" * 8)
 
 
 async def test_what_stands_for_telemetry(database_url):

@@ -10,8 +10,9 @@ import random
 import orjson
 import pytest
 
-from worker.core.identity import NationalId, PseudonymKey, pseudonyms
+from worker.core.identity import NationalId, PseudonymKey, pseudonyms, short_key
 from worker.core.model import Record
+from worker.logs import redact
 from worker.ports import HttpResponse
 
 DIGITS = "16858399649"
@@ -110,6 +111,22 @@ def test_an_identity_knows_every_label_that_its_key_was_used_with():
             NationalId(DIGITS)
         )
     assert identity.under(PseudonymKey(b"x" * 32).check_value()) is None
+
+
+def test_a_plain_identifier_is_never_shortened_into_a_birthday():
+    """With ``identity = plain`` the key is the identifier: nothing of it is shown."""
+    assert "" == short_key("01869912345")
+    assert "p-0123abcd" == short_key("0123abcd" * 8)
+
+
+def test_a_person_is_shown_unmasked_whatever_the_pseudonym():
+    """Of digits alone, too, which a log would take for an identifier if there were more."""
+    key = PseudonymKey(RANDOM)
+    for number in range(20_000):
+        shown = short_key(key.pseudonym(NationalId(f"{number:011d}")))
+        assert shown == redact(shown)
+    for digits in ("1" * 64, "0" * 64, "12345678901" * 6):
+        assert f"p-{digits[:8]}" == redact(short_key(digits[:64]))
 
 
 RANDOM = random.Random(7).randbytes(32)

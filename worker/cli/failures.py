@@ -25,12 +25,12 @@ Example: `pts-worker failures list --kind contract --limit 20`
 """
 SHOW = """Show the failures of one person.
 
-Whom: by the first digits of the key that `list` gives, or by the identifier on standard input with
-`-`.
+Whom: by the key that `list` and the log give (or more of its digits), or by the identifier on
+standard input with `-`.
 
 `--json`: as `failures list`.
 
-Example: `pts-worker failures show 3fa94c`
+Example: `pts-worker failures show p-3fa94c07`
 
 Example: `pts-worker failures show - < identifier.txt`
 """
@@ -47,7 +47,6 @@ The areas stay stale; nothing else changes. Give at least one of `--older-than` 
 Example: `pts-worker failures purge --departed --older-than 30d`
 """
 _PREFIX_DIGITS_MIN = 4
-_KEY_DIGITS_SHOWN = 12
 _IDENTIFIER_DIGITS = 11
 
 
@@ -205,7 +204,7 @@ def _prefix(person: str) -> str:
 
     if person == "-":
         return ""
-    key = person.strip().lower().removesuffix("…")
+    key = person.strip().lower().removeprefix("p-").removesuffix("…")
     if len(key) == _IDENTIFIER_DIGITS and key.isdigit():
         raise UsageError(
             "this looks like an identifier, which every process of the machine can read here",
@@ -262,7 +261,9 @@ def failure_document(one: "OpenFailure", *, is_plain: bool) -> dict[str, Any]:
 
 
 def _who(one: "OpenFailure", *, is_plain: bool) -> str:
-    return f"row {one.person_id}" if is_plain else f"{one.person_key[:_KEY_DIGITS_SHOWN]}…"
+    from worker.core.identity import short_key
+
+    return f"row {one.person_id}" if is_plain else short_key(one.person_key)
 
 
 def _print_list(found: "Sequence[OpenFailure]", *, is_plain: bool) -> None:

@@ -34,7 +34,6 @@ differences: kind, count, person_areas, of_incomplete, persons).
 Example: `pts-worker verify --sample 1000 --requests-per-second 5`
 """
 
-_KEY_DIGITS_SHOWN = 12
 _WORDS = {
     "missing_here": "restrictions that PTS has and that are not shown here",
     "gone_there": "restrictions shown here that PTS no longer has",
@@ -188,6 +187,8 @@ def _document(found: _Found) -> dict[str, Any]:
 
 
 def _area(name: str, tally: "Tally", *, is_plain: bool) -> dict[str, Any]:
+    from worker.core.identity import short_key
+
     return {
         "area": name,
         "sampled": tally.sampled,
@@ -198,7 +199,7 @@ def _area(name: str, tally: "Tally", *, is_plain: bool) -> dict[str, Any]:
                 "count": one.count,
                 "person_areas": one.person_areas,
                 "of_incomplete": one.of_incomplete,
-                "persons": [] if is_plain else [key[:_KEY_DIGITS_SHOWN] for key in one.persons],
+                "persons": [] if is_plain else [short_key(key) for key in one.persons],
             }
             for kind, one in sorted(tally.kinds.items())
         ],

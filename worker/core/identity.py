@@ -20,6 +20,7 @@ _OTHER: Final = "other"
 _LABELS: Final = ("", "test", "test-internet", "production", _OTHER)
 """Every label that a database may have been begun with."""
 _DIFFERENT_MIN: Final = 16
+_PSEUDONYM_DIGITS: Final = 64
 
 
 class NationalId:
@@ -62,7 +63,7 @@ class PseudonymKey:
     Args:
         key: the key's bytes, as they stand in its file.
         label: tells apart what one key is used for: the same person has another pseudonym under
-            another label. Empty in databases that were begun before version 0.3.
+            another label. Empty in databases that were begun before version 0.2.
 
     Raises:
         ValueError: the key is shorter than ``KEY_BYTES_MIN`` bytes.
@@ -120,6 +121,15 @@ class PseudonymKey:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a pseudonym key is not to be pickled or copied out")
+
+
+def short_key(person_key: str) -> str:
+    """How a person is shown in logs and messages: ``p-`` and the first 8 digits of the pseudonym.
+
+    Too short to be taken for an identifier, also for one without its leading zero. Nothing of a key
+    that is an identifier (plain identity).
+    """
+    return f"p-{person_key[:8]}" if len(person_key) == _PSEUDONYM_DIGITS else ""
 
 
 class Identity(Value, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from sqlalchemy import Select, TableClause, case, false, func, literal, select, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
+from worker.core.identity import short_key
 from worker.core.model import RunKind, RunStatus
 from worker.report.figures import (
     AGES,
@@ -26,8 +27,6 @@ from worker.report.figures import (
 from worker.report.reading import Instant, Read, begin_snapshot
 from worker.report.views import CURRENT, DAILY_CHANGE, FRESHNESS, RUN, View
 
-_KEY_SHOWN: Final = 8
-_IDENTIFIER_DIGITS: Final = 11
 _SAFETY: Final = "patient-safety"
 _PRIVACY: Final = "patient-privacy"
 
@@ -279,11 +278,6 @@ class _Look:
             )
             for row in rows
         )
-
-
-def short_key(person_key: str) -> str:
-    """The beginning of a pseudonym; nothing of a key that is an identifier (plain identity)."""
-    return person_key[:_KEY_SHOWN] if len(person_key) > 2 * _IDENTIFIER_DIGITS else ""
 
 
 def _state(

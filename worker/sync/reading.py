@@ -7,6 +7,7 @@ import structlog
 
 from worker.core.breaker import Breaker
 from worker.core.confirmation import Unconfirmed, compared
+from worker.core.identity import short_key
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, FailureKind, Person, PersonRead
 from worker.core.run import RunProgress
 from worker.errors import (
@@ -22,8 +23,6 @@ from worker.ports import AreaReader, Runtime
 from worker.sync.evidence import Evidence
 from worker.sync.keys import KeyBook
 from worker.sync.producer import PersonTask
-
-PSEUDONYM_LENGTH: Final = 64
 
 log = structlog.get_logger(__name__)
 
@@ -137,18 +136,13 @@ class PersonReader:
     def _tell(self, person: Person, failure: AreaFailure) -> None:
         log.warning(
             "area.unread",
-            person=shown(person.person_key),
+            person=short_key(person.person_key) or "(plain)",
             area=failure.area,
             kind=failure.kind.value,
             status=failure.status,
             reason=failure.reason,
             attempts=failure.attempts,
         )
-
-
-def shown(person_key: str) -> str:
-    """A person's key for the log: the head of a pseudonym, nothing of a plain identifier."""
-    return person_key[:12] if len(person_key) == PSEUDONYM_LENGTH else "(plain)"
 
 
 def is_whole(read: PersonRead) -> bool:
