@@ -1,6 +1,6 @@
 """``db``: the database's schema."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from worker.core.identity import Identity
     from worker.store.database import Database
     from worker.store.rewriting import Rewritten
-
-_REWRITTEN_SINCE: Final = "0007"
-"""The revision from which on rows are stored by the privacy rules of ``core.privacy``."""
 
 UPGRADE = """Bring the database to this program's schema, and make the reporting views anew.
 
@@ -79,10 +76,7 @@ async def _identity(app: "App", database: "Database") -> "Identity | None":
     from worker.store.schema import revision
     from worker.store.store_identity import settled_identity, stored_identity
 
-    found = await revision(database)
-    if found is None:
-        return None
-    if found >= _REWRITTEN_SINCE and not await is_waiting(database, DEFAULT_TENANT):
+    if await revision(database) is None or not await is_waiting(database, DEFAULT_TENANT):
         return None
     stored = await stored_identity(database, DEFAULT_TENANT)
     if not stored.mode:

@@ -64,7 +64,8 @@ def candidates(value: Any) -> Iterator[str]:
             yield from _candidates(value, _ROUNDS_MAX)
         case dict():
             for name, inner in value.items():
-                yield from _candidates(name, _ROUNDS_MAX)
+                if not _is_harmless(name):
+                    yield from _candidates(name, _ROUNDS_MAX)
                 yield from candidates(inner)
         case list():
             for element in value:
@@ -83,6 +84,9 @@ def _candidates(text: str, rounds: int) -> Iterator[str]:
             yield text.zfill(LENGTH)
         return
     if not _SUSPECT.search(text):
+        return
+    if _NOT_IDENTIFIERS.fullmatch(text):
+        yield from (match[1] for match in _ELEVEN.finditer(text.translate(_SEPARATORS)))
         return
     for layer in _layers(text):
         digits = "".join(cell.char for cell in layer if cell.char.isalnum())

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, Text, bindparam, select, update
+from sqlalchemy import Row, Text, bindparam, inspect, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core import exact_json
@@ -26,7 +26,7 @@ from worker.store.database import Database
 from worker.store.lease import Lease
 from worker.store.tables import VERSIONS, alias_of, area_key, person, person_area, run, tenant
 
-PERSONS_PER_BATCH: Final = 200
+PERSONS_PER_BATCH: Final = 500
 _DIGESTS: Final = ("digest", "first_digest", "prev_digest", "prev_first_digest")
 
 
@@ -38,9 +38,12 @@ class Rewritten(NamedTuple):
 
 
 async def is_waiting(database: Database, tenant_id: int) -> bool:
-    """Whether rows of an earlier program wait to be rewritten."""
+    """Whether rows of an earlier program wait to be rewritten, also before the schema is ours."""
 
     async def work(connection: AsyncConnection) -> bool:
+        columns = await connection.run_sync(lambda sync: inspect(sync).get_columns("tenant"))
+        if tenant.c.rewritten_to.name not in {column["name"] for column in columns}:
+            return True
         return await _done_to(connection, tenant_id) is not None
 
     return await database.read(work)
