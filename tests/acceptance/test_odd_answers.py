@@ -14,7 +14,7 @@ GAPS = {
     "large-number",
     "very-large-number",
     "negative-number",
-    "nul-in-author",
+    "nul-in-cause",
     "nul-in-key",
     "leap-second",
 }
@@ -54,6 +54,7 @@ def odd_records(off_id: str) -> dict[str, Records]:
         "nul-in-unknown-field": [safety(off_id, "0", note="a\0b")],
         "nul-in-name": [safety(off_id, "0", **{"a\0b": 1})],
         "nul-in-author": [safety(off_id, "0", createdBy="a\0b")],
+        "nul-in-cause": [safety(off_id, "0", cause="a\0b")],
         "nul-in-key": [safety(off_id, "0", id="a\0b")],
         "year-1": [safety(off_id, "0", createdTime="0001-01-01T00:00:00+14:00")],
         "year-9999": [safety(off_id, "0", delayDeliveryUntil="9999-12-31T23:59:59.9999999-12:00")],
