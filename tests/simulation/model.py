@@ -9,12 +9,13 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.pseudonyms import pseudonym_of
+from tests.pseudonyms import label_of, pseudonym_of
 from tests.simulation.upstream import AREAS, Answer, Rows, Served
 
 REVISION = {"patient-safety": "confidentiality_code", "patient-privacy": "privacy_level"}
@@ -111,6 +112,7 @@ class Model:
         self.snapshots: list[Snapshot] = [Snapshot()]
         self.looks = 0
         self._reader: Any | None = None
+        self._label: str | None = None
 
     @property
     def last(self) -> Snapshot:
@@ -118,8 +120,12 @@ class Model:
         return self.snapshots[-1]
 
     def person_key(self, off_id: str) -> str:
-        """The pseudonym, as the README defines it."""
-        return pseudonym_of(self.key, off_id)
+        """The pseudonym, as the README defines it, under the label that the store keeps."""
+        if self._label is None:
+            with closing(sqlite3.connect(self.path)) as connection:
+                (check,) = connection.execute("SELECT key_check FROM tenant").fetchone()
+            self._label = label_of(self.key, check) if check else None
+        return pseudonym_of(self.key, off_id, self._label or "other")
 
     def close(self) -> None:
         if self._reader is not None:
