@@ -100,6 +100,7 @@ READERS: dict[str, Callable[[str], object]] = {
 @example(pieces=["<"])
 @example(pieces=["9"])
 @example(pieces=['a="'])
+@example(pieces=["eyJ"])
 def test_the_worst_header_takes_no_time(name: str, pieces: list[str]):
     """32 KiB take less than 0.2 s of processor time, and end in a value or an error with a name."""
     text = _text(pieces)
