@@ -27,7 +27,7 @@ SHOWN = "SELECT os_user, host, command, person_key, purpose FROM report_access O
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class Logged:
     """What was called, and what the log said after each call."""
 
     worker: Installation
@@ -44,7 +44,7 @@ def install(made: Standin, url: str, folder: Path, number: int) -> tuple[Install
     return worker, off_id
 
 
-def carry_out(made: Standin, url: str, folder: Path) -> Told:
+def carry_out(made: Standin, url: str, folder: Path) -> Logged:
     worker, off_id = install(made, url, folder, 3)
     (synced,) = calls(worker, "sync --json")
     assert 0 == synced.code, synced.err
@@ -69,11 +69,11 @@ def carry_out(made: Standin, url: str, folder: Path) -> Told:
         before = worker.store.rows("SELECT count(*) FROM report_access")[0][0]
         (ends[name],) = calls(worker, line)
         rows[name] = worker.store.rows(SHOWN)[before:]
-    return Told(worker=worker, off_id=off_id, key=key, ends=ends, rows=rows)
+    return Logged(worker=worker, off_id=off_id, key=key, ends=ends, rows=rows)
 
 
 @pytest.fixture(scope="module")
-def told(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Told:
+def logged(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Logged:
     with serve() as made:
         return carry_out(made, make_database(), tmp_path_factory.mktemp("access"))
 
@@ -82,46 +82,46 @@ def row(command: str, key: str | None, purpose: str | None) -> list[tuple[object
     return [(pwd.getpwuid(os.getuid()).pw_name, socket.gethostname(), command, key, purpose)]
 
 
-def test_each_command_leaves_a_row(told: Told):
+def test_each_command_leaves_a_row(logged: Logged):
     """Account, host, command, person and purpose; of a person without failures as well."""
     expected = {
-        "explain": row("explain", told.key, "case 17"),
+        "explain": row("explain", logged.key, "case 17"),
         "explain of a stranger": row("explain", None, None),
         "failures show": row("failures show", None, "case 18"),
-        "failures show -": row("failures show", told.key, None),
+        "failures show -": row("failures show", logged.key, None),
         "report": row("report", None, "board meeting"),
         "export": row("export", None, None),
-        "erase --dry-run": row("erase --dry-run", told.key, None),
+        "erase --dry-run": row("erase --dry-run", logged.key, None),
         "status": [],
         # The person is gone by the time that the view is read.
         "erase": row("erase", None, "case 19"),
     }
-    assert expected == {name: told.rows[name] for name in expected}
-    assert [] == [name for name in expected if told.ends[name].code]
+    assert expected == {name: logged.rows[name] for name in expected}
+    assert [] == [name for name in expected if logged.ends[name].code]
 
 
-def test_a_purpose_holds_no_identifier(told: Told):
+def test_a_purpose_holds_no_identifier(logged: Logged):
     """One with an identifier, of two lines or too long is refused, not repeated and not kept."""
     for name in ("an identifier", "two lines", "long"):
-        ended = told.ends[name]
-        assert (2, []) == (ended.code, told.rows[name]), ended.err
+        ended = logged.ends[name]
+        assert (2, []) == (ended.code, logged.rows[name]), ended.err
         assert STRANGER not in ended.out + ended.err
         assert "" == ended.out
 
 
-def test_no_identifier_and_no_key_is_left(told: Told):
+def test_no_identifier_and_no_key_is_left(logged: Logged):
     """The rows stay after ``erase``, and name nobody."""
-    kept = told.worker.store.rows("SELECT * FROM access_log")
-    assert len(kept) == sum(map(len, told.rows.values()))
-    for secret in (told.off_id, STRANGER, told.key):
+    kept = logged.worker.store.rows("SELECT * FROM access_log")
+    assert len(kept) == sum(map(len, logged.rows.values()))
+    for secret in (logged.off_id, STRANGER, logged.key):
         assert secret not in str(kept)
-    shown = told.worker.store.rows("SELECT * FROM report_access WHERE person_key IS NOT NULL")
+    shown = logged.worker.store.rows("SELECT * FROM report_access WHERE person_key IS NOT NULL")
     assert [] == shown
 
 
-def test_it_is_exported_only_where_it_is_named(told: Told):
+def test_it_is_exported_only_where_it_is_named(logged: Logged):
     """It tells of those who use the program, not of what PTS says."""
-    folder = told.worker.folder
+    folder = logged.worker.folder
     assert not (folder / "export" / "report_access.csv").exists()
     assert "case 17" in (folder / "access" / "report_access.csv").read_text(encoding="utf-8")
 
@@ -159,10 +159,10 @@ def test_what_cannot_be_logged_is_not_shown(
     worker.store.path.chmod(0o444)
 
     def called() -> Ended:
-        given = tmp_path / "given.txt"
-        given.write_text(off_id, encoding="utf-8")
+        stdin = tmp_path / "stdin.txt"
+        stdin.write_text(off_id, encoding="utf-8")
         words = ("--config", str(worker.config), *command.split(), "--json")
-        return the_zygote().start(*words, folder=tmp_path, stdin=given, obeys_modes=True).wait()
+        return the_zygote().start(*words, folder=tmp_path, stdin=stdin, obeys_modes=True).wait()
 
     refused = called()
     assert 78 == refused.code, refused.err
