@@ -97,13 +97,13 @@ lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 		$(COMPILE) --output-file requirements-$$set.lock requirements-$$set.in || exit 1; done
 	@rm -rf $(VENV)-lock
 
-audit: $(AUDIT)/.made ## known vulnerabilities of what is locked, where pypi.org can be asked
+audit: $(AUDIT)/.made ## known vulnerabilities of what is locked, where their database can be asked
 	@$(AUDIT)/bin/pip-audit --progress-spinner off --disable-pip \
 		$(RELEASED:%=--requirement %) --requirement requirements-build.lock \
 		>$(AUDIT)/found.txt 2>&1; echo $$? >$(AUDIT)/code.txt; cat $(AUDIT)/found.txt
 	@if grep -qE "^Found [0-9]+ known" $(AUDIT)/found.txt; then exit 1; \
 	elif grep -qE "could not be audited|ConnectionError|ServiceError" $(AUDIT)/found.txt; then \
-		echo "NOT AUDITED, or not all: the data of pypi.org cannot be had from here"; \
+		echo "NOT AUDITED, or not all: the database of vulnerabilities cannot be asked from here"; \
 	else exit $$(cat $(AUDIT)/code.txt); fi
 
 sbom: $(AUDIT)/.made ## what is locked as CycloneDX, into dist/
