@@ -28,10 +28,8 @@ DECISIONS = sorted(ADRS.glob("*.md"))
 PROMISES = 10
 OF_OTHER_BRANCHES = {
     "have another person's identifier stored or exported",
-    "get the database's password, or read the connection",
     "identifiers of others",
     "other persons' identifiers in database and exports",
-    "passwords given to a man in the middle",
 }
 """Claims of docs/security.md whose tests are being written: to be named there, and not here."""
 
