@@ -156,7 +156,7 @@ def test_what_cannot_be_logged_is_not_shown(
     shutil.copy(two_runs.store.path, tmp_path / "pts.db")
     worker = served.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
     off_id = (worker.folder / "roster.csv").read_text(encoding="utf-8").split()[1].split(",")[0]
-    worker.store.path.chmod(0o444)
+    worker.store.path.chmod(0o400)
 
     def called() -> Ended:
         stdin = tmp_path / "stdin.txt"
