@@ -1,18 +1,22 @@
 # docker build --tag pts-sync-worker:0.1.0 .
+# docker build --tag pts-sync-worker:0.1.0-parquet --target parquet .
 # Runs with a read-only root: docker run --read-only --tmpfs /tmp --volume pts:/data … sync
+#
+# Name the base image by its digest, so that it is the one you have looked at (docs/security.md):
+# --build-arg BASE=python:3.13-slim-trixie@sha256:…
 
-ARG PYTHON=3.13
+ARG BASE=python:3.13-slim-trixie
 
-FROM python:${PYTHON}-slim-trixie AS build
+FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-COPY requirements.lock requirements-build.lock ./
+COPY requirements.lock requirements-otlp.lock requirements-build.lock ./
 RUN python -m venv --without-pip /opt/pts-worker \
     && pip install --require-hashes --requirement requirements-build.lock \
     && pip --python /opt/pts-worker/bin/python install --only-binary :all: \
-        --require-hashes --requirement requirements.lock
+        --require-hashes --requirement requirements.lock --requirement requirements-otlp.lock
 COPY pyproject.toml README.md ./
 COPY migrations migrations
 COPY worker worker
@@ -20,7 +24,12 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && pip --python /opt/pts-worker/bin/python install --no-deps --no-index dist/*.whl \
     && /opt/pts-worker/bin/pts-worker --help
 
-FROM python:${PYTHON}-slim-trixie
+FROM build AS build-parquet
+COPY requirements-parquet.lock ./
+RUN pip --python /opt/pts-worker/bin/python install --only-binary :all: \
+        --require-hashes --requirement requirements-parquet.lock
+
+FROM ${BASE} AS base
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="pts-sync-worker" \
@@ -30,7 +39,6 @@ LABEL org.opencontainers.image.title="pts-sync-worker" \
 # Nothing in the image installs anything any more.
 RUN pip uninstall --yes --root-user-action=ignore pip \
     && install --directory --owner=10001 --group=10001 --mode=0700 /data
-COPY --from=build /opt/pts-worker /opt/pts-worker
 ENV PATH=/opt/pts-worker/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -45,3 +53,10 @@ ENTRYPOINT ["pts-worker"]
 CMD ["--help"]
 # A batch has no health to ask for; some builders would inherit a check.
 HEALTHCHECK NONE
+
+FROM base AS parquet
+COPY --from=build-parquet /opt/pts-worker /opt/pts-worker
+
+# The last stage is what a build without --target makes.
+FROM base
+COPY --from=build /opt/pts-worker /opt/pts-worker

@@ -16,21 +16,33 @@ BENCH ?=
 SAMPLE ?=
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
-COMPILE = $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+UV := $(VENV)-lock/bin/uv
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	$(UPGRADE)
+# Each extra of pyproject.toml has a lock of its own, beside requirements.lock. The first are for a
+# checkout; drivers of other databases are for those who have one.
+EXTRAS := parquet otlp sandbox
+DRIVERS := oracle mssql
+LOCKS := requirements.lock $(EXTRAS:%=requirements-%.lock)
+RELEASED := $(LOCKS) $(DRIVERS:%=requirements-%.lock)
+REQUIREMENTS_OF = $(PYTHON) -c "import sys, tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')) \
+	['project']['optional-dependencies'][sys.argv[1]], sep='\n')"
+LICENCES := MIT;MIT-0;BSD;Apache;Apache-2.0;PSF;Python;ISC;MPL;Mozilla;LGPL;UPL;Unlicense;Zlib;Public Domain;Freely Distributable
 
 # Stamps in .venv: each is older than a lock file that changed since, and then made again.
 MADE := $(VENV)/.made
 RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
+AUDIT := $(VENV)-audit
 
 # The tests start the program hundreds of times: it is not to be compiled anew each time.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test simulate bench mutate mutate-sample static unit install tools wheel lock clean
+.PHONY: help demo check test simulate bench mutate mutate-sample static unit install tools wheel lock \
+	audit sbom licences clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,15 +87,44 @@ wheel: $(RUNTIME) ## the package for a server, into dist/ (see docs/operations.m
 
 lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 	@$(PYTHON) -m venv $(VENV)-lock
-	@$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check uv
-	$(COMPILE) --output-file requirements.lock --extra parquet --extra otlp --extra sandbox pyproject.toml
-	$(COMPILE) --output-file requirements-build.lock requirements-build.in
-	$(COMPILE) --output-file requirements-dev.lock requirements-dev.in
+	@$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-lock.lock
+	$(COMPILE) --output-file requirements.lock pyproject.toml
+	@for extra in $(EXTRAS) $(DRIVERS); do \
+		$(REQUIREMENTS_OF) $$extra | $(COMPILE) --constraint requirements.lock \
+			--output-file requirements-$$extra.lock - || exit 1; done
+	@for set in build dev audit lock; do \
+		$(COMPILE) --output-file requirements-$$set.lock requirements-$$set.in || exit 1; done
 	@rm -rf $(VENV)-lock
 
+audit: $(AUDIT)/.made ## known vulnerabilities of what is locked, where their database can be asked
+	@$(AUDIT)/bin/pip-audit --progress-spinner off --disable-pip \
+		$(RELEASED:%=--requirement %) --requirement requirements-build.lock \
+		>$(AUDIT)/found.txt 2>&1; echo $$? >$(AUDIT)/code.txt; cat $(AUDIT)/found.txt
+	@if grep -qE "^Found [0-9]+ known" $(AUDIT)/found.txt; then exit 1; \
+	elif grep -qE "could not be audited|ConnectionError|ServiceError" $(AUDIT)/found.txt; then \
+		echo "NOT AUDITED, or not all: the database of vulnerabilities cannot be asked from here"; \
+	else exit $$(cat $(AUDIT)/code.txt); fi
+
+sbom: $(AUDIT)/.made ## what is locked as CycloneDX, into dist/
+	@mkdir -p dist
+	@for lock in $(RELEASED); do PYTHONWARNINGS=ignore $(AUDIT)/bin/cyclonedx-py requirements --output-reproducible \
+		--pyproject pyproject.toml --output-file dist/$${lock%.lock}.cdx.json $$lock || exit 1; done
+	@ls dist/*.cdx.json
+
+licences: $(RUNTIME) $(AUDIT)/.made ## the licence of each package, and 1 if one is not allowed
+	@$(AUDIT)/bin/pip-licenses --python $(BIN)/python --from mixed --partial-match \
+		--ignore-packages pts-sync-worker --allow-only "$(LICENCES)"
+
 clean: ## remove what these targets made
-	@rm -rf $(VENV) $(VENV)-lock dist demo .mypy_cache .ruff_cache .pytest_cache \
+	@rm -rf $(VENV) $(VENV)-lock $(AUDIT) dist demo .mypy_cache .ruff_cache .pytest_cache \
 		.import_linter_cache .hypothesis .schemathesis .coverage htmlcov mutants
+
+$(AUDIT)/.made: requirements-audit.lock
+	@$(PYTHON) -m venv --clear $(AUDIT)
+	@$(AUDIT)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-audit.lock
+	@touch $@
 
 static: $(TOOLS)
 	@$(BIN)/ruff format --check $(CODE)
@@ -100,9 +141,9 @@ $(MADE):
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(RUNTIME): $(MADE) requirements.lock requirements-build.lock pyproject.toml worker/__init__.py
+$(RUNTIME): $(MADE) $(LOCKS) requirements-build.lock pyproject.toml worker/__init__.py
 	@echo "installing the worker into $(VENV)"
-	@$(PIP_INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP_INSTALL) --require-hashes $(LOCKS:%=-r %) -r requirements-build.lock
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -47,14 +47,14 @@ class HttpResponse(Value, frozen=True, kw_only=True):
 
     Attributes:
         headers: values by lower-case name; a name that came more than once holds all its values.
-        body: as received after content decoding.
+        body: as received after content decoding. Not a copy: it is not to be changed.
     """
 
     hidden = frozenset({"headers", "body"})
 
     status: int
     headers: Mapping[str, tuple[str, ...]]
-    body: bytes
+    body: bytes | bytearray
 
     def header(self, name: str) -> str | None:
         """The first value of a header by its lower-case name."""

@@ -141,14 +141,19 @@ async def carry_out(
 async def _forget_old(app: App, database: Database, lease: Lease, stop: anyio.Event) -> None:
     """Apply the retention settings. The run is published, whatever becomes of this."""
     kept = app.settings.retention
-    rules = RetentionRules(versions=kept.versions, runs=kept.runs)
+    rules = RetentionRules(versions=kept.versions, runs=kept.runs, access_log=kept.access_log)
     try:
         purged = await purge(database, lease, rules, is_stopping=stop.is_set)
     except WorkerError as fault:
         log.error("retention.unfinished", reason=fault.message, hint=fault.hint)  # noqa: TRY400
         return
-    if purged.versions or purged.runs:
-        log.info("retention.purged", versions=purged.versions, runs=purged.runs)
+    if purged.versions or purged.runs or purged.accesses:
+        log.info(
+            "retention.purged",
+            versions=purged.versions,
+            runs=purged.runs,
+            accesses=purged.accesses,
+        )
 
 
 def _share(app: App, database: Database, throttle: Throttle, part: ShardAssignment) -> RateShare:

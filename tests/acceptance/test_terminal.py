@@ -9,6 +9,8 @@ import subprocess
 import sys
 import termios
 
+import pytest
+
 from tests.acceptance.program import Installation, environment
 
 COLUMNS = 80
@@ -102,3 +104,31 @@ def test_no_bar_where_nobody_looks(worker: Installation):
     told = ended.stdout + ended.stderr
     assert (False, False) == (b"reading" in told, b"\x1b" in told)
     assert "reading" not in on_a_terminal(worker, "sync", "--json")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize("where", ["a reader that is gone", "a full disk"])
+def test_output_that_cannot_be_written(
+    worker: Installation, where: str, options: tuple[str, ...]
+) -> None:
+    """A published run ends with its own code, whoever reads what it says, and without a bug."""
+    if where == "a full disk":
+        out = os.open("/dev/full", os.O_WRONLY)
+    else:
+        gone, out = os.pipe()
+        os.close(gone)
+    process = subprocess.run(
+        [sys.executable, "-m", "worker", "--config", str(worker.config), "sync", *options],
+        cwd=worker.folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(out)
+    said = process.stderr.decode()
+    assert 0 == process.returncode, said
+    assert ("published", 0) == worker.store.runs()[-1]
+    assert "Traceback" not in said
+    assert (where == "a full disk") == ("standard output cannot be written: No space" in said)

@@ -259,6 +259,17 @@ def test_a_long_quiet_for_one_person(standin: Standin, tmp_path: Path, sqlite_ur
     assert 59 == len(worker.store.ids())
 
 
+def test_a_long_quiet_for_one_of_few(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """Also where it comes before anybody was read: those who are under way speak for PTS."""
+    worker = install(standin, tmp_path, sqlite_url, 12)
+    struck = list(standin.people)[5]
+    standin.everybody = lambda ask: http(ask.records, before_s=0.3)
+    standin.script = {(struck, ""): lambda _: QUIET}
+    ended = worker.sync()
+    assert (3, "published") == (ended.code, ended.run["status"]), ended.out
+    assert 11 == len(worker.store.ids())
+
+
 def test_retry_after_max(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """The limit is configured, and a pause below it is obeyed and logged with its end."""
     worker = install(standin, tmp_path, sqlite_url, 20)

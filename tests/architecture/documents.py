@@ -17,7 +17,13 @@ README: Final = ROOT / "README.md"
 ADRS: Final = ROOT / "docs" / "adr"
 GUARANTEES: Final = ROOT / "docs" / "guarantees.md"
 PROFILE: Final = ROOT / "docs" / "helseid-profile.md"
-PAGES: Final = (README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
+SECURITY: Final = ROOT / "docs" / "security.md"
+PAGES: Final = (
+    README,
+    ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+)
 
 _CONFIGURATION: Final = re.compile(
     r"(<!-- configuration: [^\n]* -->\n)(.*?)(<!-- end of configuration -->)", re.DOTALL

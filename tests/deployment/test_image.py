@@ -10,6 +10,7 @@ from typing import NamedTuple
 from packaging.specifiers import SpecifierSet
 
 from tests.deployment.deployed import ROOT, workloads
+from tests.deployment.test_locks import pins
 from worker import __version__
 
 
@@ -20,18 +21,18 @@ class Step(NamedTuple):
     text: str
 
 
-def stages() -> list[list[Step]]:
-    """The Dockerfile's stages; what stands before the first FROM is left out."""
+def stages() -> dict[str, list[Step]]:
+    """The Dockerfile's stages by name, the last as ``production``, in order."""
     text = re.sub(r"(?m)^\s*#.*\n", "", (ROOT / "Dockerfile").read_text())
-    found: list[list[Step]] = []
+    found: dict[str, list[Step]] = {}
+    stage: list[Step] = []
     for line in re.sub(r"\\\n", " ", text).splitlines():
         if not line.strip():
             continue
         name, _, rest = line.partition(" ")
         if name == "FROM":
-            found.append([])
-        if found:
-            found[-1].append(Step(name, rest.strip()))
+            stage = found[rest.partition(" AS ")[2] or "production"] = []
+        stage.append(Step(name, rest.strip()))
     return found
 
 
@@ -42,7 +43,7 @@ def texts(stage: list[Step], name: str) -> list[str]:
 
 def test_image_runs_without_root_as_the_manifests_say():
     """The user is a number other than 0, the one that the manifests name."""
-    (user,) = texts(stages()[-1], "USER")
+    (user,) = texts(stages()["base"], "USER")
     (in_manifests,) = {workload.pod["securityContext"]["runAsUser"] for workload in workloads()}
     assert user == f"{in_manifests}:{in_manifests}"
     assert in_manifests > 0
@@ -50,31 +51,61 @@ def test_image_runs_without_root_as_the_manifests_say():
 
 def test_worker_is_the_first_process_and_gets_the_signals():
     """The entry point is in exec form: no shell stands between SIGTERM and the worker."""
-    (entry_point,) = texts(stages()[-1], "ENTRYPOINT")
+    (entry_point,) = texts(stages()["base"], "ENTRYPOINT")
     assert json.loads(entry_point) == ["pts-worker"]
 
 
 def test_image_writes_one_volume_alone():
     """/data is the working folder and the only volume."""
-    last = stages()[-1]
+    last = stages()["base"]
     assert [json.loads(volume) for volume in texts(last, "VOLUME")] == [["/data"]]
     assert texts(last, "WORKDIR") == ["/data"]
 
 
-def test_last_stage_takes_the_finished_environment_and_installs_nothing():
-    """Compilers, package managers and sources stay in the first stage."""
-    first, last = stages()
-    assert texts(last, "COPY") == ["--from=build /opt/pts-worker /opt/pts-worker"]
-    assert texts(first, "FROM")[0].endswith(" AS build")
-    assert not re.search(r"apt|gcc|curl|pip install", " ".join(texts(last, "RUN")))
-    assert texts(last, "HEALTHCHECK") == ["NONE"]
+def test_last_stages_take_a_finished_environment_and_install_nothing():
+    """Compilers, package managers and sources stay in the first stages."""
+    found = stages()
+    assert list(found)[-1] == "production"
+    assert texts(found["parquet"], "COPY") == [
+        "--from=build-parquet /opt/pts-worker /opt/pts-worker"
+    ]
+    assert texts(found["production"], "COPY") == ["--from=build /opt/pts-worker /opt/pts-worker"]
+    for name in ("parquet", "production"):
+        assert {"FROM", "COPY"} == {step.name for step in found[name]}
+        assert texts(found[name], "FROM")[0].split()[0] == "base"
+    assert not re.search(r"apt|gcc|curl|pip install", " ".join(texts(found["base"], "RUN")))
+    assert texts(found["base"], "HEALTHCHECK") == ["NONE"]
+
+
+def test_production_has_neither_sandbox_nor_pyarrow():
+    """Both are extras: nobody's image holds a server, and one tag alone has Parquet."""
+    found = stages()
+    installed = {
+        name: set(re.findall(r"requirements[\w-]*\.lock", " ".join(texts(stage, "RUN"))))
+        for name, stage in found.items()
+    }
+    production = {"requirements.lock", "requirements-otlp.lock", "requirements-build.lock"}
+    assert production == installed["build"]
+    assert {"requirements-parquet.lock"} == installed["build-parquet"]
+    assert "pyarrow" in pins("requirements-parquet.lock")
+    for lock in production:
+        assert {"pyarrow", "uvicorn", "httptools"}.isdisjoint(pins(lock)), lock
+
+
+def test_base_image_is_an_argument():
+    """So that it can be named by its digest; every stage is built on that one."""
+    text = (ROOT / "Dockerfile").read_text()
+    assert len(re.findall(r"(?m)^ARG BASE=\S+$", text)) == 1
+    others = [name for name, stage in stages().items() if texts(stage, "FROM")[0][:7] != "${BASE}"]
+    assert others == ["build-parquet", "parquet", "production"]
 
 
 def test_every_package_in_the_image_is_locked_by_hash():
     """Each install either checks hashes or takes the one wheel that was built here."""
-    commands = [command for run in texts(stages()[0], "RUN") for command in run.split("&&")]
+    runs = [run for name in ("build", "build-parquet") for run in texts(stages()[name], "RUN")]
+    commands = [command for run in runs for command in run.split("&&")]
     installs = [command for command in commands if " install " in command]
-    assert len(installs) == 3
+    assert len(installs) == 4
     for command in installs:
         assert "--require-hashes" in command or "--no-deps --no-index dist/*.whl" in command
 
@@ -86,7 +117,8 @@ def test_what_is_copied_exists_and_is_not_ignored():
     )
     assert star == "*"
     let_through = [line[1:] for line in others if line.startswith("!")]
-    sources = [source for text in texts(stages()[0], "COPY") for source in shlex.split(text)[:-1]]
+    copied = [text for name in ("build", "build-parquet") for text in texts(stages()[name], "COPY")]
+    sources = [source for text in copied for source in shlex.split(text)[:-1]]
     assert sorted(sources) == sorted(let_through)
     for source in sources:
         assert (ROOT / source).exists(), source
@@ -98,6 +130,6 @@ def test_image_has_this_version_and_a_python_that_is_supported():
     text = (ROOT / "Dockerfile").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (version,) = re.findall(r"(?m)^ARG VERSION=(.+)$", text)
-    (python,) = re.findall(r"(?m)^ARG PYTHON=(.+)$", text)
+    (python,) = re.findall(r"(?m)^ARG BASE=python:([\d.]+)-", text)
     assert version == __version__
     assert f"{python}.0" in SpecifierSet(project["requires-python"])

@@ -13,7 +13,12 @@ from packaging.utils import canonicalize_name
 
 from tests.deployment.deployed import ROOT
 
-LOCKS = ["requirements.lock", "requirements-build.lock", "requirements-dev.lock"]
+EXTRAS = ["parquet", "otlp", "sandbox", "oracle", "mssql"]
+LOCKS = [
+    "requirements.lock",
+    *(f"requirements-{name}.lock" for name in (*EXTRAS, "build", "dev", "audit", "lock")),
+]
+"""The last two are installed into environments of their own."""
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -27,26 +32,36 @@ def pins(lock: str) -> dict[str, str]:
     return found
 
 
-def wanted() -> list[Requirement]:
-    """What pyproject.toml asks for, with the extras that are locked."""
+def wanted() -> list[tuple[str, str]]:
+    """What pyproject.toml asks for, each with the lock where it stands."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    return [
-        Requirement(text)
-        for text in (*project["dependencies"], *extras["parquet"], *extras["sandbox"])
+    assert sorted(EXTRAS) == sorted(extras)
+    return [("requirements.lock", text) for text in project["dependencies"]] + [
+        (f"requirements-{name}.lock", text) for name in EXTRAS for text in extras[name]
     ]
 
 
-@pytest.mark.parametrize("requirement", wanted(), ids=lambda requirement: requirement.name)
-def test_lock_has_what_the_package_asks_for(requirement: Requirement):
+@pytest.mark.parametrize(("lock", "text"), wanted())
+def test_lock_has_what_the_package_asks_for(lock: str, text: str):
     """Each dependency is locked at a version that pyproject.toml allows."""
-    assert pins("requirements.lock")[canonicalize_name(requirement.name)] in requirement.specifier
+    requirement = Requirement(text)
+    assert pins(lock)[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_an_extra_is_in_no_other_lock():
+    """Who wants the core alone installs nothing of the extras; `uv` has no lock of its own kind."""
+    core = pins("requirements.lock")
+    own = {"pyarrow", "uvicorn", "httptools", "opentelemetry-sdk", "oracledb", "pyodbc"}
+    assert own.isdisjoint(core)
+    assert list(pins("requirements-lock.lock")) == ["uv"]
+    assert not (ROOT / "uv.lock").exists()
 
 
 def test_locks_agree():
     """A package that stands in two locks has one version: they are installed together."""
     versions: dict[str, set[str]] = {}
-    for lock in LOCKS:
+    for lock in LOCKS[:-2]:
         for name, version in pins(lock).items():
             versions.setdefault(name, set()).add(version)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
@@ -86,5 +101,5 @@ def test_make_lists_the_commands_of_the_readme():
         timeout=60,
     ).stdout
     targets = {line.split()[1] for line in listed.splitlines()}
-    assert targets >= {"demo", "check", "test", "install", "lock", "clean"}
+    assert targets >= {"demo", "check", "test", "install", "lock", "clean", "audit", "sbom"}
     assert "exec make test" in (ROOT / ".ci" / "run").read_text()

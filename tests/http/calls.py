@@ -30,7 +30,7 @@ async def outcome(
         return TransientError
     except ContractError:
         return ContractError
-    return response.body
+    return bytes(response.body)
 
 
 def response(

@@ -180,8 +180,7 @@ class Lasting:
             expect(set(found) == ({failure} if failing else set()), f"{what} as {found}")
             self._check_world(failing)
             return outcome
-        readers = self.stage.settings.sync.concurrency
-        is_small = len(self._roster()) <= 4 * readers * len({off_id for off_id, _ in failing})
+        is_small = len(self._roster()) <= 2 * len({off_id for off_id, _ in failing})
         expect(is_small, f"{kind}: of {due} person-areas nobody who is well was asked in time")
         return outcome
 

@@ -468,6 +468,27 @@ async def test_a_long_quiet_for_few():
     assert (False, 1) == (throttle.is_open, witness.doubts)
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_a_long_quiet_before_anybody_was_read(is_answered):
+    """Nobody can speak for PTS yet, but those who are under way: their answers are waited for."""
+    throttle = Throttle(10.0, FakeRuntime().runtime, concurrency=4)
+    first, second, third = [await throttle.enter() for _ in range(3)]
+    throttle.asked_for_quiet(UNTIL, second)
+    throttle.leave()
+    throttle.asked_for_quiet(UNTIL, third)
+    throttle.leave()
+    assert throttle.is_open
+    if is_answered:
+        throttle.succeeded(first)
+    throttle.leave()
+    if is_answered:
+        await throttle.enter()
+        assert not throttle.is_open
+    else:
+        with pytest.raises(UnavailableError, match="quiet until"):
+            await throttle.enter()
+
+
 async def test_many_who_are_asked_for_quiet_bring_doubt_anew():
     """Twenty in a row are doubted even a moment after a proof."""
     throttle = Throttle(math.inf, FakeRuntime().runtime, concurrency=4)

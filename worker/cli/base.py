@@ -10,7 +10,7 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO, TypeVar
 
@@ -163,9 +163,10 @@ class Cli:
         """The command's result: the JSON document, or what ``text`` prints."""
         if self.as_json:
             print_json(document)
-        else:
-            with contextlib.redirect_stdout(_Visible(sys.stdout)):
-                text()
+            return
+        with _output_may_be_gone(), contextlib.redirect_stdout(_Visible(sys.stdout)):
+            text()
+            sys.stdout.flush()
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run the command's coroutine to its end."""
@@ -249,8 +250,25 @@ def print_json(document: Mapping[str, Any]) -> None:
     options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
     # What orjson leaves as it is, such as U+009B, is no less JSON as an escape.
     text = visible_lines(orjson.dumps(document, option=options, default=str).decode())
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()
+    with _output_may_be_gone():
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _output_may_be_gone() -> Iterator[None]:
+    """Let what a command did decide its exit code, and not who reads what it says of it.
+
+    A reader that went away is no news (``| head``); a full disk is.
+    """
+    try:
+        yield
+    except OSError as fault:
+        # Python writes what is left in its buffer once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(fault, BrokenPipeError):
+            reason = fault.strerror or type(fault).__name__
+            print(f"pts-worker: standard output cannot be written: {reason}", file=sys.stderr)
 
 
 def report_call(fault: Any, *, as_json: bool) -> None:

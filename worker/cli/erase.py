@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.access import PurposeOption, checked_purpose, log_access
 from worker.cli.base import Cli, add_command
 from worker.cli.showing import columns, read_identifier, store_to_read
 from worker.cli.sync import DatabaseOption
@@ -26,6 +27,9 @@ what was found is reported: the bytes of SQLite's files, the rows of PostgreSQL'
 A person who is still on the roster is read again by the next sync: take them off it first. Backups,
 replicas, archived WAL and exported files are beyond this program. SQLite's file is written anew
 and holds nothing afterwards; PostgreSQL's tables are vacuumed, and with `--rewrite` written anew.
+
+The access is logged, with the purpose that `--purpose` gives (`report_access`); that row stays, and
+names nobody once the person is gone.
 
 `--json`: is_known, is_dry_run, rows (by table), mentions (rows of others), is_scrubbed (nothing was
 found afterwards), is_rewritten, found (searched, not_searched, identifier, pseudonym, local_ref,
@@ -56,21 +60,29 @@ def erase(
             "nothing. Keeps readers out of each table meanwhile.",
         ),
     ] = False,
+    purpose: PurposeOption = None,
     database: DatabaseOption = None,
 ) -> int:
     """See ``HELP``."""
     from worker.errors import ExitCode
 
+    why = checked_purpose(purpose)
     app = cli.load("person", {"database.url": database}, {"database.url": "--database"})
     identity = app.identity()
     off_id = read_identifier()
-    document = cli.run(lambda: _erase(app, identity, off_id, dry_run=dry_run, rewrite=rewrite))
+    document = cli.run(lambda: _erase(app, identity, off_id, why, dry_run=dry_run, rewrite=rewrite))
     cli.emit(document, lambda: _print(document))
     return ExitCode.OK
 
 
 async def _erase(
-    app: "App", identity: "Identity", off_id: "NationalId", *, dry_run: bool, rewrite: bool
+    app: "App",
+    identity: "Identity",
+    off_id: "NationalId",
+    why: str | None,
+    *,
+    dry_run: bool,
+    rewrite: bool,
 ) -> dict[str, Any]:
     from worker.store.erasing import Mask, erase_traces, find_traces, scrub
     from worker.store.holding import held_lease
@@ -83,9 +95,11 @@ async def _erase(
         key = identity.person_key(off_id)
         is_rewritten = rewrite or store.dialect.name == "sqlite"
         if dry_run:
+            await log_access(app, store, "erase --dry-run", why, person_key=key)
             found = await find_traces(store, DEFAULT_TENANT, key, off_id)
             return _document(found, is_rewritten=False)
         async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
+            await log_access(app, store, "erase", why, person_key=key)
             found = await find_traces(store, DEFAULT_TENANT, key, off_id)
             await erase_traces(store, lease, found, Mask(off_id, key))
             await scrub(store, rewrite=rewrite)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.access import PurposeOption, checked_purpose, log_access
 from worker.cli.base import Cli, add_command
 from worker.cli.failures import failure_document
 from worker.cli.showing import instant, read_identifier, span, store_to_read
@@ -24,6 +25,8 @@ By area: the last complete read and, where it had to confirm another, that first
 is shown is stale, an open failure, the restrictions in force and those that were. With `--as-of`
 the restrictions that readers saw at that time (a date alone is its midnight in UTC); proofs and
 failures are kept for the last read only.
+
+The access is logged, with the purpose that `--purpose` gives: see the view `report_access`.
 
 `--json`: is_known, person_key, local_ref, first_run, first_run_at, departed_at, as_of, publication
 (run_id, kind, published_at), areas (area, last_confirmed_at, age_s, pages, records, digest,
@@ -47,16 +50,18 @@ def explain(
         str | None,
         typer.Option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone."),
     ] = None,
+    purpose: PurposeOption = None,
     database: DatabaseOption = None,
 ) -> int:
     """See ``HELP``."""
     from worker.errors import ExitCode
 
+    why = checked_purpose(purpose)
     at = None if as_of is None else _instant(as_of)
     app = cli.load("person", {"database.url": database}, {"database.url": "--database"})
     identity = app.identity()
     off_id = read_identifier()
-    document = cli.run(lambda: _look(app, identity, off_id, at))
+    document = cli.run(lambda: _look(app, identity, off_id, at, why))
     cli.emit(document, lambda: _print(document))
     return ExitCode.OK
 
@@ -72,7 +77,7 @@ def _instant(text: str) -> datetime:
 
 
 async def _look(
-    app: "App", identity: "Identity", off_id: "NationalId", at: datetime | None
+    app: "App", identity: "Identity", off_id: "NationalId", at: datetime | None, why: str | None
 ) -> dict[str, Any]:
     from worker.store.ledger import DEFAULT_TENANT
     from worker.store.persons import person_story, publication_at
@@ -80,9 +85,11 @@ async def _look(
 
     async with store_to_read(app) as store:
         identity = await see_identity(store, DEFAULT_TENANT, identity)
+        key = identity.person_key(off_id)
+        await log_access(app, store, "explain", why, person_key=key)
         now = app.runtime.now()
         publication = await publication_at(store, DEFAULT_TENANT, at or now)
-        story = await person_story(store, DEFAULT_TENANT, identity.person_key(off_id))
+        story = await person_story(store, DEFAULT_TENANT, key)
     document = _document(story, at=at, now=now, is_plain=identity.mode == "plain")
     document["publication"] = publication and {
         "run_id": publication.run_id,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.access import PurposeOption, checked_purpose, log_access
 from worker.cli.base import Cli, add_command
 from worker.cli.showing import columns, store_to_read
 from worker.cli.sync import DatabaseOption
@@ -18,6 +19,9 @@ HELP = """Write the reporting views to a folder as CSV, NDJSON or Parquet.
 One file a view, all as of one publication; `manifest.json` tells which, and the rows and SHA-256
 of each file. The files hold health data; only their owner can read them (0600). Parquet needs the
 extra `parquet` of the package.
+
+The access is logged, with the purpose that `--purpose` gives, in the view `report_access`, which is
+exported only where it is named.
 
 `--json`: the manifest (format, run_id, publication_no, published_at, exported_at, include_payload,
 tenant, files: name, view, rows, bytes, sha256).
@@ -40,17 +44,19 @@ def export(
     ] = "csv",
     view: Annotated[
         list[str] | None,
-        typer.Option("--view", help="Only this view; may be given again. Default: all."),
+        typer.Option("--view", help="Only this view; may be given again. Default: all but access."),
     ] = None,
     include_payload: Annotated[
         bool, typer.Option("--include-payload", help="Also all that PTS sent, as JSON.")
     ] = False,
+    purpose: PurposeOption = None,
     database: DatabaseOption = None,
 ) -> int:
     """See ``HELP``."""
     from worker.cli.progress import progress_bar
     from worker.errors import ExitCode, UsageError
 
+    why = checked_purpose(purpose)
     app = cli.load("report", {"database.url": database}, {"database.url": "--database"})
     from worker.report.export import export as write_export
     from worker.report.sinks import Format
@@ -70,6 +76,7 @@ def export(
                     show(sum(rows.values()), None, None)
 
             async with store_to_read(app) as store:
+                await log_access(app, store, "export", why)
                 return await write_export(
                     store.read,
                     out,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.access import PurposeOption, checked_purpose, log_access
 from worker.cli.base import Cli, add_command
 from worker.cli.showing import columns, instant, read_identifier, store_to_read
 from worker.cli.sync import AreaOption, DatabaseOption, WaitOption, wait_seconds
@@ -27,6 +28,8 @@ SHOW = """Show the failures of one person.
 
 Whom: by the key that `list` and the log give (or more of its digits), or by the identifier on
 standard input with `-`.
+
+The access is logged, with the purpose that `--purpose` gives: see the view `report_access`.
 
 `--json`: as `failures list`.
 
@@ -108,11 +111,13 @@ def show(
         ),
     ],
     *,
+    purpose: PurposeOption = None,
     database: DatabaseOption = None,
 ) -> int:
     """See ``SHOW``."""
     from worker.errors import ExitCode
 
+    why = checked_purpose(purpose)
     key = _prefix(person)
     app = _load(cli, "report" if key else "person", database)
     identity = None if key else app.identity()
@@ -128,13 +133,18 @@ def show(
             is_plain = mode != "pseudonym"
             if identity is None or off_id is None:
                 _refuse_plain(is_plain=is_plain)
-                return is_plain, await failures_by_key(store, DEFAULT_TENANT, key)
+                found = await failures_by_key(store, DEFAULT_TENANT, key)
+                _refuse_several(found)
+                named = found[0].person_key if found else None
+                await log_access(app, store, "failures show", why, person_key=named)
+                return is_plain, found
             settled = await see_identity(store, DEFAULT_TENANT, identity)
-            found = await failures_by_key(store, DEFAULT_TENANT, settled.person_key(off_id))
+            named = settled.person_key(off_id)
+            await log_access(app, store, "failures show", why, person_key=named)
+            found = await failures_by_key(store, DEFAULT_TENANT, named)
             return is_plain, found
 
     is_plain, found = cli.run(work)
-    _refuse_several(found)
     cli.emit(_document(found, is_plain=is_plain), lambda: _print_one(found, is_plain=is_plain))
     return ExitCode.OK
 

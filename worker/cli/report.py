@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.access import PurposeOption, checked_purpose, log_access
 from worker.cli.base import Cli, add_command
 from worker.cli.showing import instant, store_to_read
 from worker.cli.sync import DatabaseOption
@@ -16,6 +17,8 @@ HELP = """Write the published state as one HTML file that needs nothing else.
 
 State and age of the snapshot, restrictions by area and code, changes over time, stale persons,
 runs. The file holds health data; only its owner can read it (0600). An old one is replaced.
+
+The access is logged, with the purpose that `--purpose` gives: see the view `report_access`.
 
 `--json`: file, state, published_at.
 
@@ -36,15 +39,18 @@ def report(
         bool,
         typer.Option("--include-local-ref", help="Name stale persons by your own reference, too."),
     ] = False,
+    purpose: PurposeOption = None,
     database: DatabaseOption = None,
 ) -> int:
     """See ``HELP``."""
+    why = checked_purpose(purpose)
     app = cli.load("report", {"database.url": database}, {"database.url": "--database"})
     from worker.errors import ExitCode
     from worker.report.html import write_report
 
     async def work() -> "ReportFacts":
         async with store_to_read(app) as store:
+            await log_access(app, store, "report", why)
             return await write_report(
                 store.read,
                 out,

@@ -66,6 +66,7 @@ Engine: TypeAlias = Literal["httpx", "fast"]
 Environment: TypeAlias = Literal["test", "test-internet", "production"]
 IdentityMode: TypeAlias = Literal["pseudonym", "plain"]
 FileMode: TypeAlias = Literal["0600", "0640", "0644"]
+AccessLog: TypeAlias = Literal["required", "if-possible"]
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
 NotFound: TypeAlias = Literal["failure", "empty"]
@@ -302,6 +303,12 @@ class Privacy(Section, frozen=True, kw_only=True):
         "organisation are always kept. A change of it shows as a change of every restriction with "
         "a name.",
     ] = False
+    access_log: Annotated[
+        AccessLog,
+        one_of(AccessLog),
+        "`required`: `explain`, `erase`, `export`, `report` and `failures show` refuse where they "
+        "cannot write their row of the access log; `if-possible`: they warn and go on.",
+    ] = "required"
 
 
 class Sync(Section, frozen=True, kw_only=True):
@@ -385,6 +392,12 @@ class Retention(Section, frozen=True, kw_only=True):
         "refers to them. `none` keeps them.",
         Example("1825d"),
     ] = None
+    access_log: Annotated[
+        timedelta | None,
+        duration_or_none(least=timedelta(days=90)),
+        "Rows of the access log that are older are deleted after a published sync. `none` "
+        "keeps them.",
+    ] = timedelta(days=730)
 
 
 class Lease(Section, frozen=True, kw_only=True):

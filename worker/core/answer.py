@@ -16,6 +16,7 @@ import orjson
 
 from worker.core import exact_json
 from worker.core.area import NotFoundMeans, ResourceArea
+from worker.core.budgets import check_content, check_records, check_values
 from worker.core.fields import find, parse_path, safe_name
 from worker.core.model import Drift, Person, Record
 from worker.core.privacy import Cleaner
@@ -70,7 +71,7 @@ class Page(Value, frozen=True, kw_only=True):
         key_path: the key path that served; empty if there was no record.
         envelope: what stood around the list, for the paging to look at; may hold personal values.
         headers: the answer's headers.
-        drift: what the declaration does not know.
+        drift: what the declaration does not know, up to a limit; ``drift_left_out`` is the rest.
     """
 
     hidden = frozenset({"envelope", "headers"})
@@ -81,6 +82,7 @@ class Page(Value, frozen=True, kw_only=True):
     envelope: Mapping[str, Any] = msgspec.field(default_factory=dict)
     headers: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     drift: frozenset[Drift] = frozenset()
+    drift_left_out: int = 0
 
 
 class _Wrapped(NamedTuple):
@@ -95,7 +97,7 @@ class _Wrapped(NamedTuple):
 def read_page(
     status: int,
     headers: Mapping[str, tuple[str, ...]],
-    body: bytes,
+    body: bytes | bytearray,
     *,
     area: ResourceArea,
     person: Person,
@@ -117,7 +119,8 @@ def read_page(
         DeniedError: 401 or 403.
         RejectedError: another 4xx; also 404, unless it means an empty area.
         TransientError: a status that another attempt may cure.
-        ContractError: the answer is not recognisably a list of this person's restrictions.
+        ContractError: the answer is not recognisably a list of this person's restrictions, or is
+            larger than ``budgets`` allows.
     """
     if classify(status) is not StatusClass.OK:
         _check_status(status, headers, area)
@@ -132,6 +135,7 @@ def read_page(
         found = _unwrap(document, area, reader)
     else:
         raise ContractError("neither a list nor an object", field="$")
+    check_records(found.items, len(body))
     reading = reader.read(
         found.items, person=person, key_path=key_path, cleaner=cleaner, where=found.where
     )
@@ -142,19 +146,22 @@ def read_page(
         envelope=found.envelope,
         headers=headers,
         drift=reading.drift | found.drift,
+        drift_left_out=reading.drift_left_out,
     )
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes | bytearray) -> Any:
     """JSON as a document.
 
     Raises:
         ContractError: it is not JSON (RFC 8259) in UTF-8, holds a number that no double comes
-            near, or an object holds a field twice, of which a parser would silently keep one.
+            near, an object holds a field twice, of which a parser would silently keep one, or it
+            is larger than ``budgets`` allows.
     """
-    text = body.removeprefix(_BOM)
-    if not text.strip():
+    text = body.removeprefix(_BOM) if body.startswith(_BOM) else body  # else a copy of it
+    if not text or text.isspace():
         raise ContractError("an empty body", field="$")
+    check_values(text)
     try:
         document = exact_json.loads(text)
         compact = exact_json.dumps(document)
@@ -163,6 +170,7 @@ def parse(body: bytes) -> Any:
         raise ContractError(f"not JSON: {error.msg} (byte {error.pos})", field="$") from None
     except (orjson.JSONEncodeError, RecursionError):
         raise ContractError("nested too deeply", field="$") from None
+    check_content(compact)
     # A field that stands twice takes its colon with it. Colons may be written as escapes, so a
     # difference only gives reason to look closely.
     escaped = text.lower().count(b"\\u003a") if b"\\" in text else 0

@@ -31,6 +31,11 @@ class Absent(enum.Enum):
 Step: TypeAlias = str | int | Pick
 FieldPath: TypeAlias = tuple[Step, ...]
 
+FIELDS_MAX: Final = 200
+"""Fields of an object that is looked into."""
+NAMES_LENGTH_MAX: Final = 5_000
+"""Characters of all its field names. Names are remembered, so they must not be many megabytes."""
+
 _SEGMENT: Final = re.compile(r"([^.\[\]\s]+)(?:\[(\d{1,4}|current)\])?")
 _SAFE_NAME: Final = re.compile(r"[A-Za-z_@$](?!.*\d{5})[\w@$.:-]{0,59}", re.ASCII)
 
@@ -55,13 +60,16 @@ def parse_path(text: str) -> FieldPath:
     return tuple(steps)
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)
 def spelling(names: tuple[str, ...]) -> Mapping[str, str]:
     """An object's field names by their lower-case form.
 
     Raises:
-        ContractError: two names differ in case only, so that either could be meant.
+        ContractError: two names differ in case only, so that either could be meant; or there are
+            more, or longer ones, than may be remembered.
     """
+    if len(names) > FIELDS_MAX or sum(map(len, names)) > NAMES_LENGTH_MAX:
+        raise ContractError(f"an object of more than {FIELDS_MAX} fields, or with very long names")
     spelled = {name.lower(): name for name in names}
     if len(spelled) != len(names):
         raise ContractError("two fields of one object differ in case only")

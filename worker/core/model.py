@@ -112,12 +112,16 @@ class CompleteArea(Value, frozen=True, kw_only=True):
 
     Only the reader that saw the last page makes one, and the difference takes nothing else: a
     half-read area can never close a restriction (promise 1).
+
+    Attributes:
+        drift: what the declaration does not know, up to a limit; ``drift_left_out`` is the rest.
     """
 
     area: str
     records: tuple[Record, ...]
     proof: Proof
     drift: frozenset[Drift] = frozenset()
+    drift_left_out: int = 0
 
 
 class FailureKind(enum.StrEnum):

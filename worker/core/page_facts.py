@@ -36,6 +36,7 @@ _TOTALS: Final = (
     "@odata.count",
 )  # fmt: skip
 _FLAGS: Final = ("hasmore", "hasnext", "hasnextpage", "morepages", "more")
+_FLAG_VALUES: Final = {"true": True, "false": False, "1": True, "0": False}
 _NESTED: Final = frozenset(
     {"page", "paging", "pagination", "pageinfo", "meta", "metadata", "_meta"}
 )
@@ -136,8 +137,8 @@ class PageFacts:
 
     def flag(self) -> bool | None:
         """Whether the answer says that there is more."""
-        flags = {self._fields[name][1] for name in _FLAGS if self._is_flag(name)}
-        return any(flags) if flags else None
+        flags = [_flag(self._envelope_value(name)) for name in _FLAGS]
+        return any(flags) if set(flags) != {None} else None
 
     def header_links(self) -> list[str]:
         """The targets of ``Link`` headers with ``rel=next``."""
@@ -163,7 +164,9 @@ class PageFacts:
         understood = self._understood()
         declared = self._paging.field.rpartition(".")[2].lower()
         for lower, (name, value) in self._fields.items():
-            if not value or lower in _FLAGS or lower == declared or not _SUSPICIOUS.search(lower):
+            if not value or lower == declared or not _SUSPICIOUS.search(lower):
+                continue
+            if lower in _FLAGS and _flag(value) is not None:
                 continue
             if lower not in understood:
                 raise PagingError(f"a continuation that is not understood: {safe_name(name)}")
@@ -207,9 +210,6 @@ class PageFacts:
 
     def _envelope_value(self, name: str) -> Any:
         return self._fields[name][1] if name in self._fields else None
-
-    def _is_flag(self, name: str) -> bool:
-        return name in self._fields and isinstance(self._fields[name][1], bool)
 
     def _declared_total(self, path: str) -> int | None:
         value = find(dict(self._envelope), parse_path(path))
@@ -264,6 +264,11 @@ def _target(link: Any) -> str:
     if not isinstance(url, str) or not _URL.match(url):
         raise PagingError("a next link in the body that is not a URL")
     return url
+
+
+def _flag(value: Any) -> bool | None:
+    """A yes or no, also written as text or as a number; None if it is neither."""
+    return _FLAG_VALUES.get(str(value)[:6].lower())
 
 
 def _whole(value: Any) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from worker.core import exact_json
 from worker.core.area import DIGEST_KEY, ResourceArea
+from worker.core.budgets import DriftBudget
 from worker.core.columns import ColumnReader
 from worker.core.exact_json import LargeInteger
 from worker.core.fields import Absent, FieldPath, find, parse_path, safe_name, spelling
@@ -49,12 +50,13 @@ class Reading(NamedTuple):
     Attributes:
         records: exact duplicates once.
         key_path: the key path that served; empty if there was no record.
-        drift: what the declaration does not know.
+        drift: what the declaration does not know, up to a limit; ``drift_left_out`` is the rest.
     """
 
     records: tuple[Record, ...]
     key_path: str
     drift: frozenset[Drift]
+    drift_left_out: int = 0
 
 
 @lru_cache(maxsize=64)
@@ -116,13 +118,14 @@ class RecordReader:
         if not items:
             return Reading((), key_path or "", frozenset())
         off_id = person.off_id.reveal()
-        drift: set[Drift] = set()
+        budget = DriftBudget()
         documents: list[tuple[dict[str, Any], bytes]] = []
         for index, item in enumerate(items):
-            drift |= self._check(item, off_id, f"{where}[{index}]")
+            budget.add(self._check(item, off_id, f"{where}[{index}]"))
             document = item if cleaner is None else cleaner.record(item)
             documents.append((document, exact_json.canonical(document)))
         key_path, keys = self._keys(documents, person.person_key, key_path, where)
+        drift = budget.kept
         if key_path == DIGEST_KEY:
             drift.add(Drift(field="[]", kind="digest_key"))
         records: dict[str, Record] = {}
@@ -139,7 +142,9 @@ class RecordReader:
                 drift.add(Drift(field="[]", kind="duplicate"))
             else:
                 raise ContractError("two records have one key", field=place)
-        return Reading(tuple(records.values()), key_path, frozenset(drift))
+        return Reading(
+            tuple(records.values()), key_path, frozenset(drift), drift_left_out=budget.left_out
+        )
 
     def remade(
         self, item: dict[str, Any], *, person_key: str, key_path: str, cleaner: Cleaner

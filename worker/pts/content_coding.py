@@ -11,8 +11,10 @@ _INPUT_BYTES: Final = 1024
 """Input per step. zlib copies what is left of a step when a member ends, so a step is short."""
 
 
-def decoded(body: bytes, codings: Sequence[str], *, bytes_max: int) -> bytes:
-    """The body without its content coding.
+def decoded(
+    body: bytes | bytearray, codings: Sequence[str], *, bytes_max: int
+) -> bytes | bytearray:
+    """The body without its content coding; the same object if it has none.
 
     A gzip body may have any number of members (RFC 1952 §2.2); all are decoded. The worker asks
     for no coding, so a list of codings is refused like an unknown one.
@@ -43,7 +45,7 @@ def too_large(bytes_max: int) -> ContractError:
     return ContractError(f"a response of more than {bytes_max} bytes")
 
 
-def _inflated(body: memoryview, window_bits: int, bytes_max: int) -> bytes:
+def _inflated(body: memoryview, window_bits: int, bytes_max: int) -> bytearray:
     content = bytearray()
     at = 0
     while at < len(body):
@@ -58,7 +60,7 @@ def _inflated(body: memoryview, window_bits: int, bytes_max: int) -> bytes:
             if len(content) > bytes_max:
                 raise too_large(bytes_max)
             at += len(step) - len(inflater.unused_data)
-    return bytes(content)
+    return content
 
 
 def _damaged() -> TransientError:

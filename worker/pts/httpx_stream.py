@@ -73,11 +73,7 @@ class Backend(httpcore.AsyncNetworkBackend):
 
 
 class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
-    """One connection. Only the worker's own errors are raised here.
-
-    Attributes:
-        response: the last complete response, as ``response_parser`` has read it.
-    """
+    """One connection. Only the worker's own errors are raised here."""
 
     def __init__(
         self,
@@ -103,7 +99,8 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self._is_silent = True
         self._is_paused = False
         self._waiter: asyncio.Future[None] | None = None
-        self.response: HttpResponse | None = None
+        self._response: HttpResponse | None = None
+        self._has_answered = False
 
     # --- called by httpcore ---
 
@@ -148,7 +145,7 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
             TransientError: a new connection has ended.
         """
         if self._parser is None and self._proxy is None:
-            is_kept = self.response is not None
+            is_kept = self._has_answered
             if is_kept and self._arrived.poll(_AT_ONCE):
                 self._fail(StaleConnectionError("bytes came on an idle connection"))
             else:
@@ -208,6 +205,14 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         if self._error is not None:
             raise self._error
 
+    def take_response(self) -> HttpResponse | None:
+        """The last complete response, as ``response_parser`` has read it; once.
+
+        A connection that is kept does not keep a body of many megabytes.
+        """
+        response, self._response = self._response, None
+        return response
+
     def get_extra_info(self, info: str) -> Any:
         """``is_readable``: whether an idle connection must not be used any more."""
         if info == "is_readable":
@@ -257,7 +262,7 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         try:
             response = parser.feed(data)
         except WorkerError as error:
-            is_kept = self.response is not None
+            is_kept = self._has_answered
             if is_kept and not parser.has_status and isinstance(error, ContractError):
                 error = StaleConnectionError("an earlier response was longer than it said")
             self._fail(error)
@@ -268,7 +273,8 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
 
     def _complete(self, response: HttpResponse, *, may_reuse: bool) -> None:
         self._parser = None
-        self.response = response
+        self._response = response
+        self._has_answered = True
         self._is_ended = self._is_ended or not may_reuse
 
     def _hand_on(self, data: bytes) -> None:
@@ -289,7 +295,7 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         else:
             what = "the connection broke"
         name = "" if exc is None else f" ({type(exc).__name__})"
-        is_stale = self.response is not None and self._is_silent
+        is_stale = self._has_answered and self._is_silent
         return StaleConnectionError(what + name) if is_stale else self._failure(what + name)
 
     def _failure(self, problem: str) -> TransientError:

@@ -98,11 +98,11 @@ class HttpxTransport:
             await response.aclose()
         stream: Stream = response.extensions["network_stream"]
         stream.check()
-        received = stream.response
+        received = stream.take_response()
         if received is None or received.status != response.status_code:
             raise _ambiguous()
         codings = received.headers.get("content-encoding", ())
-        content = decoded(bytes(body), codings, bytes_max=self._options.answer_bytes_max)
+        content = decoded(body, codings, bytes_max=self._options.answer_bytes_max)
         if received.body != content:
             raise _ambiguous()
         return received

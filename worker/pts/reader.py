@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 import orjson
+from msgspec.structs import replace
 
 from worker.core.answer import Page, read_page
 from worker.core.area import OFF_ID, ResourceArea
+from worker.core.budgets import DriftBudget, check_area
 from worker.core.model import CompleteArea, Person, Proof
 from worker.core.paging import PageRequest, PagingState
 from worker.core.privacy import Cleaner, PrivacyRules
@@ -95,7 +97,7 @@ class PtsReader:
         )
         cleaner = self._privacy.cleaner(person)
         pages: list[Page] = []
-        attempts = 0
+        attempts = received_bytes = 0
         request: PageRequest | None = paging.first
         while request is not None:
             answered = 0
@@ -104,13 +106,16 @@ class PtsReader:
                     prepared, person, request, is_single_use=is_single_use, is_probe=is_probe
                 )
                 page = self._page(answer, prepared.area, person, key_path, cleaner)
+                received_bytes += len(answer.body)
+                check_area(records=paging.items + page.item_count, received_bytes=received_bytes)
                 request = paging.next_request(page)
             except AreaError as error:
                 error.attempts = attempts + (answered or error.attempts)
                 raise
             attempts += answered
             key_path = page.key_path or key_path
-            pages.append(page)
+            # What stands around the records has served, and may be megabytes.
+            pages.append(page if request is None else replace(page, envelope={}, headers={}))
         return self._complete(area, pages)
 
     async def _send(
@@ -149,10 +154,13 @@ class PtsReader:
         )
 
     def _complete(self, area: str, pages: list[Page]) -> CompleteArea:
-        records, drift = pages[0].records, pages[0].drift
+        records, drift, left_out = pages[0].records, pages[0].drift, pages[0].drift_left_out
         if len(pages) > 1:
             records = tuple(record for page in pages for record in page.records)
-            drift = drift.union(*(page.drift for page in pages))
+            budget = DriftBudget()
+            for page in pages:
+                budget.add(page.drift, page.drift_left_out)
+            drift, left_out = frozenset(budget.kept), budget.left_out
         proof = Proof(
             pages=len(pages),
             record_count=len(records),
@@ -160,7 +168,9 @@ class PtsReader:
             read_at=self._runtime.now(),
             key_path=next((page.key_path for page in pages if page.records), ""),
         )
-        return CompleteArea(area=area, records=records, proof=proof, drift=drift)
+        return CompleteArea(
+            area=area, records=records, proof=proof, drift=drift, drift_left_out=left_out
+        )
 
 
 def _prepared(area: ResourceArea, base_url: str) -> _Prepared:

@@ -26,6 +26,9 @@ _TRAILERS: Final = re.compile(rb"\r\n" + _FIELDS)
 _SIZE: Final = rb"([0-9A-Fa-f]{1,16})([\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?)\r\n"
 _FIRST_CHUNK: Final = re.compile(_SIZE)
 _NEXT_CHUNK: Final = re.compile(rb"\r\n" + _SIZE)
+_LINE_MAY_END: Final = re.compile(rb"[\r\n]")
+_LINE_START: Final = 2
+"""The line break before the size of a chunk."""
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _START: Final = b"HTTP/1."
 
@@ -42,7 +45,7 @@ class _Body(Protocol):
         ContractError: the body is too large, or its chunks cannot be read.
     """
 
-    def feed(self, data: bytes) -> bytes | None:
+    def feed(self, data: bytes) -> bytes | bytearray | None:
         """Take bytes in."""
         ...
 
@@ -61,7 +64,7 @@ class ResponseParser:
     def __init__(self, body_bytes_max: int) -> None:
         self._body_bytes_max = body_bytes_max
         self._overhead = 0
-        self._unread = b""
+        self._unread = bytearray()
         self._status = 0
         self._headers: Mapping[str, tuple[str, ...]] = {}
         self._body: _Body | None = None
@@ -94,28 +97,43 @@ class ResponseParser:
         return None
 
     def _feed_head(self, data: bytes) -> bytes:
-        """Read status lines and headers up to the final response; give what follows them."""
-        buffer = self._unread + data
-        while b"\r\n\r\n" in buffer:
-            head = _HEAD.match(buffer)
+        """Read status lines and headers up to the final response; give what follows them.
+
+        Only what is new is searched: headers may come byte by byte.
+        """
+        seen, at = len(self._unread), 0
+        buffer: bytes | bytearray = data
+        if seen:
+            buffer = self._unread
+            buffer += data
+        while buffer.find(b"\r\n\r\n", max(at, seen - 3)) >= 0:
+            head = _HEAD.match(buffer, at)
             if head is None:
                 raise _not_http()
-            self._overhead = _sum_of_overhead(self._overhead, head.end())
-            buffer = buffer[head.end() :]
+            self._overhead = _sum_of_overhead(self._overhead, head.end() - at)
+            at = head.end()
             self._status = int(head[2])
             if self._status == _SWITCHING_PROTOCOLS:
                 raise ContractError("the response leaves HTTP")
             if self._status >= _FIRST_FINAL_STATUS:
                 self._headers = _headers(head[3])
                 self._begin_body(is_http_1_0=head[1] == b"0")
-                self._unread = b""
-                return buffer
+                self._unread = bytearray()
+                return bytes(buffer[at:])
+        self._unread = (
+            buffer if isinstance(buffer, bytearray) and not at else bytearray(buffer[at:])
+        )
+        self._check_head(max(seen - at, 0))
+        return b""
+
+    def _check_head(self, seen: int) -> None:
+        """See that a head that is not complete can still become one; so much of it was seen."""
+        buffer = self._unread
         _sum_of_overhead(self._overhead, len(buffer))
         begins_as_http = buffer.startswith(_START[: len(buffer)])
-        if not begins_as_http or buffer.count(b"\n") != buffer.count(b"\r\n"):
+        lines = buffer.count(b"\n", seen)
+        if not begins_as_http or lines != buffer.count(b"\r\n", max(seen - 1, 0)):
             raise _not_http()
-        self._unread = buffer
-        return b""
 
     def _begin_body(self, *, is_http_1_0: bool) -> None:
         """Decide how the body ends (RFC 9112 §6.3), and whether the connection stays usable."""
@@ -147,7 +165,7 @@ class ResponseParser:
             or "close" in " ".join(self._headers.get("connection", ())).lower()
         )
 
-    def _response(self, content: bytes) -> HttpResponse:
+    def _response(self, content: bytes | bytearray) -> HttpResponse:
         codings = self._headers.get("content-encoding", ())
         if codings:
             content = decoded(content, codings, bytes_max=self._body_bytes_max)
@@ -161,14 +179,14 @@ class _LengthBody:
         self._left = length
         self._content = bytearray()
 
-    def feed(self, data: bytes) -> bytes | None:
+    def feed(self, data: bytes) -> bytes | bytearray | None:
         if len(data) > self._left:
             raise surplus()
         self._left -= len(data)
         if not self._left and not self._content:
             return data
         self._content += data
-        return None if self._left else bytes(self._content)
+        return None if self._left else self._content
 
 
 class _OpenBody:
@@ -183,8 +201,8 @@ class _OpenBody:
         if len(self._content) > self._bytes_max:
             raise too_large(self._bytes_max)
 
-    def content(self) -> bytes:
-        return bytes(self._content)
+    def content(self) -> bytearray:
+        return self._content
 
 
 class _ChunkedBody:
@@ -195,12 +213,20 @@ class _ChunkedBody:
         self._overhead = overhead
         self._content = bytearray()
         self._left = 0
-        self._unread = b""
+        self._unread = bytearray()
         self._line = _FIRST_CHUNK
         self._has_ended = False
 
-    def feed(self, data: bytes) -> bytes | None:
-        buffer, self._unread = self._unread + data, b""
+    def feed(self, data: bytes) -> bytearray | None:
+        unread, is_trailer = self._unread, self._has_ended
+        if is_trailer:
+            return self._feed_trailers(data)
+        if len(unread) > _LINE_START and not _LINE_MAY_END.search(unread[-1:] + data):
+            unread += data  # a line that may come byte by byte is not searched from its start
+            _sum_of_overhead(self._overhead, len(unread))
+            return None
+        buffer = bytes(unread) + data if unread else data
+        self._unread = bytearray()
         at = 0
         while not self._has_ended:
             part = buffer[at : at + self._left]
@@ -234,20 +260,21 @@ class _ChunkedBody:
         if is_broken or not b"\r\n".startswith(before):
             raise _not_http()
         _sum_of_overhead(self._overhead, len(rest))
-        self._unread = rest
+        self._unread = bytearray(rest)
 
-    def _feed_trailers(self, rest: bytes) -> bytes | None:
+    def _feed_trailers(self, data: bytes) -> bytearray | None:
         """Read over the trailers, from the line break of the last chunk on; none is a header."""
-        lines, end, after = rest.partition(b"\r\n\r\n")
-        _sum_of_overhead(self._overhead, len(lines) + 2)
-        if not end:
-            self._unread = rest
+        seen = len(self._unread)
+        self._unread += data
+        end = self._unread.find(b"\r\n\r\n", max(seen - 3, 0))
+        _sum_of_overhead(self._overhead, (len(self._unread) if end < 0 else end) + 2)
+        if end < 0:
             return None
-        if not _TRAILERS.fullmatch(lines + b"\r\n"):
+        if not _TRAILERS.fullmatch(self._unread, 0, end + 2):
             raise _not_http()
-        if after:
+        if len(self._unread) > end + 4:
             raise surplus()
-        return bytes(self._content)
+        return self._content
 
 
 def surplus() -> TransientError:

@@ -68,6 +68,7 @@ class Throttle:
         self._is_held = False
         self._quiet_until: datetime | None = None
         self._quiet_in_a_row = 0
+        self._undecided_since: int | None = None
         self._proved_until_s = -math.inf
         self._next_slot_s = 0.0
         self._paused_until_s = 0.0
@@ -165,6 +166,8 @@ class Throttle:
     def leave(self) -> None:
         """The attempt is over, however it ended."""
         self._in_flight -= 1
+        if self._undecided_since is not None and not self._in_flight:
+            self._decide(self._undecided_since)
         self._give_back()
 
     def check(self) -> None:
@@ -287,7 +290,8 @@ class Throttle:
     def asked_for_quiet(self, until: datetime, number: int) -> None:
         """PTS asks for a longer pause than a run makes.
 
-        Ends the run, unless a probe is answered: then this concerns one request alone.
+        Ends the run, unless a probe is answered, or before there is any to make a request that is
+        under way: then this concerns one request alone.
 
         Args:
             until: the end of that pause.
@@ -301,11 +305,23 @@ class Throttle:
                 self._break_circuit()
         elif not is_proved or self._quiet_in_a_row >= FAILURES_IN_A_ROW:
             self._quiet_until = until
-            if self._begin_probe():
+            is_probed = self._begin_probe()
+            if is_probed or self._in_flight > 1:
+                self._undecided_since = None if is_probed else self._answered
                 self._is_held = self._circuit.is_open = True
                 self._hold_back(0.0, "")
             else:
                 self._break_circuit()
+
+    def _decide(self, answered_before: int) -> None:
+        """All that was under way has ended: was anybody answered, or were all asked for quiet?"""
+        self._undecided_since = None
+        if self._begin_probe():
+            return
+        if self._answered > answered_before:
+            self._close_circuit()
+        else:
+            self._break_circuit()
 
     def _is_recent(self, number: int | None) -> bool:
         """Whether the request was sent after the last cut, and so at the present pace."""

@@ -150,6 +150,20 @@ RUN: Final = View(
         "persons_not_sent": Kind.INTEGER,
     },
 )
+ACCESS: Final = View(
+    name="report_access",
+    columns={
+        "accessed_at": Kind.TIME,
+        "os_user": Kind.TEXT,
+        "login_user": Kind.TEXT,
+        "host": Kind.TEXT,
+        "command": Kind.TEXT,
+        "person_key": Kind.TEXT,
+        "purpose": Kind.TEXT,
+        "tenant": Kind.TEXT,
+    },
+)
+"""About those who use the program, so it is exported only where it is named."""
 CURRENT: Final[Mapping[str, View]] = {area.name: _current(area) for area in AREAS}
 """The view of the last published state, by the area's name."""
 
@@ -161,19 +175,20 @@ VIEWS: Final[Mapping[str, View]] = {
         FRESHNESS,
         DAILY_CHANGE,
         RUN,
+        ACCESS,
     )
 }
 """Every reporting view by its name."""
 
 
 def views_named(names: Sequence[str]) -> tuple[View, ...]:
-    """The views of these names, with or without ``report_``; all for no name.
+    """The views of these names, with or without ``report_``; for no name all but ``ACCESS``.
 
     Raises:
         UsageError: there is no view of a name.
     """
     found = {}
-    for name in names or VIEWS:
+    for name in names or (name for name in VIEWS if name != ACCESS.name):
         full = name if name.startswith("report_") else f"report_{name}"
         if full not in VIEWS:
             raise UsageError(

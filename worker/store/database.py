@@ -189,9 +189,10 @@ class Database:
         with self.watching():
             async with self.engine.connect() as connection:
                 await connection.execution_options(pts_write=is_write)
-                async with connection.begin():
-                    if self.limits is not None:
+                if self.limits is not None and not self.limits.are_confirmed:
+                    async with connection.begin():
                         await self.limits.confirm(connection)
+                async with connection.begin():
                     return await work(connection)
 
 

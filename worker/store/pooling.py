@@ -26,12 +26,15 @@ class TransactionLimits:
     Args:
         lock_s: how long the next one may wait for somebody else's lock.
         idle_s: PostgreSQL ends a transaction that has stood still for so long.
+
+    Attributes:
+        are_confirmed: ``confirm`` has found that they hold.
     """
 
     def __init__(self, *, lock_s: Callable[[], float], idle_s: float) -> None:
         self._lock_s = lock_s
         self._idle_ms = f"{idle_s * 1000:.0f}"
-        self._are_confirmed = False
+        self.are_confirmed = False
 
     def connection_class(self, base: Any = None) -> Any:
         """The driver's connection, whose transactions begin with the limits."""
@@ -57,13 +60,11 @@ class TransactionLimits:
         )
 
     async def confirm(self, connection: AsyncConnection) -> None:
-        """Read the limits back in the first transaction of all.
+        """Read the limits back, in a transaction of its own before the first one.
 
         Raises:
             ConfigurationError: they do not hold, so that a paused process could keep others out.
         """
-        if self._are_confirmed:
-            return
         found = {row.name: row.setting for row in await connection.execute(_READ_BACK)}
         if found["idle_in_transaction_session_timeout"] != self._idle_ms or (
             int(found["lock_timeout"]) == 0
@@ -74,4 +75,4 @@ class TransactionLimits:
                 hint="a pooler between must keep a transaction on one server connection "
                 "(PgBouncer: pool_mode session or transaction)",
             )
-        self._are_confirmed = True
+        self.are_confirmed = True

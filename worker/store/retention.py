@@ -1,14 +1,18 @@
 """Forgets closed versions and old runs, if the operator chose so; never what is current.
 
+Rows of the access log go as well when they are old enough.
+
 Afterwards history, ``report_daily_change`` and ``explain --as-of`` are whole only for times younger
 than the purge: a version that is gone is gone from every question about its time, and a change of
 that time looks like an addition.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Column, Select, Table, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,10 +21,13 @@ from sqlalchemy.sql.elements import ColumnElement
 from worker.core.model import OPEN_STATUSES
 from worker.store.database import Database
 from worker.store.lease import Lease
-from worker.store.tables import VERSIONS, attempt, metadata, run
+from worker.store.tables import VERSIONS, access_log, attempt, metadata, run
 
 RUN_STEPS_MAX: Final = 10
 """What is left over waits for the next publication."""
+
+
+_Work: TypeAlias = Callable[[AsyncConnection, Database, int], Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +37,15 @@ class RetentionRules:
     Attributes:
         versions: of closed versions, from the publication that closed them.
         runs: of runs that nothing refers to, from their end.
-        versions_per_step: in one transaction.
+        access_log: of accesses; at least ``access.KEPT_AT_LEAST``.
+        versions_per_step: in one transaction; of accesses as many.
         runs_per_step: the same; each run that goes costs a look through every table that may name
             it.
     """
 
     versions: timedelta | None = None
     runs: timedelta | None = None
+    access_log: timedelta | None = None
     versions_per_step: int = 2_000
     runs_per_step: int = 20
 
@@ -47,6 +56,7 @@ class Purged:
 
     versions: int = 0
     runs: int = 0
+    accesses: int = 0
 
 
 async def purge(
@@ -70,29 +80,38 @@ async def purge(
         LeaseLostError: another holder took over.
         UnavailableError: the database cannot be used after all retries.
     """
-    now = await database.read(database.now)
-    versions = runs = 0
+    now, first_access_at = await database.read(partial(_now_and_first_access, database))
+    limit = rules.versions_per_step
+    versions = runs = accesses = 0
+
+    async def all_of(work: _Work, limit: int, steps_max: float = math.inf) -> int:
+        """Take steps until one finds less than it may take; how many rows went."""
+        gone = steps = 0
+        while steps < steps_max and not is_stopping():
+            in_step = await _step(database, lease, work)
+            gone, steps = gone + in_step, steps + 1
+            if in_step < limit:
+                break
+        return gone
+
     if rules.versions is not None:
         for table in VERSIONS.values():
-            while not is_stopping():
-                work = _old_versions(table, now - rules.versions, rules.versions_per_step)
-                gone = await _step(database, lease, work)
-                versions += gone
-                if gone < rules.versions_per_step:
-                    break
+            versions += await all_of(_old_versions(table, now - rules.versions, limit), limit)
     if rules.runs is not None:
-        for _ in range(RUN_STEPS_MAX):
-            if is_stopping():
-                break
-            work = _old_runs(now - rules.runs, rules.runs_per_step)
-            gone = await _step(database, lease, work)
-            runs += gone
-            if gone < rules.runs_per_step:
-                break
-    return Purged(versions=versions, runs=runs)
+        work = _old_runs(now - rules.runs, rules.runs_per_step)
+        runs = await all_of(work, rules.runs_per_step, RUN_STEPS_MAX)
+    if rules.access_log is not None and first_access_at is not None:
+        before = now - rules.access_log
+        if first_access_at < before:
+            accesses = await all_of(_old_accesses(before, limit), limit)
+    return Purged(versions=versions, runs=runs, accesses=accesses)
 
 
-_Work = Callable[[AsyncConnection, Database, int], Awaitable[int]]
+async def _now_and_first_access(
+    database: Database, connection: AsyncConnection
+) -> tuple[datetime, datetime | None]:
+    first = await connection.execute(select(func.min(access_log.c.accessed_at)))
+    return await database.now(connection), first.scalar_one()
 
 
 async def _step(database: Database, lease: Lease, work: _Work) -> int:
@@ -123,6 +142,27 @@ def _old_versions(table: Table, before: datetime, limit: int) -> _Work:
         if rows:
             await connection.execute(
                 delete(table).where(database.dialect.member(table.c.version_id)),
+                database.dialect.members(rows),
+            )
+        return len(rows)
+
+    return work
+
+
+def _old_accesses(before: datetime, limit: int) -> _Work:
+    """Rows of the access log that are older than that instant."""
+
+    async def work(connection: AsyncConnection, database: Database, tenant_id: int) -> int:
+        found = await connection.execute(
+            select(access_log.c.access_id)
+            .where(access_log.c.tenant_id == tenant_id, access_log.c.accessed_at < before)
+            .order_by(access_log.c.access_id)
+            .limit(limit)
+        )
+        rows = list(found.scalars())
+        if rows:
+            await connection.execute(
+                delete(access_log).where(database.dialect.member(access_log.c.access_id)),
                 database.dialect.members(rows),
             )
         return len(rows)

@@ -309,6 +309,25 @@ failure = Table(
 )
 """What cannot be read at present. A row goes when its area has been read whole again."""
 
+access_log = Table(
+    "access_log",
+    metadata,
+    Column("access_id", Key, primary_key=True, autoincrement=True),
+    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), nullable=False),
+    Column("accessed_at", UtcTime, nullable=False),
+    Column("os_user", String(100), nullable=False),
+    Column("login_user", String(100)),
+    Column("host", String(200), nullable=False),
+    Column("command", String(40), nullable=False),
+    Column("person_id", Key),
+    Column("purpose", String(200)),
+    sqlite_autoincrement=True,
+)
+"""Only grows: triggers refuse changes, and deletions before ``access.KEPT_AT_LEAST``.
+
+``person_id`` is no foreign key: the row stays when the person is erased, and names nobody then.
+"""
+
 _TYPES: Final[Mapping[str, Any]] = {
     "text": Text,
     "integer": BigInteger,

@@ -145,6 +145,15 @@ def _run() -> str:
     )
 
 
+def _access() -> str:
+    return (
+        "SELECT a.accessed_at, a.os_user, a.login_user, a.host, a.command, p.person_key, "
+        "a.purpose, t.name AS tenant "
+        "FROM access_log a JOIN tenant t ON t.tenant_id = a.tenant_id "
+        "LEFT JOIN person p ON p.person_id = a.person_id"
+    )
+
+
 def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
     """The SELECT of each reporting view, by its name."""
     views: dict[str, str] = {}
@@ -154,6 +163,7 @@ def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
     views["report_person_freshness"] = _freshness()
     views["report_daily_change"] = _daily(dialect)
     views["report_run"] = _run()
+    views["report_access"] = _access()
     words = (
         {"false": "false", "true": "true"}
         if dialect.name == "postgresql"

@@ -72,7 +72,7 @@ class BatchWriter:
         async def work(connection: AsyncConnection) -> tuple[BatchResult, Notes]:
             result, written = await self._apply(connection, batch)
             notes = notes_of(written).without(self._known)
-            await write_notes(
+            kept = await write_notes(
                 connection,
                 self.database.dialect,
                 notes,
@@ -80,10 +80,10 @@ class BatchWriter:
                 run_id=self.handle.run_id,
                 now=self.database.runtime.now,
             )
-            return result, notes
+            return result, kept
 
-        result, notes = await self.database.write(work)
-        self._known = self._known.with_(notes)
+        result, kept = await self.database.write(work)
+        self._known = self._known.with_(kept)
         return result
 
     async def _apply(

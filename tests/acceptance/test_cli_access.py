@@ -1,0 +1,205 @@
+"""Who looked at whom: each command that shows a person leaves a row before it shows anything."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.acceptance.calls import calls
+from tests.acceptance.conftest import MakeDatabase
+from tests.acceptance.program import Ended, Installation, Sandbox, environment
+from tests.acceptance.standin import Standin, person
+from tests.acceptance.standin import standin as serve
+from tests.databases import execute
+from tests.deaths.zygote import the_zygote
+
+STRANGER = "16858399649"
+SHOWN = "SELECT os_user, host, command, person_key, purpose FROM report_access ORDER BY accessed_at"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """What was called, and what the log said after each call."""
+
+    worker: Installation
+    off_id: str
+    key: str
+    ends: dict[str, Ended]
+    rows: dict[str, list[tuple[object, ...]]]
+
+
+def install(made: Standin, url: str, folder: Path, number: int) -> tuple[Installation, str]:
+    off_id = person(made, number, safeties=1)
+    worker = made.install(folder, url)
+    worker.configure(sync={"areas": ["patient-safety"]})
+    return worker, off_id
+
+
+def carry_out(made: Standin, url: str, folder: Path) -> Logged:
+    worker, off_id = install(made, url, folder, 3)
+    (synced,) = calls(worker, "sync --json")
+    assert 0 == synced.code, synced.err
+    key = worker.store.one("SELECT person_key FROM report_patient_safety_current")
+    lines: dict[str, str | tuple[str, str]] = {
+        "explain": ("explain --json --purpose 'case 17'", off_id),
+        "explain of a stranger": ("explain", STRANGER),
+        "failures show": f"failures show {key[:9]} --purpose 'case 18'",
+        "failures show -": ("failures show - --json", off_id),
+        "report": "report --out report.html --purpose 'board meeting'",
+        "export": "export --out export",
+        "export --view access": "export --out access --view access",
+        "erase --dry-run": ("erase --dry-run", off_id),
+        "an identifier": (f"explain --purpose 'asked for {STRANGER}'", off_id),
+        "two lines": ("explain --purpose 'a\nb'", off_id),
+        "long": (f"explain --purpose {'x' * 201}", off_id),
+        "status": "status",
+        "erase": ("erase --purpose 'case 19'", off_id),
+    }
+    ends, rows = {}, {}
+    for name, line in lines.items():
+        before = worker.store.rows("SELECT count(*) FROM report_access")[0][0]
+        (ends[name],) = calls(worker, line)
+        rows[name] = worker.store.rows(SHOWN)[before:]
+    return Logged(worker=worker, off_id=off_id, key=key, ends=ends, rows=rows)
+
+
+@pytest.fixture(scope="module")
+def logged(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Logged:
+    with serve() as made:
+        return carry_out(made, make_database(), tmp_path_factory.mktemp("access"))
+
+
+def row(command: str, key: str | None, purpose: str | None) -> list[tuple[object, ...]]:
+    return [(pwd.getpwuid(os.getuid()).pw_name, socket.gethostname(), command, key, purpose)]
+
+
+def test_each_command_leaves_a_row(logged: Logged):
+    """Account, host, command, person and purpose; of a person without failures as well."""
+    expected = {
+        "explain": row("explain", logged.key, "case 17"),
+        "explain of a stranger": row("explain", None, None),
+        "failures show": row("failures show", None, "case 18"),
+        "failures show -": row("failures show", logged.key, None),
+        "report": row("report", None, "board meeting"),
+        "export": row("export", None, None),
+        "erase --dry-run": row("erase --dry-run", logged.key, None),
+        "status": [],
+        # The person is gone by the time that the view is read.
+        "erase": row("erase", None, "case 19"),
+    }
+    assert expected == {name: logged.rows[name] for name in expected}
+    assert [] == [name for name in expected if logged.ends[name].code]
+
+
+def test_a_purpose_holds_no_identifier(logged: Logged):
+    """One with an identifier, of two lines or too long is refused, not repeated and not kept."""
+    for name in ("an identifier", "two lines", "long"):
+        ended = logged.ends[name]
+        assert (2, []) == (ended.code, logged.rows[name]), ended.err
+        assert STRANGER not in ended.out + ended.err
+        assert "" == ended.out
+
+
+def test_no_identifier_and_no_key_is_left(logged: Logged):
+    """The rows stay after ``erase``, and name nobody."""
+    kept = logged.worker.store.rows("SELECT * FROM access_log")
+    assert len(kept) == sum(map(len, logged.rows.values()))
+    for secret in (logged.off_id, STRANGER, logged.key):
+        assert secret not in str(kept)
+    shown = logged.worker.store.rows("SELECT * FROM report_access WHERE person_key IS NOT NULL")
+    assert [] == shown
+
+
+def test_it_is_exported_only_where_it_is_named(logged: Logged):
+    """It tells of those who use the program, not of what PTS says."""
+    folder = logged.worker.folder
+    assert not (folder / "export" / "report_access.csv").exists()
+    assert "case 17" in (folder / "access" / "report_access.csv").read_text(encoding="utf-8")
+
+
+def test_a_reader_that_is_gone_has_been_logged(make_database: MakeDatabase, tmp_path: Path):
+    """Standard output is closed before the first byte: the row stands."""
+    with serve() as made:
+        worker, off_id = install(made, make_database(), tmp_path, 4)
+        calls(worker, "sync --json")
+    read, write = os.pipe()
+    os.close(read)
+    subprocess.run(
+        [sys.executable, "-m", "worker", "--config", str(worker.config), "explain"],
+        cwd=tmp_path,
+        env=environment(),
+        input=off_id.encode(),
+        stdout=write,
+        stderr=subprocess.PIPE,
+        timeout=90,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL),
+    )
+    os.close(write)
+    assert ["explain"] == [found[2] for found in worker.store.rows(SHOWN)]
+
+
+@pytest.mark.parametrize("command", ["explain", "report --out r.html", "export --out e"])
+def test_what_cannot_be_logged_is_not_shown(
+    two_runs: Installation, served: Sandbox, tmp_path: Path, command: str
+):
+    """A file that may only be read: 78 and what to do; shown where the operator says so."""
+    shutil.copy(two_runs.store.path, tmp_path / "pts.db")
+    worker = served.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
+    off_id = (worker.folder / "roster.csv").read_text(encoding="utf-8").split()[1].split(",")[0]
+    worker.store.path.chmod(0o400)
+
+    def called() -> Ended:
+        stdin = tmp_path / "stdin.txt"
+        stdin.write_text(off_id, encoding="utf-8")
+        words = ("--config", str(worker.config), *command.split(), "--json")
+        return the_zygote().start(*words, folder=tmp_path, stdin=stdin, obeys_modes=True).wait()
+
+    refused = called()
+    assert 78 == refused.code, refused.err
+    assert "nothing is shown, as the access log cannot be written" in refused.message
+    assert "privacy.access_log" in refused.message
+    assert not (tmp_path / "r.html").exists()
+    assert not (tmp_path / "e").exists()
+    worker.configure(privacy={"access_log": "if-possible"})
+    shown = called()
+    assert 0 == shown.code, shown.err
+    assert "access.not_logged" in shown.err
+    worker.store.path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    assert [] == worker.store.rows(SHOWN)
+
+
+def test_a_role_that_may_only_read(make_postgres: MakeDatabase, postgres_url: str, tmp_path: Path):
+    """The same on PostgreSQL; INSERT on the log and its sequence is all that a reader needs."""
+    with serve() as made:
+        worker, off_id = install(made, make_postgres(), tmp_path, 5)
+        calls(worker, "sync --json")
+    url = worker.database_url
+    for statement in (
+        "DROP ROLE IF EXISTS onlooker",
+        "CREATE ROLE onlooker LOGIN",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO onlooker",
+    ):
+        anyio.run(execute, url, statement)
+    try:
+        worker.configure(database={"url": url.replace("postgres:@", "onlooker@")})
+        (refused,) = calls(worker, ("explain --json", off_id))
+        assert 78 == refused.code, refused.err
+        assert "USAGE on its sequence" in refused.message
+        anyio.run(execute, url, "GRANT INSERT ON access_log TO onlooker")
+        anyio.run(execute, url, "GRANT USAGE ON SEQUENCE access_log_access_id_seq TO onlooker")
+        (shown,) = calls(worker, ("explain --json", off_id))
+        assert 0 == shown.code, shown.err
+    finally:
+        anyio.run(execute, url, "DROP OWNED BY onlooker")
+        anyio.run(execute, url, "DROP ROLE onlooker")
+    assert ["explain"] == [found[2] for found in worker.store.rows(SHOWN)]

@@ -1,0 +1,119 @@
+"""A PTS that means harm: memory, the ledger of drift, and how soon a stop ends the run."""
+
+import contextlib
+import json
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.hostile_answers import (
+    SIZE,
+    always,
+    bodies,
+    declared,
+    in_tiny_chunks,
+    reasons,
+    run_over,
+)
+from tests.acceptance.program import Ended, Installation, wait_for
+from tests.acceptance.standin import Reply, Standin, person, standin
+from worker.core.budgets import DRIFT_MAX, RECORDS_MAX
+
+ENGINES = ("httpx", "fast")
+MIB_MAX = 64
+STOP_S_MAX = 10.0
+TINY_BYTES = 1024 * 1024
+
+
+REFUSED = {
+    "objects": "an answer of more than 200000 values (at $)",
+    "one text": "an answer of more than 4194304 bytes (at $)",
+    "a record": "a record of more than 65536 bytes (at [0])",
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_answer_of_16_mb_takes_less_than_64_mib(engine: str, tmp_path: Path):
+    """Whatever fills it, and in chunks of two bytes; it costs its person, and nobody else."""
+    contents = bodies()
+    replies = {name: declared(body) for name, body in contents.items()}
+    replies["tiny chunks"] = in_tiny_chunks(contents["blanks"], tiny=TINY_BYTES)
+    del replies["numbers"], replies["values"], replies["blanks"]
+    with standin() as made:
+        idle, ended, _ = run_over(made, tmp_path / "idle", engine, {})
+    assert ended.code == 0, ended.err
+    above_idle = {}
+    for name, reply in replies.items():
+        with standin() as made:
+            peak, ended, worker = run_over(made, tmp_path / name, engine, {name: reply})
+        above_idle[name] = round(peak - idle, 1)
+        reason = REFUSED.get(name)
+        assert (3 if reason else 0) == ended.code, ended.err
+        assert ([reason] if reason else []) == reasons(ended)
+        assert ended.run["totals"]["persons_complete"] == (2 if reason else 3)
+        if name == "records":
+            _assert_drift_has_a_limit(ended, worker)
+    assert {} == {name: mib for name, mib in above_idle.items() if mib >= MIB_MAX}, above_idle
+
+
+def _assert_drift_has_a_limit(ended: Ended, worker: Installation) -> None:
+    """Each of the records had a new field of its own: a hundred are kept, the rest is counted."""
+    left_out = [json.loads(line) for line in ended.err.splitlines() if "drift.left_out" in line]
+    assert [RECORDS_MAX - DRIFT_MAX] == [line["entries"] for line in left_out]
+    unknown = "SELECT count(*) FROM drift WHERE kind = 'unknown_field'"
+    assert DRIFT_MAX == worker.store.one(unknown)
+
+
+def _drip(start: bytes, unit: bytes) -> Reply:
+    """A unit every 50 ms, for a minute."""
+    cuts = tuple(range(len(start), len(start) + 1200 * len(unit), len(unit)))
+    return Reply(data=start + unit * 1200, cuts=cuts, pause_s=0.05, then="hang")
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+HOSTILE = {
+    "slow bytes": _drip(OK + b"Content-Length: 5000\r\n\r\n[", b" "),
+    "endless headers": _drip(OK, b"X-A: b\r\n"),
+    "a body without an end": _drip(
+        OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n", b"400\r\n" + b" " * 1024 + b"\r\n"
+    ),
+    "silence": Reply(data=OK, then="hang"),
+}
+
+
+def _install(made: Standin, folder: Path, engine: str) -> Installation:
+    for number in range(40):
+        person(made, number, safeties=1)
+    worker = made.install(folder, f"sqlite:///{folder / 'pts.db'}")
+    worker.configure(api={"engine": engine}, sync={"request_timeout_s": 120.0, "concurrency": 4})
+    assert worker.run("db", "upgrade").code == 0
+    return worker
+
+
+def _is_asked(made: Standin) -> bool:
+    return len(made.asked) >= 4
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_stop_under_a_hostile_pts(engine: str, tmp_path: Path):
+    """SIGTERM ends the run with 75 within 10 s, in the middle of answers of every hostile kind."""
+    kinds = {**HOSTILE, "huge JSON": declared(bodies()["records"].ljust(SIZE))}
+    with contextlib.ExitStack() as stack:
+        running = {}
+        for name, reply in kinds.items():
+            made = stack.enter_context(standin())
+            made.everybody = always(reply)
+            worker = _install(made, tmp_path / name.replace(" ", "-"), engine)
+            running[name] = (made, worker.start("sync"))
+        took_s = {}
+        for name, (made, process) in running.items():
+            wait_for(partial(_is_asked, made), f"searches, {name}")
+            began_s = time.monotonic()
+            process.signal(signal.SIGTERM)
+            ended = process.wait()
+            took_s[name] = time.monotonic() - began_s
+            assert ended.code == 75, f"{name}: {ended.story()}"
+    assert {} == {name: s for name, s in took_s.items() if s > STOP_S_MAX}

@@ -1,0 +1,88 @@
+"""Whatever is locked has a licence that we may use, by the package's own words."""
+
+import re
+from importlib.metadata import PackageNotFoundError, metadata
+
+import pytest
+
+from tests.deployment.deployed import ROOT
+from tests.deployment.test_locks import LOCKS, pins
+
+ALLOWED = re.compile(
+    r"MIT|MIT-0|BSD|[023]-Clause|Apache|PSF|Python Software Foundation|ISC|MPL|Mozilla|LGPL"
+    r"|Lesser General Public|UPL|Unlicense|Zlib|Public Domain|Freely Distributable"
+)
+"""As `make licences` has it. No AGPL, no GPL, nothing without a name."""
+NOT_INSTALLED = {
+    "arrow": "Apache-2.0",
+    "boolean-py": "BSD-2-Clause",
+    "cachecontrol": "Apache-2.0",
+    "chardet": "0BSD",
+    "colorama": "BSD-3-Clause",
+    "cyclonedx-bom": "Apache-2.0",
+    "cyclonedx-python-lib": "Apache-2.0",
+    "defusedxml": "PSF-2.0",
+    "filelock": "MIT",
+    "fqdn": "MPL-2.0",
+    "isoduration": "ISC",
+    "jsonpointer": "BSD-3-Clause",
+    "lark": "MIT",
+    "license-expression": "Apache-2.0",
+    "lxml": "BSD-3-Clause",
+    "msgpack": "Apache-2.0",
+    "oracledb": "Apache-2.0 OR UPL-1.0",
+    "packageurl-python": "MIT",
+    "pip-api": "Apache-2.0",
+    "pip-audit": "Apache-2.0",
+    "pip-licenses": "MIT",
+    "pip-requirements-parser": "MIT",
+    "prettytable": "BSD-3-Clause",
+    "py-serializable": "Apache-2.0",
+    "pyodbc": "MIT",
+    "pyparsing": "MIT",
+    "python-dateutil": "BSD-3-Clause OR Apache-2.0",
+    "pyyaml-ft": "MIT",
+    "rfc3339-validator": "MIT",
+    "rfc3986-validator": "MIT",
+    "rfc3987-syntax": "MIT",
+    "tomli": "MIT",
+    "tomli-w": "MIT",
+    "uri-template": "MIT",
+    "uv": "MIT OR Apache-2.0",
+    "wcwidth": "MIT",
+    "webcolors": "BSD-3-Clause",
+}
+"""Of other platforms, of databases for rosters, and of `make audit`: as their pages say."""
+
+
+def licence_of(name: str) -> str:
+    """What an installed package says of its licence, the most exact first."""
+    about = metadata(name)
+    classifiers = [
+        text.rpartition(" :: ")[2]
+        for text in about.get_all("Classifier") or ()
+        if text.startswith("License ::")
+    ]
+    return about["License-Expression"] or "; ".join(classifiers) or (about["License"] or "")[:80]
+
+
+def locked() -> list[str]:
+    return sorted({name for lock in LOCKS for name in pins(lock)})
+
+
+@pytest.mark.parametrize("name", locked())
+def test_licence_is_allowed(name: str):
+    """Each of its parts is one of those that are allowed."""
+    try:
+        licence = licence_of(name)
+    except PackageNotFoundError:
+        licence = NOT_INSTALLED[name]
+    assert licence, f"{name} names no licence"
+    assert ALLOWED.search(licence), f"{name}: {licence}"
+    assert not re.search(r"Affero|GNU General|(?<!L)GPL", licence), f"{name}: {licence}"
+
+
+def test_make_licences_allows_no_more():
+    """Of the GPL's family the Makefile names the LGPL alone, too."""
+    (line,) = re.findall(r"(?m)^LICENCES := (.+)$", (ROOT / "Makefile").read_text())
+    assert "GPL" not in line.replace("LGPL", "")

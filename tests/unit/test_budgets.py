@@ -1,0 +1,94 @@
+"""What one answer, one person and the ledger may hold, and what is said of more."""
+
+import orjson
+import pytest
+
+from tests.unit.pts_answers import SAFETY, person, restriction
+from worker.core import budgets
+from worker.core.answer import Page, parse, read_page
+from worker.core.budgets import DriftBudget, check_area
+from worker.core.fields import FIELDS_MAX, NAMES_LENGTH_MAX, spelling
+from worker.core.model import Drift
+from worker.errors import ContractError, PagingError
+
+
+def read(items: object) -> Page:
+    return read_page(200, {}, orjson.dumps(items), area=SAFETY, person=person())
+
+
+@pytest.mark.parametrize("unit", ["1", "[]", "{}", '{"a":[]}', "[[[]]]"])
+def test_too_many_values(unit):
+    """They are refused before they are parsed: each would become 50 bytes and more."""
+    few = f"[{','.join([unit] * 1000)}]".encode()
+    many = f"[{','.join([unit] * (budgets.VALUES_MAX + 1))}]".encode()
+    assert 1000 == len(parse(few))
+    with pytest.raises(ContractError, match="more than 200000 values"):
+        parse(many)
+
+
+def test_too_many_bytes():
+    """Blanks do not count, so that a body may be padded."""
+    text = b'["' + b"x" * (budgets.CONTENT_BYTES_MAX - 4) + b'"]'
+    assert 1 == len(parse(text + b" " * 1_000_000))
+    with pytest.raises(ContractError, match="more than 4194304 bytes"):
+        parse(text.replace(b'["', b'["x'))
+
+
+def test_too_many_records():
+    """One more than the limit is refused, not cut off."""
+    records = [restriction(number) for number in range(budgets.RECORDS_MAX)]
+    assert budgets.RECORDS_MAX == len(read(records).records)
+    with pytest.raises(ContractError, match="more than 5000 records"):
+        read([*records, restriction(budgets.RECORDS_MAX)])
+
+
+def test_a_record_that_is_too_large():
+    """The message names its place."""
+    room = budgets.RECORD_BYTES_MAX - len(orjson.dumps(restriction(1, new="")))
+    assert 2 == len(read([restriction(0), restriction(1, new="x" * room)]).records)
+    with pytest.raises(ContractError, match=r"more than 65536 bytes \(at \[1\]\)"):
+        read([restriction(0), restriction(1, new="x" * (room + 1))])
+
+
+def test_names_that_would_be_remembered():
+    """Field names stay in memory beyond the answer, so few and short ones are looked at."""
+    assert FIELDS_MAX == len(spelling(tuple(f"f{n}" for n in range(FIELDS_MAX))))
+    for names in (
+        tuple(f"f{n}" for n in range(FIELDS_MAX + 1)),
+        ("x" * NAMES_LENGTH_MAX, "y"),
+    ):
+        with pytest.raises(ContractError, match="more than 200 fields"):
+            spelling(names)
+
+
+def test_drift_is_kept_up_to_a_limit_and_counted():
+    """The first hundred names of an answer, an entry that says so, and how many were not kept."""
+    few = read([restriction(n, **{f"new{n}": 1}) for n in range(100)])
+    assert (100, 0) == (len(few.drift), few.drift_left_out)
+    many = read([restriction(n, **{f"new{n}": 1}) for n in range(150)])
+    assert (101, 50) == (len(many.drift), many.drift_left_out)
+    assert few.drift | {Drift(field="[]", kind="more_drift")} == many.drift
+
+
+def test_drift_of_several_pages_has_one_limit():
+    """What is known already takes no room."""
+    budget = DriftBudget()
+    pages = [{Drift(field=f"[].f{n}", kind="unknown_field") for n in range(90 * p, 90 * p + 90)}
+             for p in (0, 0, 1)]  # fmt: skip
+    for page in pages:
+        budget.add(page, left_out=3)
+    assert (101, 80 + 9) == (len(budget.kept), budget.left_out)
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        ({"records": 5_001, "received_bytes": 0}, "more than 5000 records"),
+        ({"records": 0, "received_bytes": 33_554_433}, "more than 33554432 bytes"),
+    ],
+)
+def test_all_pages_of_a_person(size, says):
+    """Many pages are no way around the limits of one."""
+    check_area(records=5_000, received_bytes=33_554_432)
+    with pytest.raises(PagingError, match=says):
+        check_area(**size)

@@ -1,0 +1,119 @@
+"""``--purpose``, and the row of the access log that commands write before they show a person."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from worker.errors import ConfigurationError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from worker.app import App
+    from worker.store.database import Database
+
+PurposeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--purpose",
+        metavar="TEXT",
+        help="Why, for the access log; a case number, say. No identifier.",
+    ),
+]
+_PURPOSE_CHARACTERS_MAX: Final = 200
+_LOGIN_USER: Final = Path("/proc/self/loginuid")
+"""Kept by Linux from login on, also through sudo (proc_pid_loginuid in proc(5))."""
+_NO_USER: Final = 0xFFFFFFFF
+_LET_IT_WRITE: Final = (
+    "let this account write the database (PostgreSQL: INSERT on access_log and USAGE on its "
+    'sequence), or set privacy.access_log = "if-possible"'
+)
+
+
+def checked_purpose(purpose: str | None) -> str | None:
+    """The purpose as it is kept; None for none.
+
+    Raises:
+        UsageError: it is long, holds control characters or an identifier. Not repeated.
+    """
+    from worker.core.recogniser import Recogniser
+
+    text = (purpose or "").strip()
+    if len(text) > _PURPOSE_CHARACTERS_MAX or not text.isprintable():
+        raise UsageError(
+            f"--purpose: give one line of at most {_PURPOSE_CHARACTERS_MAX} printable characters"
+        )
+    if Recogniser(lambda _: "").find(text):
+        raise UsageError(
+            "--purpose: this holds an identifier, which every process of the machine can read here",
+            hint="give a case number; the access log names the person by itself",
+        )
+    return text or None
+
+
+async def log_access(
+    app: "App",
+    database: "Database",
+    command: str,
+    purpose: str | None,
+    *,
+    person_key: str | None = None,
+) -> None:
+    """Commit the row, before anything is shown.
+
+    Args:
+        app: with ``privacy.access_log``.
+        database: the store.
+        command: its name, without arguments.
+        purpose: from ``checked_purpose``.
+        person_key: of whom; None for everybody.
+
+    Raises:
+        ConfigurationError: the row cannot be written, and ``privacy.access_log`` requires it.
+        UnavailableError: the same, and it may pass.
+    """
+    import socket
+
+    import structlog
+
+    from worker.store.access import Access, record_access
+    from worker.store.ledger import DEFAULT_TENANT
+
+    account = os.getuid()
+    access = Access(
+        os_user=_name_of(account),
+        login_user=_login_user(account),
+        host=socket.gethostname(),
+        command=command,
+        purpose=purpose,
+    )
+    try:
+        await record_access(database, DEFAULT_TENANT, access, person_key=person_key)
+    except (ConfigurationError, UnavailableError) as fault:
+        if app.settings.privacy.access_log == "if-possible":
+            structlog.get_logger(__name__).warning(
+                "access.not_logged", command=command, reason=fault.message
+            )
+            return
+        hint = fault.hint if isinstance(fault, UnavailableError) else _LET_IT_WRITE
+        raise type(fault)(
+            f"{command}: nothing is shown, as the access log cannot be written: {fault.message}",
+            hint=hint,
+        ) from fault
+
+
+def _name_of(account: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(account).pw_name
+    except KeyError:
+        return str(account)
+
+
+def _login_user(account: int) -> str | None:
+    try:
+        login = int(_LOGIN_USER.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    return None if login in {account, _NO_USER} else _name_of(login)
