@@ -54,7 +54,7 @@ check: static unit ## format, lint, types, layers and unit tests: under a minute
 
 # By files, as their fixtures are dear; in their order, as the first folders wait the longest.
 test: static ## everything: the static checks, then every test (starts its own PostgreSQL)
-	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
 
 simulate: $(TOOLS) ## SEEDS=2000 made-up worlds, each n-th call failing, long sequences
 	@$(BIN)/python -m tests.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth
