@@ -58,12 +58,14 @@ NOT_INSTALLED = {
 def licence_of(name: str) -> str:
     """What an installed package says of its licence, the most exact first."""
     about = metadata(name)
+    # An installed importlib_metadata raises on a missing header, as the standard one will.
+    said = {key: about.get_all(key) or [""] for key in ("License-Expression", "License")}
     classifiers = [
         text.rpartition(" :: ")[2]
         for text in about.get_all("Classifier") or ()
         if text.startswith("License ::")
     ]
-    return about["License-Expression"] or "; ".join(classifiers) or (about["License"] or "")[:80]
+    return said["License-Expression"][0] or "; ".join(classifiers) or said["License"][0][:80]
 
 
 def locked() -> list[str]:

@@ -227,9 +227,8 @@ class Model:
                     key not in told_last or key in doubtful or None in told_last[key],
                     f"{area}: read to its last page, and shown as stale",
                 )
-            elif key in told_last and key not in doubtful:
-                expect(rows in told_last[key], f"{area}: shown is not what PTS told")
             elif key in told:
+                # Whoever need not be read any more may be asked again all the same, as evidence.
                 carries_on = not is_sync and not before.stale.get(key, True) and rows == carried
                 expect(rows in told[key] or carries_on, f"{area}: shown is not what PTS told")
             else:
@@ -402,10 +401,10 @@ def _readings(
         return agrees and answer.is_alone and answer.at_s - first.at_s >= CONFIRM_AFTER_S
 
     first, *later = answers
-    if first.is_alone and not was_refused:
-        return [None]  # a second read, whose first was not understood
     if not gone(first) and not (turn.confirms_changes and first.rows != published):
         return [first.rows, None] if first.is_alone else [first.rows]
+    if first.is_alone and not was_refused:
+        return [None]  # a second read, whose first was not understood
     found: list[Rows | None] = [one.rows for one in later if confirms(one)]
     return found if found and len(later) == 1 and not was_refused else [*found, None]
 

@@ -170,13 +170,13 @@ def test_missing_keys_come_with_the_other_faults(tmp_path):
 def test_password_from_a_file(tmp_path, files):
     """The password of a file is put in and quoted; without a file the URL stays as it is."""
     environ = {
-        "PTS_DATABASE__URL": "postgresql://u@h:5433/x?ssl=require",
+        "PTS_DATABASE__URL": "postgresql://u@h:5433/x?sslmode=disable",
         "PTS_DATABASE__PASSWORD_FILE": "password",
         "PTS_ROSTER__URL": "sqlite:///x.db",
         "PTS_ROSTER__QUERY": "q",
     }
     settings = load({}, environ=environ, cwd=tmp_path).settings
-    expected = "postgresql://u:p%40ss%2Fw@h:5433/x?ssl=require"
+    expected = "postgresql://u:p%40ss%2Fw@h:5433/x?sslmode=disable"
     assert database_url(settings.database, cwd=tmp_path) == expected
     assert database_url(settings.roster, cwd=tmp_path) == "sqlite:///x.db"
 

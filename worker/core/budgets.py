@@ -16,7 +16,7 @@ VALUES_MAX: Final = 200_000
 """Values, that is fields and elements, in one answer: a byte of JSON can become 60 of memory."""
 RECORDS_MAX: Final = 5_000
 """Records of one person and area."""
-RECORD_BYTES_MAX: Final = 64 * 1024
+RECORD_BYTES_MAX: Final = 256 * 1024
 """Bytes of one record as compact JSON: what works on its texts may take a hundred times as many."""
 CONTENT_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of one answer once it is compact JSON, all blanks left out."""

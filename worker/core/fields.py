@@ -31,7 +31,7 @@ class Absent(enum.Enum):
 Step: TypeAlias = str | int | Pick
 FieldPath: TypeAlias = tuple[Step, ...]
 
-FIELDS_MAX: Final = 200
+FIELDS_MAX: Final = 1_000
 """Fields of an object that is looked into."""
 NAMES_LENGTH_MAX: Final = 5_000
 """Characters of all its field names. Names are remembered, so they must not be many megabytes."""
