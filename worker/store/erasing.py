@@ -150,6 +150,14 @@ async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: M
     await database.write(work)
 
 
+_SNAPSHOT_LOOKS: Final = 20
+_SNAPSHOT_PAUSE_S: Final = 0.5
+_SNAPSHOTS: Final = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)"
+)
+
+
 async def scrub(database: Database, *, rewrite: bool = False, command: str = "erase") -> None:
     """Free what was deleted, so that the database's files do not hold it.
 
@@ -202,9 +210,21 @@ async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
             limit = f"{database.lock_s_max() * 1000:.0f}"
             await connection.execute(text(f"SET lock_timeout = {limit}"))
             try:
+                await _wait_for_snapshots(database, connection)
                 await connection.execute(text(f"VACUUM ({options}) {names}"))
             finally:
                 await connection.execute(text("RESET lock_timeout"))
+
+
+async def _wait_for_snapshots(database: Database, connection: AsyncConnection) -> None:
+    """Wait a moment for transactions that may still see what was erased: VACUUM keeps it for them.
+
+    A role without ``pg_read_all_stats`` sees its own sessions only.
+    """
+    for _ in range(_SNAPSHOT_LOOKS):
+        if not (await connection.execute(_SNAPSHOTS)).scalar_one():
+            return
+        await database.runtime.sleep(_SNAPSHOT_PAUSE_S)
 
 
 class _Texts(NamedTuple):
