@@ -1,5 +1,5 @@
-# docker build --tag pts-sync-worker:0.1.0 .
-# docker build --tag pts-sync-worker:0.1.0-parquet --target parquet .
+# docker build --tag pts-sync-worker:0.2.0 .
+# docker build --tag pts-sync-worker:0.2.0-parquet --target parquet .
 # Runs with a read-only root: docker run --read-only --tmpfs /tmp --volume pts:/data … sync
 #
 # Name the base image by its digest, so that it is the one you have looked at (docs/security.md):
@@ -30,7 +30,7 @@ RUN pip --python /opt/pts-worker/bin/python install --only-binary :all: \
         --require-hashes --requirement requirements-parquet.lock
 
 FROM ${BASE} AS base
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="pts-sync-worker" \
       org.opencontainers.image.description="Keeps a local, provable copy of PTS access restrictions" \

@@ -1,3 +1,3 @@
 """Keeps a local, provable copy of PTS access restrictions for reporting."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -10,6 +10,7 @@ import enum
 import errno
 import io
 import os
+import shlex
 import stat
 from pathlib import Path
 from typing import Final
@@ -109,10 +110,10 @@ def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: st
     if mode & stat.S_IRWXO:
         who, hint = (
             "everyone on this machine",
-            f"chmod {'o=' if is_group_trusted else 'go='} {place}",
+            f"chmod {'o=' if is_group_trusted else 'go='} {shlex.quote(str(place))}",
         )
     elif mode & stat.S_IRWXG and not is_group_trusted:
-        who, hint = "its group", f"chmod g= {place}; or {way_out}"
+        who, hint = "its group", f"chmod g= {shlex.quote(str(place))}; or {way_out}"
     else:
         return
     raise ConfigurationError(f"{key}: {who} can reach {place} (mode {mode:04o})", hint=hint)
@@ -179,5 +180,5 @@ def _examine(status: os.stat_result, place: Path, key: str, trust: Trust) -> Non
         return
     raise ConfigurationError(
         f"{key}: {who} can write {place} (mode {stat.S_IMODE(mode):04o})",
-        hint=f"chmod {change} {place}; in Kubernetes: defaultMode: 0440 on the volume",
+        hint=f"chmod {change} {shlex.quote(str(place))}",
     )

@@ -1,6 +1,7 @@
 """``--purpose``, and the row of the access log that commands write before they show a person."""
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -22,7 +23,11 @@ PurposeOption = Annotated[
 ]
 _PURPOSE_CHARACTERS_MAX: Final = 200
 _LOGIN_USER: Final = Path("/proc/self/loginuid")
-"""Kept by Linux from login on, also through sudo (proc_pid_loginuid in proc(5))."""
+"""Kept by Linux from login on, also through sudo (proc_pid_loginuid in proc(5)).
+
+A service has none: ``pts-admin`` hands over ``SUDO_USER``, which is told and not proved.
+"""
+_ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 _NO_USER: Final = 0xFFFFFFFF
 _LET_IT_WRITE: Final = (
     "let this account write the database (PostgreSQL: INSERT on access_log and USAGE on its "
@@ -115,5 +120,8 @@ def _login_user(account: int) -> str | None:
     try:
         login = int(_LOGIN_USER.read_text(encoding="ascii"))
     except (OSError, ValueError):
-        return None
-    return None if login in {account, _NO_USER} else _name_of(login)
+        login = _NO_USER
+    if login != _NO_USER:
+        return None if login == account else _name_of(login)
+    told = os.environ.get("SUDO_USER", "")
+    return told if _ACCOUNT.fullmatch(told) and told != _name_of(account) else None

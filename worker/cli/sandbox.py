@@ -66,7 +66,7 @@ def sandbox(
     except ImportError as fault:
         raise ConfigurationError(
             f"the sandbox is not installed ({fault.name} is missing)",
-            hint="pip install 'pts-sync-worker[sandbox]'",
+            hint="`make install` in a checkout installs it (requirements-sandbox.lock)",
         ) from fault
     for flag, value, known in (
         ("--challenge-style", challenge_style, CHALLENGE_STYLES),

@@ -65,8 +65,9 @@ _REMEDIES: Final = {
     "helseid.organization_parent": "helseid.tenancy is multi-tenant: name the organisation that "
     "the client acts for",
     "roster.path": "name a file of identifiers (or roster.url with roster.query)",
-    "privacy.pseudonym_key_file": "make one with "
-    "`pts-worker keys pseudonym --out pseudonym.key`, and keep a copy in a safe place",
+    "privacy.pseudonym_key_file": "for a new database make one with "
+    "`pts-worker keys pseudonym --out pseudonym.key`, and keep a copy in a safe place; a database "
+    "that holds persons needs the key that it was begun with",
 }
 _FILE_BYTES_MAX: Final = 1 << 20
 
@@ -117,7 +118,8 @@ def _file_problems(name: str, path: Path, forbidden: int) -> Iterator[str]:
         with open_examined(path, key=name, trust=trust) as file:
             status = os.fstat(file.fileno())
     except OSError as error:
-        remedy = f"; {_REMEDIES[name]}" if name in _REMEDIES else ""
+        is_missing = isinstance(error, FileNotFoundError)
+        remedy = f"; {_REMEDIES[name]}" if is_missing and name in _REMEDIES else ""
         reason = (error.strerror or type(error).__name__).lower()
         yield f"{name}: {path} cannot be read: {reason}{remedy}"
         return

@@ -252,5 +252,5 @@ def held(row: Row[Any]) -> LeaseHeldError:
         who = f"shard {index}/{row.shards} of the run {row.run_key} holds its lease"
     return LeaseHeldError(
         f"{who} ({other.describe()}, since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC)",
-        hint="wait for it (`--wait 30m`), or look at `pts-worker status`",
+        hint="wait for its end (`pts-worker status` shows it; `sync --wait 30m` waits by itself)",
     )

@@ -28,7 +28,7 @@ def examine(path: Path, *, is_group_readable: bool) -> None:
     """
     for suffix in _KEPT_BESIDE:
         require_private(
-            path.with_name(path.name + suffix),
+            Path(f"{path}{suffix}"),
             key="database.url",
             is_group_trusted=is_group_readable,
             way_out="database.group_readable = true lets the group read",
