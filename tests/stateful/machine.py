@@ -32,7 +32,7 @@ from tests.stateful.source import AREAS, PERSONS, PRIVACY, SAFETY, Source
 from tests.stateful.telling import KEYS, Task, tell, tell_held
 from tests.stateful.views import same
 from worker.core.guard import GuardFacts
-from worker.core.model import PersonRead, RunKind
+from worker.core.model import CompleteArea, PersonRead, RunKind
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError, WithheldError
 
 deaths = st.sampled_from([None, None, None, None, None, 0, 1, 2, 3])
@@ -217,7 +217,7 @@ class StoreMachine(RuleBasedStateMachine):
         continued, undone = None, []
         for run in self.model.open_runs():
             is_same = run.kind == kind == "sync" and run.areas == scope
-            if is_same and now - run.started_at <= CONTINUE_WITHIN:
+            if is_same and now - (run.progressed_at or run.started_at) <= CONTINUE_WITHIN:
                 continued = run
             elif kind == RunKind.SYNC or run.kind == "backfill":
                 undone.append(run)
@@ -265,6 +265,7 @@ class StoreMachine(RuleBasedStateMachine):
         held = {found.read.person.person_key for found in done.unconfirmed}
         written = [read for read in reads if read.person.person_key not in held]
         tell(self.model, source, turn, [task_of[r.person.person_key] for r in written], written)
+        self._note_progress(written)
         if not held:
             return True
         waiting = [task_of[found.read.person.person_key] for found in done.unconfirmed]
@@ -274,7 +275,13 @@ class StoreMachine(RuleBasedStateMachine):
             return False
         assert not done.unconfirmed
         tell(self.model, source, turn, waiting, again)
+        self._note_progress(again)
         return True
+
+    def _note_progress(self, written: Sequence[PersonRead]) -> None:
+        if any(isinstance(area, CompleteArea) for read in written for area in read.areas):
+            run = self.model.runs[self.at_work.handle.run_id]
+            run.progressed_at = self.ground.fake.now()
 
     @precondition(lambda self: self.turn is not None)
     @rule(pick=picks)

@@ -81,6 +81,7 @@ class Run:
 
     Attributes:
         attempts: turns at it, with the requests and retries that were noted of each.
+        progressed_at: when an area that was read to its end was last written.
         base: open restrictions, their holders and known persons when it began.
     """
 
@@ -97,6 +98,7 @@ class Run:
     readings: dict[Slot, Reading] = field(default_factory=dict)
     refs: dict[str, str | None] = field(default_factory=dict)
     attempts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    progressed_at: datetime | None = None
 
     @property
     def is_open(self) -> bool:
