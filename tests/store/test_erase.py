@@ -61,6 +61,21 @@ async def erase(world: World, key: str = GONE, *, rewrite: bool = False) -> Trac
     return found
 
 
+async def test_keys_that_only_persons_tell_apart(database_url):
+    """Two who are erased one after the other, and one spelt in two ways, leave keys that differ."""
+    second, other = "f00d" * 16, OFF_ID.reveal()
+    keys = [f"k/{GONE}", f"k/{second}", f"k/{other[:6]} {other[6:]}", f"k/{other[:6]}-{other[6:]}"]
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, GONE), read(world, second), read(world, "b", *keys))
+        await turn.publish()
+        await erase(world)
+        await erase(world, second)
+        left = [key for _, key, _, _ in await world.current()]
+        assert 4 == len(set(left))
+        assert all(key.startswith("k/erased-") for key in left)
+
+
 async def others(world: World) -> list[list[tuple[Any, ...]]]:
     """All rows that are not the person's."""
     person = f"(SELECT person_id FROM person WHERE person_key = '{GONE}')"

@@ -9,6 +9,7 @@ import pytest
 
 _PROGRAM = """
 import sys
+import time
 import anyio
 from worker.cli.progress import stoppable
 from worker.runtime import real_runtime
@@ -17,6 +18,9 @@ async def work(stop):
     print("begun", flush=True)
     while sys.argv[1] == "stuck":
         pass
+    while sys.argv[1] == "slow":
+        time.sleep(2)
+        await anyio.sleep(0.1)
     await stop.wait()
     return "ended"
 
@@ -50,6 +54,17 @@ def test_stuck_when_asked_to_stop(number, loop):
     assert time.monotonic() - began_s < 10
     assert err.startswith("pts-worker: asked to stop, and stuck for ")
     assert 1 == err.count("\n")
+
+
+def test_slow_when_asked_to_stop():
+    """A loop that turns, but seldom, does not outlast the time in which a stop is to be over."""
+    program = start("slow")
+    began_s = time.monotonic()
+    program.send_signal(signal.SIGTERM)
+    _, err = program.communicate(timeout=30)
+    assert 75 == program.returncode, err
+    assert time.monotonic() - began_s < 10
+    assert err.startswith("pts-worker: asked to stop, and stuck for ")
 
 
 def test_stuck_beyond_the_deadline():

@@ -18,6 +18,10 @@ from worker.errors import ExitCode
 
 STUCK_S: Final = 5.0
 """Seconds without a turn of the event loop after which it counts as stuck."""
+SLOW_S: Final = 8.0
+"""Seconds after which a process that was asked to stop ends, if its event loop hardly turns."""
+_SLOW_TURN_S: Final = 1.5
+"""A turn of the event loop that took so long kept others from stopping."""
 _LOOK_S: Final = 0.25
 _TURN_S: Final = 0.5
 
@@ -34,18 +38,23 @@ class Watchdog:
         self._monotonic = monotonic
         self._deadline_at_s = None if deadline_s is None else monotonic() + deadline_s
         self._turned_at_s = monotonic()
-        self._is_asked = False
+        self._asked_at_s: float | None = None
+        self._slowest_s = 0.0
         self._is_over = threading.Event()
 
     async def turn(self) -> None:
         """Turn the clock until cancelled."""
         while True:
-            self._turned_at_s = self._monotonic()
+            now_s = self._monotonic()
+            if self._asked_at_s is not None:
+                self._slowest_s = max(self._slowest_s, now_s - self._turned_at_s)
+            self._turned_at_s = now_s
             await anyio.sleep(_TURN_S)  # noqa: TID251 - the real loop's own time
 
     def asked(self) -> None:
         """The process was asked to stop."""
-        self._is_asked = True
+        if self._asked_at_s is None:
+            self._asked_at_s = self._monotonic()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
@@ -58,11 +67,19 @@ class Watchdog:
         while not self._is_over.wait(_LOOK_S):
             now_s = self._monotonic()
             is_late = self._deadline_at_s is not None and now_s > self._deadline_at_s
-            if (self._is_asked or is_late) and now_s - self._turned_at_s > STUCK_S:
-                why = "asked to stop" if self._is_asked else "beyond sync.deadline"
+            asked_at_s = self._asked_at_s
+            is_stuck = now_s - self._turned_at_s > STUCK_S
+            is_slow = (
+                asked_at_s is not None
+                and now_s - asked_at_s > SLOW_S
+                and max(self._slowest_s, now_s - self._turned_at_s) > _SLOW_TURN_S
+            )
+            if is_slow or (is_stuck and (asked_at_s is not None or is_late)):
+                why = "beyond sync.deadline" if asked_at_s is None else "asked to stop"
+                since_s = self._turned_at_s if is_stuck or asked_at_s is None else asked_at_s
                 sys.stderr.write(
-                    f"pts-worker: {why}, and stuck for {now_s - self._turned_at_s:.0f} s: ended at "
-                    "once; what was committed is kept, and the next run continues\n"
+                    f"pts-worker: {why}, and stuck for {now_s - since_s:.0f} s: ended at once; "
+                    "what was committed is kept, and the next run continues\n"
                 )
                 sys.stderr.flush()
                 os._exit(ExitCode.STOPPED)

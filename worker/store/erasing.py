@@ -4,6 +4,8 @@ What a run counted stays in the ledger: totals name nobody. Nothing here can rea
 replicas, archived WAL or exported files; they are the operator's.
 """
 
+import hashlib
+import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -68,6 +70,7 @@ class Mask:
 
     def __init__(self, off_id: NationalId, person_key: str) -> None:
         self._person_key = person_key
+        self._salt = secrets.token_bytes(16)
         self._recogniser = Recogniser(lambda _: ERASED, own=off_id.reveal(), finds_others=False)
 
     def text(self, value: str | None) -> str | None:
@@ -75,6 +78,18 @@ class Mask:
         if value is None:
             return None
         return self._recogniser.text(value.replace(self._person_key, ERASED))
+
+    def key(self, value: str | None) -> str | None:
+        """The same for a record key, which stays unlike every other one.
+
+        Two keys may differ in the person's spelling alone, or in two persons who are erased one
+        after the other. The salt is thrown away, so that nobody can try identifiers.
+        """
+        masked = self.text(value)
+        if value is None or masked == value:
+            return value
+        tag = hashlib.blake2b(value.encode(), key=self._salt, digest_size=4).hexdigest()
+        return f"{masked}-{tag}"
 
     def document(self, value: str | None) -> str | None:
         """The same for a text that is canonical JSON."""
@@ -275,16 +290,21 @@ class _Texts(NamedTuple):
                     update(self.table).where(self.key == row[0]).values(**changed)
                 )
 
+    def _masked(self, name: str, value: str | None, mask: Mask) -> str | None:
+        if name == _KEY:
+            return mask.key(value)
+        return mask.document(value) if name in self.documents else mask.text(value)
+
     def _query(self) -> Select[Any]:
         return select(self.key, *(self.table.c[name] for name in self.columns))
 
     def _changed(self, row: Row[Any], mask: Mask) -> dict[str, str | None]:
         before: dict[str, str | None] = dict(zip(self.columns, row[1:], strict=True))
-        after = {
-            name: mask.document(value) if name in self.documents else mask.text(value)
-            for name, value in before.items()
-        }
+        after = {name: self._masked(name, value, mask) for name, value in before.items()}
         return {name: value for name, value in after.items() if value != before[name]}
+
+
+_KEY: Final = "restriction_id"
 
 
 def _texts_of(area: ResourceArea) -> _Texts:
@@ -295,7 +315,7 @@ def _texts_of(area: ResourceArea) -> _Texts:
     return _Texts(
         table=table,
         key=table.c.version_id,
-        columns=("restriction_id", *texts, "payload"),
+        columns=(_KEY, *texts, "payload"),
         documents=frozenset({"payload", *documents}),
     )
 
