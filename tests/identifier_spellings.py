@@ -57,6 +57,8 @@ def spellings(digits: str) -> Iterator[tuple[str, str]]:
     yield "a token", f"eyJhbGciOiJub25lIn0.{base64.urlsafe_b64encode(document).decode()}."
     yield "hexadecimal", digits.encode().hex()
     yield "hexadecimal upper", digits.encode().hex().upper()
+    padded = digits.encode().hex().ljust(32, "0")
+    yield "hexadecimal like a digest", padded
     yield "hexadecimal behind a digit", f"f{digits.encode().hex()}"
     for name, frame in {
         "letters": "fnr{}x", "path": "Patient/{}/_history/1", "query": "?a=b&id={}&c=d",

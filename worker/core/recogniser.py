@@ -78,6 +78,18 @@ def candidates(value: Any) -> Iterator[str]:
             return
 
 
+def _holds_text(text: str) -> bool:
+    """Whether what looks like a digest or a UUID is the hexadecimal of a text with eleven digits.
+
+    Of random ones that is fewer than one in ten million.
+    """
+    try:
+        content = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        return False
+    return len(content.translate(None, _NO_DIGITS)) >= LENGTH
+
+
 def _candidates(text: str, rounds: int) -> Iterator[str]:
     if len(text) < LENGTH:
         if text.isascii() and text.isdigit():
@@ -87,7 +99,9 @@ def _candidates(text: str, rounds: int) -> Iterator[str]:
         return
     if _NOT_IDENTIFIERS.fullmatch(text):
         yield from (match[1] for match in _ELEVEN.finditer(text.translate(_SEPARATORS)))
-        return
+        if not _holds_text(text):
+            return
+        text = text.replace("-", "")
     for layer in _layers(text):
         digits = "".join(cell.char for cell in layer if cell.char.isalnum())
         yield from (match[1] for match in _ELEVEN.finditer(digits))
@@ -142,7 +156,9 @@ class Recogniser:
         if not _SUSPECT.search(text):
             return text
         if _NOT_IDENTIFIERS.fullmatch(text):
-            if not self._own or self._own not in text.translate(_SEPARATORS):
+            if _holds_text(text):
+                text = text.replace("-", "")
+            elif not self._own or self._own not in text.translate(_SEPARATORS):
                 return text
         elif text == self._short:
             return self._pseudonym_of(self._own)
