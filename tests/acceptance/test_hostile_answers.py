@@ -31,7 +31,7 @@ TINY_BYTES = 1024 * 1024
 REFUSED = {
     "objects": "an answer of more than 200000 values (at $)",
     "one text": "an answer of more than 4194304 bytes (at $)",
-    "a record": "a record of more than 65536 bytes (at [0])",
+    "a record": "a record of more than 262144 bytes (at [0])",
 }
 
 
