@@ -133,7 +133,7 @@ static: $(TOOLS)
 	@$(BIN)/lint-imports
 
 unit: $(TOOLS)
-	@$(BIN)/pytest tests/unit tests/architecture
+	@$(BIN)/pytest --numprocesses 2 tests/unit tests/architecture
 
 $(MADE):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 15) else \
