@@ -86,10 +86,16 @@ async def data_files_of(url: str) -> bytes:
 
 
 async def server_position(url: str) -> tuple[str, int]:
-    """Where a PostgreSQL stands in its write-ahead log and in its log for people."""
+    """Where a PostgreSQL stands in its write-ahead log and in its log for people.
+
+    The write-ahead log goes on in a segment of its own.
+    """
     connection = await asyncpg.connect(url)
     try:
-        name = await connection.fetchval("SELECT pg_walfile_name(pg_current_wal_lsn())")
+        # What other tests wrote shall not stand in the same segment.
+        await connection.execute("SELECT pg_switch_wal()")
+        await connection.execute("SELECT pg_logical_emit_message(false, 'tests', 'begin')")
+        name = await connection.fetchval("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
         folder = Path(await connection.fetchval("SHOW data_directory"))
         return name, (folder / "log").stat().st_size
     finally:
