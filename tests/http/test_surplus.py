@@ -49,12 +49,15 @@ async def test_with_the_end_of_a_response(engine, end, surplus):
 async def test_in_tls(engine, tls_server, tls_options, surplus):
     """So does surplus in a TLS record of its own, behind the one with the end of the response."""
 
+    closed = threading.Event()
+
     def script(peer):
         peer.request()
         if peer.number == 0:
             peer.send(response())
             peer.send(SURPLUS[surplus])
-            peer.closed_by_client()
+            if peer.closed_by_client():
+                closed.set()
         else:
             peer.send(response(NEXT))
             peer.closed_by_client()
@@ -62,7 +65,7 @@ async def test_in_tls(engine, tls_server, tls_options, surplus):
     with tls_server(script) as server:
         async with engine(tls_options) as transport:
             first = await outcome(transport, server.url)
-            await asyncio.sleep(0.05)
+            assert await asyncio.to_thread(closed.wait, 20)
             second = await outcome(transport, server.url)
     # Two records may come in two reads: then the first response was complete, and handed over.
     assert first in TRANSIENT | {b"[1]"}
@@ -81,13 +84,13 @@ async def test_a_length_shorter_than_the_body(engine):
 @pytest.mark.parametrize("surplus", SURPLUS)
 async def test_on_an_idle_connection(engine, surplus):
     """Surplus on an idle connection closes it; the next request goes on another."""
-    closed = threading.Event()
+    is_idle, closed = threading.Event(), threading.Event()
 
     def script(peer):
         peer.request()
         if peer.number == 0:
             peer.send(response())
-            time.sleep(0.05)
+            is_idle.wait(20)
             peer.send(SURPLUS[surplus])
             if peer.closed_by_client():
                 closed.set()
@@ -98,10 +101,11 @@ async def test_on_an_idle_connection(engine, surplus):
     with scripted_server(script) as server:
         async with engine(OPTIONS) as transport:
             first = await outcome(transport, server.url)
-            await asyncio.sleep(0.2)
+            is_idle.set()
+            was_closed = await asyncio.to_thread(closed.wait, 20)
             second = await outcome(transport, server.url)
     assert (b"[1]", NEXT, 2) == (first, second, server.connections)
-    assert closed.is_set()
+    assert was_closed
 
 
 @pytest.mark.parametrize("surplus", SURPLUS)
