@@ -48,7 +48,6 @@ async def test_with_the_end_of_a_response(engine, end, surplus):
 @pytest.mark.parametrize("surplus", SURPLUS)
 async def test_in_tls(engine, tls_server, tls_options, surplus):
     """So does surplus in a TLS record of its own, behind the one with the end of the response."""
-
     closed = threading.Event()
 
     def script(peer):
