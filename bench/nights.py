@@ -29,11 +29,11 @@ from worker.ports import HttpResponse
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient, Sent
 from worker.store.database import Database
-from worker.store.holding import held_lease
-from worker.store.ledger import DEFAULT_TENANT, key_paths
-from worker.store.opening import open_run_store
-from worker.store.run_store import SqlRunStore
-from worker.store.store_identity import check_identity
+from worker.store.identity import check_identity
+from worker.store.runs.lease_context import held_lease
+from worker.store.runs.ledger import DEFAULT_TENANT, key_paths
+from worker.store.runs.open_run_store import open_run_store
+from worker.store.runs.run_store import SqlRunStore
 from worker.sync.producer import CHUNK_PERSONS
 
 BATCH: Final = Settings().sync.batch_persons

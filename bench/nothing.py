@@ -17,8 +17,8 @@ from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
 from worker.errors import ExitCode
 from worker.ports import Runtime
 from worker.store.database import Database
-from worker.store.lease import Lease
-from worker.store.tables import TOTALS
+from worker.store.runs.lease import Lease
+from worker.store.schema.tables import TOTALS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from bench.sizes import Looker, looking
 from tests.databases import execute, in_database, postgres_server
 from worker.runtime import real_runtime
 from worker.store.database import open_database
-from worker.store.schema import upgrade
+from worker.store.schema.upgrade import upgrade
 
 SIZES: Final = (50_000, 100_000, 200_000)
 NIGHTS: Final = 3

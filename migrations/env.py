@@ -7,11 +7,11 @@ import anyio
 from alembic import context
 from sqlalchemy import Connection
 
-import worker.store.partial_indexes  # noqa: F401 - adds them to the metadata
+import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
 from worker.store.dialects import dialect_named
-from worker.store.schema import HEAD
-from worker.store.tables import metadata
-from worker.store.views import create_statements, drop_statements
+from worker.store.schema.tables import metadata
+from worker.store.schema.upgrade import HEAD
+from worker.store.schema.views import create_statements, drop_statements
 
 LOCK_TIMEOUT_S = 10
 

@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
-from worker.store.schema import upgrade
+from worker.store.schema.upgrade import upgrade
 
 
 @contextmanager

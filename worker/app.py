@@ -30,8 +30,8 @@ from worker.pts.throttle import Throttle
 from worker.pts.transport import TransportOptions
 from worker.roster import open_roster
 from worker.store.database import Database, open_database
-from worker.store.schema import check_schema
-from worker.sync.share import RateShare, SharingAuthorizer
+from worker.store.schema.upgrade import check_schema
+from worker.sync.rate_share import RateShare, SharingAuthorizer
 from worker.tls import client_context
 
 if TYPE_CHECKING:

@@ -18,19 +18,19 @@ from worker.errors import ConfigurationError, WorkerError
 from worker.ports import Roster
 from worker.pts.throttle import Throttle
 from worker.store.database import Database
-from worker.store.holding import held_lease
-from worker.store.lease import Lease
-from worker.store.ledger import key_paths
-from worker.store.opening import open_part_store, open_run_store
-from worker.store.retention import RetentionRules, purge
-from worker.store.run_store import Choice
-from worker.store.shard_store import ShardRunStore
-from worker.store.shards import refuse_sqlite
-from worker.store.store_identity import check_identity
-from worker.sync.keys import KeyBook
+from worker.store.identity import check_identity
+from worker.store.runs.lease import Lease
+from worker.store.runs.lease_context import held_lease
+from worker.store.runs.ledger import key_paths
+from worker.store.runs.open_run_store import open_part_store, open_run_store
+from worker.store.runs.retention import RetentionRules, purge
+from worker.store.runs.run_store import Choice
+from worker.store.shards.assignments import refuse_sqlite
+from worker.store.shards.run_store import ShardRunStore
 from worker.sync.options import RunOptions
+from worker.sync.rate_share import RateShare, wait_for_share
+from worker.sync.record_keys import KeyBook
 from worker.sync.run import Run
-from worker.sync.share import RateShare, wait_for_share
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""How far the rows of an earlier program are rewritten (``worker/store/rewriting.py``).
+"""How far the rows of an earlier program are rewritten (``worker/store/schema/rewriting.py``).
 
 Until now a row could hold identifiers of other persons, odd spellings of the person's own, and the
 names of those who made a restriction. ``db upgrade`` takes them out after this; a store in which no

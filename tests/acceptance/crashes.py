@@ -21,7 +21,7 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
     ),
     "token": ("worker.helseid.tokens", "understand", "lambda reply, **more: reply.body"),
     "batch": (
-        "worker.store.run_store",
+        "worker.store.runs.run_store",
         "SqlRunStore.apply",
         "lambda self, reads: [(one.person.off_id.reveal(), one.areas) for one in reads]",
     ),

@@ -10,9 +10,9 @@ from tests.acceptance.program import Installation
 from worker.core.model import RunKind
 from worker.runtime import real_runtime
 from worker.store.database import open_database
-from worker.store.holder import this_process
-from worker.store.lease import Lease, acquire
-from worker.store.ledger import begin_run
+from worker.store.runs.lease import Lease, acquire
+from worker.store.runs.ledger import begin_run
+from worker.store.runs.process_identity import this_process
 
 AREAS = ("patient-safety", "patient-privacy")
 

@@ -33,9 +33,9 @@ from worker.core.identity import PseudonymKey, pseudonyms
 from worker.core.privacy import PrivacyRules
 from worker.runtime import real_runtime
 from worker.store.database import open_database
-from worker.store.holding import held_lease
-from worker.store.rewriting import Rewriter, Rewritten
-from worker.store.schema import upgrade
+from worker.store.runs.lease_context import held_lease
+from worker.store.schema.rewriting import Rewriter, Rewritten
+from worker.store.schema.upgrade import upgrade
 
 AUTHOR = {"offId": OTHER, "name": "Kari Nordmann", "role": "Lege", "organisation": "OUS HF"}
 REFS = {OWN: f"pid {OWN[:6]} {OWN[6:]}", OTHER: f"R-{OWN}"}

@@ -2,7 +2,7 @@
 
 from alembic.script import ScriptDirectory
 
-from worker.store.schema import HEAD, alembic_config
+from worker.store.schema.upgrade import HEAD, alembic_config
 
 
 def test_the_head_is_the_programs():

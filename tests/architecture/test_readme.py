@@ -28,7 +28,7 @@ from worker.config import markdown_table
 from worker.config.keys import KEYS
 from worker.errors import ExitCode
 from worker.store.dialects import SQLITE
-from worker.store.views import view_definitions
+from worker.store.schema.views import view_definitions
 
 TEXT = README.read_text(encoding="utf-8")
 

@@ -13,7 +13,7 @@ from tests.acceptance.program import Ended, Installation, Running, Sandbox, sand
 from tests.deaths.ground import PERSONS, Ground, PostgresDatabases
 from tests.deaths.processes import is_paused, tables_of
 from tests.deaths.zygote import Zygote
-from worker.store.tables import TOTALS
+from worker.store.schema.tables import TOTALS
 
 COUNT = 4
 RATE = 30

@@ -14,8 +14,8 @@ from tests.migration.old_pseudonymise import pseudonymise
 from worker.core.record import KeyedHash, digest_of
 from worker.runtime import real_runtime
 from worker.store.database import open_database
-from worker.store.schema import alembic_config
-from worker.store.tables import VERSIONS, person, person_area, tenant
+from worker.store.schema.tables import VERSIONS, person, person_area, tenant
+from worker.store.schema.upgrade import alembic_config
 
 OLD = "0006"
 """The last revision of a program that stored so."""

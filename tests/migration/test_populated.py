@@ -22,7 +22,7 @@ from worker.core.model import CompleteArea, Person, PersonRead, Proof
 from worker.core.privacy import PrivacyRules
 from worker.core.record import digest_of
 from worker.errors import ExitCode
-from worker.store.schema import HEAD, alembic_config, upgrade
+from worker.store.schema.upgrade import HEAD, alembic_config, upgrade
 
 REVISIONS = sorted(
     script.revision

@@ -1,7 +1,7 @@
 """A sample of mistakes outside ``worker/core``, and which of them no test sees.
 
     python -m tests.mutation.sample --count 300 --seed 1
-    python -m tests.mutation.sample --only worker/store/undo.py --count 1000
+    python -m tests.mutation.sample --only worker/store/runs/undo.py --count 1000
 
 Each mistake is made in a copy of the tree. First come the tests that run its line, the quickest
 first, then the slower ones that start the program (``SLOW``). The seed chooses the sample, so that

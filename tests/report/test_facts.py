@@ -17,7 +17,7 @@ from worker.core.model import RunKind, RunStatus
 from worker.errors import ExitCode
 from worker.report.facts import read_facts, read_standing
 from worker.report.figures import CodeCount, DelayFacts, SnapshotState
-from worker.store.undo import undo_run
+from worker.store.runs.undo import undo_run
 
 
 async def facts_of(world, **options):

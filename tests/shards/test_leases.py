@@ -20,9 +20,9 @@ from worker.core.run import RunProgress
 from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError
 from worker.store.database import open_database
-from worker.store.holder import this_process
-from worker.store.lease import acquire
-from worker.store.shards import acquire_part, begin_part
+from worker.store.runs.lease import acquire
+from worker.store.runs.process_identity import this_process
+from worker.store.shards.assignments import acquire_part, begin_part
 
 A, B, C = names(0, 3)
 P, Q, R = names(1, 3)

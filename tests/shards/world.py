@@ -19,12 +19,12 @@ from worker.core.run import Publication, RunHandle, RunProgress, RunReport, Shar
 from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database, open_database
-from worker.store.holder import Holder, this_process
-from worker.store.lease import Lease, acquire
-from worker.store.opening import open_part_store, open_run_store
-from worker.store.run_store import SqlRunStore
-from worker.store.shard_store import ShardRunStore
-from worker.store.shards import acquire_part
+from worker.store.runs.lease import Lease, acquire
+from worker.store.runs.open_run_store import open_part_store, open_run_store
+from worker.store.runs.process_identity import Holder, this_process
+from worker.store.runs.run_store import SqlRunStore
+from worker.store.shards.assignments import acquire_part
+from worker.store.shards.run_store import ShardRunStore
 
 KEY = "night-1"
 TTL_S = 50.0

@@ -33,9 +33,9 @@ from worker.ports import HttpTransport, Runtime
 from worker.pts.transport import TransportOptions
 from worker.sandbox import search
 from worker.sandbox.people import is_off_id
-from worker.store import opening
 from worker.store.database import Database, open_database
-from worker.store.run_store import SqlRunStore
+from worker.store.runs import open_run_store as opening
+from worker.store.runs.run_store import SqlRunStore
 from worker.tls import client_context
 
 DATABASE, HTTP, CLOCK, FILE, WRITE = "database", "http", "clock", "file", "write"

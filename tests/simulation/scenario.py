@@ -20,7 +20,7 @@ from tests.simulation.stage import Outcome, Stage, Tally, fast_folder
 from tests.simulation.weather import Weather
 from worker.core.model import RunKind
 from worker.sandbox.paging import STYLES
-from worker.store.run_store import Choice
+from worker.store.runs.run_store import Choice
 
 OSLO = ZoneInfo("Europe/Oslo")
 STARTS = (

@@ -44,7 +44,7 @@ from worker.observing import observed_run
 from worker.roster import open_roster
 from worker.running import RunRequest
 from worker.sandbox.state import CLIENT_ID
-from worker.store.run_store import Choice
+from worker.store.runs.run_store import Choice
 
 LONGEST_RUN_S = 36 * 3600.0
 """A run of a handful of persons that is not over by then waits for something that never comes."""

@@ -19,7 +19,7 @@ from tests.stateful.views import (
     same,
 )
 from worker.core.guard import GuardFacts
-from worker.store.reading import gaps, open_state
+from worker.store.queries.status import gaps, open_state
 
 
 @dataclass(kw_only=True)

@@ -27,17 +27,17 @@ from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
-from worker.store.holder import Holder
-from worker.store.lease import Lease, acquire
-from worker.store.ledger import DEFAULT_TENANT, key_paths
-from worker.store.opening import open_run_store
-from worker.store.run_store import SqlRunStore
-from worker.store.tables import lease as lease_table
-from worker.store.tables import metadata, tenant
+from worker.store.runs.lease import Lease, acquire
+from worker.store.runs.ledger import DEFAULT_TENANT, key_paths
+from worker.store.runs.open_run_store import open_run_store
+from worker.store.runs.process_identity import Holder
+from worker.store.runs.run_store import SqlRunStore
+from worker.store.schema.tables import lease as lease_table
+from worker.store.schema.tables import metadata, tenant
 from worker.sync.evidence import Evidence
-from worker.sync.keys import KeyBook
 from worker.sync.producer import PersonTask
 from worker.sync.reading import PersonReader
+from worker.sync.record_keys import KeyBook
 
 T = TypeVar("T")
 

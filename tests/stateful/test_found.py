@@ -17,11 +17,11 @@ from tests.store.test_store_scenarios import (
     world_on,
 )
 from worker.core.model import PersonRead, RunKind, RunStatus
-from worker.store.ledger import begin_run, key_paths
-from worker.store.publish import Publisher
-from worker.store.reading import open_state
-from worker.store.undo import leftovers, undo_run
-from worker.store.writer import BatchWriter
+from worker.store.queries.status import open_state
+from worker.store.runs.ledger import begin_run, key_paths
+from worker.store.runs.publication import Publisher
+from worker.store.runs.undo import leftovers, undo_run
+from worker.store.writes.batch import BatchWriter
 
 OTHERS = ("k1", "k2")
 """Restrictions of somebody else, so that the guard has nothing to say."""

@@ -7,10 +7,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from tests.store.test_store_scenarios import read, world_on
-from worker.store.access import KEPT_AT_LEAST, Access, record_access
-from worker.store.ledger import DEFAULT_TENANT
-from worker.store.retention import Purged, RetentionRules, purge
-from worker.store.tables import access_log
+from worker.store.privacy.access_log import KEPT_AT_LEAST, Access, record_access
+from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.store.runs.retention import Purged, RetentionRules, purge
+from worker.store.schema.tables import access_log
 
 ACCESS = Access(os_user="pts", login_user="anna", host="h1", command="explain", purpose="case 7")
 

@@ -12,10 +12,10 @@ from tests.fakes import FakeRuntime
 from tests.store.test_store_scenarios import read, world_on
 from worker.core.identity import NationalId
 from worker.core.model import Person, PersonRead
-from worker.store import versions
-from worker.store.bulk import _PARAMETERS_MAX, Given, _room
 from worker.store.database import open_database
-from worker.store.tables import metadata
+from worker.store.schema.tables import metadata
+from worker.store.writes import versions
+from worker.store.writes.bulk import _PARAMETERS_MAX, Given, _room
 
 SHAPE = Given(
     (

@@ -23,11 +23,11 @@ from tests.store.test_store_scenarios import (
 from worker.core.identity import NationalId
 from worker.core.model import Person, PersonRead, Record
 from worker.errors import ExitCode, LeaseLostError
-from worker.store.erasing import TABLES, Mask, Traces, erase_traces, find_traces, scrub
-from worker.store.holder import Holder
-from worker.store.lease import acquire
-from worker.store.ledger import interrupt_run
-from worker.store.tables import metadata
+from worker.store.privacy.erasing import TABLES, Mask, Traces, erase_traces, find_traces, scrub
+from worker.store.runs.lease import acquire
+from worker.store.runs.ledger import interrupt_run
+from worker.store.runs.process_identity import Holder
+from worker.store.schema.tables import metadata
 
 GONE = "5eed" * 16
 """The pseudonym of the person who is to go."""

@@ -29,12 +29,12 @@ from worker.observing import observed_run
 from worker.roster import open_roster
 from worker.running import RunRequest
 from worker.sandbox.restrictions import PRIVACY, SAFETY
-from worker.store.erasing import Mask, erase_traces, find_traces
-from worker.store.holder import this_process
-from worker.store.holding import held_lease
-from worker.store.lease import Lease
-from worker.store.shards import acquire_part, begin_part
-from worker.store.shares import balance
+from worker.store.privacy.erasing import Mask, erase_traces, find_traces
+from worker.store.runs.lease import Lease
+from worker.store.runs.lease_context import held_lease
+from worker.store.runs.process_identity import this_process
+from worker.store.shards.assignments import acquire_part, begin_part
+from worker.store.shards.rate_shares import balance
 
 HELD_FROM = 2
 """The first write takes the lease; whoever takes it over can do so before the second."""

@@ -5,8 +5,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.runtime import real_runtime
 from worker.store.database import open_database
-from worker.store.hints import for_most
-from worker.store.tables import person
+from worker.store.queries.hints import for_most
+from worker.store.schema.tables import person
 
 STAYING = (
     select(func.count())

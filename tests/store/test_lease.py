@@ -8,8 +8,8 @@ import pytest
 
 from tests.store.test_store_scenarios import World, world_on
 from worker.errors import LeaseHeldError
-from worker.store.holder import Holder, has_died, this_process
-from worker.store.lease import acquire
+from worker.store.runs.lease import acquire
+from worker.store.runs.process_identity import Holder, has_died, this_process
 
 
 async def test_a_reused_process_id_is_another_process(database_url: str):

@@ -15,14 +15,14 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-import worker.store.partial_indexes  # noqa: F401 - adds them to the metadata
+import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
 from worker.errors import SchemaError
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.dialects import dialect_named
-from worker.store.schema import HEAD, alembic_config, check_schema, revision, upgrade
-from worker.store.tables import metadata
-from worker.store.views import view_definitions
+from worker.store.schema.tables import metadata
+from worker.store.schema.upgrade import HEAD, alembic_config, check_schema, revision, upgrade
+from worker.store.schema.views import view_definitions
 
 BY_RUN = "ix_person_area_run_id"
 TABLES = sorted([*metadata.tables, "alembic_version"])
@@ -82,7 +82,7 @@ def take_back(connection: Connection) -> None:
 
 
 async def test_the_migrations_make_the_tables(database_url):
-    """After the last migration the database is what ``worker.store.tables`` declares."""
+    """After the last migration the database is what ``worker.store.schema.tables`` declares."""
     async with opened(database_url) as database:
         assert [] == await in_sync(database, differences)
 

@@ -10,8 +10,8 @@ from worker.core.guard import reasons_to_withhold
 from worker.core.model import RunKind
 from worker.core.run import Publication, RunProgress
 from worker.errors import ExitCode, LeaseLostError
-from worker.store.opening import open_run_store
-from worker.store.run_store import SqlRunStore
+from worker.store.runs.open_run_store import open_run_store
+from worker.store.runs.run_store import SqlRunStore
 
 
 async def begin(world: World) -> SqlRunStore:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.architecture.documents import README, blocks
 from worker.runtime import real_runtime
 from worker.store.database import open_database
-from worker.store.tables import VERSIONS, attempt, person, person_area, run
+from worker.store.schema.tables import VERSIONS, attempt, person, person_area, run
 
 SAFETY, PRIVACY = "patient-safety", "patient-privacy"
 JANUARY, FEBRUARY = datetime(2026, 1, 5, 3, 30, tzinfo=UTC), datetime(2026, 2, 5, 3, 30, tzinfo=UTC)

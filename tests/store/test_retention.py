@@ -9,11 +9,11 @@ from sqlalchemy import text
 from tests.store.test_store_scenarios import World, failed, read, world_on
 from worker.core.model import RunKind
 from worker.errors import LeaseLostError
-from worker.store import retention
-from worker.store.holder import Holder
-from worker.store.lease import acquire
-from worker.store.retention import Purged, RetentionRules, purge
-from worker.store.tables import VERSIONS, attempt, metadata, run
+from worker.store.runs import retention
+from worker.store.runs.lease import acquire
+from worker.store.runs.process_identity import Holder
+from worker.store.runs.retention import Purged, RetentionRules, purge
+from worker.store.schema.tables import VERSIONS, attempt, metadata, run
 
 DAY_S = 86_400
 VIEWS = ("report_patient_safety_current", "report_person_freshness")

@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed, read, record, world_on
 from worker.errors import ConfigurationError
-from worker.store.sampling import PublishedArea, forbid_writes, published_areas
+from worker.store.queries.sample import PublishedArea, forbid_writes, published_areas
 
 Published = dict[tuple[str, str], PublishedArea]
 

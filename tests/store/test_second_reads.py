@@ -16,7 +16,7 @@ from tests.store.test_store_scenarios import (
 from worker.core.confirmation import Confirm, removed_by
 from worker.core.model import PersonRead, RunKind
 from worker.core.run import BatchResult
-from worker.store.publish import Publisher
+from worker.store.runs.publication import Publisher
 
 OTHERS = ("k1", "k2")
 PROOF = (

@@ -8,7 +8,7 @@ import pytest
 from tests.store.test_store_scenarios import world_on
 from worker.core.identity import PLAIN, NationalId, PseudonymKey, pseudonyms
 from worker.errors import ConfigurationError
-from worker.store.store_identity import check_identity, see_identity
+from worker.store.identity import check_identity, see_identity
 
 
 async def test_another_key_is_seen_without_writing(database_url):

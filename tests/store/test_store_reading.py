@@ -4,10 +4,9 @@ from datetime import timedelta
 
 from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed, read, world_on
 from worker.core.model import RunKind
-from worker.store.failures import failures_by_key, list_failures, purge_failures
-from worker.store.ledger import open_runs
-from worker.store.persons import person_story, publication_at
-from worker.store.reading import (
+from worker.store.queries.failures import failures_by_key, list_failures, purge_failures
+from worker.store.queries.person import person_story, publication_at
+from worker.store.queries.status import (
     continued_by_next_sync,
     engine_facts,
     failure_counts,
@@ -18,6 +17,7 @@ from worker.store.reading import (
     open_state,
     settled_in,
 )
+from worker.store.runs.ledger import open_runs
 
 
 async def stale_in_view(world: World) -> dict[str, tuple[int, int]]:

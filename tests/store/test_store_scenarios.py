@@ -31,13 +31,13 @@ from worker.core.model import (
 from worker.core.record import digest_of
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError, WithheldError
 from worker.store.database import Database, open_database
-from worker.store.holder import Holder, this_process
-from worker.store.lease import Lease, acquire
-from worker.store.ledger import begin_run, interrupt_run, open_runs
-from worker.store.publish import Publisher
-from worker.store.reading import gaps
-from worker.store.undo import leftovers, undo_run
-from worker.store.writer import BatchWriter
+from worker.store.queries.status import gaps
+from worker.store.runs.lease import Lease, acquire
+from worker.store.runs.ledger import begin_run, interrupt_run, open_runs
+from worker.store.runs.process_identity import Holder, this_process
+from worker.store.runs.publication import Publisher
+from worker.store.runs.undo import leftovers, undo_run
+from worker.store.writes.batch import BatchWriter
 
 SAFETY, PRIVACY = "patient-safety", "patient-privacy"
 LIMITS = GuardLimits(max_removed_share=0.1, min_completeness=0.5)
@@ -447,7 +447,7 @@ async def test_what_has_moved_away_and_comes_back_is_opened_again(database_url):
 @pytest.mark.parametrize("persons_per_step", [1, 2, 3, 100])
 async def test_a_run_is_undone_step_by_step(database_url, monkeypatch, persons_per_step):
     """However many persons a step takes back, nothing of the run is left, nor anybody it met."""
-    monkeypatch.setattr("worker.store.undo.PERSONS_PER_STEP", persons_per_step)
+    monkeypatch.setattr("worker.store.runs.undo.PERSONS_PER_STEP", persons_per_step)
     async with world_on(database_url) as world:
         turn = await world.begin()
         await turn.write(read(world, "a", "x"), read(world, "b", "y"), read(world, "c"))

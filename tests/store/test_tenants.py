@@ -5,8 +5,8 @@ from sqlalchemy import insert
 
 from tests.store.test_store_scenarios import SAFETY, World, read, world_on
 from worker.errors import WithheldError
-from worker.store.persons import publication_at
-from worker.store.tables import VERSIONS, person, run, tenant
+from worker.store.queries.person import publication_at
+from worker.store.schema.tables import VERSIONS, person, run, tenant
 
 NEIGHBOUR = 2
 THEIRS = 900

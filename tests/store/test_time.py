@@ -9,8 +9,8 @@ import structlog
 from tests.fakes import START
 from tests.store.test_store_scenarios import Turn, World, failed, read, world_on
 from worker.errors import ExitCode, LeaseLostError
-from worker.store.ledger import interrupt_run
-from worker.store.persons import publication_at
+from worker.store.queries.person import publication_at
+from worker.store.runs.ledger import interrupt_run
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0

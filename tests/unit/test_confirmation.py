@@ -29,9 +29,9 @@ from worker.errors import TransientError
 from worker.pts.throttle import Throttle
 from worker.sync.confirmation import Confirmations
 from worker.sync.evidence import Evidence
-from worker.sync.keys import KeyBook
 from worker.sync.line import Line
 from worker.sync.reading import PersonReader
+from worker.sync.record_keys import KeyBook
 
 AREA = "patient-safety"
 REMOVALS, CHANGES = Confirm.REMOVALS, Confirm.CHANGES

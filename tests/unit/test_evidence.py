@@ -12,7 +12,7 @@ from worker.core.model import CompleteArea, Person, Proof, Record
 from worker.core.times import END_OF_TIME
 from worker.errors import ContractError, TransientError, UnavailableError
 from worker.sync.evidence import Evidence
-from worker.sync.keys import KeyBook
+from worker.sync.record_keys import KeyBook
 
 ANNA, BODIL, CARL, DORA = (person(key=name * 64) for name in "abcd")
 

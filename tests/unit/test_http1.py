@@ -7,8 +7,8 @@ import pytest
 
 from tests.http.calls import response
 from worker.errors import StaleConnectionError, TransientError
+from worker.pts.batching import Inbox, Outbox
 from worker.pts.http1 import Connection
-from worker.pts.turns import Inbox, Outbox
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from worker.core.model import AreaFailure, CompleteArea, FailureKind, Proof
-from worker.sync.keys import KeyBook
+from worker.sync.record_keys import KeyBook
 
 AT = datetime(2026, 11, 26, 2, 30, 17, tzinfo=UTC)
 

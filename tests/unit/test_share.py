@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from tests.fakes import FakeRuntime
-from worker.sync.share import RateShare
+from worker.sync.rate_share import RateShare
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import asyncio
 
 from worker.ports import HttpResponse
-from worker.pts.turns import ANSWERS_MAX, Inbox
+from worker.pts.batching import ANSWERS_MAX, Inbox
 
 MANY = 3 * ANSWERS_MAX + 1
 

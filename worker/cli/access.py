@@ -81,8 +81,8 @@ async def log_access(
 
     import structlog
 
-    from worker.store.access import Access, record_access
-    from worker.store.ledger import DEFAULT_TENANT
+    from worker.store.privacy.access_log import Access, record_access
+    from worker.store.runs.ledger import DEFAULT_TENANT
 
     account = os.getuid()
     access = Access(

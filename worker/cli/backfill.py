@@ -104,7 +104,7 @@ def backfill(
     from worker.cli.progress import run_and_tell
     from worker.core.model import RunKind
     from worker.running import RunRequest
-    from worker.store.run_store import Choice
+    from worker.store.runs.run_store import Choice
 
     choice = None
     if failed or stale_for:

@@ -34,10 +34,10 @@ from worker.helseid.transport import Caller
 from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
-from worker.store.ledger import DEFAULT_TENANT
-from worker.store.reading import engine_facts, lease_state, require_file
-from worker.store.schema import HEAD, check_schema
-from worker.store.store_identity import see_identity
+from worker.store.identity import see_identity
+from worker.store.queries.status import engine_facts, lease_state, require_file
+from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.store.schema.upgrade import HEAD, check_schema
 
 CLOCK_WARNING_S: Final = 2.0
 _ENTRIES_LOOKED_AT: Final = 1_000

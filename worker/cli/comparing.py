@@ -14,11 +14,11 @@ from worker.core.identity import NationalId
 from worker.core.model import CompleteArea, Person, PersonRead, RosterFault
 from worker.core.run import RunProgress
 from worker.errors import RosterError, StoppedError, WorkerError
-from worker.store.sampling import PublishedArea
+from worker.store.queries.sample import PublishedArea
 from worker.sync.evidence import Evidence
-from worker.sync.keys import KeyBook
 from worker.sync.producer import PersonTask
 from worker.sync.reading import PersonReader
+from worker.sync.record_keys import KeyBook
 
 if TYPE_CHECKING:
     from worker.app import App

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from worker.app import App
     from worker.core.identity import Identity
     from worker.store.database import Database
-    from worker.store.rewriting import Rewritten
+    from worker.store.schema.rewriting import Rewritten
 
 UPGRADE = """Bring the database to this program's schema, and make the reporting views anew.
 
@@ -53,8 +53,8 @@ def upgrade(cli: Cli) -> int:
 
 
 async def _upgrade(app: "App") -> dict[str, Any]:
-    from worker.store.rewriting import Rewritten
-    from worker.store.schema import upgrade as upgrade_schema
+    from worker.store.schema.rewriting import Rewritten
+    from worker.store.schema.upgrade import upgrade as upgrade_schema
 
     async with app.database(checked=False) as database:
         identity = await _identity(app, database)
@@ -71,10 +71,10 @@ async def _upgrade(app: "App") -> dict[str, Any]:
 async def _identity(app: "App", database: "Database") -> "Identity | None":
     """How persons are keyed, if rows wait to be rewritten; asked before anything is changed."""
     from worker.errors import ConfigurationError
-    from worker.store.ledger import DEFAULT_TENANT
-    from worker.store.rewriting import is_waiting
-    from worker.store.schema import revision
-    from worker.store.store_identity import settled_identity, stored_identity
+    from worker.store.identity import settled_identity, stored_identity
+    from worker.store.runs.ledger import DEFAULT_TENANT
+    from worker.store.schema.rewriting import is_waiting
+    from worker.store.schema.upgrade import revision
 
     if await revision(database) is None or not await is_waiting(database, DEFAULT_TENANT):
         return None
@@ -96,9 +96,9 @@ async def _rewrite(app: "App", database: "Database", identity: "Identity") -> "R
     import structlog
 
     from worker.areas import AREAS
-    from worker.store.erasing import scrub
-    from worker.store.holding import held_lease
-    from worker.store.rewriting import Rewriter
+    from worker.store.privacy.erasing import scrub
+    from worker.store.runs.lease_context import held_lease
+    from worker.store.schema.rewriting import Rewriter
 
     log = structlog.get_logger(__name__)
 
@@ -138,7 +138,7 @@ def check(cli: Cli) -> int:
     """See ``CHECK``."""
     app = cli.load("report")
     from worker.errors import ExitCode
-    from worker.store.schema import HEAD, check_schema, revision
+    from worker.store.schema.upgrade import HEAD, check_schema, revision
 
     async def work() -> str | None:
         async with app.database(checked=False) as database:

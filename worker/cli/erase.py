@@ -12,7 +12,7 @@ from worker.cli.sync import DatabaseOption
 if TYPE_CHECKING:
     from worker.app import App
     from worker.core.identity import Identity, NationalId
-    from worker.store.erasing import Traces
+    from worker.store.privacy.erasing import Traces
 
 HELP = """Remove one person completely: versions, history, proofs, failures, and the person.
 
@@ -84,11 +84,11 @@ async def _erase(
     dry_run: bool,
     rewrite: bool,
 ) -> dict[str, Any]:
-    from worker.store.erasing import Mask, erase_traces, find_traces, scrub
-    from worker.store.holding import held_lease
-    from worker.store.ledger import DEFAULT_TENANT
-    from worker.store.searching import NOT_SEARCHED, Wanted, search
-    from worker.store.store_identity import see_identity
+    from worker.store.identity import see_identity
+    from worker.store.privacy.erasing import Mask, erase_traces, find_traces, scrub
+    from worker.store.privacy.searching import NOT_SEARCHED, Wanted, search
+    from worker.store.runs.lease_context import held_lease
+    from worker.store.runs.ledger import DEFAULT_TENANT
 
     async with store_to_read(app) as store:
         identity = await see_identity(store, DEFAULT_TENANT, identity)

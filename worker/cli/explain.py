@@ -15,7 +15,7 @@ from worker.cli.sync import DatabaseOption
 if TYPE_CHECKING:
     from worker.app import App
     from worker.core.identity import Identity, NationalId
-    from worker.store.persons import AreaStory, PersonStory, Version
+    from worker.store.queries.person import AreaStory, PersonStory, Version
 
 HELP = """Tell everything known of one person.
 
@@ -79,9 +79,9 @@ def _instant(text: str) -> datetime:
 async def _look(
     app: "App", identity: "Identity", off_id: "NationalId", at: datetime | None, why: str | None
 ) -> dict[str, Any]:
-    from worker.store.ledger import DEFAULT_TENANT
-    from worker.store.persons import person_story, publication_at
-    from worker.store.store_identity import see_identity
+    from worker.store.identity import see_identity
+    from worker.store.queries.person import person_story, publication_at
+    from worker.store.runs.ledger import DEFAULT_TENANT
 
     async with store_to_read(app) as store:
         identity = await see_identity(store, DEFAULT_TENANT, identity)

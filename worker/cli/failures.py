@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.app import App
-    from worker.store.failures import OpenFailure
+    from worker.store.queries.failures import OpenFailure
 
 LIST = """List what cannot be read at present, what has failed longest first.
 
@@ -86,9 +86,9 @@ def list_(
     app = _load(cli, "report", database)
 
     async def work() -> tuple[bool, "Sequence[OpenFailure]"]:
-        from worker.store.failures import list_failures
-        from worker.store.ledger import DEFAULT_TENANT
-        from worker.store.store_identity import stored_identity
+        from worker.store.identity import stored_identity
+        from worker.store.queries.failures import list_failures
+        from worker.store.runs.ledger import DEFAULT_TENANT
 
         async with store_to_read(app) as store:
             found = await list_failures(
@@ -124,9 +124,9 @@ def show(
     off_id = None if key else read_identifier()
 
     async def work() -> tuple[bool, "Sequence[OpenFailure]"]:
-        from worker.store.failures import failures_by_key
-        from worker.store.ledger import DEFAULT_TENANT
-        from worker.store.store_identity import see_identity, stored_identity
+        from worker.store.identity import see_identity, stored_identity
+        from worker.store.queries.failures import failures_by_key
+        from worker.store.runs.ledger import DEFAULT_TENANT
 
         async with store_to_read(app) as store:
             mode, _ = await stored_identity(store, DEFAULT_TENANT)
@@ -187,8 +187,8 @@ def purge(
     before = app.runtime.now() - timedelta(seconds=older_s) if older_than is not None else None
 
     async def work() -> int:
-        from worker.store.failures import purge_failures
-        from worker.store.ledger import DEFAULT_TENANT
+        from worker.store.queries.failures import purge_failures
+        from worker.store.runs.ledger import DEFAULT_TENANT
 
         async with store_to_read(app) as store:
             return await purge_failures(

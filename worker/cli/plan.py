@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from worker.config.settings import Engine
     from worker.core.guard import GuardFacts, GuardLimits
     from worker.store.database import Database
-    from worker.store.reading import OpenState, RunFacts, Settled
+    from worker.store.queries.status import OpenState, RunFacts, Settled
 
 HELP = """Tell what a `sync` would do now: persons, requests, time, and what the guard would allow.
 
@@ -183,9 +183,9 @@ def plan(
 
 async def _look(app: "App") -> _Plan:
     from worker.core.guard import GuardLimits
-    from worker.store.ledger import DEFAULT_TENANT
-    from worker.store.reading import last_publication, open_state
-    from worker.store.store_identity import see_identity
+    from worker.store.identity import see_identity
+    from worker.store.queries.status import last_publication, open_state
+    from worker.store.runs.ledger import DEFAULT_TENANT
 
     identity = app.identity()
     sync = app.settings.sync
@@ -209,8 +209,8 @@ async def _look(app: "App") -> _Plan:
 
 
 async def _begun(app: "App", store: "Database") -> _Begun | None:
-    from worker.store.ledger import DEFAULT_TENANT, open_runs
-    from worker.store.reading import continued_by_next_sync, settled_in
+    from worker.store.queries.status import continued_by_next_sync, settled_in
+    from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
 
     sync = app.settings.sync
     row = continued_by_next_sync(

@@ -84,8 +84,8 @@ async def store_to_read(app: "App") -> "AsyncIterator[Database]":
     Raises:
         SchemaError: the database is missing, behind or ahead.
     """
-    from worker.store.reading import require_file
-    from worker.store.schema import check_schema
+    from worker.store.queries.status import require_file
+    from worker.store.schema.upgrade import check_schema
 
     async with app.database(checked=False) as database:
         require_file(database)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.app import App
-    from worker.store.reading import AreaGaps, FailureCount, LeaseState, RunFacts, Settled
-    from worker.store.shards import ShardState
+    from worker.store.queries.status import AreaGaps, FailureCount, LeaseState, RunFacts, Settled
+    from worker.store.shards.assignments import ShardState
 
 HELP = """Tell the last runs, the age of the published snapshot, gaps, and who holds the lease.
 
@@ -101,14 +101,14 @@ def status(
 
 
 async def _look(app: "App", *, max_age: timedelta | None, runs: int) -> _State:
-    from worker.store.ledger import DEFAULT_TENANT
-    from worker.store.reading import (
+    from worker.store.queries.status import (
         failure_counts,
         gaps,
         last_publication,
         last_runs,
         lease_state,
     )
+    from worker.store.runs.ledger import DEFAULT_TENANT
 
     async with store_to_read(app) as store:
         return _State(
@@ -124,9 +124,9 @@ async def _look(app: "App", *, max_age: timedelta | None, runs: int) -> _State:
 
 
 async def _open_run(app: "App", store: Any) -> _Open | None:
-    from worker.store.ledger import DEFAULT_TENANT, open_runs
-    from worker.store.reading import continued_by_next_sync, settled_in
-    from worker.store.shards import shard_states
+    from worker.store.queries.status import continued_by_next_sync, settled_in
+    from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
+    from worker.store.shards.assignments import shard_states
 
     rows = await open_runs(store, DEFAULT_TENANT)
     sync = app.settings.sync

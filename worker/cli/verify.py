@@ -113,11 +113,11 @@ async def _verify(app: "App", size: int, stop: "anyio.Event", show: "Shown | Non
     import structlog
 
     from worker.cli.comparing import draw, reread, tallies
-    from worker.store.ledger import DEFAULT_TENANT, key_paths
-    from worker.store.reading import last_publication
-    from worker.store.sampling import forbid_writes, published_areas
-    from worker.store.store_identity import see_identity
-    from worker.sync.keys import KeyBook
+    from worker.store.identity import see_identity
+    from worker.store.queries.sample import forbid_writes, published_areas
+    from worker.store.queries.status import last_publication
+    from worker.store.runs.ledger import DEFAULT_TENANT, key_paths
+    from worker.sync.record_keys import KeyBook
 
     identity = app.identity()
     async with store_to_read(app) as store:
@@ -149,8 +149,8 @@ async def _verify(app: "App", size: int, stop: "anyio.Event", show: "Shown | Non
 
 
 async def _is_run_on(store: "Database") -> bool:
-    from worker.store.ledger import DEFAULT_TENANT
-    from worker.store.reading import lease_state
+    from worker.store.queries.status import lease_state
+    from worker.store.runs.ledger import DEFAULT_TENANT
 
     lease = await lease_state(store, DEFAULT_TENANT)
     return lease is not None and not lease.is_dead

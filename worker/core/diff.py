@@ -63,7 +63,7 @@ class AreaChange(Value, frozen=True, kw_only=True):
 _NO_CHANGE: Final = AreaChange()
 
 ERASED: Final = "erased"
-"""What stands in the place of a person who was erased, in texts of others (``store.erasing``)."""
+"""What replaces an erased person in the texts of others (``store.privacy.erasing``)."""
 
 
 def by_content(stored: Sequence[StoredVersion], read: CompleteArea) -> Sequence[StoredVersion]:

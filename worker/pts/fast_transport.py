@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from worker.errors import TransientError
 from worker.ports import HttpResponse
+from worker.pts.batching import Inbox, Outbox
 from worker.pts.happy_eyeballs import open_socket
 from worker.pts.http1 import Connection
 from worker.pts.transport import (
@@ -21,7 +22,6 @@ from worker.pts.transport import (
     header_lines,
     target_of,
 )
-from worker.pts.turns import Inbox, Outbox
 
 _IDLE_S_MAX: Final = 15.0
 """A connection that has been idle for longer may just be closing on the other side."""

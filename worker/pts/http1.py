@@ -11,9 +11,9 @@ from typing import Final, cast
 
 from worker.errors import ContractError, StaleConnectionError, TransientError, WorkerError
 from worker.ports import HttpResponse
+from worker.pts.batching import Inbox, Outbox
 from worker.pts.response_parser import ResponseParser, surplus
 from worker.pts.transport import is_clean_end
-from worker.pts.turns import Inbox, Outbox
 
 _READ_NOTHING: Final = 0
 

@@ -10,7 +10,7 @@ from worker.core.evidence import KnownGood
 from worker.core.model import CompleteArea, Person
 from worker.errors import AreaError, WorkerError
 from worker.ports import AreaReader, Availability, Runtime
-from worker.sync.keys import KeyBook
+from worker.sync.record_keys import KeyBook
 
 log = structlog.get_logger(__name__)
 

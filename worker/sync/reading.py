@@ -21,8 +21,8 @@ from worker.errors import (
 )
 from worker.ports import AreaReader, Runtime
 from worker.sync.evidence import Evidence
-from worker.sync.keys import KeyBook
 from worker.sync.producer import PersonTask
+from worker.sync.record_keys import KeyBook
 
 log = structlog.get_logger(__name__)
 

@@ -17,11 +17,11 @@ from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
 from worker.ports import AreaReader, Availability, CostMeter, Roster, RunStore, Runtime
 from worker.sync.confirmation import Confirmations
 from worker.sync.evidence import Evidence
-from worker.sync.keys import KeyBook
 from worker.sync.options import WAITING_MAX, RunOptions
 from worker.sync.pipeline import Pipeline
 from worker.sync.producer import Producer
 from worker.sync.reading import PersonReader
+from worker.sync.record_keys import KeyBook
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,326 @@
+"""Removes one person completely: versions, proofs, failures, the person; and what others' rows say.
+
+What a run counted stays in the ledger: totals name nobody. Nothing here can reach backups,
+replicas, archived WAL or exported files; they are the operator's.
+"""
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import anyio
+from sqlalchemy import Column, Row, Select, Table, Text, delete, func, select, text, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.areas import AREAS
+from worker.core import exact_json
+from worker.core.area import ColumnType, ResourceArea
+from worker.core.diff import ERASED
+from worker.core.identity import NationalId
+from worker.core.recogniser import Recogniser
+from worker.errors import UnavailableError
+from worker.store.database import Database
+from worker.store.errors import plain_reason
+from worker.store.runs.lease import Lease
+from worker.store.schema.tables import VERSIONS, metadata, person
+
+_ROWS_PER_QUERY: Final = 500
+
+TABLES: Final[Sequence[Table]] = tuple(
+    table
+    for table in reversed(metadata.sorted_tables)
+    if any(key.column is person.c.person_id for key in table.foreign_keys)
+)
+"""Every table whose rows belong to a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """What the store holds of one person.
+
+    Attributes:
+        person_id: the person's row; None if there is none.
+        local_refs: the references that the organisation gave the person.
+        rows: rows of the person by table.
+        mentions: rows of other persons that hold the identifier or the person's key, by table.
+    """
+
+    person_id: int | None = None
+    local_refs: tuple[str, ...] = field(default=(), repr=False)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    mentions: Mapping[str, Sequence[int]] = field(default_factory=dict, repr=False)
+
+    @property
+    def mention_count(self) -> int:
+        """Rows of other persons that hold the identifier or the person's key."""
+        return sum(map(len, self.mentions.values()))
+
+
+class Mask:
+    """Takes one person out of the texts of others.
+
+    Args:
+        off_id: the identifier, found in whichever spelling.
+        person_key: the person's key in the store.
+    """
+
+    def __init__(self, off_id: NationalId, person_key: str) -> None:
+        self._person_key = person_key
+        self._salt = secrets.token_bytes(16)
+        self._recogniser = Recogniser(lambda _: ERASED, own=off_id.reveal(), finds_others=False)
+
+    def text(self, value: str | None) -> str | None:
+        """A text without the person; the same if nothing was in it."""
+        if value is None:
+            return None
+        return self._recogniser.text(value.replace(self._person_key, ERASED))
+
+    def key(self, value: str | None) -> str | None:
+        """The same for a record key, which stays unlike every other one.
+
+        Two keys may differ in the person's spelling alone, or in two persons who are erased one
+        after the other. The salt is thrown away, so that nobody can try identifiers.
+        """
+        masked = self.text(value)
+        if value is None or masked == value:
+            return value
+        tag = hashlib.blake2b(value.encode(), key=self._salt, digest_size=4).hexdigest()
+        return f"{masked}-{tag}"
+
+    def document(self, value: str | None) -> str | None:
+        """The same for a text that is canonical JSON."""
+        if value is None:
+            return None
+        before = exact_json.loads(value.replace(self._person_key, ERASED).encode())
+        return exact_json.canonical(self._recogniser.document(before)).decode()
+
+
+async def find_traces(
+    database: Database, tenant_id: int, person_key: str, off_id: NationalId
+) -> Traces:
+    """Everything that ``erase_traces`` removes. Reads every text that is stored of others."""
+    mask = Mask(off_id, person_key)
+
+    async def work(connection: AsyncConnection) -> Traces:
+        row = (
+            await connection.execute(
+                select(person).where(
+                    person.c.tenant_id == tenant_id, person.c.person_key == person_key
+                )
+            )
+        ).one_or_none()
+        person_id = None if row is None else row.person_id
+        refs = () if row is None else (row.local_ref, row.prev_local_ref)
+        rows = {}
+        for table in (*TABLES, person) if person_id is not None else ():
+            counted = await connection.execute(
+                select(func.count()).select_from(table).where(table.c.person_id == person_id)
+            )
+            rows[str(table.name)] = counted.scalar_one()
+        mentions = {
+            texts.table.name: [
+                key
+                async for key, values in texts.masked(connection, mask, but_of=person_id)
+                if values
+            ]
+            for texts in _ALL_TEXTS
+        }
+        return Traces(
+            person_id=person_id,
+            local_refs=tuple(dict.fromkeys(filter(None, refs))),
+            rows=rows,
+            mentions=mentions,
+        )
+
+    return await database.read(work)
+
+
+async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: Mask) -> None:
+    """Remove them in one transaction, rows of an unpublished run too.
+
+    An open run that the next ``sync`` continues finds the person unread, if the roster names them.
+    The content hash of another person's row stays: else the next read would find the row changed,
+    and bring the identifier back. A masked key is known by it (``core.diff.by_content``).
+
+    Raises:
+        LeaseLostError: another holder took over; nothing was removed.
+    """
+
+    async def work(connection: AsyncConnection) -> None:
+        await lease.renew(database, connection)
+        if database.dialect.name == "sqlite":
+            await connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        if traces.person_id is not None:
+            for table in (*TABLES, person):
+                await connection.execute(delete(table).where(table.c.person_id == traces.person_id))
+        for texts in _ALL_TEXTS:
+            keys = traces.mentions.get(texts.table.name, ())
+            for start in range(0, len(keys), _ROWS_PER_QUERY):
+                await texts.mask(connection, database, keys[start : start + _ROWS_PER_QUERY], mask)
+
+    await database.write(work)
+
+
+_SNAPSHOT_LOOKS: Final = 20
+_SNAPSHOT_PAUSE_S: Final = 0.5
+_SNAPSHOTS: Final = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)"
+)
+
+
+async def scrub(database: Database, *, rewrite: bool = False, command: str = "erase") -> None:
+    """Free what was deleted, so that the database's files do not hold it.
+
+    SQLite: the file is written anew and its WAL emptied. PostgreSQL: VACUUM with new statistics,
+    which hold sample values; freed bytes stay in the data files until they are overwritten,
+    unless the tables are written anew.
+
+    Args:
+        database: the store.
+        rewrite: on PostgreSQL write the tables anew (VACUUM FULL), which keeps everybody out of
+            each table meanwhile.
+        command: what to run again if it fails.
+
+    Raises:
+        UnavailableError: it could not be done now. What was erased stays erased.
+    """
+    try:
+        async with database.gate:
+            with anyio.CancelScope(shield=True):
+                if database.dialect.name == "sqlite":
+                    await _scrub_sqlite(database)
+                else:
+                    await _scrub_postgresql(database, rewrite=rewrite)
+    except (DBAPIError, OSError, sqlite3.Error) as fault:
+        raise UnavailableError(
+            f"done, but the old bytes are not yet out of the database's files: "
+            f"{plain_reason(fault)}",
+            hint=f"run the same `pts-worker {command}` again; it takes up here",
+        ) from fault
+
+
+async def _scrub_sqlite(database: Database) -> None:
+    async with database.engine.connect() as connection:
+        # Below SQLAlchemy, which would begin a transaction: VACUUM runs outside any.
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.execute("VACUUM")
+        async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+            busy, *_ = await cursor.fetchone()
+    if busy:
+        raise sqlite3.OperationalError("another process reads from the write-ahead log")
+
+
+async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
+    names = ", ".join(table.name for table in (*TABLES, person))
+    options = "FULL, ANALYZE" if rewrite else "ANALYZE"
+    with database.watching():
+        async with database.engine.connect() as connection:
+            # VACUUM runs outside any transaction, and so does its limit on waiting for locks.
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            limit = f"{database.lock_s_max() * 1000:.0f}"
+            await connection.execute(text(f"SET lock_timeout = {limit}"))
+            try:
+                await _wait_for_snapshots(database, connection)
+                await connection.execute(text(f"VACUUM ({options}) {names}"))
+            finally:
+                await connection.execute(text("RESET lock_timeout"))
+
+
+async def _wait_for_snapshots(database: Database, connection: AsyncConnection) -> None:
+    """Wait a moment for transactions that may still see what was erased: VACUUM keeps it for them.
+
+    A role without ``pg_read_all_stats`` sees its own sessions only.
+    """
+    for _ in range(_SNAPSHOT_LOOKS):
+        if not (await connection.execute(_SNAPSHOTS)).scalar_one():
+            return
+        await database.runtime.sleep(_SNAPSHOT_PAUSE_S)
+
+
+class _Texts(NamedTuple):
+    """The texts of a table in which persons may be named.
+
+    Attributes:
+        key: the column that numbers its rows.
+        columns: those that hold text.
+        documents: of these, those that hold canonical JSON.
+    """
+
+    table: Table
+    key: Column[int]
+    columns: tuple[str, ...]
+    documents: frozenset[str] = frozenset()
+
+    async def masked(
+        self, connection: AsyncConnection, mask: Mask, *, but_of: int | None
+    ) -> AsyncIterator[tuple[int, Mapping[str, str | None]]]:
+        """Each row of others that names the person, with what is to stand there instead."""
+        last = 0
+        while True:
+            query = (
+                self._query()
+                .where(self.key > last, self.table.c.person_id != (but_of or 0))
+                .order_by(self.key)
+                .limit(_ROWS_PER_QUERY)
+            )
+            rows = (await connection.execute(query)).all()
+            for row in rows:
+                if changed := self._changed(row, mask):
+                    yield row[0], changed
+            if len(rows) < _ROWS_PER_QUERY:
+                return
+            last = rows[-1][0]
+
+    async def mask(
+        self, connection: AsyncConnection, database: Database, keys: Sequence[int], mask: Mask
+    ) -> None:
+        """Take the person out of these rows."""
+        dialect = database.dialect
+        rows = await connection.execute(
+            self._query().where(dialect.member(self.key)), dialect.members(keys)
+        )
+        for row in rows.all():
+            if changed := self._changed(row, mask):
+                await connection.execute(
+                    update(self.table).where(self.key == row[0]).values(**changed)
+                )
+
+    def _masked(self, name: str, value: str | None, mask: Mask) -> str | None:
+        if name == _KEY:
+            return mask.key(value)
+        return mask.document(value) if name in self.documents else mask.text(value)
+
+    def _query(self) -> Select[Any]:
+        return select(self.key, *(self.table.c[name] for name in self.columns))
+
+    def _changed(self, row: Row[Any], mask: Mask) -> dict[str, str | None]:
+        before: dict[str, str | None] = dict(zip(self.columns, row[1:], strict=True))
+        after = {name: self._masked(name, value, mask) for name, value in before.items()}
+        return {name: value for name, value in after.items() if value != before[name]}
+
+
+_KEY: Final = "restriction_id"
+
+
+def _texts_of(area: ResourceArea) -> _Texts:
+    table = VERSIONS[area.name]
+    kinds = {column.name: column.type for column in area.columns}
+    texts = [name for name in kinds if isinstance(table.c[name].type, Text)]
+    documents = {name for name in texts if kinds[name] == ColumnType.JSON}
+    return _Texts(
+        table=table,
+        key=table.c.version_id,
+        columns=(_KEY, *texts, "payload"),
+        documents=frozenset({"payload", *documents}),
+    )
+
+
+_ALL_TEXTS: Final = (
+    *map(_texts_of, AREAS),
+    _Texts(table=person, key=person.c.person_id, columns=("local_ref", "prev_local_ref")),
+)

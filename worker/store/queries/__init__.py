@@ -1,0 +1,1 @@
+"""What the store knows, for commands that never write."""

@@ -1,0 +1,134 @@
+"""What could not be read: the open failures, for the ``failures`` commands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, delete, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.store.database import Database
+from worker.store.schema.tables import failure, person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenFailure:
+    """One area of one person that cannot be read at present.
+
+    Attributes:
+        person_id: the person's row.
+        person_key: the key in the store; the identifier itself in a store without pseudonyms.
+        reason: without any value of the answer.
+        attempts: HTTP attempts in the last run.
+        runs: runs in a row in which it failed.
+        is_departed: the person is no longer on the roster.
+    """
+
+    person_id: int
+    person_key: str
+    local_ref: str | None
+    is_departed: bool
+    area: str
+    kind: str
+    status: int | None
+    reason: str
+    attempts: int
+    runs: int
+    first_at: datetime
+    last_at: datetime
+    first_run: int
+    last_run: int
+
+
+async def list_failures(
+    database: Database,
+    tenant_id: int,
+    *,
+    kind: str | None = None,
+    areas: Sequence[str] = (),
+    limit: int | None = None,
+) -> Sequence[OpenFailure]:
+    """Open failures, those that last longest first."""
+    statement = _select(tenant_id).order_by(failure.c.first_at, failure.c.person_id, failure.c.area)
+    if kind is not None:
+        statement = statement.where(failure.c.kind == kind)
+    if areas:
+        statement = statement.where(failure.c.area.in_(areas))
+    return await _read(database, statement.limit(limit))
+
+
+async def failures_by_key(database: Database, tenant_id: int, prefix: str) -> Sequence[OpenFailure]:
+    """Open failures of the persons whose key begins so."""
+    statement = _select(tenant_id).where(person.c.person_key.startswith(prefix, autoescape=True))
+    return await _read(database, statement.order_by(failure.c.person_id, failure.c.area))
+
+
+async def purge_failures(
+    database: Database, tenant_id: int, *, last_before: datetime | None, departed: bool
+) -> int:
+    """Forget failures; the areas stay stale, and the next failure is counted anew.
+
+    Args:
+        database: the store.
+        tenant_id: whose.
+        last_before: those that failed last before this instant; None for none.
+        departed: those of persons who are no longer on the roster.
+
+    Returns:
+        How many.
+    """
+    chosen = []
+    if last_before is not None:
+        chosen.append(failure.c.last_at < last_before)
+    if departed:
+        chosen.append(
+            failure.c.person_id.in_(
+                select(person.c.person_id).where(person.c.departed_run.is_not(None))
+            )
+        )
+    if not chosen:
+        return 0
+    ours = select(person.c.person_id).where(person.c.tenant_id == tenant_id)
+
+    async def work(connection: AsyncConnection) -> int:
+        done = await connection.execute(
+            delete(failure).where(failure.c.person_id.in_(ours), or_(*chosen))
+        )
+        return done.rowcount
+
+    return await database.write(work)
+
+
+def _select(tenant_id: int) -> Select[Any]:
+    return (
+        select(failure, person.c.person_key, person.c.local_ref, person.c.departed_run)
+        .join(person, person.c.person_id == failure.c.person_id)
+        .where(person.c.tenant_id == tenant_id)
+    )
+
+
+async def _read(database: Database, statement: Select[Any]) -> Sequence[OpenFailure]:
+    async def work(connection: AsyncConnection) -> Sequence[OpenFailure]:
+        return [_failure(row) for row in await connection.execute(statement)]
+
+    return await database.read(work)
+
+
+def _failure(row: Row[Any]) -> OpenFailure:
+    return OpenFailure(
+        person_id=row.person_id,
+        person_key=row.person_key,
+        local_ref=row.local_ref,
+        is_departed=row.departed_run is not None,
+        area=row.area,
+        kind=row.kind,
+        status=row.status,
+        reason=row.reason,
+        attempts=row.attempts,
+        runs=row.runs,
+        first_at=row.first_at,
+        last_at=row.last_at,
+        first_run=row.first_run,
+        last_run=row.last_run,
+    )

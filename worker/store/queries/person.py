@@ -1,0 +1,259 @@
+"""Everything that the store knows of one person, as published (``explain``)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Boolean, Integer, Row, String, column, select, table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.areas import AREAS
+from worker.core.area import ResourceArea
+from worker.store.database import Database
+from worker.store.queries.failures import OpenFailure, failures_by_key
+from worker.store.schema.tables import VERSIONS, UtcTime, alias_of, person, run, tenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One version of a restriction, in force for readers from ``valid_from`` until ``valid_to``.
+
+    Attributes:
+        restriction_id: the record's key.
+        columns: the area's own columns, those without a value left out.
+        first_seen_at: when the worker first read the restriction.
+        valid_to: None while it is current.
+        opened_run: the run that published it.
+        closed_run: the run whose publication ended it.
+    """
+
+    restriction_id: str
+    columns: Mapping[str, Any]
+    first_seen_at: datetime
+    valid_from: datetime
+    valid_to: datetime | None
+    opened_run: int
+    closed_run: int | None
+
+    def shown_at(self, at: datetime) -> bool:
+        """Whether the current view showed it at an instant."""
+        return self.valid_from <= at and (self.valid_to is None or at < self.valid_to)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstProof:
+    """The read that the last one has confirmed."""
+
+    read_at: datetime
+    records: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastProof:
+    """The last published whole read of an area.
+
+    Attributes:
+        confirmed_at: None if the area has never been read whole.
+        digest: over keys and content of its records; None if something moved away since.
+        first_read: the read before it, where two were needed.
+        is_stale: the state shown is older than the last publication.
+    """
+
+    confirmed_at: datetime | None
+    pages: int | None
+    records: int | None
+    is_stale: bool
+    digest: str | None = None
+    first_read: FirstProof | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A published run."""
+
+    run_id: int
+    kind: str
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AreaStory:
+    """One area of the person; ``proof`` is None if it was never published, or the person left."""
+
+    area: str
+    proof: LastProof | None
+    failure: OpenFailure | None
+    versions: Sequence[Version]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonStory:
+    """One person.
+
+    Attributes:
+        person_key: the key in the store.
+        first_run_at: when the run began that first met the person.
+        departed_at: when it was published that the person is no longer on the roster.
+    """
+
+    person_key: str
+    local_ref: str | None
+    first_run: int
+    first_run_at: datetime
+    departed_at: datetime | None
+    areas: Sequence[AreaStory] = field(default_factory=tuple)
+
+
+async def person_story(database: Database, tenant_id: int, person_key: str) -> PersonStory | None:
+    """Everything known of a person; None if the store does not know the key."""
+
+    async def work(connection: AsyncConnection) -> PersonStory | None:
+        row = await _person(connection, tenant_id, person_key)
+        if row is None:
+            return None
+        proofs = await _proofs(connection, row.tenant, person_key)
+        areas = [
+            AreaStory(
+                area=area.name,
+                proof=proofs.get(area.name),
+                failure=next((one for one in failed if one.area == area.name), None),
+                versions=await _versions(connection, area, row.tenant, person_key),
+            )
+            for area in AREAS
+        ]
+        return PersonStory(
+            person_key=person_key,
+            local_ref=row.local_ref,
+            first_run=row.first_run,
+            first_run_at=row.first_run_at,
+            departed_at=row.departed_at,
+            areas=areas,
+        )
+
+    found = await failures_by_key(database, tenant_id, person_key)
+    failed = [one for one in found if one.person_key == person_key]
+    return await database.read(work)
+
+
+async def publication_at(database: Database, tenant_id: int, at: datetime) -> Publication | None:
+    """The publication that readers saw at an instant."""
+
+    async def work(connection: AsyncConnection) -> Publication | None:
+        found = await connection.execute(
+            select(run.c.run_id, run.c.kind, run.c.published_at)
+            .where(
+                run.c.tenant_id == tenant_id,
+                run.c.publication_no.is_not(None),
+                run.c.published_at <= at,
+            )
+            .order_by(run.c.publication_no.desc())
+            .limit(1)
+        )
+        row = found.one_or_none()
+        if row is None:
+            return None
+        return Publication(run_id=row.run_id, kind=row.kind, published_at=row.published_at)
+
+    return await database.read(work)
+
+
+async def _person(connection: AsyncConnection, tenant_id: int, person_key: str) -> Any:
+    """The person's row with the names of its runs and tenant; None if there is none."""
+    first, departed = alias_of(run, "first"), alias_of(run, "departed")
+    found = await connection.execute(
+        select(
+            person.c.local_ref,
+            person.c.first_run,
+            first.c.started_at.label("first_run_at"),
+            departed.c.published_at.label("departed_at"),
+            tenant.c.name.label("tenant"),
+        )
+        .join(tenant, tenant.c.tenant_id == person.c.tenant_id)
+        .join(first, first.c.run_id == person.c.first_run)
+        .outerjoin(departed, departed.c.run_id == person.c.departed_run)
+        .where(person.c.tenant_id == tenant_id, person.c.person_key == person_key)
+    )
+    return found.one_or_none()
+
+
+_FRESHNESS = table(
+    "report_person_freshness",
+    column("person_key", String),
+    column("tenant", String),
+    column("area", String),
+    column("last_confirmed_at", UtcTime),
+    column("pages", Integer),
+    column("record_count", Integer),
+    column("is_stale", Boolean(create_constraint=False)),
+    column("digest", String),
+    column("first_read_at", UtcTime),
+    column("first_record_count", Integer),
+    column("first_digest", String),
+)
+
+
+async def _proofs(
+    connection: AsyncConnection, tenant_name: str, person_key: str
+) -> Mapping[str, LastProof]:
+    view = _FRESHNESS.c
+    rows = await connection.execute(
+        select(_FRESHNESS).where(view.person_key == person_key, view.tenant == tenant_name)
+    )
+    return {
+        row.area: LastProof(
+            confirmed_at=row.last_confirmed_at,
+            pages=row.pages,
+            records=row.record_count,
+            is_stale=row.is_stale,
+            digest=row.digest,
+            first_read=_first_read(row),
+        )
+        for row in rows
+    }
+
+
+def _first_read(row: Row[Any]) -> FirstProof | None:
+    if row.first_read_at is None:
+        return None
+    return FirstProof(
+        read_at=row.first_read_at, records=row.first_record_count, digest=row.first_digest
+    )
+
+
+async def _versions(
+    connection: AsyncConnection, area: ResourceArea, tenant_name: str, person_key: str
+) -> Sequence[Version]:
+    """The person's rows of the history view, oldest first."""
+    stored = VERSIONS[area.name]
+    names = [one.name for one in area.columns]
+    view = table(
+        f"report_{area.table}_history",
+        column("person_key", String),
+        column("tenant", String),
+        column("restriction_id", String),
+        column("first_seen_at", UtcTime),
+        column("valid_from", UtcTime),
+        column("valid_to", UtcTime),
+        column("opened_run", Integer),
+        column("closed_run", Integer),
+        *(column(name, stored.c[name].type) for name in names),
+    )
+    rows = await connection.execute(
+        select(view)
+        .where(view.c.person_key == person_key, view.c.tenant == tenant_name)
+        .order_by(view.c.valid_from, view.c.opened_run, view.c.restriction_id)
+    )
+    return [
+        Version(
+            restriction_id=row.restriction_id,
+            columns={name: getattr(row, name) for name in names if getattr(row, name) is not None},
+            first_seen_at=row.first_seen_at,
+            valid_from=row.valid_from,
+            valid_to=row.valid_to,
+            opened_run=row.opened_run,
+            closed_run=row.closed_run,
+        )
+        for row in rows
+    ]

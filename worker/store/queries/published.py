@@ -1,0 +1,37 @@
+"""What is open for readers, whatever runs that are not published have opened and closed since."""
+
+from sqlalchemy import Select, Table, func, or_, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.store.queries.hints import for_most
+from worker.store.schema.tables import person, run
+
+
+def open_as_published(table: Table, tenant_id: int) -> Select[tuple[int]]:
+    """The person of each restriction of one area that readers see, a row a restriction."""
+    unpublished = select(run.c.run_id).where(
+        run.c.tenant_id == tenant_id, run.c.publication_no.is_(None)
+    )
+    return (
+        select(table.c.person_id)
+        .join(person, person.c.person_id == table.c.person_id)
+        .join(run, run.c.run_id == table.c.opened_run)
+        .where(
+            or_(table.c.closed_run.is_(None), table.c.closed_run.in_(unpublished)),
+            for_most(person.c.tenant_id == tenant_id),
+            run.c.publication_no.is_not(None),
+        )
+    )
+
+
+async def rows_and_persons(
+    connection: AsyncConnection, *holders: Select[tuple[int]]
+) -> tuple[int, int]:
+    """How many rows there are, and of how many persons."""
+    found = union_all(*holders).subquery()
+    row = (
+        await connection.execute(
+            select(func.count(), func.count(found.c.person_id.distinct())).select_from(found)
+        )
+    ).one()
+    return row[0], row[1]

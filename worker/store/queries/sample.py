@@ -1,0 +1,116 @@
+"""The published state of some persons, to be compared with PTS (``verify``). Never writes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import and_, event, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.store.database import Database
+from worker.store.schema.tables import VERSIONS, person, person_area, run
+
+_PERSONS_PER_QUERY: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedArea:
+    """What readers see of one area of one person.
+
+    Attributes:
+        records: content hashes by record key.
+        is_complete: the read behind it reached the last page; if not, an older state stands.
+    """
+
+    records: Mapping[str, bytes]
+    is_complete: bool
+
+
+def forbid_writes(database: Database) -> None:
+    """From now on the database itself refuses every write of this engine."""
+    is_sqlite = database.dialect.name == "sqlite"
+    statement = "PRAGMA query_only=ON" if is_sqlite else "SET TRANSACTION READ ONLY"
+
+    @event.listens_for(database.engine.sync_engine, "begin")
+    def on_begin(connection: Any) -> None:
+        connection.exec_driver_sql(statement)
+
+
+async def published_areas(
+    database: Database, tenant_id: int, person_keys: Sequence[str]
+) -> Mapping[tuple[str, str], PublishedArea]:
+    """The published state by person key and area; an area that was never published is left out.
+
+    So is a person whose departure is published: readers see nothing of them.
+    """
+    found: dict[tuple[str, str], PublishedArea] = {}
+    for start in range(0, len(person_keys), _PERSONS_PER_QUERY):
+        keys = person_keys[start : start + _PERSONS_PER_QUERY]
+
+        async def work(
+            connection: AsyncConnection, keys: Sequence[str] = keys
+        ) -> Mapping[tuple[str, str], PublishedArea]:
+            return await _areas(connection, database, tenant_id, keys)
+
+        found |= await database.read(work)
+    return found
+
+
+async def _areas(
+    connection: AsyncConnection, database: Database, tenant_id: int, keys: Sequence[str]
+) -> Mapping[tuple[str, str], PublishedArea]:
+    now = run.alias("now")
+    is_published = now.c.publication_no.is_not(None)
+    rows = await connection.execute(
+        select(
+            person.c.person_key,
+            person.c.person_id,
+            person_area.c.area,
+            or_(
+                and_(is_published, person_area.c.is_complete),
+                and_(~is_published, person_area.c.prev_is_complete),
+            ).label("is_complete"),
+        )
+        .join(person_area, person_area.c.person_id == person.c.person_id)
+        .join(now, now.c.run_id == person_area.c.run_id)
+        .where(
+            person.c.tenant_id == tenant_id,
+            database.dialect.member(person.c.person_key),
+            person.c.departed_run.is_(None),
+            or_(is_published, person_area.c.prev_run_id.is_not(None)),
+        ),
+        database.dialect.members(keys),
+    )
+    slots = rows.all()
+    persons = sorted({row.person_id for row in slots})
+    records = {area: await _records(connection, database, area, persons) for area in VERSIONS}
+    return {
+        (row.person_key, row.area): PublishedArea(
+            records=records.get(row.area, {}).get(row.person_id, {}),
+            is_complete=bool(row.is_complete),
+        )
+        for row in slots
+    }
+
+
+async def _records(
+    connection: AsyncConnection, database: Database, area: str, persons: Sequence[int]
+) -> Mapping[int, Mapping[str, bytes]]:
+    """Content hashes by person and record key, as the view of the current state shows them."""
+    table = VERSIONS[area]
+    opened, closed = run.alias("opened"), run.alias("closed")
+    rows = await connection.execute(
+        select(table.c.person_id, table.c.restriction_id, table.c.content_hash)
+        .join(opened, opened.c.run_id == table.c.opened_run)
+        .outerjoin(closed, closed.c.run_id == table.c.closed_run)
+        .where(
+            database.dialect.member(table.c.person_id),
+            opened.c.publication_no.is_not(None),
+            closed.c.publication_no.is_(None),
+        ),
+        database.dialect.members(persons),
+    )
+    found: dict[int, dict[str, bytes]] = {}
+    for row in rows:
+        found.setdefault(row.person_id, {})[row.restriction_id] = bytes(row.content_hash)
+    return found

@@ -1,0 +1,338 @@
+"""What the ledger, the proofs and the lease say at present: for ``status``, ``plan``, ``doctor``.
+
+Nothing here writes, and nothing waits for a run that is on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import Row, func, or_, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.areas import AREAS
+from worker.core.model import RunKind
+from worker.errors import SchemaError
+from worker.store.database import Database
+from worker.store.queries.hints import for_most
+from worker.store.runs.lease import is_live
+from worker.store.runs.ledger import is_continuable, known_persons, open_counts
+from worker.store.runs.process_identity import Holder
+from worker.store.schema.tables import TOTALS, attempt, failure, lease, person, person_area, run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """A line of the ledger.
+
+    Attributes:
+        turns: processes that worked on it; more than one for a run that was continued.
+        totals: the counters of the ``run`` table by column name; zero until it is published.
+    """
+
+    run_id: int
+    kind: str
+    status: str
+    areas: tuple[str, ...]
+    started_at: datetime
+    finished_at: datetime | None
+    published_at: datetime | None
+    publication_no: int | None
+    exit_code: int | None
+    reason: str | None
+    turns: int
+    totals: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseState:
+    """Who holds the lease.
+
+    Attributes:
+        holder: host name and process id.
+        is_dead: the holder died or fell silent; the next run takes the lease over.
+    """
+
+    holder: str
+    since: datetime
+    expires_at: datetime
+    is_dead: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AreaGaps:
+    """The published state of one area: persons in it, and those whose state is stale."""
+
+    area: str
+    persons: int
+    stale: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureCount:
+    """Open failures of one area and kind."""
+
+    area: str
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What an open run has read whole already."""
+
+    persons: int = 0
+    person_areas: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenState:
+    """What the guard measures a new run against: see ``worker.core.guard.GuardFacts``."""
+
+    restrictions: int
+    holders: int
+    persons: int
+
+
+def require_file(database: Database) -> None:
+    """Refuse a SQLite file that is not there, instead of making an empty one.
+
+    Raises:
+        SchemaError: there is no such file.
+    """
+    name = database.engine.url.database
+    if database.dialect.name != "sqlite" or name in {None, "", ":memory:"}:
+        return
+    if not Path(str(name)).exists():
+        raise SchemaError(
+            f"the database file {name} does not exist yet",
+            hint="run `pts-worker db upgrade` once",
+        )
+
+
+async def engine_facts(database: Database) -> Mapping[str, str]:
+    """Name and version of the database, and what it rests on.
+
+    That is the journal mode of a SQLite file, or how PostgreSQL's connection is encrypted.
+    """
+
+    async def work(connection: AsyncConnection) -> Mapping[str, str]:
+        async def value(sql: str) -> str:
+            return str((await connection.execute(text(sql))).scalar_one())
+
+        if database.dialect.name == "sqlite":
+            version = await value("SELECT sqlite_version()")
+            return {"engine": f"SQLite {version}", "journal": await value("PRAGMA journal_mode")}
+        facts = {"engine": f"PostgreSQL {(await value('SHOW server_version')).split(' ')[0]}"}
+        if database.tls is not None:
+            driver = (await connection.get_raw_connection()).driver_connection
+            facts["connection"] = database.tls.describe(driver)
+        return facts
+
+    return await database.read(work)
+
+
+async def last_runs(database: Database, tenant_id: int, limit: int) -> Sequence[RunFacts]:
+    """The latest runs, latest first."""
+
+    async def work(connection: AsyncConnection) -> Sequence[RunFacts]:
+        turns = (
+            select(func.count())
+            .where(attempt.c.run_id == run.c.run_id)
+            .scalar_subquery()
+            .label("turns")
+        )
+        found = await connection.execute(
+            select(run, turns)
+            .where(run.c.tenant_id == tenant_id)
+            .order_by(run.c.run_id.desc())
+            .limit(limit)
+        )
+        return [_facts(row) for row in found]
+
+    return await database.read(work)
+
+
+async def last_publication(database: Database, tenant_id: int) -> RunFacts | None:
+    """The last full run that was published; a backfill does not make a snapshot fresh."""
+
+    async def work(connection: AsyncConnection) -> RunFacts | None:
+        row = (
+            await connection.execute(
+                select(run)
+                .where(
+                    run.c.tenant_id == tenant_id,
+                    run.c.kind == RunKind.SYNC,
+                    run.c.publication_no.is_not(None),
+                )
+                .order_by(run.c.publication_no.desc())
+                .limit(1)
+            )
+        ).one_or_none()
+        return None if row is None else _facts(row)
+
+    return await database.read(work)
+
+
+def continued_by_next_sync(
+    rows: Sequence[Row[Any]], *, areas: Sequence[str], within: timedelta, now: datetime
+) -> Row[Any] | None:
+    """Which of the open runs (``ledger.open_runs``) the next ``sync`` over these areas continues.
+
+    The rule is that of ``ledger.begin_run``.
+    """
+    return next((row for row in rows if is_continuable(row, areas, within, now)), None)
+
+
+async def settled_in(database: Database, run_id: int, areas: int) -> Settled:
+    """What a run has read whole so far.
+
+    Args:
+        database: the store.
+        run_id: the run.
+        areas: how many areas make a person whole.
+    """
+
+    async def work(connection: AsyncConnection) -> Settled:
+        per_person = (
+            select(func.count().label("areas"))
+            .where(person_area.c.run_id == run_id, person_area.c.is_complete)
+            .group_by(person_area.c.person_id)
+            .subquery()
+        )
+        row = (
+            await connection.execute(
+                select(
+                    func.count().filter(per_person.c.areas >= areas).label("persons"),
+                    func.coalesce(func.sum(per_person.c.areas), 0).label("person_areas"),
+                ).select_from(per_person)
+            )
+        ).one()
+        return Settled(persons=row.persons, person_areas=int(row.person_areas))
+
+    return await database.read(work)
+
+
+async def lease_state(database: Database, tenant_id: int) -> LeaseState | None:
+    """Who holds the lease; of several shards, the first that lives. None if it is free."""
+
+    async def work(connection: AsyncConnection) -> LeaseState | None:
+        rows = await connection.execute(
+            select(lease)
+            .where(lease.c.tenant_id == tenant_id, lease.c.holder.is_not(None))
+            .order_by(lease.c.name)
+        )
+        now = await database.now(connection)
+        found = [_lease_state(row, now) for row in rows]
+        return min(found, key=lambda one: one.is_dead, default=None)
+
+    return await database.read(work)
+
+
+def _lease_state(row: Row[Any], now: datetime) -> LeaseState:
+    holder = Holder(holder_id=row.holder, host=row.host, process=row.process)
+    return LeaseState(
+        holder=holder.describe(),
+        since=row.acquired_at,
+        expires_at=row.expires_at,
+        is_dead=not is_live(row, now),
+    )
+
+
+async def gaps(database: Database, tenant_id: int) -> Sequence[AreaGaps]:
+    """Persons and stale persons by area, as ``report_person_freshness`` tells them one by one.
+
+    The view looks the last full run up for each row; here it is looked up once for each area.
+    """
+
+    async def work(connection: AsyncConnection) -> Sequence[AreaGaps]:
+        found = [await _gaps_of(connection, tenant_id, area.name) for area in AREAS]
+        return [one for one in found if one.persons]
+
+    return await database.read(work)
+
+
+async def _gaps_of(connection: AsyncConnection, tenant_id: int, area: str) -> AreaGaps:
+    last_sync = (
+        await connection.execute(
+            select(func.max(run.c.publication_no)).where(
+                run.c.tenant_id == tenant_id,
+                run.c.kind == RunKind.SYNC,
+                run.c.areas.contains(orjson.dumps(area).decode(), autoescape=True),
+            )
+        )
+    ).scalar_one()
+    now, before = run.alias("now"), run.alias("before")
+    is_ours = now.c.publication_no.is_not(None)
+    fresh_now = is_ours & person_area.c.is_complete & (now.c.publication_no >= (last_sync or 0))
+    fresh_before = (
+        ~is_ours
+        & func.coalesce(person_area.c.prev_is_complete, False)
+        & (before.c.publication_no >= (last_sync or 0))
+    )
+    row = (
+        await connection.execute(
+            select(
+                func.count().label("persons"),
+                func.count().filter(or_(fresh_now, fresh_before)).label("fresh"),
+            )
+            .select_from(person_area)
+            .join(person, person.c.person_id == person_area.c.person_id)
+            .join(now, now.c.run_id == person_area.c.run_id)
+            .outerjoin(before, before.c.run_id == person_area.c.prev_run_id)
+            .where(
+                person_area.c.area == area,
+                for_most(person.c.tenant_id == tenant_id),
+                person.c.departed_run.is_(None),
+                or_(is_ours, person_area.c.prev_run_id.is_not(None)),
+            )
+        )
+    ).one()
+    return AreaGaps(area=area, persons=row.persons, stale=row.persons - row.fresh)
+
+
+async def failure_counts(database: Database, tenant_id: int) -> Sequence[FailureCount]:
+    """Open failures by area and kind."""
+
+    async def work(connection: AsyncConnection) -> Sequence[FailureCount]:
+        rows = await connection.execute(
+            select(failure.c.area, failure.c.kind, func.count().label("number"))
+            .join(person, person.c.person_id == failure.c.person_id)
+            .where(person.c.tenant_id == tenant_id)
+            .group_by(failure.c.area, failure.c.kind)
+            .order_by(failure.c.area, failure.c.kind)
+        )
+        return [FailureCount(area=row.area, kind=row.kind, count=row.number) for row in rows]
+
+    return await database.read(work)
+
+
+async def open_state(database: Database, tenant_id: int) -> OpenState:
+    """Restrictions open as published, the persons who have them, and all persons known."""
+
+    async def work(connection: AsyncConnection) -> OpenState:
+        restrictions, holders = await open_counts(connection, tenant_id)
+        persons = await known_persons(connection, tenant_id)
+        return OpenState(restrictions=restrictions, holders=holders, persons=persons)
+
+    return await database.read(work)
+
+
+def _facts(row: Row[Any]) -> RunFacts:
+    return RunFacts(
+        run_id=row.run_id,
+        kind=row.kind,
+        status=row.status,
+        areas=tuple(orjson.loads(row.areas)),
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        published_at=row.published_at,
+        publication_no=row.publication_no,
+        exit_code=row.exit_code,
+        reason=row.reason,
+        turns=getattr(row, "turns", 0),
+        totals={name: getattr(row, name) for name in TOTALS},
+    )

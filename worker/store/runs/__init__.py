@@ -1,0 +1,1 @@
+"""How a run begins, continues and ends: lease, ledger, publication, undo, retention."""

@@ -1,0 +1,89 @@
+"""Holds the lease for as long as a block lasts, and waits for it if that is wished."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+import structlog
+
+from worker.core.sharding import ShardAssignment
+from worker.errors import LeaseHeldError, StoppedError, WorkerError
+from worker.store.database import Database
+from worker.store.runs.lease import Lease, acquire
+from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.store.runs.process_identity import this_process
+from worker.store.shards.assignments import acquire_part
+
+log = structlog.get_logger(__name__)
+
+_POLL_S: Final = 1.0
+
+
+@asynccontextmanager
+async def held_lease(
+    database: Database,
+    *,
+    ttl_s: float,
+    part: ShardAssignment | None = None,
+    wait_s: float = 0.0,
+    stop: anyio.Event | None = None,
+) -> AsyncIterator[Lease]:
+    """The lease of an ordinary holder, or of one shard, given back on leaving.
+
+    Args:
+        database: where the lease is.
+        ttl_s: how long it lasts without a renewal.
+        part: the shard, if it is one.
+        wait_s: how long to wait while somebody else holds it.
+        stop: set it to stop waiting.
+
+    Raises:
+        LeaseHeldError: another process still holds it.
+        StoppedError: a stop was asked for while waiting.
+    """
+    lease = await _acquire(database, ttl_s, part, wait_s, stop)
+    if database.liveness is not None:
+        await database.liveness.prepare()
+    try:
+        yield lease
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _release(database, lease)
+
+
+async def _acquire(
+    database: Database,
+    ttl_s: float,
+    part: ShardAssignment | None,
+    wait_s: float,
+    stop: anyio.Event | None,
+) -> Lease:
+    runtime = database.runtime
+    holder = this_process(runtime.new_id())
+    started_s = runtime.monotonic()
+    is_told = False
+    while True:
+        try:
+            if part is None:
+                return await acquire(database, holder, tenant_id=DEFAULT_TENANT, ttl_s=ttl_s)
+            return await acquire_part(
+                database, holder, tenant_id=DEFAULT_TENANT, part=part, ttl_s=ttl_s
+            )
+        except LeaseHeldError as fault:
+            if runtime.monotonic() - started_s >= wait_s:
+                raise
+            if stop is not None and stop.is_set():
+                raise StoppedError("stopped while waiting for another run's end") from None
+            if not is_told:
+                log.info("lease.waiting", reason=fault.message, wait_s=wait_s)
+                is_told = True
+            await runtime.sleep(_POLL_S)
+
+
+async def _release(database: Database, lease: Lease) -> None:
+    """Give the lease back; if that fails it expires by itself, and what was done stands."""
+    try:
+        await lease.release(database)
+    except WorkerError as fault:
+        log.warning("lease.not_released", reason=fault.message, expires_in_s=lease.ttl_s)

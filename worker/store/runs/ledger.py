@@ -1,0 +1,331 @@
+"""The ledger of runs: begin, continue, end."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker import __version__
+from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
+from worker.core.run import RunHandle
+from worker.core.sharding import Shard
+from worker.errors import ExitCode
+from worker.store.database import Database
+from worker.store.queries.hints import for_most
+from worker.store.queries.published import open_as_published, rows_and_persons
+from worker.store.runs.lease import Lease
+from worker.store.runs.undo import undo_run
+from worker.store.schema.tables import VERSIONS, area_key, attempt, person, person_area, run
+
+DEFAULT_TENANT: Final = 1
+
+
+async def begin_run(
+    database: Database,
+    lease: Lease,
+    *,
+    kind: RunKind,
+    areas: Sequence[str],
+    host: str,
+    continue_within: timedelta,
+) -> RunHandle:
+    """Continue the run that an earlier ``sync`` left open, or begin a new one.
+
+    A ``sync`` continues an open ``sync`` over the same areas that made progress within
+    ``continue_within``, see ``is_continuable``. What cannot be continued is undone and marked
+    abandoned; a backfill leaves an open ``sync`` for the next one.
+
+    Raises:
+        LeaseLostError: another holder took over.
+    """
+    now = database.runtime.now()
+    for row in await open_runs(database, lease.tenant_id):
+        if kind == RunKind.SYNC and is_continuable(row, areas, continue_within, now):
+            return await _continue(database, lease, row, host=host)
+        if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
+            await undo_run(database, lease, row.run_id, status=RunStatus.ABANDONED)
+    return await _begin(database, lease, kind=kind, areas=areas, host=host)
+
+
+def is_continuable(
+    row: Row[Any], areas: Sequence[str], continue_within: timedelta, now: datetime
+) -> bool:
+    """Whether a ``sync`` over these areas continues an open run.
+
+    A run that needs many starts goes on for as long as each of them brings it further; one that
+    makes no progress is given up in the end, however often it is started.
+
+    Args:
+        row: the run, as ``open_runs`` gives it.
+        areas: what is to be read.
+        continue_within: how long a run may make no progress.
+        now: by the worker's clock, as ``started_at`` and ``progressed_at`` are.
+    """
+    is_same = row.kind == RunKind.SYNC and _areas(row) == tuple(areas)
+    return is_same and now - row.progressed_at <= continue_within
+
+
+def last_progress() -> ColumnElement[datetime]:
+    """When a run last wrote something that it had read to its end; before that, its start.
+
+    Kept by attempt, so that shards do not wait for one another's row of the run.
+    """
+    progressed = (
+        select(func.max(attempt.c.progressed_at))
+        .where(attempt.c.run_id == run.c.run_id)
+        .correlate(run)
+        .scalar_subquery()
+    )
+    return func.coalesce(progressed, run.c.started_at).label("progressed_at")
+
+
+async def open_runs(database: Database, tenant_id: int) -> Sequence[Row[Any]]:
+    """Runs that are neither published nor undone, latest first, with ``progressed_at``."""
+
+    async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
+        return await open_in(connection, tenant_id)
+
+    return await database.read(work)
+
+
+async def open_in(connection: AsyncConnection, tenant_id: int) -> Sequence[Row[Any]]:
+    """See ``open_runs``."""
+    found = await connection.execute(
+        select(run, last_progress())
+        .where(run.c.tenant_id == tenant_id, run.c.status.in_(sorted(OPEN_STATUSES)))
+        .order_by(run.c.run_id.desc())
+    )
+    return found.all()
+
+
+async def interrupt_run(
+    database: Database, lease: Lease, handle: RunHandle, *, exit_code: ExitCode, reason: str
+) -> None:
+    """Leave the run open for the next one to continue.
+
+    Raises:
+        LeaseLostError: another holder took over.
+    """
+
+    async def work(connection: AsyncConnection) -> None:
+        await lease.renew(database, connection)
+        await mark_interrupted(connection, handle.run_id, exit_code, reason, database.runtime.now())
+
+    await database.write(work)
+
+
+async def mark_interrupted(
+    connection: AsyncConnection, run_id: int, exit_code: ExitCode, reason: str, now: datetime
+) -> None:
+    """Nobody works on the run at present; why."""
+    await connection.execute(
+        update(run)
+        .where(run.c.run_id == run_id, run.c.status.in_(sorted(OPEN_STATUSES)))
+        .values(status=RunStatus.INTERRUPTED, exit_code=exit_code, reason=reason, finished_at=now)
+    )
+
+
+async def end_attempt(
+    database: Database,
+    lease: Lease,
+    handle: RunHandle,
+    *,
+    exit_code: ExitCode,
+    requests: int,
+    retries: int,
+    roster_faults: int,
+    persons_not_sent: int = 0,
+) -> None:
+    """Note how this process's turn at the run ended, and what it cost PTS.
+
+    Raises:
+        LeaseLostError: another holder took over.
+    """
+
+    async def work(connection: AsyncConnection) -> None:
+        await lease.renew(database, connection)
+        await connection.execute(
+            update(attempt)
+            .where(attempt.c.attempt_id == handle.attempt_id)
+            .values(
+                ended_at=database.runtime.now(),
+                exit_code=exit_code,
+                requests=requests,
+                retries=retries,
+                roster_faults=roster_faults,
+                persons_not_sent=persons_not_sent,
+            )
+        )
+
+    await database.write(work)
+
+
+async def key_paths(database: Database, tenant_id: int) -> Mapping[str, str]:
+    """The record key path that each area has used, by area."""
+
+    async def work(connection: AsyncConnection) -> Mapping[str, str]:
+        found = await connection.execute(
+            select(area_key.c.area, area_key.c.key_path).where(area_key.c.tenant_id == tenant_id)
+        )
+        return {row.area: row.key_path for row in found}
+
+    return await database.read(work)
+
+
+def _areas(row: Row[Any]) -> tuple[str, ...]:
+    return tuple(orjson.loads(row.areas))
+
+
+async def _continue(database: Database, lease: Lease, row: Row[Any], *, host: str) -> RunHandle:
+    async def work(connection: AsyncConnection) -> int:
+        await lease.renew(database, connection)
+        await resume(connection, row.run_id)
+        return await new_attempt(connection, row.run_id, database.runtime.now(), host)
+
+    return handle_of(row, await database.write(work), is_continued=True)
+
+
+async def _begin(
+    database: Database,
+    lease: Lease,
+    *,
+    kind: RunKind,
+    areas: Sequence[str],
+    host: str,
+) -> RunHandle:
+    now = database.runtime.now()
+
+    async def work(connection: AsyncConnection) -> RunHandle:
+        await lease.renew(database, connection)
+        begun = await _begun(connection, lease.tenant_id, kind, now)
+        if begun is not None:
+            return begun
+        row = await new_run(connection, lease.tenant_id, kind, areas, now)
+        return handle_of(row, await new_attempt(connection, row.run_id, now, host))
+
+    return await database.write(work)
+
+
+async def _begun(
+    connection: AsyncConnection, tenant_id: int, kind: RunKind, started_at: datetime
+) -> RunHandle | None:
+    """The run that this very call began before, if its commit came through unheard."""
+    row = (
+        await connection.execute(
+            select(run, attempt.c.attempt_id)
+            .join(attempt, attempt.c.run_id == run.c.run_id)
+            .where(
+                run.c.tenant_id == tenant_id,
+                run.c.kind == kind,
+                run.c.started_at == started_at,
+                run.c.status == RunStatus.RUNNING,
+            )
+        )
+    ).one_or_none()
+    return None if row is None else handle_of(row, row.attempt_id)
+
+
+def handle_of(
+    row: Row[Any], attempt_id: int, *, is_continued: bool = False, shard: Shard | None = None
+) -> RunHandle:
+    """The handle of a run's row for this turn at it."""
+    return RunHandle(
+        run_id=row.run_id,
+        attempt_id=attempt_id,
+        kind=RunKind(row.kind),
+        areas=_areas(row),
+        started_at=row.started_at,
+        is_continued=is_continued,
+        open_before=row.open_before,
+        holders_before=row.holders_before,
+        persons_before=row.persons_before,
+        shard=shard,
+    )
+
+
+async def new_run(
+    connection: AsyncConnection,
+    tenant_id: int,
+    kind: RunKind,
+    areas: Sequence[str],
+    now: datetime,
+    *,
+    run_key: str | None = None,
+    shards: int = 0,
+) -> Row[Any]:
+    """Begin a run in the ledger, with what the guard will measure against."""
+    open_before, holders = await open_counts(connection, tenant_id)
+    persons = await known_persons(connection, tenant_id)
+    made: Row[Any] = (
+        await connection.execute(
+            insert(run)
+            .values(
+                tenant_id=tenant_id,
+                kind=kind,
+                run_key=run_key,
+                status=RunStatus.RUNNING,
+                areas=orjson.dumps(list(areas)).decode(),
+                started_at=now,
+                worker_version=__version__,
+                open_before=open_before,
+                holders_before=holders,
+                persons_before=persons,
+                shards=shards,
+            )
+            .returning(run)
+        )
+    ).one()
+    return made
+
+
+async def resume(connection: AsyncConnection, run_id: int) -> None:
+    """An open run is being worked on again."""
+    await connection.execute(
+        update(run)
+        .where(run.c.run_id == run_id)
+        .values(status=RunStatus.RUNNING, exit_code=None, reason=None, finished_at=None)
+    )
+
+
+async def new_attempt(
+    connection: AsyncConnection, run_id: int, now: datetime, host: str, *, shard: int = 0
+) -> int:
+    """A process's turn at a run begins."""
+    result: int = (
+        await connection.execute(
+            insert(attempt)
+            .values(run_id=run_id, host=host, started_at=now, shard=shard)
+            .returning(attempt.c.attempt_id)
+        )
+    ).scalar_one()
+    return result
+
+
+async def open_counts(connection: AsyncConnection, tenant_id: int) -> tuple[int, int]:
+    """Open restrictions as published, and the persons who hold them."""
+    holders = [open_as_published(table, tenant_id) for table in VERSIONS.values()]
+    return await rows_and_persons(connection, *holders)
+
+
+async def known_persons(connection: AsyncConnection, tenant_id: int) -> int:
+    """Persons that a published run has read and none has departed."""
+    seen = (
+        select(person_area.c.person_id)
+        .join(run, run.c.run_id == person_area.c.run_id)
+        .where(
+            person_area.c.person_id == person.c.person_id,
+            run.c.publication_no.is_not(None) | person_area.c.prev_run_id.is_not(None),
+        )
+        .exists()
+    )
+    result: int = (
+        await connection.execute(
+            select(func.count())
+            .select_from(person)
+            .where(for_most(person.c.tenant_id == tenant_id), person.c.departed_run.is_(None), seen)
+        )
+    ).scalar_one()
+    return result

@@ -1,0 +1,100 @@
+"""Opens the store of one run, for whoever holds the lease: of the whole run, or of one shard."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from worker.core.confirmation import Confirm
+from worker.core.model import RunKind
+from worker.core.run import RunReport
+from worker.core.sharding import ShardAssignment
+from worker.ports import RateBudget
+from worker.store.database import Database
+from worker.store.runs.lease import Lease
+from worker.store.runs.ledger import begin_run, open_runs
+from worker.store.runs.publication import Publisher
+from worker.store.runs.run_store import Choice, SqlRunStore
+from worker.store.runs.undo import leftovers, take_back
+from worker.store.shards.assignments import begin_part, clear_leftovers
+from worker.store.shards.run_store import ShardRunStore
+from worker.store.writes.batch import BatchWriter
+from worker.store.writes.record_keys import KeyClaims
+
+
+async def open_run_store(
+    database: Database,
+    lease: Lease,
+    *,
+    kind: RunKind,
+    areas: Sequence[str],
+    continue_within: timedelta,
+    choice: Choice | None = None,
+    confirm: Confirm = Confirm.REMOVALS,
+) -> SqlRunStore:
+    """The store of a run that is continued or begun, once nothing is left of what was given up.
+
+    Raises:
+        LeaseLostError: another holder took over.
+    """
+    for run_id in await leftovers(database, lease.tenant_id):
+        await take_back(database, lease, run_id)
+    handle = await begin_run(
+        database,
+        lease,
+        kind=kind,
+        areas=areas,
+        host=lease.holder.describe(),
+        continue_within=continue_within,
+    )
+    others = await open_runs(database, lease.tenant_id)
+    return SqlRunStore(
+        database=database,
+        lease=lease,
+        writer=BatchWriter(
+            database=database,
+            lease=lease,
+            handle=handle,
+            unpublished=tuple(row.run_id for row in others if row.run_id != handle.run_id),
+            confirm=confirm,
+        ),
+        publisher=Publisher(database=database, lease=lease, handle=handle),
+        choice=choice,
+    )
+
+
+async def open_part_store(
+    database: Database,
+    lease: Lease,
+    part: ShardAssignment,
+    *,
+    areas: Sequence[str],
+    continue_within: timedelta,
+    budget: RateBudget,
+    confirm: Confirm = Confirm.REMOVALS,
+) -> ShardRunStore | RunReport:
+    """The store of one shard of a run that is joined or begun; or how the run has ended.
+
+    Raises:
+        LeaseLostError: another process took over this shard.
+        UsageError: the open run of this key has other shards or areas.
+        WithheldError: the run of this key was withheld.
+    """
+    handle = await begin_part(
+        database,
+        lease,
+        part=part,
+        areas=areas,
+        host=lease.holder.describe(),
+        continue_within=continue_within,
+    )
+    if isinstance(handle, RunReport):
+        return handle
+    await clear_leftovers(database, lease)
+    return ShardRunStore(
+        database=database,
+        lease=lease,
+        writer=BatchWriter(database=database, lease=lease, handle=handle, confirm=confirm),
+        publisher=Publisher(database=database, lease=lease, handle=handle),
+        shard=part.shard,
+        keys=KeyClaims(database=database, lease=lease, handle=handle),
+        budget=budget,
+    )

@@ -1,0 +1,372 @@
+"""Publication: one transaction in which a whole run becomes what readers see (promise 2).
+
+In this order, all of it or nothing: persons who left the roster are departed, restrictions that
+moved to another identifier are closed under the old one, the guard looks at the whole, the ledger's
+totals are counted from the rows themselves, and the run gets its publication number.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import Select, Table, func, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.core.confirmation import Removed
+from worker.core.guard import AreaFacts, GuardFacts, advice
+from worker.core.model import RunKind, RunStatus
+from worker.core.run import Publication, RunHandle
+from worker.errors import ExitCode, WithheldError
+from worker.store.database import Database
+from worker.store.queries.published import open_as_published, rows_and_persons
+from worker.store.runs.departures import Departures
+from worker.store.runs.lease import Lease
+from worker.store.runs.ledger import open_in
+from worker.store.runs.moves import close_moved, gone_claims, same_tenant
+from worker.store.runs.totals import run_totals
+from worker.store.schema.tables import (
+    TOTALS,
+    VERSIONS,
+    alias_of,
+    area_key,
+    attempt,
+    person,
+    person_area,
+    run,
+)
+
+log = structlog.get_logger(__name__)
+
+_LOOKED_AT: Final = {
+    run: ("run_id", "tenant_id", "status", "publication_no"),
+    person: ("person_id", "tenant_id", "first_run", "departed_run"),
+    person_area: ("person_id", "area", "run_id", "attempt_id", "is_complete"),
+} | dict.fromkeys(VERSIONS.values(), ("person_id", "restriction_id", "opened_run", "closed_run"))
+"""What the statements of a publication join and choose by: payloads cost most, and say nothing."""
+_ANALYZE: Final = "ANALYZE " + ", ".join(
+    f"{table.name} ({', '.join(names)})" for table, names in _LOOKED_AT.items()
+)
+
+ExitDecision = Callable[[Mapping[str, int]], ExitCode]
+"""The exit code of a published run, from its totals."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publisher:
+    """Publishes one run under the lease.
+
+    Attributes:
+        met_by: the turns whose meeting a person on the roster counts; empty: this one alone. The
+            shards of a run each have one.
+    """
+
+    database: Database
+    lease: Lease
+    handle: RunHandle
+    met_by: tuple[int, ...] = ()
+
+    async def publish(
+        self,
+        judge: Callable[[GuardFacts], tuple[str, ...]],
+        exit_decision: ExitDecision,
+        *,
+        may_depart: bool,
+        roster_faults: int,
+        persons_not_sent: int = 0,
+        requests: int = 0,
+        retries: int = 0,
+    ) -> Publication:
+        """Publish the run, or raise and leave everything as it was.
+
+        Args:
+            judge: names the reasons to withhold; an empty tuple publishes.
+            exit_decision: the exit code that the totals deserve.
+            may_depart: the roster was read whole and without a bad line, so that whoever is not
+                on it has left; a backfill never departs anyone.
+            roster_faults: lines of the roster that could not be read.
+            persons_not_sent: persons on the roster whom PTS was not asked about.
+            requests: HTTP requests of this turn at the run.
+            retries: those among them that repeated another.
+
+        Raises:
+            WithheldError: the guard found reasons; nothing was changed.
+            LeaseLostError: another holder took over; nothing was changed.
+        """
+
+        async def work(connection: AsyncConnection) -> Publication:
+            await self.lease.renew(self.database, connection)
+            already = await self.published(connection)
+            if already is not None:
+                return already
+            await connection.execute(
+                update(attempt)
+                .where(attempt.c.attempt_id == self.handle.attempt_id)
+                .values(
+                    requests=requests,
+                    retries=retries,
+                    roster_faults=roster_faults,
+                    persons_not_sent=persons_not_sent,
+                )
+            )
+            return await self.publish_in(
+                connection,
+                judge,
+                exit_decision,
+                may_depart=may_depart,
+                roster_faults=roster_faults,
+                persons_not_sent=persons_not_sent,
+            )
+
+        return await self.database.write(work)
+
+    async def publish_in(
+        self,
+        connection: AsyncConnection,
+        judge: Callable[[GuardFacts], tuple[str, ...]],
+        exit_decision: ExitDecision,
+        *,
+        may_depart: bool,
+        roster_faults: int,
+        persons_not_sent: int = 0,
+    ) -> Publication:
+        """``publish`` in the caller's transaction, which has renewed the lease.
+
+        Raises:
+            WithheldError: the guard found reasons; what was done here must not be committed.
+        """
+        await self._count_rows(connection)
+        departures = self._departures()
+        departed = await departures.depart(connection) if may_depart else 0
+        open_now = await open_in(connection, self.lease.tenant_id)
+        others = [row.run_id for row in open_now if row.run_id != self.handle.run_id]
+        await close_moved(connection, self.database.dialect, self.handle.run_id, others)
+        reasons = judge(await self.facts(connection, departed, roster_faults))
+        if reasons:
+            raise WithheldError(
+                "withheld, the last published state stands: " + "; ".join(reasons),
+                hint=advice(reasons),
+            )
+        await departures.welcome_back(connection)
+        await self._keep_key_paths(connection)
+        outside = {
+            "persons_departed": departed,
+            "persons_not_sent": persons_not_sent,
+            "roster_faults": roster_faults,
+        }
+        return await self._mark(connection, exit_decision, outside)
+
+    def _departures(self) -> Departures:
+        return Departures(
+            dialect=self.database.dialect,
+            tenant_id=self.lease.tenant_id,
+            run_id=self.handle.run_id,
+            met_by=self.met_by or (self.handle.attempt_id,),
+        )
+
+    async def _count_rows(self, connection: AsyncConnection) -> None:
+        """Let PostgreSQL know how large the tables are by now (a sample; SQLite needs none).
+
+        Autovacuum looks once a minute. Before its first look at a first run, the departures alone
+        took 20 s at 20,000 persons, and grew with the square (docs/scale.md).
+        """
+        if self.database.dialect.name == "postgresql" and self.handle.kind == RunKind.SYNC:
+            await connection.execute(text(_ANALYZE))
+
+    async def removed_so_far(self, claimed: Mapping[str, Removed]) -> tuple[int, int]:
+        """Restrictions that are gone for good by this run, and the persons who lose them.
+
+        Args:
+            claimed: by person key, those that it has not closed yet.
+        """
+
+        async def work(connection: AsyncConnection) -> tuple[int, int]:
+            removed, affected = await self._removed(connection)
+            gone = await gone_claims(
+                connection,
+                self.database.dialect,
+                claimed,
+                tenant_id=self.lease.tenant_id,
+                run_id=self.handle.run_id,
+            )
+            return removed + sum(gone.values()), affected + len(gone)
+
+        return await self.database.read(work)
+
+    async def facts(
+        self, connection: AsyncConnection, departing: int, roster_faults: int
+    ) -> GuardFacts:
+        """What the guard looks at, counted from the rows."""
+        handle = self.handle
+        removed, affected = await self._removed(connection)
+        attempted, complete = await self._person_areas(connection)
+        is_subset = handle.kind == RunKind.BACKFILL
+        open_before, holders = handle.open_before, handle.holders_before
+        if is_subset:
+            open_before, holders = await self._subset_open(connection)
+        return GuardFacts(
+            open_before=open_before,
+            holders_before=holders,
+            persons_before=handle.persons_before,
+            removed=removed,
+            persons_affected=affected,
+            departing=departing,
+            areas_attempted=attempted + roster_faults * len(handle.areas),
+            areas_complete=complete,
+            is_subset=is_subset,
+            areas=tuple([await self._area_facts(connection, name) for name in VERSIONS]),
+        )
+
+    async def _area_facts(self, connection: AsyncConnection, area: str) -> AreaFacts:
+        """The removals of one area by itself."""
+        table = VERSIONS[area]
+        removed, affected = await rows_and_persons(connection, self._gone(table))
+        open_before = 0
+        if removed:
+            holders = open_as_published(table, self.lease.tenant_id)
+            open_before, _ = await rows_and_persons(connection, holders)
+        return AreaFacts(
+            area=area, open_before=open_before, removed=removed, persons_affected=affected
+        )
+
+    async def published(self, connection: AsyncConnection) -> Publication | None:
+        """The publication, if an earlier commit came through unheard."""
+        row = (
+            await connection.execute(select(run).where(run.c.run_id == self.handle.run_id))
+        ).one()
+        if row.status != RunStatus.PUBLISHED:
+            return None
+        totals = {name: getattr(row, name) for name in TOTALS}
+        return Publication(
+            published_at=row.published_at, totals=totals, exit_code=ExitCode(row.exit_code)
+        )
+
+    async def _keep_key_paths(self, connection: AsyncConnection) -> None:
+        """What this run was keyed by stays, though an open run that may be undone was first."""
+        run_id = self.handle.run_id
+        unpublished = select(run.c.run_id).where(
+            run.c.publication_no.is_(None), run.c.run_id != run_id
+        )
+        used = select(person_area.c.area).where(
+            person_area.c.run_id == run_id,
+            person_area.c.is_complete,
+            person_area.c.record_count > 0,
+        )
+        await connection.execute(
+            update(area_key)
+            .where(
+                area_key.c.tenant_id == self.lease.tenant_id,
+                area_key.c.since_run.in_(unpublished),
+                area_key.c.area.in_(used),
+            )
+            .values(since_run=run_id)
+        )
+
+    async def _removed(self, connection: AsyncConnection) -> tuple[int, int]:
+        """Closed by this run without a new content, and without a row under another person."""
+        return await rows_and_persons(connection, *map(self._gone, VERSIONS.values()))
+
+    def _gone(self, table: Table) -> Select[tuple[int]]:
+        """The persons of the rows of one area that this run has closed for good."""
+        other, opened = alias_of(table, "other"), alias_of(run, "opened")
+        run_id = self.handle.run_id
+        # What another open run has closed is still open for readers.
+        unpublished = select(run.c.run_id).where(
+            run.c.publication_no.is_(None), run.c.run_id != run_id
+        )
+        lives_on = (
+            select(other.c.version_id)
+            .join(opened, opened.c.run_id == other.c.opened_run)
+            .where(
+                other.c.restriction_id == table.c.restriction_id,
+                or_(other.c.closed_run.is_(None), other.c.closed_run.in_(unpublished)),
+                or_(opened.c.run_id == run_id, opened.c.publication_no.is_not(None)),
+                same_tenant(other, table),
+            )
+            .exists()
+        )
+        return select(table.c.person_id).where(table.c.closed_run == run_id, ~lives_on)
+
+    async def _person_areas(self, connection: AsyncConnection) -> tuple[int, int]:
+        """Person-areas that this run asked for, and those that it read whole."""
+        ours = person_area.c.run_id == self.handle.run_id
+        row = (
+            await connection.execute(
+                select(
+                    func.count(),
+                    func.count().filter(person_area.c.is_complete),
+                ).where(ours)
+            )
+        ).one()
+        return row[0], row[1]
+
+    async def _subset_open(self, connection: AsyncConnection) -> tuple[int, int]:
+        """What was open, as published, of the persons that a backfill read."""
+        run_id = self.handle.run_id
+        holders = [
+            select(table.c.person_id)
+            .join(person_area, person_area.c.person_id == table.c.person_id)
+            .where(
+                person_area.c.run_id == run_id,
+                person_area.c.area == name,
+                table.c.opened_run != run_id,
+                or_(table.c.closed_run.is_(None), table.c.closed_run == run_id),
+            )
+            for name, table in VERSIONS.items()
+        ]
+        return await rows_and_persons(connection, *holders)
+
+    async def _mark(
+        self,
+        connection: AsyncConnection,
+        exit_decision: ExitDecision,
+        outside: Mapping[str, int],
+    ) -> Publication:
+        """Give the run its number and time; ``outside`` are totals that its rows do not hold."""
+        totals = {**await run_totals(connection, self.handle.run_id), **outside}
+        totals["persons_total"] += totals["persons_departed"]
+        exit_code = exit_decision(totals)
+        last_no = select(func.coalesce(func.max(run.c.publication_no), 0)).where(
+            run.c.tenant_id == self.lease.tenant_id
+        )
+        number = (await connection.execute(last_no)).scalar_one() + 1
+        published_at = await self._instant(connection)
+        await connection.execute(
+            update(run)
+            .where(run.c.run_id == self.handle.run_id)
+            .values(
+                status=RunStatus.PUBLISHED,
+                publication_no=number,
+                published_at=published_at,
+                finished_at=self.database.runtime.now(),
+                exit_code=exit_code,
+                reason=None,
+                **totals,
+            )
+        )
+        return Publication(published_at=published_at, totals=totals, exit_code=exit_code)
+
+    async def _instant(self, connection: AsyncConnection) -> datetime:
+        """The publication's own instant, by the server's clock where there is one.
+
+        It lies behind every earlier publication, so that "as of" gives each its own state, whatever
+        a clock does.
+        """
+        now = await self.database.now(connection)
+        last_at: datetime | None = (
+            await connection.execute(
+                select(func.max(run.c.published_at)).where(run.c.tenant_id == self.lease.tenant_id)
+            )
+        ).scalar_one()
+        if last_at is None or now > last_at:
+            return now
+        if now < last_at:
+            log.warning(
+                "clock.went_backwards",
+                run=self.handle.run_id,
+                by_s=(last_at - now).total_seconds(),
+                hint="the last publication was dated later than it is now; this one is dated just "
+                "behind it. Is the clock right now, and was it then?",
+            )
+        return last_at + timedelta.resolution

@@ -1,0 +1,232 @@
+"""Forgets closed versions and old runs, if the operator chose so; never what is current.
+
+Rows of the access log go as well when they are old enough.
+
+Afterwards history, ``report_daily_change`` and ``explain --as-of`` are whole only for times younger
+than the purge: a version that is gone is gone from every question about its time, and a change of
+that time looks like an addition.
+"""
+
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import Column, Select, Table, delete, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.elements import ColumnElement
+
+from worker.core.model import OPEN_STATUSES
+from worker.store.database import Database
+from worker.store.runs.lease import Lease
+from worker.store.schema.tables import VERSIONS, access_log, attempt, metadata, run
+
+RUN_STEPS_MAX: Final = 10
+"""What is left over waits for the next publication."""
+
+
+_Work: TypeAlias = Callable[[AsyncConnection, Database, int], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionRules:
+    """How long to keep; None keeps for ever.
+
+    Attributes:
+        versions: of closed versions, from the publication that closed them.
+        runs: of runs that nothing refers to, from their end.
+        access_log: of accesses; at least ``access.KEPT_AT_LEAST``.
+        versions_per_step: in one transaction; of accesses as many.
+        runs_per_step: the same; each run that goes costs a look through every table that may name
+            it.
+    """
+
+    versions: timedelta | None = None
+    runs: timedelta | None = None
+    access_log: timedelta | None = None
+    versions_per_step: int = 2_000
+    runs_per_step: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """What went."""
+
+    versions: int = 0
+    runs: int = 0
+    accesses: int = 0
+
+
+async def purge(
+    database: Database,
+    lease: Lease,
+    rules: RetentionRules,
+    *,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Purged:
+    """Forget what is older than the rules, in bounded transactions; done again, it goes on.
+
+    Versions go first: they are what keeps most old runs.
+
+    Args:
+        database: the store.
+        lease: held by the caller.
+        rules: how long to keep.
+        is_stopping: asked between transactions; what is left over waits for the next time.
+
+    Raises:
+        LeaseLostError: another holder took over.
+        UnavailableError: the database cannot be used after all retries.
+    """
+    now, first_access_at = await database.read(partial(_now_and_first_access, database))
+    limit = rules.versions_per_step
+    versions = runs = accesses = 0
+
+    async def all_of(work: _Work, limit: int, steps_max: float = math.inf) -> int:
+        """Take steps until one finds less than it may take; how many rows went."""
+        gone = steps = 0
+        while steps < steps_max and not is_stopping():
+            in_step = await _step(database, lease, work)
+            gone, steps = gone + in_step, steps + 1
+            if in_step < limit:
+                break
+        return gone
+
+    if rules.versions is not None:
+        for table in VERSIONS.values():
+            versions += await all_of(_old_versions(table, now - rules.versions, limit), limit)
+    if rules.runs is not None:
+        work = _old_runs(now - rules.runs, rules.runs_per_step)
+        runs = await all_of(work, rules.runs_per_step, RUN_STEPS_MAX)
+    if rules.access_log is not None and first_access_at is not None:
+        before = now - rules.access_log
+        if first_access_at < before:
+            accesses = await all_of(_old_accesses(before, limit), limit)
+    return Purged(versions=versions, runs=runs, accesses=accesses)
+
+
+async def _now_and_first_access(
+    database: Database, connection: AsyncConnection
+) -> tuple[datetime, datetime | None]:
+    first = await connection.execute(select(func.min(access_log.c.accessed_at)))
+    return await database.now(connection), first.scalar_one()
+
+
+async def _step(database: Database, lease: Lease, work: _Work) -> int:
+    """One transaction under the lease; how many rows went."""
+
+    async def fenced(connection: AsyncConnection) -> int:
+        await lease.renew(database, connection)
+        if database.dialect.name == "sqlite":
+            await connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        return await work(connection, database, lease.tenant_id)
+
+    return await database.write(fenced)
+
+
+def _old_versions(table: Table, before: datetime, limit: int) -> _Work:
+    """Versions that a publication before that instant closed."""
+
+    async def work(connection: AsyncConnection, database: Database, tenant_id: int) -> int:
+        ended = select(run.c.run_id).where(
+            run.c.tenant_id == tenant_id,
+            run.c.publication_no.is_not(None),
+            run.c.published_at < before,
+        )
+        found = await connection.execute(
+            select(table.c.version_id).where(table.c.closed_run.in_(ended)).limit(limit)
+        )
+        rows = list(found.scalars())
+        if rows:
+            await connection.execute(
+                delete(table).where(database.dialect.member(table.c.version_id)),
+                database.dialect.members(rows),
+            )
+        return len(rows)
+
+    return work
+
+
+def _old_accesses(before: datetime, limit: int) -> _Work:
+    """Rows of the access log that are older than that instant."""
+
+    async def work(connection: AsyncConnection, database: Database, tenant_id: int) -> int:
+        found = await connection.execute(
+            select(access_log.c.access_id)
+            .where(access_log.c.tenant_id == tenant_id, access_log.c.accessed_at < before)
+            .order_by(access_log.c.access_id)
+            .limit(limit)
+        )
+        rows = list(found.scalars())
+        if rows:
+            await connection.execute(
+                delete(access_log).where(database.dialect.member(access_log.c.access_id)),
+                database.dialect.members(rows),
+            )
+        return len(rows)
+
+    return work
+
+
+def _old_runs(before: datetime, limit: int) -> _Work:
+    """Runs that ended before that instant and that no row refers to, with their attempts."""
+
+    async def work(connection: AsyncConnection, database: Database, tenant_id: int) -> int:
+        found = await connection.execute(
+            select(run.c.run_id)
+            .where(
+                run.c.tenant_id == tenant_id,
+                run.c.status.not_in(sorted(OPEN_STATUSES)),
+                run.c.finished_at < before,
+                or_(run.c.publication_no.is_(None), run.c.publication_no.not_in(_last_numbers())),
+                *_unreferred(),
+            )
+            .order_by(run.c.run_id)
+            .limit(limit)
+        )
+        runs = list(found.scalars())
+        if runs:
+            ours, members = database.dialect.member, database.dialect.members(runs)
+            await connection.execute(delete(attempt).where(ours(attempt.c.run_id)), members)
+            await connection.execute(delete(run).where(ours(run.c.run_id)), members)
+        return len(runs)
+
+    return work
+
+
+def _last_numbers() -> Select[tuple[int]]:
+    """The last publication of each kind and set of areas: staleness is measured against them."""
+    return (
+        select(func.max(run.c.publication_no))
+        .where(run.c.publication_no.is_not(None))
+        .group_by(run.c.tenant_id, run.c.kind, run.c.areas)
+    )
+
+
+def _unreferred() -> Iterator[ColumnElement[bool]]:
+    """No row names the run, and none names one of its attempts.
+
+    What has an index is asked run by run; the rest is read once for all runs.
+    """
+    scanned = []
+    for column in _naming(run.c.run_id):
+        if column.table is attempt:
+            continue
+        if any(next(iter(index.columns)) is column for index in column.table.indexes):
+            yield ~select(column).where(column == run.c.run_id).exists()
+        else:
+            scanned.append(select(column).where(column.is_not(None)).distinct())
+    for column in _naming(attempt.c.attempt_id):
+        named = select(column).where(column.is_not(None)).distinct()
+        scanned.append(select(attempt.c.run_id).where(attempt.c.attempt_id.in_(named)))
+    yield from (run.c.run_id.not_in(values) for values in scanned)
+
+
+def _naming(target: Column[Any]) -> Iterator[Column[Any]]:
+    """Every column of the schema that is a foreign key to that one."""
+    for table in metadata.sorted_tables:
+        for key in table.foreign_keys:
+            if key.column is target:
+                yield key.parent

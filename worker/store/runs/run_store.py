@@ -1,0 +1,251 @@
+"""The store as one run sees it: ``worker.ports.RunStore`` on SQL."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.core.confirmation import Removed
+from worker.core.guard import GuardFacts
+from worker.core.model import PersonRead, RunStatus
+from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
+from worker.errors import ExitCode, WorkerError
+from worker.store.database import Database
+from worker.store.runs.lease import Lease
+from worker.store.runs.ledger import end_attempt, interrupt_run
+from worker.store.runs.publication import Publisher
+from worker.store.runs.undo import undo_run
+from worker.store.schema.tables import failure, person, person_area
+from worker.store.writes.batch import BatchWriter
+
+log = structlog.get_logger(__name__)
+
+# PostgreSQL's statistics do not know a run that is under way, and would let it walk through all of
+# that run's proofs.
+_run_of_proof = person_area.c.run_id + 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a backfill picks out of the roster.
+
+    Attributes:
+        stale_before: areas last confirmed before this instant, or never.
+        failed: areas with an open failure.
+    """
+
+    stale_before: datetime | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlRunStore:
+    """One run's store. Everything it writes is fenced by the lease."""
+
+    database: Database
+    lease: Lease
+    writer: BatchWriter
+    publisher: Publisher
+    choice: Choice | None = None
+
+    @property
+    def handle(self) -> RunHandle:
+        """The run that is being worked on."""
+        return self.writer.handle
+
+    async def settled(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """See ``RunStore.settled``."""
+        if not person_keys:
+            return {}
+        handle, dialect = self.handle, self.database.dialect
+
+        async def look(connection: AsyncConnection) -> list[tuple[str, str, int, bool, int]]:
+            rows = await connection.execute(
+                select(
+                    person.c.person_key,
+                    person_area.c.area,
+                    person_area.c.person_id,
+                    person_area.c.is_complete,
+                    person_area.c.attempt_id,
+                )
+                .join(person_area, person_area.c.person_id == person.c.person_id)
+                .where(
+                    person.c.tenant_id == self.lease.tenant_id,
+                    dialect.member(person.c.person_key),
+                    _run_of_proof == handle.run_id,
+                ),
+                dialect.members(person_keys),
+            )
+            return [tuple(row) for row in rows]
+
+        found = await self.database.read(look)
+        await self._meet([row[2] for row in found if row[3] and row[4] != handle.attempt_id])
+        settled: dict[str, set[str]] = defaultdict(set)
+        for key, area, _, is_complete, attempt_id in found:
+            if is_complete or attempt_id == handle.attempt_id:
+                settled[key].add(area)
+        return {key: frozenset(areas) for key, areas in settled.items()}
+
+    async def _meet(self, persons: Sequence[int]) -> None:
+        """Note that this turn met persons on the roster whom an earlier turn has read."""
+        if not persons:
+            return
+        dialect = self.database.dialect
+
+        async def work(connection: AsyncConnection) -> None:
+            await self.lease.renew(self.database, connection)
+            await connection.execute(
+                update(person_area)
+                .where(
+                    dialect.member(person_area.c.person_id),
+                    person_area.c.run_id == self.handle.run_id,
+                    person_area.c.is_complete,
+                )
+                .values(attempt_id=self.handle.attempt_id),
+                dialect.members(persons),
+            )
+
+        await self.database.write(work)
+
+    async def not_sent(self, person_keys: Sequence[str]) -> None:
+        """See ``RunStore.not_sent``."""
+        dialect = self.database.dialect
+        theirs = (person.c.tenant_id == self.lease.tenant_id, dialect.member(person.c.person_key))
+
+        async def look(connection: AsyncConnection) -> list[int]:
+            found = await connection.execute(
+                select(person.c.person_id).where(*theirs), dialect.members(person_keys)
+            )
+            return list(found.scalars())
+
+        async def work(connection: AsyncConnection) -> None:
+            await self.lease.renew(self.database, connection)
+            await connection.execute(
+                update(person)
+                .where(dialect.member(person.c.person_id))
+                .values(not_sent_by=self.handle.attempt_id),
+                dialect.members(known),
+            )
+
+        if person_keys and (known := await self.database.read(look)):
+            await self.database.write(work)
+
+    async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
+        """See ``RunStore.chosen``."""
+        choice = self.choice
+        if choice is None:
+            return None
+        if not person_keys:
+            return {}
+        dialect = self.database.dialect
+
+        async def work(connection: AsyncConnection) -> list[tuple[str, str, datetime | None, bool]]:
+            rows = await connection.execute(
+                select(
+                    person.c.person_key,
+                    person_area.c.area,
+                    person_area.c.confirmed_at,
+                    failure.c.kind.is_not(None),
+                )
+                .join(person_area, person_area.c.person_id == person.c.person_id)
+                .outerjoin(
+                    failure,
+                    (failure.c.person_id == person_area.c.person_id)
+                    & (failure.c.area == person_area.c.area),
+                )
+                .where(
+                    person.c.tenant_id == self.lease.tenant_id,
+                    dialect.member(person.c.person_key),
+                ),
+                dialect.members(person_keys),
+            )
+            return [tuple(row) for row in rows]
+
+        picked: dict[str, set[str]] = defaultdict(set)
+        seen: dict[str, set[str]] = defaultdict(set)
+        for key, area, confirmed_at, has_failed in await self.database.read(work):
+            seen[key].add(area)
+            is_stale = choice.stale_before is not None and (
+                confirmed_at is None or confirmed_at < choice.stale_before
+            )
+            if is_stale or (choice.failed and has_failed):
+                picked[key].add(area)
+        if choice.stale_before is not None:
+            for key in person_keys:
+                picked[key].update(set(self.handle.areas) - seen[key])
+        return {key: frozenset(areas) for key, areas in picked.items() if areas}
+
+    async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
+        """See ``RunStore.apply``."""
+        return await self.writer.apply(batch)
+
+    async def renew(self) -> None:
+        """See ``RunStore.renew``."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await self.lease.renew(self.database, connection)
+
+        await self.database.write(work)
+
+    async def removed_so_far(self, claimed: Mapping[str, Removed]) -> tuple[int, int]:
+        """See ``RunStore.removed_so_far``."""
+        return await self.publisher.removed_so_far(claimed)
+
+    async def publish(
+        self,
+        judge: Callable[[GuardFacts], tuple[str, ...]],
+        exit_decision: Callable[[Mapping[str, int]], ExitCode],
+        *,
+        may_depart: bool,
+        progress: RunProgress,
+    ) -> Publication | ShardFinished:
+        """See ``RunStore.publish``."""
+        done = await self.publisher.publish(
+            judge,
+            exit_decision,
+            may_depart=may_depart,
+            roster_faults=progress.roster_faults,
+            persons_not_sent=progress.persons_not_sent,
+            requests=progress.requests,
+            retries=progress.retries,
+        )
+        await self._end(done.exit_code, progress)
+        return done
+
+    async def withhold(self, reason: str) -> None:
+        """See ``RunStore.withhold``."""
+        await undo_run(
+            self.database,
+            self.lease,
+            self.handle.run_id,
+            status=RunStatus.WITHHELD,
+            exit_code=ExitCode.WITHHELD,
+            reason=reason,
+        )
+
+    async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
+        """See ``RunStore.interrupt``."""
+        await interrupt_run(
+            self.database, self.lease, self.handle, exit_code=exit_code, reason=reason
+        )
+        await self._end(exit_code, progress)
+
+    async def _end(self, exit_code: ExitCode, progress: RunProgress) -> None:
+        """Note the turn's end. The run has ended as it has, whatever becomes of this."""
+        try:
+            await end_attempt(
+                self.database,
+                self.lease,
+                self.handle,
+                exit_code=exit_code,
+                requests=progress.requests,
+                retries=progress.retries,
+                roster_faults=progress.roster_faults,
+                persons_not_sent=progress.persons_not_sent,
+            )
+        except WorkerError as fault:
+            log.warning("run.end_not_noted", run=self.handle.run_id, reason=fault.message)

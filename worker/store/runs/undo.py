@@ -1,0 +1,184 @@
+"""Undo what an unpublished run wrote: by its number alone, whole or for some persons.
+
+Readers never saw any of it, so nothing changes for them while it goes on.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import Column, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.core.model import RunStatus
+from worker.errors import ExitCode
+from worker.store.database import Database
+from worker.store.dialects import StoreDialect
+from worker.store.runs.lease import Lease
+from worker.store.schema.tables import SLOT, VERSIONS, area_key, failure, person, person_area, run
+
+PERSONS_PER_STEP: Final = 2_000
+
+
+async def undo_run(
+    database: Database,
+    lease: Lease,
+    run_id: int,
+    *,
+    status: RunStatus,
+    exit_code: ExitCode | None = None,
+    reason: str = "",
+) -> None:
+    """Take back everything that the run wrote, in bounded steps, and end it with ``status``.
+
+    The status is set first, so that a fault on the way leaves a run that nobody continues; the
+    steps left over are taken when the next run begins, as ``leftovers`` tells.
+
+    Raises:
+        LeaseLostError: another holder took over.
+    """
+
+    async def mark(connection: AsyncConnection) -> None:
+        await lease.renew(database, connection)
+        await connection.execute(
+            update(run)
+            .where(run.c.run_id == run_id)
+            .values(
+                status=status,
+                finished_at=database.runtime.now(),
+                exit_code=exit_code,
+                reason=reason or None,
+            )
+        )
+
+    await database.write(mark)
+    await take_back(database, lease, run_id)
+
+
+async def take_back(database: Database, lease: Lease, run_id: int) -> None:
+    """The steps of ``undo_run`` behind the status."""
+
+    async def step(connection: AsyncConnection) -> Sequence[int]:
+        await lease.renew(database, connection)
+        return await undo_some(connection, database.dialect, run_id, behind=behind)
+
+    async def rest(connection: AsyncConnection) -> None:
+        await lease.renew(database, connection)
+        await undo_rest(connection, run_id)
+
+    behind = 0
+    while persons := await database.write(step):
+        behind = persons[-1]
+    await database.write(rest)
+
+
+async def leftovers(database: Database, tenant_id: int) -> Sequence[int]:
+    """Runs that were given up but not yet wholly taken back."""
+
+    async def work(connection: AsyncConnection) -> Sequence[int]:
+        return await left_by(connection, tenant_id)
+
+    return await database.read(work)
+
+
+async def left_by(connection: AsyncConnection, tenant_id: int) -> Sequence[int]:
+    """See ``leftovers``."""
+    ended = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
+    given_up = select(run.c.run_id).where(run.c.tenant_id == tenant_id, run.c.status.in_(ended))
+    marks: list[Column[int]] = [area_key.c.since_run]
+    for table in VERSIONS.values():
+        marks += [table.c.opened_run, table.c.closed_run]
+    found: set[int] = set()
+    for mark in marks:
+        here = select(mark).where(mark == run.c.run_id).exists()
+        found.update((await connection.execute(given_up.where(here))).scalars())
+    # The proofs have no index by run: they are looked through once, and not for each run.
+    proofs = select(person_area.c.run_id).where(person_area.c.run_id.in_(given_up)).distinct()
+    found.update((await connection.execute(proofs)).scalars())
+    return sorted(found)
+
+
+async def undo_some(
+    connection: AsyncConnection, dialect: StoreDialect, run_id: int, *, behind: int
+) -> Sequence[int]:
+    """Take back what the run wrote of some persons.
+
+    Args:
+        connection: in a transaction.
+        dialect: of its database.
+        run_id: the run.
+        behind: the last person of the step before, 0 before the first: no index tells which
+            proofs are the run's, so they are looked through once, in order.
+
+    Returns:
+        Those persons, in order; fewer than ``PERSONS_PER_STEP`` if no others are left.
+    """
+    touched = (
+        select(person_area.c.person_id)
+        .where(person_area.c.run_id == run_id, person_area.c.person_id > behind)
+        .distinct()
+        .order_by(person_area.c.person_id)
+        .limit(PERSONS_PER_STEP)
+    )
+    persons = [row.person_id for row in await connection.execute(touched)]
+    if persons:
+        await undo_persons(connection, dialect, run_id, persons)
+    return persons
+
+
+async def undo_rest(connection: AsyncConnection, run_id: int) -> None:
+    """Take back what is left then: rows of persons without a proof of the run, and its keys."""
+    for table in VERSIONS.values():
+        await connection.execute(delete(table).where(table.c.opened_run == run_id))
+        await connection.execute(
+            update(table).where(table.c.closed_run == run_id).values(closed_run=None)
+        )
+    await connection.execute(delete(area_key).where(area_key.c.since_run == run_id))
+    await forget_new_persons(connection, run_id)
+
+
+async def undo_persons(
+    connection: AsyncConnection, dialect: StoreDialect, run_id: int, persons: Sequence[int]
+) -> None:
+    """Take back what the run wrote of these persons, in the caller's transaction."""
+    members = dialect.members(persons)
+    for table in VERSIONS.values():
+        theirs = dialect.member(table.c.person_id)
+        await connection.execute(delete(table).where(theirs, table.c.opened_run == run_id), members)
+        await connection.execute(
+            update(table).where(theirs, table.c.closed_run == run_id).values(closed_run=None),
+            members,
+        )
+    proofs = dialect.member(person_area.c.person_id)
+    await connection.execute(
+        delete(person_area).where(
+            proofs, person_area.c.run_id == run_id, person_area.c.prev_run_id.is_(None)
+        ),
+        members,
+    )
+    await connection.execute(
+        update(person_area)
+        .where(proofs, person_area.c.run_id == run_id)
+        .values({name: person_area.c[f"prev_{name}"] for name in SLOT}),
+        members,
+    )
+    await connection.execute(
+        update(person)
+        .where(
+            dialect.member(person.c.person_id),
+            person.c.local_ref_run == run_id,
+            person.c.first_run != run_id,
+        )
+        .values(local_ref=person.c.prev_local_ref, local_ref_run=person.c.first_run),
+        members,
+    )
+
+
+async def forget_new_persons(connection: AsyncConnection, run_id: int) -> None:
+    """Delete persons that only this run ever met, but for those with a failure to look at."""
+    unknown = ~(
+        select(person_area.c.person_id)
+        .where(person_area.c.person_id == person.c.person_id)
+        .exists()
+        | select(failure.c.person_id).where(failure.c.person_id == person.c.person_id).exists()
+    )
+    await connection.execute(delete(person).where(person.c.first_run == run_id, unknown))

@@ -1,0 +1,1 @@
+"""Tables, views and indexes, and how a database is brought to them."""

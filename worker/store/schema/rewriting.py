@@ -1,0 +1,328 @@
+"""Rewrites what an earlier program stored by today's privacy rules (``core.privacy``).
+
+Record keys, columns, payloads, content hashes, local references, and the digests that depend on
+them become what the next reading of the same answers gives: nothing looks removed, changed or new.
+It goes in batches of persons, each of which commits how far it has come, so that it may be stopped
+anywhere and begun again.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Row, Text, bindparam, inspect, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.core import exact_json
+from worker.core.area import ResourceArea
+from worker.core.identity import Identity, NationalId
+from worker.core.model import Person
+from worker.core.privacy import Cleaner, PrivacyRules
+from worker.core.recogniser import candidates
+from worker.core.record import KeyedHash, digest_of, reader_of
+from worker.errors import ContractError
+from worker.store.database import Database
+from worker.store.runs.lease import Lease
+from worker.store.schema.tables import (
+    VERSIONS,
+    alias_of,
+    area_key,
+    person,
+    person_area,
+    run,
+    tenant,
+)
+
+PERSONS_PER_BATCH: Final = 500
+_DIGESTS: Final = ("digest", "first_digest", "prev_digest", "prev_first_digest")
+
+
+class Rewritten(NamedTuple):
+    """How many persons were looked at, and how many rows of them were rewritten."""
+
+    persons: int = 0
+    rows: int = 0
+
+
+async def is_waiting(database: Database, tenant_id: int) -> bool:
+    """Whether rows of an earlier program wait to be rewritten, also before the schema is ours."""
+
+    async def work(connection: AsyncConnection) -> bool:
+        columns = await connection.run_sync(lambda sync: inspect(sync).get_columns("tenant"))
+        if tenant.c.rewritten_to.name not in {column["name"] for column in columns}:
+            return True
+        return await _done_to(connection, tenant_id) is not None
+
+    return await database.read(work)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewriter:
+    """Rewrites one tenant's rows.
+
+    Attributes:
+        lease: held, so that no run writes meanwhile.
+        areas: as configured; how records are keyed and hashed depends on it.
+        identity: how persons are keyed, as the store has it.
+        rules: what may be stored.
+        persons_per_batch: what one transaction takes.
+        changed: called after each batch.
+    """
+
+    database: Database
+    lease: Lease
+    areas: Sequence[ResourceArea]
+    identity: Identity
+    rules: PrivacyRules
+    persons_per_batch: int = PERSONS_PER_BATCH
+    changed: Callable[[Rewritten], None] = lambda _: None
+
+    async def work(self) -> Rewritten:
+        """Rewrite what is left, and count it. ``finish`` ends it.
+
+        Raises:
+            LeaseLostError: another holder took over; what was committed stands.
+        """
+        done = Rewritten()
+        while (batch := await self.database.write(self._batch)) is not None:
+            done = Rewritten(done.persons + batch.persons, done.rows + batch.rows)
+            self.changed(done)
+        return done
+
+    async def finish(self) -> None:
+        """Nothing waits any more."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await self.lease.renew(self.database, connection)
+            await self._mark(connection, None)
+
+        await self.database.write(work)
+
+    async def _batch(self, connection: AsyncConnection) -> Rewritten | None:
+        """Rewrite the next persons and note how far it went; None if there are none."""
+        await self.lease.renew(self.database, connection)
+        if self.database.dialect.name == "sqlite":
+            await connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        done_to = await _done_to(connection, self.lease.tenant_id)
+        if done_to is None:
+            return None
+        found = await connection.execute(
+            select(
+                person.c.person_id, person.c.person_key, person.c.local_ref, person.c.prev_local_ref
+            )
+            .where(person.c.tenant_id == self.lease.tenant_id, person.c.person_id > done_to)
+            .order_by(person.c.person_id)
+            .limit(self.persons_per_batch)
+        )
+        persons: Sequence[Any] = found.all()
+        if not persons:
+            return None
+        rows = await self._rewrite(connection, persons)
+        await self._mark(connection, persons[-1].person_id)
+        return Rewritten(len(persons), rows)
+
+    async def _rewrite(self, connection: AsyncConnection, persons: Sequence[Any]) -> int:
+        ids = [row.person_id for row in persons]
+        stored = {area.name: await self._versions(connection, area, ids) for area in self.areas}
+        keys = await self._key_paths(connection)
+        count = 0
+        for row in persons:
+            own = {name: versions.get(row.person_id, []) for name, versions in stored.items()}
+            cleaner = self._cleaner(row, [one for versions in own.values() for one in versions])
+            count += await self._references(connection, row, cleaner)
+            for area in self.areas:
+                batch = _Area(area, keys.get(area.name), row, cleaner, own[area.name])
+                count += await batch.rewrite(connection)
+        return count
+
+    def _cleaner(self, row: Row[Any], versions: Iterable[Row[Any]]) -> Cleaner:
+        """The rules for a person, whose own identifier is found by the key that it gives."""
+        own = ""
+        if self.identity.mode == "pseudonym":
+            texts = [row.local_ref, row.prev_local_ref]
+            for version in versions:
+                texts += [version.restriction_id, exact_json.loads(version.payload.encode())]
+            tried = dict.fromkeys(candidates(texts))
+            own = next((one for one in tried if self._is_own(one, row.person_key)), "")
+        return self.rules.cleaner(Person(off_id=NationalId(own), person_key=row.person_key))
+
+    def _is_own(self, digits: str, person_key: str) -> bool:
+        return self.identity.person_key(NationalId(digits)) == person_key
+
+    async def _references(
+        self, connection: AsyncConnection, row: Row[Any], cleaner: Cleaner
+    ) -> int:
+        before = {name: getattr(row, name) for name in ("local_ref", "prev_local_ref")}
+        after = {name: text and cleaner.text(text) for name, text in before.items()}
+        if before == after:
+            return 0
+        await connection.execute(
+            update(person).where(person.c.person_id == row.person_id).values(**after)
+        )
+        return 1
+
+    async def _versions(
+        self, connection: AsyncConnection, area: ResourceArea, persons: Sequence[int]
+    ) -> Mapping[int, list[Row[Any]]]:
+        table, dialect = VERSIONS[area.name], self.database.dialect
+        opened, closed = alias_of(run, "opened"), alias_of(run, "closed")
+        texts = [table.c[name] for name in _text_columns(area)]
+        rows = await connection.execute(
+            select(
+                table.c.version_id,
+                table.c.person_id,
+                table.c.restriction_id,
+                table.c.content_hash,
+                table.c.payload,
+                table.c.closed_run,
+                opened.c.publication_no.label("opened_no"),
+                closed.c.publication_no.label("closed_no"),
+                *texts,
+            )
+            .join(opened, opened.c.run_id == table.c.opened_run)
+            .outerjoin(closed, closed.c.run_id == table.c.closed_run)
+            .where(dialect.member(table.c.person_id))
+            .order_by(table.c.version_id),
+            dialect.members(persons),
+        )
+        found: dict[int, list[Row[Any]]] = defaultdict(list)
+        for row in rows:
+            found[row.person_id].append(row)
+        return found
+
+    async def _key_paths(self, connection: AsyncConnection) -> Mapping[str, str]:
+        found = await connection.execute(
+            select(area_key.c.area, area_key.c.key_path).where(
+                area_key.c.tenant_id == self.lease.tenant_id
+            )
+        )
+        return {row.area: row.key_path for row in found}
+
+    async def _mark(self, connection: AsyncConnection, person_id: int | None) -> None:
+        await connection.execute(
+            update(tenant)
+            .where(tenant.c.tenant_id == self.lease.tenant_id)
+            .values(rewritten_to=person_id)
+        )
+
+
+class _Area(NamedTuple):
+    """One person's rows of one area."""
+
+    area: ResourceArea
+    key_path: str | None
+    person: Row[Any]
+    cleaner: Cleaner
+    versions: Sequence[Row[Any]]
+
+    async def rewrite(self, connection: AsyncConnection) -> int:
+        """Rewrite them and the digests of what they were read as; how many rows changed."""
+        changes = {row.version_id: self._change(row) for row in self.versions}
+        self._keep_keys_apart(changes)
+        changed = {version: values for version, values in changes.items() if values}
+        table = VERSIONS[self.area.name]
+        for version, values in changed.items():
+            await connection.execute(
+                update(table).where(table.c.version_id == bindparam("version")).values(**values),
+                {"version": version},
+            )
+        if any("content_hash" in values for values in changed.values()):
+            await self._digests(connection, changes)
+        return len(changed)
+
+    def _keep_keys_apart(self, changes: Mapping[int, dict[str, Any]]) -> None:
+        """Two open rows whose keys differed in an identifier's spelling alone stay two rows.
+
+        Such an answer fails when it is read (two records have one key), so that both stay, stale.
+        """
+        taken: set[str] = set()
+        for row in self.versions:
+            if row.closed_run is None:
+                key = changes[row.version_id].get("restriction_id", row.restriction_id)
+                while key in taken:
+                    key += "_"
+                    changes[row.version_id]["restriction_id"] = key
+                taken.add(key)
+
+    def _change(self, row: Row[Any]) -> dict[str, Any]:
+        """The new values of a row; empty if it stays as it is."""
+        item = exact_json.loads(row.payload.encode())
+        names = _text_columns(self.area)
+        try:
+            made = reader_of(self.area).remade(
+                item,
+                person_key=self.person.person_key,
+                key_path=self.key_path or "",
+                cleaner=self.cleaner,
+            )
+        except ContractError:
+            return self._by_text(row, item)
+        numbers = {column.name: number for number, column in enumerate(self.area.columns)}
+        columns = {name: made.columns[numbers[name]] for name in names}
+        if made.payload == row.payload:
+            authors = {column.name for column in self.area.columns if column.is_author}
+            return {
+                name: value
+                for name, value in columns.items()
+                if name in authors and value != getattr(row, name)
+            }
+        return {
+            "restriction_id": made.key,
+            "content_hash": made.content_hash,
+            "payload": made.payload,
+            **columns,
+        }
+
+    def _by_text(self, row: Row[Any], item: Any) -> dict[str, Any]:
+        """The same for a record that today's declaration cannot read: text by text."""
+        names = ("restriction_id", *_text_columns(self.area))
+        after = {name: (text := getattr(row, name)) and self.cleaner.text(text) for name in names}
+        after["payload"] = exact_json.canonical(self.cleaner.record(item)).decode()
+        return {name: text for name, text in after.items() if text != getattr(row, name)}
+
+    async def _digests(
+        self, connection: AsyncConnection, changes: Mapping[int, Mapping[str, Any]]
+    ) -> None:
+        """Give the proofs the digest of the same records as they are now; none if it is unclear.
+
+        Without a digest the next reading is compared row by row.
+        """
+        sets = (
+            [row for row in self.versions if row.closed_run is None],
+            [row for row in self.versions if row.opened_no is not None and row.closed_no is None],
+        )
+        known = {}
+        for rows in sets:
+            before = [KeyedHash(row.restriction_id, row.content_hash) for row in rows]
+            after = [
+                KeyedHash(
+                    changes[row.version_id].get("restriction_id", row.restriction_id),
+                    changes[row.version_id].get("content_hash", row.content_hash),
+                )
+                for row in rows
+            ]
+            known[digest_of(before).hex()] = digest_of(after).hex()
+        ours = (
+            person_area.c.person_id == self.person.person_id,
+            person_area.c.area == self.area.name,
+        )
+        columns = [person_area.c[name] for name in _DIGESTS]
+        proof = (await connection.execute(select(*columns).where(*ours))).one_or_none()
+        if proof is not None:
+            values = {name: known.get(getattr(proof, name) or "") for name in _DIGESTS}
+            await connection.execute(update(person_area).where(*ours).values(**values))
+
+
+async def _done_to(connection: AsyncConnection, tenant_id: int) -> int | None:
+    found: int | None = (
+        await connection.execute(
+            select(tenant.c.rewritten_to).where(tenant.c.tenant_id == tenant_id)
+        )
+    ).scalar_one()
+    return found
+
+
+def _text_columns(area: ResourceArea) -> list[str]:
+    table = VERSIONS[area.name]
+    return [column.name for column in area.columns if isinstance(table.c[column.name].type, Text)]

@@ -1,0 +1,368 @@
+"""The tables, as SQLAlchemy Core.
+
+Three ideas carry everything here (``docs/architecture.md`` draws them):
+
+* A **version row** says in which run it opened and in which it closed. Published, current and
+  as-of are joins on ``run``; nothing is copied when a run is published.
+* A **person_area** row holds the proof of the latest read, and beside it the one that the last
+  published run saw (``prev_*``). Readers take the published one of the two.
+* Whatever an unpublished run wrote can be undone by its run number alone (``store.runs.undo``).
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy.sql.selectable import FromClause
+
+from worker.areas import AREAS
+from worker.core.area import ResourceArea
+
+NAMING: Final = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+_WITH_FRACTION: Final = len('"2026-11-25T03:00:00.000001Z"')
+
+metadata = MetaData(naming_convention=NAMING)
+
+Key: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""64-bit keys; SQLite gives row ids to INTEGER PRIMARY KEY only."""
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC instant. PostgreSQL: ``timestamptz``. SQLite: ISO 8601 text that sorts.
+
+    Raises:
+        ValueError: a naive datetime is given.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """Text on SQLite, which has no time type."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(32))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Refuse naive times; write UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive time must not reach the database")
+        value = value.astimezone(UTC)
+        return iso_utc(value) if dialect.name == "sqlite" else value
+
+    def process_result_value(
+        self,
+        value: Any,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy fixes the name
+    ) -> datetime | None:
+        """Give back aware UTC."""
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+        result: datetime = value
+        if result.tzinfo is None:  # asyncpg reads infinity as a naive extreme
+            return result.replace(tzinfo=UTC)
+        return result.astimezone(UTC)
+
+
+def iso_utc(value: datetime) -> str:
+    """The one text form of an instant in SQLite: microseconds always, offset always.
+
+    ``isoformat`` gives the same and takes four times as long, eight times a person.
+    """
+    text = _ENCODE(value.astimezone(UTC)).decode()  # in quotes, and no fraction where it is zero
+    return f"{text[1:-2]}{'' if len(text) == _WITH_FRACTION else '.000000'}+00:00"
+
+
+tenant = Table(
+    "tenant",
+    metadata,
+    Column("tenant_id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("identity", String(16), nullable=False, server_default=text("''")),
+    Column("key_check", String(64), nullable=False, server_default=text("''")),
+    Column("rewritten_to", BigInteger),
+)
+"""``rewritten_to``: the last person whose rows were rewritten, while rows of an older program wait
+for it (``store.schema.rewriting``); NULL when none wait."""
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("fencing_token", BigInteger, nullable=False),
+    Column("holder", String(64)),
+    Column("host", String(200)),
+    Column("process", String(200)),
+    Column("acquired_at", UtcTime),
+    Column("expires_at", UtcTime),
+    Column("run_key", String(200)),
+    Column("shards", Integer),
+    Column("run_id", Key),
+    Column("share_per_hour", BigInteger),
+)
+"""The last four tell of a shard: of which run, one of how many, and which share of the ceiling on
+requests it may use. ``run_id`` is no foreign key: a run may go while its lease's row stays."""
+
+TOTALS: Final = (
+    "persons_total",
+    "persons_complete",
+    "persons_stale",
+    "persons_departed",
+    "persons_not_sent",
+    "roster_faults",
+    "areas_complete",
+    "areas_failed",
+    "rows_read",
+    "rows_opened",
+    "rows_changed",
+    "rows_closed",
+    "rows_moved",
+    "rows_unchanged",
+    "requests",
+    "retries",
+)
+"""The counters of a run, as columns of the table ``run``."""
+
+run = Table(
+    "run",
+    metadata,
+    Column("run_id", Key, primary_key=True, autoincrement=True),
+    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("run_key", String(200)),
+    Column("status", String(16), nullable=False),
+    Column("areas", Text, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("finished_at", UtcTime),
+    Column("published_at", UtcTime),
+    Column("publication_no", BigInteger),
+    Column("exit_code", Integer),
+    Column("reason", Text),
+    Column("worker_version", String(40), nullable=False),
+    Column("open_before", BigInteger, nullable=False, server_default=text("0")),
+    Column("holders_before", BigInteger, nullable=False, server_default=text("0")),
+    Column("persons_before", BigInteger, nullable=False, server_default=text("0")),
+    Column("shards", Integer, nullable=False, server_default=text("0")),
+    *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in TOTALS),
+    CheckConstraint(
+        "status IN ('running', 'interrupted', 'published', 'withheld', 'abandoned')", name="status"
+    ),
+    CheckConstraint("kind IN ('sync', 'backfill')", name="kind"),
+    CheckConstraint("(status = 'published') = (publication_no IS NOT NULL)", name="published"),
+    UniqueConstraint("tenant_id", "publication_no"),
+    Index("ix_run_tenant_id_status", "tenant_id", "status"),
+    sqlite_autoincrement=True,
+)
+
+attempt = Table(
+    "run_attempt",
+    metadata,
+    Column("attempt_id", Key, primary_key=True, autoincrement=True),
+    Column("run_id", Key, ForeignKey("run.run_id"), nullable=False, index=True),
+    Column("shard", Integer, nullable=False, server_default=text("0")),
+    Column("host", String(200), nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("progressed_at", UtcTime),
+    Column("exit_code", Integer),
+    Column("requests", BigInteger, nullable=False, server_default=text("0")),
+    Column("retries", BigInteger, nullable=False, server_default=text("0")),
+    Column("roster_faults", BigInteger, nullable=False, server_default=text("0")),
+    Column("persons_not_sent", BigInteger, nullable=False, server_default=text("0")),
+    Column("is_done", Boolean(create_constraint=False), nullable=False, server_default=false()),
+    Column(
+        "roster_whole", Boolean(create_constraint=False), nullable=False, server_default=false()
+    ),
+    sqlite_autoincrement=True,
+)
+"""The last two are for shards: this attempt has done the shard's part, and read the whole roster.
+``progressed_at`` is when it last wrote a person's area that was read to its end."""
+
+person = Table(
+    "person",
+    metadata,
+    Column("person_id", Key, primary_key=True, autoincrement=True),
+    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), nullable=False),
+    Column("person_key", String(64), nullable=False),
+    Column("first_run", Key, ForeignKey("run.run_id"), nullable=False, index=True),
+    Column("departed_run", Key, ForeignKey("run.run_id"), index=True),
+    Column("local_ref", Text),
+    Column("local_ref_run", Key, ForeignKey("run.run_id"), nullable=False, index=True),
+    Column("prev_local_ref", Text),
+    Column("not_sent_by", Key),
+    UniqueConstraint("tenant_id", "person_key"),
+    sqlite_autoincrement=True,
+)
+"""``not_sent_by`` is the run attempt that last found the person on the roster under an identifier
+that is not sent to PTS. It is no foreign key: an attempt may go while the person stays."""
+
+person_area = Table(
+    "person_area",
+    metadata,
+    Column("person_id", Key, ForeignKey("person.person_id"), primary_key=True),
+    Column("area", String(40), primary_key=True),
+    Column("run_id", Key, ForeignKey("run.run_id"), nullable=False),
+    Column("attempt_id", Key, ForeignKey("run_attempt.attempt_id"), nullable=False),
+    Column("is_complete", Boolean(create_constraint=False), nullable=False),
+    Column("confirmed_at", UtcTime),
+    Column("pages", Integer),
+    Column("record_count", Integer),
+    Column("digest", String(32)),
+    Column("first_read_at", UtcTime),
+    Column("first_record_count", Integer),
+    Column("first_digest", String(32)),
+    Column("prev_run_id", Key, ForeignKey("run.run_id")),
+    Column("prev_is_complete", Boolean(create_constraint=False)),
+    Column("prev_confirmed_at", UtcTime),
+    Column("prev_pages", Integer),
+    Column("prev_record_count", Integer),
+    Column("prev_digest", String(32)),
+    Column("prev_first_read_at", UtcTime),
+    Column("prev_first_record_count", Integer),
+    Column("prev_first_digest", String(32)),
+    sqlite_with_rowid=False,
+)
+
+FIRST_READ: Final = ("first_read_at", "first_record_count", "first_digest")
+"""The columns of ``person_area`` that hold the read which the proof's own read has confirmed."""
+SLOT: Final = (
+    "run_id",
+    "is_complete",
+    "confirmed_at",
+    "pages",
+    "record_count",
+    "digest",
+    *FIRST_READ,
+)
+"""The columns of ``person_area`` that have a ``prev_`` twin."""
+
+area_key = Table(
+    "area_key",
+    metadata,
+    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), primary_key=True),
+    Column("area", String(40), primary_key=True),
+    Column("key_path", String(200), nullable=False),
+    Column("since_run", Key, ForeignKey("run.run_id"), nullable=False),
+)
+
+drift = Table(
+    "drift",
+    metadata,
+    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), primary_key=True),
+    Column("area", String(40), primary_key=True),
+    Column("field", String(300), primary_key=True),
+    Column("kind", String(40), primary_key=True),
+    Column("first_run", Key, ForeignKey("run.run_id"), nullable=False),
+    Column("first_seen_at", UtcTime, nullable=False),
+)
+
+failure = Table(
+    "failure",
+    metadata,
+    Column("person_id", Key, ForeignKey("person.person_id"), primary_key=True),
+    Column("area", String(40), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("status", Integer),
+    Column("reason", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("runs", Integer, nullable=False),
+    Column("first_at", UtcTime, nullable=False),
+    Column("last_at", UtcTime, nullable=False),
+    Column("first_run", Key, ForeignKey("run.run_id"), nullable=False),
+    Column("last_run", Key, ForeignKey("run.run_id"), nullable=False),
+)
+"""What cannot be read at present. A row goes when its area has been read whole again."""
+
+access_log = Table(
+    "access_log",
+    metadata,
+    Column("access_id", Key, primary_key=True, autoincrement=True),
+    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), nullable=False),
+    Column("accessed_at", UtcTime, nullable=False),
+    Column("os_user", String(100), nullable=False),
+    Column("login_user", String(100)),
+    Column("host", String(200), nullable=False),
+    Column("command", String(40), nullable=False),
+    Column("person_id", Key),
+    Column("purpose", String(200)),
+    sqlite_autoincrement=True,
+)
+"""Only grows: triggers refuse changes, and deletions before ``access.KEPT_AT_LEAST``.
+
+``person_id`` is no foreign key: the row stays when the person is erased, and names nobody then.
+"""
+
+_TYPES: Final[Mapping[str, Any]] = {
+    "text": Text,
+    "integer": BigInteger,
+    "boolean": Boolean(create_constraint=False),
+    "time": UtcTime,
+    "json": Text,
+}
+
+
+def _version_table(area: ResourceArea) -> Table:
+    name = f"{area.table}_version"
+    return Table(
+        name,
+        metadata,
+        Column("version_id", Key, primary_key=True, autoincrement=True),
+        Column("person_id", Key, ForeignKey("person.person_id"), nullable=False),
+        Column("restriction_id", Text, nullable=False),
+        Column("opened_run", Key, ForeignKey("run.run_id"), nullable=False, index=True),
+        Column("closed_run", Key, ForeignKey("run.run_id")),
+        Column("first_seen_at", UtcTime, nullable=False),
+        Column("observed_at", UtcTime, nullable=False),
+        Column("content_hash", LargeBinary(16), nullable=False),
+        *(Column(column.name, _TYPES[column.type]) for column in area.columns),
+        Column("payload", Text, nullable=False),
+        CheckConstraint("closed_run <> opened_run", name="interval"),
+        Index(f"ix_{name}_person_id_restriction_id", "person_id", "restriction_id"),
+        sqlite_autoincrement=True,
+    )
+
+
+VERSIONS: Final[Mapping[str, Table]] = {area.name: _version_table(area) for area in AREAS}
+"""The version table of each area, by the area's name. Its partial indexes: ``partial_indexes``."""
+
+
+@cache
+def alias_of(table: Table, name: str) -> FromClause:
+    """The table under another name. It is made once: SQLAlchemy copies every column for it."""
+    return table.alias(name)

@@ -1,0 +1,190 @@
+"""The reporting views: the public face of the database (README, "Reporting views").
+
+They are derived from the tables and the area declarations, so ``db upgrade`` drops and makes them
+anew after every migration. Columns are added, never renamed or dropped, within a major version.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from worker.areas import AREAS
+from worker.core.area import ResourceArea
+from worker.store.dialects import StoreDialect
+from worker.store.schema.tables import FIRST_READ
+
+_SLOT: Final = (
+    "LEFT JOIN person_area pa ON pa.person_id = {person} AND pa.area = {area} "
+    "LEFT JOIN run pr ON pr.run_id = pa.run_id "
+    "LEFT JOIN run pp ON pp.run_id = pa.prev_run_id "
+    "JOIN person p ON p.person_id = {person} "
+    "JOIN tenant t ON t.tenant_id = p.tenant_id "
+    "LEFT JOIN run lr ON lr.run_id = p.local_ref_run "
+)
+
+_LOCAL_REF: Final = (
+    "CASE WHEN lr.publication_no IS NOT NULL THEN p.local_ref ELSE p.prev_local_ref END"
+)
+
+
+def _published(column: str) -> str:
+    """A proof's column as the last published run saw it."""
+    return f"CASE WHEN pr.publication_no IS NOT NULL THEN pa.{column} ELSE pa.prev_{column} END"
+
+
+def _is_stale(area: str) -> str:
+    """Not read whole by the last publication that read it, or not met by the last full run."""
+    complete = _published("is_complete")
+    number = (
+        "CASE WHEN pr.publication_no IS NOT NULL THEN pr.publication_no ELSE pp.publication_no END"
+    )
+    last_sync = (
+        "(SELECT MAX(s.publication_no) FROM run s WHERE s.tenant_id = p.tenant_id "
+        f"AND s.kind = 'sync' AND s.areas LIKE '%' || '\"' || {area} || '\"' || '%')"
+    )
+    return (
+        f"CASE WHEN COALESCE({complete}, {{false}}) = {{false}} THEN {{true}} "
+        f"WHEN {number} < {last_sync} THEN {{true}} ELSE {{false}} END"
+    )
+
+
+def _current(area: ResourceArea) -> str:
+    columns = "".join(f"v.{column.name}, " for column in area.columns)
+    literal = f"'{area.name}'"
+    return (
+        f"SELECT v.restriction_id, p.person_key, {_LOCAL_REF} AS local_ref, {columns}"
+        f"v.first_seen_at, {_published('confirmed_at')} AS last_confirmed_at, "
+        f"{_is_stale(literal)} AS is_stale, t.name AS tenant, v.payload "
+        f"FROM {area.table}_version v "
+        "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
+        "LEFT JOIN run c ON c.run_id = v.closed_run "
+        + _SLOT.format(person="v.person_id", area=literal)
+        + "WHERE v.closed_run IS NULL OR c.publication_no IS NULL"
+    )
+
+
+def _history(area: ResourceArea) -> str:
+    columns = "".join(f"v.{column.name}, " for column in area.columns)
+    return (
+        f"SELECT v.restriction_id, p.person_key, {_LOCAL_REF} AS local_ref, {columns}"
+        "v.first_seen_at, v.observed_at, o.published_at AS valid_from, "
+        "c.published_at AS valid_to, v.opened_run, "
+        "CASE WHEN c.publication_no IS NOT NULL THEN v.closed_run END AS closed_run, "
+        "t.name AS tenant, v.payload "
+        f"FROM {area.table}_version v "
+        "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
+        "LEFT JOIN run c ON c.run_id = v.closed_run AND c.publication_no IS NOT NULL "
+        "JOIN person p ON p.person_id = v.person_id "
+        "JOIN tenant t ON t.tenant_id = p.tenant_id "
+        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run"
+    )
+
+
+def _freshness() -> str:
+    first_read = ", ".join(f"{_published(name)} AS {name}" for name in FIRST_READ)
+    return (
+        f"SELECT p.person_key, {_LOCAL_REF} AS local_ref, pa.area, "
+        f"{_published('confirmed_at')} AS last_confirmed_at, "
+        f"{_is_stale('pa.area')} AS is_stale, "
+        f"{_published('record_count')} AS record_count, {_published('pages')} AS pages, "
+        "f.kind AS failure_kind, f.first_at AS failing_since, f.runs AS failed_runs, "
+        f"t.name AS tenant, {_published('digest')} AS digest, {first_read} "
+        "FROM person_area pa "
+        "JOIN run pr ON pr.run_id = pa.run_id "
+        "LEFT JOIN run pp ON pp.run_id = pa.prev_run_id "
+        "JOIN person p ON p.person_id = pa.person_id "
+        "JOIN tenant t ON t.tenant_id = p.tenant_id "
+        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run "
+        "LEFT JOIN failure f ON f.person_id = pa.person_id AND f.area = pa.area "
+        "WHERE p.departed_run IS NULL "
+        "AND (pr.publication_no IS NOT NULL OR pa.prev_run_id IS NOT NULL)"
+    )
+
+
+def _daily(dialect: StoreDialect) -> str:
+    """Rows that came, changed and went on each UTC day, by area."""
+    day = dialect.utc_date.format("r.published_at")
+    parts = []
+    for area in AREAS:
+        table = f"{area.table}_version"
+        twin = (
+            f"EXISTS (SELECT 1 FROM {table} w WHERE w.person_id = v.person_id "
+            "AND w.restriction_id = v.restriction_id AND {0})"
+        )
+        changed_in = twin.format("w.closed_run = v.opened_run")
+        changed_out = twin.format("w.opened_run = v.closed_run")
+        parts.append(
+            f"SELECT {day} AS day, '{area.name}' AS area, r.tenant_id, "
+            f"CASE WHEN {changed_in} THEN 0 ELSE 1 END AS added, "
+            f"CASE WHEN {changed_in} THEN 1 ELSE 0 END AS changed, 0 AS removed "
+            f"FROM {table} v JOIN run r ON r.run_id = v.opened_run "
+            "AND r.publication_no IS NOT NULL"
+        )
+        parts.append(
+            f"SELECT {day} AS day, '{area.name}' AS area, r.tenant_id, 0 AS added, 0 AS changed, "
+            f"CASE WHEN {changed_out} THEN 0 ELSE 1 END AS removed "
+            f"FROM {table} v JOIN run r ON r.run_id = v.closed_run "
+            "AND r.publication_no IS NOT NULL"
+        )
+    return (
+        "SELECT e.day, e.area, SUM(e.added) AS added, SUM(e.changed) AS changed, "
+        "SUM(e.removed) AS removed, t.name AS tenant "
+        f"FROM ({' UNION ALL '.join(parts)}) e JOIN tenant t ON t.tenant_id = e.tenant_id "
+        "GROUP BY e.day, e.area, t.name"
+    )
+
+
+def _run() -> str:
+    return (
+        "SELECT r.run_id, r.kind, r.status, r.started_at, r.finished_at, r.published_at, "
+        "r.exit_code, r.reason, r.areas, r.persons_total, r.persons_complete, r.persons_stale, "
+        "r.persons_departed, r.roster_faults, r.areas_complete, r.areas_failed, r.rows_read, "
+        "r.rows_opened, r.rows_changed, r.rows_closed, r.rows_moved, r.rows_unchanged, "
+        "r.requests, r.retries, r.publication_no, r.worker_version, t.name AS tenant, "
+        "r.persons_not_sent "
+        "FROM run r JOIN tenant t ON t.tenant_id = r.tenant_id"
+    )
+
+
+def _access() -> str:
+    return (
+        "SELECT a.accessed_at, a.os_user, a.login_user, a.host, a.command, p.person_key, "
+        "a.purpose, t.name AS tenant "
+        "FROM access_log a JOIN tenant t ON t.tenant_id = a.tenant_id "
+        "LEFT JOIN person p ON p.person_id = a.person_id"
+    )
+
+
+def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
+    """The SELECT of each reporting view, by its name."""
+    views: dict[str, str] = {}
+    for area in AREAS:
+        views[f"report_{area.table}_current"] = _current(area)
+        views[f"report_{area.table}_history"] = _history(area)
+    views["report_person_freshness"] = _freshness()
+    views["report_daily_change"] = _daily(dialect)
+    views["report_run"] = _run()
+    views["report_access"] = _access()
+    words = (
+        {"false": "false", "true": "true"}
+        if dialect.name == "postgresql"
+        else {
+            "false": "0",
+            "true": "1",
+        }
+    )
+    return {
+        name: sql.replace("{false}", words["false"]).replace("{true}", words["true"])
+        for name, sql in views.items()
+    }
+
+
+def drop_statements(dialect: StoreDialect) -> Iterator[str]:
+    """Before a migration: no view may stand in the way of a changed table."""
+    for name in view_definitions(dialect):
+        yield f"DROP VIEW IF EXISTS {name}"
+
+
+def create_statements(dialect: StoreDialect) -> Iterator[str]:
+    """After a migration."""
+    for name, sql in view_definitions(dialect).items():
+        yield f"CREATE VIEW {name} AS {sql}"

@@ -1,0 +1,1 @@
+"""What a batch of persons writes in its transaction."""

@@ -1,0 +1,265 @@
+"""The batched writer: one transaction for many whole persons, with their proofs.
+
+Each batch reads what the store holds of its persons in a handful of queries, takes the difference
+in memory (``core.diff``), and writes only what differs. Applying a batch a second time, after a
+commit whose reply was lost, changes nothing more.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.core.confirmation import (
+    Confirm,
+    Unconfirmed,
+    needs_second_read,
+    published_rows,
+)
+from worker.core.diff import StoredVersion, by_content, diff_area
+from worker.core.model import AreaFailure, CompleteArea, PersonRead
+from worker.core.run import BatchResult, RunHandle
+from worker.store.database import Database
+from worker.store.dialects import upsert
+from worker.store.runs.lease import Lease
+from worker.store.runs.undo import undo_persons
+from worker.store.schema.tables import attempt, failure
+from worker.store.writes.notes import Notes, notes_of, write_notes
+from worker.store.writes.persons import Met, meet
+from worker.store.writes.proofs import published_digests, write_slots
+from worker.store.writes.versions import Change, stored_versions, write_versions
+
+_FAILURE_VALUES: Final = ("kind", "status", "reason", "attempts", "runs", "last_at", "last_run")
+"""What a further failure of the same area changes; the first time and run stay."""
+
+
+_Differing = Mapping[str, Mapping[int, Sequence[StoredVersion]]]
+"""What is stored, by area and person, of those whose read is not known to be what is published."""
+
+
+@dataclass(slots=True, kw_only=True)
+class BatchWriter:
+    """Writes finished persons of one run.
+
+    Attributes:
+        confirm: what is not written before a second read agrees.
+        unpublished: other open runs; what they wrote of a person is taken back before this run
+            writes, so that the difference is always to the published state.
+    """
+
+    database: Database
+    lease: Lease
+    handle: RunHandle
+    unpublished: tuple[int, ...] = ()
+    confirm: Confirm = Confirm.REMOVALS
+    _known: Notes = field(default_factory=Notes)
+
+    async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
+        """Write the batch in one transaction, but for persons whose read needs a second one.
+
+        Compared is with what is published, whatever this run or another open one has written.
+
+        Raises:
+            LeaseLostError: another holder took over; nothing was written.
+            UnavailableError: the database cannot be used after all retries.
+        """
+        if not batch:
+            return BatchResult()
+
+        async def work(connection: AsyncConnection) -> tuple[BatchResult, Notes]:
+            result, written = await self._apply(connection, batch)
+            notes = notes_of(written).without(self._known)
+            kept = await write_notes(
+                connection,
+                self.database.dialect,
+                notes,
+                tenant_id=self.lease.tenant_id,
+                run_id=self.handle.run_id,
+                now=self.database.runtime.now,
+            )
+            return result, kept
+
+        result, kept = await self.database.write(work)
+        self._known = self._known.with_(kept)
+        return result
+
+    async def _apply(
+        self, connection: AsyncConnection, batch: Sequence[PersonRead]
+    ) -> tuple[BatchResult, Sequence[PersonRead]]:
+        """What was done, and the persons who were written."""
+        await self.lease.renew(self.database, connection)
+        dialect, run_id = self.database.dialect, self.handle.run_id
+        met = await meet(
+            connection,
+            dialect,
+            [read.person for read in batch],
+            tenant_id=self.lease.tenant_id,
+            run_id=run_id,
+        )
+        for other in self.unpublished:
+            await undo_persons(connection, dialect, other, list(met.ids.values()))
+        differing = await self._differing(connection, batch, met)
+        unconfirmed = self._unconfirmed(batch, met, differing)
+        written = batch
+        if unconfirmed:
+            held = {one.read.person.person_key for one in unconfirmed}
+            written = [one for one in batch if one.person.person_key not in held]
+        changes, unchanged = _changes(written, met, differing)
+        for area, ours in changes.items():
+            await write_versions(connection, dialect, area, ours, run_id=run_id)
+        await write_slots(
+            connection, written, met.ids, run_id=run_id, attempt_id=self.handle.attempt_id
+        )
+        await self._write_failures(connection, written, met)
+        await self._note_progress(connection, written)
+        done = [change for ours in changes.values() for _, change in ours]
+        result = BatchResult(
+            opened=sum(len(change.open) for change in done),
+            closed=sum(len(change.close) for change in done),
+            unchanged=unchanged + sum(change.unchanged for change in done),
+            removed=sum(change.removed for change in done),
+            unconfirmed=unconfirmed,
+        )
+        return result, written
+
+    async def _note_progress(
+        self, connection: AsyncConnection, batch: Sequence[PersonRead]
+    ) -> None:
+        """The run has come further: an area was read that this run need not read again.
+
+        What failed is no progress. A run whose every start fails is given up in the end.
+        """
+        if any(isinstance(area, CompleteArea) for read in batch for area in read.areas):
+            await connection.execute(
+                update(attempt)
+                .where(attempt.c.attempt_id == self.handle.attempt_id)
+                .values(progressed_at=self.database.runtime.now())
+            )
+
+    async def _differing(
+        self, connection: AsyncConnection, batch: Sequence[PersonRead], met: Met
+    ) -> _Differing:
+        """The stored rows of everybody whose digest does not say that nothing differs."""
+        dialect = self.database.dialect
+        known = [person_id for person_id in met.ids.values() if person_id not in met.new]
+        digests = await published_digests(connection, dialect, known) if known else {}
+        persons: dict[str, dict[int, CompleteArea]] = defaultdict(dict)
+        for one in batch:
+            person_id = met.ids[one.person.person_key]
+            for area in one.areas:
+                if (
+                    isinstance(area, CompleteArea)
+                    and digests.get((person_id, area.area)) != area.proof.digest.hex()
+                ):
+                    persons[area.area][person_id] = area
+        differing = {}
+        for name, reads in persons.items():
+            stored: Mapping[int, Sequence[StoredVersion]] = {}
+            if old := [person_id for person_id in reads if person_id not in met.new]:
+                stored = await stored_versions(
+                    connection, dialect, name, old, run_id=self.handle.run_id
+                )
+            differing[name] = {
+                person_id: by_content(stored.get(person_id, ()), area)
+                for person_id, area in reads.items()
+            }
+        return differing
+
+    def _unconfirmed(
+        self, batch: Sequence[PersonRead], met: Met, differing: _Differing
+    ) -> tuple[Unconfirmed, ...]:
+        """The persons of whom an area must be read a second time before anything is written."""
+        if self.confirm == Confirm.REMOVALS and not _is_anything_stored(differing):
+            return ()  # nothing is stored of them, as in most of a first run
+        found = []
+        for one in batch:
+            person_id = met.ids[one.person.person_key]
+            published = {}
+            for area in one.areas:
+                stored = differing.get(area.area, {}).get(person_id)
+                if stored is None or not isinstance(area, CompleteArea):
+                    continue
+                shown = published_rows(stored)
+                if needs_second_read(shown, area, self.confirm):
+                    published[area.area] = frozenset(shown)
+            if published:
+                found.append(Unconfirmed(read=one, published=published, confirm=self.confirm))
+        return tuple(found)
+
+    async def _write_failures(
+        self, connection: AsyncConnection, batch: Sequence[PersonRead], met: Met
+    ) -> None:
+        failed: dict[tuple[int, str], AreaFailure] = {}
+        cured: dict[str, list[int]] = defaultdict(list)
+        for one in batch:
+            person_id = met.ids[one.person.person_key]
+            for area in one.areas:
+                if isinstance(area, AreaFailure):
+                    failed[person_id, area.area] = area
+                elif person_id in met.failed:
+                    cured[area.area].append(person_id)
+        dialect = self.database.dialect
+        for name, persons in cured.items():
+            await connection.execute(
+                delete(failure).where(dialect.member(failure.c.person_id), failure.c.area == name),
+                dialect.members(persons),
+            )
+        if failed:
+            await self._upsert_failures(connection, failed)
+
+    async def _upsert_failures(
+        self, connection: AsyncConnection, failed: Mapping[tuple[int, str], AreaFailure]
+    ) -> None:
+        dialect = self.database.dialect
+        persons = sorted({person_id for person_id, _ in failed})
+        rows = await connection.execute(
+            select(failure).where(dialect.member(failure.c.person_id)), dialect.members(persons)
+        )
+        known = {(row.person_id, row.area): row for row in rows}
+        run_id = self.handle.run_id
+        values = []
+        for (person_id, name), area in failed.items():
+            old = known.get((person_id, name))
+            runs = 1 if old is None else old.runs + (old.last_run != run_id)
+            values.append(
+                {
+                    "person_id": person_id,
+                    "area": name,
+                    "kind": area.kind.value,
+                    "status": area.status,
+                    "reason": area.reason,
+                    "attempts": area.attempts,
+                    "runs": runs,
+                    "first_at": area.failed_at,
+                    "last_at": area.failed_at,
+                    "first_run": run_id,
+                    "last_run": run_id,
+                }
+            )
+        await connection.execute(upsert(self.database.dialect, failure, _FAILURE_VALUES), values)
+
+
+def _is_anything_stored(differing: _Differing) -> bool:
+    return any(rows for persons in differing.values() for rows in persons.values())
+
+
+def _changes(
+    batch: Sequence[PersonRead], met: Met, differing: _Differing
+) -> tuple[Mapping[str, Sequence[Change]], int]:
+    """The differences by area, and how many records are what they were by their digest."""
+    changes: dict[str, list[Change]] = defaultdict(list)
+    unchanged = 0
+    for one in batch:
+        person_id = met.ids[one.person.person_key]
+        for area in one.areas:
+            if not isinstance(area, CompleteArea):
+                continue
+            stored = differing.get(area.area, {}).get(person_id)
+            if stored is None:
+                unchanged += len(area.records)
+            else:
+                changes[area.area].append((person_id, diff_area(stored, area)))
+    return changes, unchanged

@@ -1,0 +1,123 @@
+"""What a batch brings beside its persons: drift, and the record key path of each area."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeAlias
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.core.budgets import LEDGER_DRIFT_MAX
+from worker.core.model import CompleteArea, Drift, PersonRead
+from worker.core.value import Value
+from worker.store.dialects import StoreDialect
+from worker.store.schema.tables import area_key, drift
+
+log = structlog.get_logger(__name__)
+
+_Entry: TypeAlias = tuple[str, Drift]
+
+
+class Notes(Value, frozen=True, kw_only=True):
+    """Drift by area, and record key paths by area; each is written once."""
+
+    drift: frozenset[tuple[str, Drift]] = frozenset()
+    key_paths: frozenset[tuple[str, str]] = frozenset()
+    drift_left_out: int = 0
+
+    def without(self, known: "Notes") -> "Notes":
+        """What is not known yet; of an area one path is enough."""
+        areas = {area for area, _ in known.key_paths}
+        return Notes(
+            drift=self.drift - known.drift,
+            key_paths=frozenset(item for item in self.key_paths if item[0] not in areas),
+            drift_left_out=self.drift_left_out,
+        )
+
+    def with_(self, more: "Notes") -> "Notes":
+        """Both together."""
+        return Notes(drift=self.drift | more.drift, key_paths=self.key_paths | more.key_paths)
+
+
+def notes_of(batch: Sequence[PersonRead]) -> Notes:
+    """The notes of the complete reads of a batch."""
+    complete = [area for one in batch for area in one.areas if isinstance(area, CompleteArea)]
+    paths = {area.area: area.proof.key_path for area in complete if area.proof.key_path}
+    return Notes(
+        drift=frozenset((area.area, item) for area in complete for item in area.drift),
+        key_paths=frozenset(paths.items()),
+        drift_left_out=sum(area.drift_left_out for area in complete),
+    )
+
+
+async def write_notes(
+    connection: AsyncConnection,
+    dialect: StoreDialect,
+    notes: Notes,
+    *,
+    tenant_id: int,
+    run_id: int,
+    now: Callable[[], datetime],
+) -> Notes:
+    """Write what the ledger does not have, in the caller's transaction; drift up to a limit.
+
+    Returns:
+        Which of them the ledger has now.
+    """
+    if notes.key_paths:
+        await connection.execute(
+            dialect.insert(area_key).on_conflict_do_nothing(),
+            [
+                {
+                    "tenant_id": tenant_id,
+                    "area": area,
+                    "key_path": key_path,
+                    "since_run": run_id,
+                }
+                for area, key_path in sorted(notes.key_paths)
+            ],
+        )
+    kept, new, left_out = frozenset[_Entry](), list[_Entry](), notes.drift_left_out
+    if notes.drift:
+        known = await _known_drift(connection, tenant_id)
+        new = _with_room(known, notes.drift)
+        kept = (notes.drift & known) | frozenset(new)
+        left_out += len(notes.drift) - len(kept)
+    if new:
+        first_seen_at = now()
+        await connection.execute(
+            dialect.insert(drift).on_conflict_do_nothing(),
+            [
+                {
+                    "tenant_id": tenant_id,
+                    "area": area,
+                    "field": item.field,
+                    "kind": item.kind,
+                    "first_run": run_id,
+                    "first_seen_at": first_seen_at,
+                }
+                for area, item in new
+            ],
+        )
+    if left_out:
+        log.warning("drift.left_out", run=run_id, entries=left_out)
+    return Notes(drift=kept, key_paths=notes.key_paths)
+
+
+async def _known_drift(connection: AsyncConnection, tenant_id: int) -> frozenset[_Entry]:
+    columns = (drift.c.area, drift.c.field, drift.c.kind)
+    rows = await connection.execute(select(*columns).where(drift.c.tenant_id == tenant_id))
+    return frozenset((row.area, Drift(field=row.field, kind=row.kind)) for row in rows)
+
+
+def _with_room(known: frozenset[_Entry], found: frozenset[_Entry]) -> list[_Entry]:
+    """What is new, in order, as far as ``LEDGER_DRIFT_MAX`` leaves room for it in each area."""
+    sizes = Counter(area for area, _ in known)
+    new = []
+    for entry in sorted(found - known, key=lambda pair: (pair[0], pair[1].field, pair[1].kind)):
+        sizes[entry[0]] += 1
+        if sizes[entry[0]] <= LEDGER_DRIFT_MAX:
+            new.append(entry)
+    return new

@@ -1,0 +1,135 @@
+"""The proof rows of a batch: what the published ones say, and new ones written.
+
+The statement that writes them moves the published proof behind the new one by itself, so nothing
+needs to be read first, and a failed read keeps the figures of the last whole one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.core.model import AreaRead, CompleteArea, PersonRead
+from worker.store.dialects import StoreDialect
+from worker.store.schema.tables import FIRST_READ, SLOT, person_area, run
+from worker.store.writes.bulk import Given
+
+_ROWS: Final = Given(
+    (
+        ("person_id", "integer"),
+        ("area", "text"),
+        ("is_complete", "boolean"),
+        ("confirmed_at", "time"),
+        ("pages", "integer"),
+        ("record_count", "integer"),
+        ("digest", "text"),
+    )
+)
+_FIGURES: Final = ("confirmed_at", "pages", "record_count", "digest")
+_FIRST_READS: Final = Given(
+    (
+        ("person_id", "integer"),
+        ("area", "text"),
+        ("first_read_at", "time"),
+        ("first_record_count", "integer"),
+        ("first_digest", "text"),
+    )
+)
+_WRITE_FIRST_READS: Final = (
+    f"UPDATE person_area SET {', '.join(f'{name} = given.{name}' for name in FIRST_READ)} "
+    "FROM {given} WHERE person_area.person_id = given.person_id AND person_area.area = given.area"
+)
+
+
+def _row(person_id: int, area: AreaRead) -> tuple[Any, ...]:
+    if not isinstance(area, CompleteArea):
+        return (person_id, area.area, False, None, None, None, None)
+    proof = area.proof
+    return (
+        person_id,
+        area.area,
+        True,
+        proof.read_at,
+        proof.pages,
+        proof.record_count,
+        proof.digest.hex(),
+    )
+
+
+async def published_digests(
+    connection: AsyncConnection, dialect: StoreDialect, persons: Sequence[int]
+) -> Mapping[tuple[int, str], str]:
+    """The digest of what is open of these persons, by person and area, as far as it is known.
+
+    It is that of their last whole reading, if a published run made it and nobody has closed a row
+    without a proof of that person's own since: whoever does takes the digest away.
+    """
+    found = await connection.execute(
+        select(person_area.c.person_id, person_area.c.area, person_area.c.digest)
+        .join(run, run.c.run_id == person_area.c.run_id)
+        .where(
+            dialect.member(person_area.c.person_id),
+            person_area.c.is_complete,
+            run.c.publication_no.is_not(None),
+        ),
+        dialect.members(persons),
+    )
+    return {(person_id, area): digest for person_id, area, digest in found}
+
+
+async def write_slots(
+    connection: AsyncConnection,
+    batch: Sequence[PersonRead],
+    ids: Mapping[str, int],
+    *,
+    run_id: int,
+    attempt_id: int,
+) -> None:
+    """Write the proof, or the failure, of every person-area of the batch."""
+    rows = [_row(ids[one.person.person_key], area) for one in batch for area in one.areas]
+    await _ROWS.execute(connection, _WRITE, rows, run_id=run_id, attempt_id=attempt_id)
+    first_reads = [
+        (
+            ids[one.person.person_key],
+            area.area,
+            first.read_at,
+            first.record_count,
+            first.digest.hex(),
+        )
+        for one in batch
+        for area in one.areas
+        if isinstance(area, CompleteArea) and (first := area.proof.first_read) is not None
+    ]
+    if first_reads:
+        await _FIRST_READS.execute(connection, _WRITE_FIRST_READS, first_reads)
+
+
+def _published(name: str) -> str:
+    """What the last published run saw: behind, if this run has written before; else in front."""
+    return (
+        "CASE WHEN person_area.run_id = excluded.run_id "
+        f"THEN person_area.prev_{name} ELSE person_area.{name} END"
+    )
+
+
+def _write_sql() -> str:
+    behind = ", ".join(f"prev_{name} = {_published(name)}" for name in SLOT)
+    figures = ", ".join(
+        f"{name} = CASE WHEN excluded.is_complete THEN excluded.{name} ELSE {_published(name)} END"
+        for name in _FIGURES
+    )
+    first = ", ".join(
+        f"{name} = CASE WHEN excluded.is_complete THEN NULL ELSE {_published(name)} END"
+        for name in FIRST_READ
+    )
+    return (
+        f"INSERT INTO person_area ({_ROWS.names}, run_id, attempt_id) "
+        f"SELECT {_ROWS.names}, {{run_id}}, {{attempt_id}} FROM {{given}} WHERE true "
+        "ON CONFLICT (person_id, area) DO UPDATE SET "
+        f"{behind}, {figures}, {first}, is_complete = excluded.is_complete, "
+        "run_id = excluded.run_id, attempt_id = excluded.attempt_id"
+    )
+
+
+_WRITE: Final = _write_sql()

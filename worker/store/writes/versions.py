@@ -1,0 +1,142 @@
+"""The version rows of a batch: what is stored of it, and what is written."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.areas import AREAS
+from worker.core.area import ColumnType, ResourceArea
+from worker.core.diff import AreaChange, Opening, StoredVersion
+from worker.store.dialects import StoreDialect
+from worker.store.schema.tables import VERSIONS
+from worker.store.writes.bulk import Given, Row
+
+PAYLOAD_CHARACTERS_MAX: Final = 4_000_000
+"""What one statement takes: rows with more go in several, so that no batch is held many times."""
+
+_KINDS: Final = {kind: kind.value for kind in ColumnType} | {ColumnType.JSON: "text"}
+_OWN: Final = (
+    ("person_id", "integer"),
+    ("restriction_id", "text"),
+    ("first_seen_at", "time"),
+    ("observed_at", "time"),
+    ("content_hash", "bytes"),
+    ("payload", "text"),
+)
+
+Change = tuple[int, AreaChange]
+"""A person and what becomes of their area."""
+
+_PAYLOAD: Final = len(_OWN) - 1
+
+
+def _insert(area: ResourceArea) -> str:
+    names = _ROWS[area.name].names
+    return (
+        f"INSERT INTO {VERSIONS[area.name].name} ({names}, opened_run) "  # noqa: S608 - declared
+        f"SELECT {names}, {{run_id}} FROM {{given}}"
+    )
+
+
+_ROWS: Final = {
+    area.name: Given((*_OWN, *((column.name, _KINDS[column.type]) for column in area.columns)))
+    for area in AREAS
+}
+_INSERT: Final = {area.name: _insert(area) for area in AREAS}
+
+
+async def stored_versions(
+    connection: AsyncConnection,
+    dialect: StoreDialect,
+    area: str,
+    persons: Sequence[int],
+    *,
+    run_id: int,
+) -> Mapping[int, Sequence[StoredVersion]]:
+    """What is open of these persons, and what this run has closed, by person."""
+    table = VERSIONS[area]
+    rows = await connection.execute(
+        select(
+            table.c.version_id,
+            table.c.person_id,
+            table.c.restriction_id,
+            table.c.content_hash,
+            table.c.first_seen_at,
+            table.c.opened_run,
+            table.c.closed_run,
+        ).where(
+            dialect.member(table.c.person_id),
+            or_(table.c.closed_run.is_(None), table.c.closed_run == run_id),
+        ),
+        dialect.members(persons),
+    )
+    stored: dict[int, list[StoredVersion]] = defaultdict(list)
+    for row in rows:
+        stored[row.person_id].append(
+            StoredVersion(
+                version_id=row.version_id,
+                key=row.restriction_id,
+                content_hash=row.content_hash,
+                first_seen_at=row.first_seen_at,
+                opened_here=row.opened_run == run_id,
+                closed_here=row.closed_run == run_id,
+            )
+        )
+    return stored
+
+
+async def write_versions(
+    connection: AsyncConnection,
+    dialect: StoreDialect,
+    area: str,
+    changes: Sequence[Change],
+    *,
+    run_id: int,
+) -> None:
+    """Bring one area's rows to what was read."""
+    table = VERSIONS[area]
+    ours = dialect.member(table.c.version_id)
+    erased = [row for _, change in changes for row in change.erase]
+    if erased:
+        await connection.execute(delete(table).where(ours), dialect.members(erased))
+    for closed_run, rows in (
+        (run_id, [row for _, change in changes for row in change.close]),
+        (None, [row for _, change in changes for row in change.reopen]),
+    ):
+        if rows:
+            await connection.execute(
+                update(table).where(ours).values(closed_run=closed_run), dialect.members(rows)
+            )
+    opened = [_row(person_id, opening) for person_id, change in changes for opening in change.open]
+    for some in _portions(opened):
+        await _ROWS[area].execute(connection, _INSERT[area], some, run_id=run_id)
+
+
+def _row(person_id: int, opening: Opening) -> Row:
+    record = opening.record
+    return (
+        person_id,
+        record.key,
+        opening.first_seen_at,
+        opening.observed_at,
+        record.content_hash,
+        record.payload,
+        *record.columns,
+    )
+
+
+def _portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """All of them, so many at once as their payloads allow."""
+    some: list[Row] = []
+    characters = 0
+    for row in rows:
+        characters += len(row[_PAYLOAD])
+        if some and characters > PAYLOAD_CHARACTERS_MAX:
+            yield some
+            some, characters = [], len(row[_PAYLOAD])
+        some.append(row)
+    if some:
+        yield some
