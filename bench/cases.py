@@ -80,8 +80,8 @@ def knows_shards(ground: Ground) -> bool:
     """Whether the program has ``sync --shard``."""
     command = [sys.executable, "-m", "worker", "sync", "--help"]
     env = ground.env("") | {"COLUMNS": "200"}
-    told = subprocess.run(command, cwd=ground.folder, env=env, capture_output=True, check=True)
-    return b"--shard" in told.stdout
+    described = subprocess.run(command, cwd=ground.folder, env=env, capture_output=True, check=True)
+    return b"--shard" in described.stdout
 
 
 def _measured(
@@ -188,10 +188,10 @@ def _shards(ground: Ground, persons: int, standin: str) -> Iterator[Case]:
                 raise FailedError(f"the shards published {read} persons of {persons}")
         return {f"{standin} two shards": sample(persons, measured)}
 
-    told = f"postgresql, {persons:,} persons{_at(standin)}"
-    yield Case(name=f"one process, {told}", run=one)
+    described = f"postgresql, {persons:,} persons{_at(standin)}"
+    yield Case(name=f"one process, {described}", run=one)
     if knows_shards(ground):
-        yield Case(name=f"two shards, {told}", run=two)
+        yield Case(name=f"two shards, {described}", run=two)
 
 
 def _help(ground: Ground) -> Sample:

@@ -162,15 +162,15 @@ def standin(folder: Path, on: frozenset[int], *, latency_ms: int = 0) -> Iterato
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-    given, told = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+    given, described = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
     try:
-        port = told.readline().decode("ascii").strip()
+        port = described.readline().decode("ascii").strip()
         if not port:
             raise FailedError("the stand-in did not start")
         yield f"http://127.0.0.1:{port}"
     finally:
         given.close()
-        told.close()
+        described.close()
         process.wait(30)
 
 

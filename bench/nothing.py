@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker import running
 from worker.core.confirmation import Removed
 from worker.core.guard import GuardFacts
 from worker.core.model import PersonRead, RunKind
@@ -19,6 +18,7 @@ from worker.ports import Runtime
 from worker.store.database import Database
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import TOTALS
+from worker.use_cases import run_sync
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ async def open_nothing(
 
 def main() -> None:
     """Run the program as it is, but for that."""
-    running.open_run_store = open_nothing  # type: ignore[assignment, attr-defined]
+    run_sync.open_run_store = open_nothing  # type: ignore[assignment, attr-defined]
     from worker.__main__ import main as program  # noqa: PLC0415 - after the replacement
 
     program()

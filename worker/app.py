@@ -67,8 +67,8 @@ class App:
         for name in names or self.settings.sync.areas:
             try:
                 found.append(with_overrides(_ROSTER_AREAS[name], overrides.get(name, {})))
-            except ValueError as fault:
-                raise ConfigurationError(f"areas.{name}: {fault}") from fault
+            except ValueError as error:
+                raise ConfigurationError(f"areas.{name}: {error}") from error
         return tuple(found)
 
     def identity(self) -> Identity:
@@ -89,8 +89,8 @@ class App:
             key = PseudonymKey(
                 read_secret(self.path(privacy.pseudonym_key_file), key="privacy.pseudonym_key_file")
             )
-        except ValueError as fault:
-            raise ConfigurationError(f"privacy.pseudonym_key_file: {fault}") from fault
+        except ValueError as error:
+            raise ConfigurationError(f"privacy.pseudonym_key_file: {error}") from error
         return pseudonyms(key, self.settings.api.environment)
 
     def privacy(self, identity: Identity) -> PrivacyRules:

@@ -22,11 +22,11 @@ def named_faults(what: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as fault:
+    except OSError as error:
         raise ConfigurationError(
-            f"{what} cannot be written ({fault.strerror or type(fault).__name__})",
+            f"{what} cannot be written ({error.strerror or type(error).__name__})",
             hint="check the folder, its permissions and the space on the disk",
-        ) from fault
+        ) from error
 
 
 def make_folder(path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from worker.core.confirmation import Removed
 from worker.core.guard import GuardFacts
-from worker.core.model import CompleteArea, Person, PersonRead, RosterEntry, RosterFault
+from worker.core.model import CompleteArea, Person, PersonRead, RosterEntry, RosterLineError
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
 from worker.core.value import Value
 from worker.errors import ExitCode
@@ -33,7 +33,7 @@ class Runtime(Value, frozen=True, kw_only=True):
 class Roster(Protocol):
     """Where persons come from. Streamed: no roster is ever held whole in memory."""
 
-    def entries(self) -> AsyncGenerator[RosterEntry | RosterFault, None]:
+    def entries(self) -> AsyncGenerator[RosterEntry | RosterLineError, None]:
         """Each line once, in order; a line that cannot be read as a fault.
 
         Raises:
@@ -244,7 +244,7 @@ class RunStore(Protocol):
 
     async def publish(
         self,
-        judge: Callable[[GuardFacts], tuple[str, ...]],
+        reasons_of: Callable[[GuardFacts], tuple[str, ...]],
         exit_decision: Callable[[Mapping[str, int]], ExitCode],
         *,
         may_depart: bool,
@@ -256,7 +256,7 @@ class RunStore(Protocol):
         part is done.
 
         Raises:
-            WithheldError: ``judge`` named reasons; nothing was changed.
+            WithheldError: ``reasons_of`` named reasons; nothing was changed.
         """
         ...
 

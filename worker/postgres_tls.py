@@ -50,14 +50,14 @@ class PostgresTls:
         if self.demand.is_open:
             log.warning("database.not_encrypted", key=self.key, server=self.places, hint=OPEN_HINT)
 
-    def refusal(self, fault: BaseException) -> ConfigurationError | None:
+    def refusal(self, error: BaseException) -> ConfigurationError | None:
         """The error for a server that does not prove who it is; None for any other fault."""
-        if not is_tls_refusal(fault):
+        if not is_tls_refusal(error):
             return None
-        if isinstance(fault, ssl.SSLCertVerificationError):
+        if isinstance(error, ssl.SSLCertVerificationError):
             return ConfigurationError(
                 f"{self.key}: the certificate of the server at {self.places} is not accepted: "
-                f"{fault.verify_message.rstrip('.')}; no password was sent",
+                f"{error.verify_message.rstrip('.')}; no password was sent",
                 hint="let the server show a valid certificate for this very host, and name its CA "
                 "in tls.ca_file or by sslrootcert= in the URL",
             )
@@ -104,8 +104,8 @@ def open_tls(
     ports = [port or _PORT for port in _listed(arguments.get("port"))]
     try:
         demand = demand_of(hosts, parameters)
-    except ValueError as fault:
-        raise ConfigurationError(f"{key}: {fault}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{key}: {error}") from None
     ports = ports * len(hosts) if len(ports) == 1 else ports or [_PORT] * len(hosts)
     places = ", ".join(f"{host}:{port}" for host, port in zip(hosts, ports, strict=False))
     return PostgresTls(
@@ -117,11 +117,11 @@ def open_tls(
     )
 
 
-def is_tls_refusal(fault: BaseException) -> bool:
+def is_tls_refusal(error: BaseException) -> bool:
     """Whether a server did not prove who it is."""
-    if isinstance(fault, ssl.SSLCertVerificationError):
+    if isinstance(error, ssl.SSLCertVerificationError):
         return True
-    return type(fault) is ConnectionError and _NOT_TLS in str(fault)
+    return type(error) is ConnectionError and _NOT_TLS in str(error)
 
 
 def _listed(value: Any) -> Sequence[Any]:

@@ -90,11 +90,11 @@ def trigger_of(cron: str, timezone: str) -> WallClockTrigger:
             ZoneInfo(timezone),
             any_hour=fields[1].startswith("*"),
         )
-    except ValueError as fault:
+    except ValueError as error:
         raise ConfigurationError(
-            f"schedule.cron: {cron!r} is no cron expression: {fault}",
+            f"schedule.cron: {cron!r} is no cron expression: {error}",
             hint="five fields: minute, hour, day, month, day of the week; e.g. '30 3 * * *'",
-        ) from fault
+        ) from error
 
 
 def _weekdays(field: str) -> str:
@@ -195,10 +195,10 @@ async def _watch(scheduler: AsyncIOScheduler, stop: anyio.Event, requests: Any) 
 async def _carry_out(run_once: Callable[[], Awaitable[Any]]) -> None:
     try:
         await run_once()
-    except WorkerError as fault:
+    except WorkerError as error:
         log.error(  # noqa: TRY400 - an error with a name needs no traceback
             "schedule.run_failed",
-            code=int(fault.exit_code),
-            reason=fault.message,
-            hint=fault.hint,
+            code=int(error.exit_code),
+            reason=error.message,
+            hint=error.hint,
         )

@@ -25,7 +25,7 @@ _CONTEXT: Final = "During handling of the above exception, another exception occ
 _CODE: Final = re.compile(r"[A-Z0-9_]{1,60}")
 
 
-def told(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """One line: the class, and the message of an error of ours or the code of another's."""
     kind = type(error)
     name = kind.__qualname__
@@ -62,7 +62,7 @@ def _lines(error: BaseException) -> Iterator[str]:
         if one.__traceback__ is not None:
             yield "Traceback (most recent call last):\n"
             yield from traceback.format_tb(one.__traceback__)
-        yield f"{told(one)}\n"
+        yield f"{describe(one)}\n"
         yield from _members(one)
 
 

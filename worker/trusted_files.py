@@ -51,8 +51,8 @@ def open_trusted(path: Path, *, key: str, trust: Trust) -> io.FileIO:
         return open_examined(path, key=key, trust=trust)
     except FileNotFoundError:
         raise ConfigurationError(f"{key}: there is no file {path}") from None
-    except OSError as fault:
-        reason = (fault.strerror or type(fault).__name__).lower()
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
         raise ConfigurationError(f"{key}: {path} cannot be read: {reason}") from None
 
 

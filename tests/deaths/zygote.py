@@ -146,7 +146,7 @@ def _warm() -> None:
         "sqlalchemy.dialects.sqlite.aiosqlite",
         "uvloop",
         "worker.app",
-        "worker.observing",
+        "worker.use_cases.observed_run",
         "worker.cli.main",
         "worker.cli.progress",
         "worker.report.html",

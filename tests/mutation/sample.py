@@ -33,7 +33,7 @@ SCOPE = (
     "worker/sync",
     "worker/pts",
     "worker/helseid",
-    "worker/running.py",
+    "worker/use_cases",
     "worker/scheduler.py",
 )
 FAST = (
@@ -59,13 +59,13 @@ _SLOW = {
     "sync": ("two_reads", "verdicts", "h_numbers", "guard", "several_starts"),
     "pts": ("bad_answers", "odd_answers", "verdicts", "moves_and_paging"),
     "helseid": ("cli_rotate", "cli_keys", "cli_doctor", "refused_proofs"),
-    "running": ("guard", "several_starts", "cli_erase", "h_numbers"),
+    "use_cases": ("guard", "several_starts", "cli_erase", "h_numbers"),
     "scheduler": (),
 }
 _DEATHS = {
     "store": ("away", "disk", "permanent", "shards"),
     "sync": ("signals", "shards"),
-    "running": ("signals", "shards"),
+    "use_cases": ("signals", "shards"),
 }
 SLOW = {
     package: (
@@ -81,7 +81,7 @@ NEARBY = {
     "sync": ("tests/unit", "tests/simulation"),
     "pts": ("tests/http", "tests/unit"),
     "helseid": ("tests/helseid", "tests/politeness"),
-    "running": ("tests/shards", "tests/simulation/test_found.py", "tests/politeness"),
+    "use_cases": ("tests/shards", "tests/simulation/test_found.py", "tests/politeness"),
     "scheduler": ("tests/unit",),
 }
 """For lines that run when a module is imported, and so in no test: folders of tests."""
@@ -208,7 +208,7 @@ def all_mutants(scope: Sequence[str]) -> list[Mutant]:
 
 
 def package_of(mutant: Mutant) -> str:
-    """``store``, ``running`` and so on."""
+    """``store``, ``use_cases`` and so on."""
     return mutant.module.split("/")[1].removesuffix(".py")
 
 

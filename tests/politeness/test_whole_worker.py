@@ -20,7 +20,7 @@ from tests.simulation.nth_call import in_world
 from tests.simulation.stage import Line, Outcome, Stage
 from tests.simulation.upstream import DictPts, Rows
 from worker.sandbox.restrictions import PRIVACY, SAFETY
-from worker.sandbox.web import Reply, Request, problem
+from worker.sandbox.web import Request, Response, problem
 
 CEILING = 100.0
 """``sync.requests_per_second``: all that the worker is told."""
@@ -41,7 +41,7 @@ class Bucket:
     filled_s: float = 0.0
     seen: dict[int, Counter[int]] = field(default_factory=dict)
 
-    def handle(self, request: Request) -> tuple[str, Reply, str]:
+    def handle(self, request: Request) -> tuple[str, Response, str]:
         """As ``Pts.handle``."""
         now_s = self.clock.elapsed_s
         self.tokens = min(self.rate, self.tokens + (now_s - self.filled_s) * self.rate)
@@ -114,7 +114,7 @@ class Outage:
     clock: Clock
     failed: list[tuple[float, tuple[str, bytes]]] = field(default_factory=list)
 
-    def handle(self, request: Request) -> tuple[str, Reply, str]:
+    def handle(self, request: Request) -> tuple[str, Response, str]:
         """As ``Pts.handle``."""
         self.left -= 1
         if self.left >= 0:

@@ -22,7 +22,7 @@ from worker.errors import ExitCode, LeaseHeldError, LeaseLostError
 from worker.store.database import open_database
 from worker.store.runs.lease import acquire
 from worker.store.runs.process_identity import this_process
-from worker.store.shards.assignments import acquire_part, begin_part
+from worker.store.shards.assignments import acquire_shard, begin_shard
 
 A, B, C = names(0, 3)
 P, Q, R = names(1, 3)
@@ -155,8 +155,8 @@ async def test_a_joining_call_may_be_repeated(world: World):
     holder = this_process("me")
     found = []
     for _ in range(2):
-        lease = await acquire_part(world.database, holder, tenant_id=1, part=part, ttl_s=TTL_S)
-        handle = await begin_part(
+        lease = await acquire_shard(world.database, holder, tenant_id=1, part=part, ttl_s=TTL_S)
+        handle = await begin_shard(
             world.database, lease, part=part, areas=AREAS, host="test", continue_within=HOLD
         )
         found.append((lease, handle))

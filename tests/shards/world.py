@@ -20,10 +20,10 @@ from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database, open_database
 from worker.store.runs.lease import Lease, acquire
-from worker.store.runs.open_run_store import open_part_store, open_run_store
+from worker.store.runs.open_run_store import open_run_store, open_shard_store
 from worker.store.runs.process_identity import Holder, this_process
 from worker.store.runs.run_store import SqlRunStore
-from worker.store.shards.assignments import acquire_part
+from worker.store.shards.assignments import acquire_shard
 from worker.store.shards.run_store import ShardRunStore
 
 KEY = "night-1"
@@ -108,10 +108,10 @@ class World:
         database = database or self.database
         part = ShardAssignment(shard=Shard(index=index, count=count), run_key=key)
         holder = holder or this_process(self.fake.runtime.new_id())
-        lease = await acquire_part(database, holder, tenant_id=1, part=part, ttl_s=TTL_S)
+        lease = await acquire_shard(database, holder, tenant_id=1, part=part, ttl_s=TTL_S)
         budget = Budget()
         try:
-            store = await open_part_store(
+            store = await open_shard_store(
                 database, lease, part, areas=areas, continue_within=HOLD, budget=budget
             )
         except WorkerError:

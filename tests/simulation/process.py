@@ -28,7 +28,6 @@ from sqlalchemy import event
 
 from tests.simulation.loop import PROCESS, Clock
 from worker import app as root
-from worker import running
 from worker.ports import HttpTransport, Runtime
 from worker.pts.transport import TransportOptions
 from worker.sandbox import search
@@ -37,6 +36,7 @@ from worker.store.database import Database, open_database
 from worker.store.runs import open_run_store as opening
 from worker.store.runs.run_store import SqlRunStore
 from worker.tls import client_context
+from worker.use_cases import run_sync
 
 DATABASE, HTTP, CLOCK, FILE, WRITE = "database", "http", "clock", "file", "write"
 """``FILE`` is a read of the roster; ``WRITE``, a step of the writing of a file."""
@@ -370,7 +370,7 @@ def outside(
         (root, "open_transport", open_transport),
         (root, "helseid_client", helseid_client),
         (root, "client_context", _TLS),
-        (running, "open_run_store", open_run_store),
+        (run_sync, "open_run_store", open_run_store),
         (search, "is_synthetic", is_off_id),  # H-numbers are not, and nobody real is here
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in doors]

@@ -40,11 +40,11 @@ from worker.config.loading import Loaded, load
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode, WorkerError
-from worker.observing import observed_run
 from worker.roster import open_roster
-from worker.running import RunRequest
 from worker.sandbox.state import CLIENT_ID
 from worker.store.runs.run_store import Choice
+from worker.use_cases.observed_run import observed_run
+from worker.use_cases.run_sync import RunRequest
 
 LONGEST_RUN_S = 36 * 3600.0
 """A run of a handful of persons that is not over by then waits for something that never comes."""

@@ -27,7 +27,7 @@ from worker.sandbox.pts import Pts
 from worker.sandbox.restrictions import PRIVACY, SAFETY, Restriction, sample
 from worker.sandbox.search import Search
 from worker.sandbox.state import SandboxOptions, World
-from worker.sandbox.web import Delivery, Reply, Request
+from worker.sandbox.web import Delivery, Request, Response
 
 AREAS = (SAFETY, PRIVACY)
 ISSUER = "http://127.0.0.1:8101/helseid"
@@ -237,7 +237,7 @@ class Upstream:
         *,
         limit_s: float,
         connection: Connection | None = None,
-    ) -> Reply:
+    ) -> Response:
         """Carry a request there and the answer back.
 
         Args:
@@ -299,7 +299,7 @@ class Upstream:
         self,
         process: Process,
         request: Request,
-        reply: Reply,
+        reply: Response,
         action: str,
         *,
         found: Rows,
@@ -354,7 +354,7 @@ def _key_of(request: Request) -> tuple[str, str]:
     return orjson.loads(request.body)["offId"], area
 
 
-def _is_unspoilt(key: tuple[str, str], reply: Reply, action: str, found: Rows) -> bool:
+def _is_unspoilt(key: tuple[str, str], reply: Response, action: str, found: Rows) -> bool:
     """Whether every record on this page is as it should be, in spite of the fault."""
     if action not in _SPOILS_A_PART:
         return False
@@ -426,6 +426,6 @@ class SimHelseIdTransport(httpx.AsyncBaseTransport):
         return httpx.Response(reply.status, headers=headers, content=reply.body, request=request)
 
 
-def _headers(reply: Reply, date: bytes) -> list[tuple[bytes, bytes]]:
+def _headers(reply: Response, date: bytes) -> list[tuple[bytes, bytes]]:
     kind = [(b"content-type", reply.content_type)] if reply.body else []
     return [*kind, *reply.headers, (b"date", date)]

@@ -220,7 +220,7 @@ async def begin(
     roster: Mapping[str, str | None],
     roster_faults: int,
 ) -> Turn:
-    """Begin or continue a run, as ``worker.running`` does once it holds the lease."""
+    """Begin or continue a run, as ``worker.use_cases.run_sync`` does once it holds the lease."""
     store = await open_run_store(
         database, lease, kind=kind, areas=areas, continue_within=CONTINUE_WITHIN
     )

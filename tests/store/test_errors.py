@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tests.fakes import FakeRuntime
 from worker.errors import ConfigurationError, ExitCode
 from worker.store.database import open_database
-from worker.store.errors import Meaning, meaning_of, told
+from worker.store.errors import Meaning, described, meaning_of
 
 PASSING = {Meaning.PASSING, Meaning.WAITED}
 SERVER = make_url("postgresql://nightly:secret@db.example/pts")
@@ -53,7 +53,7 @@ def of_sqlite(code: int) -> Exception:
 def test_what_passes(fault: Exception):
     """Another attempt may succeed: it is made for as long as patience lasts, and then it is 69."""
     assert meaning_of(fault) in PASSING
-    assert ExitCode.UNAVAILABLE == told(fault, SERVER).exit_code
+    assert ExitCode.UNAVAILABLE == described(fault, SERVER).exit_code
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_what_passes(fault: Exception):
 def test_what_may_be_over_later(fault: Exception):
     """69 at once: another attempt in a moment would meet the same."""
     assert Meaning.LATER == meaning_of(fault)
-    assert ExitCode.UNAVAILABLE == told(fault, SERVER).exit_code
+    assert ExitCode.UNAVAILABLE == described(fault, SERVER).exit_code
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_may_be_over_later(fault: Exception):
 )
 def test_what_somebody_must_mend_on_a_server(fault: Exception, says: str):
     """78 with the role, the database and what to do, and never the password."""
-    ending = told(fault, SERVER)
+    ending = described(fault, SERVER)
     assert ExitCode.CONFIGURATION == ending.exit_code
     assert says in ending.message
     assert ending.hint
@@ -113,7 +113,7 @@ def test_what_somebody_must_mend_on_a_server(fault: Exception, says: str):
 )
 def test_what_somebody_must_mend_of_a_file(code: int, says: str):
     """78 with the path and what to do."""
-    ending = told(of_sqlite(code), FILE)
+    ending = described(of_sqlite(code), FILE)
     assert ExitCode.CONFIGURATION == ending.exit_code
     assert f"the database file {FILE.database}" in ending.message
     assert says in ending.message

@@ -25,16 +25,16 @@ from worker.core.identity import NationalId
 from worker.core.model import RunKind
 from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, LeaseLostError
-from worker.observing import observed_run
 from worker.roster import open_roster
-from worker.running import RunRequest
 from worker.sandbox.restrictions import PRIVACY, SAFETY
 from worker.store.privacy.erasing import Mask, erase_traces, find_traces
 from worker.store.runs.lease import Lease
 from worker.store.runs.lease_context import held_lease
 from worker.store.runs.process_identity import this_process
-from worker.store.shards.assignments import acquire_part, begin_part
+from worker.store.shards.assignments import acquire_shard, begin_shard
 from worker.store.shards.rate_shares import balance
+from worker.use_cases.observed_run import observed_run
+from worker.use_cases.run_sync import RunRequest
 
 HELD_FROM = 2
 """The first write takes the lease; whoever takes it over can do so before the second."""
@@ -186,8 +186,8 @@ async def two_shards(stage: FencedStage) -> None:
         for index in range(2):
             part = ShardAssignment(shard=Shard(index=index, count=2), run_key="night")
             holder = this_process(f"shard-{index}")
-            lease = await acquire_part(database, holder, tenant_id=1, part=part, ttl_s=50)
-            await begin_part(
+            lease = await acquire_shard(database, holder, tenant_id=1, part=part, ttl_s=50)
+            await begin_shard(
                 database,
                 lease,
                 part=part,

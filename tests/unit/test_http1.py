@@ -7,7 +7,7 @@ import pytest
 
 from tests.http.calls import response
 from worker.errors import StaleConnectionError, TransientError
-from worker.pts.batching import Inbox, Outbox
+from worker.pts.batching import RequestBatcher, ResponseBatcher
 from worker.pts.http1 import Connection
 
 
@@ -20,8 +20,8 @@ async def ends():
         lambda: Connection(
             loop,
             client,
-            Outbox(loop),
-            Inbox(loop),
+            RequestBatcher(loop),
+            ResponseBatcher(loop),
             body_bytes_max=1000,
             silence_s_max=5.0,
             attempt_s_max=5.0,

@@ -13,7 +13,7 @@ from worker.lean import without, without_orm
 with without("rich"):
     import structlog
 without_orm()
-import worker.app, worker.running
+import worker.app, worker.use_cases.run_sync
 """
 
 

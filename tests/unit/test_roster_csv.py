@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from worker.core.model import RosterEntry, RosterFault
+from worker.core.model import RosterEntry, RosterLineError
 from worker.errors import ConfigurationError, RosterError
 from worker.roster import open_roster
 from worker.roster.csv_file import LINE_BYTES_MAX, CsvRoster
@@ -142,7 +142,7 @@ async def test_faults_come_before_the_end(tmp_path):
     path.write_text("off_id\nx\ny\n")
     lines = CsvRoster(path).entries()
     found = [await anext(lines), await anext(lines)]
-    assert [type(line) for line in found] == [RosterFault, RosterFault]
+    assert [type(line) for line in found] == [RosterLineError, RosterLineError]
     with pytest.raises(RosterError):
         await anext(lines)
 
@@ -237,6 +237,6 @@ async def test_a_bad_line_keeps_its_number_in_later_batches(tmp_path, size):
         line.where
         async for batch in CsvRoster(path).batches(size)
         for line in batch
-        if isinstance(line, RosterFault)
+        if isinstance(line, RosterLineError)
     ]
     assert [f"roster.csv line {number}" for number in sorted(bad)] == faults

@@ -6,7 +6,7 @@ import time
 import anyio
 import pytest
 
-from worker.core.model import RosterEntry, RosterFault
+from worker.core.model import RosterEntry, RosterLineError
 from worker.errors import ConfigurationError, RosterError
 from worker.roster import open_roster
 from worker.roster.query import QueryRoster
@@ -89,7 +89,7 @@ async def test_a_bad_row_keeps_its_number_in_later_batches(url, driver, size):
         line.where
         async for batch in roster.batches(size)
         for line in batch
-        if isinstance(line, RosterFault)
+        if isinstance(line, RosterLineError)
     ]
     assert [f"roster.query row {number}" for number in (2, 5, 7)] == faults
 

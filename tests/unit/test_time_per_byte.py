@@ -26,7 +26,7 @@ from worker.errors import WorkerError
 from worker.helseid.answers import flaw, nonce_in, understand
 from worker.helseid.challenges import parse_challenges
 from worker.helseid.refusals import clean, error_code
-from worker.helseid.transport import Reply
+from worker.helseid.transport import HelseIdResponse
 from worker.logs import redact
 from worker.pts.response_parser import HEADER_BYTES_MAX, ResponseParser
 
@@ -48,7 +48,7 @@ def _text(pieces: list[str]) -> str:
 
 def _helseid(text: str) -> None:
     for body in text, '{"error":"' + text, f'{{"expires_in":"{"9" * len(text)}"}}':
-        reply = Reply(
+        reply = HelseIdResponse(
             status=400,
             headers=httpx.Headers([(b"dpop-nonce", text.encode())]),
             body=body.encode(errors="replace"),

@@ -71,7 +71,9 @@ def test_where_and_what_without_the_text():
 def test_our_own_errors_speak():
     """The message of an error of the worker is written: it is made without values."""
     error = raised(ContractError("not a time", field="[0].createdTime"))
-    assert "worker.errors.ContractError: not a time (at [0].createdTime)" == tracebacks.told(error)
+    assert "worker.errors.ContractError: not a time (at [0].createdTime)" == tracebacks.describe(
+        error
+    )
 
 
 def test_causes_and_contexts():
@@ -152,7 +154,7 @@ class SpeakingError(Exception):
 )
 def test_codes(error, line):
     """A system's or database's code is told, since it holds no value; its words are not."""
-    assert line == tracebacks.told(error)
+    assert line == tracebacks.describe(error)
 
 
 @pytest.fixture
@@ -173,9 +175,9 @@ def test_nor_does_python_print_a_text(hooks, capsys):
     unraisable(SimpleNamespace(exc_value=error))
     thread(SimpleNamespace(exc_value=SystemExit(TEXT)))
     unraisable(SimpleNamespace(exc_value=None))
-    told = capsys.readouterr().err
-    assert [] == secrets_in(told)
-    assert 3 == told.count("\nValueError\n")
+    describe = capsys.readouterr().err
+    assert [] == secrets_in(describe)
+    assert 3 == describe.count("\nValueError\n")
 
 
 def test_a_thread_that_reports_to_an_ended_loop_is_not_heard():

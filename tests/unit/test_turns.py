@@ -3,7 +3,7 @@
 import asyncio
 
 from worker.ports import HttpResponse
-from worker.pts.batching import ANSWERS_MAX, Inbox
+from worker.pts.batching import ANSWERS_MAX, ResponseBatcher
 
 MANY = 3 * ANSWERS_MAX + 1
 
@@ -11,7 +11,7 @@ MANY = 3 * ANSWERS_MAX + 1
 async def test_a_few_in_each_turn_and_in_order():
     """Somebody else has a turn between any two helpings, and nobody is forgotten."""
     loop = asyncio.get_running_loop()
-    inbox, told, helpings = Inbox(loop), [], []
+    inbox, told, helpings = ResponseBatcher(loop), [], []
 
     async def reader(number: int) -> None:
         future: asyncio.Future[HttpResponse] = loop.create_future()
@@ -32,7 +32,7 @@ async def test_a_few_in_each_turn_and_in_order():
 async def test_who_does_not_wait_any_more_is_passed_over():
     """A reader that was cancelled in the meantime takes no answer from the others."""
     loop = asyncio.get_running_loop()
-    inbox = Inbox(loop)
+    inbox = ResponseBatcher(loop)
     gone, there = loop.create_future(), loop.create_future()
     for future in (gone, there):
         inbox.put(future, HttpResponse(status=200, headers={}, body=b""))

@@ -1,6 +1,6 @@
 """The command line: ``pts-worker COMMAND``. Each command is a thin caller.
 
-What it works with comes from ``worker.app``; a run is carried out by ``worker.running``.
+What it works with comes from ``worker.app``; a run is carried out by ``worker.use_cases.run_sync``.
 """
 
 from worker.cli.main import run

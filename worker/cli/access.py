@@ -94,17 +94,17 @@ async def log_access(
     )
     try:
         await record_access(database, DEFAULT_TENANT, access, person_key=person_key)
-    except (ConfigurationError, UnavailableError) as fault:
+    except (ConfigurationError, UnavailableError) as error:
         if app.settings.privacy.access_log == "if-possible":
             structlog.get_logger(__name__).warning(
-                "access.not_logged", command=command, reason=fault.message
+                "access.not_logged", command=command, reason=error.message
             )
             return
-        hint = fault.hint if isinstance(fault, UnavailableError) else _LET_IT_WRITE
-        raise type(fault)(
-            f"{command}: nothing is shown, as the access log cannot be written: {fault.message}",
+        hint = error.hint if isinstance(error, UnavailableError) else _LET_IT_WRITE
+        raise type(error)(
+            f"{command}: nothing is shown, as the access log cannot be written: {error.message}",
             hint=hint,
-        ) from fault
+        ) from error
 
 
 def _name_of(account: int) -> str:
@@ -123,5 +123,5 @@ def _login_user(account: int) -> str | None:
         login = _NO_USER
     if login != _NO_USER:
         return None if login == account else _name_of(login)
-    told = os.environ.get("SUDO_USER", "")
-    return told if _ACCOUNT.fullmatch(told) and told != _name_of(account) else None
+    described = os.environ.get("SUDO_USER", "")
+    return described if _ACCOUNT.fullmatch(described) and described != _name_of(account) else None

@@ -103,8 +103,8 @@ def backfill(
 
     from worker.cli.progress import run_and_tell
     from worker.core.model import RunKind
-    from worker.running import RunRequest
     from worker.store.runs.run_store import Choice
+    from worker.use_cases.run_sync import RunRequest
 
     choice = None
     if failed or stale_for:

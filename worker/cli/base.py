@@ -263,56 +263,56 @@ def _output_may_be_gone() -> Iterator[None]:
     """
     try:
         yield
-    except OSError as fault:
+    except OSError as error:
         # Python writes what is left in its buffer once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if not isinstance(fault, BrokenPipeError):
-            reason = fault.strerror or type(fault).__name__
+        if not isinstance(error, BrokenPipeError):
+            reason = error.strerror or type(error).__name__
             print(f"pts-worker: standard output cannot be written: {reason}", file=sys.stderr)
 
 
-def report_call(fault: Any, *, as_json: bool) -> None:
+def report_call(error: Any, *, as_json: bool) -> None:
     """A wrong call, as Typer tells it: it repeats what it was given, which may be an identifier."""
     from worker.logs import redact
 
     if as_json:
-        report_error(UsageError(redact(fault.format_message())), as_json=True)
+        report_error(UsageError(redact(error.format_message())), as_json=True)
         return
     shown = io.StringIO()
-    fault.show(file=shown)
+    error.show(file=shown)
     sys.stderr.write(redact(shown.getvalue()))
 
 
-def report_error(fault: WorkerError, *, as_json: bool) -> None:
+def report_error(error: WorkerError, *, as_json: bool) -> None:
     """An error with a name: what is wrong, where, and what to do."""
-    problems = fault.problems if isinstance(fault, ConfigurationError) else ()
+    problems = error.problems if isinstance(error, ConfigurationError) else ()
     if as_json:
         print_json(
             {
                 "error": {
-                    "exit_code": int(fault.exit_code),
-                    "name": fault.exit_code.name.lower(),
-                    "message": fault.message,
-                    "hint": fault.hint,
+                    "exit_code": int(error.exit_code),
+                    "name": error.exit_code.name.lower(),
+                    "message": error.message,
+                    "hint": error.hint,
                     "problems": list(problems),
                 }
             }
         )
         return
-    lines = [f"pts-worker: {fault.message}"]
-    lines += [f"  - {problem}" for problem in problems if problem not in fault.message]
-    if fault.hint:
-        lines.append(f"  → {fault.hint}")
+    lines = [f"pts-worker: {error.message}"]
+    lines += [f"  - {problem}" for problem in problems if problem not in error.message]
+    if error.hint:
+        lines.append(f"  → {error.hint}")
     print(visible_lines("\n".join(lines)), file=sys.stderr)
 
 
-def report_bug(fault: BaseException, *, as_json: bool) -> None:
+def report_bug(error: BaseException, *, as_json: bool) -> None:
     """A bug: its traceback without values, and where to report it."""
     from worker.logs import safe_traceback
 
-    print(safe_traceback(fault), file=sys.stderr)
+    print(safe_traceback(error), file=sys.stderr)
     bug = WorkerError(
-        f"this is a bug ({type(fault).__name__})",
+        f"this is a bug ({type(error).__name__})",
         hint="please report it with the traceback above; it holds no personal values",
     )
     bug.exit_code = ExitCode.BUG

@@ -11,7 +11,7 @@ from worker.app import App
 from worker.cli.probe import Probe, base_url, probe, reach
 from worker.config import Purpose, needs
 from worker.core.identity import NationalId
-from worker.core.model import RosterFault
+from worker.core.model import RosterLineError
 from worker.core.retry import RetryPolicy
 from worker.errors import (
     AreaError,
@@ -30,7 +30,7 @@ from worker.helseid.discovery import Discovery
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import CLOCK_TOLERANCE_S
-from worker.helseid.transport import Caller
+from worker.helseid.transport import HelseIdClient
 from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
@@ -133,7 +133,7 @@ async def check_configuration(app: App) -> Line:
 
 
 @asynccontextmanager
-async def _caller(app: App) -> AsyncIterator[tuple[Caller, str]]:
+async def _caller(app: App) -> AsyncIterator[tuple[HelseIdClient, str]]:
     issuer = app.settings.helseid.issuer
     if issuer is None:
         raise ConfigurationError("helseid.issuer is not set", hint="or set api.environment")
@@ -144,7 +144,7 @@ async def _caller(app: App) -> AsyncIterator[tuple[Caller, str]]:
         attempt_s_max=min(_PATIENCE_S * 2, app.settings.sync.request_timeout_s),
     )
     async with app.helseid_http(options) as http:
-        yield Caller(http, options, app.runtime), issuer.rstrip("/")
+        yield HelseIdClient(http, options, app.runtime), issuer.rstrip("/")
 
 
 async def check_clock(app: App) -> Line:
@@ -323,7 +323,7 @@ async def check_roster(app: App) -> Line:
     roster = app.roster()
     async with aclosing(roster.entries()) as lines:
         async for one in lines:
-            if isinstance(one, RosterFault):
+            if isinstance(one, RosterLineError):
                 faults += 1
                 first_fault = first_fault or f"{one.where}: {one.problem}"
             else:

@@ -11,7 +11,7 @@ from worker.core.agreement import Difference, Sample, compare
 from worker.core.breaker import Breaker
 from worker.core.ending import nothing_was_read
 from worker.core.identity import NationalId
-from worker.core.model import CompleteArea, Person, PersonRead, RosterFault
+from worker.core.model import CompleteArea, Person, PersonRead, RosterLineError
 from worker.core.run import RunProgress
 from worker.errors import RosterError, StoppedError, WorkerError
 from worker.store.queries.sample import PublishedArea
@@ -55,7 +55,7 @@ async def draw(app: "App", size: int) -> Draw:
     found = Draw()
     sample: Sample[Pick] = Sample(size, seed=app.runtime.new_id())
     async for entry in app.roster().entries():
-        if isinstance(entry, RosterFault):
+        if isinstance(entry, RosterLineError):
             found.faults += 1
             continue
         found.entries += 1
@@ -146,8 +146,8 @@ class _Crew:
             person = Person(off_id=pick.off_id, person_key=key)
             try:
                 read, ending = await self.reader.read(PersonTask(person=person, areas=(pick.area,)))
-            except WorkerError as fault:
-                read, ending = None, fault
+            except WorkerError as error:
+                read, ending = None, error
             if read is not None:
                 self.reads.append(read)
                 self.tell(len(self.reads))

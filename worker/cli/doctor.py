@@ -61,7 +61,7 @@ def doctor(
         raise UsageError("--person is for --probe")
     off_id = read_identifier() if person else None
     visit = _Visit(cli, probe=probe, off_id=off_id)
-    cli.run(visit.carry_out)
+    cli.run(visit.execute)
     code = next((line.exit_code for line in visit.lines if line.exit_code), ExitCode.OK)
     document = {"exit_code": int(code), "lines": [_document(line) for line in visit.lines]}
     cli.emit(document, lambda: None)
@@ -77,7 +77,7 @@ class _Visit:
         self._off_id = off_id
         self.lines: list[Line] = []
 
-    async def carry_out(self) -> None:
+    async def execute(self) -> None:
         """Check everything."""
         from worker.cli import checks
 
@@ -106,8 +106,8 @@ class _Visit:
 
         try:
             app = self._cli.load(None)
-        except ConfigurationError as fault:
-            self._add(checks.fail("configuration", fault))
+        except ConfigurationError as error:
+            self._add(checks.fail("configuration", error))
             return None
         if app.loaded.origins["log.level"] == "default":
             configure("ERROR", app.settings.log.format)
@@ -133,8 +133,8 @@ class _Visit:
         try:
             for line in await checks.check_probe(app, off_id):
                 self._add(line)
-        except WorkerError as fault:
-            self._add(checks.fail("PTS probe", fault))
+        except WorkerError as error:
+            self._add(checks.fail("PTS probe", error))
 
     async def _check(
         self, name: str, check: "Callable[[App], Awaitable[Line]]", app: "App"
@@ -144,11 +144,11 @@ class _Visit:
 
         try:
             line = await check(app)
-        except WorkerError as fault:
-            line = checks.fail(name, fault)
-        except Exception as fault:  # noqa: BLE001 - one broken check must not hide the others
+        except WorkerError as error:
+            line = checks.fail(name, error)
+        except Exception as error:  # noqa: BLE001 - one broken check must not hide the others
             bug = WorkerError(
-                f"this check ended with a bug ({type(fault).__name__})", hint="please report it"
+                f"this check ended with a bug ({type(error).__name__})", hint="please report it"
             )
             line = checks.fail(name, bug)
         self._add(line)

@@ -72,8 +72,8 @@ def _instant(text: str) -> datetime:
 
     try:
         return parse_time(text.strip()).at
-    except ValueError as fault:
-        raise UsageError(f"--as-of: {fault}", hint="for example 2026-01-31T12:00:00Z") from None
+    except ValueError as error:
+        raise UsageError(f"--as-of: {error}", hint="for example 2026-01-31T12:00:00Z") from None
 
 
 async def _look(

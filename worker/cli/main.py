@@ -119,23 +119,23 @@ def run(arguments: Sequence[str]) -> int:
     try:
         program = program_of(named)
         result = program(args=list(arguments), prog_name="pts-worker", standalone_mode=False)
-    except typer.Exit as fault:
-        return fault.exit_code
+    except typer.Exit as error:
+        return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return ExitCode.STOPPED
-    except CallFault as fault:
-        report_call(fault, as_json=as_json)
+    except CallFault as error:
+        report_call(error, as_json=as_json)
         return ExitCode.USAGE
-    except WorkerError as fault:
-        report_error(fault, as_json=as_json)
-        return fault.exit_code
+    except WorkerError as error:
+        report_error(error, as_json=as_json)
+        return error.exit_code
     except BrokenPipeError:
         return ExitCode.OK
-    except Exception as fault:  # noqa: BLE001 - the last line: a bug must end with its own code
-        if isinstance(fault.__cause__, SystemExit):
+    except Exception as error:  # noqa: BLE001 - the last line: a bug must end with its own code
+        if isinstance(error.__cause__, SystemExit):
             # Stopped while a module was being loaded: before 3.12 Python makes a RuntimeError of
             # whatever is raised while a class is made.
             return ExitCode.STOPPED
-        report_bug(fault, as_json=as_json)
+        report_bug(error, as_json=as_json)
         return ExitCode.BUG
     return result if isinstance(result, int) else ExitCode.OK

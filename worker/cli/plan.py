@@ -228,11 +228,11 @@ async def _begun(app: "App", store: "Database") -> _Begun | None:
 
 
 async def _count(app: "App") -> _Count:
-    from worker.core.model import RosterFault
+    from worker.core.model import RosterLineError
 
     count = _Count()
     async for entry in app.roster().entries():
-        if isinstance(entry, RosterFault):
+        if isinstance(entry, RosterLineError):
             count.faults += 1
         else:
             count.entries += 1

@@ -197,10 +197,14 @@ def _paging(good: Sequence[_Exchange], document: Any) -> str:
     signs = [f"header {safe_name(name)}" for name in names]
     if isinstance(document, dict):
         signs += [safe_name(name) for name, item in document.items() if not isinstance(item, list)]
-    told = f"{len(good)} page{'s' if len(good) > 1 else ''}"
+    described = f"{len(good)} page{'s' if len(good) > 1 else ''}"
     if len(good) > 1:
-        told += f", {_continuation(good[0], good[1])}"
-    return f"{told}; beside the list: {', '.join(signs)}" if signs else f"{told}, no sign of more"
+        described += f", {_continuation(good[0], good[1])}"
+    return (
+        f"{described}; beside the list: {', '.join(signs)}"
+        if signs
+        else f"{described}, no sign of more"
+    )
 
 
 def _continuation(first: _Exchange, second: _Exchange) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from worker.app import App
     from worker.core.run import RunProgress, RunReport
     from worker.ports import Runtime
-    from worker.running import RunRequest
+    from worker.use_cases.run_sync import RunRequest
 
 
 _PUBLICATION_S_MAX = 600.0
@@ -59,7 +59,7 @@ async def stoppable(
                 loop.call_soon_threadsafe(ask)
 
             restore = on_signals(asked)
-            tasks.start_soon(watchdog.turn)
+            tasks.start_soon(watchdog.beat)
             try:
                 result = await work(stop)
             except Exception as error:  # noqa: BLE001 - raised again below
@@ -101,8 +101,8 @@ def progress_bar(
         def show(done: int, of: int | None, gaps: int | None) -> None:
             shown = bar.tasks[0]
             rate = done / shown.elapsed if shown.elapsed else 0.0
-            told = "" if gaps is None else f", {gaps:,} with gaps"
-            bar.update(task, completed=done, total=of, rate=rate, gaps=told)
+            described = "" if gaps is None else f", {gaps:,} with gaps"
+            bar.update(task, completed=done, total=of, rate=rate, gaps=described)
 
         yield show
 
@@ -117,7 +117,7 @@ def run_and_tell(cli: Cli, app: "App", request: "RunRequest") -> int:
     """Carry out a run, tell how it ended, and give its exit code."""
 
     async def work(stop: "anyio.Event") -> "RunReport":
-        from worker.observing import observed_run
+        from worker.use_cases.observed_run import observed_run
 
         with progress_bar(cli) as show:
             return await observed_run(app, request, stop=stop, changed=_by_persons(show))

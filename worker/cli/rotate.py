@@ -238,12 +238,12 @@ async def _registered(change: _Change, client_with: _ClientWith) -> _Change:
             if change.new.kid in {known.kid, known.thumbprint}:
                 return dataclasses.replace(change, is_registered=True, expires_at=known.expires_at)
         expires_at = await service.register(change.new.public_jwk())
-    except RefusedError as fault:
-        if fault.code not in SCOPE_REFUSALS:
+    except RefusedError as error:
+        if error.code not in SCOPE_REFUSALS:
             raise
         raise RefusedError(
-            f"this client may not change its own keys: {fault.message}",
-            code=fault.code,
+            f"this client may not change its own keys: {error.message}",
+            code=error.code,
             hint=f"give it the scope {SCOPE} in self-service; or {by_hand}",
         ) from None
     return dataclasses.replace(change, is_registered=True, expires_at=expires_at)
@@ -266,15 +266,15 @@ async def _accepted(change: _Change, client_with: _ClientWith, wait_s: float) ->
     for number, pause_s in enumerate(chain(_POLL_S, repeat(_POLL_S[-1]))):
         try:
             await tokens.token()
-        except RefusedError as fault:
-            if fault.code == "invalid_client" and runtime.monotonic() + pause_s <= end_s:
+        except RefusedError as error:
+            if error.code == "invalid_client" and runtime.monotonic() + pause_s <= end_s:
                 if not number:
                     log.info("key_rotation.waiting", kid=change.new.kid, wait_s=wait_s)
                 await runtime.sleep(pause_s)
                 continue
             raise RefusedError(
-                f"HelseID does not accept the new key yet: {fault.message}",
-                code=fault.code,
+                f"HelseID does not accept the new key yet: {error.message}",
+                code=error.code,
                 hint=f"{change.files.current} is as it was, the new key waits in "
                 f"{change.files.pending}; when it is registered: `{_FINISH}`",
             ) from None

@@ -63,11 +63,11 @@ def sandbox(
         from worker.sandbox.files import write_setup
         from worker.sandbox.paging import STYLES
         from worker.sandbox.serve import RunningSandbox, SandboxOptions, serve_forever
-    except ImportError as fault:
+    except ImportError as error:
         raise ConfigurationError(
-            f"the sandbox is not installed ({fault.name} is missing)",
+            f"the sandbox is not installed ({error.name} is missing)",
             hint="`make install` in a checkout installs it (requirements-sandbox.lock)",
-        ) from fault
+        ) from error
     for flag, value, known in (
         ("--challenge-style", challenge_style, CHALLENGE_STYLES),
         ("--paging", paging, STYLES),
@@ -89,8 +89,8 @@ def sandbox(
             faults=read_faults(faults) if faults else [],
         )
         options = write_setup(folder, options)
-    except (OSError, ValueError) as fault:
-        raise UsageError(f"sandbox: {fault}") from fault
+    except (OSError, ValueError) as error:
+        raise UsageError(f"sandbox: {error}") from error
 
     def ready(running: RunningSandbox) -> None:
         cli.emit(
@@ -116,9 +116,9 @@ def sandbox(
     imports_are_done()
     try:
         serve_forever(options, ready)
-    except OSError as fault:
+    except OSError as error:
         raise UsageError(
-            f"the sandbox cannot serve: {fault.strerror or type(fault).__name__}",
+            f"the sandbox cannot serve: {error.strerror or type(error).__name__}",
             hint="choose other ports (--helseid-port, --pts-port), or 0 for any free one",
-        ) from fault
+        ) from error
     return ExitCode.OK

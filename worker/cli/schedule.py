@@ -41,10 +41,10 @@ def schedule(
     from worker.cli.base import print_json
     from worker.cli.progress import document, stoppable
     from worker.errors import ExitCode
-    from worker.observing import observed_run, telemetry_options
-    from worker.running import RunRequest
     from worker.scheduler import run_on_schedule
     from worker.telemetry.prometheus import Board, serve_metrics
+    from worker.use_cases.observed_run import observed_run, telemetry_options
+    from worker.use_cases.run_sync import RunRequest
 
     settings = app.settings.schedule
 

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.app import App
-    from worker.store.queries.status import AreaGaps, FailureCount, LeaseState, RunFacts, Settled
+    from worker.store.queries.status import (
+        AreaStaleness,
+        FailureCount,
+        LeaseState,
+        RunFacts,
+        Settled,
+    )
     from worker.store.shards.assignments import ShardState
 
 HELP = """Tell the last runs, the age of the published snapshot, gaps, and who holds the lease.
@@ -57,7 +63,7 @@ class _State:
     now: datetime
     last: "RunFacts | None"
     max_age: timedelta | None
-    gaps: "Sequence[AreaGaps]"
+    gaps: "Sequence[AreaStaleness]"
     failures: "Sequence[FailureCount]"
     lease: "LeaseState | None"
     open_run: _Open | None
@@ -212,8 +218,8 @@ def _print(state: _State) -> None:
             print(f"shard {shard.index}/{state.open_run.count:<3}  {_shard(shard)}")
     for one in state.gaps:
         failures = ", ".join(f"{f.kind} {f.count:,}" for f in state.failures if f.area == one.area)
-        told = f" (failures: {failures})" if failures else ""
-        print(f"{one.area}: {one.stale:,} of {one.persons:,} persons stale{told}")
+        described = f" (failures: {failures})" if failures else ""
+        print(f"{one.area}: {one.stale:,} of {one.persons:,} persons stale{described}")
     if not state.runs:
         return
     print()
@@ -244,15 +250,15 @@ def _print(state: _State) -> None:
 
 def _freshness(state: _State) -> str:
     if state.last is None or state.age_s is None:
-        told = "never: no full run has been published yet"
+        described = "never: no full run has been published yet"
     else:
-        told = (
+        described = (
             f"{instant(state.last.published_at)}, {span(state.age_s)} ago (run {state.last.run_id})"
         )
     if state.max_age is None:
-        return told
+        return described
     verdict = "fresh" if state.is_fresh else "TOO OLD"
-    return f"{told}: {verdict} (--max-age {span(state.max_age.total_seconds())})"
+    return f"{described}: {verdict} (--max-age {span(state.max_age.total_seconds())})"
 
 
 def _lease(lease: "LeaseState | None") -> str:
@@ -277,11 +283,11 @@ def _open(begun: _Open) -> str:
 def _shard(one: "ShardState") -> str:
     """How far a shard has come."""
     if one.is_done:
-        told = "has done its part"
+        described = "has done its part"
     elif one.is_live:
-        told = "is on"
+        described = "is on"
     elif one.exit_code is None:
-        told = "died; start it again"
+        described = "died; start it again"
     else:
-        told = f"ended with {one.exit_code}; start it again"
-    return f"{told} ({one.host}, since {instant(one.started_at)})"
+        described = f"ended with {one.exit_code}; start it again"
+    return f"{described} ({one.host}, since {instant(one.started_at)})"

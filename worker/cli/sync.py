@@ -145,7 +145,7 @@ def sync(
         FLAG_NAMES,
     )
     from worker.cli.progress import run_and_tell
-    from worker.running import RunRequest
+    from worker.use_cases.run_sync import RunRequest
 
     request = RunRequest(wait_s=wait_s, accept_removals=accept_removals, part=part)
     return run_and_tell(cli, app, request)
@@ -175,10 +175,10 @@ def part_of(
         )
     try:
         return ShardAssignment(shard=parse_shard(shard), run_key=checked_run_key(run_key))
-    except ValueError as fault:
+    except ValueError as error:
         raise UsageError(
-            f"--shard, --run-key: {fault}", hint="for example --shard 2/4 --run-key 2026-03-01"
-        ) from fault
+            f"--shard, --run-key: {error}", hint="for example --shard 2/4 --run-key 2026-03-01"
+        ) from error
 
 
 def _shard_in(environ: Mapping[str, str]) -> str | None:
@@ -209,5 +209,5 @@ def wait_seconds(text: str | None, *, flag: str = "--wait") -> float:
         return 0.0
     try:
         return parse_duration(text).total_seconds()
-    except ValueError as fault:
-        raise UsageError(f"{flag}: {fault}", hint="for example 30s, 15m, 12h, 7d") from fault
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}", hint="for example 30s, 15m, 12h, 7d") from error

@@ -42,7 +42,7 @@ class Watchdog:
         self._slowest_s = 0.0
         self._is_over = threading.Event()
 
-    async def turn(self) -> None:
+    async def beat(self) -> None:
         """Turn the clock until cancelled."""
         while True:
             now_s = self._monotonic()

@@ -28,7 +28,7 @@ class RosterEntry(Value, frozen=True, kw_only=True):
     is_h_number: bool = False
 
 
-class RosterFault(Value, frozen=True, kw_only=True):
+class RosterLineError(Value, frozen=True, kw_only=True):
     """One line of the roster that cannot be read. It counts as a gap and never stops the run.
 
     Attributes:

@@ -10,7 +10,7 @@ from worker.core.value import Value
 from worker.errors import RefusedError, UnavailableError
 from worker.helseid.options import SenderConstraint
 from worker.helseid.refusals import refusal
-from worker.helseid.transport import Reply
+from worker.helseid.transport import HelseIdResponse
 
 LIFETIME_S_MAX: Final = 86_400
 """No token is believed to live longer; HelseID's live for minutes."""
@@ -50,7 +50,7 @@ class Denied(Value, frozen=True, kw_only=True):
 TokenAnswer: TypeAlias = Granted | Denied
 
 
-def flaw(reply: Reply) -> str:
+def flaw(reply: HelseIdResponse) -> str:
     """What makes an answer one that no token endpoint gives; empty if nothing.
 
     A 200 without a readable token is retried and then counts as HelseID being unavailable: it
@@ -72,7 +72,7 @@ def flaw(reply: Reply) -> str:
 
 
 def understand(
-    reply: Reply, *, wanted: Collection[str], constraint: SenderConstraint
+    reply: HelseIdResponse, *, wanted: Collection[str], constraint: SenderConstraint
 ) -> TokenAnswer:
     """Read an answer without ``flaw``.
 
@@ -96,13 +96,13 @@ def understand(
     return Granted(access_token=document["access_token"], expires_in_s=expires_in_s, scopes=scopes)
 
 
-def nonce_in(reply: Reply) -> str | None:
+def nonce_in(reply: HelseIdResponse) -> str | None:
     """The ``DPoP-Nonce`` of an answer, if it is one that may be sent back."""
     value: str | None = reply.headers.get("dpop-nonce")
     return value if value is not None and is_nonce(value) else None
 
 
-def _document(reply: Reply) -> dict[str, Any] | None:
+def _document(reply: HelseIdResponse) -> dict[str, Any] | None:
     try:
         document = orjson.loads(reply.body)
     except orjson.JSONDecodeError:
@@ -110,7 +110,7 @@ def _document(reply: Reply) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _denied(document: dict[str, Any], reply: Reply) -> Denied:
+def _denied(document: dict[str, Any], reply: HelseIdResponse) -> Denied:
     error = refusal(
         document.get("error"),
         document.get("error_description"),
@@ -155,8 +155,8 @@ def _granted_scopes(document: dict[str, Any], wanted: Collection[str]) -> tuple[
             code="rejected_scope",
             hint="the organisation must sign the terms of use for it (HelseID self-service)",
         )
-    told = None if document.get("scope") is None else _scopes(document["scope"])
-    granted = tuple(scope for scope in wanted if told is None or scope in told)
+    described = None if document.get("scope") is None else _scopes(document["scope"])
+    granted = tuple(scope for scope in wanted if described is None or scope in described)
     missing = [scope for scope in wanted if scope not in granted]
     if missing:
         raise RefusedError(

@@ -16,7 +16,7 @@ from worker.helseid.options import HelseIdOptions
 from worker.helseid.proof import ProofKey
 from worker.helseid.refusals import clean, clock_problem, error_code
 from worker.helseid.tokens import TokenSource
-from worker.helseid.transport import Caller, clock_ahead_s
+from worker.helseid.transport import HelseIdClient, clock_ahead_s
 from worker.ports import Authorization, HttpResponse, Runtime
 
 _UNAUTHORIZED: Final = 401
@@ -120,11 +120,13 @@ class HelseIdAuthorizer:
         self, used: Authorization, answer: HttpResponse, *, nonce_learnt: bool
     ) -> HelseIdChallengeResult:
         challenges = parse_challenges(answer.headers.get("www-authenticate", ()))
-        code, told = _error(challenges, used.headers.get("Authorization", "").partition(" ")[2])
+        code, described = _error(
+            challenges, used.headers.get("Authorization", "").partition(" ")[2]
+        )
         _log.debug("helseid.call_denied", status=answer.status, code=code, token_id=used.token_id)
         ahead_s = clock_ahead_s(answer.header("date"), self._runtime.now())
         clock = clock_problem(ahead_s, whose="PTS's")
-        text = _refused_text(answer.status, code, told, clock)
+        text = _refused_text(answer.status, code, described, clock)
         is_final = code not in _ABOUT_THE_TOKEN | _ABOUT_THE_PROOF
         is_nonce_missing = code == "use_dpop_nonce" and not nonce_learnt
         if answer.status == _FORBIDDEN or is_final or is_nonce_missing:
@@ -166,17 +168,17 @@ def _error(challenges: Sequence[Challenge], token: str) -> tuple[str, str]:
     return code, clean(parameters.get("error_description"), without=token)
 
 
-def _refused_text(status: int, code: str, told: str, clock: str) -> str:
+def _refused_text(status: int, code: str, described: str, clock: str) -> str:
     text = f"PTS answered {status} {code}".rstrip()
-    if told:
-        text += f" ({told})"
+    if described:
+        text += f" ({described})"
     return f"{text}; {clock}" if clock else text
 
 
 class HelseId(Value, frozen=True, kw_only=True):
     """The parts of an opened client; ``doctor`` looks at each, a run at the authorizer."""
 
-    caller: Caller
+    caller: HelseIdClient
     discovery: Discovery
     tokens: TokenSource
     authorizer: HelseIdAuthorizer
@@ -202,7 +204,7 @@ def open_helseid(
     Raises:
         ConfigurationError: the options cannot be used.
     """
-    caller = Caller(http, options, runtime)
+    caller = HelseIdClient(http, options, runtime)
     discovery = discovery or Discovery(
         options.issuer, caller, runtime, endpoint_host=options.token_endpoint_host
     )

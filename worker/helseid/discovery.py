@@ -11,7 +11,7 @@ import structlog
 from worker.core.value import Value
 from worker.errors import ConfigurationError, UnavailableError
 from worker.helseid.refusals import clean
-from worker.helseid.transport import Caller, Reply, require_safe_url
+from worker.helseid.transport import HelseIdClient, HelseIdResponse, require_safe_url
 from worker.ports import Runtime
 
 LIFETIME_S: Final = 24 * 3600.0
@@ -48,7 +48,12 @@ class Discovery:
     """
 
     def __init__(
-        self, issuer: str, caller: Caller, runtime: Runtime, *, endpoint_host: str | None = None
+        self,
+        issuer: str,
+        caller: HelseIdClient,
+        runtime: Runtime,
+        *,
+        endpoint_host: str | None = None,
     ) -> None:
         require_safe_url(issuer, key=_ISSUER)
         self._issuer = issuer.rstrip("/")
@@ -87,7 +92,7 @@ class Discovery:
         _log.info("helseid.discovery_read", issuer=metadata.issuer)
         return metadata
 
-    def _understand(self, reply: Reply) -> Metadata:
+    def _understand(self, reply: HelseIdResponse) -> Metadata:
         if reply.status != httpx.codes.OK:
             raise ConfigurationError(
                 f"{_ISSUER}: no OpenID configuration there (HTTP {reply.status})",
@@ -123,7 +128,7 @@ def _shown(issuer: str) -> str:
     return issuer if is_plain else "something that is no address"
 
 
-def _flaw(reply: Reply) -> str:
+def _flaw(reply: HelseIdResponse) -> str:
     if reply.status != httpx.codes.OK:
         return ""
     try:

@@ -76,8 +76,8 @@ class KeyFiles(Value, frozen=True, kw_only=True):
     def _named(self) -> Iterator[None]:
         try:
             yield
-        except OSError as fault:
-            reason = (fault.strerror or type(fault).__name__).lower()
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
             raise ConfigurationError(
                 f"cannot change keys in {self.current.parent}: {reason}",
                 hint="call this where the key file itself lies, as its owner; a copy that systemd "
@@ -98,8 +98,8 @@ def key_files(path: Path) -> Iterator[KeyFiles]:
     try:
         current = path.resolve(strict=True)
         folder = os.open(current.parent, os.O_RDONLY)
-    except OSError as fault:
-        reason = (fault.strerror or type(fault).__name__).lower()
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
         raise ConfigurationError(f"{KEY_FILE}: cannot read {path}: {reason}") from None
     try:
         try:

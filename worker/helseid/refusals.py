@@ -76,14 +76,14 @@ def refusal(
         clock_ahead_s: how far this machine's clock is ahead of HelseID's, if known.
     """
     name = error_code(code)
-    told = clean(description)
+    described = clean(description)
     message = f"HelseID refused the client: {name or f'HTTP {status}'}"
-    if told:
-        message += f" ({told})"
+    if described:
+        message += f" ({described})"
     clock = clock_problem(clock_ahead_s, whose="HelseID's")
     if clock:
         return RefusedError(f"{message}; {clock}", code=name, hint=_CLOCK_HINT)
-    return RefusedError(message, code=name, hint=_hint(name, told, status))
+    return RefusedError(message, code=name, hint=_hint(name, described, status))
 
 
 def clock_problem(clock_ahead_s: float | None, *, whose: str) -> str:
@@ -114,8 +114,8 @@ def clean(text: object, *, without: str = "") -> str:
     return _SECRETS.sub("***", shown)[:_DESCRIPTION_LENGTH_MAX].strip()
 
 
-def _hint(name: str, told: str, status: int) -> str:
-    found = _ORGANIZATION_CODE.search(told)
+def _hint(name: str, described: str, status: int) -> str:
+    found = _ORGANIZATION_CODE.search(described)
     if found and found.group() in _ORGANIZATION_HINTS:
         return _ORGANIZATION_HINTS[found.group()]
     if name:

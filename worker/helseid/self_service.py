@@ -16,7 +16,7 @@ from worker.core.value import Value
 from worker.errors import ConfigurationError, RefusedError, UnavailableError
 from worker.helseid.authorizer import HelseId
 from worker.helseid.refusals import clean
-from worker.helseid.transport import Reply, require_safe_url
+from worker.helseid.transport import HelseIdResponse, require_safe_url
 from worker.ports import Authorization, HttpResponse
 
 SCOPE: Final = "nhn:selvbetjening/client"
@@ -104,14 +104,14 @@ class SelfService:
             repeats += 1
 
 
-def _answer(reply: Reply) -> HttpResponse:
+def _answer(reply: HelseIdResponse) -> HttpResponse:
     headers: dict[str, tuple[str, ...]] = {}
     for name, value in reply.headers.multi_items():
         headers[name.lower()] = (*headers.get(name.lower(), ()), value)
     return HttpResponse(status=reply.status, headers=headers, body=reply.body)
 
 
-def _understand(reply: Reply) -> Any:
+def _understand(reply: HelseIdResponse) -> Any:
     try:
         document = orjson.loads(reply.body)
     except orjson.JSONDecodeError:

@@ -20,7 +20,7 @@ from worker.helseid.options import GrantKind, HelseIdOptions
 from worker.helseid.proof import ProofKey
 from worker.helseid.refusals import clock_problem
 from worker.helseid.secret_files import read_secret
-from worker.helseid.transport import Caller
+from worker.helseid.transport import HelseIdClient
 from worker.ports import Runtime
 
 _GRANT_TYPES: Final[dict[GrantKind, str]] = {
@@ -76,7 +76,7 @@ class TokenSource:
         proof_key: ProofKey | None,
         *,
         discovery: Discovery,
-        caller: Caller,
+        caller: HelseIdClient,
         runtime: Runtime,
     ) -> None:
         if options.grant == "token_exchange" and options.subject_token_file is None:

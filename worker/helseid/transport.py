@@ -36,7 +36,7 @@ _LIMITS: Final = httpx.Limits(max_connections=4)
 _log = structlog.get_logger(__name__)
 
 
-class Reply(Value, frozen=True, kw_only=True):
+class HelseIdResponse(Value, frozen=True, kw_only=True):
     """An answer of HelseID, read whole.
 
     Attributes:
@@ -156,7 +156,7 @@ def require_safe_url(url: str, *, key: str) -> None:
         )
 
 
-class Caller:
+class HelseIdClient:
     """Calls HelseID until an answer comes that another attempt would not change."""
 
     def __init__(self, http: httpx.AsyncClient, options: HelseIdOptions, runtime: Runtime) -> None:
@@ -168,8 +168,8 @@ class Caller:
         self,
         make_request: Callable[[], Awaitable[httpx.Request]],
         *,
-        flaw: Callable[[Reply], str] = lambda _reply: "",
-    ) -> Reply:
+        flaw: Callable[[HelseIdResponse], str] = lambda _reply: "",
+    ) -> HelseIdResponse:
         """Send, and send again after a wait while the failure is one that passes.
 
         Lost connections, time-outs, 5xx, 408, 425, 429 and flawed answers pass; ``Retry-After`` is
@@ -226,7 +226,7 @@ class Caller:
             raise UnavailableError(f"HelseID: {problem} ({attempt} attempts)", hint=hint)
         return decision.wait_s
 
-    async def _attempt(self, request: httpx.Request) -> Reply:
+    async def _attempt(self, request: httpx.Request) -> HelseIdResponse:
         try:
             with anyio.fail_after(self._options.attempt_s_max):
                 response = await self._http.send(request, stream=True)
@@ -242,7 +242,7 @@ class Caller:
         except httpx.HTTPError as exc:
             # Not "from exc": httpx's errors carry the request, and that the assertion.
             raise _explain(exc, request.url) from None
-        return Reply(
+        return HelseIdResponse(
             status=response.status_code,
             headers=response.headers,
             body=body,
@@ -261,7 +261,7 @@ async def _read(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _passing_problem(reply: Reply) -> str:
+def _passing_problem(reply: HelseIdResponse) -> str:
     passing = classify(reply.status) is StatusClass.TRANSIENT
     return f"answered {reply.status}" if passing else ""
 

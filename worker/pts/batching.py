@@ -19,7 +19,7 @@ ANSWERS_MAX: Final = 16
 """Answers whose readers run in one turn."""
 
 
-class Outbox:
+class RequestBatcher:
     """Requests of one turn of the loop, given to the kernel together at its end.
 
     A server that sleeps is woken once for all of them, which costs us less than once for each
@@ -50,7 +50,7 @@ class Outbox:
             send()
 
 
-class Inbox:
+class ResponseBatcher:
     """Whole answers, handed to those who wait for them: a few in each turn, in their order."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

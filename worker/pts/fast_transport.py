@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from worker.errors import TransientError
 from worker.ports import HttpResponse
-from worker.pts.batching import Inbox, Outbox
+from worker.pts.batching import RequestBatcher, ResponseBatcher
 from worker.pts.happy_eyeballs import open_socket
 from worker.pts.http1 import Connection
 from worker.pts.transport import (
@@ -37,8 +37,8 @@ class FastTransport:
         self._options = options
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._outbox = Outbox(self._loop)
-        self._inbox = Inbox(self._loop)
+        self._outbox = RequestBatcher(self._loop)
+        self._inbox = ResponseBatcher(self._loop)
         self._idle: dict[_Place, deque[Connection]] = {}
         self._all: set[Connection] = set()
 

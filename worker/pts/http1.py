@@ -11,7 +11,7 @@ from typing import Final, cast
 
 from worker.errors import ContractError, StaleConnectionError, TransientError, WorkerError
 from worker.ports import HttpResponse
-from worker.pts.batching import Inbox, Outbox
+from worker.pts.batching import RequestBatcher, ResponseBatcher
 from worker.pts.response_parser import ResponseParser, surplus
 from worker.pts.transport import is_clean_end
 
@@ -39,8 +39,8 @@ class Connection(asyncio.Protocol):
         self,
         loop: asyncio.AbstractEventLoop,
         peer: socket.socket,
-        outbox: Outbox,
-        inbox: Inbox,
+        outbox: RequestBatcher,
+        inbox: ResponseBatcher,
         *,
         body_bytes_max: int,
         silence_s_max: float,

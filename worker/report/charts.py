@@ -171,14 +171,16 @@ def _svg(chart: Any, title: str, tells: str, colours: Sequence[int]) -> Html:
 
 def _strip(root: ET.Element) -> None:
     for parent in list(root.iter()):
-        told = {child.get("class", ""): child.text or "" for child in parent if child.tag == "desc"}
+        described = {
+            child.get("class", ""): child.text or "" for child in parent if child.tag == "desc"
+        }
         for child in list(parent):
             is_tooltip = child.tag == "g" and child.get("class", "").startswith("tooltip")
             if child.tag in {"defs", "desc", "title", "script", "style"} or is_tooltip:
                 parent.remove(child)
-        if "value" in told:
+        if "value" in described:
             named = ET.SubElement(parent, "title")
-            named.text = " ".join(filter(None, (told.get("x_label"), told["value"])))
+            named.text = " ".join(filter(None, (described.get("x_label"), described["value"])))
 
 
 def _recolour(classes: str, colours: Sequence[int]) -> str:

@@ -183,9 +183,9 @@ def load_pyarrow() -> tuple[Any, Any]:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra, and heavy
         from pyarrow import parquet  # noqa: PLC0415
-    except ImportError as fault:
+    except ImportError as error:
         raise ConfigurationError(
             "Parquet needs pyarrow, which is not installed",
             hint="pip install pts-sync-worker[parquet]",
-        ) from fault
+        ) from error
     return pa, parquet

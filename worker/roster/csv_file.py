@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from anyio import to_thread
 
-from worker.core.model import RosterEntry, RosterFault
+from worker.core.model import RosterEntry, RosterLineError
 from worker.errors import RosterError
 from worker.roster.rows import BATCH_LINES, Columns, Line, find_columns, read_text
 from worker.trusted_files import Trust, open_examined
@@ -200,5 +200,5 @@ class _Reader:
             local_ref = fields[place] if place is not None and place < len(fields) else None
         return read_text(off_id, local_ref, source=self._name, unit="line", number=self._number)
 
-    def _fault(self, problem: str) -> RosterFault:
-        return RosterFault(where=f"{self._name} line {self._number}", problem=problem)
+    def _fault(self, problem: str) -> RosterLineError:
+        return RosterLineError(where=f"{self._name} line {self._number}", problem=problem)

@@ -7,11 +7,11 @@ from typing import Final, TypeAlias
 
 from worker.core import offid
 from worker.core.identity import NationalId
-from worker.core.model import RosterEntry, RosterFault
+from worker.core.model import RosterEntry, RosterLineError
 from worker.core.value import Value
 from worker.errors import RosterError
 
-Line: TypeAlias = RosterEntry | RosterFault
+Line: TypeAlias = RosterEntry | RosterLineError
 
 BATCH_LINES: Final = 512
 """Lines handed over at once: about a millisecond's work, so that others get their turn."""
@@ -74,12 +74,12 @@ def read_text(off_id: str, local_ref: str | None, *, source: str, unit: str, num
     """
     digits = offid.normalise(off_id)
     if digits is None:
-        return RosterFault(where=f"{source} {unit} {number}", problem=offid.problem(off_id))
+        return RosterLineError(where=f"{source} {unit} {number}", problem=offid.problem(off_id))
     reference = local_ref.strip() if local_ref else None
     if reference:
         problem = _reference_problem(reference)
         if problem:
-            return RosterFault(where=f"{source} {unit} {number}", problem=problem)
+            return RosterLineError(where=f"{source} {unit} {number}", problem=problem)
     return RosterEntry(
         off_id=NationalId(digits),
         local_ref=reference or None,
@@ -111,6 +111,6 @@ def read_value(off_id: object, local_ref: object, *, source: str, number: int) -
     elif not isinstance(off_id, str):
         problem = f"the identifier came as {type(off_id).__name__}; cast it to text in the query"
     if problem or not isinstance(off_id, str):
-        return RosterFault(where=f"{source} row {number}", problem=problem)
+        return RosterLineError(where=f"{source} row {number}", problem=problem)
     reference = None if local_ref is None else str(local_ref)
     return read_text(off_id, reference, source=source, unit="row", number=number)

@@ -8,7 +8,7 @@ import orjson
 
 from worker.sandbox.faults import Action, Fault
 from worker.sandbox.restrictions import SAFETY, Document
-from worker.sandbox.web import HTML, Delivery, Headers, Reply, header_line, json_reply
+from worker.sandbox.web import HTML, Delivery, Headers, Response, header_line, json_reply
 
 _PAGE: Final = (
     b"<!doctype html><html><head><title>Sign in</title></head><body>Sign in</body></html>"
@@ -20,7 +20,7 @@ _ERROR: Final = {
 }
 
 
-def instead_of_answer(fault: Fault, url: str, now_s: float) -> Reply | None:
+def instead_of_answer(fault: Fault, url: str, now_s: float) -> Response | None:
     """The reply of a fault that needs no answer to spoil, None for any other."""
     match fault.action:
         case Action.STATUS:
@@ -28,19 +28,19 @@ def instead_of_answer(fault: Fault, url: str, now_s: float) -> Reply | None:
             headers: Headers = ()
             if (wait := fault.retry_after(now_s)) is not None:
                 headers = (header_line("retry-after", wait),)
-            return Reply(status, fault.body.encode(), headers=headers, delay_s=fault.slow_s)
+            return Response(status, fault.body.encode(), headers=headers, delay_s=fault.slow_s)
         case Action.DROP:
-            return Reply(0, delay_s=fault.slow_s, delivery=Delivery.DROPPED)
+            return Response(0, delay_s=fault.slow_s, delivery=Delivery.DROPPED)
         case Action.HTML:
-            return Reply(fault.status or 200, _PAGE, HTML, delay_s=fault.slow_s)
+            return Response(fault.status or 200, _PAGE, HTML, delay_s=fault.slow_s)
         case Action.REDIRECT:
             location = header_line("location", f"{url}/moved")
-            return Reply(fault.status or 307, headers=(location,), delay_s=fault.slow_s)
+            return Response(fault.status or 307, headers=(location,), delay_s=fault.slow_s)
         case _:
             return None
 
 
-def spoil_reply(reply: Reply, fault: Fault) -> Reply:
+def spoil_reply(reply: Response, fault: Fault) -> Response:
     """The same answer, spoilt in its bytes or on its way."""
     spoilt = reply
     match fault.action:
@@ -53,7 +53,7 @@ def spoil_reply(reply: Reply, fault: Fault) -> Reply:
         case Action.NULL:
             spoilt = json_reply(None)
         case Action.EMPTY_BODY:
-            spoilt = Reply(200)
+            spoilt = Response(200)
         case Action.ERROR_OBJECT:
             spoilt = json_reply(_ERROR)
         case Action.EMPTY_LIST:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from worker.sandbox.jose import ALGORITHMS
-from worker.sandbox.web import Headers, Reply, header_line, problem
+from worker.sandbox.web import Headers, Response, header_line, problem
 
 BEARER: Final = "bearer"
 DPOP: Final = "dpop"
@@ -39,7 +39,7 @@ class DeniedError(Exception):
         self.nonce = nonce
         self.is_about_token = is_about_token
 
-    def reply(self, style: str) -> Reply:
+    def reply(self, style: str) -> Response:
         """The refusal as an answer in one of ``CHALLENGE_STYLES``."""
         headers = _bearer_headers(self) if style == BEARER else _dpop_headers(self)
         if self.nonce:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 
 from worker.sandbox.state import World
-from worker.sandbox.web import Reply, Request, header_line, json_reply, problem
+from worker.sandbox.web import Request, Response, header_line, json_reply, problem
 
 PREFIX: Final = "/_sandbox/"
 
@@ -24,7 +24,7 @@ class Control:
         self._world = world
         self._mint = mint
 
-    def handle(self, request: Request) -> Reply:
+    def handle(self, request: Request) -> Response:
         """Answer a request."""
         name = request.path.removeprefix(PREFIX)
         match request.method, name:
@@ -41,7 +41,7 @@ class Control:
             case _:
                 return problem(404, "Not Found")
 
-    def _post(self, name: str, request: Request) -> Reply:
+    def _post(self, name: str, request: Request) -> Response:
         # Demanding JSON keeps forms of web pages out: they cannot send it across origins.
         if request.media_type != "application/json":
             return problem(415, "Unsupported Media Type")

@@ -52,8 +52,8 @@ def main() -> int:
             _worker("status")
             _worker("failures", "list")
             _worker("report", "--out", str(REPORT))
-    except DemoFailedError as fault:
-        print(f"\nThe demo failed: {fault}", file=sys.stderr)
+    except DemoFailedError as error:
+        print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     _say(
         f"Done in {time.monotonic() - started:.0f} s. Look at {REPORT}, and at the views in "

@@ -40,7 +40,7 @@ from worker.sandbox.tokens import (
     issue,
     signer,
 )
-from worker.sandbox.web import Headers, Reply, Request, header_line, json_reply
+from worker.sandbox.web import Headers, Request, Response, header_line, json_reply
 from worker.sandbox.windows import ReplayWindow
 
 ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
@@ -72,7 +72,7 @@ class RefusalError(Exception):
         self.nonce = nonce
         self.reason = reason or description or error
 
-    def reply(self) -> Reply:
+    def reply(self) -> Response:
         """The refusal as an answer; the description is left out when there is none."""
         body = {"error": self.error}
         if self.description:
@@ -100,7 +100,7 @@ class HelseId:
             for client in world.options.registered_clients()
         }
 
-    def handle(self, request: Request) -> tuple[str, Reply, str]:
+    def handle(self, request: Request) -> tuple[str, Response, str]:
         """Answer a request: (endpoint, answer, action of the fault that struck)."""
         path = request.path.removeprefix(self._path)
         endpoints = {
@@ -110,10 +110,10 @@ class HelseId:
         }
         found = endpoints.get(path) if request.path.startswith(self._path) else None
         if found is None:
-            return "elsewhere", Reply(404), ""
+            return "elsewhere", Response(404), ""
         name, method, answer = found
         if request.method != method:
-            return name, Reply(405, headers=(header_line("allow", method),)), ""
+            return name, Response(405, headers=(header_line("allow", method),)), ""
         fault = self._world.faults.pick(Target(name), before_checks=True)
         if fault is not None:
             url = f"{request.url}"
@@ -133,16 +133,16 @@ class HelseId:
         grant = Grant(("sandbox:journal/api",), None, extra, lifetime_s, self._world.token_epoch)
         return issue(self.issuer, client, grant, self._world.now())
 
-    def _discovery(self, _request: Request, fault: Fault | None) -> Reply:
+    def _discovery(self, _request: Request, fault: Fault | None) -> Response:
         document = discovery_document(self.issuer)
         if fault is not None and fault.action is Action.WRONG_ISSUER:
             document["issuer"] = "https://helseid.invalid"
         return json_reply(document)
 
-    def _jwks(self, _request: Request, _fault: Fault | None) -> Reply:
+    def _jwks(self, _request: Request, _fault: Fault | None) -> Response:
         return json_reply(signer().jwks())
 
-    def _token(self, request: Request, fault: Fault | None) -> Reply:
+    def _token(self, request: Request, fault: Fault | None) -> Response:
         try:
             document = self._grant(request, fault)
         except RefusalError as refusal:
@@ -150,7 +150,7 @@ class HelseId:
             return refusal.reply()
         self._world.ledger.count("tokens issued")
         if fault is not None:
-            return Reply(200, spoil_token(document, fault), headers=NO_STORE)
+            return Response(200, spoil_token(document, fault), headers=NO_STORE)
         return json_reply(document, headers=NO_STORE)
 
     def _grant(self, request: Request, fault: Fault | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from worker.sandbox.faults import Action
 from worker.sandbox.jose import decode_segment, encode_segment
-from worker.sandbox.web import Headers, Reply, json_reply
+from worker.sandbox.web import Headers, Response, json_reply
 
 STYLES: Final = ("none", "link", "next_link", "token", "page", "paging_reference")
 """
@@ -87,7 +87,7 @@ class Pager:
             case _:
                 return Place(0, 1 << 30)
 
-    def reply(self, documents: Sequence[object], place: Place) -> Reply:
+    def reply(self, documents: Sequence[object], place: Place) -> Response:
         """The page at this place."""
         if self.spoil is Action.LOOP_PAGING and self.style == "page":
             place = Place(0, place.size)
@@ -98,7 +98,9 @@ class Pager:
             following = place.start
         return self._render(page, following, len(documents), place)
 
-    def _render(self, page: list[object], following: int | None, count: int, place: Place) -> Reply:
+    def _render(
+        self, page: list[object], following: int | None, count: int, place: Place
+    ) -> Response:
         total = count + 1 if self.spoil is Action.WRONG_TOTAL else count
         headers: Headers = ()
         body: dict[str, Any] = {"items": page}
@@ -124,7 +126,7 @@ class Pager:
             body |= {"hasMore": True, "scrollId": "c2FuZGJveA"}
         return json_reply(body, headers=headers)
 
-    def _bare(self, page: list[object], address: str | None, total: int, count: int) -> Reply:
+    def _bare(self, page: list[object], address: str | None, total: int, count: int) -> Response:
         headers: Headers = ()
         if address is not None:
             headers = ((b"link", f'<{address}>; rel="next"'.encode("ascii")),)

@@ -32,7 +32,7 @@ from worker.sandbox.search import (
 )
 from worker.sandbox.state import World
 from worker.sandbox.tokens import TokenReader
-from worker.sandbox.web import Reply, Request, header_line, problem
+from worker.sandbox.web import Request, Response, header_line, problem
 
 _ROUTES: Final[Mapping[str, tuple[str, bool]]] = {
     "/v0.5/access-restrictions/patient-safety/_search": (SAFETY, False),
@@ -55,7 +55,7 @@ class Pts:
         self._world = world
         self._access = AccessChecker(world, reader, registrations, PTS_SCOPE)
 
-    def handle(self, request: Request) -> tuple[str, Reply, str]:
+    def handle(self, request: Request) -> tuple[str, Response, str]:
         """Answer a request: (area, answer, action of the fault that struck)."""
         route = _ROUTES.get(request.path)
         if route is None:
@@ -84,7 +84,7 @@ class Pts:
 
     def _answer(
         self, request: Request, target: Target, fault: Fault | None, *, versioned: bool
-    ) -> tuple[Reply, Fault | None]:
+    ) -> tuple[Response, Fault | None]:
         try:
             self._access.check(request, fault)
             if request.media_type != "application/json":
@@ -102,7 +102,7 @@ class Pts:
         reply = self._page(request, target.area, search, fault)
         return spoil_reply(reply, fault) if fault is not None else reply, fault
 
-    def _page(self, request: Request, area: str, search: Search, fault: Fault | None) -> Reply:
+    def _page(self, request: Request, area: str, search: Search, fault: Fault | None) -> Response:
         documents = [r.document for r in self._find(area, search)]
         if fault is not None:
             documents = spoil_documents(
@@ -140,5 +140,5 @@ class Pts:
         return sample(area, people.off_id((index + 1) % max(people.count, 2)))
 
 
-def _bad_request(error: SearchError) -> Reply:
+def _bad_request(error: SearchError) -> Response:
     return problem(400, "One or more validation errors occurred.", errors=error.errors)

@@ -16,7 +16,7 @@ from worker.sandbox.faults import Target
 from worker.sandbox.jose import KeyRefusedError
 from worker.sandbox.state import World
 from worker.sandbox.tokens import TokenReader
-from worker.sandbox.web import Reply, Request, header_line, json_reply, problem
+from worker.sandbox.web import Request, Response, header_line, json_reply, problem
 
 PATH: Final = "/v1/client-secret"
 _KEYS_MAX: Final = 20
@@ -32,7 +32,7 @@ class SelfService:
         self._registrations = registrations
         self._access = AccessChecker(world, reader, registrations, SELF_SERVICE_SCOPE)
 
-    def handle(self, request: Request) -> tuple[str, Reply, str]:
+    def handle(self, request: Request) -> tuple[str, Response, str]:
         """Answer a request: (endpoint, answer, action of the fault that struck)."""
         if request.method not in {"GET", "POST"}:
             headers = (header_line("allow", "GET, POST"),)
@@ -51,11 +51,11 @@ class SelfService:
         posted = self._post(request, registration) if request.method == "POST" else None
         return "client-secret", posted or self._get(registration), ""
 
-    def _get(self, registration: Registration) -> Reply:
+    def _get(self, registration: Registration) -> Response:
         now_s = self._world.now()
         return json_reply([_secret(k) for k in registration.keys if _is_listed(k, now_s)])
 
-    def _post(self, request: Request, registration: Registration) -> Reply:
+    def _post(self, request: Request, registration: Registration) -> Response:
         if request.media_type != "application/json":
             return problem(415, "Unsupported Media Type")
         now_s = self._world.now()

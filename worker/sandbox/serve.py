@@ -25,8 +25,8 @@ from worker.sandbox.tokens import signer
 from worker.sandbox.web import (
     BODY_BYTES_MAX,
     Receive,
-    Reply,
     Request,
+    Response,
     Scope,
     Send,
     deliver,
@@ -64,7 +64,7 @@ class _Application:
             return
         ledger = self.world.ledger
         ledger.begin()
-        where, reply, fault = "elsewhere", Reply(500), ""
+        where, reply, fault = "elsewhere", Response(500), ""
         try:
             if request is None:
                 reply = problem(413, f"Content Too Large: at most {BODY_BYTES_MAX} bytes")
@@ -74,7 +74,7 @@ class _Application:
         finally:
             ledger.end(where, scope["method"], reply.status, fault=fault)
 
-    def _answer(self, request: Request, port: int) -> tuple[str, Reply, str]:
+    def _answer(self, request: Request, port: int) -> tuple[str, Response, str]:
         is_pts = port == self._pts_port
         options = self.world.options
         public = options.public_pts_url if is_pts else options.public_helseid_url

@@ -81,7 +81,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     """What to answer, after how long, and how much of it."""
 
     status: int
@@ -91,14 +91,14 @@ class Reply:
     delay_s: float = 0.0
     delivery: Delivery = Delivery.WHOLE
 
-    def with_headers(self, *headers: tuple[bytes, bytes]) -> "Reply":
+    def with_headers(self, *headers: tuple[bytes, bytes]) -> "Response":
         """The same with more headers."""
         return replace(self, headers=self.headers + headers)
 
 
-def json_reply(value: object, status: int = 200, headers: Headers = ()) -> Reply:
+def json_reply(value: object, status: int = 200, headers: Headers = ()) -> Response:
     """A JSON document."""
-    return Reply(status, orjson.dumps(value), JSON, headers)
+    return Response(status, orjson.dumps(value), JSON, headers)
 
 
 def problem(
@@ -107,7 +107,7 @@ def problem(
     *,
     errors: dict[str, list[str]] | None = None,
     headers: Headers = (),
-) -> Reply:
+) -> Response:
     """Problem details (RFC 9457) in ASP.NET's manner; they never echo what was sent."""
     document: dict[str, Any] = {
         "type": f"https://tools.ietf.org/html/rfc9110#section-15.5.{status - 399}",
@@ -116,11 +116,11 @@ def problem(
     }
     if errors:
         document["errors"] = errors
-    return Reply(status, orjson.dumps(document), PROBLEM, headers)
+    return Response(status, orjson.dumps(document), PROBLEM, headers)
 
 
 def header_line(name: str, value: str) -> tuple[bytes, bytes]:
-    """A header for ``Reply``."""
+    """A header for ``Response``."""
     return name.encode("ascii"), value.encode("latin-1")
 
 
@@ -147,7 +147,7 @@ async def read_request(scope: Scope, receive: Receive) -> Request | None:
     )
 
 
-async def deliver(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
+async def deliver(reply: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Send the reply, or as much of it as its delivery says."""
     if reply.delay_s:
         await asyncio.sleep(reply.delay_s)

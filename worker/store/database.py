@@ -24,7 +24,7 @@ from worker.errors import ConfigurationError
 from worker.ports import Runtime
 from worker.postgres_tls import PostgresTls, open_tls
 from worker.store.dialects import LATER, StoreDialect, dialect_named
-from worker.store.errors import Meaning, meaning_of, plain_reason, told
+from worker.store.errors import Meaning, described, meaning_of, plain_reason
 from worker.store.liveness import Liveness
 from worker.store.pooling import TransactionLimits
 from worker.store.sqlite_file import examine, make
@@ -147,8 +147,8 @@ class Database:
             began_s, lock_s = self.runtime.monotonic(), self.lock_s_max()
             try:
                 result = await self._once(work, is_write=is_write)
-            except Exception as fault:
-                meaning = meaning_of(fault)
+            except Exception as error:
+                meaning = meaning_of(error)
                 if meaning == Meaning.OURS:
                     raise
                 if failing_since_s is None:
@@ -157,9 +157,9 @@ class Database:
                         failing_since_s = max(began_s, failing_since_s - lock_s)
                 left_s = self.patience_s - self._waited_s(failing_since_s)
                 if meaning not in {Meaning.PASSING, Meaning.WAITED} or left_s < _FIRST_PAUSE_S:
-                    refusal = None if self.tls is None else self.tls.refusal(fault)
-                    raise refusal or told(fault, self.engine.url) from fault
-                log.warning("database.retry", reason=plain_reason(fault), left_s=round(left_s, 3))
+                    refusal = None if self.tls is None else self.tls.refusal(error)
+                    raise refusal or described(error, self.engine.url) from error
+                log.warning("database.retry", reason=plain_reason(error), left_s=round(left_s, 3))
                 drawn_s = pause_s * (0.5 + self.runtime.uniform() / 2)
                 await self.runtime.sleep(min(drawn_s, left_s))
                 pause_s = min(pause_s * 2, _PAUSE_S_MAX)
@@ -214,11 +214,11 @@ def driver_url(url: str, password: str | None = None) -> tuple[URL, StoreDialect
     """
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as fault:
+    except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
             "database.url: this is not a database URL",
             hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE",
-        ) from fault
+        ) from error
     dialect = dialect_named(parsed.get_backend_name())
     parsed = parsed.set(drivername=dialect.driver_url)
     if password is not None:
@@ -315,8 +315,8 @@ def _tls(url: URL, ca_file: Path | None) -> PostgresTls:
     """How the server is spoken to that the driver would be connected with."""
     try:
         _, arguments = url.get_dialect()().create_connect_args(url)
-    except (ArgumentError, TypeError, ValueError) as fault:
-        raise _unusable(fault) from fault
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise _unusable(error) from error
     return open_tls(arguments, url.query, key="database.url", ca_file=ca_file)
 
 
@@ -337,13 +337,13 @@ def _connecting(liveness: Liveness, tls: PostgresTls, runtime: Runtime) -> Mappi
 def _engine(url: URL, options: Mapping[str, Any]) -> AsyncEngine:
     try:
         return create_async_engine(url, **options)
-    except (ArgumentError, TypeError, ValueError) as fault:
-        raise _unusable(fault) from fault
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise _unusable(error) from error
 
 
-def _unusable(fault: Exception) -> ConfigurationError:
+def _unusable(error: Exception) -> ConfigurationError:
     return ConfigurationError(
-        f"database.url: cannot be used ({type(fault).__name__})",
+        f"database.url: cannot be used ({type(error).__name__})",
         hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE, and check the parameters",
     )
 

@@ -179,7 +179,7 @@ def plain_reason(fault: BaseException) -> str:
     return f"{type(cause).__name__}: {words[:200]}"
 
 
-def told(fault: BaseException, url: URL) -> WorkerError:
+def described(fault: BaseException, url: URL) -> WorkerError:
     """The error that ends a command: 69 for what may be over later, 78 for what must be mended.
 
     Args:

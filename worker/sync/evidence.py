@@ -90,8 +90,8 @@ class Evidence:
             read = await self.reader.read(
                 person, area, key_path=self.keys.path(area), is_probe=True
             )
-        except AreaError as fault:
+        except AreaError as error:
             self._known.failed(person, area)
-            log.warning("pts.probe_failed", area=area, reason=fault.message, status=fault.status)
+            log.warning("pts.probe_failed", area=area, reason=error.message, status=error.status)
             return False
         return isinstance(self.keys.admit(read), CompleteArea)

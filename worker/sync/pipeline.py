@@ -89,8 +89,8 @@ class Pipeline:
         try:
             with self._feeding:
                 await self.producer.feed(tasks)
-        except WorkerError as fault:
-            self._end(fault)
+        except WorkerError as error:
+            self._end(error)
         finally:
             tasks.close()
 
@@ -98,8 +98,8 @@ class Pipeline:
         while (task := await self._next(tasks)) is not None:
             try:
                 read, ending = await self.reader.read(task)
-            except WorkerError as fault:
-                self._end(fault)
+            except WorkerError as error:
+                self._end(error)
                 return
             if not await done.put(read):
                 return  # the writer has gone, and said why
@@ -114,8 +114,8 @@ class Pipeline:
     async def _write(self, writer: Writer, done: Line[PersonRead]) -> None:
         try:
             await writer.write(done)
-        except WorkerError as fault:
-            self._end(fault)
+        except WorkerError as error:
+            self._end(error)
         finally:
             done.close()
             self.confirmations.close()
@@ -134,16 +134,16 @@ class Pipeline:
     async def _confirm_persons(self, decided: Line[PersonRead]) -> None:
         try:
             ending = await self.confirmations.work(decided)
-        except WorkerError as fault:
-            ending = fault
+        except WorkerError as error:
+            ending = error
         if ending is not None:
             self._end(ending)
 
     async def _write_decided(self, writer: Writer, decided: Line[PersonRead]) -> None:
         try:
             await writer.write_decided(decided)
-        except WorkerError as fault:
-            self._end(fault)
+        except WorkerError as error:
+            self._end(error)
         finally:
             decided.close()
 
@@ -152,8 +152,8 @@ class Pipeline:
             await self.runtime.sleep(self.options.renew_s)
             try:
                 await self.store.renew()
-            except WorkerError as fault:
-                self._end(fault)
+            except WorkerError as error:
+                self._end(error)
                 return
 
     async def _watch(self) -> None:
@@ -170,10 +170,10 @@ class Pipeline:
         await self.runtime.sleep(self.options.grace_s)
         self._stop_reading()
 
-    def _end(self, fault: WorkerError) -> None:
+    def _end(self, error: WorkerError) -> None:
         """The first error decides how the run ends, but a lost lease goes before all."""
-        if self._ending is None or isinstance(fault, LeaseLostError):
-            self._ending = fault
+        if self._ending is None or isinstance(error, LeaseLostError):
+            self._ending = error
         self._stop_reading()
 
     def _stop_reading(self) -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from worker.core.bloom import BloomFilter
 from worker.core.identity import Identity
-from worker.core.model import Person, RosterEntry, RosterFault
+from worker.core.model import Person, RosterEntry, RosterLineError
 from worker.core.privacy import PrivacyRules
 from worker.core.run import RunProgress
 from worker.core.sharding import Shard
@@ -72,7 +72,7 @@ class Producer(msgspec.Struct, kw_only=True):
         not_sent: list[str] = []
         async with aclosing(self.roster.entries()) as entries:
             async for entry in entries:
-                if isinstance(entry, RosterFault):
+                if isinstance(entry, RosterLineError):
                     self._fault(entry)
                     continue
                 person = self._person(entry)
@@ -140,7 +140,7 @@ class Producer(msgspec.Struct, kw_only=True):
                 "person's pseudonym; give a reference of your own to join by",
             )
 
-    def _fault(self, fault: RosterFault) -> None:
+    def _fault(self, fault: RosterLineError) -> None:
         self.progress.roster_faults += 1
         if self.progress.roster_faults <= FAULTS_LOGGED_MAX:
             log.warning("roster.line_unreadable", where=fault.where, problem=fault.problem)

@@ -55,7 +55,7 @@ class Run:
     changed: Callable[[RunProgress], None] = _nobody_looks
     progress: RunProgress = field(default_factory=RunProgress)
 
-    async def carry_out(self) -> RunReport:
+    async def execute(self) -> RunReport:
         """Do it, and say how it ended; errors that have a name become the report's exit code.
 
         Raises:
@@ -131,13 +131,13 @@ class Run:
         self.changed(progress)
 
     async def _publish(self, *, may_depart: bool) -> RunReport:
-        def judge(facts: GuardFacts) -> tuple[str, ...]:
+        def reasons_of(facts: GuardFacts) -> tuple[str, ...]:
             return reasons_to_withhold(facts, self.options.limits)
 
         is_sync = self.store.handle.kind == RunKind.SYNC
         try:
             done = await self.store.publish(
-                judge, exit_code_of, may_depart=is_sync and may_depart, progress=self.progress
+                reasons_of, exit_code_of, may_depart=is_sync and may_depart, progress=self.progress
             )
         except WithheldError as fault:
             return await self._withhold(fault)

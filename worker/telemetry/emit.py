@@ -80,10 +80,10 @@ async def _told(name: str, tell: Callable[[], None], options: TelemetryOptions) 
     except TimeoutError:
         reason = f"no answer within {options.push_s_max:g} s{through}"
         log.warning("telemetry.failed", target=name, reason=reason)
-    except WorkerError as fault:
-        log.warning("telemetry.failed", target=name, reason=fault.message, hint=fault.hint)
-    except Exception as fault:  # noqa: BLE001 - whatever a target does, the run has ended as it has
-        log.warning("telemetry.failed", target=name, reason=f"{type(fault).__name__}{through}")
+    except WorkerError as error:
+        log.warning("telemetry.failed", target=name, reason=error.message, hint=error.hint)
+    except Exception as error:  # noqa: BLE001 - whatever a target does, the run has ended as it has
+        log.warning("telemetry.failed", target=name, reason=f"{type(error).__name__}{through}")
 
 
 def _through(name: str, options: TelemetryOptions) -> str:

@@ -37,11 +37,11 @@ def load_otlp() -> _Parts:
             MetricExportResult,
         )
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-    except ImportError as fault:
+    except ImportError as error:
         raise ConfigurationError(
             "telemetry.otlp_endpoint needs OpenTelemetry, which is not installed",
             hint="pip install pts-sync-worker[otlp], or take telemetry.otlp_endpoint out",
-        ) from fault
+        ) from error
     return _Parts(
         exporter=OTLPMetricExporter,
         provider=MeterProvider,

@@ -158,12 +158,12 @@ def serve_metrics(board: Board, options: TelemetryOptions) -> Iterator[str | Non
     host = host.strip("[]") or "127.0.0.1"
     try:
         server, thread = start_http_server(int(port), addr=host, registry=registry_of(board))
-    except (OSError, ValueError) as fault:
-        reason = getattr(fault, "strerror", None) or "not host:port"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not host:port"
         raise ConfigurationError(
             f"telemetry.http_listen: cannot listen there ({reason})",
             hint="choose another port, e.g. 127.0.0.1:9464",
-        ) from fault
+        ) from error
     try:
         shown = f"[{host}]" if ":" in host else host
         yield f"http://{shown}:{server.server_port}/metrics"

@@ -196,12 +196,12 @@ async def scrub(database: Database, *, rewrite: bool = False, command: str = "er
                     await _scrub_sqlite(database)
                 else:
                     await _scrub_postgresql(database, rewrite=rewrite)
-    except (DBAPIError, OSError, sqlite3.Error) as fault:
+    except (DBAPIError, OSError, sqlite3.Error) as error:
         raise UnavailableError(
             f"done, but the old bytes are not yet out of the database's files: "
-            f"{plain_reason(fault)}",
+            f"{plain_reason(error)}",
             hint=f"run the same `pts-worker {command}` again; it takes up here",
-        ) from fault
+        ) from error
 
 
 async def _scrub_sqlite(database: Database) -> None:

@@ -63,7 +63,7 @@ class LeaseState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AreaGaps:
+class AreaStaleness:
     """The published state of one area: persons in it, and those whose state is stale."""
 
     area: str
@@ -242,20 +242,20 @@ def _lease_state(row: Row[Any], now: datetime) -> LeaseState:
     )
 
 
-async def gaps(database: Database, tenant_id: int) -> Sequence[AreaGaps]:
+async def gaps(database: Database, tenant_id: int) -> Sequence[AreaStaleness]:
     """Persons and stale persons by area, as ``report_person_freshness`` tells them one by one.
 
     The view looks the last full run up for each row; here it is looked up once for each area.
     """
 
-    async def work(connection: AsyncConnection) -> Sequence[AreaGaps]:
+    async def work(connection: AsyncConnection) -> Sequence[AreaStaleness]:
         found = [await _gaps_of(connection, tenant_id, area.name) for area in AREAS]
         return [one for one in found if one.persons]
 
     return await database.read(work)
 
 
-async def _gaps_of(connection: AsyncConnection, tenant_id: int, area: str) -> AreaGaps:
+async def _gaps_of(connection: AsyncConnection, tenant_id: int, area: str) -> AreaStaleness:
     last_sync = (
         await connection.execute(
             select(func.max(run.c.publication_no)).where(
@@ -291,7 +291,7 @@ async def _gaps_of(connection: AsyncConnection, tenant_id: int, area: str) -> Ar
             )
         )
     ).one()
-    return AreaGaps(area=area, persons=row.persons, stale=row.persons - row.fresh)
+    return AreaStaleness(area=area, persons=row.persons, stale=row.persons - row.fresh)
 
 
 async def failure_counts(database: Database, tenant_id: int) -> Sequence[FailureCount]:

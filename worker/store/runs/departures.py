@@ -27,7 +27,7 @@ class Departures:
     dialect: StoreDialect
     tenant_id: int
     run_id: int
-    met_by: tuple[int, ...]
+    seen_by_attempts: tuple[int, ...]
 
     def _is_met(self) -> ColumnElement[bool]:
         """Whether a turn that counts has met a person on the roster."""
@@ -37,14 +37,14 @@ class Departures:
             .where(
                 met.c.person_id == person.c.person_id,
                 met.c.run_id == self.run_id,
-                met.c.attempt_id.in_(self.met_by),
+                met.c.attempt_id.in_(self.seen_by_attempts),
             )
             .exists()
         )
 
     def _is_not_sent(self) -> ColumnElement[bool]:
         """Whether it found them on the roster under an identifier that is not sent to PTS."""
-        return func.coalesce(person.c.not_sent_by, 0).in_(self.met_by)
+        return func.coalesce(person.c.not_sent_by, 0).in_(self.seen_by_attempts)
 
     async def depart(self, connection: AsyncConnection) -> int:
         """Depart whoever is no longer on the roster, and close what is open of them."""
@@ -98,7 +98,7 @@ class Departures:
             .where(
                 person.c.tenant_id == self.tenant_id,
                 person_area.c.run_id == self.run_id,
-                person_area.c.attempt_id.not_in(self.met_by),
+                person_area.c.attempt_id.not_in(self.seen_by_attempts),
                 ~self._is_met(),
                 ~self._is_not_sent(),
             )
@@ -113,11 +113,11 @@ class Departures:
     async def _has_other_turns(self, connection: AsyncConnection) -> bool:
         """Whether the run has had turns whose meeting does not count."""
         others = select(attempt.c.attempt_id).where(
-            attempt.c.run_id == self.run_id, attempt.c.attempt_id.not_in(self.met_by)
+            attempt.c.run_id == self.run_id, attempt.c.attempt_id.not_in(self.seen_by_attempts)
         )
         return (await connection.execute(others.limit(1))).first() is not None
 
-    async def welcome_back(self, connection: AsyncConnection) -> None:
+    async def restore(self, connection: AsyncConnection) -> None:
         """A departed person who is on the roster again is not departed any more."""
         met = alias_of(person_area, "met")
         is_met = (

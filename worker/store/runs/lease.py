@@ -191,8 +191,8 @@ async def displace(connection: AsyncConnection, seen: Row[Any], now: datetime) -
     ours = (lease.c.tenant_id == seen.tenant_id, lease.c.name == seen.name)
     try:
         row = (await connection.execute(select(lease).where(*ours).with_for_update())).one()
-    except DBAPIError as fault:
-        if not is_lock_timeout(fault):
+    except DBAPIError as error:
+        if not is_lock_timeout(error):
             raise
         raise held(seen) from None
     if is_live(row, now):
@@ -237,8 +237,8 @@ async def locked(
                 .on_conflict_do_nothing()
             )
         return (await connection.execute(ours.with_for_update())).one()
-    except DBAPIError as fault:
-        if seen is None or seen.holder is None or not is_lock_timeout(fault):
+    except DBAPIError as error:
+        if seen is None or seen.holder is None or not is_lock_timeout(error):
             raise
         raise held(seen) from None
 

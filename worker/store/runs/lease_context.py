@@ -13,7 +13,7 @@ from worker.store.database import Database
 from worker.store.runs.lease import Lease, acquire
 from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.store.runs.process_identity import this_process
-from worker.store.shards.assignments import acquire_part
+from worker.store.shards.assignments import acquire_shard
 
 log = structlog.get_logger(__name__)
 
@@ -62,22 +62,22 @@ async def _acquire(
     runtime = database.runtime
     holder = this_process(runtime.new_id())
     started_s = runtime.monotonic()
-    is_told = False
+    is_reported = False
     while True:
         try:
             if part is None:
                 return await acquire(database, holder, tenant_id=DEFAULT_TENANT, ttl_s=ttl_s)
-            return await acquire_part(
+            return await acquire_shard(
                 database, holder, tenant_id=DEFAULT_TENANT, part=part, ttl_s=ttl_s
             )
-        except LeaseHeldError as fault:
+        except LeaseHeldError as error:
             if runtime.monotonic() - started_s >= wait_s:
                 raise
             if stop is not None and stop.is_set():
                 raise StoppedError("stopped while waiting for another run's end") from None
-            if not is_told:
-                log.info("lease.waiting", reason=fault.message, wait_s=wait_s)
-                is_told = True
+            if not is_reported:
+                log.info("lease.waiting", reason=error.message, wait_s=wait_s)
+                is_reported = True
             await runtime.sleep(_POLL_S)
 
 
@@ -85,5 +85,5 @@ async def _release(database: Database, lease: Lease) -> None:
     """Give the lease back; if that fails it expires by itself, and what was done stands."""
     try:
         await lease.release(database)
-    except WorkerError as fault:
-        log.warning("lease.not_released", reason=fault.message, expires_in_s=lease.ttl_s)
+    except WorkerError as error:
+        log.warning("lease.not_released", reason=error.message, expires_in_s=lease.ttl_s)

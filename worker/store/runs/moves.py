@@ -49,7 +49,7 @@ async def close_moved(
                 ~_is_read_whole(old, name, run_id),
                 ~_is_unstable(old, name, run_id),
                 # A change of what the new person has held all along takes nothing from anybody.
-                ~twin(table, new, "closed_run", run_id),
+                ~counterpart(table, new, "closed_run", run_id),
             )
         )
         if others:
@@ -123,7 +123,7 @@ async def _forget_digests(
     )
 
 
-def twin(table: Table, one: Any, column: str, run_id: int) -> ColumnElement[bool]:
+def counterpart(table: Table, one: Any, column: str, run_id: int) -> ColumnElement[bool]:
     """Whether the run has opened, or closed, another content of a row's restriction and person.
 
     With ``closed_run`` the row is a change of what was there; with ``opened_run`` it was replaced.
@@ -170,7 +170,7 @@ def _is_unstable(row: Any, area: str, run_id: int) -> ColumnElement[bool]:
 async def _carry_first_seen(connection: AsyncConnection, table: Table, run_id: int) -> None:
     """A moved restriction keeps the time when it was first seen."""
     old = alias_of(table, "old")
-    gone = (old.c.closed_run == run_id, ~twin(table, old, "opened_run", run_id))
+    gone = (old.c.closed_run == run_id, ~counterpart(table, old, "opened_run", run_id))
     since = (
         select(func.min(old.c.first_seen_at))
         .where(
@@ -185,7 +185,7 @@ async def _carry_first_seen(connection: AsyncConnection, table: Table, run_id: i
         .where(
             table.c.opened_run == run_id,
             table.c.restriction_id.in_(select(old.c.restriction_id).where(*gone)),
-            ~twin(table, table, "closed_run", run_id),
+            ~counterpart(table, table, "closed_run", run_id),
             since < table.c.first_seen_at,
         )
         .values(first_seen_at=since)

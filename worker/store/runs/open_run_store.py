@@ -14,10 +14,10 @@ from worker.store.runs.ledger import begin_run, open_runs
 from worker.store.runs.publication import Publisher
 from worker.store.runs.run_store import Choice, SqlRunStore
 from worker.store.runs.undo import leftovers, take_back
-from worker.store.shards.assignments import begin_part, clear_leftovers
+from worker.store.shards.assignments import begin_shard, clear_leftovers
 from worker.store.shards.run_store import ShardRunStore
 from worker.store.writes.batch import BatchWriter
-from worker.store.writes.record_keys import KeyClaims
+from worker.store.writes.record_keys import AgreedRecordKeys
 
 
 async def open_run_store(
@@ -61,7 +61,7 @@ async def open_run_store(
     )
 
 
-async def open_part_store(
+async def open_shard_store(
     database: Database,
     lease: Lease,
     part: ShardAssignment,
@@ -78,7 +78,7 @@ async def open_part_store(
         UsageError: the open run of this key has other shards or areas.
         WithheldError: the run of this key was withheld.
     """
-    handle = await begin_part(
+    handle = await begin_shard(
         database,
         lease,
         part=part,
@@ -95,6 +95,6 @@ async def open_part_store(
         writer=BatchWriter(database=database, lease=lease, handle=handle, confirm=confirm),
         publisher=Publisher(database=database, lease=lease, handle=handle),
         shard=part.shard,
-        keys=KeyClaims(database=database, lease=lease, handle=handle),
+        keys=AgreedRecordKeys(database=database, lease=lease, handle=handle),
         budget=budget,
     )

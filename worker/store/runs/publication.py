@@ -65,11 +65,11 @@ class Publisher:
     database: Database
     lease: Lease
     handle: RunHandle
-    met_by: tuple[int, ...] = ()
+    seen_by_attempts: tuple[int, ...] = ()
 
     async def publish(
         self,
-        judge: Callable[[GuardFacts], tuple[str, ...]],
+        reasons_of: Callable[[GuardFacts], tuple[str, ...]],
         exit_decision: ExitDecision,
         *,
         may_depart: bool,
@@ -81,7 +81,7 @@ class Publisher:
         """Publish the run, or raise and leave everything as it was.
 
         Args:
-            judge: names the reasons to withhold; an empty tuple publishes.
+            reasons_of: names the reasons to withhold; an empty tuple publishes.
             exit_decision: the exit code that the totals deserve.
             may_depart: the roster was read whole and without a bad line, so that whoever is not
                 on it has left; a backfill never departs anyone.
@@ -112,7 +112,7 @@ class Publisher:
             )
             return await self.publish_in(
                 connection,
-                judge,
+                reasons_of,
                 exit_decision,
                 may_depart=may_depart,
                 roster_faults=roster_faults,
@@ -124,7 +124,7 @@ class Publisher:
     async def publish_in(
         self,
         connection: AsyncConnection,
-        judge: Callable[[GuardFacts], tuple[str, ...]],
+        reasons_of: Callable[[GuardFacts], tuple[str, ...]],
         exit_decision: ExitDecision,
         *,
         may_depart: bool,
@@ -142,13 +142,13 @@ class Publisher:
         open_now = await open_in(connection, self.lease.tenant_id)
         others = [row.run_id for row in open_now if row.run_id != self.handle.run_id]
         await close_moved(connection, self.database.dialect, self.handle.run_id, others)
-        reasons = judge(await self.facts(connection, departed, roster_faults))
+        reasons = reasons_of(await self.facts(connection, departed, roster_faults))
         if reasons:
             raise WithheldError(
                 "withheld, the last published state stands: " + "; ".join(reasons),
                 hint=advice(reasons),
             )
-        await departures.welcome_back(connection)
+        await departures.restore(connection)
         await self._keep_key_paths(connection)
         outside = {
             "persons_departed": departed,
@@ -162,7 +162,7 @@ class Publisher:
             dialect=self.database.dialect,
             tenant_id=self.lease.tenant_id,
             run_id=self.handle.run_id,
-            met_by=self.met_by or (self.handle.attempt_id,),
+            seen_by_attempts=self.seen_by_attempts or (self.handle.attempt_id,),
         )
 
     async def _count_rows(self, connection: AsyncConnection) -> None:

@@ -197,7 +197,7 @@ class SqlRunStore:
 
     async def publish(
         self,
-        judge: Callable[[GuardFacts], tuple[str, ...]],
+        reasons_of: Callable[[GuardFacts], tuple[str, ...]],
         exit_decision: Callable[[Mapping[str, int]], ExitCode],
         *,
         may_depart: bool,
@@ -205,7 +205,7 @@ class SqlRunStore:
     ) -> Publication | ShardFinished:
         """See ``RunStore.publish``."""
         done = await self.publisher.publish(
-            judge,
+            reasons_of,
             exit_decision,
             may_depart=may_depart,
             roster_faults=progress.roster_faults,
@@ -247,5 +247,5 @@ class SqlRunStore:
                 roster_faults=progress.roster_faults,
                 persons_not_sent=progress.persons_not_sent,
             )
-        except WorkerError as fault:
-            log.warning("run.end_not_noted", run=self.handle.run_id, reason=fault.message)
+        except WorkerError as error:
+            log.warning("run.end_not_noted", run=self.handle.run_id, reason=error.message)

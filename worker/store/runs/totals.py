@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Select, Subquery, Table, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.store.runs.moves import twin
+from worker.store.runs.moves import counterpart
 from worker.store.schema.tables import TOTALS, VERSIONS, alias_of, attempt, person_area
 
 
@@ -90,7 +90,7 @@ def _by_restriction(table: Table, column: str, of_change: str, run_id: int) -> S
     row = alias_of(table, "row")
     return (
         select(row.c.restriction_id, func.count().label("rows"))
-        .where(row.c[column] == run_id, ~twin(table, row, of_change, run_id))
+        .where(row.c[column] == run_id, ~counterpart(table, row, of_change, run_id))
         .group_by(row.c.restriction_id)
         .subquery()
     )

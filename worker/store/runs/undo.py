@@ -14,7 +14,15 @@ from worker.errors import ExitCode
 from worker.store.database import Database
 from worker.store.dialects import StoreDialect
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import SLOT, VERSIONS, area_key, failure, person, person_area, run
+from worker.store.schema.tables import (
+    PROOF_COLUMNS,
+    VERSIONS,
+    area_key,
+    failure,
+    person,
+    person_area,
+    run,
+)
 
 PERSONS_PER_STEP: Final = 2_000
 
@@ -158,7 +166,7 @@ async def undo_persons(
     await connection.execute(
         update(person_area)
         .where(proofs, person_area.c.run_id == run_id)
-        .values({name: person_area.c[f"prev_{name}"] for name in SLOT}),
+        .values({name: person_area.c[f"prev_{name}"] for name in PROOF_COLUMNS}),
         members,
     )
     await connection.execute(

@@ -261,7 +261,7 @@ person_area = Table(
 
 FIRST_READ: Final = ("first_read_at", "first_record_count", "first_digest")
 """The columns of ``person_area`` that hold the read which the proof's own read has confirmed."""
-SLOT: Final = (
+PROOF_COLUMNS: Final = (
     "run_id",
     "is_complete",
     "confirmed_at",

@@ -106,12 +106,12 @@ def _daily(dialect: StoreDialect) -> str:
     parts = []
     for area in AREAS:
         table = f"{area.table}_version"
-        twin = (
+        counterpart = (
             f"EXISTS (SELECT 1 FROM {table} w WHERE w.person_id = v.person_id "
             "AND w.restriction_id = v.restriction_id AND {0})"
         )
-        changed_in = twin.format("w.closed_run = v.opened_run")
-        changed_out = twin.format("w.opened_run = v.closed_run")
+        changed_in = counterpart.format("w.closed_run = v.opened_run")
+        changed_out = counterpart.format("w.opened_run = v.closed_run")
         parts.append(
             f"SELECT {day} AS day, '{area.name}' AS area, r.tenant_id, "
             f"CASE WHEN {changed_in} THEN 0 ELSE 1 END AS added, "

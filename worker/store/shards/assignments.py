@@ -42,7 +42,7 @@ def refuse_sqlite(database: Database) -> None:
         )
 
 
-async def acquire_part(
+async def acquire_shard(
     database: Database, holder: Holder, *, tenant_id: int, part: ShardAssignment, ttl_s: float
 ) -> Lease:
     """Take the lease of one shard.
@@ -75,7 +75,7 @@ async def acquire_part(
     return await database.write(work)
 
 
-async def begin_part(
+async def begin_shard(
     database: Database,
     ours: Lease,
     *,

@@ -19,7 +19,7 @@ from worker.store.runs.run_store import SqlRunStore
 from worker.store.schema.tables import attempt, person_area, run
 from worker.store.shards.assignments import last_turns, others_at
 from worker.store.shards.rate_shares import balance
-from worker.store.writes.record_keys import KeyClaims
+from worker.store.writes.record_keys import AgreedRecordKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class ShardRunStore(SqlRunStore):
     """
 
     shard: Shard
-    keys: KeyClaims
+    keys: AgreedRecordKeys
     budget: RateBudget
 
     async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
@@ -50,7 +50,7 @@ class ShardRunStore(SqlRunStore):
 
     async def publish(
         self,
-        judge: Callable[[GuardFacts], tuple[str, ...]],
+        reasons_of: Callable[[GuardFacts], tuple[str, ...]],
         exit_decision: Callable[[Mapping[str, int]], ExitCode],
         *,
         may_depart: bool,
@@ -75,22 +75,22 @@ class ShardRunStore(SqlRunStore):
                 code = ExitCode.GAPS if await self._has_gaps(connection) else ExitCode.OK
                 return ShardFinished(shard=self.shard, done=len(done), exit_code=code)
             publisher = replace(
-                self.publisher, met_by=tuple(sorted(turn.attempt_id for turn in done))
+                self.publisher, seen_by_attempts=tuple(sorted(turn.attempt_id for turn in done))
             )
             try:
                 async with connection.begin_nested():
                     return await publisher.publish_in(
                         connection,
-                        judge,
+                        reasons_of,
                         exit_decision,
                         may_depart=all(turn.roster_whole for turn in done),
                         # Each reads the whole roster: the same bad lines.
                         roster_faults=max(turn.roster_faults for turn in done),
                         persons_not_sent=sum(turn.persons_not_sent for turn in done),
                     )
-            except WithheldError as fault:
-                await self._mark_withheld(connection, fault.message)
-                return fault
+            except WithheldError as error:
+                await self._mark_withheld(connection, error.message)
+                return error
 
         done = await self.database.write(work)
         code = ExitCode.WITHHELD if isinstance(done, WithheldError) else done.exit_code

@@ -28,8 +28,8 @@ from worker.store.runs.lease import Lease
 from worker.store.runs.undo import undo_persons
 from worker.store.schema.tables import attempt, failure
 from worker.store.writes.notes import Notes, notes_of, write_notes
-from worker.store.writes.persons import Met, meet
-from worker.store.writes.proofs import published_digests, write_slots
+from worker.store.writes.persons import PersonIds, resolve_persons
+from worker.store.writes.proofs import published_digests, write_proofs
 from worker.store.writes.versions import Change, stored_versions, write_versions
 
 _FAILURE_VALUES: Final = ("kind", "status", "reason", "attempts", "runs", "last_at", "last_run")
@@ -92,7 +92,7 @@ class BatchWriter:
         """What was done, and the persons who were written."""
         await self.lease.renew(self.database, connection)
         dialect, run_id = self.database.dialect, self.handle.run_id
-        met = await meet(
+        resolved = await resolve_persons(
             connection,
             dialect,
             [read.person for read in batch],
@@ -100,20 +100,20 @@ class BatchWriter:
             run_id=run_id,
         )
         for other in self.unpublished:
-            await undo_persons(connection, dialect, other, list(met.ids.values()))
-        differing = await self._differing(connection, batch, met)
-        unconfirmed = self._unconfirmed(batch, met, differing)
+            await undo_persons(connection, dialect, other, list(resolved.ids.values()))
+        differing = await self._differing(connection, batch, resolved)
+        unconfirmed = self._unconfirmed(batch, resolved, differing)
         written = batch
         if unconfirmed:
             held = {one.read.person.person_key for one in unconfirmed}
             written = [one for one in batch if one.person.person_key not in held]
-        changes, unchanged = _changes(written, met, differing)
+        changes, unchanged = _changes(written, resolved, differing)
         for area, ours in changes.items():
             await write_versions(connection, dialect, area, ours, run_id=run_id)
-        await write_slots(
-            connection, written, met.ids, run_id=run_id, attempt_id=self.handle.attempt_id
+        await write_proofs(
+            connection, written, resolved.ids, run_id=run_id, attempt_id=self.handle.attempt_id
         )
-        await self._write_failures(connection, written, met)
+        await self._write_failures(connection, written, resolved)
         await self._note_progress(connection, written)
         done = [change for ours in changes.values() for _, change in ours]
         result = BatchResult(
@@ -140,15 +140,15 @@ class BatchWriter:
             )
 
     async def _differing(
-        self, connection: AsyncConnection, batch: Sequence[PersonRead], met: Met
+        self, connection: AsyncConnection, batch: Sequence[PersonRead], resolved: PersonIds
     ) -> _Differing:
         """The stored rows of everybody whose digest does not say that nothing differs."""
         dialect = self.database.dialect
-        known = [person_id for person_id in met.ids.values() if person_id not in met.new]
+        known = [person_id for person_id in resolved.ids.values() if person_id not in resolved.new]
         digests = await published_digests(connection, dialect, known) if known else {}
         persons: dict[str, dict[int, CompleteArea]] = defaultdict(dict)
         for one in batch:
-            person_id = met.ids[one.person.person_key]
+            person_id = resolved.ids[one.person.person_key]
             for area in one.areas:
                 if (
                     isinstance(area, CompleteArea)
@@ -158,7 +158,7 @@ class BatchWriter:
         differing = {}
         for name, reads in persons.items():
             stored: Mapping[int, Sequence[StoredVersion]] = {}
-            if old := [person_id for person_id in reads if person_id not in met.new]:
+            if old := [person_id for person_id in reads if person_id not in resolved.new]:
                 stored = await stored_versions(
                     connection, dialect, name, old, run_id=self.handle.run_id
                 )
@@ -169,14 +169,14 @@ class BatchWriter:
         return differing
 
     def _unconfirmed(
-        self, batch: Sequence[PersonRead], met: Met, differing: _Differing
+        self, batch: Sequence[PersonRead], resolved: PersonIds, differing: _Differing
     ) -> tuple[Unconfirmed, ...]:
         """The persons of whom an area must be read a second time before anything is written."""
         if self.confirm == Confirm.REMOVALS and not _is_anything_stored(differing):
             return ()  # nothing is stored of them, as in most of a first run
         found = []
         for one in batch:
-            person_id = met.ids[one.person.person_key]
+            person_id = resolved.ids[one.person.person_key]
             published = {}
             for area in one.areas:
                 stored = differing.get(area.area, {}).get(person_id)
@@ -190,16 +190,16 @@ class BatchWriter:
         return tuple(found)
 
     async def _write_failures(
-        self, connection: AsyncConnection, batch: Sequence[PersonRead], met: Met
+        self, connection: AsyncConnection, batch: Sequence[PersonRead], resolved: PersonIds
     ) -> None:
         failed: dict[tuple[int, str], AreaFailure] = {}
         cured: dict[str, list[int]] = defaultdict(list)
         for one in batch:
-            person_id = met.ids[one.person.person_key]
+            person_id = resolved.ids[one.person.person_key]
             for area in one.areas:
                 if isinstance(area, AreaFailure):
                     failed[person_id, area.area] = area
-                elif person_id in met.failed:
+                elif person_id in resolved.failed:
                     cured[area.area].append(person_id)
         dialect = self.database.dialect
         for name, persons in cured.items():
@@ -247,13 +247,13 @@ def _is_anything_stored(differing: _Differing) -> bool:
 
 
 def _changes(
-    batch: Sequence[PersonRead], met: Met, differing: _Differing
+    batch: Sequence[PersonRead], resolved: PersonIds, differing: _Differing
 ) -> tuple[Mapping[str, Sequence[Change]], int]:
     """The differences by area, and how many records are what they were by their digest."""
     changes: dict[str, list[Change]] = defaultdict(list)
     unchanged = 0
     for one in batch:
-        person_id = met.ids[one.person.person_key]
+        person_id = resolved.ids[one.person.person_key]
         for area in one.areas:
             if not isinstance(area, CompleteArea):
                 continue

@@ -36,7 +36,7 @@ _ADD: Final = (
 )
 
 
-class Met(Value, frozen=True, kw_only=True):
+class PersonIds(Value, frozen=True, kw_only=True):
     """The rows of a batch's persons.
 
     Attributes:
@@ -50,33 +50,33 @@ class Met(Value, frozen=True, kw_only=True):
     failed: frozenset[int] = msgspec.field(default_factory=frozenset)
 
 
-async def meet(
+async def resolve_persons(
     connection: AsyncConnection,
     dialect: StoreDialect,
     persons: Sequence[Person],
     *,
     tenant_id: int,
     run_id: int,
-) -> Met:
+) -> PersonIds:
     """Find everybody's row, or make it; keep local references up to date."""
     rows = [(one.person_key, one.local_ref) for one in persons]
     ours = {"tenant_id": tenant_id, "run_id": run_id}
     ids: dict[str, int] = {}
     failed, odd = set(), set()
-    for key, person_id, has_failed, is_odd in await _PERSONS.execute(
+    for key, person_id, has_failed, is_outdated in await _PERSONS.execute(
         connection, _KNOWN, rows, **ours
     ):
         ids[key] = person_id
         if has_failed:
             failed.add(person_id)
-        if is_odd:
+        if is_outdated:
             odd.add(key)
     unknown = [row for row in rows if row[0] not in ids] if len(ids) < len(rows) else []
     new = dict(await _PERSONS.execute(connection, _ADD, unknown, **ours))
     if odd:
         some = [one for one in persons if one.person_key in odd]
         await _write_references(connection, dialect, some, tenant_id=tenant_id, run_id=run_id)
-    return Met(ids=ids | new, new=frozenset(new.values()), failed=frozenset(failed))
+    return PersonIds(ids=ids | new, new=frozenset(new.values()), failed=frozenset(failed))
 
 
 async def _write_references(

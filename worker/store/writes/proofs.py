@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import AreaRead, CompleteArea, PersonRead
 from worker.store.dialects import StoreDialect
-from worker.store.schema.tables import FIRST_READ, SLOT, person_area, run
+from worker.store.schema.tables import FIRST_READ, PROOF_COLUMNS, person_area, run
 from worker.store.writes.bulk import Given
 
 _ROWS: Final = Given(
@@ -78,7 +78,7 @@ async def published_digests(
     return {(person_id, area): digest for person_id, area, digest in found}
 
 
-async def write_slots(
+async def write_proofs(
     connection: AsyncConnection,
     batch: Sequence[PersonRead],
     ids: Mapping[str, int],
@@ -114,7 +114,7 @@ def _published(name: str) -> str:
 
 
 def _write_sql() -> str:
-    behind = ", ".join(f"prev_{name} = {_published(name)}" for name in SLOT)
+    behind = ", ".join(f"prev_{name} = {_published(name)}" for name in PROOF_COLUMNS)
     figures = ", ".join(
         f"{name} = CASE WHEN excluded.is_complete THEN excluded.{name} ELSE {_published(name)} END"
         for name in _FIGURES

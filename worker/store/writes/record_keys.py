@@ -18,7 +18,7 @@ from worker.store.schema.tables import area_key
 
 
 @dataclass(slots=True, kw_only=True)
-class KeyClaims:
+class AgreedRecordKeys:
     """The paths that all shards keep to, as far as this one has come across them."""
 
     database: Database

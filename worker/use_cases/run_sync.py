@@ -22,7 +22,7 @@ from worker.store.identity import check_identity
 from worker.store.runs.lease import Lease
 from worker.store.runs.lease_context import held_lease
 from worker.store.runs.ledger import key_paths
-from worker.store.runs.open_run_store import open_part_store, open_run_store
+from worker.store.runs.open_run_store import open_run_store, open_shard_store
 from worker.store.runs.retention import RetentionRules, purge
 from worker.store.runs.run_store import Choice
 from worker.store.shards.assignments import refuse_sqlite
@@ -58,7 +58,7 @@ class RunRequest:
     part: ShardAssignment | None = None
 
 
-async def carry_out(
+async def run_sync(
     app: App,
     request: RunRequest,
     *,
@@ -110,7 +110,7 @@ async def carry_out(
                 confirm=Confirm(app.settings.sync.confirm),
             )
         else:
-            found = await _part_store(
+            found = await _shard_store(
                 app, database, lease, part=request.part, areas=areas, share=share
             )
             if isinstance(found, RunReport):
@@ -132,7 +132,7 @@ async def carry_out(
         )
         if changed is not None:
             run.changed = changed
-        report = await run.carry_out()
+        report = await run.execute()
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _forget_old(app, database, lease, stop)
         return report
@@ -144,8 +144,8 @@ async def _forget_old(app: App, database: Database, lease: Lease, stop: anyio.Ev
     rules = RetentionRules(versions=kept.versions, runs=kept.runs, access_log=kept.access_log)
     try:
         purged = await purge(database, lease, rules, is_stopping=stop.is_set)
-    except WorkerError as fault:
-        log.error("retention.unfinished", reason=fault.message, hint=fault.hint)  # noqa: TRY400
+    except WorkerError as error:
+        log.error("retention.unfinished", reason=error.message, hint=error.hint)  # noqa: TRY400
         return
     if purged.versions or purged.runs or purged.accesses:
         log.info(
@@ -171,7 +171,7 @@ def _share(app: App, database: Database, throttle: Throttle, part: ShardAssignme
     return RateShare(throttle, ceiling, app.runtime)
 
 
-async def _part_store(
+async def _shard_store(
     app: App,
     database: Database,
     lease: Lease,
@@ -181,7 +181,7 @@ async def _part_store(
     share: RateShare,
 ) -> ShardRunStore | RunReport:
     """The store of this shard; or how its run ended, if it is over."""
-    found = await open_part_store(
+    found = await open_shard_store(
         database,
         lease,
         part,

@@ -9,7 +9,7 @@ import structlog
 from worker.app import App
 from worker.core.run import RunProgress, RunReport
 from worker.errors import LeaseHeldError, WorkerError
-from worker.running import RunRequest, carry_out
+from worker.use_cases.run_sync import RunRequest, run_sync
 
 if TYPE_CHECKING:
     from worker.telemetry.numbers import Standing
@@ -53,7 +53,7 @@ async def observed_run(
     changed: Callable[[RunProgress], None] | None = None,
     board: "Board | None" = None,
 ) -> RunReport:
-    """``carry_out``, and then its numbers to every target. See there for what it raises.
+    """``run_sync``, and then its numbers to every target. See there for what it raises.
 
     Args:
         app: the configured program.
@@ -64,17 +64,17 @@ async def observed_run(
     """
     chosen = app.settings.telemetry
     if not (board or chosen.textfile or chosen.pushgateway_url or chosen.otlp_endpoint):
-        return await carry_out(app, request, stop=stop, changed=changed)
+        return await run_sync(app, request, stop=stop, changed=changed)
     from worker.telemetry.emit import emit, emit_samples  # noqa: PLC0415 - as above
     from worker.telemetry.numbers import samples_of_failure  # noqa: PLC0415
 
     options = telemetry_options(app)
     try:
-        report = await carry_out(app, request, stop=stop, changed=changed)
+        report = await run_sync(app, request, stop=stop, changed=changed)
     except LeaseHeldError:
         raise  # the other run tells its own numbers
-    except WorkerError as fault:
-        samples = samples_of_failure(fault.exit_code, at=app.runtime.now(), kind=request.kind)
+    except WorkerError as error:
+        samples = samples_of_failure(error.exit_code, at=app.runtime.now(), kind=request.kind)
         await emit_samples(samples, options, board=board)
         raise
     await emit(report, options, standing=await _standing(app), board=board)
@@ -87,6 +87,6 @@ async def _standing(app: App) -> "Standing | None":
     try:
         async with app.database(patience_s_max=_NUMBERS_S) as database:
             return await read_standing(database.read)
-    except WorkerError as fault:
-        log.warning("telemetry.no_standing", reason=fault.message)
+    except WorkerError as error:
+        log.warning("telemetry.no_standing", reason=error.message)
         return None

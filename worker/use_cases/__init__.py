@@ -1,0 +1,1 @@
+"""What the program does, apart from the command line: each takes the app and gives a result."""
