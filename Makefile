@@ -41,7 +41,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test simulate bench mutate mutate-sample static unit install tools wheel lock \
+.PHONY: help demo versions check test simulate bench mutate mutate-sample static unit install tools wheel lock \
 	audit sbom licences clean
 
 help: ## this list
@@ -49,6 +49,10 @@ help: ## this list
 
 demo: $(RUNTIME) ## install, sync made-up persons from the sandbox twice, write demo/report.html
 	@$(BIN)/python -m worker.sandbox.demo
+
+versions: ## `make check` on each other Python that the system has, in environments of their own
+	@for python in $(wildcard /usr/bin/python3.1[2-4]); do echo "$$python"; \
+		$(MAKE) --no-print-directory check PYTHON=$$python VENV=$(VENV)-$${python##*/} || exit 1; done
 
 check: static unit ## format, lint, types, layers and unit tests: under a minute
 
@@ -93,8 +97,9 @@ lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 	@for extra in $(EXTRAS) $(DRIVERS); do \
 		$(REQUIREMENTS_OF) $$extra | $(COMPILE) --constraint requirements.lock \
 			--output-file requirements-$$extra.lock - || exit 1; done
-	@for set in build dev audit lock; do \
-		$(COMPILE) --output-file requirements-$$set.lock requirements-$$set.in || exit 1; done
+	@for group in build audit lock; do \
+		$(COMPILE) --group $$group --output-file requirements-$$group.lock || exit 1; done
+	@$(COMPILE) --group dev $(LOCKS:%=--constraint %) --output-file requirements-dev.lock
 	@rm -rf $(VENV)-lock
 
 audit: $(AUDIT)/.made ## known vulnerabilities of what is locked, where their database can be asked
@@ -117,7 +122,7 @@ licences: $(RUNTIME) $(AUDIT)/.made ## the licence of each package, and 1 if one
 		--ignore-packages pts-sync-worker --allow-only "$(LICENCES)"
 
 clean: ## remove what these targets made
-	@rm -rf $(VENV) $(VENV)-lock $(AUDIT) dist demo .mypy_cache .ruff_cache .pytest_cache \
+	@rm -rf $(VENV) $(VENV)-* dist demo .mypy_cache .ruff_cache .pytest_cache \
 		.import_linter_cache .hypothesis .schemathesis .coverage htmlcov mutants
 
 $(AUDIT)/.made: requirements-audit.lock

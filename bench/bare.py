@@ -10,10 +10,10 @@ import argparse
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import orjson
@@ -24,7 +24,10 @@ from worker.areas import AREAS
 from worker.core.dpop import token_hash
 from worker.helseid.proof import ProofKey
 
-LOOPS: Final = {"asyncio": asyncio.run, "uvloop": uvloop.run}
+LOOPS: Final[Mapping[str, Callable[[Coroutine[Any, Any, int]], int]]] = {
+    "asyncio": asyncio.run,
+    "uvloop": uvloop.run,
+}
 
 
 def persons(roster: Path) -> Iterator[str]:
