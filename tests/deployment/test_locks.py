@@ -88,18 +88,3 @@ def test_wheel_holds_the_migrations_and_nothing_of_the_tests(tmp_path: Path):
     names = zipfile.ZipFile(wheel).namelist()
     assert "worker/migrations/env.py" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"worker", "pts_sync_worker"}
-
-
-def test_make_lists_the_commands_of_the_readme():
-    """`make` alone tells what there is; the commands that people rely on are among it."""
-    listed = subprocess.run(
-        ["make", "--no-print-directory", "help"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    ).stdout
-    targets = {line.split()[1] for line in listed.splitlines()}
-    assert targets >= {"demo", "check", "test", "install", "lock", "clean", "audit", "sbom"}
-    assert "exec make test" in (ROOT / ".ci" / "run").read_text()
