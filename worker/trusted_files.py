@@ -1,15 +1,18 @@
 """The one gate for files that we trust: who could have put them there, or could change them.
 
 Every folder and link on the way must belong to the worker's own user or to root, and be writable by
-nobody else. So nobody else can exchange the file between this examination and its use. Links are
+nobody else, as the file itself. So nobody else can exchange it between this examination and its
+use. A sticky folder such as ``/tmp`` will do: others cannot touch in it what is ours. Links are
 followed where only those two could have made them, since Kubernetes hands secrets out behind links
 of its own (``..data``). ADR 0022.
 """
 
 import enum
 import errno
+import grp
 import io
 import os
+import pwd
 import shlex
 import stat
 from pathlib import Path
@@ -25,12 +28,18 @@ _OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 
 
 class Trust(enum.Enum):
-    """What a file is trusted for, and so who may write it besides its owner."""
+    """What a file is trusted for, and so who may write it and its folders besides their owner.
+
+    A group that is the worker's user's alone does not count, as ``umask 002`` goes with such groups.
+    """
 
     DATA = "data"
-    """Its group may: the roster, the configuration."""
+    """Their group may: the roster, which another account may deliver."""
+    CONFIGURATION = "configuration"
+    """Nobody may."""
     SECRET = "secret"  # noqa: S105 - the name of a purpose
-    """Nobody may: keys, tokens, passwords, and the certificates of those whom we believe."""
+    """Nobody may, nor is it handed over open: keys, tokens, passwords, and the certificates of
+    those whom we believe."""
 
 
 def open_trusted(path: Path, *, key: str, trust: Trust) -> io.FileIO:
@@ -91,7 +100,7 @@ def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: st
     Args:
         path: the file; a relative path starts at the working directory.
         key: the configuration key that names it, for messages.
-        is_group_trusted: its group may read and write it.
+        is_group_trusted: its group may read and write it, and write its folder.
         way_out: what lets its group read, for messages.
 
     Raises:
@@ -100,7 +109,7 @@ def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: st
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - as above
     try:
-        place = _resolved(path, key)
+        place = _resolved(path, key, Trust.DATA if is_group_trusted else Trust.SECRET)
         status = place.lstat()
     except OSError:
         return  # not there, or not to be reached: whoever opens it is told
@@ -121,8 +130,8 @@ def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: st
 
 def _open(path: Path, key: str, trust: Trust) -> int:
     """The number of the open, examined file."""
-    is_handed_over = trust is Trust.DATA and str(path).startswith(_OWN_DESCRIPTORS)
-    place = path if is_handed_over else _resolved(path, key)
+    is_handed_over = trust is not Trust.SECRET and str(path).startswith(_OWN_DESCRIPTORS)
+    place = path if is_handed_over else _resolved(path, key, trust)
     flags = os.O_RDONLY | os.O_CLOEXEC | (0 if is_handed_over else os.O_NOFOLLOW | os.O_NONBLOCK)
     number = os.open(place, flags)
     try:
@@ -136,13 +145,16 @@ def _open(path: Path, key: str, trust: Trust) -> int:
     return number
 
 
-def _resolved(path: Path, key: str) -> Path:
-    """The path without links, after every folder and link on the way was examined."""
+def _resolved(path: Path, key: str, trust: Trust) -> Path:
+    """The path without links, after every folder and link on the way was examined.
+
+    What a file itself lets others do is examined when it is open, or by ``require_private``.
+    """
     names, place, links = list(reversed(path.parts[1:])), Path("/"), 0
     while names:
         place /= names.pop()
         status = place.lstat()
-        _examine(status, place, key, Trust.DATA)
+        _examine(status, place, key, trust if stat.S_ISDIR(status.st_mode) else Trust.DATA)
         if not stat.S_ISLNK(status.st_mode):
             continue
         links += 1
@@ -174,11 +186,27 @@ def _examine(status: os.stat_result, place: Path, key: str, trust: Trust) -> Non
         return  # a link has no mode of its own; in a sticky folder others cannot touch what is ours
     if mode & stat.S_IWOTH:
         who, change = "everyone on this machine", "o-w"
-    elif mode & stat.S_IWGRP and trust is Trust.SECRET:
+    elif mode & stat.S_IWGRP and trust is not Trust.DATA and not _is_own_group(status.st_gid):
         who, change = "its group", "g-w"
     else:
         return
     raise ConfigurationError(
         f"{key}: {who} can write {place} (mode {stat.S_IMODE(mode):04o})",
         hint=f"chmod {change} {shlex.quote(str(place))}",
+    )
+
+
+def _is_own_group(group_id: int) -> bool:
+    """Whether a group is the worker's user's private one: the same name, and nobody else in it.
+
+    Root's is not: in some containers every process has it.
+    """
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(group_id)
+    except KeyError:
+        return False
+    return (
+        group_id == user.pw_gid != _ROOT_USER
+        and group.gr_name == user.pw_name
+        and set(group.gr_mem) <= {user.pw_name}
     )

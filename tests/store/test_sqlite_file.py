@@ -79,6 +79,7 @@ async def test_the_group_if_it_is_configured(migrated_sqlite: Path, tmp_path: Pa
     path = tmp_path / "pts.db"
     shutil.copy(migrated_sqlite, path)
     path.chmod(mode)
+    tmp_path.chmod(0o2770)
     async with open_database(
         f"sqlite:///{path}", FakeRuntime().runtime, is_group_readable=True
     ) as database:
@@ -89,13 +90,15 @@ async def test_the_group_if_it_is_configured(migrated_sqlite: Path, tmp_path: Pa
         await write_and_list(path, is_group_readable=True)
 
 
-@pytest.mark.parametrize("what", ["folder", "owner"])
+@pytest.mark.parametrize("what", ["folder", "group's folder", "owner"])
 def test_who_could_exchange_it(migrated_sqlite: Path, tmp_path: Path, what: str):
     """Its folder must be nobody else's to write, and it nobody else's, as for keys."""
     path = tmp_path / "pts.db"
     shutil.copy(migrated_sqlite, path)
     if what == "folder":
         tmp_path.chmod(0o777)
+    elif what == "group's folder":
+        tmp_path.chmod(0o770)
     else:
         os.chown(path, STRANGER, -1)
     with pytest.raises(ConfigurationError, match=r"can write|belongs to another user"):

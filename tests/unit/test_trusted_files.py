@@ -1,8 +1,11 @@
 """Files are read only if nobody else could have put them there, or could change them."""
 
+import grp
 import os
+import pwd
+import tempfile
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,15 @@ STRANGER = 4242
 
 def read(path, trust=Trust.SECRET, bytes_max=100):
     return read_trusted(path, key=KEY, trust=trust, bytes_max=bytes_max)
+
+
+@contextmanager
+def acting_as(user_id):
+    os.seteuid(user_id)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def refusal(path, trust=Trust.SECRET):
@@ -52,12 +64,14 @@ def test_a_relative_path_starts_at_the_working_directory(file, monkeypatch):
     [
         (Trust.SECRET, 0o620, False),
         (Trust.SECRET, 0o602, False),
+        (Trust.CONFIGURATION, 0o664, False),
+        (Trust.CONFIGURATION, 0o644, True),
         (Trust.DATA, 0o664, True),
         (Trust.DATA, 0o646, False),
     ],
 )
 def test_who_else_may_write(file, trust, mode, is_read):
-    """A secret nobody, data its group at most; the message gives the command that mends it."""
+    """A roster's group at most, else nobody; the message gives the command that mends it."""
     file.chmod(mode)
     if is_read:
         assert b"secret" == read(file, trust)
@@ -73,6 +87,46 @@ def test_a_folder_that_everyone_can_write(file):
     assert f"chmod o-w {file.parent}" in refusal(file)
     file.parent.chmod(0o1777)
     assert b"secret" == read(file)
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o775, 0o2770])
+def test_a_folder_that_its_group_can_write(file, mode):
+    """The same, with whatever lies in it, also further down; a roster's group may."""
+    (file.parent / "below").mkdir(mode=0o700)
+    below = file.rename(file.parent / "below" / file.name)
+    folder = below.parent.parent
+    folder.chmod(mode)
+    for trust in (Trust.SECRET, Trust.CONFIGURATION):
+        assert f"its group can write {folder} (mode {mode:04o})" in refusal(below, trust)
+        assert f"chmod g-w {folder}" in refusal(below, trust)
+    assert b"secret" == read(below, Trust.DATA)
+    folder.chmod(mode | 0o1000)
+    assert b"secret" == read(below)
+
+
+def test_a_user_and_a_group_of_the_same_name():
+    """``umask 002`` lets a private group write; another group, or root's own, is not private."""
+    user = next(
+        one
+        for one in pwd.getpwall()
+        if one.pw_uid and grp.getgrgid(one.pw_gid) == (one.pw_name, "x", one.pw_gid, [])
+    )
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        file = folder / "key.jwk"
+        file.write_bytes(b"secret")
+        file.chmod(0o664)
+        folder.chmod(0o775)
+        for place in (file, folder):
+            os.chown(place, user.pw_uid, user.pw_gid)
+        with acting_as(user.pw_uid):
+            assert b"secret" == read(file)
+        os.chown(file, user.pw_uid, STRANGER)
+        with acting_as(user.pw_uid):
+            assert "its group can write" in refusal(file)
+        os.chown(folder, 0, 0)
+        os.chown(file, 0, 0)
+        assert "its group can write" in refusal(file)
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "link"])
@@ -121,11 +175,8 @@ def test_what_is_no_plain_file(tmp_path):
 def test_missing_is_not_forbidden(file):
     """What is not there is told apart from what may not be read."""
     assert "there is no file" in refusal(file.parent / "absent")
-    os.seteuid(STRANGER)
-    try:
+    with acting_as(STRANGER):
         assert "cannot be read: permission denied" in refusal(file)
-    finally:
-        os.seteuid(0)
 
 
 def test_a_size_beyond_the_limit(file):
@@ -141,6 +192,11 @@ def test_what_the_caller_hands_over_open(tmp_path):
     os.close(writing)
     with open_trusted(Path(f"/dev/fd/{reading}"), key=KEY, trust=Trust.DATA) as file:
         assert b"02013299997\n" == file.read()
+    os.close(reading)
+    reading, writing = os.pipe()
+    os.write(writing, b"[sync]\n")
+    os.close(writing)
+    assert b"[sync]\n" == read(Path(f"/dev/fd/{reading}"), Trust.CONFIGURATION)
     os.close(reading)
     reading, writing = os.pipe()
     assert "there is no file" in refusal(Path(f"/dev/fd/{reading}"))

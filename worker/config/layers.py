@@ -107,7 +107,9 @@ def from_file(path: Path, *, shown: str) -> Layer:
     """The layer of a TOML file. Syntax errors are told with line and column."""
     layer = Layer()
     try:
-        content = read_trusted(path, key=shown, trust=Trust.DATA, bytes_max=_FILE_BYTES_MAX)
+        content = read_trusted(
+            path, key=shown, trust=Trust.CONFIGURATION, bytes_max=_FILE_BYTES_MAX
+        )
     except ConfigurationError as error:
         layer.problems.append("; ".join(filter(None, (error.message, error.hint))))
         return layer
