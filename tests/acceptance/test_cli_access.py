@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -24,6 +25,17 @@ from tests.deaths.zygote import the_zygote
 
 STRANGER = "16858399649"
 SHOWN = "SELECT os_user, host, command, person_key, purpose FROM report_access ORDER BY accessed_at"
+
+
+ODD = {
+    "empty": "",
+    "blank": "\u2003 \t\u00a0",
+    "one character": "q",
+    "dots": "...-",
+    "very long": "z" * 10_000,
+    "escape": "case \x1b[31m17",
+    "bidi": "case \u202e17",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +73,9 @@ def carry_out(made: Standin, url: str, folder: Path) -> Logged:
         "an identifier": (f"explain --purpose 'asked for {STRANGER}'", off_id),
         "two lines": ("explain --purpose 'a\nb'", off_id),
         "long": (f"explain --purpose {'x' * 201}", off_id),
+        **{
+            name: (f"explain --purpose {shlex.quote(given)}", off_id) for name, given in ODD.items()
+        },
         "status": "status",
         "erase": ("erase --purpose 'case 19'", off_id),
     }
@@ -102,11 +117,23 @@ def test_each_command_leaves_a_row(logged: Logged):
 
 def test_a_purpose_holds_no_identifier(logged: Logged):
     """One with an identifier, of two lines or too long is refused, not repeated and not kept."""
-    for name in ("an identifier", "two lines", "long"):
+    for name in ("an identifier", "two lines", "long", *ODD):
         ended = logged.ends[name]
         assert (2, []) == (ended.code, logged.rows[name]), ended.err
         assert STRANGER not in ended.out + ended.err
         assert "" == ended.out
+
+
+def test_a_purpose_that_is_none(logged: Logged):
+    """Each has a sentence of its own; none is repeated."""
+    said = {name: " ".join(logged.ends[name].err.split()) for name in ODD}
+    for name, words in {
+        "empty": "is blank", "blank": "is blank", "one character": "says nothing",
+        "dots": "says nothing", "very long": "has 10,000 characters", "escape": "holds line breaks",
+        "bidi": "holds line breaks",
+    }.items():  # fmt: skip
+        assert f"--purpose {words}" in said[name], said
+        assert (ODD[name] in said[name]) is (name == "empty"), said
 
 
 def test_no_identifier_and_no_key_is_left(logged: Logged):

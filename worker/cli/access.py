@@ -22,6 +22,7 @@ PurposeOption = Annotated[
     ),
 ]
 _PURPOSE_CHARACTERS_MAX: Final = 200
+_PURPOSE_LETTERS_MIN: Final = 2
 _LOGIN_USER: Final = Path("/proc/self/loginuid")
 """Kept by Linux from login on, also through sudo (proc_pid_loginuid in proc(5)).
 
@@ -36,24 +37,40 @@ _LET_IT_WRITE: Final = (
 
 
 def checked_purpose(purpose: str | None) -> str | None:
-    """The purpose as it is kept; None for none.
+    """The purpose as it is kept, without blanks around it; None for none.
 
     Raises:
-        UsageError: it is long, holds control characters or an identifier. Not repeated.
+        UsageError: it is blank, says nothing, is long, holds control characters or an identifier.
+            Not repeated.
     """
     from worker.core.recogniser import Recogniser
 
-    text = (purpose or "").strip()
-    if len(text) > _PURPOSE_CHARACTERS_MAX or not text.isprintable():
+    if purpose is None:
+        return None
+    text = purpose.strip()
+    if not text:
+        raise UsageError("--purpose is blank", hint="say why, or leave the option out")
+    if len(text) > _PURPOSE_CHARACTERS_MAX:
         raise UsageError(
-            f"--purpose: give one line of at most {_PURPOSE_CHARACTERS_MAX} printable characters"
+            f"--purpose has {len(text):,} characters",
+            hint=f"give one line of at most {_PURPOSE_CHARACTERS_MAX}; a case number, say",
+        )
+    if not text.isprintable():
+        raise UsageError(
+            "--purpose holds line breaks, control characters or others that are not printed",
+            hint=f"give one line of at most {_PURPOSE_CHARACTERS_MAX} printable characters",
+        )
+    if sum(map(str.isalnum, text)) < _PURPOSE_LETTERS_MIN:
+        raise UsageError(
+            f"--purpose says nothing: it has fewer than {_PURPOSE_LETTERS_MIN} letters or digits",
+            hint="give a case number, say",
         )
     if Recogniser(lambda _: "").find(text):
         raise UsageError(
             "--purpose: this holds an identifier, which every process of the machine can read here",
             hint="give a case number; the access log names the person by itself",
         )
-    return text or None
+    return text
 
 
 async def log_access(
