@@ -288,7 +288,10 @@ def test_credentials_for_no_proxy(tmp_path):
         ("[sync\n", "config/worker.toml, line 1, column 6: not valid TOML: "),
         ("[sync]\nx = \n", "config/worker.toml, line 2, column 5: not valid TOML: Invalid value"),
         ('x = """', "config/worker.toml, line 1, at the end of the file: not valid TOML: "),
-        (b"[sync]\n# \xe5\n", "config/worker.toml, line 2: the file is not UTF-8"),
+        (
+            b"[sync]\n# \xc3\xa6 \xe5\n",
+            "config/worker.toml, line 2, column 5: the file is not UTF-8",
+        ),
         ("sync = 3\n", "sync (config/worker.toml): must be a section, [sync]"),
         ("areas = 3\n", "areas (config/worker.toml): must be a section, [areas]"),
         ("[areas.x]\n", "areas.x (config/worker.toml): there is no such area; there are "),
@@ -381,3 +384,28 @@ def test_contradictions(tmp_path, flags, environ, start):
     (line,) = problems(tmp_path, flags=flags, environ=environ)
     assert line.startswith(start)
     assert "hemmelig" not in line
+
+
+@pytest.mark.parametrize("content", [None, "[sync\n", b"\xff", "x" * (1 << 20) + "y"])
+def test_a_file_that_cannot_be_read_is_the_one_fault(tmp_path, content):
+    """What it would have set is not told as missing; what else is wrong is."""
+    if content is not None:
+        write(tmp_path, content)
+    config_path = Path("config/worker.toml")
+    environ = {"PTS_ROSTER__URL": "sqlite:///ehr.db"}
+    more = {"config_path": config_path, "environ": environ, "purpose": "sync"}
+    (line,) = problems(tmp_path, **more)
+    assert line.startswith("config/worker.toml")
+    first, second = problems(tmp_path, **more, flags={"sync.concurrency": "lots"})
+    assert (line, True) == (first, second.startswith("sync.concurrency"))
+
+
+def test_that_no_file_was_read_is_told(tmp_path):
+    """Whoever forgot PTS_CONFIG sees that, and not only what is not set."""
+    with pytest.raises(ConfigurationError) as caught:
+        load({}, environ={}, cwd=tmp_path, purpose="sync")
+    assert "no file was read: config/worker.toml is not here" in caught.value.hint
+    write(tmp_path, "")
+    with pytest.raises(ConfigurationError) as caught:
+        load({}, environ={}, cwd=tmp_path, purpose="sync")
+    assert "no file was read" not in caught.value.hint

@@ -41,7 +41,7 @@ def test_each_mode(mode: SslMode, name: str):
         far = demand_of(FAR, {name: mode.value, **root})
         assert (far.mode, far.is_open) == (mode, mode is SslMode.DISABLE)
         return
-    with pytest.raises(ValueError, match=f"has sslmode={mode}, .*write sslmode=verify-full"):
+    with pytest.raises(ValueError, match=f"has {name}={mode}, .*write sslmode=verify-full"):
         demand_of(FAR, {name: mode.value})
 
 
@@ -56,10 +56,12 @@ def test_a_root_of_its_own():
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ({"sslmode": "on"}, "an sslmode that is not known"),
-        ({"sslmode": ""}, "an sslmode that is not known"),
-        ({"sslmode": "Verify-Full"}, "an sslmode that is not known"),
+        ({"sslmode": "on"}, "has sslmode= with a value that is not known; write sslmode=verify-f"),
+        ({"sslmode": ""}, "has sslmode= with a value that is not known"),
+        ({"sslmode": "Verify-Full"}, "has sslmode= with a value that is not known"),
+        ({"ssl": "true"}, "has ssl= with a value that is not known; write sslmode=verify-full"),
         ({"sslmode": "verify-full", "ssl": "disable"}, "both sslmode and ssl"),
+        ({"ssl": "verify-ca"}, "has ssl=verify-ca, .*; name a private one with sslrootcert=FILE"),
         ({"sslmode": "verify-ca"}, "name a private one with sslrootcert=FILE"),
         ({"sslmode": "verify-ca", "sslrootcert": "system"}, "name a private one"),
     ],

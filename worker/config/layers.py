@@ -29,11 +29,13 @@ class Layer:
         values: by key name.
         origins: where each value stands, by key name.
         problems: what cannot be understood, one line each, without any value.
+        is_unread: the source as a whole: what it sets is not known.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    is_unread: bool = False
 
     def put(self, name: str, value: object, origin: str) -> None:
         """Set a key that exists."""
@@ -105,7 +107,7 @@ def _unknown_variable(variable: str, origin: str) -> Iterator[str]:
 
 def from_file(path: Path, *, shown: str) -> Layer:
     """The layer of a TOML file. Syntax errors are told with line and column."""
-    layer = Layer()
+    layer = Layer(is_unread=True)
     try:
         content = read_trusted(
             path, key=shown, trust=Trust.CONFIGURATION, bytes_max=_FILE_BYTES_MAX
@@ -117,10 +119,12 @@ def from_file(path: Path, *, shown: str) -> Layer:
         document = tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        layer.problems.append(f"{shown}, line {line}: the file is not UTF-8")
+        column = len(content[content.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
+        layer.problems.append(f"{shown}, line {line}, column {column}: the file is not UTF-8")
     except tomllib.TOMLDecodeError as error:
         layer.problems.append(f"{shown}{_syntax_problem(str(error), content)}")
     else:
+        layer.is_unread = False
         for section, table in document.items():
             _read_section(layer, section, table, shown)
     return layer

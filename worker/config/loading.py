@@ -74,16 +74,17 @@ def load(
     layers.append(_environment_layer(layers))
     values, origins = _merged(layers)
     problems = [problem for layer in layers for problem in layer.problems]
-    problems += _contradictions(values, origins)
+    if not file_layer.is_unread:  # what it sets would seem to be missing
+        problems += _contradictions(values, origins)
     read, faults = _read(values)
     problems += (f"{name} ({origins[name]}): {fault}" for name, fault in faults.items())
     problems += _misfits(read, origins)
-    if purpose is not None:
+    if purpose is not None and not file_layer.is_unread:
         known = {name: read.get(name, key.default) for name, key in KEYS.items()}
         judged = {name: value for name, value in known.items() if name not in faults}
         problems += unmet(judged, Purpose(purpose), cwd=cwd)
     if problems:
-        raise configuration_error(problems)
+        raise configuration_error(problems, file_name)
     all_origins = {name: origins.get(name, "default") for name in KEYS}
     all_origins |= {name: origin for name, origin in origins.items() if name in AREA_KEYS}
     return Loaded(settings=_settings(read), origins=all_origins, cwd=cwd, config_file=file_name)
@@ -101,17 +102,21 @@ def needs(loaded: Loaded, purpose: Purpose | str) -> None:
         known[name] = getattr(getattr(loaded.settings, section), word)
     problems = list(unmet(known, Purpose(purpose), cwd=loaded.cwd))
     if problems:
-        raise configuration_error(problems)
+        raise configuration_error(problems, loaded.config_file)
 
 
-def configuration_error(problems: Sequence[str]) -> ConfigurationError:
-    """The one error for all faults of a configuration."""
+def configuration_error(problems: Sequence[str], config_file: Path | None) -> ConfigurationError:
+    """The one error for all faults of a configuration, of which a file may be none."""
     count = len(problems)
     message = f"the configuration has {count} {'fault' if count == 1 else 'faults'}"
+    hint = "`pts-worker config schema` tells what each key may hold"
+    if config_file is None:
+        hint += (
+            f"; no file was read: {DEFAULT_FILE} is not here, and neither --config nor "
+            f"{CONFIG_VARIABLE} names another"
+        )
     return ConfigurationError(
-        "\n  - ".join([f"{message}:", *problems]),
-        problems=problems,
-        hint="`pts-worker config schema` tells what each key may hold",
+        "\n  - ".join([f"{message}:", *problems]), problems=problems, hint=hint
     )
 
 

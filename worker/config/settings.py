@@ -291,9 +291,10 @@ class Privacy(Section, frozen=True, kw_only=True):
     pseudonym_key_file: Annotated[
         Path | None,
         FILE,
-        "File with at least 32 random bytes: the key of the pseudonyms. Text and simple patterns "
-        "are refused for a new database. Losing it "
-        "loses the tie between persons and rows.",
+        "File with at least 32 random bytes, as they are or in Base64 or hexadecimal: the key of "
+        "the pseudonyms. Other text and simple patterns are refused for a new database. Every byte "
+        "of the file counts, a line break at its end, too. Losing it loses the tie between persons "
+        "and rows.",
         Example("/run/secrets/pseudonym.key"),
     ] = None
     keep_names: Annotated[
@@ -395,8 +396,8 @@ class Retention(Section, frozen=True, kw_only=True):
     access_log: Annotated[
         timedelta | None,
         duration_or_none(least=timedelta(days=90)),
-        "Rows of the access log that are older are deleted after a published sync. `none` "
-        "keeps them.",
+        "Rows of the access log that are older are deleted after a published sync; at least `90d`, "
+        "which the database enforces. `none` keeps them.",
     ] = timedelta(days=730)
 
 

@@ -68,7 +68,8 @@ def demand_of(hosts: Sequence[str], parameters: Mapping[str, str]) -> TlsDemand:
             not known.
     """
     is_local = bool(hosts) and all(host.startswith("/") or is_loopback(host) for host in hosts)
-    mode = _mode(parameters)
+    name = next((name for name in MODE_PARAMETERS if name in parameters), MODE_PARAMETERS[0])
+    mode = _mode(name, parameters)
     root = parameters.get(ROOT_PARAMETER) or None
     if root == _SYSTEM:
         root = None
@@ -80,12 +81,12 @@ def demand_of(hosts: Sequence[str], parameters: Mapping[str, str]) -> TlsDemand:
         mode = SslMode.VERIFY_CA  # as libpq has it
     if mode is SslMode.VERIFY_CA and root is None:
         raise ValueError(
-            "has sslmode=verify-ca, which takes any certificate of the authorities that it trusts; "
+            f"has {name}=verify-ca, which takes any certificate of the authorities that it trusts; "
             "name a private one with sslrootcert=FILE, or write sslmode=verify-full"
         )
     if not is_local and mode not in _VERIFIED and mode is not SslMode.DISABLE:
         raise ValueError(
-            f"has sslmode={mode}, with which anybody on the way to the server could read the "
+            f"has {name}={mode}, with which anybody on the way to the server could read the "
             f"password; {_REMEDY}"
         )
     return TlsDemand(mode=mode, root=root, is_local=is_local)
@@ -104,7 +105,7 @@ def hosts_of(url: str) -> list[str]:
     ]
 
 
-def _mode(parameters: Mapping[str, str]) -> SslMode | None:
+def _mode(name: str, parameters: Mapping[str, str]) -> SslMode | None:
     given = {parameters[name] for name in MODE_PARAMETERS if name in parameters}
     if not given:
         return None
@@ -114,5 +115,6 @@ def _mode(parameters: Mapping[str, str]) -> SslMode | None:
         return SslMode(given.pop())
     except ValueError:
         raise ValueError(
-            f"has an sslmode that is not known; known are {', '.join(SslMode)}"
+            f"has {name}= with a value that is not known; write sslmode=verify-full, or another of "
+            f"{', '.join(SslMode)}"
         ) from None
