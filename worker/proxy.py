@@ -16,6 +16,8 @@ from worker.lean import without
 with without("click"):  # for a command line of its own
     import httpx
 
+PROXY_HINT: Final = "check network.proxy_url, and the proxy"
+"""For a proxy that does not answer, or does not come through."""
 _KEY: Final = "network.proxy_credentials_file"
 _CREDENTIALS_WANTED: Final = 407
 _PASSING: Final = frozenset({408, 425, 429})

@@ -26,7 +26,7 @@ from worker.core.value import Value
 from worker.errors import ConfigurationError, UnavailableError
 from worker.helseid.options import HelseIdOptions
 from worker.ports import Runtime
-from worker.proxy import Proxy, is_refusal, proxy_for, proxy_refusal, status_of_refusal
+from worker.proxy import PROXY_HINT, Proxy, is_refusal, proxy_for, proxy_refusal, status_of_refusal
 from worker.tls import client_context
 
 _BODY_BYTES_MAX: Final = 1_048_576
@@ -283,7 +283,7 @@ def _explain(exc: httpx.HTTPError, url: httpx.URL) -> _NoReplyError:
             passing=False,
         )
     if isinstance(exc, httpx.ProxyError):
-        return _NoReplyError(str(exc), hint="check network.proxy_url, and the proxy")
+        return _NoReplyError(str(exc), hint=PROXY_HINT)
     if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
         return _NoReplyError(
             f"cannot connect to {where}",

@@ -16,7 +16,7 @@ import httpcore
 
 from worker.errors import ContractError, StaleConnectionError, TransientError, WorkerError
 from worker.ports import HttpResponse
-from worker.proxy import Proxy
+from worker.proxy import PROXY_HINT, Proxy
 from worker.pts.happy_eyeballs import open_socket
 from worker.pts.response_parser import ResponseParser, surplus
 from worker.pts.transport import certificate_error, is_clean_end
@@ -299,7 +299,7 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         return StaleConnectionError(what + name) if is_stale else self._failure(what + name)
 
     def _failure(self, problem: str) -> TransientError:
-        return TransientError(_via(self._proxy, problem))
+        return _failure(self._proxy, problem)
 
     def _fail(self, error: WorkerError) -> None:
         self._error = error
@@ -321,8 +321,10 @@ def _no_connection(proxy: Proxy | None, error: OSError) -> TransientError:
             problem = "the host's name cannot be resolved"
         case _:
             problem = f"no connection ({type(error).__name__})"
-    return TransientError(_via(proxy, problem))
+    return _failure(proxy, problem)
 
 
-def _via(proxy: Proxy | None, problem: str) -> str:
-    return problem if proxy is None else f"the proxy {proxy.shown}: {problem}"
+def _failure(proxy: Proxy | None, problem: str) -> TransientError:
+    if proxy is None:
+        return TransientError(problem)
+    return TransientError(f"the proxy {proxy.shown}: {problem}", hint=PROXY_HINT)

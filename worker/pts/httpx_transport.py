@@ -16,7 +16,7 @@ import httpx
 
 from worker.errors import ConfigurationError, ContractError, TransientError, WorkerError
 from worker.ports import HttpResponse
-from worker.proxy import Proxy, is_refusal, proxy_for, proxy_refusal, status_of_refusal
+from worker.proxy import PROXY_HINT, Proxy, is_refusal, proxy_for, proxy_refusal, status_of_refusal
 from worker.pts.content_coding import decoded
 from worker.pts.httpx_stream import Backend, Stream
 from worker.pts.transport import TransportOptions, header_lines, target_of
@@ -113,7 +113,9 @@ class HttpxTransport:
         if proxy is not None and is_refusal(status):
             return proxy_refusal(proxy, status)
         shown = "" if proxy is None else f" {proxy.shown}"
-        return TransientError(f"the proxy{shown} has no way to PTS (status {status})")
+        return TransientError(
+            f"the proxy{shown} has no way to PTS (status {status})", hint=PROXY_HINT
+        )
 
 
 class _Connections(httpx.AsyncBaseTransport):
