@@ -30,7 +30,7 @@ _OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 class Trust(enum.Enum):
     """What a file is trusted for, and so who may write it and its folders besides their owner.
 
-    A group that is the worker's user's alone does not count, as ``umask 002`` goes with such groups.
+    A group that is the worker's user's alone does not count: ``umask 002`` goes with such groups.
     """
 
     DATA = "data"

@@ -81,6 +81,11 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
             f"--set database.url=sqlite:///{folder / 'missing.db'}",
             "broken": "--set sync.concurrency=lots --set log.level=LOUD",
             "clock": f"--set helseid.issuer={issuer}",
+            "proxy": "--set network.proxy_url=http://127.0.0.1:9 "
+            "--set api.base_url=https://pts.example.invalid",
+            "no folder": f"--set telemetry.textfile={folder}/none/pts.prom",
+            "folder": f"--set telemetry.textfile={folder}/pts.prom",
+            "a folder of that name": f"--set telemetry.textfile={folder}",
             "other key": f"--set privacy.pseudonym_key_file={other_key(folder)}",
             "text": "",
             "person": "--probe --person 16858399649",
@@ -159,6 +164,41 @@ def test_another_pseudonym_key_is_told(visits: dict[str, Ended]):
     """Before a run finds out that everybody is a stranger."""
     ended = visits["other key"]
     assert (78, ("FAIL", 78)) == (ended.code, lines(ended)["database"])
+
+
+def test_a_dead_proxy_is_told_as_the_proxy(visits: dict[str, Ended]):
+    """And not as PTS's fault, or the firewall's."""
+    line = line_of(visits["proxy"], "PTS")
+    assert ("FAIL", 69) == (line["state"], line["exit_code"])
+    assert "the proxy 127.0.0.1:9" in line["text"]
+    assert "check network.proxy_url, and the proxy" == line["hint"]
+
+
+def test_where_the_numbers_go(visits: dict[str, Ended]):
+    """A run goes on without them, so nobody would notice for a while."""
+    found = {name: line_of(visits[name], "telemetry") for name in ("no folder", "folder")}
+    assert {"no folder": "WARN", "folder": "OK"} == {n: one["state"] for n, one in found.items()}
+    assert "there is no folder" in found["no folder"]["text"]
+    assert "WARN" == states(visits["a folder of that name"])["telemetry"]
+    assert [0, 0] == [visits["no folder"].code, visits["folder"].code]
+
+
+@pytest.mark.parametrize("closed", ["pts.db", "pts.db-wal", "."])
+def test_a_database_that_cannot_be_written(standin: Standin, tmp_path: Path, closed: str):
+    """FAIL with the place and what to do, also for root; nothing of that mode is left beside it."""
+    worker = standin.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
+    calls(worker, "db upgrade")
+    place = tmp_path / closed
+    if closed == "pts.db-wal":
+        place.touch()
+    place.chmod(0o400 if place.is_file() else 0o500)
+    (ended,) = calls(worker, "doctor --json")
+    line = line_of(ended, "database")
+    place.chmod(0o700)
+    assert ("FAIL", 78) == (line["state"], line["exit_code"])
+    assert f"{place} cannot be written" in line["text"]
+    assert f"chmod u+w {place}" in line["hint"]
+    assert not (tmp_path / "pts.db-shm").exists()
 
 
 def test_an_identifier_never_stands_in_the_call(visits: dict[str, Ended]):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,8 +35,13 @@ from worker.helseid.transport import HelseIdClient
 from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
-from worker.store.identity import see_identity
-from worker.store.queries.status import engine_facts, lease_state, require_file
+from worker.store.identity import WEAK_HINT, see_identity
+from worker.store.queries.status import (
+    engine_facts,
+    lease_state,
+    require_file,
+    require_writable_file,
+)
 from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.store.schema.upgrade import HEAD, check_schema
 
@@ -107,7 +113,8 @@ def as_run_error(error: AreaError) -> WorkerError:
     match error:
         case TransientError():
             return UnavailableError(
-                f"PTS: {error.message}", hint="check DNS, the firewall and api.base_url"
+                f"PTS: {error.message}",
+                hint=error.hint or "check DNS, the firewall and api.base_url",
             )
         case DeniedError():
             return RefusedError(
@@ -280,10 +287,13 @@ async def check_database(app: App) -> Line:
     """The store can be reached, has our schema and was begun with our pseudonym key."""
     async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
         require_file(database)
+        require_writable_file(database)
         engine = await engine_facts(database)
         await check_schema(database)
+        weakness = ""
         if app.settings.privacy.identity == "plain" or app.settings.privacy.pseudonym_key_file:
-            await see_identity(database, DEFAULT_TENANT, app.identity())
+            identity = await see_identity(database, DEFAULT_TENANT, app.identity())
+            weakness = identity.weakness
         lease = await lease_state(database, DEFAULT_TENANT)
         ahead_s = await _ahead_of(database)
     is_held = lease is not None and not lease.is_dead
@@ -291,16 +301,21 @@ async def check_database(app: App) -> Line:
     facts = {**engine, "schema": HEAD, "lease_held": is_held, "clock_ahead_s": ahead_s}
     where = f" ({engine['connection']})" if "connection" in engine else ""
     text = f"{engine['engine']}{where}, schema {HEAD}, {held}"
+    hints = []
     if engine.get("journal", "wal") != "wal":
-        hint = "put the file on a local disk: network file systems have no WAL"
-        return warn("database", f"{text}, but the journal is {engine['journal']}", hint, **facts)
+        text += f", but the journal is {engine['journal']}"
+        hints.append("put the file on a local disk: network file systems have no WAL")
     if ahead_s is not None and abs(ahead_s) > CLOCK_WARNING_S:
         way = "ahead of" if ahead_s > 0 else "behind"
         text += f"; this machine's clock is {abs(ahead_s):,.0f} s {way} the server's"
-        hint = "publications are dated by the server's clock: synchronise both (NTP)"
-        return warn("database", text, hint, **facts)
+        hints.append("publications are dated by the server's clock: synchronise both (NTP)")
+    if weakness:
+        text += f"; {weakness}, and whoever guesses it knows every person"
+        hints.append(WEAK_HINT)
     if database.tls is not None and database.tls.demand.is_open:
-        return warn("database", text, OPEN_HINT, **facts)
+        hints.append(OPEN_HINT)
+    if hints:
+        return warn("database", text, "; ".join(hints), **facts)
     return ok("database", text, **facts)
 
 
@@ -312,6 +327,21 @@ async def _ahead_of(database: Database) -> float | None:
     server = await database.read(database.now)
     after = database.runtime.now()
     return (before + (after - before) / 2 - server).total_seconds()
+
+
+async def check_textfile(app: App) -> Line:
+    """The numbers of a run can be written to ``telemetry.textfile``; a run goes on without."""
+    file = app.path(app.settings.telemetry.textfile or "")
+    folder, change = file.parent, os.W_OK | os.X_OK
+    hint = "let the worker's user make files there, or take telemetry.textfile out"
+    if not folder.is_dir():
+        return warn("telemetry", f"telemetry.textfile: there is no folder {folder}", hint)
+    if file.is_dir() or not os.access(folder, change, effective_ids=True):
+        return warn("telemetry", f"telemetry.textfile: {file} cannot be written", hint)
+    if file.exists() and not os.access(file, os.R_OK, effective_ids=True):
+        text = f"telemetry.textfile: {file} cannot be read, and holds the numbers of before"
+        return warn("telemetry", text, "let the worker's user own it")
+    return ok("telemetry", f"{file} can be written")
 
 
 async def check_roster(app: App) -> Line:

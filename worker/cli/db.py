@@ -1,5 +1,6 @@
 """``db``: the database's schema."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -69,27 +70,35 @@ async def _upgrade(app: "App") -> dict[str, Any]:
 
 
 async def _identity(app: "App", database: "Database") -> "Identity | None":
-    """How persons are keyed, if rows wait to be rewritten; asked before anything is changed."""
+    """How persons are keyed, if rows wait to be rewritten; asked before anything is changed.
+
+    The key is judged here as by every other command, where this one can read it: an account that
+    only upgrades needs no key while no rows wait.
+    """
     from worker.errors import ConfigurationError
-    from worker.store.identity import settled_identity, stored_identity
+    from worker.store.identity import NEW, judged_identity, stored_identity
+    from worker.store.queries.status import is_there
     from worker.store.runs.ledger import DEFAULT_TENANT
     from worker.store.schema.rewriting import is_waiting
     from worker.store.schema.upgrade import revision
 
-    if await revision(database) is None or not await is_waiting(database, DEFAULT_TENANT):
-        return None
-    stored = await stored_identity(database, DEFAULT_TENANT)
-    if not stored.mode:
-        return None
+    stored, waits = NEW, False
+    if is_there(database) and await revision(database) is not None:
+        stored = await stored_identity(database, DEFAULT_TENANT)
+        waits = bool(stored.mode) and await is_waiting(database, DEFAULT_TENANT)
     privacy = app.settings.privacy
-    if privacy.identity == "pseudonym" and privacy.pseudonym_key_file is None:
+    file = privacy.pseudonym_key_file
+    if not waits and (file is None or not os.access(app.path(file), os.R_OK)):
+        return None
+    if waits and privacy.identity == "pseudonym" and file is None:
         raise ConfigurationError(
             "privacy.pseudonym_key_file is not set: rows of an earlier program are to be rewritten "
             "without other persons' identifiers, which takes the key that the database was begun "
             "with; nothing was changed",
             hint="set it and run `pts-worker db upgrade` again",
         )
-    return settled_identity(stored, app.identity())
+    identity = judged_identity(stored, app.identity())
+    return identity if waits else None
 
 
 async def _rewrite(app: "App", database: "Database", identity: "Identity") -> "Rewritten":

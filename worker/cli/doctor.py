@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 HELP = """Check the whole set-up, and tell what is wrong and what to do.
 
-Configuration, clock, key, HelseID's discovery and token, PTS, database and roster: one line each,
-OK, WARN or FAIL. A failure does not stop the other checks; SKIP marks what cannot be checked
-because of one. Changes nothing.
+Configuration, clock, key, HelseID's discovery and token, PTS, database, roster, and
+telemetry.textfile if it is set: one line each, OK, WARN or FAIL. A failure does not stop the
+other checks; SKIP marks what cannot be checked because of one. Changes nothing.
 
 Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data contract),
 else 0.
@@ -98,6 +98,8 @@ class _Visit:
         await self._pts(app, has_token=has_token)
         await self._check("database", checks.check_database, app)
         await self._check("roster", checks.check_roster, app)
+        if app.settings.telemetry.textfile is not None:
+            await self._check("telemetry", checks.check_textfile, app)
 
     def _load(self) -> "App | None":
         """The configured app; logs below a warning would only repeat the lines."""

@@ -1,6 +1,7 @@
 """Identifiers of persons, as types that do not print, and the keyed pseudonym of one."""
 
 import base64
+import codecs
 import hashlib
 import hmac
 import itertools
@@ -20,6 +21,10 @@ _OTHER: Final = "other"
 _LABELS: Final = ("", "test", "test-internet", "production", _OTHER)
 """Every label that a database may have been begun with."""
 _DIFFERENT_MIN: Final = 16
+_DIFFERENT_IN_TEXT_MIN: Final = 20
+"""Of the 43 characters of 32 random bytes in Base64 some 31 are different."""
+_CHANGES_MIN: Final = 0.3
+"""Of two neighbours in Base64 of random bytes 64 % are of different kinds (small, large, digit)."""
 _PSEUDONYM_DIGITS: Final = 64
 
 
@@ -101,15 +106,21 @@ class PseudonymKey:
     def weakness(self) -> str:
         """Why this key may be guessed; empty for random bytes, also written in hex or Base64.
 
-        Refused are text (a phrase can be tried) and bytes of fewer than 16 different values or
-        steps (one byte again and again, a short pattern, counting). Of 32 random bytes fewer than
-        one in 10^11 have so few.
+        Refused are text (a phrase can be tried), also where it could be Base64; what stands for
+        fewer than ``KEY_BYTES_MIN`` bytes; and bytes of fewer than 16 different values or steps
+        (one byte again and again, a short pattern, counting). Of 32 random bytes fewer than one in
+        10^11 have so few; written in Base64 some two in a million look like words.
         """
-        key = self._key
-        if key.isascii() and key.decode().strip().isprintable():
-            decoded = _decoded(key.strip())
+        key, text = self._key, _text(self._key)
+        if text is not None:
+            decoded = _decoded(text)
             if decoded is None:
                 return "the key is text, not random bytes"
+            if len(decoded) < KEY_BYTES_MIN:
+                return (
+                    f"the key is text that stands for {len(decoded)} bytes, and a key has at least "
+                    f"{KEY_BYTES_MIN} random ones"
+                )
             key = decoded
         steps = {(after - before) % 256 for before, after in itertools.pairwise(key)}
         if min(len(set(key)), len(steps)) < _DIFFERENT_MIN:
@@ -187,20 +198,37 @@ def pseudonyms(key: PseudonymKey, environment: str | None) -> Identity:
     return msgspec.structs.replace(first, labelled=tuple(others))
 
 
-def _decoded(text: bytes) -> bytes | None:
-    """The bytes that hexadecimal or Base64 text stands for, if they are enough for a key."""
+def _text(content: bytes) -> str | None:
+    """What stands in a file of text, its lines joined; None if it is no text."""
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if is_wide else "utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    text = "".join(text.splitlines()).strip()
+    return text if text.replace("\t", "").isprintable() else None
+
+
+def _decoded(text: str) -> bytes | None:
+    """The bytes that hexadecimal or Base64 text stands for; None if it is a phrase."""
     for decode in (bytes.fromhex, _from_base64):
         try:
-            decoded = decode(text.decode())
+            return decode(text)
         except ValueError:
             continue
-        if len(decoded) >= KEY_BYTES_MIN:
-            return decoded
     return None
 
 
 def _from_base64(text: str) -> bytes:
-    if text.islower() or text.isupper() or text.isalpha():
+    kinds = [_kind(character) for character in text.rstrip("=")]
+    changes = sum(before != after for before, after in itertools.pairwise(kinds))
+    if len(set(text)) < _DIFFERENT_IN_TEXT_MIN or changes < _CHANGES_MIN * len(kinds):
         raise ValueError("a phrase, not Base64")
     standard = text.replace("-", "+").replace("_", "/")
     return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+
+
+def _kind(character: str) -> str:
+    if character.isdigit():
+        return "digit"
+    return "lower" if character.islower() else "upper" if character.isupper() else "other"

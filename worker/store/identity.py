@@ -1,6 +1,6 @@
 """How persons are keyed in a store: settled by its first run, and checked before all else."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 from sqlalchemy import Row, select, update
@@ -38,12 +38,31 @@ async def stored_identity(database: Database, tenant_id: int) -> StoredIdentity:
     return await database.read(work)
 
 
-def settled_identity(stored: StoredIdentity, identity: Identity) -> Identity:
+NEW: Final = StoredIdentity("", "")
+"""Before the first run."""
+WEAK_HINT: Final = (
+    "the database keeps working; a new key (`pts-worker keys pseudonym`) means a new database and "
+    "a full sync"
+)
+
+
+def judged_identity(stored: StoredIdentity, identity: Identity) -> Identity:
     """The identity as a store has it: under the label that the store was begun with.
 
+    A key that may be guessed begins no store; a store that was begun with one goes on, and each
+    command logs a warning.
+
     Raises:
-        ConfigurationError: the identity mode or the key differs from what the store was begun with.
+        ConfigurationError: the identity mode or the key differs from what the store was begun with;
+            or the store is new, and the key may be guessed.
     """
+    if not stored.mode:
+        if identity.weakness:
+            raise ConfigurationError(
+                f"privacy.pseudonym_key_file: {identity.weakness}; no new database begins with it",
+                hint="make one with `pts-worker keys pseudonym --out FILE`",
+            )
+        return identity
     if stored.mode != identity.mode:
         raise ConfigurationError(
             f"privacy.identity is {identity.mode}; this database holds persons as {stored.mode}",
@@ -53,8 +72,11 @@ def settled_identity(stored: StoredIdentity, identity: Identity) -> Identity:
     if settled is None:
         raise ConfigurationError(
             "privacy.pseudonym_key_file: this is not the key that the database was begun with",
-            hint="bring the first key back; a lost key means a new database and a full sync",
+            hint="bring the first key back (every byte of its file counts, also a line break at "
+            "the end); a lost key means a new database and a full sync",
         )
+    if settled.weakness:
+        log.warning("privacy.weak_key", reason=settled.weakness, hint=WEAK_HINT)
     return settled
 
 
@@ -67,7 +89,7 @@ async def see_identity(database: Database, tenant_id: int, identity: Identity) -
         SchemaError: rows of an earlier program are not yet rewritten.
     """
     row = await database.read(lambda connection: _row(connection, tenant_id))
-    return _settled(row, identity) if row.identity else _fit_to_begin(identity)
+    return _settled(row, identity)
 
 
 async def check_identity(database: Database, lease: Lease, identity: Identity) -> Identity:
@@ -89,7 +111,7 @@ async def check_identity(database: Database, lease: Lease, identity: Identity) -
         row = await _row(connection, tenant_id)
         if row.identity:
             return row
-        _fit_to_begin(identity)
+        judged_identity(NEW, identity)
         first = await connection.execute(
             update(tenant)
             .where(tenant.c.tenant_id == tenant_id, tenant.c.identity == "")
@@ -99,34 +121,16 @@ async def check_identity(database: Database, lease: Lease, identity: Identity) -
         return None if first.rowcount else await _row(connection, tenant_id)
 
     row = await database.write(work)
-    settled = identity if row is None else _settled(row, identity)
-    if settled.weakness:
-        log.warning("privacy.weak_key", reason=settled.weakness, hint=_WEAK_HINT)
-    return settled
-
-
-_WEAK_HINT = (
-    "the database keeps working; a new key (`pts-worker keys pseudonym`) means a new database and "
-    "a full sync"
-)
+    return identity if row is None else _settled(row, identity)
 
 
 async def _row(connection: AsyncConnection, tenant_id: int) -> Row[Any]:
     return (await connection.execute(select(tenant).where(tenant.c.tenant_id == tenant_id))).one()
 
 
-def _fit_to_begin(identity: Identity) -> Identity:
-    if identity.weakness:
-        raise ConfigurationError(
-            f"privacy.pseudonym_key_file: {identity.weakness}; no new database begins with it",
-            hint="make one with `pts-worker keys pseudonym --out FILE`",
-        )
-    return identity
-
-
 def _settled(row: Row[Any], identity: Identity) -> Identity:
-    settled = settled_identity(StoredIdentity(row.identity, row.key_check), identity)
-    if row.rewritten_to is not None:
+    settled = judged_identity(StoredIdentity(row.identity, row.key_check), identity)
+    if row.identity and row.rewritten_to is not None:
         raise SchemaError(
             "rows of an earlier program are not yet rewritten without other persons' identifiers",
             hint="run `pts-worker db upgrade` with the pseudonym key configured",

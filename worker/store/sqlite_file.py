@@ -5,10 +5,13 @@ so both are right if the file was made so.
 """
 
 import os
+import shlex
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from worker.errors import ConfigurationError
 from worker.trusted_files import require_private
 
 _PRIVATE: Final = 0o600
@@ -33,6 +36,29 @@ def examine(path: Path, *, is_group_readable: bool) -> None:
             is_group_trusted=is_group_readable,
             way_out="database.group_readable = true lets the group read",
         )
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a database that this account cannot write; one that is not there is fine.
+
+    To be asked before SQLite opens it: SQLite gives its mode to what it makes beside it. A mode of
+    0400 counts for root as well, who could write it all the same.
+
+    Raises:
+        ConfigurationError: it, what SQLite keeps beside it, or its folder cannot be written.
+    """
+    path = path.absolute()
+    for place in (path.parent, *(Path(f"{path}{suffix}") for suffix in _KEPT_BESIDE)):
+        try:
+            mode = stat.S_IMODE(place.stat().st_mode)
+        except OSError:
+            continue
+        if not mode & stat.S_IWUSR or not os.access(place, os.W_OK, effective_ids=True):
+            raise ConfigurationError(
+                f"database.url: {place} cannot be written (mode {mode:04o})",
+                hint=f"let the worker's user (uid {os.geteuid()}) own it, and "
+                f"`chmod u+w {shlex.quote(str(place))}`",
+            )
 
 
 def make(path: Path, *, is_group_readable: bool) -> None:

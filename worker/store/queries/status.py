@@ -22,6 +22,7 @@ from worker.store.runs.lease import is_live
 from worker.store.runs.ledger import is_continuable, known_persons, open_counts
 from worker.store.runs.process_identity import Holder
 from worker.store.schema.tables import TOTALS, attempt, failure, lease, person, person_area, run
+from worker.store.sqlite_file import require_writable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,14 +104,33 @@ def require_file(database: Database) -> None:
     Raises:
         SchemaError: there is no such file.
     """
-    name = database.engine.url.database
-    if database.dialect.name != "sqlite" or name in {None, "", ":memory:"}:
-        return
-    if not Path(str(name)).exists():
+    if not is_there(database):
         raise SchemaError(
-            f"the database file {name} does not exist yet",
+            f"the database file {database.engine.url.database} does not exist yet",
             hint="run `pts-worker db upgrade` once",
         )
+
+
+def is_there(database: Database) -> bool:
+    """False for a SQLite file that is not there, which opening would make."""
+    file = _sqlite_file(database)
+    return file is None or file.exists()
+
+
+def require_writable_file(database: Database) -> None:
+    """Refuse a SQLite file that this account cannot write (``sqlite_file.require_writable``).
+
+    Raises:
+        ConfigurationError: which place, and what to do.
+    """
+    if file := _sqlite_file(database):
+        require_writable(file)
+
+
+def _sqlite_file(database: Database) -> Path | None:
+    name = database.engine.url.database
+    is_file = database.dialect.name == "sqlite" and name not in {None, "", ":memory:"}
+    return Path(str(name)) if is_file else None
 
 
 async def engine_facts(database: Database) -> Mapping[str, str]:
