@@ -1,5 +1,6 @@
 """One person is removed wholly, down to the bytes, and nobody else is touched."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from worker.core.identity import NationalId
 from worker.core.model import Person, PersonRead, Record
 from worker.errors import ExitCode, LeaseLostError
 from worker.store.privacy.erasing import TABLES, Mask, Traces, erase_traces, find_traces, scrub
+from worker.store.privacy.searching import NOT_SEARCHED, FoundText, Wanted, search
 from worker.store.runs.lease import acquire
 from worker.store.runs.ledger import interrupt_run
 from worker.store.runs.process_identity import Holder
@@ -147,6 +149,31 @@ async def test_no_byte_is_left_in_the_files(database_url):
         after = await look()
         assert [False, False, False] == [secret in after for secret in secrets]
         assert KEPT.encode() in after
+
+
+def append(path: Path, content: bytes) -> None:
+    """As something that SQLite has left there."""
+    with path.open("ab") as file:
+        file.write(content)
+
+
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal", ".bak"])
+def test_what_lies_beside_the_database_is_searched(tmp_path, migrated_sqlite, end):
+    """Each file of SQLite's own, and no other: a copy is not found, and is named as such."""
+    path = tmp_path / "pts.db"
+    shutil.copy(migrated_sqlite, path)
+
+    async def found() -> FoundText:
+        async with world_on(f"sqlite:///{path}") as world:
+            await world.rows("SELECT count(*) FROM tenant")
+            append(Path(f"{path}{end}"), b"168583 99649 " + GONE.encode())
+            return await search(world.database, Wanted(off_id=OFF_ID, person_key=GONE))
+
+    one = anyio.run(found)
+    is_own = end != ".bak"
+    assert (is_own, is_own) == (one.identifier, one.pseudonym)
+    assert is_own is (f"pts.db{end}" in one.searched)
+    assert "copies of the file" in NOT_SEARCHED["sqlite"]
 
 
 async def test_statistics_do_not_remember_either(postgres_database_url):

@@ -21,8 +21,9 @@ LOCAL_REF_MIN: Final = 6
 """A shorter reference stands in other data by chance and is not searched for."""
 
 NOT_SEARCHED: Final = {
-    "sqlite": "backups and copies of the file",
-    "postgresql": "row versions that are not vacuumed yet, write-ahead log, replicas and backups",
+    "sqlite": "backups and copies of the file, exports, reports and logs",
+    "postgresql": "row versions that are not vacuumed yet, write-ahead log, replicas, backups, "
+    "exports, reports and logs",
 }
 
 _FILES: Final = ("", "-wal", "-shm", "-journal")
