@@ -48,17 +48,21 @@ def require_writable(path: Path) -> None:
         ConfigurationError: it, what SQLite keeps beside it, or its folder cannot be written.
     """
     path = path.absolute()
-    for place in (path.parent, *(Path(f"{path}{suffix}") for suffix in _KEPT_BESIDE)):
-        try:
-            mode = stat.S_IMODE(place.stat().st_mode)
-        except OSError:
-            continue
-        if not mode & stat.S_IWUSR or not os.access(place, os.W_OK, effective_ids=True):
-            raise ConfigurationError(
-                f"database.url: {place} cannot be written (mode {mode:04o})",
-                hint=f"let the worker's user (uid {os.geteuid()}) own it, and "
-                f"`chmod u+w {shlex.quote(str(place))}`",
-            )
+    places = (path.parent, *(Path(f"{path}{suffix}") for suffix in _KEPT_BESIDE))
+    if closed := [place for place in places if _is_closed(place)]:
+        raise ConfigurationError(
+            f"database.url: {', '.join(map(str, closed))} cannot be written",
+            hint=f"let the worker's user (uid {os.geteuid()}) own what is there, and "
+            f"`chmod u+w {shlex.join(map(str, closed))}`",
+        )
+
+
+def _is_closed(place: Path) -> bool:
+    try:
+        mode = place.stat().st_mode
+    except OSError:
+        return False
+    return not mode & stat.S_IWUSR or not os.access(place, os.W_OK, effective_ids=True)
 
 
 def make(path: Path, *, is_group_readable: bool) -> None:
