@@ -97,6 +97,27 @@ def test_3_published_with_gaps(later: Installation, standin: Standin) -> None:
     assert [("published", 0), ("published", 3)] == later.store.runs()
 
 
+def test_3_of_a_run_in_shards(standin: Standin, tmp_path: Path, make_postgres: MakeDatabase):
+    """The shard that publishes says what it could not read, or that others could not."""
+    worker = installed(standin, tmp_path, make_postgres())
+
+    def published(*shards: str, key: str) -> list[str]:
+        for shard in shards:
+            ended = worker.sync("--shard", shard, "--run-key", key)
+        assert ("published", ended.code) == (ended.run["status"], ended.run["exit_code"])
+        assert ended.code == (3 if standin.script else 0)
+        reasons: list[str] = ended.run["reasons"]
+        return reasons
+
+    assert [] == published("1/2", "2/2", key="whole")
+    standin.script[off_id_of(3), SAFETY] = lambda _: http(b"<html>", kind="text/html")
+    said = [*published("1/2", "2/2", key="a"), *published("2/2", "1/2", key="b")]
+    assert [
+        "other shards could not read everyone; `pts-worker failures list` tells whom",
+        "person-areas that could not be read: 1 contract",
+    ] == sorted(said)
+
+
 def test_4_another_run_is_on(worker: Installation, standin: Standin) -> None:
     """A second run beside the first ends with 4 and asks PTS nothing."""
     standin.delay_s = 0.4
