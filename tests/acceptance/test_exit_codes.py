@@ -102,8 +102,7 @@ def test_3_of_a_run_in_shards(standin: Standin, tmp_path: Path, make_postgres: M
     worker = installed(standin, tmp_path, make_postgres())
 
     def published(*shards: str, key: str) -> list[str]:
-        for shard in shards:
-            ended = worker.sync("--shard", shard, "--run-key", key)
+        _, ended = (worker.sync("--shard", shard, "--run-key", key) for shard in shards)
         assert ("published", ended.code) == (ended.run["status"], ended.run["exit_code"])
         assert ended.code == (3 if standin.script else 0)
         reasons: list[str] = ended.run["reasons"]

@@ -39,7 +39,7 @@ def examine(path: Path, *, is_group_readable: bool) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Refuse a database that this account cannot write; one that is not there is fine.
+    """Refuse a database that this account can read and cannot write.
 
     To be asked before SQLite opens it: SQLite gives its mode to what it makes beside it. A mode of
     0400 counts for root as well, who could write it all the same.
@@ -49,9 +49,11 @@ def require_writable(path: Path) -> None:
     """
     path = path.absolute()
     places = (path.parent, *(Path(f"{path}{suffix}") for suffix in _KEPT_BESIDE))
-    if closed := [place for place in places if _is_closed(place)]:
+    closed = [place for place in places if _is_closed(place)]
+    if closed and os.access(path, os.R_OK, effective_ids=True):
+        named = [f"the {'folder' if one == path.parent else 'file'} {one}" for one in closed]
         raise ConfigurationError(
-            f"database.url: {', '.join(map(str, closed))} cannot be written",
+            f"the database file {path} cannot be written: {', '.join(named)} may not be written",
             hint=f"let the worker's user (uid {os.geteuid()}) own what is there, and "
             f"`chmod u+w {shlex.join(map(str, closed))}`",
         )
