@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from tests.helseid.support import CLIENT_ID, Canned, refusal, write_secret
+from tests.http.raw_server import Reply, raw_server
 from worker.app import App
 from worker.config import load
 from worker.errors import ConfigurationError, ExitCode, RefusedError, UnavailableError
@@ -175,6 +176,13 @@ async def test_unreachable(clients):
             await clients.open(issuer=issuer).tokens.token()
     assert ExitCode.UNAVAILABLE == caught.value.exit_code
     assert "helseid.issuer" in caught.value.hint
+
+
+async def test_a_connection_that_breaks(clients):
+    """It is told from a silent one: somebody was there."""
+    async with raw_server(Reply(data=b"HTTP/1.1 200", then="reset")) as broken:
+        with pytest.raises(UnavailableError, match=r"the connection to 127.* broke"):
+            await clients.open(issuer=broken.url.rstrip("/")).tokens.token()
 
 
 async def test_slow(clients, server):

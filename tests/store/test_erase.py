@@ -194,6 +194,25 @@ async def test_statistics_do_not_remember_either(postgres_database_url):
             await connection.close()
 
 
+async def test_it_waits_for_whoever_may_still_see_the_person(postgres_database_url):
+    """VACUUM keeps what a snapshot may see: an erasure waits half a second, again and again."""
+    async with world_on(postgres_database_url) as world, anyio.create_task_group() as group:
+        await history(world)
+        reader = await asyncpg.connect(postgres_database_url)
+        await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        assert 0 < await reader.fetchval("SELECT count(*) FROM person")
+
+        async def leave() -> None:
+            while world.fake.waits_s.count(0.5) < 3:  # noqa: ASYNC110 - the world's clock, not ours
+                await anyio.sleep(0.001)
+            await reader.close()
+
+        group.start_soon(leave)
+        await erase(world)
+        group.cancel_scope.cancel()
+        assert 3 <= world.fake.waits_s.count(0.5) < 20
+
+
 async def test_an_open_run_is_continued_without_the_person(database_url):
     """Rows of an unpublished run go too; the run goes on, and reads who is on the roster again."""
     async with world_on(database_url) as world:
