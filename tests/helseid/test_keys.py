@@ -182,6 +182,11 @@ def test_new_key_round_trip(tmp_path):
         write_private_jwk(path, jwk)
 
 
+def test_says_what_it_is(client_key):
+    """Type, size, algorithm and name: what a person compares with self-service."""
+    assert f"EC 256 bits, ES256, kid {client_key.kid}" == client_key.describe()
+
+
 def test_prints_no_key(client_key, private_jwks):
     """Neither repr nor str nor pickle gives the key away."""
     shown = f"{client_key!r} {client_key} {client_key.describe()}"

@@ -69,9 +69,9 @@ async def test_nonce_changes_twice(clients, server):
 async def test_challenge_without_nonce(clients, server):
     """A challenge that gives no nonce cannot be answered."""
     server.canned.append(refusal("use_dpop_nonce"))
-    with pytest.raises(RefusedError, match="asks for a DPoP nonce and gives none"):
+    with pytest.raises(RefusedError, match="asks for a DPoP nonce and gives none") as caught:
         await clients.open().tokens.token()
-    assert 1 == len(server.seen)
+    assert ("use_dpop_nonce", 1) == (caught.value.code, len(server.seen))
 
 
 @pytest.mark.parametrize(

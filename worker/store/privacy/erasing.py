@@ -49,10 +49,10 @@ class Traces:
         mentions: rows of other persons that hold the identifier or the person's key, by table.
     """
 
-    person_id: int | None = None
-    local_refs: tuple[str, ...] = field(default=(), repr=False)
-    rows: Mapping[str, int] = field(default_factory=dict)
-    mentions: Mapping[str, Sequence[int]] = field(default_factory=dict, repr=False)
+    person_id: int | None
+    local_refs: tuple[str, ...] = field(repr=False)
+    rows: Mapping[str, int]
+    mentions: Mapping[str, Sequence[int]] = field(repr=False)
 
     @property
     def mention_count(self) -> int:
