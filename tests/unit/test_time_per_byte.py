@@ -20,6 +20,7 @@ from worker.core.columns import type_reader
 from worker.core.escaping import csv_text, visible, xml_text
 from worker.core.links import claims_next, next_links
 from worker.core.offid import normalise
+from worker.core.recogniser import Recogniser
 from worker.core.retry import parse_http_date, parse_retry_after
 from worker.core.times import parse_time
 from worker.errors import WorkerError
@@ -89,6 +90,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "texts of refusals": lambda text: (clean(text), error_code(text)),
     "lines of a roster": normalise,
     "log lines": redact,
+    "identifiers": Recogniser(str, own="16058399649").text,
     "escaping": lambda text: (visible(text), xml_text(text), csv_text(text)),
 }
 

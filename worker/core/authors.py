@@ -8,6 +8,8 @@ any other is not; fields that are called a role or an organisation are kept as t
 import re
 from typing import Any, Final
 
+from worker.core.short_texts import remembered
+
 AUTHOR_FIELDS: Final = frozenset(
     {"createdby", "modifiedby", "lastmodifiedby", "updatedby", "changedby", "registeredby"}
 )
@@ -23,6 +25,21 @@ _ROLE_OR_ORGANISATION: Final = re.compile(
 )
 _NAME: Final = re.compile(r"name|navn|display|mail|phone|telefon|initial|signatur", re.IGNORECASE)
 _WORD: Final = re.compile(r"(?:[\w:/|#+~-]|(?<=\d)\.(?=\d))+")
+
+
+def is_author_field(name: str) -> bool:
+    """Whether a field says who did something."""
+    return name.lower() in AUTHOR_FIELDS
+
+
+@remembered
+def _is_role_or_organisation(name: str) -> bool:
+    return _ROLE_OR_ORGANISATION.search(name) is not None
+
+
+@remembered
+def _is_name(name: str) -> bool:
+    return _NAME.search(name) is not None
 
 
 def without_names(value: Any) -> Any:
@@ -45,9 +62,9 @@ def role_and_organisation(author: Any) -> Any:
             return author if _WORD.fullmatch(author) else None
         case dict():
             shown = {
-                name: inner if _ROLE_OR_ORGANISATION.search(name) else role_and_organisation(inner)
+                name: inner if _is_role_or_organisation(name) else role_and_organisation(inner)
                 for name, inner in author.items()
-                if _ROLE_OR_ORGANISATION.search(name) or isinstance(inner, (dict, list))
+                if _is_role_or_organisation(name) or isinstance(inner, (dict, list))
             }
             return {name: inner for name, inner in shown.items() if inner is not None} or None
         case list():
@@ -57,32 +74,36 @@ def role_and_organisation(author: Any) -> Any:
             return author
 
 
-def _field(name: str, value: Any) -> Any:
-    if name.lower() in AUTHOR_FIELDS:
-        return _author(value, name)
-    return without_names(value) if isinstance(value, (dict, list)) else value
+def without_name(value: Any, name: str) -> Any:
+    """What is kept of the value of an author's field; the same object if it is all.
 
-
-def _author(value: Any, name: str) -> Any:
+    Args:
+        value: the value.
+        name: the name of the field.
+    """
     match value:
         case dict():
             return _replaced(
                 value,
                 {
-                    name: inner if _ROLE_OR_ORGANISATION.search(name) else _author(inner, name)
+                    name: inner if _is_role_or_organisation(name) else without_name(inner, name)
                     for name, inner in value.items()
                 },
             )
         case list():
-            return _replaced(value, [_author(element, name) for element in value])
+            return _replaced(value, [without_name(element, name) for element in value])
         case str():
-            return value if _WORD.fullmatch(value) and not _NAME.search(name) else NOT_KEPT
+            return value if _WORD.fullmatch(value) and not _is_name(name) else NOT_KEPT
         case _:
             return value
 
 
+def _field(name: str, value: Any) -> Any:
+    if is_author_field(name):
+        return without_name(value, name)
+    return without_names(value) if isinstance(value, (dict, list)) else value
+
+
 def _replaced(before: Any, after: Any) -> Any:
     """The container before, if nothing in it was replaced."""
-    same = before.values() if isinstance(before, dict) else before
-    now = after.values() if isinstance(after, dict) else after
-    return before if all(a is b for a, b in zip(same, now, strict=True)) else after
+    return before if before == after else after

@@ -6,9 +6,9 @@ can be read off.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from worker.core.authors import without_names
+from worker.core.authors import without_name, without_names
 from worker.core.identity import NationalId
 from worker.core.model import Person
 from worker.core.recogniser import Recogniser
@@ -37,13 +37,11 @@ class Cleaner:
 
     def record(self, item: dict[str, Any]) -> dict[str, Any]:
         """A record as it may be stored."""
-        cleaned: dict[str, Any] = item
         if self._recogniser is not None:
-            cleaned = self._recogniser.document(item)
-        if not self._keep_names:
-            # After the identifiers, so that what was stored with pseudonyms is cleaned alike.
-            cleaned = without_names(cleaned)
-        return cleaned
+            author = None if self._keep_names else without_name
+            cleaned: dict[str, Any] = self._recogniser.document(item, author)
+            return cleaned
+        return item if self._keep_names else cast("dict[str, Any]", without_names(item))
 
     def text(self, text: str) -> str:
         """A text as it may be stored."""
