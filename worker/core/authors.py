@@ -8,7 +8,7 @@ any other is not; fields that are called a role or an organisation are kept as t
 import re
 from typing import Any, Final
 
-from worker.core.short_texts import remembered
+from worker.core.short_texts import Remembered
 
 AUTHOR_FIELDS: Final = frozenset(
     {"createdby", "modifiedby", "lastmodifiedby", "updatedby", "changedby", "registeredby"}
@@ -24,22 +24,15 @@ _ROLE_OR_ORGANISATION: Final = re.compile(
     re.IGNORECASE,
 )
 _NAME: Final = re.compile(r"name|navn|display|mail|phone|telefon|initial|signatur", re.IGNORECASE)
+_are_roles: Final = Remembered(lambda name: _ROLE_OR_ORGANISATION.search(name) is not None)
+_are_names: Final = Remembered(lambda name: _NAME.search(name) is not None)
 _WORD: Final = re.compile(r"(?:[\w:/|#+~-]|(?<=\d)\.(?=\d))+")
+_are_words: Final = Remembered(lambda text: _WORD.fullmatch(text) is not None)
 
 
 def is_author_field(name: str) -> bool:
     """Whether a field says who did something."""
     return name.lower() in AUTHOR_FIELDS
-
-
-@remembered
-def _is_role_or_organisation(name: str) -> bool:
-    return _ROLE_OR_ORGANISATION.search(name) is not None
-
-
-@remembered
-def _is_name(name: str) -> bool:
-    return _NAME.search(name) is not None
 
 
 def without_names(value: Any) -> Any:
@@ -59,12 +52,12 @@ def role_and_organisation(author: Any) -> Any:
     """
     match author:
         case str():
-            return author if _WORD.fullmatch(author) else None
+            return author if _are_words[author] else None
         case dict():
             shown = {
-                name: inner if _is_role_or_organisation(name) else role_and_organisation(inner)
+                name: inner if _are_roles[name] else role_and_organisation(inner)
                 for name, inner in author.items()
-                if _is_role_or_organisation(name) or isinstance(inner, (dict, list))
+                if _are_roles[name] or isinstance(inner, (dict, list))
             }
             return {name: inner for name, inner in shown.items() if inner is not None} or None
         case list():
@@ -82,18 +75,18 @@ def without_name(value: Any, name: str) -> Any:
         name: the name of the field.
     """
     match value:
+        case str():
+            return value if _are_words[value] and not _are_names[name] else NOT_KEPT
         case dict():
             return _replaced(
                 value,
                 {
-                    name: inner if _is_role_or_organisation(name) else without_name(inner, name)
+                    name: inner if _are_roles[name] else without_name(inner, name)
                     for name, inner in value.items()
                 },
             )
         case list():
             return _replaced(value, [without_name(element, name) for element in value])
-        case str():
-            return value if _WORD.fullmatch(value) and not _is_name(name) else NOT_KEPT
         case _:
             return value
 

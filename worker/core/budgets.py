@@ -103,6 +103,8 @@ class DriftBudget:
     def add(self, found: AbstractSet[Drift], left_out: int = 0) -> None:
         """Take more in, of which so much had been left out before."""
         self.left_out += left_out
+        if found <= self._kept:
+            return
         for one in found - self._kept - {_MORE}:
             if len(self._kept) < DRIFT_MAX:
                 self._kept.add(one)

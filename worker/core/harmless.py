@@ -18,7 +18,7 @@ from worker.core.encodings import (
     layers,
 )
 from worker.core.offid import LENGTH
-from worker.core.short_texts import remembered
+from worker.core.short_texts import Remembered
 
 _HEX: Final = "[0-9A-Fa-f]"
 NOT_IDENTIFIERS: Final = re.compile(
@@ -78,15 +78,6 @@ def holds_text(text: str) -> bool:
     return digit_count(content) >= LENGTH
 
 
-may_hold_digits_as_before = remembered(may_hold_digits)
-
-
-@remembered
-def is_harmless_name(name: str) -> bool:
-    """Whether nobody's identifier can stand in a field name; looked at closely."""
-    return _is_harmless(name, ROUNDS_MAX)
-
-
 class Shape(NamedTuple):
     """What the names of an object's fields tell.
 
@@ -99,21 +90,6 @@ class Shape(NamedTuple):
     authors: tuple[str, ...]
 
 
-_shapes: dict[tuple[str, ...], Shape] = {}
-
-
-def shape_of(names: tuple[str, ...]) -> Shape:
-    """What the names of an object's fields tell; remembered, as records repeat them."""
-    shape = _shapes.get(names)
-    if shape is None:
-        shape = Shape(all(map(is_harmless_name, names)), tuple(filter(is_author_field, names)))
-        if sum(map(len, names)) <= _SHAPE_CHARS_MAX:
-            if len(_shapes) >= _SHAPES_MAX:
-                _shapes.clear()
-            _shapes[names] = shape
-    return shape
-
-
 def _is_harmless(text: str, rounds: int) -> bool:
     if len(text) < LENGTH or not may_hold_digits(text):
         return len(text) >= LENGTH or not text.isdigit()
@@ -121,3 +97,28 @@ def _is_harmless(text: str, rounds: int) -> bool:
     if max(digits) >= LENGTH:
         return False
     return not rounds or all(_is_harmless(inner.text, rounds - 1) for inner in contents(text))
+
+
+def _is_harmless_name(name: str) -> bool:
+    return _is_harmless(name, ROUNDS_MAX)
+
+
+remembered_suspects: Final = Remembered(may_hold_digits)
+"""What ``may_hold_digits`` says of a text."""
+harmless_names: Final = Remembered(_is_harmless_name)
+"""Whether nobody's identifier can stand in a field name; looked at closely."""
+
+
+class _Shapes(dict[tuple[str, ...], Shape]):
+    def __missing__(self, names: tuple[str, ...]) -> Shape:
+        is_harmless = all(map(harmless_names.__getitem__, names))
+        shape = Shape(is_harmless, tuple(filter(is_author_field, names)))
+        if sum(map(len, names)) <= _SHAPE_CHARS_MAX:
+            if len(self) >= _SHAPES_MAX:
+                self.clear()
+            self[names] = shape
+        return shape
+
+
+shapes: Final = _Shapes()
+"""What the names of an object's fields tell; remembered, as records repeat them."""

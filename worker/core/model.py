@@ -41,10 +41,10 @@ class RosterLineError(Value, frozen=True, kw_only=True):
 
 
 class Person(Value, frozen=True, kw_only=True):
-    """A person to be read: the identifier, the key in the store, the local reference."""
+    """A person to be read: the key in the store, the identifier, the local reference."""
 
-    off_id: NationalId
     person_key: str
+    off_id: NationalId
     local_ref: str | None = None
 
 

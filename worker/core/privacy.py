@@ -6,11 +6,12 @@ can be read off.
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from worker.core.authors import without_name, without_names
 from worker.core.identity import NationalId
 from worker.core.model import Person
+from worker.core.offid import LENGTH
 from worker.core.recogniser import Recogniser
 from worker.core.value import Value
 
@@ -27,25 +28,34 @@ class Cleaner:
     def __init__(
         self, person: Person, key_of: Callable[[NationalId], str] | None, *, keep_names: bool
     ) -> None:
-        self._keep_names = keep_names
-        self._recogniser: Recogniser | None = None
-        if key_of is not None:
-            own, own_key = person.off_id.reveal(), person.person_key
-            self._recogniser = Recogniser(
-                lambda digits: own_key if digits == own else key_of(NationalId(digits)), own=own
-            )
+        self._person = person
+        self._key_of = key_of
+        self._author = None if keep_names else without_name
+        self._made: Recogniser | None = None
 
     def record(self, item: dict[str, Any]) -> dict[str, Any]:
         """A record as it may be stored."""
-        if self._recogniser is not None:
-            author = None if self._keep_names else without_name
-            cleaned: dict[str, Any] = self._recogniser.document(item, author)
-            return cleaned
-        return item if self._keep_names else cast("dict[str, Any]", without_names(item))
+        cleaned: dict[str, Any] = item
+        if self._key_of is not None:
+            cleaned = self._recogniser(self._key_of).document(item, self._author)
+        elif self._author is not None:
+            cleaned = without_names(item)
+        return cleaned
 
     def text(self, text: str) -> str:
         """A text as it may be stored."""
-        return text if self._recogniser is None else self._recogniser.text(text)
+        if self._key_of is None or (len(text) < LENGTH and not text.isdigit()):
+            return text
+        return self._recogniser(self._key_of).text(text)
+
+    def _recogniser(self, key_of: Callable[[NationalId], str]) -> Recogniser:
+        """Made for the first record: most areas have none."""
+        if self._made is None:
+            own, own_key = self._person.off_id.reveal(), self._person.person_key
+            self._made = Recogniser(
+                lambda digits: own_key if digits == own else key_of(NationalId(digits)), own=own
+            )
+        return self._made
 
 
 class PrivacyRules(Value, frozen=True, kw_only=True):

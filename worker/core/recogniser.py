@@ -21,11 +21,11 @@ from worker.core.encodings import BASE64_MIN, ROUNDS_MAX, Layer, contents, layer
 from worker.core.exact_json import LargeInteger
 from worker.core.harmless import (
     NOT_IDENTIFIERS,
+    harmless_names,
     holds_text,
-    is_harmless_name,
     may_hold_digits,
-    may_hold_digits_as_before,
-    shape_of,
+    remembered_suspects,
+    shapes,
     without_separators,
 )
 from worker.core.offid import LENGTH, checksum_ok, has_structure
@@ -80,7 +80,7 @@ class Recogniser:
         if text == self._own:
             return self._pseudonym_of(text)
         if not NOT_IDENTIFIERS.fullmatch(text):
-            if not may_hold_digits_as_before(text):
+            if not remembered_suspects[text]:
                 return text
         elif holds_text(text):
             text = text.replace("-", "")
@@ -121,10 +121,10 @@ class Recogniser:
         return self._find(text, ROUNDS_MAX)
 
     def _object(self, fields: dict[str, Any], author: Author | None) -> dict[str, Any]:
-        shape = shape_of(tuple(fields))
+        shape = shapes[tuple(fields)]
         if not shape.is_harmless:
             fields = self._renamed(fields)
-            shape = shape_of(tuple(fields))
+            shape = shapes[tuple(fields)]
         authors = () if author is None else shape.authors
         result = fields.copy()
         for name, value in fields.items():
@@ -143,7 +143,7 @@ class Recogniser:
 
     def _renamed(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The same values under names without identifiers."""
-        names = [name if is_harmless_name(name) else self.text(name) for name in fields]
+        names = [name if harmless_names[name] else self.text(name) for name in fields]
         if len(set(names)) == len(names):
             return dict(zip(names, fields.values(), strict=True))
         result: dict[str, Any] = {}
@@ -204,7 +204,7 @@ def candidates(value: Any) -> Iterator[str]:
             yield from _candidates(value, ROUNDS_MAX)
         case dict():
             for name, inner in value.items():
-                if not is_harmless_name(name):
+                if not harmless_names[name]:
                     yield from _candidates(name, ROUNDS_MAX)
                 yield from candidates(inner)
         case list():

@@ -1,21 +1,26 @@
 """Remembers what was judged of texts that occur again and again: field names, codes, names."""
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 CHARS_MAX: Final = 128
 """Longer texts are judged each time: what is remembered must not fill the memory."""
+_TEXTS_MAX: Final = 2048
 
 _Verdict = TypeVar("_Verdict")
 
 
-def remembered(judge: Callable[[str], _Verdict]) -> Callable[[str], _Verdict]:
-    """The function with a memory for the last 2,048 short texts."""
-    known = lru_cache(maxsize=2048)(judge)
+class Remembered(dict[str, _Verdict], Generic[_Verdict]):
+    """The verdict of a function on each text, by ``remembered[text]``; made where it is new."""
 
-    def judged(text: str) -> _Verdict:
-        return known(text) if len(text) <= CHARS_MAX else judge(text)
+    def __init__(self, judge: Callable[[str], _Verdict]) -> None:
+        super().__init__()
+        self._judge = judge
 
-    judged.__doc__ = judge.__doc__
-    return judged
+    def __missing__(self, text: str) -> _Verdict:
+        verdict = self._judge(text)
+        if len(text) <= CHARS_MAX:
+            if len(self) >= _TEXTS_MAX:
+                self.clear()
+            self[text] = verdict
+        return verdict
