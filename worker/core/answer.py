@@ -60,6 +60,8 @@ _ERROR_STATUS: Final = 400
 _MESSAGE_MAX: Final = 1_000
 
 _BOM: Final = b"\xef\xbb\xbf"
+_NOTHING: Final = b"[]"
+"""Most answers."""
 
 
 class Page(Value, frozen=True, kw_only=True):
@@ -158,6 +160,8 @@ def parse(body: bytes | bytearray) -> Any:
             near, an object holds a field twice, of which a parser would silently keep one, or it
             is larger than ``budgets`` allows.
     """
+    if body == _NOTHING:
+        return []
     text = body.removeprefix(_BOM) if body.startswith(_BOM) else body  # else a copy of it
     if not text or text.isspace():
         raise ContractError("an empty body", field="$")

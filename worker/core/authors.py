@@ -54,11 +54,12 @@ def role_and_organisation(author: Any) -> Any:
         case str():
             return author if _are_words[author] else None
         case dict():
-            shown = {
-                name: inner if _are_roles[name] else role_and_organisation(inner)
-                for name, inner in author.items()
-                if _are_roles[name] or isinstance(inner, (dict, list))
-            }
+            shown: dict[str, Any] = {}
+            for name, inner in author.items():
+                if _are_roles[name]:
+                    shown[name] = inner
+                elif isinstance(inner, (dict, list)):
+                    shown[name] = role_and_organisation(inner)
             return {name: inner for name, inner in shown.items() if inner is not None} or None
         case list():
             found = [role_and_organisation(element) for element in author]
