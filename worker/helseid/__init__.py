@@ -1,4 +1,4 @@
-"""HelseID, machine to machine: the client key, tokens and proofs of possession."""
+"""HelseID client for machine-to-machine access: client key, access tokens and DPoP proofs."""
 
 from worker.lean import without
 
