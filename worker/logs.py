@@ -96,7 +96,7 @@ def redact_value(value: object) -> Any:
         return [redact_value(item) for item in value]
     if isinstance(value, (datetime, date)):
         return value.isoformat()
-    return redact(tracebacks.summary(value) if isinstance(value, BaseException) else repr(value))
+    return redact(tracebacks.describe(value) if isinstance(value, BaseException) else repr(value))
 
 
 def _redact_member(key: str, value: object) -> Any:

@@ -24,7 +24,7 @@ _CONTEXT: Final = "During handling of the above exception, another exception occ
 _CODE: Final = re.compile(r"[A-Z0-9_]{1,60}")
 
 
-def summary(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """One line: the class, with the message of a ``WorkerError`` or an error code."""
     kind = type(error)
     name = kind.__qualname__
@@ -61,7 +61,7 @@ def _lines(error: BaseException) -> Iterator[str]:
         if link.__traceback__ is not None:
             yield "Traceback (most recent call last):\n"
             yield from traceback.format_tb(link.__traceback__)
-        yield f"{summary(link)}\n"
+        yield f"{describe(link)}\n"
         yield from _members(link)
 
 

@@ -71,7 +71,7 @@ def test_where_and_what_without_the_text():
 def test_our_own_errors_speak():
     """The message of an error of the worker is written: it is made without values."""
     error = raised(ContractError("not a time", field="[0].createdTime"))
-    assert "worker.errors.ContractError: not a time (at [0].createdTime)" == tracebacks.summary(
+    assert "worker.errors.ContractError: not a time (at [0].createdTime)" == tracebacks.describe(
         error
     )
 
@@ -154,7 +154,7 @@ class SpeakingError(Exception):
 )
 def test_codes(error, line):
     """A system's or database's code is told, since it holds no value; its words are not."""
-    assert line == tracebacks.summary(error)
+    assert line == tracebacks.describe(error)
 
 
 @pytest.fixture
