@@ -33,7 +33,7 @@ class Runtime(Value, frozen=True, kw_only=True):
 class Roster(Protocol):
     """The persons to read. Streamed, never held completely in memory."""
 
-    def entries(self) -> AsyncGenerator[RosterEntry | RosterFault, None]:
+    def entries(self) -> AsyncGenerator[RosterEntry | RosterLineError, None]:
         """Each line once, in order; a line that cannot be read is a roster error.
 
         Raises:
@@ -259,7 +259,7 @@ class RunStore(Protocol):
         that they have finished.
 
         Raises:
-            WithheldError: ``judge`` returned reasons; nothing was changed.
+            WithheldError: ``reasons_of`` returned reasons; nothing was changed.
         """
         ...
 

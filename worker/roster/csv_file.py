@@ -199,5 +199,5 @@ class _LineParser:
             local_ref = fields[index] if index is not None and index < len(fields) else None
         return read_text(off_id, local_ref, source=self._name, unit="line", number=self._number)
 
-    def _error(self, problem: str) -> RosterFault:
-        return RosterFault(where=f"{self._name} line {self._number}", problem=problem)
+    def _error(self, problem: str) -> RosterLineError:
+        return RosterLineError(where=f"{self._name} line {self._number}", problem=problem)

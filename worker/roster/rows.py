@@ -11,7 +11,7 @@ from worker.core.model import RosterEntry, RosterLineError
 from worker.core.value import Value
 from worker.errors import RosterError
 
-RosterLine: TypeAlias = RosterEntry | RosterFault
+RosterLine: TypeAlias = RosterEntry | RosterLineError
 
 BATCH_LINES: Final = 512
 """Lines per batch: about 1 ms of work, to keep the event loop responsive."""
