@@ -6,7 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
-from worker.config.settings import AREA_NAMES, AreaOverride, Section, Settings
+from worker.config.sections.areas import AREA_NAMES, AreaOverride
+from worker.config.sections.base import Section
+from worker.config.settings import Settings
 from worker.config.values import Kind, Secret
 from worker.core.durations import format_duration
 from worker.core.value import Value

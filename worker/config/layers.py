@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.config.keys import AREA_KEYS, CONFIG_VARIABLE, ENVIRONMENT_PREFIX, KEYS, sections
-from worker.config.settings import AREA_NAMES
+from worker.config.sections.areas import AREA_NAMES
 from worker.errors import ConfigurationError
 from worker.trusted_files import Trust, read_trusted
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from worker.config.settings import Database, Roster
+from worker.config.sections.data import Database, Roster
 from worker.errors import ConfigurationError
 from worker.trusted_files import Trust, read_trusted
 
