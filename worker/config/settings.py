@@ -18,7 +18,7 @@ __all__ = ["AreaOverride", "Settings"]
 
 
 class Settings(Value, frozen=True, kw_only=True):
-    """The whole configuration. ``worker.config.load`` makes it; nothing else reads the world."""
+    """The complete configuration, created by ``worker.config.load``."""
 
     helseid: HelseId = HelseId()
     api: Api = Api()
@@ -36,7 +36,7 @@ class Settings(Value, frozen=True, kw_only=True):
     areas: dict[str, AreaOverride] = field(default_factory=dict)
 
     def area_overrides(self) -> dict[str, dict[str, Any]]:
-        """What was set under ``areas.<name>``, by area; nothing that was left out."""
+        """The keys set under ``areas.<name>``, by area."""
         return {
             name: {key: value for key, value in asdict(override).items() if value is not None}
             for name, override in self.areas.items()

@@ -4,4 +4,4 @@ from worker.core.value import Value
 
 
 class Section(Value, frozen=True, kw_only=True):
-    """A section of the file. None is no value: a key without one."""
+    """A section of the configuration. None means that a key is not set."""

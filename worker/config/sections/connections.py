@@ -7,12 +7,12 @@ from worker.config.sections.base import Section
 from worker.config.values import (
     FILE,
     HTTP_URL,
+    NONEMPTY_TEXT,
     ORGANIZATION_NUMBER,
     PROXY_URL,
-    SOME_TEXT,
     Example,
+    integer,
     one_of,
-    whole,
 )
 
 SigningAlgorithm: TypeAlias = Literal[
@@ -28,53 +28,51 @@ ASSERTION_LIFETIME_MAX_S: Final = 60
 
 
 class HelseId(Section, frozen=True, kw_only=True):
-    """The client at HelseID: who we are and how we prove it."""
+    """The HelseID client."""
 
     issuer: Annotated[
         str | None,
         HTTP_URL,
-        "HelseID's issuer, with or without a path; discovery is read from it. "
-        "Set by `api.environment`; this key overrides.",
+        "HelseID's issuer, with or without a path, from which discovery is read. "
+        "Overrides `api.environment`.",
         Example("https://helseid-sts.test.nhn.no"),
     ] = None
     self_service_url: Annotated[
         str | None,
         HTTP_URL,
-        "Address of HelseID's self-service API, for `keys rotate`. Set by "
-        "`api.environment`; this key overrides.",
+        "URL of HelseID's self-service API, for `keys rotate`. Overrides `api.environment`.",
         Example("https://api.selvbetjening.test.nhn.no"),
     ] = None
     client_id: Annotated[
         str | None,
-        SOME_TEXT,
-        "The client's id, as HelseID's self-service gives it.",
+        NONEMPTY_TEXT,
+        "The client id from HelseID self-service.",
         Example("00000000-0000-0000-0000-000000000000"),
     ] = None
     private_jwk_file: Annotated[
         Path | None,
         FILE,
-        "File with the client's private key: a JWK, a PEM, or the JSON that HelseID's "
-        "self-service gives.",
+        "File with the client's private key: a JWK, a PEM file, or the JSON from HelseID "
+        "self-service.",
         Example("/run/secrets/helseid.jwk"),
     ] = None
     private_key_alg: Annotated[
         SigningAlgorithm | None,
         one_of(SigningAlgorithm),
-        "Signature algorithm of the key, where the file does not say.",
+        "Signature algorithm of the key. Default: the file's.",
         Example("PS256"),
     ] = None
     private_key_kid: Annotated[
         str | None,
-        SOME_TEXT,
-        "Key id registered at HelseID, where the file does not say; else the key's "
-        "thumbprint (RFC 7638).",
+        NONEMPTY_TEXT,
+        "Key id registered at HelseID. Default: the file's, else the key's thumbprint (RFC 7638).",
         Example("my-key-2026"),
     ] = None
-    scope: Annotated[str, SOME_TEXT, "Scopes to ask for, separated by spaces."] = "nhn:pts/api"
+    scope: Annotated[str, NONEMPTY_TEXT, "Scopes to request, separated by spaces."] = "nhn:pts/api"
     sender_constraint: Annotated[
         SenderConstraint,
         one_of(SenderConstraint),
-        "`dpop` binds the token to a key of this process; `bearer` does not.",
+        "`dpop` binds the token to a key of this process, `bearer` does not.",
     ] = "dpop"
     grant: Annotated[
         Grant,
@@ -84,13 +82,13 @@ class HelseId(Section, frozen=True, kw_only=True):
     subject_token_file: Annotated[
         Path | None,
         FILE,
-        "File with the person's access token, for `token_exchange`. Never stored.",
+        "File with the person's access token, for `token_exchange`. The token is never stored.",
         Example("/run/secrets/subject-token"),
     ] = None
     token_endpoint_host: Annotated[
         str | None,
-        SOME_TEXT,
-        "Host of the token endpoint, where it is not the issuer's.",
+        NONEMPTY_TEXT,
+        "Host of the token endpoint. Default: the issuer's host.",
         Example("sts.example.no"),
     ] = None
     organization_parent: Annotated[
@@ -102,72 +100,72 @@ class HelseId(Section, frozen=True, kw_only=True):
     organization_child: Annotated[
         str | None,
         ORGANIZATION_NUMBER,
-        "Organisation number of the unit (virksomhet), if one is to be sent.",
+        "Organisation number of the unit (virksomhet), if required.",
         Example("888888888"),
     ] = None
     tenancy: Annotated[
         Tenancy | None,
         one_of(Tenancy),
-        "How the client is registered at HelseID: `single-tenant` or `multi-tenant`. "
-        "Unset: multi-tenant if `helseid.organization_parent` is set.",
+        "The client's registration at HelseID: `single-tenant` or `multi-tenant`. "
+        "Default: multi-tenant if `helseid.organization_parent` is set.",
         Example("multi-tenant"),
     ] = None
     assertion_lifetime_s: Annotated[
         int,
-        whole(1, ASSERTION_LIFETIME_MAX_S),
-        "Seconds that a client assertion is valid; HelseID takes at most 60.",
+        integer(1, ASSERTION_LIFETIME_MAX_S),
+        "Lifetime of a client assertion in seconds. HelseID accepts at most 60.",
     ] = 30
 
 
 class Api(Section, frozen=True, kw_only=True):
-    """Where PTS is."""
+    """The PTS API."""
 
     environment: Annotated[
         Environment | None,
         one_of(Environment),
-        "Sets `api.base_url` and `helseid.issuer` together. `test` and "
-        "`production` are on Helsenett; `test-internet` is the test on the internet.",
+        "Sets `api.base_url` and the addresses of HelseID. `test` and `production` are on "
+        "Helsenett; `test-internet` is the test environment on the internet.",
         Example("test"),
     ] = None
     base_url: Annotated[
         str | None,
         HTTP_URL,
-        "PTS's address. Set by `api.environment`; this key overrides.",
+        "Base URL of PTS. Overrides `api.environment`.",
         Example("https://api.test.pts.nhn.no"),
     ] = None
     engine: Annotated[
         Engine,
         one_of(Engine),
-        "What carries the calls to PTS: `httpx`, or `fast` for high rates (docs/performance.md); "
-        "`fast` knows no proxy.",
+        "HTTP engine for PTS: `httpx`, or `fast` for high request rates (docs/performance.md). "
+        "`fast` does not support a proxy.",
     ] = "httpx"
 
 
 class Network(Section, frozen=True, kw_only=True):
-    """The way to other machines. Nothing of it is taken from `HTTP_PROXY` and its like."""
+    """The network. `HTTP_PROXY` and similar variables are ignored."""
 
     proxy_url: Annotated[
         str | None,
         PROXY_URL,
-        "HTTP proxy for all calls to HelseID, PTS, Pushgateway and OTLP, except to this very "
-        "machine. It must let CONNECT through.",
+        "HTTP proxy for HelseID, PTS, Pushgateway and OTLP, except on loopback addresses. It must "
+        "allow CONNECT.",
         Example("http://proxy.example:3128"),
     ] = None
     proxy_credentials_file: Annotated[
         Path | None,
         FILE,
-        "File with one line, `user:password`, where the proxy asks for it (HTTP Basic).",
+        "File with one line, `user:password`, if the proxy requires it (HTTP Basic).",
         Example("/run/secrets/proxy-credentials"),
     ] = None
 
 
 class Tls(Section, frozen=True, kw_only=True):
-    """Trust. Verification cannot be turned off."""
+    """TLS. Verification cannot be disabled."""
 
     ca_file: Annotated[
         Path | None,
         FILE,
-        "PEM file with a private CA to trust besides the usual ones: for HelseID, PTS, telemetry "
-        "and PostgreSQL.",
+        "PEM file with a private CA, trusted in addition to the system's, for HelseID, PTS, "
+        "telemetry and PostgreSQL.",
         Example("/etc/ssl/private-ca.pem"),
     ] = None

@@ -11,14 +11,14 @@ from worker.config.values import (
     FILE,
     HTTP_URL,
     LISTEN,
-    SOME_TIME,
+    POSITIVE_DURATION,
     TIME_ZONE,
     Example,
     duration_or_none,
+    integer,
     number,
     one_of,
-    some_of,
-    whole,
+    subset_of,
 )
 from worker.core.durations import parse_duration
 
@@ -31,103 +31,100 @@ LEASE_TTL_MAX_S: Final = 60
 
 
 class Sync(Section, frozen=True, kw_only=True):
-    """The limits of a run."""
+    """Limits of a run."""
 
     concurrency: Annotated[
-        int, whole(1, 256), "Requests under way at once, at most; adapts downward."
+        int, integer(1, 256), "Maximum number of concurrent requests; reduced under load."
     ] = 16
     requests_per_second: Annotated[
         float,
         number(100_000, above_zero=True),
-        "Ceiling on requests to PTS, over all shards of a run.",
+        "Rate limit for requests to PTS, over all shards of a run.",
     ] = 20.0
     areas: Annotated[
-        tuple[str, ...], some_of(AREA_NAMES), "The areas to read, separated by commas."
+        tuple[str, ...], subset_of(AREA_NAMES), "The areas to read, separated by commas."
     ] = AREA_NAMES
     deadline: Annotated[
         timedelta | None,
-        duration_or_none(least=timedelta(seconds=1)),
-        "Time after which a run stops by itself with exit code 75; `none` for no end.",
+        duration_or_none(minimum=timedelta(seconds=1)),
+        "Time after which a run stops with exit code 75; `none` for no limit.",
         Example("10h"),
     ] = None
     continue_within: Annotated[
         timedelta,
-        SOME_TIME,
-        "A stopped run is continued by the next one unless it made no progress for this long.",
+        POSITIVE_DURATION,
+        "The next run continues a stopped run, unless it made no progress for this long.",
     ] = parse_duration("12h")
     confirm: Annotated[
         Confirmed,
         one_of(Confirmed),
-        "What is read a second time, on a new connection, before it counts: `removals`, a read "
-        "that lacks a published restriction; `changes`, one that differs from the published state "
-        "in any way.",
+        "Which reads are repeated on a new connection before they are accepted: `removals`, if a "
+        "published restriction is missing; `changes`, if anything differs from the published "
+        "state.",
     ] = "removals"
     max_removed_share: Annotated[
         float,
         number(1),
-        "The guard: a run that would close more than this share of the open "
-        "restrictions is withheld (exit 5).",
+        "Guard: a run that would close more than this share of the open restrictions is withheld "
+        "(exit 5).",
     ] = 0.10
     min_completeness: Annotated[
         float,
         number(1),
-        "The guard: a run that read less than this share of persons and areas is "
-        "withheld (exit 5).",
+        "Guard: a run that read less than this share of person-areas is withheld (exit 5).",
     ] = 0.50
-    retry_attempts: Annotated[int, whole(1, 20), "Attempts at one request, the first included."] = 5
+    retry_attempts: Annotated[int, integer(1, 20), "Attempts per request, including the first."] = 5
     retry_after_max: Annotated[
         timedelta,
-        SOME_TIME,
-        "Longest pause by `Retry-After` that a run makes. A longer one ends it with exit code 69, "
-        "unless PTS goes on answering for others: then it is that person's failure.",
+        POSITIVE_DURATION,
+        "Longest `Retry-After` that a run accepts. A longer one ends the run with exit code 69, "
+        "unless PTS still responds for other persons; then it is a failure of that person.",
     ] = parse_duration("15m")
     request_timeout_s: Annotated[
         float,
         number(600, above_zero=True),
-        "Seconds that one request to PTS or HelseID may take, its answer included.",
+        "Timeout of one request to PTS or HelseID in seconds, including the response.",
     ] = 30.0
     max_pages: Annotated[
-        int, whole(1, 100_000), "Pages of one person's area; more is taken for a loop."
+        int, integer(1, 100_000), "Maximum pages per person-area; more count as a loop."
     ] = 1_000
     batch_persons: Annotated[
-        int, whole(1, 5_000), "Persons written in one transaction, at most."
+        int, integer(1, 5_000), "Maximum number of persons written in one transaction."
     ] = 250
 
 
 class Lease(Section, frozen=True, kw_only=True):
-    """One writer at a time."""
+    """The lease, which allows one writer at a time."""
 
     ttl_s: Annotated[
         int,
-        whole(5, LEASE_TTL_MAX_S),
-        "Seconds after which a holder that gives no sign of life loses the lease.",
+        integer(5, LEASE_TTL_MAX_S),
+        "Seconds after which a holder that does not renew the lease loses it.",
     ] = 50
 
 
 class Log(Section, frozen=True, kw_only=True):
-    """What is told on standard error."""
+    """Logs, on standard error."""
 
-    level: Annotated[LogLevel, one_of(LogLevel), "The least severity that is logged."] = "INFO"
+    level: Annotated[LogLevel, one_of(LogLevel), "Lowest level that is logged."] = "INFO"
     format: Annotated[
         LogFormat,
         one_of(LogFormat),
-        "`console`, `json`, or `auto`: console on a terminal, else JSON.",
+        "`console`, `json`, or `auto` (console on a terminal, else JSON).",
     ] = "auto"
 
 
 class Schedule(Section, frozen=True, kw_only=True):
-    """When ``schedule`` runs a sync."""
+    """The times at which ``schedule`` runs a sync."""
 
     cron: Annotated[
         str, CRON, "Cron expression of five fields: minute, hour, day, month, day of the week."
     ] = "30 3 * * *"
-    timezone: Annotated[str, TIME_ZONE, "Time zone in which `schedule.cron` is read."] = (
-        "Europe/Oslo"
-    )
+    timezone: Annotated[str, TIME_ZONE, "Time zone of `schedule.cron`."] = "Europe/Oslo"
 
 
 class Telemetry(Section, frozen=True, kw_only=True):
-    """Where the numbers of a run go."""
+    """Metrics of runs."""
 
     textfile: Annotated[
         Path | None,
@@ -138,24 +135,24 @@ class Telemetry(Section, frozen=True, kw_only=True):
     textfile_mode: Annotated[
         FileMode,
         one_of(FileMode),
-        "Mode of that file. node_exporter runs as another user: `0640` where its group owns the "
-        "folder (setgid), else `0644`.",
+        "Mode of the textfile. node_exporter runs as another user: use `0640` if its group owns "
+        "the folder (setgid), else `0644`.",
     ] = "0600"
     pushgateway_url: Annotated[
         str | None,
         HTTP_URL,
-        "Prometheus Pushgateway to push to after each run.",
+        "URL of a Prometheus Pushgateway, to which metrics are pushed after each run.",
         Example("https://pushgateway.example"),
     ] = None
     http_listen: Annotated[
         str | None,
         LISTEN,
-        "host:port on which `schedule` serves `/metrics`.",
+        "host:port where `schedule` serves `/metrics`.",
         Example("127.0.0.1:9464"),
     ] = None
     otlp_endpoint: Annotated[
         str | None,
         HTTP_URL,
-        "OpenTelemetry collector (OTLP over HTTP).",
+        "URL of an OpenTelemetry collector (OTLP over HTTP).",
         Example("https://otel.example:4318"),
     ] = None
