@@ -172,11 +172,11 @@ def _hint(name: str) -> str:
     """Suggest a key: the most similar one, or the same name in another section."""
     section, _, last_part = name.rpartition(".")
     siblings = {
-        known.rpartition(".")[2]: known for known in _ALL if known.startswith(f"{section}.")
+        key.rpartition(".")[2]: key for key in _ALL if key.startswith(f"{section}.")
     }
     close = difflib.get_close_matches(last_part, siblings, n=1)
     if close:
         return f"; did you mean {siblings[close[0]]}?"
-    elsewhere = [known for known in KEYS if known.rpartition(".")[2] == last_part]
+    elsewhere = [key for key in KEYS if key.rpartition(".")[2] == last_part]
     elsewhere += difflib.get_close_matches(name, KEYS, n=1, cutoff=0.8)
     return f"; did you mean {elsewhere[0]}?" if elsewhere else ""

@@ -2,5 +2,5 @@
 
 from worker.lean import without
 
-with without("click"):  # for a command line of its own
+with without("click"):  # used only by httpx's command line
     import httpx  # noqa: F401

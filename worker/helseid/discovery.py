@@ -75,11 +75,11 @@ class Discovery:
         try:
             self._metadata = await self._read()
             self._renew_at_s = self._runtime.monotonic() + LIFETIME_S
-        except UnavailableError as exc:
+        except UnavailableError as error:
             if self._metadata is None:
                 raise
             self._renew_at_s = self._runtime.monotonic() + _RENEWAL_PAUSE_S
-            _log.warning("helseid.discovery_stale", problem=exc.message)
+            _log.warning("helseid.discovery_stale", problem=error.message)
         return self._metadata
 
     async def _read(self) -> Metadata:

@@ -159,8 +159,8 @@ def _granted_scopes(document: dict[str, Any], required_scopes: Collection[str]) 
             code="rejected_scope",
             hint="sign the terms of use for this scope in HelseID self-service",
         )
-    told = None if document.get("scope") is None else _scopes(document["scope"])
-    granted = tuple(scope for scope in required_scopes if told is None or scope in told)
+    scopes = None if document.get("scope") is None else _scopes(document["scope"])
+    granted = tuple(scope for scope in required_scopes if scopes is None or scope in scopes)
     missing = [scope for scope in required_scopes if scope not in granted]
     if missing:
         raise RefusedError(

@@ -130,10 +130,10 @@ class Fault:
         """
         if isinstance(data, Fault):
             return data
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(data.keys() - known):
+        names = {f.name for f in fields(cls)}
+        if unknown := sorted(data.keys() - names):
             raise ValueError(
-                f"a fault has no key {unknown[0]!r}; keys are {', '.join(sorted(known))}"
+                f"a fault has no key {unknown[0]!r}; keys are {', '.join(sorted(names))}"
             )
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in data.items()

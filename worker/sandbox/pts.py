@@ -71,7 +71,7 @@ class Pts:
             response = fault_response(fault, request.url, self._world.now())
             if response is not None:
                 return area, response, fault.action
-        response, fault = self._answer(request, target, fault, versioned=versioned)
+        response, fault = self._search(request, target, fault, versioned=versioned)
         return area, response, fault.action if fault else ""
 
     def _target(self, area: str, request: Request) -> Target:
@@ -82,7 +82,7 @@ class Pts:
         number = self._world.faults.next_request()
         return Target(area, off_id, index, number, request.connection)
 
-    def _answer(
+    def _search(
         self, request: Request, target: Target, fault: Fault | None, *, versioned: bool
     ) -> tuple[Response, Fault | None]:
         try:

@@ -69,12 +69,12 @@ class _Application:
             if request is None:
                 response = problem(413, f"Content Too Large: at most {BODY_BYTES_MAX} bytes")
             else:
-                where, response, fault = self._answer(request, scope["server"][1])
+                where, response, fault = self._dispatch(request, scope["server"][1])
             await deliver(response, scope, receive, send)
         finally:
             ledger.end(where, scope["method"], response.status, fault=fault)
 
-    def _answer(self, request: Request, port: int) -> tuple[str, Response, str]:
+    def _dispatch(self, request: Request, port: int) -> tuple[str, Response, str]:
         is_pts = port == self._pts_port
         options = self.world.options
         public = options.public_pts_url if is_pts else options.public_helseid_url
