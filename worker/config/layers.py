@@ -171,9 +171,7 @@ def _read_table(layer: Layer, prefix: str, table: object, origin: str) -> None:
 def _hint(name: str) -> str:
     """Suggest a key: the most similar one, or the same name in another section."""
     section, _, last_part = name.rpartition(".")
-    siblings = {
-        key.rpartition(".")[2]: key for key in _ALL if key.startswith(f"{section}.")
-    }
+    siblings = {key.rpartition(".")[2]: key for key in _ALL if key.startswith(f"{section}.")}
     close = difflib.get_close_matches(last_part, siblings, n=1)
     if close:
         return f"; did you mean {siblings[close[0]]}?"

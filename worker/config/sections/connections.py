@@ -34,13 +34,13 @@ class HelseId(Section, frozen=True, kw_only=True):
         str | None,
         HTTP_URL,
         "HelseID's issuer, with or without a path, from which discovery is read. "
-        "Overrides `api.environment`.",
+        "Default: from `api.environment`.",
         Example("https://helseid-sts.test.nhn.no"),
     ] = None
     self_service_url: Annotated[
         str | None,
         HTTP_URL,
-        "URL of HelseID's self-service API, for `keys rotate`. Overrides `api.environment`.",
+        "URL of HelseID's self-service API, for `keys rotate`. Default: from `api.environment`.",
         Example("https://api.selvbetjening.test.nhn.no"),
     ] = None
     client_id: Annotated[
@@ -130,7 +130,7 @@ class Api(Section, frozen=True, kw_only=True):
     base_url: Annotated[
         str | None,
         HTTP_URL,
-        "Base URL of PTS. Overrides `api.environment`.",
+        "Base URL of PTS. Default: from `api.environment`.",
         Example("https://api.test.pts.nhn.no"),
     ] = None
     engine: Annotated[

@@ -34,7 +34,9 @@ class Sync(Section, frozen=True, kw_only=True):
     """Limits of a run."""
 
     concurrency: Annotated[
-        int, integer(1, 256), "Maximum number of concurrent requests; reduced under load."
+        int,
+        integer(1, 256),
+        "Maximum number of concurrent requests; reduced when PTS slows down or refuses.",
     ] = 16
     requests_per_second: Annotated[
         float,
