@@ -17,7 +17,7 @@ with without("click"):  # used only by httpx's command line
     import httpx
 
 PROXY_HINT: Final = "check network.proxy_url, and the proxy"
-"""For a proxy that does not answer, or does not come through."""
+"""For a proxy that does not respond or cannot reach the server."""
 _KEY: Final = "network.proxy_credentials_file"
 _CREDENTIALS_REQUIRED: Final = 407
 _TRANSIENT: Final = frozenset({408, 425, 429})

@@ -29,6 +29,7 @@ class Layer:
         values: by key name.
         origins: origin of each value, by key name.
         problems: one line per problem, without values.
+        is_unread: whether the source could not be read, so that its values are unknown.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -106,7 +107,7 @@ def _unknown_variable(variable: str, origin: str) -> Iterator[str]:
 
 def from_file(path: Path, *, shown: str) -> Layer:
     """The layer of a TOML file. Syntax errors are reported with line and column."""
-    layer = Layer()
+    layer = Layer(is_unread=True)
     try:
         content = read_trusted(
             path, key=shown, trust=Trust.CONFIGURATION, bytes_max=_FILE_BYTES_MAX

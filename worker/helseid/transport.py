@@ -286,7 +286,7 @@ def _explain(error: httpx.HTTPError, url: httpx.URL) -> _NoResponseError:
             is_transient=False,
         )
     if isinstance(error, httpx.ProxyError):
-        return _NoResponseError(str(error), hint="check network.proxy_url and the proxy")
+        return _NoResponseError(str(error), hint=PROXY_HINT)
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return _NoResponseError(
             f"cannot connect to {where}",

@@ -103,8 +103,10 @@ class Privacy(Section, frozen=True, kw_only=True):
     pseudonym_key_file: Annotated[
         Path | None,
         FILE,
-        "File with the pseudonym key, at least 32 random bytes. Text and simple patterns are "
-        "refused for a new database. Without the key, rows cannot be matched to persons.",
+        "File with the pseudonym key: at least 32 random bytes, raw or as Base64 or hexadecimal. "
+        "Other text and simple patterns are refused for a new database. Every byte of the file "
+        "counts, including a line break at its end. Without the key, rows cannot be matched to "
+        "persons.",
         Example("/run/secrets/pseudonym.key"),
     ] = None
     keep_names: Annotated[
@@ -142,5 +144,6 @@ class Retention(Section, frozen=True, kw_only=True):
     access_log: Annotated[
         timedelta | None,
         duration_or_none(minimum=timedelta(days=90)),
-        "Older rows of the access log are deleted after a published sync. `none` keeps them.",
+        "Older rows of the access log are deleted after a published sync; at least `90d`, which "
+        "the database enforces. `none` keeps them.",
     ] = timedelta(days=730)
