@@ -1,29 +1,29 @@
-"""Every error of the worker, and the exit code that each ends a run with.
+"""The worker's errors and their exit codes.
 
 ::
 
     WorkerError(message, hint)
-    ├── UsageError              2   the call is wrong
-    ├── LeaseHeldError          4   another run is on; nothing was done
-    ├── WithheldError           5   a guard held the run back
-    ├── DataContractError      65   the roster or PTS's answers cannot be understood
+    ├── UsageError              2   wrong usage of the command
+    ├── LeaseHeldError          4   another run holds the lease; nothing was done
+    ├── WithheldError           5   a guard withheld the run
+    ├── DataContractError      65   the roster or PTS's responses have an unknown format
     │   └── RosterError
     ├── UnavailableError       69   HelseID, PTS or the database, after all retries
-    ├── StoppedError           75   asked to stop, deadline, or the lease was lost
+    ├── StoppedError           75   stop requested, deadline reached or lease lost
     │   └── LeaseLostError
     ├── RefusedError           77   HelseID or PTS denies this client
-    ├── ConfigurationError     78   stop and fix
-    │   └── SchemaError             the database is behind or ahead of the program
-    └── AreaError               -   one person's one area; never ends a run
-        ├── TransientError          retried, then a gap
-        │   └── StaleConnectionError    a kept connection had been closed; repeated at once
-        ├── RejectedError           PTS says no to this request
-        ├── DeniedError             PTS says no to this client
-        ├── ContractError           the answer is not what it must be
-        └── PagingError             the answer cannot be read to its end
+    ├── ConfigurationError     78   invalid configuration
+    │   └── SchemaError             the database schema is older or newer than the program
+    └── AreaError               -   one area of one person; never ends a run
+        ├── TransientError          retried, then a failure
+        │   └── StaleConnectionError    a reused connection was closed; retried at once
+        ├── RejectedError           PTS rejects this request
+        ├── DeniedError             PTS denies this client
+        ├── ContractError           the response has an unknown format
+        └── PagingError             the pages cannot be read to the end
 
-Messages say what is wrong and where (file and line, key, field); ``hint`` says what to do. Neither
-ever holds a personal value, a token, a key or a response body.
+A message says what is wrong and where (file and line, key, field); ``hint`` says what to do.
+Neither contains a personal value, a token, a key or a response body.
 """
 
 import enum
@@ -31,7 +31,7 @@ from collections.abc import Sequence
 
 
 class ExitCode(enum.IntEnum):
-    """The exit codes that cron lines, units and manifests rely on (README, "Exit codes")."""
+    """Exit codes; part of the public interface (README, "Exit codes")."""
 
     OK = 0
     USAGE = 2
@@ -47,11 +47,11 @@ class ExitCode(enum.IntEnum):
 
 
 class WorkerError(Exception):
-    """Something went wrong that the worker knows how to name.
+    """Base class of all expected errors.
 
     Attributes:
         message: what is wrong and where.
-        hint: what the reader can do about it; may be empty.
+        hint: what to do about it; may be empty.
     """
 
     exit_code: ExitCode = ExitCode.BUG
@@ -63,7 +63,7 @@ class WorkerError(Exception):
 
 
 class UsageError(WorkerError):
-    """The command was called wrongly."""
+    """Wrong usage of a command."""
 
     exit_code = ExitCode.USAGE
 
@@ -75,19 +75,19 @@ class LeaseHeldError(WorkerError):
 
 
 class WithheldError(WorkerError):
-    """A guard held the run back: the last published state stands."""
+    """A guard withheld the run; the last published state remains."""
 
     exit_code = ExitCode.WITHHELD
 
 
 class DataContractError(WorkerError):
-    """What we read is not in a shape that we understand, as a whole and not for one person."""
+    """Input has an unknown format, for all persons and not just for one."""
 
     exit_code = ExitCode.DATA_CONTRACT
 
 
 class RosterError(DataContractError):
-    """The roster cannot be read: no file, no such column, not one identifier."""
+    """The roster cannot be read, or has no column ``off_id`` or no identifier."""
 
 
 class UnavailableError(WorkerError):
@@ -97,20 +97,20 @@ class UnavailableError(WorkerError):
 
 
 class StoppedError(WorkerError):
-    """The run was stopped on request or by its deadline; what was read is kept."""
+    """The run was stopped on request or by its deadline; completed reads are kept."""
 
     exit_code = ExitCode.STOPPED
 
 
 class LeaseLostError(StoppedError):
-    """Another holder took the lease over; this process may not write any more."""
+    """Another holder took over the lease; this process must not write any more."""
 
 
 class RefusedError(WorkerError):
     """HelseID or PTS denies this client.
 
     Attributes:
-        code: the error code that the service gave, e.g. ``invalid_client``; may be empty.
+        code: the service's error code, e.g. ``invalid_client``; may be empty.
     """
 
     exit_code = ExitCode.REFUSED
@@ -121,10 +121,10 @@ class RefusedError(WorkerError):
 
 
 class ConfigurationError(WorkerError):
-    """The configuration cannot be used.
+    """The configuration is invalid.
 
     Attributes:
-        problems: one line for each fault, each naming its key.
+        problems: one line per problem, with its key.
     """
 
     exit_code = ExitCode.CONFIGURATION
@@ -135,15 +135,15 @@ class ConfigurationError(WorkerError):
 
 
 class SchemaError(ConfigurationError):
-    """The database's schema is behind or ahead of the program."""
+    """The database schema is older or newer than the program."""
 
 
 class AreaError(WorkerError):
-    """One person's one area could not be read; the run goes on and the old state stands.
+    """One area of one person could not be read. The run continues; the area keeps its last state.
 
     Attributes:
-        status: the HTTP status that was answered, if one was.
-        attempts: HTTP attempts made for the area; whoever reads the area to its end sets it.
+        status: the HTTP status, if there was a response.
+        attempts: HTTP attempts for the area; set by ``AreaReader.read``.
     """
 
     def __init__(self, message: str, *, status: int | None = None, hint: str = "") -> None:
@@ -153,29 +153,29 @@ class AreaError(WorkerError):
 
 
 class TransientError(AreaError):
-    """A failure that another attempt may cure: time-out, lost connection, 429, 5xx."""
+    """A failure that a retry may resolve: timeout, lost connection, 429, 5xx."""
 
 
 class StaleConnectionError(TransientError):
-    """A connection that was kept had been closed by the other side before any byte of an answer.
+    """The server closed a reused connection before sending any byte of a response.
 
-    It says nothing about the service: every server closes idle connections at some time.
+    This says nothing about the service's health: every server closes idle connections.
     """
 
 
 class RejectedError(AreaError):
-    """PTS said no to this request, and would again."""
+    """PTS rejects this request; a retry would not help."""
 
 
 class DeniedError(AreaError):
-    """PTS denies this client (401 or 403), with a fresh token and proof."""
+    """PTS denies this client (401 or 403), even with a new token and DPoP proof."""
 
 
 class ContractError(AreaError):
-    """The answer is not recognisably a list of this person's restrictions.
+    """The response is not recognised as a list of this person's restrictions.
 
     Attributes:
-        field: the place of the fault, as a path such as ``[2].confidentialityCode``; may be empty.
+        field: path of the invalid field, e.g. ``[2].confidentialityCode``; may be empty.
     """
 
     def __init__(self, message: str, *, field: str = "", status: int | None = None) -> None:
@@ -184,4 +184,4 @@ class ContractError(AreaError):
 
 
 class PagingError(AreaError):
-    """The answer cannot be read to its end: a loop, a wrong total, an unknown continuation."""
+    """The pages cannot be read to the end: a loop, a wrong total or an unknown continuation."""

@@ -1,4 +1,4 @@
-"""The one place where files are written: each is whole or not there, whatever goes wrong."""
+"""Atomic writes: a file is written completely or not at all."""
 
 import os
 import tempfile
@@ -12,10 +12,9 @@ from worker.errors import ConfigurationError
 
 @contextmanager
 def named_faults(what: Path) -> Iterator[None]:
-    """Tell a fault of the file system as an error with a name.
+    """Convert an ``OSError`` of the file system to a ``ConfigurationError``.
 
-    It must not pass through the database's transaction as it is: there an ``OSError`` is a lost
-    connection, to be tried again.
+    Inside a database transaction an ``OSError`` would count as a lost connection and be retried.
 
     Raises:
         ConfigurationError: the file or folder cannot be written.
@@ -25,52 +24,52 @@ def named_faults(what: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigurationError(
             f"{what} cannot be written ({error.strerror or type(error).__name__})",
-            hint="check the folder, its permissions and the space on the disk",
+            hint="check the folder, its permissions and the free disk space",
         ) from error
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder, mode 0700, if there is none.
+    """Create the folder with mode 0700 if it does not exist.
 
     Raises:
-        ConfigurationError: it cannot be made.
+        ConfigurationError: the folder cannot be created.
     """
     with named_faults(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def new_private(folder: Path, name: str) -> tuple[BinaryIO, Path]:
-    """An open new file in the folder, mode 0600, under a temporary name, and that name.
+    """Create a temporary file with mode 0600 in the folder; return it and its path.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the file cannot be created.
     """
     number, temporary = _new(folder, name)
     return os.fdopen(number, "wb"), temporary
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file of mode 0600 at once; see ``write_whole``.
+    """Write a file with mode 0600; see ``write_atomically``.
 
     Raises:
-        ConfigurationError: it cannot be written; nothing is left behind.
+        ConfigurationError: the file cannot be written; no temporary file remains.
     """
     with named_faults(path):
-        write_whole(path, content)
+        write_atomically(path, content)
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Write a file at once: readers see the old one or the new one, and never a part.
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file atomically: readers see the old or the new content, never a part.
 
-    Only a death in between leaves something beside it: a hidden file whose name ends in ``.part``.
+    Only a crash can leave a temporary file behind: a hidden file with the suffix ``.part``.
 
     Raises:
-        OSError: it cannot be written; the old one stands, and nothing is left behind.
+        OSError: the file cannot be written; the old content and no temporary file remain.
     """
     number, temporary = _new(path.parent, path.name)
     try:
         _fill(number, content, mode)
-        os.replace(temporary, path)  # noqa: PTH105 - every step of a write is one of this module's
+        os.replace(temporary, path)  # noqa: PTH105 - all steps of a write use os
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108 - as above
@@ -78,11 +77,11 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a new file of mode 0600, and never over an old one.
+    """Create a file with mode 0600; never overwrites.
 
     Raises:
-        FileExistsError: there is one.
-        OSError: it cannot be written; nothing is left behind.
+        FileExistsError: the file already exists.
+        OSError: the file cannot be written; no partial file remains.
     """
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -99,7 +98,7 @@ def _new(folder: Path, name: str) -> tuple[int, Path]:
 
 
 def _fill(number: int, content: bytes, mode: int) -> None:
-    """Give the open file its content, on the disk and not only on the way there, and close it."""
+    """Write the content to the open file, sync it to disk and close it."""
     try:
         rest = memoryview(content)
         while rest:

@@ -1,9 +1,9 @@
-"""Logging, set up once: structlog and the libraries' own logs, to standard error, redacted.
+"""Logging setup: structlog and library logs, redacted, to standard error.
 
-Identifiers and tokens are kept out of logs by their types (``worker.core.identity``) and by what
-the code logs. Exceptions are told without their text (``worker.tracebacks``), and libraries without
-the values that they fill in. The redaction here is the net below: it masks what looks like an
-identifier, a token or a key in any text that is about to be written.
+Types (``worker.core.identity``) and the logging code keep identifiers and tokens out of logs.
+Exceptions are logged without their text (``worker.tracebacks``), library messages without their
+arguments. Redaction is the last line of defence: it masks text that looks like an identifier, a
+token or a key.
 """
 
 import logging
@@ -22,11 +22,11 @@ from worker.core.escaping import visible, visible_lines
 
 MASK: Final = "***"
 
-_SPEAKING_LIBRARIES: Final = ("apscheduler",)
-"""Libraries heard from INFO on. All others from WARNING on, whatever the level: at DEBUG some of
-them (aiosqlite, httpcore, SQLAlchemy's engine) write parameters, headers or bodies."""
-_WHOLE_MESSAGES: Final = ("worker", "py.warnings", *_SPEAKING_LIBRARIES)
-_VALUE_BEGINS: Final = re.compile(r"""[\n<({\['"]""")
+_INFO_LIBRARIES: Final = ("apscheduler",)
+"""Libraries logged from INFO. All others are logged from WARNING, whatever the level: at DEBUG,
+aiosqlite, httpcore and SQLAlchemy's engine log parameters, headers or bodies."""
+_COMPLETE_MESSAGES: Final = ("worker", "py.warnings", *_INFO_LIBRARIES)
+_VALUE_START: Final = re.compile(r"""[\n<({\['"]""")
 
 _SECRET_KEYS: Final = frozenset(
     {
@@ -51,7 +51,7 @@ _SECRETS: Final = re.compile(
       | (?<![0-9A-Za-z])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9A-Za-z])
     )
   | (?P<scheme>(?i:DPoP|Bearer))\s+[A-Za-z0-9._~+/\-]{16,}=*
-  | eyJ[A-Za-z0-9_\-]{6,}(?:\.[A-Za-z0-9_\-]*){0,2} # also without a dot: looking for one is square
+  | eyJ[A-Za-z0-9_\-]{6,}(?:\.[A-Za-z0-9_\-]*){0,2} # no dot required: that would take square time
   | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
   | (?P<member>["'](?:d|p|q|dp|dq|qi|k)["']\s*:\s*)["'][A-Za-z0-9_\-]{16,}["']
   | (?P<user>://[^/\s:@]*):[^@/\s]+@
@@ -60,13 +60,13 @@ _SECRETS: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_OF_LINES: Final = frozenset({"exception", "stack"})
+_MULTILINE_KEYS: Final = frozenset({"exception", "stack"})
 _FIRST: Final = ("timestamp", "level", "event")
 _ELEVEN_DIGITS: Final = range(10**10, 10**11)
 
 
 def redact(text: str) -> str:
-    """The text with everything masked that looks like an identifier, token, key or password."""
+    """Mask everything that looks like an identifier, token, key or password."""
     return visible_lines(_SECRETS.sub(_masked, text))
 
 
@@ -81,7 +81,7 @@ def _masked(match: re.Match[str]) -> str:
 
 
 def redact_value(value: object) -> Any:
-    """The value as plain JSON material, redacted at every depth."""
+    """The value as JSON types, redacted at every level."""
     if value is None or isinstance(value, (bool, float)):
         return value
     if isinstance(value, str):
@@ -103,22 +103,23 @@ def _redact_member(key: str, value: object) -> Any:
     if key.lower() in _SECRET_KEYS and value is not None:
         return MASK
     redacted = redact_value(value)
-    return visible(redacted) if isinstance(redacted, str) and key not in _OF_LINES else redacted
+    is_one_line = isinstance(redacted, str) and key not in _MULTILINE_KEYS
+    return visible(redacted) if is_one_line else redacted
 
 
 def safe_traceback(error: BaseException) -> str:
-    """The traceback of an exception without any value: for a bug report."""
+    """The traceback of an exception, without values, for a bug report."""
     return redact(tracebacks.safe_traceback(error))
 
 
 def configure(level: str, log_format: str = "auto", stream: TextIO | None = None) -> None:
-    """Send all logs to one stream; may be called again, and then replaces what was set.
+    """Send all logs to one stream. A later call replaces the configuration.
 
     Args:
         level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``, for the worker's own events.
         log_format: ``console``, ``json``, or ``auto``: console on a terminal, else JSON.
-        stream: where to write. Left out: what is standard error at the time, so that a progress
-            bar, which stands in its place while it is shown, makes room for a line.
+        stream: where to write. Default: the current ``sys.stderr`` at each event, because a
+            progress bar replaces it while shown.
     """
     terminal = (sys.stderr if stream is None else stream).isatty()
     console = log_format == "console" or (log_format == "auto" and terminal)
@@ -147,19 +148,19 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """A handler that does not print an event which it failed to write."""
+    """A handler that reports a lost event without printing its content."""
 
     def __init__(self, stream: TextIO | None) -> None:
         logging.Handler.__init__(self)
         self._stream = stream
 
     @property
-    def stream(self) -> TextIO:  # type: ignore[override]  # as logging's own last resort does
-        """Where to write now."""
+    def stream(self) -> TextIO:  # type: ignore[override]  # as logging's lastResort handler does
+        """The stream to write to."""
         return sys.stderr if self._stream is None else self._stream
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
-        """Tell that an event was lost, and where it was logged; not what it held."""
+        """Report that an event was lost and where it was logged."""
         kind = sys.exc_info()[0]
         name = kind.__name__ if kind else "unknown error"
         try:
@@ -176,7 +177,7 @@ def _set_levels(handler: logging.Handler, level: int) -> None:
     root.addHandler(handler)
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("worker").setLevel(level)
-    for library in _SPEAKING_LIBRARIES:
+    for library in _INFO_LIBRARIES:
         logging.getLogger(library).setLevel(max(level, logging.INFO))
     logging.captureWarnings(capture=True)
 
@@ -217,14 +218,14 @@ def _as_documents(exc_info: ExcInfo) -> list[dict[str, Any]]:
 
 
 def _cut_library_message(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A library's message without the values in it.
+    """Keep only the template of a library's message, without its arguments.
 
-    What is left are the words of its template, up to where one that was put together may begin with
-    values: asyncio tells of a task with the text of the exception that ended it.
+    A message that was formatted before logging is cut where a value may start: asyncio, for
+    example, formats the exception of a failed task.
     """
     record: logging.LogRecord = event["_record"]
-    if not record.name.startswith(_WHOLE_MESSAGES):
-        event["event"] = _VALUE_BEGINS.split(str(record.msg), maxsplit=1)[0].strip()
+    if not record.name.startswith(_COMPLETE_MESSAGES):
+        event["event"] = _VALUE_START.split(str(record.msg), maxsplit=1)[0].strip()
     return event
 
 

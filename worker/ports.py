@@ -1,4 +1,4 @@
-"""What a run asks of the world outside, as small protocols; and the runtime handed to all."""
+"""Ports: the protocols through which a run uses the outside world, and the runtime."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -13,14 +13,14 @@ from worker.errors import ExitCode
 
 
 class Runtime(Value, frozen=True, kw_only=True):
-    """Clock, sleep, randomness and ids: handed in, so that a test can hand in its own.
+    """Clock, sleep, randomness and ids, passed in so that tests can replace them.
 
     Attributes:
         now: the wall clock, an aware UTC datetime.
-        monotonic: seconds that never go back.
-        sleep: waits that many seconds; a checkpoint even for 0.
+        monotonic: a monotonic clock, in seconds.
+        sleep: waits a number of seconds; a checkpoint even for 0.
         uniform: a random float in [0, 1).
-        new_id: a fresh unique id, e.g. for ``jti``.
+        new_id: a new unique id, e.g. for ``jti``.
     """
 
     now: Callable[[], datetime]
@@ -31,23 +31,23 @@ class Runtime(Value, frozen=True, kw_only=True):
 
 
 class Roster(Protocol):
-    """Where persons come from. Streamed: no roster is ever held whole in memory."""
+    """The persons to read. Streamed, never held completely in memory."""
 
     def entries(self) -> AsyncGenerator[RosterEntry | RosterLineError, None]:
-        """Each line once, in order; a line that cannot be read as a fault.
+        """Each line once, in order; a line that cannot be read is a roster error.
 
         Raises:
-            RosterError: the roster as a whole cannot be read.
+            RosterError: the roster cannot be read at all.
         """
         ...
 
 
 class HttpResponse(Value, frozen=True, kw_only=True):
-    """An HTTP answer, read whole.
+    """A complete HTTP response.
 
     Attributes:
-        headers: values by lower-case name; a name that came more than once holds all its values.
-        body: as received after content decoding. Not a copy: it is not to be changed.
+        headers: values by lower-case name, one per occurrence of the header.
+        body: after content decoding. Not a copy; do not modify.
     """
 
     hidden = frozenset({"headers", "body"})
@@ -63,35 +63,35 @@ class HttpResponse(Value, frozen=True, kw_only=True):
 
 
 class HttpTransport(Protocol):
-    """The engine that carries PTS's calls: no retry, no redirect, no wait for a connection."""
+    """Sends requests to PTS: no retries, no redirects, no waiting for a connection."""
 
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
     ) -> HttpResponse:
-        """Send one request and read its answer to the end.
+        """Send one request and read the complete response.
 
         Args:
-            url: where to.
-            headers: all but those of the engine itself (``Host``, ``Content-Length`` and the like).
-            body: sent as it is.
-            is_single_use: send it on a new connection that carries nothing else before or after.
+            url: the request URL.
+            headers: all headers except the engine's own (``Host``, ``Content-Length``, …).
+            body: sent unchanged.
+            is_single_use: use a new connection for this request only.
 
         Raises:
-            TransientError: no whole answer came: refused, reset, timed out, cut short.
-            ContractError: the answer is larger than the limit, or is not HTTP.
-            UnavailableError: the server's certificate is not trusted, expired or another's.
-            ConfigurationError: the URL cannot be used.
+            TransientError: no complete response: refused, reset, timed out or truncated.
+            ContractError: the response exceeds the size limit or is not HTTP.
+            UnavailableError: the server's certificate is not trusted, expired or for another host.
+            ConfigurationError: the URL is invalid.
         """
         ...
 
 
 class Authorization(Value, frozen=True, kw_only=True):
-    """What authorizes one attempt.
+    """The authorization of one attempt.
 
     Attributes:
         headers: ``Authorization`` and, with DPoP, ``DPoP``. Never logged.
-        token_id: tells one access token from the next, without telling the token.
-        serial: counts the authorizations; one that was made later has a greater one.
+        token_id: identifies the access token; safe to log.
+        serial: increases with each authorization.
     """
 
     hidden = frozenset({"headers"})
@@ -102,16 +102,16 @@ class Authorization(Value, frozen=True, kw_only=True):
 
 
 class ChallengeResult(Protocol):
-    """What an answer means for the authorization; see ``Authorizer.handle_challenge``."""
+    """The consequence of a response; see ``Authorizer.handle_challenge``."""
 
     @property
     def retry(self) -> bool:
-        """Try again at once, with a fresh authorization."""
+        """Whether to retry at once with a new authorization."""
         ...
 
     @property
     def token_replaced(self) -> bool:
-        """Whether that attempt will carry another token than the refused one."""
+        """Whether the retry will use a different token."""
         ...
 
     @property
@@ -121,10 +121,10 @@ class ChallengeResult(Protocol):
 
 
 class Authorizer(Protocol):
-    """Makes the authorization of each attempt and learns from each answer."""
+    """Authorizes each attempt and handles challenges in responses."""
 
     async def authorize(self, method: str, url: str) -> Authorization:
-        """A valid token and a fresh proof for this very attempt.
+        """A valid token and a new DPoP proof for one attempt.
 
         Raises:
             RefusedError: HelseID denies the client.
@@ -133,26 +133,30 @@ class Authorizer(Protocol):
         ...
 
     def handle_challenge(
-        self, url: str, used: Authorization, answer: HttpResponse
+        self, url: str, used: Authorization, response: HttpResponse
     ) -> ChallengeResult:
-        """Learn nonces; on 401 decide whether another attempt can help."""
+        """Store the DPoP nonce; on 401 decide whether a retry can help."""
         ...
 
 
 class Availability(Protocol):
-    """Whether PTS can be asked at all, and what speaks for it when that is in doubt."""
+    """Whether PTS is available, decided with the help of probes."""
 
     def watch(self, begin_probe: Callable[[], bool]) -> None:
-        """Have something to say before the conclusion that PTS is unavailable.
+        """Register a probe that runs before PTS is declared unavailable.
 
         Args:
-            begin_probe: called when PTS is in doubt; says whether a probe will come. If so, all
-                other requests wait until ``probed``.
+            begin_probe: called when PTS may be unavailable; returns whether a probe will run. If
+                so, all other requests wait until ``probed``.
         """
         ...
 
     def probed(self, *, is_read: bool) -> None:
-        """The probe is over: a known-good person-area was read again, or could not be."""
+        """Report the result of the probe.
+
+        Args:
+            is_read: whether a person-area that had been read before could be read again.
+        """
         ...
 
 
@@ -168,43 +172,42 @@ class AreaReader(Protocol):
         is_single_use: bool = False,
         is_probe: bool = False,
     ) -> CompleteArea:
-        """The whole area, with its proof.
+        """The complete area, with its completeness proof.
 
         Args:
-            person: whom to ask for.
+            person: the person to read.
             area: the area's name.
             key_path: the record key path that the area has used before, if any.
-            is_single_use: each request goes on a new connection that carries nothing else.
-            is_probe: it is read to learn whether PTS answers, and goes before all others.
+            is_single_use: use a new connection for each request.
+            is_probe: read before all other requests, to find out whether PTS is available.
 
         Raises:
-            AreaError: it could not be read; carries ``attempts``.
-            WorkerError: the run cannot go on.
+            AreaError: the area could not be read; ``attempts`` is set.
+            WorkerError: the run cannot continue.
         """
         ...
 
 
 class RunStore(Protocol):
-    """The store, as one run sees it: under the lease, and behind the fencing token."""
+    """The store during one run, protected by the lease and the fencing token."""
 
     @property
     def handle(self) -> RunHandle:
-        """The run that is being worked on."""
+        """The current run."""
         ...
 
     async def settled(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]]:
-        """The areas that need no reading any more in this turn, by person.
+        """The areas that this run attempt need not read, by person.
 
-        Read whole in this run, or failed in this very turn. Persons of an earlier turn are marked
-        as met on the roster, so that they do not count as departed.
+        These are areas read completely in this run, or failed in this run attempt. Persons of an
+        earlier run attempt are marked as seen on the roster, so they do not count as departed.
         """
         ...
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
-        """Note that these persons are on the roster, although PTS is not asked about them.
+        """Mark persons as on the roster although they are not read from PTS.
 
-        What is known of them stands, stale; they do not count as departed. Who is not known yet is
-        not made known.
+        Known persons become stale and do not count as departed. Unknown persons are not added.
 
         Raises:
             LeaseLostError: another holder took over.
@@ -212,21 +215,21 @@ class RunStore(Protocol):
         ...
 
     async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
-        """For a backfill of stale or failed areas: which of them to read. ``None``: all areas."""
+        """The areas that a backfill of stale or failed areas reads. ``None``: all areas."""
         ...
 
     async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
-        """Write finished persons in one transaction, with their proofs.
+        """Write a batch of persons in one transaction, with their completeness proofs.
 
-        A person with an area that lacks a published restriction, and whose read no second one has
-        confirmed, is not written at all: ``BatchResult.unconfirmed`` holds them, with the keys of
-        what readers see. With ``sync.confirm = changes`` any difference to the published state is
-        treated so. What counts is the published state, whatever this run has written before.
+        A person is not written if a published restriction is missing and no second read has
+        confirmed that. ``BatchResult.unconfirmed`` holds these persons, with the keys of the
+        published restrictions. With ``sync.confirm = changes`` this applies to any difference. Both
+        compare to the published state, not to earlier writes of this run.
         """
         ...
 
     async def renew(self) -> None:
-        """Hold on to the lease while nothing is written.
+        """Renew the lease while nothing is written.
 
         Raises:
             LeaseLostError: another holder took over.
@@ -234,11 +237,11 @@ class RunStore(Protocol):
         ...
 
     async def removed_so_far(self, claimed: Mapping[str, Removed]) -> tuple[int, int]:
-        """Restrictions closed for good so far, and the persons who lose them.
+        """The number of restrictions closed so far, without moves, and of their persons.
 
         Args:
-            claimed: by person key, restrictions that would close by reads not yet written; they
-                count unless another person holds them by now.
+            claimed: by person key, restrictions that reads not yet written would close. They count
+                unless another person has them now.
         """
         ...
 
@@ -250,45 +253,45 @@ class RunStore(Protocol):
         may_depart: bool,
         progress: RunProgress,
     ) -> Publication | ShardFinished:
-        """Make the whole run what readers see, in one transaction.
+        """Publish the run in one transaction.
 
-        Of a run in shards the last one to come here does that, for all; the others note that their
-        part is done.
+        In a run with several shards, the last shard to finish publishes; the others only record
+        that they have finished.
 
         Raises:
-            WithheldError: ``reasons_of`` named reasons; nothing was changed.
+            WithheldError: ``reasons_of`` returned reasons; nothing was changed.
         """
         ...
 
     async def withhold(self, reason: str) -> None:
-        """Take back everything that the run wrote and end it."""
+        """Undo everything that the run wrote and end it."""
         ...
 
     async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
-        """Leave the run open, for the next one to continue."""
+        """Stop this run attempt and leave the run open, for the next one to continue."""
         ...
 
 
 class RateBudget(Protocol):
-    """The ceiling on requests that shards divide among them, and this one's share of it."""
+    """The rate limit shared by all shards, and this shard's part of it."""
 
     @property
     def total_per_hour(self) -> int:
-        """The ceiling over all shards, in requests an hour."""
+        """The rate limit over all shards, in requests per hour."""
         ...
 
     def use(self, per_hour: int, *, until_s: float) -> None:
-        """Ask PTS no more often than that from now on.
+        """Set this shard's rate limit.
 
         Args:
-            per_hour: requests an hour; 0: none.
-            until_s: on the monotonic clock; from then on none, unless it is said again.
+            per_hour: requests per hour; 0: none.
+            until_s: on the monotonic clock. After that no request is allowed until the next call.
         """
         ...
 
 
 class CostMeter(Protocol):
-    """What PTS was asked in this turn."""
+    """Counts the requests of this run attempt."""
 
     @property
     def requests(self) -> int:
@@ -297,5 +300,5 @@ class CostMeter(Protocol):
 
     @property
     def retries(self) -> int:
-        """Those that repeated another."""
+        """Requests that were retries."""
         ...

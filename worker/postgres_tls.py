@@ -1,4 +1,4 @@
-"""The one gate for connections to PostgreSQL: the store's, and the roster query's. ADR 0023."""
+"""TLS for all PostgreSQL connections: those of the store and of the roster query. See ADR 0023."""
 
 import ssl
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 _PORT: Final = 5432
 _NOT_TLS: Final = "rejected SSL upgrade"
-"""How asyncpg words the answer "no TLS"; it has neither a class nor a code for it."""
+"""asyncpg's message if the server has no TLS; it has neither an error class nor a code."""
 _VERIFIED: Final = {
     SslMode.VERIFY_CA: "certificate verified, host name not",
     SslMode.VERIFY_FULL: "certificate and host name verified",
@@ -25,14 +25,14 @@ _VERIFIED: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresTls:
-    """How one PostgreSQL is spoken to.
+    """TLS settings for one PostgreSQL server.
 
     Attributes:
-        demand: what its connections must prove.
-        ssl: for asyncpg's argument of this name.
-        is_direct: TLS begins at once, without asking for it (``direct_tls=true``).
-        places: host and port, for messages.
-        key: the configuration key of its URL.
+        demand: the required TLS mode.
+        ssl: asyncpg's argument ``ssl``.
+        is_direct: start TLS without negotiation (``direct_tls=true``).
+        places: hosts and ports, for messages.
+        key: configuration key of the URL.
     """
 
     demand: TlsDemand
@@ -42,44 +42,44 @@ class PostgresTls:
     key: str
 
     def arguments(self) -> Mapping[str, Any]:
-        """For asyncpg's ``connect``, which would read the environment for what is not there."""
+        """Arguments for asyncpg's ``connect``. It reads the environment for missing ones."""
         return {"ssl": self.ssl, "direct_tls": self.is_direct}
 
     def warn(self) -> None:
-        """Log that passwords and persons cross a network in clear, if they do."""
+        """Log a warning if the connection crosses a network without encryption."""
         if self.demand.is_open:
             log.warning("database.not_encrypted", key=self.key, server=self.places, hint=OPEN_HINT)
 
     def refusal(self, error: BaseException) -> ConfigurationError | None:
-        """The error for a server that does not prove who it is; None for any other fault."""
+        """The error for a server that failed TLS verification; None for any other error."""
         if not is_tls_refusal(error):
             return None
         if isinstance(error, ssl.SSLCertVerificationError):
             return ConfigurationError(
                 f"{self.key}: the certificate of the server at {self.places} is not accepted: "
                 f"{error.verify_message.rstrip('.')}; no password was sent",
-                hint="let the server show a valid certificate for this very host, and name its CA "
-                "in tls.ca_file or by sslrootcert= in the URL",
+                hint="install a valid certificate for this host in the server, and set its CA as "
+                "tls.ca_file or as sslrootcert= in the URL",
             )
         return ConfigurationError(
-            f"{self.key}: the server at {self.places} has no TLS, or somebody on the way says so; "
-            "no password was sent",
-            hint="switch TLS on in the server (ssl = on); or write ?sslmode=disable if nobody else "
-            "can reach the network between",
+            f"{self.key}: the server at {self.places} does not offer TLS, or an attacker on the "
+            "network removed the offer; no password was sent",
+            hint="enable TLS in the server (ssl = on), or use ?sslmode=disable if the network is "
+            "private",
         )
 
     def describe(self, connection: Any) -> str:
-        """How a connection of asyncpg's is encrypted and verified."""
-        transport = connection._transport  # noqa: SLF001 - asyncpg does not tell
+        """How an asyncpg connection is encrypted and verified."""
+        transport = connection._transport  # noqa: SLF001 - asyncpg has no public accessor
         if isinstance(transport.get_extra_info("peername"), (str, bytes)):
             return "UNIX socket"
-        secured = transport.get_extra_info("ssl_object")
-        if secured is None:
+        tls = transport.get_extra_info("ssl_object")
+        if tls is None:
             return "not encrypted" + (", on this machine" if self.demand.is_local else "")
-        return f"{secured.version()}, {_VERIFIED.get(self.demand.mode, 'not verified')}"
+        return f"{tls.version()}, {_VERIFIED.get(self.demand.mode, 'not verified')}"
 
 
-OPEN_HINT: Final = "passwords and persons cross the network in clear: write sslmode=verify-full"
+OPEN_HINT: Final = "passwords and personal data are sent unencrypted: use sslmode=verify-full"
 
 
 def open_tls(
@@ -89,16 +89,16 @@ def open_tls(
     key: str,
     ca_file: Path | None,
 ) -> PostgresTls:
-    """How to speak to the server that the driver would be connected with.
+    """TLS settings for the server that the driver will connect to.
 
     Args:
-        arguments: the driver's, with ``host`` and ``port`` as it will get them.
-        parameters: of the URL.
-        key: the configuration key of the URL, for messages.
+        arguments: the driver's arguments, with ``host`` and ``port``.
+        parameters: parameters of the URL.
+        key: configuration key of the URL, for messages.
         ca_file: ``tls.ca_file``.
 
     Raises:
-        ConfigurationError: the URL asks for what is not safe, or a CA file cannot be used.
+        ConfigurationError: the URL is not secure, or a CA file cannot be used.
     """
     hosts = _listed(arguments.get("host"))
     ports = [port or _PORT for port in _listed(arguments.get("port"))]
@@ -112,13 +112,13 @@ def open_tls(
         demand=demand,
         ssl=postgres_context(demand, key=key, ca_file=ca_file),
         is_direct=parameters.get("direct_tls") == "true",
-        places=places or "the driver's own place",
+        places=places or "the driver's default address",
         key=key,
     )
 
 
 def is_tls_refusal(error: BaseException) -> bool:
-    """Whether a server did not prove who it is."""
+    """Whether the error means that the server failed TLS verification."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return True
     return type(error) is ConnectionError and _NOT_TLS in str(error)

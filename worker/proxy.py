@@ -1,6 +1,6 @@
-"""The proxy that calls to other machines go through (``network.proxy_url``).
+"""The proxy for requests to other machines (``network.proxy_url``).
 
-Nothing here is taken from the environment: ``HTTP_PROXY``, ``NO_PROXY`` and the like are not read.
+``HTTP_PROXY``, ``NO_PROXY`` and similar variables are ignored.
 """
 
 import ssl
@@ -13,22 +13,22 @@ from worker.core.value import Value
 from worker.errors import ConfigurationError
 from worker.lean import without
 
-with without("click"):  # for a command line of its own
+with without("click"):  # used only by httpx's command line
     import httpx
 
 PROXY_HINT: Final = "check network.proxy_url, and the proxy"
-"""For a proxy that does not answer, or does not come through."""
+"""For a proxy that does not respond or cannot reach the server."""
 _KEY: Final = "network.proxy_credentials_file"
-_CREDENTIALS_WANTED: Final = 407
-_PASSING: Final = frozenset({408, 425, 429})
+_CREDENTIALS_REQUIRED: Final = 407
+_TRANSIENT: Final = frozenset({408, 425, 429})
 
 
 class Proxy(Value, frozen=True, kw_only=True):
-    """An HTTP proxy that tunnels (CONNECT, RFC 9110 §9.3.6).
+    """An HTTP proxy that supports CONNECT (RFC 9110 §9.3.6).
 
     Attributes:
         url: ``http://host:port`` or ``https://host:port``, without credentials.
-        user: for ``Proxy-Authorization``; empty without credentials.
+        user: for ``Proxy-Authorization``; empty for none.
     """
 
     hidden = frozenset({"user", "password"})
@@ -39,7 +39,7 @@ class Proxy(Value, frozen=True, kw_only=True):
 
     @property
     def host(self) -> str:
-        """Its name or address, without brackets."""
+        """Host name or address, without brackets."""
         return urlsplit(self.url).hostname or ""
 
     @property
@@ -51,14 +51,14 @@ class Proxy(Value, frozen=True, kw_only=True):
 
     @property
     def is_tls(self) -> bool:
-        """Whether the proxy itself is spoken to over TLS."""
+        """Whether the connection to the proxy uses TLS."""
         return self.url.startswith("https://")
 
     def for_httpx(self, context: ssl.SSLContext) -> httpx.Proxy:
-        """The same for httpx's clients.
+        """The proxy for an httpx client.
 
         Args:
-            context: whom to trust, should the proxy be spoken to over TLS.
+            context: for TLS to the proxy.
         """
         return httpx.Proxy(
             self.url,
@@ -67,23 +67,23 @@ class Proxy(Value, frozen=True, kw_only=True):
         )
 
     def url_with_credentials(self) -> str:
-        """For clients that take both in one text. Never to be logged."""
+        """The URL with user and password. Never log it."""
         if not self.user:
             return self.url
-        scheme, _, place = self.url.partition("://")
-        return f"{scheme}://{quote(self.user, safe='')}:{quote(self.password, safe='')}@{place}"
+        scheme, _, address = self.url.partition("://")
+        return f"{scheme}://{quote(self.user, safe='')}:{quote(self.password, safe='')}@{address}"
 
 
 def proxy_for(proxy: Proxy | None, host: str | None) -> Proxy | None:
-    """The proxy for calls to a host: none for this very machine."""
+    """The proxy for requests to a host; None for loopback."""
     return None if is_loopback(host) else proxy
 
 
 def read_proxy(url: str | None, credentials_file: Path | None) -> Proxy | None:
-    """The configured proxy, with the credentials of the file: one line, ``user:password``.
+    """The configured proxy. The credentials file holds one line, ``user:password``.
 
     Raises:
-        ConfigurationError: the file cannot be read, or holds something else.
+        ConfigurationError: the file cannot be read or has another format.
     """
     if url is None:
         return None
@@ -97,7 +97,7 @@ def read_proxy(url: str | None, credentials_file: Path | None) -> Proxy | None:
         ) from None
     user, colon, password = text.partition(":")
     if not (user and colon and text.isascii() and text.isprintable()):
-        # Beyond ASCII no two programs agree on the encoding (RFC 7617 §2.1).
+        # RFC 7617 §2.1 leaves the encoding of other characters undefined.
         raise ConfigurationError(
             f"{_KEY}: {credentials_file} must hold one line, user:password, in ASCII"
         )
@@ -105,29 +105,29 @@ def read_proxy(url: str | None, credentials_file: Path | None) -> Proxy | None:
 
 
 def proxy_refusal(proxy: Proxy, status: int) -> ConfigurationError:
-    """The error for a proxy that answers a CONNECT with a status that another try cannot change."""
-    if status != _CREDENTIALS_WANTED:
+    """The error for a proxy that permanently refuses a CONNECT."""
+    if status != _CREDENTIALS_REQUIRED:
         return ConfigurationError(
-            f"the proxy {proxy.shown} does not let this call through (status {status})",
-            hint="the proxy must allow CONNECT to HelseID's and PTS's addresses",
+            f"the proxy {proxy.shown} does not allow this request (status {status})",
+            hint="allow CONNECT to the addresses of HelseID and PTS in the proxy",
         )
     if proxy.user:
         return ConfigurationError(
             f"the proxy {proxy.shown} does not accept the credentials (status {status})",
-            hint=f"check {_KEY}: one line, user:password, for HTTP Basic",
+            hint=f"check {_KEY}: one line, user:password (HTTP Basic)",
         )
     return ConfigurationError(
-        f"the proxy {proxy.shown} asks for credentials (status {status})",
+        f"the proxy {proxy.shown} requires credentials (status {status})",
         hint=f"set {_KEY} to a file with one line, user:password",
     )
 
 
 def status_of_refusal(error: Exception) -> int:
-    """The status in the text of httpx's and httpcore's ``ProxyError``; 0 if there is none."""
+    """The HTTP status in the text of httpx's and httpcore's ``ProxyError``; 0 if missing."""
     word = str(error).partition(" ")[0]
     return int(word) if word.isdecimal() else 0
 
 
 def is_refusal(status: int) -> bool:
-    """Whether a proxy's status says no for good: 4xx, except those that pass."""
-    return status in range(400, 500) and status not in _PASSING
+    """Whether a proxy's status is a permanent refusal: 4xx, except transient ones."""
+    return status in range(400, 500) and status not in _TRANSIENT

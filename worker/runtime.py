@@ -1,4 +1,4 @@
-"""The real clock, sleep, randomness and ids: the one module where the worker touches them."""
+"""The production clock, sleep, randomness and ids. No other module uses them directly."""
 
 import time
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from worker.ports import Runtime
 
 
 def real_runtime() -> Runtime:
-    """The runtime of a real process: UTC wall clock, system randomness, ids of 128 bits."""
+    """The production runtime: UTC wall clock, system randomness, 128-bit ids."""
     return Runtime(
         now=lambda: datetime.now(UTC),
         monotonic=time.monotonic,

@@ -1,4 +1,4 @@
-"""Whom we trust: the TLS contexts of the calls to HelseID and PTS, and of PostgreSQL."""
+"""TLS contexts for HTTPS clients and for PostgreSQL."""
 
 import ssl
 import sys
@@ -14,16 +14,16 @@ _CA_KEY: Final = "tls.ca_file"
 
 
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """TLS 1.2 or newer, verified. Making it takes 15 ms and 4 MB, so a run makes one.
+    """A context for verified TLS 1.2 or newer. Takes 15 ms and 4 MB, so a run creates one.
 
-    Nothing is taken from the environment: neither ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, which
-    OpenSSL would read, nor ``SSLKEYLOGFILE``, to which Python would write the session keys.
+    Ignores ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, which OpenSSL would read, and
+    ``SSLKEYLOGFILE``, to which Python would write session keys.
 
     Args:
-        ca_file: a PEM file with a private CA, trusted besides the machine's own.
+        ca_file: PEM file with a private CA, trusted in addition to the system's.
 
     Raises:
-        ConfigurationError: the CA file cannot be read or trusted, or holds no certificate.
+        ConfigurationError: the CA file cannot be read or trusted, or contains no certificate.
     """
     context = _bare_context("http/1.1")
     _trust_the_machine(context)
@@ -35,17 +35,17 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
 def postgres_context(
     demand: TlsDemand, *, key: str, ca_file: Path | None = None
 ) -> ssl.SSLContext | str | bool:
-    """What asyncpg's ``ssl`` takes: never nothing, for which it would read the environment.
+    """The value for asyncpg's ``ssl``. Never None, for which asyncpg reads the environment.
 
-    With a context asyncpg ends a connection whose server answers that it has no TLS.
+    With a context, asyncpg closes the connection if the server does not support TLS.
 
     Args:
-        demand: what the connection must prove.
-        key: the configuration key of the URL, for messages.
+        demand: the required TLS mode.
+        key: configuration key of the URL, for messages.
         ca_file: ``tls.ca_file``.
 
     Raises:
-        ConfigurationError: a CA file cannot be read or trusted, or holds no certificate.
+        ConfigurationError: a CA file cannot be read or trusted, or contains no certificate.
     """
     if demand.mode is SslMode.DISABLE:
         return False
@@ -65,7 +65,7 @@ def postgres_context(
 
 
 def _bare_context(protocol: str) -> ssl.SSLContext:
-    """Verifies certificate and host name, and trusts nobody yet."""
+    """A context that verifies certificate and host name, without any CA."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols([protocol])
@@ -79,13 +79,13 @@ def _trust(context: ssl.SSLContext, file: Path, *, key: str) -> None:
     except (ssl.SSLError, ValueError):
         raise ConfigurationError(
             f"{key}: cannot use {file}: not a PEM file with certificates",
-            hint="give a readable PEM file with the certificates to trust",
+            hint="use a PEM file with the CA certificates to trust",
         ) from None
 
 
 def _trust_the_machine(context: ssl.SSLContext) -> None:
     if sys.platform == "win32":
-        context.load_default_certs()  # its certificate stores
+        context.load_default_certs()  # the Windows certificate stores
         return
     paths = ssl.get_default_verify_paths()
     file, folder = Path(paths.openssl_cafile), Path(paths.openssl_capath)

@@ -1,10 +1,9 @@
-"""Tracebacks without values: where it happened and what kind of fault it was.
+"""Tracebacks without values, safe for logs and bug reports.
 
-The text of an exception may hold whatever the code had at hand: a parameter of a statement, a
-header with its token, a line of a body. No pattern finds a word of a payload in it. So an exception
-is told by its class, its code if it has one, and its frames with their lines of source; in words
-only an error of our own, whose message is made without values (``worker.errors``). Notes and local
-variables never stand in it.
+The text of an exception may contain values: a statement's parameter, a header with its token, a
+part of a body. No pattern can find all of them. So a traceback shows an exception's class, its
+error code if it has one, and its frames with source lines. It shows a message only for a
+``WorkerError``, whose messages contain no values. It never shows notes or local variables.
 """
 
 import errno
@@ -26,22 +25,22 @@ _CODE: Final = re.compile(r"[A-Z0-9_]{1,60}")
 
 
 def describe(error: BaseException) -> str:
-    """One line: the class, and the message of an error of ours or the code of another's."""
+    """One line: the class, with the message of a ``WorkerError`` or an error code."""
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in {"builtins", "__main__"}:
         name = f"{kind.__module__}.{name}"
-    words = _words(error)
-    return f"{name}: {words}" if words else name
+    detail = _detail(error)
+    return f"{name}: {detail}" if detail else name
 
 
-def _words(error: BaseException) -> str:
-    """What may be said of it: our message, or what system or database call it; else nothing."""
+def _detail(error: BaseException) -> str:
+    """The message of a ``WorkerError``, or the code of a system or database error; else empty."""
     if isinstance(error, WorkerError):
         return error.message
     if isinstance(error, OSError) and error.errno is not None:
         return errno.errorcode.get(error.errno, str(error.errno))
-    origin = getattr(error, "orig", None) or error  # SQLAlchemy's hold the driver's
+    origin = getattr(error, "orig", None) or error  # SQLAlchemy wraps the driver's error
     for name in ("sqlstate", "sqlite_errorname"):
         code = getattr(origin, name, None)
         if isinstance(code, str) and _CODE.fullmatch(code):
@@ -50,74 +49,74 @@ def _words(error: BaseException) -> str:
 
 
 def safe_traceback(error: BaseException) -> str:
-    """The whole traceback as text, with causes and groups, in Python's own order."""
+    """The complete traceback as text, with causes and groups, in Python's order."""
     return "".join(_lines(error))
 
 
 def _lines(error: BaseException) -> Iterator[str]:
     chain = list(_chain(error))
-    for number, (one, link) in enumerate(reversed(chain)):
+    for number, (link, text) in enumerate(reversed(chain)):
         if number:
-            yield f"\n{link}\n\n"
-        if one.__traceback__ is not None:
+            yield f"\n{text}\n\n"
+        if link.__traceback__ is not None:
             yield "Traceback (most recent call last):\n"
-            yield from traceback.format_tb(one.__traceback__)
-        yield f"{describe(one)}\n"
-        yield from _members(one)
+            yield from traceback.format_tb(link.__traceback__)
+        yield f"{describe(link)}\n"
+        yield from _members(link)
 
 
 def _members(error: BaseException) -> Iterator[str]:
     if not isinstance(error, BaseExceptionGroup):
         return
-    for number, one in enumerate(error.exceptions[:_GROUP_MAX], 1):
+    for number, member in enumerate(error.exceptions[:_GROUP_MAX], 1):
         yield f"  ---- {number} of {len(error.exceptions)} ----\n"
-        for text in _lines(one):
+        for text in _lines(member):
             yield from (f"  {line}" for line in text.splitlines(keepends=True))
 
 
 def documents(error: BaseException) -> list[dict[str, Any]]:
-    """The same for a JSON log: the exception, then what it came from."""
-    found: list[dict[str, Any]] = []
-    for one, link in _chain(error):
+    """The traceback for a JSON log: the exception, then its causes."""
+    result: list[dict[str, Any]] = []
+    for link, text in _chain(error):
         document: dict[str, Any] = {
-            "exc_type": type(one).__name__,
-            "exc_value": _words(one),
-            "is_cause": link == _CAUSE,
+            "exc_type": type(link).__name__,
+            "exc_value": _detail(link),
+            "is_cause": text == _CAUSE,
             "frames": [
                 {"filename": frame.filename, "lineno": frame.lineno, "name": frame.name}
-                for frame in traceback.extract_tb(one.__traceback__)
+                for frame in traceback.extract_tb(link.__traceback__)
             ],
         }
-        if isinstance(one, BaseExceptionGroup):
-            document["exceptions"] = [documents(member) for member in one.exceptions[:_GROUP_MAX]]
-        found.append(document)
-    return found
+        if isinstance(link, BaseExceptionGroup):
+            document["exceptions"] = [documents(member) for member in link.exceptions[:_GROUP_MAX]]
+        result.append(document)
+    return result
 
 
 def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
-    """The exception and what it came from, each with the words that lead on to the one before."""
+    """The exception and its causes, each with the text that separates it from the previous one."""
     seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen and len(seen) < _CHAIN_MAX:
-        seen.add(id(one))
-        is_cause = one.__cause__ is not None
-        yield one, _CAUSE if is_cause else _CONTEXT
-        one = one.__cause__ if is_cause or one.__suppress_context__ else one.__context__
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen and len(seen) < _CHAIN_MAX:
+        seen.add(id(link))
+        is_cause = link.__cause__ is not None
+        yield link, _CAUSE if is_cause else _CONTEXT
+        link = link.__cause__ if is_cause or link.__suppress_context__ else link.__context__
 
 
 def guard_hooks() -> None:
-    """Let what Python itself prints of exceptions hold no value either.
+    """Make Python print uncaught exceptions without values.
 
-    Those are exceptions that nobody catches: in the main thread, in another one, or where they
-    cannot be raised at all (a finalizer, a callback from C).
+    This covers the main thread, other threads, and exceptions that cannot be raised (in a
+    finalizer or a callback from C).
     """
     sys.excepthook = lambda _kind, error, _traceback: _print(error)
-    threading.excepthook = lambda given: _print_of_thread(given.exc_value)
-    sys.unraisablehook = lambda given: _print(given.exc_value)
+    threading.excepthook = lambda args: _print_of_thread(args.exc_value)
+    sys.unraisablehook = lambda args: _print(args.exc_value)
 
 
 def _print_of_thread(error: BaseException | None) -> None:
-    """A driver's thread that reports to an event loop which has ended tells nobody anything."""
+    """Ignore a driver's thread that reports to a closed event loop."""
     if isinstance(error, RuntimeError) and str(error) == _LOOP_CLOSED:
         return
     _print(error)

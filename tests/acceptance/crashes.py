@@ -19,7 +19,11 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
         "HttpxTransport.post",
         "lambda self, url, headers, body, is_single_use: (headers, body)",
     ),
-    "token": ("worker.helseid.tokens", "understand", "lambda reply, **more: reply.body"),
+    "token": (
+        "worker.helseid.tokens",
+        "parse_token_response",
+        "lambda response, **more: response.body",
+    ),
     "batch": (
         "worker.store.runs.run_store",
         "SqlRunStore.apply",

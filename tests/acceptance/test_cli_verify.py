@@ -253,7 +253,7 @@ def test_what_it_cannot_work_with(sqlite_url: str, standin: Standin, tmp_path: P
         "verify --json --sample 0",
     )
     assert [0, 77, 65, 78, 78, 2] == [one.code for one in ends]
-    assert "not one identifier" in ends[2].message
+    assert "no identifier" in ends[2].message
     assert not (tmp_path / "missing.db").exists()
 
 

@@ -210,7 +210,7 @@ def test_a_socket(ground: Ground, command: str):
     [
         ("?sslmode=verify-ca", "name a private one with sslrootcert=FILE"),
         ("?sslmode=perhaps", "has sslmode= with a value that is not known"),
-        ("?tlsmode=verify-full", "not known: tlsmode"),
+        ("?tlsmode=verify-full", "unknown parameters: tlsmode"),
         ("?prepared_statement_cache_size=many", "cannot be used"),
     ],
 )

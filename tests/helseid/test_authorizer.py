@@ -154,7 +154,7 @@ async def test_a_client_that_is_denied(under_way, clients, server, fake):
         rounds += 1
         used = [await authorizer.authorize("POST", URL) for _ in range(under_way)]
         results = [authorizer.handle_challenge(URL, one, answer(401, BEARER)) for one in used]
-    assert {"PTS answered 401 invalid_token; a fresh token did not help"} == {
+    assert {"PTS answered 401 invalid_token; a new token did not help"} == {
         result.refused for result in results
     }
     assert (6, 2) == (rounds, server.tokens_given)
@@ -250,7 +250,7 @@ async def test_refused_proofs(code, clients, server):
     assert ([SAME_TOKEN] * 5, 1) == (results[:5], server.tokens_given)
     assert re.fullmatch(
         rf"PTS answered 401 {code}; this machine's clock is \d+ s behind PTS's; "
-        "fresh proofs did not help",
+        "new proofs did not help",
         results[5].refused,
     )
 

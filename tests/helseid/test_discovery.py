@@ -56,9 +56,9 @@ async def test_kept_while_unavailable(clients, server, fake):
     [
         (
             Canned(body={"issuer": "https://other.example", "token_endpoint": "https://o/t"}),
-            "calls",
+            "but the metadata names",
         ),
-        (Canned(body={"issuer": "https://other.example"}), "names no issuer or no token_endpoint"),
+        (Canned(body={"issuer": "https://other.example"}), "has no issuer or no token_endpoint"),
         (Canned(status=404, body="no"), "HTTP 404"),
         (Canned(status=302, body="", headers={"Location": "http://x.example"}), "HTTP 302"),
     ],
@@ -75,9 +75,9 @@ async def test_wrong_issuer(answer, message, clients, server):
     ("issuer", "told"),
     [
         ("https://other.example/x", "https://other.example/x"),
-        ("https://other.example/13097248022", "something that is no address"),
-        ("https://other.example/?of=somebody", "something that is no address"),
-        ("a page of words", "something that is no address"),
+        ("https://other.example/13097248022", "something that is not a URL"),
+        ("https://other.example/?of=somebody", "something that is not a URL"),
+        ("a page of words", "something that is not a URL"),
     ],
 )
 async def test_what_another_calls_itself(issuer, told, clients, server):
@@ -86,13 +86,13 @@ async def test_what_another_calls_itself(issuer, told, clients, server):
     server.canned_discovery.append(Canned(body=body))
     with pytest.raises(ConfigurationError) as caught:
         await clients.open().discovery.metadata()
-    assert caught.value.message.endswith(f"calls itself {told}")
+    assert caught.value.message.endswith(f"the metadata names {told}")
 
 
 async def test_unsafe_token_endpoint(clients, server):
     """A token endpoint in clear text elsewhere is refused."""
     server.discovery = {"issuer": server.issuer, "token_endpoint": "http://evil.example/token"}
-    with pytest.raises(ConfigurationError, match="token_endpoint there: http://"):
+    with pytest.raises(ConfigurationError, match="token_endpoint: http://"):
         await clients.open().discovery.metadata()
 
 
@@ -139,7 +139,7 @@ async def test_certificate(fake, client_key, tmp_path):
                 UnavailableError, match=r"certificate of .* is not trusted: self"
             ) as e:
                 await helseid.discovery.metadata()
-        assert ([], "tls.ca_file") == (fake.waits_s, e.value.hint[-11:])
+        assert ([], True) == (fake.waits_s, "tls.ca_file" in e.value.hint)
         async with helseid_client(client_context(tmp_path / "server.pem")) as http:
             helseid = open_helseid(options, client_key, fake.runtime, http)
             assert endpoint.issuer == (await helseid.discovery.metadata()).issuer

@@ -123,12 +123,12 @@ def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
         "halves of two keys": ({**ec_jwk, "d": other["d"]}, "private"),
         "broken number": ({**rsa_jwk, "d": "!!"}, "valid RSA"),
         "number, not text": ({**rsa_jwk, "n": 5}, "valid RSA"),
-        "HS256": ({**rsa_jwk, "alg": "HS256"}, "does not fit"),
-        "none": ({**rsa_jwk, "alg": "none"}, "does not fit"),
-        "wrong curve for alg": ({**ec_jwk, "alg": "ES512"}, "does not fit"),
+        "HS256": ({**rsa_jwk, "alg": "HS256"}, "does not match"),
+        "none": ({**rsa_jwk, "alg": "none"}, "does not match"),
+        "wrong curve for alg": ({**ec_jwk, "alg": "ES512"}, "does not match"),
         "for encryption": ({**ec_jwk, "use": "enc"}, "signing"),
-        "no JSON": ("hello", "neither a PEM nor a JSON"),
-        "a list": ([ec_jwk], "neither a PEM nor a JSON"),
+        "no JSON": ("hello", "neither a PEM file nor a JSON"),
+        "a list": ([ec_jwk], "neither a PEM file nor a JSON"),
         "no key in it": ({"clientId": "x"}, "privateJwk"),
         "empty": ("", "is empty"),
     }
@@ -178,7 +178,7 @@ def test_new_key_round_trip(tmp_path):
     assert ("ES512", jwk["kid"]) == (key.alg, key.kid)
     assert public_jwk(jwk) == key.public_jwk()
     assert {"kty", "crv", "x", "y", "alg", "use", "kid"} == key.public_jwk().keys()
-    with pytest.raises(ConfigurationError, match="exists already"):
+    with pytest.raises(ConfigurationError, match="already exists"):
         write_private_jwk(path, jwk)
 
 

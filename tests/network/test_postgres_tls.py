@@ -21,7 +21,7 @@ from worker.roster.query import QueryRoster
 from worker.store.database import open_database
 
 LIES = {
-    "no TLS": "has no TLS, or somebody on the way says so",
+    "no TLS": "does not offer TLS, or an attacker",
     "authority": "unable to get local issuer certificate",
     "age": "certificate has expired",
     "host": "IP address mismatch",

@@ -140,7 +140,7 @@ def test_credentials_that_are_missing_or_wrong(
         ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url, credentials=given)
     assert 78 == ended.code, ended.out + ended.err
     assert f"the proxy {forward.url.removeprefix('http://')}" in ended.out
-    assert ("does not accept the credentials" if given else "asks for credentials") in ended.out
+    assert ("does not accept the credentials" if given else "requires credentials") in ended.out
     assert 1 == len(forward.asked)
     assert "wrong" not in ended.out + ended.err
 
@@ -152,7 +152,7 @@ def test_a_proxy_that_forbids_pts(hospital: Hospital, migrated_sqlite: Path, tmp
         forward.answers[PTS] = "403 Forbidden"
         ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url)
     assert 78 == ended.code, ended.out + ended.err
-    assert "does not let this call through (status 403)" in ended.out
+    assert "does not allow this request (status 403)" in ended.out
 
 
 @pytest.mark.parametrize("target", [HELSEID, PTS])

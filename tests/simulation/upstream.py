@@ -282,7 +282,7 @@ class Upstream:
         if delay_s / 2 + reply.delay_s >= limit_s:
             raise TimeoutError
         lost = flavour == "lost-reply" or self._rng.random() < network.lost_replies
-        if lost or reply.delivery is not Delivery.WHOLE:
+        if lost or reply.delivery is not Delivery.COMPLETE:
             self.struck["reply lost"] += lost
             raise ConnectionError("the answer was lost")
         process.touch("answered", f"{reply.status} {len(reply.body)} {action}")

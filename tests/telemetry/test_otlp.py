@@ -29,7 +29,7 @@ def test_a_missing_extra_is_told_before_the_run():
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True, timeout=60
     )
-    assert "78 pip install pts-sync-worker[otlp], or take telemetry.otlp_endpoint out" == (
+    assert "78 run `pip install pts-sync-worker[otlp]`, or remove telemetry.otlp_endpoint" == (
         done.stdout.strip()
     )
 

@@ -21,7 +21,9 @@ def test_both_areas_are_declared():
 
 def test_unknown_area():
     """An area that does not exist is named together with those that do."""
-    with pytest.raises(ValueError, match="no area 'x'; known are patient-safety, patient-privacy"):
+    with pytest.raises(
+        ValueError, match="unknown area 'x'; known areas: patient-safety, patient-privacy"
+    ):
         area_named("x")
 
 

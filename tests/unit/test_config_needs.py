@@ -115,9 +115,9 @@ def test_needs_that_depend_on_other_keys(tmp_path, files, change, missing):
     [
         ("jwk", None, 0, "helseid.private_jwk_file: {path} cannot be read: no such file or dir"),
         ("jwk", b"", 0o600, "helseid.private_jwk_file: {path} is empty"),
-        ("jwk", b"{}", 0o644, "helseid.private_jwk_file: {path} is open to every user of this m"),
+        ("jwk", b"{}", 0o644, "helseid.private_jwk_file: {path} is accessible to all users of th"),
         ("jwk", bytes(2 << 20), 0o600, "helseid.private_jwk_file: {path} is larger than 1048576"),
-        ("pseudonym.key", bytes(31), 0o400, "privacy.pseudonym_key_file: {path} holds 31 bytes; "),
+        ("pseudonym.key", bytes(31), 0o400, "privacy.pseudonym_key_file: {path} has 31 bytes; "),
     ],
 )
 def test_files_that_cannot_serve(files, name, content, mode, problem):
@@ -190,7 +190,7 @@ def test_password_from_a_file(tmp_path, files):
         ),
         (
             {"PTS_DATABASE__URL": "postgresql://h/x", "PTS_DATABASE__PASSWORD_FILE": "password"},
-            "database.url names no user, so database.password_file cannot serve",
+            "database.url names no user, so database.password_file cannot be used",
         ),
     ],
 )
@@ -219,6 +219,6 @@ def test_open_secrets_are_for_rehearsals(tmp_path, files, issuer, mode, refused)
     (tmp_path / "jwk").chmod(mode)
     if refused:
         (line,) = unmet(tmp_path, files, "sync")
-        assert "open to every user" in line or "everyone on this machine can write" in line
+        assert "accessible to all users" in line or "everyone on this machine can write" in line
     else:
         needs(load({}, environ=files, cwd=tmp_path), "sync")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.files import write_new, write_whole
+from worker.files import write_atomically, write_new
 
 
 @contextmanager
@@ -25,10 +25,10 @@ def files_of_at_most(size: int) -> Iterator[None]:
 def test_a_file_is_replaced_at_once_or_stands(tmp_path: Path) -> None:
     """A write that fails half-way leaves the old content, and nothing beside it."""
     path = tmp_path / "numbers.prom"
-    write_whole(path, b"old", mode=0o644)
+    write_atomically(path, b"old", mode=0o644)
     assert 0o644 == stat.S_IMODE(path.stat().st_mode)
     with files_of_at_most(4), pytest.raises(OSError, match="File too large"):
-        write_whole(path, b"new and longer")
+        write_atomically(path, b"new and longer")
     assert (b"old", [path]) == (path.read_bytes(), list(tmp_path.iterdir()))
 
 

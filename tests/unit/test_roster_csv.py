@@ -63,10 +63,10 @@ async def test_reads(tmp_path, content, expected):
         ("1013299997,x", "the identifier must be 11 digits; 10 were found; a leading zero may "),
         ("hello,x", "the identifier must be 11 digits; other characters were found"),
         (",x", "the identifier is empty"),
-        (f"{B},x,y", "3 fields under a header of 2"),
-        (f'{B},"open', "the quotes do not match"),
+        (f"{B},x,y", "3 fields, but the header has 2"),
+        (f'{B},"open', "unbalanced quotes"),
         (f"{B},{'r' * 201}", "local_ref is longer than 200 characters"),
-        (f"{B},a\x00b", "local_ref holds control characters"),
+        (f"{B},a\x00b", "local_ref contains control characters"),
         (f"{B},{'r' * LINE_BYTES_MAX}", f"the line is longer than {LINE_BYTES_MAX} bytes"),
     ],
 )
@@ -104,26 +104,26 @@ async def test_missing_local_ref_column_field(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "roster.csv holds not one identifier"),
-        ("off_id\n", "roster.csv holds not one identifier"),
-        ("off_id\nx\n", "roster.csv holds not one identifier"),
+        ("", "roster.csv contains no identifier"),
+        ("off_id\n", "roster.csv contains no identifier"),
+        ("off_id\nx\n", "roster.csv contains no identifier"),
         (
             "fnr;navn\n1;2\n",
             "roster.csv has no column off_id; the columns are: fnr, navn",
         ),
         (
             f"{A};p1\n{B};p2\n",
-            "roster.csv has no column off_id; the columns are: (a name of many digits), p1",
+            "roster.csv has no column off_id; the columns are: (a name with many digits), p1",
         ),
         (
             "168583 99649;x\n",
-            "roster.csv has no column off_id; the columns are: (a name of many digits), x",
+            "roster.csv has no column off_id; the columns are: (a name with many digits), x",
         ),
         (
             "off_id;OFF-ID\n1;2\n",
             "roster.csv has more than one column off_id; the columns are: off_id, OFF-ID",
         ),
-        (f'off_id;"open\n{A}\n', "roster.csv: the header's quotes do not match"),
+        (f'off_id;"open\n{A}\n', "roster.csv: the header has unbalanced quotes"),
         ("off_id\n".encode("utf-16"), "roster.csv is UTF-16, not UTF-8"),
     ],
 )

@@ -60,10 +60,10 @@ async def test_a_colon_is_a_colon(url):
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("2013299997", "the identifier came as a number and not of 11 digits, so leading zeros"),
+        ("2013299997", "the identifier is a number without 11 digits, so leading zeros"),
         ("null", "the identifier is empty (NULL)"),
-        ("1.5", "the identifier came as float"),
-        ("x'00'", "the identifier came as bytes"),
+        ("1.5", "the identifier is of type float"),
+        ("x'00'", "the identifier is of type bytes"),
         ("'abc'", "the identifier must be 11 digits; other characters were found"),
     ],
 )
@@ -98,7 +98,7 @@ async def test_a_bad_row_keeps_its_number_in_later_batches(url, driver, size):
     ("query", "message"),
     [
         ("select fnr, ref from patient", "roster.query has no column off_id; the columns are: f"),
-        ("select 1 as off_id from patient where 0", "roster.query gave 0 rows and not one ident"),
+        ("select 1 as off_id from patient where 0", "roster.query returned 0 rows and no ident"),
         ("select nope from patient", "roster.query failed: OperationalError"),
         (f"select json('{A}x') as off_id", "roster.query failed: OperationalError"),
         ("update patient set ref = 'x'", "roster.query failed: ResourceClosedError"),

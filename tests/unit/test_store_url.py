@@ -15,25 +15,28 @@ from worker.store.database import open_database
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("sqlite://", "names a database in memory"),
-        ("sqlite:///", "names a database in memory"),
-        ("sqlite:///:memory:", "names a database in memory"),
-        ("sqlite:///%3Amemory%3A", "names a database in memory"),
+        ("sqlite://", "names an in-memory database"),
+        ("sqlite:///", "names an in-memory database"),
+        ("sqlite:///:memory:", "names an in-memory database"),
+        ("sqlite:///%3Amemory%3A", "names an in-memory database"),
         ("sqlite://pts.db", "three slashes"),
         ("sqlite://var/lib/pts.db", "three slashes"),
-        ("sqlite:////data/q?mark.db", "written %3F"),
-        ("sqlite:////data/pts.db?mode=ro", "SQLite gets none"),
-        ("sqlite:////data/pts.db?", "SQLite gets none"),
-        ("sqlite:///file:pts.db?uri=true&mode=ro", "SQLite gets none"),
+        ("sqlite:////data/q?mark.db", "as %3F"),
+        ("sqlite:////data/pts.db?mode=ro", "not allowed for SQLite"),
+        ("sqlite:////data/pts.db?", "not allowed for SQLite"),
+        ("sqlite:///file:pts.db?uri=true&mode=ro", "not allowed for SQLite"),
         ("sqlite:////data/a%00b.db", "NUL"),
         ("postgresql://u@h/d?sslmode=require", "anybody on the way to the server could read"),
         ("postgresql://u@h/d?ssl=prefer", "anybody on the way to the server could read"),
         ("postgresql://u@h/d?sslmode=disable&sslmode=verify-full", "sslmode more than once"),
-        ("postgresql://u@h/d?conect_timeout=3&sslmode=verify-full", "not known: conect_timeout"),
-        ("postgresql://u@h/d?direct_tls=1", "direct_tls that is neither true nor false"),
-        ("postgresql://u@h/d?service=other", "not known: service"),
-        ("postgresql://u@h/d?x%0Ay=1", "not known: …"),
-        ("postgresql://u@h/d?server_settings=1", "not known: server_settings"),
+        (
+            "postgresql://u@h/d?conect_timeout=3&sslmode=verify-full",
+            "unknown parameters: conect_timeout",
+        ),
+        ("postgresql://u@h/d?direct_tls=1", "direct_tls other than true or false"),
+        ("postgresql://u@h/d?service=other", "unknown parameters: service"),
+        ("postgresql://u@h/d?x%0Ay=1", "unknown parameters: …"),
+        ("postgresql://u@h/d?server_settings=1", "unknown parameters: server_settings"),
     ],
 )
 def test_refused(url: str, says: str):
@@ -50,7 +53,7 @@ def test_a_roster_with_a_driver_of_its_own():
     """Another database's driver knows its parameters; PostgreSQL's is the one that verifies."""
     check_roster_url("mssql+aioodbc://u@h/d?driver=x")
     check_roster_url("postgresql+asyncpg://u@h/d")
-    with pytest.raises(ValueError, match="whose TLS the worker does not know"):
+    with pytest.raises(ValueError, match="whose TLS settings the worker does not"):
         check_roster_url("postgresql+psycopg://u@h/d")
 
 

@@ -24,9 +24,9 @@ from worker.core.recogniser import Recogniser
 from worker.core.retry import parse_http_date, parse_retry_after
 from worker.core.times import parse_time
 from worker.errors import WorkerError
-from worker.helseid.answers import flaw, nonce_in, understand
 from worker.helseid.challenges import parse_challenges
 from worker.helseid.refusals import clean, error_code
+from worker.helseid.token_response import nonce_from, parse_token_response, response_problem
 from worker.helseid.transport import HelseIdResponse
 from worker.logs import redact
 from worker.pts.response_parser import HEADER_BYTES_MAX, ResponseParser
@@ -49,15 +49,15 @@ def _text(pieces: list[str]) -> str:
 
 def _helseid(text: str) -> None:
     for body in text, '{"error":"' + text, f'{{"expires_in":"{"9" * len(text)}"}}':
-        reply = HelseIdResponse(
+        response = HelseIdResponse(
             status=400,
             headers=httpx.Headers([(b"dpop-nonce", text.encode())]),
             body=body.encode(errors="replace"),
             clock_ahead_s=None,
         )
-        flaw(reply)
-        nonce_in(reply)
-        understand(reply, wanted=(), constraint="dpop")
+        response_problem(response)
+        nonce_from(response)
+        parse_token_response(response, required_scopes=(), constraint="dpop")
 
 
 def _answer(text: str) -> None:

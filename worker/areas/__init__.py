@@ -1,4 +1,4 @@
-"""The resource areas that the worker knows, one module each."""
+"""Declarations of the resource areas, one module each."""
 
 from typing import Final
 
@@ -7,16 +7,17 @@ from worker.areas.patient_safety import PATIENT_SAFETY
 from worker.core.area import ResourceArea
 
 AREAS: Final[tuple[ResourceArea, ...]] = (PATIENT_SAFETY, PATIENT_PRIVACY)
-"""Every area, in the order in which a person's areas are read."""
+"""All areas, in the order in which a person's areas are read."""
 
 
 def area_named(name: str) -> ResourceArea:
-    """The area of that name.
+    """The area with this name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: unknown area.
     """
     for area in AREAS:
         if area.name == name:
             return area
-    raise ValueError(f"no area {name!r}; known are {', '.join(area.name for area in AREAS)}")
+    known = ", ".join(area.name for area in AREAS)
+    raise ValueError(f"unknown area {name!r}; known areas: {known}")

@@ -1,6 +1,6 @@
-"""Patient privacy: what is hidden from health personnel (pts reference, 1.1, 1.5 and 3.5).
+"""Patient privacy: restrictions on health personnel's access (PTS reference, 1.1, 1.5 and 3.5).
 
-Only the unversioned route is documented, and it wants the ``api-version`` header.
+Only the unversioned route is documented; it requires the header ``api-version``.
 """
 
 from typing import Final
@@ -8,12 +8,12 @@ from typing import Final
 from worker.core.area import DIGEST_KEY, Column, ColumnType, ResourceArea
 
 _RANGES: Final = ("timeRanges", "timeRange", "timeIntervals", "periods")
-"""The documentation's text is cut before the name of the time ranges (pts reference, 1.5)."""
+"""Candidate names: the documentation ends before it names the time ranges (PTS reference, 1.5)."""
 
 
 def _bounds(*names: str) -> tuple[str, ...]:
-    first = ("{}[0].{}", "{}.{}")
-    return tuple(form.format(array, name) for array in _RANGES for form in first for name in names)
+    forms = ("{}[0].{}", "{}.{}")
+    return tuple(form.format(array, name) for array in _RANGES for form in forms for name in names)
 
 
 PATIENT_PRIVACY: Final = ResourceArea(

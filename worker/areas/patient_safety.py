@@ -1,7 +1,7 @@
-"""Patient safety: what is withheld from the citizen, or delayed (pts reference, 1.1, 1.4 and 2).
+"""Patient safety: information withheld from the citizen or delayed (PTS reference, 1.1, 1.4, 2).
 
-The v0.5 route by default; ``api_version = "0.4"`` in configuration takes the unversioned route and
-sends the header that it requires (pts reference, 1.2).
+Uses the v0.5 route by default. With ``api_version = "0.4"`` in the configuration, uses the
+unversioned route with the header that it requires (PTS reference, 1.2).
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ from typing import Final
 from worker.core.area import DIGEST_KEY, Column, ColumnType, ResourceArea
 
 _RULE: Final = "accessRestriction[current]"
-"""The information model keeps the rule in force inside the attribute (pts reference, section 2)."""
+"""The information model has the current rule in this attribute (PTS reference, section 2)."""
 
 
 def _anywhere(name: str) -> tuple[str, ...]:

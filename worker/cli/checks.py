@@ -140,7 +140,7 @@ async def check_configuration(app: App) -> Line:
 
 
 @asynccontextmanager
-async def _caller(app: App) -> AsyncIterator[tuple[HelseIdClient, str]]:
+async def _helseid_client(app: App) -> AsyncIterator[tuple[HelseIdClient, str]]:
     issuer = app.settings.helseid.issuer
     if issuer is None:
         raise ConfigurationError("helseid.issuer is not set", hint="or set api.environment")
@@ -157,13 +157,13 @@ async def _caller(app: App) -> AsyncIterator[tuple[HelseIdClient, str]]:
 async def check_clock(app: App) -> Line:
     """This machine's clock against HelseID's ``Date`` header, good to a second or two."""
     try:
-        async with _caller(app) as (caller, issuer):
+        async with _helseid_client(app) as (client, issuer):
             url = f"{issuer}/.well-known/openid-configuration"
 
             async def request() -> Any:
-                return caller.new_request("GET", url)
+                return client.new_request("GET", url)
 
-            ahead_s = (await caller.call(request)).clock_ahead_s
+            ahead_s = (await client.call(request)).clock_ahead_s
     except UnavailableError:
         return skip("clock", "HelseID does not answer")
     if ahead_s is None:
@@ -214,8 +214,8 @@ def _key_doubt(app: App, key: ClientKey) -> tuple[str, str] | None:
 
 async def check_discovery(app: App) -> Line:
     """HelseID describes itself there, under this very issuer."""
-    async with _caller(app) as (caller, issuer):
-        metadata = await Discovery(issuer, caller, app.runtime).metadata()
+    async with _helseid_client(app) as (client, issuer):
+        metadata = await Discovery(issuer, client, app.runtime).metadata()
     return ok(
         "discovery",
         f"{metadata.issuer} answers as itself",

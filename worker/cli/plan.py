@@ -13,7 +13,7 @@ from worker.cli.sync import AreaOption, DatabaseOption, DeadlineOption, RateOpti
 
 if TYPE_CHECKING:
     from worker.app import App
-    from worker.config.settings import Engine
+    from worker.config.sections.connections import Engine
     from worker.core.guard import GuardFacts, GuardLimits
     from worker.store.database import Database
     from worker.store.queries.status import OpenState, RunFacts, Settled

@@ -1,4 +1,4 @@
-"""The configuration: flags, environment, TOML file and defaults, checked all at once."""
+"""Configuration from flags, environment, TOML file and defaults. Reports all problems at once."""
 
 from worker.config.environments import is_rehearsal
 from worker.config.keys import json_schema, markdown_table, reference_toml

@@ -1,4 +1,4 @@
-"""Where PTS and HelseID are, and which of them hold data of real persons."""
+"""The environments of PTS and HelseID: their addresses, and which have real persons."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -25,14 +25,14 @@ _PRODUCTION: Final = "production"
 
 
 def is_rehearsal(environment: str | None, base_url: str | None) -> bool:
-    """Whether PTS is surely one without real persons.
+    """Whether PTS certainly has no real persons.
 
-    It is where ``api.environment`` names a test, unless ``api.base_url`` is production's all the
-    same; and where no environment is named and the address is this very machine, as the sandbox's
-    is. Any other address may be a way to production, and so counts as production.
+    True for a test environment, unless ``api.base_url`` is production's. Without an environment,
+    true only for a loopback address, such as the sandbox's. Any other address may lead to
+    production and counts as production.
     """
     host = urlsplit(base_url or "").hostname
     if environment is None:
         return is_loopback(host)
-    real = urlsplit(ENVIRONMENTS[_PRODUCTION]["api.base_url"]).hostname
-    return environment != _PRODUCTION and host != real
+    production_host = urlsplit(ENVIRONMENTS[_PRODUCTION]["api.base_url"]).hostname
+    return environment != _PRODUCTION and host != production_host

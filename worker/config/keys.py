@@ -1,4 +1,4 @@
-"""The list of all keys, and what the documentation is made from: table, schema, reference file."""
+"""The list of all keys, and the documentation generated from it: table, schema, reference file."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
-from worker.config.settings import AREA_NAMES, AreaOverride, Section, Settings
+from worker.config.sections.areas import AREA_NAMES, AreaOverride
+from worker.config.sections.base import Section
+from worker.config.settings import Settings
 from worker.config.values import Kind, Secret
 from worker.core.durations import format_duration
 from worker.core.value import Value
@@ -14,13 +16,13 @@ from worker.core.value import Value
 ENVIRONMENT_PREFIX: Final = "PTS_"
 CONFIG_VARIABLE: Final = "PTS_CONFIG"
 _FILE_HEAD: Final = """\
-# Reference of every key of pts-worker, with its meaning and its default. Nothing is set here:
-# remove the "#" before a line to set its key.
+# Reference of all keys of pts-worker, with description and default. No key is set: remove the "#"
+# at the start of a line to set its key.
 #
-# Flags come before the environment (PTS_<SECTION>__<KEY>), the environment before this file, this
-# file before the defaults. Relative paths start at the directory in which the worker is started,
-# not at this file. Durations are written 30s, 15m, 12h, 1d, 1h30m or PT1H.
-# `pts-worker config show` tells each value and where it came from.
+# Flags override the environment (PTS_<SECTION>__<KEY>), the environment overrides this file, and
+# this file overrides the defaults. Relative paths start at the working directory of the worker, not
+# at this file. Durations are written as 30s, 15m, 12h, 1d, 1h30m or PT1H.
+# `pts-worker config show` shows each value and its origin.
 """
 
 
@@ -29,11 +31,11 @@ class Key(Value, frozen=True, kw_only=True):
 
     Attributes:
         name: ``section.key``; ``areas.<name>.key`` for an override of an area.
-        variable: the name in the environment.
-        kind: what it may hold.
-        default: the value when nothing is set; None if there is none.
-        description: what it means, one or two sentences.
-        example: a value to show where there is no default.
+        variable: the environment variable.
+        kind: the kind of value.
+        default: the default; None if there is none.
+        description: one or two sentences.
+        example: an example if there is no default.
     """
 
     name: str
@@ -45,17 +47,17 @@ class Key(Value, frozen=True, kw_only=True):
 
     @property
     def is_file(self) -> bool:
-        """Whether the key names a file that must be there before the worker starts."""
+        """Whether the key names a file that must exist when the worker starts."""
         return self.name.endswith("_file")
 
     @property
     def is_secret_file(self) -> bool:
-        """Whether that file holds a secret."""
+        """Whether the key names a secret file."""
         return self.is_file and self.name != "tls.ca_file"
 
 
 def sections() -> dict[str, type[Section]]:
-    """The sections with fixed keys, in the order of the documentation."""
+    """All sections except ``areas``, in the order of the documentation."""
     hints = get_type_hints(Settings)
     return {name: hints[name] for name in Settings.__struct_fields__ if name != "areas"}
 
@@ -68,14 +70,14 @@ def variable_of(name: str) -> str:
 def _keys_of(section: str, model: type[Section]) -> Iterator[Key]:
     hints = get_type_hints(model, include_extras=True)
     defaults = model()
-    for word in model.__struct_fields__:
-        _, kind, description, *examples = get_args(hints[word])
-        name = f"{section}.{word}"
+    for field in model.__struct_fields__:
+        _, kind, description, *examples = get_args(hints[field])
+        name = f"{section}.{field}"
         yield Key(
             name=name,
             variable=variable_of(name),
             kind=kind,
-            default=getattr(defaults, word),
+            default=getattr(defaults, field),
             description=description,
             example=examples[0].value if examples else None,
         )
@@ -84,16 +86,16 @@ def _keys_of(section: str, model: type[Section]) -> Iterator[Key]:
 KEYS: Final = {
     key.name: key for section, model in sections().items() for key in _keys_of(section, model)
 }
-"""Every key with a fixed name."""
+"""All keys of the fixed sections, by name."""
 
 AREA_KEYS: Final = {
     key.name: key for area in AREA_NAMES for key in _keys_of(f"areas.{area}", AreaOverride)
 }
-"""Every override, for every area."""
+"""All keys of ``areas.<name>``, by name."""
 
 
 def text_of(value: object) -> str:
-    """A value as a person would write it; empty for none. Secrets are the caller's care."""
+    """A value as written in the configuration; empty for None. Reveals secrets."""
     if isinstance(value, Secret):
         return value.reveal()
     if isinstance(value, timedelta):
@@ -108,9 +110,9 @@ def text_of(value: object) -> str:
 
 
 def json_schema() -> dict[str, Any]:
-    """The configuration file's JSON Schema (``config schema``)."""
+    """The JSON Schema of the configuration file (``config schema``)."""
     models = sections()
-    described: dict[str, type[Section]] = {**models, f"areas.{AREA_NAMES[0]}": AreaOverride}
+    all_models: dict[str, type[Section]] = {**models, f"areas.{AREA_NAMES[0]}": AreaOverride}
     area: dict[str, Any] = {"$ref": f"#/$defs/{AreaOverride.__name__}"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -127,7 +129,7 @@ def json_schema() -> dict[str, Any]:
             },
         },
         "$defs": {
-            model.__name__: _section_schema(name, model) for name, model in described.items()
+            model.__name__: _section_schema(name, model) for name, model in all_models.items()
         },
     }
 
@@ -135,12 +137,12 @@ def json_schema() -> dict[str, Any]:
 def _section_schema(section: str, model: type[Section]) -> dict[str, Any]:
     properties = {}
     for key in _keys_of(section, model):
-        known: dict[str, Any] = {**key.kind.schema, "description": key.description}
+        schema: dict[str, Any] = {**key.kind.schema, "description": key.description}
         if key.default is not None:
-            known["default"] = _plain(key.default)
+            schema["default"] = _plain(key.default)
         elif key.example is not None:
-            known["examples"] = [key.example]
-        properties[key.name.rpartition(".")[2]] = known
+            schema["examples"] = [key.example]
+        properties[key.name.rpartition(".")[2]] = schema
     return {
         "type": "object",
         "description": _first_line(model),
@@ -150,14 +152,14 @@ def _section_schema(section: str, model: type[Section]) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
-    """A default as JSON has it."""
+    """A default as a JSON value."""
     if isinstance(value, tuple):
         return list(value)
     return value if isinstance(value, (bool, int, float)) else text_of(value)
 
 
 def markdown_table() -> str:
-    """The README's table of keys: key, environment variable, default, meaning."""
+    """The README's table of keys."""
     lines = ["| key | environment | default | meaning |", "|---|---|---|---|"]
     for key in KEYS.values():
         default = f"`{text_of(key.default)}`" if key.default is not None else "none"
@@ -170,7 +172,7 @@ def markdown_table() -> str:
 
 
 def reference_toml() -> str:
-    """``config/worker.toml``: every key, its meaning and its default, commented out."""
+    """The text of ``config/worker.toml``: all keys, commented out, with description and default."""
     parts = [_FILE_HEAD]
     for section, model in sections().items():
         parts.append(_reference_section(section, model, title=_first_line(model)))
@@ -186,7 +188,7 @@ def _reference_section(section: str, model: type[Section], *, title: str) -> str
         value = key.default if key.default is not None else key.example
         meaning = key.description
         if key.default is None:
-            meaning += " No default; an example:"
+            meaning += " No default. Example:"
         lines += ["", *_comment(meaning), f"#{key.name.rpartition('.')[2]} = {_toml(value)}"]
     return "\n".join(lines) + "\n"
 
@@ -214,4 +216,4 @@ def _toml(value: object) -> str:
         return text_of(value)
     if isinstance(value, (str, Secret, timedelta, Path)):
         return json.dumps(text_of(value), ensure_ascii=False)
-    raise TypeError(f"{type(value).__name__} has no form in TOML")
+    raise TypeError(f"cannot write {type(value).__name__} as TOML")

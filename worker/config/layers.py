@@ -1,4 +1,4 @@
-"""Flags, environment and file as layers of plain values, each value with its origin."""
+"""Read flags, environment and file into layers of values with their origins."""
 
 import difflib
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.config.keys import AREA_KEYS, CONFIG_VARIABLE, ENVIRONMENT_PREFIX, KEYS, sections
-from worker.config.settings import AREA_NAMES
+from worker.config.sections.areas import AREA_NAMES
 from worker.errors import ConfigurationError
 from worker.trusted_files import Trust, read_trusted
 
@@ -23,13 +23,13 @@ _PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|(end of document)
 
 @dataclass(slots=True, kw_only=True)
 class Layer:
-    """What one source sets.
+    """The values of one source.
 
     Attributes:
         values: by key name.
-        origins: where each value stands, by key name.
-        problems: what cannot be understood, one line each, without any value.
-        is_unread: the source as a whole: what it sets is not known.
+        origins: origin of each value, by key name.
+        problems: one line per problem, without values.
+        is_unread: whether the source could not be read, so that its values are unknown.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -38,18 +38,18 @@ class Layer:
     is_unread: bool = False
 
     def put(self, name: str, value: object, origin: str) -> None:
-        """Set a key that exists."""
+        """Set an existing key."""
         self.values[name] = value
         self.origins[name] = origin
 
     def drop(self, name: str) -> None:
-        """Forget a key."""
+        """Remove a key."""
         self.values.pop(name, None)
         self.origins.pop(name, None)
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by key name as the tree that the settings are made from."""
+    """Convert values by key name to a nested dictionary."""
     tree: dict[str, Any] = {}
     for name, value in values.items():
         *branches, leaf = name.split(".")
@@ -61,7 +61,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_flags(flags: Mapping[str, object], flag_names: Mapping[str, str]) -> Layer:
-    """The layer of the command line: values by key name, None for a flag that was not given."""
+    """The layer of the command line: values by key name, None for an unused flag."""
     layer = Layer()
     for name, value in flags.items():
         if value is None:
@@ -70,15 +70,15 @@ def from_flags(flags: Mapping[str, object], flag_names: Mapping[str, str]) -> La
         if name in _ALL:
             layer.put(name, value, origin)
         else:
-            layer.problems.append(f"{name} ({origin}): there is no such key{_hint(name)}")
+            layer.problems.append(f"{name} ({origin}): unknown key{_hint(name)}")
     return layer
 
 
 def from_environment(environ: Mapping[str, str]) -> Layer:
     """The layer of ``PTS_<SECTION>__<KEY>``. An empty variable counts as not set.
 
-    A misspelt key of a known section is a problem. Other names that begin with ``PTS_`` are left
-    alone, since Kubernetes makes some for every service.
+    A misspelled key of a known section is a problem. Other variables that start with ``PTS_`` are
+    ignored, because Kubernetes sets such variables for every service.
     """
     layer = Layer()
     for variable in sorted(environ):
@@ -96,17 +96,17 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
 def _unknown_variable(variable: str, origin: str) -> Iterator[str]:
     if variable in _BY_FLAT_VARIABLE:
         meant = _BY_FLAT_VARIABLE[variable]
-        yield f"{origin}: there is no such key; did you mean {meant}, with two underscores?"
+        yield f"{origin}: unknown key; did you mean {meant}, with two underscores?"
         return
     section, separator, _ = variable.removeprefix(ENVIRONMENT_PREFIX).partition("__")
     known = [name.upper() for name in (*sections(), "areas")]
     if separator and difflib.get_close_matches(section, known, n=1, cutoff=0.75):
         close = difflib.get_close_matches(variable, _BY_VARIABLE, n=1, cutoff=0.75)
-        yield f"{origin}: there is no such key{f'; did you mean {close[0]}?' if close else ''}"
+        yield f"{origin}: unknown key{f'; did you mean {close[0]}?' if close else ''}"
 
 
 def from_file(path: Path, *, shown: str) -> Layer:
-    """The layer of a TOML file. Syntax errors are told with line and column."""
+    """The layer of a TOML file. Syntax errors are reported with line and column."""
     layer = Layer(is_unread=True)
     try:
         content = read_trusted(
@@ -134,11 +134,11 @@ def _syntax_problem(message: str, content: bytes) -> str:
     match = _PLACE.search(message)
     if match is None:
         return ": not valid TOML"
-    what = message[: match.start()]
+    reason = message[: match.start()]
     if match[3]:
         last_line = content.count(b"\n") + 1
-        return f", line {last_line}, at the end of the file: not valid TOML: {what}"
-    return f", line {match[1]}, column {match[2]}: not valid TOML: {what}"
+        return f", line {last_line}, at the end of the file: not valid TOML: {reason}"
+    return f", line {match[1]}, column {match[2]}: not valid TOML: {reason}"
 
 
 def _read_section(layer: Layer, section: str, table: object, origin: str) -> None:
@@ -148,15 +148,13 @@ def _read_section(layer: Layer, section: str, table: object, origin: str) -> Non
                 _read_table(layer, f"areas.{area}", overrides, origin)
             else:
                 names = ", ".join(AREA_NAMES)
-                layer.problems.append(
-                    f"areas.{area} ({origin}): there is no such area; there are {names}"
-                )
+                layer.problems.append(f"areas.{area} ({origin}): unknown area; areas are {names}")
     elif section == "areas" or section in sections():
         _read_table(layer, section, table, origin)
     else:
         close = difflib.get_close_matches(section, [*sections(), "areas"], n=1)
         hint = f"; did you mean [{close[0]}]?" if close else ""
-        layer.problems.append(f"[{section}] ({origin}): there is no such section{hint}")
+        layer.problems.append(f"[{section}] ({origin}): unknown section{hint}")
 
 
 def _read_table(layer: Layer, prefix: str, table: object, origin: str) -> None:
@@ -168,18 +166,16 @@ def _read_table(layer: Layer, prefix: str, table: object, origin: str) -> None:
         if name in _ALL:
             layer.put(name, value, origin)
         else:
-            layer.problems.append(f"{name} ({origin}): there is no such key{_hint(name)}")
+            layer.problems.append(f"{name} ({origin}): unknown key{_hint(name)}")
 
 
 def _hint(name: str) -> str:
-    """Which key may have been meant: the nearest, or the same word in another section."""
-    section, _, word = name.rpartition(".")
-    siblings = {
-        known.rpartition(".")[2]: known for known in _ALL if known.startswith(f"{section}.")
-    }
-    close = difflib.get_close_matches(word, siblings, n=1)
+    """Suggest a key: the most similar one, or the same name in another section."""
+    section, _, last_part = name.rpartition(".")
+    siblings = {key.rpartition(".")[2]: key for key in _ALL if key.startswith(f"{section}.")}
+    close = difflib.get_close_matches(last_part, siblings, n=1)
     if close:
         return f"; did you mean {siblings[close[0]]}?"
-    elsewhere = [known for known in KEYS if known.rpartition(".")[2] == word]
+    elsewhere = [key for key in KEYS if key.rpartition(".")[2] == last_part]
     elsewhere += difflib.get_close_matches(name, KEYS, n=1, cutoff=0.8)
     return f"; did you mean {elsewhere[0]}?" if elsewhere else ""

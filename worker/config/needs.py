@@ -1,4 +1,4 @@
-"""What each purpose needs to be set, and whether the files that are named can be read."""
+"""The keys that each command requires, and checks of the files that they name."""
 
 import enum
 import os
@@ -16,22 +16,22 @@ from worker.trusted_files import Trust, open_examined
 
 
 class Purpose(enum.StrEnum):
-    """What a command is about to do, as far as the configuration matters."""
+    """The purpose of a command, which determines the required keys."""
 
     SYNC = "sync"
-    """A run over the roster; also ``schedule``."""
+    """``sync`` and ``schedule``."""
     BACKFILL = "backfill"
-    """A run over persons named otherwise, or over the roster when one is set."""
+    """``backfill``; the roster is optional."""
     PLAN = "plan"
     """Roster and database, without HelseID and PTS."""
     READ_PTS = "read-pts"
-    """Tokens and PTS, without roster and database."""
+    """HelseID and PTS, without roster and database."""
     HELSEID = "helseid"
-    """A token of HelseID."""
+    """HelseID only."""
     PERSON = "person"
     """One person in the database: ``explain``, ``erase``."""
     REPORT = "report"
-    """The database alone: ``status``, ``report``, ``export``, ``failures list``, ``db``."""
+    """The database only: ``status``, ``report``, ``export``, ``failures list``, ``db``."""
 
 
 _HELSEID: Final = ("helseid.issuer", "helseid.client_id", "helseid.private_jwk_file")
@@ -52,49 +52,49 @@ _CONDITIONAL: Final = {
     "helseid.organization_parent": ("helseid.tenancy", "multi-tenant"),
     "privacy.pseudonym_key_file": ("privacy.identity", "pseudonym"),
 }
-"""Keys that are needed only while another key has a certain value."""
+"""Keys that are required only if another key has this value."""
 
 _REMEDIES: Final = {
     "helseid.issuer": "set api.environment to test, test-internet or production",
     "api.base_url": "set api.environment to test, test-internet or production",
-    "helseid.client_id": "take it from HelseID's self-service",
-    "helseid.private_jwk_file": "name the file from HelseID's self-service, or make a key with "
+    "helseid.client_id": "copy it from HelseID self-service",
+    "helseid.private_jwk_file": "use the file from HelseID self-service, or create a key with "
     "`pts-worker keys new`",
-    "helseid.subject_token_file": "helseid.grant is token_exchange: name the file with the "
+    "helseid.subject_token_file": "helseid.grant is token_exchange: set the file with the "
     "person's access token",
-    "helseid.organization_parent": "helseid.tenancy is multi-tenant: name the organisation that "
+    "helseid.organization_parent": "helseid.tenancy is multi-tenant: set the organisation that "
     "the client acts for",
-    "roster.path": "name a file of identifiers (or roster.url with roster.query)",
-    "privacy.pseudonym_key_file": "for a new database make one with "
-    "`pts-worker keys pseudonym --out pseudonym.key`, and keep a copy in a safe place; a database "
-    "that holds persons needs the key that it was begun with",
+    "roster.path": "set a file with identifiers (or roster.url with roster.query)",
+    "privacy.pseudonym_key_file": "for a new database, create one with "
+    "`pts-worker keys pseudonym --out pseudonym.key` and keep a copy in a safe place; an existing "
+    "database requires the key that it was created with",
 }
 _FILE_BYTES_MAX: Final = 1 << 20
 
 
 def unmet(values: Mapping[str, Any], purpose: Purpose, *, cwd: Path) -> Iterator[str]:
-    """One line for each key that is missing, and for each named file that cannot serve.
+    """One line per missing key, and per file that cannot be used.
 
     Args:
-        values: every key's value; a key that is left out is not judged.
-        purpose: what it is for.
-        cwd: where relative paths start.
+        values: values by key; missing keys are not checked.
+        purpose: the command's purpose.
+        cwd: base of relative paths.
     """
-    forbidden = stat.S_IWOTH if _is_rehearsal(values) else stat.S_IRWXO
-    wanted = dict.fromkeys(_NEEDED[purpose])
-    if "helseid.client_id" in wanted:
-        wanted |= dict.fromkeys(("helseid.subject_token_file", "helseid.organization_parent"))
-        wanted |= {"tls.ca_file": None, "network.proxy_credentials_file": None}
-    if "database.url" in wanted:
-        wanted |= {"database.password_file": None}
-    if "roster.path" in wanted and values.get("roster.url"):
-        del wanted["roster.path"]
-        wanted |= {"roster.password_file": None}
-    for name in wanted:
+    forbidden_mode = stat.S_IWOTH if _is_rehearsal(values) else stat.S_IRWXO
+    names = dict.fromkeys(_NEEDED[purpose])
+    if "helseid.client_id" in names:
+        names |= dict.fromkeys(("helseid.subject_token_file", "helseid.organization_parent"))
+        names |= {"tls.ca_file": None, "network.proxy_credentials_file": None}
+    if "database.url" in names:
+        names |= {"database.password_file": None}
+    if "roster.path" in names and values.get("roster.url"):
+        del names["roster.path"]
+        names |= {"roster.password_file": None}
+    for name in names:
         if name not in values or not _applies(name, values):
             continue
         if values[name] is not None and KEYS[name].is_file:
-            yield from _file_problems(name, cwd / str(values[name]), forbidden)
+            yield from _file_problems(name, cwd / str(values[name]), forbidden_mode)
         elif values[name] is None and name in _REMEDIES:
             yield f"{name}: is not set ({variable_of(name)}); {_REMEDIES[name]}"
 
@@ -102,17 +102,17 @@ def unmet(values: Mapping[str, Any], purpose: Purpose, *, cwd: Path) -> Iterator
 def _applies(name: str, values: Mapping[str, Any]) -> bool:
     if name not in _CONDITIONAL:
         return True
-    other, wanted = _CONDITIONAL[name]
-    return values.get(other) == wanted
+    condition, value = _CONDITIONAL[name]
+    return values.get(condition) == value
 
 
 def _is_rehearsal(values: Mapping[str, Any]) -> bool:
-    """Whether HelseID is a stand-in on this machine: then no secret is worth a strict file mode."""
+    """Whether HelseID is a stand-in on loopback, so that secrets need no strict file mode."""
     issuer = values.get("helseid.issuer")
     return issuer is not None and is_loopback(urlsplit(str(issuer)).hostname)
 
 
-def _file_problems(name: str, path: Path, forbidden: int) -> Iterator[str]:
+def _file_problems(name: str, path: Path, forbidden_mode: int) -> Iterator[str]:
     trust = Trust.DATA if name == "roster.path" else Trust.SECRET
     try:
         with open_examined(path, key=name, trust=trust) as file:
@@ -129,14 +129,14 @@ def _file_problems(name: str, path: Path, forbidden: int) -> Iterator[str]:
     if status.st_size == 0 and stat.S_ISREG(status.st_mode):
         yield f"{name}: {path} is empty"
     elif status.st_size > _FILE_BYTES_MAX:
-        yield f"{name}: {path} is larger than {_FILE_BYTES_MAX} bytes; is it the right file?"
+        yield f"{name}: {path} is larger than {_FILE_BYTES_MAX} bytes; check the file name"
     elif name == "privacy.pseudonym_key_file" and status.st_size < KEY_BYTES_MIN:
         yield (
-            f"{name}: {path} holds {status.st_size} bytes; a key is at least {KEY_BYTES_MIN} "
+            f"{name}: {path} has {status.st_size} bytes; a key has at least {KEY_BYTES_MIN} "
             f"random bytes; {_REMEDIES[name]}"
         )
-    if KEYS[name].is_secret_file and os.name == "posix" and status.st_mode & forbidden:
+    if KEYS[name].is_secret_file and os.name == "posix" and status.st_mode & forbidden_mode:
         yield (
-            f"{name}: {path} is open to every user of this machine; run `chmod o= {path}`, or set "
-            "defaultMode: 0440 on the Kubernetes volume"
+            f"{name}: {path} is accessible to all users of this machine; run `chmod o= {path}`, or "
+            "set defaultMode: 0440 on the Kubernetes volume"
         )

@@ -1,4 +1,4 @@
-"""What the URL of a database may be. What SQLAlchemy would pass over is refused here."""
+"""Validate database URLs. Rejects what SQLAlchemy would silently ignore."""
 
 import re
 from typing import Final
@@ -22,19 +22,19 @@ _PARAMETERS: Final = frozenset(
         "user",
     }
 )
-"""What may stand behind ``?`` in a PostgreSQL URL: the TLS that libpq knows, and what asyncpg's
-``connect`` takes as text. Its ``service`` counts for nothing beside a host."""
+"""Allowed parameters of a PostgreSQL URL: libpq's TLS parameters, and the text parameters of
+asyncpg's ``connect``. ``service`` is not allowed, because asyncpg ignores it if a host is set."""
 _SHOWN: Final = re.compile(r"[A-Za-z_.-]{1,40}")
 
 
 def check_store_url(url: str) -> None:
-    """Refuse a URL that would lead elsewhere than it seems to, or to whoever answers.
+    """Reject a ``database.url`` that is misleading or not secure.
 
-    SQLAlchemy undoes percent-encoding in a file's name, begins parameters at the first ``?``, and
-    passes over those that it does not know.
+    SQLAlchemy decodes percent-encoding in a file name, starts parameters at the first ``?``, and
+    ignores unknown parameters.
 
     Raises:
-        ValueError: in words that go behind the key's name, without a value of a parameter.
+        ValueError: the message follows the key's name and contains no parameter value.
     """
     dialect, _, rest = url.partition("://")
     if dialect == "sqlite":
@@ -44,39 +44,39 @@ def check_store_url(url: str) -> None:
 
 
 def check_roster_url(url: str) -> None:
-    """The same for the database of ``roster.query``, as far as the worker picks its driver.
+    """Reject a ``roster.url`` for PostgreSQL that is misleading or not secure.
 
     Raises:
-        ValueError: as there.
+        ValueError: as in ``check_store_url``.
     """
     dialect, _, driver = url.partition("://")[0].partition("+")
     if dialect != "postgresql":
         return
     if driver not in {"", "asyncpg"}:
         raise ValueError(
-            "names a driver whose TLS the worker does not know; write postgresql:// instead"
+            "names a driver whose TLS settings the worker does not support; use postgresql://"
         )
     _check_postgres(url)
 
 
 def _check_sqlite(rest: str) -> None:
-    place, _, behind = rest.partition("/")
-    if place:
-        raise ValueError("names no file; write sqlite:/// with three slashes before its path")
-    path, mark, _ = behind.partition("?")
-    if mark:
+    host, _, path_and_query = rest.partition("/")
+    if host:
+        raise ValueError("names no file; write sqlite:/// with three slashes before the path")
+    path, question_mark, _ = path_and_query.partition("?")
+    if question_mark:
         raise ValueError(
-            "has parameters behind `?`, and SQLite gets none from the worker; a question mark in "
-            "a file's name is written %3F"
+            "has parameters after `?`, which are not allowed for SQLite; write a question mark in "
+            "a file name as %3F"
         )
     name = unquote(path)
     if name in {"", ":memory:"}:
         raise ValueError(
-            "names a database in memory, which is gone with the command; name a file: "
+            "names an in-memory database, which is lost when the command ends; name a file: "
             "sqlite:///FILE"
         )
     if "\0" in name:
-        raise ValueError("holds a NUL character, which no file's name can")
+        raise ValueError("contains a NUL character")
 
 
 def _check_postgres(url: str) -> None:
@@ -85,12 +85,12 @@ def _check_postgres(url: str) -> None:
     if unknown:
         shown = ", ".join(name if _SHOWN.fullmatch(name) else "…" for name in unknown)
         raise ValueError(
-            f"has parameters that are not known: {shown}; known are "
-            f"{', '.join(sorted(_PARAMETERS))}"
+            f"has unknown parameters: {shown}; allowed are {', '.join(sorted(_PARAMETERS))}"
         )
-    twice = sorted({n for n in TLS_PARAMETERS if [name for name, _ in parameters].count(n) > 1})
-    if twice:
-        raise ValueError(f"has {', '.join(twice)} more than once")
+    names = [name for name, _ in parameters]
+    repeated = sorted({name for name in TLS_PARAMETERS if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"has {', '.join(repeated)} more than once")
     if dict(parameters).get("direct_tls", "true") not in {"true", "false"}:
-        raise ValueError("has a direct_tls that is neither true nor false")
+        raise ValueError("has a direct_tls other than true or false")
     demand_of(hosts_of(url), dict(parameters))

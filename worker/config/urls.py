@@ -1,11 +1,11 @@
-"""Database URLs: hiding the password in them, and putting in the one from a file."""
+"""Database URLs: hide the password, or insert the one from a file."""
 
 import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from worker.config.settings import Database, Roster
+from worker.config.sections.data import Database, Roster
 from worker.errors import ConfigurationError
 from worker.trusted_files import Trust, read_trusted
 
@@ -15,7 +15,7 @@ _SECRET_WORD: Final = re.compile(r"passw|pwd|secret|token|key", re.IGNORECASE)
 
 
 def has_password(url: str) -> bool:
-    """Whether a database URL holds a password, before the host or among the options."""
+    """Whether a database URL contains a password, before the host or in the parameters."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -25,7 +25,7 @@ def has_password(url: str) -> bool:
 
 
 def hide_password(url: str) -> str:
-    """The URL for human eyes: passwords and secret options replaced."""
+    """The URL with passwords and secret parameters replaced by ``***``."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -43,7 +43,7 @@ def hide_password(url: str) -> str:
 
 
 def database_url(database: Database | Roster, *, cwd: Path) -> str:
-    """The URL to connect with: the password of ``password_file`` put in. Never to be logged.
+    """The URL to connect with, including the password of ``password_file``. Never log it.
 
     Raises:
         ConfigurationError: there is no URL, or the file cannot be read or is empty.
@@ -66,7 +66,7 @@ def database_url(database: Database | Roster, *, cwd: Path) -> str:
     account, at, host = parts.netloc.rpartition("@")
     if not at:
         raise ConfigurationError(
-            f"{section}.url names no user, so {section}.password_file cannot serve",
+            f"{section}.url names no user, so {section}.password_file cannot be used",
             hint="write the user before the host: postgresql://user@host/database",
         )
     netloc = f"{account.partition(':')[0]}:{quote(password, safe='')}@{host}"

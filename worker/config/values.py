@@ -1,5 +1,5 @@
-# ruff: noqa: TRY004 - whatever is wrong with a value, the caller gets one kind of error
-"""The kinds of value that a key may hold: how each is read, and what JSON Schema says of it."""
+# ruff: noqa: TRY004 - one error type for the caller
+"""The kinds of values: how each is parsed, and its JSON Schema."""
 
 import json
 import math
@@ -21,16 +21,16 @@ _PORT_MAX: Final = 65_535
 _CRON_FIELDS: Final = 5
 _CRON_FIELD: Final = re.compile(r"[0-9A-Za-z*/,\-?#]+")
 _ORGANIZATION_NUMBER: Final = re.compile(r"[0-9]{9}")
-_DRIVERLESS: Final = {"sqlite", "postgresql"}
+_DIALECTS: Final = {"sqlite", "postgresql"}
 
 
 class Kind(Value, frozen=True, kw_only=True):
     """A kind of value.
 
     Attributes:
-        read: makes the value of what stands in the file, in a variable or in a flag. If it cannot,
-            it raises ValueError that tells what must stand there, and never what does.
-        schema: what JSON Schema says of it.
+        read: parses a value from the file, a variable or a flag. Raises ValueError with a message
+            that says what is expected and never contains the value.
+        schema: the JSON Schema.
     """
 
     read: Callable[[Any], Any]
@@ -38,51 +38,53 @@ class Kind(Value, frozen=True, kw_only=True):
 
 
 class Example(Value, frozen=True):
-    """A value to show for a key that has no default."""
+    """An example for a key without a default."""
 
     value: Any
 
 
 class Secret(Value, frozen=True):
-    """A text that is not shown by accident: a URL that may hold a password."""
+    """A URL that may contain a password. Its ``repr`` hides the text."""
 
     hidden = frozenset({"text"})
 
     text: str
 
     def reveal(self) -> str:
-        """The text, for the one place that needs it."""
+        """The text."""
         return self.text
 
 
-def whole(least: int, most: int) -> Kind:
-    """Whole numbers within limits, both included."""
+def integer(minimum: int, maximum: int) -> Kind:
+    """Integers within limits, both inclusive."""
 
     def read(value: object) -> int:
         number = _number(value)
-        if not (least <= number <= most and number.is_integer()):
-            raise ValueError(f"must be a whole number from {least} to {most}")
+        if not (minimum <= number <= maximum and number.is_integer()):
+            raise ValueError(f"must be an integer from {minimum} to {maximum}")
         return int(number)
 
-    return Kind(read=read, schema={"type": "integer", "minimum": least, "maximum": most})
+    return Kind(read=read, schema={"type": "integer", "minimum": minimum, "maximum": maximum})
 
 
-def number(most: float, *, least: float = 0, above_zero: bool = False) -> Kind:
-    """Numbers between two limits that are included, or above 0."""
-    limits = f"above 0 and at most {most:g}" if above_zero else f"from {least:g} to {most:g}"
+def number(maximum: float, *, minimum: float = 0, above_zero: bool = False) -> Kind:
+    """Numbers within limits, both inclusive; with ``above_zero``, 0 is excluded."""
+    limits = (
+        f"above 0 and at most {maximum:g}" if above_zero else f"from {minimum:g} to {maximum:g}"
+    )
 
     def read(value: object) -> float:
         number = _number(value)
-        if not least <= number <= most or (above_zero and number == 0):
+        if not minimum <= number <= maximum or (above_zero and number == 0):
             raise ValueError(f"must be a number {limits}")
         return number
 
-    lowest = {"exclusiveMinimum": 0} if above_zero else {"minimum": least}
-    return Kind(read=read, schema={"type": "number", **lowest, "maximum": most})
+    lowest = {"exclusiveMinimum": 0} if above_zero else {"minimum": minimum}
+    return Kind(read=read, schema={"type": "number", **lowest, "maximum": maximum})
 
 
 def _number(value: object) -> float:
-    """What TOML or a text holds as a number; not-a-number, which no limit lets pass, if nothing."""
+    """A number from TOML or text; NaN, which fails every limit, for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return math.nan
     try:
@@ -92,22 +94,22 @@ def _number(value: object) -> float:
 
 
 def one_of(words: Any) -> Kind:
-    """One of the words of a ``Literal``, whose letters must be all small or all large."""
+    """One of the words of a ``Literal``, which must be all lower case or all upper case."""
     allowed: tuple[str, ...] = get_args(words)
     fold = str.upper if allowed[0].isupper() else str.lower
-    *others, last = map(repr, allowed)
+    *first, last = map(repr, allowed)
 
     def read(value: object) -> str:
         word = fold(value.strip()) if isinstance(value, str) else None
         if word not in allowed:
-            raise ValueError(f"must be {', '.join(others)} or {last}")
+            raise ValueError(f"must be {', '.join(first)} or {last}")
         return word
 
     return Kind(read=read, schema={"type": "string", "enum": list(allowed)})
 
 
-def some_of(names: Collection[str]) -> Kind:
-    """At least one of these names."""
+def subset_of(names: Collection[str]) -> Kind:
+    """A list with at least one of these names."""
 
     def read(value: object) -> tuple[str, ...]:
         chosen = _texts(value)
@@ -130,35 +132,35 @@ def _flag(value: object) -> bool:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("must be text, in quotes")
+        raise ValueError("must be a string")
     return value
 
 
-def _some_text(value: object) -> str:
+def _nonempty_text(value: object) -> str:
     if value == "":
         raise ValueError("must not be empty")
     return _text(value)
 
 
 def _names(value: object) -> tuple[str, ...]:
-    """A list, or names with commas between, or a list as JSON, as the environment has it."""
-    found = _structure(value)
-    if isinstance(found, str):
-        return tuple(name.strip() for name in found.split(",") if name.strip())
-    if not isinstance(found, (list, tuple)) or not all(isinstance(name, str) for name in found):
-        raise ValueError("must be a list of texts in quotes")
-    return tuple(found)
+    """A list; or, from the environment, comma-separated names or a JSON list."""
+    names = _structure(value)
+    if isinstance(names, str):
+        return tuple(name.strip() for name in names.split(",") if name.strip())
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise ValueError("must be a list of strings")
+    return tuple(names)
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    found = _names(value)
-    if not found:
+    names = _names(value)
+    if not names:
         raise ValueError("must have at least 1 item")
-    return found
+    return names
 
 
 def _structure(value: object) -> object:
-    """A table or list from the environment stands there as JSON."""
+    """Parse a table or list from the environment, where it is written as JSON."""
     if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
         try:
             return json.loads(value)
@@ -168,17 +170,17 @@ def _structure(value: object) -> object:
 
 
 def _table(value: object) -> dict[str, Any]:
-    found = _structure(value)
-    if not isinstance(found, dict):
+    table = _structure(value)
+    if not isinstance(table, dict):
         raise ValueError("must be a table")
-    return found
+    return table
 
 
 def _word_or_table(value: object) -> str | dict[str, Any]:
-    found = _structure(value)
-    if not isinstance(found, (str, dict)):
-        raise ValueError("must be a word in quotes, or a table")
-    return found
+    parsed = _structure(value)
+    if not isinstance(parsed, (str, dict)):
+        raise ValueError("must be a string or a table")
+    return parsed
 
 
 def _duration(value: object) -> timedelta:
@@ -186,23 +188,23 @@ def _duration(value: object) -> timedelta:
         return parse_duration(value)
     if isinstance(value, timedelta):
         return value
-    raise ValueError("is not a duration; write it with its unit, in quotes, such as '30m'")
+    raise ValueError("is not a duration; write it as a string with a unit, such as '30m'")
 
 
-def _some_time(value: object) -> timedelta:
+def _positive_duration(value: object) -> timedelta:
     duration = _duration(value)
     if not duration:
-        raise ValueError("must be longer than no time at all")
+        raise ValueError("must be longer than 0")
     return duration
 
 
-def duration_or_none(*, least: timedelta = timedelta(0)) -> Kind:
-    """A duration of at least so much; ``none`` for none."""
+def duration_or_none(*, minimum: timedelta = timedelta(0)) -> Kind:
+    """A duration of at least ``minimum``, or ``none``."""
 
     def read(value: object) -> timedelta | None:
         duration = None if value is None or value == "none" else _duration(value)
-        if duration is not None and duration < least:
-            raise ValueError(f"must be at least {format_duration(least)}, or none")
+        if duration is not None and duration < minimum:
+            raise ValueError(f"must be at least {format_duration(minimum)}, or none")
         return duration
 
     return Kind(read=read, schema=DURATION.schema)
@@ -211,7 +213,7 @@ def duration_or_none(*, least: timedelta = timedelta(0)) -> Kind:
 def _file(value: object) -> Path:
     text = str(value) if isinstance(value, Path) else _text(value)
     if "\n" in text or "{" in text or "BEGIN " in text or len(text) > _PATH_CHARACTERS_MAX:
-        raise ValueError("must be the name of a file, not what the file holds")
+        raise ValueError("must be a file name, not the content of a file")
     return Path(text)
 
 
@@ -228,13 +230,13 @@ def _http_url(value: object) -> str:
     url = _text(value).strip()
     parts = _split(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be a URL that begins with https://")
+        raise ValueError("must be a URL that starts with https://")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a user name or password")
+        raise ValueError("must not contain a user name or password")
     if parts.query or parts.fragment:
-        raise ValueError("must not hold a query or fragment")
+        raise ValueError("must not contain a query or fragment")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError("http:// is for loopback addresses only; use https://")
+        raise ValueError("http:// is allowed for loopback addresses only; use https://")
     return url.rstrip("/")
 
 
@@ -245,10 +247,10 @@ def _proxy_url(value: object) -> str:
         raise ValueError("must be a URL such as http://proxy.example:3128")
     if parts.username is not None or parts.password is not None:
         raise ValueError(
-            "must not hold a user name or password; use network.proxy_credentials_file"
+            "must not contain a user name or password; use network.proxy_credentials_file"
         )
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("must hold nothing after host and port")
+        raise ValueError("must not contain anything after host and port")
     return url.rstrip("/")
 
 
@@ -256,11 +258,11 @@ def _store_url(value: object) -> Secret:
     url = _text(value)
     dialect, _, driver = _split(url).scheme.partition("+")
     if dialect == "postgres":
-        raise ValueError("begins with postgres://; write postgresql://")
-    if dialect not in _DRIVERLESS:
-        raise ValueError("must begin with sqlite:/// or postgresql://")
+        raise ValueError("starts with postgres://; use postgresql://")
+    if dialect not in _DIALECTS:
+        raise ValueError("must start with sqlite:/// or postgresql://")
     if driver:
-        raise ValueError(f"must name no driver; write {dialect}:// and the worker picks one")
+        raise ValueError(f"must not name a driver; write {dialect}:// and the worker selects one")
     check_store_url(url)
     return Secret(url)
 
@@ -278,7 +280,7 @@ def _time_zone(value: object) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, OSError, ValueError):
-        raise ValueError("is not the name of a time zone, such as Europe/Oslo") from None
+        raise ValueError("is not a time zone name, such as Europe/Oslo") from None
     return name
 
 
@@ -311,7 +313,7 @@ _DURATION_SCHEMA: Final = {"type": "string", "examples": ["30s", "15m", "12h", "
 
 FLAG: Final = Kind(read=_flag, schema={"type": "boolean"})
 TEXT: Final = Kind(read=_text, schema=_TEXT_SCHEMA)
-SOME_TEXT: Final = Kind(read=_some_text, schema=_TEXT_SCHEMA | {"minLength": 1})
+NONEMPTY_TEXT: Final = Kind(read=_nonempty_text, schema=_TEXT_SCHEMA | {"minLength": 1})
 NAMES: Final = Kind(read=_names, schema=_LIST_SCHEMA)
 TEXTS: Final = Kind(read=_texts, schema=_LIST_SCHEMA | {"minItems": 1})
 TABLE: Final = Kind(read=_table, schema={"type": "object"})
@@ -320,7 +322,7 @@ HEADERS: Final = Kind(
 )
 WORD_OR_TABLE: Final = Kind(read=_word_or_table, schema={"type": ["string", "object"]})
 DURATION: Final = Kind(read=_duration, schema=_DURATION_SCHEMA)
-SOME_TIME: Final = Kind(read=_some_time, schema=_DURATION_SCHEMA)
+POSITIVE_DURATION: Final = Kind(read=_positive_duration, schema=_DURATION_SCHEMA)
 FILE: Final = Kind(read=_file, schema=_TEXT_SCHEMA | {"format": "path"})
 HTTP_URL: Final = Kind(read=_http_url, schema=_TEXT_SCHEMA)
 PROXY_URL: Final = Kind(read=_proxy_url, schema=_TEXT_SCHEMA)

@@ -1,6 +1,6 @@
-"""HelseID, machine to machine: the client key, tokens and proofs of possession."""
+"""HelseID client for machine-to-machine access: client key, access tokens and DPoP proofs."""
 
 from worker.lean import without
 
-with without("click"):  # for a command line of its own
+with without("click"):  # used only by httpx's command line
     import httpx  # noqa: F401

@@ -1,4 +1,4 @@
-"""The client assertion: how HelseID knows the client (``private_key_jwt``)."""
+"""Client assertions, which authenticate the client to HelseID (``private_key_jwt``)."""
 
 import re
 from collections.abc import Mapping
@@ -20,21 +20,21 @@ _ORGANIZATION_NUMBER: Final = re.compile(r"[0-9]{9}")
 
 
 class AssertionMaker:
-    """Makes a new assertion for each attempt (HelseID reference, sections 1 and 3).
+    """Creates a new assertion for each attempt (HelseID reference, sections 1 and 3).
 
     Raises:
         ConfigurationError: the lifetime is not 1 to 60 s, the client id is missing, or the
-            organisation numbers do not fit the tenancy.
+            organisation numbers do not match the tenancy.
     """
 
     def __init__(self, options: HelseIdOptions, key: ClientKey) -> None:
         if not 1 <= options.assertion_lifetime_s <= ASSERTION_LIFETIME_S_MAX:
             raise ConfigurationError(
-                f"helseid.assertion_lifetime_s: must be 1 to {ASSERTION_LIFETIME_S_MAX}"
+                f"helseid.assertion_lifetime_s: must be 1 to {ASSERTION_LIFETIME_S_MAX} s"
             )
         if not options.client_id:
             raise ConfigurationError(
-                "helseid.client_id: is missing", hint="HelseID self-service shows the client's id"
+                "helseid.client_id: is not set", hint="copy the client id from HelseID self-service"
             )
         self._client_id = options.client_id
         self._lifetime_s = options.assertion_lifetime_s
@@ -42,12 +42,12 @@ class AssertionMaker:
         self._key = key
 
     def make(self, *, issuer: str, now: datetime, jti: str) -> str:
-        """A signed assertion that serves one attempt.
+        """A signed assertion, to be used for one attempt.
 
         Args:
             issuer: HelseID's issuer, the only audience.
-            now: aware; rounded down to a second.
-            jti: never used before.
+            now: aware; rounded down to a full second.
+            jti: unique per assertion.
         """
         issued_s = int(now.timestamp())
         claims: dict[str, Any] = {
@@ -65,12 +65,12 @@ class AssertionMaker:
 
 
 def assertion_details(options: HelseIdOptions) -> Mapping[str, Any] | None:
-    """For which organisation the client acts (HelseID reference, section 3), or None.
+    """The organisation that the client acts for (HelseID reference, section 3), or None.
 
-    HelseID itself knows a single-tenant client's parent organisation: only the child is sent.
+    A single-tenant client sends only the child: HelseID knows its parent organisation.
 
     Raises:
-        ConfigurationError: a number is not 9 digits, or a multi-tenant client has no parent.
+        ConfigurationError: a number does not have 9 digits, or a multi-tenant client has no parent.
     """
     parent = _organization("organization_parent", options.organization_parent)
     child = _organization("organization_child", options.organization_child)
@@ -81,10 +81,10 @@ def assertion_details(options: HelseIdOptions) -> Mapping[str, Any] | None:
         return _details(_SINGLE_TENANT_SYSTEM, child) if child else None
     if parent is None:
         raise ConfigurationError(
-            "helseid.organization_parent: is missing, and the client is multi-tenant",
-            hint="PTS needs to know for which organisation the client acts",
+            "helseid.organization_parent: is not set, but the client is multi-tenant",
+            hint="set it to the organisation that the client acts for; PTS requires it",
         )
-    # Without a child HelseID's Java library ends here, its C# library with one more colon.
+    # Without a child, HelseID's Java library ends the value here; its C# library adds a colon.
     value = f"NO:ORGNR:{parent}:{child}" if child else f"NO:ORGNR:{parent}"
     return _details(_MULTI_TENANT_SYSTEM, value)
 
@@ -93,7 +93,7 @@ def _organization(name: str, number: str | None) -> str | None:
     if not number:
         return None
     if not _ORGANIZATION_NUMBER.fullmatch(number):
-        raise ConfigurationError(f"helseid.{name}: an organisation number has 9 digits")
+        raise ConfigurationError(f"helseid.{name}: must be an organisation number of 9 digits")
     return number
 
 

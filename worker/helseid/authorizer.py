@@ -1,4 +1,4 @@
-"""Authorizing calls to PTS with HelseID's tokens, and learning from PTS's answers."""
+"""Authorize requests to PTS with HelseID tokens, and handle challenges in PTS's responses."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -23,17 +23,17 @@ _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
 _ORIGINS_MAX: Final = 64
 _ABOUT_THE_TOKEN: Final = frozenset({"", "invalid_token"})
-"""Error codes that may be about the token; an API may use them for a proof as well."""
+"""Error codes that may concern the token. An API may also use them for a DPoP proof."""
 _ABOUT_THE_PROOF: Final = frozenset({"invalid_dpop_proof", "use_dpop_nonce"})
 _log = structlog.get_logger(__name__)
 
 
 class HelseIdChallengeResult(Value, frozen=True, kw_only=True):
-    """What an answer means for the authorization.
+    """The consequence of a response for authorization.
 
     Attributes:
-        retry: another attempt, with a fresh authorization, may succeed at once.
-        token_replaced: that attempt will carry another token than the refused one.
+        retry: an immediate retry with a new authorization may succeed.
+        token_replaced: the retry will use a different token.
         refused: why this client is denied for now; empty if it is not.
     """
 
@@ -48,12 +48,12 @@ _NEW_TOKEN: Final = HelseIdChallengeResult(retry=True, token_replaced=True)
 
 
 class HelseIdAuthorizer:
-    """The ``Authorizer`` of real runs: DPoP, or bearer where that is asked for.
+    """The production ``Authorizer``: DPoP, or bearer if configured.
 
-    After a 401 the same token is tried with a fresh proof. Only if that is refused too, and nothing
-    was accepted meanwhile, is the token replaced: once for all requests, and at most every 30 s.
-    Proofs then wait for a moment, and after some 2 s of refusals the client is denied for now. See
-    ``TokenEvidence``.
+    After a 401 the request is retried with the same token and a new DPoP proof. If PTS refuses that
+    too and has accepted no request since, the token is replaced: once for all requests, and at most
+    every 30 s. New proofs are then delayed, and after about 2 s of refusals the client is denied
+    for now. See ``TokenEvidence``.
     """
 
     def __init__(self, tokens: TokenSource, proof_key: ProofKey | None, runtime: Runtime) -> None:
@@ -64,12 +64,12 @@ class HelseIdAuthorizer:
         self._evidence = TokenEvidence()
 
     async def authorize(self, method: str, url: str) -> Authorization:
-        """A valid token and a fresh proof for this very attempt. See ``Authorizer``.
+        """A valid token and a new DPoP proof for one attempt. See ``Authorizer``.
 
         Raises:
             RefusedError: HelseID denies the client.
             UnavailableError: HelseID cannot be reached after all retries.
-            ConfigurationError: the issuer or the subject token's file is not what it must be.
+            ConfigurationError: the issuer or the subject token file cannot be used.
         """
         token = await self._tokens.token()
         while self._evidence.refusals:
@@ -94,21 +94,25 @@ class HelseIdAuthorizer:
         return Authorization(headers=headers, token_id=token.token_id, serial=serial)
 
     def handle_challenge(
-        self, url: str, used: Authorization, answer: HttpResponse
+        self, url: str, used: Authorization, response: HttpResponse
     ) -> HelseIdChallengeResult:
-        """Learn the nonce of any answer; on 401 and 403 decide what can help. See ``Authorizer``.
+        """Store the nonce of a response; on 401 and 403 decide whether to retry.
 
-        The caller bounds how often it follows ``retry`` for one request.
+        The caller limits how often it retries one request. See ``Authorizer``.
         """
-        learnt = self._learn_nonce(url, answer)
-        if answer.status in {_UNAUTHORIZED, _FORBIDDEN}:
-            return self._handle_denial(used, answer, nonce_learnt=learnt)
-        if self._evidence.refusals and _accepted(answer) and self._tokens.is_current(used.token_id):
+        learnt = self._learn_nonce(url, response)
+        if response.status in {_UNAUTHORIZED, _FORBIDDEN}:
+            return self._handle_denial(used, response, nonce_learnt=learnt)
+        if (
+            self._evidence.refusals
+            and _accepted(response)
+            and self._tokens.is_current(used.token_id)
+        ):
             self._evidence.accepted()
         return _FINE
 
-    def _learn_nonce(self, url: str, answer: HttpResponse) -> bool:
-        nonce = answer.header("dpop-nonce")
+    def _learn_nonce(self, url: str, response: HttpResponse) -> bool:
+        nonce = response.header("dpop-nonce")
         if nonce is None or self._proof_key is None or not is_nonce(nonce):
             return False
         if len(self._nonces) >= _ORIGINS_MAX:
@@ -117,26 +121,25 @@ class HelseIdAuthorizer:
         return True
 
     def _handle_denial(
-        self, used: Authorization, answer: HttpResponse, *, nonce_learnt: bool
+        self, used: Authorization, response: HttpResponse, *, nonce_learnt: bool
     ) -> HelseIdChallengeResult:
-        challenges = parse_challenges(answer.headers.get("www-authenticate", ()))
-        code, described = _error(
-            challenges, used.headers.get("Authorization", "").partition(" ")[2]
-        )
-        _log.debug("helseid.call_denied", status=answer.status, code=code, token_id=used.token_id)
-        ahead_s = clock_ahead_s(answer.header("date"), self._runtime.now())
+        challenges = parse_challenges(response.headers.get("www-authenticate", ()))
+        token = used.headers.get("Authorization", "").partition(" ")[2]
+        code, description = _error(challenges, token)
+        _log.debug("helseid.call_denied", status=response.status, code=code, token_id=used.token_id)
+        ahead_s = clock_ahead_s(response.header("date"), self._runtime.now())
         clock = clock_problem(ahead_s, whose="PTS's")
-        text = _refused_text(answer.status, code, described, clock)
+        text = _refused_text(response.status, code, description, clock)
         is_final = code not in _ABOUT_THE_TOKEN | _ABOUT_THE_PROOF
         is_nonce_missing = code == "use_dpop_nonce" and not nonce_learnt
-        if answer.status == _FORBIDDEN or is_final or is_nonce_missing:
+        if response.status == _FORBIDDEN or is_final or is_nonce_missing:
             return HelseIdChallengeResult(refused=text)
         return self._try_again(used, text, is_token_suspect=code in _ABOUT_THE_TOKEN)
 
     def _try_again(
         self, used: Authorization, text: str, *, is_token_suspect: bool
     ) -> HelseIdChallengeResult:
-        """With the same token, with another, or not: what all answers so far speak for."""
+        """Decide from all responses so far: retry with the same token, with a new one, or not."""
         if not self._tokens.is_current(used.token_id):
             return _NEW_TOKEN
         match self._evidence.refused(
@@ -148,37 +151,37 @@ class HelseIdAuthorizer:
                 self._tokens.drop(used.token_id)
                 return _NEW_TOKEN
             case Step.DENIED:
-                what = "a fresh token" if is_token_suspect else "fresh proofs"
-                return HelseIdChallengeResult(refused=f"{text}; {what} did not help")
+                renewed = "a new token" if is_token_suspect else "new proofs"
+                return HelseIdChallengeResult(refused=f"{text}; {renewed} did not help")
 
 
-def _accepted(answer: HttpResponse) -> bool:
-    """Whether PTS looked past the token: it gave a result, or has none of that person."""
-    return answer.status < 300 or answer.status == 404  # noqa: PLR2004
+def _accepted(response: HttpResponse) -> bool:
+    """Whether PTS accepted the token: it returned a result, or 404 for the person."""
+    return response.status < 300 or response.status == 404  # noqa: PLR2004
 
 
 def _error(challenges: Sequence[Challenge], token: str) -> tuple[str, str]:
-    """The error code and description, without the token; of several, the one about DPoP counts."""
-    named = [challenge for challenge in challenges if challenge.parameters.get("error")]
-    named.sort(key=lambda challenge: challenge.scheme != "dpop")
-    if not named:
+    """The error code and description, with the token masked. A DPoP challenge takes precedence."""
+    errors = [challenge for challenge in challenges if challenge.parameters.get("error")]
+    errors.sort(key=lambda challenge: challenge.scheme != "dpop")
+    if not errors:
         return "", ""
-    parameters = named[0].parameters
+    parameters = errors[0].parameters
     code = error_code(parameters["error"]) or "an error without a code"
     return code, clean(parameters.get("error_description"), without=token)
 
 
-def _refused_text(status: int, code: str, described: str, clock: str) -> str:
+def _refused_text(status: int, code: str, description: str, clock: str) -> str:
     text = f"PTS answered {status} {code}".rstrip()
-    if described:
-        text += f" ({described})"
+    if description:
+        text += f" ({description})"
     return f"{text}; {clock}" if clock else text
 
 
 class HelseId(Value, frozen=True, kw_only=True):
-    """The parts of an opened client; ``doctor`` looks at each, a run at the authorizer."""
+    """The parts of a HelseID client. A run uses the authorizer; ``doctor`` checks each part."""
 
-    caller: HelseIdClient
+    client: HelseIdClient
     discovery: Discovery
     tokens: TokenSource
     authorizer: HelseIdAuthorizer
@@ -192,25 +195,25 @@ def open_helseid(
     *,
     discovery: Discovery | None = None,
 ) -> HelseId:
-    """Put the client together. Nothing is called yet.
+    """Build a HelseID client. Sends no request.
 
     Args:
-        options: what the configuration says.
-        key: the client's key.
+        options: the client's configuration.
+        key: the client key.
         runtime: clock, sleep, randomness and ids.
         http: see ``helseid_client``; the caller closes it.
-        discovery: of another client at the same issuer, so that it is read once.
+        discovery: shared with another client of the same issuer, to read the metadata once.
 
     Raises:
-        ConfigurationError: the options cannot be used.
+        ConfigurationError: the options are invalid.
     """
-    caller = HelseIdClient(http, options, runtime)
+    client = HelseIdClient(http, options, runtime)
     discovery = discovery or Discovery(
-        options.issuer, caller, runtime, endpoint_host=options.token_endpoint_host
+        options.issuer, client, runtime, endpoint_host=options.token_endpoint_host
     )
     proof_key = ProofKey() if options.sender_constraint == "dpop" else None
     tokens = TokenSource(
-        options, key, proof_key, discovery=discovery, caller=caller, runtime=runtime
+        options, key, proof_key, discovery=discovery, client=client, runtime=runtime
     )
     authorizer = HelseIdAuthorizer(tokens, proof_key, runtime)
-    return HelseId(caller=caller, discovery=discovery, tokens=tokens, authorizer=authorizer)
+    return HelseId(client=client, discovery=discovery, tokens=tokens, authorizer=authorizer)

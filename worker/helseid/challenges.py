@@ -1,4 +1,4 @@
-"""``WWW-Authenticate`` (RFC 9110 §11.6.1), read with tolerance. Pure."""
+"""Tolerant parser for ``WWW-Authenticate`` (RFC 9110 §11.6.1). Pure."""
 
 import re
 from collections.abc import Iterable
@@ -15,15 +15,15 @@ _PARAMETER: Final = re.compile(
 _SCHEME: Final = re.compile(rf"({_TOKEN})(?:[ \t]+([A-Za-z0-9\-._~+/]+=*)(?=[ \t]*(?:,|$)))?")
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _LENGTH_MAX: Final = 8192
-"""Characters that are read of all values together; nothing that matters is longer."""
+"""Limit on the characters read, over all values of the header."""
 
 
 class Challenge(Value, frozen=True, kw_only=True):
-    """One challenge.
+    """One authentication challenge.
 
     Attributes:
         scheme: lower case, e.g. ``dpop``.
-        parameters: values by lower-case name; of a name that came twice, the first.
+        parameters: values by lower-case name; the first one of a repeated name.
     """
 
     scheme: str
@@ -31,35 +31,34 @@ class Challenge(Value, frozen=True, kw_only=True):
 
 
 def parse_challenges(values: Iterable[str]) -> tuple[Challenge, ...]:
-    """Every challenge in the header's values, in order; what cannot be read is passed over.
+    """All challenges in the header's values, in order. Skips text that cannot be parsed.
 
-    A header may hold several challenges, and a challenge several parameters, all separated by the
-    same comma: what has an equals sign and a value is a parameter, any other word a scheme. The
-    time is linear in the length, of which the first 8,192 characters count.
+    Commas separate both challenges and their parameters: a word followed by ``=`` and a value is a
+    parameter, any other word is a scheme. Runs in linear time; reads the first 8,192 characters.
     """
-    found: list[Challenge] = []
-    room = _LENGTH_MAX
+    challenges: list[Challenge] = []
+    characters_left = _LENGTH_MAX
     for value in values:
-        found.extend(_parse(value[:room]))
-        room -= len(value)
-        if room <= 0:
+        challenges.extend(_parse(value[:characters_left]))
+        characters_left -= len(value)
+        if characters_left <= 0:
             break
-    return tuple(found)
+    return tuple(challenges)
 
 
 def _parse(value: str) -> list[Challenge]:
-    found: list[Challenge] = []
-    at = 0
-    while at < len(value):
-        if parameter := _PARAMETER.match(value, at):
-            at = parameter.end()
+    challenges: list[Challenge] = []
+    position = 0
+    while position < len(value):
+        if parameter := _PARAMETER.match(value, position):
+            position = parameter.end()
             name, quoted, plain = parameter.groups()
             text = plain if quoted is None else _ESCAPED.sub(r"\1", quoted)
-            if found:
-                found[-1].parameters.setdefault(name.casefold(), text)
-        elif scheme := _SCHEME.match(value, at):
-            at = scheme.end()
-            found.append(Challenge(scheme=scheme.group(1).casefold()))
+            if challenges:
+                challenges[-1].parameters.setdefault(name.casefold(), text)
+        elif scheme := _SCHEME.match(value, position):
+            position = scheme.end()
+            challenges.append(Challenge(scheme=scheme.group(1).casefold()))
         else:
-            at += 1
-    return found
+            position += 1
+    return challenges

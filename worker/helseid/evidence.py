@@ -1,8 +1,8 @@
-"""What PTS's refusals say about the token in use, and what to try next. Pure.
+"""Decide from PTS's refusals whether to retry, replace the token or give up. Pure.
 
-An API built like NHN's sample answers every fault of a DPoP proof with ``Bearer
-error="invalid_token"`` (PTS reference, section 13), so a refusal does not say whether the token or
-the proof is bad. What does: whether the same token passes with a fresh proof.
+An API built like NHN's sample answers every invalid DPoP proof with ``Bearer
+error="invalid_token"`` (PTS reference, section 13), so a refusal does not show whether the token or
+the proof is invalid. Retrying the same token with a new proof does.
 """
 
 import math
@@ -12,13 +12,13 @@ from typing import Final
 import msgspec
 
 REPLACEMENT_INTERVAL_S: Final = 30.0
-"""A refused token is replaced at most so often, however many requests are refused."""
+"""Minimum time between two token replacements."""
 
 _WAITS_S: Final = (0.0, 0.0, 0.25, 0.5, 1.0)
-"""The wait before the next proof after each refusal in a row; one more, and the client is denied.
+"""Delay before the next proof, by number of consecutive refusals; one more denies the client.
 
-A service that restarts or corrects its clock refuses everybody for a moment. Nearly two seconds
-outlast that, and cost few requests where the client is denied for good.
+A service that restarts or adjusts its clock refuses all requests for a moment. The total of almost
+two seconds outlasts that and costs few requests when the client is denied for good.
 """
 
 
@@ -31,11 +31,11 @@ class Step(Enum):
 
 
 class TokenEvidence(msgspec.Struct):
-    """Refusals in a row, over all requests.
+    """Counts consecutive refusals over all requests.
 
-    Many requests are under way at once and are refused for one reason, so a refusal counts only if
-    its proof was made when the refusal before was known. Any acceptance ends the row: the token is
-    good, and what was refused is the proof, by one replica perhaps.
+    Concurrent requests are refused for the same reason, so a refusal counts only if its proof was
+    made after the previous refusal was known. Any accepted request resets the count: the token is
+    valid, and the refusals concern proofs, perhaps at one replica only.
     """
 
     refusals: int = 0
@@ -45,26 +45,26 @@ class TokenEvidence(msgspec.Struct):
     _replaced_s: float = -math.inf
 
     def next_serial(self) -> int:
-        """The number of the authorization that is made now."""
+        """The serial number of a new authorization."""
         self._made += 1
         return self._made
 
     def wait_s(self, now_s: float) -> float:
-        """How long not to make another proof, so that what refuses has time to recover."""
+        """Seconds to wait before the next proof, to let the service recover."""
         return max(0.0, self._resume_s - now_s)
 
     def accepted(self) -> None:
-        """PTS accepted the token in use."""
+        """Record that PTS accepted the current token."""
         self.refusals = 0
         self._resume_s = -math.inf
 
     def refused(self, serial: int, now_s: float, *, is_token_suspect: bool) -> Step:
-        """PTS refused the token in use, or the proof that came with it.
+        """Record that PTS refused the current token or its proof, and decide the next step.
 
         Args:
-            serial: of the authorization that was refused.
+            serial: serial number of the refused authorization.
             now_s: monotonic.
-            is_token_suspect: whether the refusal may be about the token.
+            is_token_suspect: whether the refusal may concern the token.
         """
         if serial > self._made_at_refusal:
             self.refusals += 1

@@ -1,9 +1,9 @@
-"""The client's key file while another key takes its place: one that works is always there.
+"""Key files during a key rotation.
 
-Beside the configured file ``F`` lies ``F.new`` while HelseID does not know the new key yet, and
-``F.old``, the key before, once it does. Each step is one rename within the folder, durable before
-the next begins, so that whoever dies between two of them leaves whole keys, and the one in ``F`` is
-the one that was last accepted.
+Next to the configured file ``F``, ``F.new`` holds a key that HelseID has not accepted yet, and
+``F.old`` the key before the last rotation. Each step is one rename within the folder, synced to
+disk before the next step, so a crash at any point leaves complete files, and ``F`` always holds the
+key that HelseID last accepted.
 """
 
 import contextlib
@@ -24,12 +24,12 @@ _OTHERS: Final = stat.S_IRWXO
 
 
 class KeyFiles(Value, frozen=True, kw_only=True):
-    """The three places of one key file, links resolved.
+    """Paths of one key file, with symbolic links resolved.
 
     Attributes:
-        current: the file that the configuration names.
-        pending: a key that waits until HelseID accepts it.
-        former: the key before the last change.
+        current: the configured file.
+        pending: the new key, until HelseID accepts it.
+        former: the key before the last rotation.
     """
 
     current: Path
@@ -37,63 +37,63 @@ class KeyFiles(Value, frozen=True, kw_only=True):
     former: Path
 
     def has_pending(self) -> bool:
-        """Whether a change was begun and not finished."""
+        """Whether a rotation was started and not finished."""
         return self.pending.exists()
 
     def put_pending(self, jwk: dict[str, str], hints: KeyHints) -> None:
-        """Write the new key, readable by its owner alone (0600).
+        """Write the new key with mode 0600.
 
         Args:
             jwk: the private key.
-            hints: what the file before it said besides the key, and this one shall go on to say.
+            hints: client id and issuer to copy from the current file.
 
         Raises:
-            ConfigurationError: the folder cannot be written.
+            ConfigurationError: the folder is not writable.
         """
-        with self._named():
-            _write_whole(self.pending, _document(jwk, hints))
+        with self._os_errors_as_configuration():
+            _write_atomically(self.pending, _document(jwk, hints))
 
     def switch(self) -> None:
-        """Put the pending key in the current one's place, and keep that as the former one.
+        """Make the pending key the current one, and the current one the former.
 
-        Owner, group and mode stay those of the file before, but for the rights of all others.
+        Keeps owner, group and mode of the current file, but removes all permissions of others.
 
         Raises:
-            ConfigurationError: the folder cannot be written.
+            ConfigurationError: the folder is not writable.
         """
-        with self._named():
-            _take_over(self.pending, self.current.stat())
-            spare = _spare(self.former)
-            spare.unlink(missing_ok=True)
-            os.link(self.current, spare)
-            spare.replace(self.former)
-            spare.unlink(missing_ok=True)  # rename(2) leaves it where both are one file already
-            _flush(self.current.parent)
+        with self._os_errors_as_configuration():
+            _copy_ownership(self.pending, self.current.stat())
+            temporary = _temporary(self.former)
+            temporary.unlink(missing_ok=True)
+            os.link(self.current, temporary)
+            temporary.replace(self.former)
+            temporary.unlink(missing_ok=True)  # rename(2) keeps it if both are the same file
+            _fsync_folder(self.current.parent)
             self.pending.replace(self.current)
-            _flush(self.current.parent)
+            _fsync_folder(self.current.parent)
 
     @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
+    def _os_errors_as_configuration(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             raise ConfigurationError(
                 f"cannot change keys in {self.current.parent}: {reason}",
-                hint="call this where the key file itself lies, as its owner; a copy that systemd "
-                "or Kubernetes hands out cannot be changed",
+                hint="run this on the machine that holds the original key file, as its owner; the "
+                "copies that systemd and Kubernetes provide are read-only",
             ) from None
 
 
 @contextlib.contextmanager
 def key_files(path: Path) -> Iterator[KeyFiles]:
-    """The places of a key file, for one process at a time.
+    """Lock the folder of a key file and yield the paths.
 
     Args:
-        path: as configured; where it is a link, what it leads to is changed.
+        path: as configured. If it is a symbolic link, its target is changed.
 
     Raises:
-        ConfigurationError: there is no such file, or another process is at it.
+        ConfigurationError: the file does not exist, or another process holds the lock.
     """
     try:
         current = path.resolve(strict=True)
@@ -106,7 +106,8 @@ def key_files(path: Path) -> Iterator[KeyFiles]:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ConfigurationError(
-                f"another process changes keys in {current.parent}", hint="wait for its end"
+                f"another process is changing keys in {current.parent}",
+                hint="wait until it has finished",
             ) from None
         yield KeyFiles(
             current=current,
@@ -118,42 +119,42 @@ def key_files(path: Path) -> Iterator[KeyFiles]:
 
 
 def _document(jwk: dict[str, str], hints: KeyHints) -> bytes:
-    """The key alone, or with the client beside it where the file before had that too."""
+    """The JWK, wrapped in a self-service document if the current file has client id or issuer."""
     document: dict[str, object] = dict(jwk)
     if hints.client_id or hints.issuer:
-        beside = {"clientId": hints.client_id, "authority": hints.issuer}
-        document = {name: value for name, value in beside.items() if value}
+        members = {"clientId": hints.client_id, "authority": hints.issuer}
+        document = {name: value for name, value in members.items() if value}
         document["privateJwk"] = jwk
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """A file that is there whole, on the disk, or not at all."""
-    spare = _spare(path)
-    spare.unlink(missing_ok=True)
-    handle = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write a file completely and sync it to disk, or leave it unchanged."""
+    temporary = _temporary(path)
+    temporary.unlink(missing_ok=True)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    spare.replace(path)
-    _flush(path.parent)
+    temporary.replace(path)
+    _fsync_folder(path.parent)
 
 
-def _spare(path: Path) -> Path:
+def _temporary(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
-def _take_over(path: Path, before: os.stat_result) -> None:
-    """Let whoever could read the file before read this one."""
-    now = path.stat()
-    if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid):
-        os.chown(path, before.st_uid, before.st_gid)
-    path.chmod(stat.S_IMODE(before.st_mode) & ~_OTHERS)
+def _copy_ownership(path: Path, source: os.stat_result) -> None:
+    """Copy owner, group and mode, without permissions for others."""
+    target = path.stat()
+    if (target.st_uid, target.st_gid) != (source.st_uid, source.st_gid):
+        os.chown(path, source.st_uid, source.st_gid)
+    path.chmod(stat.S_IMODE(source.st_mode) & ~_OTHERS)
 
 
-def _flush(folder: Path) -> None:
-    """Make what was renamed in a folder durable."""
+def _fsync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,7 +1,7 @@
-"""The client's key: what HelseID knows this program by.
+"""The client key, which authenticates the worker to HelseID.
 
-HelseID takes RS, PS and ES with 256, 384 and 512 (HelseID reference, section 4): RSA of at least
-2048 bits, and the three NIST curves. Symmetric keys and EdDSA are not among them.
+HelseID accepts RS, PS and ES with 256, 384 and 512 (HelseID reference, section 4): RSA keys of at
+least 2048 bits, and the curves P-256, P-384 and P-521. Symmetric keys and EdDSA are not accepted.
 """
 
 import base64
@@ -26,35 +26,35 @@ from worker.helseid.secret_files import read_secret
 
 RSA_BITS_MIN: Final = 2048
 KEY_FILE: Final = "helseid.private_jwk_file"
-"""The configuration key that every message of this module names."""
+"""The configuration key, for error messages."""
 
 CURVE_ALGORITHMS: Final = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 RSA_ALGORITHMS: Final = ("PS256", "PS384", "PS512", "RS256", "RS384", "RS512")
 RSA_DEFAULT: Final = "PS256"
-"""For an RSA key that names no ``alg``: FAPI 2.0, HelseID's basis, knows PS256 and not RS256."""
+"""For an RSA key without ``alg``. FAPI 2.0, on which HelseID is based, allows PS256, not RS256."""
 
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_FAULTS: Final = (JoseError, ValueError, TypeError, KeyError, OverflowError, binascii.Error)
+_IMPORT_ERRORS: Final = (JoseError, ValueError, TypeError, KeyError, OverflowError, binascii.Error)
 
 KeyKind: TypeAlias = Literal["ec", "rsa"]
 _Key: TypeAlias = RSAKey | ECKey
 
 
 class KeyHints(Value, frozen=True, kw_only=True):
-    """What a self-service file says besides the key; the configuration has the last word."""
+    """Client id and issuer from a self-service file. The configuration overrides both."""
 
     client_id: str | None = None
     issuer: str | None = None
 
 
 class ClientKey:
-    """A private key that signs assertions; kept from every output.
+    """A private key that signs assertions. Key material never appears in ``repr`` or pickles.
 
     Attributes:
         alg: the signature algorithm, e.g. ``PS512``.
-        kid: the key's name at HelseID.
-        client_id_hint: the client id beside the key in a self-service file, if any.
-        issuer_hint: the issuer beside the key in a self-service file, if any.
+        kid: the key id at HelseID.
+        client_id_hint: the client id in the self-service file, if any.
+        issuer_hint: the issuer in the self-service file, if any.
     """
 
     __slots__ = ("_key", "alg", "client_id_hint", "issuer_hint", "kid")
@@ -67,17 +67,17 @@ class ClientKey:
         self.issuer_hint = hints.issuer
 
     def sign(self, *, typ: str, claims: Mapping[str, Any]) -> str:
-        """A compact JWS over the claims, with ``alg``, ``kid`` and ``typ`` in its header."""
+        """A compact JWS over the claims, with ``alg``, ``kid`` and ``typ`` in the header."""
         header = {"alg": self.alg, "kid": self.kid, "typ": typ}
         return jws.serialize_compact(header, orjson.dumps(claims), self._key, algorithms=[self.alg])
 
     def public_jwk(self) -> dict[str, str]:
-        """The public half, as it is registered in HelseID's self-service."""
+        """The public key, as registered in HelseID self-service."""
         members = self._key.as_dict(private=False)
         return public_jwk({**members, "alg": self.alg, "kid": self.kid})
 
     def describe(self) -> str:
-        """Type, size, algorithm and name, for a person: ``RSA 4096 bits, PS512, kid …``."""
+        """Type, size, algorithm and key id as text: ``RSA 4096 bits, PS512, kid …``."""
         size = self._key.public_key.key_size
         return f"{self._key.key_type} {size} bits, {self.alg}, kid {self.kid}"
 
@@ -85,23 +85,21 @@ class ClientKey:
         return f"ClientKey({self.alg}, kid={self.kid!r})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a client key is not to be pickled or copied out")
+        raise TypeError("a client key cannot be pickled or copied")
 
 
 def load_client_key(path: Path, *, alg: str | None = None, kid: str | None = None) -> ClientKey:
-    """Read the client's private key from a JWK, a PEM, or HelseID's self-service JSON.
+    """Read the client's private key from a JWK, a PEM file, or HelseID's self-service JSON.
 
-    Importing an RSA key of 4096 bits takes a quarter of a second: load once.
+    Importing a 4096-bit RSA key takes 250 ms, so load the key once.
 
     Args:
-        path: the file. Its owner and group may read it, others may not.
-        alg: the algorithm, if it is not to be the JWK's own. Without either it follows from the
-            curve; for RSA it is ``PS256``.
-        kid: the key's name, if it is not to be the JWK's own. Without either it is the RFC 7638
-            thumbprint, as HelseID's own tools make it.
+        path: the file, readable by owner and group only.
+        alg: overrides the JWK's ``alg``. Default: determined by the curve; ``PS256`` for RSA.
+        kid: overrides the JWK's ``kid``. Default: the RFC 7638 thumbprint, as in HelseID's tools.
 
     Raises:
-        ConfigurationError: the file or the key cannot be used. Never tells key material.
+        ConfigurationError: the file or key cannot be used. The message holds no key material.
     """
     content = read_secret(path, key=KEY_FILE).removeprefix(codecs.BOM_UTF8)
     if b"-----BEGIN" in content:
@@ -113,11 +111,11 @@ def load_client_key(path: Path, *, alg: str | None = None, kid: str | None = Non
 
 
 def new_client_key(kind: KeyKind = "ec") -> dict[str, str]:
-    """A new private key as a JWK, ``kid`` its RFC 7638 thumbprint.
+    """A new private key as a JWK, with its RFC 7638 thumbprint as ``kid``.
 
-    ``ec`` is P-521 with ES512, what HelseID's own key generator makes unless asked otherwise; it
-    loads and signs at once. ``rsa`` is 4096 bits with PS512, what self-service makes; it takes a
-    second to make and a quarter of a second to load (HelseID reference, sections 4 and 9).
+    ``ec`` is P-521 with ES512, the default of HelseID's key generator. ``rsa`` is 4096 bits with
+    PS512, as in self-service; it takes 1 s to generate and 250 ms to load (HelseID reference,
+    sections 4 and 9).
     """
     key: _Key
     if kind == "rsa":
@@ -129,10 +127,10 @@ def new_client_key(kind: KeyKind = "ec") -> dict[str, str]:
 
 
 def public_jwk(jwk: Mapping[str, Any]) -> dict[str, str]:
-    """The public half of a JWK: every private member left out, ``use`` set."""
-    kept = {name: value for name, value in jwk.items() if name not in _PRIVATE_MEMBERS}
-    kept.pop("key_ops", None)
-    return {**kept, "use": "sig"}
+    """The public part of a JWK, without private members and ``key_ops``, with ``use`` set."""
+    public = {name: value for name, value in jwk.items() if name not in _PRIVATE_MEMBERS}
+    public.pop("key_ops", None)
+    return {**public, "use": "sig"}
 
 
 def _unusable(path: Path, problem: str, *, hint: str = "") -> ConfigurationError:
@@ -147,14 +145,14 @@ def _json_object(content: bytes | str, path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise _unusable(
             path,
-            "neither a PEM nor a JSON object",
-            hint="give a private JWK, a PEM private key, or the JSON from HelseID self-service",
+            "neither a PEM file nor a JSON object",
+            hint="use a private JWK, a PEM private key, or the JSON from HelseID self-service",
         ) from None
     return document
 
 
 def _unwrap(document: dict[str, Any], path: Path) -> tuple[dict[str, Any], KeyHints]:
-    """The JWK in a self-service file (or the document itself), and what stands beside it."""
+    """The JWK in a document, and the hints if it is a self-service file."""
     if "kty" in document:
         return document, KeyHints()
     members = {name.casefold(): value for name, value in document.items()}
@@ -179,19 +177,19 @@ def _text(value: object) -> str | None:
 
 
 def _issuer(value: object) -> str | None:
-    """The issuer in ``authority``, which some published files carry with the token path."""
+    """The issuer in ``authority``, without the token path that some published files include."""
     text = _text(value)
     return text.rstrip("/").removesuffix("/connect/token") if text else None
 
 
 def _from_pem(content: bytes, path: Path) -> _Key:
     if b"PRIVATE KEY-----" not in content:
-        raise _unusable(path, "is not a private key", hint="give the private half of the pair")
+        raise _unusable(path, "is not a private key", hint="use the private key of the key pair")
     try:
         key = load_pem_private_key(content, password=None)
     except TypeError:
         raise _unusable(
-            path, "the PEM is encrypted", hint="store it decrypted, mode 0400"
+            path, "the PEM file is encrypted", hint="store it decrypted, with mode 0400"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise _unusable(path, "is not a readable PEM private key") from None
@@ -202,36 +200,36 @@ def _from_pem(content: bytes, path: Path) -> _Key:
         key.curve, ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1
     ):
         return ECKey(key, key)
-    raise _unusable(path, "HelseID takes RSA, P-256, P-384 and P-521 keys only")
+    raise _unusable(path, "HelseID accepts only RSA, P-256, P-384 and P-521 keys")
 
 
 def _from_jwk(jwk: dict[str, Any], path: Path) -> _Key:
     kind = jwk.get("kty")
     if kind == "oct":
-        raise _unusable(path, "is a symmetric key; HelseID takes key pairs only")
+        raise _unusable(path, "is a symmetric key; HelseID accepts only key pairs")
     if kind not in {"RSA", "EC"}:
         raise _unusable(path, "is neither an RSA nor an EC key")
     if not jwk.get("d"):
-        raise _unusable(path, "is a public key", hint="give the private half of the pair")
+        raise _unusable(path, "is a public key", hint="use the private key of the key pair")
     if jwk.get("use", "sig") != "sig" or "sign" not in jwk.get("key_ops", ["sign"]):
         raise _unusable(path, "the key is not meant for signing ('use' or 'key_ops')")
     try:
         return _import(jwk, path)
-    except _FAULTS:
+    except _IMPORT_ERRORS:
         raise _unusable(path, f"is not a valid {kind} private JWK") from None
 
 
 def _import(jwk: dict[str, Any], path: Path) -> _Key:
-    """Import the key's own members; rebuilt from the native key, so that they are canonical."""
-    own = {name: value for name, value in jwk.items() if name not in {"use", "key_ops"}}
+    """Import the key. Rebuilding it from the native key makes its members canonical."""
+    members = {name: value for name, value in jwk.items() if name not in {"use", "key_ops"}}
     if jwk["kty"] == "EC":
         if jwk.get("crv") not in CURVE_ALGORITHMS:
             raise _unusable(path, "the curve is not P-256, P-384 or P-521")
-        curve_key = ECKey.import_key(own).raw_value
+        curve_key = ECKey.import_key(members).raw_value
         return ECKey(curve_key, curve_key)
     bits = int.from_bytes(base64.urlsafe_b64decode(jwk["n"] + "=="), "big").bit_length()
     _require_rsa_size(bits, path)
-    native_rsa = RSAKey.import_key(own).raw_value
+    native_rsa = RSAKey.import_key(members).raw_value
     return RSAKey(native_rsa, native_rsa)
 
 
@@ -239,18 +237,20 @@ def _require_rsa_size(bits: int, path: Path) -> None:
     if bits < RSA_BITS_MIN:
         raise _unusable(
             path,
-            f"the RSA key has {bits} bits; HelseID takes {RSA_BITS_MIN} or more",
-            hint="make a new one: pts-worker keys new",
+            f"the RSA key has {bits} bits; HelseID requires at least {RSA_BITS_MIN}",
+            hint="create a new key: pts-worker keys new",
         )
 
 
 def _finish(key: _Key, named: Mapping[str, str | None], hints: KeyHints, path: Path) -> ClientKey:
-    """Choose ``alg`` and ``kid``."""
+    """Determine ``alg`` and ``kid``."""
     alg = named["alg"] or _default_algorithm(key)
     if not _fits(key, alg):
         allowed = "RS, PS (RSA) and ES (EC, by its curve) with 256, 384 and 512"
         raise _unusable(
-            path, f"'alg' does not fit the {key.key_type} key", hint=f"HelseID: {allowed}"
+            path,
+            f"'alg' does not match the {key.key_type} key",
+            hint=f"HelseID accepts {allowed}",
         )
     kid = named["kid"] or key.thumbprint()
     if not isinstance(kid, str):

@@ -1,4 +1,4 @@
-"""What the HelseID client must be told, as plain values."""
+"""Options of the HelseID client."""
 
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -11,32 +11,32 @@ GrantKind: TypeAlias = Literal["client_credentials", "token_exchange"]
 Tenancy: TypeAlias = Literal["single-tenant", "multi-tenant"]
 
 ASSERTION_LIFETIME_S_MAX: Final = 60
-"""HelseID refuses an assertion that lives longer (HelseID reference, section 1)."""
+"""HelseID refuses assertions with a longer lifetime (HelseID reference, section 1)."""
 
 _RETRY: Final = RetryPolicy(attempts_max=5)
 
 
 class HelseIdOptions(Value, frozen=True, kw_only=True):
-    """One HelseID client. The names are those of the configuration's ``helseid`` section.
+    """One HelseID client, named as in the configuration section ``helseid``.
 
     Attributes:
         issuer: HelseID's issuer, with or without a path.
         client_id: the client's GUID in self-service.
-        scope: the scopes that are needed, space-separated; each must be granted.
-        sender_constraint: ``dpop``, or ``bearer`` for tokens that anyone may use who holds them.
+        scope: required scopes, space-separated.
+        sender_constraint: ``dpop``, or ``bearer`` for tokens that are not bound to a key.
         grant: ``client_credentials``, or ``token_exchange`` on behalf of a signed-in person.
-        subject_token_file: holds the person's access token; read anew at each exchange.
-        organization_parent: 9 digits; only a multi-tenant client sends it.
+        subject_token_file: file with the person's access token, read at each exchange.
+        organization_parent: 9 digits; sent by multi-tenant clients only.
         organization_child: 9 digits.
-        tenancy: as registered; None means multi-tenant if a parent is given, else single-tenant.
-        token_endpoint_host: where the token endpoint must be; None: the issuer's own host.
-        resource: a resource indicator (RFC 8707) that narrows the token's audience.
-        assertion_lifetime_s: how long an assertion may be used, 1 to 60 s.
-        renewal_margin_s_max: a token is renewed this long before its end, or at 80 % of its life
+        tenancy: as registered; None: multi-tenant if a parent is set, else single-tenant.
+        token_endpoint_host: required host of the token endpoint; None: the issuer's host.
+        resource: resource indicator (RFC 8707) that narrows the token's audience.
+        assertion_lifetime_s: lifetime of an assertion, 1 to 60 s.
+        renewal_margin_s_max: renew a token this long before it expires, or at 80 % of its lifetime
             if that is later.
-        retry: how often and after which waits to call again when a failure may pass.
-        retry_after_s_max: a ``Retry-After`` beyond this ends the call at once instead.
-        attempt_s_max: the longest that one call may take.
+        retry: attempts and delays for transient failures.
+        retry_after_s_max: a longer ``Retry-After`` fails the call at once.
+        attempt_s_max: time limit of one attempt.
     """
 
     issuer: str

@@ -1,8 +1,8 @@
-"""The DPoP key of this process, and its proofs (RFC 9449 §4.2).
+"""The DPoP key of this process and its proofs (RFC 9449 §4.2).
 
-A run makes thousands of proofs a second on one core, so the parts that do not change are laid out
-once: a proof costs the ES256 signature and some 8 µs. The key is ES256 whatever the client's own
-key is: an RSA-4096 proof would cost 43 times as much (HelseID reference, section 9).
+A run can make thousands of proofs per second on one core, so the constant parts are encoded once: a
+proof costs the ES256 signature plus 8 µs. The key is ES256 regardless of the client key, because an
+RSA-4096 signature takes 43 times as long (HelseID reference, section 9).
 """
 
 import binascii
@@ -22,7 +22,7 @@ _TARGETS_MAX: Final = 256
 
 
 class ProofKey:
-    """A P-256 key that lives and dies with this process, and what it signs."""
+    """A P-256 key, held in memory only, that signs DPoP proofs."""
 
     __slots__ = ("_head", "_key", "_targets", "thumbprint")
 
@@ -45,15 +45,15 @@ class ProofKey:
         access_token_hash: str | None = None,
         nonce: str | None = None,
     ) -> str:
-        """Prove possession of the key for one attempt of one request.
+        """A DPoP proof for one attempt of one request.
 
         Args:
             method: the HTTP method, upper case.
-            url: the URL that is called; its query and fragment are left out of ``htu``.
+            url: the request URL; ``htu`` is the URL without query and fragment.
             iat: seconds since 1970, never rounded up.
-            jti: unique for each proof; base64url characters or a UUID.
-            access_token_hash: ``ath``, for calls that carry a token.
-            nonce: the nonce that the server gave.
+            jti: unique per proof; base64url characters or a UUID.
+            access_token_hash: ``ath``, for requests with a token.
+            nonce: the nonce from the server.
         """
         claims = f'{{"jti":"{jti}","iat":{iat},{self._target(method, url)}'
         if access_token_hash is not None:
@@ -66,15 +66,15 @@ class ProofKey:
         return f"{signed.decode('ascii')}.{signature.decode('ascii')}"
 
     def _target(self, method: str, url: str) -> str:
-        """``htm`` and ``htu`` as JSON members, remembered: a run calls a handful of URLs."""
+        """``htm`` and ``htu`` as JSON members, cached: a run calls only a few URLs."""
         key = (method, url.partition("?")[0])
-        known = self._targets.get(key)
-        if known is None:
+        members = self._targets.get(key)
+        if members is None:
             if len(self._targets) >= _TARGETS_MAX:
                 self._targets.clear()
-            known = orjson.dumps({"htm": method, "htu": target_uri(url)}).decode()[1:-1]
-            self._targets[key] = known
-        return known
+            members = orjson.dumps({"htm": method, "htu": target_uri(url)}).decode()[1:-1]
+            self._targets[key] = members
+        return members
 
     def __repr__(self) -> str:
         return f"ProofKey(thumbprint={self.thumbprint!r})"

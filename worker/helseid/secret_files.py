@@ -1,4 +1,4 @@
-"""Reading and writing the files that hold secrets."""
+"""Read and write secret files."""
 
 from pathlib import Path
 from typing import Final
@@ -13,17 +13,17 @@ _SIZE_MAX: Final = 65_536
 
 
 def read_secret(path: Path, *, key: str) -> bytes:
-    """The content of a file that nobody but its owner can have changed (``open_trusted``).
+    """The content of a file that only trusted users can change (``read_trusted``).
 
-    Whether others may read it is judged with the configuration, which knows whether this is a
-    rehearsal on loopback (``worker.config.needs``).
+    ``worker.config.needs`` checks whether others can read it, because the rule depends on the
+    environment.
 
     Args:
         path: the file.
-        key: the configuration key that names it, for messages.
+        key: the configuration key, for messages.
 
     Raises:
-        ConfigurationError: it cannot be read or trusted, is empty, or is larger than 64 KiB.
+        ConfigurationError: the file cannot be read or trusted, is empty, or exceeds 64 KiB.
     """
     content = read_trusted(path, key=key, trust=Trust.SECRET, bytes_max=_SIZE_MAX)
     if not content.strip():
@@ -37,17 +37,17 @@ def write_private_jwk(path: Path, jwk: dict[str, str]) -> None:
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Write a secret to a new file that only its owner can read (0600).
+    """Write a secret to a new file with mode 0600.
 
     Raises:
-        ConfigurationError: the file exists already (it is never overwritten) or cannot be written.
+        ConfigurationError: the file already exists (it is not overwritten) or cannot be written.
     """
     try:
         write_new(path, content)
     except FileExistsError:
         raise ConfigurationError(
-            f"{path} exists already", hint="keys are never overwritten; choose another file name"
+            f"{path} already exists", hint="keys are never overwritten; choose another file name"
         ) from None
-    except OSError as exc:
-        reason = exc.strerror or type(exc).__name__
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
         raise ConfigurationError(f"cannot write {path}: {reason}") from None

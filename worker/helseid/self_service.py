@@ -1,7 +1,7 @@
-"""HelseID's self-service API: which keys a client has, and one more for it.
+"""HelseID's self-service API: list and register the keys of a client.
 
-Path, scope and bodies are those of NHN's own libraries and samples (HelseID reference, section 4,
-"Rotation"); nothing here was tried against the live service.
+Path, scope and bodies follow NHN's libraries and samples (HelseID reference, section 4,
+"Rotation"). Not tested against the live service.
 """
 
 from collections.abc import Mapping
@@ -20,26 +20,26 @@ from worker.helseid.transport import HelseIdResponse, require_safe_url
 from worker.ports import Authorization, HttpResponse
 
 SCOPE: Final = "nhn:selvbetjening/client"
-"""The scope that a client needs to change its own keys."""
+"""The scope that a client needs to manage its keys."""
 SCOPE_REFUSALS: Final = frozenset(
     {"invalid_scope", "insufficient_scope", "rejected_scope", "unauthorized_client"}
 )
-"""HelseID's words for a client that may not."""
+"""HelseID's error codes for a client without this scope."""
 
 _PATH: Final = "/v1/client-secret"
 _KEY: Final = "helseid.self_service_url"
 _REPEATS_MAX: Final = 6
-"""As many as the authorizer takes to know that the client is denied."""
+"""The number of retries after which the authorizer knows that the client is denied."""
 _log = structlog.get_logger(__name__)
 
 
 class RegisteredKey(Value, frozen=True, kw_only=True):
-    """A public key that HelseID has of this client.
+    """A public key registered for this client.
 
     Attributes:
-        kid: its name.
-        thumbprint: RFC 7638; empty if it is not told.
-        expires_at: when HelseID stops accepting it; ``None`` if that is not told.
+        kid: the key id.
+        thumbprint: RFC 7638; empty if missing.
+        expires_at: when HelseID stops accepting it; None if missing.
     """
 
     kid: str
@@ -48,10 +48,10 @@ class RegisteredKey(Value, frozen=True, kw_only=True):
 
 
 class SelfService:
-    """The keys of one client, seen and changed with a token of its own.
+    """Lists and registers the keys of one client, with the client's own token.
 
     Raises:
-        ConfigurationError: the address is not ``https``, nor ``http`` to loopback.
+        ConfigurationError: the URL is neither ``https`` nor ``http`` to loopback.
     """
 
     def __init__(self, url: str, helseid: HelseId) -> None:
@@ -60,24 +60,24 @@ class SelfService:
         self._helseid = helseid
 
     async def keys(self) -> tuple[RegisteredKey, ...]:
-        """The client's keys.
+        """The client's registered keys.
 
         Raises:
             RefusedError: HelseID or self-service denies this client.
-            UnavailableError: no usable answer came after all retries.
+            UnavailableError: no valid response after all retries.
         """
         document = await self._call("GET", None)
-        listed = document if isinstance(document, list) else []
-        return tuple(_registered(one) for one in listed if isinstance(one, dict))
+        secrets = document if isinstance(document, list) else []
+        return tuple(_registered(secret) for secret in secrets if isinstance(secret, dict))
 
     async def register(self, public_jwk: Mapping[str, str]) -> datetime | None:
-        """Add a public key to the client's; when it expires, if self-service says so.
+        """Register a public key and return its expiry, if self-service reports one.
 
-        A repeated call adds the same key again, so whoever is not sure looks first.
+        Not idempotent: a repeated call registers the key again. When in doubt, check ``keys``.
 
         Raises:
-            RefusedError: HelseID or self-service denies this client, or the key.
-            UnavailableError: no usable answer came after all retries.
+            RefusedError: HelseID or self-service denies this client or the key.
+            UnavailableError: no valid response after all retries.
         """
         document = await self._call("POST", orjson.dumps(public_jwk))
         _log.info("self_service.key_registered", kid=public_jwk.get("kid"))
@@ -91,63 +91,65 @@ class SelfService:
             headers = dict(used[-1].headers)
             if content is not None:
                 headers["Content-Type"] = "application/json"
-            return self._helseid.caller.new_request(
+            return self._helseid.client.new_request(
                 method, self._url, headers=headers, content=content
             )
 
         repeats = 0
         while True:
-            reply = await self._helseid.caller.call(request)
-            verdict = self._helseid.authorizer.handle_challenge(self._url, used[-1], _answer(reply))
-            if not verdict.retry or repeats == _REPEATS_MAX:
-                return _understand(reply)
+            response = await self._helseid.client.call(request)
+            challenge = self._helseid.authorizer.handle_challenge(
+                self._url, used[-1], _http_response(response)
+            )
+            if not challenge.retry or repeats == _REPEATS_MAX:
+                return _parse(response)
             repeats += 1
 
 
-def _answer(reply: HelseIdResponse) -> HttpResponse:
+def _http_response(response: HelseIdResponse) -> HttpResponse:
     headers: dict[str, tuple[str, ...]] = {}
-    for name, value in reply.headers.multi_items():
+    for name, value in response.headers.multi_items():
         headers[name.lower()] = (*headers.get(name.lower(), ()), value)
-    return HttpResponse(status=reply.status, headers=headers, body=reply.body)
+    return HttpResponse(status=response.status, headers=headers, body=response.body)
 
 
-def _understand(reply: HelseIdResponse) -> Any:
+def _parse(response: HelseIdResponse) -> Any:
     try:
-        document = orjson.loads(reply.body)
+        document = orjson.loads(response.body)
     except orjson.JSONDecodeError:
         document = None
-    if reply.status == httpx.codes.OK and isinstance(document, dict | list):
+    if response.status == httpx.codes.OK and isinstance(document, dict | list):
         return document
-    if reply.status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+    if response.status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         raise RefusedError(
-            f"HelseID's self-service denies this client (HTTP {reply.status})",
+            f"HelseID self-service denies this client (HTTP {response.status})",
             code="insufficient_scope",
-            hint=f"give the client the scope {SCOPE} in self-service",
+            hint=f"add the scope {SCOPE} to the client in self-service",
         )
-    if reply.status == httpx.codes.BAD_REQUEST:
+    if response.status == httpx.codes.BAD_REQUEST:
         title = clean(document.get("title")) if isinstance(document, dict) else ""
         raise RefusedError(
-            f"HelseID's self-service does not take the key{f' ({title})' if title else ''}",
+            f"HelseID self-service does not accept the key{f' ({title})' if title else ''}",
             code="invalid_key",
-            hint="try another kind (--kind rsa), or register it by hand (--by-hand)",
+            hint="try another kind of key (--kind rsa), or register it by hand (--by-hand)",
         )
-    if httpx.codes.is_client_error(reply.status):
+    if httpx.codes.is_client_error(response.status):
         raise ConfigurationError(
-            f"{_KEY}: no self-service there (HTTP {reply.status})", hint="check the address"
+            f"{_KEY}: found no self-service API (HTTP {response.status})", hint="check the URL"
         )
-    raise UnavailableError(f"HelseID's self-service: no usable answer (HTTP {reply.status})")
+    raise UnavailableError(f"HelseID self-service: no valid response (HTTP {response.status})")
 
 
-def _registered(one: Mapping[str, Any]) -> RegisteredKey:
+def _registered(secret: Mapping[str, Any]) -> RegisteredKey:
     return RegisteredKey(
-        kid=str(one.get("kid") or ""),
-        thumbprint=str(one.get("jwkThumbprint") or ""),
-        expires_at=_instant(one.get("expiration")),
+        kid=str(secret.get("kid") or ""),
+        thumbprint=str(secret.get("jwkThumbprint") or ""),
+        expires_at=_instant(secret.get("expiration")),
     )
 
 
 def _instant(value: object) -> datetime | None:
-    """An ISO 8601 time; without a zone it is taken for UTC."""
+    """An ISO 8601 time; UTC if it has no zone."""
     if not isinstance(value, str):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Access tokens: one request at a time, kept until shortly before they end."""
+"""Access tokens: cached until shortly before they expire, requested by one task at a time."""
 
 import copy
 from pathlib import Path
@@ -12,7 +12,6 @@ import structlog
 from worker.core.dpop import token_hash
 from worker.core.value import Value
 from worker.errors import ConfigurationError, RefusedError, WorkerError
-from worker.helseid.answers import Denied, Granted, flaw, nonce_in, understand
 from worker.helseid.assertion import ASSERTION_TYPE, AssertionMaker
 from worker.helseid.discovery import Discovery, Metadata
 from worker.helseid.keys import ClientKey
@@ -20,6 +19,13 @@ from worker.helseid.options import GrantKind, HelseIdOptions
 from worker.helseid.proof import ProofKey
 from worker.helseid.refusals import clock_problem
 from worker.helseid.secret_files import read_secret
+from worker.helseid.token_response import (
+    Denied,
+    Granted,
+    nonce_from,
+    parse_token_response,
+    response_problem,
+)
 from worker.helseid.transport import HelseIdClient
 from worker.ports import Runtime
 
@@ -32,20 +38,20 @@ _SUBJECT_FILE: Final = "helseid.subject_token_file"
 _NONCE_RETRIES_MAX: Final = 2
 _PROOF_RETRIES_MAX: Final = 1
 _NONCE_LIFETIME_S: Final = 50.0
-"""HelseID's nonces live for a minute, as far as is known (HelseID reference, section 2)."""
+"""HelseID's nonces are presumably valid for 60 s (HelseID reference, section 2)."""
 _RENEWAL_SHARE: Final = 0.2
 _log = structlog.get_logger(__name__)
 
 
 class Token(Value, frozen=True, kw_only=True):
-    """An access token in use.
+    """An access token.
 
     Attributes:
         authorization: the ``Authorization`` header. Never logged.
-        token_id: tells one token from the next, without telling the token.
-        token_hash: the ``ath`` of its proofs.
-        expires_in_s: its life when it was given.
-        scopes: what was granted.
+        token_id: a sequence number; safe to log.
+        token_hash: ``ath`` of its DPoP proofs.
+        expires_in_s: lifetime when issued.
+        scopes: granted scopes.
         renew_at_s: on the runtime's monotonic clock.
     """
 
@@ -60,13 +66,13 @@ class Token(Value, frozen=True, kw_only=True):
 
 
 class TokenSource:
-    """Gives the current token, and gets the next one when it is time.
+    """Provides the current token and renews it in time.
 
-    However many wait, one asks HelseID. If the one that asks is cancelled, another goes on; if it
-    fails, all that waited for it fail alike, and whoever comes later tries anew.
+    One task at a time requests a token. If that task is cancelled, a waiting task takes over. If
+    the request fails, all waiting tasks fail with the same error, and later calls try again.
 
     Raises:
-        ConfigurationError: the options do not fit one another.
+        ConfigurationError: the options contradict each other.
     """
 
     def __init__(
@@ -76,12 +82,12 @@ class TokenSource:
         proof_key: ProofKey | None,
         *,
         discovery: Discovery,
-        caller: HelseIdClient,
+        client: HelseIdClient,
         runtime: Runtime,
     ) -> None:
         if options.grant == "token_exchange" and options.subject_token_file is None:
             raise ConfigurationError(
-                f"{_SUBJECT_FILE}: is missing, and helseid.grant is token_exchange"
+                f"{_SUBJECT_FILE}: is not set, but helseid.grant is token_exchange"
             )
         if not options.scope.split():
             raise ConfigurationError("helseid.scope: is empty")
@@ -89,25 +95,25 @@ class TokenSource:
         self._proof_key = proof_key
         self._assertions = AssertionMaker(options, key)
         self._discovery = discovery
-        self._caller = caller
+        self._client = client
         self._runtime = runtime
         self._lock = anyio.Lock()
         self._token: Token | None = None
-        self._given = 0
+        self._issued = 0
         self._nonce: str | None = None
         self._nonce_until_s = 0.0
         self._failures = 0
         self._failure: WorkerError | None = None
         self.clock_ahead_s: float | None = None
-        """How far this machine's clock was ahead of HelseID's at the last answer, if known."""
+        """How far this machine's clock was ahead of HelseID's at the last response, if known."""
 
     async def token(self) -> Token:
-        """A token that is valid for a while yet.
+        """A token that does not expire soon.
 
         Raises:
             RefusedError: HelseID denies the client.
             UnavailableError: HelseID cannot be reached after all retries.
-            ConfigurationError: the issuer or the subject token's file is not what it must be.
+            ConfigurationError: the issuer or the subject token file cannot be used.
         """
         if (token := self._current()) is not None:
             return token
@@ -118,22 +124,22 @@ class TokenSource:
             if self._failure is not None and self._failures > failures_before:
                 raise copy.copy(self._failure)
             try:
-                self._token = await self._ask()
-            except WorkerError as exc:
+                self._token = await self._request_token()
+            except WorkerError as error:
                 self._failures += 1
-                self._failure = exc
+                self._failure = error
                 raise
             self._failure = None
             return self._token
 
     def drop(self, token_id: str) -> None:
-        """Give a token up that was refused, unless another has taken its place already."""
+        """Discard a refused token, unless it has already been replaced."""
         if self._token is not None and self._token.token_id == token_id:
             self._token = None
             _log.info("helseid.token_dropped", token_id=token_id)
 
     def is_current(self, token_id: str) -> bool:
-        """Whether the next caller would be given this very token."""
+        """Whether ``token`` would return this token."""
         token = self._current()
         return token is not None and token.token_id == token_id
 
@@ -143,48 +149,50 @@ class TokenSource:
             return None
         return token
 
-    async def _ask(self) -> Token:
-        """Ask until HelseID gives a token or says something final."""
+    async def _request_token(self) -> Token:
+        """Repeat the request until HelseID issues a token or refuses for good."""
         metadata = await self._discovery.metadata()
         nonce_retries = proof_retries = 0
         while True:
-            answer, asked_at_s = await self._ask_once(metadata)
-            if isinstance(answer, Granted):
-                return self._keep(answer, asked_at_s)
-            if answer.code == "use_dpop_nonce" and nonce_retries < _NONCE_RETRIES_MAX:
-                self._require_nonce(answer)
+            outcome, requested_at_s = await self._request_once(metadata)
+            if isinstance(outcome, Granted):
+                return self._token_from(outcome, requested_at_s)
+            if outcome.code == "use_dpop_nonce" and nonce_retries < _NONCE_RETRIES_MAX:
+                self._require_nonce(outcome)
                 nonce_retries += 1
-            elif answer.code == "invalid_dpop_proof" and proof_retries < _PROOF_RETRIES_MAX:
+            elif outcome.code == "invalid_dpop_proof" and proof_retries < _PROOF_RETRIES_MAX:
                 self._nonce = None
                 proof_retries += 1
             else:
-                _log.warning("helseid.refused", code=answer.code)
-                raise answer.error
+                _log.warning("helseid.refused", code=outcome.code)
+                raise outcome.error
 
-    async def _ask_once(self, metadata: Metadata) -> tuple[Granted | Denied, float]:
-        asked_at_s = 0.0
+    async def _request_once(self, metadata: Metadata) -> tuple[Granted | Denied, float]:
+        requested_at_s = 0.0
 
         async def request() -> httpx.Request:
-            nonlocal asked_at_s
-            asked_at_s = self._runtime.monotonic()
-            return await self._request(metadata)
+            nonlocal requested_at_s
+            requested_at_s = self._runtime.monotonic()
+            return await self._new_request(metadata)
 
-        reply = await self._caller.call(request, flaw=flaw)
-        self.clock_ahead_s = reply.clock_ahead_s
-        if (nonce := nonce_in(reply)) is not None:
+        response = await self._client.call(request, problem_of=response_problem)
+        self.clock_ahead_s = response.clock_ahead_s
+        if (nonce := nonce_from(response)) is not None:
             self._nonce = nonce
             self._nonce_until_s = self._runtime.monotonic() + _NONCE_LIFETIME_S
-        elif reply.status >= 400:  # noqa: PLR2004
+        elif response.status >= 400:  # noqa: PLR2004
             self._nonce = None
-        answer = understand(
-            reply, wanted=self._options.scope.split(), constraint=self._options.sender_constraint
+        outcome = parse_token_response(
+            response,
+            required_scopes=self._options.scope.split(),
+            constraint=self._options.sender_constraint,
         )
-        if isinstance(answer, Denied):
-            _log.debug("helseid.token_denied", status=reply.status, code=answer.code)
-        return answer, asked_at_s
+        if isinstance(outcome, Denied):
+            _log.debug("helseid.token_denied", status=response.status, code=outcome.code)
+        return outcome, requested_at_s
 
-    async def _request(self, metadata: Metadata) -> httpx.Request:
-        """A new request for each attempt: assertion and proof each have a ``jti`` of their own."""
+    async def _new_request(self, metadata: Metadata) -> httpx.Request:
+        """A new request for each attempt, with a new ``jti`` in both assertion and DPoP proof."""
         now = self._runtime.now()
         endpoint = metadata.token_endpoint
         form = {
@@ -210,7 +218,7 @@ class TokenSource:
                 jti=self._runtime.new_id(),
                 nonce=self._fresh_nonce(),
             )
-        return self._caller.new_request("POST", endpoint, headers=headers, data=form)
+        return self._client.new_request("POST", endpoint, headers=headers, data=form)
 
     def _fresh_nonce(self) -> str | None:
         return self._nonce if self._runtime.monotonic() < self._nonce_until_s else None
@@ -218,22 +226,22 @@ class TokenSource:
     def _require_nonce(self, denied: Denied) -> None:
         if self._nonce is None or self._proof_key is None:
             raise RefusedError(
-                "HelseID asks for a DPoP nonce and gives none",
+                "HelseID requires a DPoP nonce but sent none",
                 code=denied.code,
                 hint=denied.error.hint,
             )
 
-    def _keep(self, granted: Granted, asked_at_s: float) -> Token:
+    def _token_from(self, granted: Granted, requested_at_s: float) -> Token:
         margin_s = min(self._options.renewal_margin_s_max, _RENEWAL_SHARE * granted.expires_in_s)
-        self._given += 1
+        self._issued += 1
         scheme = "DPoP" if self._options.sender_constraint == "dpop" else "Bearer"
         token = Token(
             authorization=f"{scheme} {granted.access_token}",
-            token_id=str(self._given),
+            token_id=str(self._issued),
             token_hash=token_hash(granted.access_token),
             expires_in_s=granted.expires_in_s,
             scopes=granted.scopes,
-            renew_at_s=asked_at_s + granted.expires_in_s - margin_s,
+            renew_at_s=requested_at_s + granted.expires_in_s - margin_s,
         )
         _log.info(
             "helseid.token_received",
@@ -247,13 +255,13 @@ class TokenSource:
 
 
 async def _subject_token(path: Path) -> str:
-    """The signed-in person's token, for this one request; nobody keeps it.
+    """The signed-in person's token. It is used for one request and never stored.
 
     Raises:
-        ConfigurationError: the file cannot be read or does not hold one token.
+        ConfigurationError: the file cannot be read or does not hold exactly one token.
     """
     content = await anyio.to_thread.run_sync(lambda: read_secret(path, key=_SUBJECT_FILE))
     token = content.strip()
     if not token.isascii() or len(token.split()) != 1:
-        raise ConfigurationError(f"{_SUBJECT_FILE}: {path} does not hold one token, and only that")
+        raise ConfigurationError(f"{_SUBJECT_FILE}: {path} must hold exactly one token")
     return token.decode("ascii")

@@ -1,6 +1,6 @@
-"""HTTP to HelseID: the client, the calls that are retried, and what went wrong when none came back.
+"""HTTP client for HelseID, with retries and error messages.
 
-Each attempt is a request of its own making: what HelseID saw once, it may refuse to see again.
+Each attempt sends a newly built request, because HelseID may refuse a repeated assertion or proof.
 """
 
 import ssl
@@ -37,12 +37,12 @@ _log = structlog.get_logger(__name__)
 
 
 class HelseIdResponse(Value, frozen=True, kw_only=True):
-    """An answer of HelseID, read whole.
+    """A complete response from HelseID.
 
     Attributes:
-        body: never shown: it may hold a token.
-        clock_ahead_s: how far this machine's clock is ahead of HelseID's ``Date`` header, in whole
-            seconds; None without such a header. Good to a second or two.
+        body: never logged: it may hold a token.
+        clock_ahead_s: how far this machine's clock is ahead of the ``Date`` header, accurate to
+            1 to 2 s; None without the header.
     """
 
     hidden = frozenset({"headers", "body"})
@@ -53,14 +53,14 @@ class HelseIdResponse(Value, frozen=True, kw_only=True):
     clock_ahead_s: float | None
 
 
-class _NoReplyError(Exception):
-    """No whole answer came."""
+class _NoResponseError(Exception):
+    """The attempt gave no complete response."""
 
-    def __init__(self, problem: str, *, hint: str, passing: bool = True) -> None:
+    def __init__(self, problem: str, *, hint: str, is_transient: bool = True) -> None:
         super().__init__(problem)
         self.problem = problem
         self.hint = hint
-        self.passing = passing
+        self.is_transient = is_transient
 
 
 def helseid_client(
@@ -69,13 +69,13 @@ def helseid_client(
     attempt_s_max: float = _ATTEMPT_S_MAX,
     proxy: Proxy | None = None,
 ) -> httpx.AsyncClient:
-    """A client for HelseID alone: TLS 1.2 or newer, verified; no redirects; no proxy by chance.
+    """An HTTP client for HelseID: verified TLS 1.2 or newer, no redirects, no proxy variables.
 
     Args:
-        tls: whom to trust; None: the authorities that the system trusts.
-        proxy: for calls to other machines.
-        attempt_s_max: the longest silence within one call. The call as a whole is bounded by
-            ``HelseIdOptions.attempt_s_max``.
+        tls: trusted authorities; None: the system's.
+        proxy: for requests to other machines.
+        attempt_s_max: timeout of each connect, read and write. ``HelseIdOptions.attempt_s_max``
+            limits the attempt.
     """
     return httpx.AsyncClient(
         transport=_Routes(tls or client_context(), proxy),
@@ -87,7 +87,7 @@ def helseid_client(
 
 
 class _Routes(httpx.AsyncBaseTransport):
-    """Carries calls to this very machine directly, and all others through the proxy."""
+    """Sends requests to loopback directly and all others through the proxy."""
 
     def __init__(self, context: ssl.SSLContext, proxy: Proxy | None) -> None:
         self._proxy = proxy
@@ -102,7 +102,7 @@ class _Routes(httpx.AsyncBaseTransport):
         """See ``httpx.AsyncBaseTransport``.
 
         Raises:
-            ConfigurationError: the proxy refuses for good.
+            ConfigurationError: the proxy refuses permanently.
         """
         proxy = proxy_for(self._proxy, request.url.host)
         if proxy is None or self._proxied is None:
@@ -114,7 +114,7 @@ class _Routes(httpx.AsyncBaseTransport):
             if is_refusal(status):
                 raise proxy_refusal(proxy, status) from None
             raise httpx.ProxyError(
-                f"the proxy {proxy.shown} has no way to {request.url.host} (status {status})"
+                f"the proxy {proxy.shown} cannot reach {request.url.host} (status {status})"
             ) from None
         except httpx.ConnectError as error:
             if _tls_error(error) is not None:
@@ -122,7 +122,7 @@ class _Routes(httpx.AsyncBaseTransport):
             raise httpx.ProxyError(f"cannot connect to the proxy {proxy.shown}") from None
         except httpx.ConnectTimeout:
             raise httpx.ProxyError(
-                f"no connection to {request.url.host} in time through the proxy {proxy.shown}"
+                f"timeout connecting to {request.url.host} through the proxy {proxy.shown}"
             ) from None
 
     async def aclose(self) -> None:
@@ -133,11 +133,11 @@ class _Routes(httpx.AsyncBaseTransport):
 
 
 def require_safe_url(url: str, *, key: str) -> None:
-    """See that a URL is ``https``, or ``http`` to this very machine.
+    """Require an ``https`` URL, or ``http`` to loopback.
 
     Args:
         url: the URL.
-        key: what names it, for the message.
+        key: the configuration key, for the message.
 
     Raises:
         ConfigurationError: it is neither.
@@ -145,19 +145,19 @@ def require_safe_url(url: str, *, key: str) -> None:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        sound = bool(host) and parts.port != 0 and parts.username is None
+        is_valid = bool(host) and parts.port != 0 and parts.username is None
     except ValueError:
         raise ConfigurationError(f"{key}: is not a URL") from None
-    if not sound or parts.scheme not in {"https", "http"}:
+    if not is_valid or parts.scheme not in {"https", "http"}:
         raise ConfigurationError(f"{key}: is not an https URL")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
-            f"{key}: http:// is for loopback addresses only", hint="use https://"
+            f"{key}: http:// is allowed for loopback addresses only", hint="use https://"
         )
 
 
 class HelseIdClient:
-    """Calls HelseID until an answer comes that another attempt would not change."""
+    """Sends requests to HelseID and retries transient failures."""
 
     def __init__(self, http: httpx.AsyncClient, options: HelseIdOptions, runtime: Runtime) -> None:
         self._http = http
@@ -168,38 +168,38 @@ class HelseIdClient:
         self,
         make_request: Callable[[], Awaitable[httpx.Request]],
         *,
-        flaw: Callable[[HelseIdResponse], str] = lambda _reply: "",
+        problem_of: Callable[[HelseIdResponse], str] = lambda _response: "",
     ) -> HelseIdResponse:
-        """Send, and send again after a wait while the failure is one that passes.
+        """Send a request, and retry transient failures after a delay.
 
-        Lost connections, time-outs, 5xx, 408, 425, 429 and flawed answers pass; ``Retry-After`` is
-        obeyed.
+        Retries lost connections, timeouts, 5xx, 408, 425, 429 and invalid responses. Obeys
+        ``Retry-After``.
 
         Args:
-            make_request: makes a new request for each attempt.
-            flaw: says what is wrong with an answer that is not to be believed; empty if nothing.
+            make_request: builds a new request for each attempt.
+            problem_of: why a response is invalid; empty if it is not.
 
         Raises:
-            UnavailableError: all attempts failed, HelseID asks for too long a wait, or its
+            UnavailableError: all attempts failed, ``Retry-After`` is too long, or HelseID's
                 certificate is not trusted.
             ConfigurationError: the proxy refuses.
         """
         attempt = 1
         while True:
-            asked_s: float | None = None
+            retry_after_s: float | None = None
             try:
-                reply = await self._attempt(await make_request())
-                problem = _passing_problem(reply) or flaw(reply)
+                response = await self._attempt(await make_request())
+                problem = _transient_problem(response) or problem_of(response)
                 hint = ""
                 if not problem:
-                    return reply
-                answered_at = parse_http_date(reply.headers.get("date")) or self._runtime.now()
-                asked_s = parse_retry_after(reply.headers.get("retry-after"), answered_at)
-            except _NoReplyError as exc:
-                problem, hint = exc.problem, exc.hint
-                if not exc.passing:
+                    return response
+                answered_at = parse_http_date(response.headers.get("date")) or self._runtime.now()
+                retry_after_s = parse_retry_after(response.headers.get("retry-after"), answered_at)
+            except _NoResponseError as error:
+                problem, hint = error.problem, error.hint
+                if not error.is_transient:
                     raise UnavailableError(f"HelseID: {problem}", hint=hint) from None
-            wait_s = self._wait_s(attempt, asked_s, problem, hint)
+            wait_s = self._wait_s(attempt, retry_after_s, problem, hint)
             _log.info("helseid.attempt_failed", attempt=attempt, problem=problem, wait_s=wait_s)
             await self._runtime.sleep(wait_s)
             attempt += 1
@@ -207,21 +207,23 @@ class HelseIdClient:
     def new_request(
         self, method: str, url: str, *, headers: dict[str, str] | None = None, **content: object
     ) -> httpx.Request:
-        """A request with the client's own headers; ``content`` as ``httpx`` takes it."""
+        """A request with the client's default headers; ``content`` is passed to httpx."""
         return self._http.build_request(method, url, headers=headers, **content)  # type: ignore[arg-type]
 
-    def _wait_s(self, attempt: int, asked_s: float | None, problem: str, hint: str) -> float:
-        """How long to wait before the next attempt.
+    def _wait_s(self, attempt: int, retry_after_s: float | None, problem: str, hint: str) -> float:
+        """Seconds to wait before the next attempt.
 
         Raises:
-            UnavailableError: there is to be none.
+            UnavailableError: there is no further attempt.
         """
         limit_s = self._options.retry_after_s_max
-        if asked_s is not None and asked_s > limit_s:
+        if retry_after_s is not None and retry_after_s > limit_s:
             raise UnavailableError(
-                f"HelseID: {problem}, and asks to wait {asked_s:.0f} s", hint="run again later"
+                f"HelseID: {problem}, Retry-After {retry_after_s:.0f} s", hint="try again later"
             )
-        decision = decide_retry(self._options.retry, attempt, asked_s, self._runtime.uniform())
+        decision = decide_retry(
+            self._options.retry, attempt, retry_after_s, self._runtime.uniform()
+        )
         if isinstance(decision, GiveUp):
             raise UnavailableError(f"HelseID: {problem} ({attempt} attempts)", hint=hint)
         return decision.wait_s
@@ -235,13 +237,13 @@ class HelseIdClient:
                 finally:
                     await response.aclose()
         except TimeoutError:
-            raise _NoReplyError(
-                f"no answer within {self._options.attempt_s_max:.0f} s",
-                hint="is the network or HelseID slow?",
+            raise _NoResponseError(
+                f"no response within {self._options.attempt_s_max:.0f} s",
+                hint="check whether the network or HelseID is slow",
             ) from None
-        except httpx.HTTPError as exc:
-            # Not "from exc": httpx's errors carry the request, and that the assertion.
-            raise _explain(exc, request.url) from None
+        except httpx.HTTPError as error:
+            # Not "from error": httpx's errors hold the request, which holds the assertion.
+            raise _explain(error, request.url) from None
         return HelseIdResponse(
             status=response.status_code,
             headers=response.headers,
@@ -252,53 +254,54 @@ class HelseIdClient:
 
 async def _read(response: httpx.Response) -> bytes:
     body = bytearray()
-    async for part in response.aiter_bytes():
-        body += part
+    async for chunk in response.aiter_bytes():
+        body += chunk
         if len(body) > _BODY_BYTES_MAX:
-            raise _NoReplyError(
-                f"the answer is larger than {_BODY_BYTES_MAX} bytes", hint="is this HelseID?"
+            raise _NoResponseError(
+                f"the response is larger than {_BODY_BYTES_MAX} bytes",
+                hint="check that helseid.issuer is HelseID's",
             )
     return bytes(body)
 
 
-def _passing_problem(reply: HelseIdResponse) -> str:
-    passing = classify(reply.status) is StatusClass.TRANSIENT
-    return f"answered {reply.status}" if passing else ""
+def _transient_problem(response: HelseIdResponse) -> str:
+    is_transient = classify(response.status) is StatusClass.TRANSIENT
+    return f"answered {response.status}" if is_transient else ""
 
 
 def clock_ahead_s(date_header: str | None, now: datetime) -> float | None:
-    """How far ``now`` is ahead of a ``Date`` header, in seconds; None if that cannot be told."""
+    """Seconds that ``now`` is ahead of a ``Date`` header; None without a valid header."""
     at = parse_http_date(date_header)
     return None if at is None else (now - at).total_seconds()
 
 
-def _explain(exc: httpx.HTTPError, url: httpx.URL) -> _NoReplyError:
-    """What a failed call means for whoever runs the worker."""
-    certificate = _tls_error(exc)
+def _explain(error: httpx.HTTPError, url: httpx.URL) -> _NoResponseError:
+    """Translate an httpx error into a message and a hint."""
+    tls_error = _tls_error(error)
     where = f"{url.host}:{url.port}" if url.port else url.host
-    if isinstance(certificate, ssl.SSLCertVerificationError):
-        return _NoReplyError(
-            f"the TLS certificate of {where} is not trusted: {certificate.verify_message}",
-            hint="check this machine's clock and CA store; a private CA goes into tls.ca_file",
-            passing=False,
+    if isinstance(tls_error, ssl.SSLCertVerificationError):
+        return _NoResponseError(
+            f"the TLS certificate of {where} is not trusted: {tls_error.verify_message}",
+            hint="check this machine's clock and CA store; set tls.ca_file for a private CA",
+            is_transient=False,
         )
-    if isinstance(exc, httpx.ProxyError):
-        return _NoReplyError(str(exc), hint=PROXY_HINT)
-    if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
-        return _NoReplyError(
+    if isinstance(error, httpx.ProxyError):
+        return _NoResponseError(str(error), hint=PROXY_HINT)
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return _NoResponseError(
             f"cannot connect to {where}",
             hint="check DNS, the firewall and helseid.issuer; try: pts-worker doctor",
         )
-    if isinstance(exc, httpx.TimeoutException):
-        return _NoReplyError(f"{where} did not answer in time", hint="run again later")
-    return _NoReplyError(
-        f"the connection to {where} broke ({type(exc).__name__})", hint="run again later"
+    if isinstance(error, httpx.TimeoutException):
+        return _NoResponseError(f"{where} did not respond in time", hint="try again later")
+    return _NoResponseError(
+        f"the connection to {where} was lost ({type(error).__name__})", hint="try again later"
     )
 
 
-def _tls_error(exc: BaseException | None) -> ssl.SSLError | None:
-    while exc is not None:
-        if isinstance(exc, ssl.SSLError):
-            return exc
-        exc = exc.__cause__ or exc.__context__
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return error
+        error = error.__cause__ or error.__context__
     return None

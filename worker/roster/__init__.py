@@ -1,4 +1,4 @@
-"""Where persons come from: a file, standard input, or a query."""
+"""Read the roster from a file, standard input or a database query."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -16,23 +16,23 @@ def open_roster(
     ca_file: Path | None = None,
     stdin: BinaryIO | None = None,
 ) -> Roster:
-    """The roster that the configuration names: a file (``-`` is standard input), or a query.
+    """The configured roster: a file (``-`` is standard input) or a query.
 
     Args:
         path: ``roster.path``.
-        url: ``roster.url`` with its password.
+        url: ``roster.url``, with its password.
         query: ``roster.query``.
-        ca_file: ``tls.ca_file``, for a PostgreSQL.
-        stdin: what to read for ``-``; else the process's standard input.
+        ca_file: ``tls.ca_file``, for PostgreSQL.
+        stdin: read for ``-`` instead of the process's standard input.
 
     Raises:
-        ConfigurationError: neither a path nor a URL with a query, or both.
+        ConfigurationError: neither a path nor a URL with a query is set, or both are.
     """
     if path is not None and url is None:
         return CsvRoster(path, stdin=stdin)
     if path is None and url is not None and query is not None:
-        # SQLAlchemy is loaded only for those who ask a database.
+        # Load SQLAlchemy only if the roster is a query.
         from worker.roster.query import QueryRoster  # noqa: PLC0415
 
         return QueryRoster(url, query, ca_file=ca_file)
-    raise ConfigurationError("the roster needs roster.path, or roster.url with roster.query")
+    raise ConfigurationError("set either roster.path, or roster.url with roster.query")

@@ -1,4 +1,4 @@
-"""The roster as a file: CSV with a header, or one identifier a line; ``-`` is standard input."""
+"""Roster from a file: CSV with a header, or one identifier per line; ``-`` is standard input."""
 
 import codecs
 import csv
@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from worker.core.model import RosterEntry, RosterLineError
 from worker.errors import RosterError
-from worker.roster.rows import BATCH_LINES, Columns, Line, find_columns, read_text
+from worker.roster.rows import BATCH_LINES, Columns, RosterLine, find_columns, read_text
 from worker.trusted_files import Trust, open_examined
 
 STANDARD_INPUT: Final = "-"
@@ -21,22 +21,23 @@ LINE_BYTES_MAX: Final = 64 * 1024
 
 _CHUNK_BYTES: Final = 16 * 1024
 _DELIMITERS: Final = ",;\t"
-_WIDE_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF16_BOMS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HINT: Final = (
-    "name the columns off_id and, if wanted, local_ref in the first line; "
-    "a file without a header holds one identifier of 11 digits a line"
+    "name the columns off_id and (optional) local_ref in the first line; "
+    "a file without a header holds one 11-digit identifier per line"
 )
 
 
 class CsvRoster:
-    """Reads persons from a file as it streams in; never holds more than a chunk of it.
+    """Streams persons from a file, one chunk in memory at a time.
 
-    The delimiter (comma, semicolon or tab) is found in the header. A field may be quoted, and ends
-    on its line. Blank lines are passed over. Text is UTF-8, with or without a byte order mark.
+    The delimiter (comma, semicolon or tab) is detected from the header. Fields may be quoted but
+    not contain line breaks. Blank lines are skipped. The encoding is UTF-8, with or without a byte
+    order mark.
 
     Args:
         path: the file, or ``-`` for standard input.
-        stdin: what to read for ``-``.
+        stdin: read for ``-``.
     """
 
     def __init__(self, path: str | Path, *, stdin: BinaryIO | None = None) -> None:
@@ -45,34 +46,34 @@ class CsvRoster:
         self._stdin = stdin
         self._name = "standard input" if self._is_stdin else self._path.name
 
-    async def entries(self) -> AsyncGenerator[Line, None]:
+    async def entries(self) -> AsyncGenerator[RosterLine, None]:
         """Each line once, in order; see ``worker.ports.Roster``.
 
         Raises:
-            RosterError: no file, no column ``off_id``, or not one identifier.
+            RosterError: the file is missing, or has no column ``off_id`` or no identifier.
         """
         async with aclosing(self.batches()) as batches:
             async for batch in batches:
                 for line in batch:
                     yield line
 
-    async def batches(self, size: int = BATCH_LINES) -> AsyncGenerator[list[Line], None]:
+    async def batches(self, size: int = BATCH_LINES) -> AsyncGenerator[list[RosterLine], None]:
         """The same lines as ``entries``, up to ``size`` at a time.
 
         Raises:
-            RosterError: no file, no column ``off_id``, or not one identifier.
+            RosterError: the file is missing, or has no column ``off_id`` or no identifier.
         """
-        reader = _Reader(self._name)
-        identified = False
+        parser = _LineParser(self._name)
+        has_entry = False
         async with self._opened() as read:
-            async for raw_lines in _chunks_of_lines(read, self._name):
+            async for raw_lines in _line_chunks(read, self._name):
                 for start in range(0, len(raw_lines), size):
-                    batch = reader.read(raw_lines[start : start + size])
-                    identified = identified or any(isinstance(x, RosterEntry) for x in batch)
+                    batch = parser.parse(raw_lines[start : start + size])
+                    has_entry = has_entry or any(isinstance(line, RosterEntry) for line in batch)
                     if batch:
                         yield batch
-        if not identified:
-            raise RosterError(f"{self._name} holds not one identifier", hint=_HINT)
+        if not has_entry:
+            raise RosterError(f"{self._name} contains no identifier", hint=_HINT)
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Callable[[int], bytes]]:
@@ -92,20 +93,18 @@ class CsvRoster:
 
 def _unreadable(name: str, error: OSError) -> RosterError:
     reason = (error.strerror or type(error).__name__).lower()
-    return RosterError(f"the roster {name} cannot be read: {reason}", hint="see roster.path")
+    return RosterError(f"cannot read the roster {name}: {reason}", hint="check roster.path")
 
 
-async def _chunks_of_lines(
-    read: Callable[[int], bytes], name: str
-) -> AsyncIterator[Sequence[bytes]]:
-    """Whole lines without their ends, chunk by chunk; of an endless line only its beginning."""
+async def _line_chunks(read: Callable[[int], bytes], name: str) -> AsyncIterator[Sequence[bytes]]:
+    """Complete lines without line ends, chunk by chunk. Truncates lines that are too long."""
     tail = b""
     while True:
         try:
-            # A read of standard input may wait for ever: a stop must not wait for it.
+            # A read from standard input can block forever; cancellation must not wait for it.
             chunk = await to_thread.run_sync(read, _CHUNK_BYTES, abandon_on_cancel=True)
         except (OSError, ValueError) as error:
-            reason = error if isinstance(error, OSError) else OSError(0, "it is closed")
+            reason = error if isinstance(error, OSError) else OSError(0, "the file is closed")
             raise _unreadable(name, reason) from None
         if not chunk:
             break
@@ -120,48 +119,48 @@ async def _chunks_of_lines(
         yield tail.splitlines()
 
 
-class _Reader:
-    """Turns the lines of one file into entries; knows the header and the line number."""
+class _LineParser:
+    """Parses the lines of one file; keeps the header and the line number."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._number = 0
         self._columns: Columns | None = None
         self._delimiter = ""
-        self._begun = False
+        self._is_header_done = False
 
-    def read(self, raw_lines: Sequence[bytes]) -> list[Line]:
-        """The entries and faults of some lines; a header and blank lines give none."""
+    def parse(self, raw_lines: Sequence[bytes]) -> list[RosterLine]:
+        """Roster entries and errors. The header and blank lines are skipped."""
         return list(self._lines(raw_lines))
 
-    def _lines(self, raw_lines: Sequence[bytes]) -> Iterator[Line]:
+    def _lines(self, raw_lines: Sequence[bytes]) -> Iterator[RosterLine]:
         for raw in raw_lines:
             self._number += 1
             if self._number == 1:
-                raw = self._without_mark(raw)  # noqa: PLW2901 -- the mark is no part of the line
+                raw = self._without_bom(raw)  # noqa: PLW2901
             if len(raw) > LINE_BYTES_MAX:
-                yield self._fault(f"the line is longer than {LINE_BYTES_MAX} bytes")
+                yield self._error(f"the line is longer than {LINE_BYTES_MAX} bytes")
                 continue
             try:
                 text = raw.decode()
             except UnicodeDecodeError:
-                yield self._fault("the line is not UTF-8")
+                yield self._error("the line is not UTF-8")
                 continue
             if text and not text.isspace():
-                if not self._begun and self._begin(text):
+                if not self._is_header_done and self._read_header(text):
                     continue
                 yield self._row(text)
 
-    def _without_mark(self, raw: bytes) -> bytes:
-        if raw.startswith(_WIDE_MARKS):
+    def _without_bom(self, raw: bytes) -> bytes:
+        if raw.startswith(_UTF16_BOMS):
             raise RosterError(
                 f"{self._name} is UTF-16, not UTF-8", hint="save the file as UTF-8 (CSV UTF-8)"
             )
         return raw.removeprefix(codecs.BOM_UTF8)
 
-    def _begin(self, text: str) -> bool:
-        """Look at the first line with something in it; True if it is a header."""
-        self._begun = True
+    def _read_header(self, text: str) -> bool:
+        """Read the first line that is not blank; False if it is not a header."""
+        self._is_header_done = True
         bare = text.strip().strip('"').replace(" ", "").replace("-", "")
         if bare.isascii() and bare.isdigit():
             return False
@@ -170,7 +169,7 @@ class _Reader:
             names = self._fields(text)
         except csv.Error:
             raise RosterError(
-                f"{self._name}: the header's quotes do not match", hint=_HINT
+                f"{self._name}: the header has unbalanced quotes", hint=_HINT
             ) from None
         self._columns = find_columns(names, where=self._name, hint=_HINT)
         return True
@@ -182,23 +181,23 @@ class _Reader:
             csv.reader([text], delimiter=self._delimiter or ",", strict=True, skipinitialspace=True)
         )
 
-    def _row(self, text: str) -> Line:
+    def _row(self, text: str) -> RosterLine:
         try:
             fields = self._fields(text)
         except csv.Error:
-            return self._fault("the quotes do not match; a field must end on its line")
+            return self._error("unbalanced quotes; a field cannot contain a line break")
         columns = self._columns
         if columns is None:
             off_id, local_ref = (fields[0], None) if len(fields) == 1 else (text, None)
         elif len(fields) > columns.count:
-            return self._fault(f"{len(fields)} fields under a header of {columns.count}")
+            return self._error(f"{len(fields)} fields, but the header has {columns.count}")
         elif len(fields) <= columns.off_id:
-            return self._fault("the line has no field off_id")
+            return self._error("the line has no field off_id")
         else:
             off_id = fields[columns.off_id]
-            place = columns.local_ref
-            local_ref = fields[place] if place is not None and place < len(fields) else None
+            index = columns.local_ref
+            local_ref = fields[index] if index is not None and index < len(fields) else None
         return read_text(off_id, local_ref, source=self._name, unit="line", number=self._number)
 
-    def _fault(self, problem: str) -> RosterLineError:
+    def _error(self, problem: str) -> RosterLineError:
         return RosterLineError(where=f"{self._name} line {self._number}", problem=problem)

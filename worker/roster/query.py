@@ -1,4 +1,4 @@
-"""The roster as a query on a database: streamed, read only, never committed."""
+"""Roster from a database query: streamed, in a transaction that is never committed."""
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from worker.core.database_tls import TLS_PARAMETERS
 from worker.core.model import RosterEntry
 from worker.errors import ConfigurationError, RosterError
 from worker.postgres_tls import PostgresTls, open_tls
-from worker.roster.rows import BATCH_LINES, Columns, Line, find_columns, read_value
+from worker.roster.rows import BATCH_LINES, Columns, RosterLine, find_columns, read_value
 
 T = TypeVar("T")
 
@@ -26,22 +26,22 @@ _ASYNC_DRIVERS: Final = {"postgresql": "postgresql+asyncpg"}
 
 
 class QueryRoster:
-    """Reads persons from any database that SQLAlchemy knows, as the server streams them.
+    """Streams persons from any database that SQLAlchemy supports.
 
-    A URL that names no driver gets asyncpg for PostgreSQL and the dialect's own driver otherwise; a
-    driver that is not async runs in a worker thread.
+    Without a driver in the URL, PostgreSQL uses asyncpg, and other dialects their default driver. A
+    synchronous driver runs in a worker thread.
 
     Args:
-        url: SQLAlchemy URL; its password is never told.
-        query: gives ``off_id`` and, if wanted, ``local_ref``. A colon in it is a colon.
-        ca_file: a private CA that a PostgreSQL's certificate may be of (``tls.ca_file``).
+        url: SQLAlchemy URL. Its password never appears in messages.
+        query: returns ``off_id`` and optionally ``local_ref``. Colons are not bind parameters.
+        ca_file: private CA for PostgreSQL (``tls.ca_file``).
 
     Attributes:
-        tls: how a PostgreSQL is spoken to; None for another database.
-        connection: how the latest connection to it was encrypted and verified.
+        tls: TLS settings for PostgreSQL; None for other databases.
+        connection: how the latest PostgreSQL connection was encrypted and verified.
 
     Raises:
-        ConfigurationError: the URL is not one or not safe, or its driver is not installed.
+        ConfigurationError: the URL is invalid or not secure, or its driver is not installed.
     """
 
     def __init__(self, url: str, query: str, *, ca_file: Path | None = None) -> None:
@@ -50,33 +50,33 @@ class QueryRoster:
         self.connection = ""
         self._statement = sa.text(query.replace(":", r"\:"))
 
-    async def entries(self) -> AsyncGenerator[Line, None]:
+    async def entries(self) -> AsyncGenerator[RosterLine, None]:
         """Each row once, in order; see ``worker.ports.Roster``.
 
         Raises:
-            RosterError: the query fails, has no column ``off_id``, or gives not one identifier.
+            RosterError: the query fails, or returns no column ``off_id`` or no identifier.
         """
         async with aclosing(self.batches()) as batches:
             async for batch in batches:
                 for line in batch:
                     yield line
 
-    async def batches(self, size: int = BATCH_LINES) -> AsyncGenerator[list[Line], None]:
+    async def batches(self, size: int = BATCH_LINES) -> AsyncGenerator[list[RosterLine], None]:
         """The same rows as ``entries``, up to ``size`` at a time.
 
         Raises:
-            RosterError: the query fails, has no column ``off_id``, or gives not one identifier.
+            RosterError: the query fails, or returns no column ``off_id`` or no identifier.
         """
         number = 0
-        identified = False
+        has_entry = False
         async with self._rows(size) as (columns, partitions):
             async for rows in _translated(partitions):
                 batch = list(_lines(rows, columns, number))
                 number += len(rows)
-                identified = identified or any(isinstance(x, RosterEntry) for x in batch)
+                has_entry = has_entry or any(isinstance(line, RosterEntry) for line in batch)
                 yield batch
-        if not identified:
-            raise RosterError(f"{SOURCE} gave {number} rows and not one identifier", hint=_HINT)
+        if not has_entry:
+            raise RosterError(f"{SOURCE} returned {number} rows and no identifier", hint=_HINT)
 
     @asynccontextmanager
     async def _rows(
@@ -135,17 +135,17 @@ class QueryRoster:
 
 
 class _Driver:
-    """A driver that blocks, in a worker thread. A stop does not wait for a long query.
+    """Runs a synchronous driver in a worker thread. Cancellation does not wait for a long query.
 
     Attributes:
-        busy: a call was left behind in its thread, so that the connection must not be touched.
+        busy: a cancelled call still runs in its thread, so the connection must not be used.
     """
 
     def __init__(self) -> None:
         self.busy = False
 
     async def call(self, function: Callable[..., T], *args: Any) -> T:
-        """The function's result; if this task is cancelled, the call is left behind."""
+        """The function's result. A cancelled task abandons the call."""
         try:
             return await to_thread.run_sync(function, *args, abandon_on_cancel=True)
         except anyio.get_cancelled_exc_class():
@@ -169,7 +169,7 @@ async def _translated(
             yield rows
 
 
-def _lines(rows: Sequence[sa.Row[Any]], columns: Columns, before: int) -> Iterator[Line]:
+def _lines(rows: Sequence[sa.Row[Any]], columns: Columns, before: int) -> Iterator[RosterLine]:
     for number, row in enumerate(rows, before + 1):
         local_ref = None if columns.local_ref is None else row[columns.local_ref]
         yield read_value(row[columns.off_id], local_ref, source=SOURCE, number=number)
@@ -182,41 +182,41 @@ def _parse(text: str) -> sa.URL:
         url.get_dialect().import_dbapi()
     except ArgumentError:
         raise ConfigurationError(
-            "roster.url: is not a SQLAlchemy URL", hint="write it like postgresql://host/database"
+            "roster.url: is not a SQLAlchemy URL", hint="write it as postgresql://host/database"
         ) from None
     except (NoSuchModuleError, ImportError):
         raise ConfigurationError(
-            "roster.url: the driver of this kind of database is not installed",
-            hint="install the driver's package beside the worker, or name another driver",
+            "roster.url: the driver for this database is not installed",
+            hint="install the driver in the worker's environment, or name another driver",
         ) from None
     return url
 
 
 def _tls(url: sa.URL, ca_file: Path | None) -> PostgresTls | None:
-    """How a PostgreSQL is spoken to; None for another database."""
+    """TLS settings for PostgreSQL; None for other databases."""
     if url.get_backend_name() != "postgresql":
         return None
     try:
         _, arguments = url.get_dialect()().create_connect_args(url)
     except (ArgumentError, TypeError, ValueError):
         raise ConfigurationError(
-            "roster.url: cannot be used", hint="check its hosts, ports and parameters"
+            "roster.url: is not valid", hint="check its hosts, ports and parameters"
         ) from None
     return open_tls(arguments, url.query, key="roster.url", ca_file=ca_file)
 
 
 def _require_sqlite_file(url: sa.URL) -> None:
-    """SQLite would make an empty file of a misspelt name."""
+    """Without this check, SQLite would create an empty file for a misspelled name."""
     name = url.database
     if url.get_backend_name() != "sqlite" or not name or name.startswith((":memory:", "file:")):
         return
-    if not os.path.exists(name):  # noqa: PTH110 -- a URL's part, not a path of ours
-        raise RosterError(f"the roster's database {name} does not exist", hint="see roster.url")
+    if not os.path.exists(name):  # noqa: PTH110 -- part of a URL
+        raise RosterError(f"the roster database {name} does not exist", hint="check roster.url")
 
 
 @contextmanager
 def _translating(tls: PostgresTls | None = None) -> Iterator[None]:
-    """Name a driver's error without its text, which may repeat values of the rows."""
+    """Report a driver's error by class and code. Its text may contain values of rows."""
     try:
         yield
     except (SQLAlchemyError, OSError) as error:
@@ -226,5 +226,5 @@ def _translating(tls: PostgresTls | None = None) -> Iterator[None]:
         code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
         kind = type(cause).__name__ + (f", {code}" if code else "")
         raise RosterError(
-            f"{SOURCE} failed: {kind}", hint="try the query with the database's own client"
+            f"{SOURCE} failed: {kind}", hint="try the query in the database's own client"
         ) from None

@@ -1,4 +1,4 @@
-"""What a header and a row mean, whatever they were read from."""
+"""Parse headers and rows of a roster, from a file or a query."""
 
 import re
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from worker.core.model import RosterEntry, RosterLineError
 from worker.core.value import Value
 from worker.errors import RosterError
 
-Line: TypeAlias = RosterEntry | RosterLineError
+RosterLine: TypeAlias = RosterEntry | RosterLineError
 
 BATCH_LINES: Final = 512
-"""Lines handed over at once: about a millisecond's work, so that others get their turn."""
+"""Lines per batch: about 1 ms of work, to keep the event loop responsive."""
 
 LOCAL_REF_CHARACTERS_MAX: Final = 200
 
@@ -25,12 +25,12 @@ _MANY_DIGITS: Final = re.compile(r"\d{6}")
 
 
 class Columns(Value, frozen=True, kw_only=True):
-    """Where the two columns stand.
+    """Positions of the roster's columns.
 
     Attributes:
-        off_id: the index of ``off_id``.
-        local_ref: the index of ``local_ref``, if there is one.
-        count: how many columns there are.
+        off_id: index of ``off_id``.
+        local_ref: index of ``local_ref``, if present.
+        count: number of columns.
     """
 
     off_id: int
@@ -39,38 +39,39 @@ class Columns(Value, frozen=True, kw_only=True):
 
 
 def find_columns(names: Sequence[str], *, where: str, hint: str) -> Columns:
-    """Find ``off_id`` and ``local_ref`` among column names; case, blanks, ``_`` and ``-`` aside.
+    """Find ``off_id`` and ``local_ref`` in column names, ignoring case, spaces, ``_`` and ``-``.
 
     Raises:
-        RosterError: there is no ``off_id``, or more than one. Column names are listed, except such
-            as hold many digits, since a file without a header has identifiers in that place.
+        RosterError: there is no ``off_id``, or more than one. The message lists the column names,
+            except those with many digits: without a header, the first line holds identifiers.
     """
     plain = [_SEPARATORS.sub("", name).casefold() for name in names]
     if plain.count("offid") != 1:
-        many = "offid" in plain
-        problem = "more than one column off_id" if many else "no column off_id"
+        problem = "more than one column off_id" if "offid" in plain else "no column off_id"
         shown = [_shown_name(name) for name in names[:_COLUMNS_SHOWN_MAX]]
-        found = ", ".join(shown) + (", …" if len(names) > len(shown) else "")
-        raise RosterError(f"{where} has {problem}; the columns are: {found}", hint=hint)
+        columns = ", ".join(shown) + (", …" if len(names) > len(shown) else "")
+        raise RosterError(f"{where} has {problem}; the columns are: {columns}", hint=hint)
     local_ref = plain.index("localref") if plain.count("localref") == 1 else None
     return Columns(off_id=plain.index("offid"), local_ref=local_ref, count=len(names))
 
 
 def _shown_name(name: str) -> str:
     if _MANY_DIGITS.search(re.sub(r"\W", "", name)):
-        return "(a name of many digits)"
+        return "(a name with many digits)"
     return _CONTROL.sub("?", name.strip())[:40] or "(empty)"
 
 
-def read_text(off_id: str, local_ref: str | None, *, source: str, unit: str, number: int) -> Line:
-    """An entry from text, or the fault that keeps it from being one.
+def read_text(
+    off_id: str, local_ref: str | None, *, source: str, unit: str, number: int
+) -> RosterLine:
+    """A roster entry, or a roster error, from text.
 
     Args:
-        off_id: the identifier as it stands there.
-        local_ref: the local reference as it stands there.
-        source: the file or query, for the fault.
+        off_id: the identifier, unchecked.
+        local_ref: the local reference, unchecked.
+        source: the file or query, for messages.
         unit: ``line`` or ``row``.
-        number: of the line or row, from 1.
+        number: number of the line or row, from 1.
     """
     digits = offid.normalise(off_id)
     if digits is None:
@@ -92,24 +93,27 @@ def _reference_problem(reference: str) -> str:
     if len(reference) > LOCAL_REF_CHARACTERS_MAX:
         return f"local_ref is longer than {LOCAL_REF_CHARACTERS_MAX} characters"
     if not reference.isprintable() and _CONTROL.search(reference):
-        return "local_ref holds control characters"
+        return "local_ref contains control characters"
     return ""
 
 
-def read_value(off_id: object, local_ref: object, *, source: str, number: int) -> Line:
-    """An entry from a query's row. Whole numbers serve if no leading zero can have been lost."""
+def read_value(off_id: object, local_ref: object, *, source: str, number: int) -> RosterLine:
+    """A roster entry, or a roster error, from a query's row.
+
+    Integers are accepted if they have 11 digits, so no leading zero was lost.
+    """
     problem = ""
     if isinstance(off_id, (int, Decimal)) and not isinstance(off_id, bool):
         off_id = f"{off_id:f}" if isinstance(off_id, Decimal) else str(off_id)
         if offid.normalise(off_id) is None:
             problem = (
-                f"the identifier came as a number and not of {offid.LENGTH} digits, so leading "
-                "zeros are lost; cast the column to text in the query"
+                f"the identifier is a number without {offid.LENGTH} digits, so leading zeros may "
+                "be lost; cast the column to text in the query"
             )
     elif off_id is None:
         problem = "the identifier is empty (NULL)"
     elif not isinstance(off_id, str):
-        problem = f"the identifier came as {type(off_id).__name__}; cast it to text in the query"
+        problem = f"the identifier is of type {type(off_id).__name__}; cast it to text in the query"
     if problem or not isinstance(off_id, str):
         return RosterLineError(where=f"{source} row {number}", problem=problem)
     reference = None if local_ref is None else str(local_ref)

@@ -1,4 +1,4 @@
-"""Who may call PTS: token, proof and the binding between them, as NHN's sample API checks them."""
+"""Checks tokens, DPoP proofs and their binding, as NHN's sample API does."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -32,8 +32,8 @@ class _Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bound:
-    """What a proof must fit."""
+class _Binding:
+    """What a DPoP proof must match."""
 
     token: str
     claims: Claims
@@ -41,7 +41,7 @@ class _Bound:
 
 
 class AccessChecker:
-    """Checks each call; remembers the ``jti`` of proofs for a little longer than they live."""
+    """Checks each request; remembers the ``jti`` of DPoP proofs until they have expired."""
 
     def __init__(
         self, world: World, reader: TokenReader, registrations: dict[str, Registration], scope: str
@@ -56,10 +56,10 @@ class AccessChecker:
         self._used_nonces = ReplayWindow(60)
 
     def check(self, request: Request, fault: Fault | None, *, method: str = "POST") -> Claims:
-        """The claims of the token that the call was made with.
+        """The claims of the request's token.
 
         Raises:
-            DeniedError: the call is denied.
+            DeniedError: the request is denied.
         """
         now_s = self._world.now()
         if fault is not None and fault.action is Action.CLOCK_SKEW:
@@ -69,7 +69,7 @@ class AccessChecker:
         if credentials.scheme == "bearer":
             self._check_bearer(claims)
         else:
-            self._check_proof(request, _Bound(credentials.token, claims, method), fault, now_s)
+            self._check_proof(request, _Binding(credentials.token, claims, method), fault, now_s)
         scopes = claims.get("scope")
         if not isinstance(scopes, list) or self._scope not in scopes:
             raise DeniedError("insufficient_scope", f"{self._scope} is needed", status=403)
@@ -101,7 +101,7 @@ class AccessChecker:
     def _check_proof(
         self,
         request: Request,
-        bound: "_Bound",
+        binding: _Binding,
         fault: Fault | None,
         now_s: float,
     ) -> None:
@@ -110,10 +110,12 @@ class AccessChecker:
             raise DeniedError("invalid_request", "Expected exactly one DPoP header.")
         try:
             proof = open_proof(proofs[0])
-            confirmation = bound.claims.get("cnf")
+            confirmation = binding.claims.get("cnf")
             if not isinstance(confirmation, dict) or confirmation.get("jkt") != proof.thumbprint:
                 raise DeniedError("invalid_token", "Invalid 'cnf' value.")
-            check_at_api(proof, request.url, token_hash(bound.token), now_s, method=bound.method)
+            check_at_api(
+                proof, request.url, token_hash(binding.token), now_s, method=binding.method
+            )
             self._check_nonce(proof, fault, now_s)
             refuse_replay(self._seen, proof)
         except ProofError as error:

@@ -1,4 +1,4 @@
-"""How an API says that it refuses a call: as NHN's sample does, or as RFC 9449 says."""
+"""Challenges of the API: in the style of NHN's sample, or of RFC 9449."""
 
 from typing import Final
 
@@ -13,14 +13,14 @@ _UNAUTHORIZED: Final = 401
 
 
 class DeniedError(Exception):
-    """A call that is denied.
+    """A request is denied.
 
     Attributes:
-        error: the code in RFC 9449's style; empty if no token was given at all.
+        error: the RFC 9449 error code; empty if the request has no token.
         description: what is wrong.
-        status: 401, or 403 for a good token that may not do this.
-        nonce: to be sent as ``DPoP-Nonce``.
-        is_about_token: whether the token itself was not accepted.
+        status: 401, or 403 if a valid token lacks permission.
+        nonce: value of ``DPoP-Nonce``.
+        is_about_token: whether the token itself is invalid.
     """
 
     def __init__(
@@ -39,8 +39,8 @@ class DeniedError(Exception):
         self.nonce = nonce
         self.is_about_token = is_about_token
 
-    def reply(self, style: str) -> Response:
-        """The refusal as an answer in one of ``CHALLENGE_STYLES``."""
+    def response(self, style: str) -> Response:
+        """The response, in one of ``CHALLENGE_STYLES``."""
         headers = _bearer_headers(self) if style == BEARER else _dpop_headers(self)
         if self.nonce:
             headers = (*headers, header_line("dpop-nonce", self.nonce))
@@ -49,11 +49,10 @@ class DeniedError(Exception):
 
 
 def _bearer_headers(denied: DeniedError) -> Headers:
-    """ASP.NET's JWT bearer handler, as NHN's sample uses it (PTS reference, section 13).
+    """Challenge of ASP.NET's JWT bearer handler, as in NHN's sample (PTS reference, section 13).
 
-    The sample reports a fault of the proof by ``context.Fail``, for which the handler knows no
-    description. It describes what it finds wrong with the token itself, and sends no challenge with
-    a 403.
+    The sample reports an invalid DPoP proof with ``context.Fail``, for which the handler sends no
+    description. It describes errors of the token itself, and sends no challenge with a 403.
     """
     if denied.status != _UNAUTHORIZED:
         return ()
@@ -66,7 +65,7 @@ def _bearer_headers(denied: DeniedError) -> Headers:
 
 
 def _dpop_headers(denied: DeniedError) -> Headers:
-    """RFC 9449, section 7.1; the words are Duende's."""
+    """Challenge of RFC 9449, section 7.1, with Duende's texts."""
     challenge = f'DPoP algs="{" ".join(ALGORITHMS)}"'
     if denied.error:
         challenge = f'DPoP error="{denied.error}", error_description="{denied.description}"'

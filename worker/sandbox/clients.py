@@ -1,4 +1,4 @@
-"""Registered clients, their keys, and how one proves who it is (``private_key_jwt``)."""
+"""Registered clients, their keys, and their authentication (``private_key_jwt``)."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_TYP: Final = "client-authentication+jwt"
 ASSERTION_LIFE_S_MAX: Final = 60
 CLOCK_SKEW_S: Final = 300
-"""Duende's default; the limit of 60 s on ``exp`` is HelseID's own and has none."""
+"""Duende's default. HelseID's own limit of 60 s on ``exp`` has no clock skew."""
 
 PTS_SCOPE: Final = "nhn:pts/api"
 SELF_SERVICE_SCOPE: Final = "nhn:selvbetjening/client"
@@ -22,19 +22,19 @@ SELF_SERVICE_SCOPE: Final = "nhn:selvbetjening/client"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """A client as it is registered with HelseID.
+    """A client registered at HelseID.
 
     Attributes:
-        jwks: its public keys as JWK.
-        scopes: what it may ask for.
-        grants: the grant types that it may use.
-        dpop: it must bind its tokens; a client without it may use plain bearer tokens.
-        tenancy: ``single-tenant``, ``multi-tenant``, or ``none`` (takes no organisation).
+        jwks: public keys as JWK.
+        scopes: scopes that the client may request.
+        grants: allowed grant types.
+        dpop: whether DPoP is required; without it, the client may use bearer tokens.
+        tenancy: ``single-tenant``, ``multi-tenant``, or ``none`` (no organisations).
         organization: the parent organisation of a single-tenant client, and the supplier.
-        children: the children that a single-tenant client may name.
-        delegations: the parents that a multi-tenant client may act for.
-        unsigned: those of them that have not signed the terms: the scopes are rejected.
-        may_name_parent, may_name_child: whether organisations may be passed at all.
+        children: child organisations that a single-tenant client may send.
+        delegations: parent organisations that a multi-tenant client may act for.
+        unsigned: delegations without signed terms of use; their scopes are rejected.
+        may_name_parent, may_name_child: whether the client may send organisations at all.
     """
 
     client_id: str
@@ -65,7 +65,7 @@ class RegisteredKey:
     retired_s: float | None = None
 
     def is_active(self, now_s: float) -> bool:
-        """Tell whether HelseID accepts it now."""
+        """Whether HelseID accepts the key now."""
         return (
             self.active_s <= now_s < self.expires_s
             and (self.retired_s is None or now_s < self.retired_s)
@@ -75,7 +75,7 @@ class RegisteredKey:
 
 @dataclass(slots=True)
 class Registration:
-    """A client and its keys, which self-service may change."""
+    """A client and its keys. Self-service can change the keys."""
 
     client: Client
     keys: list[RegisteredKey] = field(default_factory=list)
@@ -85,10 +85,10 @@ _KEY_LIFE_S: Final = 730 * 86_400
 
 
 def register_key(jwk: Mapping[str, Any], *, origin: str, active_s: float = 0.0) -> RegisteredKey:
-    """A key to be accepted from ``active_s`` on.
+    """A key that HelseID accepts from ``active_s``.
 
     Raises:
-        KeyRefusedError: HelseID would not take it.
+        KeyRefusedError: HelseID would refuse the key.
     """
     key = import_public(dict(jwk))
     kid = jwk.get("kid") or key.thumbprint()
@@ -96,11 +96,11 @@ def register_key(jwk: Mapping[str, Any], *, origin: str, active_s: float = 0.0) 
 
 
 class AssertionRefusedError(Exception):
-    """An assertion that is refused; the client hears only ``invalid_client``."""
+    """An assertion is refused. The client sees only ``invalid_client``."""
 
 
 class AssertionChecker:
-    """Checks client assertions (RFC 7523, HelseID's rules), each ``jti`` once."""
+    """Checks client assertions (RFC 7523 and HelseID's rules). Each ``jti`` is valid once."""
 
     def __init__(self, *, strict_jti: bool) -> None:
         self._strict_jti = strict_jti
@@ -112,7 +112,7 @@ class AssertionChecker:
         """The claims of the assertion.
 
         Raises:
-            AssertionRefusedError: with the reason, for the log of the stand-in.
+            AssertionRefusedError: with the reason, for the ledger.
         """
         token = open_assertion(form.get("client_assertion", ""))
         _check_signature(token, registration, now_s)
@@ -130,10 +130,10 @@ class AssertionChecker:
 
 
 def open_assertion(compact: str) -> Token:
-    """Take an assertion apart and check its header.
+    """Decode an assertion and check its header.
 
     Raises:
-        AssertionRefusedError: it is malformed, or of the wrong typ or alg.
+        AssertionRefusedError: the assertion is malformed or has the wrong ``typ`` or ``alg``.
     """
     try:
         token = split(compact)
@@ -150,7 +150,7 @@ def _check_signature(token: Token, registration: Registration, now_s: float) -> 
     kid = token.header.get("kid")
     for registered in registration.keys:
         if registered.is_active(now_s) and kid in {None, registered.kid}:
-            assert registered.key is not None  # noqa: S101 - is_active says so
+            assert registered.key is not None  # noqa: S101 - implied by is_active
             if verifies(token, registered.key):
                 return
     raise AssertionRefusedError("no registered key made this signature")

@@ -1,7 +1,7 @@
-"""The first minute with the worker: ``make demo``.
+"""The demo, ``make demo``.
 
-Serves the sandbox, and runs the real program against it as anyone would: a first snapshot, then a
-night in which a little changes and one person cannot be read, the ledger, and the report.
+Starts the sandbox and runs the program against it: a first snapshot, then a second one in which
+some restrictions have changed and two persons cannot be read, the run ledger and the report.
 """
 
 import os
@@ -25,11 +25,11 @@ _FAULT: Final = {"action": "status", "status": 503, "area": "patient-safety", "p
 
 
 class DemoFailedError(Exception):
-    """A command of the demo did not end as it should."""
+    """A command of the demo ended with an unexpected exit code."""
 
 
 def main() -> int:
-    """Run the demo; 0 if every step ended as it should."""
+    """Run the demo; return 0 if every step succeeded."""
     started = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     options = write_setup(FOLDER, SandboxOptions(persons=_PERSONS))
@@ -37,18 +37,18 @@ def main() -> int:
         with running_sandbox(options) as sandbox:
             _say(
                 "The sandbox serves stand-ins for HelseID and PTS on loopback, "
-                f"with {_PERSONS} made-up persons."
+                f"with {_PERSONS} synthetic persons."
             )
             _worker("db", "upgrade")
-            _say("Night one: everyone is read, and the snapshot is published.")
+            _say("First night: the run reads all persons and publishes the snapshot.")
             _worker("sync")
             _say(
-                "Night two: in PTS a little has changed, and two persons cannot be read.\n"
-                "Their last known state stands and is marked stale (exit code 3)."
+                "Second night: some restrictions have changed, and two persons cannot be read.\n"
+                "They keep their last known state and are marked stale (exit code 3)."
             )
             sandbox.control(generation=1, faults=[_FAULT])
             _worker("--set", "sync.retry_attempts=2", "sync", expect=_WITH_GAPS)
-            _say("What an operator looks at in the morning:")
+            _say("What an operator checks in the morning:")
             _worker("status")
             _worker("failures", "list")
             _worker("report", "--out", str(REPORT))
@@ -56,7 +56,7 @@ def main() -> int:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     _say(
-        f"Done in {time.monotonic() - started:.0f} s. Look at {REPORT}, and at the views in "
+        f"Done in {time.monotonic() - started:.0f} s. Open {REPORT}, or query the views in "
         f"{FOLDER / DATABASE}\n"
         "(for example report_patient_safety_current)."
     )
@@ -64,15 +64,15 @@ def main() -> int:
 
 
 def _worker(*arguments: str, expect: int = _PUBLISHED) -> None:
-    """Run ``pts-worker`` with the demo's configuration, showing what it prints.
+    """Run ``pts-worker`` with the demo's configuration and show its output.
 
     Raises:
-        DemoFailedError: it ended with another exit code.
+        DemoFailedError: unexpected exit code.
     """
     print(f"\n$ pts-worker --config {FOLDER}/worker.toml {' '.join(arguments)}", flush=True)
     code = subprocess.run(_call(arguments), env=_environment(), check=False).returncode  # noqa: S603
     if code != expect:
-        raise DemoFailedError(f"{arguments[0]} ended with {code}, not {expect}")
+        raise DemoFailedError(f"{arguments[0]} ended with exit code {code}, expected {expect}")
 
 
 def _call(arguments: Sequence[str]) -> list[str]:
@@ -81,7 +81,7 @@ def _call(arguments: Sequence[str]) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """The demo is the same whatever the caller has configured."""
+    """The environment without the caller's ``PTS_`` variables."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PTS_")}
 
 

@@ -31,11 +31,11 @@ _KEYS_MAX: Final = 256
 
 
 class ProofError(Exception):
-    """A proof that is refused.
+    """A DPoP proof is refused.
 
     Attributes:
         error: the OAuth error code.
-        description: Duende's words (helseid reference, section 7).
+        description: Duende's text (HelseID reference, section 7).
     """
 
     def __init__(self, description: str, error: str = "invalid_dpop_proof") -> None:
@@ -46,7 +46,7 @@ class ProofError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A proof whose form and signature are right."""
+    """A DPoP proof with valid format and signature."""
 
     claims: Claims
     thumbprint: str
@@ -56,10 +56,10 @@ _KEYS: Final[dict[str, tuple[PublicKey, str]]] = {}
 
 
 def open_proof(compact: str) -> Proof:
-    """Check form, key and signature, in Duende's order.
+    """Check format, key and signature, in Duende's order.
 
     Raises:
-        ProofError: one of them is wrong.
+        ProofError: one of them is invalid.
     """
     if len(compact) > PROOF_CHARACTERS_MAX:
         raise ProofError("Malformed DPoP token.")
@@ -67,13 +67,13 @@ def open_proof(compact: str) -> Proof:
         token = split(compact)
     except ValueError as error:
         raise ProofError("Malformed DPoP token.") from error
-    known = _KEYS.get(token.header_segment)
-    if known is None:
-        known = _open_header(token)
+    cached = _KEYS.get(token.header_segment)
+    if cached is None:
+        cached = _open_header(token)
         if len(_KEYS) >= _KEYS_MAX:
             _KEYS.clear()
-        _KEYS[token.header_segment] = known
-    key, thumbprint = known
+        _KEYS[token.header_segment] = cached
+    key, thumbprint = cached
     if not verifies(token, key):
         raise ProofError("Invalid signature on DPoP token.")
     jti = token.claims.get("jti")
@@ -100,11 +100,11 @@ def _open_header(token: Token) -> tuple[PublicKey, str]:
 def check_at_token_endpoint(proof: Proof, url: str, now_s: float) -> None:
     """Check ``htm``, ``htu`` and ``iat`` as HelseID's token endpoint does.
 
-    ``htu`` is compared with scheme and host in any case and the default port implied. The age is
-    the nonce's business; only an ``iat`` that is minutes off is refused (inferred).
+    ``htu`` is compared ignoring the case of scheme and host, with default ports. The nonce limits
+    the age; ``iat`` may differ by 5 minutes (inferred).
 
     Raises:
-        ProofError: one of them is wrong.
+        ProofError: one of them is invalid.
     """
     if proof.claims.get("htm") != "POST":
         raise ProofError("Invalid 'htm' value.")
@@ -120,10 +120,10 @@ def check_at_api(
 ) -> None:
     """Check ``htm``, ``htu``, ``ath`` and ``iat`` as NHN's sample API does.
 
-    ``htu`` must equal scheme, host and path as a string; ``iat`` must lie in [now-6, now+5].
+    ``htu`` must equal scheme, host and path as a string; ``iat`` must be in [now-6, now+5].
 
     Raises:
-        ProofError: one of them is wrong.
+        ProofError: one of them is invalid.
     """
     claims = proof.claims
     if claims.get("ath") != token_hash:
@@ -137,17 +137,17 @@ def check_at_api(
 
 
 def refuse_replay(seen: ReplayWindow, proof: Proof) -> None:
-    """Take note of the proof; the last of the checks, so that a refused one is not noted.
+    """Check that the proof was not used before. Must be the last check, as it records the proof.
 
     Raises:
-        ProofError: it was used before.
+        ProofError: the proof was used before.
     """
     if seen.seen(proof.claims["jti"]):
         raise ProofError("Detected replay of DPoP proof token.")
 
 
 def token_hash(access_token: str) -> str:
-    """What ``ath`` must be: base64url of the SHA-256 of the token (RFC 9449, section 4.2)."""
+    """The expected ``ath``: base64url of the token's SHA-256 (RFC 9449, section 4.2)."""
     digest = hashlib.sha256(access_token.encode("latin-1")).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
@@ -175,19 +175,19 @@ def _plain(url: object) -> tuple[str, str, int | None, str] | None:
 
 
 class NonceIssuer:
-    """Nonces that are an authenticated time stamp, as Duende's: no table, not bound to a client."""
+    """Nonces as authenticated timestamps, like Duende's: no table, not bound to a client."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
 
     def issue(self, now_s: float) -> str:
-        """A nonce that is valid for ``NONCE_VALID_S`` from now."""
+        """A nonce that is valid for ``NONCE_VALID_S`` seconds."""
         stamp = struct.pack(">d", now_s) + secrets.token_bytes(4)
         mac = hmac.digest(self._key, stamp, "sha256")[:16]
         return base64.urlsafe_b64encode(stamp + mac).rstrip(b"=").decode("ascii")
 
     def is_valid(self, nonce: object, now_s: float) -> bool:
-        """Tell whether it is ours and fresh."""
+        """Whether this issuer created the nonce and it has not expired."""
         if not isinstance(nonce, str):
             return False
         try:

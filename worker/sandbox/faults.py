@@ -1,4 +1,4 @@
-"""Faults as data: which request is answered badly, and how."""
+"""Injected faults as data: which request is affected, and how."""
 
 import hashlib
 import json
@@ -14,21 +14,21 @@ from typing import Any, Final
 AREAS: Final = (
     "patient-safety", "patient-privacy", "pts", "token", "discovery", "jwks", "client-secret",
 )  # fmt: skip
-"""Where a fault may strike; ``pts`` is both areas of PTS. Without an area: both areas of PTS."""
+"""Endpoints that a fault can affect. ``pts``, the default, is both areas of PTS."""
 
 
 class Action(StrEnum):
-    """Every way to answer badly."""
+    """The kinds of faults."""
 
     STATUS = "status"
-    """``status``, empty body or ``body``; ``retry_after_s`` as seconds or as an HTTP date."""
+    """HTTP ``status`` with ``body``, and ``Retry-After`` in seconds or as an HTTP date."""
     DROP = "drop"
     RESET = "reset"
     TRUNCATE = "truncate"
     SLOW = "slow"
-    """``slow_s`` late, otherwise right. Other actions take ``slow_s`` too."""
+    """A correct response, delayed by ``slow_s``. Other actions accept ``slow_s`` too."""
     HTML = "html"
-    """A page, status 200 unless ``status`` says otherwise."""
+    """An HTML page, with ``status`` or 200."""
     EMPTY_OBJECT = "empty_object"
     NULL = "null"
     EMPTY_BODY = "empty_body"
@@ -47,22 +47,22 @@ class Action(StrEnum):
     UNKNOWN_CONTINUATION = "unknown_continuation"
 
     NONCE_EVERY_CALL = "nonce_every_call"
-    """A nonce serves once: every call is challenged first."""
+    """Each nonce is valid once, so every request is challenged first."""
     NONCE_FOREVER = "nonce_forever"
-    """No nonce ever serves."""
+    """No nonce is ever valid."""
     NONCE_WITHOUT_HEADER = "nonce_without_header"
-    """The challenge lacks ``DPoP-Nonce``."""
+    """The challenge has no ``DPoP-Nonce``."""
     EXPIRED_TOKEN = "expired_token"  # noqa: S105 - a name
     CLOCK_SKEW = "clock_skew"
     """The server's clock is ``skew_s`` ahead (negative: behind) for this request.
 
-    With ``replicas``, one of them has the wrong clock.
+    With ``replicas``, only one replica has the wrong clock.
     """
 
     BEARER_TOKEN_TYPE = "bearer_token_type"  # noqa: S105 - a name
     MALFORMED_TOKEN = "malformed_token"  # noqa: S105 - a name
     TOKEN_LIFETIME = "token_lifetime"  # noqa: S105 - a name
-    """The token lives ``lifetime_s``."""
+    """The token's lifetime is ``lifetime_s``."""
     WRONG_ISSUER = "wrong_issuer"
     """The discovery document names another issuer."""
 
@@ -76,27 +76,27 @@ BEFORE_CHECKS: Final = frozenset(
         Action.EXPIRED_TOKEN, Action.CLOCK_SKEW,
     }
 )  # fmt: skip
-"""What strikes before token, proof and body are looked at; the rest spoils a good answer."""
+"""Faults applied before token, DPoP proof and body are checked. The others change a response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault. A request must match every condition that is given.
+    """One fault. It affects requests that match all conditions.
 
     Attributes:
-        action: how to answer.
-        area: where, see ``AREAS``.
+        action: the kind of fault.
+        area: see ``AREAS``.
         nth: only the nth matching request, from 1.
-        every: every so manieth matching request.
-        first: only the first so many matching requests.
-        share: that share of persons (without a person: of requests), by hash: always the same ones.
+        every: every nth matching request.
+        first: only the first n matching requests.
+        share: this share of persons (or of requests, without a person), chosen by hash.
         persons: only these lines of the roster, from 0.
         off_id_sha256: only identifiers with these SHA-256 digests, in hex.
-        times: strike at most so often.
-        replicas: as if so many replicas of PTS stood behind the address, and only one of them had
-            this fault: it strikes by chance, always the same requests of a sequence.
-        replica: which of them, from 0; for faults on several of them.
-        replica_by: what chooses the replica, each ``request`` or each ``connection``.
+        times: affect at most this many requests.
+        replicas: simulate this number of PTS replicas, of which only one has the fault. Requests
+            are assigned by hash, so a sequence always gives the same result.
+        replica: the replica with the fault, from 0.
+        replica_by: assign each ``request`` or each ``connection`` to a replica.
         status, body, retry_after_s, retry_after_as, slow_s, skew_s, lifetime_s: see the actions.
             ``retry_after_as`` is ``seconds`` or ``date``.
     """
@@ -130,10 +130,10 @@ class Fault:
         """
         if isinstance(data, Fault):
             return data
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(data.keys() - known):
+        names = {f.name for f in fields(cls)}
+        if unknown := sorted(data.keys() - names):
             raise ValueError(
-                f"a fault has no key {unknown[0]!r}; it has {', '.join(sorted(known))}"
+                f"a fault has no key {unknown[0]!r}; keys are {', '.join(sorted(names))}"
             )
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
@@ -157,7 +157,7 @@ class Fault:
             raise ValueError("only PTS has replicas")
 
     def strikes_area(self, area: str) -> bool:
-        """Tell whether it concerns this area."""
+        """Whether the fault affects this area."""
         in_pts = area in {"patient-safety", "patient-privacy"}
         return in_pts if self.area in {None, "pts"} else self.area == area
 
@@ -166,8 +166,8 @@ class Fault:
         if self.retry_after_s is None:
             return None
         if self.retry_after_as == "date":
-            moment = datetime.fromtimestamp(now_s, tz=UTC) + timedelta(seconds=self.retry_after_s)
-            return format_datetime(moment, usegmt=True)
+            at = datetime.fromtimestamp(now_s, tz=UTC) + timedelta(seconds=self.retry_after_s)
+            return format_datetime(at, usegmt=True)
         return f"{self.retry_after_s:g}"
 
 
@@ -176,13 +176,13 @@ def read_faults(path: Path) -> list[Fault]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not TOML or JSON, or a fault in it cannot be used.
+        ValueError: the file is not TOML or JSON, or contains an invalid fault.
     """
     text = path.read_text(encoding="utf-8")
     is_json = path.suffix == ".json"
     document: Any = json.loads(text) if is_json else tomllib.loads(text)
     if not is_json and (unknown := sorted(document.keys() - {"fault"})):
-        raise ValueError(f"{path.name}: {unknown[0]} is not known; write each fault as [[fault]]")
+        raise ValueError(f"{path.name}: unknown key {unknown[0]}; write each fault as [[fault]]")
     tables: Any = document if is_json else document.get("fault", [])
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         raise ValueError(f"{path.name}: expected a list of faults")
@@ -199,7 +199,7 @@ class _Armed:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a fault is matched against; ``request`` and ``connection`` are counted."""
+    """A request, for matching. ``request`` and ``connection`` are sequence numbers."""
 
     area: str
     off_id: str | None = None
@@ -210,14 +210,14 @@ class Target:
 
 @dataclass(slots=True)
 class FaultPlan:
-    """The faults in force, with their counters."""
+    """The active faults, with their counters."""
 
     _armed: list[_Armed] = field(default_factory=list)
     _requests: int = 0
 
     @classmethod
     def of(cls, faults: Iterable["Mapping[str, Any] | Fault"]) -> "FaultPlan":
-        """Arm these faults; counters begin at 0."""
+        """A plan with these faults; counters start at 0."""
         return cls([_Armed(Fault.of(f), b"%d" % n) for n, f in enumerate(faults)])
 
     @property
@@ -226,16 +226,16 @@ class FaultPlan:
         return [armed.fault for armed in self._armed]
 
     def next_request(self) -> int:
-        """The number of a request that comes now, for ``Target``; from 1."""
+        """The number of the current request, for ``Target``; from 1."""
         self._requests += 1
         return self._requests
 
     def struck(self) -> list[int]:
-        """How often each fault has struck."""
+        """How many requests each fault has affected."""
         return [armed.struck for armed in self._armed]
 
     def pick(self, target: Target, *, before_checks: bool) -> Fault | None:
-        """The first fault that strikes this request in this phase; counts the match."""
+        """The first fault that affects this request in this phase. Counts the match."""
         for armed in self._armed:
             if (armed.fault.action in BEFORE_CHECKS) == before_checks and _strikes(armed, target):
                 armed.struck += 1
@@ -245,7 +245,7 @@ class FaultPlan:
 
 def _strikes(armed: _Armed, target: Target) -> bool:
     fault = armed.fault
-    if not fault.strikes_area(target.area) or not _is_meant(fault, target):
+    if not fault.strikes_area(target.area) or not _matches(fault, target):
         return False
     armed.matched += 1
     if fault.times is not None and armed.struck >= fault.times:
@@ -260,7 +260,7 @@ def _strikes(armed: _Armed, target: Target) -> bool:
     )
 
 
-def _is_meant(fault: Fault, target: Target) -> bool:
+def _matches(fault: Fault, target: Target) -> bool:
     if fault.persons is not None and target.index not in fault.persons:
         return False
     if fault.replicas is not None and _replica(fault.replicas, fault, target) != fault.replica:
@@ -272,14 +272,14 @@ def _is_meant(fault: Fault, target: Target) -> bool:
 
 
 def _replica(count: int, fault: Fault, target: Target) -> int:
-    """The replica that answers: the same for every fault with as many, so that each has its own."""
+    """The replica of a request. Faults with the same ``replicas`` agree on it."""
     number = target.connection if fault.replica_by == "connection" else target.request
     digest = hashlib.blake2b(b"%d" % number, digest_size=8, salt=b"replica").digest()
     return int.from_bytes(digest, "big") % count
 
 
 def _draw(armed: _Armed, target: Target) -> float:
-    """A number in [0, 1) that is always the same for a person and a fault."""
+    """A number in [0, 1), determined by person and fault."""
     text = target.off_id if target.off_id is not None else str(armed.matched)
     digest = hashlib.blake2b(text.encode(), digest_size=8, salt=armed.salt).digest()
     return int.from_bytes(digest, "big") / 2**64

@@ -1,4 +1,4 @@
-"""What a newcomer needs to point the worker at a sandbox, in one folder."""
+"""Write a folder with everything to run the worker against a sandbox."""
 
 import contextlib
 import csv
@@ -22,20 +22,18 @@ _KEY_BYTES: Final = 32
 
 
 def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
-    """Write roster, keys and configuration, and return the options to serve with.
+    """Write roster, keys and configuration.
 
-    Written are ``roster.csv`` (header ``off_id,local_ref``), ``client-key.json`` and
-    ``pseudonym.key`` (mode 0600) and ``worker.toml``. Keys that are already there are kept, so that
-    a folder can be used again with its database. Ports that are 0 are chosen now: the configuration
-    must name them.
+    Writes ``roster.csv`` (header ``off_id,local_ref``), ``client-key.json``, ``pseudonym.key``
+    (mode 0600) and ``worker.toml``. Existing keys are kept, so that a folder can be reused with its
+    database. A port of 0 is replaced by a free one, for the configuration.
 
     Args:
-        folder: made if it is not there.
-        options: how the sandbox will be set up.
+        folder: created if missing.
+        options: the sandbox options.
 
     Returns:
-        The same options with the ports and the client's public key; give them to
-        ``serve_forever``.
+        The options with ports and the client's public key, for ``serve_forever``.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ready = replace(_with_ports(options), client_jwks=[_client_key(folder / CLIENT_KEY)])
@@ -48,7 +46,7 @@ def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
 
 
 def write_roster(path: Path, seed: int, count: int) -> None:
-    """Write the roster of this seed as CSV, line by line."""
+    """Write the roster of this seed as CSV, streamed."""
     with _open_private(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("off_id", "local_ref"))
@@ -56,28 +54,27 @@ def write_roster(path: Path, seed: int, count: int) -> None:
 
 
 def _open_private(path: Path) -> TextIO:
-    """Open a file of our own for writing, which nobody else can read."""
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.fchmod(number, 0o600)
-    return os.fdopen(number, "w", newline="", encoding="utf-8")
+    """Open a file for writing, with mode 0600."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "w", newline="", encoding="utf-8")
 
 
 def _with_ports(options: SandboxOptions) -> SandboxOptions:
-    """Free ports in place of 0; held together for a moment, so that they differ."""
+    """Replace 0 by free ports. Both are bound at the same time, so they differ."""
     with contextlib.ExitStack() as stack:
         ports = []
         for port in (options.helseid_port, options.pts_port):
             family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-            holder = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            probe = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
             if port == 0:
-                holder.bind((options.host, 0))
-                port = holder.getsockname()[1]  # noqa: PLW2901 - the one that was chosen
-            ports.append(port)
+                probe.bind((options.host, 0))
+            ports.append(port or probe.getsockname()[1])
     return replace(options, helseid_port=ports[0], pts_port=ports[1])
 
 
 def _client_key(path: Path) -> dict[str, Any]:
-    """The public key of the file, which is written if it is not there."""
+    """The public key of the key file, which is created if missing."""
     if path.exists():
         private = json.loads(path.read_text(encoding="utf-8"))
         return {name: value for name, value in private.items() if name != "d"}
@@ -93,7 +90,7 @@ def _write_secret(path: Path, data: bytes) -> None:
 
 
 def _config(folder: Path, options: SandboxOptions) -> str:
-    # JSON's strings are TOML's basic strings too.
+    # A JSON string is also a TOML basic string.
     quoted = {
         name: json.dumps(str(value))
         for name, value in {
@@ -145,5 +142,5 @@ organization_parent = "{options.delegations[0]}"
 
 
 def _in_url(path: Path) -> str:
-    """A path as it stands in a URL: `?` would begin parameters, and `%` a code."""
+    """Escape a path for a database URL: `?` would start parameters, and `%` an escape."""
     return str(path).replace("%", "%25").replace("?", "%3F")

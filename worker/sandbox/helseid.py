@@ -1,14 +1,13 @@
 """The stand-in for HelseID: discovery, keys and the token endpoint.
 
-The order of the checks follows Duende IdentityServer, on which HelseID runs (helseid reference,
-section 10); it is inferred for HelseID itself.
+The order of the checks is that of Duende IdentityServer, which HelseID uses (HelseID reference,
+section 10); for HelseID itself it is inferred.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from worker.sandbox.answers import instead_of_answer, spoil_reply, spoil_token
 from worker.sandbox.clients import (
     ASSERTION_TYPE,
     CLIENT_CREDENTIALS,
@@ -28,6 +27,7 @@ from worker.sandbox.dpop import (
     open_proof,
     refuse_replay,
 )
+from worker.sandbox.fault_responses import corrupt_response, corrupt_token, fault_response
 from worker.sandbox.faults import Action, Fault, Target
 from worker.sandbox.jose import Claims, KeyRefusedError
 from worker.sandbox.organizations import OrganizationError, read_organizations
@@ -40,7 +40,7 @@ from worker.sandbox.tokens import (
     issue,
     signer,
 )
-from worker.sandbox.web import Headers, Request, Response, header_line, json_reply
+from worker.sandbox.web import Headers, Request, Response, header_line, json_response
 from worker.sandbox.windows import ReplayWindow
 
 ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
@@ -55,11 +55,11 @@ _ISSUED_MAX: Final = 256
 
 
 class RefusalError(Exception):
-    """A token request that is refused: always HTTP 400, as Duende does.
+    """A token request is refused, always with HTTP 400, as in Duende.
 
     Attributes:
         error, description: the OAuth error.
-        nonce: to be sent as ``DPoP-Nonce``.
+        nonce: value of ``DPoP-Nonce``.
         reason: for the ledger.
     """
 
@@ -72,17 +72,17 @@ class RefusalError(Exception):
         self.nonce = nonce
         self.reason = reason or description or error
 
-    def reply(self) -> Response:
-        """The refusal as an answer; the description is left out when there is none."""
+    def response(self) -> Response:
+        """The response, without ``error_description`` if the description is empty."""
         body = {"error": self.error}
         if self.description:
             body["error_description"] = self.description
         nonce = (header_line("dpop-nonce", self.nonce),) if self.nonce else ()
-        return json_reply(body, 400, NO_STORE + nonce)
+        return json_response(body, 400, NO_STORE + nonce)
 
 
 class HelseId:
-    """HelseID on one issuer."""
+    """HelseID with one issuer."""
 
     def __init__(self, world: World, issuer: str) -> None:
         self.issuer = issuer
@@ -101,33 +101,32 @@ class HelseId:
         }
 
     def handle(self, request: Request) -> tuple[str, Response, str]:
-        """Answer a request: (endpoint, answer, action of the fault that struck)."""
+        """Handle a request; return endpoint, response and the action of an applied fault."""
         path = request.path.removeprefix(self._path)
         endpoints = {
             "/.well-known/openid-configuration": ("discovery", "GET", self._discovery),
             "/.well-known/openid-configuration/jwks": ("jwks", "GET", self._jwks),
             "/connect/token": ("token", "POST", self._token),
         }
-        found = endpoints.get(path) if request.path.startswith(self._path) else None
-        if found is None:
+        endpoint = endpoints.get(path) if request.path.startswith(self._path) else None
+        if endpoint is None:
             return "elsewhere", Response(404), ""
-        name, method, answer = found
+        name, method, handler = endpoint
         if request.method != method:
             return name, Response(405, headers=(header_line("allow", method),)), ""
         fault = self._world.faults.pick(Target(name), before_checks=True)
         if fault is not None:
-            url = f"{request.url}"
-            reply = instead_of_answer(fault, url, self._world.now())
-            if reply is not None:
-                return name, reply, fault.action
-        spoiler = fault or self._world.faults.pick(Target(name), before_checks=False)
-        reply = answer(request, spoiler)
-        if spoiler is not None:
-            reply = spoil_reply(reply, spoiler)
-        return name, reply, spoiler.action if spoiler else ""
+            response = fault_response(fault, request.url, self._world.now())
+            if response is not None:
+                return name, response, fault.action
+        fault = fault or self._world.faults.pick(Target(name), before_checks=False)
+        response = handler(request, fault)
+        if fault is not None:
+            response = corrupt_response(response, fault)
+        return name, response, fault.action if fault else ""
 
     def mint_subject_token(self, subject: str, *, lifetime_s: int = 600) -> str:
-        """An access token as a signed-in person's system holds it, for a token exchange."""
+        """The access token of a signed-in person, for a token exchange."""
         client = Client(client_id="5a0dba11-0000-4000-8000-0000000000ff", name="Journal (sandbox)")
         extra = {"sub": subject, "helseid://claims/identity/assurance_level": "high"}
         grant = Grant(("sandbox:journal/api",), None, extra, lifetime_s, self._world.token_epoch)
@@ -137,21 +136,21 @@ class HelseId:
         document = discovery_document(self.issuer)
         if fault is not None and fault.action is Action.WRONG_ISSUER:
             document["issuer"] = "https://helseid.invalid"
-        return json_reply(document)
+        return json_response(document)
 
     def _jwks(self, _request: Request, _fault: Fault | None) -> Response:
-        return json_reply(signer().jwks())
+        return json_response(signer().jwks())
 
     def _token(self, request: Request, fault: Fault | None) -> Response:
         try:
             document = self._grant(request, fault)
         except RefusalError as refusal:
             self._world.ledger.refuse("token", refusal.reason)
-            return refusal.reply()
+            return refusal.response()
         self._world.ledger.count("tokens issued")
         if fault is not None:
-            return Response(200, spoil_token(document, fault), headers=NO_STORE)
-        return json_reply(document, headers=NO_STORE)
+            return Response(200, corrupt_token(document, fault), headers=NO_STORE)
+        return json_response(document, headers=NO_STORE)
 
     def _grant(self, request: Request, fault: Fault | None) -> dict[str, Any]:
         now_s = self._world.now()
@@ -253,7 +252,7 @@ class HelseId:
         valid = self._nonces.is_valid(nonce, now_s) and not _is(
             fault, Action.NONCE_FOREVER, Action.NONCE_WITHOUT_HEADER
         )
-        # Every use is remembered, so that a nonce from before the fault counts as used too.
+        # Record every use, so that a nonce used before the fault counts as used.
         used = self._used_nonces.seen(str(nonce)) and _is(fault, Action.NONCE_EVERY_CALL)
         if not valid or used:
             raise ProofError("Invalid 'nonce' value.", "use_dpop_nonce")
@@ -282,7 +281,7 @@ class HelseId:
         return {"sub": subject.get("sub", subject.get("client_id")), "act": act}
 
     def _watch_reuse(self, purpose: str, grant: Grant, now_s: float) -> None:
-        """Count tokens that were asked for while one was valid (FK3), beyond a fair margin."""
+        """Count tokens requested while one was still valid (FK3), with a margin for renewal."""
         margin_s = min(30, grant.lifetime_s / 5) + 2
         if self._issued.get(purpose, 0) - margin_s > now_s:
             self._world.ledger.count("tokens issued while valid")
@@ -299,7 +298,7 @@ def _registered(jwk: Mapping[str, Any]) -> RegisteredKey:
     try:
         return register_key(jwk, origin="Gui")
     except KeyRefusedError:
-        # Registered by hand in a test, never accepted: as good as no key.
+        # An invalid key, registered by a test: it is never accepted.
         return RegisteredKey(dict(jwk), None, str(jwk.get("kid")), "Gui", 0, 0)
 
 

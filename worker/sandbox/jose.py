@@ -1,4 +1,4 @@
-"""JSON Web Signatures as the stand-ins receive and make them."""
+"""JSON Web Signatures: verified and created by the stand-ins."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ Claims: TypeAlias = dict[str, Any]
 ALGORITHMS: Final = tuple(
     f"{family}{size}" for family in ("RS", "PS", "ES") for size in (256, 384, 512)
 )
-"""What HelseID accepts for assertions and proofs (helseid reference, section 4)."""
+"""HelseID's algorithms for assertions and DPoP proofs (HelseID reference, section 4)."""
 
 RSA_BITS_MIN: Final = 2048
 _EC_CURVES: Final = frozenset({"P-256", "P-384", "P-521"})
@@ -26,10 +26,10 @@ _HEADERS_MAX: Final = 256
 
 
 class KeyRefusedError(ValueError):
-    """A key that HelseID would not take.
+    """A key that HelseID would refuse.
 
     Attributes:
-        private: it holds private members.
+        private: whether the JWK has private members.
     """
 
     def __init__(self, message: str, *, private: bool = False) -> None:
@@ -39,7 +39,7 @@ class KeyRefusedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A compact JWS taken apart; nothing is verified yet."""
+    """A decoded compact JWS, not verified."""
 
     header: Claims
     claims: Claims
@@ -57,7 +57,7 @@ def decode_segment(segment: str) -> bytes:
     """The bytes of a base64url segment.
 
     Raises:
-        ValueError: it is not base64url without padding.
+        ValueError: the segment is not base64url without padding.
     """
     if "=" in segment or "+" in segment or "/" in segment:
         raise ValueError("not base64url")
@@ -69,10 +69,10 @@ _HEADERS: Final[dict[str, Claims]] = {}
 
 
 def split(compact: str) -> Token:
-    """Take a compact JWS apart.
+    """Decode a compact JWS.
 
     Raises:
-        ValueError: it is not one, or a part of it is not a JSON object.
+        ValueError: the text is not a compact JWS, or a part is not a JSON object.
     """
     header_segment, payload_segment, signature_segment = compact.split(".")
     header = _HEADERS.get(header_segment)
@@ -93,7 +93,7 @@ def split(compact: str) -> Token:
 def _object(segment: str) -> Claims:
     value = orjson.loads(decode_segment(segment))
     if not isinstance(value, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - the caller asks for one kind of error
+        raise ValueError("not a JSON object")  # noqa: TRY004 - one error type for the caller
     return value
 
 
@@ -101,7 +101,7 @@ def import_public(jwk: object) -> PublicKey:
     """Import a public JWK.
 
     Raises:
-        KeyRefusedError: no key, a private one, a kind or size that HelseID does not take.
+        KeyRefusedError: not a key, a private key, or a type or size that HelseID refuses.
     """
     if not isinstance(jwk, dict):
         raise KeyRefusedError("not a JWK")
@@ -116,11 +116,11 @@ def import_public(jwk: object) -> PublicKey:
             return key
     except (JoseError, ValueError, KeyError, TypeError) as error:
         raise KeyRefusedError("the JWK cannot be imported") from error
-    raise KeyRefusedError("HelseID takes RSA and EC keys on P-256, P-384 and P-521")
+    raise KeyRefusedError("HelseID accepts RSA keys, and EC keys on P-256, P-384 and P-521")
 
 
 def _import_rsa(jwk: Claims) -> RSAKey:
-    # Measured before the import: joserfc only warns of a short key.
+    # Checked before the import, because joserfc only warns about a short key.
     bits = int.from_bytes(decode_segment(jwk["n"]), "big").bit_length()
     if bits < RSA_BITS_MIN:
         raise KeyRefusedError(f"RSA keys must have at least {RSA_BITS_MIN} bits, not {bits}")
@@ -130,7 +130,7 @@ def _import_rsa(jwk: Claims) -> RSAKey:
 
 
 def verifies(token: Token, key: PublicKey) -> bool:
-    """Tell whether the signature was made with this key, by an algorithm that HelseID accepts."""
+    """Whether the key verifies the signature, with an algorithm that HelseID accepts."""
     name = token.header.get("alg")
     if name not in ALGORITHMS or "crit" in token.header:
         return False
@@ -143,7 +143,7 @@ def verifies(token: Token, key: PublicKey) -> bool:
 
 
 class TokenSigner:
-    """HelseID's signing key, RSA 3072 as the real one, and the tokens made with it (RS256)."""
+    """HelseID's signing key, RSA 3072 like the real one; signs tokens with RS256."""
 
     def __init__(self) -> None:
         self._key = RSAKey.generate_key(3072, private=True)
@@ -153,14 +153,14 @@ class TokenSigner:
         self._algorithm = JWSRegistry.algorithms["RS256"]
 
     def jwks(self) -> Claims:
-        """The public key, as on the JWKS endpoint."""
+        """The document of the JWKS endpoint."""
         public = self._key.as_dict(private=False)
         return {
             "keys": [{**public, "use": "sig", "kid": self.kid, "x5t": self.x5t, "alg": "RS256"}]
         }
 
     def sign(self, claims: Claims, *, typ: str = "at+jwt") -> str:
-        """A compact JWS over these claims."""
+        """A compact JWS over the claims."""
         header = {"alg": "RS256", "kid": self.kid, "x5t": self.x5t, "typ": typ}
         head = encode_segment(orjson.dumps(header))
         signing_input = f"{head}.{encode_segment(orjson.dumps(claims))}"
@@ -168,5 +168,5 @@ class TokenSigner:
         return f"{signing_input}.{encode_segment(signature)}"
 
     def verifies(self, token: Token) -> bool:
-        """Tell whether the token was signed with this key."""
+        """Whether the token was signed with this key."""
         return token.header.get("kid") == self.kid and verifies(token, self._key)

@@ -1,4 +1,4 @@
-"""What the stand-ins have seen: counters, and the last requests; never a personal value."""
+"""Counters and a log of the latest requests, without personal values."""
 
 import time
 from collections import Counter, deque
@@ -12,7 +12,7 @@ _NAMES_MAX: Final = 500
 
 
 class Ledger:
-    """Counts requests and keeps the last ``LOG_LENGTH`` of them, in bounded memory."""
+    """Counts requests and keeps the latest ``LOG_LENGTH``, in bounded memory."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -26,18 +26,18 @@ class Ledger:
         self._per_second_max = 0
 
     def begin(self) -> None:
-        """A request has come."""
+        """Record the start of a request."""
         self.in_flight += 1
         self.in_flight_max = max(self.in_flight_max, self.in_flight)
 
     def end(self, where: str, method: str, status: int, *, fault: str = "") -> None:
-        """It has been answered.
+        """Record the end of a request.
 
         Args:
-            where: the endpoint's name, not the path as sent.
-            method: its method.
-            status: what was answered; 0 if the connection was dropped.
-            fault: the action of the fault that struck, if one did.
+            where: the endpoint's name, not the requested path.
+            method: the request method.
+            status: the HTTP status; 0 if the connection was dropped.
+            fault: the action of an applied fault.
         """
         self.in_flight -= 1
         self.count(f"{where} {status}")
@@ -47,7 +47,7 @@ class Ledger:
         self._log.append((time.time(), where, method, status, fault, ""))
 
     def count(self, name: str) -> None:
-        """Count something by name."""
+        """Increment a counter."""
         if name in self.counts or len(self.counts) < _NAMES_MAX:
             self.counts[name] += 1
 
@@ -56,7 +56,7 @@ class Ledger:
         self.count(f"refused {where}: {reason}")
 
     def search(self) -> None:
-        """Note that a search came, for the peak rate."""
+        """Count a search for the peak rate."""
         second = int(time.monotonic())
         if second != self._second:
             self._second, self._in_second = second, 0
@@ -64,7 +64,7 @@ class Ledger:
         self._per_second_max = max(self._per_second_max, self._in_second)
 
     def stats(self) -> dict[str, Any]:
-        """Counters as one JSON document."""
+        """All counters as a JSON document."""
         counts: Mapping[str, int] = self.counts
         return {
             "searches": counts.get("searches", 0),
@@ -81,14 +81,14 @@ class Ledger:
         }
 
     def requests(self) -> list[dict[str, Any]]:
-        """The last requests, oldest first."""
+        """The latest requests, oldest first."""
         return [
             {"at": at, "where": where, "method": method, "status": status, "fault": fault}
             for at, where, method, status, fault, _ in list(self._log)
         ]
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Reset all counters and the log."""
         in_flight = self.in_flight
         self.__init__()  # type: ignore[misc]
         self.in_flight = in_flight

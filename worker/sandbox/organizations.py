@@ -1,6 +1,6 @@
-"""Organisation numbers in ``assertion_details``, and HelseID's codes when they are refused.
+"""Organisation numbers in ``assertion_details``, and HelseID's error codes.
 
-helseid reference, sections 3 and 7 (CONF 750616578).
+See HelseID reference, sections 3 and 7 (CONF 750616578).
 """
 
 import re
@@ -20,10 +20,10 @@ _NUMBER: Final = re.compile(r"[0-9]{9}")
 
 
 class OrganizationError(Exception):
-    """An organisation that is refused.
+    """An organisation is refused.
 
     Attributes:
-        code: ``HID-1001`` and so on.
+        code: ``HID-1001`` to ``HID-1010``.
     """
 
     def __init__(self, code: str, problem: str) -> None:
@@ -33,11 +33,11 @@ class OrganizationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Organizations:
-    """What the token will say.
+    """The organisation part of a token.
 
     Attributes:
         claims: the organisation claims.
-        rejected: the organisation has not signed the terms: the scopes are rejected.
+        rejected: whether the scopes are rejected, because the terms of use are not signed.
     """
 
     claims: Claims
@@ -45,10 +45,10 @@ class Organizations:
 
 
 def read_organizations(client: Client, assertion: Mapping[str, object]) -> Organizations:
-    """The organisation claims that this client gets with this assertion.
+    """The organisation claims for a client and its assertion.
 
     Raises:
-        OrganizationError: it names an organisation that it may not name, or wrongly.
+        OrganizationError: the organisation is invalid or not allowed for this client.
     """
     if "assertion_details" not in assertion:
         return _without(client)
@@ -74,14 +74,14 @@ def _without(client: Client) -> Organizations:
 def _identifier(details: object) -> tuple[str, str]:
     """System and value of the one ``helseid_authorization``, from an object or an array."""
     elements = details if isinstance(details, list) else [details]
-    found = [
+    authorizations = [
         element
         for element in elements
         if isinstance(element, dict) and element.get("type") == "helseid_authorization"
     ]
-    if len(found) != 1:
+    if len(authorizations) != 1:
         raise OrganizationError("HID-1007", "expected one helseid_authorization")
-    node: object = found[0]
+    node: object = authorizations[0]
     for name in ("practitioner_role", "organization", "identifier"):
         node = node.get(name) if isinstance(node, dict) else None
     if not isinstance(node, dict) or node.get("type") != "ENH":
@@ -93,7 +93,7 @@ def _identifier(details: object) -> tuple[str, str]:
 
 
 def _parent_and_child(value: str) -> tuple[str, str]:
-    """From ``NO:ORGNR:<parent>``, with or without ``:<child>`` or a colon at the end."""
+    """Parent and child from ``NO:ORGNR:<parent>``, ``…:<parent>:`` or ``…:<parent>:<child>``."""
     parts = value.split(":")
     if parts[:2] != ["NO", "ORGNR"] or len(parts) not in {3, 4}:
         raise OrganizationError("HID-1007", "expected NO:ORGNR:<parent>[:<child>]")
@@ -134,12 +134,12 @@ def _single_with_parent(client: Client, parent: str, child: str) -> Organization
 
 
 def _multi(client: Client, parent: str, child: str) -> Organizations:
-    # The parent is checked against the delegation; the child is not (CONF 749371403).
+    # HelseID checks the parent against the delegations, but not the child (CONF 749371403).
     if parent not in client.delegations:
         raise OrganizationError("HID-1001", "the parent organisation has not delegated")
-    found = _claims(parent, child)
+    organizations = _claims(parent, child)
     supplier = {f"{CLAIM}orgnr_supplier": client.organization}
-    return Organizations(found.claims | supplier, rejected=parent in client.unsigned)
+    return Organizations(organizations.claims | supplier, rejected=parent in client.unsigned)
 
 
 def _claims(parent: str, child: str) -> Organizations:

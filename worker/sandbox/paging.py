@@ -1,4 +1,4 @@
-"""Ways to hand out a list in pages. PTS shows none; a client must notice every one of them."""
+"""Paging styles. PTS documents none, so the worker must detect all of them."""
 
 import hashlib
 import hmac
@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from worker.sandbox.faults import Action
 from worker.sandbox.jose import decode_segment, encode_segment
-from worker.sandbox.web import Headers, Response, json_reply
+from worker.sandbox.web import Headers, Response, json_response
 
 STYLES: Final = ("none", "link", "next_link", "token", "page", "paging_reference")
 """
@@ -21,8 +21,8 @@ STYLES: Final = ("none", "link", "next_link", "token", "page", "paging_reference
 - ``page``: ``{"items": [...], "page": 1, "pageSize": 2, "total": 5}``; ``page`` in the body.
 - ``paging_reference``: ``{"items": [...], "pagingReference": n}``, 0 at the end, as PVK does.
 
-``cursor``, ``continuationToken``, ``page``, ``pageSize`` and ``pagingReference`` are taken from the
-body or from the query, in any case.
+``cursor``, ``continuationToken``, ``page``, ``pageSize`` and ``pagingReference`` are read from the
+body or the query, case-insensitively.
 """
 
 _ENDLESS: Final = 1_000_000
@@ -30,7 +30,7 @@ _KEY: Final = secrets.token_bytes(16)
 
 
 class CursorError(ValueError):
-    """A continuation that this server did not give out, or not for this person."""
+    """A continuation that this server did not issue, or issued for another person."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"The value of {name} is not valid.")
@@ -38,12 +38,12 @@ class CursorError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the list the client is.
+class Position:
+    """The position of a page.
 
     Attributes:
-        start: the first record of the page.
-        size: records a page.
+        start: index of the first record.
+        size: records per page.
     """
 
     start: int
@@ -52,56 +52,56 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Pager:
-    """One style of paging, for one answer.
+    """One style of paging, for one response.
 
     Attributes:
         style: one of ``STYLES``.
-        size: records a page, unless the client asks for another.
-        bound_to: what a cursor is good for: area and person.
-        url: the address that was called, without query.
-        spoil: a paging fault, or None.
+        size: default records per page.
+        bound_to: area and person for which a cursor is valid.
+        url: the request URL, without query.
+        fault: a paging fault, or None.
     """
 
     style: str
     size: int
     bound_to: str
     url: str
-    spoil: Action | None = None
+    fault: Action | None = None
 
-    def place(self, fields: Mapping[str, Any]) -> Place:
-        """Where the client wants to read, from its fields by lower-case name.
+    def position(self, fields: Mapping[str, Any]) -> Position:
+        """The requested position, from the fields by lower-case name.
 
         Raises:
-            CursorError: it is not a place that was offered.
+            CursorError: the position is invalid.
         """
         match self.style:
             case "link" | "next_link":
-                return Place(self._open(fields, "cursor"), self.size)
+                return Position(self._open(fields, "cursor"), self.size)
             case "token":
-                return Place(self._open(fields, "continuationToken"), self.size)
+                return Position(self._open(fields, "continuationToken"), self.size)
             case "page":
                 size = _positive(fields, "pageSize", self.size)
-                return Place((_positive(fields, "page", 1) - 1) * size, size)
+                return Position((_positive(fields, "page", 1) - 1) * size, size)
             case "paging_reference":
-                return Place(_natural(fields, "pagingReference"), self.size)
+                return Position(_natural(fields, "pagingReference"), self.size)
             case _:
-                return Place(0, 1 << 30)
+                return Position(0, 1 << 30)
 
-    def reply(self, documents: Sequence[object], place: Place) -> Response:
-        """The page at this place."""
-        if self.spoil is Action.LOOP_PAGING and self.style == "page":
-            place = Place(0, place.size)
-        page = list(documents[place.start : place.start + place.size])
-        end = place.start + place.size
+    def response(self, documents: Sequence[object], position: Position) -> Response:
+        """The page at this position."""
+        if self.fault is Action.LOOP_PAGING and self.style == "page":
+            position = Position(0, position.size)
+        page = list(documents[position.start : position.start + position.size])
+        end = position.start + position.size
         following: int | None = end if end < len(documents) else None
-        if self.spoil is Action.LOOP_PAGING:
-            following = place.start
-        return self._render(page, following, len(documents), place)
+        if self.fault is Action.LOOP_PAGING:
+            following = position.start
+        return self._render(page, following, len(documents), position)
 
     def _render(
-        self, page: list[object], following: int | None, count: int, place: Place
+        self, page: list[object], following: int | None, count: int, position: Position
     ) -> Response:
-        total = count + 1 if self.spoil is Action.WRONG_TOTAL else count
+        total = count + 1 if self.fault is Action.WRONG_TOTAL else count
         headers: Headers = ()
         body: dict[str, Any] = {"items": page}
         cursor = None if following is None else self._seal(following)
@@ -112,32 +112,32 @@ class Pager:
             case "token":
                 body["continuationToken"] = cursor
             case "page":
-                number = place.start // place.size + 1
-                if self.spoil is Action.LOOP_PAGING:
+                number = position.start // position.size + 1
+                if self.fault is Action.LOOP_PAGING:
                     total, number = _ENDLESS, 1
-                body |= {"page": number, "pageSize": place.size, "total": total}
+                body |= {"page": number, "pageSize": position.size, "total": total}
             case "paging_reference":
                 body["pagingReference"] = self._reference(following)
             case _:
                 return self._bare(page, address, total, count)
-        if self.spoil is Action.WRONG_TOTAL:
+        if self.fault is Action.WRONG_TOTAL:
             body["total"] = total
-        if self.spoil is Action.UNKNOWN_CONTINUATION:
+        if self.fault is Action.UNKNOWN_CONTINUATION:
             body |= {"hasMore": True, "scrollId": "c2FuZGJveA"}
-        return json_reply(body, headers=headers)
+        return json_response(body, headers=headers)
 
     def _bare(self, page: list[object], address: str | None, total: int, count: int) -> Response:
         headers: Headers = ()
         if address is not None:
             headers = ((b"link", f'<{address}>; rel="next"'.encode("ascii")),)
-        if self.spoil is Action.UNKNOWN_CONTINUATION:
-            return json_reply({"items": page, "hasMore": True, "scrollId": "c2FuZGJveA"})
+        if self.fault is Action.UNKNOWN_CONTINUATION:
+            return json_response({"items": page, "hasMore": True, "scrollId": "c2FuZGJveA"})
         if total != count:
-            return json_reply({"items": page, "total": total}, headers=headers)
-        return json_reply(page, headers=headers)
+            return json_response({"items": page, "total": total}, headers=headers)
+        return json_response(page, headers=headers)
 
     def _reference(self, following: int | None) -> int:
-        if following == 0 and self.spoil is Action.LOOP_PAGING:
+        if following == 0 and self.fault is Action.LOOP_PAGING:
             return self.size
         return following or 0
 

@@ -1,4 +1,4 @@
-"""Synthetic persons: identifiers from an index and back, without a table."""
+"""Synthetic persons: maps an index to an identifier and back, without a table."""
 
 import hashlib
 import math
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Final
 
 MONTH_SHIFTS: Final = (80, 65)
-"""Month +80: Skatteetaten's Test-Norge. Month +65: reserved by NHN (pts reference, section 9)."""
+"""Month +80: Skatteetaten's Test-Norge. Month +65: reserved by NHN (PTS reference, section 9)."""
 
 _DAYS: Final = 28
 _MONTHS: Final = 12
 _YEARS: Final = 100
 _BLOCKS: Final = 100
 CAPACITY: Final = _DAYS * _MONTHS * len(MONTH_SHIFTS) * _YEARS * _BLOCKS
-"""How many persons one seed can give."""
+"""The maximum number of persons per seed."""
 
 _MOVE_EVERY: Final = 40
 _MOVE_GENERATIONS: Final = 6
@@ -25,18 +25,18 @@ _SECOND_WEIGHTS: Final = (5, 4, 3, 2, 7, 6, 5, 4, 3, 2)
 
 
 def is_off_id(text: str) -> bool:
-    """Tell whether it is eleven digits."""
+    """Whether the text has eleven digits."""
     return _DIGITS.fullmatch(text) is not None
 
 
 def is_synthetic(off_id: str) -> bool:
-    """Tell whether the month is shifted by 80 or 65, so that nobody real can own the number."""
+    """Whether the month is shifted by 80 or 65, which no real person's identifier has."""
     month = int(off_id[2:4])
     return any(1 <= month - shift <= _MONTHS for shift in MONTH_SHIFTS)
 
 
 def control_digits(nine: str) -> str | None:
-    """The two control digits of the first nine, or None if the number is not issued (F1)."""
+    """The two control digits for the first nine, or None if the number is not issued (F1)."""
     digits = [int(digit) for digit in nine]
     for weights in (_FIRST_WEIGHTS, _SECOND_WEIGHTS):
         control = -sum(map(int.__mul__, weights, digits)) % 11
@@ -46,23 +46,23 @@ def control_digits(nine: str) -> str | None:
     return f"{digits[9]}{digits[10]}"
 
 
-def _number(slot: int, *, d_number: bool) -> str:
-    rest, day = divmod(slot, _DAYS)
+def _number(position: int, *, d_number: bool) -> str:
+    rest, day = divmod(position, _DAYS)
     rest, month = divmod(rest, _MONTHS)
     rest, shift = divmod(rest, len(MONTH_SHIFTS))
     block, year = divmod(rest, _YEARS)
     day += 41 if d_number else 1
     head = f"{day:02d}{month + 1 + MONTH_SHIFTS[shift]:02d}{year:02d}{block:02d}"
-    # At most one of ten digits spoils the first control digit and one the second, so one serves.
-    for turn in range(10):
-        nine = f"{head}{(slot + turn) % 10}"
+    # At most one digit gives an invalid first control digit and one an invalid second.
+    for step in range(10):
+        nine = f"{head}{(position + step) % 10}"
         control = control_digits(nine)
         if control is not None:
             return nine + control
-    raise AssertionError("no digit serves")
+    raise AssertionError("no valid control digits")
 
 
-def _slot(off_id: str) -> tuple[int, bool] | None:
+def _position(off_id: str) -> tuple[int, bool] | None:
     day, month = int(off_id[:2]), int(off_id[2:4])
     year, block = int(off_id[4:6]), int(off_id[6:8])
     d_number = day > 40  # noqa: PLR2004 - a D-number's day is shifted by 40
@@ -70,19 +70,20 @@ def _slot(off_id: str) -> tuple[int, bool] | None:
     for number, shift in enumerate(MONTH_SHIFTS):
         if 0 <= day < _DAYS and 1 <= month - shift <= _MONTHS:
             rest = (block * _YEARS + year) * len(MONTH_SHIFTS) + number
-            slot = (rest * _MONTHS + month - shift - 1) * _DAYS + day
-            return (slot, d_number) if _number(slot, d_number=d_number) == off_id else None
+            position = (rest * _MONTHS + month - shift - 1) * _DAYS + day
+            is_exact = _number(position, d_number=d_number) == off_id
+            return (position, d_number) if is_exact else None
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A person whose D-number gives way to a foedselsnummer.
+    """A person whose D-number is replaced by a foedselsnummer. The restrictions keep their ids.
 
     Attributes:
-        d_number: answers with the restrictions before ``generation``, ``[]`` from then on.
-        off_id: the other way round. The restrictions keep their ids.
-        generation: when it happens, at least 1.
+        d_number: has the restrictions before ``generation``, and ``[]`` from then on.
+        off_id: ``[]`` before ``generation``, and the restrictions from then on.
+        generation: at least 1.
     """
 
     d_number: str
@@ -92,7 +93,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The persons of one seed: line ``index`` of the roster, for 0 <= index < ``count``."""
+    """The persons of one seed, by their line ``index`` of the roster, 0 <= index < ``count``."""
 
     seed: int
     count: int
@@ -106,17 +107,17 @@ class Population:
         """The identifier on line ``index`` of the roster."""
         pair, second = divmod(index, 2)
         if not self._moves(pair):
-            return _number(self._place(index), d_number=False)
-        return _number(self._place(pair * 2), d_number=bool(second) == self._swapped(pair))
+            return _number(self._position_of(index), d_number=False)
+        return _number(self._position_of(pair * 2), d_number=bool(second) == self._swapped(pair))
 
     def index(self, off_id: str) -> int | None:
-        """The line that holds this identifier, None if none does; no table is kept."""
-        found = _slot(off_id)
-        if found is None:
+        """The line with this identifier; None if it is not on the roster."""
+        decoded = _position(off_id)
+        if decoded is None:
             return None
-        slot, d_number = found
+        position, d_number = decoded
         multiplier, offset = _mixing(self.seed)
-        index = (slot - offset) * pow(multiplier, -1, CAPACITY) % CAPACITY
+        index = (position - offset) * pow(multiplier, -1, CAPACITY) % CAPACITY
         pair, second = divmod(index, 2)
         if self._moves(pair):
             if second:
@@ -125,7 +126,7 @@ class Population:
         return index if index < self.count and not d_number else None
 
     def owner(self, index: int, generation: int) -> int | None:
-        """Whose restrictions this line answers with now: a number that outlives a move, or None."""
+        """The owner of this line's restrictions, as a number that survives a move; None if none."""
         pair, second = divmod(index, 2)
         if not self._moves(pair):
             return index
@@ -134,20 +135,20 @@ class Population:
         return pair * 2 if is_d_number != moved else None
 
     def is_mover(self, index: int) -> bool:
-        """Tell whether the line belongs to a person who moves to another identifier."""
+        """Whether the line belongs to a person who moves to another identifier."""
         return self._moves(index // 2)
 
     def moves(self) -> Iterator[Move]:
-        """Every person who moves, in the order of the roster."""
+        """All persons who move, in the order of the roster."""
         for pair in range(self.seed % 3, self.count // 2, _MOVE_EVERY):
-            place = self._place(pair * 2)
+            position = self._position_of(pair * 2)
             yield Move(
-                d_number=_number(place, d_number=True),
-                off_id=_number(place, d_number=False),
+                d_number=_number(position, d_number=True),
+                off_id=_number(position, d_number=False),
                 generation=self._move_generation(pair),
             )
 
-    def _place(self, index: int) -> int:
+    def _position_of(self, index: int) -> int:
         multiplier, offset = _mixing(self.seed)
         return (index * multiplier + offset) % CAPACITY
 
@@ -158,7 +159,7 @@ class Population:
         return 1 + (pair // _MOVE_EVERY) % _MOVE_GENERATIONS
 
     def _swapped(self, pair: int) -> bool:
-        """Every second pair stands in the roster with the foedselsnummer first."""
+        """Whether the foedselsnummer comes first on the roster: true for every second move."""
         return bool(pair // _MOVE_EVERY % 2)
 
 
@@ -166,26 +167,26 @@ _MIXINGS: Final[dict[int, tuple[int, int]]] = {}
 
 
 def _mixing(seed: int) -> tuple[int, int]:
-    """A multiplier prime to the capacity, and an offset: one permutation of all slots a seed."""
-    known = _MIXINGS.get(seed)
-    if known is None:
+    """Multiplier (coprime to the capacity) and offset of the seed's permutation of positions."""
+    mixing = _MIXINGS.get(seed)
+    if mixing is None:
         digest = hashlib.blake2b(f"people {seed}".encode(), digest_size=16).digest()
         multiplier = int.from_bytes(digest[:8], "big") % CAPACITY
         while math.gcd(multiplier, CAPACITY) != 1:
             multiplier += 1
-        if len(_MIXINGS) > 64:  # noqa: PLR2004 - a limit, not a number of meaning
+        if len(_MIXINGS) > 64:  # noqa: PLR2004 - an arbitrary limit
             _MIXINGS.clear()
-        known = _MIXINGS[seed] = (multiplier, int.from_bytes(digest[8:], "big") % CAPACITY)
-    return known
+        mixing = _MIXINGS[seed] = (multiplier, int.from_bytes(digest[8:], "big") % CAPACITY)
+    return mixing
 
 
 def roster(seed: int, count: int) -> Iterator[tuple[str, str]]:
-    """Each line of the roster as (off_id, local_ref), streamed; the same for the same seed."""
+    """Stream the roster of a seed as (off_id, local_ref)."""
     people = Population(seed, count)
     for index in range(count):
         yield people.off_id(index), f"L{index:07d}"
 
 
 def moved_pairs(seed: int, count: int) -> Iterator[Move]:
-    """The persons of this roster whose D-number gives way to a foedselsnummer."""
+    """The persons on this roster who move; see ``Move``."""
     return Population(seed, count).moves()

@@ -1,16 +1,16 @@
-"""The stand-in for PTS: the two searches that the worker reads.
+"""The stand-in for PTS: the two searches that the worker uses.
 
-Routes and request bodies are confirmed, answers are inferred (pts reference, sections 1 to 3; each
-item is marked in ``docs/openapi/pts-read.yaml``).
+Routes and request bodies are confirmed, responses are inferred (PTS reference, sections 1 to 3;
+``docs/openapi/pts-read.yaml`` marks each item).
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-from worker.sandbox.answers import instead_of_answer, spoil_documents, spoil_reply
 from worker.sandbox.api_access import AccessChecker
 from worker.sandbox.challenges import DeniedError
 from worker.sandbox.clients import PTS_SCOPE, Registration
+from worker.sandbox.fault_responses import corrupt_documents, corrupt_response, fault_response
 from worker.sandbox.faults import Action, Fault, Target
 from worker.sandbox.paging import CursorError, Pager
 from worker.sandbox.restrictions import (
@@ -39,7 +39,7 @@ _ROUTES: Final[Mapping[str, tuple[str, bool]]] = {
     "/access-restrictions/patient-safety/_search": (SAFETY, True),
     "/access-restrictions/patient-privacy/_search": (PRIVACY, False),
 }
-"""Path: area, and whether the header ``api-version`` is demanded."""
+"""By path: the area, and whether the header ``api-version`` is required."""
 
 _PAGING_FAULTS: Final = frozenset(
     {Action.LOOP_PAGING, Action.WRONG_TOTAL, Action.UNKNOWN_CONTINUATION}
@@ -47,7 +47,7 @@ _PAGING_FAULTS: Final = frozenset(
 
 
 class Pts:
-    """PTS over one world."""
+    """PTS for one world."""
 
     def __init__(
         self, world: World, reader: TokenReader, registrations: dict[str, Registration]
@@ -56,7 +56,7 @@ class Pts:
         self._access = AccessChecker(world, reader, registrations, PTS_SCOPE)
 
     def handle(self, request: Request) -> tuple[str, Response, str]:
-        """Answer a request: (area, answer, action of the fault that struck)."""
+        """Handle a request; return area, response and the action of an applied fault."""
         route = _ROUTES.get(request.path)
         if route is None:
             return "elsewhere", problem(404, "Not Found"), ""
@@ -68,11 +68,11 @@ class Pts:
         target = self._target(area, request)
         fault = self._world.faults.pick(target, before_checks=True)
         if fault is not None:
-            reply = instead_of_answer(fault, request.url, self._world.now())
-            if reply is not None:
-                return area, reply, fault.action
-        reply, fault = self._answer(request, target, fault, versioned=versioned)
-        return area, reply, fault.action if fault else ""
+            response = fault_response(fault, request.url, self._world.now())
+            if response is not None:
+                return area, response, fault.action
+        response, fault = self._search(request, target, fault, versioned=versioned)
+        return area, response, fault.action if fault else ""
 
     def _target(self, area: str, request: Request) -> Target:
         if not self._world.faults.faults:
@@ -82,7 +82,7 @@ class Pts:
         number = self._world.faults.next_request()
         return Target(area, off_id, index, number, request.connection)
 
-    def _answer(
+    def _search(
         self, request: Request, target: Target, fault: Fault | None, *, versioned: bool
     ) -> tuple[Response, Fault | None]:
         try:
@@ -94,29 +94,32 @@ class Pts:
             search = read_search(target.area, request)
         except DeniedError as denied:
             self._world.ledger.refuse(target.area, denied.description or "no token")
-            return denied.reply(self._world.challenge_style), fault
+            return denied.response(self._world.challenge_style), fault
         except SearchError as error:
             return _bad_request(error), fault
         self._world.ledger.count("searches")
         fault = fault or self._world.faults.pick(target, before_checks=False)
-        reply = self._page(request, target.area, search, fault)
-        return spoil_reply(reply, fault) if fault is not None else reply, fault
+        response = self._page(request, target.area, search, fault)
+        return corrupt_response(response, fault) if fault is not None else response, fault
 
     def _page(self, request: Request, area: str, search: Search, fault: Fault | None) -> Response:
         documents = [r.document for r in self._find(area, search)]
         if fault is not None:
-            documents = spoil_documents(
-                documents, fault, area, lambda other: self._sample(area, search.off_id, other=other)
+            documents = corrupt_documents(
+                documents,
+                fault,
+                area,
+                lambda of_other: self._sample(area, search.off_id, of_other=of_other),
             )
         pager = Pager(
             style=self._world.paging,
             size=self._world.page_size,
             bound_to=f"{area} {search.off_id}",
             url=request.url,
-            spoil=fault.action if fault is not None and fault.action in _PAGING_FAULTS else None,
+            fault=fault.action if fault is not None and fault.action in _PAGING_FAULTS else None,
         )
         try:
-            return pager.reply(documents, pager.place(search.fields))
+            return pager.response(documents, pager.position(search.fields))
         except CursorError as error:
             return _bad_request(SearchError(error.name, str(error)))
 
@@ -127,13 +130,13 @@ class Pts:
         if index is None or owner is None:
             return []
         holder = Holder(owner, search.off_id, certain=world.people.is_mover(index))
-        found = restrictions(area, world.options.seed, holder, world.generation)
+        all_restrictions = restrictions(area, world.options.seed, holder, world.generation)
         if search.applicable_only or search.object_id or search.parent_id:
-            return [r for r in found if matches(search, r, world.now())]
-        return found
+            return [r for r in all_restrictions if matches(search, r, world.now())]
+        return all_restrictions
 
-    def _sample(self, area: str, off_id: str, *, other: bool) -> Document:
-        if not other:
+    def _sample(self, area: str, off_id: str, *, of_other: bool) -> Document:
+        if not of_other:
             return sample(area, off_id)
         people = self._world.people
         index = people.index(off_id) or 0

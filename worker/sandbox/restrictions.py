@@ -1,7 +1,7 @@
 """The restrictions of a person, as a pure function of seed, person, area and generation.
 
-The shape on the wire is inferred (pts reference, section 2, "Wire shape to assume"); the codes are
-those of code system 9603 and of PTS's own pages (section 3).
+The format is inferred (PTS reference, section 2, "Wire shape to assume"). The codes are from code
+system 9603 and PTS's documentation (section 3).
 """
 
 import hashlib
@@ -18,10 +18,10 @@ PRIVACY: Final = "patient-privacy"
 AREAS: Final = (SAFETY, PRIVACY)
 
 NEVER: Final = "9999-12-31T23:59:59.9999999Z"
-"""What the service sets for a denied item (P4: "maximum DateTime"): many parsers cannot hold it."""
+"""PTS's value for a denied item (P4: "maximum DateTime"), which many parsers cannot represent."""
 
 CYCLE: Final = 30
-"""Generations after which the life of a restriction repeats."""
+"""Number of generations after which the life cycle of a restriction repeats."""
 
 _DENIED: Final = (
     "NORN_EPO", "NORN_FFL", "NORN_KUT", "NORN_ALL", "NORN_FOR",
@@ -38,11 +38,11 @@ _LATE: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """One restriction and what the filters need to know of it.
+    """One restriction, with the data for the filters.
 
     Attributes:
-        document: as it goes over the wire.
-        until_s: when the delay ends, seconds since 1970; None if it never does or has none.
+        document: as sent in a response.
+        until_s: end of the delay, in seconds since 1970; None without an end or a delay.
     """
 
     document: Document
@@ -51,10 +51,11 @@ class Restriction:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whose restrictions to tell, and under which identifier.
+    """A person whose restrictions are generated.
 
     Attributes:
-        owner: a number that outlives a change of identifier.
+        owner: a number that survives a move.
+        off_id: the identifier in the response.
         certain: the person has at least one safety restriction in every generation.
     """
 
@@ -64,33 +65,33 @@ class Holder:
 
 
 def restrictions(area: str, seed: int, holder: Holder, generation: int) -> list[Restriction]:
-    """What the person has in this area in this generation; the same on every call."""
+    """The person's restrictions in this area and generation; the same on every call."""
     make = _safety if area == SAFETY else _privacy
-    found = []
-    for slot, bits in _slots(area, seed, holder):
+    result = []
+    for number, bits in _candidates(area, seed, holder):
         life = _life(bits, generation)
-        if holder.certain and slot == 0:
+        if holder.certain and number == 0:
             life = (0, generation // CYCLE)
         if life is not None:
-            found.append(make(holder, slot, bits, life))
-    return found
+            result.append(make(holder, number, bits, life))
+    return result
 
 
 def sample(area: str, off_id: str) -> Document:
-    """One restriction for this identifier, come what may: the material of some faults."""
+    """A restriction for any identifier, for faults that need one."""
     holder = Holder(0, off_id)
     make = _safety if area == SAFETY else _privacy
     return make(holder, 1, _hash("sample", 0, 0, 0), (0, 0)).document
 
 
-def _hash(area: str, seed: int, owner: int, slot: int) -> bytes:
+def _hash(area: str, seed: int, owner: int, number: int) -> bytes:
     return hashlib.blake2b(
-        f"{area} {owner} {slot}".encode(), digest_size=40, key=b"sandbox %d" % seed
+        f"{area} {owner} {number}".encode(), digest_size=40, key=b"sandbox %d" % seed
     ).digest()
 
 
-def _slots(area: str, seed: int, holder: Holder) -> Iterator[tuple[int, bytes]]:
-    """The places where a restriction may stand; a few persons have one that comes later."""
+def _candidates(area: str, seed: int, holder: Holder) -> Iterator[tuple[int, bytes]]:
+    """Numbers and random bits of possible restrictions. Some persons get one only later."""
     draw = _hash(area, seed, holder.owner, 99)
     percent = int.from_bytes(draw[:2], "big") % 100
     if area == SAFETY:
@@ -99,16 +100,17 @@ def _slots(area: str, seed: int, holder: Holder) -> Iterator[tuple[int, bytes]]:
     else:
         count = 1 + (draw[2] % 8 == 0) if percent < _PRIVACY_PERCENT else 0
         late = False
-    for slot in range(count or int(late)):
-        bits = _hash(area, seed, holder.owner, slot)
-        yield slot, bits[:5] + bytes([_LATE]) + bits[6:] if late else bits
+    for number in range(count or int(late)):
+        bits = _hash(area, seed, holder.owner, number)
+        yield number, bits[:5] + bytes([_LATE]) + bits[6:] if late else bits
 
 
 def _life(bits: bytes, generation: int) -> tuple[int, int] | None:
-    """(epoch, revision) of the restriction in this generation, None while there is none.
+    """Epoch and revision of the restriction in this generation; None while it does not exist.
 
-    Most stay for ever and are changed once a cycle. One in eight goes and returns as it was, one in
-    eight is replaced by another with a new id, one in eight is there half of the time.
+    Most restrictions exist forever and change once per cycle. One in eight disappears and returns
+    unchanged, one in eight is replaced by another with a new id, and one in eight exists half of
+    the time.
     """
     epoch, age = divmod(generation + bits[4] % CYCLE, CYCLE)
     revision = (generation + bits[6] % CYCLE) // CYCLE
@@ -124,9 +126,9 @@ def _life(bits: bytes, generation: int) -> tuple[int, int] | None:
 
 
 def _instant(seconds: int, ticks: int, *, suffix: str = "Z") -> str:
-    """As .NET writes it, with seven fractional digits (model types, section 2)."""
-    moment = datetime.fromtimestamp(seconds, tz=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ticks % 10_000_000:07d}{suffix}"
+    """A time in .NET's format, with seven fractional digits (model types, section 2)."""
+    at = datetime.fromtimestamp(seconds, tz=UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{ticks % 10_000_000:07d}{suffix}"
 
 
 def _id(bits: bytes, epoch: int, purpose: bytes) -> str:
@@ -148,16 +150,16 @@ def _stamps(bits: bytes, life: tuple[int, int]) -> tuple[int, Document]:
     }
 
 
-def _parent(holder: Holder, bits: bytes, slot: int) -> Document | None:
-    if slot == 0 or bits[14] % 3:
+def _parent(holder: Holder, bits: bytes, number: int) -> Document | None:
+    if number == 0 or bits[14] % 3:
         return None
     return {"type": "Rekvisisjon", "value": _id(b"%d" % holder.owner, 0, b"requisition")}
 
 
-def _safety(holder: Holder, slot: int, bits: bytes, life: tuple[int, int]) -> Restriction:
+def _safety(holder: Holder, number: int, bits: bytes, life: tuple[int, int]) -> Restriction:
     created_s, document = _stamps(bits, life)
     draw, revision = bits[15] % 100, life[1]
-    requisition = slot == 0 and bits[16] % 3 == 0
+    requisition = number == 0 and bits[16] % 3 == 0
     code, until_s, until, delay_days = "NORU", None, None, None
     if requisition:
         delay_days = 7 * (1 + bits[17] % 4) + revision
@@ -176,7 +178,7 @@ def _safety(holder: Holder, slot: int, bits: bytes, life: tuple[int, int]) -> Re
             "person": {"offId": holder.off_id},
             "confidentialObjectId": {"type": kind, "value": value},
         },
-        "parentConfidentialObjectId": _parent(holder, bits, slot),
+        "parentConfidentialObjectId": _parent(holder, bits, number),
         "confidentialityCode": code,
         "cause": _CAUSES[bits[21] % len(_CAUSES)],
         "delayDays": delay_days,
@@ -187,7 +189,7 @@ def _safety(holder: Holder, slot: int, bits: bytes, life: tuple[int, int]) -> Re
     return Restriction(document, until_s)
 
 
-def _privacy(holder: Holder, slot: int, bits: bytes, life: tuple[int, int]) -> Restriction:
+def _privacy(holder: Holder, number: int, bits: bytes, life: tuple[int, int]) -> Restriction:
     created_s, document = _stamps(bits, life)
     named = bits[15] % 2 == 0
     ends = bits[16] % 3 == 0
@@ -202,7 +204,7 @@ def _privacy(holder: Holder, slot: int, bits: bytes, life: tuple[int, int]) -> R
         if named
         else {"type": "All"},
         "timeRanges": [
-            {"from": _instant(created_s, slot), "to": _instant(until_s, 0) if ends else None}
+            {"from": _instant(created_s, number), "to": _instant(until_s, 0) if ends else None}
         ],
     }
     if bits[22] % 32 == 0:

@@ -1,4 +1,4 @@
-"""The body of a search: read as ASP.NET would, and never echoed."""
+"""The body of a search, parsed like ASP.NET and never echoed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ _OLD_VERSIONS: Final = frozenset({"0.3", "0.4"})
 
 
 class SearchError(Exception):
-    """A body or header that is refused with 400.
+    """A body or header is refused with 400.
 
     Attributes:
-        errors: what is wrong, by field; never with the value.
+        errors: messages by field, without values.
     """
 
     def __init__(self, name: str, problem: str) -> None:
@@ -27,13 +27,13 @@ class SearchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search that can be answered.
+    """A valid search.
 
     Attributes:
         off_id: the person.
         object_id, parent_id: filters, as (type, value).
-        applicable_only: leaves out what the delay of has passed.
-        fields: every field of body and query, by lower-case name: paging looks there.
+        applicable_only: omit restrictions whose delay has passed.
+        fields: all fields of body and query, by lower-case name, for paging.
     """
 
     off_id: str
@@ -44,7 +44,7 @@ class Search:
 
 
 def peek_off_id(body: bytes) -> str | None:
-    """The identifier in a body that may be anything, for the faults that concern a person."""
+    """The identifier in an unchecked body, for faults that affect a person; None if missing."""
     try:
         fields = _fields(body)
     except SearchError:
@@ -54,10 +54,10 @@ def peek_off_id(body: bytes) -> str | None:
 
 
 def check_version(request: Request) -> None:
-    """Demand ``api-version`` on the old route; its format is inferred (pts reference, 1.2).
+    """Require ``api-version`` on the old route; its format is inferred (PTS reference, 1.2).
 
     Raises:
-        SearchError: it is missing or unknown.
+        SearchError: the header is missing or has an unknown version.
     """
     version = request.header(b"api-version")
     if version is None:
@@ -67,10 +67,10 @@ def check_version(request: Request) -> None:
 
 
 def read_search(area: str, request: Request) -> Search:
-    """The search in a request; field names in any case, unknown fields ignored.
+    """Parse a search. Field names are case-insensitive; unknown fields are ignored.
 
     Raises:
-        SearchError: a field is missing or of the wrong type, or the person may be real.
+        SearchError: a field is missing or has the wrong type, or the person may be real.
     """
     fields = _fields(request.body)
     off_id = fields.get("offid")
@@ -92,11 +92,11 @@ def read_search(area: str, request: Request) -> Search:
 
 
 def matches(search: Search, restriction: Restriction, now_s: float) -> bool:
-    """Tell whether the filters of the search let this restriction through."""
+    """Whether the restriction passes the filters of the search."""
     document = restriction.document
     if search.object_id is not None:
-        found = document["patientSafetyObject"]["confidentialObjectId"]
-        if (found["type"], found["value"]) != search.object_id:
+        object_id = document["patientSafetyObject"]["confidentialObjectId"]
+        if (object_id["type"], object_id["value"]) != search.object_id:
             return False
     if search.parent_id is not None:
         parent: Document = document["parentConfidentialObjectId"] or {}

@@ -1,6 +1,6 @@
-"""The stand-in for HelseID's self-service API: a client reads and replaces its own secret.
+"""The stand-in for HelseID's self-service API: a client lists and registers its keys.
 
-helseid reference, section 4 ("Rotation"); path and bodies are confirmed, the times are inferred.
+Path and bodies are confirmed, times are inferred (HelseID reference, section 4, "Rotation").
 """
 
 from datetime import UTC, datetime
@@ -8,15 +8,15 @@ from typing import Any, Final
 
 import orjson
 
-from worker.sandbox.answers import instead_of_answer
 from worker.sandbox.api_access import AccessChecker
 from worker.sandbox.challenges import DeniedError
 from worker.sandbox.clients import SELF_SERVICE_SCOPE, RegisteredKey, Registration, register_key
+from worker.sandbox.fault_responses import fault_response
 from worker.sandbox.faults import Target
 from worker.sandbox.jose import KeyRefusedError
 from worker.sandbox.state import World
 from worker.sandbox.tokens import TokenReader
-from worker.sandbox.web import Request, Response, header_line, json_reply, problem
+from worker.sandbox.web import Request, Response, header_line, json_response, problem
 
 PATH: Final = "/v1/client-secret"
 _KEYS_MAX: Final = 20
@@ -33,27 +33,27 @@ class SelfService:
         self._access = AccessChecker(world, reader, registrations, SELF_SERVICE_SCOPE)
 
     def handle(self, request: Request) -> tuple[str, Response, str]:
-        """Answer a request: (endpoint, answer, action of the fault that struck)."""
+        """Handle a request; return endpoint, response and the action of an applied fault."""
         if request.method not in {"GET", "POST"}:
             headers = (header_line("allow", "GET, POST"),)
             return "client-secret", problem(405, "Method Not Allowed", headers=headers), ""
         fault = self._world.faults.pick(Target("client-secret"), before_checks=True)
         if fault is not None:
-            spoilt = instead_of_answer(fault, request.url, self._world.now())
-            if spoilt is not None:
-                return "client-secret", spoilt, fault.action
+            response = fault_response(fault, request.url, self._world.now())
+            if response is not None:
+                return "client-secret", response, fault.action
         try:
             claims = self._access.check(request, fault, method=request.method)
         except DeniedError as denied:
-            reply = denied.reply(self._world.challenge_style)
-            return "client-secret", reply, fault.action if fault else ""
+            response = denied.response(self._world.challenge_style)
+            return "client-secret", response, fault.action if fault else ""
         registration = self._registrations[claims["client_id"]]
         posted = self._post(request, registration) if request.method == "POST" else None
         return "client-secret", posted or self._get(registration), ""
 
     def _get(self, registration: Registration) -> Response:
         now_s = self._world.now()
-        return json_reply([_secret(k) for k in registration.keys if _is_listed(k, now_s)])
+        return json_response([_secret(k) for k in registration.keys if _is_listed(k, now_s)])
 
     def _post(self, request: Request, registration: Registration) -> Response:
         if request.media_type != "application/json":
@@ -71,7 +71,7 @@ class SelfService:
             )
         registration.keys[:] = [k for k in registration.keys if _is_listed(k, now_s)][-_KEYS_MAX:]
         registration.keys.append(registered)
-        return json_reply({"expiration": _iso(registered.expires_s)})
+        return json_response({"expiration": _iso(registered.expires_s)})
 
 
 def _is_listed(key: RegisteredKey, now_s: float) -> bool:
@@ -79,12 +79,12 @@ def _is_listed(key: RegisteredKey, now_s: float) -> bool:
 
 
 def _jwk(body: bytes) -> dict[str, Any]:
-    """The JWK in a body: the object itself, or a JSON string that holds it."""
+    """The JWK in a body: a JSON object, or a JSON string that contains one."""
     value = orjson.loads(body)
     if isinstance(value, str):
         value = orjson.loads(value)
     if not isinstance(value, dict):
-        raise ValueError("expected a JWK")  # noqa: TRY004 - one kind of error for the caller
+        raise ValueError("expected a JWK")  # noqa: TRY004 - one error type for the caller
     return value
 
 

@@ -1,4 +1,4 @@
-"""The sandbox as a server: both stand-ins in one process, on two loopback ports."""
+"""The sandbox server: both stand-ins in one process, on two loopback ports."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ _START_S_MAX: Final = 30.0
 
 
 class _Application:
-    """The ASGI application on both ports; the port tells which stand-in is meant."""
+    """The ASGI application on both ports; the port selects the stand-in."""
 
     def __init__(self, world: World, issuer: str, pts_port: int) -> None:
         self.world = world
@@ -64,17 +64,17 @@ class _Application:
             return
         ledger = self.world.ledger
         ledger.begin()
-        where, reply, fault = "elsewhere", Response(500), ""
+        where, response, fault = "elsewhere", Response(500), ""
         try:
             if request is None:
-                reply = problem(413, f"Content Too Large: at most {BODY_BYTES_MAX} bytes")
+                response = problem(413, f"Content Too Large: at most {BODY_BYTES_MAX} bytes")
             else:
-                where, reply, fault = self._answer(request, scope["server"][1])
-            await deliver(reply, scope, receive, send)
+                where, response, fault = self._dispatch(request, scope["server"][1])
+            await deliver(response, scope, receive, send)
         finally:
-            ledger.end(where, scope["method"], reply.status, fault=fault)
+            ledger.end(where, scope["method"], response.status, fault=fault)
 
-    def _answer(self, request: Request, port: int) -> tuple[str, Response, str]:
+    def _dispatch(self, request: Request, port: int) -> tuple[str, Response, str]:
         is_pts = port == self._pts_port
         options = self.world.options
         public = options.public_pts_url if is_pts else options.public_helseid_url
@@ -88,7 +88,7 @@ class _Application:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, stopped by the code that started it, and with the connection within reach."""
+    """Uvicorn with a startup callback and without signal handlers."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
@@ -100,12 +100,12 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave the signals to ``serve_forever``: uvicorn would raise them again at the end."""
+        """Leave signals to ``serve_forever``: uvicorn would raise them again on exit."""
         yield
 
 
 def _protocol() -> type[asyncio.Protocol]:
-    """Uvicorn's HTTP protocol, handing on the transport: some faults need the connection."""
+    """Uvicorn's HTTP protocol, which exposes the transport for faults of the connection."""
     try:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Base  # noqa: PLC0415
     except ImportError:
@@ -124,16 +124,16 @@ def _protocol() -> type[asyncio.Protocol]:
 
 
 class RunningSandbox:
-    """A sandbox that answers.
+    """A running sandbox.
 
     Attributes:
-        options: as given, with ports and keys filled in.
+        options: the options, with ports and keys filled in.
         issuer: HelseID's issuer.
-        base_url: of PTS, without a slash at the end.
-        self_service_url: of HelseID's self-service API.
-        control_url: of the control endpoints.
+        base_url: PTS's base URL, without a trailing slash.
+        self_service_url: URL of HelseID's self-service API.
+        control_url: URL of the control endpoints.
         client_id: the registered client.
-        client_private_jwk: its private key, if the sandbox made it; else None.
+        client_private_jwk: its private key, if the sandbox created it; else None.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class RunningSandbox:
         """Change the running sandbox (see ``World.apply``) and return the settings.
 
         Raises:
-            ValueError: an unknown key or a value that cannot be used; nothing was changed.
+            ValueError: an unknown key or an invalid value; nothing was changed.
         """
 
         def change() -> dict[str, Any]:
@@ -171,7 +171,7 @@ class RunningSandbox:
         return self._in_loop(self._world.ledger.stats)
 
     def requests(self) -> list[dict[str, Any]]:
-        """The last requests, oldest first; never with a personal value."""
+        """The latest requests, oldest first, without personal values."""
         return self._in_loop(self._world.ledger.requests)
 
     def subject_token(self, subject: str = "sandbox-user", *, lifetime_s: int = 600) -> str:
@@ -200,25 +200,25 @@ class RunningSandbox:
         await self._server.serve(sockets=self._sockets)
 
     def stop(self) -> None:
-        """End ``run`` soon; from any thread."""
+        """Stop ``run``. Thread-safe."""
         if self._server is not None:
             self._server.should_exit = True
 
     def _in_loop(self, act: Callable[[], _T]) -> _T:
-        """Run it in the server's thread, so that it never meets a request half-way."""
+        """Run a function in the server's event loop, so it cannot interleave with a request."""
         loop = self._loop
         if loop is None or not loop.is_running() or loop is _running_loop():
             return act()
-        outcome: Future[_T] = Future()
+        future: Future[_T] = Future()
 
         def run() -> None:
             try:
-                outcome.set_result(act())
-            except Exception as error:  # noqa: BLE001 - handed to the caller
-                outcome.set_exception(error)
+                future.set_result(act())
+            except Exception as error:  # noqa: BLE001 - raised in the caller
+                future.set_exception(error)
 
         loop.call_soon_threadsafe(run)
-        return outcome.result(timeout=10)
+        return future.result(timeout=10)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -233,34 +233,34 @@ def _bind(options: SandboxOptions) -> tuple[socket.socket, socket.socket]:
     if not address.is_loopback:
         raise ValueError("the sandbox serves loopback addresses only")
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET  # noqa: PLR2004
-    bound: list[socket.socket] = []
+    sockets: list[socket.socket] = []
     try:
         for port in (options.helseid_port, options.pts_port):
-            bound.append(socket.socket(family, socket.SOCK_STREAM))
-            bound[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound[-1].bind((options.host, port))
+            sockets.append(socket.socket(family, socket.SOCK_STREAM))
+            sockets[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sockets[-1].bind((options.host, port))
     except OSError:
-        for each in bound:
-            each.close()
+        for opened in sockets:
+            opened.close()
         raise
-    return bound[0], bound[1]
+    return sockets[0], sockets[1]
 
 
 def new_key_pair() -> tuple[dict[str, Any], dict[str, Any]]:
-    """A client key pair for the sandbox as (private JWK, public JWK): EC P-256."""
+    """A new EC P-256 key pair as (private JWK, public JWK)."""
     key = ECKey.generate_key("P-256", private=True)
     names = {"kid": key.thumbprint(), "alg": "ES256"}
     return {**key.as_dict(private=True), **names}, {**key.as_dict(private=False), **names}
 
 
 def _prepare(options: SandboxOptions) -> RunningSandbox:
-    """Bind, and make a key pair if no key is registered.
+    """Bind the ports, and create a key pair if no key is registered.
 
     Raises:
-        OSError: a port is taken.
-        ValueError: an option cannot be used.
+        OSError: a port is in use.
+        ValueError: an option is invalid.
     """
-    signer()  # made now: it takes a good part of a second
+    signer()  # generates the signing key now, as it takes most of a second
     private_jwk = None
     if not options.client_jwks:
         private_jwk, public_jwk = new_key_pair()
@@ -269,8 +269,8 @@ def _prepare(options: SandboxOptions) -> RunningSandbox:
     try:
         return RunningSandbox(options, sockets, private_jwk)
     except ValueError:
-        for each in sockets:
-            each.close()
+        for opened in sockets:
+            opened.close()
         raise
 
 
@@ -278,15 +278,15 @@ def _prepare(options: SandboxOptions) -> RunningSandbox:
 def running_sandbox(
     options: SandboxOptions | None = None, **settings: Any
 ) -> Iterator[RunningSandbox]:
-    """Serve a sandbox in a thread of its own, for tests.
+    """Run a sandbox in a separate thread, for tests.
 
     Args:
-        options: how to set it up.
-        settings: options by name, over the others: ``with running_sandbox(persons=50) as sb:``.
+        options: the base options.
+        settings: override options by name: ``with running_sandbox(persons=50) as sandbox:``.
 
     Raises:
-        OSError: a port is taken.
-        ValueError: an option cannot be used.
+        OSError: a port is in use.
+        ValueError: an option is invalid.
     """
     sandbox = _prepare(replace(options or SandboxOptions(), **settings))
     started = threading.Event()
@@ -312,15 +312,15 @@ def running_sandbox(
 
 
 def serve_forever(options: SandboxOptions, on_ready: Callable[[RunningSandbox], None]) -> None:
-    """Serve until SIGINT or SIGTERM; then return.
+    """Run a sandbox until SIGINT or SIGTERM.
 
     Args:
-        options: how to set the sandbox up.
-        on_ready: called once, when both ports answer.
+        options: the sandbox options.
+        on_ready: called once, when both ports accept requests.
 
     Raises:
-        OSError: a port is taken.
-        ValueError: an option cannot be used.
+        OSError: a port is in use.
+        ValueError: an option is invalid.
     """
     sandbox = _prepare(options)
 
@@ -334,7 +334,7 @@ def serve_forever(options: SandboxOptions, on_ready: Callable[[RunningSandbox], 
 
 
 def _run(main: Any) -> None:
-    """Run it on uvloop where that is installed."""
+    """Run a coroutine, on uvloop if it is installed."""
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:

@@ -1,4 +1,4 @@
-"""How a sandbox is set up, and what may be changed while it runs."""
+"""Sandbox options, and the state that can change while it runs."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,34 +18,33 @@ SYNTHETIC_PARENT: Final = "300000017"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxOptions:
-    """How to set a sandbox up. The same options give the same answers.
+    """Options of a sandbox. The same options give the same responses.
 
     Attributes:
-        seed: the world: persons and their restrictions.
-        persons: lines of the roster; identifiers beyond it are answered with ``[]``.
+        seed: determines persons and restrictions.
+        persons: number of persons on the roster; other identifiers get ``[]``.
         host: a loopback address.
-        helseid_port, pts_port: 0 takes a free one.
+        helseid_port, pts_port: 0 selects a free port.
         public_helseid_url, public_pts_url: scheme, host and port under which clients reach the
-            stand-ins, where something stands in front of them (TLS is ended there, or packets are
-            lost); the issuer and the ``htu`` of proofs must be in its terms. Empty: the own ones.
-        issuer_path: path of the issuer; empty for none.
-        client_id, client_jwks: the registered client and its public keys. Without keys the running
-            sandbox makes a pair and hands out the private one.
-        sender_constraint: ``dpop``, or ``bearer`` for a client that need not bind its tokens.
+            stand-ins through a proxy. The issuer and ``htu`` use them. Empty: the sandbox's own.
+        issuer_path: path of the issuer; may be empty.
+        client_id, client_jwks: the registered client and its public keys. Without keys, the running
+            sandbox creates a key pair.
+        sender_constraint: ``dpop``, or ``bearer`` for a client without DPoP.
         grants, tenancy, organization_parent, organization_children, delegations: see ``Client``.
-        clients: further clients.
-        faults: see ``Fault``, as tables or as objects.
-        generation: how often the world has changed.
-        paging: a name from ``paging.STYLES``; ``page_size`` records a page.
-        strict_jti: refuse a client assertion that was used before.
+        clients: additional clients.
+        faults: see ``Fault``; tables or objects.
+        generation: the version of the world; a higher one has changed restrictions.
+        paging: a name from ``paging.STYLES``; ``page_size`` records per page.
+        strict_jti: refuse a repeated client assertion.
         token_lifetime_s: ``expires_in`` of the tokens.
-        rs_nonce: PTS asks for a nonce in the proof.
-        challenge_style: how PTS refuses a call. ``bearer``: as an API built like NHN's sample does,
-            401 with ``Bearer error="invalid_token"`` for every fault of a proof. ``dpop``: as
-            RFC 9449 says, with ``DPoP error="invalid_dpop_proof"`` or ``use_dpop_nonce``.
-        clock_skew_s: how far the clock of the stand-ins is ahead; negative: behind.
-        activation_delay_s: until a key that self-service took is effective.
-        retire_after_s: until the keys before it are refused.
+        rs_nonce: PTS requires a nonce in the DPoP proof.
+        challenge_style: how PTS refuses a request. ``bearer``: like NHN's sample, 401 with
+            ``Bearer error="invalid_token"`` for every invalid proof. ``dpop``: like RFC 9449, with
+            ``DPoP error="invalid_dpop_proof"`` or ``use_dpop_nonce``.
+        clock_skew_s: how far the stand-ins' clock is ahead; negative: behind.
+        activation_delay_s: delay until a key registered by self-service is active.
+        retire_after_s: delay until the previous keys are refused.
     """
 
     seed: int = 1
@@ -79,12 +78,12 @@ class SandboxOptions:
 
     @property
     def helseid_url(self) -> str:
-        """Where clients reach HelseID, without a path."""
+        """The base URL of HelseID for clients, without a path."""
         return self.public_helseid_url.rstrip("/") or self._url(self.helseid_port)
 
     @property
     def pts_url(self) -> str:
-        """Where clients reach PTS."""
+        """The base URL of PTS for clients."""
         return self.public_pts_url.rstrip("/") or self._url(self.pts_port)
 
     @property
@@ -97,7 +96,7 @@ class SandboxOptions:
         return f"http://{host}:{port}"
 
     def registered_clients(self) -> list[Client]:
-        """Every client that HelseID knows."""
+        """All registered clients."""
         main = Client(
             client_id=self.client_id,
             jwks=tuple(self.client_jwks),
@@ -127,7 +126,7 @@ _KINDS: Final[dict[str, type | tuple[type, ...]]] = {
 
 @dataclass(slots=True)
 class World:
-    """The state that both stand-ins share. Changed from the server's own thread only."""
+    """The state shared by both stand-ins. Changed only in the server's thread."""
 
     options: SandboxOptions
     generation: int = 0
@@ -150,7 +149,7 @@ class World:
         """The world that these options describe.
 
         Raises:
-            ValueError: an option cannot be used.
+            ValueError: an option is invalid.
         """
         world = cls(options)
         world.apply({name: getattr(options, name) for name in (*_KINDS, "faults")})
@@ -161,13 +160,13 @@ class World:
         return time.time() + self.clock_skew_s
 
     def apply(self, changes: Mapping[str, Any]) -> None:
-        """Change what may be changed at run time; all of it, or nothing.
+        """Change settings of the running sandbox: all of them, or none on an error.
 
-        ``faults`` replaces the list; ``revoke_tokens`` makes every token so far invalid; ``clear``
-        empties the ledger. The other keys are options.
+        ``faults`` replaces the list; ``revoke_tokens`` invalidates all tokens issued so far;
+        ``clear`` empties the ledger. The other keys are options.
 
         Raises:
-            ValueError: an unknown key or a value that cannot be used.
+            ValueError: an unknown key or an invalid value.
         """
         for name, value in changes.items():
             _check(name, value)
@@ -185,7 +184,7 @@ class World:
             self.ledger.clear()
 
     def settings(self) -> dict[str, Any]:
-        """What is set now."""
+        """The current settings."""
         return {name: getattr(self, name) for name in _KINDS} | {
             "faults": [str(fault.action) for fault in self.faults.faults],
             "faults_struck": self.faults.struck(),
@@ -197,7 +196,7 @@ def _check(name: str, value: object) -> None:
         return
     kind = _KINDS.get(name)
     if kind is None:
-        raise ValueError(f"{name!r} cannot be set; {', '.join(sorted(_KINDS))} can")
+        raise ValueError(f"cannot set {name!r}; settings are {', '.join(sorted(_KINDS))}")
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{name} has the wrong type")
     if name == "paging" and value not in STYLES:

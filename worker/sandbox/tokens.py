@@ -1,4 +1,4 @@
-"""Access tokens: made by HelseID's stand-in, checked by that of PTS."""
+"""Access tokens: issued by the HelseID stand-in, checked by the PTS stand-in."""
 
 import functools
 import secrets
@@ -17,25 +17,25 @@ _TYPES: Final = frozenset({"at+jwt", "JWT"})
 
 
 class TokenError(Exception):
-    """A token that is refused, with the reason."""
+    """A token is refused; the message is the reason."""
 
 
 @functools.cache
 def signer() -> TokenSigner:
-    """The one signing key of this process: making it takes a good part of a second."""
+    """The signing key of this process. Generating it takes most of a second."""
     return TokenSigner()
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token is issued for.
+    """The contents of a token.
 
     Attributes:
-        scopes: the scopes granted.
-        thumbprint: of the proof's key; None for a bearer token.
-        extra: organisation claims, and with token exchange ``sub`` and ``act``.
-        lifetime_s: until it expires.
-        epoch: marks the token, so that ``revoke_tokens`` can tell old ones.
+        scopes: granted scopes.
+        thumbprint: thumbprint of the DPoP key; None for a bearer token.
+        extra: organisation claims; with token exchange also ``sub`` and ``act``.
+        lifetime_s: lifetime in seconds.
+        epoch: for ``revoke_tokens``, which starts a new epoch.
     """
 
     scopes: tuple[str, ...]
@@ -46,7 +46,7 @@ class Grant:
 
 
 def issue(issuer: str, client: Client, grant: Grant, now_s: float) -> str:
-    """An access token in the shape of a real one (helseid reference, section 1)."""
+    """An access token with the claims of a real one (HelseID reference, section 1)."""
     now = int(now_s)
     audiences = sorted({scope.rpartition("/")[0] for scope in grant.scopes})
     claims: Claims = {
@@ -60,7 +60,7 @@ def issue(issuer: str, client: Client, grant: Grant, now_s: float) -> str:
         "client_amr": "private_key_jwt",
         TENANCY_CLAIM: client.tenancy,
         NAME_CLAIM: client.name,
-        # The last four digits tell tokens from before and after ``revoke_tokens``.
+        # The last four digits are the epoch, for ``revoke_tokens``.
         "jti": secrets.token_hex(14).upper() + f"{grant.epoch % 0x10000:04X}",
     }
     if grant.thumbprint is not None:
@@ -69,23 +69,23 @@ def issue(issuer: str, client: Client, grant: Grant, now_s: float) -> str:
 
 
 class TokenReader:
-    """Verifies tokens of one issuer; keeps the last ones that it has verified."""
+    """Verifies tokens of one issuer, with a cache."""
 
     def __init__(self, issuer: str) -> None:
         self._issuer = issuer
         self._verified: dict[str, Claims] = {}
 
     def read(self, compact: str, *, audience: str | None, now_s: float, epoch: int) -> Claims:
-        """The claims of a token that is valid now.
+        """The claims of a valid token.
 
         Args:
             compact: the token.
-            audience: what ``aud`` must be; None for any.
-            now_s: now, seconds since 1970.
-            epoch: tokens of another epoch were revoked.
+            audience: required ``aud``; None for any.
+            now_s: current time, seconds since 1970.
+            epoch: current epoch; tokens of other epochs are revoked.
 
         Raises:
-            TokenError: with the reason.
+            TokenError: the token is refused.
         """
         claims = self._open(compact)
         if claims.get("iss") != self._issuer:
@@ -100,9 +100,9 @@ class TokenReader:
 
     def _open(self, compact: str) -> Claims:
         digest = token_hash(compact)
-        known = self._verified.get(digest)
-        if known is not None:
-            return known
+        claims = self._verified.get(digest)
+        if claims is not None:
+            return claims
         try:
             token = split(compact)
         except ValueError as error:
@@ -118,7 +118,7 @@ class TokenReader:
 
 
 def discovery_document(issuer: str) -> dict[str, Any]:
-    """HelseID's metadata, with the members of the real one that matter to a client."""
+    """HelseID's metadata, with the members that are relevant to a client."""
     connect = f"{issuer}/connect"
     return {
         "issuer": issuer,

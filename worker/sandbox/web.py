@@ -1,4 +1,4 @@
-"""Requests, replies and their delivery: the little HTTP that both stand-ins need."""
+"""HTTP requests and responses of both stand-ins."""
 
 import asyncio
 import socket
@@ -24,24 +24,24 @@ HTML: Final = b"text/html; charset=utf-8"
 
 
 class Delivery(Enum):
-    """How much of a reply reaches the client."""
+    """How much of a response reaches the client."""
 
-    WHOLE = "whole"
+    COMPLETE = "complete"
     DROPPED = "dropped"
-    """The connection is closed without a byte."""
+    """The connection is closed without sending anything."""
     RESET = "reset"
     """Half of the body, then a TCP reset."""
     TRUNCATED = "truncated"
-    """Half of the body, then an orderly close."""
+    """Half of the body, then a normal close."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request, read whole.
+    """A complete HTTP request.
 
     Attributes:
-        origin: scheme, host and port as clients know them; empty: as this client named them.
-        connection: counts the connections.
+        origin: public scheme, host and port; empty: those of the ``Host`` header.
+        connection: sequence number of the connection.
     """
 
     method: str
@@ -53,19 +53,19 @@ class Request:
     connection: int = 0
 
     def all(self, name: bytes) -> list[str]:
-        """Every value of a header by its lower-case name."""
+        """All values of a header, by lower-case name."""
         return [value.decode("latin-1") for key, value in self.headers if key == name]
 
     def header(self, name: bytes) -> str | None:
-        """The first value of a header by its lower-case name."""
+        """The first value of a header, by lower-case name."""
         return next((value.decode("latin-1") for key, value in self.headers if key == name), None)
 
     @property
     def url(self) -> str:
-        """Scheme, host and path: what ``htu`` must equal."""
-        return f"{self.origin or self._named()}{self.path}"
+        """Scheme, host and path, which ``htu`` must equal."""
+        return f"{self.origin or self._origin_from_host()}{self.path}"
 
-    def _named(self) -> str:
+    def _origin_from_host(self) -> str:
         return f"http://{self.header(b'host') or ''}"
 
     @property
@@ -74,7 +74,7 @@ class Request:
         return (self.header(b"content-type") or "").partition(";")[0].strip().lower()
 
     def query(self) -> dict[str, str]:
-        """The query by lower-case name; the last of several wins."""
+        """The query parameters by lower-case name; the last of a repeated one."""
         if not self.query_string:
             return {}
         return {k.lower(): v for k, v in parse_qsl(self.query_string.decode("latin-1"))}
@@ -82,22 +82,22 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What to answer, after how long, and how much of it."""
+    """A response, with its delay and how it is delivered."""
 
     status: int
     body: bytes = b""
     content_type: bytes = JSON
     headers: Headers = ()
     delay_s: float = 0.0
-    delivery: Delivery = Delivery.WHOLE
+    delivery: Delivery = Delivery.COMPLETE
 
     def with_headers(self, *headers: tuple[bytes, bytes]) -> "Response":
-        """The same with more headers."""
+        """A copy with additional headers."""
         return replace(self, headers=self.headers + headers)
 
 
-def json_reply(value: object, status: int = 200, headers: Headers = ()) -> Response:
-    """A JSON document."""
+def json_response(value: object, status: int = 200, headers: Headers = ()) -> Response:
+    """A response with a JSON document."""
     return Response(status, orjson.dumps(value), JSON, headers)
 
 
@@ -108,7 +108,7 @@ def problem(
     errors: dict[str, list[str]] | None = None,
     headers: Headers = (),
 ) -> Response:
-    """Problem details (RFC 9457) in ASP.NET's manner; they never echo what was sent."""
+    """Problem details (RFC 9457) in ASP.NET's format, without values of the request."""
     document: dict[str, Any] = {
         "type": f"https://tools.ietf.org/html/rfc9110#section-15.5.{status - 399}",
         "title": title,
@@ -120,12 +120,12 @@ def problem(
 
 
 def header_line(name: str, value: str) -> tuple[bytes, bytes]:
-    """A header for ``Response``."""
+    """A header line for ``Response``."""
     return name.encode("ascii"), value.encode("latin-1")
 
 
 async def read_request(scope: Scope, receive: Receive) -> Request | None:
-    """The whole request, None if its body is larger than the stand-ins take."""
+    """The complete request; None if its body is larger than ``BODY_BYTES_MAX``."""
     parts: list[bytes] = []
     size = 0
     while True:
@@ -147,37 +147,37 @@ async def read_request(scope: Scope, receive: Receive) -> Request | None:
     )
 
 
-async def deliver(reply: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send the reply, or as much of it as its delivery says."""
-    if reply.delay_s:
-        await asyncio.sleep(reply.delay_s)
+async def deliver(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send the response, or the part that its delivery specifies."""
+    if response.delay_s:
+        await asyncio.sleep(response.delay_s)
     transport: asyncio.Transport = scope["state"]["transport"]
-    if reply.delivery is Delivery.DROPPED:
+    if response.delivery is Delivery.DROPPED:
         transport.close()
         await receive()
         return
-    length = b"%d" % len(reply.body)
+    length = b"%d" % len(response.body)
     headers: Iterable[tuple[bytes, bytes]] = (
         (b"content-length", length),
-        *(((b"content-type", reply.content_type),) if reply.body else ()),
-        *reply.headers,
+        *(((b"content-type", response.content_type),) if response.body else ()),
+        *response.headers,
     )
-    await send({"type": "http.response.start", "status": reply.status, "headers": list(headers)})
-    if reply.delivery is Delivery.WHOLE:
-        await send({"type": "http.response.body", "body": reply.body})
+    await send({"type": "http.response.start", "status": response.status, "headers": list(headers)})
+    if response.delivery is Delivery.COMPLETE:
+        await send({"type": "http.response.body", "body": response.body})
         return
-    half = reply.body[: len(reply.body) // 2]
+    half = response.body[: len(response.body) // 2]
     await send({"type": "http.response.body", "body": half, "more_body": True})
-    if reply.delivery is Delivery.RESET:
-        await asyncio.sleep(0.01)  # lets the half reach the client before the reset overtakes it
-        _linger_not(transport.get_extra_info("socket"))
+    if response.delivery is Delivery.RESET:
+        await asyncio.sleep(0.01)  # let the client receive the first half before the reset
+        _disable_linger(transport.get_extra_info("socket"))
         transport.abort()
     else:
         transport.close()
     await receive()
 
 
-def _linger_not(connection: socket.socket | None) -> None:
+def _disable_linger(connection: socket.socket | None) -> None:
     if connection is not None:
         linger = struct.pack("ii", 1, 0)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

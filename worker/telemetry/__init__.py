@@ -1,4 +1,4 @@
-"""Where the numbers of a run go: textfile, Pushgateway, ``/metrics`` and OpenTelemetry.
+"""Export a run's metrics: textfile, Pushgateway, ``/metrics`` and OpenTelemetry.
 
-Nothing here ever changes how a run ends, and no label ever holds a personal value.
+A telemetry failure never changes the result of a run, and no label holds a personal value.
 """

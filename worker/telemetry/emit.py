@@ -1,4 +1,4 @@
-"""Telling every target of a run, without ever standing in its way."""
+"""Send a run's metrics to all targets. Failures are logged and never raised."""
 
 from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import urlsplit
@@ -19,10 +19,10 @@ log = structlog.get_logger()
 
 
 def check_telemetry(options: TelemetryOptions) -> None:
-    """Find out before a run what could not work after it.
+    """Check before a run that the targets can be used after it.
 
     Raises:
-        ConfigurationError: a target needs something that is not installed.
+        ConfigurationError: a target needs a package that is not installed.
     """
     if options.otlp_endpoint is not None:
         load_otlp()
@@ -35,15 +35,15 @@ async def emit(
     standing: Standing | None = None,
     board: Board | None = None,
 ) -> None:
-    """Tell every target how a run ended. Failures are logged and never raised.
+    """Send the result of a run to all targets concurrently. Failures are logged and never raised.
 
-    The targets are told at the same time, and each push ends after ``options.push_s_max``.
+    Each target has ``options.push_s_max`` seconds.
 
     Args:
-        report: how the run ended.
+        report: the result of the run.
         options: the targets; see ``check_telemetry``.
-        standing: what stands by the database; without it, what this run alone knows.
-        board: what ``/metrics`` shows, if it is served.
+        standing: published state from the database; default: what the report contains.
+        board: the samples of ``/metrics``, if it is served.
     """
     await emit_samples(samples_of(report, standing), options, board=board)
 
@@ -51,12 +51,12 @@ async def emit(
 async def emit_samples(
     samples: Sequence[Sample], options: TelemetryOptions, *, board: Board | None = None
 ) -> None:
-    """The same for samples, e.g. those of a run that could not begin (``samples_of_failure``)."""
+    """Like ``emit``, for samples such as ``samples_of_failure``."""
     if board is not None:
         board.post(samples)
     async with anyio.create_task_group() as group:
-        for name, tell in _targets(samples, options):
-            group.start_soon(_told, name, tell, options)
+        for name, send in _targets(samples, options):
+            group.start_soon(_send, name, send, options)
 
 
 def _targets(
@@ -71,23 +71,23 @@ def _targets(
         yield "otlp", lambda: export_otlp(options, samples)
 
 
-async def _told(name: str, tell: Callable[[], None], options: TelemetryOptions) -> None:
-    """Tell one target in a thread that is left behind if it takes too long."""
-    through = _through(name, options)
+async def _send(name: str, send: Callable[[], None], options: TelemetryOptions) -> None:
+    """Send to one target in a thread, which is abandoned after the time limit."""
+    via_proxy = _via_proxy(name, options)
     try:
         with anyio.fail_after(options.push_s_max):
-            await to_thread.run_sync(tell, abandon_on_cancel=True)
+            await to_thread.run_sync(send, abandon_on_cancel=True)
     except TimeoutError:
-        reason = f"no answer within {options.push_s_max:g} s{through}"
+        reason = f"no response within {options.push_s_max:g} s{via_proxy}"
         log.warning("telemetry.failed", target=name, reason=reason)
     except WorkerError as error:
         log.warning("telemetry.failed", target=name, reason=error.message, hint=error.hint)
-    except Exception as error:  # noqa: BLE001 - whatever a target does, the run has ended as it has
-        log.warning("telemetry.failed", target=name, reason=f"{type(error).__name__}{through}")
+    except Exception as error:  # noqa: BLE001 - a target never changes the result of a run
+        log.warning("telemetry.failed", target=name, reason=f"{type(error).__name__}{via_proxy}")
 
 
-def _through(name: str, options: TelemetryOptions) -> str:
-    """Names the proxy that a target is reached through, if there is one."""
+def _via_proxy(name: str, options: TelemetryOptions) -> str:
+    """The proxy for a target, for messages; empty if none."""
     url = {"pushgateway": options.pushgateway_url, "otlp": options.otlp_endpoint}.get(name)
     proxy = None if url is None else proxy_for(options.proxy, urlsplit(url).hostname)
     return "" if proxy is None else f" (through the proxy {proxy.shown})"

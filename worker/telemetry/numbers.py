@@ -1,4 +1,4 @@
-"""A run's numbers, as samples that every target writes in its own way."""
+"""A run's metrics as samples, independent of the target."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,29 +13,30 @@ PREFIX: Final = "pts_worker_"
 
 
 class Standing(Protocol):
-    """What stands whatever this run did; ``worker.report.figures.Standing`` is one."""
+    """Published state from the database. Implemented by ``worker.report.figures.Standing``."""
 
     @property
     def last_success_at(self) -> datetime | None:
-        """End of the last run that published without a gap."""
+        """End of the last run that published without failures."""
         ...
 
     @property
     def last_published_at(self) -> datetime | None:
-        """The last publication."""
+        """Time of the last publication."""
         ...
 
     @property
     def persons_stale(self) -> int:
-        """Persons with an area that the last run could not confirm."""
+        """Persons with a stale area."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One number under its full name.
+    """One sample of a metric.
 
     Attributes:
+        name: full name, with prefix.
         labels: pairs of name and value, sorted; never a personal value.
     """
 
@@ -45,40 +46,41 @@ class Sample:
 
 
 HELP: Final[Mapping[str, str]] = {
-    "last_run_timestamp_seconds": "When the last run ended, however it ended.",
-    "last_success_timestamp_seconds": "When a run last published without a gap.",
-    "last_published_timestamp_seconds": "When a run last published.",
-    "run_duration_seconds": "From the start to the end of the last run.",
+    "last_run_timestamp_seconds": "End of the last run, whatever its result.",
+    "last_success_timestamp_seconds": "End of the last run that published without failures.",
+    "last_published_timestamp_seconds": "Time of the last publication.",
+    "run_duration_seconds": "Duration of the last run.",
     "exit_code": "Exit code of the last run.",
     "persons": "Persons of the last published run.",
     "areas": "Person-areas of the last published run.",
     "rows": "Restriction rows of the last published run.",
     "roster_faults": "Unreadable roster lines of the last published run.",
     "requests": "HTTP requests of the last published run.",
-    "retries": "HTTP requests of the last published run that repeated another.",
+    "retries": "HTTP retries of the last published run.",
     "failures": "Person-areas that the last run could not read.",
-    "stale_persons": "Persons with an area that is not confirmed by the last run.",
+    "stale_persons": "Persons with an area that the last run did not confirm.",
 }
-"""Every metric without its prefix. All are gauges: each says what is known after the last run."""
+"""All metrics, without prefix. All are gauges with the state after the last run."""
 
 _BY_KIND: Final = {"persons_": "persons", "areas_": "areas", "rows_": "rows"}
 _ALONE: Final = ("roster_faults", "requests", "retries")
 
 
 def samples_of(report: RunReport, standing: Standing | None = None) -> tuple[Sample, ...]:
-    """What a run tells. Numbers that an unpublished run does not have are left out.
+    """The samples of a run. An unpublished run has no totals.
 
-    The labels are ``run`` (``sync`` or ``backfill``) and ``kind``; what stands has none.
+    The labels are ``run`` (``sync`` or ``backfill``) and ``kind``; samples of the published state
+    have none.
     """
-    found = [*_ending(report), *_totals(report), *_failures(report)]
-    found += _standing(report) if standing is None else _stands(standing)
-    return tuple(found)
+    samples = [*_result(report), *_totals(report), *_failures(report)]
+    samples += _published_by(report) if standing is None else _published(standing)
+    return tuple(samples)
 
 
 def samples_of_failure(
     exit_code: ExitCode, *, at: datetime, kind: RunKind = RunKind.SYNC
 ) -> tuple[Sample, ...]:
-    """What is known of a run that could not even begin."""
+    """The samples of a run that could not start."""
     run = (("run", kind.value),)
     return (
         _sample("last_run_timestamp_seconds", at.timestamp(), run),
@@ -90,7 +92,7 @@ def _sample(name: str, value: float, labels: Iterable[tuple[str, str]] = ()) -> 
     return Sample(name=PREFIX + name, value=float(value), labels=tuple(sorted(labels)))
 
 
-def _ending(report: RunReport) -> Iterator[Sample]:
+def _result(report: RunReport) -> Iterator[Sample]:
     run = (("run", report.kind.value),)
     duration = report.finished_at - report.started_at
     yield _sample("last_run_timestamp_seconds", report.finished_at.timestamp(), run)
@@ -114,8 +116,8 @@ def _failures(report: RunReport) -> Iterator[Sample]:
         yield _sample("failures", amount, (("run", report.kind.value), ("kind", kind.value)))
 
 
-def _standing(report: RunReport) -> Iterator[Sample]:
-    """As much of what stands as the run itself knows."""
+def _published_by(report: RunReport) -> Iterator[Sample]:
+    """Samples of the published state, as far as the report contains it."""
     if report.status is not RunStatus.PUBLISHED or report.published_at is None:
         return
     yield _sample("last_published_timestamp_seconds", report.published_at.timestamp())
@@ -125,7 +127,7 @@ def _standing(report: RunReport) -> Iterator[Sample]:
             yield _sample("last_success_timestamp_seconds", report.published_at.timestamp())
 
 
-def _stands(standing: Standing) -> Iterator[Sample]:
+def _published(standing: Standing) -> Iterator[Sample]:
     if standing.last_published_at is not None:
         yield _sample("last_published_timestamp_seconds", standing.last_published_at.timestamp())
     if standing.last_success_at is not None:

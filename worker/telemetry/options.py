@@ -1,4 +1,4 @@
-"""Where telemetry goes."""
+"""Telemetry options."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +10,17 @@ PUSH_S_MAX = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetryOptions:
-    """The targets; one that is ``None`` is left out (configuration section ``telemetry``).
+    """Telemetry targets; ``None`` disables a target (configuration section ``telemetry``).
 
     Attributes:
-        textfile: for node_exporter's textfile collector; it reads names that end in ``.prom``.
-        textfile_mode: of that file.
-        pushgateway_url: a Prometheus Pushgateway.
+        textfile: for node_exporter's textfile collector, which reads ``*.prom``.
+        textfile_mode: file mode of ``textfile``.
+        pushgateway_url: Prometheus Pushgateway.
         http_listen: ``host:port`` where ``schedule`` serves ``/metrics``.
-        otlp_endpoint: an OpenTelemetry collector (OTLP over HTTP); ``/v1/metrics`` is added.
-        ca_file: a private CA for the two addresses.
-        push_s_max: seconds that each push may take.
-        proxy: for the two addresses, unless they are this very machine's.
+        otlp_endpoint: OpenTelemetry collector (OTLP over HTTP); ``/v1/metrics`` is appended.
+        ca_file: private CA for both URLs.
+        push_s_max: time limit of each push, in seconds.
+        proxy: for both URLs, except loopback.
     """
 
     textfile: Path | None = None

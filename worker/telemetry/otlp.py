@@ -1,4 +1,4 @@
-"""OpenTelemetry: the same numbers as gauges, over OTLP/HTTP. Needs the extra ``otlp``."""
+"""Export metrics to an OpenTelemetry collector over OTLP/HTTP. Requires the extra ``otlp``."""
 
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
@@ -22,10 +22,10 @@ class _Parts(NamedTuple):
 
 
 def load_otlp() -> _Parts:
-    """OpenTelemetry's parts.
+    """Import OpenTelemetry.
 
     Raises:
-        ConfigurationError: they are not installed.
+        ConfigurationError: the extra ``otlp`` is not installed.
     """
     try:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import (  # noqa: PLC0415 - an extra, and heavy
@@ -39,8 +39,8 @@ def load_otlp() -> _Parts:
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     except ImportError as error:
         raise ConfigurationError(
-            "telemetry.otlp_endpoint needs OpenTelemetry, which is not installed",
-            hint="pip install pts-sync-worker[otlp], or take telemetry.otlp_endpoint out",
+            "telemetry.otlp_endpoint requires OpenTelemetry, which is not installed",
+            hint="run `pip install pts-sync-worker[otlp]`, or remove telemetry.otlp_endpoint",
         ) from error
     return _Parts(
         exporter=OTLPMetricExporter,
@@ -56,7 +56,7 @@ def export_otlp(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
 
     Raises:
         ConfigurationError: the extra is not installed.
-        OSError: the collector cannot be reached or refused.
+        OSError: the collector cannot be reached or refuses the metrics.
     """
     if options.otlp_endpoint is None:
         return
@@ -80,12 +80,12 @@ def export_otlp(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
         exporter.shutdown()
         provider.shutdown()
     if sent is not parts.succeeded:
-        raise OSError("the collector did not take the metrics")
+        raise OSError("the collector did not accept the metrics")
 
 
 def _session(options: TelemetryOptions, endpoint: str) -> Any:
-    """A session that takes neither proxy nor authorities nor passwords from the environment."""
-    import requests  # noqa: PLC0415 - a part of the extra
+    """A session that ignores proxies, CA files and ``.netrc`` of the environment."""
+    import requests  # noqa: PLC0415 - part of the extra
 
     session = requests.Session()
     session.trust_env = False
@@ -99,7 +99,7 @@ def _set(meter: Any, samples: Iterable[Sample]) -> None:
     gauges: dict[str, Any] = {}
     for sample in samples:
         if sample.name not in gauges:
-            tells = HELP[sample.name.removeprefix(PREFIX)]
+            text = HELP[sample.name.removeprefix(PREFIX)]
             unit = "s" if sample.name.endswith("_seconds") else "1"
-            gauges[sample.name] = meter.create_gauge(sample.name, unit=unit, description=tells)
+            gauges[sample.name] = meter.create_gauge(sample.name, unit=unit, description=text)
         gauges[sample.name].set(sample.value, dict(sample.labels))

@@ -1,4 +1,4 @@
-"""The Prometheus targets: textfile, Pushgateway and the ``/metrics`` page."""
+"""Prometheus targets: textfile, Pushgateway and ``/metrics``."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from worker.errors import ConfigurationError
-from worker.files import write_whole
+from worker.files import write_atomically
 from worker.proxy import proxy_for
 from worker.telemetry.numbers import HELP, PREFIX, Sample
 from worker.telemetry.options import TelemetryOptions
@@ -25,7 +25,7 @@ JOB: Final = "pts_worker"
 
 
 class Board(Collector):
-    """The latest value of every metric: a newer sample replaces the one of its name and labels."""
+    """The latest sample of every metric and label set."""
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
         self._lock = threading.Lock()
@@ -33,45 +33,45 @@ class Board(Collector):
         self.post(samples)
 
     def post(self, samples: Iterable[Sample]) -> None:
-        """Take newer samples in."""
+        """Add samples, replacing those with the same name and labels."""
         with self._lock:
             self._samples |= {(sample.name, sample.labels): sample for sample in samples}
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The families, for prometheus-client."""
+        """The metric families, for prometheus-client."""
         with self._lock:
             samples = list(self._samples.values())
-        for name, tells in HELP.items():
-            own = [sample for sample in samples if sample.name == PREFIX + name]
-            if not own:
+        for name, text in HELP.items():
+            members = [sample for sample in samples if sample.name == PREFIX + name]
+            if not members:
                 continue
             family = GaugeMetricFamily(
-                PREFIX + name, tells, labels=[label for label, _ in own[0].labels]
+                PREFIX + name, text, labels=[label for label, _ in members[0].labels]
             )
-            for sample in own:
+            for sample in members:
                 family.add_metric([value for _, value in sample.labels], sample.value)
             yield family
 
 
 def registry_of(board: Board) -> CollectorRegistry:
-    """A registry with this board alone: nothing of the process, the host or the interpreter."""
+    """A registry with only this board, without metrics of the process or the platform."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(board)
     return registry
 
 
 def write_textfile(path: Path, samples: Iterable[Sample], *, mode: int) -> None:
-    """Write the samples at once; numbers that only the old file has are kept.
+    """Write the samples atomically. Keeps samples that only the existing file has.
 
-    So the time of the last success outlives a night that failed.
+    The time of the last success thus survives a failed run.
 
     Raises:
         OSError: the file cannot be written.
     """
     board = Board(_read_textfile(path))
     board.post(samples)
-    # The collector reads every *.prom of the folder; the temporary name does not end so.
-    write_whole(path, generate_latest(registry_of(board)), mode=mode)
+    # The collector reads every *.prom in the folder; the temporary name does not match.
+    write_atomically(path, generate_latest(registry_of(board)), mode=mode)
 
 
 def _read_textfile(path: Path) -> list[Sample]:
@@ -88,24 +88,24 @@ def _read_textfile(path: Path) -> list[Sample]:
 
 
 def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
-    """Push the samples to the Pushgateway; what is not among them keeps its value there.
+    """Push the samples to the Pushgateway. Other metrics keep their value there.
 
-    The groups are the job, and the job with the kind of run, so that a backfill does not replace
-    the numbers of a sync. An instance label would leave one group behind for every host.
+    Samples are grouped by job and kind of run, so a backfill does not replace the metrics of a
+    sync. There is no instance label, which would leave one group behind per host.
 
     Raises:
-        httpx.HTTPError: the Pushgateway cannot be reached or refused.
+        httpx.HTTPError: the Pushgateway cannot be reached or refuses the push.
     """
     if options.pushgateway_url is None:
         return
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
         groups.setdefault(dict(sample.labels).get("run", ""), []).append(sample)
-    for run, own in groups.items():
+    for run, group in groups.items():
         pushadd_to_gateway(
             options.pushgateway_url,
             job=JOB,
-            registry=registry_of(Board(own)),
+            registry=registry_of(Board(group)),
             grouping_key={"run": run} if run else {},
             timeout=options.push_s_max,
             handler=_handler(options),
@@ -115,7 +115,7 @@ def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
 def _handler(
     options: TelemetryOptions,
 ) -> Callable[[str, str, float | None, list[tuple[str, str]], bytes], Callable[[], None]]:
-    """Sends a push as prometheus-client asks; its own way takes a proxy from the environment."""
+    """A push handler for prometheus-client. Its default handler reads proxy variables."""
 
     def handle(
         url: str,
@@ -142,14 +142,15 @@ def _handler(
 
 @contextmanager
 def serve_metrics(board: Board, options: TelemetryOptions) -> Iterator[str | None]:
-    """Serve ``/metrics`` on ``options.http_listen`` for as long as the block lasts.
+    """Serve ``/metrics`` on ``options.http_listen`` inside the ``with`` block.
+
+    Port 0 selects a free port.
 
     Yields:
-        The address, e.g. ``http://127.0.0.1:9464/metrics``; ``None`` if none is configured. Port 0
-        takes any free port.
+        The URL, e.g. ``http://127.0.0.1:9464/metrics``; None if not configured.
 
     Raises:
-        ConfigurationError: the address cannot be listened on.
+        ConfigurationError: cannot listen on the address.
     """
     if options.http_listen is None:
         yield None
@@ -161,7 +162,7 @@ def serve_metrics(board: Board, options: TelemetryOptions) -> Iterator[str | Non
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not host:port"
         raise ConfigurationError(
-            f"telemetry.http_listen: cannot listen there ({reason})",
+            f"telemetry.http_listen: cannot listen on this address ({reason})",
             hint="choose another port, e.g. 127.0.0.1:9464",
         ) from error
     try:

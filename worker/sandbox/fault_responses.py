@@ -1,4 +1,4 @@
-"""What a fault makes of an answer."""
+"""Responses of injected faults."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,7 @@ import orjson
 
 from worker.sandbox.faults import Action, Fault
 from worker.sandbox.restrictions import SAFETY, Document
-from worker.sandbox.web import HTML, Delivery, Headers, Response, header_line, json_reply
+from worker.sandbox.web import HTML, Delivery, Headers, Response, header_line, json_response
 
 _PAGE: Final = (
     b"<!doctype html><html><head><title>Sign in</title></head><body>Sign in</body></html>"
@@ -20,8 +20,8 @@ _ERROR: Final = {
 }
 
 
-def instead_of_answer(fault: Fault, url: str, now_s: float) -> Response | None:
-    """The reply of a fault that needs no answer to spoil, None for any other."""
+def fault_response(fault: Fault, url: str, now_s: float) -> Response | None:
+    """The response of a fault that replaces the normal one; None for other faults."""
     match fault.action:
         case Action.STATUS:
             status = fault.status or 503
@@ -40,43 +40,43 @@ def instead_of_answer(fault: Fault, url: str, now_s: float) -> Response | None:
             return None
 
 
-def spoil_reply(reply: Response, fault: Fault) -> Response:
-    """The same answer, spoilt in its bytes or on its way."""
-    spoilt = reply
+def corrupt_response(response: Response, fault: Fault) -> Response:
+    """The response with its body or delivery corrupted by the fault."""
+    corrupted = response
     match fault.action:
         case Action.RESET:
-            spoilt = replace(reply, delivery=Delivery.RESET)
+            corrupted = replace(response, delivery=Delivery.RESET)
         case Action.TRUNCATE:
-            spoilt = replace(reply, delivery=Delivery.TRUNCATED)
+            corrupted = replace(response, delivery=Delivery.TRUNCATED)
         case Action.EMPTY_OBJECT:
-            spoilt = json_reply({})
+            corrupted = json_response({})
         case Action.NULL:
-            spoilt = json_reply(None)
+            corrupted = json_response(None)
         case Action.EMPTY_BODY:
-            spoilt = Response(200)
+            corrupted = Response(200)
         case Action.ERROR_OBJECT:
-            spoilt = json_reply(_ERROR)
+            corrupted = json_response(_ERROR)
         case Action.EMPTY_LIST:
-            spoilt = json_reply([])
+            corrupted = json_response([])
         case Action.BROKEN_JSON:
-            spoilt = replace(reply, body=reply.body[:-1] + b",")
+            corrupted = replace(response, body=response.body[:-1] + b",")
         case Action.BROKEN_UTF8:
-            spoilt = replace(reply, body=b'[{"id":"\xff\xfe\xc3"}]')
+            corrupted = replace(response, body=b'[{"id":"\xff\xfe\xc3"}]')
         case _:
             pass
-    return replace(spoilt, delay_s=fault.slow_s)
+    return replace(corrupted, delay_s=fault.slow_s)
 
 
-def spoil_documents(
+def corrupt_documents(
     documents: list[Document], fault: Fault, area: str, sample_of: Callable[[bool], Document]
 ) -> list[Document]:
-    """The same records, with one of them spoilt; one is made up if there is none.
+    """The records with one of them corrupted; a sample record is used if there is none.
 
     Args:
-        documents: the right answer.
+        documents: the correct records.
         fault: the fault.
-        area: the area that was asked for.
-        sample_of: makes a record, of this person (False) or of another (True).
+        area: the area of the request.
+        sample_of: creates a record of this person (False) or of another person (True).
     """
     match fault.action:
         case Action.OTHER_PERSON:
@@ -86,21 +86,21 @@ def spoil_documents(
             return [*head, {name: value for name, value in last.items() if name != "id"}]
         case Action.WRONG_TYPE:
             *head, last = documents or [sample_of(False)]  # noqa: FBT003
-            return [*head, _wrong(last, area)]
+            return [*head, _with_wrong_types(last, area)]
         case Action.BROKEN_JSON | Action.TRUNCATE | Action.RESET:
             return documents or [sample_of(False)]  # noqa: FBT003
         case _:
             return documents
 
 
-def _wrong(document: Document, area: str) -> Document:
+def _with_wrong_types(document: Document, area: str) -> Document:
     if area == SAFETY:
         return document | {"confidentialityCode": 17, "delayDeliveryUntil": {"value": "soon"}}
     return document | {"privacyType": 17, "privacyLevel": ["Soft"]}
 
 
-def spoil_token(document: dict[str, Any], fault: Fault) -> bytes:
-    """A token answer, spoilt."""
+def corrupt_token(document: dict[str, Any], fault: Fault) -> bytes:
+    """The token response, corrupted by the fault."""
     if fault.action is Action.MALFORMED_TOKEN:
         return orjson.dumps(document)[:-20]
     if fault.action is Action.BEARER_TOKEN_TYPE:

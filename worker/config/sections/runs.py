@@ -1,0 +1,160 @@
+"""Limits, schedule, logs and metrics of runs."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeAlias
+
+from worker.config.sections.areas import AREA_NAMES
+from worker.config.sections.base import Section
+from worker.config.values import (
+    CRON,
+    FILE,
+    HTTP_URL,
+    LISTEN,
+    POSITIVE_DURATION,
+    TIME_ZONE,
+    Example,
+    duration_or_none,
+    integer,
+    number,
+    one_of,
+    subset_of,
+)
+from worker.core.durations import parse_duration
+
+Confirmed: TypeAlias = Literal["removals", "changes"]
+FileMode: TypeAlias = Literal["0600", "0640", "0644"]
+LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat: TypeAlias = Literal["auto", "console", "json"]
+LEASE_TTL_MAX_S: Final = 60
+"""A lease expires at most this long after its holder has died."""
+
+
+class Sync(Section, frozen=True, kw_only=True):
+    """Limits of a run."""
+
+    concurrency: Annotated[
+        int,
+        integer(1, 256),
+        "Maximum number of concurrent requests; reduced when PTS slows down or refuses.",
+    ] = 16
+    requests_per_second: Annotated[
+        float,
+        number(100_000, above_zero=True),
+        "Rate limit for requests to PTS, over all shards of a run.",
+    ] = 20.0
+    areas: Annotated[
+        tuple[str, ...], subset_of(AREA_NAMES), "The areas to read, separated by commas."
+    ] = AREA_NAMES
+    deadline: Annotated[
+        timedelta | None,
+        duration_or_none(minimum=timedelta(seconds=1)),
+        "Time after which a run stops with exit code 75; `none` for no limit.",
+        Example("10h"),
+    ] = None
+    continue_within: Annotated[
+        timedelta,
+        POSITIVE_DURATION,
+        "The next run continues a stopped run, unless it made no progress for this long.",
+    ] = parse_duration("12h")
+    confirm: Annotated[
+        Confirmed,
+        one_of(Confirmed),
+        "Which reads are repeated on a new connection before they are accepted: `removals`, if a "
+        "published restriction is missing; `changes`, if anything differs from the published "
+        "state.",
+    ] = "removals"
+    max_removed_share: Annotated[
+        float,
+        number(1),
+        "Guard: a run that would close more than this share of the open restrictions is withheld "
+        "(exit 5).",
+    ] = 0.10
+    min_completeness: Annotated[
+        float,
+        number(1),
+        "Guard: a run that read less than this share of person-areas is withheld (exit 5).",
+    ] = 0.50
+    retry_attempts: Annotated[int, integer(1, 20), "Attempts per request, including the first."] = 5
+    retry_after_max: Annotated[
+        timedelta,
+        POSITIVE_DURATION,
+        "Longest `Retry-After` that a run accepts. A longer one ends the run with exit code 69, "
+        "unless PTS still responds for other persons; then it is a failure of that person.",
+    ] = parse_duration("15m")
+    request_timeout_s: Annotated[
+        float,
+        number(600, above_zero=True),
+        "Timeout of one request to PTS or HelseID in seconds, including the response.",
+    ] = 30.0
+    max_pages: Annotated[
+        int, integer(1, 100_000), "Maximum pages per person-area; more count as a loop."
+    ] = 1_000
+    batch_persons: Annotated[
+        int, integer(1, 5_000), "Maximum number of persons written in one transaction."
+    ] = 250
+
+
+class Lease(Section, frozen=True, kw_only=True):
+    """The lease, which allows one writer at a time."""
+
+    ttl_s: Annotated[
+        int,
+        integer(5, LEASE_TTL_MAX_S),
+        "Seconds after which a holder that does not renew the lease loses it.",
+    ] = 50
+
+
+class Log(Section, frozen=True, kw_only=True):
+    """Logs, on standard error."""
+
+    level: Annotated[LogLevel, one_of(LogLevel), "Lowest level that is logged."] = "INFO"
+    format: Annotated[
+        LogFormat,
+        one_of(LogFormat),
+        "`console`, `json`, or `auto` (console on a terminal, else JSON).",
+    ] = "auto"
+
+
+class Schedule(Section, frozen=True, kw_only=True):
+    """The times at which ``schedule`` runs a sync."""
+
+    cron: Annotated[
+        str, CRON, "Cron expression of five fields: minute, hour, day, month, day of the week."
+    ] = "30 3 * * *"
+    timezone: Annotated[str, TIME_ZONE, "Time zone of `schedule.cron`."] = "Europe/Oslo"
+
+
+class Telemetry(Section, frozen=True, kw_only=True):
+    """Metrics of runs."""
+
+    textfile: Annotated[
+        Path | None,
+        FILE,
+        "File for node_exporter's textfile collector, written after each run.",
+        Example("/var/lib/node_exporter/pts_worker.prom"),
+    ] = None
+    textfile_mode: Annotated[
+        FileMode,
+        one_of(FileMode),
+        "Mode of the textfile. node_exporter runs as another user: use `0640` if its group owns "
+        "the folder (setgid), else `0644`.",
+    ] = "0600"
+    pushgateway_url: Annotated[
+        str | None,
+        HTTP_URL,
+        "URL of a Prometheus Pushgateway, to which metrics are pushed after each run.",
+        Example("https://pushgateway.example"),
+    ] = None
+    http_listen: Annotated[
+        str | None,
+        LISTEN,
+        "host:port where `schedule` serves `/metrics`.",
+        Example("127.0.0.1:9464"),
+    ] = None
+    otlp_endpoint: Annotated[
+        str | None,
+        HTTP_URL,
+        "URL of an OpenTelemetry collector (OTLP over HTTP).",
+        Example("https://otel.example:4318"),
+    ] = None
