@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+import httpx
+
 from worker.core.hosts import is_loopback
 from worker.core.value import Value
 from worker.errors import ConfigurationError
-from worker.lean import without
-
-with without("click"):  # for a command line of its own
-    import httpx
 
 _KEY: Final = "network.proxy_credentials_file"
 _CREDENTIALS_WANTED: Final = 407
