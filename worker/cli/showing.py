@@ -1,17 +1,23 @@
 """How results look as text, and what the reading commands have in common."""
 
+import math
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from getpass import getpass
+from shutil import get_terminal_size
+from typing import Any
 
+from worker.app import App
+from worker.core.durations import format_duration
 from worker.core.escaping import visible
-
-if TYPE_CHECKING:
-    from worker.app import App
-    from worker.core.identity import NationalId
-    from worker.store.database import Database
+from worker.core.identity import NationalId
+from worker.core.offid import normalise, problem
+from worker.errors import UsageError
+from worker.store.database import Database
+from worker.store.queries.status import require_file
+from worker.store.schema.upgrade import check_schema
 
 _LINE_LENGTH_MAX = 200
 
@@ -23,26 +29,50 @@ def instant(at: datetime | None, *, missing: str = "never") -> str:
 
 def span(seconds: float) -> str:
     """A duration as text, to the second below an hour and to the minute above: ``5h12m``."""
-    from worker.core.durations import format_duration
-
     unit_s = 60 if seconds >= 3600 else 1  # noqa: PLR2004 - an hour
     return format_duration(timedelta(seconds=round(max(seconds, 0.0) / unit_s) * unit_s))
 
 
 def columns(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str = "") -> None:
-    """Print rows, under heads if there are any: aligned, and never cut, so that it can be piped."""
+    """Print rows, under heads if there are any: aligned, and never cut, so that it can be piped.
+
+    What is wider than a terminal is printed there by row, a line for each cell.
+    """
     if not rows:
         return
     lines = [list(heads)] if heads else []
     lines += [["" if value is None else _cell(value) for value in row] for row in rows]
     widths = [max(map(len, place)) for place in zip(*lines, strict=True)]
+    gaps = len(widths) - 1
+    room = _terminal_columns() - len(indent) - sum(widths) if heads else math.inf
+    if gaps > room:
+        _print_records(lines)
+        return
+    gap = "  " if 2 * gaps <= room else " "
     right = [isinstance(value, int) for value in rows[0]]
     for line in lines:
         words = [
             word.rjust(width) if is_right else word.ljust(width)
             for word, width, is_right in zip(line, widths, right, strict=True)
         ]
-        print(f"{indent}{'  '.join(words)}".rstrip())
+        print(f"{indent}{gap.join(words)}".rstrip())
+
+
+def _terminal_columns() -> float:
+    """How much fits a line; everything where a file or a program reads it."""
+    is_read = sys.__stdout__ is not None and sys.__stdout__.isatty()
+    return get_terminal_size().columns if is_read else math.inf
+
+
+def _print_records(lines: Sequence[Sequence[str]]) -> None:
+    """Each row as a paragraph, a line for each of its cells."""
+    heads, *rows = lines
+    width = max(map(len, heads))
+    for number, row in enumerate(rows):
+        if number:
+            print()
+        for head, cell in zip(heads, row, strict=True):
+            print(f"{head.ljust(width)}  {cell}".rstrip())
 
 
 def _cell(value: Any) -> str:
@@ -51,19 +81,13 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else visible(str(value))
 
 
-def read_identifier() -> "NationalId":
+def read_identifier() -> NationalId:
     """One identifier from standard input; asked for without an echo if that is a terminal.
 
     Raises:
         UsageError: there is none, or it is not one. The message does not hold it.
     """
-    from worker.core.identity import NationalId
-    from worker.core.offid import normalise, problem
-    from worker.errors import UsageError
-
     if sys.stdin.isatty():
-        from getpass import getpass
-
         line = getpass("Identifier (not shown): ")
     else:
         line = sys.stdin.readline(_LINE_LENGTH_MAX)
@@ -78,15 +102,12 @@ def read_identifier() -> "NationalId":
 
 
 @asynccontextmanager
-async def store_to_read(app: "App") -> "AsyncIterator[Database]":
+async def store_to_read(app: App) -> AsyncIterator[Database]:
     """The store's database, with the right schema. A SQLite file that is not there is not made.
 
     Raises:
         SchemaError: the database is missing, behind or ahead.
     """
-    from worker.store.queries.status import require_file
-    from worker.store.schema.upgrade import check_schema
-
     async with app.database(checked=False) as database:
         require_file(database)
         await check_schema(database)
