@@ -15,7 +15,7 @@ from tests.simulation.stage import Tally
 from tests.simulation.weather import DRAWN
 from worker.sandbox.faults import Action
 
-SEEDS = 200
+SEEDS = 100
 GROUP = 20
 COMPLETE = 20
 """The first seed of a group that meets every kind."""

@@ -42,8 +42,9 @@ def start(how: str, deadline_s: float = 0.0, loop: str = "asyncio") -> "subproce
     return program
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize(
+    ("number", "loop"), [(signal.SIGTERM, "uvloop"), (signal.SIGINT, "asyncio")]
+)
 def test_stuck_when_asked_to_stop(number, loop):
     """Code 75 within 10 s, and one line that says why."""
     program = start("stuck", loop=loop)
