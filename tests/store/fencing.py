@@ -47,6 +47,7 @@ class FencedStage(PostgresStage):
             lend,
             lambda options: SimTransport(self.upstream, process(), options.attempt_s_max),
             lambda: SimHelseIdTransport(self.upstream, process()),
+            confirm_after_s=0.0,
         )
 
     async def judge(self) -> None:
