@@ -241,7 +241,7 @@ def test_a_long_quiet_ends_the_run(
     ended = worker.sync()
     assert (69, "interrupted") == (ended.code, ended.run["status"]), ended.out
     assert "until 9999-12-31T23:59:59+00:00" in ended.run["reasons"][0]
-    assert ended.took_s < 20
+    assert ended.took_s < 60
     assert len(standin.asked) - good <= 20
     assert [(None,)] == worker.store.rows("SELECT holder FROM lease")
     standin.everybody = None
@@ -255,7 +255,7 @@ def test_a_long_quiet_for_one_person(standin: Standin, tmp_path: Path, sqlite_ur
     standin.script = {(struck, ""): lambda _: QUIET}
     ended = worker.sync()
     assert (3, "published") == (ended.code, ended.run["status"]), ended.out
-    assert ended.took_s < 20
+    assert ended.took_s < 60
     assert 1 == ended.run["totals"]["persons_stale"]
     assert 2 == sum(off_id == struck for off_id, _ in standin.asked)
     assert 59 == len(worker.store.ids())
