@@ -151,7 +151,7 @@ def test_a_schedule_stopped_within_a_run(standin: Standin, worker: Installation)
     began_s = time.monotonic()
     running.signal(signal.SIGTERM)
     assert running.wait().code == 0
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 20  # all that is left takes longer
     assert worker.store.runs()[1] == ("interrupted", 75)
     standin.delay_s = 0.0
     assert worker.sync().run["continued"]

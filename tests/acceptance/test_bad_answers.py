@@ -139,35 +139,38 @@ def test_the_nights_end_as_they_should(nights: Nights) -> None:
     assert len(KINDS) == nights.bad.ended.run["totals"]["persons_stale"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_bad_answer_loses_nothing(nights: Nights, kind: str) -> None:
+def test_a_bad_answer_loses_nothing(nights: Nights) -> None:
     """The person's restrictions stand as they were, marked stale; the history has no word of it."""
-    area, ref = nights.areas[kind], ref_of(nights.persons[kind])
-    before = of_person(nights.good.current[area], ref)
-    assert [(*row[:3], True) for row in before] == of_person(nights.bad.current[area], ref)
-    assert of_person(nights.good.history[area], ref) == of_person(nights.bad.history[area], ref)
-    assert (ref, area) in nights.bad.failures
+    for kind in KINDS:
+        area, ref = nights.areas[kind], ref_of(nights.persons[kind])
+        before = of_person(nights.good.current[area], ref)
+        stale = [(*row[:3], True) for row in before]
+        assert stale == of_person(nights.bad.current[area], ref), kind
+        history = of_person(nights.good.history[area], ref)
+        assert history == of_person(nights.bad.history[area], ref), kind
+        assert (ref, area) in nights.bad.failures, kind
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_other_area_is_read_all_the_same(nights: Nights, kind: str) -> None:
+def test_the_other_area_is_read_all_the_same(nights: Nights) -> None:
     """A restriction that is new in the person's other area is published, and not stale."""
-    other = PRIVACY if nights.areas[kind] == SAFETY else SAFETY
-    ref = ref_of(nights.persons[kind])
-    before = of_person(nights.good.current[other], ref)
-    after = of_person(nights.bad.current[other], ref)
-    assert len(before) + 1 == len(after)
-    assert [False] * len(after) == [row[3] for row in after]
-    assert (ref, other) not in nights.bad.failures
+    for kind in KINDS:
+        other = PRIVACY if nights.areas[kind] == SAFETY else SAFETY
+        ref = ref_of(nights.persons[kind])
+        before = of_person(nights.good.current[other], ref)
+        after = of_person(nights.bad.current[other], ref)
+        assert len(before) + 1 == len(after), kind
+        assert [False] * len(after) == [row[3] for row in after], kind
+        assert (ref, other) not in nights.bad.failures, kind
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_good_answer_heals(nights: Nights, kind: str) -> None:
+def test_a_good_answer_heals(nights: Nights) -> None:
     """The next good answer takes the mark away, writes no version, and forgets the failure."""
-    area, ref = nights.areas[kind], ref_of(nights.persons[kind])
-    assert of_person(nights.good.current[area], ref) == of_person(nights.healed.current[area], ref)
-    assert of_person(nights.good.history[area], ref) == of_person(nights.healed.history[area], ref)
-    assert (ref, area) not in nights.healed.failures
+    for kind in KINDS:
+        area, ref = nights.areas[kind], ref_of(nights.persons[kind])
+        good, healed = nights.good, nights.healed
+        assert of_person(good.current[area], ref) == of_person(healed.current[area], ref), kind
+        assert of_person(good.history[area], ref) == of_person(healed.history[area], ref), kind
+        assert (ref, area) not in healed.failures, kind
 
 
 def test_nobody_else_is_touched(nights: Nights) -> None:

@@ -88,9 +88,9 @@ def carry_out(made: Standin, url: str, folder: Path) -> Logged:
 
 
 @pytest.fixture(scope="module")
-def logged(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Logged:
+def logged(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Logged:
     with serve() as made:
-        return carry_out(made, make_database(), tmp_path_factory.mktemp("access"))
+        return carry_out(made, make_sqlite(), tmp_path_factory.mktemp("access"))
 
 
 def row(command: str, key: str | None, purpose: str | None) -> list[tuple[object, ...]]:
@@ -153,10 +153,10 @@ def test_it_is_exported_only_where_it_is_named(logged: Logged):
     assert "case 17" in (folder / "access" / "report_access.csv").read_text(encoding="utf-8")
 
 
-def test_a_reader_that_is_gone_has_been_logged(make_database: MakeDatabase, tmp_path: Path):
+def test_a_reader_that_is_gone_has_been_logged(make_sqlite: MakeDatabase, tmp_path: Path):
     """Standard output is closed before the first byte: the row stands."""
     with serve() as made:
-        worker, off_id = install(made, make_database(), tmp_path, 4)
+        worker, off_id = install(made, make_sqlite(), tmp_path, 4)
         calls(worker, "sync --json")
     read, write = os.pipe()
     os.close(read)

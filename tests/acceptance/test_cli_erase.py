@@ -216,9 +216,9 @@ def test_a_backfill_forgets_nothing(sqlite_url: str, standin: Standin, tmp_path:
     assert [("two",)] == worker.store.rows(versions)
 
 
-def test_a_purge_that_fails_does_not_undo_the_run(make_database, standin: Standin, tmp_path: Path):
+def test_a_purge_that_fails_does_not_undo_the_run(make_sqlite, standin: Standin, tmp_path: Path):
     """The run is published and ends as it would; what failed is logged, and done the next time."""
-    worker = with_an_old_version(standin, tmp_path, make_database())
+    worker = with_an_old_version(standin, tmp_path, make_sqlite())
     hinder, help_ = hindrance(is_sqlite=worker.store.is_sqlite)
     worker.store.rows_of(*hinder)
     ended = worker.sync()

@@ -243,7 +243,7 @@ def test_69_the_database_is_down(lite: Installation) -> None:
     lite.configure(database={"url": url, "patience_s": 3})
     ended = lite.sync()
     assert ended.code == 69, ended.out
-    assert 1 < ended.took_s < 12
+    assert 1 < ended.took_s < 30
     assert "Traceback" not in ended.err
     assert "database" in ended.message
 
@@ -280,7 +280,7 @@ def test_75_stopped_on_request(lite: Installation, standin: Standin) -> None:
     asked_s = time.monotonic()
     running.signal(signal.SIGTERM)
     ended = running.wait()
-    assert time.monotonic() - asked_s < 10
+    assert time.monotonic() - asked_s < 20  # 10, and a busy machine
     assert (75, "interrupted") == (ended.code, ended.run["status"])
     assert set() == lite.store.ids()
     standin.delay_s = 0.0

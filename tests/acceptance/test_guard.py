@@ -34,11 +34,9 @@ def untouched(worker: Installation, run_id: int) -> None:
                 assert (table, column, 0) == (table, column, found)
 
 
-def test_nothing_of_anybody_is_withheld(
-    standin: Standin, tmp_path: Path, database_url: str
-) -> None:
+def test_nothing_of_anybody_is_withheld(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """`[]` for everybody is 5 on a roster of three, leaves no trace, and heals by itself."""
-    worker = nothing_of_anybody(standin, tmp_path, database_url, (1, 1, 1))
+    worker = nothing_of_anybody(standin, tmp_path, sqlite_url, (1, 1, 1))
     standin.everybody = None
     ended, before, after = night(worker)
     assert (0, before) == (ended.code, after)
@@ -116,10 +114,10 @@ def test_one_restriction_of_two_persons_lifted(
     assert len(worker.store.ids()) == 1
 
 
-def test_a_roster_cut_in_half(standin: Standin, tmp_path: Path, database_url: str) -> None:
+def test_a_roster_cut_in_half(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """Half a roster is withheld; a person's word publishes it, and the departed are closed."""
     world(standin, (1, 0, 2, 0, 1, 0, 1, 0, 2, 0))
-    worker = standin.install(tmp_path, database_url)
+    worker = standin.install(tmp_path, sqlite_url)
     assert worker.sync().code == 0
     worker.roster(*standin.lines()[:5])
     ended, before, after = night(worker)

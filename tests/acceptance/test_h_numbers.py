@@ -38,9 +38,9 @@ def events(ended: Ended, name: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == name]
 
 
-def test_production_is_not_asked(standin: Standin, tmp_path: Path, database_url: str) -> None:
+def test_production_is_not_asked(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """They are no gap: exit 0; ledger, view, log and every command that reads the roster say so."""
-    worker = hospital(standin, tmp_path, database_url)
+    worker = hospital(standin, tmp_path, sqlite_url)
     ended = worker.sync()
     assert 0 == ended.code, ended.err
     assert {off_id_of(number) for number in range(OTHERS)} == asked(standin)
@@ -78,10 +78,10 @@ def test_production_is_not_asked(standin: Standin, tmp_path: Path, database_url:
 
 
 def test_who_was_read_before_is_stale_and_does_not_depart(
-    standin: Standin, tmp_path: Path, database_url: str
+    standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
     """Read once with the override and not since: what is known stands, until they leave."""
-    worker = hospital(standin, tmp_path, database_url)
+    worker = hospital(standin, tmp_path, sqlite_url)
     assert 0 == worker.sync("--set", SEND).code
     assert set(H_NUMBERS) < asked(standin)
     assert set() == worker.store.stale()

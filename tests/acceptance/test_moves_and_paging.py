@@ -33,9 +33,9 @@ def test_moves_on_a_small_roster(
     moves(standin, tmp_path, sqlite_url, movers)
 
 
-def test_moves(standin: Standin, tmp_path: Path, database_url: str) -> None:
+def test_moves(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """However many move, in either order, they end under the new identifier and trip no guard."""
-    worker = moves(standin, tmp_path, database_url, 30)
+    worker = moves(standin, tmp_path, sqlite_url, 30)
     ids = {key for _, key in worker.store.ids()}
     # The old identifiers leave the roster; nobody loses anything.
     worker.roster(*(line for line in standin.lines() if line.split(",")[0][0] < "4"))
@@ -81,7 +81,7 @@ def moves(standin: Standin, tmp_path: Path, database_url: str, movers: int) -> I
 
 
 def test_a_move_in_the_night_in_which_the_old_identifier_leaves(
-    standin: Standin, tmp_path: Path, database_url: str
+    standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
     """The roster names the new identifier in the old one's place: moved, and first seen as ever."""
     new = off_id_of(0)
@@ -89,7 +89,7 @@ def test_a_move_in_the_night_in_which_the_old_identifier_leaves(
     for number in range(1, 6):
         person(standin, number, safeties=1)
     person(standin, 0, off_id=old, safeties=2)
-    worker = standin.install(tmp_path, database_url)
+    worker = standin.install(tmp_path, sqlite_url)
     assert worker.sync().code == 0
     sql = "SELECT restriction_id, first_seen_at FROM report_patient_safety_current"
     since = dict(worker.store.rows(sql))

@@ -12,14 +12,14 @@ HOLD_S = 11
 
 
 def test_a_run_of_several_starts_publishes(
-    standin: Standin, tmp_path: Path, database_url: str
+    standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
     """It takes longer than sync.continue_within altogether, and never that long at a time."""
     for number in range(PERSONS):
         person(standin, number, safeties=1)
     worker = standin.install(
         tmp_path,
-        database_url,
+        sqlite_url,
         requests_per_second=RATE,
         deadline=f"{DEADLINE_S}s",
         continue_within=f"{HOLD_S}s",

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Installation, run, wait_for
 from tests.acceptance.standin import (
     PRIVACY,
@@ -69,14 +68,8 @@ def ids_of(worker: Installation, off_id: str) -> set[str]:
 
 
 @pytest.fixture
-def worker(standin: Standin, tmp_path: Path, make_database: MakeDatabase) -> Installation:
-    """A worker on each database, after its first night."""
-    return installed(standin, tmp_path, make_database())
-
-
-@pytest.fixture
-def lite(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
-    """The same on SQLite alone."""
+def worker(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
+    """A worker after its first night."""
     return installed(standin, tmp_path, sqlite_url)
 
 
@@ -124,29 +117,29 @@ def test_what_two_reads_lack_is_closed(worker: Installation, standin: Standin) -
     )
 
 
-def test_a_night_later_the_proof_is_one_read(lite: Installation, standin: Standin) -> None:
+def test_a_night_later_the_proof_is_one_read(worker: Installation, standin: Standin) -> None:
     """What was confirmed is the published state: it is not read twice again."""
     standin.people[FIRST][SAFETY].pop()
-    assert 0 == lite.sync().code
+    assert 0 == worker.sync().code
     standin.heard.clear()
-    assert 0 == lite.sync().code
+    assert 0 == worker.sync().code
     assert 1 == len(heard_of(standin, FIRST, SAFETY))
-    found = lite.run("explain", stdin=FIRST.encode()).document
+    found = worker.run("explain", stdin=FIRST.encode()).document
     assert [None, None] == [area["first_read"] for area in found["areas"]]
 
 
 def test_a_second_read_that_cannot_be_written_ends_the_run(
-    lite: Installation, standin: Standin
+    worker: Installation, standin: Standin
 ) -> None:
     """The database refuses that one row alone, and yet nothing is published."""
     standin.people[FIRST][SAFETY].pop()
-    lite.store.rows(
+    worker.store.rows(
         "CREATE TRIGGER hinder BEFORE UPDATE ON person_area WHEN NEW.first_read_at IS NOT NULL "
         "BEGIN SELECT abs(-9223372036854775807 - 1); END"
     )
-    ended = lite.sync()
-    assert (69, [("published", 0), ("interrupted", 69)]) == (ended.code, lite.store.runs())
-    assert 2 == len(ids_of(lite, FIRST))
+    ended = worker.sync()
+    assert (69, [("published", 0), ("interrupted", 69)]) == (ended.code, worker.store.runs())
+    assert 2 == len(ids_of(worker, FIRST))
 
 
 @pytest.mark.parametrize(
@@ -161,32 +154,32 @@ def test_a_second_read_that_cannot_be_written_ends_the_run(
     ],
 )
 def test_contradicting_reads_remove_nothing(
-    lite: Installation, standin: Standin, replies: tuple[Answerer, ...]
+    worker: Installation, standin: Standin, replies: tuple[Answerer, ...]
 ) -> None:
     """The area is a failure, `unstable`; what was published stands, stale; and it heals."""
     standin.script[FIRST, SAFETY] = in_turn(*replies)
-    before = ids_of(lite, FIRST)
-    ended = lite.sync()
+    before = ids_of(worker, FIRST)
+    ended = worker.sync()
     assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
-    assert before == ids_of(lite, FIRST)
-    assert {ref_of(FIRST)} == lite.store.stale()
-    (failure,) = lite.run("failures", "list").document["failures"]
+    assert before == ids_of(worker, FIRST)
+    assert {ref_of(FIRST)} == worker.store.stale()
+    (failure,) = worker.run("failures", "list").document["failures"]
     assert ("unstable", SAFETY) == (failure["kind"], failure["area"])
 
     standin.script.clear()
-    assert 0 == lite.sync().code
-    assert set() == lite.store.stale()
-    assert [] == lite.run("failures", "list").document["failures"]
+    assert 0 == worker.sync().code
+    assert set() == worker.store.stale()
+    assert [] == worker.run("failures", "list").document["failures"]
 
 
-def test_a_second_read_that_fails_removes_nothing(lite: Installation, standin: Standin) -> None:
+def test_a_second_read_that_fails_removes_nothing(worker: Installation, standin: Standin) -> None:
     """It is a failure of its own kind."""
     standin.script[FIRST, SAFETY] = in_turn(nothing, lambda _: http(status="400 Bad Request"))
-    before = ids_of(lite, FIRST)
-    ended = lite.sync()
+    before = ids_of(worker, FIRST)
+    ended = worker.sync()
     assert (3, {"rejected": 1}) == (ended.code, ended.run["failures"])
-    assert before == ids_of(lite, FIRST)
-    assert {ref_of(FIRST)} == lite.store.stale()
+    assert before == ids_of(worker, FIRST)
+    assert {ref_of(FIRST)} == worker.store.stale()
 
 
 def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Standin) -> None:
@@ -211,38 +204,38 @@ def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Stand
     assert 2 == len(ids_of(worker, FIRST))
 
 
-def test_a_stop_while_persons_wait(lite: Installation, standin: Standin) -> None:
+def test_a_stop_while_persons_wait(worker: Installation, standin: Standin) -> None:
     """Whoever waits is not written, by SIGKILL; the next run reads them again, and confirms."""
     standin.people[FIRST][SAFETY].clear()
-    running = lite.start("sync")
+    running = worker.start("sync")
     wait_for(lambda: heard_of(standin, FIRST, SAFETY), "the first read")
     running.kill()
     running.wait()
     closed = "SELECT count(*) FROM patient_safety_version WHERE closed_run IS NOT NULL"
-    assert 0 == lite.store.one(closed)
+    assert 0 == worker.store.one(closed)
     standin.heard.clear()
-    assert 0 == lite.sync().code
+    assert 0 == worker.sync().code
     assert 2 == len(heard_of(standin, FIRST, SAFETY))
-    assert set() == ids_of(lite, FIRST)
+    assert set() == ids_of(worker, FIRST)
 
 
-def test_a_signal_while_persons_wait(lite: Installation, standin: Standin) -> None:
+def test_a_signal_while_persons_wait(worker: Installation, standin: Standin) -> None:
     """SIGTERM ends the run with 75 within its grace, and a read that hangs closes nothing."""
     hangs = http([], before_s=60.0)
     standin.script[FIRST, SAFETY] = in_turn(nothing, lambda _: hangs)
-    running = lite.start("sync")
+    running = worker.start("sync")
     wait_for(lambda: len(heard_of(standin, FIRST, SAFETY)) == 2, "the second read")
     running.signal(signal.SIGTERM)
     assert 75 == running.wait(15).code
-    assert 2 == len(ids_of(lite, FIRST))
+    assert 2 == len(ids_of(worker, FIRST))
     standin.script.clear()
     standin.people[FIRST][SAFETY].clear()
     standin.heard.clear()
-    assert 0 == lite.sync().code
+    assert 0 == worker.sync().code
     assert 2 == len(heard_of(standin, FIRST, SAFETY))
 
 
-def test_every_change_is_confirmed(lite: Installation, standin: Standin) -> None:
+def test_every_change_is_confirmed(worker: Installation, standin: Standin) -> None:
     """`sync.confirm = changes`: what is new, changed or gone is read twice, and nothing else."""
     new, changed, gone, false = (off_id_of(number) for number in range(4))
     standin.people[new][SAFETY].append(safety(new, "new"))
@@ -251,12 +244,12 @@ def test_every_change_is_confirmed(lite: Installation, standin: Standin) -> None
     standin.script[false, SAFETY] = in_turn(
         lambda ask: http([*ask.records, safety(false, "false")]), truth
     )
-    lite.configure(sync={"confirm": "changes"})
-    ended = lite.sync()
+    worker.configure(sync={"confirm": "changes"})
+    ended = worker.sync()
     assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
     twice = {key for key, number in standin.count().items() if number == 3}
     assert {(one, SAFETY) for one in (new, changed, gone, false)} == twice
-    assert [3, 2, 1, 2] == [len(ids_of(lite, one)) for one in (new, changed, gone, false)]
+    assert [3, 2, 1, 2] == [len(ids_of(worker, one)) for one in (new, changed, gone, false)]
 
 
 def test_a_first_night_of_changes(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:

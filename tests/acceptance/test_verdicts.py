@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -107,8 +108,7 @@ NIGHTS: dict[tuple[str, ...], Callable[[Path, str], Night]] = {
     },
     **{
         ("8 of 100", kind, place): partial(night, kind=kind, place=place, persons=100, failing=8)
-        for kind in KINDS
-        for place in PLACES
+        for kind, place in zip(KINDS, cycle(PLACES))
     },
 }
 
@@ -165,7 +165,7 @@ def test_only_those_who_fail_are_left(
     standin: Standin, tmp_path: Path, sqlite_url: str, kind: str
 ) -> None:
     """A start that has nobody else to read asks for somebody whom an earlier one has read."""
-    worker = install(standin, tmp_path, sqlite_url, 60, retry_attempts=5)
+    worker = install(standin, tmp_path, sqlite_url, 60, retry_attempts=2)
     everyone = list(standin.people)
     failing = everyone[:8]
     silence = Reply(data=b"", then="hang")
@@ -197,8 +197,10 @@ def outage(folder: Path, url: str, *, kind: str, good: int) -> tuple[Ended, int,
 
 OUTAGES = {
     (kind, start): partial(outage, kind=kind, good=good)
-    for kind in KINDS
-    for start, good in (("from the start", 0), ("later", 150))
+    for kind, (start, good) in (
+        *product(KINDS, [("later", 150)]),
+        *product(["503", "403", "shape"], [("from the start", 0)]),
+    )
 }
 
 
@@ -239,7 +241,7 @@ def test_a_long_quiet_ends_the_run(
     ended = worker.sync()
     assert (69, "interrupted") == (ended.code, ended.run["status"]), ended.out
     assert "until 9999-12-31T23:59:59+00:00" in ended.run["reasons"][0]
-    assert ended.took_s < 20
+    assert ended.took_s < 60
     assert len(standin.asked) - good <= 20
     assert [(None,)] == worker.store.rows("SELECT holder FROM lease")
     standin.everybody = None
@@ -253,7 +255,7 @@ def test_a_long_quiet_for_one_person(standin: Standin, tmp_path: Path, sqlite_ur
     standin.script = {(struck, ""): lambda _: QUIET}
     ended = worker.sync()
     assert (3, "published") == (ended.code, ended.run["status"]), ended.out
-    assert ended.took_s < 20
+    assert ended.took_s < 60
     assert 1 == ended.run["totals"]["persons_stale"]
     assert 2 == sum(off_id == struck for off_id, _ in standin.asked)
     assert 59 == len(worker.store.ids())

@@ -18,14 +18,10 @@ from tests.deaths.servers import OwnServer, own_server
 from tests.deaths.test_away import frozen
 from tests.deaths.zygote import Zygote
 
-PATIENCE_S = 6.0
-"""``database.patience_s`` of these runs."""
+PATIENCE_S = 8.0
+"""``database.patience_s`` of these runs. Who is patient twice waits for longer than 16 s."""
 DOCTOR_S = 5.0
 """``doctor`` waits no longer than that."""
-MORE_S = 2.0
-"""What loading, noticing, and one more try of each of the writes that end a run may take."""
-SLOW_S = 2.0
-"""What a busy machine may add."""
 WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
 
 Away = Callable[[], AbstractContextManager[object]]
@@ -95,21 +91,20 @@ def assert_waits(worker: Installation, command: str, away: Away) -> None:
         ended = worker.run(command)
     assert 69 == ended.code, ended.out + ended.err
     assert "the database is unavailable" in ended.out
-    assert patience_s - 0.5 < ended.took_s < patience_s + MORE_S + SLOW_S
+    assert patience_s - 0.5 < ended.took_s < 2 * PATIENCE_S - 0.5
 
 
-COMMANDS = pytest.mark.parametrize("command", ["sync", "status", "doctor"])
-
-
-@COMMANDS
-@pytest.mark.parametrize("how", ["stopped", "frozen"])
+@pytest.mark.parametrize(
+    ("how", "command"),
+    [("stopped", "sync"), ("frozen", "sync"), ("frozen", "status"), ("stopped", "doctor")],
+)
 def test_a_server_that_is_away(on_server: Ground, server: OwnServer, how: str, command: str):
     """Nobody answers, or nothing comes back."""
     away = {"stopped": lambda: stopped(server), "frozen": lambda: frozen(server)}[how]
     assert_waits(worker_on(on_server), command, away)
 
 
-@COMMANDS
+@pytest.mark.parametrize("command", ["status", "doctor"])
 def test_a_file_that_is_locked(on_sqlite: Ground, command: str):
     """SQLite waits for a lock by itself: that counts."""
     worker = worker_on(on_sqlite)
@@ -143,7 +138,7 @@ def assert_gives_up(running: Running, away: Away) -> None:
         ended = running.wait()
         took_s = time.monotonic() - began_s
     assert 69 == ended.code, ended.out + ended.err
-    assert PATIENCE_S - 0.5 < took_s < PATIENCE_S + 2 * MORE_S + SLOW_S
+    assert PATIENCE_S - 0.5 < took_s < 2 * PATIENCE_S - 0.5
 
 
 @pytest.mark.parametrize("how", ["stopped", "frozen"])

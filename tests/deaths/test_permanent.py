@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import anyio
@@ -14,7 +15,7 @@ from tests.deaths.ground import Ground, SqliteFiles, name_of
 from tests.deaths.servers import OwnServer, own_server
 from tests.deaths.zygote import Zygote
 
-COMMANDS = pytest.mark.parametrize("command", ["sync", "status", "doctor"])
+COMMANDS = ("sync", "status", "doctor")
 SOON_S = 20.0
 """Far less than ``database.patience_s``, however busy this machine is."""
 
@@ -81,8 +82,9 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@COMMANDS
-@pytest.mark.parametrize("what", FILES)
+@pytest.mark.parametrize(
+    ("what", "command"), [("damaged", "status"), ("damaged", "doctor"), *product(FILES, ["sync"])]
+)
 def test_a_file(on_sqlite: Ground, what: str, command: str):
     """The path and what is wrong with it."""
     worker = on_sqlite.worker()
@@ -91,7 +93,7 @@ def test_a_file(on_sqlite: Ground, what: str, command: str):
     assert_to_mend(run(on_sqlite, worker, command), str(worker.store.path), says)
 
 
-@COMMANDS
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_folder_that_may_not_be_written(on_sqlite: Ground, command: str):
     """SQLite keeps its log beside the file."""
     worker = on_sqlite.worker()
@@ -177,8 +179,7 @@ def test_a_role(ground: Ground, role: str):
     assert ground.before == worker.store.published()
 
 
-@COMMANDS
-@pytest.mark.parametrize("password", [":wrong", ""], ids=["wrong", "none"])
+@pytest.mark.parametrize(("password", "command"), [(":wrong", "sync"), ("", "status")])
 def test_a_password(ground: Ground, password: str, command: str):
     """It is refused, and told to nobody."""
     worker = ground.worker()
@@ -188,7 +189,7 @@ def test_a_password(ground: Ground, password: str, command: str):
     assert "wrong" not in ended.out + ended.err
 
 
-@COMMANDS
+@pytest.mark.parametrize("command", COMMANDS)
 def test_an_unknown_database(ground: Ground, command: str):
     """The server says that there is none of this name."""
     worker = ground.worker()
@@ -196,22 +197,20 @@ def test_an_unknown_database(ground: Ground, command: str):
     assert_to_mend(run(ground, worker, command), "no such database", "elsewhere")
 
 
-@COMMANDS
-def test_a_socket(ground: Ground, command: str):
+def test_a_socket(ground: Ground):
     """The server's, in a folder that is closed to this account."""
     worker = ground.worker()
-    ended = run(ground, worker, command, obeys=True)
+    ended = run(ground, worker, "sync", obeys=True)
     assert_to_mend(ended, "socket may not be opened", name_of(worker.database_url))
 
 
-@COMMANDS
 @pytest.mark.parametrize(
-    ("behind", "says"),
+    ("command", "behind", "says"),
     [
-        ("?sslmode=verify-ca", "name a private one with sslrootcert=FILE"),
-        ("?sslmode=perhaps", "has sslmode= with a value that is not known"),
-        ("?tlsmode=verify-full", "unknown parameters: tlsmode"),
-        ("?prepared_statement_cache_size=many", "cannot be used"),
+        ("sync", "?sslmode=verify-ca", "name a private one with sslrootcert=FILE"),
+        ("status", "?sslmode=perhaps", "has sslmode= with a value that is not known"),
+        ("doctor", "?tlsmode=verify-full", "unknown parameters: tlsmode"),
+        ("sync", "?prepared_statement_cache_size=many", "cannot be used"),
     ],
 )
 def test_parameters(ground: Ground, behind: str, says: str, command: str):

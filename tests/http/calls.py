@@ -7,9 +7,9 @@ from worker.ports import HttpTransport
 from worker.pts.transport import TransportOptions
 
 OPTIONS = TransportOptions(
-    attempt_s_max=8.0,
-    connect_s_max=4.0,
-    silence_s_max=3.0,
+    attempt_s_max=60.0,
+    connect_s_max=30.0,
+    silence_s_max=20.0,
     answer_bytes_max=10_000,
 )
 

@@ -1,4 +1,8 @@
-"""Runs every case that takes ``engine`` on every engine, on asyncio's loop and on uvloop."""
+"""Runs every case that takes ``engine`` on every engine.
+
+They run on uvloop, as the program does where that is installed; on asyncio's loop as well where the
+loop has a part in the case: where connections begin, stand idle and end.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -28,6 +32,9 @@ ENGINES: Final[Mapping[str, Engine]] = {
 """Opens each engine. A case sees the port and the server's side, nothing of the engine."""
 
 _LOOPS: Final = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+_OF_THE_LOOP: Final = frozenset(
+    {"test_connecting", "test_endings", "test_surplus", "test_unread_bytes"}
+)
 
 
 @pytest.fixture(params=ENGINES)
@@ -65,6 +72,7 @@ def tls_server(
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Both loops for the contract, asyncio's for the rest."""
-    fixtures = getattr(item, "fixturenames", ())
-    return _LOOPS if "engine" in fixtures else {"asyncio": _LOOPS["asyncio"]}
+    """The loops of a case."""
+    if "engine" not in getattr(item, "fixturenames", ()):
+        return {"asyncio": _LOOPS["asyncio"]}
+    return _LOOPS if item.path.stem in _OF_THE_LOOP else {"uvloop": _LOOPS["uvloop"]}

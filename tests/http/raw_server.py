@@ -8,7 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-READ_S = 10.0
+READ_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @dataclass(slots=True, kw_only=True)

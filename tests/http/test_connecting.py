@@ -14,7 +14,7 @@ from tests.http.scripted_server import scripted_server
 from worker.errors import TransientError, UnavailableError
 from worker.tls import client_context
 
-CONNECT_S = 6.0
+CONNECT_S = 30.0
 SOON_S = CONNECT_S / 3
 PATIENT = replace(OPTIONS, connect_s_max=CONNECT_S)
 
@@ -183,7 +183,7 @@ async def test_dead_addresses_only(engine, monkeypatch):
                 begin = time.monotonic()
                 got = await outcome(transport, f"http://localhost:{port}")
     assert TransientError is got
-    assert 0.5 < time.monotonic() - begin < 3
+    assert 0.5 < time.monotonic() - begin < SOON_S
 
 
 async def test_a_name_without_an_address(engine):
@@ -213,4 +213,4 @@ async def test_tls_that_never_begins(engine, tls_options):
             begin = time.monotonic()
             url = server.url.replace("http://", "https://")
             assert TransientError is await outcome(transport, url)
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < SOON_S

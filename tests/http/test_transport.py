@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import gzip
 import socket
 import ssl
-import zlib
 
 import pytest
 from msgspec.structs import replace
 
+from tests.http.calls import OPTIONS
 from tests.http.certificates import make_authority, server_context
 from tests.http.raw_server import Reply, answer, raw_server
 from worker.errors import (
@@ -23,12 +22,6 @@ from worker.errors import (
 from worker.pts.transport import TransportOptions
 from worker.tls import client_context
 
-OPTIONS = TransportOptions(
-    attempt_s_max=5.0,
-    connect_s_max=2.0,
-    silence_s_max=0.3,
-    answer_bytes_max=10_000,
-)
 SECRET = "16858399649"
 
 
@@ -103,44 +96,17 @@ async def test_the_environment_has_no_proxy(engine, monkeypatch):
         assert 200 == (await post(engine, server.url)).status
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate"])
-async def test_compressed_answers(engine, coding):
-    """A compressed answer is decoded."""
-    body = (gzip.compress if coding == "gzip" else zlib.compress)(b"[1]")
-    async with raw_server(answer(body, headers=(f"Content-Encoding: {coding}",))) as server:
-        assert b"[1]" == (await post(engine, server.url)).body
-
-
-async def test_chunked_answers(engine):
-    """A chunked answer is put together."""
-    data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n"
-    async with raw_server(Reply(data=data, slices=5)) as server:
-        assert b"[1]" == (await post(engine, server.url)).body
-
-
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 TRANSIENT = {
-    "closed at once": Reply(data=b"", then="close"),
-    "reset at once": Reply(data=b"", then="reset"),
-    "closed in the headers": Reply(data=HEAD, then="close"),
     "reset in the headers": Reply(data=HEAD, then="reset"),
     "cut in the body": Reply(data=HEAD + b"Content-Length: 100\r\n\r\n[", then="close"),
-    "cut before the body": Reply(data=HEAD + b"Content-Length: 2\r\n\r\n", then="close"),
-    "reset in the body": Reply(data=HEAD + b"Content-Length: 100\r\n\r\n[", then="reset"),
-    "cut in a chunk": Reply(data=HEAD + b"Transfer-Encoding: chunked\r\n\r\n9\r\n[", then="close"),
-    "cut between chunks": Reply(
-        data=HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n", then="close"
-    ),
     "bad gzip": answer(b"not gzip", headers=("Content-Encoding: gzip",)),
-    "silent": Reply(data=b"", then="hang"),
-    "silent after the headers": Reply(data=HEAD + b"Content-Length: 9\r\n\r\n", then="hang"),
-    "silent in the body": Reply(data=HEAD + b"Content-Length: 9\r\n\r\n[", then="hang"),
 }
 
 
 @pytest.mark.parametrize("name", TRANSIENT)
 async def test_broken_answers(engine, name):
-    """What is not a whole answer is an error that another attempt may cure."""
+    """An error that another attempt may cure names neither the target nor what was received."""
     async with raw_server(TRANSIENT[name]) as server:
         with pytest.raises(TransientError) as caught:
             await post(engine, server.url, path=f"/search?secret={SECRET}")
@@ -170,25 +136,9 @@ async def test_what_is_no_http(engine, name):
     assert SECRET not in repr(caught.value)
 
 
-LARGE = {
-    "declared": answer(b"[" + b" " * 20_000 + b"]"),
-    "declared larger than it is": Reply(data=HEAD + b"Content-Length: 99999999\r\n\r\n["),
-    "not declared": Reply(data=HEAD + b"\r\n[" + b" " * 20_000 + b"]", then="close"),
-    "a bomb": answer(gzip.compress(b" " * 20_000), headers=("Content-Encoding: gzip",)),
-}
-
-
-@pytest.mark.parametrize("name", LARGE)
-async def test_large_answers(engine, name):
-    """An answer above the limit is refused at once, also when only its decoded form is."""
-    async with raw_server(LARGE[name]) as server:
-        with pytest.raises(ContractError, match="more than 10000 bytes"):
-            await post(engine, server.url)
-
-
 async def test_an_answer_in_drops(engine):
     """An answer that never pauses long enough still has to end in time."""
-    options = TransportOptions(attempt_s_max=0.4, silence_s_max=0.3)
+    options = TransportOptions(attempt_s_max=0.4, silence_s_max=20.0)
     drops = Reply(data=answer(b"[" + b" " * 80 + b"]").data, slices=40, pause_s=0.05)
     async with raw_server(drops) as server:
         with pytest.raises(TransientError, match="in time"):
@@ -299,16 +249,6 @@ async def test_no_header_breaks_its_line(engine, value):
             await transport.post(server.url, headers={"X-Source": value}, body=b"{}")
 
 
-async def test_an_answer_without_a_length_ends_with_the_connection(engine):
-    """RFC 9112 §6.3: without length and chunks, the body ends where the connection does."""
-    reply = Reply(
-        data=b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[1]", then="close"
-    )
-    async with raw_server(reply) as server, engine(OPTIONS) as transport:
-        got = await transport.post(server.url, headers={}, body=b"{}")
-    assert (200, b"[1]") == (got.status, got.body)
-
-
 async def test_interim_answers_are_passed_over(engine):
     """RFC 9110 §15.2: 1xx answers come before the one that counts."""
     reply = Reply(data=b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer().data)
@@ -334,36 +274,6 @@ async def test_a_kept_connection_that_was_closed_is_told_apart(engine):
         assert 200 == (await transport.post(url, headers={}, body=b"{}")).status
         with pytest.raises(StaleConnectionError):
             await transport.post(url, headers={}, body=b"{}")
-
-
-async def test_what_an_answer_has_too_much_answers_nothing(engine):
-    """Bytes behind an answer that come with the next request are not that request's answer."""
-
-    async def longer_than_said(reader, writer):
-        await reader.readuntil(b"\r\n\r\n{}")
-        writer.write(answer().data)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            await reader.readuntil(b"\r\n\r\n{}")
-            writer.write(b"[more]")
-        writer.close()
-
-    server = await asyncio.start_server(longer_than_said, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
-    async with server, engine(OPTIONS) as transport:
-        assert 200 == (await transport.post(url, headers={}, body=b"{}")).status
-        with pytest.raises(StaleConnectionError):
-            await transport.post(url, headers={}, body=b"{}")
-
-
-async def test_a_second_answer_is_never_given_to_the_next_request(engine):
-    """Two answers to one request: neither counts, and the next request goes on its own."""
-    twice = Reply(data=answer().data + b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n["not"]')
-    async with raw_server(twice, twice, answer()) as server, engine(OPTIONS) as transport:
-        for _ in range(2):
-            with pytest.raises(TransientError):
-                await transport.post(server.url, headers={}, body=b"{}")
-        got = await transport.post(server.url, headers={}, body=b"{}")
-    assert (b"[]", 3) == (got.body, server.connections)
 
 
 async def test_a_whole_answer_is_not_lost_with_its_connection(engine, monkeypatch):

@@ -24,12 +24,12 @@ async def test_in_any_turn_of_the_loop(engine, turns):
         peer.request()
         peer.send(response(NEXT if peer.number else b"[1]"))
         if peer.number == 0:
-            may_send.wait(5)
+            may_send.wait(20)
             peer.link.setblocking(False)
             is_asked = False
             with contextlib.suppress(BlockingIOError):
                 is_asked = bool(peer.link.recv(1, socket.MSG_PEEK))
-            peer.link.settimeout(5)
+            peer.link.settimeout(20)
             if not is_asked:
                 peer.send(response(SURPLUS))
             has_sent.set()
@@ -46,7 +46,9 @@ async def test_in_any_turn_of_the_loop(engine, turns):
             for _ in range(turns):
                 await asyncio.sleep(0)
             may_send.set()
-            has_sent.wait(5)  # the loop stands still meanwhile, as it does while a batch is written
+            has_sent.wait(
+                20
+            )  # the loop stands still meanwhile, as it does while a batch is written
             time.sleep(0.02)  # noqa: ASYNC251
             got = await second
             if got is TransientError:

@@ -117,11 +117,17 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @contextmanager
-def listening(connected: Connected, *, ended: Callable[[], None] = lambda: None) -> Iterator[int]:
+def listening(
+    connected: Connected,
+    *,
+    tls: ssl.SSLContext | None = None,
+    ended: Callable[[], None] = lambda: None,
+) -> Iterator[int]:
     """Serve on a free port of loopback, in a thread of its own; gives the port.
 
     Args:
         connected: carries one connection.
+        tls: ends TLS on each.
         ended: closes what is left when the serving ends.
     """
     listener = socket.create_server(("127.0.0.1", 0))
@@ -138,7 +144,7 @@ def listening(connected: Connected, *, ended: Callable[[], None] = lambda: None)
             writer.close()
 
     async def serve() -> None:
-        server = await asyncio.start_server(carry, sock=listener)
+        server = await asyncio.start_server(carry, sock=listener, ssl=tls)
         started.set()
         with contextlib.suppress(asyncio.CancelledError):
             await server.serve_forever()

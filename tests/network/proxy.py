@@ -9,12 +9,13 @@ import contextlib
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
+
+from tests.network.postgres_front import listening
 
 CHUNK = 65_536
 HOLD_S = 60.0
@@ -160,35 +161,7 @@ class _Link:
 @contextmanager
 def proxy(*, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
     """Listen on a free port, in a thread of its own; the target is set before the first call."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    address = f"127.0.0.1:{listener.getsockname()[1]}"
-    made = Proxy(url=f"{'https' if tls else 'http'}://{address}")
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda _loop, _context: None)  # a struck connection is no news
-    started = threading.Event()
-
-    async def serve() -> None:
-        server = await asyncio.start_server(made.connected, sock=listener, ssl=tls)
-        started.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            await server.serve_forever()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0.05)  # what was closed gets the time to be so
-
-    main = loop.create_task(serve())
-
-    def run() -> None:
-        loop.run_until_complete(main)
-        loop.close()
-
-    thread = threading.Thread(target=run, name="proxy", daemon=True)
-    thread.start()
-    assert started.wait(60)
-    try:
+    made = Proxy(url="")
+    with listening(made.connected, tls=tls) as port:
+        made.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         yield made
-    finally:
-        loop.call_soon_threadsafe(main.cancel)
-        thread.join(30)

@@ -45,9 +45,9 @@ def hospital(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield Hospital(net=made, authority=authority)
 
 
-@pytest.mark.parametrize("name", ["fair", *WEATHERS])
+@pytest.mark.parametrize("name", ["fair", *sorted(WEATHERS)[::3]])
 def test_a_private_authority(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path, name: str):
-    """With tls.ca_file a run over https is whole in every weather, as without TLS."""
+    """With tls.ca_file a run over https is whole, in fair weather and in other."""
     weather = replace(WEATHERS.get(name, Weather()), strikes_max=5)
     worker = hospital.net.install(tmp_path, migrated_sqlite)
     assert worker.settings["api"]["base_url"].startswith("https://")
@@ -75,8 +75,9 @@ def test_silence_behind_tls(hospital: Hospital, migrated_sqlite: Path, tmp_path:
     hospital.net.assert_no_proof_twice()
 
 
-@pytest.mark.parametrize("who", ["helseid", "pts"])
-@pytest.mark.parametrize("wrong", REASONS)
+@pytest.mark.parametrize(
+    ("who", "wrong"), [("pts", "host"), *(("helseid", wrong) for wrong in REASONS)]
+)
 def test_a_certificate_that_is_not_accepted(
     zygote: Zygote, migrated_sqlite: Path, tmp_path: Path, who: str, wrong: str
 ):

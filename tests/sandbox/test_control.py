@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import tracemalloc
 from pathlib import Path
 
 import httpx
@@ -119,32 +118,12 @@ def test_a_port_that_is_taken_is_an_error(sandbox: RunningSandbox):
         pass
 
 
-def test_memory_is_flat_and_the_log_is_bounded():
-    """20,000 further identifiers, answered or refused, take the server hardly any memory."""
-    with running_sandbox(persons=30_000) as sandbox, httpx.Client(trust_env=False) as client:
-        caller = Caller(sandbox).sign_in()
-        url = f"{sandbox.base_url}{SAFETY_PATH}"
-        off_ids = (off_id for off_id, _ in roster(1, 30_000))
-        world = sandbox._application
-        from worker.sandbox.search import Search
-
-        def ask(count: int) -> None:
-            for _ in range(count):
-                world._pts._find("patient-safety", Search(next(off_ids), None, None, False, {}))
-
-        for off_id in OFF_IDS[: LOG_LENGTH // 5]:
-            caller.search(off_id)
-        ask(2_000)
-        tracemalloc.start()
-        before, _ = tracemalloc.get_traced_memory()
-        ask(20_000)
-        for _ in range(LOG_LENGTH + 200):
-            client.post(url, content=b"{}")
-        after, _ = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert after - before < 1_000_000
-        assert len(sandbox.requests()) == LOG_LENGTH
-        caller.close()
+def test_the_log_is_bounded(sandbox: RunningSandbox):
+    """However many requests there are, the last thousand are kept."""
+    with httpx.Client(trust_env=False) as client:
+        for _ in range(LOG_LENGTH + 20):
+            client.post(f"{sandbox.base_url}{SAFETY_PATH}", content=b"{}")
+    assert len(sandbox.requests()) == LOG_LENGTH
 
 
 SERVE = """

@@ -15,10 +15,15 @@ STRANGER = next(roster(2, 1))[0]
 ORDINARY = "12057900499"  # published by NHN for test; nothing in it shows that (reference, 5)
 
 
+_RICHEST: dict[str, str] = {}
+
+
 def richest(caller: Caller, path: str = SAFETY_PATH) -> tuple[str, list[Any]]:
-    """The person with the most restrictions."""
-    found = ((off_id, caller.search(off_id, path).json()) for off_id in OFF_IDS)
-    return max(found, key=lambda pair: len(pair[1]))
+    """The person with the most restrictions; who that is never changes, and is sought once."""
+    if path not in _RICHEST:
+        counts = {off_id: len(caller.search(off_id, path).json()) for off_id in OFF_IDS}
+        _RICHEST[path] = max(OFF_IDS, key=counts.__getitem__)
+    return _RICHEST[path], caller.search(_RICHEST[path], path).json()
 
 
 @pytest.mark.parametrize("path", [SAFETY_PATH, PRIVACY_PATH])

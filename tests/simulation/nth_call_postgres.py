@@ -26,7 +26,8 @@ from tests.simulation.nth_call import Point, change, truth_before
 from tests.simulation.process import DATABASE, Process, Trouble, outside
 from tests.simulation.stage import Outcome, Stage
 from tests.simulation.upstream import SimHelseIdTransport, SimTransport
-from worker.store.database import open_database
+from worker.store.database import Database, open_database
+from worker.sync.options import CONFIRM_AFTER_S
 
 PATIENCE_S, SHORT_PATIENCE_S = 30.0, 0.15
 """For a server that comes back, however busy this machine is; and for one that does not."""
@@ -144,6 +145,7 @@ class PostgresStage(Stage):
         super().__init__(folder, RealClock(), random.Random(3), seed=7, paging="none")
         self.url = url
         self.patience_s = PATIENCE_S
+        self.confirm_after_s = CONFIRM_AFTER_S
         self.calls: list[str] = []
         self.upstream.network.latency_s = 0.0
         truth, self.roster = truth_before(self)
@@ -179,7 +181,7 @@ class PostgresStage(Stage):
         async def lend() -> AsyncIterator[Any]:
             runtime = process().runtime()
             async with open_database(self.url, runtime, patience_s=self.patience_s) as database:
-                Wires(process(), self.url, self.calls).attach(database.engine)
+                self.opened(process(), database)
                 yield database
 
         return outside(
@@ -187,7 +189,12 @@ class PostgresStage(Stage):
             lend,
             lambda options: SimTransport(self.upstream, process(), options.attempt_s_max),
             lambda: SimHelseIdTransport(self.upstream, process()),
+            confirm_after_s=self.confirm_after_s,
         )
+
+    def opened(self, process: Process, database: Database) -> None:
+        """A process has opened the database: every call of it passes here."""
+        Wires(process, self.url, self.calls).attach(database.engine)
 
     async def live(self, trouble: Trouble | None = None) -> Outcome:
         """One run and a look at what it left."""

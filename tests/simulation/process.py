@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,6 +35,7 @@ from worker.sandbox.people import is_off_id
 from worker.store.database import Database, open_database
 from worker.store.runs import open_run_store as opening
 from worker.store.runs.run_store import SqlRunStore
+from worker.sync.options import CONFIRM_AFTER_S, RunOptions
 from worker.tls import client_context
 from worker.use_cases import run_sync
 
@@ -342,10 +343,13 @@ def outside(
     lend: Callable[[], AbstractAsyncContextManager[Database]],
     transport: Callable[[TransportOptions], HttpTransport],
     helseid_http: Callable[[], httpx.AsyncBaseTransport],
+    *,
+    confirm_after_s: float = CONFIRM_AFTER_S,
 ) -> Iterator[None]:
     """Replace what is opened to the outside: file, PTS's transport, HelseID's HTTP.
 
-    The store of a run is the real one; it is only told to the process whose run it is.
+    The store of a run is the real one; it is only told to the process whose run it is. A second
+    read comes so long after the first: where time is real, nobody has to wait for it.
     """
 
     def open_database(_url: str, _runtime: Runtime, **_options: Any) -> Any:
@@ -371,6 +375,7 @@ def outside(
         (root, "helseid_client", helseid_client),
         (root, "client_context", _TLS),
         (run_sync, "open_run_store", open_run_store),
+        (run_sync, "RunOptions", partial(RunOptions, confirm_after_s=confirm_after_s)),
         (search, "is_synthetic", is_off_id),  # H-numbers are not, and nobody real is here
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in doors]

@@ -23,6 +23,8 @@ from worker.store.runs.publication import Publisher
 from worker.store.runs.undo import leftovers, undo_run
 from worker.store.writes.batch import BatchWriter
 
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""The machine itself goes on PostgreSQL, too."""
 OTHERS = ("k1", "k2")
 """Restrictions of somebody else, so that the guard has nothing to say."""
 

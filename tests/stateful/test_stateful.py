@@ -60,7 +60,7 @@ def test_sqlite(migrated_sqlite, memory_folder):
     path = memory_folder / "pts.db"
     shutil.copy(migrated_sqlite, path)
     with machine_on(f"sqlite:///{path}") as machine:
-        run_state_machine_as_test(machine, settings=tried(1, examples=60, steps=25))
+        run_state_machine_as_test(machine, settings=tried(1, examples=40, steps=25))
 
 
 def test_postgresql(postgres_url, migrated_postgres):
@@ -68,4 +68,4 @@ def test_postgresql(postgres_url, migrated_postgres):
     statement = f"CREATE DATABASE stateful TEMPLATE {migrated_postgres}"
     anyio.run(execute, postgres_url, statement)
     with machine_on(in_database(postgres_url, "stateful")) as machine:
-        run_state_machine_as_test(machine, settings=tried(0.1, examples=12, steps=20))
+        run_state_machine_as_test(machine, settings=tried(0.1, examples=10, steps=20))

@@ -18,10 +18,9 @@ from sqlalchemy.engine import Engine
 
 from tests.acceptance.program import Store
 from tests.simulation.nth_call_postgres import PostgresStage
-from tests.simulation.process import outside
+from tests.simulation.process import Process
 from tests.simulation.stage import Outcome
-from tests.simulation.upstream import SimHelseIdTransport, SimTransport
-from worker.store.database import open_database
+from worker.store.database import Database
 
 TAKE = (
     "UPDATE lease SET fencing_token = fencing_token + 1, holder = 'usurper', host = 'elsewhere', "
@@ -33,21 +32,12 @@ _RUNS = "SELECT run_id, status FROM run ORDER BY run_id"
 class FencedStage(PostgresStage):
     """A world whose store is a database of either kind, left as it is."""
 
-    def doors(self):
-        def process():
-            return self.processes[-1]
+    def __init__(self, folder: Path, url: str) -> None:
+        super().__init__(folder, url)
+        self.confirm_after_s = 0.0
 
-        @asynccontextmanager
-        async def lend() -> AsyncIterator[Any]:
-            async with open_database(self.url, process().runtime()) as database:
-                yield database
-
-        return outside(
-            process,
-            lend,
-            lambda options: SimTransport(self.upstream, process(), options.attempt_s_max),
-            lambda: SimHelseIdTransport(self.upstream, process()),
-        )
+    def opened(self, process: Process, database: Database) -> None:
+        """Its transactions are seen where SQLAlchemy begins them."""
 
     async def judge(self) -> None:
         """The tables are compared, and not the views."""

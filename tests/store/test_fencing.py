@@ -8,6 +8,7 @@ by those that end the run.
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -309,7 +310,15 @@ SHARDED: dict[str, Scenario] = {
 }
 
 
-@pytest.mark.parametrize("name", ORDINARY)
+NOT_SHARDED = ("a continued run", "a backfill", "retention", "an erasure")
+"""What no shard does: on PostgreSQL the others are those of shards."""
+
+
+@pytest.mark.parametrize(
+    ("database_url", "name"),
+    [*product(["sqlite"], ORDINARY), *product(["postgresql"], NOT_SHARDED)],
+    indirect=["database_url"],
+)
 def test_an_ordinary_run(database_url: str, tmp_path: Path, name: str):
     """Every write of a run in one process, and of an erasure."""
     materials()  # made in a loop of its own

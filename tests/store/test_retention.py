@@ -9,11 +9,9 @@ from sqlalchemy import text
 from tests.store.test_store_scenarios import World, failed, read, world_on
 from worker.core.model import RunKind
 from worker.errors import LeaseLostError
-from worker.store.runs import retention
 from worker.store.runs.lease import acquire
 from worker.store.runs.process_identity import Holder
 from worker.store.runs.retention import Purged, RetentionRules, purge
-from worker.store.schema.tables import VERSIONS, attempt, metadata, run
 
 DAY_S = 86_400
 VIEWS = ("report_patient_safety_current", "report_person_freshness")
@@ -197,22 +195,3 @@ async def test_a_lost_lease_purges_nothing(database_url):
         assert [(2,)] == await world.rows(
             "SELECT count(*) FROM patient_safety_version WHERE restriction_id = 'x'"
         )
-
-
-def test_every_reference_to_a_run_is_asked():
-    """Each foreign key to a run or an attempt is among those that keep a run, but the attempt's."""
-    keys = {
-        (table.name, key.parent.name)
-        for table in metadata.sorted_tables
-        for key in table.foreign_keys
-        if key.column in (run.c.run_id, attempt.c.attempt_id)
-    }
-    asked = {
-        (column.table.name, column.name)
-        for target in (run.c.run_id, attempt.c.attempt_id)
-        for column in retention._naming(target)
-    }
-    assert keys == asked
-    assert {(table.name, "closed_run") for table in VERSIONS.values()} < asked
-    conditions = len(list(retention._unreferred()))
-    assert len(asked) - 1 == conditions

@@ -266,7 +266,7 @@ async def test_the_metrics_page_shows_the_latest_run():
 
 async def _get(url: str | None) -> bytes:
     def fetch() -> bytes:
-        with urlopen(str(url), timeout=5) as answer:  # noqa: S310 - our own server
+        with urlopen(str(url), timeout=60) as answer:  # noqa: S310 - our own server
             return bytes(answer.read())
 
     return await asyncio.to_thread(fetch)
