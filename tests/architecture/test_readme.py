@@ -5,14 +5,13 @@ import shlex
 import sqlite3
 import subprocess
 import tomllib
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
+import click
 import pytest
-import typer
 
+from tests.architecture.command_line import described
 from tests.architecture.documents import (
     README,
     ROOT,
@@ -22,8 +21,6 @@ from tests.architecture.documents import (
     rows,
     section,
 )
-from worker.cli.main import COMMANDS as NAMED
-from worker.cli.main import program_of
 from worker.config import markdown_table
 from worker.config.keys import KEYS
 from worker.errors import ExitCode
@@ -52,17 +49,11 @@ not understood | stop, look |
 """The public surface. A change here is a breaking change for every cron line and manifest."""
 
 
-def leaves(group: Any, words: str = "") -> Iterator[tuple[str, set[str]]]:
-    """Each command that can be called, with its options."""
-    for name, command in group.commands.items():
-        path = f"{words} {name}".strip()
-        if isinstance(command, typer.core.TyperGroup):
-            yield from leaves(command, path)
-        else:
-            yield path, {option for parameter in command.params for option in parameter.opts}
-
-
-COMMANDS = dict(leaves(typer.main.get_command(program_of(NAMED))))
+COMMANDS = {
+    " ".join(words): {option for parameter in command.params for option in parameter.opts}
+    for words, command in described()
+    if not isinstance(command, click.Group)
+}
 
 
 def command_rows() -> list[tuple[list[str], str]]:

@@ -25,6 +25,7 @@ from threading import Lock
 from typing import IO, Any
 
 from tests.acceptance.program import REPOSITORY, Running, environment
+from worker.cli.main import COMMANDS
 
 _numbers = count(1)
 
@@ -145,12 +146,8 @@ def _warm() -> None:
         "sqlalchemy.dialects.postgresql.asyncpg",
         "sqlalchemy.dialects.sqlite.aiosqlite",
         "uvloop",
-        "worker.app",
-        "worker.use_cases.observed_run",
-        "worker.cli.main",
-        "worker.cli.progress",
-        "worker.report.html",
         "worker.sandbox.serve",
+        *(f"worker.cli.{name}" for name in COMMANDS),
     ):
         import_module(name)
 

@@ -1,26 +1,22 @@
 """``--purpose``, and the row of the access log that commands write before they show a person."""
 
 import os
+import pwd
 import re
+import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Final
 
-import typer
+import click
+import structlog
 
+from worker.app import App
+from worker.core.recogniser import Recogniser
 from worker.errors import ConfigurationError, UnavailableError, UsageError
+from worker.store.database import Database
+from worker.store.privacy.access_log import Access, record_access
+from worker.store.runs.ledger import DEFAULT_TENANT
 
-if TYPE_CHECKING:
-    from worker.app import App
-    from worker.store.database import Database
-
-PurposeOption = Annotated[
-    str | None,
-    typer.Option(
-        "--purpose",
-        metavar="TEXT",
-        help="Why, for the access log; a case number, say. No identifier.",
-    ),
-]
 _PURPOSE_CHARACTERS_MAX: Final = 200
 _PURPOSE_LETTERS_MIN: Final = 2
 _LOGIN_USER: Final = Path("/proc/self/loginuid")
@@ -43,8 +39,6 @@ def checked_purpose(purpose: str | None) -> str | None:
         UsageError: it is blank, says nothing, is long, holds control characters or an identifier.
             Not repeated.
     """
-    from worker.core.recogniser import Recogniser
-
     if purpose is None:
         return None
     text = purpose.strip()
@@ -73,9 +67,17 @@ def checked_purpose(purpose: str | None) -> str | None:
     return text
 
 
+purpose_option = click.option(
+    "--purpose",
+    metavar="TEXT",
+    callback=lambda _context, _parameter, value: checked_purpose(value),
+    help="Why, for the access log; a case number, say. No identifier.",
+)
+
+
 async def log_access(
-    app: "App",
-    database: "Database",
+    app: App,
+    database: Database,
     command: str,
     purpose: str | None,
     *,
@@ -94,13 +96,6 @@ async def log_access(
         ConfigurationError: the row cannot be written, and ``privacy.access_log`` requires it.
         UnavailableError: the same, and it may pass.
     """
-    import socket
-
-    import structlog
-
-    from worker.store.privacy.access_log import Access, record_access
-    from worker.store.runs.ledger import DEFAULT_TENANT
-
     account = os.getuid()
     access = Access(
         os_user=_name_of(account),
@@ -125,8 +120,6 @@ async def log_access(
 
 
 def _name_of(account: int) -> str:
-    import pwd
-
     try:
         return pwd.getpwuid(account).pw_name
     except KeyError:

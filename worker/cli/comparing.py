@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import anyio
 
+from worker.app import App
+from worker.cli.progress import Shown
 from worker.core.agreement import Difference, Sample, compare
 from worker.core.breaker import Breaker
 from worker.core.ending import nothing_was_read
-from worker.core.identity import NationalId
+from worker.core.identity import Identity, NationalId
 from worker.core.model import CompleteArea, Person, PersonRead, RosterLineError
 from worker.core.run import RunProgress
 from worker.errors import RosterError, StoppedError, WorkerError
@@ -19,11 +21,6 @@ from worker.sync.evidence import Evidence
 from worker.sync.producer import PersonTask
 from worker.sync.reading import PersonReader
 from worker.sync.record_keys import KeyBook
-
-if TYPE_CHECKING:
-    from worker.app import App
-    from worker.cli.progress import Shown
-    from worker.core.identity import Identity
 
 PERSONS_SHOWN: Final = 10
 
@@ -46,7 +43,7 @@ class Draw:
     not_sent: int = 0
 
 
-async def draw(app: "App", size: int) -> Draw:
+async def draw(app: App, size: int) -> Draw:
     """Draw from the roster, which is the only place that knows the identifiers.
 
     Raises:
@@ -72,12 +69,13 @@ async def draw(app: "App", size: int) -> Draw:
 
 
 async def reread(
-    app: "App",
-    identity: "Identity",
+    app: App,
+    identity: Identity,
     picks: Sequence[Pick],
     keys: KeyBook,
     stop: anyio.Event,
-    show: "Shown | None" = None,
+    *,
+    show: Shown | None = None,
 ) -> Sequence[PersonRead]:
     """Read the sample from PTS, in the way and at the pace of a run; ``show`` how far it is.
 
@@ -120,7 +118,7 @@ class _Crew:
     """Several readers on one list, and the first reason for which they stop."""
 
     reader: PersonReader
-    identity: "Identity"
+    identity: Identity
     picks: Iterator[Pick]
     tell: Callable[[int], None]
     reads: list[PersonRead] = field(default_factory=list)

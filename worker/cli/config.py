@@ -1,9 +1,12 @@
 """``config``: the effective configuration, and what it may hold."""
 
-import typer
-
-from worker.cli.base import Cli, add_command, print_json
+from worker.cli.base import Cli, subcommand
+from worker.cli.options import group
+from worker.cli.output import print_json
 from worker.cli.showing import columns
+from worker.config import json_schema
+from worker.config import show as rows_of
+from worker.errors import ExitCode
 
 SHOW = """Show every key with its value and where it came from.
 
@@ -21,23 +24,13 @@ Example: `pts-worker config schema > worker.schema.json`
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="The configuration: show, schema. Example: `pts-worker config show`",
-    )
-    add_command(group, "show", show, SHOW)
-    add_command(group, "schema", schema, SCHEMA)
-    app.add_typer(group, name="config")
+command = group("config", "The configuration: show, schema. Example: `pts-worker config show`")
 
 
+@subcommand("show", SHOW, of=command)
 def show(cli: Cli) -> int:
     """See ``SHOW``."""
     app = cli.load(None)
-    from worker.config import show as rows_of
-    from worker.errors import ExitCode
-
     rows = rows_of(app.loaded)
     file = app.loaded.config_file
     document = {
@@ -53,10 +46,8 @@ def show(cli: Cli) -> int:
     return ExitCode.OK
 
 
+@subcommand("schema", SCHEMA, of=command)
 def schema(cli: Cli) -> int:  # noqa: ARG001 - every command takes the common options
     """See ``SCHEMA``."""
-    from worker.config import json_schema
-    from worker.errors import ExitCode
-
     print_json(json_schema())
     return ExitCode.OK

@@ -1,17 +1,25 @@
 """``db``: the database's schema."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import typer
+import structlog
 
-from worker.cli.base import Cli, add_command
-
-if TYPE_CHECKING:
-    from worker.app import App
-    from worker.core.identity import Identity
-    from worker.store.database import Database
-    from worker.store.schema.rewriting import Rewritten
+from worker.app import App
+from worker.areas import AREAS
+from worker.cli.base import Cli, subcommand
+from worker.cli.options import group
+from worker.core.identity import Identity
+from worker.errors import ConfigurationError, ExitCode
+from worker.store.database import Database
+from worker.store.identity import NEW, judged_identity, stored_identity
+from worker.store.privacy.erasing import scrub
+from worker.store.queries.status import is_there
+from worker.store.runs.lease_context import held_lease
+from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.store.schema.rewriting import Rewriter, Rewritten, is_waiting
+from worker.store.schema.upgrade import HEAD, check_schema, revision
+from worker.store.schema.upgrade import upgrade as upgrade_schema
 
 UPGRADE = """Bring the database to this program's schema, and make the reporting views anew.
 
@@ -31,32 +39,21 @@ CHECK = """Tell which schema the database has and which this program needs. Exit
 Example: `pts-worker db check`
 """
 
+log = structlog.get_logger(__name__)
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="Create and upgrade the database. Example: `pts-worker db upgrade`",
-    )
-    add_command(group, "upgrade", upgrade, UPGRADE)
-    add_command(group, "check", check, CHECK)
-    app.add_typer(group, name="db")
+command = group("db", "Create and upgrade the database. Example: `pts-worker db upgrade`")
 
 
+@subcommand("upgrade", UPGRADE, of=command)
 def upgrade(cli: Cli) -> int:
     """See ``UPGRADE``."""
     app = cli.load("report")
-    from worker.errors import ExitCode
-
     document = cli.run(lambda: _upgrade(app))
     cli.emit(document, lambda: _print(document))
     return ExitCode.OK
 
 
-async def _upgrade(app: "App") -> dict[str, Any]:
-    from worker.store.schema.rewriting import Rewritten
-    from worker.store.schema.upgrade import upgrade as upgrade_schema
-
+async def _upgrade(app: App) -> dict[str, Any]:
     async with app.database(checked=False) as database:
         identity = await _identity(app, database)
         before, after = await upgrade_schema(database)
@@ -69,19 +66,12 @@ async def _upgrade(app: "App") -> dict[str, Any]:
     }
 
 
-async def _identity(app: "App", database: "Database") -> "Identity | None":
+async def _identity(app: App, database: Database) -> Identity | None:
     """How persons are keyed, if rows wait to be rewritten; asked before anything is changed.
 
     The key is judged here as by every other command, where this one can read it: an account that
     only upgrades needs no key while no rows wait.
     """
-    from worker.errors import ConfigurationError
-    from worker.store.identity import NEW, judged_identity, stored_identity
-    from worker.store.queries.status import is_there
-    from worker.store.runs.ledger import DEFAULT_TENANT
-    from worker.store.schema.rewriting import is_waiting
-    from worker.store.schema.upgrade import revision
-
     stored, waits = NEW, False
     if is_there(database) and await revision(database) is not None:
         stored = await stored_identity(database, DEFAULT_TENANT)
@@ -101,17 +91,8 @@ async def _identity(app: "App", database: "Database") -> "Identity | None":
     return identity if waits else None
 
 
-async def _rewrite(app: "App", database: "Database", identity: "Identity") -> "Rewritten":
-    import structlog
-
-    from worker.areas import AREAS
-    from worker.store.privacy.erasing import scrub
-    from worker.store.runs.lease_context import held_lease
-    from worker.store.schema.rewriting import Rewriter
-
-    log = structlog.get_logger(__name__)
-
-    def tell(done: "Rewritten") -> None:
+async def _rewrite(app: App, database: Database, identity: Identity) -> Rewritten:
+    def tell(done: Rewritten) -> None:
         log.info("upgrade.rewriting", persons=done.persons, rows=done.rows)
 
     async with held_lease(database, ttl_s=app.settings.lease.ttl_s) as lease:
@@ -143,11 +124,10 @@ def _print(document: dict[str, Any]) -> None:
         )
 
 
+@subcommand("check", CHECK, of=command)
 def check(cli: Cli) -> int:
     """See ``CHECK``."""
     app = cli.load("report")
-    from worker.errors import ExitCode
-    from worker.store.schema.upgrade import HEAD, check_schema, revision
 
     async def work() -> str | None:
         async with app.database(checked=False) as database:

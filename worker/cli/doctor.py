@@ -1,18 +1,20 @@
 """``doctor``: what is wrong with the set-up, and what to do about it."""
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import click
 
-from worker.cli.base import Cli, add_command
+from worker.app import App
+from worker.cli import checks
+from worker.cli.base import Cli, subcommand
+from worker.cli.checks import Line
+from worker.cli.probe import SYNTHETIC_PERSON
 from worker.cli.showing import read_identifier
+from worker.core.identity import NationalId
+from worker.core.offid import is_h_number
 from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError
-
-if TYPE_CHECKING:
-    from worker.app import App
-    from worker.cli.checks import Line
-    from worker.core.identity import NationalId
+from worker.logs import configure
 
 HELP = """Check the whole set-up, and tell what is wrong and what to do.
 
@@ -33,27 +35,15 @@ Example: `pts-worker doctor --probe`
 _CHECKED = ("clock", "key", "discovery", "token", "PTS", "database", "roster")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    add_command(app, "doctor", doctor, HELP)
-
-
-def doctor(
-    cli: Cli,
-    *,
-    probe: Annotated[
-        bool, typer.Option("--probe", help="Read one synthetic person from PTS.")
-    ] = False,
-    person: Annotated[
-        str | None,
-        typer.Option(
-            "--person",
-            metavar="-",
-            help="With --probe: - takes the identifier from standard input, instead of a number "
-            "that NHN has published.",
-        ),
-    ] = None,
-) -> int:
+@subcommand("doctor", HELP)
+@click.option("--probe", is_flag=True, help="Read one synthetic person from PTS.")
+@click.option(
+    "--person",
+    metavar="-",
+    help="With --probe: - takes the identifier from standard input, instead of a number "
+    "that NHN has published.",
+)
+def command(cli: Cli, *, probe: bool, person: str | None) -> int:
     """See ``HELP``."""
     if person not in {None, "-"}:
         raise UsageError("--person takes - and reads one identifier from standard input")
@@ -71,7 +61,7 @@ def doctor(
 class _Visit:
     """One round of all checks; each line is printed when it is known."""
 
-    def __init__(self, cli: Cli, *, probe: bool, off_id: "NationalId | None") -> None:
+    def __init__(self, cli: Cli, *, probe: bool, off_id: NationalId | None) -> None:
         self._cli = cli
         self._probe = probe
         self._off_id = off_id
@@ -79,8 +69,6 @@ class _Visit:
 
     async def execute(self) -> None:
         """Check everything."""
-        from worker.cli import checks
-
         app = self._load()
         if app is None:
             for name in _CHECKED:
@@ -101,11 +89,8 @@ class _Visit:
         if app.settings.telemetry.textfile is not None:
             await self._check("telemetry", checks.check_textfile, app)
 
-    def _load(self) -> "App | None":
+    def _load(self) -> App | None:
         """The configured app; logs below a warning would only repeat the lines."""
-        from worker.cli import checks
-        from worker.logs import configure
-
         try:
             app = self._cli.load(None)
         except ConfigurationError as error:
@@ -115,10 +100,7 @@ class _Visit:
             configure("ERROR", app.settings.log.format)
         return app
 
-    async def _pts(self, app: "App", *, has_token: bool) -> None:
-        from worker.cli import checks
-        from worker.core.offid import is_h_number
-
+    async def _pts(self, app: App, *, has_token: bool) -> None:
         if app.settings.api.base_url is None:
             self._add(checks.skip("PTS", "api.base_url is not set"))
             return
@@ -138,12 +120,8 @@ class _Visit:
         except WorkerError as error:
             self._add(checks.fail("PTS probe", error))
 
-    async def _check(
-        self, name: str, check: "Callable[[App], Awaitable[Line]]", app: "App"
-    ) -> bool:
+    async def _check(self, name: str, check: Callable[[App], Awaitable[Line]], app: App) -> bool:
         """Add the line of one check; whether what rests on it can be checked, too."""
-        from worker.cli import checks
-
         try:
             line = await check(app)
         except WorkerError as error:
@@ -156,20 +134,17 @@ class _Visit:
         self._add(line)
         return line.state is not checks.State.FAIL
 
-    def _add(self, line: "Line") -> None:
+    def _add(self, line: Line) -> None:
         self.lines.append(line)
         if not self._cli.as_json:
             _print(line)
 
 
-def _synthetic() -> "NationalId":
-    from worker.cli.probe import SYNTHETIC_PERSON
-    from worker.core.identity import NationalId
-
+def _synthetic() -> NationalId:
     return NationalId(SYNTHETIC_PERSON)
 
 
-def _document(line: "Line") -> dict[str, Any]:
+def _document(line: Line) -> dict[str, Any]:
     return {
         "name": line.name,
         "state": line.state.value,
@@ -181,7 +156,7 @@ def _document(line: "Line") -> dict[str, Any]:
     }
 
 
-def _print(line: "Line") -> None:
+def _print(line: Line) -> None:
     print(f"{line.state:<4}  {line.name:<19} {line.text}")
     for detail in line.details:
         print(f"{'':<26} {detail}")

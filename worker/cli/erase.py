@@ -1,18 +1,21 @@
 """``erase``: remove one person completely."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import click
 
-from worker.cli.access import PurposeOption, checked_purpose, log_access
-from worker.cli.base import Cli, add_command
+from worker.app import App
+from worker.cli import options
+from worker.cli.access import log_access, purpose_option
+from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, read_identifier, store_to_read
-from worker.cli.sync import DatabaseOption
-
-if TYPE_CHECKING:
-    from worker.app import App
-    from worker.core.identity import Identity, NationalId
-    from worker.store.privacy.erasing import Traces
+from worker.core.identity import Identity, NationalId
+from worker.errors import ExitCode
+from worker.store.identity import see_identity
+from worker.store.privacy.erasing import Mask, Traces, erase_traces, find_traces, scrub
+from worker.store.privacy.searching import NOT_SEARCHED, Wanted, search
+from worker.store.runs.lease_context import held_lease
+from worker.store.runs.ledger import DEFAULT_TENANT
 
 HELP = """Remove one person completely: versions, history, proofs, failures, and the person.
 
@@ -41,55 +44,37 @@ Example: `pts-worker erase < identifier.txt`
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    add_command(app, "erase", erase, HELP)
-
-
-def erase(
-    cli: Cli,
-    *,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count what would go, and change nothing.")
-    ] = False,
-    rewrite: Annotated[
-        bool,
-        typer.Option(
-            "--rewrite",
-            help="PostgreSQL: write the tables anew (VACUUM FULL), so that its data files hold "
-            "nothing. Keeps readers out of each table meanwhile.",
-        ),
-    ] = False,
-    purpose: PurposeOption = None,
-    database: DatabaseOption = None,
-) -> int:
+@subcommand("erase", HELP)
+@click.option("--dry-run", is_flag=True, help="Count what would go, and change nothing.")
+@click.option(
+    "--rewrite",
+    is_flag=True,
+    help="PostgreSQL: write the tables anew (VACUUM FULL), so that its data files hold "
+    "nothing. Keeps readers out of each table meanwhile.",
+)
+@purpose_option
+@options.database
+def command(cli: Cli, *, dry_run: bool, rewrite: bool, purpose: str | None) -> int:
     """See ``HELP``."""
-    from worker.errors import ExitCode
-
-    why = checked_purpose(purpose)
-    app = cli.load("person", {"database.url": database}, {"database.url": "--database"})
+    app = cli.load("person")
     identity = app.identity()
     off_id = read_identifier()
-    document = cli.run(lambda: _erase(app, identity, off_id, why, dry_run=dry_run, rewrite=rewrite))
+    document = cli.run(
+        lambda: _erase(app, identity, off_id, purpose, dry_run=dry_run, rewrite=rewrite)
+    )
     cli.emit(document, lambda: _print(document))
     return ExitCode.OK
 
 
 async def _erase(
-    app: "App",
-    identity: "Identity",
-    off_id: "NationalId",
+    app: App,
+    identity: Identity,
+    off_id: NationalId,
     why: str | None,
     *,
     dry_run: bool,
     rewrite: bool,
 ) -> dict[str, Any]:
-    from worker.store.identity import see_identity
-    from worker.store.privacy.erasing import Mask, erase_traces, find_traces, scrub
-    from worker.store.privacy.searching import NOT_SEARCHED, Wanted, search
-    from worker.store.runs.lease_context import held_lease
-    from worker.store.runs.ledger import DEFAULT_TENANT
-
     async with store_to_read(app) as store:
         identity = await see_identity(store, DEFAULT_TENANT, identity)
         key = identity.person_key(off_id)
@@ -118,7 +103,7 @@ async def _erase(
 
 
 def _document(
-    found: "Traces", *, is_rewritten: bool, left: dict[str, Any] | None = None
+    found: Traces, *, is_rewritten: bool, left: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     return {
         "is_known": found.person_id is not None,

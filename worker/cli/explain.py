@@ -2,20 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import click
 
-from worker.cli.access import PurposeOption, checked_purpose, log_access
-from worker.cli.base import Cli, add_command
+from worker.app import App
+from worker.cli import options
+from worker.cli.access import log_access, purpose_option
+from worker.cli.base import Cli, subcommand
 from worker.cli.failures import failure_document
 from worker.cli.showing import instant, read_identifier, span, store_to_read
-from worker.cli.sync import DatabaseOption
-
-if TYPE_CHECKING:
-    from worker.app import App
-    from worker.core.identity import Identity, NationalId
-    from worker.store.queries.person import AreaStory, PersonStory, Version
+from worker.core.identity import Identity, NationalId
+from worker.core.times import parse_time
+from worker.errors import ExitCode, UsageError
+from worker.store.identity import see_identity
+from worker.store.queries.person import (
+    AreaStory,
+    PersonStory,
+    Version,
+    person_story,
+    publication_at,
+)
+from worker.store.runs.ledger import DEFAULT_TENANT
 
 HELP = """Tell everything known of one person.
 
@@ -38,38 +46,22 @@ Example: `pts-worker explain --as-of 2026-01-31T12:00:00Z < identifier.txt`
 _MASK = "***"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    add_command(app, "explain", explain, HELP)
-
-
-def explain(
-    cli: Cli,
-    *,
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone."),
-    ] = None,
-    purpose: PurposeOption = None,
-    database: DatabaseOption = None,
-) -> int:
+@subcommand("explain", HELP)
+@click.option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone.")
+@purpose_option
+@options.database
+def command(cli: Cli, *, as_of: str | None, purpose: str | None) -> int:
     """See ``HELP``."""
-    from worker.errors import ExitCode
-
-    why = checked_purpose(purpose)
     at = None if as_of is None else _instant(as_of)
-    app = cli.load("person", {"database.url": database}, {"database.url": "--database"})
+    app = cli.load("person")
     identity = app.identity()
     off_id = read_identifier()
-    document = cli.run(lambda: _look(app, identity, off_id, at, why))
+    document = cli.run(lambda: _look(app, identity, off_id, at, purpose))
     cli.emit(document, lambda: _print(document))
     return ExitCode.OK
 
 
 def _instant(text: str) -> datetime:
-    from worker.core.times import parse_time
-    from worker.errors import UsageError
-
     try:
         return parse_time(text.strip()).at
     except ValueError as error:
@@ -77,12 +69,8 @@ def _instant(text: str) -> datetime:
 
 
 async def _look(
-    app: "App", identity: "Identity", off_id: "NationalId", at: datetime | None, why: str | None
+    app: App, identity: Identity, off_id: NationalId, at: datetime | None, why: str | None
 ) -> dict[str, Any]:
-    from worker.store.identity import see_identity
-    from worker.store.queries.person import person_story, publication_at
-    from worker.store.runs.ledger import DEFAULT_TENANT
-
     async with store_to_read(app) as store:
         identity = await see_identity(store, DEFAULT_TENANT, identity)
         key = identity.person_key(off_id)
@@ -101,7 +89,7 @@ async def _look(
 
 
 def _document(
-    story: "PersonStory | None", *, at: datetime | None, now: datetime, is_plain: bool
+    story: PersonStory | None, *, at: datetime | None, now: datetime, is_plain: bool
 ) -> dict[str, Any]:
     if story is None:
         return {"is_known": False, "as_of": at}
@@ -117,7 +105,7 @@ def _document(
     }
 
 
-def _area(story: "AreaStory", *, at: datetime | None, now: datetime, is_plain: bool) -> Any:
+def _area(story: AreaStory, *, at: datetime | None, now: datetime, is_plain: bool) -> Any:
     proof, failure = story.proof, story.failure
     first = proof and proof.first_read
     shown = [one for one in story.versions if at is None or one.shown_at(at)]
@@ -140,7 +128,7 @@ def _age_s(confirmed_at: datetime | None, now: datetime) -> float | None:
     return None if confirmed_at is None else max((now - confirmed_at).total_seconds(), 0.0)
 
 
-def _version(version: "Version", at: datetime) -> dict[str, Any]:
+def _version(version: Version, at: datetime) -> dict[str, Any]:
     return {
         "restriction_id": version.restriction_id,
         "columns": dict(version.columns),

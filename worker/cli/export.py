@@ -2,17 +2,17 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
-from worker.cli.access import PurposeOption, checked_purpose, log_access
-from worker.cli.base import Cli, add_command
+from worker.cli import options
+from worker.cli.access import log_access, purpose_option
+from worker.cli.base import Cli, subcommand
+from worker.cli.progress import progress_bar
 from worker.cli.showing import columns, store_to_read
-from worker.cli.sync import DatabaseOption
-
-if TYPE_CHECKING:
-    from worker.report.export import Manifest
+from worker.errors import ExitCode
+from worker.report.export import Manifest, export
+from worker.report.sinks import Format
 
 HELP = """Write the reporting views to a folder as CSV, NDJSON or Parquet.
 
@@ -30,43 +30,37 @@ Example: `pts-worker export --out export --format csv --view patient_safety_curr
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    add_command(app, "export", export, HELP)
-
-
-def export(
+@subcommand("export", HELP)
+@click.option(
+    "--out", type=options.FilePath(), required=True, help="The folder; made if there is none."
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice([*map(str, Format)]),
+    metavar="FORMAT",
+    default="csv",
+    help="csv, ndjson or parquet.",
+)
+@click.option(
+    "--view", multiple=True, help="Only this view; may be given again. Default: all but access."
+)
+@click.option("--include-payload", is_flag=True, help="Also all that PTS sent, as JSON.")
+@purpose_option
+@options.database
+def command(
     cli: Cli,
     *,
-    out: Annotated[Path, typer.Option("--out", help="The folder; made if there is none.")],
-    file_format: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="csv, ndjson or parquet.")
-    ] = "csv",
-    view: Annotated[
-        list[str] | None,
-        typer.Option("--view", help="Only this view; may be given again. Default: all but access."),
-    ] = None,
-    include_payload: Annotated[
-        bool, typer.Option("--include-payload", help="Also all that PTS sent, as JSON.")
-    ] = False,
-    purpose: PurposeOption = None,
-    database: DatabaseOption = None,
+    out: Path,
+    file_format: str,
+    view: tuple[str, ...],
+    include_payload: bool,
+    purpose: str | None,
 ) -> int:
     """See ``HELP``."""
-    from worker.cli.progress import progress_bar
-    from worker.errors import ExitCode, UsageError
+    app = cli.load("report")
 
-    why = checked_purpose(purpose)
-    app = cli.load("report", {"database.url": database}, {"database.url": "--database"})
-    from worker.report.export import export as write_export
-    from worker.report.sinks import Format
-
-    try:
-        chosen = Format(file_format)
-    except ValueError:
-        raise UsageError(f"--format: known are {', '.join(Format)}") from None
-
-    async def work() -> "Manifest":
+    async def work() -> Manifest:
         with progress_bar(cli, doing="writing", unit="rows") as show:
             rows: dict[str, int] = {}
 
@@ -76,12 +70,12 @@ def export(
                     show(sum(rows.values()), None, None)
 
             async with store_to_read(app) as store:
-                await log_access(app, store, "export", why)
-                return await write_export(
+                await log_access(app, store, "export", purpose)
+                return await export(
                     store.read,
                     out,
-                    chosen,
-                    view or (),
+                    Format(file_format),
+                    view,
                     now=app.runtime.now(),
                     include_payload=include_payload,
                     wrote=wrote,
@@ -92,7 +86,7 @@ def export(
     return ExitCode.OK
 
 
-def _print(out: Path, manifest: "Manifest") -> None:
+def _print(out: Path, manifest: Manifest) -> None:
     published = manifest.published_at or "nothing yet"
     print(f"{out}: publication {manifest.publication_no or 0}, {published}")
     columns(("file", "rows", "bytes"), [(f.name, f.rows, f.bytes) for f in manifest.files])

@@ -1,20 +1,28 @@
 """``failures``: what could not be read, one by one; read it again; forget it."""
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import click
 
-from worker.cli.access import PurposeOption, checked_purpose, log_access
-from worker.cli.base import Cli, add_command
+from worker.areas import AREAS
+from worker.cli import options
+from worker.cli.access import log_access, purpose_option
+from worker.cli.backfill import read_again
+from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, instant, read_identifier, store_to_read
-from worker.cli.sync import AreaOption, DatabaseOption, WaitOption, wait_seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from worker.app import App
-    from worker.store.queries.failures import OpenFailure
+from worker.core.identity import short_key
+from worker.core.model import FailureKind
+from worker.errors import ExitCode, UsageError
+from worker.store.identity import see_identity, stored_identity
+from worker.store.queries.failures import (
+    OpenFailure,
+    failures_by_key,
+    list_failures,
+    purge_failures,
+)
+from worker.store.runs.ledger import DEFAULT_TENANT
 
 LIST = """List what cannot be read at present, what has failed longest first.
 
@@ -53,47 +61,32 @@ _PREFIX_DIGITS_MIN = 4
 _IDENTIFIER_DIGITS = 11
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="What could not be read. Example: `pts-worker failures list`",
-    )
-    add_command(group, "list", list_, LIST)
-    add_command(group, "show", show, SHOW)
-    add_command(group, "retry", retry, RETRY)
-    add_command(group, "purge", purge, PURGE)
-    app.add_typer(group, name="failures")
+command = options.group("failures", "What could not be read. Example: `pts-worker failures list`")
 
 
-def list_(
-    cli: Cli,
-    *,
-    kind: Annotated[
-        str | None,
-        typer.Option("--kind", help="transient, rejected, refused, contract, paging or unstable."),
-    ] = None,
-    area: AreaOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, at most.")] = 100,
-    database: DatabaseOption = None,
-) -> int:
+@subcommand("list", LIST, of=command)
+@click.option(
+    "--kind",
+    type=click.Choice([*map(str, FailureKind)]),
+    metavar="KIND",
+    help="transient, rejected, refused, contract, paging or unstable.",
+)
+@click.option(
+    "--area",
+    type=click.Choice([area.name for area in AREAS]),
+    metavar="AREA",
+    multiple=True,
+    help="Only this area; may be given again. Default: sync.areas.",
+)
+@click.option("--limit", type=click.IntRange(min=1), default=100, help="How many, at most.")
+@options.database
+def list_(cli: Cli, *, kind: str | None, area: tuple[str, ...], limit: int) -> int:
     """See ``LIST``."""
-    from worker.core.model import FailureKind
-    from worker.errors import ExitCode, UsageError
+    app = cli.load("report")
 
-    if kind is not None and kind not in list(FailureKind):
-        raise UsageError(f"--kind: known are {', '.join(FailureKind)}")
-    app = _load(cli, "report", database)
-
-    async def work() -> tuple[bool, "Sequence[OpenFailure]"]:
-        from worker.store.identity import stored_identity
-        from worker.store.queries.failures import list_failures
-        from worker.store.runs.ledger import DEFAULT_TENANT
-
+    async def work() -> tuple[bool, Sequence[OpenFailure]]:
         async with store_to_read(app) as store:
-            found = await list_failures(
-                store, DEFAULT_TENANT, kind=kind, areas=area or (), limit=limit
-            )
+            found = await list_failures(store, DEFAULT_TENANT, kind=kind, areas=area, limit=limit)
             mode, _ = await stored_identity(store, DEFAULT_TENANT)
             return mode != "pseudonym", found
 
@@ -102,32 +95,20 @@ def list_(
     return ExitCode.OK
 
 
-def show(
-    cli: Cli,
-    person: Annotated[
-        str,
-        typer.Argument(
-            metavar="KEY|-", help="The first digits of the person's key; - for standard input."
-        ),
-    ],
-    *,
-    purpose: PurposeOption = None,
-    database: DatabaseOption = None,
-) -> int:
+@subcommand("show", SHOW, of=command)
+@click.argument(
+    "person", metavar="KEY|-", help="The first digits of the person's key; - for standard input."
+)
+@purpose_option
+@options.database
+def show(cli: Cli, *, person: str, purpose: str | None) -> int:
     """See ``SHOW``."""
-    from worker.errors import ExitCode
-
-    why = checked_purpose(purpose)
     key = _prefix(person)
-    app = _load(cli, "report" if key else "person", database)
+    app = cli.load("report" if key else "person")
     identity = None if key else app.identity()
     off_id = None if key else read_identifier()
 
-    async def work() -> tuple[bool, "Sequence[OpenFailure]"]:
-        from worker.store.identity import see_identity, stored_identity
-        from worker.store.queries.failures import failures_by_key
-        from worker.store.runs.ledger import DEFAULT_TENANT
-
+    async def work() -> tuple[bool, Sequence[OpenFailure]]:
         async with store_to_read(app) as store:
             mode, _ = await stored_identity(store, DEFAULT_TENANT)
             is_plain = mode != "pseudonym"
@@ -136,11 +117,11 @@ def show(
                 found = await failures_by_key(store, DEFAULT_TENANT, key)
                 _refuse_several(found)
                 named = found[0].person_key if found else None
-                await log_access(app, store, "failures show", why, person_key=named)
+                await log_access(app, store, "failures show", purpose, person_key=named)
                 return is_plain, found
             settled = await see_identity(store, DEFAULT_TENANT, identity)
             named = settled.person_key(off_id)
-            await log_access(app, store, "failures show", why, person_key=named)
+            await log_access(app, store, "failures show", purpose, person_key=named)
             found = await failures_by_key(store, DEFAULT_TENANT, named)
             return is_plain, found
 
@@ -149,47 +130,30 @@ def show(
     return ExitCode.OK
 
 
-def retry(
-    cli: Cli,
-    *,
-    area: AreaOption = None,
-    wait: WaitOption = None,
-) -> int:
+@subcommand("retry", RETRY, of=command)
+@options.area
+@options.wait
+def retry(cli: Cli, *, wait: timedelta) -> int:
     """See ``RETRY``."""
-    from worker.cli.backfill import backfill
-
-    return backfill(cli, failed=True, area=area, wait=wait)
+    return read_again(cli, failed=True, wait=wait)
 
 
-def purge(
-    cli: Cli,
-    *,
-    older_than: Annotated[
-        str | None,
-        typer.Option(
-            "--older-than", metavar="DURATION", help="Failures that were last met so long ago."
-        ),
-    ] = None,
-    departed: Annotated[
-        bool, typer.Option("--departed", help="Failures of persons who left the roster.")
-    ] = False,
-    database: DatabaseOption = None,
-) -> int:
+@subcommand("purge", PURGE, of=command)
+@click.option(
+    "--older-than", type=options.DURATION, help="Failures that were last met so long ago."
+)
+@click.option("--departed", is_flag=True, help="Failures of persons who left the roster.")
+@options.database
+def purge(cli: Cli, *, older_than: timedelta | None, departed: bool) -> int:
     """See ``PURGE``."""
-    from worker.errors import ExitCode, UsageError
-
     if older_than is None and not departed:
         raise UsageError(
             "which failures to forget is missing", hint="give --older-than 30d, --departed, or both"
         )
-    older_s = wait_seconds(older_than, flag="--older-than")
-    app = _load(cli, "report", database)
-    before = app.runtime.now() - timedelta(seconds=older_s) if older_than is not None else None
+    app = cli.load("report")
+    before = None if older_than is None else app.runtime.now() - older_than
 
     async def work() -> int:
-        from worker.store.queries.failures import purge_failures
-        from worker.store.runs.ledger import DEFAULT_TENANT
-
         async with store_to_read(app) as store:
             return await purge_failures(
                 store, DEFAULT_TENANT, last_before=before, departed=departed
@@ -200,18 +164,12 @@ def purge(
     return ExitCode.OK
 
 
-def _load(cli: Cli, purpose: str, database: str | None) -> "App":
-    return cli.load(purpose, {"database.url": database}, {"database.url": "--database"})
-
-
 def _prefix(person: str) -> str:
     """The beginning of a key; empty for ``-``.
 
     Raises:
         UsageError: it is no beginning of a key, or looks like an identifier. Not repeated.
     """
-    from worker.errors import UsageError
-
     if person == "-":
         return ""
     key = person.strip().lower().removeprefix("p-").removesuffix("…")
@@ -229,8 +187,6 @@ def _prefix(person: str) -> str:
 
 
 def _refuse_plain(*, is_plain: bool) -> None:
-    from worker.errors import UsageError
-
     if is_plain:
         raise UsageError(
             "this database holds plain identifiers; they are not taken from the command line",
@@ -238,19 +194,17 @@ def _refuse_plain(*, is_plain: bool) -> None:
         )
 
 
-def _refuse_several(found: "Sequence[OpenFailure]") -> None:
-    from worker.errors import UsageError
-
+def _refuse_several(found: Sequence[OpenFailure]) -> None:
     persons = len({one.person_id for one in found})
     if persons > 1:
         raise UsageError(f"{persons} persons' keys begin so", hint="give more digits")
 
 
-def _document(found: "Sequence[OpenFailure]", *, is_plain: bool) -> dict[str, Any]:
+def _document(found: Sequence[OpenFailure], *, is_plain: bool) -> dict[str, Any]:
     return {"failures": [failure_document(one, is_plain=is_plain) for one in found]}
 
 
-def failure_document(one: "OpenFailure", *, is_plain: bool) -> dict[str, Any]:
+def failure_document(one: OpenFailure, *, is_plain: bool) -> dict[str, Any]:
     """An open failure as JSON; the key only where it is a pseudonym."""
     return {
         "person_key": None if is_plain else one.person_key,
@@ -270,13 +224,11 @@ def failure_document(one: "OpenFailure", *, is_plain: bool) -> dict[str, Any]:
     }
 
 
-def _who(one: "OpenFailure", *, is_plain: bool) -> str:
-    from worker.core.identity import short_key
-
+def _who(one: OpenFailure, *, is_plain: bool) -> str:
     return f"row {one.person_id}" if is_plain else short_key(one.person_key)
 
 
-def _print_list(found: "Sequence[OpenFailure]", *, is_plain: bool) -> None:
+def _print_list(found: Sequence[OpenFailure], *, is_plain: bool) -> None:
     if not found:
         print("no open failures")
         return
@@ -311,7 +263,7 @@ def _print_list(found: "Sequence[OpenFailure]", *, is_plain: bool) -> None:
     )
 
 
-def _print_one(found: "Sequence[OpenFailure]", *, is_plain: bool) -> None:
+def _print_one(found: Sequence[OpenFailure], *, is_plain: bool) -> None:
     if not found:
         print("no open failures of this person")
     for one in found:

@@ -2,15 +2,17 @@
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import click
 
-from worker.cli import rotate
-from worker.cli.base import Cli, add_command, print_json
-
-if TYPE_CHECKING:
-    from worker.helseid.keys import ClientKey
+from worker.cli.base import Cli, subcommand
+from worker.cli.options import FilePath, group
+from worker.cli.output import print_json
+from worker.cli.rotate import key_option, kind_option, rotate
+from worker.errors import ConfigurationError, ExitCode
+from worker.helseid.keys import ClientKey, load_client_key, new_client_key, public_jwk
+from worker.helseid.secret_files import write_private_jwk, write_secret
 
 NEW = """Make a key pair for HelseID.
 
@@ -46,40 +48,19 @@ Example: `pts-worker keys pseudonym --out pseudonym.key`
 _PSEUDONYM_BYTES = 32
 _SELF_SERVICE = "https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
 
-OutOption = Annotated[Path, typer.Option("--out", help="The new file; never overwritten.")]
-KeyOption = Annotated[
-    Path | None,
-    typer.Option("--key", help="The private key's file. Default: helseid.private_jwk_file."),
-]
+command = group(
+    "keys", "Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`"
+)
+_out = click.option(
+    "--out", type=FilePath(), required=True, help="The new file; never overwritten."
+)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`",
-    )
-    add_command(group, "new", new, NEW)
-    add_command(group, "public", public, PUBLIC)
-    add_command(group, "check", check, CHECK)
-    rotate.register(group)
-    add_command(group, "pseudonym", pseudonym, PSEUDONYM)
-    app.add_typer(group, name="keys")
-
-
-def new(
-    cli: Cli,
-    *,
-    out: OutOption,
-    kind: Annotated[str, typer.Option("--kind", help="ec or rsa.")] = "ec",
-) -> int:
+@subcommand("new", NEW, of=command)
+@_out
+@kind_option
+def new(cli: Cli, *, out: Path, kind: str) -> int:
     """See ``NEW``."""
-    from worker.errors import ExitCode, UsageError
-    from worker.helseid.keys import new_client_key, public_jwk
-    from worker.helseid.secret_files import write_private_jwk
-
-    if kind not in {"ec", "rsa"}:
-        raise UsageError("--kind is ec or rsa")
     jwk = new_client_key("rsa" if kind == "rsa" else "ec")
     write_private_jwk(out, jwk)
     public_half = public_jwk(jwk)
@@ -93,19 +74,19 @@ def new(
     return ExitCode.OK
 
 
-def public(cli: Cli, *, key: KeyOption = None) -> int:
+@subcommand("public", PUBLIC, of=command)
+@key_option
+def public(cli: Cli, *, key: Path | None) -> int:
     """See ``PUBLIC``."""
-    from worker.errors import ExitCode
-
     _, loaded = _load(cli, key)
     print_json(loaded.public_jwk())
     return ExitCode.OK
 
 
-def check(cli: Cli, *, key: KeyOption = None) -> int:
+@subcommand("check", CHECK, of=command)
+@key_option
+def check(cli: Cli, *, key: Path | None) -> int:
     """See ``CHECK``."""
-    from worker.errors import ExitCode
-
     path, loaded = _load(cli, key)
     document: dict[str, Any] = {
         "file": str(path),
@@ -117,11 +98,13 @@ def check(cli: Cli, *, key: KeyOption = None) -> int:
     return ExitCode.OK
 
 
-def pseudonym(cli: Cli, *, out: OutOption) -> int:
-    """See ``PSEUDONYM``."""
-    from worker.errors import ExitCode
-    from worker.helseid.secret_files import write_secret
+command.add_command(rotate)
 
+
+@subcommand("pseudonym", PSEUDONYM, of=command)
+@_out
+def pseudonym(cli: Cli, *, out: Path) -> int:
+    """See ``PSEUDONYM``."""
     write_secret(out, secrets.token_bytes(_PSEUDONYM_BYTES))
     cli.emit(
         {"file": str(out), "bytes": _PSEUDONYM_BYTES},
@@ -133,18 +116,14 @@ def pseudonym(cli: Cli, *, out: OutOption) -> int:
     return ExitCode.OK
 
 
-def _load(cli: Cli, key: Path | None) -> "tuple[Path, ClientKey]":
+def _load(cli: Cli, key: Path | None) -> tuple[Path, ClientKey]:
     """The key that is named, or the configured one with what the configuration says of it.
 
     Raises:
         ConfigurationError: there is none, or it cannot be used.
     """
-    from worker.helseid.keys import load_client_key
-
     if key is not None:
         return key, load_client_key(key)
-    from worker.errors import ConfigurationError
-
     app = cli.load(None)
     chosen = app.settings.helseid
     if chosen.private_jwk_file is None:

@@ -1,35 +1,21 @@
 """The program: all commands, and one place where errors become exit codes."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from types import ModuleType
-from typing import Annotated, Any, Final
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Final
 
-import typer
+import click
+from click.shell_completion import shell_complete
 
 from worker import __version__
-from worker.cli import (
-    backfill,
-    config,
-    db,
-    doctor,
-    erase,
-    explain,
-    export,
-    failures,
-    keys,
-    plan,
-    report,
-    sandbox,
-    schedule,
-    status,
-    sync,
-    verify,
-)
-from worker.cli.base import CommonOptions, report_bug, report_call, report_error
+from worker.cli.options import Group, common_options
+from worker.cli.output import report_bug, report_call, report_error
 from worker.errors import ExitCode, WorkerError
 
-CallFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
-"""What Typer raises for a wrong call. It carries a Click of its own, without a public name."""
+NAME: Final = "pts-worker"
+COMPLETION: Final = "_PTS_WORKER_COMPLETE"
+"""The variable by which a shell asks for completions."""
 
 _HELP: Final = (
     "Keeps a local, provable copy of PTS access restrictions for your own patients.\n\n"
@@ -41,89 +27,70 @@ _EXIT_CODES: Final = (
     "5 withheld, 65 data contract, 69 unavailable, 70 bug, 75 stopped, 77 refused, "
     "78 configuration."
 )
-
-COMMANDS: Final[Mapping[str, ModuleType]] = {
-    module.__name__.rpartition(".")[2]: module
-    for module in (
-        sync,
-        backfill,
-        schedule,
-        plan,
-        status,
-        failures,
-        explain,
-        erase,
-        verify,
-        report,
-        export,
-        db,
-        keys,
-        doctor,
-        config,
-        sandbox,
-    )
+COMMANDS: Final[Mapping[str, str]] = {
+    "sync": "One full run over the roster: read everyone, then publish.",
+    "backfill": "Read some persons again, and publish that. Nobody is departed by a backfill.",
+    "schedule": "Stay up and run `sync` on a cron expression in a named time zone.",
+    "plan": "Tell what a `sync` would do now: persons, requests, time, and what the guard would "
+    "allow.",
+    "status": "Tell the last runs, the age of the published snapshot, gaps, and who holds the "
+    "lease.",
+    "failures": "What could not be read. Example: `pts-worker failures list`",
+    "explain": "Tell everything known of one person.",
+    "erase": "Remove one person completely: versions, history, proofs, failures, and the person.",
+    "verify": "Read a random sample of persons' areas from PTS and compare it with what was "
+    "published.",
+    "report": "Write the published state as one HTML file that needs nothing else.",
+    "export": "Write the reporting views to a folder as CSV, NDJSON or Parquet.",
+    "db": "Create and upgrade the database. Example: `pts-worker db upgrade`",
+    "keys": "Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`",
+    "doctor": "Check the whole set-up, and tell what is wrong and what to do.",
+    "config": "The configuration: show, schema. Example: `pts-worker config show`",
+    "sandbox": "Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.",
+    "help": "Show the help of a command.",
 }
-"""The module of each command or group, by its name, in the order in which help lists them."""
+"""What each command or group does. It is the ``command`` of a module of its name."""
 
 
-def program_of(names: Iterable[str]) -> typer.Typer:
-    """The program with these of its commands."""
-    made = typer.Typer(
-        name="pts-worker",
-        no_args_is_help=True,
-        add_completion=False,
-        rich_markup_mode="rich",
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        help=_HELP,
-        epilog=_EXIT_CODES,
-    )
-    made.callback(invoke_without_command=True)(_common)
-    for name in names:
-        COMMANDS[name].register(made)
-    return made
+class _Program(Group):
+    """A command is imported when it is called; help and completion list it without that."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, listed, rest = super().resolve_command(ctx, args)
+        if listed is None:
+            return name, None, rest
+        command: click.Command = import_module(f"worker.cli.{name}").command
+        return name, command, rest
 
 
-def _common(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
-    config_file: CommonOptions.config_file = None,
-    settings: CommonOptions.settings = None,
-    log_level: CommonOptions.log_level = None,
-    log_format: CommonOptions.log_format = None,
-    as_json: CommonOptions.as_json = False,
-) -> None:
-    """Options before the command serve every command."""
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
-    context.obj = {
-        "config_file": config_file,
-        "settings": settings,
-        "log_level": log_level,
-        "log_format": log_format,
-        "as_json": as_json,
-    }
+PROGRAM: Final = _Program(
+    NAME,
+    help=_HELP,
+    epilog=_EXIT_CODES,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    commands={name: click.Command(name, short_help=text) for name, text in COMMANDS.items()},
+    params=common_options(),
+)
+click.version_option(__version__, message="%(version)s", help="Show the version.")(PROGRAM)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command.
 
-    Of a command that is named first the others are not laid out, which each start would pay for.
-
     Returns:
         The exit code, one of ``worker.errors.ExitCode``.
     """
     as_json = "--json" in arguments
-    named = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
     try:
-        program = program_of(named)
-        result = program(args=list(arguments), prog_name="pts-worker", standalone_mode=False)
-    except typer.Exit as error:
-        return error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
+        return _call(arguments)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except (click.Abort, KeyboardInterrupt):
         return ExitCode.STOPPED
-    except CallFault as error:
+    except click.ClickException as error:
         report_call(error, as_json=as_json)
         return ExitCode.USAGE
     except WorkerError as error:
@@ -138,4 +105,10 @@ def run(arguments: Sequence[str]) -> int:
             return ExitCode.STOPPED
         report_bug(error, as_json=as_json)
         return ExitCode.BUG
-    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _call(arguments: Sequence[str]) -> int:
+    if asked := os.environ.get(COMPLETION):
+        return shell_complete(PROGRAM, {}, NAME, COMPLETION, asked)
+    with PROGRAM.make_context(NAME, [*arguments]) as context:
+        return int(PROGRAM.invoke(context))

@@ -3,20 +3,35 @@
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import typer
-
-from worker.cli.base import Cli, add_command
+from worker.app import App
+from worker.cli import options
+from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, instant, span, store_to_read
-from worker.cli.sync import AreaOption, DatabaseOption, DeadlineOption, RateOption, RosterOption
-
-if TYPE_CHECKING:
-    from worker.app import App
-    from worker.config.sections.connections import Engine
-    from worker.core.guard import GuardFacts, GuardLimits
-    from worker.store.database import Database
-    from worker.store.queries.status import OpenState, RunFacts, Settled
+from worker.config.sections.connections import Engine
+from worker.core.guard import (
+    GuardFacts,
+    GuardLimits,
+    departure_limit,
+    reasons_to_withhold,
+    removal_limit,
+)
+from worker.core.model import RosterLineError
+from worker.errors import ExitCode
+from worker.pts.engines import SUSTAINED_PER_S
+from worker.store.database import Database
+from worker.store.identity import see_identity
+from worker.store.queries.status import (
+    OpenState,
+    RunFacts,
+    Settled,
+    continued_by_next_sync,
+    last_publication,
+    open_state,
+    settled_in,
+)
+from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
 
 HELP = """Tell what a `sync` would do now: persons, requests, time, and what the guard would allow.
 
@@ -36,11 +51,6 @@ would_withhold).
 
 Example: `pts-worker plan --roster roster.csv`
 """
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    add_command(app, "plan", plan, HELP)
 
 
 _FASTER: Final = {
@@ -66,7 +76,7 @@ class _Begun:
     run_id: int
     began_at: datetime
     progressed_at: datetime
-    read: "Settled"
+    read: Settled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,14 +86,14 @@ class _Plan:
     areas: tuple[str, ...]
     roster: _Count
     begun: _Begun | None
-    last: "RunFacts | None"
+    last: RunFacts | None
     rate: float
     deadline_s: float | None
     continue_within_s: float
     sends_h_numbers: bool
-    engine: "Engine"
-    open: "OpenState"
-    limits: "GuardLimits"
+    engine: Engine
+    open: OpenState
+    limits: GuardLimits
 
     @property
     def per_area(self) -> float | None:
@@ -129,10 +139,8 @@ class _Plan:
             return 0
         return max(self.open.persons - self.roster.entries, 0)
 
-    def facts(self) -> "GuardFacts":
+    def facts(self) -> GuardFacts:
         """What the guard would look at if nothing else changed."""
-        from worker.core.guard import GuardFacts
-
         read = (self.roster.entries - self.not_sent) * len(self.areas)
         return GuardFacts(
             open_before=self.open.restrictions,
@@ -146,47 +154,22 @@ class _Plan:
         )
 
 
-def plan(
-    cli: Cli,
-    *,
-    roster: RosterOption = None,
-    database: DatabaseOption = None,
-    area: AreaOption = None,
-    requests_per_second: RateOption = None,
-    deadline: DeadlineOption = None,
-) -> int:
+@subcommand("plan", HELP)
+@options.roster
+@options.database
+@options.area
+@options.rate
+@options.deadline
+def command(cli: Cli) -> int:
     """See ``HELP``."""
-    from worker.errors import ExitCode
-
-    app = cli.load(
-        "plan",
-        {
-            "roster.path": roster,
-            "database.url": database,
-            "sync.areas": ",".join(area) if area else None,
-            "sync.requests_per_second": requests_per_second,
-            "sync.deadline": deadline,
-        },
-        {
-            "roster.path": "--roster",
-            "database.url": "--database",
-            "sync.areas": "--area",
-            "sync.requests_per_second": "--requests-per-second",
-            "sync.deadline": "--deadline",
-        },
-    )
+    app = cli.load("plan")
     found = cli.run(lambda: _look(app))
     document = _document(found)
     cli.emit(document, lambda: _print(found, document))
     return ExitCode.OK
 
 
-async def _look(app: "App") -> _Plan:
-    from worker.core.guard import GuardLimits
-    from worker.store.identity import see_identity
-    from worker.store.queries.status import last_publication, open_state
-    from worker.store.runs.ledger import DEFAULT_TENANT
-
+async def _look(app: App) -> _Plan:
     identity = app.identity()
     sync = app.settings.sync
     async with store_to_read(app) as store:
@@ -208,10 +191,7 @@ async def _look(app: "App") -> _Plan:
         )
 
 
-async def _begun(app: "App", store: "Database") -> _Begun | None:
-    from worker.store.queries.status import continued_by_next_sync, settled_in
-    from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
-
+async def _begun(app: App, store: Database) -> _Begun | None:
     sync = app.settings.sync
     row = continued_by_next_sync(
         await open_runs(store, DEFAULT_TENANT),
@@ -227,9 +207,7 @@ async def _begun(app: "App", store: "Database") -> _Begun | None:
     )
 
 
-async def _count(app: "App") -> _Count:
-    from worker.core.model import RosterLineError
-
+async def _count(app: App) -> _Count:
     count = _Count()
     async for entry in app.roster().entries():
         if isinstance(entry, RosterLineError):
@@ -242,9 +220,6 @@ async def _count(app: "App") -> _Count:
 
 
 def _document(found: _Plan) -> dict[str, Any]:
-    from worker.core.guard import departure_limit, reasons_to_withhold, removal_limit
-    from worker.pts.engines import SUSTAINED_PER_S
-
     facts, begun = found.facts(), found.begun
     return {
         "roster": {

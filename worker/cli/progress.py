@@ -1,28 +1,31 @@
 """Signals, the progress bar, and how a run's end is told."""
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from worker.cli.base import Cli, console
+import anyio
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-if TYPE_CHECKING:
-    import anyio
-
-    from worker.app import App
-    from worker.core.run import RunProgress, RunReport
-    from worker.ports import Runtime
-    from worker.use_cases.run_sync import RunRequest
-
+from worker.app import App
+from worker.cli.base import Cli
+from worker.cli.watchdog import Watchdog, on_signals
+from worker.core.run import RunProgress, RunReport
+from worker.errors import StoppedError
+from worker.ports import Runtime
+from worker.use_cases.observed_run import observed_run
+from worker.use_cases.run_sync import RunRequest
 
 _PUBLICATION_S_MAX = 600.0
 """A run that was stopped at its deadline may still write what was read."""
 
 
 async def stoppable(
-    work: "Callable[[anyio.Event], Awaitable[Any]]",
-    runtime: "Runtime",
+    work: Callable[[anyio.Event], Awaitable[Any]],
+    runtime: Runtime,
     *,
     deadline_s: float | None = None,
 ) -> Any:
@@ -37,12 +40,6 @@ async def stoppable(
         runtime: the clock.
         deadline_s: seconds after which ``work`` has ended by itself, unless it is stuck.
     """
-    import asyncio
-
-    import anyio
-
-    from worker.cli.watchdog import Watchdog, on_signals
-
     stop = anyio.Event()
     result: Any = None
     fault: Exception | None = None
@@ -78,15 +75,11 @@ be."""
 
 
 @contextmanager
-def progress_bar(
-    cli: Cli, doing: str = "reading", unit: str = "persons"
-) -> "Iterator[Shown | None]":
+def progress_bar(cli: Cli, doing: str = "reading", unit: str = "persons") -> Iterator[Shown | None]:
     """A bar on standard error, if that is a terminal; ``None`` if nobody would see it."""
     if not sys.stderr.isatty() or cli.as_json:
         yield None
         return
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -95,7 +88,7 @@ def progress_bar(
         TextColumn("{task.fields[rate]:,.0f}/s{task.fields[gaps]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(doing, total=None, rate=0.0, gaps="")
 
         def show(done: int, of: int | None, gaps: int | None) -> None:
@@ -107,18 +100,16 @@ def progress_bar(
         yield show
 
 
-def _by_persons(show: "Shown | None") -> "Callable[[RunProgress], None] | None":
+def _by_persons(show: Shown | None) -> Callable[[RunProgress], None] | None:
     if show is None:
         return None
     return lambda run: show(run.persons_done, run.persons_total, run.persons_with_gaps)
 
 
-def run_and_tell(cli: Cli, app: "App", request: "RunRequest") -> int:
+def run_and_tell(cli: Cli, app: App, request: RunRequest) -> int:
     """Carry out a run, tell how it ended, and give its exit code."""
 
-    async def work(stop: "anyio.Event") -> "RunReport":
-        from worker.use_cases.observed_run import observed_run
-
+    async def work(stop: "anyio.Event") -> RunReport:
         with progress_bar(cli) as show:
             return await observed_run(app, request, stop=stop, changed=_by_persons(show))
 
@@ -126,8 +117,6 @@ def run_and_tell(cli: Cli, app: "App", request: "RunRequest") -> int:
         lambda: stoppable(work, app.runtime, deadline_s=_latest_s(app))
     )
     if report is None:  # cancelled by a second signal
-        from worker.errors import StoppedError
-
         raise StoppedError(
             "stopped at once; what was written is kept", hint="the next `pts-worker sync` continues"
         )
@@ -135,18 +124,18 @@ def run_and_tell(cli: Cli, app: "App", request: "RunRequest") -> int:
     return int(report.exit_code)
 
 
-def _latest_s(app: "App") -> float | None:
+def _latest_s(app: App) -> float | None:
     """When a run must have ended by itself, its grace and a last publication included."""
     deadline = app.settings.sync.deadline
     return None if deadline is None else deadline.total_seconds() + _PUBLICATION_S_MAX
 
 
-def tell(cli: Cli, report: "RunReport") -> None:
+def tell(cli: Cli, report: RunReport) -> None:
     """The run's end, as a document or in words."""
     cli.emit(document(report), lambda: _print(report))
 
 
-def document(report: "RunReport") -> dict[str, Any]:
+def document(report: RunReport) -> dict[str, Any]:
     """A run's end as JSON: ``{"run": {…}}``, stable within a major version.
 
     ``shard`` is null unless the process was one of several: index (from 0), count, and how many
@@ -172,30 +161,29 @@ def document(report: "RunReport") -> dict[str, Any]:
     }
 
 
-def _print(report: "RunReport") -> None:
-    out = console()
+def _print(report: RunReport) -> None:
     code = report.exit_code
     took_s = (report.finished_at - report.started_at).total_seconds()
     name = code.name.lower().replace("_", " ")
     shard = "" if report.shard is None else f", shard {report.shard}"
-    out.print(
+    print(
         f"run {report.run_id} ({report.kind}{shard}): {report.status}, "
         f"exit {int(code)} ({name}), {took_s:,.1f} s"
     )
     if report.totals:
         t = report.totals
-        out.print(
+        print(
             f"  persons   {t['persons_total']:>9,}  complete {t['persons_complete']:,}, "
             f"stale {t['persons_stale']:,}, departed {t['persons_departed']:,}, "
             f"unreadable lines {t['roster_faults']:,}"
         )
         if t["persons_not_sent"]:
-            out.print(f"  not sent  {t['persons_not_sent']:>9,}  (H-numbers)")
-        out.print(
+            print(f"  not sent  {t['persons_not_sent']:>9,}  (H-numbers)")
+        print(
             f"  rows read {t['rows_read']:>9,}  new {t['rows_opened']:,}, "
             f"changed {t['rows_changed']:,}, closed {t['rows_closed']:,}, "
             f"moved {t['rows_moved']:,}, unchanged {t['rows_unchanged']:,}"
         )
-        out.print(f"  requests  {t['requests']:>9,}  retries {t['retries']:,}")
+        print(f"  requests  {t['requests']:>9,}  retries {t['retries']:,}")
     for reason in report.reasons:
-        out.print(f"  ! {reason}")
+        print(f"  ! {reason}")

@@ -1,17 +1,16 @@
 """``report``: the published state as one HTML page."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
-from worker.cli.access import PurposeOption, checked_purpose, log_access
-from worker.cli.base import Cli, add_command
+from worker.cli import options
+from worker.cli.access import log_access, purpose_option
+from worker.cli.base import Cli, subcommand
 from worker.cli.showing import instant, store_to_read
-from worker.cli.sync import DatabaseOption
-
-if TYPE_CHECKING:
-    from worker.report.figures import ReportFacts
+from worker.errors import ExitCode
+from worker.report.figures import ReportFacts
+from worker.report.html import write_report
 
 HELP = """Write the published state as one HTML file that needs nothing else.
 
@@ -26,31 +25,20 @@ Example: `pts-worker report --out report.html`
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    add_command(app, "report", report, HELP)
-
-
-def report(
-    cli: Cli,
-    *,
-    out: Annotated[Path, typer.Option("--out", help="The file.")],
-    include_local_ref: Annotated[
-        bool,
-        typer.Option("--include-local-ref", help="Name stale persons by your own reference, too."),
-    ] = False,
-    purpose: PurposeOption = None,
-    database: DatabaseOption = None,
-) -> int:
+@subcommand("report", HELP)
+@click.option("--out", type=options.FilePath(), required=True, help="The file.")
+@click.option(
+    "--include-local-ref", is_flag=True, help="Name stale persons by your own reference, too."
+)
+@purpose_option
+@options.database
+def command(cli: Cli, *, out: Path, include_local_ref: bool, purpose: str | None) -> int:
     """See ``HELP``."""
-    why = checked_purpose(purpose)
-    app = cli.load("report", {"database.url": database}, {"database.url": "--database"})
-    from worker.errors import ExitCode
-    from worker.report.html import write_report
+    app = cli.load("report")
 
-    async def work() -> "ReportFacts":
+    async def work() -> ReportFacts:
         async with store_to_read(app) as store:
-            await log_access(app, store, "report", why)
+            await log_access(app, store, "report", purpose)
             return await write_report(
                 store.read,
                 out,

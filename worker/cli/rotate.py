@@ -4,22 +4,27 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import click
+import msgspec
+import structlog
 
-from worker.cli.base import Cli, add_command, print_json
+from worker.app import App
+from worker.cli.base import Cli, subcommand
+from worker.cli.options import DURATION, FilePath
+from worker.cli.output import print_json
 from worker.cli.showing import instant
-from worker.cli.sync import wait_seconds
+from worker.errors import ConfigurationError, ExitCode, RefusedError, UsageError
+from worker.helseid.authorizer import HelseId, open_helseid
+from worker.helseid.key_files import KeyFiles, key_files
+from worker.helseid.keys import ClientKey, KeyHints, load_client_key, new_client_key
+from worker.helseid.self_service import SCOPE, SCOPE_REFUSALS, SelfService
 
-if TYPE_CHECKING:
-    from worker.app import App
-    from worker.helseid.authorizer import HelseId
-    from worker.helseid.key_files import KeyFiles
-    from worker.helseid.keys import ClientKey
+log = structlog.get_logger(__name__)
 
 HELP = """Put a new key in the configured key's place, once HelseID accepts it.
 
@@ -48,50 +53,41 @@ _POLL_S = (1.0, 2.0, 4.0, 8.0)
 """Waits between questions; the last again and again."""
 _SELF_SERVICE = "https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
 _FINISH = "pts-worker keys rotate --finish"
-_KEY = "helseid.private_jwk_file"
+
+key_option = click.option(
+    "--key",
+    type=FilePath(),
+    help="The private key's file. Default: helseid.private_jwk_file.",
+)
+kind_option = click.option(
+    "--kind", type=click.Choice(["ec", "rsa"]), default="ec", help="ec or rsa."
+)
 
 
-def register(group: typer.Typer) -> None:
-    """Add the command to ``keys``."""
-    add_command(group, "rotate", rotate, HELP)
-
-
+@subcommand("rotate", HELP)
+@key_option
+@kind_option
+@click.option("--by-hand", is_flag=True, help="Make the key, and leave its registration to you.")
+@click.option("--finish", is_flag=True, help="The new key is registered: put it in place.")
+@click.option(
+    "--wait", type=DURATION, default=_WAIT, help="How long HelseID may take to know the new key."
+)
 def rotate(
-    cli: Cli,
-    *,
-    key: Annotated[
-        Path | None,
-        typer.Option("--key", help="The private key's file. Default: helseid.private_jwk_file."),
-    ] = None,
-    kind: Annotated[str, typer.Option("--kind", help="ec or rsa.")] = "ec",
-    by_hand: Annotated[
-        bool, typer.Option("--by-hand", help="Make the key, and leave its registration to you.")
-    ] = False,
-    finish: Annotated[
-        bool, typer.Option("--finish", help="The new key is registered: put it in place.")
-    ] = False,
-    wait: Annotated[
-        str,
-        typer.Option(
-            "--wait", metavar="DURATION", help="How long HelseID may take to know the new key."
-        ),
-    ] = _WAIT,
+    cli: Cli, *, key: Path | None, kind: str, by_hand: bool, finish: bool, wait: timedelta
 ) -> int:
     """See ``HELP``."""
-    from worker.errors import ExitCode, UsageError
-    from worker.helseid.key_files import key_files
-
-    if kind not in {"ec", "rsa"}:
-        raise UsageError("--kind is ec or rsa")
     if by_hand and finish:
         raise UsageError("--by-hand begins and --finish ends: give one of them")
-    wait_s = wait_seconds(wait)
-    app = cli.load("helseid", {_KEY: None if key is None else str(key)}, {_KEY: "--key"})
+    if key is not None:
+        cli.given.set("helseid.private_jwk_file", str(key), flag="--key")
+    app = cli.load("helseid")
     _refuse_named(app)
     with key_files(app.path(app.settings.helseid.private_jwk_file or "")) as files:
         change = _begin(app, files, kind, may_make=not finish)
         if not by_hand:
-            change = cli.run(lambda: _carry_out(change, is_registered=finish, wait_s=wait_s))
+            change = cli.run(
+                lambda: _carry_out(change, is_registered=finish, wait_s=wait.total_seconds())
+            )
     cli.emit(change.document(), change.tell)
     return ExitCode.OK
 
@@ -100,10 +96,10 @@ def rotate(
 class _Change:
     """One change of keys, as far as it has come."""
 
-    app: "App"
-    files: "KeyFiles"
-    old: "ClientKey"
-    new: "ClientKey"
+    app: App
+    files: KeyFiles
+    old: ClientKey
+    new: ClientKey
     state: str = "pending"
     is_registered: bool = False
     expires_at: datetime | None = None
@@ -138,14 +134,12 @@ class _Change:
         )
 
 
-def _refuse_named(app: "App") -> None:
+def _refuse_named(app: App) -> None:
     """The configuration's name for the old key would be the new one's too.
 
     Raises:
         ConfigurationError: it has one.
     """
-    from worker.errors import ConfigurationError
-
     chosen = app.settings.helseid
     for name in ("private_key_kid", "private_key_alg"):
         if getattr(chosen, name) is not None:
@@ -156,15 +150,12 @@ def _refuse_named(app: "App") -> None:
             )
 
 
-def _begin(app: "App", files: "KeyFiles", kind: str, *, may_make: bool) -> _Change:
+def _begin(app: App, files: KeyFiles, kind: str, *, may_make: bool) -> _Change:
     """The old key, and the new one: an earlier call's that was not finished, or made now.
 
     Raises:
         ConfigurationError: there is no new one and none may be made, or a file cannot be used.
     """
-    from worker.errors import ConfigurationError
-    from worker.helseid.keys import KeyHints, load_client_key, new_client_key
-
     old = load_client_key(files.current)
     if not files.has_pending():
         if not may_make:
@@ -187,22 +178,18 @@ async def _carry_out(change: _Change, *, is_registered: bool, wait_s: float) -> 
     return dataclasses.replace(change, state="rotated")
 
 
-_ClientWith = Callable[..., "HelseId"]
+_ClientWith = Callable[..., HelseId]
 
 
 @asynccontextmanager
 async def _clients(change: _Change) -> AsyncIterator[_ClientWith]:
     """Clients that prove themselves with one key or the other; HelseID describes itself once."""
-    import msgspec
-
-    from worker.helseid.authorizer import open_helseid
-
     options = change.app.helseid_options(change.old)
     discovery: Any = None
 
     async with change.app.helseid_http(options) as http:
 
-        def client_with(key: "ClientKey", **more: Any) -> "HelseId":
+        def client_with(key: ClientKey, **more: Any) -> HelseId:
             nonlocal discovery
             chosen = msgspec.structs.replace(options, **more)
             made = open_helseid(chosen, key, change.app.runtime, http, discovery=discovery)
@@ -219,9 +206,6 @@ async def _registered(change: _Change, client_with: _ClientWith) -> _Change:
         RefusedError: the client may not change its keys.
         ConfigurationError: it is not known where.
     """
-    from worker.errors import ConfigurationError, RefusedError
-    from worker.helseid.self_service import SCOPE, SCOPE_REFUSALS, SelfService
-
     by_hand = (
         f"the new key waits in {change.files.pending}: register what `pts-worker keys rotate "
         f"--by-hand` prints, then `{_FINISH}`"
@@ -255,11 +239,6 @@ async def _accepted(change: _Change, client_with: _ClientWith, wait_s: float) ->
     Raises:
         RefusedError: it does not, after ``wait_s`` either.
     """
-    import structlog
-
-    from worker.errors import RefusedError
-
-    log = structlog.get_logger(__name__)
     runtime = change.app.runtime
     tokens = client_with(change.new).tokens
     end_s = runtime.monotonic() + wait_s

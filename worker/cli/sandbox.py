@@ -1,13 +1,15 @@
 """``sandbox``: serve the stand-ins for HelseID and PTS on loopback."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from worker.cli.base import Cli, add_command
-
-_PORT_MAX = 65_535
+from worker.cli.base import Cli, subcommand
+from worker.cli.options import FilePath
+from worker.errors import ConfigurationError, ExitCode, UsageError
+from worker.sandbox.challenges import CHALLENGE_STYLES
+from worker.sandbox.faults import read_faults
+from worker.sandbox.paging import STYLES
 
 HELP = """Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
 
@@ -27,56 +29,59 @@ Example: `pts-worker sandbox --folder demo --persons 200`, and in another termin
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    add_command(app, "sandbox", sandbox, HELP)
+_PORT = click.IntRange(0, 65_535)
 
 
-def sandbox(
+@subcommand("sandbox", HELP)
+@click.option(
+    "--folder",
+    type=FilePath(),
+    default="sandbox",
+    help="Where roster, keys and configuration are written.",
+)
+@click.option("--persons", type=int, default=200, help="Persons on the roster.")
+@click.option("--seed", type=int, default=1, help="Same seed, same persons.")
+@click.option(
+    "--generation", type=int, default=0, help="Lets time pass: a little changes with each."
+)
+@click.option("--helseid-port", type=_PORT, default=0, help="0: any free port.")
+@click.option("--pts-port", type=_PORT, default=0, help="0: any free port.")
+@click.option(
+    "--challenge-style",
+    type=click.Choice(CHALLENGE_STYLES),
+    default="bearer",
+    help="How PTS refuses a call: bearer or dpop.",
+)
+@click.option(
+    "--paging", type=click.Choice(STYLES), default="none", help="How PTS's answers are paged."
+)
+@click.option("--faults", type=FilePath(), help="TOML or JSON file with faults to show.")
+def command(
     cli: Cli,
     *,
-    folder: Annotated[
-        Path, typer.Option("--folder", help="Where roster, keys and configuration are written.")
-    ] = Path("sandbox"),
-    persons: Annotated[int, typer.Option("--persons", help="Persons on the roster.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same persons.")] = 1,
-    generation: Annotated[
-        int, typer.Option("--generation", help="Lets time pass: a little changes with each.")
-    ] = 0,
-    helseid_port: Annotated[int, typer.Option("--helseid-port", help="0: any free port.")] = 0,
-    pts_port: Annotated[int, typer.Option("--pts-port", help="0: any free port.")] = 0,
-    challenge_style: Annotated[
-        str, typer.Option("--challenge-style", help="How PTS refuses a call: bearer or dpop.")
-    ] = "bearer",
-    paging: Annotated[str, typer.Option("--paging", help="How PTS's answers are paged.")] = "none",
-    faults: Annotated[
-        Path | None, typer.Option("--faults", help="TOML or JSON file with faults to show.")
-    ] = None,
+    folder: Path,
+    persons: int,
+    seed: int,
+    generation: int,
+    helseid_port: int,
+    pts_port: int,
+    challenge_style: str,
+    paging: str,
+    faults: Path | None,
 ) -> int:
     """See ``HELP``."""
-    from worker.errors import ConfigurationError, ExitCode, UsageError
-    from worker.lean import imports_are_done
-
     try:
-        from worker.sandbox.challenges import CHALLENGE_STYLES
-        from worker.sandbox.faults import read_faults
-        from worker.sandbox.files import write_setup
-        from worker.sandbox.paging import STYLES
-        from worker.sandbox.serve import RunningSandbox, SandboxOptions, serve_forever
+        from worker.sandbox.files import write_setup  # noqa: PLC0415 - an extra
+        from worker.sandbox.serve import (  # noqa: PLC0415 - an extra
+            RunningSandbox,
+            SandboxOptions,
+            serve_forever,
+        )
     except ImportError as error:
         raise ConfigurationError(
             f"the sandbox is not installed ({error.name} is missing)",
             hint="`make install` in a checkout installs it (requirements-sandbox.lock)",
         ) from error
-    for flag, value, known in (
-        ("--challenge-style", challenge_style, CHALLENGE_STYLES),
-        ("--paging", paging, STYLES),
-    ):
-        if value not in known:
-            raise UsageError(f"{flag} is one of {', '.join(known)}")
-    for flag, port in (("--helseid-port", helseid_port), ("--pts-port", pts_port)):
-        if not 0 <= port <= _PORT_MAX:
-            raise UsageError(f"{flag} is 0 (any free port) to {_PORT_MAX}")
     try:
         options = SandboxOptions(
             persons=persons,
@@ -113,7 +118,6 @@ def sandbox(
             ),
         )
 
-    imports_are_done()
     try:
         serve_forever(options, ready)
     except OSError as error:

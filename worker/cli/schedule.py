@@ -1,13 +1,17 @@
 """``schedule``: stay up and sync on a cron expression."""
 
-from typing import TYPE_CHECKING, Annotated
+import anyio
+import click
 
-import typer
-
-from worker.cli.base import Cli, add_command
-
-if TYPE_CHECKING:
-    import anyio
+from worker.cli import options
+from worker.cli.base import Cli, subcommand
+from worker.cli.output import print_json
+from worker.cli.progress import document, stoppable
+from worker.errors import ExitCode
+from worker.scheduler import run_on_schedule
+from worker.telemetry.prometheus import Board, serve_metrics
+from worker.use_cases.observed_run import observed_run, telemetry_options
+from worker.use_cases.run_sync import RunRequest
 
 HELP = """Stay up and run `sync` on a cron expression in a named time zone.
 
@@ -18,37 +22,16 @@ Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    add_command(app, "schedule", schedule, HELP)
-
-
-def schedule(
-    cli: Cli,
-    *,
-    cron: Annotated[
-        str | None, typer.Option("--cron", help="Five fields: minute hour day month weekday.")
-    ] = None,
-    timezone: Annotated[str | None, typer.Option("--timezone", help="IANA zone.")] = None,
-    now: Annotated[bool, typer.Option("--now", help="Run once at the start, too.")] = False,
-) -> int:
+@subcommand("schedule", HELP)
+@options.setting("--cron", "schedule.cron", help="Five fields: minute hour day month weekday.")
+@options.setting("--timezone", "schedule.timezone", help="IANA zone.")
+@click.option("--now", is_flag=True, help="Run once at the start, too.")
+def command(cli: Cli, *, now: bool) -> int:
     """See ``HELP``."""
-    app = cli.load(
-        "sync",
-        {"schedule.cron": cron, "schedule.timezone": timezone},
-        {"schedule.cron": "--cron", "schedule.timezone": "--timezone"},
-    )
-    from worker.cli.base import print_json
-    from worker.cli.progress import document, stoppable
-    from worker.errors import ExitCode
-    from worker.scheduler import run_on_schedule
-    from worker.telemetry.prometheus import Board, serve_metrics
-    from worker.use_cases.observed_run import observed_run, telemetry_options
-    from worker.use_cases.run_sync import RunRequest
-
+    app = cli.load("sync")
     settings = app.settings.schedule
 
-    async def work(stop: "anyio.Event") -> None:
+    async def work(stop: anyio.Event) -> None:
         board, served = Board(), telemetry_options(app)
 
         async def run_once() -> None:

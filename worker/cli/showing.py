@@ -4,14 +4,18 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from getpass import getpass
+from typing import Any
 
+from worker.app import App
+from worker.core.durations import format_duration
 from worker.core.escaping import visible
-
-if TYPE_CHECKING:
-    from worker.app import App
-    from worker.core.identity import NationalId
-    from worker.store.database import Database
+from worker.core.identity import NationalId
+from worker.core.offid import normalise, problem
+from worker.errors import UsageError
+from worker.store.database import Database
+from worker.store.queries.status import require_file
+from worker.store.schema.upgrade import check_schema
 
 _LINE_LENGTH_MAX = 200
 
@@ -23,8 +27,6 @@ def instant(at: datetime | None, *, missing: str = "never") -> str:
 
 def span(seconds: float) -> str:
     """A duration as text, to the second below an hour and to the minute above: ``5h12m``."""
-    from worker.core.durations import format_duration
-
     unit_s = 60 if seconds >= 3600 else 1  # noqa: PLR2004 - an hour
     return format_duration(timedelta(seconds=round(max(seconds, 0.0) / unit_s) * unit_s))
 
@@ -51,19 +53,13 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else visible(str(value))
 
 
-def read_identifier() -> "NationalId":
+def read_identifier() -> NationalId:
     """One identifier from standard input; asked for without an echo if that is a terminal.
 
     Raises:
         UsageError: there is none, or it is not one. The message does not hold it.
     """
-    from worker.core.identity import NationalId
-    from worker.core.offid import normalise, problem
-    from worker.errors import UsageError
-
     if sys.stdin.isatty():
-        from getpass import getpass
-
         line = getpass("Identifier (not shown): ")
     else:
         line = sys.stdin.readline(_LINE_LENGTH_MAX)
@@ -78,15 +74,12 @@ def read_identifier() -> "NationalId":
 
 
 @asynccontextmanager
-async def store_to_read(app: "App") -> "AsyncIterator[Database]":
+async def store_to_read(app: App) -> AsyncIterator[Database]:
     """The store's database, with the right schema. A SQLite file that is not there is not made.
 
     Raises:
         SchemaError: the database is missing, behind or ahead.
     """
-    from worker.store.queries.status import require_file
-    from worker.store.schema.upgrade import check_schema
-
     async with app.database(checked=False) as database:
         require_file(database)
         await check_schema(database)

@@ -1,27 +1,33 @@
 """``status``: the last runs, how fresh the published snapshot is, and what is missing from it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import click
 
-from worker.cli.base import Cli, add_command
+from worker.app import App
+from worker.cli import options
+from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, instant, span, store_to_read
-from worker.cli.sync import DatabaseOption, wait_seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from worker.app import App
-    from worker.store.queries.status import (
-        AreaStaleness,
-        FailureCount,
-        LeaseState,
-        RunFacts,
-        Settled,
-    )
-    from worker.store.shards.assignments import ShardState
+from worker.errors import ExitCode
+from worker.store.queries.status import (
+    AreaStaleness,
+    FailureCount,
+    LeaseState,
+    RunFacts,
+    Settled,
+    continued_by_next_sync,
+    failure_counts,
+    gaps,
+    last_publication,
+    last_runs,
+    lease_state,
+    settled_in,
+)
+from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
+from worker.store.shards.assignments import ShardState, shard_states
 
 HELP = """Tell the last runs, the age of the published snapshot, gaps, and who holds the lease.
 
@@ -37,11 +43,6 @@ Example: `pts-worker status --max-age 36h`
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    add_command(app, "status", status, HELP)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Open:
     """A run that is neither published nor given up."""
@@ -49,11 +50,11 @@ class _Open:
     run_id: int
     status: str
     started_at: datetime
-    read: "Settled"
+    read: Settled
     is_continued_next: bool
     run_key: str | None
     count: int
-    shards: "Sequence[ShardState]"
+    shards: Sequence[ShardState]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +62,13 @@ class _State:
     """What the store says."""
 
     now: datetime
-    last: "RunFacts | None"
+    last: RunFacts | None
     max_age: timedelta | None
-    gaps: "Sequence[AreaStaleness]"
-    failures: "Sequence[FailureCount]"
-    lease: "LeaseState | None"
+    gaps: Sequence[AreaStaleness]
+    failures: Sequence[FailureCount]
+    lease: LeaseState | None
     open_run: _Open | None
-    runs: "Sequence[RunFacts]"
+    runs: Sequence[RunFacts]
 
     @property
     def age_s(self) -> float | None:
@@ -84,38 +85,19 @@ class _State:
         return self.age_s is not None and self.age_s <= self.max_age.total_seconds()
 
 
-def status(
-    cli: Cli,
-    *,
-    max_age: Annotated[
-        str | None,
-        typer.Option(
-            "--max-age", metavar="DURATION", help="Exit 3 if the snapshot is older, e.g. 36h."
-        ),
-    ] = None,
-    runs: Annotated[int, typer.Option("--runs", min=0, help="How many runs to tell.")] = 5,
-    database: DatabaseOption = None,
-) -> int:
+@subcommand("status", HELP)
+@click.option("--max-age", type=options.DURATION, help="Exit 3 if the snapshot is older, e.g. 36h.")
+@click.option("--runs", type=click.IntRange(min=0), default=5, help="How many runs to tell.")
+@options.database
+def command(cli: Cli, *, max_age: timedelta | None, runs: int) -> int:
     """See ``HELP``."""
-    from worker.errors import ExitCode
-
-    limit = None if max_age is None else timedelta(seconds=wait_seconds(max_age, flag="--max-age"))
-    app = cli.load("report", {"database.url": database}, {"database.url": "--database"})
-    state = cli.run(lambda: _look(app, max_age=limit, runs=runs))
+    app = cli.load("report")
+    state = cli.run(lambda: _look(app, max_age=max_age, runs=runs))
     cli.emit(_document(state), lambda: _print(state))
     return ExitCode.GAPS if state.is_fresh is False else ExitCode.OK
 
 
-async def _look(app: "App", *, max_age: timedelta | None, runs: int) -> _State:
-    from worker.store.queries.status import (
-        failure_counts,
-        gaps,
-        last_publication,
-        last_runs,
-        lease_state,
-    )
-    from worker.store.runs.ledger import DEFAULT_TENANT
-
+async def _look(app: App, *, max_age: timedelta | None, runs: int) -> _State:
     async with store_to_read(app) as store:
         return _State(
             now=await store.read(store.now),
@@ -129,11 +111,7 @@ async def _look(app: "App", *, max_age: timedelta | None, runs: int) -> _State:
         )
 
 
-async def _open_run(app: "App", store: Any) -> _Open | None:
-    from worker.store.queries.status import continued_by_next_sync, settled_in
-    from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
-    from worker.store.shards.assignments import shard_states
-
+async def _open_run(app: App, store: Any) -> _Open | None:
     rows = await open_runs(store, DEFAULT_TENANT)
     sync = app.settings.sync
     chosen = continued_by_next_sync(
@@ -154,7 +132,7 @@ async def _open_run(app: "App", store: Any) -> _Open | None:
     )
 
 
-def run_document(run: "RunFacts") -> dict[str, Any]:
+def run_document(run: RunFacts) -> dict[str, Any]:
     """A line of the ledger as JSON."""
     return {
         "run_id": run.run_id,
@@ -261,7 +239,7 @@ def _freshness(state: _State) -> str:
     return f"{described}: {verdict} (--max-age {span(state.max_age.total_seconds())})"
 
 
-def _lease(lease: "LeaseState | None") -> str:
+def _lease(lease: LeaseState | None) -> str:
     if lease is None:
         return "free"
     if lease.is_dead:
@@ -280,7 +258,7 @@ def _open(begun: _Open) -> str:
     )
 
 
-def _shard(one: "ShardState") -> str:
+def _shard(one: ShardState) -> str:
     """How far a shard has come."""
     if one.is_done:
         described = "has done its part"

@@ -2,21 +2,27 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import anyio
+import click
+import structlog
 
-from worker.cli.base import Cli, add_command
+from worker.app import App
+from worker.cli import options
+from worker.cli.base import Cli, subcommand
+from worker.cli.comparing import Draw, Tally, draw, reread, tallies
+from worker.cli.progress import Shown, progress_bar, stoppable
 from worker.cli.showing import columns, instant, span, store_to_read
-from worker.cli.sync import AreaOption, DatabaseOption, RateOption, RosterOption
-
-if TYPE_CHECKING:
-    import anyio
-
-    from worker.app import App
-    from worker.cli.comparing import Draw, Tally
-    from worker.cli.progress import Shown
-    from worker.store.database import Database
+from worker.core.agreement import wilson
+from worker.core.identity import short_key
+from worker.errors import ExitCode, StoppedError
+from worker.store.database import Database
+from worker.store.identity import see_identity
+from worker.store.queries.sample import forbid_writes, published_areas
+from worker.store.queries.status import last_publication, lease_state
+from worker.store.runs.ledger import DEFAULT_TENANT, key_paths
+from worker.sync.record_keys import KeyBook
 
 HELP = """Read a random sample of persons' areas from PTS and compare it with what was published.
 
@@ -43,17 +49,12 @@ _WORDS = {
 }
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    add_command(app, "verify", verify, HELP)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     """The whole comparison."""
 
-    draw: "Draw"
-    tallies: "dict[str, Tally]"
+    draw: Draw
+    tallies: dict[str, Tally]
     is_run_on: bool
     is_plain: bool
     now: datetime
@@ -65,36 +66,20 @@ class _Found:
         return sum(getattr(one, name) for one in self.tallies.values())
 
 
-def verify(
-    cli: Cli,
-    *,
-    sample: Annotated[
-        int, typer.Option("--sample", min=1, help="How many areas of persons to read, at most.")
-    ] = 200,
-    area: AreaOption = None,
-    roster: RosterOption = None,
-    database: DatabaseOption = None,
-    requests_per_second: RateOption = None,
-) -> int:
+@subcommand("verify", HELP)
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    default=200,
+    help="How many areas of persons to read, at most.",
+)
+@options.area
+@options.roster
+@options.database
+@options.rate
+def command(cli: Cli, *, sample: int) -> int:
     """See ``HELP``."""
-    from worker.cli.progress import progress_bar, stoppable
-    from worker.errors import ExitCode, StoppedError
-
-    app = cli.load(
-        "sync",
-        {
-            "roster.path": roster,
-            "database.url": database,
-            "sync.areas": ",".join(area) if area else None,
-            "sync.requests_per_second": requests_per_second,
-        },
-        {
-            "roster.path": "--roster",
-            "database.url": "--database",
-            "sync.areas": "--area",
-            "sync.requests_per_second": "--requests-per-second",
-        },
-    )
+    app = cli.load("sync")
 
     async def work(stop: "anyio.Event") -> _Found:
         with progress_bar(cli, unit="areas") as show:
@@ -109,16 +94,7 @@ def verify(
     return ExitCode.OK if is_whole else ExitCode.GAPS
 
 
-async def _verify(app: "App", size: int, stop: "anyio.Event", show: "Shown | None") -> _Found:
-    import structlog
-
-    from worker.cli.comparing import draw, reread, tallies
-    from worker.store.identity import see_identity
-    from worker.store.queries.sample import forbid_writes, published_areas
-    from worker.store.queries.status import last_publication
-    from worker.store.runs.ledger import DEFAULT_TENANT, key_paths
-    from worker.sync.record_keys import KeyBook
-
+async def _verify(app: App, size: int, stop: "anyio.Event", show: Shown | None) -> _Found:
     identity = app.identity()
     async with store_to_read(app) as store:
         forbid_writes(store)
@@ -132,7 +108,7 @@ async def _verify(app: "App", size: int, stop: "anyio.Event", show: "Shown | Non
             )
         keys = KeyBook(dict(await key_paths(store, DEFAULT_TENANT)))
         drawn = await draw(app, size)
-        reads = await reread(app, identity, drawn.picks, keys, stop, show)
+        reads = await reread(app, identity, drawn.picks, keys, stop, show=show)
         # Only now: what a run published meanwhile is no difference.
         persons = sorted({read.person.person_key for read in reads})
         published = await published_areas(store, DEFAULT_TENANT, persons)
@@ -148,17 +124,12 @@ async def _verify(app: "App", size: int, stop: "anyio.Event", show: "Shown | Non
     )
 
 
-async def _is_run_on(store: "Database") -> bool:
-    from worker.store.queries.status import lease_state
-    from worker.store.runs.ledger import DEFAULT_TENANT
-
+async def _is_run_on(store: Database) -> bool:
     lease = await lease_state(store, DEFAULT_TENANT)
     return lease is not None and not lease.is_dead
 
 
 def _document(found: _Found) -> dict[str, Any]:
-    from worker.core.agreement import wilson
-
     sampled, agree, unread = map(found.total, ("sampled", "agree", "unread"))
     share = wilson(agree, sampled - unread)
     age_s = (found.now - found.published_at).total_seconds() if found.published_at else None
@@ -186,9 +157,7 @@ def _document(found: _Found) -> dict[str, Any]:
     }
 
 
-def _area(name: str, tally: "Tally", *, is_plain: bool) -> dict[str, Any]:
-    from worker.core.identity import short_key
-
+def _area(name: str, tally: Tally, *, is_plain: bool) -> dict[str, Any]:
     return {
         "area": name,
         "sampled": tally.sampled,

@@ -1,0 +1,191 @@
+"""Options that several commands share, and groups of commands.
+
+The common options may stand before or behind the name of a command, which finds them in ``Given``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from worker.core.durations import parse_duration
+from worker.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Given:
+    """What one call gives for every command.
+
+    Attributes:
+        flags: values by configuration key.
+        flag_names: the flag that each of them came from, for messages.
+    """
+
+    config_file: Path | None = None
+    as_json: bool = False
+    flags: dict[str, Any] = field(default_factory=dict)
+    flag_names: dict[str, str] = field(default_factory=dict)
+
+    def set(self, key: str, value: object, *, flag: str) -> None:
+        """Note the value of a configuration key."""
+        self.flags[key] = value
+        self.flag_names[key] = flag
+
+
+def given(context: click.Context) -> Given:
+    """What this call gives; the same for all of its contexts."""
+    return context.find_root().ensure_object(Given)
+
+
+class Duration(click.ParamType[timedelta, str]):
+    """A duration such as ``30s``, ``15m``, ``12h``, ``7d``."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Read it."""
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(f"this {error}", param, ctx)
+
+
+class FilePath(click.Path[Path]):
+    """A path that is not empty."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Read it."""
+        if not value:
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Group(click.Group):
+    """A group that lists its commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names of its commands."""
+        return list(self.commands)
+
+
+def group(name: str, text: str) -> Group:
+    """A group of commands, with this help."""
+    return Group(name, help=text, short_help=text, no_args_is_help=True)
+
+
+def setting(flag: str, key: str, **attributes: Any) -> Callable[[F], F]:
+    """An option that gives a configuration key; the command does not get it as an argument."""
+    return click.option(flag, callback=_sets(key), expose_value=False, **attributes)
+
+
+def _sets(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value not in {None, ()}:
+            text = ",".join(value) if parameter.multiple else value
+            given(context).set(key, text, flag=parameter.opts[0])
+
+    return keep
+
+
+def _config(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
+    given(context).config_file = value or given(context).config_file
+
+
+def _json(context: click.Context, _parameter: click.Parameter, value: Any) -> None:
+    given(context).as_json |= value
+
+
+def _pairs(context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> None:
+    for pair in value:
+        key, equals, text = (part.strip() for part in pair.partition("="))
+        if not equals or "." not in key:
+            raise UsageError(
+                "--set takes KEY=VALUE with a configuration key",
+                hint="for example --set sync.concurrency=4; `pts-worker config schema` has all",
+            )
+        given(context).set(key, text, flag=f"--set {key}")
+
+
+def common_options() -> list[click.Parameter]:
+    """The options of every command."""
+
+    def option(*names: str, **attributes: Any) -> click.Option:
+        return click.Option(names, expose_value=False, **attributes)
+
+    return [
+        option(
+            "--config",
+            type=FilePath(),
+            callback=_config,
+            help="Configuration file; else $PTS_CONFIG, else config/worker.toml.",
+        ),
+        option(
+            "--set",
+            metavar="KEY=VALUE",
+            multiple=True,
+            callback=_pairs,
+            help="Any configuration key, e.g. --set sync.concurrency=4. Secrets are files, never "
+            "flags.",
+        ),
+        option("--log-level", callback=_sets("log.level"), help="DEBUG, INFO, WARNING or ERROR."),
+        option("--log-format", callback=_sets("log.format"), help="console or json."),
+        option(
+            "--json",
+            is_flag=True,
+            callback=_json,
+            help="One JSON document on standard output instead of text.",
+        ),
+    ]
+
+
+DURATION: Final = Duration()
+
+roster = setting(
+    "--roster",
+    "roster.path",
+    help="CSV with a column off_id, or one identifier a line; - is stdin.",
+)
+database = setting(
+    "--database", "database.url", metavar="URL", help="sqlite:///FILE or postgresql://…"
+)
+base_url = setting("--base-url", "api.base_url", metavar="URL", help="PTS's address.")
+issuer = setting("--issuer", "helseid.issuer", metavar="URL", help="HelseID's issuer.")
+area = setting(
+    "--area",
+    "sync.areas",
+    multiple=True,
+    help="Only this area; may be given again. Default: sync.areas.",
+)
+concurrency = setting(
+    "--concurrency", "sync.concurrency", type=int, help="Requests in flight, at most."
+)
+rate = setting(
+    "--requests-per-second",
+    "sync.requests_per_second",
+    type=float,
+    help="Ceiling on requests to PTS.",
+)
+deadline = setting(
+    "--deadline", "sync.deadline", metavar="DURATION", help="Stop by itself, e.g. 4h."
+)
+wait = click.option(
+    "--wait",
+    type=DURATION,
+    default="0s",
+    help="Wait so long for another run's end (e.g. 30m) before giving up with exit code 4.",
+)
+accept_removals = click.option(
+    "--accept-removals",
+    is_flag=True,
+    help="I have looked: publish although unusually much would be closed.",
+)

@@ -1,0 +1,115 @@
+"""Results on standard output, errors on standard error or as a document."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, TextIO
+
+import orjson
+
+from worker.core.escaping import visible_lines
+from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError
+
+
+class _Visible(io.TextIOBase):
+    """A stream of results: what would control a terminal is written out."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text as ``visible_lines`` has it."""
+        self._stream.write(visible_lines(text))
+        return len(text)
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """The bytes below, for what is escaped already."""
+        return self._stream.buffer
+
+    def flush(self) -> None:
+        """Flush the stream below."""
+        self._stream.flush()
+
+
+def print_text(write: Callable[[], None]) -> None:
+    """What ``write`` prints, on standard output."""
+    with _output_may_be_gone(), contextlib.redirect_stdout(_Visible(sys.stdout)):
+        write()
+        sys.stdout.flush()
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One JSON document on standard output; times as ISO 8601 in UTC."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+    # What orjson leaves as it is, such as U+009B, is no less JSON as an escape.
+    text = visible_lines(orjson.dumps(document, option=options, default=str).decode())
+    with _output_may_be_gone():
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _output_may_be_gone() -> Iterator[None]:
+    """Let what a command did decide its exit code, and not who reads what it says of it.
+
+    A reader that went away is no news (``| head``); a full disk is.
+    """
+    try:
+        yield
+    except OSError as error:
+        # Python writes what is left in its buffer once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):
+            reason = error.strerror or type(error).__name__
+            print(f"pts-worker: standard output cannot be written: {reason}", file=sys.stderr)
+
+
+def report_call(error: Any, *, as_json: bool) -> None:
+    """A wrong call, as Typer tells it: it repeats what it was given, which may be an identifier."""
+    from worker.logs import redact  # noqa: PLC0415 - structlog takes half of the time of --help
+
+    if as_json:
+        report_error(UsageError(redact(error.format_message())), as_json=True)
+        return
+    shown = io.StringIO()
+    error.show(file=shown)
+    sys.stderr.write(redact(shown.getvalue()))
+
+
+def report_error(error: WorkerError, *, as_json: bool) -> None:
+    """An error with a name: what is wrong, where, and what to do."""
+    problems = error.problems if isinstance(error, ConfigurationError) else ()
+    if as_json:
+        print_json(
+            {
+                "error": {
+                    "exit_code": int(error.exit_code),
+                    "name": error.exit_code.name.lower(),
+                    "message": error.message,
+                    "hint": error.hint,
+                    "problems": list(problems),
+                }
+            }
+        )
+        return
+    lines = [f"pts-worker: {error.message}"]
+    lines += [f"  - {problem}" for problem in problems if problem not in error.message]
+    if error.hint:
+        lines.append(f"  → {error.hint}")
+    print(visible_lines("\n".join(lines)), file=sys.stderr)
+
+
+def report_bug(error: BaseException, *, as_json: bool) -> None:
+    """A bug: its traceback without values, and where to report it."""
+    from worker.logs import safe_traceback  # noqa: PLC0415 - as above
+
+    print(safe_traceback(error), file=sys.stderr)
+    bug = WorkerError(
+        f"this is a bug ({type(error).__name__})",
+        hint="please report it with the traceback above; it holds no personal values",
+    )
+    bug.exit_code = ExitCode.BUG
+    report_error(bug, as_json=as_json)
