@@ -8,7 +8,8 @@ import sys
 from types import FrameType
 from typing import Final
 
-from worker.lean import leave_imports_be, without, without_orm
+from worker.cli import run
+from worker.tracebacks import guard_hooks
 
 _PR_SET_DUMPABLE: Final = 4
 _OWNER_ALONE: Final = 0o077
@@ -22,15 +23,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stopped)
     _leave_no_core()
     os.umask(_OWNER_ALONE)
-    leave_imports_be()
-    with without("rich"):  # for tracebacks in colour, which we never show
-        import structlog  # noqa: F401, PLC0415
-    without_orm()
-    from worker.cli import run  # noqa: PLC0415 - so that importing this module costs nothing
-    from worker.tracebacks import guard_hooks  # noqa: PLC0415 - as above
-
     guard_hooks()
-
     sys.exit(run(sys.argv[1:]))
 
 

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+import httpx
+
 from worker.core.hosts import is_loopback
 from worker.core.value import Value
 from worker.errors import ConfigurationError
-from worker.lean import without
-
-with without("click"):  # used only by httpx's command line
-    import httpx
 
 PROXY_HINT: Final = "check network.proxy_url, and the proxy"
 """For a proxy that does not respond or cannot reach the server."""

@@ -78,7 +78,7 @@ def _member(dialect: str, what: Column[Any]) -> ColumnElement[bool]:
     """Made once for each column, and without values.
 
     SQLAlchemy's expressions are cycles: with a batch's values in them these would be kept until
-    the garbage collector looks, which it does seldom (``worker.lean``).
+    the garbage collector looks.
     """
     if dialect == "postgresql":
         kind = ARRAY(Text if isinstance(what.type, String) else BigInteger)
