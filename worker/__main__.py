@@ -1,5 +1,6 @@
 """``python -m worker``, and the console script ``pts-worker``."""
 
+import atexit
 import ctypes
 import os
 import resource
@@ -8,10 +9,8 @@ import sys
 from types import FrameType
 from typing import Final
 
-from worker.cli import run
-from worker.tracebacks import guard_hooks
-
 _PR_SET_DUMPABLE: Final = 4
+_STOPPED: Final = 75
 _OWNER_ALONE: Final = 0o077
 """Whatever is made, by a library too, is for nobody else."""
 
@@ -20,9 +19,15 @@ def main() -> None:
     """Run the command line and exit with its code."""
     # A run listens for itself once it is on. Until then, and in all other commands, being stopped
     # has its code too; and as a container's first process we would not be stopped at all.
-    signal.signal(signal.SIGTERM, _stopped)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+        # Python's own end puts the default back, which would take the exit code's place.
+        atexit.register(signal.signal, number, signal.SIG_IGN)
     _leave_no_core()
     os.umask(_OWNER_ALONE)
+    from worker.cli import run  # noqa: PLC0415 - a signal is answered from here on
+    from worker.tracebacks import guard_hooks  # noqa: PLC0415 - as above
+
     guard_hooks()
     sys.exit(run(sys.argv[1:]))
 
@@ -38,8 +43,14 @@ def _leave_no_core() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _stopped(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(75)
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end_at_once)
+    raise SystemExit(_STOPPED)
+
+
+def _end_at_once(_number: int, _frame: FrameType | None) -> None:
+    os._exit(_STOPPED)
 
 
 if __name__ == "__main__":

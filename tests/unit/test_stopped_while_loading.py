@@ -1,4 +1,9 @@
-"""A signal that comes while a module is loaded."""
+"""Signals while a module is loaded, and while a command is at work that does not listen itself."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +29,44 @@ def test_a_bug_stays_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(main, "import_module", load)
     assert ExitCode.BUG == main.run(["sync"])
+
+
+BUSY = """
+import time
+import worker.cli
+from worker.__main__ import main
+
+def run(_arguments):
+    try:
+        print("at work", flush=True)
+        time.sleep(60)
+    finally:
+        print("stopping", flush=True)
+        time.sleep(STOPPING_S)
+
+worker.cli.run = run
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("stopping_s", "signals"), [(0, 1), (60, 2)])
+def test_a_command_is_stopped_and_a_second_signal_does_not_wait(
+    number: signal.Signals, stopping_s: int, signals: int
+) -> None:
+    """75 and no traceback; at the second signal also in the middle of stopping."""
+    code = BUSY.replace("STOPPING_S", str(stopping_s))
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for expected in ("at work\n", "stopping\n")[:signals]:
+            assert expected == process.stdout.readline()
+            process.send_signal(number)
+        assert ExitCode.STOPPED == process.wait(30)
+        assert "" == process.stderr.read()
