@@ -1,5 +1,6 @@
 """Every command explains itself, at once."""
 
+import json
 import os
 import re
 import subprocess
@@ -71,6 +72,34 @@ def test_a_wrong_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str
     """Whoever mistypes a command is told of the one that was meant."""
     assert 2 == run(["syncc"])
     assert "Did you mean 'sync'?" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["export"], "Missing option '--out'"),
+        (["export", "--out", ""], "the path is empty"),
+        (["report", "--out", ""], "the path is empty"),
+        (["verify", "--sample", "0"], "0 is not in the range"),
+        (["sync", "--wait", "5"], "this is not a duration"),
+        (["sync", "--rooster", "x"], "Did you mean '--roster'?"),
+        (["failures", "list", "--area", "typo"], "'patient-safety', 'patient-privacy'"),
+        (["failures", "list", "--kind", "typo"], "'transient'"),
+        (["sandbox", "--paging", "typo"], "'next_link'"),
+        (["--set", "typo", "sync"], "--set takes KEY=VALUE"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_call_is_a_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+):
+    """Wrong usage ends with 2 and says what is wrong; with ``--json`` in a document."""
+    assert 2 == run(arguments)
+    out, err = capsys.readouterr()
+    assert ("", True, False) == (out, said in err, "Traceback" in err)
+    assert 2 == run([*arguments, "--json"])
+    out, err = capsys.readouterr()
+    assert (True, "") == (said in json.loads(out)["error"]["message"], err)
 
 
 def test_the_commands_of_the_contract_are_there():

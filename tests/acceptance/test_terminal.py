@@ -90,6 +90,14 @@ def test_export_shows_how_far_it_is(worker: Installation):
     assert [] == [line for line in lines if "writing" in line]
 
 
+@pytest.mark.parametrize("command", ["status", "failures list"])
+def test_tables_fit_the_terminal(worker: Installation, command: str):
+    """No line is longer than the terminal is wide; what is wider is shown row by row."""
+    lines = lines_of(on_a_terminal(worker, *command.split()))
+    assert len(lines) > 5
+    assert [] == [line for line in lines if len(line) > COLUMNS]
+
+
 def test_no_color_is_obeyed(worker: Installation):
     """With ``NO_COLOR`` nothing is in colour; without it much is."""
     assert COLOUR.search(on_a_terminal(worker, "sync"))

@@ -1,10 +1,12 @@
 """How results look as text, and what the reading commands have in common."""
 
+import math
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from getpass import getpass
+from shutil import get_terminal_size
 from typing import Any
 
 from worker.app import App
@@ -32,19 +34,45 @@ def span(seconds: float) -> str:
 
 
 def columns(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str = "") -> None:
-    """Print rows, under heads if there are any: aligned, and never cut, so that it can be piped."""
+    """Print rows, under heads if there are any: aligned, and never cut, so that it can be piped.
+
+    What is wider than a terminal is printed there by row, a line for each cell.
+    """
     if not rows:
         return
     lines = [list(heads)] if heads else []
     lines += [["" if value is None else _cell(value) for value in row] for row in rows]
     widths = [max(map(len, place)) for place in zip(*lines, strict=True)]
+    gaps = len(widths) - 1
+    room = _terminal_columns() - len(indent) - sum(widths) if heads else math.inf
+    if gaps > room:
+        _print_records(lines)
+        return
+    gap = "  " if 2 * gaps <= room else " "
     right = [isinstance(value, int) for value in rows[0]]
     for line in lines:
         words = [
             word.rjust(width) if is_right else word.ljust(width)
             for word, width, is_right in zip(line, widths, right, strict=True)
         ]
-        print(f"{indent}{'  '.join(words)}".rstrip())
+        print(f"{indent}{gap.join(words)}".rstrip())
+
+
+def _terminal_columns() -> float:
+    """How much fits a line; everything where a file or a program reads it."""
+    is_read = sys.__stdout__ is not None and sys.__stdout__.isatty()
+    return get_terminal_size().columns if is_read else math.inf
+
+
+def _print_records(lines: Sequence[Sequence[str]]) -> None:
+    """Each row as a paragraph, a line for each of its cells."""
+    heads, *rows = lines
+    width = max(map(len, heads))
+    for number, row in enumerate(rows):
+        if number:
+            print()
+        for head, cell in zip(heads, row, strict=True):
+            print(f"{head.ljust(width)}  {cell}".rstrip())
 
 
 def _cell(value: Any) -> str:

@@ -202,14 +202,25 @@ def _print(state: _State) -> None:
         return
     print()
     columns(
-        ("run", "kind", "status", "exit", "began", "persons", "stale", "new", "changed", "closed"),
+        (
+            "run",
+            "kind",
+            "status",
+            "exit",
+            "began UTC",
+            "persons",
+            "stale",
+            "new",
+            "changed",
+            "closed",
+        ),
         [
             (
                 run.run_id,
                 run.kind,
                 run.status,
                 "-" if run.exit_code is None else str(run.exit_code),
-                instant(run.started_at),
+                f"{run.started_at:%m-%d %H:%M}",
                 run.totals["persons_total"],
                 run.totals["persons_stale"],
                 run.totals["rows_opened"],
