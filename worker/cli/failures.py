@@ -76,7 +76,7 @@ command = options.group("failures", "What could not be read. Example: `pts-worke
     type=click.Choice([area.name for area in AREAS]),
     metavar="AREA",
     multiple=True,
-    help="Only this area; may be given again. Default: sync.areas.",
+    help="Only this area; may be given again. Default: all.",
 )
 @click.option("--limit", type=click.IntRange(min=1), default=100, help="How many, at most.")
 @options.database

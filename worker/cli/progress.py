@@ -109,7 +109,7 @@ def _by_persons(show: Shown | None) -> Callable[[RunProgress], None] | None:
 def run_and_tell(cli: Cli, app: App, request: RunRequest) -> int:
     """Carry out a run, tell how it ended, and give its exit code."""
 
-    async def work(stop: "anyio.Event") -> RunReport:
+    async def work(stop: anyio.Event) -> RunReport:
         with progress_bar(cli) as show:
             return await observed_run(app, request, stop=stop, changed=_by_persons(show))
 

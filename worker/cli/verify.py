@@ -81,7 +81,7 @@ def command(cli: Cli, *, sample: int) -> int:
     """See ``HELP``."""
     app = cli.load("sync")
 
-    async def work(stop: "anyio.Event") -> _Found:
+    async def work(stop: anyio.Event) -> _Found:
         with progress_bar(cli, unit="areas") as show:
             return await _verify(app, sample, stop, show)
 
@@ -94,7 +94,7 @@ def command(cli: Cli, *, sample: int) -> int:
     return ExitCode.OK if is_whole else ExitCode.GAPS
 
 
-async def _verify(app: App, size: int, stop: "anyio.Event", show: Shown | None) -> _Found:
+async def _verify(app: App, size: int, stop: anyio.Event, show: Shown | None) -> _Found:
     identity = app.identity()
     async with store_to_read(app) as store:
         forbid_writes(store)
