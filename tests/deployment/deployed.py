@@ -1,12 +1,16 @@
 """Reads the units, manifests, crontab and Dockerfile as the programs do that they are for."""
 
+import os
 import re
+import resource
 import shlex
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import yaml
 
 from worker.errors import ExitCode
@@ -28,6 +32,17 @@ FOR_A_PERSON: Final = frozenset(ExitCode) - OVER - RETRIED - {ExitCode.OK}
 """No repetition helps."""
 
 Unit = Mapping[str, Mapping[str, list[str]]]
+
+
+def tool(name: str) -> str:
+    """The path of a program of the operating system; the test is skipped where it is missing.
+
+    In CI, which installs them (`.ci/run`), a missing one is a failure.
+    """
+    path = shutil.which(name)
+    if path is None and "CI" in os.environ:
+        pytest.fail(f"{name} is not installed; .ci/run installs it")
+    return path or pytest.skip(f"{name} is not installed")
 
 
 def unit(name: str) -> Unit:
@@ -133,3 +148,9 @@ def calls() -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _shell_blocks() -> str:
     return "\n".join(re.findall(r"(?ms)^```sh\n(.*?)^```", OPERATIONS.read_text()))
+
+
+def allow_core_dumps() -> None:
+    """Raise the limit on core dumps as far as this process may, to see who lowers it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))

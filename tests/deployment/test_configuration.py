@@ -1,6 +1,7 @@
 """The configuration files of both ways to run it load, and lack nothing for a run."""
 
 import re
+import subprocess
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.deployment.deployed import (
+    CRONTAB,
     KUBERNETES,
+    PROGRAM,
     SYSTEMD,
     Workload,
+    allow_core_dumps,
     one,
     unit,
     units,
@@ -66,6 +70,47 @@ def test_unit_gives_the_worker_all_that_a_run_needs(name: str, tmp_path: Path):
     loaded = load_as_deployed(SYSTEMD / "worker.toml", tmp_path, environ)
     key = loaded.settings.helseid.private_jwk_file
     assert str(key) == str(tmp_path / "helseid-key")
+
+
+def test_cron_gives_the_worker_all_that_a_run_needs(tmp_path: Path):
+    """With the crontab's variables the same example is complete, and pts-admin sets the same."""
+    pattern = r"(?m)^(?:export )?(PTS_[A-Z_]+)=(\S+)$"
+    environ = dict(re.findall(pattern, CRONTAB.read_text()))
+    by_hand = dict(re.findall(pattern, (CRONTAB.parent / "pts-admin").read_text()))
+    assert environ == by_hand | {"PTS_LOG__FORMAT": "json"}
+    assert environ.pop("PTS_CONFIG") == "/etc/pts-worker/worker.toml"
+    keys = "/etc/pts-worker/keys"
+    environ = {name: value.replace(keys, str(tmp_path)) for name, value in environ.items()}
+    load_as_deployed(SYSTEMD / "worker.toml", tmp_path, environ)
+
+
+def test_command_by_hand_under_cron_is_the_workers_user(tmp_path: Path):
+    """Without systemd pts-admin changes the user itself, and hands on input and exit code."""
+    runuser = tmp_path / "runuser"
+    runuser.write_text(
+        '#!/bin/sh\n[ "$1 $2 $3" = "-u pts-worker --" ] || exit 99\n'
+        'shift 3; echo "$#:$*"; ulimit -c; pwd; cat; exit 3\n'
+    )
+    runuser.chmod(0o755)
+    script = (CRONTAB.parent / "pts-admin").read_text().replace("/var/lib/pts-worker", "/")
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "pts-admin", "explain", "--as-of", "2026-01-01 00:00"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        input="from standard input\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        preexec_fn=allow_core_dumps,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        f"4:{PROGRAM} explain --as-of 2026-01-01 00:00",
+        "0",
+        "/",
+        "from standard input",
+    ]
+    assert done.returncode == 3
 
 
 @pytest.mark.parametrize("name", units("service"))
