@@ -89,13 +89,13 @@ def test_command_by_hand_under_cron_is_the_workers_user(tmp_path: Path):
     runuser = tmp_path / "runuser"
     runuser.write_text(
         '#!/bin/sh\n[ "$1 $2 $3" = "-u pts-worker --" ] || exit 99\n'
-        'shift 3; echo "$#:$*"; ulimit -c; pwd; cat; exit 3\n'
+        'shift 3; echo "$#:$*"; ulimit -c; pwd; echo $SUDO_USER; cat; exit 3\n'
     )
     runuser.chmod(0o755)
     script = (CRONTAB.parent / "pts-admin").read_text().replace("/var/lib/pts-worker", "/")
     done = subprocess.run(
         ["/bin/sh", "-c", script, "pts-admin", "explain", "--as-of", "2026-01-01 00:00"],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SUDO_USER": "kari"},
         input="from standard input\n",
         capture_output=True,
         text=True,
@@ -108,6 +108,7 @@ def test_command_by_hand_under_cron_is_the_workers_user(tmp_path: Path):
         f"4:{PROGRAM} explain --as-of 2026-01-01 00:00",
         "0",
         "/",
+        "kari",
         "from standard input",
     ]
     assert done.returncode == 3

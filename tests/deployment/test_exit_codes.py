@@ -136,8 +136,10 @@ def test_logs_of_cron_are_rotated(tmp_path: Path):
     config.write_text(text)
     config.chmod(0o644)
     for _ in range(2):
-        command = [tool("logrotate"), "--force", "--state", tmp_path / "state", config]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        options = ["--force", "--state", f"{tmp_path}/state", str(config)]
+        done = subprocess.run(
+            [tool("logrotate"), *options], capture_output=True, text=True, check=False, timeout=60
+        )
         assert (done.returncode, done.stderr) == (0, "")
     assert [path.name for path in logs.iterdir()] == ["sync.log.1"]
     assert (logs / "sync.log.1").read_text() == "a night\n"
