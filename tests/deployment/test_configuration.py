@@ -16,6 +16,7 @@ from tests.deployment.deployed import (
     SYSTEMD,
     Workload,
     allow_core_dumps,
+    manifests,
     one,
     unit,
     units,
@@ -136,16 +137,31 @@ def test_drop_in_for_postgresql_names_a_key_of_the_configuration(tmp_path: Path)
     assert "PTS_DATABASE__PASSWORD_FILE" in loaded.origins["database.password_file"]
 
 
-def test_config_map_has_all_that_a_run_needs(tmp_path: Path):
-    """With the volumes mounted the ConfigMap's configuration is complete."""
-    loaded = load_as_deployed(KUBERNETES / "worker.toml", tmp_path, {})
-    assert loaded.settings.log.format == "json"
+def environment(overlay: str, *, is_complete: bool = False) -> dict[str, str]:
+    """The variables of an overlay; those that are commented out too if it is to be complete."""
+    text = (KUBERNETES / overlay / "environment.env").read_text()
+    return dict(re.findall(rf"(?m)^{'(?:# )?' if is_complete else ''}(PTS_\w+)=(.+)$", text))
 
 
-@pytest.mark.parametrize("workload", workloads(), ids=lambda workload: workload.file)
+@pytest.mark.parametrize("is_complete", [False, True])
+@pytest.mark.parametrize("overlay", ["production", "test"])
+def test_config_maps_have_all_that_a_run_needs(overlay: str, is_complete: bool, tmp_path: Path):
+    """With the volumes mounted the ConfigMaps' configuration is complete."""
+    made = manifests(overlay)
+    assert made["pts-worker-environment"]["data"] == environment(overlay)
+    (text,) = made["pts-worker"]["data"].values()
+    (tmp_path / "from.toml").write_text(text)
+    variables = environment(overlay, is_complete=is_complete)
+    settings = load_as_deployed(tmp_path / "from.toml", tmp_path, variables).settings
+    assert settings.log.format == "json"
+    assert settings.api.environment == overlay
+    assert (settings.telemetry.pushgateway_url is not None) == is_complete
+
+
+@pytest.mark.parametrize("workload", workloads(("production",)), ids=str)
 def test_config_map_names_files_on_mounted_volumes(workload: Workload):
     """Each file that the ConfigMap names lies where every Job mounts something."""
-    text = (KUBERNETES / "worker.toml").read_text()
+    text = (KUBERNETES / "base" / "worker.toml").read_text()
     mounts = {mount["mountPath"] for mount in workload.container["volumeMounts"]}
     assert SECRETS in mounts
     assert set(re.findall(r'file = "(.+)/[^/]+"', text)) == {SECRETS}
@@ -153,17 +169,18 @@ def test_config_map_names_files_on_mounted_volumes(workload: Workload):
         assert "/roster" in mounts
 
 
-def test_config_map_holds_no_password():
+@pytest.mark.parametrize("overlay", ["production", "test"])
+def test_config_map_holds_no_password(overlay: str):
     """The database's address in the ConfigMap has a user and no password."""
-    url = tomllib.loads((KUBERNETES / "worker.toml").read_text())["database"]["url"]
-    assert re.fullmatch(r"postgresql://[a-z_]+@[a-z.]+:5432/pts", url)
+    url = environment(overlay)["PTS_DATABASE__URL"]
+    assert re.fullmatch(r"postgresql://[a-z_]+@[a-z.]+:5432/[a-z_]+", url)
 
 
 def test_the_worker_ends_a_run_before_the_platform_does():
     """The run's own deadline comes first, with time for its stop and for waiting for the lease."""
     for source, limit in (
         (SYSTEMD, parse_duration(one(unit("pts-sync.service")["Service"], "TimeoutStartSec"))),
-        *((KUBERNETES, limit) for limit in job_limits({"sync", "backfill"})),
+        *((KUBERNETES / "base", limit) for limit in job_limits({"sync", "backfill"})),
     ):
         sync = tomllib.loads((source / "worker.toml").read_text())["sync"]
         slack = limit - parse_duration(sync["deadline"])
