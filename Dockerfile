@@ -1,5 +1,7 @@
-# docker build --tag pts-sync-worker:0.2.0 .
-# docker build --tag pts-sync-worker:0.2.0-parquet --target parquet .
+# docker build --tag pts-sync-worker:0.2.0-slim --build-arg REVISION="$(git rev-parse HEAD)" .
+# docker build --tag pts-sync-worker:0.2.0-full --build-arg REVISION="$(git rev-parse HEAD)" --target full .
+#
+# slim is all that a night needs, with OTLP; full has Parquet exports and rosters from Oracle besides.
 # Runs with a read-only root: docker run --read-only --tmpfs /tmp --volume pts:/data … sync
 #
 # Name the base image by its digest, so that it is the one you have looked at (docs/security.md):
@@ -24,10 +26,10 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && pip --python /opt/pts-worker/bin/python install --no-deps --no-index dist/*.whl \
     && /opt/pts-worker/bin/pts-worker --help
 
-FROM build AS build-parquet
-COPY requirements-parquet.lock ./
+FROM build AS build-full
+COPY requirements-parquet.lock requirements-oracle.lock ./
 RUN pip --python /opt/pts-worker/bin/python install --only-binary :all: \
-        --require-hashes --requirement requirements-parquet.lock
+        --require-hashes --requirement requirements-parquet.lock --requirement requirements-oracle.lock
 
 FROM ${BASE} AS base
 ARG VERSION=0.2.0
@@ -54,8 +56,8 @@ CMD ["--help"]
 # A batch has no health to ask for; some builders would inherit a check.
 HEALTHCHECK NONE
 
-FROM base AS parquet
-COPY --from=build-parquet /opt/pts-worker /opt/pts-worker
+FROM base AS full
+COPY --from=build-full /opt/pts-worker /opt/pts-worker
 
 # The last stage is what a build without --target makes.
 FROM base

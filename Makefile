@@ -26,6 +26,8 @@ EXTRAS := parquet otlp sandbox
 DRIVERS := oracle mssql
 LOCKS := requirements.lock $(EXTRAS:%=requirements-%.lock)
 RELEASED := $(LOCKS) $(DRIVERS:%=requirements-%.lock)
+WITH ?=
+WHEELS = requirements.lock $(WITH:%=requirements-%.lock)
 REQUIREMENTS_OF = $(PYTHON) -c "import sys, tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')) \
 	['project']['optional-dependencies'][sys.argv[1]], sep='\n')"
 LICENCES := MIT;MIT-0;BSD;Apache;Apache-2.0;PSF;Python;ISC;MPL;Mozilla;LGPL;UPL;Unlicense;Zlib;Public Domain;Freely Distributable
@@ -43,7 +45,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test simulate bench mutate mutate-sample static unit install tools wheel lock \
+.PHONY: help demo versions check test simulate bench mutate mutate-sample static unit install tools wheel wheelhouse lock \
 	audit sbom licences clean
 
 help: ## this list
@@ -90,6 +92,17 @@ wheel: $(RUNTIME) ## the package for a server, into dist/ (see docs/operations.m
 	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--wheel-dir dist .
 	@ls dist/*.whl
+
+# The locks stand for any machine; the wheels are for this one's Python and processor.
+wheelhouse: wheel ## what a server without a package index needs, into dist/wheelhouse; WITH="otlp oracle"
+	@rm -rf dist/wheelhouse && mkdir -p dist/wheelhouse
+	@$(BIN)/pip download --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
+		--dest dist/wheelhouse $(WHEELS:%=-r %)
+	@cp dist/pts_sync_worker-*.whl dist/wheelhouse
+	@{ printf 'pts-sync-worker==%s ' $$($(BIN)/python -c 'import worker; print(worker.__version__)'); \
+		$(BIN)/pip hash dist/wheelhouse/pts_sync_worker-*.whl | tail -n 1; cat $(WHEELS); } \
+		> dist/wheelhouse/requirements.txt
+	@echo "dist/wheelhouse: take it to the server (docs/operations.md)"
 
 lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 	@$(PYTHON) -m venv $(VENV)-lock

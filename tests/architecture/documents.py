@@ -1,20 +1,28 @@
 """Reads the documents as their readers do: tables, code blocks, links and names.
 
-``python -m tests.architecture.documents`` writes the README's table of configuration keys anew.
+``python -m tests.architecture.documents`` writes the README's table of configuration keys and the
+metric reference of docs/operations.md anew.
 """
 
 import ast
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from worker.config import markdown_table
+from worker.core.model import RunKind, RunStatus
+from worker.core.run import RunReport
+from worker.errors import ExitCode
+from worker.store.tables import TOTALS
+from worker.telemetry.numbers import HELP, PREFIX, Sample, samples_of
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
 ADRS: Final = ROOT / "docs" / "adr"
+OPERATIONS: Final = ROOT / "docs" / "operations.md"
 GUARANTEES: Final = ROOT / "docs" / "guarantees.md"
 PROFILE: Final = ROOT / "docs" / "helseid-profile.md"
 SECURITY: Final = ROOT / "docs" / "security.md"
@@ -27,6 +35,9 @@ PAGES: Final = (
 
 _CONFIGURATION: Final = re.compile(
     r"(<!-- configuration: [^\n]* -->\n)(.*?)(<!-- end of configuration -->)", re.DOTALL
+)
+_METRICS: Final = re.compile(
+    r"(<!-- metrics: [^\n]* -->\n)(.*?)(<!-- end of metrics -->)", re.DOTALL
 )
 _TEST_LINK: Final = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
@@ -90,13 +101,57 @@ def paths_named(page: Path) -> Iterator[str]:
     yield from re.findall(r"`((?:worker|tests|docs|migrations)/[\w./-]*)(?:::\w+)?`", text)
 
 
+def metric_samples() -> tuple[Sample, ...]:
+    """A sample of every metric, with each value that a label can have."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    samples: list[Sample] = []
+    for kind in RunKind:
+        report = RunReport(
+            run_id=1,
+            kind=kind,
+            status=RunStatus.PUBLISHED,
+            exit_code=ExitCode.OK,
+            started_at=at,
+            finished_at=at,
+            published_at=at,
+            totals=dict.fromkeys(TOTALS, 0),
+        )
+        samples += samples_of(report)
+    return tuple(samples)
+
+
+def metric_reference() -> list[tuple[str, str, str]]:
+    """Each metric without its prefix, its labels with their values, and what it tells."""
+    labels: dict[str, dict[str, list[str]]] = {}
+    for sample in metric_samples():
+        own = labels.setdefault(sample.name.removeprefix(PREFIX), {})
+        for label, value in sample.labels:
+            own.setdefault(label, [])
+            own[label] += [value] if value not in own[label] else []
+    return [
+        (name, "; ".join(f"`{label}`: {', '.join(values)}" for label, values in own.items()), tells)
+        for name, tells in HELP.items()
+        for own in [labels.pop(name)]
+    ]
+
+
+def metric_table() -> str:
+    """The metric reference of docs/operations.md."""
+    lines = ["| metric | labels | what |", "|---|---|---|"]
+    lines += [f"| `{PREFIX}{name}` | {own} | {tells} |" for name, own, tells in metric_reference()]
+    return "".join(f"{line}\n" for line in lines)
+
+
 def rewrite() -> None:
-    """Write the generated table into the README."""
-    text = README.read_text(encoding="utf-8")
-    table = markdown_table()
-    README.write_text(
-        _CONFIGURATION.sub(lambda match: f"{match[1]}{table}{match[3]}", text), encoding="utf-8"
-    )
+    """Write the generated tables into the README and docs/operations.md."""
+    for page, place, table in (
+        (README, _CONFIGURATION, markdown_table()),
+        (OPERATIONS, _METRICS, metric_table()),
+    ):
+        text = page.read_text(encoding="utf-8")
+        match = place.search(text)
+        assert match, f"{page.name} has no place for its table"
+        page.write_text(text[: match.start(2)] + table + text[match.end(2) :], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,19 @@
 """Reads the units, manifests, crontab and Dockerfile as the programs do that they are for."""
 
+import functools
+import os
 import re
+import resource
 import shlex
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import yaml
 
 from worker.errors import ExitCode
@@ -28,6 +35,17 @@ FOR_A_PERSON: Final = frozenset(ExitCode) - OVER - RETRIED - {ExitCode.OK}
 """No repetition helps."""
 
 Unit = Mapping[str, Mapping[str, list[str]]]
+
+
+def tool(name: str) -> str:
+    """The path of a program of the operating system; the test is skipped where it is missing.
+
+    In CI, which installs them (`.ci/run`), a missing one is a failure.
+    """
+    path = shutil.which(name)
+    if path is None and "CI" in os.environ:
+        pytest.fail(f"{name} is not installed; .ci/run installs it")
+    return path or pytest.skip(f"{name} is not installed", allow_module_level=True)
 
 
 def unit(name: str) -> Unit:
@@ -62,22 +80,44 @@ def units(kind: str) -> list[str]:
     return sorted(path.name for path in SYSTEMD.glob(f"*.{kind}"))
 
 
-def manifests() -> dict[str, dict[str, Any]]:
-    """Each manifest by file name; one document a file. Kustomize's own file is no manifest."""
-    paths = sorted(KUBERNETES.glob("*.yaml"))
+@functools.cache
+def manifests(overlay: str = "production", *components: str) -> Mapping[str, Mapping[str, Any]]:
+    """What kustomize makes of an overlay and components: by name, the NetworkPolicy by its kind."""
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = {
+            "resources": [os.path.relpath(KUBERNETES / overlay, Path(folder).resolve())],
+            "components": [
+                os.path.relpath(KUBERNETES / "components" / name, Path(folder).resolve())
+                for name in components
+            ],
+        }
+        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
+        done = subprocess.run(
+            [tool("kustomize"), "build", folder],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    documents = list(yaml.safe_load_all(done.stdout))
+    kinds = {"NetworkPolicy", "Namespace"}  # named as the ConfigMap
     return {
-        path.name: yaml.safe_load(path.read_text())
-        for path in paths
-        if path.name != "kustomization.yaml"
+        document["kind"] if document["kind"] in kinds else document["metadata"]["name"]: document
+        for document in documents
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A Job, or the Job that a CronJob makes."""
+    """The Job that a CronJob makes."""
 
-    file: str
+    variant: tuple[str, ...]
+    name: str
     job: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return " ".join((*self.variant, self.name))
 
     @property
     def pod(self) -> Mapping[str, Any]:
@@ -93,15 +133,25 @@ class Workload:
         return container
 
 
-def workloads() -> list[Workload]:
-    """Every Job and CronJob."""
-    found = []
-    for file, document in manifests().items():
-        if document["kind"] == "CronJob":
-            found.append(Workload(file=file, job=document["spec"]["jobTemplate"]["spec"]))
-        elif document["kind"] == "Job":
-            found.append(Workload(file=file, job=document["spec"]))
-    return found
+VARIANTS: Final = (
+    ("production",),
+    ("test",),
+    ("production", "shards"),
+    ("production", "roster-pvc"),
+    ("production", "openshift"),
+    ("production", "shards", "roster-pvc", "openshift"),
+)
+"""The overlays, each component, and all together."""
+
+
+def workloads(*variants: tuple[str, ...]) -> list[Workload]:
+    """Every CronJob's Job, of all variants unless some are named."""
+    return [
+        Workload(variant=variant, name=name, job=document["spec"]["jobTemplate"]["spec"])
+        for variant in variants or VARIANTS
+        for name, document in manifests(*variant).items()
+        if document["kind"] == "CronJob"
+    ]
 
 
 def cron_commands() -> list[str]:
@@ -120,8 +170,8 @@ def calls() -> Iterator[tuple[str, tuple[str, ...]]]:
             elif PROGRAM in command:  # in a shell
                 script = shlex.split(command)[-1]
                 yield name, tuple(shlex.split(script.partition(PROGRAM)[2]))
-    for workload in workloads():
-        yield workload.file, tuple(str(argument) for argument in workload.container["args"])
+    for workload in workloads(("production",)):
+        yield workload.name, tuple(str(argument) for argument in workload.container["args"])
     for command in cron_commands():
         for match in re.finditer(r'"\$WORKER" ([^>]+?) >', command):
             yield CRONTAB.name, tuple(shlex.split(match[1]))
@@ -133,3 +183,9 @@ def calls() -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _shell_blocks() -> str:
     return "\n".join(re.findall(r"(?ms)^```sh\n(.*?)^```", OPERATIONS.read_text()))
+
+
+def allow_core_dumps() -> None:
+    """Raise the limit on core dumps as far as this process may, to see who lowers it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))

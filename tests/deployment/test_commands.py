@@ -2,12 +2,15 @@
 
 import functools
 import os
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.deployment.deployed import ROOT, calls
+from tests.deployment.deployed import OPERATIONS, ROOT, calls
 
 CALLS = sorted(set(calls()))
 
@@ -50,11 +53,48 @@ def test_calls_are_found_everywhere():
     assert found >= {
         "pts-sync.service",
         "pts-sync-shard@.service",
-        "job-sync-shards.yaml",
         "pts-worker-schedule.service",
-        "cronjob-sync.yaml",
-        "job-migrate.yaml",
-        "job-backfill.yaml",
+        "pts-sync",
+        "pts-migrate",
+        "pts-backfill",
         "pts-worker",
         "operations.md",
     }
+
+
+def test_folders_are_made_before_anything_is_put_there():
+    """On a clean Debian the page's install commands find their sources and their folders."""
+    there = {"/usr/local/bin", "/etc/systemd/system", "/etc/cron.d", "/etc/logrotate.d"}
+    found = 0
+    for line in OPERATIONS.read_text().splitlines():
+        match = re.search(r"^(?:\|.*`)?install (-[^`]+)", line)
+        words = shlex.split(match[1]) if match else []
+        if "-d" in words:
+            there |= {word for word in words if word.startswith("/")}
+        elif words:
+            *sources, target = [word for word in words if "/" in word]
+            found += 1
+            assert all(list(ROOT.glob(source)) for source in sources), line
+            assert str(Path(target.rstrip("/"))) in there or str(Path(target).parent) in there, line
+    assert found >= 7
+
+
+def test_wheelhouse_holds_locked_wheels_alone():
+    """Each wheel is checked against its hash where it is downloaded and where it is installed."""
+    command = ["make", "--dry-run", "--always-make", "wheelhouse", "WITH=otlp oracle"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    (download,) = re.findall(r"pip download (.*\\\n.*)", done.stdout)
+    locks = ["requirements.lock", "requirements-otlp.lock", "requirements-oracle.lock"]
+    assert re.findall(r"-r (\S+)", download) == locks
+    assert {"--require-hashes", "--only-binary"} <= set(download.split())
+    assert f"cat {' '.join(locks)};" in done.stdout
+    (install,) = re.findall(r"(?m)^\S+/pip install (.*wheelhouse.*)$", OPERATIONS.read_text())
+    assert {"--no-index", "--require-hashes"} <= set(install.split())
+
+
+def test_ci_has_the_programs_that_the_tests_ask_for():
+    """What `tool()` would skip elsewhere is installed in CI."""
+    (programs,) = re.findall(r"for program in (.+); do", (ROOT / ".ci" / "run").read_text())
+    sources = [path.read_text() for path in Path(__file__).parent.glob("*.py")]
+    asked = {name for text in sources for name in re.findall(r'tool\("([\w-]+)"\)', text)}
+    assert asked - {"systemd-analyze"} == set(programs.split())

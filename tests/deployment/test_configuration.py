@@ -1,6 +1,7 @@
 """The configuration files of both ways to run it load, and lack nothing for a run."""
 
 import re
+import subprocess
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.deployment.deployed import (
+    CRONTAB,
     KUBERNETES,
+    PROGRAM,
     SYSTEMD,
     Workload,
+    allow_core_dumps,
+    manifests,
     one,
     unit,
     units,
@@ -68,6 +73,48 @@ def test_unit_gives_the_worker_all_that_a_run_needs(name: str, tmp_path: Path):
     assert str(key) == str(tmp_path / "helseid-key")
 
 
+def test_cron_gives_the_worker_all_that_a_run_needs(tmp_path: Path):
+    """With the crontab's variables the same example is complete, and pts-admin sets the same."""
+    pattern = r"(?m)^(?:export )?(PTS_[A-Z_]+)=(\S+)$"
+    environ = dict(re.findall(pattern, CRONTAB.read_text()))
+    by_hand = dict(re.findall(pattern, (CRONTAB.parent / "pts-admin").read_text()))
+    assert environ == by_hand | {"PTS_LOG__FORMAT": "json"}
+    assert environ.pop("PTS_CONFIG") == "/etc/pts-worker/worker.toml"
+    keys = "/etc/pts-worker/keys"
+    environ = {name: value.replace(keys, str(tmp_path)) for name, value in environ.items()}
+    load_as_deployed(SYSTEMD / "worker.toml", tmp_path, environ)
+
+
+def test_command_by_hand_under_cron_is_the_workers_user(tmp_path: Path):
+    """Without systemd pts-admin changes the user itself, and hands on input and exit code."""
+    runuser = tmp_path / "runuser"
+    runuser.write_text(
+        '#!/bin/sh\n[ "$1 $2 $3" = "-u pts-worker --" ] || exit 99\n'
+        'shift 3; echo "$#:$*"; ulimit -c; pwd; echo $SUDO_USER; cat; exit 3\n'
+    )
+    runuser.chmod(0o755)
+    script = (CRONTAB.parent / "pts-admin").read_text().replace("/var/lib/pts-worker", "/")
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "pts-admin", "explain", "--as-of", "2026-01-01 00:00"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SUDO_USER": "kari"},
+        input="from standard input\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        preexec_fn=allow_core_dumps,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        f"4:{PROGRAM} explain --as-of 2026-01-01 00:00",
+        "0",
+        "/",
+        "kari",
+        "from standard input",
+    ]
+    assert done.returncode == 3
+
+
 @pytest.mark.parametrize("name", units("service"))
 def test_unit_reads_only_credentials_that_it_loads(name: str):
     """Each file under ``%d`` has its ``LoadCredential=``, and the other way round."""
@@ -90,16 +137,31 @@ def test_drop_in_for_postgresql_names_a_key_of_the_configuration(tmp_path: Path)
     assert "PTS_DATABASE__PASSWORD_FILE" in loaded.origins["database.password_file"]
 
 
-def test_config_map_has_all_that_a_run_needs(tmp_path: Path):
-    """With the volumes mounted the ConfigMap's configuration is complete."""
-    loaded = load_as_deployed(KUBERNETES / "worker.toml", tmp_path, {})
-    assert loaded.settings.log.format == "json"
+def environment(overlay: str, *, is_complete: bool = False) -> dict[str, str]:
+    """The variables of an overlay; those that are commented out too if it is to be complete."""
+    text = (KUBERNETES / overlay / "environment.env").read_text()
+    return dict(re.findall(rf"(?m)^{'(?:# )?' if is_complete else ''}(PTS_\w+)=(.+)$", text))
 
 
-@pytest.mark.parametrize("workload", workloads(), ids=lambda workload: workload.file)
+@pytest.mark.parametrize("is_complete", [False, True])
+@pytest.mark.parametrize("overlay", ["production", "test"])
+def test_config_maps_have_all_that_a_run_needs(overlay: str, is_complete: bool, tmp_path: Path):
+    """With the volumes mounted the ConfigMaps' configuration is complete."""
+    made = manifests(overlay)
+    assert made["pts-worker-environment"]["data"] == environment(overlay)
+    (text,) = made["pts-worker"]["data"].values()
+    (tmp_path / "from.toml").write_text(text)
+    variables = environment(overlay, is_complete=is_complete)
+    settings = load_as_deployed(tmp_path / "from.toml", tmp_path, variables).settings
+    assert settings.log.format == "json"
+    assert settings.api.environment == overlay
+    assert (settings.telemetry.pushgateway_url is not None) == is_complete
+
+
+@pytest.mark.parametrize("workload", workloads(("production",)), ids=str)
 def test_config_map_names_files_on_mounted_volumes(workload: Workload):
     """Each file that the ConfigMap names lies where every Job mounts something."""
-    text = (KUBERNETES / "worker.toml").read_text()
+    text = (KUBERNETES / "base" / "worker.toml").read_text()
     mounts = {mount["mountPath"] for mount in workload.container["volumeMounts"]}
     assert SECRETS in mounts
     assert set(re.findall(r'file = "(.+)/[^/]+"', text)) == {SECRETS}
@@ -107,17 +169,18 @@ def test_config_map_names_files_on_mounted_volumes(workload: Workload):
         assert "/roster" in mounts
 
 
-def test_config_map_holds_no_password():
+@pytest.mark.parametrize("overlay", ["production", "test"])
+def test_config_map_holds_no_password(overlay: str):
     """The database's address in the ConfigMap has a user and no password."""
-    url = tomllib.loads((KUBERNETES / "worker.toml").read_text())["database"]["url"]
-    assert re.fullmatch(r"postgresql://[a-z_]+@[a-z.]+:5432/pts", url)
+    url = environment(overlay)["PTS_DATABASE__URL"]
+    assert re.fullmatch(r"postgresql://[a-z_]+@[a-z.]+:5432/[a-z_]+", url)
 
 
 def test_the_worker_ends_a_run_before_the_platform_does():
     """The run's own deadline comes first, with time for its stop and for waiting for the lease."""
     for source, limit in (
         (SYSTEMD, parse_duration(one(unit("pts-sync.service")["Service"], "TimeoutStartSec"))),
-        *((KUBERNETES, limit) for limit in job_limits({"sync", "backfill"})),
+        *((KUBERNETES / "base", limit) for limit in job_limits({"sync", "backfill"})),
     ):
         sync = tomllib.loads((source / "worker.toml").read_text())["sync"]
         slack = limit - parse_duration(sync["deadline"])

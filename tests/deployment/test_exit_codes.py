@@ -1,20 +1,28 @@
 """Each exit code means the same to systemd, to Kubernetes, to cron and on the operator's page."""
 
+import grp
+import os
+import pwd
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.deployment.deployed import (
+    CRONTAB,
     FOR_A_PERSON,
     OPERATIONS,
     OVER,
     RETRIED,
+    VARIANTS,
     Workload,
+    allow_core_dumps,
     codes,
     cron_commands,
     one,
+    tool,
     unit,
     workloads,
 )
@@ -27,6 +35,7 @@ WITH_A_POLICY = [workload for workload in workloads() if "podFailurePolicy" in w
 def test_systemd_restarts_the_nightly_run_only_where_that_helps(name: str):
     """Gaps and a held lease are a success, 69 and 75 start again, the rest needs a person."""
     service = unit(name)["Service"]
+    assert one(service, "RestartMode") == "direct"  # else each start again would alert
     success = codes(service, "SuccessExitStatus")
     prevented = codes(service, "RestartPreventExitStatus")
     assert one(service, "Restart") == "on-failure"
@@ -43,7 +52,7 @@ def test_systemd_keeps_the_scheduler_up_unless_a_person_must_look():
     assert codes(service, "RestartPreventExitStatus") == FOR_A_PERSON
 
 
-@pytest.mark.parametrize("workload", WITH_A_POLICY, ids=lambda workload: workload.file)
+@pytest.mark.parametrize("workload", WITH_A_POLICY, ids=str)
 def test_kubernetes_retries_a_job_only_where_that_helps(workload: Workload):
     """69 and 75 count towards the retries, each other code ends the Job, disruptions do neither."""
     assert workload.pod["restartPolicy"] == "Never"  # else the API refuses the policy
@@ -74,10 +83,12 @@ def test_kubernetes_retries_a_job_only_where_that_helps(workload: Workload):
 
 def test_kubernetes_tells_gaps_from_what_a_person_must_look_at():
     """A failed nightly Job names the rule: 1 for gaps and lease, 2 for what a person must see."""
-    (sync,) = (workload for workload in WITH_A_POLICY if workload.file == "cronjob-sync.yaml")
-    rules = sync.job["podFailurePolicy"]["rules"]
-    assert set(rules[1]["onExitCodes"]["values"]) == OVER
-    assert set(rules[2]["onExitCodes"]["values"]) == FOR_A_PERSON
+    nightly = [workload for workload in WITH_A_POLICY if workload.name == "pts-sync"]
+    assert len(nightly) == len(VARIANTS)
+    for sync in nightly:
+        rules = sync.job["podFailurePolicy"]["rules"]
+        assert set(rules[1]["onExitCodes"]["values"]) == OVER
+        assert set(rules[2]["onExitCodes"]["values"]) == FOR_A_PERSON
 
 
 @pytest.mark.parametrize("code", sorted(ExitCode), ids=lambda code: code.name)
@@ -112,6 +123,31 @@ def test_crontab_lines_hold_no_percent_sign():
     assert not [command for command in cron_commands() if "%" in command]
 
 
+def test_logs_of_cron_are_rotated(tmp_path: Path):
+    """What was written is kept, and the crontab's log is one that is rotated."""
+    logs = tmp_path / "logs"
+    logs.mkdir(mode=0o700)
+    (logs / "sync.log").write_text("a night\n")
+    text = (CRONTAB.parent / "pts-worker.logrotate").read_text()
+    assert "LOG=/var/log/pts-worker/sync.log" in CRONTAB.read_text()
+    assert "\n/var/log/pts-worker/*.log {" in text
+    user = f"{pwd.getpwuid(os.getuid()).pw_name} {grp.getgrgid(os.getgid()).gr_name}"
+    text = text.replace("/var/log/pts-worker", str(logs)).replace(
+        "su pts-worker pts-worker", f"su {user}"
+    )
+    config = tmp_path / "logrotate.conf"
+    config.write_text(text)
+    config.chmod(0o644)
+    for _ in range(2):
+        options = ["--force", "--state", f"{tmp_path}/state", str(config)]
+        done = subprocess.run(
+            [tool("logrotate"), *options], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in logs.iterdir()] == ["sync.log.1"]
+    assert (logs / "sync.log.1").read_text() == "a night\n"
+
+
 def test_operators_page_tells_every_exit_code():
     """The table in docs/operations.md has one row a code, in order, with what systemd does."""
     rows = re.findall(r"(?m)^\| (\d+) \|.*\| ([^|]+) \| ([^|]+) \|$", OPERATIONS.read_text())
@@ -123,11 +159,41 @@ def test_operators_page_tells_every_exit_code():
         assert kubernetes.startswith("another pod") == retried
 
 
+@pytest.mark.parametrize(
+    ("status", "state", "pages"),
+    [
+        *((code, "failed", True) for code in sorted(FOR_A_PERSON | {ExitCode.UNAVAILABLE})),
+        (9, "failed", True),  # killed
+        (ExitCode.STOPPED, "failed", False),
+        (ExitCode.UNAVAILABLE, "auto-restart", False),  # a systemd before 254
+    ],
+)
+def test_nobody_is_paged_for_a_stop_or_before_the_last_start(
+    status: int, state: str, pages: bool, tmp_path: Path
+):
+    """The alert unit looks at how the failed one ended, and whether it is started again."""
+    (condition,) = unit("pts-alert@.service")["Service"]["ExecCondition"]
+    stub = tmp_path / "systemctl"
+    stub.write_text(
+        "#!/bin/sh\n"
+        '[ "$*" = "show --property=ExecMainStatus,SubState pts-sync.service" ] || exit 9\n'
+        f"echo SubState={state}; echo ExecMainStatus={status:d}\n"
+    )
+    stub.chmod(0o755)
+    done = subprocess.run(
+        shlex.split(condition.replace("%i", "pts-sync.service")),
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == (0 if pages else 1)
+
+
 def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:
     """Run a crontab line with a stand-in for the worker; what cron would mail."""
     stub = folder / "worker"
     stub.write_text(
-        f'#!/bin/sh\necho "$1" | tee -a {folder}/calls\n'
+        f'#!/bin/sh\necho "$1" | tee -a {folder}/calls\nulimit -c >>{folder}/core\n'
         f'case "$1" in status) exit {status} ;; *) exit {sync:d} ;; esac\n'
     )
     stub.chmod(0o755)
@@ -138,6 +204,8 @@ def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:
         text=True,
         check=False,
         timeout=60,
+        preexec_fn=allow_core_dumps,
     )
     assert done.stderr == ""
+    assert set((folder / "core").read_text().split()) == {"0"}  # it would hold tokens
     return done.stdout

@@ -44,7 +44,9 @@ def texts(stage: list[Step], name: str) -> list[str]:
 def test_image_runs_without_root_as_the_manifests_say():
     """The user is a number other than 0, the one that the manifests name."""
     (user,) = texts(stages()["base"], "USER")
-    (in_manifests,) = {workload.pod["securityContext"]["runAsUser"] for workload in workloads()}
+    (in_manifests,) = {
+        workload.pod["securityContext"]["runAsUser"] for workload in workloads(("production",))
+    }
     assert user == f"{in_manifests}:{in_manifests}"
     assert in_manifests > 0
 
@@ -66,11 +68,9 @@ def test_last_stages_take_a_finished_environment_and_install_nothing():
     """Compilers, package managers and sources stay in the first stages."""
     found = stages()
     assert list(found)[-1] == "production"
-    assert texts(found["parquet"], "COPY") == [
-        "--from=build-parquet /opt/pts-worker /opt/pts-worker"
-    ]
+    assert texts(found["full"], "COPY") == ["--from=build-full /opt/pts-worker /opt/pts-worker"]
     assert texts(found["production"], "COPY") == ["--from=build /opt/pts-worker /opt/pts-worker"]
-    for name in ("parquet", "production"):
+    for name in ("full", "production"):
         assert {"FROM", "COPY"} == {step.name for step in found[name]}
         assert texts(found[name], "FROM")[0].split()[0] == "base"
     assert not re.search(r"apt|gcc|curl|pip install", " ".join(texts(found["base"], "RUN")))
@@ -86,7 +86,8 @@ def test_production_has_neither_sandbox_nor_pyarrow():
     }
     production = {"requirements.lock", "requirements-otlp.lock", "requirements-build.lock"}
     assert production == installed["build"]
-    assert {"requirements-parquet.lock"} == installed["build-parquet"]
+    more = {"requirements-parquet.lock", "requirements-oracle.lock"}
+    assert more == installed["build-full"]
     assert "pyarrow" in pins("requirements-parquet.lock")
     for lock in production:
         assert {"pyarrow", "uvicorn", "httptools"}.isdisjoint(pins(lock)), lock
@@ -97,12 +98,12 @@ def test_base_image_is_an_argument():
     text = (ROOT / "Dockerfile").read_text()
     assert len(re.findall(r"(?m)^ARG BASE=\S+$", text)) == 1
     others = [name for name, stage in stages().items() if texts(stage, "FROM")[0][:7] != "${BASE}"]
-    assert others == ["build-parquet", "parquet", "production"]
+    assert others == ["build-full", "full", "production"]
 
 
 def test_every_package_in_the_image_is_locked_by_hash():
     """Each install either checks hashes or takes the one wheel that was built here."""
-    runs = [run for name in ("build", "build-parquet") for run in texts(stages()[name], "RUN")]
+    runs = [run for name in ("build", "build-full") for run in texts(stages()[name], "RUN")]
     commands = [command for run in runs for command in run.split("&&")]
     installs = [command for command in commands if " install " in command]
     assert len(installs) == 4
@@ -117,7 +118,7 @@ def test_what_is_copied_exists_and_is_not_ignored():
     )
     assert star == "*"
     let_through = [line[1:] for line in others if line.startswith("!")]
-    copied = [text for name in ("build", "build-parquet") for text in texts(stages()[name], "COPY")]
+    copied = [text for name in ("build", "build-full") for text in texts(stages()[name], "COPY")]
     sources = [source for text in copied for source in shlex.split(text)[:-1]]
     assert sorted(sources) == sorted(let_through)
     for source in sources:
@@ -126,10 +127,14 @@ def test_what_is_copied_exists_and_is_not_ignored():
 
 
 def test_image_has_this_version_and_a_python_that_is_supported():
-    """The version label and the Python of the base image agree with the package."""
+    """Labels, tags and the Python of the base image agree with the package and the sources."""
     text = (ROOT / "Dockerfile").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (version,) = re.findall(r"(?m)^ARG VERSION=(.+)$", text)
     (python,) = re.findall(r"(?m)^ARG BASE=python:([\d.]+)-", text)
     assert version == __version__
+    tags = re.findall(r"(?m)^# docker build --tag (\S+) --build-arg (\w+)=", text)
+    assert tags == [(f"pts-sync-worker:{version}-{tag}", "REVISION") for tag in ("slim", "full")]
+    (labels,) = texts(stages()["base"], "LABEL")
+    assert 'org.opencontainers.image.revision="${REVISION}"' in labels
     assert f"{python}.0" in SpecifierSet(project["requires-python"])

@@ -1,51 +1,63 @@
-"""The manifests are what the API takes, what restricted Pod Security allows, and fit together."""
+"""What kustomize makes fits together: the API takes it, restricted Pod Security allows it."""
 
 import copy
+import re
 import warnings
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
-import yaml
 
-from tests.deployment.deployed import KUBERNETES, Workload, manifests, workloads
+from tests.deployment.deployed import KUBERNETES, VARIANTS, Workload, manifests, workloads
 from worker import __version__
 from worker.cli.sync import part_of
 from worker.core.sharding import Shard, ShardAssignment
 
 OLDEST = "1.31.0"  # podFailurePolicy is stable from here on
-SHARDS = "job-sync-shards.yaml"
-WORKLOADS = pytest.mark.parametrize("workload", workloads(), ids=lambda workload: workload.file)
+WORKLOADS = pytest.mark.parametrize("workload", workloads(), ids=str)
+EACH_VARIANT = pytest.mark.parametrize("variant", VARIANTS, ids=" ".join)
+COMMANDS = ["pts-backfill", "pts-command", "pts-freshness", "pts-migrate", "pts-sync"]
+BY_HAND = {"pts-backfill", "pts-command", "pts-migrate"}
 
 
 @pytest.mark.parametrize("version", [OLDEST, kubernetes_validate.latest_version()])
-@pytest.mark.parametrize("file", sorted(manifests()))
-def test_manifest_is_what_the_api_takes(file: str, version: str):
+@EACH_VARIANT
+def test_manifests_are_what_the_api_takes(variant: tuple[str, ...], version: str):
     """Each field exists and has its type, in the oldest and the newest Kubernetes."""
-    document: dict[str, Any] = copy.deepcopy(manifests()[file])
-    # The API makes the name; the validator wants to print one.
-    document["metadata"].setdefault("name", document["metadata"].pop("generateName", ""))
-    assert document["metadata"]["name"]
-    with warnings.catch_warnings():
-        # jsonschema's RefResolver, which the validator uses, is deprecated there.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        kubernetes_validate.validate(document, version, strict=True)
+    for document in manifests(*variant).values():
+        with warnings.catch_warnings():
+            # jsonschema's RefResolver, which the validator uses, is deprecated there.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            kubernetes_validate.validate(copy.deepcopy(document), version, strict=True)
+
+
+@EACH_VARIANT
+def test_every_variant_has_the_same_parts(variant: tuple[str, ...]):
+    """A component changes what is there and takes nothing away; all is in one namespace."""
+    found = manifests(*variant)
+    configuration = ["pts-worker", "pts-worker-environment"]
+    assert sorted(found) == sorted(["Namespace", "NetworkPolicy", *configuration, *COMMANDS])
+    namespace = found["Namespace"]["metadata"]["name"]
+    assert namespace == ("pts-worker-test" if variant == ("test",) else "pts-worker")
+    others = [document for document in found.values() if document["kind"] != "Namespace"]
+    assert {document["metadata"]["namespace"] for document in others} == {namespace}
 
 
 @WORKLOADS
 def test_pod_is_allowed_by_restricted_pod_security(workload: Workload):
     """Not root, no privilege, no capability, the default seccomp profile, a read-only root."""
-    pod = workload.pod["securityContext"]
-    assert pod["runAsNonRoot"] is True
-    assert pod["runAsUser"] == pod["runAsGroup"] == pod["fsGroup"] == 10001
-    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    pod = dict(workload.pod["securityContext"])
+    numbers = [pod.pop(key, None) for key in ("runAsUser", "runAsGroup", "fsGroup")]
+    # OpenShift refuses numbers that are not the namespace's own.
+    assert numbers == [None if "openshift" in workload.variant else 10001] * 3
+    assert pod == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     assert workload.container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
     assert workload.pod["automountServiceAccountToken"] is False
-    labels = manifests()["namespace.yaml"]["metadata"]["labels"]
+    labels = manifests(*workload.variant)["Namespace"]["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
@@ -56,22 +68,27 @@ def test_pod_mounts_what_it_declares(workload: Workload):
     mounts = {mount["name"]: mount for mount in workload.container["volumeMounts"]}
     assert sorted(volumes) == sorted(mounts)
     for name, volume in volumes.items():
+        assert len(volume) == 2, "a name and one source"
         if "secret" in volume:
             assert volume["secret"]["defaultMode"] == 0o440
         assert mounts[name].get("readOnly", False) == ("emptyDir" not in volume)
     assert {mounts["data"]["mountPath"], mounts["tmp"]["mountPath"]} == {"/data", "/tmp"}  # noqa: S108
     assert volumes["config"]["configMap"]["name"] == "pts-worker"
     assert mounts["config"]["mountPath"] == "/etc/pts-worker"
-    first, *more = workload.container["env"]
-    assert first == {"name": "PTS_CONFIG", "value": "/etc/pts-worker/worker.toml"}
-    shards = ["PTS_SHARD_COUNT", "PTS_RUN_KEY"] if workload.file == SHARDS else []
-    assert [variable["name"] for variable in more] == shards
+    if "roster" in volumes:
+        source = "persistentVolumeClaim" if "roster-pvc" in workload.variant else "secret"
+        assert source in volumes["roster"]
 
 
 @WORKLOADS
-def test_pod_sees_no_variables_of_services(workload: Workload):
+def test_pod_sees_its_own_variables_alone(workload: Workload):
     """A Service called `pts` would set PTS_… variables, which are the worker's own."""
     assert workload.pod["enableServiceLinks"] is False
+    variables = {variable["name"] for variable in workload.container["env"]}
+    is_shard = "shards" in workload.variant and workload.name == "pts-sync"
+    shards = {"PTS_SHARD_COUNT", "PTS_RUN_KEY"} if is_shard else set()
+    assert variables == {"PTS_CONFIG"} | shards
+    assert workload.container["envFrom"] == [{"configMapRef": {"name": "pts-worker-environment"}}]
 
 
 @WORKLOADS
@@ -86,61 +103,105 @@ def test_pod_has_time_to_stop_and_a_limit_on_memory(workload: Workload):
 @WORKLOADS
 def test_pod_runs_this_version_under_the_network_policy(workload: Workload):
     """The image is of this version, and the policy's selector takes the pod in."""
-    assert workload.container["image"] == f"pts-sync-worker:{__version__}"
-    selector = manifests()["network-policy.yaml"]["spec"]["podSelector"]["matchLabels"]
-    assert selector.items() <= workload.job["template"]["metadata"]["labels"].items()
+    assert workload.container["image"] == f"pts-sync-worker:{__version__}-slim"
+    policy = manifests(*workload.variant)["NetworkPolicy"]["spec"]
+    labels = workload.job["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
 
 
-@pytest.mark.parametrize("file", [name for name in manifests() if name.startswith("cronjob")])
-def test_cron_job_starts_at_an_hour_that_every_day_has_once(file: str):
+def test_image_is_named_once():
+    """Another registry or version is one line."""
+    texts = [path.read_text() for path in KUBERNETES.rglob("*.yaml")]
+    named = [line for text in texts for line in text.splitlines() if __version__ in line]
+    assert named == [f'    newTag: "{__version__}-slim"']
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_cron_job_starts_at_an_hour_that_every_day_has_once(name: str):
     """Never two of them, a late start within limits, the zone named, not in the hour of change."""
-    spec = manifests()[file]["spec"]
+    spec = manifests()[name]["spec"]
+    assert spec.get("suspend", False) is (name in BY_HAND)
     assert spec["timeZone"] == "Europe/Oslo"
     assert spec["concurrencyPolicy"] == "Forbid"
-    # Without it a hundred missed starts stop the CronJob for good.
-    assert spec["startingDeadlineSeconds"] > 0
     assert "2" not in spec["schedule"].split()[1].split(",")
+    if name not in BY_HAND:
+        # Without it a hundred missed starts stop the CronJob for good.
+        assert spec["startingDeadlineSeconds"] > 0
 
 
-def test_everything_is_in_one_namespace():
-    """Nothing lands in the namespace that the operator happens to be in."""
-    documents = [doc for doc in manifests().values() if doc["kind"] != "Namespace"]
-    assert {document["metadata"]["namespace"] for document in documents} == {"pts-worker"}
-    assert manifests()["namespace.yaml"]["metadata"]["name"] == "pts-worker"
+def allowed(*variant: str) -> set[tuple[str, str, int]]:
+    """What the network policy lets out: where to, protocol, port."""
+    found = set()
+    for rule in manifests(*variant)["NetworkPolicy"]["spec"]["egress"]:
+        for peer in rule.get("to", [{}]):
+            labels = peer.get("namespaceSelector", {}).get("matchLabels", {})
+            where = "".join(labels.values()) or peer.get("ipBlock", {}).get("cidr", "anywhere")
+            found |= {(where, port["protocol"], port["port"]) for port in rule["ports"]}
+    return found
 
 
-def test_kustomization_takes_in_all_but_the_jobs_made_by_hand():
-    """`kubectl apply -k` makes what stays; a Job is created when it is wanted."""
-    kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
-    standing = [file for file, document in manifests().items() if document["kind"] != "Job"]
-    assert sorted(kustomization["resources"]) == sorted(standing)
-    (config_map,) = kustomization["configMapGenerator"]
-    assert config_map == {"name": "pts-worker", "files": ["worker.toml"]}
-    assert kustomization["generatorOptions"]["disableNameSuffixHash"] is True
-    (image,) = kustomization["images"]
-    assert (image["name"], image["newTag"]) == ("pts-sync-worker", __version__)
+def test_network_policy_lets_out_what_the_worker_calls_and_nothing_else():
+    """The name service, in the cluster and on the node; PTS, PostgreSQL; where numbers go."""
+    dns = {(where, "UDP", 53) for where in ("kube-system", "169.254.20.10/32")}
+    dns |= {(where, "TCP", port) for where, _, port in dns}
+    services = {("anywhere", "TCP", 443), ("anywhere", "TCP", 5432)}
+    telemetry = {("monitoring", "TCP", 9091), ("monitoring", "TCP", 4318)}
+    assert allowed("production") == allowed("test") == dns | services | telemetry
+    assert allowed("production", "openshift") - allowed("production") == {
+        ("openshift-dns", "UDP", 5353),
+        ("openshift-dns", "TCP", 5353),
+    }
+    policy = manifests()["NetworkPolicy"]["spec"]
+    assert (policy["ingress"], policy["policyTypes"]) == ([], ["Ingress", "Egress"])
+
+
+@pytest.mark.parametrize("overlay", ["production", "test"])
+def test_numbers_go_where_the_network_policy_lets_them(overlay: str):
+    """The addresses in the examples are in its namespace, at its ports."""
+    text = (KUBERNETES / overlay / "environment.env").read_text()
+    named = re.findall(r"(?m)^# PTS_TELEMETRY__\w+=https://\w+\.(\w+):(\d+)$", text)
+    assert len(named) == 2
+    assert {(where, "TCP", int(port)) for where, port in named} <= allowed(overlay)
 
 
 def test_replacement_of_a_killed_pod_waits_for_its_lease():
     """A pod killed on another node holds the lease for 60 s: its successor must not give up."""
     waiting = {
-        workload.file: list(workload.container["args"][-2:])
+        str(workload): list(workload.container["args"][-2:])
         for workload in workloads()
         if workload.container["args"][0] in {"sync", "backfill"}
     }
     assert set(map(tuple, waiting.values())) == {("--wait", "30m")}
-    assert sorted(waiting) == ["cronjob-sync.yaml", "job-backfill.yaml", SHARDS]
+    assert len(waiting) == 2 * len(VARIANTS)
+
+
+@pytest.mark.parametrize("workload", workloads(*VARIANTS[:3]), ids=str)
+def test_outage_is_waited_for_until_the_deadline(workload: Workload):
+    """Another pod after 10 s, 20 s, … and at most 10 min: they last longer than the Job may.
+
+    Kubernetes' job controller: DefaultJobPodFailureBackOff, MaxJobPodFailureBackOff (its
+    documentation has 6 min for the latter, which is what is counted with here).
+    """
+    if workload.name not in {"pts-sync", "pts-backfill", "pts-migrate"}:
+        assert workload.job["backoffLimit"] == 0
+        return
+    is_shard = "shards" in workload.variant and workload.name == "pts-sync"
+    limit = workload.job["backoffLimitPerIndex" if is_shard else "backoffLimit"]
+    pauses = [min(10 * 2**count, 360) for count in range(limit)]
+    assert sum(pauses) > workload.job["activeDeadlineSeconds"]
 
 
 def test_each_pod_of_the_shards_knows_its_part():
     """As many pods as shards, all at once; the Job's name is the run's key; each fails alone."""
-    (shards,) = (workload for workload in workloads() if workload.file == SHARDS)
-    _, count, key = shards.container["env"]
-    assert shards.job["completionMode"] == "Indexed"
-    assert count["value"] == str(shards.job["completions"]) == str(shards.job["parallelism"])
+    shards = manifests("production", "shards")["pts-sync"]["spec"]["jobTemplate"]["spec"]
+    (container,) = shards["template"]["spec"]["containers"]
+    variables: dict[str, Any] = {variable["name"]: variable for variable in container["env"]}
+    count = variables["PTS_SHARD_COUNT"]["value"]
+    assert shards["completionMode"] == "Indexed"
+    assert count == str(shards["completions"]) == str(shards["parallelism"])
     label = "metadata.labels['batch.kubernetes.io/job-name']"
-    assert key["valueFrom"] == {"fieldRef": {"fieldPath": label}}
-    assert shards.job["backoffLimitPerIndex"] > 0
-    names = {"PTS_RUN_KEY": "pts-sync-shards-x7k2p", "JOB_COMPLETION_INDEX": "3"}
-    part = part_of(None, None, names | {count["name"]: count["value"]})
-    assert part == ShardAssignment(shard=Shard(index=3, count=4), run_key="pts-sync-shards-x7k2p")
+    assert variables["PTS_RUN_KEY"]["valueFrom"] == {"fieldRef": {"fieldPath": label}}
+    assert "backoffLimit" not in shards  # else it would count the pods of all
+    names = {"PTS_RUN_KEY": "pts-sync-29384710", "JOB_COMPLETION_INDEX": "3"}
+    part = part_of(None, None, names | {"PTS_SHARD_COUNT": count})
+    assert part == ShardAssignment(shard=Shard(index=3, count=4), run_key="pts-sync-29384710")

@@ -1,14 +1,18 @@
 """The units are complete, agree with one another and shut the process in."""
 
+import os
 import re
 import shlex
+import signal
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.deployment.deployed import PROGRAM, SYSTEMD, one, unit, units
+from tests.deployment.deployed import PROGRAM, ROOT, SYSTEMD, one, tool, unit, units
+from worker.config import load
 from worker.core.durations import parse_duration
 
 WORKERS = [name for name in units("service") if "User" in unit(name)["Service"]]
@@ -129,44 +133,148 @@ def test_retries_end_before_the_next_night():
     assert interval < parse_duration("24h")
 
 
-def test_command_by_hand_runs_as_the_units_do(tmp_path: Path):
-    """pts-admin hands the units' credentials and configuration to the command, and its input."""
-    worker = tmp_path / "pts-worker"
-    worker.write_text('#!/bin/sh\nenv | grep ^PTS_ | sort\necho "$#:$*"\ncat\nexit 3\n')
-    keys = tmp_path / "keys"
-    keys.mkdir()
+def install_pts_admin(tmp_path: Path, worker: str) -> tuple[list[str], dict[str, str]]:
+    """pts-admin beside stand-ins for systemd-run, systemctl and the worker: command, environment.
+
+    systemd-run does what matters here: options, credentials, the command.
+    """
     credential_folder = tmp_path / "credentials"
-    credential_folder.mkdir()
-    for name in ("helseid.jwk.json", "pseudonym.key", "database.password"):
-        (keys / name).touch()
-    # A stand-in that does of systemd-run what matters here: options, credentials, the command.
-    (tmp_path / "systemd-run").write_text(
-        "#!/bin/sh\nwhile :; do case $1 in\n"
+    stand_ins = {
+        "pts-worker": worker,
+        "systemd-run": f"echo $$ >{tmp_path}/pid\nwhile :; do case $1 in\n"
+        f"--unit=*) echo ${{1#--unit=}} >{tmp_path}/unit ;;\n"
         "--property=LoadCredential=*) pair=${1#--property=LoadCredential=}\n"
         f'  cp "${{pair#*:}}" "{credential_folder}/${{pair%%:*}}" || exit 99 ;;\n'
         '--setenv=*) export "${1#--setenv=}" ;;\n--*) ;;\n*) break ;;\nesac; shift; done\n'
-        f'CREDENTIALS_DIRECTORY={credential_folder} exec "$@"\n'
-    )
+        f'CREDENTIALS_DIRECTORY={credential_folder} exec "$@"\n',
+        "systemctl": f'[ "$*" = "stop $(cat {tmp_path}/unit)" ] || exit 9\n'
+        f"kill -TERM $(cat {tmp_path}/pid)\n",
+    }
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    credential_folder.mkdir()
+    for name in ("helseid.jwk.json", "pseudonym.key", "database.password"):
+        (keys / name).touch()
+    for name, text in stand_ins.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}")
+        (tmp_path / name).chmod(0o755)
     script = (SYSTEMD / "pts-admin").read_text()
-    script = script.replace(PROGRAM, str(worker)).replace("/etc/pts-worker/keys", str(keys))
-    for file in (worker, tmp_path / "systemd-run"):
-        file.chmod(0o755)
+    script = script.replace(PROGRAM, str(tmp_path / "pts-worker"))
+    script = script.replace("/etc/pts-worker/keys", str(keys))
+    return ["/bin/sh", "-c", script, "pts-admin"], {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+
+def test_command_by_hand_runs_as_the_units_do(tmp_path: Path):
+    """pts-admin hands the units' credentials and configuration to the command, and its input."""
+    command, environment = install_pts_admin(
+        tmp_path, 'env | grep ^PTS_ | sort\necho "$#:$*"\ncat\nexit 3\n'
+    )
     done = subprocess.run(
-        ["/bin/sh", "-c", script, "pts-admin", "explain", "--as-of", "2026-01-01 00:00"],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        [*command, "explain", "--as-of", "2026-01-01 00:00"],
+        env=environment,
         input="from standard input\n",
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
+    credentials = tmp_path / "credentials"
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         "PTS_CONFIG=/etc/pts-worker/worker.toml",
-        f"PTS_DATABASE__PASSWORD_FILE={credential_folder}/database-password",
-        f"PTS_HELSEID__PRIVATE_JWK_FILE={credential_folder}/helseid-key",
-        f"PTS_PRIVACY__PSEUDONYM_KEY_FILE={credential_folder}/pseudonym-key",
+        f"PTS_DATABASE__PASSWORD_FILE={credentials}/database-password",
+        f"PTS_HELSEID__PRIVATE_JWK_FILE={credentials}/helseid-key",
+        f"PTS_PRIVACY__PSEUDONYM_KEY_FILE={credentials}/pseudonym-key",
         "3:explain --as-of 2026-01-01 00:00",
         "from standard input",
     ]
     assert done.returncode == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_a_command_by_hand(number: signal.Signals, tmp_path: Path):
+    """Ctrl-C stops the unit and not only the one who waits; its exit code is pts-admin's own."""
+    command, environment = install_pts_admin(
+        tmp_path, "trap 'sleep 0.5; echo lease given back; exit 75' TERM\necho on\nread line\n"
+    )
+    with subprocess.Popen(
+        [*command, "backfill", "--failed"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as admin:
+        assert admin.stdout
+        assert admin.stdout.readline() == "on\n"
+        os.killpg(admin.pid, signal.SIGINT) if number == signal.SIGINT else admin.terminate()
+        assert admin.wait(timeout=60) == 75
+        assert admin.stdout.read() == "lease given back\n"
+
+
+def test_command_by_hand_leaves_the_state_folder_closed():
+    """The folder's mode is set at each start: pts-admin's is the units'."""
+    service = unit("pts-sync.service")["Service"]
+    mode = one(service, "StateDirectoryMode")
+    assert f"--property=StateDirectoryMode={mode} " in (SYSTEMD / "pts-admin").read_text()
+
+
+@pytest.mark.parametrize(
+    ("open_run", "code"),
+    [
+        ("the program's own", 1),
+        ('{"run_id": 7, "continued_by_next_sync": false}', 1),
+        ('{"run_id": 7, "continued_by_next_sync": true}', 0),
+        ("unreadable", 0),  # the run says what is wrong
+    ],
+)
+def test_boot_goes_on_with_an_open_run_alone(
+    open_run: str, code: int, tmp_path: Path, migrated_sqlite: Path
+):
+    """A unit that boot starts asks `status` whether the next sync would continue a run."""
+    service = unit("pts-continue@.service")["Service"]
+    answer = tmp_path / "answer"
+    if open_run == "the program's own":
+        database = f"sqlite:///{migrated_sqlite}"
+        call = [sys.executable, "-m", "worker", "status", "--json", "--database", database]
+        answer.write_bytes(subprocess.run(call, check=True, capture_output=True, cwd=ROOT).stdout)
+    else:
+        answer.write_text(f'{{"open_run": {open_run}}}')
+    admin = tmp_path / "pts-admin"
+    admin.write_text(f'#!/bin/sh\n[ "$*" = "status --json" ] && cat {answer}\n')
+    admin.chmod(0o755)
+    condition = one(service, "ExecCondition").replace("/usr/local/sbin/pts-admin", str(admin))
+    assert subprocess.run(shlex.split(condition), check=False, timeout=60).returncode == code
+    assert one(service, "ExecStart") == "/usr/bin/systemctl start --no-block %i.service"
+    assert one(unit("pts-continue@.service")["Install"], "WantedBy") == "multi-user.target"
+
+
+def test_textfile_lies_where_the_units_may_write():
+    """The drop-in opens the very folder in which its variable puts the file."""
+    service = unit("textfile.conf")["Service"]
+    values = dict(value.split("=", 1) for value in service["Environment"])
+    textfile = Path(values["PTS_TELEMETRY__TEXTFILE"])
+    assert str(textfile.parent) == one(service, "ReadWritePaths")
+    assert textfile.suffix == ".prom"
+    loaded = load(
+        {"database.url": "sqlite:///pts.db"}, environ=values, cwd=Path("/"), purpose="report"
+    )
+    assert loaded.settings.telemetry.textfile == textfile
+    assert loaded.settings.telemetry.textfile_mode == "0644"
+
+
+@pytest.mark.parametrize("name", [*units("service"), *units("timer")])
+def test_systemd_takes_each_unit(name: str, tmp_path: Path):
+    """The system manager itself has nothing to say about a unit: no unknown key, no wrong value."""
+    for path in [*SYSTEMD.glob("*.service"), *SYSTEMD.glob("*.timer")]:
+        text = path.read_text().replace(PROGRAM, "/bin/true")
+        (tmp_path / path.name).write_text(text)
+    done = subprocess.run(
+        [tool("systemd-analyze"), "verify", "--man=no", tmp_path / name.replace("@.", "@1.")],
+        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

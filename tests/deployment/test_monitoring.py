@@ -1,0 +1,169 @@
+"""Alert rules call for what they say and nothing else; rules and dashboard name real metrics."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.architecture.documents import OPERATIONS, metric_reference, metric_samples, metric_table
+from tests.deployment.deployed import FOR_A_PERSON, OVER, ROOT, tool
+from worker.errors import ExitCode
+from worker.telemetry.numbers import PREFIX
+
+RULES = ROOT / "config" / "prometheus" / "pts-worker.rules.yml"
+DASHBOARD = json.loads((ROOT / "config" / "grafana" / "operations.json").read_text())
+DAY = 24 * 3600
+
+QUIET: dict[str, int | None] = {  # one night: published at 0:00, looked at through the day
+    "last_published_timestamp_seconds": 0,
+    "last_success_timestamp_seconds": 0,
+    'exit_code{run="sync"}': ExitCode.OK,
+    "stale_persons": 5,
+    'persons{run="sync", kind="total"}': 500,
+}
+
+
+def rules() -> list[dict[str, Any]]:
+    """The alerts."""
+    (group,) = yaml.safe_load(RULES.read_text())["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+def expressions() -> Iterator[str]:
+    """What rules and dashboard ask Prometheus."""
+    yield from (rule["expr"] for rule in rules())
+    for panel in DASHBOARD["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+
+
+def firing(hours: int, folder: Path, **changes: Any) -> dict[str, Any]:
+    """What promtool needs to hold the numbers of a night, which stay as they are, against ours."""
+    series = [
+        {"series": PREFIX + name, "values": f"{value:d}x{2 * hours}"}
+        for name, value in (QUIET | changes).items()
+        if value is not None
+    ]
+    (folder / RULES.name).write_text(RULES.read_text())
+    return {
+        "rule_files": [RULES.name],
+        "evaluation_interval": "30m",
+        "tests": [{"interval": "30m", "input_series": series}],
+    }
+
+
+def check_alerts(
+    hours: int, expected: set[str], folder: Path, changes: dict[str, int | None]
+) -> None:
+    """Fails unless these alerts, and no others, fire so many hours after midnight."""
+    document = firing(hours, folder, **changes)
+    document["tests"][0]["promql_expr_test"] = [
+        {
+            "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+            "eval_time": f"{hours}h",
+            "exp_samples": [
+                {"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(expected)
+            ],
+        }
+    ]
+    (folder / "test.yml").write_text(yaml.safe_dump(document))
+    command = [tool("promtool"), "test", "rules", str(folder / "test.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+CASES: list[tuple[int, set[str], dict[str, int | None]]] = [
+    (24, set(), {}),
+    (36, set(), {}),
+    (37, {"PtsNotPublished"}, {}),
+    (8 * 24, {"PtsNotPublished", "PtsNotWithoutGaps"}, {}),
+    (8 * 24, {"PtsNotWithoutGaps"}, {"last_published_timestamp_seconds": 8 * DAY}),
+    (5, set(), {"last_published_timestamp_seconds": None}),
+    (7, {"PtsNoNumbers"}, {"last_published_timestamp_seconds": None}),
+    (1, {"PtsStaleShare"}, {"stale_persons": 6}),
+    (5, set(), {'exit_code{run="sync"}': ExitCode.UNAVAILABLE}),
+    (7, {"PtsUnavailable"}, {'exit_code{run="sync"}': ExitCode.UNAVAILABLE}),
+    (1, {"PtsWithheld"}, {'exit_code{run="sync"}': ExitCode.WITHHELD}),
+]
+CASES += [
+    (1, {"PtsNeedsAPerson"}, {'exit_code{run="backfill"}': code})
+    for code in sorted(FOR_A_PERSON - {ExitCode.WITHHELD})
+]
+CASES += [(1, set(), {'exit_code{run="sync"}': code}) for code in sorted(OVER | {ExitCode.STOPPED})]
+
+
+@pytest.mark.parametrize(("hours", "expected", "changes"), CASES, ids=str)
+def test_alerts_call_for_what_they_say(
+    hours: int, expected: set[str], changes: dict[str, int | None], tmp_path: Path
+):
+    """Prometheus' own program evaluates the rules over made-up nights."""
+    check_alerts(hours, expected, tmp_path, changes)
+
+
+def test_every_alert_is_tried():
+    """No rule stands there that no night has called."""
+    assert {rule["alert"] for rule in rules()} == set().union(*(case[1] for case in CASES))
+
+
+def test_rules_and_dashboard_name_metrics_that_exist():
+    """A metric that is renamed would leave an alert that never fires."""
+    named = {name for text in expressions() for name in re.findall(rf"{PREFIX}\w+", text)}
+    assert named <= {PREFIX + row[0] for row in metric_reference()}
+    shown = {
+        name for panel in DASHBOARD["panels"] for name in re.findall(rf"{PREFIX}\w+", str(panel))
+    }
+    assert shown == {PREFIX + row[0] for row in metric_reference()}
+
+
+def test_labels_in_rules_and_dashboard_are_the_metrics_own():
+    """Each label that is asked for, or summed by, is one that the metric has, with that value."""
+    have: dict[str, dict[str, set[str]]] = {}
+    for sample in metric_samples():
+        labels = have.setdefault(sample.name, {})
+        for label, value in sample.labels:
+            labels.setdefault(label, set()).add(value)
+    for text in expressions():
+        for name, selector in re.findall(rf"({PREFIX}\w+)\{{([^}}]*)\}}", text):
+            for label, value in re.findall(r'(\w+)="([^"]*)"', selector):
+                assert value in have[name][label], text
+        for label, name in re.findall(rf"by \((\w+)\) \(({PREFIX}\w+)", text):
+            assert label in have[name], text
+
+
+def test_dashboard_tells_every_exit_code():
+    """Each code has its words and a colour in the panel of the last runs."""
+    (panel,) = (panel for panel in DASHBOARD["panels"] if "exit_code" in str(panel["targets"]))
+    (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+    assert sorted(map(int, mapping["options"])) == sorted(ExitCode)
+
+
+def test_dashboard_is_one_that_grafana_provisions():
+    """Panels have ids of their own, ask the chosen data source, and lie on the grid unmixed."""
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    (variable,) = DASHBOARD["templating"]["list"]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
+    fields: list[tuple[int, int]] = []
+    for panel in panels:
+        assert panel["datasource"]["uid"] == f"${{{variable['name']}}}"
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        fields += [
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        ]
+    assert len(fields) == len(set(fields))
+    provisioning = ROOT / "config" / "grafana" / "provisioning.yaml"
+    (provider,) = yaml.safe_load(provisioning.read_text())["providers"]
+    assert provider["type"] == "file"
+
+
+def test_metric_reference_is_the_generated_one():
+    """``python -m tests.architecture.documents`` brings it up to date."""
+    assert metric_table() in OPERATIONS.read_text(encoding="utf-8")
