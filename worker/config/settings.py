@@ -438,7 +438,7 @@ class Schedule(Section, frozen=True, kw_only=True):
     """When ``schedule`` runs a sync."""
 
     cron: Annotated[
-        str, CRON, "Cron expression of five fields: minute, hour, day, month, day of the week."
+        str, CRON, "Cron expression as in cron(8): minute, hour, day, month, day of the week."
     ] = "30 3 * * *"
     timezone: Annotated[str, TIME_ZONE, "Time zone in which `schedule.cron` is read."] = (
         "Europe/Oslo"
