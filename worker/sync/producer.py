@@ -1,6 +1,6 @@
 """From the roster to the persons that need reading: streamed, each once, nobody twice."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 from zlib import crc32
@@ -9,7 +9,6 @@ import anyio
 import msgspec
 import structlog
 
-from worker.core.bloom import BloomFilter
 from worker.core.identity import Identity
 from worker.core.model import Person, RosterEntry, RosterLineError
 from worker.core.privacy import PrivacyRules
@@ -60,7 +59,6 @@ class Producer(msgspec.Struct, kw_only=True):
     passed_over: Callable[[Person, str], None] = _nobody_asks
     pending: set[str] = msgspec.field(default_factory=set)
     is_whole: bool = False
-    _fed: BloomFilter = msgspec.field(default_factory=BloomFilter)
 
     async def feed(self, tasks: Line[PersonTask]) -> None:
         """Hand out everyone who needs reading.
@@ -147,15 +145,6 @@ class Producer(msgspec.Struct, kw_only=True):
         if self.progress.roster_faults == FAULTS_LOGGED_MAX:
             log.warning("roster.more_lines_unreadable", hint="the rest is counted, not listed")
 
-    def _perhaps_settled(self, keys: Iterable[str]) -> list[str]:
-        """Whom the store may have read in this run: anybody, or who was fed before.
-
-        Asking for everyone was a twentieth of a run's processor time (docs/performance.md).
-        """
-        if self.store.handle.is_continued:
-            return list(keys)
-        return [key for key in keys if self._fed.add(key)]
-
     def _order(self, person_key: str) -> int:
         """Another order in each attempt: nobody always stands where all others wait for them."""
         return crc32(f"{self.store.handle.attempt_id} {person_key}".encode())
@@ -167,7 +156,7 @@ class Producer(msgspec.Struct, kw_only=True):
                 self.progress.duplicates += 1
             else:
                 new[person.person_key] = person
-        settled = await self.store.settled(self._perhaps_settled(new))
+        settled = await self.store.settled(list(new))
         chosen = await self.store.chosen(list(new))
         every = self.store.handle.areas
         due: list[PersonTask] = []
