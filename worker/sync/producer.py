@@ -8,6 +8,7 @@ from zlib import crc32
 import anyio
 import msgspec
 import structlog
+from anyio.streams.memory import MemoryObjectSendStream
 
 from worker.core.identity import Identity
 from worker.core.model import Person, RosterEntry, RosterLineError
@@ -17,7 +18,7 @@ from worker.core.sharding import Shard
 from worker.core.value import Value
 from worker.errors import RosterError
 from worker.ports import Roster, RunStore
-from worker.sync.line import Line
+from worker.sync.streams import send
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +61,7 @@ class Producer(msgspec.Struct, kw_only=True):
     pending: set[str] = msgspec.field(default_factory=set)
     is_whole: bool = False
 
-    async def feed(self, tasks: Line[PersonTask]) -> None:
+    async def feed(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
         """Hand out everyone who needs reading.
 
         Raises:
@@ -149,7 +150,9 @@ class Producer(msgspec.Struct, kw_only=True):
         """Another order in each attempt: nobody always stands where all others wait for them."""
         return crc32(f"{self.store.handle.attempt_id} {person_key}".encode())
 
-    async def _hand_out(self, chunk: Sequence[Person], tasks: Line[PersonTask]) -> None:
+    async def _hand_out(
+        self, chunk: Sequence[Person], tasks: MemoryObjectSendStream[PersonTask]
+    ) -> None:
         new: dict[str, Person] = {}
         for person in chunk:
             if person.person_key in self.pending or person.person_key in new:
@@ -173,5 +176,5 @@ class Producer(msgspec.Struct, kw_only=True):
                 self.progress.persons_skipped += 1
         for task in due:
             self.pending.add(task.person.person_key)
-            await tasks.put(task)
+            await send(tasks, task)
         await anyio.lowlevel.checkpoint()
