@@ -5,7 +5,7 @@ import csv
 import io
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from worker.core.model import RosterEntry, RosterLineError
 from worker.errors import RosterError
-from worker.roster.rows import BATCH_LINES, Columns, Line, find_columns, read_text
+from worker.roster.rows import Columns, Line, find_columns, read_text
 from worker.trusted_files import Trust, open_examined
 
 STANDARD_INPUT: Final = "-"
@@ -51,26 +51,13 @@ class CsvRoster:
         Raises:
             RosterError: no file, no column ``off_id``, or not one identifier.
         """
-        async with aclosing(self.batches()) as batches:
-            async for batch in batches:
-                for line in batch:
-                    yield line
-
-    async def batches(self, size: int = BATCH_LINES) -> AsyncGenerator[list[Line], None]:
-        """The same lines as ``entries``, up to ``size`` at a time.
-
-        Raises:
-            RosterError: no file, no column ``off_id``, or not one identifier.
-        """
         reader = _Reader(self._name)
         identified = False
         async with self._opened() as read:
             async for raw_lines in _chunks_of_lines(read, self._name):
-                for start in range(0, len(raw_lines), size):
-                    batch = reader.read(raw_lines[start : start + size])
-                    identified = identified or any(isinstance(x, RosterEntry) for x in batch)
-                    if batch:
-                        yield batch
+                for line in reader.read(raw_lines):
+                    identified = identified or isinstance(line, RosterEntry)
+                    yield line
         if not identified:
             raise RosterError(f"{self._name} holds not one identifier", hint=_HINT)
 
@@ -130,11 +117,8 @@ class _Reader:
         self._delimiter = ""
         self._begun = False
 
-    def read(self, raw_lines: Sequence[bytes]) -> list[Line]:
+    def read(self, raw_lines: Sequence[bytes]) -> Iterator[Line]:
         """The entries and faults of some lines; a header and blank lines give none."""
-        return list(self._lines(raw_lines))
-
-    def _lines(self, raw_lines: Sequence[bytes]) -> Iterator[Line]:
         for raw in raw_lines:
             self._number += 1
             if self._number == 1:

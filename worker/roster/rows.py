@@ -13,9 +13,6 @@ from worker.errors import RosterError
 
 Line: TypeAlias = RosterEntry | RosterLineError
 
-BATCH_LINES: Final = 512
-"""Lines handed over at once: about a millisecond's work, so that others get their turn."""
-
 LOCAL_REF_CHARACTERS_MAX: Final = 200
 
 _COLUMNS_SHOWN_MAX: Final = 20
