@@ -5,7 +5,7 @@ a one-slot stream. A request that finds the slot taken is dropped: runs never ov
 up.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -14,9 +14,9 @@ import anyio
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.cron import CronTrigger
+from cronsim import CronSim
 
-from worker.errors import ConfigurationError, WorkerError
+from worker.errors import WorkerError
 
 log = structlog.get_logger(__name__)
 
@@ -25,105 +25,38 @@ MISFIRE_GRACE_S: Final = 3600
 
 _WAKE_S: Final = 60.0
 
-_WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_SHIFT_MAX: Final = timedelta(hours=3)
-"""By more no zone's clocks are changed in a night."""
 
+def next_start(cron: str, after: datetime) -> datetime | None:
+    """The first time after an instant that the expression names, by the rules of cron(8).
 
-class WallClockTrigger(BaseTrigger):  # type: ignore[misc] # it comes without types
-    """A cron expression on a wall clock that is changed twice a year; the rule is cron(8)'s.
+    If the expression names both a day of the month and a day of the week, one of them is enough.
+    A time that clocks skip in spring starts right after the change. A time that they show twice in
+    autumn starts the first time. Where minute or hour begin with ``*``, every hour counts.
 
-    Each time that the expression names comes once a day. One that the night of 25 hours has twice
-    is meant the first time; one that the night of 23 hours leaves out comes as long after the
-    change as it was to come after the hour before: 02:30 at 03:30. Where the expression leaves the
-    hour open (``*``, ``*/2``), hours count as they pass, and none is made up for.
+    Args:
+        cron: five fields, which the configuration has checked.
+        after: aware; its zone is the one in which the expression is meant.
 
-    APScheduler's own trigger runs ``30 2 * * *`` twice in October, and ``30 0 * * *`` not at all
-    on the day after the change in March.
+    Returns:
+        ``None`` if there is no such time within 50 years.
     """
+    # In the second of two equal hours CronSim begins with times of the first.
+    return next((at for at in CronSim(cron, after) if at.astimezone(UTC) > after), None)
 
-    def __init__(self, cron: CronTrigger, zone: ZoneInfo, *, any_hour: bool) -> None:
+
+class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # it comes without types
+    """``next_start`` for APScheduler, whose own trigger starts twice in autumn."""
+
+    def __init__(self, cron: str, timezone: str) -> None:
         self._cron = cron
-        self._zone = zone
-        self._any_hour = any_hour
+        self._zone = ZoneInfo(timezone)
 
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
     ) -> datetime | None:
-        """The first time after the previous one; without one, the first from ``now`` on."""
-        after = (previous_fire_time or now).astimezone(UTC)
-        if previous_fire_time is None:
-            after -= timedelta(microseconds=1)
-        found: datetime | None = None
-        # On the wall, and by up to a shift too early: later on the wall may be sooner in truth.
-        wall = after.astimezone(self._zone).replace(tzinfo=UTC) - _SHIFT_MAX
-        while True:
-            wall = self._cron.get_next_fire_time(None, wall)
-            if wall is None or (found and wall - found.replace(tzinfo=UTC) > _SHIFT_MAX):
-                return found
-            times = [at for at in self._times(wall) if at.astimezone(UTC) > after]
-            found = min((*times, *([found] if found else [])), key=datetime.timestamp, default=None)
-            wall += timedelta(seconds=1)
-
-    def _times(self, wall: datetime) -> Iterator[datetime]:
-        """When the wall clock shows this: once, twice or, by rights, never."""
-        first = wall.replace(tzinfo=self._zone, fold=0)
-        second = first.replace(fold=1)
-        is_left_out = second.utcoffset() > first.utcoffset()  # type: ignore[operator]
-        if not (self._any_hour and is_left_out):
-            yield first.astimezone(UTC).astimezone(self._zone)
-        if self._any_hour and second.utcoffset() != first.utcoffset() and not is_left_out:
-            yield second
-
-
-def trigger_of(cron: str, timezone: str) -> WallClockTrigger:
-    """When to run.
-
-    Raises:
-        ConfigurationError: the expression has no meaning.
-    """
-    try:
-        *fields, weekday = cron.split()
-        expression = " ".join((*fields, _weekdays(weekday.lower())))
-        return WallClockTrigger(
-            CronTrigger.from_crontab(expression, timezone=UTC),
-            ZoneInfo(timezone),
-            any_hour=fields[1].startswith("*"),
-        )
-    except ValueError as error:
-        raise ConfigurationError(
-            f"schedule.cron: {cron!r} is no cron expression: {error}",
-            hint="five fields: minute, hour, day, month, day of the week; e.g. '30 3 * * *'",
-        ) from error
-
-
-def _weekdays(field: str) -> str:
-    """The days of the week by name: to cron 0 and 7 are Sunday, to APScheduler 0 is Monday.
-
-    Raises:
-        ValueError: it is no such field.
-    """
-    if field in {"*", "?"}:
-        return "*"
-    chosen: set[int] = set()
-    for item in field.split(","):
-        days, slash, step = item.partition("/")
-        first, dash, last = days.partition("-")
-        low = 0 if days == "*" else _weekday(first)
-        high = _weekday(last) if dash else 6 if slash or days == "*" else low
-        high += 7 if dash and last == "sun" and high < low else 0
-        if low > high:
-            raise ValueError(f"the days of the week in {item!r} run backwards")
-        chosen.update(day % 7 for day in range(low, high + 1, int(step) if slash else 1))
-    return ",".join(_WEEKDAYS[day] for day in sorted(chosen))
-
-
-def _weekday(text: str) -> int:
-    if text in _WEEKDAYS:
-        return _WEEKDAYS.index(text)
-    if text.isascii() and text.isdigit() and int(text) <= len(_WEEKDAYS):
-        return int(text)
-    raise ValueError(f"{text!r} is no day of the week (0-7, or sun to sat)")
+        """The first start after the previous one; without one, the first from ``now`` on."""
+        after = previous_fire_time or now - timedelta(microseconds=1)
+        return next_start(self._cron, after.astimezone(self._zone))
 
 
 async def run_on_schedule(
@@ -142,11 +75,7 @@ async def run_on_schedule(
         timezone: the IANA zone in which it is meant.
         stop: set it to end.
         now: run once at the start, too.
-
-    Raises:
-        ConfigurationError: the expression has no meaning.
     """
-    trigger = trigger_of(cron, timezone)
     requests, due = anyio.create_memory_object_stream[None](1)
     scheduler = AsyncIOScheduler(timezone=timezone)
 
@@ -160,7 +89,7 @@ async def run_on_schedule(
 
     job = scheduler.add_job(
         ask,
-        trigger,
+        CronSimTrigger(cron, timezone),
         coalesce=True,
         max_instances=1,
         misfire_grace_time=MISFIRE_GRACE_S,

@@ -16,7 +16,7 @@ from worker.config import markdown_table
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode
-from worker.store.tables import TOTALS
+from worker.store.schema.tables import TOTALS
 from worker.telemetry.numbers import HELP, PREFIX, Sample, samples_of
 
 ROOT: Final = Path(__file__).parents[2]

@@ -75,8 +75,11 @@ def test_lock_names_no_index_and_no_folder(lock: str):
     assert not re.search(r"://|--index|--find-links|(?m:^.*[ =]/)", text)
 
 
-def test_wheel_holds_the_migrations_and_nothing_of_the_tests(tmp_path: Path):
-    """A server that has only the wheel can bring its database up to date."""
+TEMPLATES = ("parts.html", "report.css", "report.html")
+
+
+def test_wheel_holds_what_a_server_needs_and_nothing_of_the_tests(tmp_path: Path):
+    """A server that has only the wheel can bring its database up to date and make the report."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
         cwd=ROOT,
@@ -87,4 +90,5 @@ def test_wheel_holds_the_migrations_and_nothing_of_the_tests(tmp_path: Path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "worker/migrations/env.py" in names
+    assert {f"worker/report/templates/{name}" for name in TEMPLATES} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"worker", "pts_sync_worker"}

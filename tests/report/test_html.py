@@ -12,7 +12,6 @@ from worker.core.model import RunKind
 from worker.errors import ConfigurationError
 from worker.report.charts import ticks
 from worker.report.html import write_report
-from worker.report.markup import Html, el, with_code
 from worker.report.words import ago, group_of, lasted
 
 IDENTIFIER = "01869912345"
@@ -142,6 +141,25 @@ async def test_a_published_run_without_any_restriction(sqlite_url, tmp_path):
         assert 2 == outline.tags.count("svg")
 
 
+async def test_a_long_history_and_many_stale_persons(sqlite_url, tmp_path):
+    """What is beyond the first rows is folded away, or counted."""
+    async with world_on(sqlite_url) as world:
+        for day in range(12):
+            turn = await world.begin()
+            await turn.write(*(seen(world, number, safety("s", "N")) for number in range(10 + day)))
+            await turn.publish()
+            world.fake.advance(86_400)
+        turn = await world.begin()
+        await turn.write(*(missed(world, 1_000 + number) for number in range(100)))
+        await turn.publish(may_depart=False)
+        _, outline = await report_of(world, tmp_path / "r.html")
+        assert 1 == outline.tags.count("details")
+        assert re.search(
+            r"The last 13 days\.\s+The first reading, on 2026-03-28, found 10 restr", outline.text
+        )
+        assert "pts-worker failures list tells more. The first 100 are listed." in outline.text
+
+
 async def test_text_from_pts_is_shown_and_never_run(sqlite_url, tmp_path):
     """Codes are open text: markup in them is escaped, length is cut, nothing breaks."""
     async with world_on(sqlite_url) as world:
@@ -215,9 +233,3 @@ def test_words_for_codes_and_times():
     assert ["-", "7 s", "4 min 10 s", "1 h 05 min"] == [
         lasted(seconds) for seconds in (None, 7.2, 250, 3_900)
     ]
-
-
-def test_markup_escapes_what_is_not_markup():
-    """Only ``Html`` is taken as it is; attributes are always escaped."""
-    assert '<p class="&quot;&gt;">&lt;b&gt;<br></p>' == el("p", "<b>", Html("<br>"), class_='">')
-    assert "a <code>b</code> &lt;" == with_code("a `b` <")

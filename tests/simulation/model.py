@@ -272,11 +272,15 @@ class Model:
     def _check_refs(self, shown: Snapshot, turns: Iterable[Turn], read: Mapping[str, Any]) -> None:
         """Who was asked for goes by a reference of this run's rosters, everyone else as before."""
         allowed: dict[str, set[str | None]] = defaultdict(set)
+        not_sent: set[str] = set()
         for turn in turns:
+            not_sent.update(map(self.person_key, turn.not_sent))
             for off_id, refs in turn.roster.items():
                 allowed[self.person_key(off_id)] |= refs
         for person, ref in shown.refs.items():
-            is_kept = person not in read and ref == self.last.refs.get(person, ref)
+            is_kept = (person not in read or person in not_sent) and ref == self.last.refs.get(
+                person, ref
+            )
             expect(is_kept or ref in allowed[person], "a local reference from nowhere")
 
     def _check_first_seen(self, shown: Snapshot) -> None:

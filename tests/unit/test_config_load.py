@@ -8,6 +8,8 @@ import pytest
 from worker.config import Settings, load
 from worker.errors import ConfigurationError
 
+NO_CRON = "must be a cron expression such as '30 3 * * *'"
+
 
 def write(tmp_path, content, name="config/worker.toml"):
     path = tmp_path / name
@@ -245,6 +247,13 @@ def test_all_faults_at_once(tmp_path):
         ("database.url", "postgres://u@h/x", "starts with postgres://; use"),
         ("database.url", "postgresql+asyncpg://h/x", "must not name a driver; write postgresql://"),
         ("schedule.cron", "30 2 * *", "must be a cron expression of five fields"),
+        ("schedule.cron", "0 30 2 * * *", "must be a cron expression of five fields"),
+        ("schedule.cron", "99 3 * * *", f"{NO_CRON}: Bad minute"),
+        ("schedule.cron", "0 25 * * *", f"{NO_CRON}: Bad hour"),
+        ("schedule.cron", "0 3 31 2 *", f"{NO_CRON}: Bad day-of-month"),
+        ("schedule.cron", "0 3 * * 8", f"{NO_CRON}: Bad day-of-week"),
+        ("schedule.cron", "0 3 * * 5-1", f"{NO_CRON}: Bad day-of-week"),
+        ("schedule.cron", "0 3 * * */0", f"{NO_CRON}: Bad day-of-week"),
         ("schedule.timezone", "Europe/Osloo", "is not a time zone name"),
         ("telemetry.http_listen", "9464", "must be host:port"),
         ("roster.send_h_numbers", "yes", "must be true or false"),

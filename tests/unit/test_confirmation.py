@@ -1,7 +1,8 @@
 """What needs a second read, whether two reads agree, and who waits for how long."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import anyio
@@ -29,7 +30,6 @@ from worker.errors import TransientError
 from worker.pts.throttle import Throttle
 from worker.sync.confirmation import Confirmations
 from worker.sync.evidence import Evidence
-from worker.sync.line import Line
 from worker.sync.reading import PersonReader
 from worker.sync.record_keys import KeyBook
 
@@ -109,9 +109,9 @@ def test_few_may_disagree_in_a_sample(contradicted, needed):
 class Upstream:
     """The port ``AreaReader`` on a list of answers: what a second read finds, person by person."""
 
-    def __init__(self, fake: FakeRuntime, answers: dict[str, CompleteArea | Exception]) -> None:
+    def __init__(self, fake: FakeRuntime) -> None:
         self._fake = fake
-        self._answers = answers
+        self.answers: dict[str, CompleteArea | Exception] = {}
         self.asked: list[tuple[str, float]] = []
 
     async def read(
@@ -130,7 +130,7 @@ class Upstream:
         assert key_path in (None, "id")
         self.asked.append((person.person_key, self._fake.monotonic()))
         await anyio.lowlevel.checkpoint()
-        answer = self._answers.get(person.person_key, area({}))
+        answer = self.answers.get(person.person_key, area({}))
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -150,9 +150,9 @@ def numbered(first: int, last: int) -> Sequence[Unconfirmed]:
 class Waiting:
     """Confirmations over such an upstream, with what was decided."""
 
-    def __init__(self, answers: dict[str, CompleteArea | Exception] | None = None) -> None:
+    def __init__(self) -> None:
         self.fake = FakeRuntime()
-        self.upstream = Upstream(self.fake, answers or {})
+        self.upstream = Upstream(self.fake)
         self.progress = RunProgress()
         self.confirmations = Confirmations(
             reader=PersonReader(
@@ -170,15 +170,26 @@ class Waiting:
             ),
             runtime=self.fake.runtime,
         )
-        self.decided: Line[PersonRead] = Line(10_000)
+        self.decided, self.reads = anyio.create_memory_object_stream[PersonRead](10_000)
 
     def results(self) -> dict[str, str]:
         """By person, ``confirmed`` or the kind of failure."""
-        return {
-            read.person.person_key: one.kind if isinstance(one, AreaFailure) else "confirmed"
-            for read in self.decided.take_up_to(10_000)
-            for one in read.areas
-        }
+        found: dict[str, str] = {}
+        with suppress(anyio.WouldBlock):
+            while True:
+                read = self.reads.receive_nowait()
+                for one in read.areas:
+                    outcome = one.kind if isinstance(one, AreaFailure) else "confirmed"
+                    found[read.person.person_key] = outcome
+        return found
+
+
+@pytest.fixture
+def waiting() -> Iterator[Waiting]:
+    """With an upstream that has nothing for anybody; ``upstream.answers`` can be set."""
+    made = Waiting()
+    with made.decided, made.reads:
+        yield made
 
 
 async def settled() -> None:
@@ -187,13 +198,12 @@ async def settled() -> None:
         await anyio.lowlevel.checkpoint()
 
 
-async def test_everybody_is_read_again_two_seconds_later():
+async def test_everybody_is_read_again_two_seconds_later(waiting: Waiting):
     """When nobody is left to be read first; each with its own result, and no earlier."""
-    answers: dict[str, CompleteArea | Exception] = {
+    waiting.upstream.answers = {
         "p1": area({"a": 1}),
         "p2": TransientError("lost"),
     }
-    waiting = Waiting(answers)
     at_s = waiting.fake.monotonic()
     waiting.confirmations.hold(numbered(0, 3))
     assert {"p0", "p1", "p2"} == waiting.confirmations.claims.keys()
@@ -205,9 +215,8 @@ async def test_everybody_is_read_again_two_seconds_later():
     assert {FailureKind.UNSTABLE: 1, FailureKind.TRANSIENT: 1} == dict(waiting.progress.failures)
 
 
-async def test_no_more_wait_than_there_is_room():
+async def test_no_more_wait_than_there_is_room(waiting: Waiting):
     """256; then the writer waits, and second reads make room for half of it."""
-    waiting = Waiting()
     confirmations = waiting.confirmations
     assert 256 == await confirmations.room()
     confirmations.hold(numbered(0, 100))
@@ -224,9 +233,8 @@ async def test_no_more_wait_than_there_is_room():
         readers.cancel_scope.cancel()
 
 
-async def test_a_few_wait_until_first_reads_are_over():
+async def test_a_few_wait_until_first_reads_are_over(waiting: Waiting):
     """First reads go before second ones."""
-    waiting = Waiting()
     waiting.confirmations.hold(numbered(0, 100))
     async with anyio.create_task_group() as readers:
         readers.start_soon(waiting.confirmations.work, waiting.decided)
@@ -237,9 +245,8 @@ async def test_a_few_wait_until_first_reads_are_over():
     assert 100 == len(waiting.results())
 
 
-async def test_in_doubt_a_sample_of_the_latest_is_read():
+async def test_in_doubt_a_sample_of_the_latest_is_read(waiting: Waiting):
     """Ten are enough if they agree, and nobody is read for the first time meanwhile."""
-    waiting = Waiting()
     confirmations = waiting.confirmations
     confirmations.hold(numbered(0, 200))
     confirmations.doubt()
@@ -257,12 +264,9 @@ async def test_in_doubt_a_sample_of_the_latest_is_read():
         readers.cancel_scope.cancel()
 
 
-async def test_what_is_contradicted_is_not_believed():
+async def test_what_is_contradicted_is_not_believed(waiting: Waiting):
     """Where second reads disagree, more are made, and their claims do not count."""
-    answers: dict[str, CompleteArea | Exception] = {
-        f"p{number}": area({"a": 1}) for number in range(50, 100)
-    }
-    waiting = Waiting(answers)
+    waiting.upstream.answers = {f"p{number}": area({"a": 1}) for number in range(50, 100)}
     confirmations = waiting.confirmations
     confirmations.hold(numbered(0, 100))
     confirmations.doubt()
@@ -274,9 +278,8 @@ async def test_what_is_contradicted_is_not_believed():
     assert {f"p{number}" for number in range(50)} == confirmations.claims.keys()
 
 
-async def test_who_waits_is_let_go_when_reading_ends():
+async def test_who_waits_is_let_go_when_reading_ends(waiting: Waiting):
     """Nobody waits for what will not come: neither the writer nor the readers."""
-    waiting = Waiting()
     waiting.confirmations.hold(numbered(0, 256))
     waiting.confirmations.doubt()
     waiting.confirmations.abandon()

@@ -185,15 +185,6 @@ async def test_chunks_may_end_anywhere():
     assert await read(CsvRoster("-", stdin=Dripping(content))) == [(A, None), (B, None)]
 
 
-async def test_batches_hold_at_most_that_many(tmp_path):
-    """Batches give the same lines, in order, a bounded number at a time."""
-    path = tmp_path / "roster.csv"
-    path.write_text("off_id\n" + f"{A}\n" * 1_000)
-    sizes = [len(batch) async for batch in CsvRoster(path).batches(300)]
-    assert sum(sizes) == 1_000
-    assert max(sizes) <= 300
-
-
 async def test_memory_is_flat(tmp_path):
     """An endless line and a long file are never held whole."""
     path = tmp_path / "roster.csv"
@@ -206,8 +197,8 @@ async def test_memory_is_flat(tmp_path):
             file.write(f"{A},r{number}\n")
     tracemalloc.start()
     count = 0
-    async for batch in CsvRoster(path).batches():
-        count += len(batch)
+    async for _ in CsvRoster(path).entries():
+        count += 1
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 100_001
@@ -224,9 +215,8 @@ def test_open_roster_needs_one_source(path, url, query):
         open_roster(path=path, url=url, query=query)
 
 
-@pytest.mark.parametrize("size", [1, 7, 1000])
-async def test_a_bad_line_keeps_its_number_in_later_batches(tmp_path, size):
-    """Lines are counted from the file's first, however it is cut into chunks and batches."""
+async def test_a_bad_line_keeps_its_number_in_later_chunks(tmp_path):
+    """Lines are counted from the file's first, however it is cut into chunks."""
     bad = {3, 1364, 1365, 1366, 2731, 4000}  # 12 bytes a line, 16 KiB a chunk: 1365 to a chunk
     lines = ["", "off_id", *(A for _ in range(3998))]
     for number in bad:
@@ -234,9 +224,6 @@ async def test_a_bad_line_keeps_its_number_in_later_batches(tmp_path, size):
     path = tmp_path / "roster.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
     faults = [
-        line.where
-        async for batch in CsvRoster(path).batches(size)
-        for line in batch
-        if isinstance(line, RosterLineError)
+        line.where async for line in CsvRoster(path).entries() if isinstance(line, RosterLineError)
     ]
     assert [f"roster.csv line {number}" for number in sorted(bad)] == faults

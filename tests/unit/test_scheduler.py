@@ -12,67 +12,62 @@ from apscheduler.executors import base as executors
 from apscheduler.schedulers import base as schedulers
 
 from tests.simulation.loop import Clock, run_simulated
-from worker.errors import ConfigurationError, UnavailableError
-from worker.scheduler import run_on_schedule, trigger_of
+from worker.errors import UnavailableError
+from worker.scheduler import next_start, run_on_schedule
 
 OSLO = ZoneInfo("Europe/Oslo")
-A_SATURDAY = datetime(2026, 11, 28, 12, 34, tzinfo=OSLO)
 
 
-def days_of(cron: str) -> str:
-    """The days of a week on which it fires, Monday first."""
-    trigger = trigger_of(cron, "Europe/Oslo")
-    days, at = set(), A_SATURDAY
-    for _ in range(7):
-        found = trigger.get_next_fire_time(None, at + timedelta(seconds=1))
-        assert found is not None
-        at = found
-        if at > A_SATURDAY + timedelta(days=7):
-            break
-        days.add(at.weekday())
-    return "".join("mtwTfsS"[day] for day in sorted(days))
+def starts(cron: str, begin: datetime, hours: int) -> list[str]:
+    """When it starts, on the wall and with the zone's offset."""
+    found: list[str] = []
+    end, at = begin.astimezone(UTC) + timedelta(hours=hours), next_start(cron, begin)
+    while at is not None and at.astimezone(UTC) < end:
+        found.append(f"{at:%d %H:%M%z}")
+        at = next_start(cron, at)
+    return found
+
+
+def days_of(cron: str, begin: datetime, days: int) -> list[int]:
+    """The days of the month on which it starts."""
+    return [int(at[:2]) for at in starts(cron, begin, 24 * days)]
 
 
 @pytest.mark.parametrize(
     ("weekday", "expected"),
     [
-        ("*", "mtwTfsS"),
-        ("0", "S"),
-        ("7", "S"),
-        ("1", "m"),
-        ("1-5", "mtwTf"),
-        ("0-4", "mtwTS"),
-        ("5-7", "fsS"),
-        ("mon-fri", "mtwTf"),
-        ("FRI-SUN", "fsS"),
-        ("sun,3", "wS"),
-        ("*/2", "tTsS"),
-        ("1-5/2", "mwf"),
-        ("2/3", "tf"),
+        ("*", [2, 3, 4, 5, 6, 7, 8]),
+        ("0", [8]),
+        ("7", [8]),
+        ("1", [2]),
+        ("1-5", [2, 3, 4, 5, 6]),
+        ("5-7", [6, 7, 8]),
+        ("mon-FRI", [2, 3, 4, 5, 6]),
+        ("sun,3", [4, 8]),
+        ("1-5/2", [2, 4, 6]),
     ],
 )
-def test_days_of_the_week(weekday: str, expected: str) -> None:
+def test_days_of_the_week(weekday: str, expected: list[int]) -> None:
     """Numbers count from Sunday, as in crontab(5), and not from Monday, as in APScheduler."""
-    assert expected == days_of(f"30 3 * * {weekday}")
+    monday = datetime(2026, 11, 2, tzinfo=OSLO)
+    assert expected == days_of(f"30 3 * * {weekday}", monday, 7)
 
 
 @pytest.mark.parametrize(
-    "cron", ["99 3 * * *", "0 25 * * *", "0 3 * * 8", "0 3 * * 5-1", "0 3 * * x", "0 3 * * */0"]
+    ("days", "expected"),
+    [
+        ("1,15 * 5", [1, 6, 13, 15, 20, 27]),
+        ("13 * 5", [6, 13, 20, 27]),
+        ("1,15 * *", [1, 15]),
+        ("* * 5", [6, 13, 20, 27]),
+        ("*/10 * 0", [1]),
+        ("1-7 * */7", [1]),
+    ],
 )
-def test_no_meaning(cron: str) -> None:
-    """What no clock can show is told as a fault of the configuration."""
-    with pytest.raises(ConfigurationError, match=r"schedule\.cron"):
-        trigger_of(cron, "Europe/Oslo")
-
-
-def times_of(cron: str, begin: datetime, hours: int) -> list[str]:
-    """When it fires, on the wall and with the zone's offset."""
-    trigger, times, previous = trigger_of(cron, "Europe/Oslo"), [], None
-    now, end = begin.astimezone(UTC), begin.astimezone(UTC) + timedelta(hours=hours)
-    while (at := trigger.get_next_fire_time(previous, now)) and at.astimezone(UTC) < end:
-        times.append(f"{at:%d %H:%M%z}")
-        previous, now = at, at.astimezone(UTC) + timedelta(milliseconds=5)
-    return times
+def test_a_day_of_the_month_or_of_the_week(days: str, expected: list[int]) -> None:
+    """If both are named, one of them is enough; a field that begins with ``*`` names none."""
+    november = datetime(2026, 11, 1, tzinfo=OSLO)
+    assert expected == days_of(f"30 3 {days}", november, 30)
 
 
 NIGHT_OF_25_H = datetime(2026, 10, 24, 23, 59, tzinfo=OSLO)
@@ -87,9 +82,9 @@ NIGHT_OF_23_H = datetime(2026, 3, 28, 23, 59, tzinfo=OSLO)
         ("30 2 * * 0", NIGHT_OF_25_H, ["25 02:30+0200"]),
         ("30 3 * * *", NIGHT_OF_25_H, ["25 03:30+0100", "26 03:30+0100"]),
         ("0 2,3 25 * *", NIGHT_OF_25_H, ["25 02:00+0200", "25 03:00+0100"]),
-        ("30 2 * * *", NIGHT_OF_23_H, ["29 03:30+0200", "30 02:30+0200"]),
+        ("30 2 * * *", NIGHT_OF_23_H, ["29 03:00+0200", "30 02:30+0200"]),
         ("0 2 * * *", NIGHT_OF_23_H, ["29 03:00+0200", "30 02:00+0200"]),
-        ("30 2 * * 0", NIGHT_OF_23_H, ["29 03:30+0200"]),
+        ("30 2 * * 0", NIGHT_OF_23_H, ["29 03:00+0200"]),
         ("30 0 * * *", NIGHT_OF_23_H, ["29 00:30+0100", "30 00:30+0200"]),
         ("30 3 * * *", NIGHT_OF_23_H, ["29 03:30+0200", "30 03:30+0200"]),
         ("0 2,3 29 * *", NIGHT_OF_23_H, ["29 03:00+0200"]),
@@ -99,23 +94,29 @@ def test_once_a_night_when_the_clocks_change(
     cron: str, begin: datetime, expected: list[str]
 ) -> None:
     """Neither twice in the night of 25 hours nor never in that of 23, or on the day after."""
-    assert expected == times_of(cron, begin, 30)
+    assert expected == starts(cron, begin, 30)
 
 
-def test_day_and_weekday_must_both_be_met() -> None:
-    """Other than in cron(8), where one is enough: the 25th is a Sunday, the 26th is none."""
-    assert ["25 02:30+0200"] == times_of("30 2 25 * 0", NIGHT_OF_25_H, 30)
-    assert [] == times_of("30 2 26 * 0", NIGHT_OF_25_H, 24 * 7)
+@pytest.mark.parametrize("minute", [10, 50])
+def test_a_schedule_that_begins_in_the_second_of_two_equal_hours(minute: int) -> None:
+    """Its first start is the next day's, for that of this night was in the first hour."""
+    second = datetime(2026, 10, 25, 2, minute, tzinfo=OSLO, fold=1)
+    assert ["26 02:30+0100"] == starts("30 2 * * *", second, 30)
 
 
 def test_where_the_hour_is_open_hours_count_as_they_pass() -> None:
     """Both hours of the long night have their run; the one that the short night lacks has none."""
     assert ["+0200"] * 3 + ["+0100"] * 3 == [
-        at[-5:] for at in times_of("15 * * * *", NIGHT_OF_25_H, 6)
+        at[-5:] for at in starts("15 * * * *", NIGHT_OF_25_H, 6)
     ]
     assert ["00:15", "01:15", "03:15", "04:15"] == [
-        at[3:8] for at in times_of("15 * * * *", NIGHT_OF_23_H, 4)
+        at[3:8] for at in starts("15 * * * *", NIGHT_OF_23_H, 4)
     ]
+
+
+def test_a_day_that_never_comes() -> None:
+    """The fifth Friday of a month is never its first day."""
+    assert next_start("30 3 */31 * 5#5", NIGHT_OF_23_H) is None
 
 
 EVENING = datetime(2026, 11, 27, 23, 17, 43, 518_204, tzinfo=OSLO)
@@ -164,11 +165,12 @@ def nights(
     story: Callable[[Nights], Awaitable[None]],
     cron: str,
     *,
+    begin: datetime = EVENING,
     now: bool = False,
     run_s: float = 60.0,
 ) -> Nights:
     """What came of a schedule, which is stopped when the story is over."""
-    clock = Clock(EVENING)
+    clock = Clock(begin.astimezone(UTC))
     for module in (schedulers, executors):
         monkeypatch.setattr(module, "datetime", ItsDatetime(clock))
 
@@ -201,6 +203,25 @@ def test_it_runs_when_its_time_has_come(monkeypatch: pytest.MonkeyPatch) -> None
 
     expected = [round(TO_HALF_PAST_TWO_S + night * 24 * HOUR_S) for night in range(3)]
     assert expected == nights(monkeypatch, story, "30 2 * * *").begun
+
+
+@pytest.mark.parametrize(
+    ("begin", "first_s", "second_s"),
+    [
+        (NIGHT_OF_25_H, 2.5 * HOUR_S + MINUTE_S, 27.5 * HOUR_S + MINUTE_S),
+        (NIGHT_OF_23_H, 2 * HOUR_S + MINUTE_S, 25.5 * HOUR_S + MINUTE_S),
+    ],
+)
+def test_it_runs_once_in_nights_when_the_clocks_change(
+    monkeypatch: pytest.MonkeyPatch, begin: datetime, first_s: float, second_s: float
+) -> None:
+    """In October the first 02:30 counts; in March, when there is none, the change to 03:00."""
+
+    async def story(_made: Nights) -> None:
+        await anyio.sleep(36 * HOUR_S)
+
+    begun = nights(monkeypatch, story, "30 2 * * *", begin=begin).begun
+    assert [round(first_s), round(second_s)] == begun
 
 
 def test_now_is_at_once_and_then_as_planned(monkeypatch: pytest.MonkeyPatch) -> None:

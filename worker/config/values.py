@@ -5,11 +5,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, get_args
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
 
 from worker.config.store_url import check_roster_url, check_store_url
 from worker.core.durations import format_duration, parse_duration
@@ -19,7 +21,6 @@ from worker.core.value import Value
 _PATH_CHARACTERS_MAX: Final = 1_024
 _PORT_MAX: Final = 65_535
 _CRON_FIELDS: Final = 5
-_CRON_FIELD: Final = re.compile(r"[0-9A-Za-z*/,\-?#]+")
 _ORGANIZATION_NUMBER: Final = re.compile(r"[0-9]{9}")
 _DIALECTS: Final = {"sqlite", "postgresql"}
 
@@ -286,8 +287,12 @@ def _time_zone(value: object) -> str:
 
 def _cron(value: object) -> str:
     fields = _text(value).split()
-    if len(fields) != _CRON_FIELDS or not all(map(_CRON_FIELD.fullmatch, fields)):
+    if len(fields) != _CRON_FIELDS:
         raise ValueError("must be a cron expression of five fields, such as '30 3 * * *'")
+    try:
+        CronSim(" ".join(fields), datetime.min.replace(tzinfo=UTC))
+    except CronSimError as error:
+        raise ValueError(f"must be a cron expression such as '30 3 * * *': {error}") from None
     return " ".join(fields)
 
 

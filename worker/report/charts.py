@@ -6,6 +6,7 @@ The page's own style sheet colours them, so that they follow dark mode and print
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
@@ -13,7 +14,7 @@ import pygal
 from pygal.style import Style
 
 from worker.core.escaping import xml_text
-from worker.report.markup import Html, el, join
+from worker.report.words import number
 
 # pygal's hook for its plug-ins makes every later failing import warn on Python 3.11.
 sys.meta_path[:] = [hook for hook in sys.meta_path if type(hook).__module__ != "pygal"]
@@ -36,22 +37,30 @@ _STYLE: Final = Style(
 Series = Mapping[str, Sequence[float | None]]
 
 
-def number(value: float) -> str:
-    """An amount with narrow spaces between thousands; no fraction that says nothing."""
-    text = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
-    return text.replace(",", "\u202f")
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawing.
+
+    Attributes:
+        svg: an SVG element. It is markup, with all text in it escaped.
+        legend: colour and name of each of several series. It stands below the drawing, where it
+            wraps on a narrow screen.
+    """
+
+    svg: str
+    legend: Sequence[tuple[int, str]]
 
 
 def bars(
     title: str, tells: str, labels: Sequence[str], series: Series, *, colours: Sequence[int] = ()
-) -> Html:
+) -> Chart:
     """Lying bars, one for each label, the first on top; of several series one has a value each."""
     chart = pygal.HorizontalStackedBar(**_common(_BAR_PX * len(labels) + 50))
     _lying(chart, labels, series)
     return _picture(chart, title, tells, series, colours)
 
 
-def bar_groups(title: str, tells: str, labels: Sequence[str], series: Series) -> Html:
+def bar_groups(title: str, tells: str, labels: Sequence[str], series: Series) -> Chart:
     """Lying bars, a group for each label with a bar for each series, the first on top."""
     chart = pygal.HorizontalBar(**_common(_BAR_PX * len(labels) * len(series) + 50))
     _lying(chart, labels, series)
@@ -67,14 +76,14 @@ def columns(
     *,
     colours: Sequence[int] = (),
     write: Callable[[float], str] = number,
-) -> Html:
+) -> Chart:
     """Standing bars, stacked; negative values hang below the line."""
     chart = pygal.StackedBar(**_common(_HEIGHT, write=write))
     _over(chart, labels, series)
     return _picture(chart, title, tells, series, colours)
 
 
-def areas(title: str, tells: str, labels: Sequence[str], series: Series) -> Html:
+def areas(title: str, tells: str, labels: Sequence[str], series: Series) -> Chart:
     """Stacked areas over time."""
     chart = pygal.StackedLine(**_common(_HEIGHT), fill=True, show_dots=len(labels) == 1)
     _over(chart, labels, series)
@@ -136,20 +145,13 @@ def _common(height: int, *, write: Callable[[float], str] = number) -> dict[str,
     }
 
 
-def _picture(chart: Any, title: str, tells: str, series: Series, colours: Sequence[int]) -> Html:
-    """The drawing with a legend that wraps on a narrow screen, which one inside could not."""
-    drawing = _svg(chart, title, tells, colours)
-    if len(series) == 1:
-        return drawing
-    names = (
-        el("li", el("i", class_=f"c{colours[index] if colours else index}"), name)
-        for index, name in enumerate(series)
-    )
-    return join([drawing, el("ul", *names, class_="legend", aria_hidden="true")])
+def _picture(chart: Any, title: str, tells: str, series: Series, colours: Sequence[int]) -> Chart:
+    names = zip(colours or range(len(series)), series, strict=False) if len(series) > 1 else ()
+    return Chart(svg=_svg(chart, title, tells, colours), legend=tuple(names))
 
 
-def _svg(chart: Any, title: str, tells: str, colours: Sequence[int]) -> Html:
-    """The drawing alone, named for screen readers, each value told on hovering."""
+def _svg(chart: Any, title: str, tells: str, colours: Sequence[int]) -> str:
+    """The drawing, named for screen readers, each value told on hovering."""
     drawn = chart.render(is_unicode=True, disable_xml_declaration=True)
     root = ET.fromstring(drawn)  # noqa: S314 - what pygal has just drawn
     for element in root.iter():
@@ -166,7 +168,7 @@ def _svg(chart: Any, title: str, tells: str, colours: Sequence[int]) -> Html:
     size = {"viewBox": root.attrib["viewBox"], "role": "img", "class": "chart"}
     root.attrib.clear()
     root.attrib.update(size)
-    return Html(ET.tostring(root, encoding="unicode"))
+    return ET.tostring(root, encoding="unicode")
 
 
 def _strip(root: ET.Element) -> None:

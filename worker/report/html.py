@@ -2,21 +2,17 @@
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
 from zoneinfo import ZoneInfo
 
-from worker.files import write_private
-from worker.report.facts import read_facts
-from worker.report.figures import ReportFacts
-from worker.report.markup import Html, el
-from worker.report.reading import Read
-from worker.report.restrictions import changes_part, restrictions_part
-from worker.report.standing import freshness_part, head_part, runs_part
-from worker.report.words import local, utc
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
-"""The file holds health data: whatever may ever get into it, a browser loads and runs nothing."""
-_SHEET: Final = Path(__file__).with_name("report.css")
+from worker.core.escaping import xml_text
+from worker.files import write_private
+from worker.report import restrictions, standing
+from worker.report.facts import read_facts
+from worker.report.figures import STALE_SHOWN, ReportFacts
+from worker.report.reading import Read
+from worker.report.words import local, number, utc
 
 
 async def write_report(
@@ -57,44 +53,25 @@ async def write_report(
 
 
 def render(facts: ReportFacts, *, timezone: str = "Europe/Oslo") -> str:
-    """The page."""
-    zone = ZoneInfo(timezone)
-    parts = [head_part(facts, zone)]
-    if facts.published is not None:
-        body = [
-            restrictions_part(facts),
-            changes_part(facts),
-            freshness_part(facts, zone),
-            runs_part(facts, zone),
-        ]
-    else:
-        body = [runs_part(facts, zone)]
-    parts += [el("main", *body), _foot(facts, zone)]
-    page = el("html", _meta(), el("body", *parts), lang="en")
-    return f"<!DOCTYPE html>\n{page}\n"
-
-
-def _meta() -> Html:
-    return el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", name="referrer", content="no-referrer"),
-        el("meta", name="robots", content="noindex, nofollow"),
-        el("title", "PTS access restrictions"),
-        el("style", Html(_SHEET.read_text("utf-8"))),
+    """The page. Text from outside is escaped, and holds no character that XML forbids."""
+    template = _templates().get_template("report.html")
+    page = template.render(
+        facts=facts,
+        zone=ZoneInfo(timezone),
+        standing=standing,
+        restrictions=restrictions,
+        stale_shown=STALE_SHOWN,
     )
+    return xml_text(page)
 
 
-def _foot(facts: ReportFacts, zone: ZoneInfo) -> Html:
-    return el(
-        "footer",
-        el("p", f"Made {utc(facts.made_at)} ({local(facts.made_at, zone)}). Days are UTC days."),
-        el(
-            "p",
-            "A restriction counts from the publication that first showed it to the one that no "
-            "longer does. Persons are counted by the identifier on the roster: whoever had two of "
-            "them is counted twice.",
-        ),
+def _templates() -> Environment:
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    templates.filters |= {"local": local, "number": number, "utc": utc}
+    return templates

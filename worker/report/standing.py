@@ -1,65 +1,21 @@
 """The parts of the report that say how far the copy can be relied upon."""
 
 from collections.abc import Iterable
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from worker.core.model import RunKind, RunStatus
 from worker.errors import ExitCode
-from worker.report.charts import bar_groups, columns, number
-from worker.report.figures import (
-    AGES,
-    STALE_SHOWN,
-    ReportFacts,
-    RunFacts,
-    SnapshotState,
-)
-from worker.report.markup import Html, el, join, table, with_code
-from worker.report.words import ENDINGS, ago, area_title, lasted, local, utc, when
+from worker.report.charts import Chart, bar_groups, columns
+from worker.report.figures import AGES, ReportFacts, RunFacts, SnapshotState
+from worker.report.tables import Cell, Table, when
+from worker.report.words import ENDINGS, ago, area_title, lasted, local, number, utc
+
+_UNITS: Final = {"hours": 3_600, "minutes": 60, "seconds": 1}
 
 
-def head_part(facts: ReportFacts, zone: ZoneInfo) -> Html:
-    """Title, the state in plain words, the notice, and the figures that matter most."""
-    parts = [
-        el("h1", "PTS access restrictions"),
-        el(
-            "p", f"A copy of what PTS answered for the persons on our roster. {utc(facts.made_at)}."
-        ),
-        _state(facts, zone),
-        el(
-            "div",
-            el(
-                "p",
-                el("b", "For reporting only. "),
-                "This copy must never decide who may see what: it is older than PTS, and delays "
-                "end by the clock. Access is decided by asking PTS itself.",
-            ),
-            class_="notice",
-            role="note",
-        ),
-    ]
-    if facts.published is not None:
-        parts.append(_tiles(facts))
-    return el("header", *parts)
-
-
-def _state(facts: ReportFacts, zone: ZoneInfo) -> Html:
-    look = {
-        SnapshotState.EMPTY: "warn",
-        SnapshotState.OLD: "bad",
-        SnapshotState.GAPS: "warn",
-        SnapshotState.COMPLETE: "good",
-    }[facts.state]
-    headline = el("strong", _headline(facts, zone))
-    return el(
-        "div",
-        headline,
-        *(el("p", with_code(line)) for line in _remarks(facts, zone)),
-        class_=f"state {look}",
-        role="status",
-    )
-
-
-def _headline(facts: ReportFacts, zone: ZoneInfo) -> str:
+def headline(facts: ReportFacts, zone: ZoneInfo) -> str:
+    """What was published last and how long ago."""
     # What is old is the last full run, however fresh a backfill of some persons is.
     run = facts.last_sync if facts.state is SnapshotState.OLD else facts.published
     if run is None or run.published_at is None:
@@ -75,7 +31,8 @@ def _headline(facts: ReportFacts, zone: ZoneInfo) -> str:
             return f"P{published}, with gaps"
 
 
-def _remarks(facts: ReportFacts, zone: ZoneInfo) -> Iterable[str]:
+def remarks(facts: ReportFacts, zone: ZoneInfo) -> Iterable[str]:
+    """What a reader must know of it; commands stand between backticks."""
     if facts.published is None:
         yield (
             "There is nothing to show. Run `pts-worker sync` once and make the report again; "
@@ -111,39 +68,38 @@ def _oldest(facts: ReportFacts, zone: ZoneInfo) -> str:
     return f" The oldest confirmation is of {utc(oldest)} ({local(oldest, zone)})."
 
 
-def _tiles(facts: ReportFacts) -> Html:
-    shown = [
-        (sum(area.restrictions for area in facts.areas), "open restrictions"),
-        (facts.persons, "persons on the roster"),
-        *(
-            (area.holders, f"persons with {area_title(area.name).lower()} restrictions")
-            for area in facts.areas
-        ),
-        (facts.delays.within_7_days, "delays end within 7 days"),
-        (facts.persons_stale, "persons not confirmed"),
-    ]
-    return el(
-        "ul",
-        *(el("li", el("b", number(amount)), el("span", words)) for amount, words in shown),
-        class_="tiles",
-    )
+def tiles(facts: ReportFacts) -> Iterable[tuple[int, str]]:
+    """The figures that matter most."""
+    yield sum(area.restrictions for area in facts.areas), "open restrictions"
+    yield facts.persons, "persons on the roster"
+    for area in facts.areas:
+        yield area.holders, f"persons with {area_title(area.name).lower()} restrictions"
+    yield facts.delays.within_7_days, "delays end within 7 days"
+    yield facts.persons_stale, "persons not confirmed"
 
 
-def freshness_part(facts: ReportFacts, zone: ZoneInfo) -> Html:
-    """How old the last confirmations are, and whom the last run could not confirm."""
-    names = [name for name, _ in AGES]
-    series = {area_title(area.name): area.ages for area in facts.areas}
-    picture = bar_groups(
+def age_chart(facts: ReportFacts) -> Chart:
+    """How old the last confirmations are."""
+    return bar_groups(
         "Age of the last confirmation",
         "Persons by the time since PTS last confirmed their restrictions, for each area.",
-        names,
-        series,
+        [name for name, _ in AGES],
+        {area_title(area.name): area.ages for area in facts.areas},
     )
+
+
+def age_table(facts: ReportFacts) -> Table:
+    """The same in numbers."""
     rows = [
         (name, *(number(area.ages[index]) for area in facts.areas))
-        for index, name in enumerate(names)
+        for index, (name, _) in enumerate(AGES)
     ]
-    summary = [
+    return Table("Persons by age", ("Age", *(area_title(area.name) for area in facts.areas)), rows)
+
+
+def area_table(facts: ReportFacts, zone: ZoneInfo) -> Table:
+    """Persons of each area, and the oldest confirmation."""
+    rows = [
         (
             area_title(area.name),
             number(area.persons),
@@ -152,31 +108,11 @@ def freshness_part(facts: ReportFacts, zone: ZoneInfo) -> Html:
         )
         for area in facts.areas
     ]
-    return join(
-        [
-            el("h2", "How fresh the copy is"),
-            el(
-                "p", "When PTS last confirmed each person's picture, with or without a restriction."
-            ),
-            el(
-                "div",
-                el("figure", el("h3", "Age of the last confirmation"), picture, class_="card"),
-                el(
-                    "div",
-                    table("Persons by age", ("Age", *series), rows),
-                    table("By area", ("Area", "Persons", "Stale", "Oldest confirmation"), summary),
-                    class_="card",
-                ),
-                class_="pair",
-            ),
-            _stale(facts, zone),
-        ]
-    )
+    return Table("By area", ("Area", "Persons", "Stale", "Oldest confirmation"), rows)
 
 
-def _stale(facts: ReportFacts, zone: ZoneInfo) -> Html:
-    if not facts.stale:
-        return el("div", el("p", "No person is stale."), class_="card")
+def stale_table(facts: ReportFacts, zone: ZoneInfo) -> Table:
+    """Whom the last run could not confirm."""
     rows = [
         (
             person.label or f"person {place}",
@@ -188,65 +124,46 @@ def _stale(facts: ReportFacts, zone: ZoneInfo) -> Html:
         for place, person in enumerate(facts.stale, start=1)
     ]
     head = ("Person", "Area", "Last confirmed", "Why", "Failed runs")
-    more = f" The first {STALE_SHOWN} are listed." if len(facts.stale) == STALE_SHOWN else ""
-    return el(
-        "div",
-        table("Stale persons, the oldest first", head, rows, text=4),
-        el("p", with_code(f"`pts-worker failures list` tells more.{more}"), class_="soft"),
-        class_="card",
-    )
+    return Table("Stale persons, the oldest first", head, rows, text=4)
 
 
-def runs_part(facts: ReportFacts, zone: ZoneInfo) -> Html:
-    """The last runs: how they ended and how long they took."""
-    if not facts.runs:
-        return join([el("h2", "Runs"), el("p", "There has been no run yet.")])
+def duration_unit(facts: ReportFacts) -> str:
+    """The largest unit that the longest run fills twice."""
+    top_s = max((run.duration_s or 0 for run in facts.runs), default=0)
+    return next((name for name, size in _UNITS.items() if top_s >= 2 * size), "seconds")
+
+
+def run_chart(facts: ReportFacts, unit: str) -> Chart:
+    """How long the last runs took, the oldest first."""
     shown = list(reversed(facts.runs))
-    top_s = max((run.duration_s or 0 for run in shown), default=0)
-    unit_s, unit = next(
-        (size, name)
-        for size, name in ((3600, "hours"), (60, "minutes"), (1, "seconds"))
-        if top_s >= 2 * size or size == 1
-    )
-    kinds = {"complete": [], "with gaps": [], "not published": []}  # type: dict[str, list[float | None]]
-    for run in shown:
-        for name, values in kinds.items():
-            took = None if run.duration_s is None else run.duration_s / unit_s
-            values.append(took if name == _class(run) else None)
-    picture = columns(
+    took = [None if run.duration_s is None else run.duration_s / _UNITS[unit] for run in shown]
+    series = {
+        kind: [
+            value if _class(run) == kind else None for run, value in zip(shown, took, strict=True)
+        ]
+        for kind in ("complete", "with gaps", "not published")
+    }
+    return columns(
         f"Run durations in {unit}",
         "Time from the start to the end of each run, by how it ended.",
         [str(run.run_id) for run in shown],
-        kinds,
+        series,
         colours=(2, 4, 1),
     )
+
+
+def run_table(facts: ReportFacts, zone: ZoneInfo) -> Table:
+    """The last runs, the newest first."""
     head = ("Run", "Started", "Ended", "Took", "Persons", "Rows changed", "Requests")
-    rows = [_run_row(run, zone) for run in facts.runs]
-    return join(
-        [
-            el("h2", "Runs"),
-            el("p", f"The last {len(facts.runs)} runs, newest first."),
-            el(
-                "figure",
-                el("h3", f"Run durations in {unit}, by run number"),
-                picture,
-                class_="card narrow",
-            ),
-            el("div", table("Runs", head, rows, text=3), class_="card"),
-        ]
-    )
+    return Table("Runs", head, [_run_row(run, zone) for run in facts.runs], text=3)
 
 
-def _run_row(run: RunFacts, zone: ZoneInfo) -> tuple[str, ...]:
+def _run_row(run: RunFacts, zone: ZoneInfo) -> tuple[str | Cell, ...]:
     code = "" if run.exit_code is None else f" (exit {run.exit_code})"
-    ending: list[str] = [_ending(run) + code]
-    if run.reason:
-        ending.append(el("small", run.reason))
-    kind = el("small", "backfill") if run.kind == RunKind.BACKFILL else ""
     return (
-        join([str(run.run_id), kind]),
+        Cell(str(run.run_id), "backfill" if run.kind == RunKind.BACKFILL else ""),
         when(run.started_at, zone),
-        join(ending),
+        Cell(_ending(run) + code, run.reason or ""),
         lasted(run.duration_s),
         number(run.persons_total),
         number(run.rows_opened + run.rows_changed + run.rows_closed),

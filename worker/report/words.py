@@ -6,7 +6,6 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from worker.errors import ExitCode
-from worker.report.markup import Html, el, join
 
 DELAYED: Final = "delayed"
 DENIED: Final = "denied"
@@ -108,9 +107,7 @@ def local(at: datetime, zone: ZoneInfo) -> str:
     return there.strftime(form)
 
 
-def when(at: datetime | None, zone: ZoneInfo) -> Html:
-    """A time for a table: UTC, and below it the local one."""
-    if at is None:
-        return el("span", "never")
-    machine = at.astimezone(UTC).isoformat(timespec="seconds")
-    return join([el("time", utc(at), datetime=machine), el("small", local(at, zone))])
+def number(value: float) -> str:
+    """An amount with narrow spaces between thousands; no fraction that says nothing."""
+    text = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+    return text.replace(",", "\u202f")

@@ -5,7 +5,7 @@ import csv
 import io
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from worker.core.model import RosterEntry, RosterLineError
 from worker.errors import RosterError
-from worker.roster.rows import BATCH_LINES, Columns, RosterLine, find_columns, read_text
+from worker.roster.rows import Columns, RosterLine, find_columns, read_text
 from worker.trusted_files import Trust, open_examined
 
 STANDARD_INPUT: Final = "-"
@@ -52,26 +52,13 @@ class CsvRoster:
         Raises:
             RosterError: the file is missing, or has no column ``off_id`` or no identifier.
         """
-        async with aclosing(self.batches()) as batches:
-            async for batch in batches:
-                for line in batch:
-                    yield line
-
-    async def batches(self, size: int = BATCH_LINES) -> AsyncGenerator[list[RosterLine], None]:
-        """The same lines as ``entries``, up to ``size`` at a time.
-
-        Raises:
-            RosterError: the file is missing, or has no column ``off_id`` or no identifier.
-        """
         parser = _LineParser(self._name)
         has_entry = False
         async with self._opened() as read:
             async for raw_lines in _line_chunks(read, self._name):
-                for start in range(0, len(raw_lines), size):
-                    batch = parser.parse(raw_lines[start : start + size])
-                    has_entry = has_entry or any(isinstance(line, RosterEntry) for line in batch)
-                    if batch:
-                        yield batch
+                for line in parser.parse(raw_lines):
+                    has_entry = has_entry or isinstance(line, RosterEntry)
+                    yield line
         if not has_entry:
             raise RosterError(f"{self._name} contains no identifier", hint=_HINT)
 
@@ -129,11 +116,8 @@ class _LineParser:
         self._delimiter = ""
         self._is_header_done = False
 
-    def parse(self, raw_lines: Sequence[bytes]) -> list[RosterLine]:
-        """Roster entries and errors. The header and blank lines are skipped."""
-        return list(self._lines(raw_lines))
-
-    def _lines(self, raw_lines: Sequence[bytes]) -> Iterator[RosterLine]:
+    def parse(self, raw_lines: Sequence[bytes]) -> Iterator[RosterLine]:
+        """The entries and errors of some lines; a header and blank lines give none."""
         for raw in raw_lines:
             self._number += 1
             if self._number == 1:

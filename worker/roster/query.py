@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,11 +16,12 @@ from worker.core.database_tls import TLS_PARAMETERS
 from worker.core.model import RosterEntry
 from worker.errors import ConfigurationError, RosterError
 from worker.postgres_tls import PostgresTls, open_tls
-from worker.roster.rows import BATCH_LINES, Columns, RosterLine, find_columns, read_value
+from worker.roster.rows import Columns, RosterLine, find_columns, read_value
 
 T = TypeVar("T")
 
 SOURCE: Final = "roster.query"
+_ROWS_FETCHED: Final = 512
 _HINT: Final = "name the columns in the query: select … as off_id, … as local_ref"
 _ASYNC_DRIVERS: Final = {"postgresql": "postgresql+asyncpg"}
 
@@ -56,43 +57,30 @@ class QueryRoster:
         Raises:
             RosterError: the query fails, or returns no column ``off_id`` or no identifier.
         """
-        async with aclosing(self.batches()) as batches:
-            async for batch in batches:
-                for line in batch:
-                    yield line
-
-    async def batches(self, size: int = BATCH_LINES) -> AsyncGenerator[list[RosterLine], None]:
-        """The same rows as ``entries``, up to ``size`` at a time.
-
-        Raises:
-            RosterError: the query fails, or returns no column ``off_id`` or no identifier.
-        """
         number = 0
         has_entry = False
-        async with self._rows(size) as (columns, partitions):
+        async with self._rows() as (columns, partitions):
             async for rows in _translated(partitions):
-                batch = list(_lines(rows, columns, number))
-                number += len(rows)
-                has_entry = has_entry or any(isinstance(line, RosterEntry) for line in batch)
-                yield batch
+                for row in rows:
+                    number += 1
+                    line = _line(row, columns, number)
+                    has_entry = has_entry or isinstance(line, RosterEntry)
+                    yield line
         if not has_entry:
             raise RosterError(f"{SOURCE} returned {number} rows and no identifier", hint=_HINT)
 
     @asynccontextmanager
-    async def _rows(
-        self, size: int
-    ) -> AsyncIterator[tuple[Columns, AsyncIterator[Sequence[sa.Row[Any]]]]]:
+    async def _rows(self) -> AsyncIterator[tuple[Columns, AsyncIterator[Sequence[sa.Row[Any]]]]]:
         _require_sqlite_file(self._url)
-        if self._url.get_dialect().is_async:
-            opened = self._rows_async(size)
-        else:
-            opened = self._rows_in_thread(size)
-        async with opened as (names, partitions):
+        is_async = self._url.get_dialect().is_async
+        async with (
+            self._rows_async() if is_async else self._rows_in_thread() as (names, partitions)
+        ):
             yield find_columns(names, where=SOURCE, hint=_HINT), partitions
 
     @asynccontextmanager
     async def _rows_async(
-        self, size: int
+        self,
     ) -> AsyncIterator[tuple[Sequence[str], AsyncIterator[Sequence[sa.Row[Any]]]]]:
         tls = self.tls
         if tls is not None:
@@ -109,14 +97,14 @@ class QueryRoster:
                 if tls is not None:
                     driver = (await connection.get_raw_connection()).driver_connection
                     self.connection = tls.describe(driver)
-                await connection.execution_options(yield_per=size)
+                await connection.execution_options(yield_per=_ROWS_FETCHED)
                 result = await connection.stream(self._statement)
                 names = list(result.keys())
-            yield names, result.partitions(size)
+            yield names, result.partitions(_ROWS_FETCHED)
 
     @asynccontextmanager
     async def _rows_in_thread(
-        self, size: int
+        self,
     ) -> AsyncIterator[tuple[Sequence[str], AsyncIterator[Sequence[sa.Row[Any]]]]]:
         engine = sa.create_engine(self._url, hide_parameters=True, poolclass=sa.NullPool)
         driver = _Driver()
@@ -124,10 +112,10 @@ class QueryRoster:
             connection = await driver.call(engine.connect)
         try:
             with _translating():
-                connection.execution_options(yield_per=size, stream_results=True)
+                connection.execution_options(yield_per=_ROWS_FETCHED, stream_results=True)
                 result = await driver.call(connection.execute, self._statement)
                 names = list(result.keys())
-            yield names, _partitions_in_thread(driver, result, size)
+            yield names, _partitions_in_thread(driver, result)
         finally:
             if not driver.busy:
                 with anyio.CancelScope(shield=True):
@@ -154,9 +142,9 @@ class _Driver:
 
 
 async def _partitions_in_thread(
-    driver: _Driver, result: sa.CursorResult[Any], size: int
+    driver: _Driver, result: sa.CursorResult[Any]
 ) -> AsyncIterator[Sequence[sa.Row[Any]]]:
-    partitions = result.partitions(size)
+    partitions = result.partitions(_ROWS_FETCHED)
     while rows := await driver.call(next, partitions, None):
         yield rows
 
@@ -169,10 +157,9 @@ async def _translated(
             yield rows
 
 
-def _lines(rows: Sequence[sa.Row[Any]], columns: Columns, before: int) -> Iterator[RosterLine]:
-    for number, row in enumerate(rows, before + 1):
-        local_ref = None if columns.local_ref is None else row[columns.local_ref]
-        yield read_value(row[columns.off_id], local_ref, source=SOURCE, number=number)
+def _line(row: sa.Row[Any], columns: Columns, number: int) -> RosterLine:
+    local_ref = None if columns.local_ref is None else row[columns.local_ref]
+    return read_value(row[columns.off_id], local_ref, source=SOURCE, number=number)
 
 
 def _parse(text: str) -> sa.URL:

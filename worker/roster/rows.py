@@ -13,9 +13,6 @@ from worker.errors import RosterError
 
 RosterLine: TypeAlias = RosterEntry | RosterLineError
 
-BATCH_LINES: Final = 512
-"""Lines per batch: about 1 ms of work, to keep the event loop responsive."""
-
 LOCAL_REF_CHARACTERS_MAX: Final = 200
 
 _COLUMNS_SHOWN_MAX: Final = 20

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
+from anyio.streams.memory import MemoryObjectSendStream
 
 from worker.core.confirmation import Removed, Unconfirmed, removed_by
 from worker.core.guard import evidence_needed
@@ -17,9 +18,9 @@ from worker.core.model import AreaFailure, CompleteArea, FailureKind, PersonRead
 from worker.core.value import Value
 from worker.errors import WorkerError
 from worker.ports import Runtime
-from worker.sync.line import Line
 from worker.sync.options import CONFIRM_AFTER_S, WAITING_MAX
 from worker.sync.reading import PersonReader
+from worker.sync.streams import send
 
 
 class _Waiting(Value, frozen=True, kw_only=True):
@@ -116,7 +117,7 @@ class Confirmations:
         while self._is_doubting and not self._is_abandoned:
             await self._changed.wait()
 
-    async def work(self, decided: Line[PersonRead]) -> WorkerError | None:
+    async def work(self, decided: MemoryObjectSendStream[PersonRead]) -> WorkerError | None:
         """Read persons again, one after the other, until nobody is left.
 
         Returns:
@@ -131,7 +132,7 @@ class Confirmations:
             read, ending = await self.reader.read_again(waiting.found)
             self._under_way -= len(waiting.found.published)
             self._settle(waiting.found, read)
-            if not await decided.put(read) or ending is not None:
+            if not await send(decided, read) or ending is not None:
                 return ending
         return None
 

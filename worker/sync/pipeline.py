@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 
 import anyio
 import structlog
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from worker.core.model import PersonRead
 from worker.core.run import RunProgress
 from worker.errors import LeaseLostError, StoppedError, WorkerError
 from worker.ports import RunStore, Runtime
 from worker.sync.confirmation import Confirmations
-from worker.sync.line import Line
 from worker.sync.options import RunOptions
 from worker.sync.producer import PersonTask, Producer
 from worker.sync.reading import PersonReader
+from worker.sync.streams import receive, send
 from worker.sync.writing import Writer
 
 log = structlog.get_logger(__name__)
@@ -52,9 +53,10 @@ class Pipeline:
 
     async def work(self) -> WorkerError | None:
         """Read and write everyone; the error that ended it early, or ``None``."""
-        tasks: Line[PersonTask] = Line(self.options.persons_concurrent)
-        done: Line[PersonRead] = Line(self.options.batch_persons)
-        decided: Line[PersonRead] = Line(self.options.batch_persons)
+        reads_in, reads = anyio.create_memory_object_stream[PersonRead](self.options.batch_persons)
+        decided_in, decided = anyio.create_memory_object_stream[PersonRead](
+            self.options.batch_persons
+        )
         writer = Writer(
             store=self.store,
             options=self.options,
@@ -68,70 +70,71 @@ class Pipeline:
             group.start_soon(self._watch)
             group.start_soon(self.reader.evidence.watch)
             async with anyio.create_task_group() as writing:
-                writing.start_soon(self._write, writer, done)
+                writing.start_soon(self._write, writer, reads)
                 writing.start_soon(self._write_decided, writer, decided)
-                writing.start_soon(self._confirm, decided)
-                try:
-                    await self._read(tasks, done)
-                finally:
-                    done.close()
+                writing.start_soon(self._confirm, decided_in)
+                with reads_in:
+                    await self._read(reads_in)
             group.cancel_scope.cancel()
         return self._ending
 
-    async def _read(self, tasks: Line[PersonTask], done: Line[PersonRead]) -> None:
-        with self._reading:
+    async def _read(self, reads: MemoryObjectSendStream[PersonRead]) -> None:
+        count = self.options.persons_concurrent
+        tasks_in, tasks = anyio.create_memory_object_stream[PersonTask](count)
+        with self._reading, tasks:
             async with anyio.create_task_group() as readers:
-                readers.start_soon(self._feed, tasks)
-                for _ in range(self.options.persons_concurrent):
-                    readers.start_soon(self._read_persons, tasks, done)
+                readers.start_soon(self._feed, tasks_in)
+                for _ in range(count):
+                    readers.start_soon(self._read_persons, tasks, reads)
 
-    async def _feed(self, tasks: Line[PersonTask]) -> None:
+    async def _feed(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
         try:
-            with self._feeding:
+            with self._feeding, tasks:
                 await self.producer.feed(tasks)
         except WorkerError as error:
             self._end(error)
-        finally:
-            tasks.close()
 
-    async def _read_persons(self, tasks: Line[PersonTask], done: Line[PersonRead]) -> None:
+    async def _read_persons(
+        self,
+        tasks: MemoryObjectReceiveStream[PersonTask],
+        reads: MemoryObjectSendStream[PersonRead],
+    ) -> None:
         while (task := await self._next(tasks)) is not None:
             try:
                 read, ending = await self.reader.read(task)
             except WorkerError as error:
                 self._end(error)
                 return
-            if not await done.put(read):
+            if not await send(reads, read):
                 return  # the writer has gone, and said why
             if ending is not None:
                 self._end(ending)
                 return
 
-    async def _next(self, tasks: Line[PersonTask]) -> PersonTask | None:
+    async def _next(self, tasks: MemoryObjectReceiveStream[PersonTask]) -> PersonTask | None:
         await self.confirmations.may_read_on()
-        return await tasks.take()
+        return await receive(tasks)
 
-    async def _write(self, writer: Writer, done: Line[PersonRead]) -> None:
+    async def _write(self, writer: Writer, reads: MemoryObjectReceiveStream[PersonRead]) -> None:
         try:
-            await writer.write(done)
+            with reads:
+                await writer.write(reads)
         except WorkerError as error:
             self._end(error)
         finally:
-            done.close()
             self.confirmations.close()
 
-    async def _confirm(self, decided: Line[PersonRead]) -> None:
+    async def _confirm(self, decided: MemoryObjectSendStream[PersonRead]) -> None:
         """Read again whoever is held back, until the writer has seen everybody's first read."""
         try:
-            with self._confirming:
+            with self._confirming, decided:
                 async with anyio.create_task_group() as readers:
                     for _ in range(self.options.persons_concurrent):
                         readers.start_soon(self._confirm_persons, decided)
         finally:
             self.confirmations.abandon()
-            decided.close()
 
-    async def _confirm_persons(self, decided: Line[PersonRead]) -> None:
+    async def _confirm_persons(self, decided: MemoryObjectSendStream[PersonRead]) -> None:
         try:
             ending = await self.confirmations.work(decided)
         except WorkerError as error:
@@ -139,13 +142,14 @@ class Pipeline:
         if ending is not None:
             self._end(ending)
 
-    async def _write_decided(self, writer: Writer, decided: Line[PersonRead]) -> None:
+    async def _write_decided(
+        self, writer: Writer, decided: MemoryObjectReceiveStream[PersonRead]
+    ) -> None:
         try:
-            await writer.write_decided(decided)
+            with decided:
+                await writer.write_decided(decided)
         except WorkerError as error:
             self._end(error)
-        finally:
-            decided.close()
 
     async def _keep_lease(self) -> None:
         while True:

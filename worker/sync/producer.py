@@ -1,6 +1,6 @@
 """From the roster to the persons that need reading: streamed, each once, nobody twice."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 from zlib import crc32
@@ -8,8 +8,8 @@ from zlib import crc32
 import anyio
 import msgspec
 import structlog
+from anyio.streams.memory import MemoryObjectSendStream
 
-from worker.core.bloom import BloomFilter
 from worker.core.identity import Identity
 from worker.core.model import Person, RosterEntry, RosterLineError
 from worker.core.privacy import PrivacyRules
@@ -18,7 +18,7 @@ from worker.core.sharding import Shard
 from worker.core.value import Value
 from worker.errors import RosterError
 from worker.ports import Roster, RunStore
-from worker.sync.line import Line
+from worker.sync.streams import send
 
 log = structlog.get_logger(__name__)
 
@@ -60,9 +60,8 @@ class Producer(msgspec.Struct, kw_only=True):
     passed_over: Callable[[Person, str], None] = _nobody_asks
     pending: set[str] = msgspec.field(default_factory=set)
     is_whole: bool = False
-    _fed: BloomFilter = msgspec.field(default_factory=BloomFilter)
 
-    async def feed(self, tasks: Line[PersonTask]) -> None:
+    async def feed(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
         """Hand out everyone who needs reading.
 
         Raises:
@@ -147,27 +146,20 @@ class Producer(msgspec.Struct, kw_only=True):
         if self.progress.roster_faults == FAULTS_LOGGED_MAX:
             log.warning("roster.more_lines_unreadable", hint="the rest is counted, not listed")
 
-    def _perhaps_settled(self, keys: Iterable[str]) -> list[str]:
-        """Whom the store may have read in this run: anybody, or who was fed before.
-
-        Asking for everyone was a twentieth of a run's processor time (docs/performance.md).
-        """
-        if self.store.handle.is_continued:
-            return list(keys)
-        return [key for key in keys if self._fed.add(key)]
-
     def _order(self, person_key: str) -> int:
         """Another order in each attempt: nobody always stands where all others wait for them."""
         return crc32(f"{self.store.handle.attempt_id} {person_key}".encode())
 
-    async def _hand_out(self, chunk: Sequence[Person], tasks: Line[PersonTask]) -> None:
+    async def _hand_out(
+        self, chunk: Sequence[Person], tasks: MemoryObjectSendStream[PersonTask]
+    ) -> None:
         new: dict[str, Person] = {}
         for person in chunk:
             if person.person_key in self.pending or person.person_key in new:
                 self.progress.duplicates += 1
             else:
                 new[person.person_key] = person
-        settled = await self.store.settled(self._perhaps_settled(new))
+        settled = await self.store.settled(list(new))
         chosen = await self.store.chosen(list(new))
         every = self.store.handle.areas
         due: list[PersonTask] = []
@@ -184,5 +176,5 @@ class Producer(msgspec.Struct, kw_only=True):
                 self.progress.persons_skipped += 1
         for task in due:
             self.pending.add(task.person.person_key)
-            await tasks.put(task)
+            await send(tasks, task)
         await anyio.lowlevel.checkpoint()

@@ -1,13 +1,14 @@
 """The single writer: finished persons in, transactions out.
 
-Persons come on two lines: as they were read first, and again once a second read has decided. What
-is written is one batch after the other, of whichever line.
+Persons come on two streams: as they were read first, and again once a second read has decided. What
+is written is one batch after the other, of whichever stream.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from worker.core.guard import GuardFacts, stops_early
 from worker.core.model import PersonRead
@@ -15,9 +16,9 @@ from worker.core.run import RunProgress
 from worker.errors import WithheldError
 from worker.ports import RunStore
 from worker.sync.confirmation import Confirmations
-from worker.sync.line import Line
 from worker.sync.options import RunOptions
 from worker.sync.reading import is_whole
+from worker.sync.streams import receive
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,33 +39,39 @@ class Writer:
     confirmations: Confirmations
     _batches: anyio.Lock = field(default_factory=anyio.Lock)
 
-    async def write(self, done: Line[PersonRead]) -> None:
-        """Write until the line is over; what stands in it when it is closed is written too.
+    async def write(self, reads: MemoryObjectReceiveStream[PersonRead]) -> None:
+        """Write until the stream ends.
 
         Raises:
             WithheldError: so much has been removed that reading on makes no sense.
             LeaseLostError: another holder took over.
         """
-        while not done.is_over:
-            await self._gather(done)
+        room = await self.confirmations.room()
+        while batch := await self._gather(reads, min(self.options.batch_persons, room)):
+            await self._flush(batch)
             room = await self.confirmations.room()
-            await self._flush(done.take_up_to(min(self.options.batch_persons, room)))
 
-    async def write_decided(self, decided: Line[PersonRead]) -> None:
+    async def write_decided(self, decided: MemoryObjectReceiveStream[PersonRead]) -> None:
         """The same for persons who were read again: there is no need to wait for room."""
-        while not decided.is_over:
-            await self._gather(decided)
-            await self._flush(decided.take_up_to(self.options.batch_persons))
+        while batch := await self._gather(decided, self.options.batch_persons):
+            await self._flush(batch)
 
-    async def _gather(self, line: Line[PersonRead]) -> None:
-        await line.wait_for(1)
+    async def _gather(
+        self, reads: MemoryObjectReceiveStream[PersonRead], most: int
+    ) -> list[PersonRead]:
+        """Who comes within ``flush_s`` of the first person; nobody if the stream is over."""
+        read = await receive(reads)
+        if read is None:
+            return []
+        batch = [read]
         with anyio.move_on_after(self.options.flush_s):
-            await line.wait_for(self.options.batch_persons)
+            while len(batch) < most and (read := await receive(reads)) is not None:
+                batch.append(read)
+        return batch
 
     async def _flush(self, batch: list[PersonRead]) -> None:
-        if batch:
-            async with self._batches:
-                await self._write(batch)
+        async with self._batches:
+            await self._write(batch)
 
     async def _write(self, batch: list[PersonRead]) -> None:
         result = await self.store.apply(batch)

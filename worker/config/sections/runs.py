@@ -120,7 +120,7 @@ class Schedule(Section, frozen=True, kw_only=True):
     """The times at which ``schedule`` runs a sync."""
 
     cron: Annotated[
-        str, CRON, "Cron expression of five fields: minute, hour, day, month, day of the week."
+        str, CRON, "Cron expression as in cron(8): minute, hour, day, month, day of the week."
     ] = "30 3 * * *"
     timezone: Annotated[str, TIME_ZONE, "Time zone of `schedule.cron`."] = "Europe/Oslo"
 
