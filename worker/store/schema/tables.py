@@ -1,6 +1,6 @@
 """The tables, as SQLAlchemy Core.
 
-Three ideas carry everything here (``docs/architecture.md`` draws them):
+Three ideas carry everything here (``docs/internals.md`` draws them):
 
 * A **version row** says in which run it opened and in which it closed. Published, current and
   as-of are joins on ``run``; nothing is copied when a run is published.
