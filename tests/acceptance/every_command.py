@@ -18,6 +18,7 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("config show", ""),
         ("config show --json", ""),
         ("config schema", ""),
+        ("help sync", ""),
         ("keys new --out keys/new.jwk", ""),
         ("keys public", ""),
         ("keys check", ""),
