@@ -45,7 +45,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test simulate bench mutate mutate-sample static unit install tools wheel wheelhouse lock \
+.PHONY: help demo versions check test simulate bench mutate mutate-sample static unit install tools wheel wheelhouse install-test lock \
 	audit sbom licences clean
 
 help: ## this list
@@ -103,6 +103,9 @@ wheelhouse: wheel ## what a server without a package index needs, into dist/whee
 		$(BIN)/pip hash dist/wheelhouse/pts_sync_worker-*.whl | tail -n 1; cat $(WHEELS); } \
 		> dist/wheelhouse/requirements.txt
 	@echo "dist/wheelhouse: take it to the server (docs/operations.md)"
+
+install-test: $(TOOLS) ## docs/operations.md typed into a fresh Debian; needs root and mmdebstrap
+	@$(BIN)/python -m tests.deployment.fresh_root
 
 lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 	@$(PYTHON) -m venv $(VENV)-lock

@@ -1,0 +1,84 @@
+"""Types the install commands of docs/operations.md into a fresh Debian, with systemd and with cron.
+
+``make install-test``: needs root, mmdebstrap and a package index; three minutes.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from tests.architecture.documents import OPERATIONS, ROOT, blocks, section
+
+PACKAGES: Final = "python3-venv,make,systemd,cron,logrotate,ca-certificates"
+CHECKS: Final = {
+    "systemd": """
+        id pts-worker && test -x /usr/local/sbin/pts-admin
+        systemd-analyze verify --man=no /etc/systemd/system/pts-*.service
+    """,
+    "cron": """
+        pts-worker keys new --out helseid.jwk.json >/dev/null
+        chgrp pts-worker * && chmod 0440 *
+        pts-admin db upgrade && pts-admin status
+        logrotate --debug /etc/logrotate.d/pts-worker
+        test "$(stat -c %U:%a /var/lib/pts-worker/pts.db)" = pts-worker:600
+    """,
+}
+"""What must work afterwards."""
+
+
+def make_root(folder: Path) -> None:
+    """A minimal Debian with this checkout in /checkout, and its wheel."""
+    include = f"--include={PACKAGES}"
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", include, "trixie", str(folder)]
+    subprocess.run(command, check=True)
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")[:-1]
+    for file in files:
+        if (ROOT / file).is_file():
+            (folder / "checkout" / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, folder / "checkout" / file)
+    # The way to the package index is this machine's.
+    for name in ("etc/resolv.conf", "etc/hosts", "etc/pip.conf"):
+        if Path("/", name).exists():
+            shutil.copy(Path("/", name), folder / name)
+    authorities = os.environ.get("PIP_CERT")
+    if authorities:
+        shutil.copy(authorities, folder / "etc/ssl/certs/ca-certificates.crt")
+    run(folder, "cd /checkout && make wheel")
+
+
+def run(folder: Path, script: str) -> None:
+    """Run a script in the root as an operator's shell would, and stop at the first failure."""
+    command = ["unshare", "--mount", "--pid", "--fork", f"--mount-proc={folder}/proc"]
+    command += ["chroot", str(folder), "/bin/bash", "-exc", script]
+    # Nothing is booted there: systemctl changes files and speaks to nobody.
+    environment = os.environ | {"SYSTEMD_OFFLINE": "1"}
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env=environment)
+
+
+def main() -> None:
+    """Both ways, each in a root of its own."""
+    page = OPERATIONS.read_text(encoding="utf-8")
+    common, systemd, cron, *_ = blocks(section(page, "Install"), "sh")
+    keys, *_ = blocks(section(page, "Keys"), "sh")
+    with tempfile.TemporaryDirectory(prefix="pts-root-") as name:
+        first = Path(name, "systemd")
+        make_root(first)
+        run(first, f"cd /checkout\n{common}")
+        subprocess.run(["cp", "--archive", first, Path(name, "cron")], check=True)  # devices too
+        for way, commands in (("systemd", systemd), ("cron", cron)):
+            run(Path(name, way), f"cd /checkout\n{commands}\n{keys}\n{CHECKS[way]}")
+    sys.stdout.write("the page can be followed on a clean Debian, with systemd and with cron\n")
+
+
+if __name__ == "__main__":
+    main()
