@@ -8,7 +8,7 @@ import pytest
 from tests.deployment.deployed import ROOT
 
 FOUND = "Found 1 known vulnerability in 1 package\nName  Version ID\nurllib3 1.0 PYSEC-2023-192\n"
-AWAY = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='pypi.org', port=443)\n"
+AWAY = "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='index.example', port=443)\n"
 BLOCKED = (
     "ERROR:pip_audit._cli:Could not connect to PyPI's vulnerability feed\n"
     "ERROR:pip_audit._cli:Tip: your network may be blocking this service. "

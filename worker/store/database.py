@@ -1,8 +1,8 @@
-"""One connection pool, and transactions that are whole or not at all.
+"""One connection pool, and transactions that are atomic.
 
-Cancellation never lands inside a transaction (it is shielded), writes on SQLite pass a gate one at
-a time, and a lost connection, a deadlock or a busy file is tried again for a bounded time. What
-runs in a transaction must bear to run twice: the first commit may have come through unheard.
+Transactions are shielded from cancellation. SQLite takes one write at a time. A lost connection, a
+deadlock or a busy file is retried for a bounded time, so transactions must be idempotent: a commit
+can succeed although its acknowledgement is lost.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -34,25 +34,24 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 PATIENCE_S: Final = 60.0
-"""How long a transaction is tried again before the database counts as unavailable."""
+"""How long a transaction is retried before the database counts as unavailable."""
 _LAST_TRY_S: Final = 0.5
-"""For so long at least a transaction may wait, though patience has run out."""
+"""The shortest time for a transaction to wait, even when patience has run out."""
 _FIRST_PAUSE_S: Final = 0.05
 _PAUSE_S_MAX: Final = 5.0
 _BUSY_S_MAX: Final = 20.0
 _POOL_S_MAX: Final = 30.0
 _IDLE_S: Final = 50.0
 _CONNECTION_S_MAX: Final = 900
-"""An older connection is made anew when it is next used: what lies between may have forgotten it.
+"""An older connection is replaced when it is next used, since a firewall may have forgotten it.
 
-No call is spent on asking whether one still stands: that were three each time, and a statement on
-one that does not is tried again as after any loss.
+Connections are not tested before use: a statement on a dead one is retried like any lost one.
 """
 _WAL_PAGES: Final = 5_000
-"""How far SQLite's write-ahead log grows (20 MB) before it is carried over to the file.
+"""How far SQLite's write-ahead log grows (20 MB) before a checkpoint.
 
-Keys are random, so each batch writes pages all over the indexes; after SQLite's own 1,000 pages
-they were carried over after every second batch, the same ones again and again.
+Keys are random, so each batch writes pages all over the indexes. SQLite's default of 1,000 pages
+would write the same pages again after every second batch.
 """
 _SQLITE_PRAGMAS: Final = (
     "journal_mode=WAL",
