@@ -162,7 +162,7 @@ class _ViewFile:
     ) -> int:
         table = self._view.table()
         query = select(*(table.c[name] for name in self._columns))
-        if tenant is not None:
+        if tenant is not None and "tenant" in self._view.columns:
             query = query.where(table.c.tenant == tenant)
         with named_faults(self._out):
             sink = open_sink(self._fmt, self._stream, self._view, self._columns)
