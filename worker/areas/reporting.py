@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from worker.areas import AREAS
 from worker.areas.words import WORDS
 from worker.core.area import ResourceArea
+from worker.core.model import FailureKind
 
 
 class Kind(enum.StrEnum):
@@ -51,6 +52,21 @@ _PLAIN: Final[Mapping[str, str]] = {
         "person_key local_ref area last_confirmed_at is_stale record_count pages failure_kind "
         "failing_since failed_runs tenant digest first_read_at first_record_count first_digest"
     ),
+    "report_daily": (
+        "publication_no published_at day area code level restriction_group open in_effect added "
+        "changed removed persons persons_in_effect"
+    ),
+    "report_publication": " ".join(
+        (
+            "publication_no published_at day kind roster confirmed stale",
+            *(f"failed_{kind}" for kind in FailureKind),
+            "joined departed persons_in_effect",
+        )
+    ),
+    "report_change_feed": (
+        "seq publication_no published_at op area restriction_id person_key local_ref version_no "
+        "person_no"
+    ),
     "report_daily_change": "day area added changed removed tenant",
     "report_run": (
         "run_id kind status started_at finished_at published_at exit_code reason areas "
@@ -81,7 +97,7 @@ def _declared() -> Iterator[tuple[str, tuple[ViewColumn, ...]]]:
         yield f"report_{area.table}_current", _area(area, times, _EFFECT)
     for area in AREAS:
         times = "first_seen_at observed_at valid_from valid_to opened_run closed_run tenant payload"
-        ends = "opened_publication closed_publication"
+        ends = "opened_publication closed_publication version_no"
         yield f"report_{area.table}_history", _area(area, times, ends)
     for view, names in _PLAIN.items():
         yield view, tuple(map(_column, names.split()))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from worker.core.model import FailureKind
+
 
 class Word(NamedTuple):
     """A column's kind, whether it may be NULL, its unit, and its meaning in bokmål and English."""
@@ -254,5 +256,46 @@ _REST: Final[Mapping[str, Word]] = {
     ),
 }
 
-WORDS: Final[Mapping[str, Word]] = {**_RUN, **_PERSON, **_REST}
+_FACTS: Final[Mapping[str, Word]] = {
+    "level": _text("Nivået; tomt når det ikke er noe", "the level; empty where there is none"),
+    "open": _count("restrictions", "Begrensninger som sto", "restrictions that stood"),
+    "in_effect": _count("restrictions", "De av dem som gjaldt", "those that were in effect"),
+    "persons": _count("persons", "Personer som hadde en av dem", "persons who had one of them"),
+    "persons_in_effect": _count(
+        "persons", "Personer som hadde en som gjaldt", "persons who had one that was in effect"
+    ),
+    "roster": _count("persons", "Personer på listen", "persons on the roster", null=True),
+    "confirmed": _count(
+        "persons", "Personer der alt er bekreftet", "persons with everything confirmed", null=True
+    ),
+    "stale": _count(
+        "persons", "Personer der noe ikke er bekreftet", "persons with something stale", null=True
+    ),
+    **{
+        f"failed_{kind}": _count(
+            "persons",
+            f"Personer med feil av slaget {kind}, se report_code",
+            f"persons with a failure of the kind {kind}, see report_code",
+            null=True,
+        )
+        for kind in FailureKind
+    },
+    "joined": _count(
+        "persons", "Personer som kom til eller kom tilbake", "persons who were new or came back"
+    ),
+    "departed": _count("persons", "Personer som forlot listen", "persons who left the roster"),
+    "seq": _count("", "Plassen i rekkefølgen", "place in the order"),
+    "op": _text(
+        "insert, update, close, depart, relabel, erase eller purge",
+        "insert, update, close, depart, relabel, erase or purge",
+    ),
+    "version_no": _count(
+        "", "Versjonens nummer i databasen", "number of the version in this database", null=True
+    ),
+    "person_no": _count(
+        "", "Personens nummer i databasen", "number of the person in this database", null=True
+    ),
+}
+
+WORDS: Final[Mapping[str, Word]] = {**_RUN, **_PERSON, **_REST, **_FACTS}
 """By the column's name."""

@@ -37,7 +37,6 @@ class StoreDialect:
         writers_max: concurrent write transactions that the database takes; ``None`` is any number.
         insert: the dialect's INSERT with ``on_conflict_do_update``.
         has_clock: whether there is a server whose clock all holders of a lease go by.
-        utc_date: SQL for the UTC calendar date of a time column, as text ``YYYY-MM-DD``.
         words: what the reporting views say differently: literals, the time, and the types that
             SQLite does not give to what is computed.
     """
@@ -47,7 +46,6 @@ class StoreDialect:
     writers_max: int | None
     insert: Callable[[Table], Any]
     has_clock: bool
-    utc_date: str
     words: Mapping[str, str]
 
     def member(self, what: Column[Any]) -> ColumnElement[bool]:
@@ -105,7 +103,6 @@ SQLITE: Final = StoreDialect(
     writers_max=1,
     insert=_insert_on("sqlite"),
     has_clock=False,
-    utc_date="substr({0}, 1, 10)",
     words={
         "true": "1",
         "false": "0",
@@ -123,7 +120,6 @@ POSTGRESQL: Final = StoreDialect(
     writers_max=None,
     insert=_insert_on("postgresql"),
     has_clock=True,
-    utc_date="to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
     words={
         "true": "true",
         "false": "false",

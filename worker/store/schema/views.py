@@ -12,6 +12,7 @@ from worker.areas.codes import codes
 from worker.areas.reporting import COLUMNS
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
+from worker.core.model import FailureKind
 from worker.store.dialects import StoreDialect
 from worker.store.schema.tables import FIRST_READ
 
@@ -80,7 +81,7 @@ def _history(area: ResourceArea) -> str:
         "{typed}(CASE WHEN c.publication_no IS NOT NULL THEN v.closed_run END{as_integer}) "
         "AS closed_run, "
         "t.name AS tenant, v.payload, o.publication_no AS opened_publication, "
-        "c.publication_no AS closed_publication "
+        "c.publication_no AS closed_publication, v.version_id AS version_no "
         f"FROM {area.table}_version v "
         "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
         "LEFT JOIN run c ON c.run_id = v.closed_run AND c.publication_no IS NOT NULL "
@@ -115,37 +116,51 @@ def _freshness() -> str:
     )
 
 
-def _daily(dialect: StoreDialect) -> str:
-    """Rows that came, changed and went on each UTC day, by area."""
-    day = dialect.utc_date.format("r.published_at")
-    parts = []
-    for area in AREAS:
-        table = f"{area.table}_version"
-        counterpart = (
-            f"EXISTS (SELECT 1 FROM {table} w WHERE w.person_id = v.person_id "
-            "AND w.restriction_id = v.restriction_id AND {0})"
-        )
-        changed_in = counterpart.format("w.closed_run = v.opened_run")
-        changed_out = counterpart.format("w.opened_run = v.closed_run")
-        parts.append(
-            f"SELECT {day} AS day, '{area.name}' AS area, r.tenant_id, "
-            f"CASE WHEN {changed_in} THEN 0 ELSE 1 END AS added, "
-            f"CASE WHEN {changed_in} THEN 1 ELSE 0 END AS changed, 0 AS removed "
-            f"FROM {table} v JOIN run r ON r.run_id = v.opened_run "
-            "AND r.publication_no IS NOT NULL"
-        )
-        parts.append(
-            f"SELECT {day} AS day, '{area.name}' AS area, r.tenant_id, 0 AS added, 0 AS changed, "
-            f"CASE WHEN {changed_out} THEN 0 ELSE 1 END AS removed "
-            f"FROM {table} v JOIN run r ON r.run_id = v.closed_run "
-            "AND r.publication_no IS NOT NULL"
-        )
+def _daily() -> str:
     return (
-        "SELECT CAST(e.day AS TEXT) AS day, CAST(e.area AS TEXT) AS area, "
-        "CAST(SUM(e.added) AS BIGINT) AS added, CAST(SUM(e.changed) AS BIGINT) AS changed, "
-        "CAST(SUM(e.removed) AS BIGINT) AS removed, t.name AS tenant "
-        f"FROM ({' UNION ALL '.join(parts)}) e JOIN tenant t ON t.tenant_id = e.tenant_id "
-        "GROUP BY e.day, e.area, t.name"
+        "SELECT d.publication_no, d.published_at, d.day, c.area, c.code, c.level, "
+        "c.restriction_group, c.open, c.in_effect, c.added, c.changed, c.removed, c.persons, "
+        "c.persons_in_effect "
+        "FROM publication_code c JOIN publication d ON d.publication_no = c.publication_no"
+    )
+
+
+def _daily_change() -> str:
+    """Rows that came, changed and went on each day, by area, as they were counted then."""
+    return (
+        "SELECT d.day, c.area, CAST(SUM(c.added) AS BIGINT) AS added, "
+        "CAST(SUM(c.changed) AS BIGINT) AS changed, CAST(SUM(c.removed) AS BIGINT) AS removed, "
+        "t.name AS tenant "
+        "FROM publication_code c JOIN publication d ON d.publication_no = c.publication_no "
+        # The only one. The column stays until tenants go.
+        "JOIN tenant t ON t.tenant_id = (SELECT MIN(tenant_id) FROM tenant) "
+        "WHERE c.added + c.changed + c.removed > 0 "
+        "GROUP BY d.day, c.area, t.name"
+    )
+
+
+def _publication() -> str:
+    failed = ", ".join(f"d.failed_{kind}" for kind in FailureKind)
+    return (
+        "SELECT d.publication_no, d.published_at, d.day, d.kind, d.roster, d.confirmed, d.stale, "
+        f"{failed}, d.joined, d.departed, d.persons_in_effect FROM publication d"
+    )
+
+
+def _feed() -> str:
+    names = [f"v{number}" for number, _ in enumerate(AREAS)]
+    joins = " ".join(
+        f"LEFT JOIN {area.table}_version {name} "
+        f"ON f.area = '{area.name}' AND {name}.version_id = f.version_id"
+        for name, area in zip(names, AREAS, strict=True)
+    )
+    key = ", ".join(f"{name}.restriction_id" for name in names)
+    return (
+        "SELECT f.seq, f.publication_no, f.happened_at AS published_at, f.op, f.area, "
+        f"{{typed}}(COALESCE({key}){{as_text}}) AS restriction_id, p.person_key, "
+        f"{_LOCAL_REF} AS local_ref, f.version_id AS version_no, f.person_id AS person_no "
+        f"FROM change_feed f {joins} LEFT JOIN person p ON p.person_id = f.person_id "
+        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run"
     )
 
 
@@ -248,7 +263,10 @@ def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
         views[f"report_{area.table}_current"] = _current(area)
         views[f"report_{area.table}_history"] = _history(area)
     views["report_person_freshness"] = _freshness()
-    views["report_daily_change"] = _daily(dialect)
+    views["report_daily"] = _daily()
+    views["report_publication"] = _publication()
+    views["report_daily_change"] = _daily_change()
+    views["report_change_feed"] = _feed()
     views["report_run"] = _run()
     views["report_access"] = _access()
     views["report_failure"] = _failure()
