@@ -30,10 +30,12 @@ PEOPLE = (
 CODES = ("", "N", "NORU", "NORN_EPO", "NORS", "NORN_NEW")
 
 
-async def publish(world: World, *reads, kind: RunKind = RunKind.SYNC) -> None:
+async def publish(
+    world: World, *reads, kind: RunKind = RunKind.SYNC, may_depart: bool = True
+) -> None:
     turn = await world.begin(kind)
     await turn.write(*reads)
-    await turn.publish(limits=ANY, may_depart=kind == RunKind.SYNC)
+    await turn.publish(limits=ANY, may_depart=may_depart and kind == RunKind.SYNC)
 
 
 async def facts(world: World) -> list[list[tuple[Any, ...]]]:
@@ -93,7 +95,9 @@ async def test_counted_on_is_counted_from_all(database_url, seed):
             persons = range(rng.randrange(3), 14 + rng.randrange(6))
             kind = RunKind.BACKFILL if step in (3, 5) else RunKind.SYNC
             some = persons if kind == RunKind.SYNC else range(4, 9)
-            await publish(world, *night(world, rng, some), kind=kind)
+            if step == 2:  # a part of a roster that had an unreadable line
+                some = range(3, 9)
+            await publish(world, *night(world, rng, some), kind=kind, may_depart=step != 2)
             assert await counted(world) == await world.rows(DAILY)
             roster, stale, joined, departed, holders = (await world.rows(PEOPLE))[0]
             assert await people(world) == (roster, stale)
