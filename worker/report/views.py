@@ -54,6 +54,7 @@ VIEWS: Final[Mapping[str, View]] = {
 """Every reporting view by its name."""
 FRESHNESS: Final = VIEWS["report_person_freshness"]
 DAILY_CHANGE: Final = VIEWS["report_daily_change"]
+CHANGE_FEED: Final = VIEWS["report_change_feed"]
 RUN: Final = VIEWS["report_run"]
 ACCESS: Final = VIEWS["report_access"]
 """About those who use the program, so it is exported only where it is named."""
