@@ -10,10 +10,10 @@ rows of a published state were erased or rewritten (``leave_base``).
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, false, insert, select, text, true, update
@@ -152,56 +152,47 @@ def _counts(connection: Connection, now: _Moment, base: _Moment | None) -> _Coun
         for row in connection.execute(said):
             for name in _STANDING:
                 counts[row.area, row.code, row.level][name] = getattr(row, name)
-    for area in AREAS:
-        if base is not None:
-            _add(counts, area, _standing(connection, area, base, touched), -1)
-        _add(counts, area, _standing(connection, area, now, touched), 1)
+    parts = [_standing(area, now, touched, 1) for area in AREAS]
+    if base is not None:
+        parts += [_standing(area, base, touched, -1) for area in AREAS]
+    for area, code, level, sign, *numbers in connection.exec_driver_sql(" UNION ALL ".join(parts)):
+        values = counts[area, _as_code(code), _as_code(level)]
+        for name, value in zip(_STANDING, numbers, strict=True):
+            values[name] += sign * int(value)
     return counts
 
 
-def _add(counts: _Counts, area: ResourceArea, rows: Sequence[Any], sign: int) -> None:
-    for code, level, *numbers in rows:
-        values = counts[area.name, _as_code(code), _as_code(level)]
-        for name, value in zip(_STANDING, numbers, strict=True):
-            values[name] += sign * int(value)
-
-
-def _standing(
-    connection: Connection, area: ResourceArea, moment: _Moment, touched: str
-) -> Sequence[Any]:
+def _standing(area: ResourceArea, moment: _Moment, touched: str, sign: int) -> str:
     """What stands at a publication by code and level, of all persons or of those touched."""
-    columns = _code_columns(area)
-    sql = (
-        "SELECT code, level, SUM(amount), SUM(does), COUNT(*), "
+    does = in_effect_sql(area.effect, "v", instant_sql(moment.at))
+    return (
+        f"SELECT '{area.name}', code, level, {sign}, SUM(amount), SUM(does), COUNT(*), "
         "SUM(CASE WHEN does > 0 THEN 1 ELSE 0 END) FROM ("
-        f"SELECT {columns}, v.person_id, COUNT(*) AS amount, "
-        f"SUM(CASE WHEN {in_effect_sql(area.effect, 'v', instant_sql(moment.at))} "
-        f"THEN 1 ELSE 0 END) AS does FROM {_published(area, moment)}{touched} "
+        f"SELECT {_code_columns(area)}, v.person_id, COUNT(*) AS amount, "
+        f"SUM(CASE WHEN {does} THEN 1 ELSE 0 END) AS does FROM {_published(area, moment)}{touched} "
         "GROUP BY 3, 1, 2) AS persons GROUP BY code, level"
     )
-    return connection.exec_driver_sql(sql).all()
 
 
 def _persons_in_effect(connection: Connection, now: _Moment, base: _Moment | None) -> int:
     """Persons with a restriction in effect, whatever its area."""
     if base is None:
-        return _holders(connection, now, "")
+        return _one(connection, f"SELECT {_holders(now, '')}")
     touched = _touched(now, base)
-    said = f"SELECT persons_in_effect FROM publication WHERE publication_no = {base.number}"
-    return (
-        _one(connection, said)
-        - _holders(connection, base, touched)
-        + _holders(connection, now, touched)
+    return _one(
+        connection,
+        f"SELECT persons_in_effect + {_holders(now, touched)} - {_holders(base, touched)} "
+        f"FROM publication WHERE publication_no = {base.number}",
     )
 
 
-def _holders(connection: Connection, moment: _Moment, touched: str) -> int:
+def _holders(moment: _Moment, touched: str) -> str:
     parts = [
         f"SELECT v.person_id FROM {_published(area, moment)} "
         f"AND {in_effect_sql(area.effect, 'v', instant_sql(moment.at))}{touched}"
         for area in AREAS
     ]
-    return _one(connection, f"SELECT COUNT(*) FROM ({' UNION '.join(parts)}) AS holders")
+    return f"(SELECT COUNT(*) FROM ({' UNION '.join(parts)}) AS holders)"
 
 
 def _published(area: ResourceArea, moment: _Moment) -> str:
@@ -234,14 +225,14 @@ def _touched(now: _Moment, base: _Moment) -> str:
 
 def _add_changes(connection: Connection, counts: _Counts, feed_from: int) -> None:
     """What came, changed and went, of the feed's rows behind that number."""
-    for area in AREAS:
-        rows = connection.exec_driver_sql(
-            f"SELECT f.op, {_code_columns(area)}, COUNT(*) FROM change_feed f "
-            f"JOIN {area.table}_version v ON v.version_id = f.version_id "
-            f"WHERE f.seq > {feed_from} AND f.area = '{area.name}' GROUP BY 1, 2, 3"
-        )
-        for op, code, level, amount in rows:
-            counts[area.name, _as_code(code), _as_code(level)][_CHANGES[op]] += amount
+    parts = [
+        f"SELECT '{area.name}', f.op, {_code_columns(area)}, COUNT(*) FROM change_feed f "
+        f"JOIN {area.table}_version v ON v.version_id = f.version_id "
+        f"WHERE f.seq > {feed_from} AND f.area = '{area.name}' GROUP BY 2, 3, 4"
+        for area in AREAS
+    ]
+    for area, op, code, level, amount in connection.exec_driver_sql(" UNION ALL ".join(parts)):
+        counts[area, _as_code(code), _as_code(level)][_CHANGES[op]] += amount
 
 
 def _code_columns(area: ResourceArea) -> str:

@@ -17,7 +17,6 @@ from worker.core.effect import instant_sql
 from worker.store.schema.tables import UtcTime, change_feed, publication
 
 COLUMNS: Final = ("publication_no", "happened_at", "op", "area", "version_id", "person_id")
-_INSERT: Final = f"INSERT INTO change_feed ({', '.join(COLUMNS)}) "
 
 
 def write_feed(connection: Connection, *, run_id: int, number: int, at: datetime) -> int:
@@ -26,37 +25,42 @@ def write_feed(connection: Connection, *, run_id: int, number: int, at: datetime
     What moved to another identifier is closed under the old one before it is inserted.
     """
     last = connection.execute(select(func.coalesce(func.max(change_feed.c.seq), 0))).scalar_one()
-    said = f"SELECT {number}, {instant_sql(at)}, "
-    is_changed = {}
-    for area in AREAS:
-        table = f"{area.table}_version"
-        closed = f"SELECT 1 FROM {table} WHERE closed_run = {run_id} LIMIT 1"
-        is_changed[area.name] = connection.exec_driver_sql(closed).first() is not None
-        if is_changed[area.name]:
-            is_update = _counterpart(table, "opened_run", run_id)
-            connection.exec_driver_sql(
-                f"{_INSERT}{said}'close', '{area.name}', v.version_id, v.person_id FROM {table} v "
-                f"WHERE v.closed_run = {run_id} AND NOT {is_update} ORDER BY v.version_id"
-            )
-    for area in AREAS:
-        table = f"{area.table}_version"
+    tables = {area.name: f"{area.table}_version" for area in AREAS}
+    closed = ", ".join(
+        f"EXISTS (SELECT 1 FROM {table} WHERE closed_run = {run_id})" for table in tables.values()
+    )
+    is_changed = dict(
+        zip(tables, connection.exec_driver_sql(f"SELECT {closed}").one(), strict=True)
+    )
+    parts = []
+    for area, table in tables.items():
         op = "'insert'"
-        if is_changed[area.name]:
+        if is_changed[area]:
+            parts.append(
+                f"SELECT 1 AS step, 'close' AS op, '{area}' AS area, v.version_id, v.person_id "
+                f"FROM {table} v WHERE v.closed_run = {run_id} "
+                f"AND NOT {_counterpart(table, 'opened_run', run_id)}"
+            )
             is_update = _counterpart(table, "closed_run", run_id)
             op = f"CASE WHEN {is_update} THEN 'update' ELSE 'insert' END"
-        connection.exec_driver_sql(
-            f"{_INSERT}{said}{op}, '{area.name}', v.version_id, v.person_id FROM {table} v "
-            f"WHERE v.opened_run = {run_id} ORDER BY v.version_id"
+        parts.append(
+            f"SELECT 2 AS step, {op} AS op, '{area}' AS area, v.version_id, v.person_id "
+            f"FROM {table} v WHERE v.opened_run = {run_id}"
         )
-    nothing = "CAST(NULL AS TEXT), CAST(NULL AS BIGINT)"
-    connection.exec_driver_sql(
-        f"{_INSERT}{said}'depart', {nothing}, p.person_id FROM person p "
-        f"WHERE p.departed_run = {run_id} ORDER BY p.person_id"
+    person = "CAST(NULL AS TEXT) AS area, CAST(NULL AS BIGINT) AS version_id, p.person_id"
+    parts.append(
+        f"SELECT 3 AS step, 'depart' AS op, {person} FROM person p WHERE p.departed_run = {run_id}"
+    )
+    parts.append(
+        f"SELECT 4 AS step, 'relabel' AS op, {person} FROM person p "
+        f"WHERE p.local_ref_run = {run_id} AND p.first_run <> {run_id} "
+        "AND COALESCE(p.local_ref, '') <> COALESCE(p.prev_local_ref, '')"
     )
     connection.exec_driver_sql(
-        f"{_INSERT}{said}'relabel', {nothing}, p.person_id FROM person p "
-        f"WHERE p.local_ref_run = {run_id} AND p.first_run <> {run_id} "
-        "AND COALESCE(p.local_ref, '') <> COALESCE(p.prev_local_ref, '') ORDER BY p.person_id"
+        f"INSERT INTO change_feed ({', '.join(COLUMNS)}) "
+        f"SELECT {number}, {instant_sql(at)}, op, area, version_id, person_id "
+        f"FROM ({' UNION ALL '.join(parts)}) AS changes "
+        "ORDER BY step, area DESC, version_id, person_id"
     )
     return int(last)
 
