@@ -1,7 +1,7 @@
 """Reads the documents as their readers do: tables, code blocks, links and names.
 
-``python -m tests.architecture.documents`` writes the README's table of configuration keys and the
-metric reference of docs/operations.md anew.
+``python -m tests.architecture.documents`` writes the README's table of configuration keys, the
+columns in its table of reporting views, and the metric reference of docs/operations.md anew.
 """
 
 import ast
@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from worker.areas.reporting import COLUMNS
 from worker.config import markdown_table
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
@@ -152,6 +153,16 @@ def rewrite() -> None:
         match = place.search(text)
         assert match, f"{page.name} has no place for its table"
         page.write_text(text[: match.start(2)] + table + text[match.end(2) :], encoding="utf-8")
+    README.write_text(with_columns(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def with_columns(text: str) -> str:
+    """The README with the columns of each reporting view that its table names."""
+    for view, columns in COLUMNS.items():
+        listed = ", ".join(f"`{column.name}`" for column in columns)
+        row = re.compile(rf"(?m)^(\| `{view}` \|[^|\n]*\|)[^|\n]*\|$")
+        text = row.sub(rf"\1 {listed} |", text)
+    return text
 
 
 if __name__ == "__main__":

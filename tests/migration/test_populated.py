@@ -61,6 +61,38 @@ VIEWS = {
         ("2026-03-03", SAFETY, 1, 0, 0),
         ("2026-03-01", PRIVACY, 1, 0, 0),
     },
+    "SELECT publication_no, area, code, level, open, in_effect, added, changed, removed "
+    "FROM report_daily": {
+        (1, SAFETY, "NORU", "", 2, 2, 2, 0, 0),
+        (1, SAFETY, "NORS", "", 1, 1, 1, 0, 0),
+        (1, PRIVACY, "", "high", 1, 1, 1, 0, 0),
+        (2, SAFETY, "N", "", 1, 0, 0, 1, 0),
+        (2, SAFETY, "NORU", "", 0, 0, 0, 0, 1),
+        (2, SAFETY, "NORS", "", 1, 1, 0, 0, 0),
+        (2, PRIVACY, "", "high", 1, 1, 0, 0, 0),
+        (3, SAFETY, "N", "", 1, 0, 0, 0, 0),
+        (3, SAFETY, "NORU", "", 1, 1, 1, 0, 0),
+        (3, SAFETY, "NORS", "", 1, 1, 0, 0, 0),
+        (3, PRIVACY, "", "high", 1, 1, 0, 0, 0),
+    },
+    "SELECT publication_no, day, roster, stale, joined, persons_in_effect, failed_transient "
+    "FROM report_publication": {
+        (1, "2026-03-01", 3, 0, 3, 3, None),
+        (2, "2026-03-02", 3, 1, 0, 2, None),
+        (3, "2026-03-03", None, None, 0, 2, None),
+    },
+    "SELECT publication_no, op, area, restriction_id, person_key, published_at "
+    "FROM report_change_feed": {
+        (1, "insert", SAFETY, "x", A, DAY_1),
+        (1, "insert", SAFETY, "y", B, DAY_1),
+        (1, "insert", SAFETY, "z", C, DAY_1),
+        (1, "insert", PRIVACY, "k", A, DAY_1),
+        (2, "close", SAFETY, "y", B, DAY_2),
+        (2, "update", SAFETY, "x", A, DAY_2),
+        (2, "depart", None, None, B, DAY_2),
+        (2, "relabel", None, None, A, DAY_2),
+        (3, "insert", SAFETY, "w", A, DAY_3),
+    },
     "SELECT run_id, kind, status, exit_code, areas, published_at, publication_no, persons_total, "
     "persons_stale, rows_opened, reason FROM report_run WHERE run_id < 5": {
         (1, "sync", "published", 0, AREAS, DAY_1, 1, 3, 0, 4, None),

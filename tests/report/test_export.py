@@ -14,13 +14,17 @@ import pytest
 from sqlalchemy import text
 
 from tests.report.support import key_of, safety, seen, small_store
+from tests.store.test_erase import erase
 from tests.store.test_store_scenarios import world_on
+from worker.areas.reporting import Kind
 from worker.errors import ConfigurationError, UsageError
 from worker.report.export import export
 from worker.report.sinks import CsvSink, Format
-from worker.report.views import VIEWS, Kind, View
+from worker.report.views import VIEWS, View
 
 SAFE = "report_patient_safety_current"
+WORDS = {"report_code", "report_dictionary"}
+"""What the program says, whatever is stored."""
 
 
 async def export_of(world, out, fmt, views=(), **options):
@@ -99,7 +103,7 @@ async def test_ndjson_lines(database_url, tmp_path):
 
 
 async def test_parquet_types(database_url, tmp_path):
-    """Times are microseconds in UTC, counts 64 bits, days dates; the year 9999 fits."""
+    """Times are microseconds in UTC, counts 64 bits, days dates in Norway; the year 9999 fits."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -118,7 +122,28 @@ async def test_parquet_types(database_url, tmp_path):
         assert 9999 == rows["s0"]["delay_delivery_until"].year
         assert [True] == [row["is_stale"] for row in rows.values() if row["is_stale"]]
         days = parquet.ParquetFile(tmp_path / "report_daily_change.parquet").read().to_pylist()
-        assert {date(2026, 3, 28), date(2026, 3, 29)} == {row["day"] for row in days}
+        assert {date(2026, 3, 28), date(2026, 3, 30)} == {row["day"] for row in days}
+
+
+async def test_what_changed_since_a_publication(database_url, tmp_path):
+    """The change feed alone, in order; an erasure after that publication is in it."""
+    async with world_on(database_url, our_clock=True) as world:
+        await small_store(world)
+        await erase(world, key_of(9))
+        found = {}
+        for since in (0, 1, 2):
+            manifest = await export_of(world, tmp_path / str(since), Format.CSV, since=since)
+            views = [file.view for file in manifest.files]
+            assert (since, ["report_change_feed"]) == (manifest.since, views)
+            rows = rows_of(tmp_path / str(since) / "report_change_feed.csv")
+            found[since] = [(int(row["seq"]), row["publication_no"], row["op"]) for row in rows]
+        assert sorted(found[0]) == found[0]
+        assert {"1", "2"} == {number for _, number, _ in found[0]}
+        assert [row for row in found[0] if row[1] == "2"] == found[1]
+        assert ["close", "close", "update", "erase"] == [op for _, _, op in found[1]]
+        assert found[1][-1:] == found[2]
+        with pytest.raises(UsageError, match="by itself"):
+            await export_of(world, tmp_path, Format.CSV, ["run"], since=1)
 
 
 async def test_an_empty_store_exports_headers(database_url, tmp_path):
@@ -126,11 +151,8 @@ async def test_an_empty_store_exports_headers(database_url, tmp_path):
     async with world_on(database_url, our_clock=True) as world:
         for fmt in Format:
             manifest = await export_of(world, tmp_path / fmt, fmt)
-            assert (None, None, {0}) == (
-                manifest.run_id,
-                manifest.published_at,
-                {file.rows for file in manifest.files},
-            )
+            has_rows = {file.view for file in manifest.files if file.rows}
+            assert (None, None, WORDS) == (manifest.run_id, manifest.published_at, has_rows)
         assert [] == rows_of(tmp_path / "csv" / f"{SAFE}.csv")
 
 

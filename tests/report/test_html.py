@@ -76,6 +76,25 @@ async def test_the_report_needs_nothing_else(database_url, tmp_path):
         assert "Generated with" not in page
 
 
+async def test_what_is_listed_adds_up_to_what_is_in_effect(database_url, tmp_path):
+    """A table leads from all that PTS lists to what restricts now."""
+    async with world_on(database_url, our_clock=True) as world:
+        await small_store(world)
+        page, _ = await report_of(world, tmp_path / "report.html")
+    (table,) = re.findall(r"<caption>From what is listed.*?</table>", page, re.DOTALL)
+    lines = [
+        [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
+        for row in table.split("</tr>")[1:-1]
+    ]
+    assert [
+        ["listed by PTS", "15", "3"],
+        ["less: the code restricts nothing", "6", "0"],
+        ["less: the time is over", "1", "0"],
+        ["less: not begun yet", "0", "0"],
+        ["in effect", "8", "3"],
+    ] == lines
+
+
 async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
     """Publication, age, run and state in plain words, in UTC and the local zone."""
     async with world_on(sqlite_url) as world:

@@ -3,8 +3,9 @@
 import pytest
 from sqlalchemy import inspect, select
 
-from tests.report.support import small_store
+from tests.report.support import safety, seen, small_store
 from tests.store.test_store_scenarios import world_on
+from worker.areas.reporting import Kind
 from worker.errors import UsageError
 from worker.report.views import VIEWS, views_named
 
@@ -43,6 +44,84 @@ async def test_values_have_the_declared_types(database_url):
         first = (await world.database.read(work))[0]
         assert [bool, bool] == [type(first[0]), type(first[1]) if first[1] is not None else bool]
         assert 0 == first[2].utcoffset().total_seconds()
+
+
+PLACES = {
+    Kind.TEXT: {"TEXT", "VARCHAR"},
+    Kind.JSON: {"TEXT"},
+    Kind.DATE: {"TEXT", "VARCHAR"},
+    Kind.TIME: {"TIMESTAMP", "TEXT", "VARCHAR"},
+    Kind.BOOLEAN: {"BOOLEAN", "INTEGER", "NUMERIC"},
+    Kind.INTEGER: {"BIGINT", "INTEGER", "SMALLINT", "NUMERIC"},
+}
+"""What SQLAlchemy calls the types of each kind; SQLite's UNION makes its numbers NUMERIC."""
+UNTYPED = {"report_code", "report_dictionary"}
+"""On SQLite, where rows that the program itself says have none."""
+
+
+async def test_the_dictionary_is_the_databases(database_url):
+    """Each column of each view stands in it once, in order, with its type and both meanings."""
+    async with world_on(database_url) as world:
+
+        async def work(connection):
+            return await connection.run_sync(_typed)
+
+        real = await world.database.read(work)
+        rows = await world.rows(
+            "SELECT view_name, column_name, type, meaning_nb, meaning_en FROM report_dictionary"
+        )
+        told: dict[str, list[str]] = {}
+        for view, name, kind, nb, en in rows:
+            told.setdefault(view, []).append(name)
+            assert nb, (view, name)
+            assert en, (view, name)
+            place = real[view][name]
+            assert place in PLACES[Kind(kind)] or (view in UNTYPED and not place), (view, name)
+        assert {view: list(columns) for view, columns in real.items()} == told
+
+
+def _typed(connection):
+    inspector = inspect(connection)
+    return {
+        name: {
+            column["name"]: str(column["type"]).partition("(")[0].replace("NULL", "")
+            for column in inspector.get_columns(name)
+        }
+        for name in inspector.get_view_names()
+        if name.startswith("report_")
+    }
+
+
+async def test_what_cannot_be_null_is_not(database_url):
+    """Of a store with something in every view."""
+    async with world_on(database_url, our_clock=True) as world:
+        await small_store(world)
+        needed = await world.rows(
+            "SELECT view_name, column_name FROM report_dictionary WHERE NOT is_nullable"
+        )
+        for view, name in needed:
+            sql = f"SELECT count(*) FROM {view} WHERE {name} IS NULL"
+            assert [(0,)] == await world.rows(sql), (view, name)
+
+
+async def test_the_codes_agree_with_the_views(database_url):
+    """``report_code`` puts a code into the group that the views give its restrictions."""
+    async with world_on(database_url, our_clock=True) as world:
+        turn = await world.begin()
+        codes = await world.rows(
+            "SELECT code, restriction_group, is_restricting FROM report_code WHERE system = '9603'"
+        )
+        assert 14 == len(codes)
+        assert [("N", "none", False)] == [
+            (code, group, bool(restricts)) for code, group, restricts in codes if not restricts
+        ]
+        await turn.write(seen(world, 1, *(safety(code, code) for code, _, _ in codes)))
+        await turn.publish()
+        shown = await world.rows(
+            "SELECT confidentiality_code, restriction_group, is_in_effect "
+            "FROM report_patient_safety_current"
+        )
+        assert set(codes) == set(shown)
 
 
 def test_a_view_is_named_with_or_without_its_prefix():

@@ -6,6 +6,7 @@ Only the unversioned route is documented; it requires the header ``api-version``
 from typing import Final
 
 from worker.core.area import DIGEST_KEY, Column, ColumnType, ResourceArea
+from worker.core.effect import Effect, RestrictionGroup
 
 _RANGES: Final = ("timeRanges", "timeRange", "timeIntervals", "periods")
 """Candidate names: the documentation ends before it names the time ranges (PTS reference, 1.5)."""
@@ -35,34 +36,89 @@ PATIENT_PRIVACY: Final = ResourceArea(
     ),
     recognised_by=("privacyType", "privacyLevel", "restrictionDomain", "objectScope"),
     columns=(
-        Column(name="privacy_type", type=ColumnType.TEXT, paths=("privacyType",)),
-        Column(name="privacy_level", type=ColumnType.TEXT, paths=("privacyLevel",)),
-        Column(name="restriction_domain", type=ColumnType.TEXT, paths=("restrictionDomain",)),
+        Column(
+            name="privacy_type",
+            nb="Sperring (Block) eller skjerming (Shield)",
+            en="block (the patient's own) or shield (by staff for the patient)",
+            type=ColumnType.TEXT,
+            paths=("privacyType",),
+        ),
+        Column(
+            name="privacy_level",
+            nb="Om den kan åpnes i nødsituasjon (Soft) eller ikke (Hard)",
+            en="whether an emergency may open it (Soft) or not (Hard)",
+            type=ColumnType.TEXT,
+            paths=("privacyLevel",),
+        ),
+        Column(
+            name="restriction_domain",
+            nb="Hvilken tjeneste begrensningen gjelder",
+            en="the service in which it holds",
+            type=ColumnType.TEXT,
+            paths=("restrictionDomain",),
+        ),
         Column(
             name="object_scope",
+            nb="Hvilke dokumenter begrensningen gjelder",
+            en="the documents that it covers",
             type=ColumnType.TEXT,
             paths=("objectScope.type", "objectScope"),
             loose=True,
         ),
         Column(
             name="subject_scope",
+            nb="Hvem begrensningen gjelder for",
+            en="whom it keeps out",
             type=ColumnType.TEXT,
             paths=("subjectScope.type", "subjectScope"),
             loose=True,
         ),
         Column(
             name="restricted_from",
+            nb="Når begrensningen begynner",
+            en="when it begins",
             type=ColumnType.TIME,
             paths=_bounds("from", "fromTime", "start", "startTime", "validFrom"),
         ),
         Column(
             name="restricted_to",
+            nb="Når begrensningen slutter",
+            en="when it ends",
             type=ColumnType.TIME,
             paths=_bounds("to", "toTime", "end", "endTime", "validTo"),
         ),
-        Column(name="time_ranges", type=ColumnType.JSON, paths=_RANGES),
-        Column(name="source_created_at", type=ColumnType.TIME, paths=("createdTime",)),
-        Column(name="source_modified_at", type=ColumnType.TIME, paths=("modifiedTime",)),
+        Column(
+            name="time_ranges",
+            nb="Alle tidsrom, som JSON",
+            en="all time ranges, as JSON",
+            type=ColumnType.JSON,
+            paths=_RANGES,
+        ),
+        Column(
+            name="source_created_at",
+            nb="Når begrensningen ble laget i PTS",
+            en="when PTS says that it was made",
+            type=ColumnType.TIME,
+            paths=("createdTime",),
+        ),
+        Column(
+            name="source_modified_at",
+            nb="Når begrensningen sist ble endret i PTS",
+            en="when PTS says that it was last changed",
+            type=ColumnType.TIME,
+            paths=("modifiedTime",),
+        ),
+    ),
+    effect=Effect(
+        code="privacy_type",
+        groups=(
+            (RestrictionGroup.BLOCKED, ("Block",)),
+            (RestrictionGroup.SHIELDED, ("Shield",)),
+        ),
+        level="privacy_level",
+        begins="restricted_from",
+        ends="restricted_to",
+        ranges="time_ranges",
     ),
     known_fields=("createdBy", "modifiedBy", "version"),
 )

@@ -7,6 +7,7 @@ unversioned route with the header that it requires (PTS reference, 1.2).
 from typing import Final
 
 from worker.core.area import DIGEST_KEY, Column, ColumnType, ResourceArea
+from worker.core.effect import Effect, RestrictionGroup
 
 _RULE: Final = "accessRestriction[current]"
 """The information model has the current rule in this attribute (PTS reference, section 2)."""
@@ -50,33 +51,58 @@ PATIENT_SAFETY: Final = ResourceArea(
     columns=(
         Column(
             name="confidentiality_code",
+            nb="Kode i kodeverk 9603: hva begrensningen går ut på",
+            en="code of code system 9603: what the restriction does",
             type=ColumnType.TEXT,
             paths=_anywhere("confidentialityCode"),
         ),
-        Column(name="cause", type=ColumnType.TEXT, paths=_anywhere("cause")),
-        Column(name="delay_days", type=ColumnType.INTEGER, paths=_anywhere("delayDays")),
+        Column(
+            name="cause",
+            nb="Hvordan begrensningen oppsto",
+            en="how the restriction came about",
+            type=ColumnType.TEXT,
+            paths=_anywhere("cause"),
+        ),
+        Column(
+            name="delay_days",
+            nb="Dager fra svaret foreligger til innbyggeren får se det",
+            en="days from the result until the citizen may see it",
+            unit="days",
+            type=ColumnType.INTEGER,
+            paths=_anywhere("delayDays"),
+        ),
         Column(
             name="delay_delivery_until",
+            nb="Når innbyggeren tidligst får innsyn; år 9999 er aldri",
+            en="earliest time at which the citizen may see it; the year 9999 is never",
             type=ColumnType.TIME,
             paths=_anywhere("delayDeliveryUntil"),
         ),
         Column(
             name="delay_is_indefinite",
+            nb="Om tidspunktet er PTS' «aldri»",
+            en='whether that time is PTS\'s "never"',
             type=ColumnType.BOOLEAN,
             never_of="delay_delivery_until",
         ),
         Column(
             name="object_type",
+            nb="Hva slags dokument begrensningen gjelder",
+            en="kind of document that is restricted",
             type=ColumnType.TEXT,
             paths=("confidentialObjectId.type", "patientSafetyObject.confidentialObjectId.type"),
         ),
         Column(
             name="object_value",
+            nb="Dokumentets id",
+            en="id of that document",
             type=ColumnType.TEXT,
             paths=("confidentialObjectId.value", "patientSafetyObject.confidentialObjectId.value"),
         ),
         Column(
             name="parent_object_type",
+            nb="Hva slags dokument det hører under",
+            en="kind of the document above it",
             type=ColumnType.TEXT,
             paths=(
                 "parentConfidentialObjectId.type",
@@ -85,21 +111,47 @@ PATIENT_SAFETY: Final = ResourceArea(
         ),
         Column(
             name="parent_object_value",
+            nb="Det overordnede dokumentets id",
+            en="id of the document above it",
             type=ColumnType.TEXT,
             paths=(
                 "parentConfidentialObjectId.value",
                 "patientSafetyObject.parentConfidentialObjectId.value",
             ),
         ),
-        Column(name="source_created_at", type=ColumnType.TIME, paths=("createdTime",)),
-        Column(name="source_modified_at", type=ColumnType.TIME, paths=("modifiedTime",)),
+        Column(
+            name="source_created_at",
+            nb="Når begrensningen ble laget i PTS",
+            en="when PTS says that it was made",
+            type=ColumnType.TIME,
+            paths=("createdTime",),
+        ),
+        Column(
+            name="source_modified_at",
+            nb="Når begrensningen sist ble endret i PTS",
+            en="when PTS says that it was last changed",
+            type=ColumnType.TIME,
+            paths=("modifiedTime",),
+        ),
         Column(
             name="created_by",
+            nb="Rolle og organisasjon til den som laget den",
+            en="role and organisation of who made it",
             type=ColumnType.TEXT,
             paths=("createdBy",),
             loose=True,
             is_author=True,
         ),
+    ),
+    effect=Effect(
+        code="confidentiality_code",
+        groups=(
+            (RestrictionGroup.NONE, ("N",)),
+            (RestrictionGroup.DELAYED, ("NORU",)),
+            (RestrictionGroup.BLOCKED, ("NORS",)),
+        ),
+        prefixes=((RestrictionGroup.DENIED, "NORN"),),
+        ends="delay_delivery_until",
     ),
     known_fields=("delayFromTime", "modifiedBy", "parentConfidentialAttribute", "version"),
 )

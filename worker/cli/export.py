@@ -23,8 +23,11 @@ extra `parquet` of the package.
 The access is logged, with the purpose that `--purpose` gives, in the view `report_access`, which is
 exported only where it is named.
 
+With `--since` only what has changed behind that publication: the rows of `report_change_feed`, in
+order, with what was erased and purged.
+
 `--json`: the manifest (format, run_id, publication_no, published_at, exported_at, include_payload,
-tenant, files: name, view, rows, bytes, sha256).
+since, tenant, files: name, view, rows, bytes, sha256).
 
 Example: `pts-worker export --out export --format csv --view patient_safety_current`
 """
@@ -45,6 +48,12 @@ Example: `pts-worker export --out export --format csv --view patient_safety_curr
 @click.option(
     "--view", multiple=True, help="Only this view; may be given again. Default: all but access."
 )
+@click.option(
+    "--since",
+    type=click.IntRange(min=0),
+    metavar="PUBLICATION",
+    help="Only the change feed, behind this publication.",
+)
 @click.option("--include-payload", is_flag=True, help="Also all that PTS sent, as JSON.")
 @purpose_option
 @options.database
@@ -54,6 +63,7 @@ def command(
     out: Path,
     file_format: str,
     view: tuple[str, ...],
+    since: int | None,
     include_payload: bool,
     purpose: str | None,
 ) -> int:
@@ -78,6 +88,7 @@ def command(
                     view,
                     now=app.runtime.now(),
                     include_payload=include_payload,
+                    since=since,
                     wrote=wrote,
                 )
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from worker.core.effect import Effect
 from worker.core.value import Value
 
 OFF_ID: Final = "{off_id}"
@@ -41,6 +42,8 @@ class Column(Value, frozen=True, kw_only=True):
         is_author: of who made something, role and organisation alone are shown.
         never_of: instead of paths: the name of a time column before this one; true if its time is
             in the year 9999, PTS's "never".
+        nb, en: what it means, in bokmål and English, for the dictionary of the reporting views.
+        unit: of a number.
     """
 
     name: str
@@ -49,6 +52,9 @@ class Column(Value, frozen=True, kw_only=True):
     loose: bool = False
     is_author: bool = False
     never_of: str = ""
+    nb: str = ""
+    en: str = ""
+    unit: str = ""
 
 
 class PageStyle(enum.StrEnum):
@@ -126,6 +132,7 @@ class ResourceArea(Value, frozen=True, kw_only=True, eq=False):
             that was asked for.
         recognised_by: fields of which a record has at least one.
         columns: the typed columns.
+        effect: when one of its restrictions is in effect.
         known_fields: top-level fields that are no drift though no column reads them.
         volatile: fields that are stored but do not make a record a changed one.
         envelope: the path of the array in the answer; empty: the answer itself or a usual name.
@@ -144,6 +151,7 @@ class ResourceArea(Value, frozen=True, kw_only=True, eq=False):
     person_paths: tuple[str, ...]
     recognised_by: tuple[str, ...]
     columns: tuple[Column, ...]
+    effect: Effect
     known_fields: tuple[str, ...] = ()
     volatile: tuple[str, ...] = ()
     envelope: str = ""

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import RunStatus
+from worker.errors import UsageError
 from worker.files import make_folder, named_faults, new_private, write_private
 from worker.report.reading import Read, begin_snapshot
 from worker.report.sinks import Format, Sink, iso, load_pyarrow, open_sink
-from worker.report.views import PAYLOAD, RUN, View, views_named
+from worker.report.views import CHANGE_FEED, PAYLOAD, RUN, View, views_named
 
 MANIFEST: Final = "manifest.json"
 _PORTION: Final = 2_000
@@ -48,6 +49,7 @@ class Manifest:
         run_id, publication_no, published_at: the publication that the files show; null before the
             first one.
         include_payload: whether the files hold what PTS sent, besides the typed columns.
+        since: the publication behind which the change feed was exported; null for views.
     """
 
     format: str
@@ -56,6 +58,7 @@ class Manifest:
     published_at: str | None
     exported_at: str
     include_payload: bool
+    since: int | None
     tenant: str | None
     files: tuple[ExportedFile, ...]
 
@@ -76,6 +79,7 @@ async def export(
     *,
     now: datetime,
     include_payload: bool = False,
+    since: int | None = None,
     tenant: str | None = None,
     wrote: Callable[[str, int], None] = lambda _view, _rows: None,
 ) -> Manifest:
@@ -94,15 +98,21 @@ async def export(
         views: names with or without ``report_``; empty: all.
         now: for the manifest.
         include_payload: also write what PTS sent.
+        since: write the change feed alone, and of it what stands behind this publication.
         tenant: write this tenant's rows alone.
         wrote: called with the view and the rows written of it so far.
 
     Raises:
-        UsageError: there is no view of a name.
+        UsageError: there is no view of a name, or views are named beside ``since``.
         ConfigurationError: the folder cannot be written, or Parquet lacks its library.
         UnavailableError: the database cannot be used.
     """
-    chosen = views_named(views)
+    if since is not None and views:
+        raise UsageError(
+            "the change feed since a publication is exported by itself",
+            hint="leave out either --since or --view",
+        )
+    chosen = views_named(views) if since is None else (CHANGE_FEED,)
     if fmt is Format.PARQUET:
         load_pyarrow()
     make_folder(out)
@@ -112,14 +122,17 @@ async def export(
         _forget(made)
         await begin_snapshot(connection)
         written = _Written(
-            manifest=await _head(connection, fmt, now, tenant, include_payload=include_payload)
+            manifest=await _head(
+                connection, fmt, now, tenant, since, include_payload=include_payload
+            )
         )
         files = []
         for view in chosen:
             columns = [name for name in view.columns if include_payload or name != PAYLOAD]
             writer = _ViewFile(out=out, view=view, columns=columns, fmt=fmt)
             made.append(writer.temporary)
-            files.append(await writer.fill(connection, tenant, wrote))
+            behind = None if since is None else await _last_of(connection, since)
+            files.append(await writer.fill(connection, tenant, behind, wrote))
             written.temporary[files[-1].name] = writer.temporary
         written.manifest = _with_files(written.manifest, files)
         return written
@@ -146,11 +159,15 @@ class _ViewFile:
             self._stream, self.temporary = new_private(out, self.name)
 
     async def fill(
-        self, connection: AsyncConnection, tenant: str | None, wrote: Callable[[str, int], None]
+        self,
+        connection: AsyncConnection,
+        tenant: str | None,
+        behind: int | None,
+        wrote: Callable[[str, int], None],
     ) -> ExportedFile:
-        """Stream the view's rows into the file and close it."""
+        """Stream the view's rows, or those behind a place in the feed, and close the file."""
         with self._stream:
-            rows = await self._copy(connection, tenant, wrote)
+            rows = await self._copy(connection, tenant, behind, wrote)
         with named_faults(self._out):
             digest, size = _digest(self.temporary)
         return ExportedFile(
@@ -158,11 +175,17 @@ class _ViewFile:
         )
 
     async def _copy(
-        self, connection: AsyncConnection, tenant: str | None, wrote: Callable[[str, int], None]
+        self,
+        connection: AsyncConnection,
+        tenant: str | None,
+        behind: int | None,
+        wrote: Callable[[str, int], None],
     ) -> int:
         table = self._view.table()
         query = select(*(table.c[name] for name in self._columns))
-        if tenant is not None:
+        if self._view is CHANGE_FEED:
+            query = query.where(table.c.seq > (behind or 0)).order_by(table.c.seq)
+        if tenant is not None and "tenant" in self._view.columns:
             query = query.where(table.c.tenant == tenant)
         with named_faults(self._out):
             sink = open_sink(self._fmt, self._stream, self._view, self._columns)
@@ -201,6 +224,7 @@ async def _head(
     fmt: Format,
     now: datetime,
     tenant: str | None,
+    since: int | None,
     *,
     include_payload: bool,
 ) -> Manifest:
@@ -219,9 +243,23 @@ async def _head(
         published_at=iso(row.published_at) if row else None,
         exported_at=iso(now),
         include_payload=include_payload,
+        since=since,
         tenant=tenant,
         files=(),
     )
+
+
+async def _last_of(connection: AsyncConnection, number: int) -> int:
+    """The place in the feed behind which everything is newer than a publication.
+
+    Erasures and purges that came after it have its number, and are newer.
+    """
+    feed = CHANGE_FEED.table()
+    last = select(func.coalesce(func.max(feed.c.seq), 0)).where(
+        feed.c.publication_no <= number, feed.c.op.not_in(["erase", "purge"])
+    )
+    found: int = (await connection.execute(last)).scalar_one()
+    return found
 
 
 def _with_files(head: Manifest, files: Sequence[ExportedFile]) -> Manifest:

@@ -2,11 +2,25 @@
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, TableClause, case, false, func, literal, select, true
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Select,
+    TableClause,
+    case,
+    false,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS
+from worker.areas import AREAS, area_named
+from worker.core.effect import RestrictionGroup, in_effect_sql, instant_sql
 from worker.core.identity import short_key
 from worker.core.model import RunKind, RunStatus
 from worker.report.figures import (
@@ -27,6 +41,8 @@ from worker.report.figures import (
 from worker.report.reading import Instant, Read, begin_snapshot
 from worker.report.views import CURRENT, DAILY_CHANGE, FRESHNESS, RUN, View
 
+_ZONE: Final = ZoneInfo("Europe/Oslo")
+"""Whose days the facts of publications have."""
 _SAFETY: Final = "patient-safety"
 _PRIVACY: Final = "patient-privacy"
 
@@ -107,7 +123,7 @@ class _Look:
         published = await self._runs(limit=1, published=True)
         syncs = await self._runs(limit=1, published=True, kind=RunKind.SYNC)
         areas = [await self._area(area.name) for area in AREAS]
-        first_day, days = await self._days({area.name: area.restrictions for area in areas})
+        first_day, days = await self._days({area.name: area.open for area in areas})
         persons, persons_stale = await self.persons()
         last_sync = syncs[0] if syncs else None
         return ReportFacts(
@@ -156,8 +172,16 @@ class _Look:
     async def _area(self, name: str) -> AreaFacts:
         current, query = self.of(CURRENT[name])
         person = current.c.tenant + "/" + current.c.person_key
-        restrictions, holders = await self.one(
-            query.add_columns(func.count(), func.count(person.distinct()))
+        does = self._in_effect(name)
+        restricts = func.coalesce(current.c.restriction_group, "") != RestrictionGroup.NONE
+        restrictions, holders, stands, none, ended = await self.one(
+            query.add_columns(
+                func.count(case((does, 1))),
+                func.count(case((does, person)).distinct()),
+                func.count(),
+                func.count(case((~restricts, 1))),
+                func.count(case((restricts & (current.c.ends_at <= self._now), 1))),
+            )
         )
         fresh, query = self.of(FRESHNESS)
         classes = [self._is_of_age(fresh, index) for index in range(len(AGES))]
@@ -173,11 +197,21 @@ class _Look:
             name=name,
             restrictions=restrictions,
             holders=holders,
+            open=stands,
+            restricting_nothing=none,
+            ended=ended,
             persons=row[0],
             persons_stale=row[1],
             oldest_at=row[2],
             ages=tuple(row[3:]),
         )
+
+    def _in_effect(self, area: str) -> ColumnElement[bool]:
+        """Whether a row of the area's current view is in effect at the report's time."""
+        condition = in_effect_sql(
+            area_named(area).effect, CURRENT[area].name, instant_sql(self._now)
+        )
+        return literal_column(f"({condition})", Boolean(create_constraint=False))
 
     def _is_of_age(self, fresh: TableClause, index: int) -> Any:
         at = fresh.c.last_confirmed_at
@@ -194,6 +228,7 @@ class _Look:
         amount = func.count().label("amount")
         rows = await self._connection.execute(
             query.add_columns(amount, func.count(case((current.c.is_stale == true(), 1))), *columns)
+            .where(self._in_effect(area))
             .group_by(*(current.c[name] for name in names))
             .order_by(amount.desc(), *(current.c[name] for name in names))
         )
@@ -229,7 +264,7 @@ class _Look:
         first = (await self.one(query.add_columns(func.min(daily.c.day))))[0]
         if first is None:
             return None, ()
-        first_day, today = date.fromisoformat(first), self._now.date()
+        first_day, today = date.fromisoformat(first), self._now.astimezone(_ZONE).date()
         begin = max(first_day, today - timedelta(days=DAYS_SHOWN - 1))
         rows = await self._connection.execute(
             query.where(daily.c.day >= begin.isoformat())

@@ -75,8 +75,11 @@ class AreaFacts:
     """One area as published.
 
     Attributes:
-        restrictions: open restrictions.
-        holders: persons who have one.
+        restrictions: those in effect at the report's time.
+        holders: persons who have one in effect.
+        open: all that stand in PTS, in effect or not.
+        restricting_nothing: those among them whose code restricts nothing.
+        ended: those that restricted, and whose time is over.
         persons: persons whose area was ever read or tried.
         persons_stale: those among them whose picture is not confirmed by the last run.
         oldest_at: when the person-area longest without confirmation was last confirmed.
@@ -86,15 +89,23 @@ class AreaFacts:
     name: str
     restrictions: int
     holders: int
+    open: int
+    restricting_nothing: int
+    ended: int
     persons: int
     persons_stale: int
     oldest_at: datetime | None
     ages: tuple[int, ...]
 
+    @property
+    def not_begun(self) -> int:
+        """The rest of those that stand: their time is still to come."""
+        return self.open - self.restricting_nothing - self.ended - self.restrictions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeCount:
-    """Open restrictions of one code, or of one type and level."""
+    """Restrictions in effect of one code, or of one type and level."""
 
     code: str
     level: str = ""
@@ -122,7 +133,7 @@ class DelayFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayFacts:
-    """What publications of one UTC day changed in an area, and what stood open at its end."""
+    """What publications of one day (Norway) changed in an area, and what stood open at its end."""
 
     day: date
     area: str

@@ -28,8 +28,24 @@ _GROUPS: Final = {
 }
 
 
+def effect_table(facts: ReportFacts) -> Table:
+    """From all that PTS lists to what is in effect."""
+    rows = [
+        ("listed by PTS", *(number(area.open) for area in facts.areas)),
+        (
+            "less: the code restricts nothing",
+            *(number(area.restricting_nothing) for area in facts.areas),
+        ),
+        ("less: the time is over", *(number(area.ended) for area in facts.areas)),
+        ("less: not begun yet", *(number(area.not_begun) for area in facts.areas)),
+        ("in effect", *(number(area.restrictions) for area in facts.areas)),
+    ]
+    head = ("", *(area_title(area.name) for area in facts.areas))
+    return Table("From what is listed to what is in effect", head, rows)
+
+
 def safety_chart(facts: ReportFacts) -> Chart:
-    """Open patient safety restrictions by code."""
+    """Patient safety restrictions in effect, by code."""
     shown = facts.safety[:_BARS_MAX]
     groups = {
         group: [count.restrictions if group_of(count.code) == group else None for count in shown]
@@ -37,7 +53,7 @@ def safety_chart(facts: ReportFacts) -> Chart:
     }
     return bars(
         "Patient safety restrictions by code",
-        "Open restrictions for each confidentiality code: delayed, denied or other.",
+        "Restrictions in effect for each confidentiality code: delayed, denied or other.",
         [short(count.code) for count in shown],
         groups,
         colours=(0, 1, 3),
@@ -54,16 +70,16 @@ def safety_table(facts: ReportFacts) -> Table:
         )
         for count in facts.safety
     ]
-    return Table("By code", ("Code", "Open", "Stale"), rows)
+    return Table("By code", ("Code", "In effect", "Stale"), rows)
 
 
 def group_table(facts: ReportFacts) -> Table:
-    """Open patient safety restrictions by what a code does."""
+    """Patient safety restrictions in effect, by what a code does."""
     groups: Counter[str] = Counter()
     for count in facts.safety:
         groups[group_of(count.code)] += count.restrictions
     rows = [(words, number(groups[group])) for group, words in _GROUPS.items()]
-    return Table("Delayed, denied, other", ("", "Open"), rows)
+    return Table("Delayed, denied, other", ("", "In effect"), rows)
 
 
 def delay_table(facts: ReportFacts) -> Table:
@@ -80,13 +96,13 @@ def delay_table(facts: ReportFacts) -> Table:
 
 
 def privacy_chart(facts: ReportFacts) -> Chart:
-    """Open patient privacy restrictions by type and level."""
+    """Patient privacy restrictions in effect, by type and level."""
     shown = facts.privacy[:_BARS_MAX]
     return bars(
         "Patient privacy restrictions by type and level",
-        "Open restrictions for each type (shield or block) and level (soft or hard).",
+        "Restrictions in effect for each type (shield or block) and level (soft or hard).",
         [_type_and_level(count) for count in shown],
-        {"open": [count.restrictions for count in shown]},
+        {"in effect": [count.restrictions for count in shown]},
         colours=(5,),
     )
 
@@ -97,7 +113,7 @@ def privacy_table(facts: ReportFacts) -> Table:
         (short(count.code), short(count.level), number(count.restrictions), number(count.stale))
         for count in facts.privacy
     ]
-    return Table("By type and level", ("Type", "Level", "Open", "Stale"), rows, text=2)
+    return Table("By type and level", ("Type", "Level", "In effect", "Stale"), rows, text=2)
 
 
 def _type_and_level(count: CodeCount) -> str:

@@ -9,9 +9,10 @@ from typing import Any, BinaryIO, Final, Protocol
 
 import orjson
 
+from worker.areas.reporting import Kind
 from worker.core.escaping import csv_text
 from worker.errors import ConfigurationError
-from worker.report.views import Kind, View
+from worker.report.views import View
 
 _ROW_GROUP: Final = 50_000
 

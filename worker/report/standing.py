@@ -70,7 +70,7 @@ def _oldest(facts: ReportFacts, zone: ZoneInfo) -> str:
 
 def tiles(facts: ReportFacts) -> Iterable[tuple[int, str]]:
     """The figures that matter most."""
-    yield sum(area.restrictions for area in facts.areas), "open restrictions"
+    yield sum(area.restrictions for area in facts.areas), "restrictions in effect"
     yield facts.persons, "persons on the roster"
     for area in facts.areas:
         yield area.holders, f"persons with {area_title(area.name).lower()} restrictions"

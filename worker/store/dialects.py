@@ -37,7 +37,8 @@ class StoreDialect:
         writers_max: concurrent write transactions that the database takes; ``None`` is any number.
         insert: the dialect's INSERT with ``on_conflict_do_update``.
         has_clock: whether there is a server whose clock all holders of a lease go by.
-        utc_date: SQL for the UTC calendar date of a time column, as text ``YYYY-MM-DD``.
+        words: what the reporting views say differently: literals, the time, and the types that
+            SQLite does not give to what is computed.
     """
 
     name: str
@@ -45,7 +46,7 @@ class StoreDialect:
     writers_max: int | None
     insert: Callable[[Table], Any]
     has_clock: bool
-    utc_date: str
+    words: Mapping[str, str]
 
     def member(self, what: Column[Any]) -> ColumnElement[bool]:
         """``what`` is one of ``members``, as one parameter however many there are.
@@ -102,7 +103,16 @@ SQLITE: Final = StoreDialect(
     writers_max=1,
     insert=_insert_on("sqlite"),
     has_clock=False,
-    utc_date="substr({0}, 1, 10)",
+    words={
+        "true": "1",
+        "false": "0",
+        "days": "CAST(julianday(COALESCE(e.ended_at, {now})) - julianday(e.started_at) + 1e-6 "
+        "AS INTEGER)",
+        "now": "strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')",
+        "typed": "CAST",
+        "as_text": " AS TEXT",
+        "as_integer": " AS INTEGER",
+    },
 )
 POSTGRESQL: Final = StoreDialect(
     name="postgresql",
@@ -110,7 +120,16 @@ POSTGRESQL: Final = StoreDialect(
     writers_max=None,
     insert=_insert_on("postgresql"),
     has_clock=True,
-    utc_date="to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+    words={
+        "true": "true",
+        "false": "false",
+        "days": "CAST(floor(EXTRACT(EPOCH FROM COALESCE(e.ended_at, {now}) - e.started_at) "
+        "/ 86400) AS BIGINT)",
+        "now": "CURRENT_TIMESTAMP",
+        "typed": "",
+        "as_text": "",
+        "as_integer": "",
+    },
 )
 
 

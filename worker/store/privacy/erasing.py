@@ -9,6 +9,7 @@ import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import anyio
@@ -25,8 +26,10 @@ from worker.core.recogniser import Recogniser
 from worker.errors import UnavailableError
 from worker.store.database import Database
 from worker.store.errors import plain_reason
+from worker.store.runs.facts import leave_base
+from worker.store.runs.feed import note_erased, note_versions
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import VERSIONS, metadata, person
+from worker.store.schema.tables import VERSIONS, metadata, person, run
 
 _ROWS_PER_QUERY: Final = 500
 
@@ -154,6 +157,8 @@ async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: M
         await lease.renew(database, connection)
         if database.dialect.name == "sqlite":
             await connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        await leave_base(connection)
+        await _note(connection, traces, await database.now(connection))
         if traces.person_id is not None:
             for table in (*TABLES, person):
                 await connection.execute(delete(table).where(table.c.person_id == traces.person_id))
@@ -163,6 +168,22 @@ async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: M
                 await texts.mask(connection, database, keys[start : start + _ROWS_PER_QUERY], mask)
 
     await database.write(work)
+
+
+async def _note(connection: AsyncConnection, traces: Traces, at: datetime) -> None:
+    """Tell those who follow the change feed what they must forget, and what to take again."""
+    if traces.person_id is not None:
+        await note_erased(connection, traces.person_id, at)
+    for area, table in VERSIONS.items():
+        keys = traces.mentions.get(table.name, ())
+        for start in range(0, len(keys), _ROWS_PER_QUERY):
+            some = keys[start : start + _ROWS_PER_QUERY]
+            rows = (
+                select(table.c.version_id, table.c.person_id)
+                .join(run, run.c.run_id == table.c.opened_run)
+                .where(table.c.version_id.in_(some), run.c.publication_no.is_not(None))
+            )
+            await note_versions(connection, "erase", area, rows, at)
 
 
 _SNAPSHOT_LOOKS: Final = 20

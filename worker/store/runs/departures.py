@@ -117,15 +117,15 @@ class Departures:
         )
         return (await connection.execute(others.limit(1))).first() is not None
 
-    async def restore(self, connection: AsyncConnection) -> None:
-        """A departed person who is on the roster again is not departed any more."""
+    async def restore(self, connection: AsyncConnection) -> int:
+        """A departed person who is on the roster again is not departed any more; how many are."""
         met = alias_of(person_area, "met")
         is_met = (
             select(met.c.person_id)
             .where(met.c.person_id == person.c.person_id, met.c.run_id == self.run_id)
             .exists()
         )
-        await connection.execute(
+        done = await connection.execute(
             update(person)
             .where(
                 for_most(person.c.tenant_id == self.tenant_id),
@@ -135,3 +135,4 @@ class Departures:
             )
             .values(departed_run=None)
         )
+        return done.rowcount

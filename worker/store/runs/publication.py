@@ -2,7 +2,8 @@
 
 In this order, all of it or nothing: persons who left the roster are departed, restrictions that
 moved to another identifier are closed under the old one, the guard looks at the whole, the ledger's
-totals are counted from the rows themselves, and the run gets its publication number.
+totals are counted from the rows themselves, the run gets its publication number, and the facts of
+this publication are written (``store.runs.facts``).
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from worker.errors import ExitCode, WithheldError
 from worker.store.database import Database
 from worker.store.queries.published import open_as_published, rows_and_persons
 from worker.store.runs.departures import Departures
+from worker.store.runs.facts import record_publication
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import open_in
 from worker.store.runs.moves import close_moved, gone_claims, same_tenant
@@ -148,14 +150,16 @@ class Publisher:
                 "withheld, the last published state stands: " + "; ".join(reasons),
                 hint=advice(reasons),
             )
-        await departures.restore(connection)
+        returned = await departures.restore(connection)
         await self._keep_key_paths(connection)
         outside = {
             "persons_departed": departed,
             "persons_not_sent": persons_not_sent,
             "roster_faults": roster_faults,
         }
-        return await self._mark(connection, exit_decision, outside)
+        done = await self._mark(connection, exit_decision, outside)
+        await connection.run_sync(record_publication, self.handle.run_id, returned=returned)
+        return done
 
     def _departures(self) -> Departures:
         return Departures(

@@ -2,9 +2,9 @@
 
 Rows of the access log go as well when they are old enough.
 
-Afterwards history, ``report_daily_change`` and ``explain --as-of`` are whole only for times younger
-than the purge: a version that is gone is gone from every question about its time, and a change of
-that time looks like an addition.
+Afterwards history and ``explain --as-of`` are complete only for times younger than the purge: a
+version that is gone is gone from every question about its time. The facts of each publication stay,
+and with them ``report_daily`` and ``report_daily_change``. The change feed says what was purged.
 """
 
 import math
@@ -14,12 +14,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Column, Select, Table, delete, func, or_, select
+from sqlalchemy import Column, Select, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from worker.core.model import OPEN_STATUSES
 from worker.store.database import Database
+from worker.store.runs.feed import note_versions
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import VERSIONS, access_log, attempt, metadata, run
 
@@ -95,8 +96,8 @@ async def purge(
         return gone
 
     if rules.versions is not None:
-        for table in VERSIONS.values():
-            versions += await all_of(_old_versions(table, now - rules.versions, limit), limit)
+        for area in VERSIONS:
+            versions += await all_of(_old_versions(area, now, rules.versions, limit), limit)
     if rules.runs is not None:
         work = _old_runs(now - rules.runs, rules.runs_per_step)
         runs = await all_of(work, rules.runs_per_step, RUN_STEPS_MAX)
@@ -126,8 +127,9 @@ async def _step(database: Database, lease: Lease, work: _Work) -> int:
     return await database.write(fenced)
 
 
-def _old_versions(table: Table, before: datetime, limit: int) -> _Work:
-    """Versions that a publication before that instant closed."""
+def _old_versions(area: str, now: datetime, age: timedelta, limit: int) -> _Work:
+    """Versions that a publication closed that long ago."""
+    table, before = VERSIONS[area], now - age
 
     async def work(connection: AsyncConnection, database: Database, tenant_id: int) -> int:
         ended = select(run.c.run_id).where(
@@ -140,6 +142,10 @@ def _old_versions(table: Table, before: datetime, limit: int) -> _Work:
         )
         rows = list(found.scalars())
         if rows:
+            purged = select(table.c.version_id, table.c.person_id).where(
+                table.c.version_id.in_(rows)
+            )
+            await note_versions(connection, "purge", area, purged, now)
             await connection.execute(
                 delete(table).where(database.dialect.member(table.c.version_id)),
                 database.dialect.members(rows),

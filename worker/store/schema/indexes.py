@@ -5,6 +5,7 @@ By themselves, because they make SQLAlchemy load the dialects of both databases;
 
 from sqlalchemy import ColumnElement, Index, Table
 
+from worker.areas import AREAS
 from worker.store.schema.tables import VERSIONS
 
 
@@ -18,7 +19,11 @@ def _add(table: Table, name: str, *columns: str, where: ColumnElement[bool], uni
     )
 
 
-for _table in VERSIONS.values():
+for _area in AREAS:
+    _table = VERSIONS[_area.name]
+    for _name in filter(None, (_area.effect.begins, _area.effect.ends)):
+        _dated = _table.c[_name].is_not(None)
+        _add(_table, f"ix_{{}}_{_name}", _name, where=_dated, unique=False)
     _closed = _table.c.closed_run
     _add(_table, "uq_{}_open", "restriction_id", "person_id", where=_closed.is_(None), unique=True)
     _add(

@@ -23,6 +23,7 @@ from worker.core.recogniser import candidates
 from worker.core.record import KeyedHash, digest_of, reader_of
 from worker.errors import ContractError
 from worker.store.database import Database
+from worker.store.runs.facts import leave_base
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import (
     VERSIONS,
@@ -200,6 +201,7 @@ class Rewriter:
         return {row.area: row.key_path for row in found}
 
     async def _mark(self, connection: AsyncConnection, person_id: int | None) -> None:
+        await leave_base(connection)
         await connection.execute(
             update(tenant)
             .where(tenant.c.tenant_id == self.lease.tenant_id)

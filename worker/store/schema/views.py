@@ -4,11 +4,15 @@ They are derived from the tables and the area declarations, so ``db upgrade`` dr
 anew after every migration. Columns are added, never renamed or dropped, within a major version.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from worker.areas import AREAS
+from worker.areas.codes import codes
+from worker.areas.reporting import COLUMNS
 from worker.core.area import ResourceArea
+from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
+from worker.core.model import FailureKind
 from worker.store.dialects import StoreDialect
 from worker.store.schema.tables import FIRST_READ
 
@@ -22,7 +26,8 @@ _SLOT: Final = (
 )
 
 _LOCAL_REF: Final = (
-    "CASE WHEN lr.publication_no IS NOT NULL THEN p.local_ref ELSE p.prev_local_ref END"
+    "{typed}(CASE WHEN lr.publication_no IS NOT NULL THEN p.local_ref ELSE p.prev_local_ref "
+    "END{as_text})"
 )
 
 
@@ -42,8 +47,8 @@ def _is_stale(area: str) -> str:
         f"AND s.kind = 'sync' AND s.areas LIKE '%' || '\"' || {area} || '\"' || '%')"
     )
     return (
-        f"CASE WHEN COALESCE({complete}, {{false}}) = {{false}} THEN {{true}} "
-        f"WHEN {number} < {last_sync} THEN {{true}} ELSE {{false}} END"
+        f"{{typed}}(CASE WHEN COALESCE({complete}, {{false}}) = {{false}} THEN {{true}} "
+        f"WHEN {number} < {last_sync} THEN {{true}} ELSE {{false}} END{{as_integer}})"
     )
 
 
@@ -52,8 +57,13 @@ def _current(area: ResourceArea) -> str:
     literal = f"'{area.name}'"
     return (
         f"SELECT v.restriction_id, p.person_key, {_LOCAL_REF} AS local_ref, {columns}"
-        f"v.first_seen_at, {_published('confirmed_at')} AS last_confirmed_at, "
-        f"{_is_stale(literal)} AS is_stale, t.name AS tenant, v.payload "
+        f"v.first_seen_at, {{typed}}({_published('confirmed_at')}{{as_text}}) "
+        "AS last_confirmed_at, "
+        f"{_is_stale(literal)} AS is_stale, t.name AS tenant, v.payload, "
+        f"{{typed}}({in_effect_sql(area.effect, 'v', '{now}')}{{as_integer}}) AS is_in_effect, "
+        f"{{typed}}({ends_at_sql(area.effect, 'v')}{{as_text}}) AS ends_at, "
+        f"{{typed}}({group_sql(area.effect, 'v')}{{as_text}}) AS restriction_group, "
+        "{typed}((SELECT MAX(l.publication_no) FROM run l){as_integer}) AS publication_no "
         f"FROM {area.table}_version v "
         "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
         "LEFT JOIN run c ON c.run_id = v.closed_run "
@@ -68,8 +78,10 @@ def _history(area: ResourceArea) -> str:
         f"SELECT v.restriction_id, p.person_key, {_LOCAL_REF} AS local_ref, {columns}"
         "v.first_seen_at, v.observed_at, o.published_at AS valid_from, "
         "c.published_at AS valid_to, v.opened_run, "
-        "CASE WHEN c.publication_no IS NOT NULL THEN v.closed_run END AS closed_run, "
-        "t.name AS tenant, v.payload "
+        "{typed}(CASE WHEN c.publication_no IS NOT NULL THEN v.closed_run END{as_integer}) "
+        "AS closed_run, "
+        "t.name AS tenant, v.payload, o.publication_no AS opened_publication, "
+        "c.publication_no AS closed_publication, v.version_id AS version_no "
         f"FROM {area.table}_version v "
         "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
         "LEFT JOIN run c ON c.run_id = v.closed_run AND c.publication_no IS NOT NULL "
@@ -80,14 +92,18 @@ def _history(area: ResourceArea) -> str:
 
 
 def _freshness() -> str:
-    first_read = ", ".join(f"{_published(name)} AS {name}" for name in FIRST_READ)
+    first_read = ", ".join(
+        f"{{typed}}({_published(name)}{{as_{'integer' if 'count' in name else 'text'}}}) AS {name}"
+        for name in FIRST_READ
+    )
     return (
         f"SELECT p.person_key, {_LOCAL_REF} AS local_ref, pa.area, "
-        f"{_published('confirmed_at')} AS last_confirmed_at, "
+        f"{{typed}}({_published('confirmed_at')}{{as_text}}) AS last_confirmed_at, "
         f"{_is_stale('pa.area')} AS is_stale, "
-        f"{_published('record_count')} AS record_count, {_published('pages')} AS pages, "
+        f"{{typed}}({_published('record_count')}{{as_integer}}) AS record_count, "
+        f"{{typed}}({_published('pages')}{{as_integer}}) AS pages, "
         "f.kind AS failure_kind, f.first_at AS failing_since, f.runs AS failed_runs, "
-        f"t.name AS tenant, {_published('digest')} AS digest, {first_read} "
+        f"t.name AS tenant, {{typed}}({_published('digest')}{{as_text}}) AS digest, {first_read} "
         "FROM person_area pa "
         "JOIN run pr ON pr.run_id = pa.run_id "
         "LEFT JOIN run pp ON pp.run_id = pa.prev_run_id "
@@ -100,36 +116,51 @@ def _freshness() -> str:
     )
 
 
-def _daily(dialect: StoreDialect) -> str:
-    """Rows that came, changed and went on each UTC day, by area."""
-    day = dialect.utc_date.format("r.published_at")
-    parts = []
-    for area in AREAS:
-        table = f"{area.table}_version"
-        counterpart = (
-            f"EXISTS (SELECT 1 FROM {table} w WHERE w.person_id = v.person_id "
-            "AND w.restriction_id = v.restriction_id AND {0})"
-        )
-        changed_in = counterpart.format("w.closed_run = v.opened_run")
-        changed_out = counterpart.format("w.opened_run = v.closed_run")
-        parts.append(
-            f"SELECT {day} AS day, '{area.name}' AS area, r.tenant_id, "
-            f"CASE WHEN {changed_in} THEN 0 ELSE 1 END AS added, "
-            f"CASE WHEN {changed_in} THEN 1 ELSE 0 END AS changed, 0 AS removed "
-            f"FROM {table} v JOIN run r ON r.run_id = v.opened_run "
-            "AND r.publication_no IS NOT NULL"
-        )
-        parts.append(
-            f"SELECT {day} AS day, '{area.name}' AS area, r.tenant_id, 0 AS added, 0 AS changed, "
-            f"CASE WHEN {changed_out} THEN 0 ELSE 1 END AS removed "
-            f"FROM {table} v JOIN run r ON r.run_id = v.closed_run "
-            "AND r.publication_no IS NOT NULL"
-        )
+def _daily() -> str:
     return (
-        "SELECT e.day, e.area, SUM(e.added) AS added, SUM(e.changed) AS changed, "
-        "SUM(e.removed) AS removed, t.name AS tenant "
-        f"FROM ({' UNION ALL '.join(parts)}) e JOIN tenant t ON t.tenant_id = e.tenant_id "
-        "GROUP BY e.day, e.area, t.name"
+        "SELECT d.publication_no, d.published_at, d.day, c.area, c.code, c.level, "
+        "c.restriction_group, c.open, c.in_effect, c.added, c.changed, c.removed, c.persons, "
+        "c.persons_in_effect "
+        "FROM publication_code c JOIN publication d ON d.publication_no = c.publication_no"
+    )
+
+
+def _daily_change() -> str:
+    """Rows that came, changed and went on each day, by area, as they were counted then."""
+    return (
+        "SELECT d.day, c.area, CAST(SUM(c.added) AS BIGINT) AS added, "
+        "CAST(SUM(c.changed) AS BIGINT) AS changed, CAST(SUM(c.removed) AS BIGINT) AS removed, "
+        "t.name AS tenant "
+        "FROM publication_code c JOIN publication d ON d.publication_no = c.publication_no "
+        # The only one. The column stays until tenants go.
+        "JOIN tenant t ON t.tenant_id = (SELECT MIN(tenant_id) FROM tenant) "
+        "WHERE c.added + c.changed + c.removed > 0 "
+        "GROUP BY d.day, c.area, t.name"
+    )
+
+
+def _publication() -> str:
+    failed = ", ".join(f"d.failed_{kind}" for kind in FailureKind)
+    return (
+        "SELECT d.publication_no, d.published_at, d.day, d.kind, d.roster, d.confirmed, d.stale, "
+        f"{failed}, d.joined, d.departed, d.persons_in_effect FROM publication d"
+    )
+
+
+def _feed() -> str:
+    names = [f"v{number}" for number, _ in enumerate(AREAS)]
+    joins = " ".join(
+        f"LEFT JOIN {area.table}_version {name} "
+        f"ON f.area = '{area.name}' AND {name}.version_id = f.version_id"
+        for name, area in zip(names, AREAS, strict=True)
+    )
+    key = ", ".join(f"{name}.restriction_id" for name in names)
+    return (
+        "SELECT f.seq, f.publication_no, f.happened_at AS published_at, f.op, f.area, "
+        f"{{typed}}(COALESCE({key}){{as_text}}) AS restriction_id, p.person_key, "
+        f"{_LOCAL_REF} AS local_ref, f.version_id AS version_no, f.person_id AS person_no "
+        f"FROM change_feed f {joins} LEFT JOIN person p ON p.person_id = f.person_id "
+        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run"
     )
 
 
@@ -154,6 +185,77 @@ def _access() -> str:
     )
 
 
+def _failure() -> str:
+    return (
+        f"SELECT p.person_key, {_LOCAL_REF} AS local_ref, f.area, f.kind AS failure_kind, "
+        "f.status AS http_status, f.reason, f.attempts, f.runs AS failed_runs, "
+        "f.first_at AS failing_since, f.last_at AS last_failed_at "
+        "FROM failure f JOIN person p ON p.person_id = f.person_id "
+        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run"
+    )
+
+
+def _episode(area: ResourceArea) -> str:
+    """One row a person and restriction, from all its published versions.
+
+    It stands from when it was first seen, which outlives a change, a move and retention.
+    """
+    return (
+        f"SELECT CAST('{area.name}' AS TEXT) AS area, e.restriction_id, p.person_key, "
+        f"{_LOCAL_REF} AS local_ref, "
+        "{typed}(e.started_at{as_text}) AS started_at, {typed}(e.ended_at{as_text}) AS ended_at, "
+        "{typed}(e.started_at <= fr.published_at{as_integer}) "
+        "AS is_left_censored, CAST(e.versions - 1 AS BIGINT) AS revisions, "
+        "{days} AS days "
+        "FROM (SELECT v.person_id, v.restriction_id, MIN(v.first_seen_at) AS started_at, "
+        "CASE WHEN COUNT(c.publication_no) = COUNT(*) THEN MAX(c.published_at) END AS ended_at, "
+        f"COUNT(*) AS versions FROM {area.table}_version v "
+        "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
+        "LEFT JOIN run c ON c.run_id = v.closed_run AND c.publication_no IS NOT NULL "
+        "GROUP BY v.person_id, v.restriction_id) e "
+        "JOIN person p ON p.person_id = e.person_id "
+        "JOIN run fr ON fr.run_id = p.first_run "
+        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run"
+    )
+
+
+def _codes() -> str:
+    return _values([column.name for column in COLUMNS["report_code"]], list(codes()))
+
+
+def _dictionary() -> str:
+    rows = [
+        (
+            view,
+            column.name,
+            column.kind.value,
+            column.unit,
+            column.is_nullable,
+            column.nb,
+            column.en,
+            column.source_path,
+        )
+        for view, columns in COLUMNS.items()
+        for column in columns
+    ]
+    return _values([column.name for column in COLUMNS["report_dictionary"]], rows)
+
+
+def _values(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Rows that are said by the program; both databases call the columns of VALUES alike."""
+    listed = ", ".join(f"column{number} AS {name}" for number, name in enumerate(names, 1))
+    values = ", ".join(f"({', '.join(map(_literal, row))})" for row in rows)
+    return f"SELECT {listed} FROM (VALUES {values}) AS said"
+
+
+def _literal(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "{true}" if value else "{false}"
+    return "'" + str(value).replace("'", "''") + "'"
+
+
 def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
     """The SELECT of each reporting view, by its name."""
     views: dict[str, str] = {}
@@ -161,21 +263,26 @@ def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
         views[f"report_{area.table}_current"] = _current(area)
         views[f"report_{area.table}_history"] = _history(area)
     views["report_person_freshness"] = _freshness()
-    views["report_daily_change"] = _daily(dialect)
+    views["report_daily"] = _daily()
+    views["report_publication"] = _publication()
+    views["report_daily_change"] = _daily_change()
+    views["report_change_feed"] = _feed()
     views["report_run"] = _run()
     views["report_access"] = _access()
-    words = (
-        {"false": "false", "true": "true"}
-        if dialect.name == "postgresql"
-        else {
-            "false": "0",
-            "true": "1",
-        }
+    views["report_failure"] = _failure()
+    views["report_drift"] = (
+        "SELECT d.area, d.field, d.kind AS drift_kind, d.first_seen_at FROM drift d"
     )
-    return {
-        name: sql.replace("{false}", words["false"]).replace("{true}", words["true"])
-        for name, sql in views.items()
-    }
+    views["report_episode"] = " UNION ALL ".join(map(_episode, AREAS))
+    views["report_code"] = _codes()
+    views["report_dictionary"] = _dictionary()
+    return {name: _in(dialect, sql) for name, sql in views.items()}
+
+
+def _in(dialect: StoreDialect, sql: str) -> str:
+    for name, word in dialect.words.items():
+        sql = sql.replace(f"{{{name}}}", word)
+    return sql
 
 
 def drop_statements(dialect: StoreDialect) -> Iterator[str]:

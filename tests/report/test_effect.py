@@ -1,0 +1,148 @@
+"""Which restrictions are in effect, until when, and of which group: one definition in SQL."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.report.support import NEVER, privacy, safety, seen
+from tests.store.test_store_scenarios import world_on
+from worker.areas import area_named
+from worker.core.effect import in_effect_sql, instant_sql
+
+PAST, FUTURE = datetime(2001, 2, 3, 4, 5, tzinfo=UTC), datetime(2901, 2, 3, 4, 5, tzinfo=UTC)
+RANGES = '[{"from":"a","to":"b"},{"from":"c","to":"d"}]'
+
+
+async def published(world, *safe, private=()):
+    turn = await world.begin()
+    await turn.write(seen(world, 1, *safe, private=private))
+    await turn.publish()
+
+
+async def test_patient_safety(database_url):
+    """Code N and delays that have ended are not in effect; an unknown code is, without a group."""
+    async with world_on(database_url, our_clock=True) as world:
+        await published(
+            world,
+            safety("a", "N"),
+            safety("b", "NORU", PAST),
+            safety("c", "NORU", FUTURE),
+            safety("d", "NORU"),
+            safety("e", "NORN_EPO", NEVER),
+            safety("f", "NORN_NEW", PAST),
+            safety("g", "NORS"),
+            safety("h", "other"),
+        )
+        rows = await world.rows(
+            "SELECT restriction_id, is_in_effect, ends_at, restriction_group, publication_no "
+            "FROM report_patient_safety_current ORDER BY 1"
+        )
+        assert [
+            ("a", False, None, "none", 1),
+            ("b", False, PAST, "delayed", 1),
+            ("c", True, FUTURE, "delayed", 1),
+            ("d", True, None, "delayed", 1),
+            ("e", True, None, "denied", 1),
+            ("f", False, PAST, "denied", 1),
+            ("g", True, None, "blocked", 1),
+            ("h", True, None, None, 1),
+        ] == [(key, bool(does), at(ends), *rest) for key, does, ends, *rest in rows]
+
+
+async def test_patient_privacy(database_url):
+    """By its range; with several ranges nothing is claimed to be over."""
+    async with world_on(database_url, our_clock=True) as world:
+        one = RANGES.partition("},")[0] + "}]"
+        await published(
+            world,
+            private=(
+                privacy("a", "Block", "Hard"),
+                privacy("b", "Shield", "Soft", restricted_from=PAST, restricted_to=FUTURE),
+                privacy("c", "Block", "Hard", restricted_to=PAST, time_ranges=one),
+                privacy("d", "Block", "Hard", restricted_from=FUTURE),
+                privacy("e", "Block", "Hard", restricted_to=PAST, time_ranges=RANGES),
+                privacy("f", "Block", "Hard", restricted_to=NEVER),
+            ),
+        )
+        rows = await world.rows(
+            "SELECT restriction_id, is_in_effect, ends_at, restriction_group "
+            "FROM report_patient_privacy_current ORDER BY 1"
+        )
+        assert [
+            ("a", True, None, "blocked"),
+            ("b", True, FUTURE, "shielded"),
+            ("c", False, PAST, "blocked"),
+            ("d", False, None, "blocked"),
+            ("e", True, None, "blocked"),
+            ("f", True, None, "blocked"),
+        ] == [(key, bool(does), at(ends), group) for key, does, ends, group in rows]
+
+
+def at(value):
+    """A time of a view, which is text on SQLite."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(("late", "is_in"), [(-1, True), (0, False), (1, False)])
+async def test_it_ends_at_the_instant(database_url, late, is_in):
+    """In effect until before its end, to the microsecond."""
+    async with world_on(database_url, our_clock=True) as world:
+        await published(world, safety("a", "NORU", FUTURE))
+        now = instant_sql(FUTURE + timedelta(microseconds=late))
+        effect = in_effect_sql(area_named("patient-safety").effect, "v", now)
+        sql = f"SELECT count(*) FROM report_patient_safety_current v WHERE {effect}"
+        assert [(int(is_in),)] == await world.rows(sql)
+
+
+async def test_history_names_the_publications(database_url):
+    """By their numbers, also where a run between them was not published."""
+    async with world_on(database_url, our_clock=True) as world:
+        await published(world, safety("a", "N"), safety("b", "N"))
+        await world.begin()
+        await published(world, safety("a", "NORU"), safety("b", "N"))
+        rows = await world.rows(
+            "SELECT restriction_id, confidentiality_code, opened_publication, closed_publication "
+            "FROM report_patient_safety_history ORDER BY 1, 3"
+        )
+        assert [("a", "N", 1, 2), ("a", "NORU", 2, None), ("b", "N", 1, None)] == rows
+
+
+async def test_episodes(database_url):
+    """One row a restriction: beginning, end, changes; what stood at the first read is censored."""
+    async with world_on(database_url, our_clock=True) as world:
+        for codes in ("N", "NORU"), ("NORU", "NORU"), ("NORU",):
+            await published(
+                world, *(safety(key, code) for key, code in zip("ab", codes, strict=False))
+            )
+            world.fake.advance(86_400)
+        await published(world, safety("a", "NORU"), safety("c", "N"))
+        rows = await world.rows(
+            "SELECT restriction_id, ended_at IS NULL, is_left_censored, revisions, days "
+            "FROM report_episode WHERE area = 'patient-safety' ORDER BY 1"
+        )
+        (a, b, c) = [(key, bool(stands), bool(left), *rest) for key, stands, left, *rest in rows]
+        assert ("a", True, True, 1) == a[:4]
+        assert a[4] > 200
+        assert ("b", False, True, 0, 2) == b
+        assert ("c", True, False, 0) == c[:4]
+
+
+async def test_what_fails_and_what_drifted(database_url):
+    """Persons by pseudonym; fields by area."""
+    from tests.report.support import key_of, missed
+
+    async with world_on(database_url, our_clock=True) as world:
+        turn = await world.begin()
+        await turn.write(missed(world, 1, "R-1"))
+        await turn.publish()
+        await world.rows_written(
+            "INSERT INTO drift (tenant_id, area, field, kind, first_run, first_seen_at) VALUES "
+            "(1, 'patient-safety', 'newField', 'unknown', 1, '2026-03-01T00:00:00.000000+00:00')"
+        )
+        failed = await world.rows(
+            "SELECT person_key, local_ref, area, failure_kind, http_status, attempts, failed_runs "
+            "FROM report_failure"
+        )
+        assert [(key_of(1), "R-1", "patient-safety", "transient", 503, 5, 1)] == failed
+        drifted = await world.rows("SELECT area, field, drift_kind FROM report_drift")
+        assert [("patient-safety", "newField", "unknown")] == drifted

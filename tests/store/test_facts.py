@@ -1,0 +1,326 @@
+"""What a publication says in numbers: written once, and true when it was written."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.report.support import NEVER, key_of, missed, privacy, safety, seen
+from tests.store.test_erase import erase as erase_person
+from tests.store.test_store_scenarios import SAFETY, World, world_on
+from worker.areas import AREAS
+from worker.core.effect import in_effect_sql, instant_sql
+from worker.core.guard import GuardLimits
+from worker.core.identity import NationalId
+from worker.core.model import RunKind
+from worker.store.privacy.erasing import Mask, erase_traces, find_traces
+from worker.store.runs.retention import RetentionRules, purge
+
+ANY = GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
+DAILY = (
+    "SELECT area, code, level, open, in_effect, persons, persons_in_effect FROM report_daily "
+    "WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication) "
+    "AND open > 0 ORDER BY 1, 2, 3"
+)
+PEOPLE = (
+    "SELECT roster, stale, joined, departed, persons_in_effect FROM report_publication "
+    "ORDER BY publication_no DESC LIMIT 1"
+)
+CODES = ("", "N", "NORU", "NORN_EPO", "NORS", "NORN_NEW")
+
+
+async def publish(
+    world: World, *reads, kind: RunKind = RunKind.SYNC, may_depart: bool = True
+) -> None:
+    turn = await world.begin(kind)
+    await turn.write(*reads)
+    await turn.publish(limits=ANY, may_depart=may_depart and kind == RunKind.SYNC)
+
+
+async def facts(world: World) -> list[list[tuple[Any, ...]]]:
+    """Every row of the facts that readers see."""
+    views = ("report_daily", "report_publication", "report_daily_change")
+    return [sorted(await world.rows(f"SELECT * FROM {view}"), key=str) for view in views]
+
+
+async def counted(world: World) -> list[tuple[Any, ...]]:
+    """What the views show at the last publication's instant, counted from all of it."""
+    ((at,),) = await world.rows("SELECT MAX(published_at) FROM report_publication")
+    at = datetime.fromisoformat(at) if isinstance(at, str) else at
+    rows: list[tuple[Any, ...]] = []
+    for area in AREAS:
+        does = in_effect_sql(area.effect, "v", instant_sql(at))
+        level = f"COALESCE({area.effect.level}, '')" if area.effect.level else "''"
+        found = await world.rows(
+            f"SELECT COALESCE({area.effect.code}, ''), {level}, COUNT(*), "
+            f"SUM(CASE WHEN {does} THEN 1 ELSE 0 END), COUNT(DISTINCT person_key), "
+            f"COUNT(DISTINCT CASE WHEN {does} THEN person_key END) "
+            f"FROM report_{area.table}_current v GROUP BY 1, 2"
+        )
+        rows += [(area.name, *row) for row in found]
+    return sorted(rows)
+
+
+def night(world: World, rng: random.Random, persons: range):
+    """Reads of these persons, with restrictions drawn anew for some of them."""
+    now = world.fake.now()
+    reads = []
+    for number in persons:
+        mine = random.Random(f"{number} {rng.random() < 0.3 and rng.random()}")
+        safe = []
+        for index in range(mine.randrange(4)):
+            ends = mine.choice([None, NEVER, now + timedelta(hours=mine.randrange(-30, 60))])
+            safe.append(safety(f"s{number}-{index}", mine.choice(CODES), ends))
+        private = tuple(
+            privacy(
+                f"p{number}-{index}",
+                mine.choice(["Block", "Shield", "Odd"]),
+                mine.choice(["Hard", "Soft"]),
+                restricted_from=mine.choice([None, now + timedelta(hours=mine.randrange(-9, 60))]),
+                restricted_to=mine.choice([None, NEVER, now + timedelta(hours=30)]),
+            )
+            for index in range(mine.randrange(3))
+        )
+        reads.append(seen(world, number, *safe, private=private))
+    return reads
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_counted_on_is_counted_from_all(database_url, seed):
+    """Nights of changes, ends, departures, subsets and erasures: each fact is what the rows say."""
+    rng, before = random.Random(seed), 0
+    async with world_on(database_url, our_clock=True) as world:
+        for step in range(7):
+            persons = range(rng.randrange(3), 14 + rng.randrange(6))
+            kind = RunKind.BACKFILL if step in (3, 5) else RunKind.SYNC
+            some = persons if kind == RunKind.SYNC else range(4, 9)
+            if step == 2:  # a part of a roster that had an unreadable line
+                some = range(3, 9)
+            await publish(world, *night(world, rng, some), kind=kind, may_depart=step != 2)
+            assert await counted(world) == await world.rows(DAILY)
+            roster, stale, joined, departed, holders = (await world.rows(PEOPLE))[0]
+            assert await people(world) == (roster, stale)
+            assert (before + joined - departed, True) == (roster, holders <= roster)
+            before = roster
+            if step in (1, 4):
+                await erase_person(world, key_of(8))
+                before -= 1
+            world.fake.advance(rng.choice([3_600, 86_400]))
+
+
+async def people(world: World) -> tuple[int, int]:
+    """Persons, and those with something stale, as the freshness view has them."""
+    ((persons, stale),) = await world.rows(
+        "SELECT COUNT(DISTINCT person_key), COUNT(DISTINCT CASE WHEN is_stale THEN person_key END) "
+        "FROM report_person_freshness"
+    )
+    return persons, stale
+
+
+async def test_a_night_by_hand(database_url):
+    """What came, changed and went by code; who failed, joined and departed; the day in Norway."""
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(
+            world,
+            seen(world, 1, safety("a", "N"), safety("b", "NORU"), safety("c", "NORU")),
+            seen(world, 2, safety("d", "NORU"), private=(privacy("e", "Block", "Hard"),)),
+            seen(world, 3),
+        )
+        world.fake.advance(86_400)
+        await publish(
+            world,
+            seen(world, 1, safety("a", "NORU"), safety("b", "NORU")),
+            missed(world, 3),
+            seen(world, 4, safety("f", "NORN_EPO", NEVER)),
+        )
+        rows = await world.rows(
+            "SELECT day, area, code, level, restriction_group, open, in_effect, added, changed, "
+            "removed, persons, persons_in_effect FROM report_daily WHERE publication_no = 2 "
+            "ORDER BY area, code"
+        )
+        day = "2026-03-30"  # 22:18 in UTC is past midnight in Norway
+        assert [
+            (day, "patient-privacy", "Block", "Hard", "blocked", 0, 0, 0, 0, 1, 0, 0),
+            (day, SAFETY, "NORN_EPO", "", "denied", 1, 1, 1, 0, 0, 1, 1),
+            (day, SAFETY, "NORU", "", "delayed", 2, 2, 0, 1, 2, 1, 1),
+        ] == rows
+        people = await world.rows(
+            "SELECT publication_no, kind, roster, confirmed, stale, failed_transient, "
+            "failed_contract, joined, departed, persons_in_effect FROM report_publication "
+            "ORDER BY 1"
+        )
+        assert [
+            (1, "sync", 3, 3, 0, 0, 0, 3, 0, 2),
+            (2, "sync", 3, 2, 1, 1, 0, 1, 1, 2),
+        ] == people
+        changes = await world.rows(
+            "SELECT area, added, changed, removed FROM report_daily_change "
+            "WHERE day = '2026-03-30' ORDER BY 1"
+        )
+        assert [("patient-privacy", 0, 0, 1), (SAFETY, 1, 1, 2)] == changes
+
+
+async def test_nothing_changes_them(database_url):
+    """Neither retention, nor an erasure, nor a clock that was wrong, nor a run that is undone."""
+    async with world_on(database_url, our_clock=True) as world:
+        for codes in ("N", "NORU"), ("NORU", "NORU"), *[("NORU",)] * 3:
+            safe = [safety(f"k{number}", code) for number, code in enumerate(codes)]
+            await publish(world, seen(world, 1, *safe), seen(world, 2, safety("x", "NORU")))
+            world.fake.advance(40 * 86_400)
+        before = await facts(world)
+        rules = RetentionRules(versions=timedelta(days=1), runs=timedelta(days=1))
+        purged = await purge(world.database, await world.lease(), rules)
+        assert (2, 1) <= (purged.versions, purged.runs)
+        await erase_person(world, key_of(2))
+        world.fake.advance(-300 * 86_400)
+        assert before == await facts(world)
+        await publish(world, seen(world, 1, safety("k0", "NORU")))
+        after = await facts(world)
+        assert before[1] == after[1][:5]
+        assert set(before[0]) < set(after[0])
+        assert await counted(world) == await world.rows(DAILY)
+
+
+@pytest.mark.parametrize("text", ["0" * 40, "16858399649", "a b", "Kari Nordmann", "x" * 33])
+async def test_what_is_no_code_is_not_kept(database_url, text):
+    """A text that does not look like a code is counted as ``other``, and is not written."""
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(world, seen(world, 1, safety("a", text), safety("b", "NORN_NEW2")))
+        assert [("NORN_NEW2", "denied"), ("other", None)] == await world.rows(
+            "SELECT code, restriction_group FROM report_daily ORDER BY 1"
+        )
+
+
+async def test_a_withheld_run_leaves_none(database_url):
+    """The facts are of the transaction that publishes."""
+    from worker.errors import WithheldError
+
+    async with world_on(database_url, our_clock=True) as world:
+        reads = [seen(world, number, safety(f"s{number}", "NORU")) for number in range(20)]
+        await publish(world, *reads)
+        before = await facts(world)
+        feed = await world.rows("SELECT * FROM report_change_feed")
+        turn = await world.begin()
+        await turn.write(*(seen(world, number) for number in range(20)))
+        with pytest.raises(WithheldError):
+            await turn.publish()
+        assert before == await facts(world)
+        assert feed == await world.rows("SELECT * FROM report_change_feed")
+
+
+async def feed(world: World, after: int = 0) -> list[tuple[Any, ...]]:
+    return await world.rows(
+        "SELECT publication_no, op, area, restriction_id, person_key FROM report_change_feed "
+        f"WHERE seq > {after} ORDER BY seq"
+    )
+
+
+async def test_the_feed_of_a_night(database_url):
+    """Each change once, in order; persons who left or have another reference."""
+    one, two, three = map(key_of, (1, 2, 3))
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(
+            world,
+            seen(world, 1, safety("a", "N"), safety("b", "N"), ref="R1"),
+            seen(world, 2, safety("c", "N"), ref="R2"),
+            seen(world, 3, ref="R3"),
+        )
+        assert [
+            (1, "insert", SAFETY, "a", one),
+            (1, "insert", SAFETY, "b", one),
+            (1, "insert", SAFETY, "c", two),
+        ] == await feed(world)
+        ((last,),) = await world.rows("SELECT MAX(seq) FROM report_change_feed")
+        await publish(
+            world,
+            seen(world, 1, safety("a", "NORU"), safety("d", "N"), ref="R1"),
+            seen(world, 3, ref="R4"),
+        )
+        assert [
+            (2, "close", SAFETY, "b", one),
+            (2, "close", SAFETY, "c", two),
+            (2, "update", SAFETY, "a", one),
+            (2, "insert", SAFETY, "d", one),
+            (2, "depart", None, None, two),
+            (2, "relabel", None, None, three),
+        ] == await feed(world, last)
+
+
+async def test_a_lake_that_follows_the_feed(database_url):
+    """One watermark: what it holds is what readers see, also after a purge and an erasure."""
+    async with world_on(database_url, our_clock=True) as world:
+        rng, seq = random.Random(7), 0
+        lake: dict[tuple[str, int], tuple[int, str, str]] = {}
+        for step in range(6):
+            await publish(world, *night(world, rng, range(12)))
+            if step == 3:
+                rules = RetentionRules(versions=timedelta(hours=1))
+                assert (await purge(world.database, await world.lease(), rules)).versions
+            if step == 4:
+                await erase_person(world, key_of(5))
+            seq = await follow(world, lake, seq)
+            world.fake.advance(86_400)
+        shown = set()
+        columns = "version_no, restriction_id, person_key"
+        for area in AREAS:
+            rows = await world.rows(f"SELECT {columns} FROM report_{area.table}_history")
+            shown |= {(area.name, *row) for row in rows}
+        assert shown == {(*key, *row[1:]) for key, row in lake.items()}
+
+
+async def follow(world: World, lake: dict[tuple[str, int], tuple[int, str, str]], seq: int) -> int:
+    """Take what is behind the watermark: versions by number, with the person's number."""
+    for row in await world.rows(
+        "SELECT seq, op, area, version_no, person_no, restriction_id, person_key "
+        f"FROM report_change_feed WHERE seq > {seq} ORDER BY seq"
+    ):
+        seq, op, area, version, person, key, person_key = row
+        if op in ("insert", "update") and key is not None:
+            lake[area, version] = (person, key, person_key)
+        elif op == "purge":
+            lake.pop((area, version), None)
+        elif op == "erase" and version is None:
+            for held in [held for held, kept in lake.items() if kept[0] == person]:
+                del lake[held]
+    return seq
+
+
+async def test_an_erased_person_is_not_named(database_url):
+    """The earlier rows of the feed stay in their places, without a name, and one row says so."""
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(world, seen(world, 1, safety("a", "N")), seen(world, 2, safety("b", "N")))
+        places = await world.rows("SELECT seq, person_no FROM report_change_feed ORDER BY seq")
+        await erase_person(world, key_of(1))
+        assert [
+            (1, "insert", SAFETY, None, None),
+            (1, "insert", SAFETY, "b", key_of(2)),
+            (1, "erase", None, None, None),
+        ] == await feed(world)
+        after = await world.rows("SELECT seq, person_no FROM report_change_feed ORDER BY seq")
+        assert [*places, (places[-1][0] + 1, places[0][1])] == after
+
+
+async def test_texts_that_named_an_erased_person_are_to_be_read_again(database_url):
+    """A version of somebody else in which the person was named has a row of its own."""
+    off_id = NationalId("16858399649")
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(
+            world, seen(world, 1, safety("a", "N", cause=off_id.reveal()), safety("b", "N"))
+        )
+        lease = await world.lease()
+        found = await find_traces(world.database, 1, key_of(9), off_id)
+        await erase_traces(world.database, lease, found, Mask(off_id, key_of(9)))
+        assert [(1, "erase", SAFETY, "a", key_of(1))] == (await feed(world))[2:]
+
+
+async def test_the_day_is_norways(database_url):
+    """Before and behind midnight in Oslo, in winter and summer."""
+    days = []
+    async with world_on(database_url, our_clock=True) as world:
+        for month, hour in ((1, 22), (1, 23), (7, 21), (7, 22)):
+            at = datetime(2027, month, 9, hour, 30, tzinfo=UTC)
+            world.fake.advance((at - world.fake.now()).total_seconds())
+            await publish(world, seen(world, 1))
+        days = [day for (day,) in await world.rows("SELECT day FROM report_publication ORDER BY 1")]
+    assert ["2027-01-09", "2027-01-10", "2027-07-09", "2027-07-10"] == days

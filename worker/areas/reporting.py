@@ -1,0 +1,135 @@
+"""The columns of the reporting views: what each holds, in words.
+
+The database's dictionary (``report_dictionary``), the export and the report are made of these
+declarations; a test compares them with the real views of both databases.
+"""
+
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from worker.areas import AREAS
+from worker.areas.words import WORDS
+from worker.core.area import ResourceArea
+from worker.core.model import FailureKind
+
+
+class Kind(enum.StrEnum):
+    """What a view's column holds."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    TIME = "time"
+    DATE = "date"
+    """A calendar date in Norway (Europe/Oslo), as text ``YYYY-MM-DD``."""
+    JSON = "json"
+    """JSON as text, in every format."""
+
+
+class ViewColumn(NamedTuple):
+    """One column of a reporting view.
+
+    Attributes:
+        nb, en: what it means, in bokmål and English.
+        unit: of a number, else empty.
+        source_path: where PTS has it, else empty.
+    """
+
+    name: str
+    kind: Kind
+    nb: str
+    en: str
+    unit: str = ""
+    is_nullable: bool = True
+    source_path: str = ""
+
+
+_ROW: Final = "restriction_id person_key local_ref"
+_EFFECT: Final = "is_in_effect ends_at restriction_group publication_no"
+_PLAIN: Final[Mapping[str, str]] = {
+    "report_person_freshness": (
+        "person_key local_ref area last_confirmed_at is_stale record_count pages failure_kind "
+        "failing_since failed_runs tenant digest first_read_at first_record_count first_digest"
+    ),
+    "report_daily": (
+        "publication_no published_at day area code level restriction_group open in_effect added "
+        "changed removed persons persons_in_effect"
+    ),
+    "report_publication": " ".join(
+        (
+            "publication_no published_at day kind roster confirmed stale",
+            *(f"failed_{kind}" for kind in FailureKind),
+            "joined departed persons_in_effect",
+        )
+    ),
+    "report_change_feed": (
+        "seq publication_no published_at op area restriction_id person_key local_ref version_no "
+        "person_no"
+    ),
+    "report_daily_change": "day area added changed removed tenant",
+    "report_run": (
+        "run_id kind status started_at finished_at published_at exit_code reason areas "
+        "persons_total persons_complete persons_stale persons_departed roster_faults "
+        "areas_complete areas_failed rows_read rows_opened rows_changed rows_closed rows_moved "
+        "rows_unchanged requests retries publication_no worker_version tenant persons_not_sent"
+    ),
+    "report_access": ("accessed_at os_user login_user host command person_key purpose tenant"),
+    "report_failure": (
+        "person_key local_ref area failure_kind http_status reason attempts failed_runs "
+        "failing_since last_failed_at"
+    ),
+    "report_drift": "area field drift_kind first_seen_at",
+    "report_episode": (
+        "area restriction_id person_key local_ref started_at ended_at is_left_censored "
+        "revisions days"
+    ),
+    "report_code": "system code restriction_group name_nb name_nn name_en is_restricting source",
+    "report_dictionary": (
+        "view_name column_name type unit is_nullable meaning_nb meaning_en source_path"
+    ),
+}
+
+
+def _declared() -> Iterator[tuple[str, tuple[ViewColumn, ...]]]:
+    for area in AREAS:
+        times = "first_seen_at last_confirmed_at is_stale tenant payload"
+        yield f"report_{area.table}_current", _area(area, times, _EFFECT)
+    for area in AREAS:
+        times = "first_seen_at observed_at valid_from valid_to opened_run closed_run tenant payload"
+        ends = "opened_publication closed_publication version_no"
+        yield f"report_{area.table}_history", _area(area, times, ends)
+    for view, names in _PLAIN.items():
+        yield view, tuple(map(_column, names.split()))
+
+
+def _area(area: ResourceArea, *behind: str) -> tuple[ViewColumn, ...]:
+    own = [
+        ViewColumn(
+            name=column.name,
+            kind=Kind(column.type.value),
+            nb=column.nb,
+            en=column.en,
+            unit=column.unit,
+            source_path=", ".join(column.paths),
+        )
+        for column in area.columns
+    ]
+    rest = [_column(name) for names in behind for name in names.split()]
+    return (*map(_column, _ROW.split()), *own, *rest)
+
+
+def _column(name: str) -> ViewColumn:
+    word = WORDS[name]
+    return ViewColumn(
+        name=name,
+        kind=Kind(word.kind),
+        nb=word.nb,
+        en=word.en,
+        unit=word.unit,
+        is_nullable=word.is_nullable,
+    )
+
+
+COLUMNS: Final[Mapping[str, tuple[ViewColumn, ...]]] = dict(_declared())
+"""The columns of each reporting view, in their order, by the view's name."""

@@ -1,0 +1,112 @@
+"""Whether a restriction is in effect: the one definition, as SQL that both databases read.
+
+A restriction counts from its beginning until before its end, unless its code restricts nothing. A
+code that the worker does not know restricts: it has no group, but is never left out of a count.
+The same SQL makes the reporting views, the facts of a publication and the report.
+"""
+
+import enum
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from worker.core.value import Value
+
+_NEVER_FROM: Final = "'9999-01-01T00:00:00+00:00'"
+"""PTS's "never" is the year 9999 (pts reference, section 0, point 5)."""
+
+
+class RestrictionGroup(enum.StrEnum):
+    """What a restriction does, for those who count."""
+
+    DENIED = "denied"
+    """The citizen does not see it."""
+    DELAYED = "delayed"
+    """The citizen sees it later."""
+    BLOCKED = "blocked"
+    """The citizen keeps it from health personnel."""
+    SHIELDED = "shielded"
+    """Staff keep it from health personnel, for the citizen."""
+    NONE = "none"
+    """Nothing is restricted."""
+
+
+class Effect(Value, frozen=True, kw_only=True):
+    """By which columns of an area a restriction is in effect.
+
+    Attributes:
+        code: the column whose value says what the restriction does.
+        groups: codes by group.
+        prefixes: beginnings of codes that PTS may add, by group.
+        ends: the column of its end; none, or the year 9999, is indefinite.
+        begins: the column of its beginning, if there is one.
+        level: the column that divides a code, for counts.
+        ranges: a column of JSON. With several ranges in it no beginning or end counts: the columns
+            hold the first range alone, and the worker does not claim that the others are over.
+    """
+
+    code: str
+    groups: tuple[tuple[RestrictionGroup, tuple[str, ...]], ...]
+    prefixes: tuple[tuple[RestrictionGroup, str], ...] = ()
+    ends: str
+    begins: str = ""
+    level: str = ""
+    ranges: str = ""
+
+
+def group_sql(effect: Effect, row: str, *, code: str = "") -> str:
+    """The restriction's group; NULL for a code that is not known.
+
+    Args:
+        effect: the area's.
+        row: the name of the table or view in the query.
+        code: another expression for the code than the area's column.
+    """
+    code = code or f"{row}.{effect.code}"
+    cases = [f"WHEN {code} IN ({_texts(codes)}) THEN '{group}'" for group, codes in effect.groups]
+    cases += [
+        f"WHEN substr({code}, 1, {len(prefix)}) = '{prefix}' THEN '{group}'"
+        for group, prefix in effect.prefixes
+    ]
+    return f"CASE {' '.join(cases)} END"
+
+
+def ends_at_sql(effect: Effect, row: str) -> str:
+    """When it ends; NULL if that is indefinite, and never the year 9999."""
+    column = f"{row}.{effect.ends}"
+    return f"CASE WHEN {column} < {_NEVER_FROM}{_single(effect, row)} THEN {column} END"
+
+
+def in_effect_sql(effect: Effect, row: str, now: str) -> str:
+    """A condition: whether it is in effect at an instant. It is never NULL.
+
+    Args:
+        effect: the area's.
+        row: the name of the table or view in the query.
+        now: an expression for the instant, or what ``instant_sql`` gives.
+    """
+    single = _single(effect, row)
+    code = f"{row}.{effect.code}"
+    nothing = [one for group, codes in effect.groups if group == "none" for one in codes]
+    cases = [f"WHEN {code} IN ({_texts(nothing)}) THEN 0"] if nothing else []
+    cases.append(f"WHEN {row}.{effect.ends} <= {now}{single} THEN 0")
+    if effect.begins:
+        cases.append(f"WHEN {row}.{effect.begins} > {now}{single} THEN 0")
+    return f"CASE {' '.join(cases)} ELSE 1 END = 1"
+
+
+def instant_sql(at: datetime) -> str:
+    """An instant as a literal that compares with a time column of either database."""
+    return f"'{at.astimezone(UTC).isoformat(timespec='microseconds')}'"
+
+
+def _single(effect: Effect, row: str) -> str:
+    """That there is one range at most. The texts are canonical JSON."""
+    if not effect.ranges:
+        return ""
+    column = f"{row}.{effect.ranges}"
+    return f" AND ({column} IS NULL OR {column} NOT LIKE '[%}},{{%')"
+
+
+def _texts(codes: Iterable[str]) -> str:
+    return ", ".join(f"'{code}'" for code in codes)

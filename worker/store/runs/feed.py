@@ -1,0 +1,114 @@
+# ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
+"""The change feed: what a publication changed, in an order that a reader can follow by one number.
+
+Its rows hold numbers alone. Who a person is and what a restriction is called, the view joins from
+the rows that they name, so that nothing of it is left once those are erased.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, func, insert, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import ScalarSelect, Select
+
+from worker.areas import AREAS
+from worker.core.effect import instant_sql
+from worker.store.schema.tables import UtcTime, change_feed, publication
+
+COLUMNS: Final = ("publication_no", "happened_at", "op", "area", "version_id", "person_id")
+
+
+def write_feed(connection: Connection, *, run_id: int, number: int, at: datetime) -> int:
+    """Write what a publication changed; the number behind which its rows stand.
+
+    What moved to another identifier is closed under the old one before it is inserted.
+    """
+    last = connection.execute(select(func.coalesce(func.max(change_feed.c.seq), 0))).scalar_one()
+    tables = {area.name: f"{area.table}_version" for area in AREAS}
+    closed = ", ".join(
+        f"EXISTS (SELECT 1 FROM {table} WHERE closed_run = {run_id})" for table in tables.values()
+    )
+    is_changed = dict(
+        zip(tables, connection.exec_driver_sql(f"SELECT {closed}").one(), strict=True)
+    )
+    parts = []
+    for area, table in tables.items():
+        op = "'insert'"
+        if is_changed[area]:
+            parts.append(
+                f"SELECT 1 AS step, 'close' AS op, '{area}' AS area, v.version_id, v.person_id "
+                f"FROM {table} v WHERE v.closed_run = {run_id} "
+                f"AND NOT {_counterpart(table, 'opened_run', run_id)}"
+            )
+            is_update = _counterpart(table, "closed_run", run_id)
+            op = f"CASE WHEN {is_update} THEN 'update' ELSE 'insert' END"
+        parts.append(
+            f"SELECT 2 AS step, {op} AS op, '{area}' AS area, v.version_id, v.person_id "
+            f"FROM {table} v WHERE v.opened_run = {run_id}"
+        )
+    person = "CAST(NULL AS TEXT) AS area, CAST(NULL AS BIGINT) AS version_id, p.person_id"
+    parts.append(
+        f"SELECT 3 AS step, 'depart' AS op, {person} FROM person p WHERE p.departed_run = {run_id}"
+    )
+    parts.append(
+        f"SELECT 4 AS step, 'relabel' AS op, {person} FROM person p "
+        f"WHERE p.local_ref_run = {run_id} AND p.first_run <> {run_id} "
+        "AND COALESCE(p.local_ref, '') <> COALESCE(p.prev_local_ref, '')"
+    )
+    connection.exec_driver_sql(
+        f"INSERT INTO change_feed ({', '.join(COLUMNS)}) "
+        f"SELECT {number}, {instant_sql(at)}, op, area, version_id, person_id "
+        f"FROM ({' UNION ALL '.join(parts)}) AS changes "
+        "ORDER BY step, area DESC, version_id, person_id"
+    )
+    return int(last)
+
+
+def _counterpart(table: str, column: str, run_id: int) -> str:
+    return (
+        f"EXISTS (SELECT 1 FROM {table} w WHERE w.person_id = v.person_id "
+        f"AND w.restriction_id = v.restriction_id AND w.{column} = {run_id})"
+    )
+
+
+async def note_erased(connection: AsyncConnection, person_id: int, at: datetime) -> None:
+    """Let those who follow the feed forget a person."""
+    await connection.execute(
+        insert(change_feed).values(
+            publication_no=_last(), happened_at=at, op="erase", person_id=person_id
+        )
+    )
+
+
+async def note_versions(
+    connection: AsyncConnection, op: str, area: str, rows: Select[tuple[int, int]], at: datetime
+) -> None:
+    """Say that these versions are purged, or that an erased person was taken out of their texts.
+
+    Args:
+        connection: in the transaction that does so, before they are deleted.
+        op: ``purge`` or ``erase``.
+        area: the area's name.
+        rows: their ``version_id`` and ``person_id``.
+        at: when.
+    """
+    said = rows.subquery()
+    version_id, person_id = said.c
+    await connection.execute(
+        insert(change_feed).from_select(
+            COLUMNS,
+            select(
+                _last(),
+                literal(at, UtcTime()),
+                literal(op),
+                literal(area),
+                version_id,
+                person_id,
+            ),
+        )
+    )
+
+
+def _last() -> ScalarSelect[int]:
+    return select(func.coalesce(func.max(publication.c.publication_no), 0)).scalar_subquery()
