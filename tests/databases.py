@@ -16,7 +16,11 @@ from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.schema.upgrade import upgrade
 
-_IN_MEMORY = ("ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET full_page_writes = off")
+_QUIET = (
+    "ALTER SYSTEM SET fsync = off",
+    "ALTER SYSTEM SET full_page_writes = off",
+    "ALTER SYSTEM SET autovacuum = off",
+)
 
 
 @contextmanager
@@ -29,8 +33,9 @@ def postgres_server() -> Iterator[str]:
 
         server = get_server(folder / "data", cleanup_mode=None)
     try:
-        # Processes die in these tests, and not the machine: nobody waits for its disk.
-        anyio.run(execute, server.get_uri(), *_IN_MEMORY, "SELECT pg_reload_conf()")
+        # Processes die in these tests, and not the machine: nobody waits for its disk. Nor for
+        # autovacuum, whose snapshots come and go by a clock of its own.
+        anyio.run(execute, server.get_uri(), *_QUIET, "SELECT pg_reload_conf()")
         yield server.get_uri()
     finally:
         server.stop()

@@ -421,7 +421,7 @@ async def _converse(
         if reply.before_s:
             await asyncio.sleep(reply.before_s)
         size = max(1, -(-len(reply.data) // reply.slices))
-        begins = [0, *reply.cuts] if reply.cuts else [*range(0, len(reply.data), size)]
+        begins = [0, *reply.cuts] if reply.cuts else [*range(0, max(1, len(reply.data)), size)]
         for begin, end in zip(begins, [*begins[1:], len(reply.data)], strict=True):
             writer.write(reply.data[begin:end])
             await writer.drain()

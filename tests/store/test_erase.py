@@ -23,7 +23,7 @@ from tests.store.test_store_scenarios import (
 )
 from worker.core.identity import NationalId
 from worker.core.model import Person, PersonRead, Record
-from worker.errors import ExitCode, LeaseLostError
+from worker.errors import ExitCode, LeaseLostError, UnavailableError
 from worker.store.privacy.erasing import TABLES, Mask, Traces, erase_traces, find_traces, scrub
 from worker.store.privacy.searching import NOT_SEARCHED, FoundText, Wanted, search
 from worker.store.runs.lease import acquire
@@ -211,6 +211,21 @@ async def test_it_waits_for_whoever_may_still_see_the_person(postgres_database_u
         await erase(world)
         group.cancel_scope.cancel()
         assert 3 <= world.fake.waits_s.count(0.5) < 20
+
+
+async def test_who_may_still_see_the_person_is_not_passed_over(postgres_database_url):
+    """A transaction that stays open keeps the bytes, so the erasure does not call itself done."""
+    async with world_on(postgres_database_url) as world:
+        await history(world)
+        reader = await asyncpg.connect(postgres_database_url)
+        try:
+            await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            assert 0 < await reader.fetchval("SELECT count(*) FROM person")
+            with pytest.raises(UnavailableError, match="before the erasure is still open"):
+                await erase(world)
+        finally:
+            await reader.close()
+        await erase(world)
 
 
 async def test_an_open_run_is_continued_without_the_person(database_url):

@@ -186,7 +186,7 @@ async def _note(connection: AsyncConnection, traces: Traces, at: datetime) -> No
             await note_versions(connection, "erase", area, rows, at)
 
 
-_SNAPSHOT_LOOKS: Final = 20
+_SNAPSHOT_QUERIES_MAX: Final = 60
 _SNAPSHOT_PAUSE_S: Final = 0.5
 _SNAPSHOTS: Final = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
@@ -246,21 +246,27 @@ async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
             limit = f"{database.lock_s_max() * 1000:.0f}"
             await connection.execute(text(f"SET lock_timeout = {limit}"))
             try:
-                await _wait_for_snapshots(database, connection)
+                is_alone = await _wait_for_snapshots(database, connection)
                 await connection.execute(text(f"VACUUM ({options}) {names}"))
+                if not is_alone:
+                    raise TimeoutError("a transaction from before the erasure is still open")
             finally:
                 await connection.execute(text("RESET lock_timeout"))
 
 
-async def _wait_for_snapshots(database: Database, connection: AsyncConnection) -> None:
-    """Wait a moment for transactions that may still see what was erased: VACUUM keeps it for them.
+async def _wait_for_snapshots(database: Database, connection: AsyncConnection) -> bool:
+    """Wait for transactions that may still see what was erased, since VACUUM keeps it for them.
 
     A role without ``pg_read_all_stats`` sees its own sessions only.
+
+    Returns:
+        Whether all of them have ended.
     """
-    for _ in range(_SNAPSHOT_LOOKS):
+    for _ in range(_SNAPSHOT_QUERIES_MAX):
         if not (await connection.execute(_SNAPSHOTS)).scalar_one():
-            return
+            return True
         await database.runtime.sleep(_SNAPSHOT_PAUSE_S)
+    return False
 
 
 class _Texts(NamedTuple):
