@@ -137,7 +137,7 @@ async def test_a_complete_copy_says_complete(sqlite_url, tmp_path):
         _, outline = await report_of(world, tmp_path / "r.html")
         assert re.search(r"Published [^.]+\(1 min ago\), run 1, complete", outline.text)
         assert "No person is stale." in outline.text
-        assert "No restriction is open in this area." in outline.text
+        assert "No restriction is in effect in this area." in outline.text
 
 
 async def test_an_empty_store_says_what_to_do(sqlite_url, tmp_path):
@@ -174,7 +174,7 @@ async def test_a_long_history_and_many_stale_persons(sqlite_url, tmp_path):
         _, outline = await report_of(world, tmp_path / "r.html")
         assert 1 == outline.tags.count("details")
         assert re.search(
-            r"The last 13 days\.\s+The first reading, on 2026-03-28, found 10 restr", outline.text
+            r"The last 14 days\.\s+The first reading, on 2026-03-28, found 10 restr", outline.text
         )
         assert "pts-worker failures list tells more. The first 100 are listed." in outline.text
 

@@ -10,11 +10,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 Row = tuple[str, str, str]
 """An area, a person's key and a restriction's key."""
 Slot = tuple[str, str]
 """A person's key and an area."""
+NORWAY = ZoneInfo("Europe/Oslo")
+"""Whose days the changes of a publication are counted by."""
 
 
 def canonical(document: Any) -> str:
@@ -400,7 +403,7 @@ class Model:
         self._publish_proofs(run, outcome)
         for person, _ in outcome.readings:
             self.refs[person] = run.refs[person]
-        day = f"{at:%Y-%m-%d}"
+        day = f"{at.astimezone(NORWAY):%Y-%m-%d}"
         for place, rows in enumerate((outcome.came, outcome.changed, outcome.went)):
             for row in rows:
                 self.days.setdefault((day, row[0]), [0, 0, 0])[place] += 1
