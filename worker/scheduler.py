@@ -2,28 +2,96 @@
 
 APScheduler 3 cancels running coroutine jobs when it shuts down, so its job only posts a request on
 a one-slot stream. A request that finds the slot taken is dropped: runs never overlap and never pile
-up.
+up. A run that ends with 69 or 75 is retried with growing waits until the next start.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import anyio
 import structlog
+from anyio.streams.memory import MemoryObjectReceiveStream
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 from cronsim import CronSim
 
-from worker.errors import WorkerError
+from worker.core.run import RunReport
+from worker.errors import ExitCode, WorkerError
+from worker.ports import Runtime
 
 log = structlog.get_logger(__name__)
 
 MISFIRE_GRACE_S: Final = 3600
 """A start that was missed by up to this long (a sleeping machine) is made good once."""
 
+RETRY_WAITS_S: Final = (300.0, 600.0, 1200.0, 2400.0, 3600.0)
+"""Waits before the first retries; the last one is repeated."""
+
+_JITTER: Final = 0.1
 _WAKE_S: Final = 60.0
+_RETRIED: Final = frozenset({ExitCode.UNAVAILABLE, ExitCode.STOPPED})
+_UNREMARKABLE: Final = frozenset({ExitCode.OK, ExitCode.GAPS, ExitCode.LEASE_HELD})
+_HINTS: Final = {
+    ExitCode.WITHHELD: "`pts-worker status` shows the figures; if the removals are right, run "
+    "`pts-worker sync --accept-removals` once",
+    ExitCode.DATA_CONTRACT: "correct the roster if the reason names it; else report it to NHN",
+    ExitCode.REFUSED: "run `pts-worker doctor`; check key, scope and organisation in self-service",
+    ExitCode.CONFIGURATION: "run `pts-worker doctor`, correct it, and restart the schedule",
+}
+
+Work = Callable[[], Awaitable[RunReport | None]]
+"""Carries out one run; ``None`` if there was nothing to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnd:
+    """How the last run of the schedule ended; reason and hint without personal values."""
+
+    at: datetime
+    exit_code: ExitCode
+    reason: str = ""
+    hint: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class ScheduleState:
+    """What the schedule is doing, for those who watch it. All times are UTC.
+
+    Attributes:
+        next_at: the next start that the expression names.
+        retry_at: the next retry, if the last run is to be retried before that.
+        running_since: the start of the run that is on.
+        last_end: the end of the last run.
+    """
+
+    next_at: datetime | None = None
+    retry_at: datetime | None = None
+    running_since: datetime | None = None
+    last_end: RunEnd | None = None
+
+
+def retry_wait_s(
+    exit_code: ExitCode, retries: int, *, until_next_s: float | None, uniform: float
+) -> float | None:
+    """How long to wait before a run is retried: 5, 10, 20, 40 min, then an hour, each +/- 10 %.
+
+    Args:
+        exit_code: how the run ended; 69 and 75 are retried, others are not.
+        retries: how many retries came before, since the last scheduled start.
+        until_next_s: seconds until the next scheduled start; None if there is none.
+        uniform: a random number in [0, 1), for jitter.
+
+    Returns:
+        Seconds; None if the run is not retried before the next scheduled start.
+    """
+    if exit_code not in _RETRIED:
+        return None
+    base_s = RETRY_WAITS_S[min(retries, len(RETRY_WAITS_S) - 1)]
+    wait_s = base_s * (1 + _JITTER * (2 * uniform - 1))
+    return None if until_next_s is not None and wait_s >= until_next_s else wait_s
 
 
 def next_start(cron: str, after: datetime) -> datetime | None:
@@ -60,28 +128,37 @@ class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # it comes without type
 
 
 async def run_on_schedule(
-    run_once: Callable[[], Awaitable[Any]],
+    run_once: Work,
     *,
     cron: str,
     timezone: str,
     stop: anyio.Event,
-    now: bool = False,
+    runtime: Runtime,
+    first: Work | None = None,
+    state: ScheduleState | None = None,
 ) -> None:
     """Run on the expression until ``stop`` is set; a run that is on then ends by the same event.
 
+    A run that ends with 69 or 75 is retried (``retry_wait_s``). Other ends that a person must know
+    of are logged at ERROR with a hint. The schedule goes on in both cases.
+
     Args:
-        run_once: carries out one run; errors with a name are logged and the schedule goes on.
+        run_once: carries out one run.
         cron: five fields, e.g. ``30 3 * * *``.
         timezone: the IANA zone in which it is meant.
         stop: set it to end.
-        now: run once at the start, too.
+        runtime: the clock, and the randomness of retries.
+        first: carried out at the start, too; retried like a run.
+        state: kept up to date, if given.
     """
-    requests, due = anyio.create_memory_object_stream[None](1)
+    requests, due = anyio.create_memory_object_stream[Work](1)
     scheduler = AsyncIOScheduler(timezone=timezone)
+    state = ScheduleState() if state is None else state
 
-    async def ask() -> None:  # in the loop: of a plain function APScheduler makes a thread
+    # In the loop: of a plain function APScheduler makes a thread.
+    async def ask(work: Work) -> None:
         try:
-            requests.send_nowait(None)
+            requests.send_nowait(work)
         except anyio.WouldBlock:
             log.warning("schedule.skipped", reason="the run before is still on")
         except anyio.ClosedResourceError:
@@ -90,26 +167,87 @@ async def run_on_schedule(
     job = scheduler.add_job(
         ask,
         CronSimTrigger(cron, timezone),
+        args=(run_once,),
         coalesce=True,
         max_instances=1,
         misfire_grace_time=MISFIRE_GRACE_S,
     )
     scheduler.start()
     log.info("schedule.started", cron=cron, timezone=timezone, next=str(job.next_run_time))
-    if now:
-        await ask()
+    if first is not None:
+        await ask(first)
     try:
         async with anyio.create_task_group() as tasks, requests, due:
             tasks.start_soon(_watch, scheduler, stop, requests)
-            async for _ in due:
-                await _carry_out(run_once)
-                if stop.is_set():
-                    break
-                log.info("schedule.waiting", next=str(job.next_run_time))
+            await _work_off(due, _Context(lambda: job.next_run_time, runtime, stop, state))
             tasks.cancel_scope.cancel()
     finally:
         scheduler.shutdown(wait=False)
         log.info("schedule.ended")
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What working off requests needs besides them."""
+
+    next_start: Callable[[], datetime | None]
+    runtime: Runtime
+    stop: anyio.Event
+    state: ScheduleState
+
+
+async def _work_off(due: MemoryObjectReceiveStream[Work], context: _Context) -> None:
+    """Carry out what is due, and retries, until the schedule ends."""
+    state, retry, retries, wait_s = context.state, None, 0, None
+    while True:
+        state.next_at = _utc(context.next_start())
+        requested = await _receive(due, wait_s)
+        work = retry if requested is None else requested
+        if work is None or context.stop.is_set():
+            return
+        retries = retries + 1 if requested is None else 0
+        state.retry_at, state.running_since = None, context.runtime.now()
+        end = await _carry_out(work, context.runtime)
+        state.running_since = None
+        if context.stop.is_set():
+            return
+        wait_s = None if end is None else _wait_after(end, retries, context)
+        retry = None if wait_s is None else work
+        next_at = context.next_start() if wait_s is None else context.state.retry_at
+        log.info("schedule.waiting", next=str(next_at))
+
+
+async def _receive(due: MemoryObjectReceiveStream[Work], wait_s: float | None) -> Work | None:
+    """The next request; None after ``wait_s`` seconds, or when there will be no more."""
+    with anyio.move_on_after(float("inf") if wait_s is None else wait_s):
+        try:
+            return await due.receive()
+        except anyio.EndOfStream:
+            return None
+    return None
+
+
+def _wait_after(end: RunEnd, retries: int, context: _Context) -> float | None:
+    """Report how a run ended. Gives the seconds to wait before it is retried, or None."""
+    state, now = context.state, context.runtime.now()
+    state.last_end, state.next_at = end, _utc(context.next_start())
+    wait_s = retry_wait_s(
+        end.exit_code,
+        retries,
+        until_next_s=None if state.next_at is None else (state.next_at - now).total_seconds(),
+        uniform=context.runtime.uniform(),
+    )
+    facts = {"code": int(end.exit_code), "reason": end.reason, "hint": end.hint}
+    if wait_s is not None:
+        state.retry_at = now + timedelta(seconds=wait_s)
+        log.warning("schedule.retrying", **facts, retry=retries + 1, wait_s=round(wait_s))
+    elif end.exit_code not in _UNREMARKABLE:
+        log.error("schedule.run_failed", **facts)
+    return wait_s
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return None if at is None else at.astimezone(UTC)
 
 
 async def _watch(scheduler: AsyncIOScheduler, stop: anyio.Event, requests: Any) -> None:
@@ -121,13 +259,18 @@ async def _watch(scheduler: AsyncIOScheduler, stop: anyio.Event, requests: Any) 
     await requests.aclose()
 
 
-async def _carry_out(run_once: Callable[[], Awaitable[Any]]) -> None:
+async def _carry_out(work: Work, runtime: Runtime) -> RunEnd | None:
     try:
-        await run_once()
+        report = await work()
     except WorkerError as error:
-        log.error(  # noqa: TRY400 - an error with a name needs no traceback
-            "schedule.run_failed",
-            code=int(error.exit_code),
-            reason=error.message,
-            hint=error.hint,
+        return RunEnd(
+            at=runtime.now(), exit_code=error.exit_code, reason=error.message, hint=error.hint
         )
+    if report is None:
+        return None
+    return RunEnd(
+        at=runtime.now(),
+        exit_code=report.exit_code,
+        reason="; ".join(report.reasons),
+        hint=_HINTS.get(report.exit_code, ""),
+    )

@@ -157,6 +157,26 @@ def test_a_schedule_stopped_within_a_run(standin: Standin, worker: Installation)
     assert worker.sync().run["continued"]
 
 
+def test_the_schedule_continues_an_open_run(standin: Standin, worker: Installation) -> None:
+    """A run that a reboot left open is continued at the start, not in the next night."""
+    standin.delay_s = 0.2
+    worker.configure(sync={"batch_persons": 2, "concurrency": 2})
+    running = worker.start("sync")
+    wait_for(lambda: len(standin.asked) > 14, "some searches")
+    running.kill()
+    standin.delay_s = 0.0
+    running = worker.start("schedule", "--cron", "0 0 1 1 *")
+    wait_for(lambda: worker.store.runs()[1][0] == "published", "the run's end")
+    running.signal(signal.SIGTERM)
+    assert running.wait().code == 0
+    assert 2 == len(worker.store.runs())
+    running = worker.start("schedule", "--cron", "0 0 1 1 *")  # nothing is open now
+    wait_for(lambda: "schedule.waiting" in running.tail(), "the check")
+    running.signal(signal.SIGTERM)
+    assert running.wait().code == 0
+    assert 2 == len(worker.store.runs())
+
+
 def test_a_cron_expression_without_meaning(worker: Installation) -> None:
     """An expression that cannot be is 78, before anything runs."""
     ended = worker.run("schedule", "--now", "--cron", "99 3 * * *")

@@ -1,5 +1,6 @@
 """Cron expressions as cron reads them."""
 
+import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -10,10 +11,14 @@ import anyio
 import pytest
 from apscheduler.executors import base as executors
 from apscheduler.schedulers import base as schedulers
+from structlog.testing import capture_logs
 
 from tests.simulation.loop import Clock, run_simulated
-from worker.errors import UnavailableError
-from worker.scheduler import next_start, run_on_schedule
+from worker.core.model import RunKind, RunStatus
+from worker.core.run import RunReport
+from worker.errors import ConfigurationError, ExitCode, UnavailableError
+from worker.ports import Runtime
+from worker.scheduler import ScheduleState, next_start, retry_wait_s, run_on_schedule
 
 OSLO = ZoneInfo("Europe/Oslo")
 
@@ -142,22 +147,34 @@ class Nights:
     Attributes:
         begun: when runs have begun, in seconds since the schedule did.
         run_s: how long each takes.
-        fault: what each ends with.
+        ends: what the next ones end with, in order; then 0.
         ended_s: when the schedule had ended.
+        state: what the schedule says of itself.
     """
 
     clock: Clock
     stop: anyio.Event
     run_s: float
     begun: list[int] = field(default_factory=list)
-    fault: Exception | None = None
+    ends: list[Exception | ExitCode] = field(default_factory=list)
     ended_s: int = 0
+    state: ScheduleState = field(default_factory=ScheduleState)
 
-    async def run(self) -> None:
+    async def run(self) -> RunReport:
+        began_at = self.clock.now()
         self.begun.append(round(self.clock.elapsed_s))
         await anyio.sleep(self.run_s)
-        if self.fault is not None:
-            raise self.fault
+        end = self.ends.pop(0) if self.ends else ExitCode.OK
+        if isinstance(end, Exception):
+            raise end
+        return RunReport(
+            run_id=len(self.begun),
+            kind=RunKind.SYNC,
+            status=RunStatus.PUBLISHED if end == ExitCode.OK else RunStatus.INTERRUPTED,
+            exit_code=end,
+            started_at=began_at,
+            finished_at=self.clock.now(),
+        )
 
 
 def nights(
@@ -180,7 +197,19 @@ def nights(
 
             async def schedule() -> None:
                 await run_on_schedule(
-                    made.run, cron=cron, timezone="Europe/Oslo", stop=made.stop, now=now
+                    made.run,
+                    cron=cron,
+                    timezone="Europe/Oslo",
+                    stop=made.stop,
+                    runtime=Runtime(
+                        now=clock.now,
+                        monotonic=lambda: clock.elapsed_s,
+                        sleep=anyio.sleep,
+                        uniform=lambda: 0.5,
+                        new_id=lambda: "id",
+                    ),
+                    first=made.run if now else None,
+                    state=made.state,
                 )
                 made.ended_s = round(clock.elapsed_s)
 
@@ -195,10 +224,10 @@ def nights(
 
 
 def test_it_runs_when_its_time_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once a night, neither early nor late; a run that fails changes nothing in that."""
+    """Once a night, neither early nor late; a run that is not retried changes nothing."""
 
     async def story(made: Nights) -> None:
-        made.fault = UnavailableError("PTS is away")
+        made.ends = [ConfigurationError("no key", hint="make one")] * 3
         await anyio.sleep(54 * HOUR_S)
 
     expected = [round(TO_HALF_PAST_TWO_S + night * 24 * HOUR_S) for night in range(3)]
@@ -257,6 +286,84 @@ def test_a_start_that_was_missed(
         await anyio.sleep(5 * MINUTE_S)
 
     assert runs == len(nights(monkeypatch, story, cron).begun)
+
+
+AWAY = UnavailableError("PTS is away")
+
+
+def test_69_does_not_wait_until_tomorrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PTS is away for a part of the night: growing waits, recovery, and then the next night."""
+
+    async def story(made: Nights) -> None:
+        made.ends = [AWAY, ExitCode.UNAVAILABLE, ExitCode.STOPPED, AWAY, AWAY, AWAY]
+        await anyio.sleep(TO_HALF_PAST_TWO_S + 26 * HOUR_S)
+
+    with capture_logs() as logs:
+        begun = nights(monkeypatch, story, "30 2 * * *").begun
+    waits = [round((b - a - MINUTE_S) / MINUTE_S) for a, b in itertools.pairwise(begun[:7])]
+    assert [5, 10, 20, 40, 60, 60] == waits
+    assert [round(TO_HALF_PAST_TWO_S + 24 * HOUR_S)] == begun[7:]
+    assert [] == [one for one in logs if one["log_level"] == "error"]
+
+
+def test_a_night_without_recovery_keeps_the_next_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hourly until the next start, which comes in time; its own retries begin with 5 min again."""
+
+    async def story(made: Nights) -> None:
+        made.ends = [AWAY] * 100
+        await anyio.sleep(TO_HALF_PAST_TWO_S + 24 * HOUR_S + 10 * MINUTE_S)
+
+    begun = nights(monkeypatch, story, "30 2 * * *").begun
+    tomorrow = round(TO_HALF_PAST_TWO_S + 24 * HOUR_S)
+    assert [tomorrow, tomorrow + 6 * MINUTE_S] == begun[-2:]
+    gaps = [b - a for a, b in itertools.pairwise(begun[5:-2])]
+    assert [HOUR_S + MINUTE_S] * len(gaps) == gaps
+    assert len(gaps) > 15
+
+
+@pytest.mark.parametrize("code", [5, 65, 77, 78])
+def test_what_waiting_cannot_mend_is_reported(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """One error with a hint, no retry, and the next night's start."""
+
+    async def story(made: Nights) -> None:
+        made.ends = [ExitCode(code)]
+        await anyio.sleep(TO_HALF_PAST_TWO_S + 2 * HOUR_S)
+        assert made.state.last_end is not None
+        assert code == made.state.last_end.exit_code
+        assert made.state.retry_at is None
+        await anyio.sleep(24 * HOUR_S)
+
+    with capture_logs() as logs:
+        assert 2 == len(nights(monkeypatch, story, "30 2 * * *").begun)
+    (error,) = [one for one in logs if one["log_level"] == "error"]
+    assert ("schedule.run_failed", code) == (error["event"], error["code"])
+    assert error["hint"]
+
+
+def test_a_stop_ends_the_wait_for_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, and no run begins."""
+
+    async def story(made: Nights) -> None:
+        made.ends = [AWAY]
+        await anyio.sleep(2 * MINUTE_S)
+        assert made.state.retry_at is not None
+
+    found = nights(monkeypatch, story, "30 2 * * *", now=True)
+    assert [0] == found.begun
+    assert found.ended_s <= 2 * MINUTE_S + 1
+
+
+@pytest.mark.parametrize(("uniform", "expected_s"), [(0.0, 270), (0.5, 300), (0.999_999, 330)])
+def test_retries_are_spread(uniform: float, expected_s: float) -> None:
+    """By a tenth in both directions, so that hospitals do not come back at the same second."""
+    wait_s = retry_wait_s(ExitCode.UNAVAILABLE, 0, until_next_s=None, uniform=uniform)
+    assert wait_s == pytest.approx(expected_s, abs=0.1)
+
+
+@pytest.mark.parametrize("code", sorted(set(ExitCode) - {69, 75}))
+def test_only_69_and_75_are_retried(code: ExitCode) -> None:
+    """For others a person must act, or there is nothing to do."""
+    assert retry_wait_s(code, 0, until_next_s=None, uniform=0.5) is None
 
 
 def test_what_becomes_due_during_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

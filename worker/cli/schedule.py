@@ -3,12 +3,17 @@
 import anyio
 import click
 
+from worker.app import App
 from worker.cli import options
 from worker.cli.base import Cli, subcommand
 from worker.cli.output import print_json
 from worker.cli.progress import document, stoppable
+from worker.cli.showing import store_to_read
+from worker.core.run import RunReport
 from worker.errors import ExitCode
 from worker.scheduler import run_on_schedule
+from worker.store.queries.status import continued_by_next_sync
+from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
 from worker.telemetry.prometheus import Board, serve_metrics
 from worker.use_cases.observed_run import observed_run, telemetry_options
 from worker.use_cases.run_sync import RunRequest
@@ -17,6 +22,10 @@ HELP = """Stay up and run `sync` on a cron expression in a named time zone.
 
 Runs never overlap; a start that comes while a run is on is skipped. SIGTERM ends a run that is on
 as it ends `sync`: what is complete is kept, and the next run continues.
+
+A run that ends with 69 or 75 is retried after 5, 10, 20 and 40 minutes and then every hour, until
+the next start. Any other end is logged, and the schedule goes on. A run that was left open is
+continued at once.
 
 Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
 """
@@ -34,15 +43,37 @@ def command(cli: Cli, *, now: bool) -> int:
     async def work(stop: anyio.Event) -> None:
         board, served = Board(), telemetry_options(app)
 
-        async def run_once() -> None:
+        async def run_once() -> RunReport:
             report = await observed_run(app, RunRequest(), stop=stop, board=board)
             if cli.as_json:
                 print_json(document(report))
+            return report
+
+        async def continue_open_run() -> RunReport | None:
+            return await run_once() if await _is_left_open(app) else None
 
         with serve_metrics(board, served):
             await run_on_schedule(
-                run_once, cron=settings.cron, timezone=settings.timezone, stop=stop, now=now
+                run_once,
+                cron=settings.cron,
+                timezone=settings.timezone,
+                stop=stop,
+                runtime=app.runtime,
+                first=run_once if now else continue_open_run,
             )
 
     cli.run(lambda: stoppable(work, app.runtime))
     return ExitCode.OK
+
+
+async def _is_left_open(app: App) -> bool:
+    """Whether the next ``sync`` would continue a run."""
+    async with store_to_read(app) as store:
+        sync = app.settings.sync
+        rows = await open_runs(store, DEFAULT_TENANT)
+        return (
+            continued_by_next_sync(
+                rows, areas=sync.areas, within=sync.continue_within, now=app.runtime.now()
+            )
+            is not None
+        )
