@@ -5,7 +5,7 @@ a one-slot stream. A request that finds the slot taken is dropped: runs never ov
 up. A run that ends with 69 or 75 is retried with growing waits until the next start.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -136,6 +136,7 @@ async def run_on_schedule(
     runtime: Runtime,
     first: Work | None = None,
     state: ScheduleState | None = None,
+    beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> None:
     """Run on the expression until ``stop`` is set; a run that is on then ends by the same event.
 
@@ -150,6 +151,7 @@ async def run_on_schedule(
         runtime: the clock, and the randomness of retries.
         first: carried out at the start, too; retried like a run.
         state: kept up to date, if given.
+        beside: tasks that go on until the schedule ends.
     """
     requests, due = anyio.create_memory_object_stream[Work](1)
     scheduler = AsyncIOScheduler(timezone=timezone)
@@ -179,6 +181,8 @@ async def run_on_schedule(
     try:
         async with anyio.create_task_group() as tasks, requests, due:
             tasks.start_soon(_watch, scheduler, stop, requests)
+            for task in beside:
+                tasks.start_soon(task)
             await _work_off(due, _Context(lambda: job.next_run_time, runtime, stop, state))
             tasks.cancel_scope.cancel()
     finally:

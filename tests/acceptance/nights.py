@@ -180,8 +180,9 @@ def scheduled(night: Night, running: Session) -> None:
     )
     running.begin("schedule --now --json")
     wait_for(lambda: len(made.pushed) >= PUSHES, "the numbers of the first run")
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page:
-        night.places.append(Place(kind="metrics", name="/metrics", data=page.read()))
+    for name in ("/metrics", "/"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{name}", timeout=30) as page:
+            night.places.append(Place(kind="metrics", name=name, data=page.read()))
     os.kill(running.process.pid, signal.SIGTERM)
     night.keep("schedule --now --json", running.end())
     night.worker.configure(

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.request import urlopen
 
 import msgspec
 import pytest
@@ -17,12 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.fakes import START
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
-from worker.errors import ConfigurationError, ExitCode
+from worker.errors import ExitCode
 from worker.report.figures import Standing
 from worker.telemetry.emit import emit, emit_samples
 from worker.telemetry.numbers import HELP, samples_of, samples_of_failure
 from worker.telemetry.options import TelemetryOptions
-from worker.telemetry.prometheus import Board, serve_metrics
+from worker.telemetry.prometheus import Board, metrics_page
 
 PUBLISHED_AT = START + timedelta(seconds=92)
 NIGHT = RunReport(
@@ -247,42 +246,15 @@ async def test_a_pushgateway_that_never_answers_is_left(tmp_path):
 
 
 async def test_the_metrics_page_shows_the_latest_run():
-    """Served while the block lasts, with our numbers only; a new run shows at once."""
+    """It has only the worker's own metrics; a new run shows at once."""
     board = Board()
-    with serve_metrics(board, TelemetryOptions(http_listen="127.0.0.1:0")) as url:
-        assert {} == told(await _get(url))
-        await emit(NIGHT, TelemetryOptions(), board=board)
-        assert 0.0 == told(await _get(url))["exit_code run=sync"]
-        await emit(WITHHELD, TelemetryOptions(), board=board)
-        numbers = told(await _get(url))
-        assert (5.0, 500.0) == (
-            numbers["exit_code run=sync"],
-            numbers["persons kind=total run=sync"],
-        )
-        assert set(HELP) == {name.split()[0] for name in numbers}
-    with pytest.raises(OSError, match="refused"):
-        await _get(url)
-
-
-async def _get(url: str | None) -> bytes:
-    def fetch() -> bytes:
-        with urlopen(str(url), timeout=60) as answer:  # noqa: S310 - our own server
-            return bytes(answer.read())
-
-    return await asyncio.to_thread(fetch)
-
-
-def test_a_port_that_is_taken_is_configuration():
-    """The message names the key."""
-    with (
-        serve_metrics(Board(), TelemetryOptions(http_listen="127.0.0.1:0")) as url,
-        pytest.raises(ConfigurationError, match=r"telemetry\.http_listen"),
-        serve_metrics(Board(), TelemetryOptions(http_listen=str(url).split("/")[2])),
-    ):
-        pass
-
-
-def test_no_address_serves_nothing():
-    """Without ``http_listen`` there is no socket."""
-    with serve_metrics(Board(), TelemetryOptions()) as url:
-        assert url is None
+    assert {} == told(metrics_page(board).body)
+    await emit(NIGHT, TelemetryOptions(), board=board)
+    assert 0.0 == told(metrics_page(board).body)["exit_code run=sync"]
+    await emit(WITHHELD, TelemetryOptions(), board=board)
+    numbers = told(metrics_page(board).body)
+    assert (5.0, 500.0) == (
+        numbers["exit_code run=sync"],
+        numbers["persons kind=total run=sync"],
+    )
+    assert set(HELP) == {name.split()[0] for name in numbers}

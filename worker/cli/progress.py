@@ -1,10 +1,10 @@
-"""Signals, the progress bar, and how a run's end is told."""
+"""Signals, the progress bar, and how a run's end is reported."""
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 from rich.console import Console
@@ -12,7 +12,19 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from worker.app import App
 from worker.cli.base import Cli
+from worker.cli.notify import Notifier
+from worker.cli.pace import Pace
+from worker.cli.run_watch import (
+    STALLED_S,
+    RunWatch,
+    announce_stop,
+    find_total,
+    keep_logging,
+    keep_notified,
+)
+from worker.cli.showing import span
 from worker.cli.watchdog import Watchdog, on_signals
+from worker.core.model import RunKind
 from worker.core.run import RunProgress, RunReport
 from worker.errors import StoppedError
 from worker.ports import Runtime
@@ -28,6 +40,7 @@ async def stoppable(
     runtime: Runtime,
     *,
     deadline_s: float | None = None,
+    beside: Sequence[Callable[[anyio.Event], Coroutine[Any, Any, None]]] = (),
 ) -> Any:
     """Run ``work``; SIGTERM or SIGINT sets its event, a second one cancels it.
 
@@ -39,6 +52,7 @@ async def stoppable(
         work: is given the event.
         runtime: the clock.
         deadline_s: seconds after which ``work`` has ended by itself, unless it is stuck.
+        beside: run at the same time, and are cancelled at its end.
     """
     stop = anyio.Event()
     result: Any = None
@@ -57,6 +71,8 @@ async def stoppable(
 
             restore = on_signals(asked)
             tasks.start_soon(watchdog.beat)
+            for task in beside:
+                tasks.start_soon(task, stop)
             try:
                 result = await work(stop)
             except Exception as error:  # noqa: BLE001 - raised again below
@@ -69,15 +85,28 @@ async def stoppable(
     return result
 
 
-Shown = Callable[[int, int | None, int | None], None]
-"""Shows how much is done, of how much if that is known, and how much of it with gaps, if any can
-be."""
+class Shown(Protocol):
+    """Shows progress."""
+
+    def __call__(self, done: int, of: int | None, gaps: int | None, *, old: int = 0) -> None:
+        """Show it.
+
+        Args:
+            done: how much is done.
+            of: of how much, if that is known.
+            gaps: how much of it with gaps, if any can be.
+            old: how much of it an earlier process has done; it does not count for the rate.
+        """
+
+
+def _is_shown(cli: Cli) -> bool:
+    return sys.stderr.isatty() and not cli.as_json
 
 
 @contextmanager
 def progress_bar(cli: Cli, doing: str = "reading", unit: str = "persons") -> Iterator[Shown | None]:
     """A bar on standard error, if that is a terminal; ``None`` if nobody would see it."""
-    if not sys.stderr.isatty() or cli.as_json:
+    if not _is_shown(cli):
         yield None
         return
     columns = (
@@ -85,36 +114,77 @@ def progress_bar(cli: Cli, doing: str = "reading", unit: str = "persons") -> Ite
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn(f"{{task.completed:,.0f}} {unit}"),
-        TextColumn("{task.fields[rate]:,.0f}/s{task.fields[gaps]}"),
+        TextColumn("{task.fields[rate]:,.0f}/s{task.fields[left]}{task.fields[gaps]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(doing, total=None, rate=0.0, gaps="")
+        task = bar.add_task(doing, total=None, rate=0.0, left="", gaps="")
+        pace = Pace(bar.get_time())
 
-        def show(done: int, of: int | None, gaps: int | None) -> None:
-            shown = bar.tasks[0]
-            rate = done / shown.elapsed if shown.elapsed else 0.0
-            described = "" if gaps is None else f", {gaps:,} with gaps"
-            bar.update(task, completed=done, total=of, rate=rate, gaps=described)
+        def show(done: int, of: int | None, gaps: int | None, *, old: int = 0) -> None:
+            now_s = bar.get_time()
+            pace.add(now_s, done - old)
+            left_s = None if of is None else pace.left_s(now_s, of - done)
+            bar.update(
+                task,
+                completed=done,
+                total=of,
+                rate=pace.per_s(now_s),
+                left="" if left_s is None else f", {span(left_s)} left",
+                gaps="" if gaps is None else f", {gaps:,} with gaps",
+            )
 
         yield show
 
 
-def _by_persons(show: Shown | None) -> Callable[[RunProgress], None] | None:
-    if show is None:
-        return None
-    return lambda run: show(run.persons_done, run.persons_total, run.persons_with_gaps)
+def watch_runs(app: App, *, wait_s: float = 0.0) -> RunWatch:
+    """A watch that knows the waits of the configuration, and how long the lease is waited for."""
+    waits_s = wait_s + app.settings.sync.retry_after_max.total_seconds()
+    return RunWatch(app.runtime.monotonic, stalled_s_max=STALLED_S + waits_s)
+
+
+def beside_runs(
+    app: App, watch: RunWatch, *, is_logged: bool, idle: Callable[[], str]
+) -> Sequence[Callable[[anyio.Event], Coroutine[Any, Any, None]]]:
+    """What goes on beside runs: notifications to systemd, and the heartbeat if ``is_logged``."""
+    notifier = Notifier()
+    tasks = [
+        lambda _: keep_notified(notifier, watch, app.runtime, idle),
+        lambda stop: announce_stop(notifier, stop),
+    ]
+    return [*tasks, lambda _: keep_logging(watch, app.runtime)] if is_logged else tasks
 
 
 def run_and_tell(cli: Cli, app: App, request: RunRequest) -> int:
     """Carry out a run, tell how it ended, and give its exit code."""
+    watch = watch_runs(app, wait_s=request.wait_s)
 
     async def work(stop: anyio.Event) -> RunReport:
         with progress_bar(cli) as show:
-            return await observed_run(app, request, stop=stop, changed=_by_persons(show))
+
+            def changed(run: RunProgress) -> None:
+                watch.changed(run)
+                if show is not None:
+                    total = run.persons_total or watch.total
+                    show(run.persons_done, total, run.persons_with_gaps, old=run.persons_skipped)
+
+            watch.begin()
+            return await observed_run(app, request, stop=stop, changed=changed)
+
+    async def total(_stop: anyio.Event) -> None:
+        if request.kind == RunKind.SYNC and request.part is None:
+            await find_total(app, watch)
 
     report: RunReport | None = cli.run(
-        lambda: stoppable(work, app.runtime, deadline_s=_latest_s(app))
+        lambda: stoppable(
+            work,
+            app.runtime,
+            deadline_s=_latest_s(app),
+            beside=[
+                total,
+                *beside_runs(app, watch, is_logged=not _is_shown(cli), idle=lambda: "starting"),
+            ],
+        )
     )
     if report is None:  # cancelled by a second signal
         raise StoppedError(

@@ -7,14 +7,17 @@ from worker.app import App
 from worker.cli import options
 from worker.cli.base import Cli, subcommand
 from worker.cli.output import print_json
-from worker.cli.progress import document, stoppable
-from worker.cli.showing import store_to_read
+from worker.cli.progress import beside_runs, document, stoppable, watch_runs
+from worker.cli.run_watch import find_total
+from worker.cli.showing import instant, store_to_read
+from worker.cli.status_page import Readiness, keep_checking, pages_of
 from worker.core.run import RunReport
 from worker.errors import ExitCode
-from worker.scheduler import run_on_schedule
+from worker.scheduler import ScheduleState, run_on_schedule
 from worker.store.queries.status import continued_by_next_sync
 from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
-from worker.telemetry.prometheus import Board, serve_metrics
+from worker.telemetry.http_server import serve_pages
+from worker.telemetry.prometheus import Board
 from worker.use_cases.observed_run import observed_run, telemetry_options
 from worker.use_cases.run_sync import RunRequest
 
@@ -39,12 +42,20 @@ def command(cli: Cli, *, now: bool) -> int:
     """See ``HELP``."""
     app = cli.load("sync")
     settings = app.settings.schedule
+    state, watch = ScheduleState(), watch_runs(app)
 
     async def work(stop: anyio.Event) -> None:
-        board, served = Board(), telemetry_options(app)
+        board, readiness, served = Board(), Readiness(), telemetry_options(app)
 
         async def run_once() -> RunReport:
-            report = await observed_run(app, RunRequest(), stop=stop, board=board)
+            await find_total(app, watch)
+            watch.begin()
+            try:
+                report = await observed_run(
+                    app, RunRequest(), stop=stop, changed=watch.changed, board=board
+                )
+            finally:
+                watch.end()
             if cli.as_json:
                 print_json(document(report))
             return report
@@ -52,7 +63,8 @@ def command(cli: Cli, *, now: bool) -> int:
         async def continue_open_run() -> RunReport | None:
             return await run_once() if await _is_left_open(app) else None
 
-        with serve_metrics(board, served):
+        pages = pages_of(app, board=board, state=state, readiness=readiness, progress=watch.text)
+        async with serve_pages(pages, served.http_listen) as url:
             await run_on_schedule(
                 run_once,
                 cron=settings.cron,
@@ -60,10 +72,20 @@ def command(cli: Cli, *, now: bool) -> int:
                 stop=stop,
                 runtime=app.runtime,
                 first=run_once if now else continue_open_run,
+                state=state,
+                beside=() if url is None else (lambda: keep_checking(app, readiness),),
             )
 
-    cli.run(lambda: stoppable(work, app.runtime))
+    beside = beside_runs(app, watch, is_logged=True, idle=lambda: _idle(state))
+    cli.run(lambda: stoppable(work, app.runtime, beside=beside))
     return ExitCode.OK
+
+
+def _idle(state: ScheduleState) -> str:
+    """What the schedule does while no run is on."""
+    if state.retry_at is not None:
+        return f"waiting for the retry at {instant(state.retry_at)}"
+    return f"waiting for the start at {instant(state.next_at)}"
 
 
 async def _is_left_open(app: App) -> bool:

@@ -2,21 +2,20 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
-from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import pushadd_to_gateway
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from worker.errors import ConfigurationError
 from worker.files import write_atomically
 from worker.proxy import proxy_for
+from worker.telemetry.http_server import Page
 from worker.telemetry.numbers import HELP, PREFIX, Sample
 from worker.telemetry.options import TelemetryOptions
 from worker.tls import client_context
@@ -140,35 +139,6 @@ def _handler(
     return handle
 
 
-@contextmanager
-def serve_metrics(board: Board, options: TelemetryOptions) -> Iterator[str | None]:
-    """Serve ``/metrics`` on ``options.http_listen`` inside the ``with`` block.
-
-    Port 0 selects a free port.
-
-    Yields:
-        The URL, e.g. ``http://127.0.0.1:9464/metrics``; None if not configured.
-
-    Raises:
-        ConfigurationError: cannot listen on the address.
-    """
-    if options.http_listen is None:
-        yield None
-        return
-    host, _, port = options.http_listen.rpartition(":")
-    host = host.strip("[]") or "127.0.0.1"
-    try:
-        server, thread = start_http_server(int(port), addr=host, registry=registry_of(board))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not host:port"
-        raise ConfigurationError(
-            f"telemetry.http_listen: cannot listen on this address ({reason})",
-            hint="choose another port, e.g. 127.0.0.1:9464",
-        ) from error
-    try:
-        shown = f"[{host}]" if ":" in host else host
-        yield f"http://{shown}:{server.server_port}/metrics"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def metrics_page(board: Board) -> Page:
+    """``/metrics`` in Prometheus' text format."""
+    return Page(body=generate_latest(registry_of(board)), content_type=CONTENT_TYPE_PLAIN_0_0_4)

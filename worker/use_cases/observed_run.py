@@ -62,15 +62,23 @@ async def observed_run(
         changed: called when the progress has changed.
         board: what ``/metrics`` shows, if it is served.
     """
+    progress = RunProgress()
+
+    def keep(current: RunProgress) -> None:
+        nonlocal progress
+        progress = current
+        if changed is not None:
+            changed(current)
+
     chosen = app.settings.telemetry
     if not (board or chosen.textfile or chosen.pushgateway_url or chosen.otlp_endpoint):
-        return await run_sync(app, request, stop=stop, changed=changed)
+        return _logged(await run_sync(app, request, stop=stop, changed=keep), progress)
     from worker.telemetry.emit import emit, emit_samples  # noqa: PLC0415 - as above
     from worker.telemetry.numbers import samples_of_failure  # noqa: PLC0415
 
     options = telemetry_options(app)
     try:
-        report = await run_sync(app, request, stop=stop, changed=changed)
+        report = _logged(await run_sync(app, request, stop=stop, changed=keep), progress)
     except LeaseHeldError:
         raise  # the other run tells its own numbers
     except WorkerError as error:
@@ -78,6 +86,44 @@ async def observed_run(
         await emit_samples(samples, options, board=board)
         raise
     await emit(report, options, standing=await _standing(app), board=board)
+    return report
+
+
+def _logged(report: RunReport, progress: RunProgress) -> RunReport:
+    """Log the report as one event with every figure: the totals, or this process's progress.
+
+    Only a published run has totals.
+    """
+    figures = report.totals or {
+        name: getattr(progress, name)
+        for name in (
+            "persons_done",
+            "persons_skipped",
+            "persons_complete",
+            "persons_with_gaps",
+            "persons_not_sent",
+            "roster_faults",
+            "areas_complete",
+            "rows_written",
+            "requests",
+            "retries",
+        )
+    }
+    log.info(
+        "run.summary",
+        run=report.run_id,
+        kind=report.kind.value,
+        status=report.status.value,
+        code=int(report.exit_code),
+        continued=report.is_continued,
+        started_at=report.started_at.isoformat(),
+        duration_s=round((report.finished_at - report.started_at).total_seconds(), 3),
+        published_at=report.published_at and report.published_at.isoformat(),
+        shard=report.shard and str(report.shard),
+        reasons=list(report.reasons),
+        failures=dict(report.failures),
+        **figures,
+    )
     return report
 
 

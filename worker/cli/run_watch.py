@@ -1,0 +1,149 @@
+"""Watches the runs of this process: heartbeat in the log, status and watchdog of systemd."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import anyio
+import structlog
+
+from worker.app import App
+from worker.cli.notify import Notifier
+from worker.cli.pace import Pace
+from worker.cli.showing import span
+from worker.core.model import RosterEntry
+from worker.core.run import RunProgress
+from worker.errors import WorkerError
+from worker.ports import Runtime
+from worker.store.queries.status import last_publication
+from worker.store.runs.ledger import DEFAULT_TENANT
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_S: Final = 60.0
+STALLED_S: Final = 3600.0
+"""A run without progress for this long, besides its configured waits, is stuck."""
+_STATUS_S: Final = 10.0
+_TOTAL_S: Final = 1.0
+"""How long a database that is away is waited for, for the total alone."""
+
+
+class RunWatch:
+    """What is known of the run that is on.
+
+    Args:
+        monotonic: the clock, in seconds.
+        stalled_s_max: seconds without progress after which the run is stuck.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], *, stalled_s_max: float = STALLED_S) -> None:
+        self._monotonic = monotonic
+        self._stalled_s_max = stalled_s_max
+        self.total: int | None = None
+        self.end()
+
+    def begin(self) -> None:
+        """A run begins."""
+        self._is_on = True
+        self._pace = Pace(self._monotonic())
+        self._progress = RunProgress()
+        self._progressed_at_s = self._monotonic()
+
+    def end(self) -> None:
+        """It has ended."""
+        self.begin()
+        self._is_on = False
+
+    def changed(self, progress: RunProgress) -> None:
+        """It has made progress."""
+        self._progress, self._progressed_at_s = progress, self._monotonic()
+        self._pace.add(self._progressed_at_s, progress.persons_done - progress.persons_skipped)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the run made no progress for too long."""
+        return self._is_on and self._monotonic() - self._progressed_at_s > self._stalled_s_max
+
+    def figures(self) -> dict[str, Any] | None:
+        """Progress of the run as it is logged; None if no run is on.
+
+        The rate is that of the last minute and counts no persons whom an earlier process has read.
+        ``eta_s`` is None as long as total or rate are unknown.
+        """
+        if not self._is_on:
+            return None
+        now_s, progress = self._monotonic(), self._progress
+        done = progress.persons_done
+        total = progress.persons_total or self.total
+        left_s = None if total is None else self._pace.left_s(now_s, total - done)
+        return {
+            "persons_done": done,
+            "persons_total": total,
+            "persons_with_gaps": progress.persons_with_gaps,
+            "rate_per_s": round(self._pace.per_s(now_s), 1),
+            "eta_s": None if left_s is None else round(left_s),
+        }
+
+    def text(self) -> str:
+        """The same in words; empty if no run is on."""
+        figures = self.figures()
+        if figures is None:
+            return ""
+        total, eta_s = figures["persons_total"], figures["eta_s"]
+        of = "" if total is None else f" of about {total:,}"
+        left = "" if eta_s is None else f", {span(eta_s)} left"
+        return f"{figures['persons_done']:,}{of} persons, {figures['rate_per_s']:,}/s{left}"
+
+
+async def find_total(app: App, watch: RunWatch) -> None:
+    """Set the total of a full run: from the last publication, else by counting a roster file."""
+    try:
+        async with app.database(patience_s_max=_TOTAL_S) as store:
+            last = await last_publication(store, DEFAULT_TENANT)
+        if last is not None:
+            watch.total = last.totals["persons_total"] - last.totals["persons_departed"]
+        elif app.settings.roster.path is not None and str(app.settings.roster.path) != "-":
+            count = 0
+            async for entry in app.roster().entries():
+                count += isinstance(entry, RosterEntry)
+            watch.total = count
+    except WorkerError as error:  # the run itself reports it
+        log.debug("run.total_unknown", code=int(error.exit_code))
+
+
+async def keep_notified(
+    notifier: Notifier, watch: RunWatch, runtime: Runtime, idle: Callable[[], str]
+) -> None:
+    """Tell systemd that the service is ready, what it does, and that it is alive.
+
+    The event loop sends ``WATCHDOG=1``, so a loop that is stuck is silent, and so is one whose run
+    makes no progress.
+
+    Args:
+        notifier: where to.
+        watch: the run.
+        runtime: the clock.
+        idle: the status while no run is on.
+    """
+    notifier.send("READY=1")
+    pause_s = min(_STATUS_S, (notifier.watchdog_s or _STATUS_S) / 3)
+    while True:
+        if watch.is_stuck:
+            log.error("run.stuck", hint="with WatchdogSec= systemd restarts the worker")
+        else:
+            notifier.send("WATCHDOG=1")
+        notifier.send(f"STATUS={watch.text() or idle()}")
+        await runtime.sleep(pause_s)
+
+
+async def keep_logging(watch: RunWatch, runtime: Runtime) -> None:
+    """Log the progress of a run every minute."""
+    while True:
+        await runtime.sleep(HEARTBEAT_S)
+        if (figures := watch.figures()) is not None:
+            log.info("run.heartbeat", **figures)
+
+
+async def announce_stop(notifier: Notifier, stop: anyio.Event) -> None:
+    """Tell systemd when the service begins to stop."""
+    await stop.wait()
+    notifier.send("STOPPING=1")

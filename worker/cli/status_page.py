@@ -1,0 +1,148 @@
+"""What ``schedule`` serves on ``telemetry.http_listen``: probes, metrics and a page for people."""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from http import HTTPStatus
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import anyio
+import structlog
+
+from worker import __version__
+from worker.app import App
+from worker.cli.showing import instant, store_to_read
+from worker.errors import WorkerError
+from worker.scheduler import ScheduleState, next_start
+from worker.store.queries.status import last_publication
+from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.telemetry.http_server import Page, Pages
+from worker.telemetry.prometheus import Board, metrics_page
+
+log = structlog.get_logger(__name__)
+
+CHECK_S: Final = 30.0
+"""Seconds between two checks of the database for ``/readyz``."""
+
+_STYLE: Final = (
+    "body{font:16px/1.5 sans-serif;margin:2em auto;max-width:50em;padding:0 1em}"
+    "th{text-align:left;padding-right:2em;vertical-align:top;white-space:nowrap}"
+)
+_STYLE_SOURCE: Final = (
+    f"'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Readiness:
+    """The last check for ``/readyz``.
+
+    Attributes:
+        problems: what is not as it should be; empty if the worker is ready.
+        published_at: the last full publication; None if there is none, or if it is unknown.
+    """
+
+    problems: tuple[str, ...] = ("not checked yet",)
+    published_at: datetime | None = None
+
+
+def is_overdue(published_at: datetime, now: datetime, *, cron: str, timezone: str) -> bool:
+    """Whether two scheduled starts have passed since the last publication.
+
+    One start that failed is tolerated and two are not, however often the schedule runs.
+    """
+    at: datetime | None = published_at.astimezone(ZoneInfo(timezone))
+    for _ in range(2):
+        at = None if at is None else next_start(cron, at)
+    return at is not None and now >= at
+
+
+async def keep_checking(app: App, readiness: Readiness) -> None:
+    """Check the database and the age of the publication every 30 s until cancelled."""
+    while True:
+        readiness.problems = await _problems(app, readiness)
+        await app.runtime.sleep(CHECK_S)
+
+
+async def _problems(app: App, readiness: Readiness) -> tuple[str, ...]:
+    schedule = app.settings.schedule
+    try:
+        async with store_to_read(app) as store:
+            with anyio.fail_after(CHECK_S):
+                last = await last_publication(store, DEFAULT_TENANT)
+    except (WorkerError, TimeoutError) as error:
+        code = int(error.exit_code) if isinstance(error, WorkerError) else 69
+        log.debug("schedule.not_ready", code=code)
+        return (f"database cannot be used ({code}); run pts-worker doctor",)
+    readiness.published_at = None if last is None else last.published_at
+    if readiness.published_at is None:
+        return ("nothing has been published yet",)
+    if is_overdue(
+        readiness.published_at,
+        app.runtime.now(),
+        cron=schedule.cron,
+        timezone=schedule.timezone,
+    ):
+        return ("last publication is older than two scheduled starts",)
+    return ()
+
+
+def pages_of(
+    app: App,
+    *,
+    board: Board,
+    state: ScheduleState,
+    readiness: Readiness,
+    progress: Callable[[], str],
+) -> Pages:
+    """``/``, ``/healthz``, ``/readyz`` and ``/metrics``."""
+    return {
+        "/": lambda: _status(app, state, readiness, progress()),
+        "/healthz": lambda: Page(body=b"ok\n"),
+        "/readyz": lambda: _ready(readiness),
+        "/metrics": lambda: metrics_page(board),
+    }
+
+
+def _ready(readiness: Readiness) -> Page:
+    if not readiness.problems:
+        return Page(body=b"ready\n")
+    text = "".join(f"{problem}\n" for problem in readiness.problems)
+    return Page(status=HTTPStatus.SERVICE_UNAVAILABLE, body=text.encode())
+
+
+def _status(app: App, state: ScheduleState, readiness: Readiness, progress: str) -> Page:
+    schedule, end = app.settings.schedule, state.last_end
+    running = state.running_since
+    rows = {
+        "State": f"running since {instant(running)}" if running else "waiting",
+        "Progress": progress,
+        "Ready": "; ".join(readiness.problems) or "yes",
+        "Last publication": instant(readiness.published_at),
+        "Last run": end and f"ended {instant(end.at)} with {int(end.exit_code)}",
+        "Reason": end and end.reason,
+        "What to do": end and end.hint,
+        "Next retry": state.retry_at and instant(state.retry_at),
+        "Next start": instant(state.next_at),
+        "Schedule": f"{schedule.cron} ({schedule.timezone})",
+        "Version": __version__,
+    }
+    lines = "".join(
+        f"<tr><th scope=row>{escape(name)}</th><td>{escape(text)}</td></tr>"
+        for name, text in rows.items()
+        if text
+    )
+    body = (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport "
+        'content="width=device-width"><meta http-equiv=refresh content=30>'
+        f"<title>pts-worker schedule</title><style>{_STYLE}</style>"
+        f"<h1>pts-worker schedule</h1><table>{lines}</table>"
+        '<p><a href="/metrics">metrics</a> <a href="/readyz">readiness</a></p></html>'
+    )
+    return Page(
+        body=body.encode(), content_type="text/html; charset=utf-8", style_source=_STYLE_SOURCE
+    )
