@@ -179,7 +179,7 @@ def test_config_map_holds_no_password(overlay: str):
 def test_the_worker_ends_a_run_before_the_platform_does():
     """The run's own deadline comes first, with time for its stop and for waiting for the lease."""
     for source, limit in (
-        (SYSTEMD, parse_duration(one(unit("pts-sync.service")["Service"], "TimeoutStartSec"))),
+        (SYSTEMD, parse_duration(one(unit("pts-sync.service")["Service"], "RuntimeMaxSec"))),
         *((KUBERNETES / "base", limit) for limit in job_limits({"sync", "backfill"})),
     ):
         sync = tomllib.loads((source / "worker.toml").read_text())["sync"]

@@ -17,6 +17,8 @@ from worker.core.durations import parse_duration
 
 WORKERS = [name for name in units("service") if "User" in unit(name)["Service"]]
 
+STATUS_TIME = timedelta(seconds=10)
+
 HARDENING = {
     "NoNewPrivileges": "yes",
     "CapabilityBoundingSet": "",
@@ -93,6 +95,11 @@ def test_unit_ends_and_tells(name: str):
     service = sections["Service"]
     if one(service, "Type") == "oneshot":
         assert parse_duration(one(service, "TimeoutStartSec").replace("min", "m"))
+    else:  # systemd hears of progress, and ends a worker that says nothing
+        assert one(service, "Type") == "notify"
+        assert parse_duration(one(service, "WatchdogSec").replace("min", "m")) > 2 * STATUS_TIME
+    if "Restart" in service:
+        assert one(service, "Restart") in {"on-failure", "always"}
     if name != "pts-freshness.service":
         assert parse_duration(one(service, "TimeoutStopSec")).total_seconds() > 10
     assert one(sections["Unit"], "OnFailure") == "pts-alert@%n.service"

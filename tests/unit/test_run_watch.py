@@ -141,14 +141,16 @@ def test_systemd_is_notified(tmp_path: Path, is_abstract: bool) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(keep_notified, Notifier(environ), watch, runtime, lambda: "idle")
             tasks.start_soon(announce_stop, Notifier(environ), stop)
-            await anyio.sleep(8.5)
+            await anyio.sleep(8)
             assert manager.received() == ["READY=1", *["WATCHDOG=1", "STATUS=idle"] * 3]
             watch.begin()
             await anyio.sleep(1)
+            assert manager.received() == []
+            await anyio.sleep(3)
             assert manager.received()[1] == "STATUS=0 persons, 0.0/s"
             stop.set()
             await anyio.sleep(0.1)
-            assert manager.received() == ["STOPPING=1"]
+            assert "STOPPING=1" in manager.received()
             tasks.cancel_scope.cancel()
 
     with manager.socket:
@@ -166,8 +168,11 @@ def test_a_run_that_is_stuck_is_not_alive(tmp_path: Path) -> None:
 
         async def heard(minutes: int) -> bool:
             manager.received()
-            await anyio.sleep(60 * minutes)
-            return "WATCHDOG=1" in manager.received()
+            lines = []
+            for _ in range(2 * minutes):  # the queue of a socket is short
+                await anyio.sleep(30)
+                lines += manager.received()
+            return "WATCHDOG=1" in lines
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(keep_notified, Notifier(environ), watch, runtime, lambda: "idle")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-_SEND_S: Final = 1.0
+READY_S: Final = 1.0
 
 
 class Notifier:
@@ -25,11 +25,16 @@ class Notifier:
         is_number = microseconds.isascii() and microseconds.isdigit()
         self.watchdog_s = int(microseconds) / 1e6 if is_number and is_for_us else None
 
-    def send(self, *assignments: str) -> None:
-        """Send e.g. ``READY=1``. A manager that does not listen is no error."""
+    def send(self, *assignments: str, wait_s: float = 0.0) -> None:
+        """Send e.g. ``READY=1``. A manager that does not listen is no error.
+
+        Args:
+            assignments: are sent together.
+            wait_s: seconds to wait, and to block the event loop, if the socket is full.
+        """
         if not self._address:
             return
         text = "\n".join(one.replace("\n", " ") for one in assignments)
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.settimeout(_SEND_S)
+            client.settimeout(wait_s)
             client.sendto(text.encode(), self._address)

@@ -7,7 +7,7 @@ import anyio
 import structlog
 
 from worker.app import App
-from worker.cli.notify import Notifier
+from worker.cli.notify import READY_S, Notifier
 from worker.cli.pace import Pace
 from worker.cli.showing import span
 from worker.core.model import RosterEntry
@@ -124,14 +124,15 @@ async def keep_notified(
         runtime: the clock.
         idle: the status while no run is on.
     """
-    notifier.send("READY=1")
+    notifier.send("READY=1", wait_s=READY_S)
     pause_s = min(_STATUS_S, (notifier.watchdog_s or _STATUS_S) / 3)
     while True:
+        status = f"STATUS={watch.text() or idle()}"
         if watch.is_stuck:
             log.error("run.stuck", hint="with WatchdogSec= systemd restarts the worker")
+            notifier.send(status)
         else:
-            notifier.send("WATCHDOG=1")
-        notifier.send(f"STATUS={watch.text() or idle()}")
+            notifier.send("WATCHDOG=1", status)
         await runtime.sleep(pause_s)
 
 

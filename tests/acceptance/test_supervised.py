@@ -1,0 +1,145 @@
+"""What supervises the worker sees: systemd's socket, probes, and one log line per run."""
+
+import json
+import re
+import signal
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import MakeDatabase
+from tests.acceptance.program import Installation, Running, environment, start, wait_for
+from tests.acceptance.standin import Standin, http, person
+
+PERSONS = 6
+IN_JANUARY = ("--cron", "0 0 1 1 *")
+
+
+@pytest.fixture
+def worker(standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase) -> Installation:
+    for number in range(PERSONS):
+        person(standin, number, safeties=1)
+    return standin.install(tmp_path, make_sqlite())
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def fetch(port: int, path: str) -> tuple[int, str]:
+    """Status and body; 0 as long as nobody listens."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except urllib.error.URLError:
+        return 0, ""
+
+
+def events(err: str, name: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == name]
+
+
+def end(running: Running) -> str:
+    running.signal(signal.SIGTERM)
+    ended = running.wait()
+    assert ended.code == 0, ended.err
+    return ended.err
+
+
+def test_systemd_hears_of_a_run(standin: Standin, worker: Installation) -> None:
+    """`sync` is ready at once, alive during the run, and says when it stops."""
+    address = worker.folder / "notify"
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(address))
+    manager.settimeout(60)
+    standin.delay_s = 0.5
+    worker.configure(sync={"concurrency": 1})
+    running = start(
+        *("--config", str(worker.config), "sync", "--json"),
+        folder=worker.folder,
+        env=environment(NOTIFY_SOCKET=str(address), WATCHDOG_USEC="900000"),
+    )
+    with manager:
+        assert manager.recv(4096) == b"READY=1"
+        for _ in range(4):
+            lines = manager.recv(4096).decode().split("\n")
+            assert lines[0] == "WATCHDOG=1"
+            assert re.fullmatch(
+                r"STATUS=\d+( of about \d+)? persons, [\d.]+/s(, .* left)?", lines[1]
+            )
+        running.signal(signal.SIGTERM)
+        while manager.recv(4096) != b"STOPPING=1":
+            pass
+    assert running.wait().code == 75
+
+
+def test_probes_and_page(standin: Standin, worker: Installation) -> None:
+    """Not ready before the first publication, ready after it; the page says what is on."""
+    port = closed_port()
+    worker.configure(telemetry={"http_listen": f"127.0.0.1:{port}"})
+    running = worker.start("schedule", *IN_JANUARY)
+    wait_for(lambda: "published" in fetch(port, "/readyz")[1], "the first check")
+    assert fetch(port, "/readyz") == (503, "nothing has been published yet\n")
+    assert fetch(port, "/healthz") == (200, "ok\n")
+    end(running)
+
+    running = worker.start("schedule", "--now", *IN_JANUARY)
+    wait_for(lambda: "ended" in fetch(port, "/")[1], "the run")
+    status, page = fetch(port, "/")
+    assert status == 200
+    assert "0 0 1 1 * (Europe/Oslo)" in page
+    assert "with 0<" in page
+    assert 'pts_worker_exit_code{run="sync"} 0.0' in fetch(port, "/metrics")[1]
+    end(running)
+
+    running = worker.start("schedule", *IN_JANUARY)
+    wait_for(lambda: fetch(port, "/readyz") == (200, "ready\n"), "the check")
+    end(running)
+
+    Path(worker.database_url.removeprefix("sqlite:///")).rename(worker.folder / "away")
+    running = worker.start("schedule", *IN_JANUARY)
+    wait_for(lambda: "database" in fetch(port, "/readyz")[1], "the check")
+    assert fetch(port, "/readyz")[0] == 503
+    assert fetch(port, "/healthz")[0] == 200
+    assert events(end(running), "schedule.run_failed")[0]["code"] == 78
+
+
+def test_pts_is_away_and_a_retry_is_planned(standin: Standin, worker: Installation) -> None:
+    """The page shows code, reason and the next retry; the process stays."""
+    port = closed_port()
+    worker.configure(telemetry={"http_listen": f"127.0.0.1:{port}"}, sync={"retry_attempts": 1})
+    standin.everybody = lambda _: http(
+        status="503 Service Unavailable", headers=("Retry-After: 7200",)
+    )
+    running = worker.start("schedule", "--now", *IN_JANUARY)
+    wait_for(lambda: "Next retry" in fetch(port, "/")[1], "the run's end")
+    assert "with 69<" in fetch(port, "/")[1]
+    assert fetch(port, "/healthz")[0] == 200
+    (event,) = events(end(running), "schedule.retrying")
+    assert (event["code"], event["retry"]) == (69, 1)
+    assert 270 <= event["wait_s"] <= 330
+
+
+def test_one_line_has_every_figure(standin: Standin, worker: Installation) -> None:
+    """Of a published run the totals, of another what this process did."""
+    ended = worker.sync()
+    (summary,) = events(ended.err, "run.summary")
+    run = ended.run
+    assert {**summary, **run["totals"]} == summary
+    assert (summary["run"], summary["code"], summary["status"]) == (run["run_id"], 0, "published")
+    assert summary["duration_s"] > 0
+
+    standin.everybody = lambda _: http(status="403 Forbidden")
+    (summary,) = events(worker.sync().err, "run.summary")
+    assert (summary["code"], summary["persons_complete"]) == (77, 0)
+    assert summary["requests"] > 0
+    assert summary["reasons"]
