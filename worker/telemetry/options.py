@@ -16,7 +16,7 @@ class TelemetryOptions:
         textfile: for node_exporter's textfile collector, which reads ``*.prom``.
         textfile_mode: file mode of ``textfile``.
         pushgateway_url: Prometheus Pushgateway.
-        http_listen: ``host:port`` where ``schedule`` serves ``/metrics``.
+        http_listen: ``host:port`` where ``schedule`` serves its pages.
         otlp_endpoint: OpenTelemetry collector (OTLP over HTTP); ``/v1/metrics`` is appended.
         ca_file: private CA for both URLs.
         push_s_max: time limit of each push, in seconds.

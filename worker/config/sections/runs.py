@@ -149,7 +149,7 @@ class Telemetry(Section, frozen=True, kw_only=True):
     http_listen: Annotated[
         str | None,
         LISTEN,
-        "host:port where `schedule` serves `/metrics`.",
+        "host:port where `schedule` serves `/metrics`, `/healthz`, `/readyz` and a status page.",
         Example("127.0.0.1:9464"),
     ] = None
     otlp_endpoint: Annotated[
