@@ -11,7 +11,7 @@ from worker.cli import options
 from worker.cli.access import log_access, purpose_option
 from worker.cli.base import Cli, subcommand
 from worker.cli.failures import failure_document
-from worker.cli.showing import instant, read_identifier, span, store_to_read
+from worker.cli.showing import instant, read_identifier, span
 from worker.core.identity import Identity, NationalId
 from worker.core.times import parse_time
 from worker.errors import ExitCode, UsageError
@@ -24,6 +24,7 @@ from worker.store.queries.person import (
     publication_at,
 )
 from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.use_cases.reading_store import store_to_read
 
 HELP = """Tell everything known of one person.
 

@@ -11,7 +11,7 @@ from worker.cli import options
 from worker.cli.access import log_access, purpose_option
 from worker.cli.backfill import read_again
 from worker.cli.base import Cli, subcommand
-from worker.cli.showing import columns, instant, read_identifier, store_to_read
+from worker.cli.showing import columns, instant, read_identifier
 from worker.core.identity import short_key
 from worker.core.model import FailureKind
 from worker.errors import ExitCode, UsageError
@@ -23,6 +23,7 @@ from worker.store.queries.failures import (
     purge_failures,
 )
 from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.use_cases.reading_store import store_to_read
 
 LIST = """List what cannot be read at present, what has failed longest first.
 

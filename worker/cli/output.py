@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TextIO
 
 import orjson
@@ -41,8 +41,12 @@ def print_text(write: Callable[[], None]) -> None:
         sys.stdout.flush()
 
 
-def print_json(document: Mapping[str, Any]) -> None:
-    """One JSON document on standard output; times as ISO 8601 in UTC."""
+def print_json(document: Any) -> None:
+    """One JSON document on standard output; times as ISO 8601 in UTC.
+
+    Args:
+        document: a mapping, or a dataclass whose fields are the document's members.
+    """
     options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
     # What orjson leaves as it is, such as U+009B, is no less JSON as an escape.
     text = visible_lines(orjson.dumps(document, option=options, default=str).decode())

@@ -8,7 +8,7 @@ from typing import Any, Final
 from worker.app import App
 from worker.cli import options
 from worker.cli.base import Cli, subcommand
-from worker.cli.showing import columns, instant, span, store_to_read
+from worker.cli.showing import columns, instant, span
 from worker.config.sections.connections import Engine
 from worker.core.guard import (
     GuardFacts,
@@ -32,6 +32,7 @@ from worker.store.queries.status import (
     settled_in,
 )
 from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
+from worker.use_cases.reading_store import store_to_read
 
 HELP = """Tell what a `sync` would do now: persons, requests, time, and what the guard would allow.
 

@@ -13,7 +13,7 @@ from worker.cli import options
 from worker.cli.base import Cli, subcommand
 from worker.cli.comparing import Draw, Tally, draw, reread, tallies
 from worker.cli.progress import Shown, progress_bar, stoppable
-from worker.cli.showing import columns, instant, span, store_to_read
+from worker.cli.showing import columns, instant, span
 from worker.core.agreement import wilson
 from worker.core.identity import short_key
 from worker.errors import ExitCode, StoppedError
@@ -23,6 +23,7 @@ from worker.store.queries.sample import forbid_writes, published_areas
 from worker.store.queries.status import last_publication, lease_state
 from worker.store.runs.ledger import DEFAULT_TENANT, key_paths
 from worker.sync.record_keys import KeyBook
+from worker.use_cases.reading_store import store_to_read
 
 HELP = """Read a random sample of persons' areas from PTS and compare it with what was published.
 
