@@ -6,7 +6,7 @@ import click
 
 from worker.app import App
 from worker.cli import options
-from worker.cli.access import log_access, purpose_option
+from worker.cli.access import purpose_option
 from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, read_identifier
 from worker.core.identity import Identity, NationalId
@@ -16,6 +16,7 @@ from worker.store.privacy.erasing import Mask, Traces, erase_traces, find_traces
 from worker.store.privacy.searching import NOT_SEARCHED, Wanted, search
 from worker.store.runs.lease_context import held_lease
 from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.use_cases.access import log_access
 from worker.use_cases.reading_store import store_to_read
 
 HELP = """Remove one person completely: versions, history, proofs, failures, and the person.

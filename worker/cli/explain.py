@@ -1,6 +1,7 @@
 """``explain``: everything that the store knows of one person."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -8,9 +9,8 @@ import click
 
 from worker.app import App
 from worker.cli import options
-from worker.cli.access import log_access, purpose_option
+from worker.cli.access import purpose_option
 from worker.cli.base import Cli, subcommand
-from worker.cli.failures import failure_document
 from worker.cli.showing import instant, read_identifier, span
 from worker.core.identity import Identity, NationalId
 from worker.core.times import parse_time
@@ -24,6 +24,8 @@ from worker.store.queries.person import (
     publication_at,
 )
 from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.use_cases.access import log_access
+from worker.use_cases.failures import failure_line
 from worker.use_cases.reading_store import store_to_read
 
 HELP = """Tell everything known of one person.
@@ -120,7 +122,7 @@ def _area(story: AreaStory, *, at: datetime | None, now: datetime, is_plain: boo
         "first_read": first
         and {"read_at": first.read_at, "records": first.records, "digest": first.digest},
         "is_stale": proof and proof.is_stale,
-        "failure": failure and failure_document(failure, is_plain=is_plain),
+        "failure": failure and asdict(failure_line(failure, is_plain=is_plain)),
         "restrictions": [_version(one, at or now) for one in shown],
     }
 
