@@ -53,10 +53,10 @@ class Cli:
         configure(loaded.settings.log.level, loaded.settings.log.format)
         return App(loaded=loaded, runtime=real_runtime())
 
-    def emit(self, document: Mapping[str, Any], text: Callable[[], None]) -> None:
-        """The command's result: the JSON document, or what ``text`` prints."""
+    def emit(self, result: Any, text: Callable[[], None]) -> None:
+        """Print the command's result: as JSON (``print_json``), or what ``text`` prints."""
         if self.as_json:
-            print_json(document)
+            print_json(result)
         else:
             print_text(text)
 

@@ -6,13 +6,15 @@ from pathlib import Path
 import click
 
 from worker.cli import options
-from worker.cli.access import log_access, purpose_option
+from worker.cli.access import purpose_option
 from worker.cli.base import Cli, subcommand
 from worker.cli.progress import progress_bar
-from worker.cli.showing import columns, store_to_read
+from worker.cli.showing import columns
 from worker.errors import ExitCode
 from worker.report.export import Manifest, export
 from worker.report.sinks import Format
+from worker.use_cases.access import log_access
+from worker.use_cases.reading_store import store_to_read
 
 HELP = """Write the reporting views to a folder as CSV, NDJSON or Parquet.
 

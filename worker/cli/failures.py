@@ -2,27 +2,25 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 import click
 
 from worker.areas import AREAS
 from worker.cli import options
-from worker.cli.access import log_access, purpose_option
+from worker.cli.access import purpose_option
 from worker.cli.backfill import read_again
 from worker.cli.base import Cli, subcommand
-from worker.cli.showing import columns, instant, read_identifier, store_to_read
+from worker.cli.showing import columns, instant, read_identifier
 from worker.core.identity import short_key
 from worker.core.model import FailureKind
 from worker.errors import ExitCode, UsageError
-from worker.store.identity import see_identity, stored_identity
-from worker.store.queries.failures import (
-    OpenFailure,
-    failures_by_key,
-    list_failures,
-    purge_failures,
+from worker.use_cases.failures import (
+    FailureLine,
+    failures_of_key,
+    failures_of_person,
+    open_failures,
+    purge_open_failures,
 )
-from worker.store.runs.ledger import DEFAULT_TENANT
 
 LIST = """List what cannot be read at present, what has failed longest first.
 
@@ -84,14 +82,8 @@ def list_(cli: Cli, *, kind: str | None, area: tuple[str, ...], limit: int) -> i
     """See ``LIST``."""
     app = cli.load("report")
 
-    async def work() -> tuple[bool, Sequence[OpenFailure]]:
-        async with store_to_read(app) as store:
-            found = await list_failures(store, DEFAULT_TENANT, kind=kind, areas=area, limit=limit)
-            mode, _ = await stored_identity(store, DEFAULT_TENANT)
-            return mode != "pseudonym", found
-
-    is_plain, found = cli.run(work)
-    cli.emit(_document(found, is_plain=is_plain), lambda: _print_list(found, is_plain=is_plain))
+    found = cli.run(lambda: open_failures(app, kind=kind, areas=area, limit=limit))
+    cli.emit(found, lambda: _print_list(found.failures))
     return ExitCode.OK
 
 
@@ -105,28 +97,13 @@ def show(cli: Cli, *, person: str, purpose: str | None) -> int:
     """See ``SHOW``."""
     key = _prefix(person)
     app = cli.load("report" if key else "person")
-    identity = None if key else app.identity()
-    off_id = None if key else read_identifier()
-
-    async def work() -> tuple[bool, Sequence[OpenFailure]]:
-        async with store_to_read(app) as store:
-            mode, _ = await stored_identity(store, DEFAULT_TENANT)
-            is_plain = mode != "pseudonym"
-            if identity is None or off_id is None:
-                _refuse_plain(is_plain=is_plain)
-                found = await failures_by_key(store, DEFAULT_TENANT, key)
-                _refuse_several(found)
-                named = found[0].person_key if found else None
-                await log_access(app, store, "failures show", purpose, person_key=named)
-                return is_plain, found
-            settled = await see_identity(store, DEFAULT_TENANT, identity)
-            named = settled.person_key(off_id)
-            await log_access(app, store, "failures show", purpose, person_key=named)
-            found = await failures_by_key(store, DEFAULT_TENANT, named)
-            return is_plain, found
-
-    is_plain, found = cli.run(work)
-    cli.emit(_document(found, is_plain=is_plain), lambda: _print_one(found, is_plain=is_plain))
+    if key:
+        found = cli.run(lambda: failures_of_key(app, key, purpose=purpose))
+    else:
+        app.identity()  # an error of the configuration comes before the question
+        off_id = read_identifier()
+        found = cli.run(lambda: failures_of_person(app, off_id, purpose=purpose))
+    cli.emit(found, lambda: _print_person(found.failures))
     return ExitCode.OK
 
 
@@ -151,16 +128,8 @@ def purge(cli: Cli, *, older_than: timedelta | None, departed: bool) -> int:
             "which failures to forget is missing", hint="give --older-than 30d, --departed, or both"
         )
     app = cli.load("report")
-    before = None if older_than is None else app.runtime.now() - older_than
-
-    async def work() -> int:
-        async with store_to_read(app) as store:
-            return await purge_failures(
-                store, DEFAULT_TENANT, last_before=before, departed=departed
-            )
-
-    purged = cli.run(work)
-    cli.emit({"purged": purged}, lambda: print(f"{purged:,} failures forgotten"))
+    purged = cli.run(lambda: purge_open_failures(app, older_than=older_than, departed=departed))
+    cli.emit(purged, lambda: print(f"{purged.purged:,} failures forgotten"))
     return ExitCode.OK
 
 
@@ -186,49 +155,13 @@ def _prefix(person: str) -> str:
     return key
 
 
-def _refuse_plain(*, is_plain: bool) -> None:
-    if is_plain:
-        raise UsageError(
-            "this database holds plain identifiers; they are not taken from the command line",
-            hint="give - and the identifier on standard input",
-        )
+def _who(failure: FailureLine) -> str:
+    if failure.person_key is None:
+        return f"row {failure.person_id}"
+    return short_key(failure.person_key)
 
 
-def _refuse_several(found: Sequence[OpenFailure]) -> None:
-    persons = len({one.person_id for one in found})
-    if persons > 1:
-        raise UsageError(f"{persons} persons' keys begin so", hint="give more digits")
-
-
-def _document(found: Sequence[OpenFailure], *, is_plain: bool) -> dict[str, Any]:
-    return {"failures": [failure_document(one, is_plain=is_plain) for one in found]}
-
-
-def failure_document(one: OpenFailure, *, is_plain: bool) -> dict[str, Any]:
-    """An open failure as JSON; the key only where it is a pseudonym."""
-    return {
-        "person_key": None if is_plain else one.person_key,
-        "person_id": one.person_id,
-        "local_ref": one.local_ref,
-        "is_departed": one.is_departed,
-        "area": one.area,
-        "kind": one.kind,
-        "status": one.status,
-        "reason": one.reason,
-        "attempts": one.attempts,
-        "runs": one.runs,
-        "first_at": one.first_at,
-        "last_at": one.last_at,
-        "first_run": one.first_run,
-        "last_run": one.last_run,
-    }
-
-
-def _who(one: OpenFailure, *, is_plain: bool) -> str:
-    return f"row {one.person_id}" if is_plain else short_key(one.person_key)
-
-
-def _print_list(found: Sequence[OpenFailure], *, is_plain: bool) -> None:
+def _print_list(found: Sequence[FailureLine]) -> None:
     if not found:
         print("no open failures")
         return
@@ -247,30 +180,31 @@ def _print_list(found: Sequence[OpenFailure], *, is_plain: bool) -> None:
         ),
         [
             (
-                _who(one, is_plain=is_plain),
-                one.local_ref,
-                one.area,
-                one.kind,
-                one.attempts,
-                one.runs,
-                instant(one.first_at),
-                instant(one.last_at),
-                str(one.last_run),
-                one.reason,
+                _who(failure),
+                failure.local_ref,
+                failure.area,
+                failure.kind,
+                failure.attempts,
+                failure.runs,
+                instant(failure.first_at),
+                instant(failure.last_at),
+                str(failure.last_run),
+                failure.reason,
             )
-            for one in found
+            for failure in found
         ],
     )
 
 
-def _print_one(found: Sequence[OpenFailure], *, is_plain: bool) -> None:
+def _print_person(found: Sequence[FailureLine]) -> None:
     if not found:
         print("no open failures of this person")
-    for one in found:
-        departed = ", no longer on the roster" if one.is_departed else ""
-        print(f"{_who(one, is_plain=is_plain)}  {one.area}: {one.kind}{departed}")
-        print(f"  reason    {one.reason}")
-        if one.status is not None:
-            print(f"  status    {one.status}")
-        print(f"  since     {instant(one.first_at)} (run {one.first_run}), {one.runs:,} runs")
-        print(f"  last      {instant(one.last_at)} (run {one.last_run}), {one.attempts:,} attempts")
+    for failure in found:
+        departed = ", no longer on the roster" if failure.is_departed else ""
+        first, last = instant(failure.first_at), instant(failure.last_at)
+        print(f"{_who(failure)}  {failure.area}: {failure.kind}{departed}")
+        print(f"  reason    {failure.reason}")
+        if failure.status is not None:
+            print(f"  status    {failure.status}")
+        print(f"  since     {first} (run {failure.first_run}), {failure.runs:,} runs")
+        print(f"  last      {last} (run {failure.last_run}), {failure.attempts:,} attempts")

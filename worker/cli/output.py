@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TextIO
 
 import orjson
@@ -41,14 +41,25 @@ def print_text(write: Callable[[], None]) -> None:
         sys.stdout.flush()
 
 
-def print_json(document: Mapping[str, Any]) -> None:
-    """One JSON document on standard output; times as ISO 8601 in UTC."""
+def print_json(document: Any) -> None:
+    """One JSON document on standard output; times as ISO 8601 in UTC.
+
+    Args:
+        document: a mapping, or a dataclass whose fields are the document's members.
+    """
     options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
     # What orjson leaves as it is, such as U+009B, is no less JSON as an escape.
-    text = visible_lines(orjson.dumps(document, option=options, default=str).decode())
+    text = visible_lines(orjson.dumps(document, option=options, default=_plain).decode())
     with _output_may_be_gone():
         sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()
+
+
+def _plain(value: Any) -> Any:
+    """What orjson does not know: a msgspec struct as a mapping, all else as text."""
+    if names := getattr(value, "__struct_fields__", ()):
+        return {name: getattr(value, name) for name in names}
+    return str(value)
 
 
 @contextlib.contextmanager

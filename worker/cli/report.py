@@ -5,12 +5,14 @@ from pathlib import Path
 import click
 
 from worker.cli import options
-from worker.cli.access import log_access, purpose_option
+from worker.cli.access import purpose_option
 from worker.cli.base import Cli, subcommand
-from worker.cli.showing import instant, store_to_read
+from worker.cli.showing import instant
 from worker.errors import ExitCode
 from worker.report.figures import ReportFacts
 from worker.report.html import write_report
+from worker.use_cases.access import log_access
+from worker.use_cases.reading_store import store_to_read
 
 HELP = """Write the published state as one HTML file that needs nothing else.
 

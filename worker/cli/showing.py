@@ -1,23 +1,18 @@
-"""How results look as text, and what the reading commands have in common."""
+"""Results as text, and the identifier that a command reads."""
 
 import math
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from getpass import getpass
 from shutil import get_terminal_size
 from typing import Any
 
-from worker.app import App
 from worker.core.durations import format_duration
 from worker.core.escaping import visible
 from worker.core.identity import NationalId
 from worker.core.offid import normalise, problem
 from worker.errors import UsageError
-from worker.store.database import Database
-from worker.store.queries.status import require_file
-from worker.store.schema.upgrade import check_schema
 
 _LINE_LENGTH_MAX = 200
 
@@ -99,16 +94,3 @@ def read_identifier() -> NationalId:
             "every process of the machine can read",
         )
     return NationalId(digits)
-
-
-@asynccontextmanager
-async def store_to_read(app: App) -> AsyncIterator[Database]:
-    """The store's database, with the right schema. A SQLite file that is not there is not made.
-
-    Raises:
-        SchemaError: the database is missing, behind or ahead.
-    """
-    async with app.database(checked=False) as database:
-        require_file(database)
-        await check_schema(database)
-        yield database

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from worker.app import App
-from worker.cli.probe import Probe, base_url, probe, reach
 from worker.config import Purpose, needs
 from worker.core.identity import NationalId
 from worker.core.model import RosterLineError
@@ -44,6 +43,7 @@ from worker.store.queries.status import (
 )
 from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.store.schema.upgrade import HEAD, check_schema
+from worker.use_cases.probe import Probe, base_url, probe, reach
 
 CLOCK_WARNING_S: Final = 2.0
 _ENTRIES_LOOKED_AT: Final = 1_000

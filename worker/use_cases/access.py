@@ -1,0 +1,90 @@
+"""The row of the access log that a use case commits before it shows a person."""
+
+import os
+import pwd
+import re
+import socket
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from worker.app import App
+from worker.errors import ConfigurationError, UnavailableError
+from worker.store.database import Database
+from worker.store.privacy.access_log import Access, record_access
+from worker.store.runs.ledger import DEFAULT_TENANT
+
+_LOGIN_USER: Final = Path("/proc/self/loginuid")
+"""Kept by Linux from login on, also through sudo (proc_pid_loginuid in proc(5)).
+
+A service has none: ``pts-admin`` hands over ``SUDO_USER``, which is claimed and not proved.
+"""
+_ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
+_NO_USER: Final = 0xFFFFFFFF
+_LET_IT_WRITE: Final = (
+    "let this account write the database (PostgreSQL: INSERT on access_log and USAGE on its "
+    'sequence), or set privacy.access_log = "if-possible"'
+)
+
+
+async def log_access(
+    app: App,
+    database: Database,
+    command: str,
+    purpose: str | None,
+    *,
+    person_key: str | None = None,
+) -> None:
+    """Commit the row. Call it before anything is shown.
+
+    Args:
+        app: with ``privacy.access_log``.
+        database: the store.
+        command: its name, without arguments.
+        purpose: why, as the person said.
+        person_key: the person; None for all persons.
+
+    Raises:
+        ConfigurationError: the row cannot be written, and ``privacy.access_log`` requires it.
+        UnavailableError: the same, and it may pass.
+    """
+    account = os.getuid()
+    access = Access(
+        os_user=_name_of(account),
+        login_user=_login_user(account),
+        host=socket.gethostname(),
+        command=command,
+        purpose=purpose,
+    )
+    try:
+        await record_access(database, DEFAULT_TENANT, access, person_key=person_key)
+    except (ConfigurationError, UnavailableError) as error:
+        if app.settings.privacy.access_log == "if-possible":
+            structlog.get_logger(__name__).warning(
+                "access.not_logged", command=command, reason=error.message
+            )
+            return
+        hint = error.hint if isinstance(error, UnavailableError) else _LET_IT_WRITE
+        raise type(error)(
+            f"{command}: nothing is shown, as the access log cannot be written: {error.message}",
+            hint=hint,
+        ) from error
+
+
+def _name_of(account: int) -> str:
+    try:
+        return pwd.getpwuid(account).pw_name
+    except KeyError:
+        return str(account)
+
+
+def _login_user(account: int) -> str | None:
+    try:
+        login = int(_LOGIN_USER.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        login = _NO_USER
+    if login != _NO_USER:
+        return None if login == account else _name_of(login)
+    described = os.environ.get("SUDO_USER", "")
+    return described if _ACCOUNT.fullmatch(described) and described != _name_of(account) else None

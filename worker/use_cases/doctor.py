@@ -1,0 +1,116 @@
+"""``doctor``: checks everything that a sync needs, and says what to do about what is wrong."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from worker.app import App
+from worker.core.identity import NationalId
+from worker.core.offid import is_h_number
+from worker.errors import ConfigurationError, ExitCode, WorkerError
+from worker.use_cases import checks
+from worker.use_cases.checks import Line
+from worker.use_cases.probe import SYNTHETIC_PERSON
+
+_CHECKED = ("clock", "key", "discovery", "token", "PTS", "database", "roster")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """The lines of all checks; ``exit_code`` is that of the first failure."""
+
+    exit_code: ExitCode
+    lines: Sequence[Line]
+
+
+async def diagnose(
+    app: App | ConfigurationError,
+    *,
+    probe: bool,
+    off_id: NationalId | None,
+    on_line: Callable[[Line], None],
+) -> Diagnosis:
+    """Check everything. Changes nothing; a failed check does not stop the others.
+
+    Args:
+        app: the configured program, or why the configuration cannot be read.
+        probe: also read one person from PTS.
+        off_id: that person; ``None``: a synthetic number that NHN has published.
+        on_line: called with each line as soon as it is known.
+    """
+    checkup = _Checkup(probe=probe, off_id=off_id, on_line=on_line)
+    if isinstance(app, ConfigurationError):
+        checkup.add(checks.fail("configuration", app))
+        for name in _CHECKED:
+            checkup.add(checks.skip(name, "the configuration cannot be read"))
+    else:
+        await checkup.execute(app)
+    code = next((line.exit_code for line in checkup.lines if line.exit_code), ExitCode.OK)
+    return Diagnosis(exit_code=code, lines=checkup.lines)
+
+
+class _Checkup:
+    """One round of all checks."""
+
+    def __init__(
+        self, *, probe: bool, off_id: NationalId | None, on_line: Callable[[Line], None]
+    ) -> None:
+        self._probe = probe
+        self._off_id = off_id
+        self._on_line = on_line
+        self.lines: list[Line] = []
+
+    async def execute(self, app: App) -> None:
+        """Check everything."""
+        await self._check("configuration", checks.check_configuration, app)
+        await self._check("clock", checks.check_clock, app)
+        has_key = await self._check("key", checks.check_key, app)
+        has_discovery = await self._check("discovery", checks.check_discovery, app)
+        has_token = False
+        if has_key and has_discovery:
+            has_token = await self._check("token", checks.check_token, app)
+        else:
+            self.add(checks.skip("token", f"first the {'discovery' if has_key else 'key'}"))
+        await self._pts(app, has_token=has_token)
+        await self._check("database", checks.check_database, app)
+        await self._check("roster", checks.check_roster, app)
+        if app.settings.telemetry.textfile is not None:
+            await self._check("telemetry", checks.check_textfile, app)
+
+    async def _pts(self, app: App, *, has_token: bool) -> None:
+        if app.settings.api.base_url is None:
+            self.add(checks.skip("PTS", "api.base_url is not set"))
+            return
+        reached = await self._check("PTS", checks.check_reach, app)
+        if not self._probe:
+            return
+        if not (reached and has_token):
+            self.add(checks.skip("PTS probe", f"first {'the token' if reached else 'PTS'}"))
+            return
+        off_id = self._off_id or NationalId(SYNTHETIC_PERSON)
+        if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
+            self.add(checks.skip("PTS probe", "an H-number is not sent (roster.send_h_numbers)"))
+            return
+        try:
+            for line in await checks.check_probe(app, off_id):
+                self.add(line)
+        except WorkerError as error:
+            self.add(checks.fail("PTS probe", error))
+
+    async def _check(self, name: str, check: Callable[[App], Awaitable[Line]], app: App) -> bool:
+        """Add the line of one check; whether what rests on it can be checked, too."""
+        try:
+            line = await check(app)
+        except WorkerError as error:
+            line = checks.fail(name, error)
+        except Exception as error:  # noqa: BLE001 - one broken check must not hide the others
+            bug = WorkerError(
+                f"this check ended with a bug ({type(error).__name__})", hint="please report it"
+            )
+            line = checks.fail(name, bug)
+        self.add(line)
+        return line.state is not checks.State.FAIL
+
+    def add(self, line: Line) -> None:
+        """Keep the line, and hand it on."""
+        self.lines.append(line)
+        self._on_line(line)

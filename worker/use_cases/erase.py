@@ -1,0 +1,118 @@
+"""``erase``: removes one person completely."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from worker.app import App
+from worker.core.identity import NationalId
+from worker.store.database import Database
+from worker.store.identity import see_identity
+from worker.store.privacy.erasing import Mask, Traces, erase_traces, find_traces, scrub
+from worker.store.privacy.searching import NOT_SEARCHED, Wanted, search
+from worker.store.runs.lease_context import held_lease
+from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.use_cases.access import log_access
+from worker.use_cases.reading_store import store_to_read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What a search of the database finds after the erasure.
+
+    Attributes:
+        searched: files of SQLite, tables of PostgreSQL.
+        not_searched: what cannot be searched from here.
+        identifier, pseudonym: how often it was found.
+        local_ref: the same; ``None`` if there is none that can be searched for.
+        rows: rows that still name the person.
+    """
+
+    searched: Sequence[str]
+    not_searched: str
+    identifier: int
+    pseudonym: int
+    local_ref: int | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """What was erased, or would be.
+
+    Attributes:
+        rows: rows of the person by table.
+        mentions: rows of other persons that named this one.
+        is_scrubbed: nothing was found afterwards.
+        is_rewritten: the files of the database were written anew.
+        found: ``None`` if nothing was changed.
+    """
+
+    is_known: bool
+    is_dry_run: bool
+    rows: Mapping[str, int]
+    mentions: int
+    is_scrubbed: bool
+    is_rewritten: bool
+    found: Remains | None
+
+
+async def erase(
+    app: App, off_id: NationalId, *, purpose: str | None, dry_run: bool, rewrite: bool
+) -> Erasure:
+    """Erase one person, and search the database afterwards. The access is logged.
+
+    Args:
+        app: the configured program.
+        off_id: the person.
+        purpose: why, for the access log.
+        dry_run: count only, change nothing.
+        rewrite: write PostgreSQL's tables anew. SQLite's file always is.
+
+    Raises:
+        ConfigurationError: the pseudonym key is missing, or not that of the store; or the access
+            cannot be logged.
+        LeaseHeldError: a run is on; nothing was done.
+        SchemaError: the database is missing, behind or ahead.
+    """
+    identity = app.identity()
+    async with store_to_read(app) as store:
+        identity = await see_identity(store, DEFAULT_TENANT, identity)
+        key = identity.person_key(off_id)
+        if dry_run:
+            await log_access(app, store, "erase --dry-run", purpose, person_key=key)
+            traces = await find_traces(store, DEFAULT_TENANT, key, off_id)
+            return _erasure(traces, None, is_rewritten=False)
+        async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
+            await log_access(app, store, "erase", purpose, person_key=key)
+            traces = await find_traces(store, DEFAULT_TENANT, key, off_id)
+            await erase_traces(store, lease, traces, Mask(off_id, key))
+            await scrub(store, rewrite=rewrite)
+        wanted = Wanted(off_id=off_id, person_key=key, local_refs=traces.local_refs)
+        remains = await _remains(store, wanted)
+        is_rewritten = rewrite or store.dialect.name == "sqlite"
+        return _erasure(traces, remains, is_rewritten=is_rewritten)
+
+
+async def _remains(store: Database, wanted: Wanted) -> Remains:
+    found = await search(store, wanted)
+    traces = await find_traces(store, DEFAULT_TENANT, wanted.person_key, wanted.off_id)
+    return Remains(
+        searched=list(found.searched),
+        not_searched=NOT_SEARCHED[store.dialect.name],
+        identifier=found.identifier,
+        pseudonym=found.pseudonym,
+        local_ref=found.local_ref,
+        rows=traces.mention_count + sum(traces.rows.values()),
+    )
+
+
+def _erasure(traces: Traces, found: Remains | None, *, is_rewritten: bool) -> Erasure:
+    return Erasure(
+        is_known=traces.person_id is not None,
+        is_dry_run=found is None,
+        rows=dict(traces.rows),
+        mentions=traces.mention_count,
+        is_scrubbed=found is not None and not (found.identifier or found.pseudonym or found.rows),
+        is_rewritten=is_rewritten,
+        found=found,
+    )

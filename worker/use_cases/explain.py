@@ -1,0 +1,173 @@
+"""``explain``: everything that the store knows of one person."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from worker.app import App
+from worker.core.identity import NationalId
+from worker.store.identity import see_identity
+from worker.store.queries.person import (
+    AreaStory,
+    FirstProof,
+    Publication,
+    Version,
+    person_story,
+    publication_at,
+)
+from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.use_cases.access import log_access
+from worker.use_cases.failures import FailureLine, failure_line
+from worker.use_cases.reading_store import store_to_read
+
+_MASK = "***"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownVersion(Version):
+    """A version of a restriction; ``is_shown``: readers see it at the time in question."""
+
+    is_shown: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedArea:
+    """One area of the person.
+
+    What the completeness proof says is ``None`` where there is none.
+
+    Attributes:
+        last_confirmed_at: when the area was last read to its end.
+        age_s: seconds since then.
+        first_read: the read that was confirmed by the last one.
+    """
+
+    area: str
+    last_confirmed_at: datetime | None = None
+    age_s: float | None = None
+    pages: int | None = None
+    records: int | None = None
+    digest: str | None = None
+    first_read: FirstProof | None = None
+    is_stale: bool | None = None
+    failure: FailureLine | None
+    restrictions: Sequence[ShownVersion]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownPerson:
+    """The store has nothing of this person.
+
+    Attributes:
+        as_of: the time in question; ``None``: now.
+        publication: what readers saw at that time.
+    """
+
+    is_known: bool = False
+    as_of: datetime | None
+    publication: Publication | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownPerson:
+    """What the store has of this person. See ``UnknownPerson``.
+
+    Attributes:
+        person_key: ``None`` in a store of plain identifiers.
+        first_run: the run that first read the person.
+    """
+
+    is_known: bool = True
+    person_key: str | None
+    local_ref: str | None
+    first_run: int
+    first_run_at: datetime
+    departed_at: datetime | None
+    as_of: datetime | None
+    areas: Sequence[ExplainedArea]
+    publication: Publication | None
+
+
+Explanation = KnownPerson | UnknownPerson
+
+
+async def explain(
+    app: App, off_id: NationalId, *, as_of: datetime | None, purpose: str | None
+) -> Explanation:
+    """Everything that the store knows of one person. The access is logged.
+
+    The identifier is masked wherever it stands: a store may hold it in plain text.
+
+    Args:
+        app: the configured program.
+        off_id: the person.
+        as_of: the restrictions that readers saw at that time; ``None``: now.
+        purpose: why, for the access log.
+
+    Raises:
+        ConfigurationError: the pseudonym key is missing, or not that of the store; or the access
+            cannot be logged.
+        SchemaError: the database is missing, behind or ahead.
+    """
+    identity = app.identity()
+    async with store_to_read(app) as store:
+        identity = await see_identity(store, DEFAULT_TENANT, identity)
+        key = identity.person_key(off_id)
+        await log_access(app, store, "explain", purpose, person_key=key)
+        now = app.runtime.now()
+        publication = await publication_at(store, DEFAULT_TENANT, as_of or now)
+        story = await person_story(store, DEFAULT_TENANT, key)
+    if story is None:
+        return UnknownPerson(as_of=as_of, publication=publication)
+    is_plain = identity.mode == "plain"
+    known = KnownPerson(
+        person_key=None if is_plain else story.person_key,
+        local_ref=story.local_ref,
+        first_run=story.first_run,
+        first_run_at=story.first_run_at,
+        departed_at=story.departed_at,
+        as_of=as_of,
+        areas=[_area(area, as_of=as_of, now=now, is_plain=is_plain) for area in story.areas],
+        publication=publication,
+    )
+    masked: KnownPerson = _masked(known, off_id.reveal())
+    return masked
+
+
+def _area(
+    story: AreaStory, *, as_of: datetime | None, now: datetime, is_plain: bool
+) -> ExplainedArea:
+    proof = story.proof
+    proved: dict[str, Any] = {}
+    if proof is not None:
+        proved = asdict(proof) | {"first_read": proof.first_read}
+        confirmed_at = proved.pop("confirmed_at")
+        proved["last_confirmed_at"] = confirmed_at
+        if confirmed_at is not None:
+            proved["age_s"] = max((now - confirmed_at).total_seconds(), 0.0)
+    return ExplainedArea(
+        area=story.area,
+        **proved,
+        failure=failure_line(story.failure, is_plain=is_plain) if story.failure else None,
+        restrictions=[
+            ShownVersion(**asdict(version), is_shown=version.shown_at(as_of or now))
+            for version in story.versions
+            if as_of is None or version.shown_at(as_of)
+        ],
+    )
+
+
+def _masked(value: Any, digits: str) -> Any:
+    """The value with every occurrence of the identifier masked."""
+    if isinstance(value, str):
+        return value.replace(digits, _MASK)
+    if isinstance(value, Mapping):
+        return {name: _masked(item, digits) for name, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_masked(item, digits) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return type(value)(**{name: _masked(getattr(value, name), digits) for name in names})
+    return value

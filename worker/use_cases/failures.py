@@ -1,0 +1,144 @@
+"""``failures``: lists what cannot be read at present, and forgets it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from worker.app import App
+from worker.core.identity import NationalId
+from worker.errors import UsageError
+from worker.store.database import Database
+from worker.store.identity import see_identity, stored_identity
+from worker.store.queries.failures import (
+    OpenFailure,
+    failures_by_key,
+    list_failures,
+    purge_failures,
+)
+from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.use_cases.access import log_access
+from worker.use_cases.reading_store import store_to_read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureLine:
+    """One open failure. See ``worker.store.queries.failures.OpenFailure``.
+
+    Attributes:
+        person_key: ``None`` in a store of plain identifiers.
+    """
+
+    person_key: str | None
+    person_id: int
+    local_ref: str | None
+    is_departed: bool
+    area: str
+    kind: str
+    status: int | None
+    reason: str
+    attempts: int
+    runs: int
+    first_at: datetime
+    last_at: datetime
+    first_run: int
+    last_run: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """Open failures, the oldest first."""
+
+    failures: Sequence[FailureLine]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """How many failures were forgotten."""
+
+    purged: int
+
+
+def failure_line(failure: OpenFailure, *, is_plain: bool) -> FailureLine:
+    """The failure, with the person's key only where it is a pseudonym."""
+    fields = asdict(failure)
+    if is_plain:
+        fields["person_key"] = None
+    return FailureLine(**fields)
+
+
+async def open_failures(
+    app: App, *, kind: str | None, areas: Sequence[str], limit: int
+) -> Failures:
+    """List open failures.
+
+    Args:
+        app: the configured program.
+        kind: only failures of this kind (``worker.core.model.FailureKind``).
+        areas: only these areas; all if empty.
+        limit: how many at most.
+    """
+    async with store_to_read(app) as store:
+        found = await list_failures(store, DEFAULT_TENANT, kind=kind, areas=areas, limit=limit)
+        return _failures(found, is_plain=await _is_plain(store))
+
+
+async def failures_of_key(app: App, key: str, *, purpose: str | None) -> Failures:
+    """List the open failures of the person whose key begins so, and log the access.
+
+    Raises:
+        UsageError: several persons' keys begin so, or the store holds plain identifiers.
+    """
+    async with store_to_read(app) as store:
+        if await _is_plain(store):
+            raise UsageError(
+                "this database holds plain identifiers; they are not taken from the command line",
+                hint="give - and the identifier on standard input",
+            )
+        found = await failures_by_key(store, DEFAULT_TENANT, key)
+        persons = {failure.person_id for failure in found}
+        if len(persons) > 1:
+            raise UsageError(f"{len(persons)} persons' keys begin so", hint="give more digits")
+        person_key = found[0].person_key if found else None
+        await log_access(app, store, "failures show", purpose, person_key=person_key)
+        return _failures(found, is_plain=False)
+
+
+async def failures_of_person(app: App, off_id: NationalId, *, purpose: str | None) -> Failures:
+    """List the open failures of a person, and log the access.
+
+    Raises:
+        ConfigurationError: the pseudonym key is missing, or not that of the store.
+    """
+    identity = app.identity()
+    async with store_to_read(app) as store:
+        is_plain = await _is_plain(store)
+        identity = await see_identity(store, DEFAULT_TENANT, identity)
+        key = identity.person_key(off_id)
+        await log_access(app, store, "failures show", purpose, person_key=key)
+        return _failures(await failures_by_key(store, DEFAULT_TENANT, key), is_plain=is_plain)
+
+
+async def purge_open_failures(app: App, *, older_than: timedelta | None, departed: bool) -> Purged:
+    """Forget failures. The areas stay stale.
+
+    Args:
+        app: the configured program.
+        older_than: only failures that last occurred longer ago.
+        departed: only failures of persons who left the roster.
+    """
+    before = None if older_than is None else app.runtime.now() - older_than
+    async with store_to_read(app) as store:
+        return Purged(
+            purged=await purge_failures(
+                store, DEFAULT_TENANT, last_before=before, departed=departed
+            )
+        )
+
+
+async def _is_plain(store: Database) -> bool:
+    mode, _ = await stored_identity(store, DEFAULT_TENANT)
+    return mode != "pseudonym"
+
+
+def _failures(found: Sequence[OpenFailure], *, is_plain: bool) -> Failures:
+    return Failures(failures=[failure_line(failure, is_plain=is_plain) for failure in found])

@@ -1,0 +1,268 @@
+"""``plan``: what a sync would do now."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.app import App
+from worker.config.sections.connections import Engine
+from worker.core.guard import (
+    GuardFacts,
+    GuardLimits,
+    departure_limit,
+    reasons_to_withhold,
+    removal_limit,
+)
+from worker.core.model import RosterLineError
+from worker.pts.engines import SUSTAINED_PER_S
+from worker.store.database import Database
+from worker.store.identity import see_identity
+from worker.store.queries.status import (
+    OpenState,
+    RunFacts,
+    continued_by_next_sync,
+    last_publication,
+    open_state,
+    settled_in,
+)
+from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
+from worker.use_cases.reading_store import store_to_read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterCount:
+    """Entries of the roster, duplicates counted, and lines that cannot be read.
+
+    Attributes:
+        not_sent: entries with H-numbers that are not sent to PTS.
+    """
+
+    entries: int
+    faults: int
+    checksum_warnings: int
+    h_numbers: int
+    not_sent: int
+
+    @property
+    def sent(self) -> int:
+        """Entries that PTS is asked for."""
+        return self.entries - self.not_sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinuedRun:
+    """The open run that the next sync continues."""
+
+    run_id: int
+    began_at: datetime
+    progressed_at: datetime
+    persons_read: int
+    person_areas_read: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRequests:
+    """The number of requests.
+
+    Attributes:
+        at_least: one for each area that is not read yet.
+        expected: with as many pages and retries as in the last full run.
+        per_person_area: what the last full run needed for each area of a person, if known.
+    """
+
+    at_least: int
+    expected: int
+    per_person_area: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRate:
+    """The HTTP engine, and the requests per second that it sustains on one core."""
+
+    name: Engine
+    sustained_per_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedDuration:
+    """Seconds that the requests take at the configured rate."""
+
+    at_least: float
+    expected: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedDeadline:
+    """Whether the run fits ``sync.deadline``, and how many starts it needs otherwise."""
+
+    deadline_s: float | None
+    fits: bool
+    starts: int
+    continue_within_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardForecast:
+    """What the guard would allow.
+
+    Attributes:
+        departing_at_least: known persons that cannot be on the roster; none while a line of it
+            cannot be read.
+        would_withhold: reasons that are known already.
+    """
+
+    open_restrictions: int
+    holders: int
+    persons_known: int
+    may_close: int
+    may_depart: int
+    departing_at_least: int
+    would_withhold: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a sync would do."""
+
+    roster: RosterCount
+    areas: tuple[str, ...]
+    continues: ContinuedRun | None
+    requests: PlannedRequests
+    rate_per_s: float
+    engine: EngineRate
+    duration_s: PlannedDuration
+    deadline: PlannedDeadline
+    guard: GuardForecast
+
+
+async def plan_sync(app: App) -> Plan:
+    """Plan a sync. Reads the roster and the store, writes nothing, and sends no request.
+
+    Raises:
+        ConfigurationError: something that a sync needs is not set.
+        RosterError: the roster cannot be read.
+        SchemaError: the database is missing, behind or ahead.
+    """
+    identity = app.identity()
+    sync, engine = app.settings.sync, app.settings.api.engine
+    async with store_to_read(app) as store:
+        await see_identity(store, DEFAULT_TENANT, identity)
+        continues = await _continued_run(app, store)
+        last = await last_publication(store, DEFAULT_TENANT)
+        published = await open_state(store, DEFAULT_TENANT)
+        roster = await _count(app)
+    requests = _requests(roster, len(sync.areas), continues, last)
+    duration = PlannedDuration(
+        at_least=requests.at_least / sync.requests_per_second,
+        expected=requests.expected / sync.requests_per_second,
+    )
+    return Plan(
+        roster=roster,
+        areas=sync.areas,
+        continues=continues,
+        requests=requests,
+        rate_per_s=sync.requests_per_second,
+        engine=EngineRate(name=engine, sustained_per_s=SUSTAINED_PER_S[engine]),
+        duration_s=duration,
+        deadline=_deadline(app, duration.expected),
+        guard=_guard(app, roster, published),
+    )
+
+
+async def _continued_run(app: App, store: Database) -> ContinuedRun | None:
+    sync = app.settings.sync
+    row = continued_by_next_sync(
+        await open_runs(store, DEFAULT_TENANT),
+        areas=sync.areas,
+        within=sync.continue_within,
+        now=app.runtime.now(),
+    )
+    if row is None:
+        return None
+    read = await settled_in(store, row.run_id, len(sync.areas))
+    return ContinuedRun(
+        run_id=row.run_id,
+        began_at=row.started_at,
+        progressed_at=row.progressed_at,
+        persons_read=read.persons,
+        person_areas_read=read.person_areas,
+    )
+
+
+async def _count(app: App) -> RosterCount:
+    entries = faults = checksum_warnings = h_numbers = 0
+    async for entry in app.roster().entries():
+        if isinstance(entry, RosterLineError):
+            faults += 1
+        else:
+            entries += 1
+            checksum_warnings += not entry.checksum_ok
+            h_numbers += entry.is_h_number
+    return RosterCount(
+        entries=entries,
+        faults=faults,
+        checksum_warnings=checksum_warnings,
+        h_numbers=h_numbers,
+        not_sent=0 if app.sends_h_numbers else h_numbers,
+    )
+
+
+def _requests(
+    roster: RosterCount, areas: int, continues: ContinuedRun | None, last: RunFacts | None
+) -> PlannedRequests:
+    per_person_area = None
+    if last is not None:
+        read = last.totals["areas_complete"] + last.totals["areas_failed"]
+        sent = last.totals["requests"]
+        per_person_area = max(sent / read, 1.0) if read and sent else None
+    done = continues.person_areas_read if continues else 0
+    at_least = max(roster.sent * areas - done, 0)
+    return PlannedRequests(
+        at_least=at_least,
+        expected=round(at_least * (per_person_area or 1.0)),
+        per_person_area=per_person_area,
+    )
+
+
+def _deadline(app: App, duration_s: float) -> PlannedDeadline:
+    sync = app.settings.sync
+    deadline_s = None if sync.deadline is None else sync.deadline.total_seconds()
+    starts = 1
+    if deadline_s is not None:
+        starts = max(math.ceil(duration_s / max(deadline_s, 1.0)), 1)
+    return PlannedDeadline(
+        deadline_s=deadline_s,
+        fits=starts == 1,
+        starts=starts,
+        continue_within_s=sync.continue_within.total_seconds(),
+    )
+
+
+def _guard(app: App, roster: RosterCount, published: OpenState) -> GuardForecast:
+    """The guard's limits, and its answer if no restriction changed."""
+    sync = app.settings.sync
+    departing = 0 if roster.faults else max(published.persons - roster.entries, 0)
+    read = roster.sent * len(sync.areas)
+    facts = GuardFacts(
+        open_before=published.restrictions,
+        holders_before=published.holders,
+        persons_before=published.persons,
+        removed=0,
+        persons_affected=0,
+        departing=departing,
+        areas_attempted=read + roster.faults * len(sync.areas),
+        areas_complete=read,
+    )
+    limits = GuardLimits(
+        max_removed_share=sync.max_removed_share, min_completeness=sync.min_completeness
+    )
+    return GuardForecast(
+        open_restrictions=published.restrictions,
+        holders=published.holders,
+        persons_known=published.persons,
+        may_close=int(removal_limit(facts, limits)),
+        may_depart=int(departure_limit(facts, limits)),
+        departing_at_least=departing,
+        would_withhold=reasons_to_withhold(facts, limits),
+    )

@@ -1,0 +1,154 @@
+"""``status``: recent runs, the age of the published snapshot, failures and the lease."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from worker.app import App
+from worker.store.database import Database
+from worker.store.queries.status import (
+    AreaStaleness,
+    FailureCount,
+    LeaseState,
+    RunFacts,
+    continued_by_next_sync,
+    failure_counts,
+    gaps,
+    last_publication,
+    last_runs,
+    lease_state,
+    settled_in,
+)
+from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
+from worker.store.shards.assignments import ShardState, shard_states
+from worker.use_cases.reading_store import store_to_read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """The last published full run and its age.
+
+    Attributes:
+        is_fresh: the snapshot is no older than ``max_age_s``; ``None`` without such a limit.
+    """
+
+    published_at: datetime | None
+    run_id: int | None
+    age_s: float | None
+    max_age_s: float | None
+    is_fresh: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunShard(ShardState):
+    """One shard of an open run; ``of`` is the number of shards."""
+
+    of: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRun:
+    """A run that is neither published nor abandoned."""
+
+    run_id: int
+    status: str
+    started_at: datetime
+    persons_read: int
+    continued_by_next_sync: bool
+    run_key: str | None
+    shards: Sequence[RunShard]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLine:
+    """One run of the ledger. See ``worker.store.queries.status.RunFacts``."""
+
+    run_id: int
+    kind: str
+    status: str
+    exit_code: int | None
+    reason: str | None
+    areas: tuple[str, ...]
+    turns: int
+    started_at: datetime
+    finished_at: datetime | None
+    published_at: datetime | None
+    totals: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The state of the store. Runs are listed latest first."""
+
+    now: datetime
+    freshness: Freshness
+    gaps: Sequence[AreaStaleness]
+    failures: Sequence[FailureCount]
+    lease: LeaseState | None
+    open_run: OpenRun | None
+    runs: Sequence[RunLine]
+
+
+async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Status:
+    """Read the state of the store. Changes nothing.
+
+    Args:
+        app: the configured program.
+        max_age: the greatest age of a fresh snapshot.
+        runs: how many runs to list.
+
+    Raises:
+        SchemaError: the database is missing, behind or ahead.
+    """
+    async with store_to_read(app) as store:
+        now = await store.read(store.now)
+        return Status(
+            now=now,
+            freshness=_freshness(await last_publication(store, DEFAULT_TENANT), now, max_age),
+            gaps=await gaps(store, DEFAULT_TENANT),
+            failures=await failure_counts(store, DEFAULT_TENANT),
+            lease=await lease_state(store, DEFAULT_TENANT),
+            open_run=await _open_run(app, store),
+            runs=[_line(run) for run in await last_runs(store, DEFAULT_TENANT, runs)],
+        )
+
+
+def _freshness(last: RunFacts | None, now: datetime, max_age: timedelta | None) -> Freshness:
+    published_at = last.published_at if last else None
+    age_s = (now - published_at).total_seconds() if published_at else None
+    max_age_s = None if max_age is None else max_age.total_seconds()
+    return Freshness(
+        published_at=published_at,
+        run_id=last.run_id if last else None,
+        age_s=age_s,
+        max_age_s=max_age_s,
+        is_fresh=None if max_age_s is None else age_s is not None and age_s <= max_age_s,
+    )
+
+
+def _line(run: RunFacts) -> RunLine:
+    fields = asdict(run)
+    del fields["publication_no"]
+    return RunLine(**fields)
+
+
+async def _open_run(app: App, store: Database) -> OpenRun | None:
+    rows = await open_runs(store, DEFAULT_TENANT)
+    sync = app.settings.sync
+    chosen = continued_by_next_sync(
+        rows, areas=sync.areas, within=sync.continue_within, now=app.runtime.now()
+    )
+    row = chosen if chosen is not None else next(iter(rows), None)
+    if row is None:
+        return None
+    read = await settled_in(store, row.run_id, len(sync.areas))
+    shards = await shard_states(store, DEFAULT_TENANT, row.run_id) if row.shards else ()
+    return OpenRun(
+        run_id=row.run_id,
+        status=row.status,
+        started_at=row.started_at,
+        persons_read=read.persons,
+        continued_by_next_sync=chosen is not None,
+        run_key=row.run_key,
+        shards=[RunShard(of=row.shards, **asdict(shard)) for shard in shards],
+    )
