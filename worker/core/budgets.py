@@ -2,7 +2,7 @@
 
 An ordinary restriction has some 25 values and less than 1 KB. The limits are far above what a
 person has, and hold one hostile answer below 64 MiB of memory (``docs/security.md``). The bytes of
-an answer are limited by ``TransportOptions.answer_bytes_max``, the pages by ``sync.max_pages``.
+an answer are limited by ``TransportOptions.response_bytes_max``, the pages by ``sync.max_pages``.
 """
 
 from collections.abc import Set as AbstractSet

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
+from worker.core.circuit import EVIDENCE_S
 from worker.core.model import Person
-from worker.core.pacing import EVIDENCE_S
 
 WITNESSES_MAX: Final = 3
 """Known-good person-areas that must fail before a conclusion: one or two may have gone bad."""

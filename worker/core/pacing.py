@@ -15,7 +15,7 @@ Decisions without a clock of their own; times are monotonic seconds, handed in:
 import enum
 import math
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 RATE_MIN: Final = 1.0
 """Requests per second below which no refusal leads; ``Retry-After`` may, and a lower ceiling."""
@@ -55,29 +55,6 @@ SLOW_CUT: Final = 0.7
 RECENT_WEIGHT: Final = 0.1
 USUAL_WEIGHT: Final = 0.002
 """Weight of one answer in what is recent and in what is usual."""
-
-FAILURES_IN_A_ROW: Final = 20
-"""Attempts, of whatever request, that open the circuit."""
-PROBE_S_FIRST: Final = 1.0
-PROBE_FACTOR: Final = 3.0
-PROBE_S_MAX: Final = 60.0
-"""Waits before single requests try again: 1, 3, 9, 27, 60, 60 … seconds."""
-
-EVIDENCE_S: Final = 5.0
-"""How long a known-good person-area that was read again speaks for PTS, and the least time between
-two such reads."""
-
-FIRST_WEIGHT: Final = 0.02
-"""Weight of one request in the share of first attempts that are pushed back."""
-FIRST_MIN: Final = 0.02
-"""It is taken for no less when odds are reckoned from it."""
-PERSONAL_FIRST: Final = 0.25
-"""Push-backs may depend on the person if they are fewer than this share of first attempts …"""
-PERSONAL_ODDS: Final = 7.0
-PERSONAL_ODDS_MAX: Final = 10.0
-"""… and the odds are so many to one, as natural logarithms."""
-ANSWERED_ODDS: Final = 5.0
-"""What a repeated request that is answered takes from the odds; they never fall below this."""
 
 _UNMEASURED_RATE: Final = 1000.0
 _MEASURE_S_MIN: Final = 0.1
@@ -336,103 +313,3 @@ class ConcurrencyPace:
         if self._successes >= 2 * self.limit:
             self._successes = 0
             self.limit = min(self.ceiling, self.limit + 1)
-
-
-@dataclass(slots=True)
-class Repeats:
-    """Whether push-backs depend on whom is asked for, rather than on how much is asked.
-
-    Under load, a request that is repeated is as likely to be answered as any other. One that is
-    pushed back again and again, while others are answered in between, says nothing about the load.
-
-    Attributes:
-        first: the share of first attempts that were pushed back lately; 0.5 if nothing is known.
-        odds: the logarithm of how much likelier what became of repeated requests is if push-backs
-            depend on the person.
-    """
-
-    first: float = 0.5
-    odds: float = 0.0
-    _count: int = 1
-
-    @property
-    def are_personal(self) -> bool:
-        """Whether few are pushed back, and nearly always the same."""
-        return self.odds >= PERSONAL_ODDS and self.first < PERSONAL_FIRST
-
-    def first_attempt(self, *, is_pushed_back: bool) -> None:
-        """The first attempt of a request ended."""
-        self._count += 1
-        self.first += max(FIRST_WEIGHT, 1 / self._count) * (is_pushed_back - self.first)
-
-    def repeated(self, *, is_pushed_back: bool) -> None:
-        """So did another attempt, after a push-back, and others were answered in between."""
-        change = -math.log(max(FIRST_MIN, self.first)) if is_pushed_back else -ANSWERED_ODDS
-        self.odds = min(PERSONAL_ODDS_MAX, max(-ANSWERED_ODDS, self.odds + change))
-
-    def proved(self) -> None:
-        """Nobody was answered, and yet a known-good request was: it lies with the others."""
-        self.first, self.odds = 0.0, PERSONAL_ODDS_MAX
-
-
-class PushBack(NamedTuple):
-    """What to know of a request that was pushed back, when it is repeated.
-
-    Attributes:
-        answered: requests that had been answered by then.
-        rate, limit: requests a second and under way after the cut that it may have made.
-        has_paused_all: everybody has waited for its sake already.
-        alone_s: for how long it was told to wait while others went on.
-    """
-
-    answered: int
-    rate: float
-    limit: float
-    has_paused_all: bool = False
-    alone_s: float = 0.0
-
-
-@dataclass(slots=True, kw_only=True)
-class Circuit:
-    """Whether to go on at all: closed, open (single requests try), or broken for good.
-
-    Attributes:
-        probes_max: single requests that may fail in an open circuit; 0: it never opens.
-        in_a_row: attempts that failed since the last that did not.
-        probes: single requests that failed since it opened.
-        is_open: only single requests may go.
-        is_broken: no request may go.
-    """
-
-    probes_max: int = 4
-    in_a_row: int = 0
-    probes: int = 0
-    is_open: bool = False
-    is_broken: bool = False
-
-    def succeeded(self) -> None:
-        """An attempt was answered, whichever; closes the circuit."""
-        self.in_a_row = self.probes = 0
-        self.is_open = False
-
-    def failed(self, *, is_recent: bool) -> float | None:
-        """An attempt failed.
-
-        Args:
-            is_recent: it was sent after the circuit opened: a probe.
-
-        Returns:
-            Seconds to wait before the next single request; ``None`` if nothing changes.
-        """
-        self.in_a_row += 1
-        if self.is_open:
-            if not is_recent:
-                return None
-            self.probes += 1
-            if self.probes >= self.probes_max:
-                self.is_broken = True
-                return None
-        elif self.in_a_row < FAILURES_IN_A_ROW or not self.probes_max:
-            return None
-        self.is_open = True
-        return min(PROBE_S_MAX, PROBE_S_FIRST * PROBE_FACTOR**self.probes)
