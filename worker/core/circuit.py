@@ -4,27 +4,26 @@ from dataclasses import dataclass
 from typing import Final
 
 FAILURES_IN_A_ROW: Final = 20
-"""Attempts, of whatever request, that open the circuit."""
+"""Failed attempts in a row, of any request, that open the circuit."""
 PROBE_S_FIRST: Final = 1.0
 PROBE_FACTOR: Final = 3.0
 PROBE_S_MAX: Final = 60.0
-"""Waits before single requests try again: 1, 3, 9, 27, 60, 60 … seconds."""
+"""Waits between single requests in an open circuit: 1, 3, 9, 27, 60, 60 … seconds."""
 
 EVIDENCE_S: Final = 5.0
-"""How long a known-good person-area that was read again speaks for PTS, and the least time between
-two such reads."""
+"""How long a successful probe is valid, and the minimum time between two probes."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Circuit:
-    """Whether to go on at all: closed, open (single requests try), or broken for good.
+    """A circuit breaker: closed, open (only single requests are sent), or permanently broken.
 
     Attributes:
         probes_max: single requests that may fail in an open circuit; 0: it never opens.
-        in_a_row: attempts that failed since the last that did not.
-        probes: single requests that failed since it opened.
-        is_open: only single requests may go.
-        is_broken: no request may go.
+        in_a_row: failed attempts since the last success.
+        probes: failed single requests since the circuit opened.
+        is_open: only single requests may be sent.
+        is_broken: no request may be sent.
     """
 
     probes_max: int = 4
@@ -34,15 +33,15 @@ class Circuit:
     is_broken: bool = False
 
     def succeeded(self) -> None:
-        """An attempt was answered, whichever; closes the circuit."""
+        """Record a success, and close the circuit."""
         self.in_a_row = self.probes = 0
         self.is_open = False
 
     def failed(self, *, is_recent: bool) -> float | None:
-        """An attempt failed.
+        """Record a failed attempt.
 
         Args:
-            is_recent: it was sent after the circuit opened: a probe.
+            is_recent: in an open circuit: the attempt was sent after the circuit opened.
 
         Returns:
             Seconds to wait before the next single request; ``None`` if nothing changes.

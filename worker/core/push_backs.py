@@ -7,27 +7,26 @@ from typing import Final, NamedTuple
 FIRST_WEIGHT: Final = 0.02
 """Weight of one request in the share of first attempts that are pushed back."""
 FIRST_MIN: Final = 0.02
-"""It is taken for no less when odds are reckoned from it."""
+"""Lower bound of that share when computing odds."""
 PERSONAL_FIRST: Final = 0.25
-"""Push-backs may depend on the person if they are fewer than this share of first attempts …"""
+"""Push-backs can depend on the person only below this share of first attempts."""
 PERSONAL_ODDS: Final = 7.0
 PERSONAL_ODDS_MAX: Final = 10.0
-"""… and the odds are so many to one, as natural logarithms."""
+"""Log odds at which push-backs count as personal, and their maximum (natural logarithm)."""
 ANSWERED_ODDS: Final = 5.0
-"""What a repeated request that is answered takes from the odds; they never fall below this."""
+"""What a successful retry subtracts from the log odds; their minimum is the negative of it."""
 
 
 @dataclass(slots=True)
 class Repeats:
-    """Whether push-backs depend on whom is asked for, rather than on how much is asked.
+    """Statistics that show whether push-backs depend on the person or on the load.
 
-    Under load, a request that is repeated is as likely to be answered as any other. One that is
-    pushed back again and again, while others are answered in between, says nothing about the load.
+    Under load, a retry is as likely to succeed as any other request. A request that is pushed back
+    repeatedly while others succeed says nothing about the load.
 
     Attributes:
-        first: the share of first attempts that were pushed back lately; 0.5 if nothing is known.
-        odds: the logarithm of how much likelier what became of repeated requests is if push-backs
-            depend on the person.
+        first: recent share of first attempts that were pushed back; 0.5 if unknown.
+        odds: log likelihood ratio of the retries' outcomes: personal push-backs against load.
     """
 
     first: float = 0.5
@@ -36,32 +35,32 @@ class Repeats:
 
     @property
     def are_personal(self) -> bool:
-        """Whether few are pushed back, and nearly always the same."""
+        """Whether few requests are pushed back, and nearly always the same ones."""
         return self.odds >= PERSONAL_ODDS and self.first < PERSONAL_FIRST
 
     def first_attempt(self, *, is_pushed_back: bool) -> None:
-        """The first attempt of a request ended."""
+        """Record the outcome of a first attempt."""
         self._count += 1
         self.first += max(FIRST_WEIGHT, 1 / self._count) * (is_pushed_back - self.first)
 
     def repeated(self, *, is_pushed_back: bool) -> None:
-        """So did another attempt, after a push-back, and others were answered in between."""
+        """Record the outcome of a retry after a push-back, with other successes in between."""
         change = -math.log(max(FIRST_MIN, self.first)) if is_pushed_back else -ANSWERED_ODDS
         self.odds = min(PERSONAL_ODDS_MAX, max(-ANSWERED_ODDS, self.odds + change))
 
     def proved(self) -> None:
-        """Nobody was answered, and yet a known-good request was: it lies with the others."""
+        """Record a successful probe while all other requests failed: push-backs are personal."""
         self.first, self.odds = 0.0, PERSONAL_ODDS_MAX
 
 
 class PushBack(NamedTuple):
-    """What to know of a request that was pushed back, when it is repeated.
+    """The state of a request that was pushed back, for its retry.
 
     Attributes:
-        answered: requests that had been answered by then.
-        rate, limit: requests a second and under way after the cut that it may have made.
-        has_paused_all: everybody has waited for its sake already.
-        alone_s: for how long it was told to wait while others went on.
+        answered: number of successful requests at that time.
+        rate, limit: rate and concurrency limit after the cut that it may have caused.
+        has_paused_all: it has already paused all requests.
+        alone_s: total ``Retry-After`` that concerned only this request.
     """
 
     answered: int

@@ -23,8 +23,8 @@ async def open_socket(host: str, port: int) -> socket.socket:
         OSError: no address accepts a connection (``socket.gaierror``: the name does not resolve).
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = interleaved([(family, address) for family, _, _, _, address in found])
+    resolved = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = interleaved([(family, address) for family, _, _, _, address in resolved])
     attempts: set[asyncio.Task[socket.socket]] = set()
     try:
         return await _first_of(addresses, attempts)
