@@ -112,7 +112,7 @@ def test_3_of_a_run_in_shards(standin: Standin, tmp_path: Path, make_postgres: M
     standin.script[off_id_of(3), SAFETY] = lambda _: http(b"<html>", kind="text/html")
     said = [*published("1/2", "2/2", key="a"), *published("2/2", "1/2", key="b")]
     assert [
-        "other shards could not read everyone; `pts-worker failures list` tells whom",
+        "other shards could not read everyone; see `pts-worker failures list`",
         "person-areas that could not be read: 1 contract",
     ] == sorted(said)
 

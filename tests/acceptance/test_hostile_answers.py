@@ -29,8 +29,8 @@ TINY_BYTES = 1024 * 1024
 
 
 REFUSED = {
-    "objects": "an answer of more than 200000 values (at $)",
-    "one text": "an answer of more than 4194304 bytes (at $)",
+    "objects": "a response of more than 200000 values (at $)",
+    "one text": "a response of more than 4194304 bytes (at $)",
     "a record": "a record of more than 262144 bytes (at [0])",
 }
 

@@ -207,8 +207,8 @@ def test_a_socket(ground: Ground):
 @pytest.mark.parametrize(
     ("command", "behind", "says"),
     [
-        ("sync", "?sslmode=verify-ca", "name a private one with sslrootcert=FILE"),
-        ("status", "?sslmode=perhaps", "has sslmode= with a value that is not known"),
+        ("sync", "?sslmode=verify-ca", "name a private CA with sslrootcert=FILE"),
+        ("status", "?sslmode=perhaps", "has an unknown value of sslmode"),
         ("doctor", "?tlsmode=verify-full", "unknown parameters: tlsmode"),
         ("sync", "?prepared_statement_cache_size=many", "cannot be used"),
     ],

@@ -10,7 +10,7 @@ OPTIONS = TransportOptions(
     attempt_s_max=60.0,
     connect_s_max=30.0,
     silence_s_max=20.0,
-    answer_bytes_max=10_000,
+    response_bytes_max=10_000,
 )
 
 Outcome: TypeAlias = bytes | type[WorkerError]

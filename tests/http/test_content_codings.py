@@ -105,7 +105,7 @@ async def test_codings_that_are_refused(engine, headers):
 @pytest.mark.parametrize("count", [1, 2, 100])
 async def test_the_limit_is_on_all_members(engine, count):
     """The limit holds for the decoded body, in one member or many, to the byte."""
-    limit = OPTIONS.answer_bytes_max
+    limit = OPTIONS.response_bytes_max
     part = b" " * (limit // count)
     assert part * count == await outcome_of(engine, response(members(*[part] * count), GZIP))
     more = members(*[part] * count, b" ")
@@ -115,7 +115,7 @@ async def test_the_limit_is_on_all_members(engine, count):
 @pytest.mark.parametrize("text", [b"", b"a"], ids=["empty", "one byte"])
 async def test_thousands_of_tiny_members(engine, text):
     """Time grows with the bytes of a body, and not with the square of its members."""
-    options = replace(OPTIONS, answer_bytes_max=16 * 1024 * 1024)
+    options = replace(OPTIONS, response_bytes_max=16 * 1024 * 1024)
     member = gzip.compress(text)
 
     async def seconds(count):

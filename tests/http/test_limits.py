@@ -15,7 +15,7 @@ from tests.http.raw_server import Reply, raw_server
 from tests.http.scripted_server import scripted_server
 from worker.errors import ContractError
 
-LIMIT = OPTIONS.answer_bytes_max
+LIMIT = OPTIONS.response_bytes_max
 BLOCK = 65_536
 START = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = START + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -139,7 +139,7 @@ async def test_what_is_too_large_is_known_from_its_size(engine):
 
 async def test_tiny_chunks_take_linear_time(engine):
     """Eight times the chunks take about eight times the time."""
-    options = replace(OPTIONS, answer_bytes_max=16 * 1024 * 1024, attempt_s_max=60.0)
+    options = replace(OPTIONS, response_bytes_max=16 * 1024 * 1024, attempt_s_max=60.0)
 
     async def seconds(count):
         data = chunked(*itertools.repeat(b"  ", count))

@@ -278,7 +278,7 @@ async def test_a_kept_connection_that_was_closed_is_told_apart(engine):
 
 async def test_a_whole_answer_is_not_lost_with_its_connection(engine, monkeypatch):
     """It waits for its turn; that the connection ends meanwhile takes nothing from it."""
-    monkeypatch.setattr("worker.pts.batching.ANSWERS_MAX", 1)
+    monkeypatch.setattr("worker.pts.batching.RESPONSES_MAX", 1)
     async with (
         raw_server(Reply(data=answer().data, then="close")) as server,
         engine(OPTIONS) as transport,

@@ -47,7 +47,7 @@ async def waits(*replies, requests=1, uniforms=(0.5,)):
         )
         for _ in range(requests):
             sent = await client.send(server.url, headers={}, body=b"{}")
-            assert 200 == sent.answer.status
+            assert 200 == sent.response.status
             ends.append(round(fake.monotonic() - began_s, 6))
     return ends
 

@@ -185,7 +185,7 @@ def test_the_fast_engine_knows_no_proxy(hospital: Hospital, migrated_sqlite: Pat
 
 @pytest.mark.parametrize(
     ("status", "problem"),
-    [("502 Bad Gateway", "has no way to PTS"), ("429 Slow down", "has no way to PTS")],
+    [("502 Bad Gateway", "cannot reach PTS"), ("429 Slow down", "cannot reach PTS")],
 )
 async def test_what_the_engine_says_of_a_proxy(status: str, problem: str):
     """The proxy is named where it is what failed."""

@@ -6,14 +6,15 @@ import pytest
 
 from tests.architecture.documents import names, rows
 from tests.politeness.curves import FILE
-from worker.core import pacing
+from worker.core import circuit, pacing, push_backs
 from worker.core.retry import RetryBudget
 
 PAGE = Path(__file__).parents[2] / "docs" / "politeness.md"
 TABLE = {names(row[0])[0]: row[1] for row in rows(PAGE.read_text(encoding="utf-8"))}
 PUBLIC = {
     name: value
-    for name, value in vars(pacing).items()
+    for module in (pacing, circuit, push_backs)
+    for name, value in vars(module).items()
     if name.isupper() and not name.startswith("_")
 }
 
@@ -28,7 +29,7 @@ def test_every_constant_has_its_line():
 def test_the_value_is_the_programs(name):
     """The page gives the value that the program has."""
     owner, _, attribute = name.rpartition(".")
-    value = getattr(RetryBudget() if owner else pacing, attribute)
+    value = getattr(RetryBudget(), attribute) if owner else PUBLIC[name]
     assert float(TABLE[name]) == value
 
 

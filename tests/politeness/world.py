@@ -256,7 +256,7 @@ class _Work:
     async def _watch(self, throttle: Throttle):
         while True:
             now_s = asyncio.get_running_loop().time()
-            self.course.places.append((now_s, throttle.places))
+            self.course.places.append((now_s, throttle.concurrency))
             self.course.rates.append((now_s, throttle.rate))
             await asyncio.sleep(0.5)
 

@@ -433,7 +433,7 @@ def test_other_statuses(status, kind):
 )
 def test_failures_told_with_status_200(told):
     """A body that tells of a failure is one, whatever list it holds."""
-    with pytest.raises(ContractError, match="an error in an answer of status 200") as caught:
+    with pytest.raises(ContractError, match="an error reported with status 200") as caught:
         read({"items": [], **told})
     assert next(iter(told)).lower() == caught.value.field
 

@@ -56,14 +56,14 @@ def test_a_root_of_its_own():
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ({"sslmode": "on"}, "has sslmode= with a value that is not known; write sslmode=verify-f"),
-        ({"sslmode": ""}, "has sslmode= with a value that is not known"),
-        ({"sslmode": "Verify-Full"}, "has sslmode= with a value that is not known"),
-        ({"ssl": "true"}, "has ssl= with a value that is not known; write sslmode=verify-full"),
+        ({"sslmode": "on"}, "has an unknown value of sslmode; write sslmode=verify-f"),
+        ({"sslmode": ""}, "has an unknown value of sslmode"),
+        ({"sslmode": "Verify-Full"}, "has an unknown value of sslmode"),
+        ({"ssl": "true"}, "has an unknown value of ssl; write sslmode=verify-full"),
         ({"sslmode": "verify-full", "ssl": "disable"}, "both sslmode and ssl"),
-        ({"ssl": "verify-ca"}, "has ssl=verify-ca, .*; name a private one with sslrootcert=FILE"),
-        ({"sslmode": "verify-ca"}, "name a private one with sslrootcert=FILE"),
-        ({"sslmode": "verify-ca", "sslrootcert": "system"}, "name a private one"),
+        ({"ssl": "verify-ca"}, "has ssl=verify-ca, .*; name a private CA with sslrootcert=FILE"),
+        ({"sslmode": "verify-ca"}, "name a private CA with sslrootcert=FILE"),
+        ({"sslmode": "verify-ca", "sslrootcert": "system"}, "name a private CA"),
     ],
 )
 @pytest.mark.parametrize("hosts", [FAR, NEAR])

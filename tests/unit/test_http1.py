@@ -42,12 +42,12 @@ async def begin(connection, server):
 
 
 async def test_surplus_before_the_response_is_handed_over(ends):
-    """A complete response that waits for its reader is refused if more bytes come meanwhile."""
+    """A complete response is refused if more bytes arrive before it is read."""
     connection, server = ends
     exchange = await begin(connection, server)
     connection.data_received(response())
     connection.data_received(b" ")
-    with pytest.raises(TransientError, match="more bytes"):
+    with pytest.raises(TransientError, match="surplus"):
         await exchange
     assert not connection.is_usable
 

@@ -157,7 +157,7 @@ def test_keys_that_may_be_guessed(key):
 )
 def test_too_few_bytes_written_as_text(key):
     """``openssl rand -hex 16`` makes 32 characters, and 16 bytes."""
-    assert "text that stands for" in PseudonymKey(key).weakness()
+    assert "text that encodes" in PseudonymKey(key).weakness()
 
 
 @pytest.mark.parametrize(

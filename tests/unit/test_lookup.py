@@ -43,11 +43,11 @@ def test_slots_say_where_a_value_stands(area):
     """The value of each declared path is found by the path's number, whatever its order."""
     paths = [parse_path(text) for column in area.columns for text in column.paths]
     lookup = Lookup(reversed(paths))
-    assert len(lookup.slots) == len(set(paths))
+    assert len(lookup.indexes) == len(set(paths))
     for path in paths:
         document = nested(path)
         values = lookup.values(document)
-        assert "here" == find(document, path) == values[lookup.slots[path]]
+        assert "here" == find(document, path) == values[lookup.indexes[path]]
         assert ["here"] == [value for value in values if value == "here"]
 
 

@@ -7,19 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.core.circuit import FAILURES_IN_A_ROW, Circuit
 from worker.core.pacing import (
-    FAILURES_IN_A_ROW,
     PROVEN_ANSWERS,
     PROVEN_FOR,
     RATE_MIN,
-    Circuit,
     ConcurrencyPace,
     Pressure,
     RatePace,
-    Repeats,
     SendMeter,
     pressure_of,
 )
+from worker.core.push_backs import Repeats
 
 
 @pytest.mark.parametrize(

@@ -382,10 +382,10 @@ def walk_on(walk, *pages):
         ([({"nextToken": "a"}, 1), ({}, 1)], "repeats a record"),
         ([({"nextToken": "a", "total": 2}, 1), ({"total": 3}, 2)], "the total changed"),
         ([({"nextToken": "a", "total": 3}, 1), ({"total": 3}, 2)], "the total says 3"),
-        ([({"page": 1, "total": 2}, 1), ({"page": 1, "total": 2}, 2)], "page 2 was asked for"),
+        ([({"page": 1, "total": 2}, 1), ({"page": 1, "total": 2}, 2)], "page 2 was requested"),
         ([({"offset": 0, "total": 2}, 1), ({"offset": 0, "total": 2}, 2)], "does not begin after"),
         ([({"offset": 0, "total": 3}, 1), ({"offset": 2, "total": 3}, 2)], "does not begin after"),
-        ([({"page": 0, "total": 3}, 1), ({"page": 2, "total": 3}, 2)], "page 2 was asked for"),
+        ([({"page": 0, "total": 3}, 1), ({"page": 2, "total": 3}, 2)], "page 2 was requested"),
     ],
 )
 def test_ways_that_do_not_add_up(pages, message):

@@ -26,8 +26,8 @@ from worker.store.database import open_database
         ("sqlite:////data/pts.db?", "not allowed for SQLite"),
         ("sqlite:///file:pts.db?uri=true&mode=ro", "not allowed for SQLite"),
         ("sqlite:////data/a%00b.db", "NUL"),
-        ("postgresql://u@h/d?sslmode=require", "anybody on the way to the server could read"),
-        ("postgresql://u@h/d?ssl=prefer", "anybody on the way to the server could read"),
+        ("postgresql://u@h/d?sslmode=require", "expose the password to an attacker"),
+        ("postgresql://u@h/d?ssl=prefer", "expose the password to an attacker"),
         ("postgresql://u@h/d?sslmode=disable&sslmode=verify-full", "sslmode more than once"),
         (
             "postgresql://u@h/d?conect_timeout=3&sslmode=verify-full",

@@ -206,10 +206,10 @@ async def test_a_round_trip_is_cut_once():
     for number in numbers:
         throttle.pushed_back(None, number, status=503)
         throttle.leave()
-    assert (4.0, 500.0) == (throttle.places, throttle.rate)
+    assert (4.0, 500.0) == (throttle.concurrency, throttle.rate)
     throttle.pushed_back(None, await throttle.enter(), status=503)
     throttle.leave()
-    assert (1.0, 250.0) == (throttle.places, throttle.rate)
+    assert (1.0, 250.0) == (throttle.concurrency, throttle.rate)
 
 
 async def test_no_answer_lowers_the_concurrency_alone():
@@ -217,14 +217,14 @@ async def test_no_answer_lowers_the_concurrency_alone():
     throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
     numbers = [await throttle.enter() for _ in range(8)]
     throttle.pushed_back(None, numbers[0], status=None)
-    assert (4.0, 1000.0) == (throttle.places, throttle.rate)
+    assert (4.0, 1000.0) == (throttle.concurrency, throttle.rate)
 
 
 async def test_a_spoilt_answer_lowers_nothing():
     """A 500 says nothing about the load."""
     throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
     throttle.pushed_back(None, await throttle.enter(), status=500)
-    assert (8, 1000.0) == (throttle.places, throttle.rate)
+    assert (8, 1000.0) == (throttle.concurrency, throttle.rate)
 
 
 async def test_a_place_is_never_lost():
@@ -304,12 +304,12 @@ async def test_one_answer_closes_the_circuit():
     for _ in range(20):
         throttle.pushed_back(None, await throttle.enter(), status=None)
         throttle.leave()
-    assert (True, 1) == (throttle.is_open, throttle.places)
+    assert (True, 1) == (throttle.is_open, throttle.concurrency)
     for _ in range(40):
         throttle.succeeded(await throttle.enter(), fake.monotonic())
         throttle.leave()
     assert not throttle.is_open
-    assert 1 <= throttle.places <= 3  # one under way at a time needs no more
+    assert 1 <= throttle.concurrency <= 3  # one under way at a time needs no more
 
 
 class Witness:
@@ -352,7 +352,7 @@ async def test_a_probe_goes_before_all_others():
         throttle.probed(is_read=True)
         await anyio.wait_all_tasks_blocked()
         assert 3 == len(numbers)
-    assert (False, 8, 1000.0) == (throttle.is_open, throttle.places, throttle.rate)
+    assert (False, 8, 1000.0) == (throttle.is_open, throttle.concurrency, throttle.rate)
 
 
 async def test_who_has_a_time_already_waits_too():
@@ -512,10 +512,10 @@ async def test_certain_persons_slow_nobody_down():
     """Requests that are refused each time, while others are answered, cut nothing any more."""
     throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
     await personal(throttle)
-    assert (8, 1000.0) == (throttle.places, throttle.rate)
+    assert (8, 1000.0) == (throttle.concurrency, throttle.rate)
     throttle.pushed_back(None, await throttle.enter(), status=503)
     throttle.leave()
-    assert (8, 1000.0) == (throttle.places, throttle.rate)
+    assert (8, 1000.0) == (throttle.concurrency, throttle.rate)
 
 
 async def personal(throttle):

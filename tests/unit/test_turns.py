@@ -1,41 +1,41 @@
-"""Answers handed out in helpings."""
+"""Responses delivered in batches per event loop iteration."""
 
 import asyncio
 
 from worker.ports import HttpResponse
-from worker.pts.batching import ANSWERS_MAX, ResponseBatcher
+from worker.pts.batching import RESPONSES_MAX, ResponseBatcher
 
-MANY = 3 * ANSWERS_MAX + 1
+MANY = 3 * RESPONSES_MAX + 1
 
 
 async def test_a_few_in_each_turn_and_in_order():
-    """Somebody else has a turn between any two helpings, and nobody is forgotten."""
+    """Other callbacks run between any two batches, and no response is lost."""
     loop = asyncio.get_running_loop()
-    inbox, told, helpings = ResponseBatcher(loop), [], []
+    batcher, delivered, batches = ResponseBatcher(loop), [], []
 
     async def reader(number: int) -> None:
         future: asyncio.Future[HttpResponse] = loop.create_future()
-        inbox.put(future, HttpResponse(status=number, headers={}, body=b""))
-        told.append((await future).status)
+        batcher.put(future, HttpResponse(status=number, headers={}, body=b""))
+        delivered.append((await future).status)
 
     async with asyncio.TaskGroup() as readers:
         for number in range(MANY):
             readers.create_task(reader(number))
-        while len(told) < MANY:
-            before = len(told)
+        while len(delivered) < MANY:
+            before = len(delivered)
             await asyncio.sleep(0)
-            helpings.append(len(told) - before)
-    assert list(range(MANY)) == told
-    assert ANSWERS_MAX == max(helpings)
+            batches.append(len(delivered) - before)
+    assert list(range(MANY)) == delivered
+    assert RESPONSES_MAX == max(batches)
 
 
 async def test_who_does_not_wait_any_more_is_passed_over():
     """A reader that was cancelled in the meantime takes no answer from the others."""
     loop = asyncio.get_running_loop()
-    inbox = ResponseBatcher(loop)
+    batcher = ResponseBatcher(loop)
     gone, there = loop.create_future(), loop.create_future()
     for future in (gone, there):
-        inbox.put(future, HttpResponse(status=200, headers={}, body=b""))
+        batcher.put(future, HttpResponse(status=200, headers={}, body=b""))
     gone.cancel()
     async with asyncio.timeout(5):
         assert 200 == (await there).status

@@ -1,4 +1,4 @@
-"""How far the store agrees with PTS: a fair sample, the differences, and how sure we may be."""
+"""Compares the store with PTS: a uniform sample, the differences, and a confidence interval."""
 
 import enum
 import heapq
@@ -27,19 +27,19 @@ class Difference(enum.StrEnum):
     CHANGED = "changed"
     """A restriction with another content."""
     UNREAD = "unread"
-    """The area could not be read from PTS, so nothing is known of it."""
+    """The area could not be read from PTS."""
     NOT_IN_STORE = "not_in_store"
-    """The roster names a person of whom this area was never published, or who had left."""
+    """The area of a person on the roster was never published, or the person had departed."""
 
 
 def compare(
     published: Mapping[str, bytes] | None, read: Mapping[str, bytes]
 ) -> Counter[Difference]:
-    """The differences of one area of one person; none if the two agree.
+    """Count the differences in one area of one person.
 
     Args:
-        published: content hashes by record key as readers see them; None if there is no state.
-        read: the same as PTS answered to the last page.
+        published: published content hashes by record key; None if nothing is published.
+        read: content hashes by record key of the complete read from PTS.
     """
     if published is None:
         return Counter({Difference.NOT_IN_STORE: 1})
@@ -54,7 +54,7 @@ def compare(
 
 
 class Interval(Value, frozen=True, kw_only=True):
-    """A share with the bounds between which the true share lies, 95 times in 100."""
+    """A share with its 95 % confidence interval."""
 
     share: float
     low: float
@@ -64,11 +64,11 @@ class Interval(Value, frozen=True, kw_only=True):
 def wilson(successes: int, trials: int) -> Interval | None:
     """The score interval of a binomial share (E. B. Wilson, JASA 22, 1927, page 209).
 
-    Unlike the normal approximation it stays honest at 0 and at 100 %: 200 of 200 that agree leave
-    room for 1.9 % that do not.
+    Unlike the normal approximation it is correct near 0 and 100 %: with 200 of 200 in agreement,
+    up to 1.9 % may still differ.
 
     Returns:
-        None if nothing was tried.
+        None if there are no trials.
 
     Raises:
         ValueError: the counts contradict each other.
@@ -82,22 +82,21 @@ def wilson(successes: int, trials: int) -> Interval | None:
     half = (
         _Z_95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
     )
-    # At the ends the bound is exact; the root leaves it a hair beside.
+    # At the ends the bound is exact; the square root would leave a rounding error.
     low = 0.0 if successes == 0 else middle - half
     high = 1.0 if successes == trials else middle + half
     return Interval(share=share, low=low, high=high)
 
 
 class Sample(Generic[T]):
-    """A uniform sample of a stream of unknown length, in memory for ``size`` items.
+    """A uniform sample of a stream of unknown length, using memory for ``size`` items.
 
-    Each distinct name gets a pseudo-random tag under the seed, and the smallest tags stay (bottom-k
-    sampling: E. Cohen, H. Kaplan, PODC 2007). So a name that the stream brings twice is neither
-    likelier to be chosen nor chosen twice.
+    Each distinct name gets a pseudo-random tag, and the items with the smallest tags are kept
+    (bottom-k sampling: E. Cohen, H. Kaplan, PODC 2007). Duplicate names count once.
 
     Args:
-        size: how many to choose, at most.
-        seed: another seed chooses another sample.
+        size: maximum number of items.
+        seed: selects the sample.
     """
 
     def __init__(self, size: int, seed: str) -> None:
@@ -107,7 +106,7 @@ class Sample(Generic[T]):
         self._items: dict[int, T] = {}
 
     def offer(self, name: str, item: T) -> None:
-        """Let the item of that name take part."""
+        """Add an item."""
         digest = blake2b(name.encode(), digest_size=_TAG_BYTES, key=self._seed).digest()
         tag = int.from_bytes(digest)
         if tag in self._items:
@@ -121,5 +120,5 @@ class Sample(Generic[T]):
         self._items[tag] = item
 
     def chosen(self) -> tuple[T, ...]:
-        """The sample, in an order that has nothing to do with the stream's."""
+        """The sample, in an order that does not depend on the stream's."""
         return tuple(item for _, item in sorted(self._items.items(), key=lambda pair: pair[0]))

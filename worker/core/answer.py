@@ -1,8 +1,8 @@
-"""From an HTTP answer to one page of records, or to the reason why it is none.
+"""Reads one page of records from an HTTP response, or raises the reason why that is impossible.
 
-Tolerant where PTS has told nothing (unknown fields, either case, wrapped arrays), and strict where
-a mistake would lose a restriction: what is not recognisably a list of this person's restrictions
-is an error, never an empty list.
+It is tolerant where PTS documents nothing (unknown fields, letter case, wrapped arrays), and strict
+where a mistake would lose a restriction: a response that is not recognisably a list of this
+person's restrictions is an error, never an empty list.
 """
 
 import json
@@ -31,7 +31,7 @@ _ENVELOPES: Final = frozenset(
         "records", "content", "restrictions", "accessrestrictions",
     }
 )  # fmt: skip
-"""The names, in lower case, under which an object may hold the list."""
+"""Common names of the list in an object, in lower case."""
 
 _ERROR_FIELDS: Final = frozenset(
     {
@@ -52,7 +52,7 @@ _FAILURE_STATUSES: Final = frozenset(
     {"error", "failed", "failure", "fail", "partial", "incomplete", "timeout", "unavailable",
      "degraded", "pending", "aborted"}
 )  # fmt: skip
-_TELLS_FAILURE: Final = re.compile(
+_FAILURE_WORDS: Final = re.compile(
     r"error|fail|unavailable|not available|incomplete|partial|time(?:d )?.?out|again|feil|"
     r"utilgjengelig|ufullstendig|prøv igjen"
 )
@@ -61,19 +61,20 @@ _MESSAGE_MAX: Final = 1_000
 
 _BOM: Final = b"\xef\xbb\xbf"
 _NOTHING: Final = b"[]"
-"""Most answers."""
+"""The most common response."""
 
 
 class Page(Value, frozen=True, kw_only=True):
     """One page of an area.
 
     Attributes:
-        records: the page's records; exact duplicates once.
-        item_count: how many items the page held, duplicates counted.
-        key_path: the key path that served; empty if there was no record.
-        envelope: what stood around the list, for the paging to look at; may hold personal values.
-        headers: the answer's headers.
-        drift: what the declaration does not know, up to a limit; ``drift_left_out`` is the rest.
+        records: the page's records, without exact duplicates.
+        item_count: the number of items on the page, including duplicates.
+        key_path: the key path used; empty if there was no record.
+        envelope: the fields around the list, for paging; may hold personal values.
+        headers: the response headers.
+        drift: fields and values unknown to the declaration, up to a limit; ``drift_left_out``
+            counts the rest.
     """
 
     hidden = frozenset({"envelope", "headers"})
@@ -88,7 +89,7 @@ class Page(Value, frozen=True, kw_only=True):
 
 
 class _Wrapped(NamedTuple):
-    """The list in an answer, its path, what stands around it, and what is unknown of that."""
+    """The list in a response, its path, its envelope, and drift in the envelope."""
 
     items: list[Any]
     where: str
@@ -106,23 +107,23 @@ def read_page(
     key_path: str | None = None,
     cleaner: Cleaner | None = None,
 ) -> Page:
-    """The page that an answer holds.
+    """Read a page from a response.
 
     Args:
-        status: the answer's status.
-        headers: its headers by lower-case name.
-        body: its body, decoded from any content coding.
-        area: the area that was asked.
-        person: who was asked for.
+        status: the response status.
+        headers: the headers by lower-case name.
+        body: the body, without content coding.
+        area: the requested area.
+        person: the requested person.
         key_path: the record key path that the area has used before, if any.
-        cleaner: takes out of the records what may not be stored; None leaves all as received.
+        cleaner: removes what must not be stored; None keeps everything.
 
     Raises:
         DeniedError: 401 or 403.
         RejectedError: another 4xx; also 404, unless it means an empty area.
-        TransientError: a status that another attempt may cure.
-        ContractError: the answer is not recognisably a list of this person's restrictions, or is
-            larger than ``budgets`` allows.
+        TransientError: a transient status.
+        ContractError: the response is not recognisably a list of this person's restrictions, or
+            exceeds the limits of ``budgets``.
     """
     if classify(status) is not StatusClass.OK:
         _check_status(status, headers, area)
@@ -131,34 +132,34 @@ def read_page(
     document = parse(body)
     reader = reader_of(area)
     if isinstance(document, list):
-        found = _Wrapped(document, "", {})
+        page_list = _Wrapped(document, "", {})
     elif isinstance(document, dict):
         reader.check_person(document, person.off_id.reveal(), "$")
-        found = _unwrap(document, area, reader)
+        page_list = _unwrap(document, area, reader)
     else:
         raise ContractError("neither a list nor an object", field="$")
-    check_records(found.items, len(body))
+    check_records(page_list.items, len(body))
     reading = reader.read(
-        found.items, person=person, key_path=key_path, cleaner=cleaner, where=found.where
+        page_list.items, person=person, key_path=key_path, cleaner=cleaner, where=page_list.where
     )
     return Page(
         records=reading.records,
-        item_count=len(found.items),
+        item_count=len(page_list.items),
         key_path=reading.key_path,
-        envelope=found.envelope,
+        envelope=page_list.envelope,
         headers=headers,
-        drift=reading.drift | found.drift,
+        drift=reading.drift | page_list.drift,
         drift_left_out=reading.drift_left_out,
     )
 
 
 def parse(body: bytes | bytearray) -> Any:
-    """JSON as a document.
+    """Parse JSON.
 
     Raises:
-        ContractError: it is not JSON (RFC 8259) in UTF-8, holds a number that no double comes
-            near, an object holds a field twice, of which a parser would silently keep one, or it
-            is larger than ``budgets`` allows.
+        ContractError: it is not JSON (RFC 8259) in UTF-8, holds a number beyond the range of a
+            double, an object holds a field twice (parsers would silently drop one), or it exceeds
+            the limits of ``budgets``.
     """
     if body == _NOTHING:
         return []
@@ -170,13 +171,13 @@ def parse(body: bytes | bytearray) -> Any:
         document = exact_json.loads(text)
         compact = exact_json.dumps(document)
     except json.JSONDecodeError as error:
-        # The error holds the body, so that it must not be chained.
+        # The error holds the body, so it must not be chained.
         raise ContractError(f"not JSON: {error.msg} (byte {error.pos})", field="$") from None
     except (orjson.JSONEncodeError, RecursionError):
         raise ContractError("nested too deeply", field="$") from None
     check_content(compact)
-    # A field that stands twice takes its colon with it. Colons may be written as escapes, so a
-    # difference only gives reason to look closely.
+    # A dropped duplicate field also drops its colon. Colons can be escaped, so a difference only
+    # requires the slower check.
     escaped = text.lower().count(b"\\u003a") if b"\\" in text else 0
     if text.count(b":") + escaped != compact.count(b":"):
         json.loads(text, object_pairs_hook=_refuse_twice)
@@ -185,11 +186,11 @@ def parse(body: bytes | bytearray) -> Any:
 
 def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
     if len({name for name, _ in pairs}) != len(pairs):
-        raise ContractError("a field stands twice in one object", field="$")
+        raise ContractError("a duplicate field in one object", field="$")
 
 
 def _check_status(status: int, headers: Mapping[str, tuple[str, ...]], area: ResourceArea) -> None:
-    """Return if the status means an empty area; else raise what it means."""
+    """Return if the status means an empty area, otherwise raise its error."""
     kind = classify(status)
     if kind is StatusClass.TRANSIENT:
         raise TransientError(f"status {status}", status=status)
@@ -200,11 +201,11 @@ def _check_status(status: int, headers: Mapping[str, tuple[str, ...]], area: Res
             headers.get("content-type", ())
         ):
             return
-        hint = "look at the area's path; if 404 means no restrictions, set not_found_means = empty"
+        hint = "check the area's path; if 404 means no restrictions, set not_found_means = empty"
         raise RejectedError(f"status {status}", status=status, hint=hint)
     if kind is StatusClass.REJECTED:
         raise RejectedError(f"status {status}", status=status)
-    what = "a redirect" if kind is StatusClass.REDIRECT else "not a whole answer"
+    what = "a redirect" if kind is StatusClass.REDIRECT else "not a complete response"
     raise ContractError(f"status {status}: {what}", status=status)
 
 
@@ -245,13 +246,13 @@ def _declared_envelope(document: dict[str, Any], path: str) -> _Wrapped:
     items = find(document, steps)
     if not isinstance(items, list):
         raise ContractError("no list", field=path)
-    holder = find(document, steps[:-1])
-    around = {**document, **holder} if isinstance(holder, dict) else document
+    parent = find(document, steps[:-1])
+    around = {**document, **parent} if isinstance(parent, dict) else document
     return _Wrapped(items, path, around)
 
 
 def _could_hold_records(document: Mapping[str, Any], name: str, reader: RecordReader) -> bool:
-    """Whether a field beside the list might be, or hold, a list of records too."""
+    """Whether another field might also be, or hold, a list of records."""
     value = document[name]
     if isinstance(value, list):
         return any(reader.recognises(item) for item in value)
@@ -261,7 +262,7 @@ def _could_hold_records(document: Mapping[str, Any], name: str, reader: RecordRe
 def _unknown_envelope(
     document: dict[str, Any], lists: Mapping[str, list[Any]], reader: RecordReader
 ) -> _Wrapped:
-    """A list under a name that we do not know counts if it can be nothing else."""
+    """Accept a list under an unknown name if it is the only candidate."""
     filled = [name for name, items in lists.items() if items and name.lower() not in _LINKS]
     if len(filled) != 1 or not all(reader.recognises(item) for item in lists[filled[0]]):
         raise ContractError("an object without a recognisable list of records", field="$")
@@ -275,7 +276,7 @@ def _rest(document: dict[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _refuse_error(document: Mapping[str, Any]) -> None:
-    """Refuse an object that says of itself that it failed or is not complete."""
+    """Refuse an object that reports an error or an incomplete result."""
     for name, value in document.items():
         lower = name.lower()
         if lower in _ERROR_FIELDS and value:
@@ -284,14 +285,14 @@ def _refuse_error(document: Mapping[str, Any]) -> None:
             _refuse(lower)
         if lower in _STATUS_FIELDS and _is_error_status(value):
             _refuse(lower)
-        if lower in _MESSAGE_FIELDS and _TELLS_FAILURE.search(str(value)[:_MESSAGE_MAX].lower()):
+        if lower in _MESSAGE_FIELDS and _FAILURE_WORDS.search(str(value)[:_MESSAGE_MAX].lower()):
             _refuse(lower)
         if lower == "resourcetype" and value == "OperationOutcome":
             _refuse(lower)
 
 
 def _refuse(name: str) -> NoReturn:
-    raise ContractError("an error in an answer of status 200", field=name)
+    raise ContractError("an error reported with status 200", field=name)
 
 
 def _is_error_status(value: Any) -> bool:

@@ -1,7 +1,7 @@
-"""The declaration of a resource area: everything that tells one of PTS's lists from another.
+"""The declaration of a resource area: its route, request, paging, record keys and columns.
 
-PTS publishes no response schema (pts reference, section 2), so a declaration says what to look
-for and every part of it can be overridden in configuration.
+PTS publishes no response schema (pts reference, section 2), so every part of a declaration can be
+overridden in the configuration.
 """
 
 import enum
@@ -14,14 +14,14 @@ from worker.core.effect import Effect
 from worker.core.value import Value
 
 OFF_ID: Final = "{off_id}"
-"""What stands in a body template for the person's identifier."""
+"""The placeholder for the person's identifier in a body template."""
 
 DIGEST_KEY: Final = "digest"
 """The record key of last resort: a digest of the record itself."""
 
 
 class ColumnType(enum.StrEnum):
-    """What a typed column holds."""
+    """The type of a typed column."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -36,14 +36,14 @@ class Column(Value, frozen=True, kw_only=True):
 
     Attributes:
         name: the column's name in the store and the reporting views.
-        type: what it holds; a value of another type is a failure of the area.
-        paths: where the value may stand; the first path with a value serves.
-        loose: a text column that takes any type, all but strings as JSON text.
-        is_author: of who made something, role and organisation alone are shown.
-        never_of: instead of paths: the name of a time column before this one; true if its time is
-            in the year 9999, PTS's "never".
-        nb, en: what it means, in bokmål and English, for the dictionary of the reporting views.
-        unit: of a number.
+        type: its type; a value of another type is a failure of the area.
+        paths: possible paths of the value; the first path with a value is used.
+        loose: a text column that accepts any type; values other than strings become JSON text.
+        is_author: keep only role and organisation of an author.
+        never_of: instead of paths, the name of an earlier time column; true if that time is in the
+            year 9999, which PTS uses for "never".
+        nb, en: the meaning in bokmål and English, for the dictionary of the reporting views.
+        unit: the unit of a number.
     """
 
     name: str
@@ -58,18 +58,18 @@ class Column(Value, frozen=True, kw_only=True):
 
 
 class PageStyle(enum.StrEnum):
-    """How an area's answers are continued."""
+    """How an area is paged."""
 
     AUTO = "auto"
-    """Whatever the answer shows."""
+    """Detected from the response."""
     NONE = "none"
-    """Never; an answer that says otherwise is an error."""
+    """Not paged; a sign of more pages is an error."""
     LINK = "link"
     """``Link: <…>; rel=next`` (RFC 8288)."""
     NEXT_LINK = "next_link"
     """A URL in the body."""
     TOKEN = "token"  # noqa: S105
-    """An opaque token in the body, sent back."""
+    """An opaque token in the body, which the next request sends back."""
     PAGE = "page"
     """A page number."""
     OFFSET = "offset"
@@ -79,7 +79,7 @@ class PageStyle(enum.StrEnum):
 
 
 class SendIn(enum.StrEnum):
-    """Where a continuation is sent back."""
+    """Where the next request sends the continuation."""
 
     BODY = "body"
     QUERY = "query"
@@ -90,12 +90,12 @@ class Paging(Value, frozen=True, kw_only=True):
     """How an area is paged.
 
     Attributes:
-        style: found automatically, or declared.
-        field: the path of the continuation in the answer's envelope; empty: the usual names.
-        send_as: the name under which it goes back; empty: the name it came under.
-        send_in: where it goes back.
-        total: the path of the number of all records; empty: the usual names.
-        ignore: names of envelope fields and headers that look like a continuation and are none.
+        style: detected automatically, or declared.
+        field: the path of the continuation in the response's envelope; empty: common names.
+        send_as: the name of the continuation in the next request; empty: the received name.
+        send_in: where to send the continuation.
+        total: the path of the total number of records; empty: common names.
+        ignore: envelope fields and headers that look like a continuation but are not.
     """
 
     style: PageStyle = PageStyle.AUTO
@@ -107,10 +107,10 @@ class Paging(Value, frozen=True, kw_only=True):
 
 
 class NotFoundMeans(enum.StrEnum):
-    """What status 404 says."""
+    """The meaning of status 404."""
 
     FAILURE = "failure"
-    """Something is wrong; the old state stands."""
+    """An error; the stored state stays."""
     EMPTY = "empty"
     """The person has no restriction in this area."""
 
@@ -123,21 +123,21 @@ class ResourceArea(Value, frozen=True, kw_only=True, eq=False):
         table: the stem of its tables and views, e.g. ``patient_safety``.
         path: the route of its search.
         unversioned_path: the route used with an ``api-version`` header.
-        api_version: the version that ``path`` serves without further settings.
-        headers: sent with each request besides the content type.
-        body: the request body, with ``OFF_ID`` in a string where the identifier goes.
-        record_keys: paths of a record's key in the order in which they are tried; parts of a
-            composite key are joined with ``+``; ``DIGEST_KEY`` stands for the record's own digest.
-        person_paths: where a record may name the person; what stands there must be the person
-            that was asked for.
+        api_version: the version of ``path``.
+        headers: request headers besides the content type.
+        body: the request body, with the placeholder ``OFF_ID`` in a string.
+        record_keys: candidate paths of a record's key, in order; ``+`` joins the parts of a
+            composite key; ``DIGEST_KEY`` is the digest of the record.
+        person_paths: paths that may hold the person's identifier; any other value is an error.
         recognised_by: fields of which a record has at least one.
         columns: the typed columns.
         effect: when one of its restrictions is in effect.
-        known_fields: top-level fields that are no drift though no column reads them.
-        volatile: fields that are stored but do not make a record a changed one.
-        envelope: the path of the array in the answer; empty: the answer itself or a usual name.
+        known_fields: top-level fields that are neither columns nor drift.
+        volatile: fields that are stored but ignored when comparing records.
+        envelope: the path of the array in the response; empty: the response itself or a common
+            name.
         paging: how the area is paged.
-        not_found_means: what 404 says.
+        not_found_means: the meaning of 404.
     """
 
     name: str

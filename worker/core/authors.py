@@ -1,8 +1,8 @@
-"""Who made or changed a restriction: role and organisation are kept, names are not.
+"""Removes names of authors from restrictions; keeps roles and organisations.
 
-PTS does not say what ``createdBy`` holds (pts reference, 1.4 and section 2), so that only its form
-can be judged. Within such a field a text of one word (a system, a code, an identifier) is kept and
-any other is not; fields that are called a role or an organisation are kept as they are.
+PTS does not document the content of ``createdBy`` (pts reference, 1.4 and section 2), so the
+decision depends on its form. A text of one word (a system, a code, an identifier) is kept, other
+texts are not. Fields named after a role or an organisation are kept unchanged.
 """
 
 import re
@@ -13,10 +13,10 @@ from worker.core.short_texts import Remembered
 AUTHOR_FIELDS: Final = frozenset(
     {"createdby", "modifiedby", "lastmodifiedby", "updatedby", "changedby", "registeredby"}
 )
-"""The fields, in lower case, that say who did something."""
+"""The author fields, in lower case."""
 
 NOT_KEPT: Final = "(not kept)"
-"""What stands in the place of a name."""
+"""The replacement for a name."""
 
 _ROLE_OR_ORGANISATION: Final = re.compile(
     r"rol(?:e|le)|org|unit|enhet|avdeling|department|system|client|virksomhet|institu|hospital"
@@ -31,12 +31,12 @@ _are_words: Final = Remembered(lambda text: _WORD.fullmatch(text) is not None)
 
 
 def is_author_field(name: str) -> bool:
-    """Whether a field says who did something."""
+    """Whether a field names an author."""
     return name.lower() in AUTHOR_FIELDS
 
 
 def without_names(value: Any) -> Any:
-    """A document in which no field of an author holds a name; the same object if none did."""
+    """Remove names from all author fields; return the same object if there are none."""
     if isinstance(value, dict):
         return _replaced(value, {name: _field(name, inner) for name, inner in value.items()})
     if isinstance(value, list):
@@ -45,10 +45,10 @@ def without_names(value: Any) -> Any:
 
 
 def role_and_organisation(author: Any) -> Any:
-    """What of an author is shown to readers of the views; None if nothing is.
+    """The part of an author that the views show; None if there is none.
 
-    A text of one word and a number as they are; of an object the fields that are called a role or
-    an organisation.
+    One-word texts and numbers are kept. Of an object, the fields named after a role or an
+    organisation are kept.
     """
     match author:
         case str():
@@ -62,14 +62,14 @@ def role_and_organisation(author: Any) -> Any:
                     shown[name] = role_and_organisation(inner)
             return {name: inner for name, inner in shown.items() if inner is not None} or None
         case list():
-            found = [role_and_organisation(element) for element in author]
-            return [element for element in found if element is not None] or None
+            elements = [role_and_organisation(element) for element in author]
+            return [element for element in elements if element is not None] or None
         case _:
             return author
 
 
 def without_name(value: Any, name: str) -> Any:
-    """What is kept of the value of an author's field; the same object if it is all.
+    """Remove names from the value of an author field; return the same object if there are none.
 
     Args:
         value: the value.
@@ -99,5 +99,5 @@ def _field(name: str, value: Any) -> Any:
 
 
 def _replaced(before: Any, after: Any) -> Any:
-    """The container before, if nothing in it was replaced."""
+    """The original container, if nothing in it was replaced."""
     return before if before == after else after

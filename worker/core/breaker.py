@@ -1,6 +1,7 @@
-"""When to stop asking: nobody is served by hammering a service that fails or refuses.
+"""Ends a run after too many failed person-areas in a row.
 
-Pure: told of each area's end in the order in which they happen, it says when and why to stop.
+``worker.core.circuit`` counts failed attempts; this counts person-areas that failed after all
+their retries.
 """
 
 from typing import Final
@@ -13,35 +14,35 @@ from worker.errors import DataContractError, RefusedError, UnavailableError, Wor
 TRANSIENT_STREAK: Final = 30
 """Person-areas in a row that failed after all their retries."""
 REFUSED_STREAK: Final = 10
-"""Person-areas in a row that PTS refused with a fresh token and proof."""
+"""Person-areas in a row that PTS refused with a new token and DPoP proof."""
 CONTRACT_STREAK: Final = 20
-"""Person-areas in a row that were not understood, before the first that was."""
+"""Person-areas in a row with an unexpected response, before the first success of the run."""
 CONTRACT_STREAK_LATER: Final = 200
-"""The same after PTS has been understood in this run."""
+"""The same after the first success."""
 
 
 class Breaker(msgspec.Struct, kw_only=True):
-    """Counts failures in a row, and the successes before them."""
+    """Counts failures in a row, and successes."""
 
     complete: int = 0
     streak: int = 0
     kind: FailureKind | None = None
 
     def succeeded(self) -> None:
-        """An area was read to its last page."""
+        """Record an area that was read to its last page."""
         self.complete += 1
         self.streak = 0
         self.kind = None
 
     def failed(self, kind: FailureKind) -> WorkerError | None:
-        """An area could not be read; an error if the run should end with it."""
+        """Record a failed area; return an error if the run should end."""
         kind = FailureKind.CONTRACT if kind == FailureKind.PAGING else kind
         self.streak = self.streak + 1 if kind == self.kind else 1
         self.kind = kind
         return systemic(kind, self.streak) if self.streak >= self._limit(kind) else None
 
     def refuted(self) -> None:
-        """PTS answers others as it should: the failures in a row are of certain persons."""
+        """Reset the count, because a probe showed that only certain persons fail."""
         self.streak = 0
         self.kind = None
 
@@ -58,7 +59,7 @@ class Breaker(msgspec.Struct, kw_only=True):
 
 
 def systemic(kind: FailureKind, count: int) -> WorkerError | None:
-    """The error that a run ends with when nothing but this kind of failure is left."""
+    """The error that ends a run after this many failures of one kind; None if it goes on."""
     match kind:
         case FailureKind.TRANSIENT:
             return UnavailableError(
@@ -73,8 +74,8 @@ def systemic(kind: FailureKind, count: int) -> WorkerError | None:
             )
         case FailureKind.CONTRACT | FailureKind.PAGING:
             return DataContractError(
-                f"PTS answers in a shape that is not understood: {count} person-areas in a row",
-                hint="look at `pts-worker failures list`; the shape can be declared under "
+                f"PTS responses have an unexpected format: {count} person-areas in a row",
+                hint="see `pts-worker failures list`; the format can be declared under "
                 "[areas.NAME] in the configuration",
             )
         case FailureKind.REJECTED | FailureKind.UNSTABLE:

@@ -1,8 +1,9 @@
-"""How much one person may cost: the most that is taken in before the area counts as unread.
+"""Limits on the data of one person-area. Beyond them the area is a failure.
 
-An ordinary restriction has some 25 values and less than 1 KB. The limits are far above what a
-person has, and hold one hostile answer below 64 MiB of memory (``docs/security.md``). The bytes of
-an answer are limited by ``TransportOptions.answer_bytes_max``, the pages by ``sync.max_pages``.
+A typical restriction has about 25 values and less than 1 KB. The limits are far above that, and
+keep one hostile response below 64 MiB of memory (``docs/security.md``).
+``TransportOptions.response_bytes_max`` limits the bytes of a response, ``sync.max_pages`` the
+pages.
 """
 
 from collections.abc import Set as AbstractSet
@@ -13,53 +14,53 @@ from worker.core.model import Drift
 from worker.errors import ContractError, PagingError
 
 VALUES_MAX: Final = 200_000
-"""Values, that is fields and elements, in one answer: a byte of JSON can become 60 of memory."""
+"""Values (fields and elements) in one response: a byte of JSON can become 60 bytes of memory."""
 RECORDS_MAX: Final = 5_000
 """Records of one person and area."""
 RECORD_BYTES_MAX: Final = 256 * 1024
-"""Bytes of one record as compact JSON: what works on its texts may take a hundred times as many."""
+"""Bytes of one record as compact JSON: processing its texts can take a hundred times as many."""
 CONTENT_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Bytes of one answer once it is compact JSON, all blanks left out."""
+"""Bytes of one response as compact JSON."""
 RECEIVED_BYTES_MAX: Final = 32 * 1024 * 1024
-"""Bytes of all answers about one person and area."""
+"""Bytes of all responses about one person and area."""
 DRIFT_MAX: Final = 100
 """Entries of drift of one person and area."""
 LEDGER_DRIFT_MAX: Final = 1_000
-"""Entries of drift of one area in the ledger, of all persons and runs."""
+"""Drift entries of one area in the ledger, over all persons and runs."""
 _MORE: Final = Drift(field="[]", kind="more_drift")
 
 
 def check_values(text: bytes | bytearray) -> None:
-    """See that an answer has not too many values, before it is parsed.
+    """Check the number of values of a response before it is parsed.
 
     Raises:
-        ContractError: it may have more than ``VALUES_MAX``; commas in strings count as well.
+        ContractError: it may have more than ``VALUES_MAX``; commas in strings count, too.
     """
     if len(text) <= VALUES_MAX:
         return
     if sum(map(text.count, (b",", b"[", b"{"))) > VALUES_MAX:
-        raise ContractError(f"an answer of more than {VALUES_MAX} values", field="$")
+        raise ContractError(f"a response of more than {VALUES_MAX} values", field="$")
 
 
 def check_content(compact: bytes) -> None:
-    """See that an answer holds no more than ``CONTENT_BYTES_MAX``.
+    """Check the size of a response.
 
     Raises:
-        ContractError: it does.
+        ContractError: it exceeds ``CONTENT_BYTES_MAX``.
     """
     if len(compact) > CONTENT_BYTES_MAX:
-        raise ContractError(f"an answer of more than {CONTENT_BYTES_MAX} bytes", field="$")
+        raise ContractError(f"a response of more than {CONTENT_BYTES_MAX} bytes", field="$")
 
 
 def check_records(items: list[Any], body_bytes: int) -> None:
-    """See that there are not too many records, and none of more than ``RECORD_BYTES_MAX``.
+    """Check the number and the size of records.
 
     Args:
-        items: the elements of the answer's list.
-        body_bytes: how large the answer was.
+        items: the elements of the response's list.
+        body_bytes: the size of the response.
 
     Raises:
-        ContractError: there are.
+        ContractError: more than ``RECORDS_MAX`` records, or one above ``RECORD_BYTES_MAX``.
     """
     if len(items) > RECORDS_MAX:
         raise ContractError(f"more than {RECORDS_MAX} records", field="$")
@@ -73,7 +74,7 @@ def check_records(items: list[Any], body_bytes: int) -> None:
 
 
 def check_area(*, records: int, received_bytes: int) -> None:
-    """See that a person's area is not too large over all its pages.
+    """Check the size of a person's area over all its pages.
 
     Raises:
         PagingError: it has more than ``RECORDS_MAX`` records or ``RECEIVED_BYTES_MAX`` bytes.
@@ -81,14 +82,14 @@ def check_area(*, records: int, received_bytes: int) -> None:
     if records > RECORDS_MAX:
         raise PagingError(f"more than {RECORDS_MAX} records of one person")
     if received_bytes > RECEIVED_BYTES_MAX:
-        raise PagingError(f"answers of more than {RECEIVED_BYTES_MAX} bytes about one person")
+        raise PagingError(f"responses of more than {RECEIVED_BYTES_MAX} bytes about one person")
 
 
 class DriftBudget:
-    """Keeps the first ``DRIFT_MAX`` entries of drift, and counts the rest.
+    """Keeps the first ``DRIFT_MAX`` drift entries and counts the rest.
 
     Attributes:
-        left_out: how often something was not kept.
+        left_out: the number of entries not kept.
     """
 
     def __init__(self) -> None:
@@ -97,16 +98,16 @@ class DriftBudget:
 
     @property
     def kept(self) -> set[Drift]:
-        """What was kept, and ``more_drift`` if that is not all."""
+        """The kept entries, and ``more_drift`` if some were left out."""
         return self._kept | {_MORE} if self.left_out else self._kept
 
-    def add(self, found: AbstractSet[Drift], left_out: int = 0) -> None:
-        """Take more in, of which so much had been left out before."""
+    def add(self, drift: AbstractSet[Drift], left_out: int = 0) -> None:
+        """Add entries, and a number of entries already left out."""
         self.left_out += left_out
-        if found <= self._kept:
+        if drift <= self._kept:
             return
-        for one in found - self._kept - {_MORE}:
+        for entry in drift - self._kept - {_MORE}:
             if len(self._kept) < DRIFT_MAX:
-                self._kept.add(one)
+                self._kept.add(entry)
             else:
                 self.left_out += 1

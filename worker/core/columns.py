@@ -1,5 +1,5 @@
-# ruff: noqa: TRY004 - a wrong type is the answer's fault here, not a caller's
-"""The typed columns of a record: where their values stand, and each as its column's type."""
+# ruff: noqa: TRY004 - a wrong type is an error of the response, not of the caller
+"""Reads the typed columns of a record."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -16,34 +16,33 @@ from worker.core.times import END_OF_TIME, parse_time
 from worker.errors import ContractError
 
 _INTEGER_BITS: Final = 63
-"""What a signed 64-bit column of a database holds."""
+"""The range of a signed 64-bit database column."""
 
 _SHAPES_MAX: Final = 512
 
 
 TypeReader: TypeAlias = Callable[[Any, Column, str, set[Drift]], ColumnValue]
-"""Gives a value, found at a path, as its column's type, and may add to the drift.
+"""Converts the value at a path to its column's type, and may add drift.
 
-It raises ``ValueError`` if the value has another type, or no meaning in it; the message does not
-hold the value.
+It raises ``ValueError`` if the value cannot be converted; the message does not hold the value.
 """
 
 
 def type_reader(column: Column) -> TypeReader:
-    """What reads the values of a column."""
+    """The function that converts the values of a column."""
     return _READ[column.type]
 
 
 class _Place(NamedTuple):
-    """A path of a column: its first field, the number of its value in the look-up, and its text."""
+    """A path of a column: its first field, the index of its value in ``Lookup``, and its text."""
 
     first: str
-    slot: int
+    position: int
     text: str
 
 
 class _Source(NamedTuple):
-    """A column and its number, what reads it, and its paths."""
+    """A column, its number, its type reader and its paths."""
 
     number: int
     column: Column
@@ -57,8 +56,8 @@ class ColumnReader:
     def __init__(self, columns: Sequence[Column]) -> None:
         paths = {text: parse_path(text) for column in columns for text in column.paths}
         self._lookup = Lookup(paths.values())
-        slots = self._lookup.slots
-        places = {text: _Place(str(path[0]), slots[path], text) for text, path in paths.items()}
+        indexes = self._lookup.indexes
+        places = {text: _Place(str(path[0]), indexes[path], text) for text, path in paths.items()}
         self._sources = tuple(
             _Source(n, column, type_reader(column), tuple(places[text] for text in column.paths))
             for n, column in enumerate(columns)
@@ -76,25 +75,25 @@ class ColumnReader:
     def read(
         self, document: Mapping[str, Any], where: str, drift: set[Drift]
     ) -> tuple[ColumnValue, ...]:
-        """The value of every column, in their order; None where the document has none.
+        """The values of all columns, in order; None for a missing value.
 
         Args:
             document: the record.
-            where: its place, for messages.
-            drift: gets what is tolerated.
+            where: its location, for messages.
+            drift: receives tolerated deviations.
 
         Raises:
-            ContractError: a value is not of its column's type.
+            ContractError: a value does not have its column's type.
         """
-        found = self._lookup.values(document)
+        looked_up = self._lookup.values(document)
         values = self._blank.copy()
         for number, column, read, places in self._sources_of(tuple(document)):
             for place in places:
-                value = found[place.slot]
+                value = looked_up[place.position]
                 if value is not None and value.__class__ is not Absent:
                     break
             else:
-                _refuse_wrong(places, found, where)
+                _refuse_wrong(places, looked_up, where)
                 continue
             try:
                 values[number] = read(value, column, place.text, drift)
@@ -106,15 +105,17 @@ class ColumnReader:
         return tuple(values)
 
     def _sources_of(self, names: tuple[str, ...]) -> list[_Source]:
-        """The columns that a document with these fields can have, each with the paths that count.
+        """The columns that a document with these fields can have, each with its possible paths.
 
-        A path whose first field is not there counts neither as a value nor as a wrong type.
+        A path whose first field is missing yields neither a value nor a wrong type.
         """
         sources = self._shapes.get(names)
         if sources is None:
             there = {name.lower() for name in names}
             narrowed = [
-                source._replace(places=tuple(one for one in source.places if one.first in there))
+                source._replace(
+                    places=tuple(place for place in source.places if place.first in there)
+                )
                 for source in self._sources
             ]
             sources = [source for source in narrowed if source.places]
@@ -124,12 +125,12 @@ class ColumnReader:
         return sources
 
 
-def _refuse_wrong(places: Sequence[_Place], found: Sequence[Any], where: str) -> None:
-    """Refuse a column whose every path leads through something else than an object or array."""
+def _refuse_wrong(places: Sequence[_Place], looked_up: Sequence[Any], where: str) -> None:
+    """Refuse a column if every path leads through a value that is not an object or array."""
     for place in places:
-        if found[place.slot] is not Absent.WRONG_TYPE:
+        if looked_up[place.position] is not Absent.WRONG_TYPE:
             return
-    raise ContractError("not the object or array it was", field=f"{where}.{places[0].text}")
+    raise ContractError("not an object or array", field=f"{where}.{places[0].text}")
 
 
 def _as_text(value: Any, column: Column, _path: str, _drift: set[Drift]) -> str | None:
@@ -139,7 +140,7 @@ def _as_text(value: Any, column: Column, _path: str, _drift: set[Drift]) -> str 
             return None
     if isinstance(value, str):
         if "\0" in value:
-            raise ValueError("a text with a NUL character, which databases do not keep")
+            raise ValueError("a text with a NUL character, which databases cannot store")
         return value
     if column.loose:
         return _as_json(value)
@@ -148,13 +149,13 @@ def _as_text(value: Any, column: Column, _path: str, _drift: set[Drift]) -> str 
 
 def _as_integer(value: Any, *_: object) -> int:
     if isinstance(value, LargeInteger):
-        raise ValueError("a number too large to keep")
+        raise ValueError("a number too large to store")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("not a whole number")
+        raise ValueError("not an integer")
     if value.bit_length() > _INTEGER_BITS:
-        raise ValueError("a number too large to keep")
+        raise ValueError("a number too large to store")
     return value
 
 

@@ -1,8 +1,8 @@
-"""A removal needs two reads: which reads need a second one, and whether both agree (promise 1).
+"""Decides which reads need a second one, and whether the two agree (promise 1).
 
-A complete, well-formed answer may still be somebody else's: a proxy that answers twice, a lagging
-replica, a body cut by a wrong length. Absence is believed when two reads show it, the second on a
-connection that carried nothing before it.
+A complete, well-formed response may still be wrong: a proxy that answers twice, a lagging replica,
+a body truncated by a wrong length. A removal therefore needs two reads that agree, the second on a
+new connection.
 """
 
 import enum
@@ -27,7 +27,7 @@ Removed: TypeAlias = frozenset[tuple[str, str]]
 
 
 class Confirm(enum.StrEnum):
-    """What counts only after a second read (``sync.confirm``)."""
+    """What a second read must confirm (``sync.confirm``)."""
 
     REMOVALS = "removals"
     """A read that lacks a published restriction."""
@@ -36,11 +36,11 @@ class Confirm(enum.StrEnum):
 
 
 class Unconfirmed(Value, frozen=True, kw_only=True):
-    """A person who is not written before some areas have been read a second time.
+    """A person who is not written until some areas are read a second time.
 
     Attributes:
-        read: all areas, as they were read first.
-        published: by area to be read again, the keys of the published restrictions.
+        read: the first read of all areas.
+        published: keys of the published restrictions, by area to read again.
         confirm: what the two reads must agree on.
     """
 
@@ -50,12 +50,12 @@ class Unconfirmed(Value, frozen=True, kw_only=True):
 
 
 def published_rows(stored: Sequence[StoredVersion]) -> Mapping[str, bytes]:
-    """What readers see of one person's area: content hash by key, whatever this run has written."""
+    """The published state of one person's area, without this run's changes: content hash by key."""
     return {row.key: row.content_hash for row in stored if not row.opened_here}
 
 
 def needs_second_read(published: Mapping[str, bytes], read: CompleteArea, confirm: Confirm) -> bool:
-    """Whether this read must not be written before a second one agrees with it."""
+    """Whether a second read must confirm this one before it is written."""
     if read.proof.first_read is not None:
         return False
     if confirm == Confirm.REMOVALS:
@@ -66,10 +66,10 @@ def needs_second_read(published: Mapping[str, bytes], read: CompleteArea, confir
 def compared(
     published: frozenset[str], first: CompleteArea, second: CompleteArea, confirm: Confirm
 ) -> AreaRead:
-    """The second read with both in its proof, or a failure if the two contradict each other.
+    """The second read with both reads in its proof, or a failure if they contradict each other.
 
-    They agree if they lack the same published restrictions; with ``changes``, if they hold the same
-    records with the same content.
+    The reads agree if they lack the same published restrictions; with ``changes``, they must also
+    hold the same records with the same content.
     """
     gone, gone_again = _removed(published, first), _removed(published, second)
     is_same = first.proof.digest == second.proof.digest
@@ -94,13 +94,13 @@ def compared(
     )
 
 
-def removed_by(found: Unconfirmed, read: PersonRead) -> Removed:
-    """The published restrictions that the complete reads among those to confirm lack."""
+def removed_by(unconfirmed: Unconfirmed, read: PersonRead) -> Removed:
+    """The published restrictions that the complete reads of the areas to confirm lack."""
     return frozenset(
         (area.area, key)
         for area in read.areas
-        if isinstance(area, CompleteArea) and area.area in found.published
-        for key in _removed(found.published[area.area], area)
+        if isinstance(area, CompleteArea) and area.area in unconfirmed.published
+        for key in _removed(unconfirmed.published[area.area], area)
     )
 
 

@@ -1,4 +1,4 @@
-"""What the connection to a PostgreSQL must prove before it is given a password. ADR 0023."""
+"""TLS requirements of a PostgreSQL connection, checked before a password is sent. ADR 0023."""
 
 import enum
 from collections.abc import Mapping, Sequence
@@ -21,25 +21,25 @@ class SslMode(enum.StrEnum):
 
 
 MODE_PARAMETERS: Final = ("sslmode", "ssl")
-"""``ssl`` is asyncpg's name, which the worker took before it knew libpq's."""
+"""``ssl`` is asyncpg's name, which older versions of the worker used."""
 ROOT_PARAMETER: Final = "sslrootcert"
 TLS_PARAMETERS: Final = (*MODE_PARAMETERS, ROOT_PARAMETER)
-"""What stands in a URL for the worker, and not for the driver."""
+"""URL parameters for the worker, not for the driver."""
 _SYSTEM: Final = "system"
 _VERIFIED: Final = frozenset({SslMode.VERIFY_CA, SslMode.VERIFY_FULL})
 _REMEDY: Final = (
     "write sslmode=verify-full, with sslrootcert=FILE or tls.ca_file for a private CA; or "
-    "sslmode=disable if nobody else can reach the network between"
+    "sslmode=disable if the network to the server is private"
 )
 
 
 class TlsDemand(Value, frozen=True, kw_only=True):
-    """What is asked of a connection.
+    """The TLS requirements of a connection.
 
     Attributes:
-        mode: how it is encrypted and verified.
-        root: the PEM file whose authorities alone are trusted; None for the machine's and those
-            of ``tls.ca_file``.
+        mode: how the connection is encrypted and verified.
+        root: a PEM file with the only trusted authorities; None: those of the system and of
+            ``tls.ca_file``.
         is_local: the server is on this machine.
     """
 
@@ -49,23 +49,23 @@ class TlsDemand(Value, frozen=True, kw_only=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether passwords and persons cross a network in clear."""
+        """Whether passwords and personal data cross a network unencrypted."""
         return self.mode is SslMode.DISABLE and not self.is_local
 
 
 def demand_of(hosts: Sequence[str], parameters: Mapping[str, str]) -> TlsDemand:
-    """What the connection to these hosts must prove.
+    """The TLS requirements of a connection to these hosts.
 
-    Off this machine it is verified, or its encryption is switched off by name: the modes between
-    give the password to whoever answers "no TLS" or shows a certificate of their own.
+    A connection to another machine must be verified, or its encryption explicitly disabled. With
+    the modes between, an attacker who answers "no TLS" or has any certificate gets the password.
 
     Args:
-        hosts: names, addresses or folders of sockets; none if the driver is to choose.
-        parameters: of the URL; others than ``TLS_PARAMETERS`` do not matter.
+        hosts: names, addresses or socket folders; empty if the driver chooses.
+        parameters: the URL's parameters; only ``TLS_PARAMETERS`` are used.
 
     Raises:
-        ValueError: in words that go behind the key's name, without a value of a parameter that is
-            not known.
+        ValueError: the message continues the name of the configuration key, and holds no unknown
+            value.
     """
     is_local = bool(hosts) and all(host.startswith("/") or is_loopback(host) for host in hosts)
     name = next((name for name in MODE_PARAMETERS if name in parameters), MODE_PARAMETERS[0])
@@ -81,19 +81,19 @@ def demand_of(hosts: Sequence[str], parameters: Mapping[str, str]) -> TlsDemand:
         mode = SslMode.VERIFY_CA  # as libpq has it
     if mode is SslMode.VERIFY_CA and root is None:
         raise ValueError(
-            f"has {name}=verify-ca, which takes any certificate of the authorities that it trusts; "
-            "name a private one with sslrootcert=FILE, or write sslmode=verify-full"
+            f"has {name}=verify-ca, which accepts any certificate of a trusted authority; "
+            "name a private CA with sslrootcert=FILE, or write sslmode=verify-full"
         )
     if not is_local and mode not in _VERIFIED and mode is not SslMode.DISABLE:
         raise ValueError(
-            f"has {name}={mode}, with which anybody on the way to the server could read the "
-            f"password; {_REMEDY}"
+            f"has {name}={mode}, which can expose the password to an attacker on the network; "
+            f"{_REMEDY}"
         )
     return TlsDemand(mode=mode, root=root, is_local=is_local)
 
 
 def hosts_of(url: str) -> list[str]:
-    """The hosts that a URL names, before ``/`` or as the parameter ``host``."""
+    """The hosts of a URL, from its authority or its parameter ``host``."""
     parts = urlsplit(url)
     named = [value for name, value in parse_qsl(parts.query) if name == "host"]
     hosts = [host for value in named for host in value.split(",")]
@@ -106,15 +106,15 @@ def hosts_of(url: str) -> list[str]:
 
 
 def _mode(name: str, parameters: Mapping[str, str]) -> SslMode | None:
-    given = {parameters[name] for name in MODE_PARAMETERS if name in parameters}
-    if not given:
+    values = {parameters[name] for name in MODE_PARAMETERS if name in parameters}
+    if not values:
         return None
-    if len(given) > 1:
-        raise ValueError("has both sslmode and ssl, and they differ; leave ssl out")
+    if len(values) > 1:
+        raise ValueError("has both sslmode and ssl, and they differ; remove ssl")
     try:
-        return SslMode(given.pop())
+        return SslMode(values.pop())
     except ValueError:
         raise ValueError(
-            f"has {name}= with a value that is not known; write sslmode=verify-full, or another of "
+            f"has an unknown value of {name}; write sslmode=verify-full, or another of "
             f"{', '.join(SslMode)}"
         ) from None

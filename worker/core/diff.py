@@ -1,4 +1,4 @@
-"""The difference between what the store holds open of one person's area and what PTS answered."""
+"""Compares the stored versions of one person's area with a complete read."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,12 +11,12 @@ from worker.core.value import Value
 
 
 class StoredVersion(Value, frozen=True, kw_only=True):
-    """A version row of one person's area that is open, or that this very run closed.
+    """A version row of one person's area that is open, or that this run closed.
 
     Attributes:
-        version_id: the row.
-        opened_here: this run opened it; no reader has seen it.
-        closed_here: this run closed it; for readers it is still open.
+        version_id: the row's id.
+        opened_here: this run opened it; readers cannot see it yet.
+        closed_here: this run closed it; readers still see it as open.
     """
 
     version_id: int
@@ -28,10 +28,10 @@ class StoredVersion(Value, frozen=True, kw_only=True):
 
 
 class Opening(Value, frozen=True, kw_only=True):
-    """A version row to write.
+    """A version row to insert.
 
     Attributes:
-        first_seen_at: when the record's key was first seen in its present row of versions.
+        first_seen_at: when the record's key was first seen in its current series of versions.
         observed_at: when this content was read.
     """
 
@@ -41,15 +41,15 @@ class Opening(Value, frozen=True, kw_only=True):
 
 
 class AreaChange(Value, frozen=True, kw_only=True):
-    """What one transaction does to one person's area.
+    """The changes that one transaction makes to one person's area.
 
     Attributes:
-        open: rows to insert, opened by this run.
-        close: rows that this run closes.
-        erase: rows that this run opened and no longer finds; nobody has seen them.
-        reopen: rows that this run had closed and finds again, unchanged.
-        unchanged: records that cost no write.
-        removed: records that were open and are gone, without a new content under the same key.
+        open: rows to insert.
+        close: ids of rows to close.
+        erase: ids of rows to delete: this run opened them, and no reader has seen them.
+        reopen: ids of rows to reopen: this run closed them, and the same content is back.
+        unchanged: number of records that need no write.
+        removed: number of open records whose key is gone.
     """
 
     open: tuple[Opening, ...] = ()
@@ -63,13 +63,13 @@ class AreaChange(Value, frozen=True, kw_only=True):
 _NO_CHANGE: Final = AreaChange()
 
 ERASED: Final = "erased"
-"""What replaces an erased person in the texts of others (``store.privacy.erasing``)."""
+"""The replacement for an erased person in texts about others (``store.privacy.erasing``)."""
 
 
 def by_content(stored: Sequence[StoredVersion], read: CompleteArea) -> Sequence[StoredVersion]:
-    """The stored rows, with the keys that PTS gives where an erasure has masked a key.
+    """Restore the keys of stored rows that an erasure has masked.
 
-    Such a row is known by its content hash, which an erasure leaves: one content has one key.
+    The content hash, which an erasure does not change, identifies the record.
     """
     if not any(ERASED in row.key for row in stored):
         return stored
@@ -93,8 +93,8 @@ def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange
     if not stored:
         return _all_new(read)
     live = {row.key: row for row in stored if not row.closed_here}
-    shut = {(row.key, row.content_hash): row for row in stored if row.closed_here}
-    shut_since = {row.key: row.first_seen_at for row in stored if row.closed_here}
+    closed = {(row.key, row.content_hash): row for row in stored if row.closed_here}
+    closed_since = {row.key: row.first_seen_at for row in stored if row.closed_here}
     opened: list[Opening] = []
     gone: list[StoredVersion] = []
     reopened: list[int] = []
@@ -104,11 +104,11 @@ def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange
         if row is not None and row.content_hash == record.content_hash:
             unchanged += 1
             continue
-        first_seen_at = shut_since.get(record.key, read.proof.read_at)
+        first_seen_at = closed_since.get(record.key, read.proof.read_at)
         if row is not None:
             gone.append(row)
             first_seen_at = row.first_seen_at
-        before = shut.pop((record.key, record.content_hash), None)
+        before = closed.pop((record.key, record.content_hash), None)
         if before is not None:
             reopened.append(before.version_id)
         else:
@@ -128,10 +128,12 @@ def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange
 
 
 def _all_new(read: CompleteArea) -> AreaChange:
-    """The difference to nothing, which most of a first run is."""
+    """The changes for an area without stored rows, the common case of a first run."""
     if not read.records:
         return _NO_CHANGE
     at = read.proof.read_at
     return AreaChange(
-        open=tuple([Opening(record=one, first_seen_at=at, observed_at=at) for one in read.records])
+        open=tuple(
+            [Opening(record=item, first_seen_at=at, observed_at=at) for item in read.records]
+        )
     )

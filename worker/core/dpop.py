@@ -1,4 +1,4 @@
-"""What a DPoP proof says of a request, as plain computations (RFC 9449). Nothing is signed here."""
+"""Computes the claims of a DPoP proof (RFC 9449). Signing is elsewhere."""
 
 import base64
 import hashlib
@@ -9,14 +9,14 @@ from urllib.parse import SplitResult, urlsplit
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 _NONCE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")
-"""NQCHAR of RFC 6749, which RFC 9449 §8.1 asks of a nonce; the length limit is ours."""
+"""NQCHAR of RFC 6749, as RFC 9449 §8.1 requires; the length limit is the worker's."""
 
 
 def target_uri(url: str) -> str:
-    """The ``htu`` of a request: the URL without query and fragment, normalised.
+    """The ``htu`` claim of a request: the normalised URL without query and fragment.
 
-    Lower-case scheme and host, no default port, ``/`` for an empty path; the path itself stays
-    byte for byte as it is sent (RFC 9449 §4.3, RFC 3986 §6.2.3).
+    Scheme and host are lower-case, a default port is dropped, and an empty path becomes ``/``. The
+    path is otherwise unchanged (RFC 9449 §4.3, RFC 3986 §6.2.3).
 
     Raises:
         ValueError: the URL is not an absolute ``http`` or ``https`` URL.
@@ -26,7 +26,7 @@ def target_uri(url: str) -> str:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of a URL, normalised: whose nonce is whose (RFC 9449 §8.2).
+    """The normalised scheme, host and port of a URL, which identify its nonce (RFC 9449 §8.2).
 
     Raises:
         ValueError: the URL is not an absolute ``http`` or ``https`` URL.

@@ -1,4 +1,4 @@
-"""Durations as people write them: ``30s``, ``15m``, ``12h``, ``1d``, ``1h30m``, ``PT1H``."""
+"""Parses and formats durations: ``30s``, ``15m``, ``12h``, ``1d``, ``1h30m``, ``PT1H``."""
 
 import re
 from datetime import timedelta
@@ -20,9 +20,9 @@ _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60))
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a duration: units from large to small, each at most once, or ISO 8601 without months.
+    """Parse a duration: units from large to small, each at most once, or ISO 8601 without months.
 
-    A bare number is refused, since nobody can tell its unit.
+    A number without a unit is refused.
 
     Raises:
         ValueError: it is not a duration; the message does not repeat the text.
@@ -36,17 +36,17 @@ def parse_duration(text: str) -> timedelta:
     try:
         return timedelta(**parts)
     except OverflowError:
-        raise ValueError("is a longer duration than can be reckoned with") from None
+        raise ValueError("is too long a duration") from None
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration so that ``parse_duration`` reads it back: ``1d2h``, ``1h30m``, ``1.5s``.
+    """Format a duration in the syntax of ``parse_duration``: ``1d2h``, ``1h30m``, ``1.5s``.
 
     Raises:
         ValueError: the duration is negative.
     """
     if duration < timedelta(0):
-        raise ValueError("a negative duration cannot be written")
+        raise ValueError("a duration must not be negative")
     rest = duration.days * 86_400 + duration.seconds
     text = ""
     for unit, length_s in _UNITS:

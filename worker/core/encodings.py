@@ -1,10 +1,10 @@
-"""The encodings in which a text may hold another one, undone.
+"""Decodes the encodings in which a text may hide another text.
 
-Percent-encoding, HTML entities, escapes, quoted-printable and markup stand within a text and give
-its layers. Base64 and hexadecimal hold a text of their own.
+Percent-encoding, HTML entities, escapes, quoted-printable and markup are decoded in place and give
+the layers of a text. Base64 and hexadecimal words hold a separate text.
 
-What is decoded keeps the places that it had. Python works on escapes alone; everything between
-them is copied or searched by the interpreter's own code.
+Decoded characters keep their positions in the original text. For speed, Python code handles only
+the escapes; built-in functions copy and search everything between them.
 """
 
 import base64
@@ -19,11 +19,11 @@ from typing import Final, NamedTuple
 from worker.core.offid import LENGTH
 
 ROUNDS_MAX: Final = 4
-"""Encodings within encodings that are undone."""
+"""Maximum depth of nested encodings."""
 BASE64_MIN: Final = 15
-"""Characters of base64 that eleven bytes take."""
+"""Base64 characters for eleven bytes."""
 SIGNS: Final = "%&\\=<"
-"""With one of these each encoding begins that stands within a text."""
+"""The first characters of the encodings that are decoded in place."""
 
 _HEX_MIN: Final = 2 * LENGTH
 _ENTITY_MAX: Final = 12
@@ -35,8 +35,8 @@ _ESCAPES: Final = {
     "=": re.compile(f"{_ESCAPE}|=[0-9A-Za-z]{{2}}"),
     "<": re.compile(f"{_ESCAPE}|<[^>]{{0,{_TAG_MAX - 2}}}>"),
 }
-"""What may be an escape. ``=`` and ``<`` are read as quoted-printable and markup in layers of
-their own alone: in ``?id=12…`` and ``<12…>`` they would take digits away."""
+"""Possible escapes. Quoted-printable (``=``) and markup (``<``) have separate layers, because they
+would remove digits from ``?id=12…`` and ``<12…>``."""
 _BARE_ENTITY: Final = re.compile(r"&#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6})")
 _BASE64: Final = re.compile(rf"[A-Za-z0-9+/_\-]{{{BASE64_MIN},}}")
 _HEX: Final = re.compile(rf"[0-9A-Fa-f]{{{_HEX_MIN},}}")
@@ -45,10 +45,10 @@ _CODES: Final = 0x110000
 
 
 class Layer(NamedTuple):
-    """The characters of a text as decoded, each with the part of the text that it stands for.
+    """The decoded characters of a text, each with its position in the original text.
 
     Attributes:
-        has_gaps: some neighbours are none in the text, as markup stood between them.
+        has_gaps: some characters are adjacent only because markup between them was removed.
     """
 
     chars: str
@@ -58,13 +58,14 @@ class Layer(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a part of a text holds in base64 or hexadecimal.
+    """The decoded content of a base64 or hexadecimal word.
 
     Attributes:
-        text: the content, and the encoding in which it was bytes.
-        word: the place of the word, end exclusive.
-        start: where in the word's text the content begins.
-        packing: how many characters stand for how many bytes.
+        text: the content.
+        encoding: the text encoding of its bytes.
+        word: position of the word in the outer text, end exclusive.
+        start: position in the outer text at which the content begins.
+        packing: encoded characters, and the bytes they stand for.
     """
 
     text: str
@@ -74,7 +75,7 @@ class Content(NamedTuple):
     packing: tuple[int, int]
 
     def places(self, parts: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        """Where in the outer text the characters stand that hold parts of the content, in order."""
+        """The positions in the outer text of parts of the content, in order."""
         chars, size = self.packing
         at = count = 0
         for part in parts:
@@ -86,12 +87,12 @@ class Content(NamedTuple):
 
 
 def digit_count(content: bytes) -> int:
-    """How many bytes are ASCII digits."""
+    """The number of ASCII digits."""
     return len(content.translate(None, _NO_DIGITS))
 
 
 def layers(text: str) -> Iterator[Layer]:
-    """The characters of a text, folded: as they stand, and with each layer of encoding undone."""
+    """The folded characters of a text, first undecoded, then after each layer of decoding."""
     plain = Layer(text, range(len(text)), range(1, len(text) + 1))
     yield _folded_layer(plain)
     if not _ENCODED.search(text):
@@ -109,7 +110,7 @@ def layers(text: str) -> Iterator[Layer]:
 
 
 def contents(text: str) -> Iterator[Content]:
-    """What words of base64 and hexadecimal hold, if that may hold an identifier."""
+    """The contents of base64 and hexadecimal words that may hold an identifier."""
     for pattern, unpack, packing in ((_BASE64, _from_base64, (4, 3)), (_HEX, _from_hex, (2, 1))):
         for word in pattern.finditer(text):
             for start, content in unpack(word[0]):
@@ -119,30 +120,30 @@ def contents(text: str) -> Iterator[Content]:
 
 
 def _folded_layer(layer: Layer) -> Layer:
-    """The layer with each character by NFKC, digits of every script as ASCII.
+    """Normalise a layer with NFKC, with digits of every script as ASCII.
 
-    Neighbours that are none in the text (markup stood between them, or one character became
-    several) have a blank between them.
+    A blank separates characters that are not adjacent in the text (markup was removed, or one
+    character became several).
     """
     chars = layer.chars
     if not chars.isascii():
         folded = {ord(char): _folded(char) for char in set(chars) if not char.isascii()}
         if any(len(several) != 1 for several in folded.values()):
             layer = _spread(layer, folded)
-        elif any(ord(one) != code for code, one in folded.items()):
+        elif any(ord(char) != code for code, char in folded.items()):
             layer = layer._replace(chars=chars.translate(folded))
     return _with_blanks(layer) if layer.has_gaps else layer
 
 
 def _spread(layer: Layer, folded: Mapping[int, str]) -> Layer:
-    """The layer with several characters, or none, in the place of one."""
+    """The layer with some characters replaced by any number of characters."""
     places = [
-        (one, start, end)
+        (part, start, end)
         for char, start, end in zip(layer.chars, layer.starts, layer.ends, strict=True)
-        for one in folded.get(ord(char), char)
+        for part in folded.get(ord(char), char)
     ]
     return Layer(
-        "".join([one for one, _, _ in places]),
+        "".join([part for part, _, _ in places]),
         [start for _, start, _ in places],
         [end for _, _, end in places],
         has_gaps=True,
@@ -171,16 +172,16 @@ def _with_blanks(layer: Layer) -> Layer:
 
 @lru_cache(maxsize=4096)
 def _folded(char: str) -> str:
-    """A character as others, of which none is a mere mark beside a letter or digit."""
+    """A character after NFKC and digit folding, without combining marks."""
     folded = "".join(
-        one if (digit := unicodedata.digit(one, None)) is None else str(digit)
-        for one in unicodedata.normalize("NFKC", char)
+        part if (digit := unicodedata.digit(part, None)) is None else str(digit)
+        for part in unicodedata.normalize("NFKC", char)
     )
     return folded if len(folded) == 1 else "".join(filter(str.isalnum, folded))
 
 
 def _decode(layer: Layer, sign: str) -> Layer:
-    """One layer of percent-encoding, entities and escapes undone; the same object if none is."""
+    """Decode one layer of escapes; return the same object if there are none."""
     chars, starts, ends, has_gaps = layer
     parts: list[str] = []
     new_starts: list[int] = []
@@ -210,7 +211,7 @@ def _decode(layer: Layer, sign: str) -> Layer:
 
 
 def _unescaped(chars: str, at: int, escape: str) -> tuple[str, int]:
-    """The character that an escape stands for and how many it takes; none if it is no escape."""
+    """The character of an escape and the escape's length; ``("", 0)`` if it is not an escape."""
     match escape[0]:
         case "&":
             return _entity(chars[at : at + _ENTITY_MAX])
@@ -229,7 +230,7 @@ def _unescaped(chars: str, at: int, escape: str) -> tuple[str, int]:
 
 @lru_cache(maxsize=1024)
 def _entity(word: str) -> tuple[str, int]:
-    """The character of an HTML entity and what it takes, with or without semicolon."""
+    """The character of an HTML entity, with or without semicolon, and the entity's length."""
     end = word.find(";") + 1
     if not end:
         form = _BARE_ENTITY.match(word)
@@ -239,7 +240,7 @@ def _entity(word: str) -> tuple[str, int]:
 
 
 def _from_base64(word: str) -> Iterator[tuple[int, bytes]]:
-    """What a word may hold, wherever in it the base64 begins."""
+    """The possible contents of a word, with base64 beginning at each of four offsets."""
     standard = word.replace("-", "+").replace("_", "/")
     for start in range(4):
         part = standard[start:]
@@ -257,7 +258,7 @@ def _from_hex(word: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _decoded(content: bytes) -> tuple[str, str]:
-    """Bytes as text, and how; UTF-16 leaves NULs between its digits, which are passed over."""
+    """Bytes as text, and the encoding. UTF-16 leaves NULs between digits, which are ignored."""
     try:
         return content.decode(), "utf-8"
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""How a run ends: from what was read to an exit code. Never 0 with a person unread."""
+"""Decides the exit code of a run. It is never 0 if a person was not read."""
 
 from collections.abc import Mapping
 
@@ -8,9 +8,9 @@ from worker.errors import ExitCode, WorkerError
 
 
 def nothing_was_read(failures: Mapping[FailureKind, int], complete: int) -> WorkerError | None:
-    """The error of a run that asked for areas and could not read a single one.
+    """The error of a run that could not read any area, if all failures are of one kind.
 
-    Mixed kinds leave it to the guard: too little could be read.
+    If the kinds are mixed, the guard withholds the run as incomplete.
     """
     kinds = {
         FailureKind.CONTRACT if kind == FailureKind.PAGING else kind
@@ -23,6 +23,6 @@ def nothing_was_read(failures: Mapping[FailureKind, int], complete: int) -> Work
 
 
 def exit_code_of(totals: Mapping[str, int]) -> ExitCode:
-    """The exit code of a published run: any gap shows."""
-    has_gaps = totals["persons_stale"] or totals["areas_failed"] or totals["roster_faults"]
-    return ExitCode.GAPS if has_gaps else ExitCode.OK
+    """The exit code of a published run: 3 for any stale person, failure or roster error."""
+    is_incomplete = totals["persons_stale"] or totals["areas_failed"] or totals["roster_faults"]
+    return ExitCode.GAPS if is_incomplete else ExitCode.OK

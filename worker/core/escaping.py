@@ -1,4 +1,4 @@
-"""Text from outside, made harmless for the place where it is shown. One function for each place."""
+"""Escapes untrusted text for terminals, logs, XML and CSV."""
 
 import re
 from typing import Final
@@ -25,28 +25,28 @@ _CELL_STARTS: Final = re.compile(rf"(?:^|(?<=[;\t\r\n]))(?=[{_FORMULAS}])")
 
 
 def visible(text: str) -> str:
-    r"""The text for one place in a line of a terminal or log; what controls either is written out.
+    r"""Escape text for one line of a terminal or log.
 
-    Control characters (ECMA-48, ESC and U+009B among them), line ends, marks that turn the
-    direction of writing (UAX #9) and invisible characters appear as ``\u001b``.
+    Control characters (ECMA-48, including ESC and U+009B), line ends, bidirectional marks (UAX #9)
+    and invisible characters are written as escapes such as ``\u001b``.
     """
     return text.translate(_CONTROLS)
 
 
 def visible_lines(text: str) -> str:
-    """The same for text of several lines of our own: line feeds and tabs stay."""
+    """Like ``visible``, but keep line feeds and tabs."""
     return text.translate(_CONTROLS_IN_LINES)
 
 
 def xml_text(text: str) -> str:
-    """The text with U+FFFD for what no XML document may hold (XML 1.0 §2.2), escaped or not."""
+    """Replace characters that XML does not allow, even escaped, by U+FFFD (XML 1.0 §2.2)."""
     return _NOT_XML.sub("\ufffd", text)
 
 
 def csv_text(text: str) -> str:
-    """The text as a cell that no spreadsheet runs as a formula (OWASP, "CSV Injection").
+    """Escape a cell so that no spreadsheet runs it as a formula (OWASP, "CSV Injection").
 
-    An apostrophe goes before what begins like a formula, also behind a semicolon, tab or line end,
-    where another locale may begin a cell. Taking one away in each such place gives the text back.
+    An apostrophe is inserted before the start of a formula, also after a semicolon, tab or line
+    end, where a cell begins in some locales. Removing one apostrophe there restores the text.
     """
     return _CELL_STARTS.sub("'", text) if text else text

@@ -1,8 +1,7 @@
-"""JSON in which integers keep their digits.
+"""JSON that preserves the digits of large integers.
 
-orjson reads an integer of more than 64 bits as a double, which changes it: ``18446744073709551617``
-becomes ``1.8446744073709552e19``. Texts without such an integer, nearly all, are read and written
-by orjson alone, so that their canonical form is what it always was.
+orjson reads an integer of more than 64 bits as a double: ``18446744073709551617`` becomes
+``1.8446744073709552e19``. Texts without such integers are read and written by orjson alone.
 """
 
 import json
@@ -14,7 +13,7 @@ import orjson
 from worker.core.value import Value
 
 _DIGITS_MIN: Final = 19
-"""The least integer that a signed or unsigned 64-bit number cannot hold has so many digits."""
+"""Digits of the smallest integer that does not fit in 64 bits."""
 _COPIED_BYTES_MAX: Final = 1024 * 1024
 _TO_ZERO: Final = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG: Final = b"0" * _DIGITS_MIN
@@ -24,7 +23,7 @@ _BEYOND: Final = 1 << 64
 
 
 class LargeInteger(Value, frozen=True, kw_only=True):
-    """An integer of more than 64 bits, as it was received. It is not a number to count with."""
+    """An integer of more than 64 bits, as received. It does not support arithmetic."""
 
     hidden = frozenset({"digits"})
 
@@ -32,24 +31,24 @@ class LargeInteger(Value, frozen=True, kw_only=True):
 
 
 def loads(text: bytes | bytearray) -> Any:
-    """The document, with a ``LargeInteger`` for each integer that 64 bits do not hold.
+    """Parse JSON, with a ``LargeInteger`` for each integer beyond 64 bits.
 
     Raises:
-        json.JSONDecodeError: it is not JSON (RFC 8259) in UTF-8, or holds a number that no double
-            comes near: 1e309, or an integer of 310 digits.
+        json.JSONDecodeError: it is not JSON (RFC 8259) in UTF-8, or holds a number beyond the range
+            of a double: 1e309, or an integer of 310 digits.
         RecursionError: it is nested too deeply.
     """
     document = orjson.loads(text)
-    # A translation and a search cost a tenth of what a regular expression costs, and a copy.
+    # Translating and searching a copy costs a tenth of a regular expression.
     is_small = len(text) <= _COPIED_BYTES_MAX
     if (is_small and _LONG not in text.translate(_TO_ZERO)) or not _MAYBE_INTEGER.search(text):
         return document
-    # What orjson has read is JSON, and each integer short enough for ``int``.
+    # orjson has accepted the text, so it is JSON and each integer is short enough for ``int``.
     return json.loads(text.decode(), parse_int=_integer)
 
 
 def dumps(document: Any, option: int = 0) -> bytes:
-    """Compact JSON in UTF-8, each ``LargeInteger`` by its digits.
+    """Compact JSON in UTF-8, with the digits of each ``LargeInteger``.
 
     Raises:
         orjson.JSONEncodeError: it is nested too deeply.
@@ -58,7 +57,7 @@ def dumps(document: Any, option: int = 0) -> bytes:
 
 
 def canonical(document: Any) -> bytes:
-    """Compact JSON with sorted keys: one text for one content."""
+    """Canonical form: compact JSON with sorted keys."""
     return dumps(document, orjson.OPT_SORT_KEYS)
 
 

@@ -1,7 +1,7 @@
-"""Fields of JSON documents by path, in whichever case PTS spells them.
+"""Looks up fields of JSON documents by path, ignoring case.
 
-A path is written ``patientSafetyObject.person.offId``; ``timeRanges[0].from`` takes an element,
-``accessRestriction[current]`` the element that is in force (``isCurrent`` true, else the last).
+Examples: ``patientSafetyObject.person.offId``; ``timeRanges[0].from`` selects an element,
+``accessRestriction[current]`` the current one (``isCurrent`` is true, else the last).
 """
 
 import enum
@@ -14,7 +14,7 @@ from worker.errors import ContractError
 
 
 class Pick(enum.Enum):
-    """How to choose an element of an array other than by its number."""
+    """A way to select an array element other than by index."""
 
     CURRENT = "current"
 
@@ -23,18 +23,18 @@ class Absent(enum.Enum):
     """Why there is no value at a path."""
 
     MISSING = enum.auto()
-    """No such field, or null on the way."""
+    """There is no such field, or a parent is null."""
     WRONG_TYPE = enum.auto()
-    """Something on the way is not the object or array that the path goes through."""
+    """A parent is not the object or array that the path requires."""
 
 
 Step: TypeAlias = str | int | Pick
 FieldPath: TypeAlias = tuple[Step, ...]
 
 FIELDS_MAX: Final = 1_000
-"""Fields of an object that is looked into."""
+"""Maximum number of fields of an object."""
 NAMES_LENGTH_MAX: Final = 5_000
-"""Characters of all its field names. Names are remembered, so they must not be many megabytes."""
+"""Maximum length of all field names of an object together. Names are cached."""
 
 _SEGMENT: Final = re.compile(r"([^.\[\]\s]+)(?:\[(\d{1,4}|current)\])?")
 _SAFE_NAME: Final = re.compile(r"[A-Za-z_@$](?!.*\d{5})[\w@$.:-]{0,59}", re.ASCII)
@@ -42,7 +42,7 @@ _SAFE_NAME: Final = re.compile(r"[A-Za-z_@$](?!.*\d{5})[\w@$.:-]{0,59}", re.ASCI
 
 @lru_cache(maxsize=1024)
 def parse_path(text: str) -> FieldPath:
-    """The steps of a path, names in lower case.
+    """Parse a path into steps, with names in lower case.
 
     Raises:
         ValueError: the text is not a path.
@@ -65,14 +65,14 @@ def spelling(names: tuple[str, ...]) -> Mapping[str, str]:
     """An object's field names by their lower-case form.
 
     Raises:
-        ContractError: two names differ in case only, so that either could be meant; or there are
-            more, or longer ones, than may be remembered.
+        ContractError: two names differ only in case, or the names exceed ``FIELDS_MAX`` or
+            ``NAMES_LENGTH_MAX``.
     """
     if len(names) > FIELDS_MAX or sum(map(len, names)) > NAMES_LENGTH_MAX:
         raise ContractError(f"an object of more than {FIELDS_MAX} fields, or with very long names")
     spelled = {name.lower(): name for name in names}
     if len(spelled) != len(names):
-        raise ContractError("two fields of one object differ in case only")
+        raise ContractError("two fields of one object differ only in case")
     return spelled
 
 
@@ -107,8 +107,8 @@ def element_of(array: list[Any], step: int | Pick) -> Any:
 
 
 def safe_name(name: str) -> str:
-    """A field name fit for a message: itself if it looks like a name, else a question mark.
+    """The field name for use in messages, or ``?`` if it does not look like a name.
 
-    A name comes from PTS's answer, and an answer could use a person's identifier as one.
+    A response could use a person's identifier as a field name.
     """
     return name if _SAFE_NAME.fullmatch(name) else "?"

@@ -1,7 +1,7 @@
-"""Which texts hold nobody's identifier, as may be seen at a glance.
+"""Fast checks that a text cannot hold a person's identifier.
 
-Most of what PTS sends (codes, times, UUIDs, field names) is passed here. Whatever may hold eleven
-digits in a spelling that ``worker.core.encodings`` undoes is not.
+Most texts from PTS (codes, times, UUIDs, field names) pass. A text that may hold eleven digits in
+an encoding known to ``worker.core.encodings`` does not, and gets the full check.
 """
 
 import re
@@ -26,12 +26,12 @@ NOT_IDENTIFIERS: Final = re.compile(
     r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+\-]\d\d:?\d\d)?"
     r"|(?<![0-9A-Za-z])(?:[0-9a-f]{64}|[0-9a-f]{32})(?![0-9A-Za-z])"
 )
-"""UUIDs, times, and digests such as pseudonyms: their digits are not somebody's."""
+"""UUIDs, times, and digests such as pseudonyms: their digits are not an identifier."""
 
 _LETTERS: Final = string.ascii_letters.encode()
 _DIGITS: Final = string.digits.encode()
 _LATIN: Final = frozenset({0xC3, *range(0x80, 0xC0)})
-"""Bytes of U+0080 to U+00BF behind U+00C0 to U+00FF: letters such as ``ø``, which NFKC leaves."""
+"""UTF-8 bytes of U+00C0 to U+00FF: letters such as ``ø``, which NFKC does not change."""
 _UNSIGNED: Final = bytes(
     byte
     for byte in range(256)
@@ -50,7 +50,7 @@ _SHAPE_CHARS_MAX: Final = 1024
 
 
 def may_hold_digits(text: str) -> bool:
-    """Whether a text may hold eleven digits in any spelling. Many other texts may, too."""
+    """Whether a text may hold eleven digits in any encoding; false positives are possible."""
     chars = text.encode(errors="surrogatepass")
     return (
         bool(chars.translate(None, _UNSIGNED))
@@ -60,16 +60,16 @@ def may_hold_digits(text: str) -> bool:
 
 
 def without_separators(text: str) -> bytes:
-    """A time, a UUID or a digest in UTF-8, without what stands between its digits."""
+    """A time, a UUID or a digest in UTF-8, without separators."""
     return text.encode().translate(None, _BETWEEN)
 
 
 def holds_text(text: str) -> bool:
-    """Whether what looks like a digest or a UUID is the hexadecimal of a text with eleven digits.
+    """Whether a digest or UUID is really a text with eleven digits in hexadecimal.
 
-    Of random ones that is fewer than one in ten million.
+    Fewer than one in ten million random ones match.
     """
-    if text.count("3") < LENGTH:  # with which the hexadecimal of each digit begins
+    if text.count("3") < LENGTH:  # each digit in hexadecimal begins with 3
         return False
     try:
         content = bytes.fromhex(text.replace("-", ""))
@@ -79,11 +79,11 @@ def holds_text(text: str) -> bool:
 
 
 class Shape(NamedTuple):
-    """What the names of an object's fields tell.
+    """Properties of an object's field names.
 
     Attributes:
-        is_harmless: nobody's identifier can stand in any of them.
-        authors: those that say who did something.
+        is_harmless: no name can hold an identifier.
+        authors: the names of author fields.
     """
 
     is_harmless: bool
@@ -104,9 +104,9 @@ def _is_harmless_name(name: str) -> bool:
 
 
 remembered_suspects: Final = Remembered(may_hold_digits)
-"""What ``may_hold_digits`` says of a text."""
+"""Cached results of ``may_hold_digits``."""
 harmless_names: Final = Remembered(_is_harmless_name)
-"""Whether nobody's identifier can stand in a field name; looked at closely."""
+"""Whether a field name cannot hold an identifier, by the full check; cached."""
 
 
 class _Shapes(dict[tuple[str, ...], Shape]):
@@ -121,4 +121,4 @@ class _Shapes(dict[tuple[str, ...], Shape]):
 
 
 shapes: Final = _Shapes()
-"""What the names of an object's fields tell; remembered, as records repeat them."""
+"""The shape of an object by its field names; cached, because records repeat them."""

@@ -1,10 +1,10 @@
-"""Which hosts are this very machine."""
+"""Recognises loopback hosts."""
 
 import ipaddress
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host name or address means this machine (contract: where ``http://`` may go)."""
+    """Whether a host name or address is loopback (contract: ``http://`` is allowed only there)."""
     if host is None:
         return False
     if host.lower() == "localhost":

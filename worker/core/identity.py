@@ -1,4 +1,4 @@
-"""Identifiers of persons, as types that do not print, and the keyed pseudonym of one."""
+"""National identifiers and pseudonym keys as types that never print, and keyed pseudonyms."""
 
 import base64
 import codecs
@@ -13,26 +13,26 @@ import msgspec
 from worker.core.value import Value
 
 KEY_BYTES_MIN: Final = 32
-"""The least length of a pseudonym key, in bytes (contract: ``privacy.pseudonym_key_file``)."""
+"""Minimum length of a pseudonym key in bytes (contract: ``privacy.pseudonym_key_file``)."""
 
 _VERSION: Final = "pts-sync-worker pseudonym 1"
 _OTHER: Final = "other"
-"""The label where no environment is named, as with a sandbox."""
+"""The label if no environment is configured, as for a sandbox."""
 _LABELS: Final = ("", "test", "test-internet", "production", _OTHER)
-"""Every label that a database may have been begun with."""
+"""All labels that a database may have been created with."""
 _DIFFERENT_MIN: Final = 16
 _DIFFERENT_IN_TEXT_MIN: Final = 20
-"""Of the 43 characters of 32 random bytes in Base64 some 31 are different."""
+"""32 random bytes in Base64 have about 31 distinct characters of 43."""
 _CHANGES_MIN: Final = 0.3
-"""Of two neighbours in Base64 of random bytes 64 % are of different kinds (small, large, digit)."""
+"""In Base64 of random bytes, 64 % of adjacent characters differ in kind (lower, upper, digit)."""
 _PSEUDONYM_DIGITS: Final = 64
 
 
 class NationalId:
-    """An ``offId``: a national identifier of a person, kept from every output.
+    """An ``offId``: a person's national identifier, which never prints.
 
-    ``str``, ``repr`` and formatting give a mask; pickling and JSON encoding fail. ``reveal`` is the
-    one way to the digits, for the request body and the pseudonym only.
+    ``str``, ``repr`` and formatting give a mask; pickling and JSON encoding fail. Only ``reveal``
+    returns the digits; use it only for request bodies and pseudonyms.
     """
 
     __slots__ = ("_digits",)
@@ -41,7 +41,7 @@ class NationalId:
         self._digits = digits
 
     def reveal(self) -> str:
-        """The identifier itself. Must not reach a log, message, metric, URL, argv or file name."""
+        """The digits. They must not reach a log, message, metric, URL, argv or file name."""
         return self._digits
 
     def __repr__(self) -> str:
@@ -59,16 +59,16 @@ class NationalId:
         return hash(self._digits)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a national identifier is not to be pickled or copied out")
+        raise TypeError("a national identifier must not be pickled")
 
 
 class PseudonymKey:
-    """A secret key for pseudonyms, kept from every output.
+    """A secret pseudonym key, which never prints.
 
     Args:
-        key: the key's bytes, as they stand in its file.
-        label: tells apart what one key is used for: the same person has another pseudonym under
-            another label. Empty in databases that were begun before version 0.2.
+        key: the content of the key file.
+        label: separates uses of one key: each label gives different pseudonyms. Empty in databases
+            created before version 0.2.
 
     Raises:
         ValueError: the key is shorter than ``KEY_BYTES_MIN`` bytes.
@@ -78,7 +78,7 @@ class PseudonymKey:
 
     def __init__(self, key: bytes, label: str = "") -> None:
         if len(key) < KEY_BYTES_MIN:
-            raise ValueError(f"the pseudonym key holds {len(key)} bytes; at least {KEY_BYTES_MIN}")
+            raise ValueError(f"the pseudonym key has {len(key)} bytes; it needs {KEY_BYTES_MIN}")
         self._key = key
         self._start = hmac.new(key, digestmod=hashlib.sha256)
         if label:
@@ -89,27 +89,24 @@ class PseudonymKey:
         return PseudonymKey(self._key, label)
 
     def pseudonym(self, off_id: NationalId) -> str:
-        """HMAC-SHA256 of label and identifier's digits under the key, as 64 lower-case hex digits.
-
-        Without a label, of the digits alone.
-        """
+        """HMAC-SHA256 of the label, if any, and the identifier, as 64 lower-case hex digits."""
         mac = self._start.copy()
         mac.update(off_id.reveal().encode())
         return mac.hexdigest()
 
     def check_value(self) -> str:
-        """What tells this key and label from others without telling them (16 hex digits)."""
+        """Identifies this key and label without revealing them (16 hex digits)."""
         mac = self._start.copy()
         mac.update(b"pts-sync-worker key check value")
         return mac.hexdigest()[:16]
 
     def weakness(self) -> str:
-        """Why this key may be guessed; empty for random bytes, also written in hex or Base64.
+        """Why this key could be guessed; empty for random bytes, also in hex or Base64.
 
-        Refused are text (a phrase can be tried), also where it could be Base64; what stands for
-        fewer than ``KEY_BYTES_MIN`` bytes; and bytes of fewer than 16 different values or steps
-        (one byte again and again, a short pattern, counting). Of 32 random bytes fewer than one in
-        10^11 have so few; written in Base64 some two in a million look like words.
+        Weak keys are text (a phrase, even if valid as Base64), encodings of fewer than
+        ``KEY_BYTES_MIN`` bytes, and bytes with fewer than 16 distinct values or steps (repeated
+        bytes, short patterns, counting). Fewer than one in 10^11 random keys of 32 bytes count as
+        weak, and about two in a million if written in Base64.
         """
         key, text = self._key, _text(self._key)
         if text is not None:
@@ -118,40 +115,40 @@ class PseudonymKey:
                 return "the key is text, not random bytes"
             if len(decoded) < KEY_BYTES_MIN:
                 return (
-                    f"the key is text that stands for {len(decoded)} bytes, and a key has at least "
-                    f"{KEY_BYTES_MIN} random ones"
+                    f"the key is text that encodes {len(decoded)} bytes; a key needs at least "
+                    f"{KEY_BYTES_MIN} random bytes"
                 )
             key = decoded
         steps = {(after - before) % 256 for before, after in itertools.pairwise(key)}
         if min(len(set(key)), len(steps)) < _DIFFERENT_MIN:
-            return "the key's bytes repeat or count, and are not random"
+            return "the key's bytes are a pattern, not random"
         return ""
 
     def __repr__(self) -> str:
         return "PseudonymKey(***)"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a pseudonym key is not to be pickled or copied out")
+        raise TypeError("a pseudonym key must not be pickled")
 
 
 def short_key(person_key: str) -> str:
-    """How a person is shown in logs and messages: ``p-`` and the first 8 digits of the pseudonym.
+    """A person in logs and messages: ``p-`` and the first 8 digits of the pseudonym.
 
-    Too short to be taken for an identifier, also for one without its leading zero. Nothing of a key
-    that is an identifier (plain identity).
+    This is too short to be mistaken for an identifier, even one without its leading zero. Empty in
+    plain mode, where the key is an identifier.
     """
     return f"p-{person_key[:8]}" if len(person_key) == _PSEUDONYM_DIGITS else ""
 
 
 class Identity(Value, frozen=True, kw_only=True):
-    """How a person stands in the store.
+    """How the store identifies persons.
 
     Attributes:
         mode: ``pseudonym`` or ``plain``.
-        person_key: the key of an identifier.
-        key_check: tells one pseudonym key and label from another; empty in plain mode.
-        weakness: why the pseudonym key may be guessed; empty if nothing speaks for it.
-        labelled: the same under other labels, for databases that were begun with these.
+        person_key: maps an identifier to its key in the store.
+        key_check: identifies pseudonym key and label; empty in plain mode.
+        weakness: why the pseudonym key could be guessed; empty if it looks random.
+        labelled: the same key under other labels, for databases created with them.
     """
 
     hidden = frozenset({"labelled"})
@@ -164,29 +161,29 @@ class Identity(Value, frozen=True, kw_only=True):
 
     @property
     def pseudonym_of(self) -> Callable[[NationalId], str] | None:
-        """What stands for an identifier; None where identifiers stay."""
+        """Maps an identifier to its pseudonym; None in plain mode."""
         return self.person_key if self.mode == "pseudonym" else None
 
     def under(self, key_check: str) -> "Identity | None":
-        """The identity in a store with this check value; None if its key is another one."""
-        found = (one for one in (self, *self.labelled) if one.key_check == key_check)
-        return next(found, None)
+        """The identity for a store with this check value; None if the store has another key."""
+        identities = (self, *self.labelled)
+        return next((item for item in identities if item.key_check == key_check), None)
 
 
 PLAIN: Final = Identity(mode="plain", person_key=NationalId.reveal, key_check="")
-"""Persons stand in the store under their identifiers."""
+"""The store uses identifiers as keys."""
 
 
 def pseudonyms(key: PseudonymKey, environment: str | None) -> Identity:
-    """Pseudonyms under a key, with the label of an environment (``api.environment``).
+    """Pseudonyms under a key, labelled by environment (``api.environment``).
 
-    A key that is used for test and for production gives one person two pseudonyms, which nobody can
-    link without it.
+    A key used for test and production gives a person two pseudonyms, which cannot be linked without
+    the key.
     """
     label = environment or _OTHER
     labels = (label, *(name for name in _LABELS if name != label))
     weakness = key.weakness()
-    first, *others = (
+    first, *labelled_identities = (
         Identity(
             mode="pseudonym",
             person_key=labelled.pseudonym,
@@ -195,11 +192,11 @@ def pseudonyms(key: PseudonymKey, environment: str | None) -> Identity:
         )
         for labelled in map(key.under, labels)
     )
-    return msgspec.structs.replace(first, labelled=tuple(others))
+    return msgspec.structs.replace(first, labelled=tuple(labelled_identities))
 
 
 def _text(content: bytes) -> str | None:
-    """What stands in a file of text, its lines joined; None if it is no text."""
+    """The text in a file, with its lines joined; None if it is not text."""
     is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode("utf-16" if is_wide else "utf-8-sig")
@@ -210,7 +207,7 @@ def _text(content: bytes) -> str | None:
 
 
 def _decoded(text: str) -> bytes | None:
-    """The bytes that hexadecimal or Base64 text stands for; None if it is a phrase."""
+    """The bytes encoded in hexadecimal or Base64; None if the text is a phrase."""
     for decode in (bytes.fromhex, _from_base64):
         try:
             return decode(text)

@@ -1,4 +1,4 @@
-"""``Link`` headers (RFC 8288 §3), read in time linear in their length."""
+"""Parses ``Link`` headers (RFC 8288 §3) in linear time."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ _CLAIM_ENDS: Final = frozenset("\"';,")
 
 
 class _Link(NamedTuple):
-    """A link, and the part of the header that it takes."""
+    """A link and its position in the header."""
 
     target: str
     relations: tuple[str, ...]
@@ -20,21 +20,20 @@ class _Link(NamedTuple):
 
 
 def claims_next(values: Iterable[str]) -> bool:
-    """Whether a header speaks of a next link in a form that cannot be read."""
+    """Whether a header mentions a next link that cannot be parsed."""
     return any(_claims_next(_unread(value).lower()) for value in values)
 
 
 def next_links(values: Iterable[str]) -> list[str]:
-    """The targets of all links with the relation ``next``, as they stand.
+    """The unchanged targets of all links with the relation ``next``.
 
-    Of several ``rel`` parameters the first counts, and one may name several relations
-    (RFC 8288 §3.3).
+    Only the first ``rel`` parameter counts; it may name several relations (RFC 8288 §3.3).
     """
     return [link.target for value in values for link in _links(value) if "next" in link.relations]
 
 
 def _unread(value: str) -> str:
-    """The header without the links that can be read."""
+    """The header without the links that can be parsed."""
     parts: list[str] = []
     end = 0
     for link in _links(value):
@@ -69,7 +68,7 @@ def _links(value: str) -> Iterator[_Link]:
 
 
 def _parameters(value: str, at: int) -> tuple[tuple[str, ...], int]:
-    """The relations that the parameters from here name, and where the parameters end."""
+    """The relations named by the parameters from this position, and where the parameters end."""
     relations: tuple[str, ...] | None = None
     while True:
         start = _skip(value, at)
@@ -90,7 +89,7 @@ def _parameters(value: str, at: int) -> tuple[tuple[str, ...], int]:
 
 
 def _parameter_value(value: str, at: int) -> tuple[str | None, int]:
-    """A token or a quoted text, and where it ends; None if a quoted text does not end."""
+    """A token or quoted string, and where it ends; None for an unterminated quoted string."""
     if value[at : at + 1] != '"':
         end = _until(value, at, _WORD_ENDS - {"="})
         return value[at:end], end

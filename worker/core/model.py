@@ -1,4 +1,4 @@
-"""The values that pass between the parts: a person, a record, the proof of a whole read."""
+"""Shared values: roster entries, persons, records, completeness proofs, failures, run states."""
 
 import enum
 from datetime import datetime
@@ -8,18 +8,18 @@ from worker.core.identity import NationalId
 from worker.core.value import Value
 
 ColumnValue: TypeAlias = str | int | bool | datetime | None
-"""What a typed column holds. Datetimes are aware and in UTC."""
+"""The value of a typed column. Datetimes are aware and in UTC."""
 
 
 class RosterEntry(Value, frozen=True, kw_only=True):
-    """One readable line of the roster.
+    """One valid line of the roster.
 
     Attributes:
-        off_id: the identifier as it stands, a string of 11 digits.
-        local_ref: the organisation's own reference, if the roster gives one.
-        checksum_ok: false if the control digits do not add up. A warning, never a refusal:
-            synthetic and future identifiers fail the rules of today (pts reference, section 9).
-        is_h_number: it has the pattern of a number that one organisation has assigned.
+        off_id: the identifier, 11 digits.
+        local_ref: the organisation's own reference, if any.
+        checksum_ok: false if the control digits are wrong. This is only a warning: synthetic and
+            future identifiers fail today's rules (pts reference, section 9).
+        is_h_number: the identifier has the pattern of an H-number.
     """
 
     off_id: NationalId
@@ -29,7 +29,7 @@ class RosterEntry(Value, frozen=True, kw_only=True):
 
 
 class RosterLineError(Value, frozen=True, kw_only=True):
-    """One line of the roster that cannot be read. It counts as a gap and never stops the run.
+    """One line of the roster that cannot be read. It counts as a failure; the run goes on.
 
     Attributes:
         where: file and line, or row number; never the value.
@@ -41,7 +41,7 @@ class RosterLineError(Value, frozen=True, kw_only=True):
 
 
 class Person(Value, frozen=True, kw_only=True):
-    """A person to be read: the key in the store, the identifier, the local reference."""
+    """A person to read: key in the store, identifier and local reference."""
 
     person_key: str
     off_id: NationalId
@@ -49,14 +49,14 @@ class Person(Value, frozen=True, kw_only=True):
 
 
 class Record(Value, frozen=True, kw_only=True):
-    """One restriction as received, ready for the store.
+    """One restriction, ready for the store.
 
     Attributes:
-        key: the record's key by the area's key path; the ``restriction_id`` of the views.
-        content_hash: 16 bytes over ``payload``.
-        payload: canonical JSON (sorted keys) of everything received, unknown fields too; in
-            pseudonym mode without the person's identifier.
-        columns: the values of the area's typed columns, in their declared order.
+        key: the record's key; ``restriction_id`` in the views.
+        content_hash: 16-byte hash of ``payload``.
+        payload: canonical JSON (sorted keys) of everything received, including unknown fields;
+            without identifiers in pseudonym mode.
+        columns: the values of the area's typed columns, in declared order.
     """
 
     hidden = frozenset({"payload", "columns"})
@@ -68,7 +68,7 @@ class Record(Value, frozen=True, kw_only=True):
 
 
 class FirstRead(Value, frozen=True, kw_only=True):
-    """The read that a second one confirmed: when its last page was read, and what it held."""
+    """The first of two reads that agree: when its last page was read, and its content."""
 
     read_at: datetime
     record_count: int
@@ -76,15 +76,15 @@ class FirstRead(Value, frozen=True, kw_only=True):
 
 
 class Proof(Value, frozen=True, kw_only=True):
-    """The receipt of an area read to its last page: what a removal rests on.
+    """The completeness proof: evidence that an area was read to its last page.
 
     Attributes:
         pages: pages read, at least 1.
         record_count: records on all pages.
-        digest: 16 bytes over the sorted keys and hashes of the records.
+        digest: 16-byte digest of the sorted keys and hashes of the records.
         read_at: when the last page was read, aware UTC.
-        key_path: the record key path that served, e.g. ``id``; empty if there was no record.
-        first_read: the complete read before this one that agrees with it, if there was one.
+        key_path: the record key path used, e.g. ``id``; empty if there was no record.
+        first_read: an earlier complete read that agrees with this one, if any.
     """
 
     pages: int
@@ -96,7 +96,7 @@ class Proof(Value, frozen=True, kw_only=True):
 
 
 class Drift(Value, frozen=True, kw_only=True):
-    """Something in PTS's answers that the area's declaration does not know.
+    """Something in PTS's responses that the area's declaration does not know.
 
     Attributes:
         field: a path without values, e.g. ``[].newField``.
@@ -110,11 +110,12 @@ class Drift(Value, frozen=True, kw_only=True):
 class CompleteArea(Value, frozen=True, kw_only=True):
     """An area of one person, read to its last page.
 
-    Only the reader that saw the last page makes one, and the difference takes nothing else: a
-    half-read area can never close a restriction (promise 1).
+    Only the reader creates one, after the last page, and ``diff`` accepts nothing else. So a
+    partially read area can never close a restriction (promise 1).
 
     Attributes:
-        drift: what the declaration does not know, up to a limit; ``drift_left_out`` is the rest.
+        drift: fields and values unknown to the declaration, up to a limit; ``drift_left_out``
+            counts the rest.
     """
 
     area: str
@@ -130,22 +131,22 @@ class FailureKind(enum.StrEnum):
     TRANSIENT = "transient"
     """Time-outs, lost connections, 429 and 5xx after all retries."""
     REJECTED = "rejected"
-    """PTS answered a status that says no to this request."""
+    """PTS rejected this request with a 4xx status."""
     REFUSED = "refused"
-    """PTS denies this client (401 or 403), with a fresh token and proof."""
+    """PTS denies this client (401 or 403), with a new token and DPoP proof."""
     CONTRACT = "contract"
-    """The answer is not recognisably a list of this person's restrictions."""
+    """The response is not recognisably a list of this person's restrictions."""
     PAGING = "paging"
-    """The answer cannot be read to its end."""
+    """The pages could not be read to the last one."""
     UNSTABLE = "unstable"
     """Two complete reads contradict each other."""
 
 
 class AreaFailure(Value, frozen=True, kw_only=True):
-    """An area of one person that could not be read; what the store holds of it stands, stale.
+    """An area of one person that could not be read. Its stored state stays, as stale.
 
     Attributes:
-        reason: what happened, without any value from the answer.
+        reason: what happened, without any value from the response.
         attempts: HTTP attempts made.
     """
 
@@ -161,33 +162,33 @@ AreaRead: TypeAlias = CompleteArea | AreaFailure
 
 
 class PersonRead(Value, frozen=True, kw_only=True):
-    """All areas of one person that a run set out to read: the unit of atomicity."""
+    """All areas of one person that a run reads: the unit of atomicity."""
 
     person: Person
     areas: tuple[AreaRead, ...]
 
 
 class RunKind(enum.StrEnum):
-    """What a run covers: the whole roster (it may depart persons) or a subset (it never does)."""
+    """The scope of a run: the complete roster, or a subset that never departs persons."""
 
     SYNC = "sync"
     BACKFILL = "backfill"
 
 
 class RunStatus(enum.StrEnum):
-    """Every state of a run in the ledger."""
+    """The states of a run in the ledger."""
 
     RUNNING = "running"
-    """A process works on it, or died on it."""
+    """A process is working on it, or has crashed."""
     INTERRUPTED = "interrupted"
     """Stopped, or ended by an unavailable service; the next run continues it."""
     PUBLISHED = "published"
-    """What it read is what the views show."""
+    """Visible in the views."""
     WITHHELD = "withheld"
-    """A guard held it back; it left no trace in current or history."""
+    """Undone by the guard; not visible in current or history."""
     ABANDONED = "abandoned"
-    """Too old to be continued; undone."""
+    """Too old to continue; undone."""
 
 
 OPEN_STATUSES: Final = frozenset({RunStatus.RUNNING, RunStatus.INTERRUPTED})
-"""A run in one of these may still be continued."""
+"""The states in which a run can be continued."""

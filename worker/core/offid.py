@@ -1,8 +1,7 @@
-"""The form and the control digits of an ``offId`` (pts reference, section 9).
+"""Format and control digits of an ``offId`` (pts reference, section 9).
 
-Eleven digits are required. Whether the control digits add up is told and never a ground for
-refusal: synthetic, felles hjelpenummer and future numbers follow rules of their own. No date,
-sex or century is ever derived.
+Eleven digits are required. Wrong control digits are only reported: synthetic numbers, felles
+hjelpenummer and future numbers follow other rules. No date, sex or century is derived.
 """
 
 import functools
@@ -26,10 +25,9 @@ _MONTHS: Final = frozenset(
 
 
 def normalise(text: str) -> str | None:
-    """The 11 digits that the text holds, or None.
+    """The 11 digits of the text, or None.
 
-    Surrounding blanks are dropped, and one space or hyphen between the sixth and seventh digit
-    (``DDMMYY NNNNN``, as people write them).
+    Surrounding blanks are removed, and one space or hyphen after the sixth digit.
     """
     stripped = text.strip()
     if len(stripped) == LENGTH + 1 and stripped[6] in " -":
@@ -40,7 +38,7 @@ def normalise(text: str) -> str | None:
 
 
 def problem(text: str) -> str:
-    """What keeps the text from being an identifier, told without any part of it."""
+    """Why the text is not an identifier, without any part of the text."""
     stripped = text.strip()
     if not stripped:
         return "the identifier is empty"
@@ -53,14 +51,14 @@ def problem(text: str) -> str:
 def is_h_number(digits: str) -> bool:
     """Whether 11 digits have the pattern of an H-number: day 01 to 31, month 41 to 52.
 
-    An organisation gives one to a patient whose number it does not know, and uses it inside its
-    walls alone (HIS 1001:2010). NAV's synthetic persons have the same pattern.
+    An organisation assigns one to a patient whose number it does not know, for internal use only
+    (HIS 1001:2010). NAV's synthetic persons have the same pattern.
     """
     return "01" <= digits[:2] <= "31" and "41" <= digits[2:4] <= "52"
 
 
 def checksum_ok(digits: str) -> bool:
-    """Whether both control digits of 11 digits add up, by today's rule or that of 2032."""
+    """Whether both control digits are correct, by today's rule or that of 2032."""
     first, second, third, fourth = _tables()
     total = first[digits[:3]] + second[digits[3:6]] + third[digits[6:9]] + fourth[digits[9:]]
     sum_2, sum_1 = divmod(total, _SHIFT)
@@ -68,7 +66,7 @@ def checksum_ok(digits: str) -> bool:
 
 
 def has_structure(digits: str) -> bool:
-    """Whether 11 digits look like one of the known kinds of identifier (pts reference, section 9).
+    """Whether 11 digits have the structure of a known identifier (pts reference, section 9).
 
     Fødselsnummer, D-number (day + 40), H-number and Dolly (month + 40), NHN's and Skatteetaten's
     synthetic numbers (month + 65, + 80), felles hjelpenummer (first digit 8 or 9).
@@ -80,7 +78,7 @@ def has_structure(digits: str) -> bool:
 
 @functools.cache
 def _tables() -> tuple[Mapping[str, int], ...]:
-    """Both weighted sums of every group of digits at its place: four look-ups make a checksum."""
+    """Both weighted sums of every digit group: four lookups give a checksum."""
     return tuple(_table(start, length) for start, length in ((0, 3), (3, 3), (6, 3), (9, 2)))
 
 

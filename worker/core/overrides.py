@@ -1,5 +1,5 @@
-# ruff: noqa: TRY004 - whatever is wrong with a value, the caller gets one kind of error
-"""Configuration over declaration: an area with some of its parts replaced."""
+# ruff: noqa: TRY004 - callers handle one kind of error for any wrong value
+"""Applies configuration overrides to an area's declaration."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -30,17 +30,17 @@ _OWN_HEADERS: Final = frozenset(
 
 
 def with_overrides(area: ResourceArea, overrides: Mapping[str, Any]) -> ResourceArea:
-    """The area with the parts that configuration names replaced.
+    """Apply overrides from the configuration to an area.
 
     Keys: ``path``, ``api_version``, ``headers``, ``body``, ``record_key``, ``person``,
     ``recognised_by``, ``volatile``, ``paging`` (``style``, ``field``, ``send_as``, ``send_in``,
     ``total``, ``ignore``), ``not_found_means``, ``envelope`` and ``columns`` (name to path or
-    paths). Lists replace what is declared; headers and columns are merged by name.
+    paths). Lists replace the declared ones; headers and columns are merged by name.
 
     Raises:
-        ValueError: a key is unknown or its value of no use; the message begins with the key.
+        ValueError: a key is unknown or its value is invalid; the message begins with the key.
     """
-    # The version goes first: an explicit path or header wins over what it implies.
+    # The version goes first, so that an explicit path or header overrides what it implies.
     for key in sorted(overrides, key=lambda name: name != "api_version"):
         apply = _APPLY.get(key)
         if apply is None:
@@ -73,13 +73,13 @@ def _headers(area: ResourceArea, value: Any) -> ResourceArea:
         raise ValueError("must be a table of header names and values")
     for name, content in value.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ValueError("holds a name that is no HTTP header name")
+            raise ValueError("holds an invalid HTTP header name")
         if name.lower() in _OWN_HEADERS:
-            raise ValueError(f"{name} is the worker's own to set")
+            raise ValueError(f"{name} is set by the worker")
         if not isinstance(content, str) or not _HEADER_VALUE.fullmatch(content):
             raise ValueError(f"{name} must be plain text in quotes")
-    given = {name.lower() for name in value}
-    kept = {name: content for name, content in area.headers.items() if name.lower() not in given}
+    names = {name.lower() for name in value}
+    kept = {name: content for name, content in area.headers.items() if name.lower() not in names}
     return replace(area, headers={**kept, **value})
 
 
@@ -119,14 +119,14 @@ def _volatile(area: ResourceArea, value: Any) -> ResourceArea:
 
 def _envelope(area: ResourceArea, value: Any) -> ResourceArea:
     if not isinstance(value, str):
-        raise ValueError("must be the path of the array in the answer")
+        raise ValueError("must be the path of the array in the response")
     if value:
         parse_path(value)
     return replace(area, envelope=value)
 
 
 def _not_found_means(area: ResourceArea, value: Any) -> ResourceArea:
-    return replace(area, not_found_means=NotFoundMeans(_one_of(value, NotFoundMeans)))
+    return replace(area, not_found_means=NotFoundMeans(_choice(value, NotFoundMeans)))
 
 
 def _paging(area: ResourceArea, value: Any) -> ResourceArea:
@@ -135,8 +135,8 @@ def _paging(area: ResourceArea, value: Any) -> ResourceArea:
     if not isinstance(value, Mapping):
         raise ValueError("must be a style, or a table with one")
     known: dict[str, Callable[[Any], Any]] = {
-        "style": lambda style: PageStyle(_one_of(style, PageStyle)),
-        "send_in": lambda place: SendIn(_one_of(place, SendIn)),
+        "style": lambda style: PageStyle(_choice(style, PageStyle)),
+        "send_in": lambda place: SendIn(_choice(place, SendIn)),
         "field": _path_or_nothing,
         "total": _path_or_nothing,
         "send_as": _text,
@@ -153,7 +153,7 @@ def _paging(area: ResourceArea, value: Any) -> ResourceArea:
     paging = Paging(**read)
     for key in ("field", "send_as"):
         if read.get(key) and paging.style in _STYLES_WITHOUT_FIELD:
-            raise ValueError(f"paging.{key}: means nothing with the style {paging.style}")
+            raise ValueError(f"paging.{key}: has no effect with the style {paging.style}")
     return replace(area, paging=paging)
 
 
@@ -202,7 +202,7 @@ def _paths(value: Any) -> tuple[str, ...]:
     return paths
 
 
-def _one_of(value: Any, choices: type[PageStyle | SendIn | NotFoundMeans]) -> str:
+def _choice(value: Any, choices: type[PageStyle | SendIn | NotFoundMeans]) -> str:
     names = [choice.value for choice in choices]
     if value not in names:
         raise ValueError(f"must be one of {', '.join(names)}")

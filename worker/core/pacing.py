@@ -1,83 +1,61 @@
-"""How fast, how many at once, and when not at all: what PTS's answers teach about PTS.
+"""Adapts the rate and the concurrency of requests to what PTS sustains.
 
-Decisions without a clock of their own; times are monotonic seconds, handed in:
+The decisions are pure; times are monotonic seconds, passed in:
 
-- ``RatePace``: requests per second. Between two refusals a server has accepted just what it
-  sustains, whatever it had saved up before; the rate goes a little below that, and creeps up.
-- ``ConcurrencyPace``: requests under way. Halved at a push-back (AIMD: Chiu and Jain, 1989), fewer
-  too when answers take far longer than usual.
-- ``Circuit``: after many failures in a row only single requests try, and then none.
-- ``Repeats``: whether push-backs come from load at all, or from the persons who are asked for.
+- ``RatePace``: requests per second. Between two refusals a server accepts exactly what it sustains.
+  The rate is set a little below that, and grows slowly.
+- ``ConcurrencyPace``: concurrent requests. Halved at a push-back (AIMD: Chiu and Jain, 1989), and
+  reduced when responses take much longer than usual.
 
-`docs/politeness.md` shows what they do together, and why the constants are what they are.
+``docs/politeness.md`` shows the combined behaviour and the reasons for the constants.
 """
 
 import enum
 import math
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 RATE_MIN: Final = 1.0
-"""Requests per second below which no refusal leads; ``Retry-After`` may, and a lower ceiling."""
+"""Minimum requests per second after refusals. A ``Retry-After`` or a lower ceiling can go below."""
 SUSTAINED_MARGIN: Final = 0.95
-"""Share of what the server accepted that is asked for after a refusal."""
+"""New rate after a refusal, as a share of the measured accepted rate."""
 SUSTAINED_SAMPLE: Final = 20
-"""Answers between two refusals that make what was accepted a measurement."""
+"""Minimum responses between two refusals to measure the accepted rate."""
 CUT_MAX: Final = 0.5
-"""What is left of rate or concurrency after a cut that knows no better."""
+"""Factor of a cut of rate or concurrency without a measurement."""
 RETURN_PER_ANSWER: Final = 0.10
 RETURN_PER_S: Final = 0.20
-"""The way back from a cut that was too deep, at most so much for each answer and each second."""
+"""Maximum growth per response and per second while recovering from a cut that was too deep."""
 CREEP_PER_ANSWER: Final = 2e-4
 CREEP_ANSWERS: Final = 100
 CREEP_PER_S: Final = 2e-3
 CREEP_S: Final = 30.0
-"""Beyond that: 0.02 % an answer and 0.2 % a second, twice as much after 100 answers and 30 s, …"""
+"""Growth after that: 0.02 % per response and 0.2 % per second, twice as much after 100 responses
+and 30 s, and so on."""
 OVERSHOOT_MAX: Final = 0.7
-"""A measurement below this share of the rate is of a time when the rate was far from its end."""
+"""Lower bound of a measurement as a share of the rate: after a long growth the average accepted
+rate is far below the limit."""
 PROVEN_ANSWERS: Final = 30
-"""Answers without a refusal that prove a rate, for …"""
+"""Responses in a row without a refusal that prove a rate."""
 PROVEN_FOR: Final = 20
-"""… so many refusals."""
+"""Number of later refusals for which a proven rate stays valid."""
 UNRELATED_BELOW: Final = 0.7
 UNRELATED_SHARE: Final = 0.25
-"""Refusals below this share of a proven rate, and rarer than that, have other reasons than us."""
+"""Refusals have other causes than the load if the rate is below the first share of a proven rate,
+and fewer than the second share of requests are refused."""
 SHARE_WEIGHT: Final = 0.05
-"""Weight of one answer in the share of refusals."""
+"""Weight of one response in the share of refusals."""
 USED_SHARE: Final = 0.8
-"""A rate that is not used so far teaches nothing and does not grow."""
+"""A rate grows only if at least this share of it is used."""
 
 SLOW_FACTOR: Final = 3.0
 SLOW_MORE_S: Final = 0.5
-"""Answers are slow if they take so many times the usual, and so many seconds more."""
+"""Responses are slow if they take this many times as long as usual, and this many seconds more."""
 SLOW_CUT: Final = 0.7
-"""What is left of the concurrency when answers are slow."""
+"""Factor of a cut of the concurrency when responses are slow."""
 RECENT_WEIGHT: Final = 0.1
 USUAL_WEIGHT: Final = 0.002
-"""Weight of one answer in what is recent and in what is usual."""
-
-FAILURES_IN_A_ROW: Final = 20
-"""Attempts, of whatever request, that open the circuit."""
-PROBE_S_FIRST: Final = 1.0
-PROBE_FACTOR: Final = 3.0
-PROBE_S_MAX: Final = 60.0
-"""Waits before single requests try again: 1, 3, 9, 27, 60, 60 … seconds."""
-
-EVIDENCE_S: Final = 5.0
-"""How long a known-good person-area that was read again speaks for PTS, and the least time between
-two such reads."""
-
-FIRST_WEIGHT: Final = 0.02
-"""Weight of one request in the share of first attempts that are pushed back."""
-FIRST_MIN: Final = 0.02
-"""It is taken for no less when odds are reckoned from it."""
-PERSONAL_FIRST: Final = 0.25
-"""Push-backs may depend on the person if they are fewer than this share of first attempts …"""
-PERSONAL_ODDS: Final = 7.0
-PERSONAL_ODDS_MAX: Final = 10.0
-"""… and the odds are so many to one, as natural logarithms."""
-ANSWERED_ODDS: Final = 5.0
-"""What a repeated request that is answered takes from the odds; they never fall below this."""
+"""Weight of one response in the recent and in the usual latency."""
 
 _UNMEASURED_RATE: Final = 1000.0
 _MEASURE_S_MIN: Final = 0.1
@@ -88,18 +66,18 @@ _LOAD: Final = frozenset({408, 502, 504})
 
 
 class Pressure(enum.Enum):
-    """What a failed attempt says about the load that we are."""
+    """What a failed attempt says about the load."""
 
     NONE = enum.auto()
-    """Nothing: the request itself fails, such as with 500."""
+    """Nothing: the request itself fails, as with 500."""
     LOAD = enum.auto()
-    """No answer, or none in time: fewer at once."""
+    """No response, or not in time: reduce the concurrency."""
     REFUSAL = enum.auto()
-    """429 and 503: fewer at once, and fewer a second."""
+    """429 and 503: reduce concurrency and rate."""
 
 
 def pressure_of(status: int | None) -> Pressure:
-    """What a transient status says; ``None``: there was no answer."""
+    """The pressure of a transient status; ``None``: no response."""
     if status in _REFUSALS:
         return Pressure.REFUSAL
     return Pressure.LOAD if status is None or status in _LOAD else Pressure.NONE
@@ -107,10 +85,10 @@ def pressure_of(status: int | None) -> Pressure:
 
 @dataclass(slots=True)
 class SendMeter:
-    """How many requests a second were sent lately, over a second or ten requests at least.
+    """Measures the requests sent per second, over at least a second or ten requests.
 
     Attributes:
-        due_s: when the next mark is due; ask no sooner.
+        due_s: when to call ``mark`` next.
     """
 
     due_s: float = -math.inf
@@ -118,7 +96,7 @@ class SendMeter:
     _newer: tuple[float, int] = (0.0, 0)
 
     def mark(self, now_s: float, sent: int) -> None:
-        """Remember how many were sent until now, this one included."""
+        """Record the number of requests sent so far, including this one."""
         if self._older is None:
             self._older = self._newer = (now_s, sent - 1)
         elif sent - self._newer[1] >= _MARK_SENT:
@@ -126,12 +104,12 @@ class SendMeter:
         self.due_s = self._newer[0] + _MARK_S
 
     def restart(self, now_s: float, sent: int) -> None:
-        """Begin anew from a moment, such as the end of a pause."""
+        """Restart the measurement, for example at the end of a pause."""
         self._older = self._newer = (now_s, sent)
         self.due_s = now_s + _MARK_S
 
     def per_second(self, now_s: float, sent: int) -> float:
-        """Requests a second; infinity if nothing is known."""
+        """Requests per second; infinity if unknown."""
         if self._older is None:
             return math.inf
         count, passed_s = sent - self._older[1], now_s - self._older[0]
@@ -145,8 +123,8 @@ class RatePace:
     """Requests per second, up to a ceiling.
 
     Attributes:
-        ceiling: what it never exceeds; may be infinite.
-        rate: what it is now.
+        ceiling: maximum rate; may be infinite.
+        rate: the current rate.
     """
 
     ceiling: float
@@ -166,24 +144,24 @@ class RatePace:
 
     @property
     def is_free(self) -> bool:
-        """Whether nothing was ever refused: there is nothing to learn from a success."""
+        """Whether nothing was ever refused, so that successes need no accounting."""
         return self._since_s is None
 
     def set_ceiling(self, ceiling: float) -> None:
-        """Change the ceiling; what was learnt below it stands."""
+        """Change the ceiling; a lower learned rate is kept."""
         self.rate = ceiling if self.rate >= self.ceiling else min(self.rate, ceiling)
         self.ceiling = ceiling
 
     def refused(
         self, now_s: float, sent_per_s: float, resume_s: float, *, is_recent: bool = True
     ) -> None:
-        """A request was refused.
+        """Record a refusal, and cut the rate.
 
         Args:
             now_s: the time.
-            sent_per_s: what was really sent lately.
-            resume_s: when sending goes on; later than now if ``Retry-After`` was given.
-            is_recent: it was sent after the last cut, and so at the present rate.
+            sent_per_s: the measured send rate.
+            resume_s: when sending resumes; later than now after a ``Retry-After``.
+            is_recent: the request was sent after the last cut, at the current rate.
         """
         self._share += SHARE_WEIGHT * (1 - self._share)
         self._clean = 0
@@ -198,7 +176,7 @@ class RatePace:
             base = _UNMEASURED_RATE
         target = self._target(base, now_s)
         if target is None:
-            # Nothing came through: this says how bad it is, not where to return to.
+            # Nothing was accepted: cut further, but keep the recovery goal.
             target = CUT_MAX * base
         else:
             self._goal = SUSTAINED_MARGIN * (target + base) / 2
@@ -221,7 +199,7 @@ class RatePace:
         return None
 
     def _is_unrelated(self, base: float) -> bool:
-        """Whether a far higher rate was free of refusals a short while ago, and few are refused."""
+        """Whether a much higher rate had no refusals recently, and few requests are refused."""
         return (
             base <= UNRELATED_BELOW * self._proven
             and self._proven_age < PROVEN_FOR
@@ -229,16 +207,16 @@ class RatePace:
         )
 
     def confirm_cut(self, rate: float) -> None:
-        """A cut to that rate was right: load was its reason. No take-back goes beyond."""
+        """Confirm that load caused a cut to this rate; ``take_back_cuts`` keeps to it."""
         self._before_cuts = min(self._before_cuts, rate)
 
     def take_back_cuts(self) -> None:
-        """Cuts that were not confirmed had another reason than load."""
+        """Revert cuts that were not confirmed, because load did not cause them."""
         self.rate = min(self.ceiling, max(self.rate, self._before_cuts))
         self._before_cuts = 0.0
 
     def accepted(self, now_s: float, sent_per_s: float) -> None:
-        """A request was answered as it should."""
+        """Record a successful response, and grow the rate."""
         self._accepted += 1
         if self._since_s is None:
             return
@@ -267,12 +245,12 @@ class RatePace:
 
 @dataclass(slots=True)
 class ConcurrencyPace:
-    """Requests under way at once, from 1 up to a ceiling.
+    """The limit on concurrent requests, from 1 to a ceiling.
 
     Attributes:
-        ceiling: what it never exceeds; may be infinite.
-        limit: what it is now, a whole number.
-        usual_s, recent_s: how long answers take in the long run, and lately.
+        ceiling: maximum limit; may be infinite.
+        limit: the current limit, an integer.
+        usual_s, recent_s: long-term and recent latency.
     """
 
     ceiling: float
@@ -287,25 +265,25 @@ class ConcurrencyPace:
 
     @property
     def is_free(self) -> bool:
-        """Whether nothing but the ceiling holds it."""
+        """Whether the limit is at the ceiling."""
         return self.limit >= self.ceiling
 
     @property
     def is_slow(self) -> bool:
-        """Whether answers lately take far longer than usual."""
+        """Whether recent responses take much longer than usual."""
         return (
             self.recent_s > SLOW_FACTOR * self.usual_s
             and self.recent_s > self.usual_s + SLOW_MORE_S
         )
 
     def cut(self, in_flight: int, share: float = CUT_MAX) -> None:
-        """Lower the limit, from what was under way rather than from what might have been."""
+        """Lower the limit, relative to the requests in flight if these are fewer."""
         self._before_cuts = max(self._before_cuts, self.limit)
         self.limit = max(1.0, share * min(self.limit, float(in_flight)) // 1)
         self._successes = 0
 
     def restart(self) -> None:
-        """One at a time at first, after a time in which nothing was answered."""
+        """Restart with one request at a time after an outage."""
         self._before_cuts = max(self._before_cuts, self.limit)
         self.limit = 1.0
 
@@ -319,120 +297,20 @@ class ConcurrencyPace:
         self._before_cuts = 0.0
 
     def answered(self, latency_s: float) -> None:
-        """Learn how long an answer took."""
+        """Record the latency of a response."""
         if not self.usual_s:
             self.usual_s = self.recent_s = latency_s
             return
         self.recent_s += RECENT_WEIGHT * (latency_s - self.recent_s)
         self.usual_s += USUAL_WEIGHT * (latency_s - self.usual_s)
         if 2 * self.recent_s < self.usual_s:
-            self.usual_s = self.recent_s  # a server that got well is believed at once
+            self.usual_s = self.recent_s  # adapt at once to a server that recovered
 
     def grow(self, in_flight: int) -> None:
-        """One more after two rounds of successes, as long as the limit is used."""
+        """Raise the limit by one after two rounds of successes, if the limit is used."""
         if self.is_slow or 2 * in_flight < self.limit:
             return
         self._successes += 1
         if self._successes >= 2 * self.limit:
             self._successes = 0
             self.limit = min(self.ceiling, self.limit + 1)
-
-
-@dataclass(slots=True)
-class Repeats:
-    """Whether push-backs depend on whom is asked for, rather than on how much is asked.
-
-    Under load, a request that is repeated is as likely to be answered as any other. One that is
-    pushed back again and again, while others are answered in between, says nothing about the load.
-
-    Attributes:
-        first: the share of first attempts that were pushed back lately; 0.5 if nothing is known.
-        odds: the logarithm of how much likelier what became of repeated requests is if push-backs
-            depend on the person.
-    """
-
-    first: float = 0.5
-    odds: float = 0.0
-    _count: int = 1
-
-    @property
-    def are_personal(self) -> bool:
-        """Whether few are pushed back, and nearly always the same."""
-        return self.odds >= PERSONAL_ODDS and self.first < PERSONAL_FIRST
-
-    def first_attempt(self, *, is_pushed_back: bool) -> None:
-        """The first attempt of a request ended."""
-        self._count += 1
-        self.first += max(FIRST_WEIGHT, 1 / self._count) * (is_pushed_back - self.first)
-
-    def repeated(self, *, is_pushed_back: bool) -> None:
-        """So did another attempt, after a push-back, and others were answered in between."""
-        change = -math.log(max(FIRST_MIN, self.first)) if is_pushed_back else -ANSWERED_ODDS
-        self.odds = min(PERSONAL_ODDS_MAX, max(-ANSWERED_ODDS, self.odds + change))
-
-    def proved(self) -> None:
-        """Nobody was answered, and yet a known-good request was: it lies with the others."""
-        self.first, self.odds = 0.0, PERSONAL_ODDS_MAX
-
-
-class PushBack(NamedTuple):
-    """What to know of a request that was pushed back, when it is repeated.
-
-    Attributes:
-        answered: requests that had been answered by then.
-        rate, limit: requests a second and under way after the cut that it may have made.
-        has_paused_all: everybody has waited for its sake already.
-        alone_s: for how long it was told to wait while others went on.
-    """
-
-    answered: int
-    rate: float
-    limit: float
-    has_paused_all: bool = False
-    alone_s: float = 0.0
-
-
-@dataclass(slots=True, kw_only=True)
-class Circuit:
-    """Whether to go on at all: closed, open (single requests try), or broken for good.
-
-    Attributes:
-        probes_max: single requests that may fail in an open circuit; 0: it never opens.
-        in_a_row: attempts that failed since the last that did not.
-        probes: single requests that failed since it opened.
-        is_open: only single requests may go.
-        is_broken: no request may go.
-    """
-
-    probes_max: int = 4
-    in_a_row: int = 0
-    probes: int = 0
-    is_open: bool = False
-    is_broken: bool = False
-
-    def succeeded(self) -> None:
-        """An attempt was answered, whichever; closes the circuit."""
-        self.in_a_row = self.probes = 0
-        self.is_open = False
-
-    def failed(self, *, is_recent: bool) -> float | None:
-        """An attempt failed.
-
-        Args:
-            is_recent: it was sent after the circuit opened: a probe.
-
-        Returns:
-            Seconds to wait before the next single request; ``None`` if nothing changes.
-        """
-        self.in_a_row += 1
-        if self.is_open:
-            if not is_recent:
-                return None
-            self.probes += 1
-            if self.probes >= self.probes_max:
-                self.is_broken = True
-                return None
-        elif self.in_a_row < FAILURES_IN_A_ROW or not self.probes_max:
-            return None
-        self.is_open = True
-        return min(PROBE_S_MAX, PROBE_S_FIRST * PROBE_FACTOR**self.probes)

@@ -1,4 +1,4 @@
-"""What an answer says of its place among others: links, tokens, numbers and totals."""
+"""Reads paging information from a response: links, tokens, numbers and totals."""
 
 import re
 from collections.abc import Mapping
@@ -65,12 +65,12 @@ _OF_STYLE: Final[Mapping[PageStyle, frozenset[str]]] = {
 }
 _FOLLOWED_BY_AUTO: Final[frozenset[str]] = frozenset().union(*_OF_STYLE.values())
 
-_ONE_FIELD: Final = frozenset({PageStyle.TOKEN, PageStyle.REFERENCE, PageStyle.NEXT_LINK})
-"""Styles that look at the declared field alone, if one is declared."""
+_DECLARED_ONLY: Final = frozenset({PageStyle.TOKEN, PageStyle.REFERENCE, PageStyle.NEXT_LINK})
+"""Styles that use only the declared field, if there is one."""
 
 
 class PageFacts:
-    """What an answer says of its place among others, whatever the spelling."""
+    """The paging information of a response, in any common spelling."""
 
     def __init__(self, page: Page, headers: tuple[str, ...], paging: Paging) -> None:
         self._headers = {name: page.headers[name] for name in headers}
@@ -91,36 +91,36 @@ class PageFacts:
                 self._fields.setdefault(lower, (name, value))
 
     def first(self, names: tuple[str, ...]) -> tuple[str, Scalar] | None:
-        """The name and value of a token that is not empty."""
+        """The name and value of the first token that is not empty."""
         declared = self._declared()
         candidates = [declared] if declared else [self._fields.get(name) for name in names]
-        found: tuple[str, Scalar] | None = None
+        token: tuple[str, Scalar] | None = None
         for candidate in candidates:
             if candidate is None or candidate[1] in (None, "", 0, False):
                 continue
             name, value = candidate
             if not isinstance(value, str | int) or isinstance(value, bool):
                 raise PagingError(f"{safe_name(name)} is not a token")
-            if found is not None and found[1] != value:
-                raise PagingError("the answer gives several continuations")
-            found = found or (name, value)
-        return found
+            if token is not None and token[1] != value:
+                raise PagingError("the response has several continuations")
+            token = token or (name, value)
+        return token
 
     def number(self, names: tuple[str, ...]) -> tuple[str, int] | None:
-        """The name and value of the first of these that is a number."""
+        """The name and value of the first of these fields."""
         declared = self._declared() if names in {PAGES, OFFSETS} else None
         for name in names:
             spelled = declared or self._fields.get(name)
             if spelled is None or spelled[1] is None:
                 continue
-            number = _whole(spelled[1])
+            number = _record_count(spelled[1])
             if number is None:
                 raise PagingError(f"{safe_name(spelled[0])} is not a number")
             return spelled[0], number
         return None
 
     def total(self) -> int | None:
-        """How many records there are in all, if the answer says."""
+        """The total number of records, if the response has it."""
         totals = {self._header_number(name) for name in _HEADER_TOTALS}
         if self._paging.total:
             totals.add(self._declared_total(self._paging.total))
@@ -128,15 +128,15 @@ class PageFacts:
             totals.update(self._number_of(name) for name in _TOTALS)
         totals.discard(None)
         if len(totals) > 1:
-            raise PagingError("the answer gives several totals")
+            raise PagingError("the response has several totals")
         return totals.pop() if totals else None
 
     def count(self) -> int | None:
-        """``count``, which some servers use for the page and some for all pages."""
+        """``count``, which means the page on some servers and all pages on others."""
         return self._number_of("count")
 
     def flag(self) -> bool | None:
-        """Whether the answer says that there is more."""
+        """Whether a flag in the response says that there are more pages."""
         flags = [_flag(self._envelope_value(name)) for name in _FLAGS]
         return any(flags) if set(flags) != {None} else None
 
@@ -156,7 +156,7 @@ class PageFacts:
         return [link for name in _LINK_OBJECTS for link in _links_in(self._envelope_value(name))]
 
     def refuse_unknown(self) -> None:
-        """See that no sign of more is left that is not understood.
+        """Refuse any sign of more pages that the paging style does not handle.
 
         Raises:
             PagingError: there is one; the message names the field or header.
@@ -169,18 +169,16 @@ class PageFacts:
             if lower in _FLAGS and _flag(value) is not None:
                 continue
             if lower not in understood:
-                raise PagingError(f"a continuation that is not understood: {safe_name(name)}")
+                raise PagingError(f"an unknown continuation: {safe_name(name)}")
         if "links" not in understood and any(self._linked()):
             raise PagingError("a next link in the body, which the declared paging does not follow")
         for name, values in self._headers.items():
             if self._is_unknown_header(name, values):
-                raise PagingError(
-                    f"a continuation that is not understood: header {safe_name(name)}"
-                )
+                raise PagingError(f"an unknown continuation: header {safe_name(name)}")
 
     def _understood(self) -> frozenset[str]:
-        """The fields, in lower case, that the way of paging looks at."""
-        if self._paging.field and self._paging.style in _ONE_FIELD:
+        """The fields, in lower case, that the paging style handles."""
+        if self._paging.field and self._paging.style in _DECLARED_ONLY:
             return frozenset()
         return _OF_STYLE.get(self._paging.style, _FOLLOWED_BY_AUTO)
 
@@ -192,12 +190,12 @@ class PageFacts:
             links = next_links(values)
             return (bool(links) and not follows) or (not links and claims_next(values))
         if name == "content-range":
-            return not all(self._is_whole_range(value) for value in values)
+            return not all(self._is_complete_range(value) for value in values)
         if name.endswith("total-pages"):
             return any(value.strip() not in {"", "0", "1"} for value in values)
         return any(value.strip().lower() not in {"", "0", "false", "null"} for value in values)
 
-    def _is_whole_range(self, value: str) -> bool:
+    def _is_complete_range(self, value: str) -> bool:
         form = _CONTENT_RANGE.fullmatch(value)
         return form is not None and (form[1] is None or int(form[1]) + 1 == int(form[2]))
 
@@ -215,7 +213,7 @@ class PageFacts:
         value = find(dict(self._envelope), parse_path(path))
         if value is None or isinstance(value, Absent):
             return None
-        number = _whole(value)
+        number = _record_count(value)
         if number is None:
             raise PagingError("the declared total is not a number of records")
         return number
@@ -223,7 +221,7 @@ class PageFacts:
     def _number_of(self, name: str) -> int | None:
         if name not in self._fields or self._fields[name][1] is None:
             return None
-        number = _whole(self._fields[name][1])
+        number = _record_count(self._fields[name][1])
         if number is None:
             raise PagingError(f"{safe_name(name)} is not a number of records")
         return number
@@ -232,7 +230,7 @@ class PageFacts:
         values = self._headers.get(name, ())
         if not values or not values[0].strip():
             return None
-        number = _whole(values[0].strip())
+        number = _record_count(values[0].strip())
         if number is None:
             raise PagingError(f"header {name} is not a number of records")
         return number
@@ -240,7 +238,7 @@ class PageFacts:
 
 @lru_cache(maxsize=256)
 def paging_headers(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those headers that could tell of a continuation."""
+    """The headers that could hold a continuation."""
     return tuple(name for name in names if _SUSPICIOUS_HEADER.search(name))
 
 
@@ -267,14 +265,15 @@ def _target(link: Any) -> str:
 
 
 def _flag(value: Any) -> bool | None:
-    """A yes or no, also written as text or as a number; None if it is neither."""
+    """A boolean, also as text or number; None if it is neither true nor false."""
     return _FLAG_VALUES.get(str(value)[:6].lower())
 
 
-def _whole(value: Any) -> int | None:
-    """A number of records or pages, also written as text; None if it is none.
+def _record_count(value: Any) -> int | None:
+    """A number of records or pages, also as text; None if it is not one.
 
-    Such a number stands in messages, and one of eleven digits could be a person's identifier.
+    Messages show such numbers, so a number of eleven digits, which could be an identifier, is not
+    accepted.
     """
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         value = int(value[:18])

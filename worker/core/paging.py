@@ -1,7 +1,7 @@
-"""How an area goes on after a page: decided from what the answer shows, without any I/O.
+"""Decides what to request after a page, from the response; does no I/O.
 
-The way to lose restrictions silently is to end too early. So every sign of more must be
-understood and followed, or the area is an error; and what was followed must add up at the end.
+Stopping too early would silently lose restrictions. So every sign of more pages must be followed,
+or the area is an error, and the totals must match at the end.
 """
 
 import re
@@ -34,11 +34,11 @@ _BELOW: Final = re.compile(r"/?|(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+/?")
 
 
 class PageRequest(Value, frozen=True, kw_only=True):
-    """What is asked for next.
+    """The request for one page.
 
     Attributes:
-        url: where to; the same origin as the first request.
-        fields: what the body holds besides the area's template.
+        url: the URL; it has the same origin as the first request.
+        fields: body fields in addition to the area's template.
     """
 
     hidden = frozenset({"url", "fields"})
@@ -48,13 +48,13 @@ class PageRequest(Value, frozen=True, kw_only=True):
 
 
 class PagingState:
-    """The way through one person's area, page by page.
+    """The state of reading one person's area page by page.
 
     Args:
         paging: how the area is paged.
         url: the URL of the first request.
-        off_id: the identifier asked for, which no URL may hold.
-        pages_max: more pages than this are an error.
+        off_id: the requested identifier, which must not appear in a URL.
+        pages_max: maximum number of pages.
     """
 
     def __init__(self, *, paging: Paging, url: str, off_id: str, pages_max: int) -> None:
@@ -76,11 +76,10 @@ class PagingState:
         return PageRequest(url=self._first_url)
 
     def next_request(self, page: Page) -> PageRequest | None:
-        """What to ask for after this page; None if it was the last and everything adds up.
+        """The request for the next page; None after the last page.
 
         Raises:
-            PagingError: a loop, a total that does not add up, more pages than allowed, or a sign
-                of more that is not understood.
+            PagingError: a loop, a wrong total, too many pages, or an unknown sign of more pages.
         """
         self.pages += 1
         self.items += page.item_count
@@ -114,7 +113,7 @@ class PagingState:
             raise PagingError(f"the count says {count} records, {self.items} were read")
         pages = facts.number(PAGE_COUNTS)
         if pages is not None and pages[1] > self.pages:
-            raise PagingError(f"the answer speaks of {pages[1]} pages, {self.pages} were read")
+            raise PagingError(f"the response says {pages[1]} pages, {self.pages} were read")
         self._check_repeats(page)
 
     def _check_loop(self, request: PageRequest, page: Page) -> None:
@@ -123,7 +122,7 @@ class PagingState:
         for asked in (self._request, request):
             seen = (asked.url, orjson.dumps(dict(asked.fields), option=orjson.OPT_SORT_KEYS))
             if asked is request and seen in self._asked:
-                raise PagingError(f"a loop: page {self.pages + 1} was asked for before")
+                raise PagingError(f"a loop: page {self.pages + 1} was requested before")
             self._asked.add(seen)
         self._check_repeats(page)
 
@@ -136,13 +135,13 @@ class PagingState:
     def _continuation(self, facts: PageFacts, page: Page) -> PageRequest | None:
         request = self._by_style(facts, page)
         if request is None and facts.flag():
-            raise PagingError("the answer says that there is more, but not how to get it")
+            raise PagingError("the response says that there is more, but not how to get it")
         return request
 
     def _by_style(self, facts: PageFacts, page: Page) -> PageRequest | None:
         match self._paging.style:
             case PageStyle.AUTO:
-                return self._found(facts, page)
+                return self._by_any(facts, page)
             case PageStyle.LINK:
                 return self._by_link(facts.header_links())
             case PageStyle.NEXT_LINK:
@@ -158,9 +157,9 @@ class PagingState:
             case PageStyle.NONE:
                 return None
 
-    def _found(self, facts: PageFacts, page: Page) -> PageRequest | None:
-        """The continuation that the answer shows; the surest sign first."""
-        # Some servers give the last record as "cursor" even at the end, and say so by a flag.
+    def _by_any(self, facts: PageFacts, page: Page) -> PageRequest | None:
+        """The continuation in the response, most reliable style first."""
+        # Some servers send a cursor even on the last page, with a flag that there is no more.
         tokens = TOKENS if facts.flag() is not False else tuple(t for t in TOKENS if t != "cursor")
         return (
             self._by_link(facts.header_links() + facts.body_links())
@@ -173,11 +172,11 @@ class PagingState:
     def _by_link(self, targets: list[str]) -> PageRequest | None:
         urls = {self._resolved(target) for target in targets}
         if len(urls) > 1:
-            raise PagingError("the answer gives several next links")
+            raise PagingError("the response has several next links")
         return PageRequest(url=urls.pop()) if urls else None
 
     def _resolved(self, target: str) -> str:
-        """A next link as an absolute URL of our origin, without the person's identifier."""
+        """A next link as an absolute URL of the same origin, without the person's identifier."""
         try:
             url = urlsplit(urljoin(self._request.url, target))
             same = _origin(url.geturl()) == _origin(self._first_url)
@@ -194,29 +193,29 @@ class PagingState:
         return urlunsplit(url._replace(fragment=""))
 
     def _is_own_path(self, path: str) -> bool:
-        """Whether a path is the area's, or lies below it whichever way a server decodes it."""
+        """Whether a path is the area's or below it, however a server decodes it."""
         own = urlsplit(self._first_url).path.rstrip("/")
         rest = path.removeprefix(own)
         return path.startswith(own) and _BELOW.fullmatch(rest) is not None
 
     def _by_token(self, facts: PageFacts, names: tuple[str, ...]) -> PageRequest | None:
-        found = facts.first(names)
-        if found is None or (names is REFERENCES and found[1] == "0"):
+        continuation = facts.first(names)
+        if continuation is None or (names is REFERENCES and continuation[1] == "0"):
             return None
-        name, token = found
+        name, token = continuation
         return self._with_fields({self._paging.send_as or name: token})
 
     def _by_page(self, facts: PageFacts, page: Page) -> PageRequest | None:
-        found = facts.number(PAGES)
-        if found is None:
+        current = facts.number(PAGES)
+        if current is None:
             if self._paging.style is not PageStyle.PAGE:
                 return None
-            # Declared, but not told: count from 1, up to an empty page.
-            found = self._paging.field or PAGES[0], self.pages
-        name, number = found
+            # Declared, but not in the response: count from 1, up to an empty page.
+            current = self._paging.field or PAGES[0], self.pages
+        name, number = current
         first = number - self.pages + 1
         if first not in {0, 1} or self._first_number not in {None, first}:
-            raise PagingError(f"page {self.pages} was asked for, another one was answered")
+            raise PagingError(f"page {self.pages} was requested, another one was returned")
         self._first_number = first
         if not self._more(facts, page):
             return None
@@ -224,22 +223,22 @@ class PagingState:
 
     def _by_offset(self, facts: PageFacts, page: Page) -> PageRequest | None:
         read = self.items - page.item_count
-        found = facts.number(OFFSETS)
-        if found is None:
+        current = facts.number(OFFSETS)
+        if current is None:
             if self._paging.style is not PageStyle.OFFSET:
                 return None
-            found = self._paging.field or OFFSETS[0], read
-        name, offset = found
+            current = self._paging.field or OFFSETS[0], read
+        name, offset = current
         first = offset - read
         if first not in {0, 1} or self._first_number not in {None, first}:
-            raise PagingError(f"the answer does not begin after the {read} records read")
+            raise PagingError(f"the response does not begin after the {read} records read")
         self._first_number = first
         if not self._more(facts, page):
             return None
         return self._with_fields({self._paging.send_as or name: offset + page.item_count})
 
     def _more(self, facts: PageFacts, page: Page) -> bool:
-        """Whether a numbered page is followed by another."""
+        """Whether another page follows a numbered page."""
         flag = facts.flag()
         if flag is not None:
             return flag
@@ -255,7 +254,7 @@ class PagingState:
         return page.item_count >= max(1, least)
 
     def _with_fields(self, fields: Mapping[str, Scalar]) -> PageRequest:
-        """The first request again, with the continuation where it belongs."""
+        """The first request, with the continuation in body or query."""
         place = self._paging.send_in
         if any(self._names_person(str(value)) for value in fields.values()):
             if place is SendIn.QUERY:
@@ -267,7 +266,7 @@ class PagingState:
         return PageRequest(url=url, fields={} if place is SendIn.QUERY else fields)
 
     def _names_person(self, text: str) -> bool:
-        """Whether a text holds the identifier, or anybody else's, in any spelling."""
+        """Whether a text holds any person's identifier, in any encoding."""
         return bool(Recogniser(str, own=self._off_id).find(text)) or self._off_id in text
 
 

@@ -1,8 +1,7 @@
-"""What of an answer about a person may be stored.
+"""Removes from a response what must not be stored.
 
-In pseudonym mode no identifier is stored: the person's own becomes the person's key, anybody
-else's the key that *they* have in the store, so that rows of one person can be joined, and nobody
-can be read off.
+In pseudonym mode every identifier, also of other persons, is replaced by that person's key in the
+store, so that rows can be joined without revealing an identifier.
 """
 
 from collections.abc import Callable
@@ -17,12 +16,12 @@ from worker.core.value import Value
 
 
 class Cleaner:
-    """Takes out of one person's records what may not be stored.
+    """Removes from one person's records what must not be stored.
 
     Args:
-        person: who was asked for.
-        key_of: the key in the store of an identifier; None leaves identifiers in place.
-        keep_names: names of those who made or changed a restriction are kept.
+        person: the requested person.
+        key_of: maps an identifier to its key in the store; None keeps identifiers.
+        keep_names: keep the names of authors.
     """
 
     def __init__(
@@ -34,7 +33,7 @@ class Cleaner:
         self._made: Recogniser | None = None
 
     def record(self, item: dict[str, Any]) -> dict[str, Any]:
-        """A record as it may be stored."""
+        """Clean a record."""
         cleaned: dict[str, Any] = item
         if self._key_of is not None:
             cleaned = self._recogniser(self._key_of).document(item, self._author)
@@ -43,13 +42,13 @@ class Cleaner:
         return cleaned
 
     def text(self, text: str) -> str:
-        """A text as it may be stored."""
+        """Clean a text."""
         if self._key_of is None or (len(text) < LENGTH and not text.isdigit()):
             return text
         return self._recogniser(self._key_of).text(text)
 
     def _recogniser(self, key_of: Callable[[NationalId], str]) -> Recogniser:
-        """Made for the first record: most areas have none."""
+        """Created for the first record, because most areas have none."""
         if self._made is None:
             own, own_key = self._person.off_id.reveal(), self._person.person_key
             self._made = Recogniser(
@@ -59,10 +58,10 @@ class Cleaner:
 
 
 class PrivacyRules(Value, frozen=True, kw_only=True):
-    """What may be stored of whatever is read.
+    """What may be stored.
 
     Attributes:
-        key_of: the key in the store of an identifier; None stores identifiers as they are.
+        key_of: maps an identifier to its key in the store; None stores identifiers.
         keep_names: ``privacy.keep_names``.
     """
 
@@ -70,5 +69,5 @@ class PrivacyRules(Value, frozen=True, kw_only=True):
     keep_names: bool = False
 
     def cleaner(self, person: Person) -> Cleaner:
-        """The rules applied to one person's records."""
+        """A cleaner for one person's records."""
         return Cleaner(person, self.key_of, keep_names=self.keep_names)

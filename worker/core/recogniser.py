@@ -1,14 +1,13 @@
-"""Finds national identifiers in text and documents, whatever their spelling, and replaces them.
+"""Finds national identifiers in texts and documents, in any encoding, and replaces them.
 
-Looked for are eleven digits after percent-encoding, HTML entities and escapes are decoded, Unicode
-is folded (NFKC, digits of every script) and all that is neither letter nor digit is passed over;
-also in base64 and in hexadecimal (``worker.core.encodings``). The person who was asked for is found
-by their own digits wherever these stand. Anybody else is found by structure (day and month of each
-known kind of number) and control digits, and only where the eleven digits begin and end as numbers
-of their own.
+The search decodes percent-encoding, HTML entities and escapes, folds Unicode (NFKC, digits of every
+script), ignores everything but letters and digits, and also decodes base64 and hexadecimal
+(``worker.core.encodings``). The requested person's own digits are found anywhere. Identifiers of
+other persons are found by structure (day and month of each known kind) and control digits, and only
+if no digit precedes or follows the eleven digits.
 
-All work is linear in the length of the text. Most of what PTS sends is passed at a glance
-(``worker.core.harmless``); only what might hold eleven digits is looked at closely.
+All work is linear in the length of the text. Fast checks (``worker.core.harmless``) skip texts
+without eleven digits.
 """
 
 import re
@@ -36,31 +35,31 @@ _NEITHER: Final = bytes(byte for byte in range(128) if not chr(byte).isalnum())
 _NUMBERS: Final = re.compile(
     rf"[0-9](?<![0-9][0-9])(?=((?:[\W_]*+[0-9]){{{LENGTH - 1}}})(?![0-9]))"
 )
-"""Where a run of digits begins that makes eleven, up to the end of it or of a later run, with only
-separators between. Every gap is passed ten times at most."""
+"""Eleven digits in one or more groups with only separators between, not preceded or followed by a
+digit. Every separator is scanned at most ten times."""
 
 Author: TypeAlias = Callable[[Any, str], Any]
-"""What is kept of the value of a field, by the field's name, that says who did something."""
+"""Cleans the value of an author field, given the value and the field's name."""
 
 
-class Found(NamedTuple):
-    """An identifier in a text: its place, end exclusive, and its digits."""
+class IdentifierMatch(NamedTuple):
+    """An identifier in a text: its position, end exclusive, and its digits."""
 
     start: int
     end: int
     digits: str
 
     def __repr__(self) -> str:
-        return f"Found({self.start}, {self.end}, ***)"
+        return f"IdentifierMatch({self.start}, {self.end}, ***)"
 
 
 class Recogniser:
     """Finds and replaces identifiers.
 
     Args:
-        pseudonym_of: what stands in the place of eleven digits; letters and digits.
-        own: the digits of the person who was asked for, found wherever they stand.
-        finds_others: anybody else's are found as well.
+        pseudonym_of: maps eleven digits to their replacement, of letters and digits.
+        own: the digits of the requested person, found anywhere.
+        finds_others: also find identifiers of other persons.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class Recogniser:
         self._short = own.lstrip("0") or own
 
     def text(self, text: str) -> str:
-        """The text without identifiers; the same object if there is none."""
+        """Replace identifiers in a text; return the same object if there are none."""
         if len(text) < LENGTH:
             is_short = bool(text) and text == self._short
             return self._pseudonym_of(self._own) if is_short else text
@@ -86,23 +85,22 @@ class Recogniser:
             text = text.replace("-", "")
         elif not (self._own and without_separators(text).count(self._own_bytes)):
             return text
-        found = self.find(text)
-        if not found:
+        matches = self.find(text)
+        if not matches:
             return text
         parts: list[str] = []
         end = 0
-        for place in found:
-            parts += text[end : place.start], self._pseudonym_of(place.digits)
-            end = place.end
+        for match in matches:
+            parts += text[end : match.start], self._pseudonym_of(match.digits)
+            end = match.end
         return "".join((*parts, text[end:]))
 
     def document(self, value: Any, author: Author | None = None) -> Any:
-        """A JSON document without identifiers, in values and in field names at any depth.
+        """Replace identifiers in the values and field names of a JSON document.
 
         Args:
             value: the document.
-            author: what is kept of those who did something, once identifiers are replaced; all if
-                None.
+            author: cleans author fields after identifiers are replaced; None keeps them.
         """
         if isinstance(value, str):
             return self.text(value)
@@ -116,8 +114,8 @@ class Recogniser:
             return self._number(value)
         return value
 
-    def find(self, text: str) -> list[Found]:
-        """Every identifier in a text, in order and without overlap."""
+    def find(self, text: str) -> list[IdentifierMatch]:
+        """All identifiers in a text, in order and without overlap."""
         return self._find(text, ROUNDS_MAX)
 
     def _object(self, fields: dict[str, Any], author: Author | None) -> dict[str, Any]:
@@ -142,14 +140,14 @@ class Recogniser:
         return result
 
     def _renamed(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """The same values under names without identifiers."""
+        """The same values, with identifiers in field names replaced."""
         names = [name if harmless_names[name] else self.text(name) for name in fields]
         if len(set(names)) == len(names):
             return dict(zip(names, fields.values(), strict=True))
         result: dict[str, Any] = {}
-        for name, value in sorted(fields.items()):  # in whichever order they were received
+        for name, value in sorted(fields.items()):  # independent of the received order
             replaced = self.text(name)
-            while replaced in result:  # two spellings of one identifier: keep both fields
+            while replaced in result:  # one identifier in two encodings: keep both fields
                 replaced += "_"
             result[replaced] = value
         return result
@@ -160,44 +158,44 @@ class Recogniser:
         replaced = self.text(digits)
         return number if replaced == digits else replaced
 
-    def _find(self, text: str, rounds: int) -> list[Found]:
+    def _find(self, text: str, rounds: int) -> list[IdentifierMatch]:
         if len(text) < LENGTH:
             return []
-        found = list(self._plain(text))
+        matches = list(self._plain(text))
         if rounds and len(text) >= BASE64_MIN:
-            found += self._packed(text, rounds - 1)
-        return _without_overlap(found, self._own)
+            matches += self._packed(text, rounds - 1)
+        return _without_overlap(matches, self._own)
 
-    def _plain(self, text: str) -> Iterator[Found]:
-        """Identifiers whose digits stand in the text, in whichever spelling and grouping."""
+    def _plain(self, text: str) -> Iterator[IdentifierMatch]:
+        """Identifiers in the text itself, in any escape encoding and grouping."""
         foreign = [match.span() for match in NOT_IDENTIFIERS.finditer(text)]
         for layer in layers(text):
             if self._own:
                 yield from _digits_within(layer, self._own)
             if self._finds_others:
-                yield from _others(layer, foreign)
+                yield from _other_identifiers(layer, foreign)
 
-    def _packed(self, text: str, rounds: int) -> Iterator[Found]:
-        """Identifiers inside base64 and hexadecimal, in the place of the characters that hold them.
+    def _packed(self, text: str, rounds: int) -> Iterator[IdentifierMatch]:
+        """Identifiers inside base64 and hexadecimal, at the position of the encoded characters.
 
-        The rest of a word stays, so that two keys with one prefix in front do not become one.
+        The rest of a word stays, so that two keys with a common prefix remain distinct.
         """
         read: tuple[int, int] | None = None
         for content in contents(text):
             if content.word == read or not may_hold_digits(content.text):
-                continue  # or: another way to read a word in which somebody was found
-            found = self._find(content.text, rounds)
-            if found:
+                continue  # a word with a match needs no other decoding
+            matches = self._find(content.text, rounds)
+            if matches:
                 read = content.word
-            places = content.places((inner.start, inner.end) for inner in found)
-            for inner, place in zip(found, places, strict=True):
-                yield Found(*place, inner.digits)
+            places = content.places((inner.start, inner.end) for inner in matches)
+            for inner, place in zip(matches, places, strict=True):
+                yield IdentifierMatch(*place, inner.digits)
 
 
 def candidates(value: Any) -> Iterator[str]:
-    """Whatever eleven digits of a document may be the own identifier of the person it is about.
+    """All groups of eleven digits that could be the identifier of the person in a document.
 
-    For who has the person's key alone, and can tell which of these digits give it.
+    For callers that have only the person's key, and can test which digits give it.
     """
     match value:
         case str():
@@ -238,14 +236,14 @@ def _candidates(text: str, rounds: int) -> Iterator[str]:
 
 
 def _squeezed(chars: str) -> str:
-    """The letters and digits alone."""
+    """The letters and digits of a text."""
     if chars.isascii():
         return chars.encode().translate(None, _NEITHER).decode()
     return "".join(filter(str.isalnum, chars))
 
 
-def _digits_within(layer: Layer, digits: str) -> Iterator[Found]:
-    """Where given digits stand among the letters and digits of a layer."""
+def _digits_within(layer: Layer, digits: str) -> Iterator[IdentifierMatch]:
+    """Occurrences of these digits among the letters and digits of a layer."""
     ascii_alone = layer.chars.encode("ascii", "ignore").translate(None, _NEITHER)
     if digits.encode() not in ascii_alone:
         return
@@ -254,26 +252,26 @@ def _digits_within(layer: Layer, digits: str) -> Iterator[Found]:
     places = [place for place, char in enumerate(layer.chars) if char.isalnum()]
     while at >= 0:
         last = places[at + len(digits) - 1]
-        yield Found(layer.starts[places[at]], layer.ends[last], digits)
+        yield IdentifierMatch(layer.starts[places[at]], layer.ends[last], digits)
         at = squeezed.find(digits, at + len(digits))
 
 
-def _others(layer: Layer, foreign: list[tuple[int, int]]) -> Iterator[Found]:
-    """Runs of digits that make an identifier together, from the beginning of one to an end.
+def _other_identifiers(layer: Layer, foreign: list[tuple[int, int]]) -> Iterator[IdentifierMatch]:
+    """Groups of digits that together have the structure of an identifier.
 
     Args:
-        layer: where to look.
-        foreign: places of the text whose digits are nobody's.
+        layer: the layer to search.
+        foreign: positions of UUIDs, times and digests, which are not searched.
     """
     chars = _without_digits_at(foreign, layer)
     for match in _NUMBERS.finditer(chars):
         digits = _squeezed(match[0] + match[1])
         if has_structure(digits) and checksum_ok(digits):
-            yield Found(layer.starts[match.start()], layer.ends[match.end(1) - 1], digits)
+            yield IdentifierMatch(layer.starts[match.start()], layer.ends[match.end(1) - 1], digits)
 
 
 def _without_digits_at(places: list[tuple[int, int]], layer: Layer) -> str:
-    """The characters of a layer with a letter for each digit at some places of the text."""
+    """The characters of a layer, with the digits at some positions replaced by a letter."""
     chars = layer.chars
     parts: list[str] = []
     kept = 0
@@ -284,12 +282,12 @@ def _without_digits_at(places: list[tuple[int, int]], layer: Layer) -> str:
     return "".join((*parts, chars[kept:])) if parts else chars
 
 
-def _without_overlap(found: list[Found], own: str) -> list[Found]:
-    """In order; who was asked for goes before others, whose digits may begin in what precedes."""
-    kept: list[Found] = []
-    for place in sorted(found, key=lambda place: (place.start, -place.end)):
-        if not kept or place.start >= kept[-1].end:
-            kept.append(place)
-        elif place.digits == own != kept[-1].digits:
-            kept[-1] = place
+def _without_overlap(matches: list[IdentifierMatch], own: str) -> list[IdentifierMatch]:
+    """Sort the matches; of overlapping ones prefer the requested person's, else the first."""
+    kept: list[IdentifierMatch] = []
+    for match in sorted(matches, key=lambda match: (match.start, -match.end)):
+        if not kept or match.start >= kept[-1].end:
+            kept.append(match)
+        elif match.digits == own != kept[-1].digits:
+            kept[-1] = match
     return kept

@@ -1,7 +1,7 @@
-"""One item of an answer, made into a ``Record`` or refused.
+"""Turns the items of a response into ``Record`` values, or refuses them.
 
-What depends on the area alone is worked out once, and what depends on an item's field names once
-for each set of names that occurs: the rest is what every record of every person costs.
+For speed, work that depends only on the area is done once, and work that depends on an item's field
+names once per set of names.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,11 +25,11 @@ HASH_BYTES: Final = 16
 """Length of a content hash and of a digest key."""
 
 KEY_BYTES_MAX: Final = 1_000
-"""The longest record key: PostgreSQL's indexes hold no row of more than 2,704 bytes."""
+"""Maximum length of a record key: PostgreSQL limits index rows to 2,704 bytes."""
 
 _OFF_ID_DIGITS: Final = 11
 _NOBODY: Final = (Absent, dict)
-"""What may stand where a person may be named, and names none by itself."""
+"""Values at a person path that do not name a person."""
 
 _PLANS_MAX: Final = 512
 
@@ -38,7 +38,7 @@ _Key: TypeAlias = tuple[FieldPath, ...]
 
 
 class _Plan(Value, frozen=True, kw_only=True):
-    """What an item's field names tell."""
+    """Properties of an item's field names."""
 
     recognised: bool
     drift: frozenset[Drift]
@@ -48,9 +48,10 @@ class Reading(NamedTuple):
     """The records of one page.
 
     Attributes:
-        records: exact duplicates once.
-        key_path: the key path that served; empty if there was no record.
-        drift: what the declaration does not know, up to a limit; ``drift_left_out`` is the rest.
+        records: the records, without exact duplicates.
+        key_path: the key path used; empty if there was no record.
+        drift: fields and values unknown to the declaration, up to a limit; ``drift_left_out``
+            counts the rest.
     """
 
     records: tuple[Record, ...]
@@ -61,7 +62,7 @@ class Reading(NamedTuple):
 
 @lru_cache(maxsize=64)
 def reader_of(area: ResourceArea) -> "RecordReader":
-    """The reader of an area, made once."""
+    """The reader of an area; cached."""
     return RecordReader(area)
 
 
@@ -83,10 +84,10 @@ class RecordReader:
         return isinstance(item, dict) and self._plan(item).recognised
 
     def check_person(self, document: Mapping[str, Any], off_id: str, where: str) -> None:
-        """See that a document names nobody but this person.
+        """Check that a document names only this person.
 
         Raises:
-            ContractError: it names another one, or in a form that cannot be compared.
+            ContractError: it names another person, or in a form that cannot be compared.
         """
         values = self._persons.values(document)
         for path, value in zip(self._person_paths, values, strict=True):
@@ -105,11 +106,11 @@ class RecordReader:
         """The records of a page's items.
 
         Args:
-            items: the elements of the answer's array.
-            person: who was asked for.
+            items: the elements of the response's array.
+            person: the requested person.
             key_path: the key path that the area has used before, if any.
-            cleaner: takes out what may not be stored, before keys and columns are made; None
-                leaves everything as received.
+            cleaner: removes what must not be stored, before keys and columns are read; None keeps
+                everything.
             where: the path of the array, for messages.
 
         Raises:
@@ -141,7 +142,7 @@ class RecordReader:
             elif earlier.content_hash == content_hash:
                 drift.add(Drift(field="[]", kind="duplicate"))
             else:
-                raise ContractError("two records have one key", field=place)
+                raise ContractError("two records have the same key", field=place)
         return Reading(
             tuple(records.values()), key_path, frozenset(drift), drift_left_out=budget.left_out
         )
@@ -149,16 +150,16 @@ class RecordReader:
     def remade(
         self, item: dict[str, Any], *, person_key: str, key_path: str, cleaner: Cleaner
     ) -> Record:
-        """What a record that was stored before becomes by today's rules.
+        """Rebuild a stored record by the current rules.
 
         Args:
             item: the stored payload.
-            person_key: whose it is.
+            person_key: the person's key.
             key_path: the key path that the area has used.
-            cleaner: takes out what may not be stored.
+            cleaner: removes what must not be stored.
 
         Raises:
-            ContractError: key or columns cannot be made by today's declaration of the area.
+            ContractError: key or columns cannot be read by the area's current declaration.
         """
         document = cleaner.record(item)
         payload = exact_json.canonical(document)
@@ -171,12 +172,12 @@ class RecordReader:
         )
 
     def _check(self, item: Any, off_id: str, place: str) -> frozenset[Drift]:
-        """See that an item is a record of this person; what the declaration does not know of it."""
+        """Check that an item is a record of this person; return its drift."""
         if not isinstance(item, dict):
             raise ContractError("not an object", field=place)
         plan = self._plan(item)
         if not plan.recognised:
-            raise ContractError("not a record of this area: no field of one", field=place)
+            raise ContractError("not a record of this area: no known field", field=place)
         self.check_person(item, off_id, place)
         return plan.drift
 
@@ -206,7 +207,7 @@ class RecordReader:
         key_path: str | None,
         where: str,
     ) -> tuple[str, list[str]]:
-        """The key path that serves for all documents, and the key of each."""
+        """The first key path that all documents have, and the key of each document."""
         lacking = 0
         for candidate in (key_path,) if key_path else self._key_paths:
             keys: list[str] = []
@@ -241,22 +242,22 @@ class RecordReader:
             return payload
         lasting = exact_json.loads(payload)
         for path in self._volatile:
-            holder = find(lasting, path[:-1])
-            name = spelling(tuple(holder)).get(str(path[-1])) if isinstance(holder, dict) else None
+            parent = find(lasting, path[:-1])
+            name = spelling(tuple(parent)).get(str(path[-1])) if isinstance(parent, dict) else None
             if name is not None:
-                del holder[name]
+                del parent[name]
         return exact_json.canonical(lasting)
 
 
 class KeyedHash(NamedTuple):
-    """What a digest is made of."""
+    """The input of a digest."""
 
     key: str
     content_hash: bytes
 
 
 def digest_of(records: Iterable[Record | KeyedHash]) -> bytes:
-    """A digest over the sorted keys and hashes: the same set of records gives the same."""
+    """A digest of the sorted keys and hashes, independent of the records' order."""
     digest = blake2b(digest_size=HASH_BYTES)
     for record in sorted(records, key=lambda record: record.key):
         key = record.key.encode()
@@ -266,14 +267,14 @@ def digest_of(records: Iterable[Record | KeyedHash]) -> bytes:
 
 @lru_cache(maxsize=256)
 def _parsed_key(key_path: str) -> _Key:
-    """The parts of a key path; none for the digest."""
+    """The parts of a key path; empty for the digest."""
     if key_path == DIGEST_KEY:
         return ()
     return tuple(parse_path(part) for part in key_path.split("+"))
 
 
 def _first_names(area: ResourceArea) -> frozenset[str]:
-    """The top-level fields, in lower case, that the declaration speaks of."""
+    """The top-level fields, in lower case, that the declaration mentions."""
     keys = [part for key in area.record_keys if key != DIGEST_KEY for part in key.split("+")]
     columns = [path for column in area.columns for path in column.paths]
     declared = (area.person_paths, area.recognised_by, area.known_fields, area.volatile)
@@ -294,11 +295,11 @@ def _check_person(value: Any, off_id: str, where: str) -> None:
         case _:
             raise ContractError("not an identifier of a person", field=where)
     if not same:
-        raise ContractError("another person than the one asked for", field=where)
+        raise ContractError("not the requested person", field=where)
 
 
 def _key(document: dict[str, Any], parts: _Key) -> str | None:
-    """A record's key by a path, parts joined with ``|``; None if a part is not there."""
+    """A record's key, with its parts joined by ``|``; None if a part is missing."""
     values: list[str] = []
     for path in parts:
         value = find(document, path)

@@ -1,4 +1,4 @@
-"""What a status means, how long to wait, and when to give up: decisions without a clock."""
+"""Classifies HTTP statuses, and decides whether and when to retry."""
 
 import enum
 import math
@@ -27,22 +27,22 @@ _BUDGET_SLICES: Final = 6
 
 
 class StatusClass(enum.Enum):
-    """What an HTTP status means for the request that it answers."""
+    """The meaning of an HTTP status."""
 
     OK = enum.auto()
     """200: read the body."""
     TRANSIENT = enum.auto()
-    """408, 425, 429 and 5xx: another attempt may do."""
+    """408, 425, 429 and 5xx: retry."""
     DENIED = enum.auto()
-    """401 and 403: this client may not."""
+    """401 and 403: this client is not authorized."""
     NOT_FOUND = enum.auto()
-    """404: means what the area's declaration says."""
+    """404: the area's declaration defines the meaning."""
     REJECTED = enum.auto()
-    """Any other 4xx: PTS would say no again."""
+    """Any other 4xx: a retry would fail again."""
     REDIRECT = enum.auto()
     """3xx: never followed."""
     UNEXPECTED = enum.auto()
-    """1xx and the other 2xx, such as 204 and 206: not a whole answer to a search."""
+    """1xx and the other 2xx, such as 204 and 206: not a complete response to a search."""
 
 
 def classify(status: int) -> StatusClass:
@@ -61,15 +61,15 @@ def classify(status: int) -> StatusClass:
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """The seconds that a ``Retry-After`` header asks for (RFC 9110 §10.2.3); never clipped.
+    """The wait in seconds of a ``Retry-After`` header (RFC 9110 §10.2.3); never clipped.
 
     Args:
         value: the header's value, seconds or an HTTP date.
-        now: what a date is counted from; the answer's own ``Date`` is best, since it shares the
+        now: the reference time for a date; best the response's own ``Date``, which uses the
             server's clock.
 
     Returns:
-        Seconds, 0 for a date in the past; None if there is no value or it cannot be read.
+        Seconds, 0 for a date in the past; None if there is no value or it is invalid.
     """
     if value is None:
         return None
@@ -81,7 +81,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 
 
 def parse_http_date(value: str | None) -> datetime | None:
-    """An HTTP date as an aware datetime, or None if it is none."""
+    """An HTTP date as an aware datetime, or None if it is invalid."""
     if value is None:
         return None
     try:
@@ -92,7 +92,7 @@ def parse_http_date(value: str | None) -> datetime | None:
 
 
 def instant_after(now: datetime, wait_s: float) -> datetime:
-    """The instant so many seconds after an aware one, in UTC; the last second of 9999 at most."""
+    """The time ``wait_s`` after ``now``, in UTC; at most the last second of 9999."""
     try:
         return now.astimezone(UTC) + timedelta(seconds=wait_s)
     except OverflowError:
@@ -100,16 +100,16 @@ def instant_after(now: datetime, wait_s: float) -> datetime:
 
 
 class RetryPolicy(Value, frozen=True, kw_only=True):
-    """How often, and after which waits.
+    """Retry limits and backoff.
 
     Before attempt n + 1 the wait is ``jitter * min(wait_s_max, wait_s_first * 2 ** (n - 1))``,
-    with ``jitter`` in [0, 1) ("full jitter"), but at least what ``Retry-After`` asks for. With the
-    defaults and the longest jitter: 0.5, 1, 2, 4 and 8 s.
+    with ``jitter`` in [0, 1) ("full jitter"), but at least ``Retry-After``. With the defaults the
+    longest waits are 0.5, 1, 2, 4 and 8 s.
 
     Attributes:
-        attempts_max: attempts in all, the first included; at least 1.
-        wait_s_first: the longest wait before the second attempt.
-        wait_s_max: the longest wait of our own choice; does not clip ``Retry-After``.
+        attempts_max: maximum number of attempts, including the first; at least 1.
+        wait_s_first: maximum wait before the second attempt.
+        wait_s_max: maximum backoff; does not clip ``Retry-After``.
     """
 
     attempts_max: int = 6
@@ -118,13 +118,13 @@ class RetryPolicy(Value, frozen=True, kw_only=True):
 
 
 class RetryIn(Value, frozen=True, kw_only=True):
-    """Try again after so many seconds."""
+    """Retry after this wait."""
 
     wait_s: float
 
 
 class GiveUp(Value, frozen=True, kw_only=True):
-    """No further attempt."""
+    """Do not retry."""
 
 
 RetryDecision: TypeAlias = RetryIn | GiveUp
@@ -136,12 +136,12 @@ _EXPONENT_MAX: Final = 60
 def decide_retry(
     policy: RetryPolicy, attempt: int, retry_after_s: float | None, jitter: float
 ) -> RetryDecision:
-    """Whether to try again after attempt number ``attempt`` (from 1) failed.
+    """Decide whether to retry after attempt number ``attempt`` (from 1) failed.
 
     Args:
         policy: the limits.
-        attempt: how many attempts were made.
-        retry_after_s: what the answer asked for, if it did.
+        attempt: attempts made so far.
+        retry_after_s: the response's ``Retry-After``, if any.
         jitter: a random number in [0, 1).
     """
     if attempt >= policy.attempts_max:
@@ -152,15 +152,15 @@ def decide_retry(
 
 
 class RetryBudget(msgspec.Struct):
-    """How many retries all requests together may cost: a share of them, and a few more.
+    """Limits the retries of all requests together to a share of the requests, plus a constant.
 
-    A service in trouble is asked little more than once for each thing; what fails beyond that is
-    left for the next run (Google, *Site Reliability Engineering*, ch. 21, "Handling Overload").
+    It prevents retries from multiplying the load on a failing service (Google, *Site Reliability
+    Engineering*, ch. 21, "Handling Overload"). The next run reads what failed.
 
     Attributes:
-        share: retries for each request of the window.
-        spare: retries beyond that share, so that a run may begin badly.
-        window_s: seconds that count, to within a sixth.
+        share: retries per request in the window.
+        spare: additional retries, for failures at the start of a run.
+        window_s: length of the window in seconds, accurate to a sixth.
     """
 
     share: float = 0.10
@@ -172,12 +172,12 @@ class RetryBudget(msgspec.Struct):
     _until_s: float = math.inf
 
     def request(self, now_s: float) -> None:
-        """Count a request that is no retry."""
+        """Count a first attempt."""
         self._move_on(now_s)
         self._slices[-1][0] += 1
 
     def take(self, now_s: float) -> bool:
-        """Count a retry if the budget has room for it, and say whether it has."""
+        """Count a retry if the budget allows it; return whether it does."""
         self._move_on(now_s)
         requests = sum(slice_[0] for slice_ in self._slices)
         retries = sum(slice_[1] for slice_ in self._slices)

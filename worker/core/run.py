@@ -1,4 +1,4 @@
-"""What is known of a run: its handle, its totals, and how it ends."""
+"""Values that describe a run: handle, progress, batch results, publication and report."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ class RunHandle(Value, frozen=True, kw_only=True):
     """A run that this process works on.
 
     Attributes:
-        run_id: the run's number; every row it writes carries it.
-        attempt_id: this process's turn at the run; a continued run has several.
-        areas: the areas that it reads.
-        is_continued: an earlier process began it.
-        open_before, holders_before, persons_before: what the guard measures against.
-        shard: which part of it is this process's; ``None``: all of it.
+        run_id: the run's number, stored in every row it writes.
+        attempt_id: this process's run attempt; a continued run has several.
+        areas: the areas to read.
+        is_continued: an earlier process started the run.
+        open_before, holders_before, persons_before: the reference values of the guard.
+        shard: this process's shard; ``None``: the complete run.
     """
 
     run_id: int
@@ -38,10 +38,10 @@ class RunHandle(Value, frozen=True, kw_only=True):
 
 
 class BatchResult(Value, frozen=True, kw_only=True):
-    """What one transaction of the writer did.
+    """The result of one write transaction.
 
     Attributes:
-        unconfirmed: persons of whom nothing was written, because a second read must agree first.
+        unconfirmed: persons not written, because they need a second read first.
     """
 
     opened: int = 0
@@ -52,7 +52,7 @@ class BatchResult(Value, frozen=True, kw_only=True):
 
 
 class Publication(Value, frozen=True, kw_only=True):
-    """What was published: when, the ledger's totals, and the exit code that they deserve."""
+    """A publication: its time, the ledger's totals, and the exit code."""
 
     published_at: datetime
     totals: Mapping[str, int]
@@ -60,12 +60,12 @@ class Publication(Value, frozen=True, kw_only=True):
 
 
 class ShardFinished(Value, frozen=True, kw_only=True):
-    """A shard has done its part of a run, and others have not: one of them will publish.
+    """A finished shard of a run in which other shards are not finished; the last one publishes.
 
     Attributes:
         shard: the shard.
-        done: shards that have done their part, this one included.
-        exit_code: what this part deserves: any gap shows.
+        done: number of finished shards, including this one.
+        exit_code: the exit code for this shard.
     """
 
     shard: Shard
@@ -74,7 +74,7 @@ class ShardFinished(Value, frozen=True, kw_only=True):
 
 
 class RunProgress(msgspec.Struct, kw_only=True):
-    """Counters of this process's turn: for the progress bar, the logs and early stops."""
+    """Counters of this run attempt, for the progress bar, the logs and early stops."""
 
     persons_total: int | None = None
     persons_seen: int = 0
@@ -95,20 +95,20 @@ class RunProgress(msgspec.Struct, kw_only=True):
 
     @property
     def persons_done(self) -> int:
-        """Persons that need no more work in this turn."""
+        """Persons that need no more work in this run attempt."""
         done = self.persons_complete + self.persons_with_gaps
         return done + self.persons_skipped + self.persons_not_sent
 
 
 class RunReport(Value, frozen=True, kw_only=True):
-    """How a run ended, as the ledger has it.
+    """How a run ended, as recorded in the ledger.
 
     Attributes:
         totals: the counters of the ``run`` table by column name.
         failures: open failures of this run by kind.
-        reasons: why it was withheld, stopped or has gaps; without personal values.
-        shard: which part of it was this process's; ``None``: all of it.
-        shards_done: of a run in shards, how many have done their part.
+        reasons: why it was withheld, stopped or published with gaps; without personal values.
+        shard: this process's shard; ``None``: the complete run.
+        shards_done: the number of finished shards.
     """
 
     run_id: int

@@ -1,4 +1,4 @@
-"""The shape of a JSON document: names of fields and kinds of values, never a value."""
+"""Describes the shape of a JSON document: field names and value types, never values."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -12,28 +12,28 @@ _PATHS_MAX: Final = 400
 
 
 def shape_of(document: Any) -> Mapping[str, tuple[str, ...]]:
-    """The kinds of value at each path, e.g. ``{"[].id": ("text",)}``; ``$`` is the document.
+    """The value types at each path, e.g. ``{"[].id": ("text",)}``; ``$`` is the document.
 
-    Elements of an array share one path. A name that does not look like a name is ``?``: it could
-    be a personal value. At most 400 paths, twelve levels deep.
+    All elements of an array share one path. A name that could be a personal value is shown as
+    ``?``. At most 400 paths and twelve levels.
     """
-    found: dict[str, dict[str, None]] = {}
-    for path, kind in _walk(document, "", 0):
-        if path in found or len(found) < _PATHS_MAX:
-            found.setdefault(path, {})[kind] = None
-    return {path or "$": tuple(kinds) for path, kinds in found.items()}
+    shape: dict[str, dict[str, None]] = {}
+    for path, kind in _kinds(document, "", 0):
+        if path in shape or len(shape) < _PATHS_MAX:
+            shape.setdefault(path, {})[kind] = None
+    return {path or "$": tuple(kinds) for path, kinds in shape.items()}
 
 
-def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
+def _kinds(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
     yield path, _kind(value)
     if depth >= _DEPTH_MAX:
         return
     if isinstance(value, dict):
         for name, item in value.items():
-            yield from _walk(item, f"{path}.{safe_name(name)}".lstrip("."), depth + 1)
+            yield from _kinds(item, f"{path}.{safe_name(name)}".lstrip("."), depth + 1)
     elif isinstance(value, list):
         for item in value:
-            yield from _walk(item, f"{path}[]", depth + 1)
+            yield from _kinds(item, f"{path}[]", depth + 1)
 
 
 def _kind(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""One run in several processes: who reads whom, and who may ask PTS how often."""
+"""Splits one run between several processes: persons by hash, and the rate limit by share."""
 
 import re
 from hashlib import blake2b
@@ -10,9 +10,9 @@ SHARDS_MAX: Final = 256
 RUN_KEY_MAX: Final = 200
 
 SECONDS_PER_HOUR: Final = 3600
-"""Shares are whole requests an hour, so that they add up exactly."""
+"""Shares are integers of requests per hour, so that they add up exactly."""
 
-# Another key would hand every person to another shard, in the middle of a run.
+# Changing this key would assign persons to other shards in the middle of a run.
 _KEY: Final = b"pts-sync-worker: shard of a person"
 _SHARD: Final = re.compile(r"(\d{1,4})/(\d{1,4})", re.ASCII)
 _RUN_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*", re.ASCII)
@@ -22,8 +22,8 @@ class Shard(Value, frozen=True, kw_only=True):
     """One of ``count`` processes that share a run.
 
     Attributes:
-        index: from 0.
-        count: of how many.
+        index: number of the shard, from 0.
+        count: number of shards.
     """
 
     index: int
@@ -39,17 +39,17 @@ class Shard(Value, frozen=True, kw_only=True):
 
 
 class ShardAssignment(Value, frozen=True, kw_only=True):
-    """What a process takes on: one shard of the run that has this key."""
+    """One shard of the run with this key, assigned to a process."""
 
     shard: Shard
     run_key: str
 
 
 def parse_shard(text: str) -> Shard:
-    """The shard that ``i/n`` means. Counting from 0 and from 1 serve alike: n/n is 0/n.
+    """Parse a shard ``i/n``, counted from 0 or from 1: ``n/n`` is the same as ``0/n``.
 
     Raises:
-        ValueError: it is no shard.
+        ValueError: it is not a valid shard.
     """
     match = _SHARD.fullmatch(text.strip())
     if match is None:
@@ -63,10 +63,10 @@ def parse_shard(text: str) -> Shard:
 
 
 def checked_run_key(text: str) -> str:
-    """A run key as it may stand in the ledger and in logs.
+    """Validate a run key for use in the ledger and in logs.
 
     Raises:
-        ValueError: it is empty, too long, or holds other characters than a name has.
+        ValueError: it is empty, too long, or holds invalid characters.
     """
     if not _RUN_KEY.fullmatch(text) or len(text) > RUN_KEY_MAX:
         raise ValueError(
@@ -77,23 +77,23 @@ def checked_run_key(text: str) -> str:
 
 
 def per_hour(requests_per_second: float) -> int:
-    """A ceiling in whole requests an hour, rounded down."""
+    """A ceiling as an integer of requests per hour, rounded down."""
     return int(requests_per_second * SECONDS_PER_HOUR)
 
 
 def next_share(*, total: int, shards: int, live: int, own: int, others: int) -> int:
-    """The share of the ceiling that a shard should hold, in requests an hour.
+    """The share of the ceiling that a shard should take, in requests per hour.
 
-    A shard without a share takes the ``shards``-th part as soon as that is free, and nothing less:
-    at a tiny rate its first requests would be given times far away. One that has a share goes to
-    the ``live``-th part, down at once and up as far as the others have made room.
+    A new shard takes ``total / shards`` once that is free, and nothing less: at a tiny rate its
+    first requests would be scheduled far in the future. A shard with a share moves to
+    ``total / live``: down at once, up as far as the other shards have released theirs.
 
     Args:
-        total: the ceiling over all.
-        shards: of the run.
-        live: of them, those that hold a lease, this one included.
-        own: what this one holds.
-        others: what all others hold together, dead ones included until it is taken from them.
+        total: the ceiling over all shards.
+        shards: number of shards of the run.
+        live: number of shards that hold a lease, including this one.
+        own: this shard's current share.
+        others: sum of all other shares, including those of dead shards until they are reclaimed.
     """
     free = max(total - others, 0)
     if own:

@@ -1,15 +1,15 @@
-"""Times as .NET writes them, read into aware UTC datetimes."""
+"""Parses times, as .NET writes them, into aware UTC datetimes."""
 
 import re
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 END_OF_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-"""What every time in the year 9999 is read as: PTS's "maximum DateTime", which means never
-(pts reference, section 0, point 5). Not ``datetime.max``, which asyncpg would store as infinity."""
+"""The value of every time in the year 9999, PTS's "maximum DateTime", which means never
+(pts reference, section 0, point 5). Not ``datetime.max``, which asyncpg stores as infinity."""
 
 START_OF_TIME: Final = datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC)
-"""What a time before the year 1 in UTC is read as, e.g. .NET's minimum with an offset."""
+"""The value of a time before the year 1 in UTC, e.g. .NET's minimum with an offset."""
 
 _YEAR_OF_START: Final = 1
 _YEAR_OF_NEVER: Final = 9999
@@ -22,21 +22,20 @@ _FORM: Final = re.compile(
 
 
 class ParsedTime(NamedTuple):
-    """A time, and whether its text named no zone (then UTC was assumed)."""
+    """A time, and whether its text had no zone, so that UTC was assumed."""
 
     at: datetime
     naive: bool
 
 
 def parse_time(text: str) -> ParsedTime:
-    """Read an ISO 8601 time with up to nine fractional digits; those beyond six are cut off.
+    """Parse an ISO 8601 time with up to nine fractional digits, truncated to six.
 
-    A text without a zone is taken as UTC, a date alone as its midnight. The year 9999, and what
-    falls behind it on conversion to UTC, is ``END_OF_TIME``; what falls before the year 1 is
-    ``START_OF_TIME``.
+    A text without a zone is UTC, a date alone is midnight. A time in or after the year 9999 in UTC
+    is ``END_OF_TIME``; a time before the year 1 is ``START_OF_TIME``.
 
     Raises:
-        ValueError: the text is no such time. The message does not hold it.
+        ValueError: the text is not such a time. The message does not hold the text.
     """
     form = _FORM.fullmatch(text)
     if form is None:
@@ -44,7 +43,7 @@ def parse_time(text: str) -> ParsedTime:
     try:
         read = datetime.fromisoformat(text.upper())
     except ValueError:
-        raise ValueError("not a day or time of the calendar") from None
+        raise ValueError("not a valid date or time") from None
     if read.tzinfo is UTC and _YEAR_OF_START < read.year < _YEAR_OF_NEVER:
         return ParsedTime(read, naive=False)
     if read.year == _YEAR_OF_NEVER:

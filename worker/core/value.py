@@ -1,4 +1,4 @@
-"""The base of the values that pass between the parts."""
+"""The base class of immutable values."""
 
 from typing import ClassVar
 
@@ -6,13 +6,13 @@ import msgspec
 
 
 class Value(msgspec.Struct, frozen=True):
-    """Frozen, compared by what it holds, and without a dictionary of its own.
+    """An immutable value, compared by its fields.
 
-    A run makes some thirty values a person. A frozen dataclass takes 1 µs to make and 1 ms of every
-    start to define; this takes a tenth, and a fortieth (ADR 0017).
+    A run creates about thirty values per person. A frozen dataclass takes 1 µs per instance and
+    1 ms of startup per class; this takes a tenth and a fortieth of that (ADR 0017).
 
     Attributes:
-        hidden: names of fields whose values its text does not show.
+        hidden: names of fields that ``repr`` masks.
     """
 
     hidden: ClassVar[frozenset[str]] = frozenset()

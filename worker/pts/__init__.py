@@ -1,1 +1,1 @@
-"""Speaks with PTS: the transport, the pace, the retries, the reading of whole areas."""
+"""The PTS client: transport, throttling, retries, and reading of complete areas."""

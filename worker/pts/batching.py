@@ -1,7 +1,7 @@
-"""What goes out and what comes in during one turn of the loop, in helpings.
+"""Batches socket writes and response callbacks per event loop iteration.
 
-With 64 requests under way all answers came in one turn, and their readers ran for 5 ms on end; each
-answer of the database waited for that, eight times a batch (docs/performance.md).
+With 64 requests in flight, all responses arrived in one iteration and their readers ran for 5 ms
+without a break. Each database result waited for that, eight times per batch (docs/performance.md).
 """
 
 import asyncio
@@ -12,18 +12,18 @@ from typing import Final
 from worker.ports import HttpResponse
 
 _SENT_MAX: Final = 8
-"""Requests that go out together: if all went at once, all answers would come at once, too, and the
-server would rest while they are read."""
+"""Requests written together. With no limit, all responses would arrive together, too, and the
+server would idle while they are read."""
 
-ANSWERS_MAX: Final = 16
-"""Answers whose readers run in one turn."""
+RESPONSES_MAX: Final = 16
+"""Responses delivered per event loop iteration."""
 
 
 class RequestBatcher:
-    """Requests of one turn of the loop, given to the kernel together at its end.
+    """Writes the requests of one event loop iteration together.
 
-    A server that sleeps is woken once for all of them, which costs us less than once for each
-    (docs/performance.md).
+    A sleeping server is woken once per batch instead of once per request, which costs this process
+    less (docs/performance.md).
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -32,15 +32,15 @@ class RequestBatcher:
         self._is_due = False
 
     def put(self, send: Callable[[], None]) -> None:
-        """Call ``send``, which writes a request, before the loop waits again."""
+        """Call ``send``, which writes a request, before the event loop waits again."""
         if not self._is_due:
             self._is_due = True
-            self._loop.call_soon(self._end_of_turn)
+            self._loop.call_soon(self._on_iteration_end)
         self._waiting.append(send)
         if len(self._waiting) >= _SENT_MAX:
             self._flush()
 
-    def _end_of_turn(self) -> None:
+    def _on_iteration_end(self) -> None:
         self._is_due = False
         self._flush()
 
@@ -51,22 +51,22 @@ class RequestBatcher:
 
 
 class ResponseBatcher:
-    """Whole answers, handed to those who wait for them: a few in each turn, in their order."""
+    """Delivers responses in order, a limited number per event loop iteration."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: deque[tuple[asyncio.Future[HttpResponse], HttpResponse]] = deque()
 
-    def put(self, answered: asyncio.Future[HttpResponse], answer: HttpResponse) -> None:
-        """Set the future's result, now or in one of the next turns, if somebody still waits."""
+    def put(self, answered: asyncio.Future[HttpResponse], response: HttpResponse) -> None:
+        """Set the future's result in the next iterations, unless it is cancelled by then."""
         if not self._waiting:
             self._loop.call_soon(self._hand_out)
-        self._waiting.append((answered, answer))
+        self._waiting.append((answered, response))
 
     def _hand_out(self) -> None:
-        for _ in range(min(ANSWERS_MAX, len(self._waiting))):
-            answered, answer = self._waiting.popleft()
+        for _ in range(min(RESPONSES_MAX, len(self._waiting))):
+            answered, response = self._waiting.popleft()
             if not answered.done():
-                answered.set_result(answer)
+                answered.set_result(response)
         if self._waiting:
             self._loop.call_soon(self._hand_out)

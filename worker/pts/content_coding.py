@@ -1,4 +1,4 @@
-"""Undoes the content coding of a response body (RFC 9110 §8.4), with bounded memory."""
+"""Decodes the content coding of a response body (RFC 9110 §8.4) with bounded memory."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -8,24 +8,24 @@ from worker.errors import ContractError, TransientError
 
 _WINDOW_BITS: Final[Mapping[str, int]] = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _INPUT_BYTES: Final = 1024
-"""Input per step. zlib copies what is left of a step when a member ends, so a step is short."""
+"""Input per step. zlib copies the rest of a step when a member ends, so steps are short."""
 
 
 def decoded(
     body: bytes | bytearray, codings: Sequence[str], *, bytes_max: int
 ) -> bytes | bytearray:
-    """The body without its content coding; the same object if it has none.
+    """Decode a body; return the same object if it has no content coding.
 
-    A gzip body may have any number of members (RFC 1952 §2.2); all are decoded. The worker asks
-    for no coding, so a list of codings is refused like an unknown one.
+    A gzip body may have several members (RFC 1952 §2.2); all are decoded. The worker requests no
+    coding, so a list of codings is refused like an unknown one.
 
     Args:
-        body: as it came.
+        body: as received.
         codings: the values of ``Content-Encoding``, one per header line.
-        bytes_max: more decoded bytes than this are refused while they are decoded.
+        bytes_max: maximum decoded size; decoding stops beyond it.
 
     Raises:
-        TransientError: the body is cut short, damaged or followed by other bytes.
+        TransientError: the body is truncated, damaged or followed by other bytes.
         ContractError: the coding is unknown, or the decoded body is too large.
     """
     coding = codings[0].lower() if len(codings) == 1 else ",".join(codings)
@@ -64,4 +64,4 @@ def _inflated(body: memoryview, window_bits: int, bytes_max: int) -> bytearray:
 
 
 def _damaged() -> TransientError:
-    return TransientError("the response was cut short or cannot be decoded")
+    return TransientError("the response is truncated or cannot be decoded")

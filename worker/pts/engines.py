@@ -1,4 +1,4 @@
-"""Opens the engine that carries the calls to PTS (``api.engine``)."""
+"""Opens the HTTP engine for PTS (``api.engine``)."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from worker.tls import client_context
 Engine: TypeAlias = Literal["httpx", "fast"]
 
 SUSTAINED_PER_S: Final[Mapping[Engine, int]] = {"httpx": 1_000, "fast": 4_000}
-"""Requests a second that the worker sustains on one core, well below what was measured
+"""Requests per second that the worker sustains on one core, well below the measured rate
 (docs/performance.md)."""
 
 
@@ -21,7 +21,7 @@ SUSTAINED_PER_S: Final[Mapping[Engine, int]] = {"httpx": 1_000, "fast": 4_000}
 async def open_transport(
     options: TransportOptions, engine: Engine = "httpx"
 ) -> AsyncIterator[HttpTransport]:
-    """The engine with its connections; they are closed on leaving."""
+    """Open an engine; its connections are closed on exit."""
     context = options.tls or client_context()
     if engine == "fast":
         fast = FastTransport(options, context)

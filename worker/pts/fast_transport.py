@@ -1,6 +1,6 @@
-"""The engine for high rates: the port ``HttpTransport`` on connections of our own.
+"""The engine for high rates: the port ``HttpTransport`` on its own connections.
 
-A request never waits for a connection: if none is idle, one is made.
+A request never waits for a connection: if none is idle, a new one is opened.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from worker.pts.transport import (
 )
 
 _IDLE_S_MAX: Final = 15.0
-"""A connection that has been idle for longer may just be closing on the other side."""
+"""After this the server may be closing the connection."""
 
 _Place: TypeAlias = tuple[str, int, bool]
-"""Host, port, and whether TLS is spoken there."""
+"""Host, port, and whether to use TLS."""
 
 
 class FastTransport:
@@ -37,44 +37,44 @@ class FastTransport:
         self._options = options
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._outbox = RequestBatcher(self._loop)
-        self._inbox = ResponseBatcher(self._loop)
+        self._requests = RequestBatcher(self._loop)
+        self._responses = ResponseBatcher(self._loop)
         self._idle: dict[_Place, deque[Connection]] = {}
         self._all: set[Connection] = set()
 
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
     ) -> HttpResponse:
-        """Send one request and read its answer to the end. See ``HttpTransport``.
+        """Send one request and read the complete response. See ``HttpTransport``.
 
         Raises:
-            TransientError: no whole answer came: refused, reset, timed out, cut short.
-            ContractError: the answer is larger than the limit, or is not HTTP.
-            UnavailableError: the server's certificate is not trusted, has expired or is another's.
-            ConfigurationError: the URL or a header cannot be used, or the URL is not HTTPS.
+            TransientError: no complete response: refused, reset, timed out or truncated.
+            ContractError: the response exceeds the size limit or is not HTTP.
+            UnavailableError: the server's certificate is untrusted, expired or for another host.
+            ConfigurationError: the URL or a header is invalid, or the URL is not HTTPS.
         """
         target = target_of(url, self._options.user_agent)
         head = f"{target.head}{header_lines(headers)}Content-Length: {len(body)}\r\n\r\n"
         place = (target.host, target.port, target.is_tls)
         kept = None if is_single_use else self._take(place)
         connection = kept or await self._connect(place)
-        answer = await connection.exchange(head.encode("latin-1") + body)
+        response = await connection.exchange(head.encode("latin-1") + body)
         if connection.is_usable and not is_single_use:
             connection.idle_since_s = self._loop.time()
             self._idle.setdefault(place, deque()).append(connection)
         else:
             self._drop(connection)
-        return answer
+        return response
 
     def close(self) -> None:
-        """Drop every connection."""
+        """Close all connections."""
         for connection in self._all:
             connection.close()
         self._all.clear()
         self._idle.clear()
 
     def _take(self, place: _Place) -> Connection | None:
-        """The idle connection that was used last, if one may still be used."""
+        """The most recently used idle connection that is still usable."""
         idle = self._idle.get(place)
         oldest_s = self._loop.time() - _IDLE_S_MAX
         while idle:
@@ -116,9 +116,9 @@ class FastTransport:
         return Connection(
             self._loop,
             peer,
-            self._outbox,
-            self._inbox,
-            body_bytes_max=self._options.answer_bytes_max,
+            self._requests,
+            self._responses,
+            body_bytes_max=self._options.response_bytes_max,
             silence_s_max=self._options.silence_s_max,
             attempt_s_max=self._options.attempt_s_max,
         )

@@ -1,4 +1,4 @@
-"""Connects to a host by whichever of its addresses answers first (RFC 8305)."""
+"""Connects to the first address of a host that answers (Happy Eyeballs, RFC 8305)."""
 
 import asyncio
 import socket
@@ -7,23 +7,24 @@ from itertools import chain, zip_longest
 from typing import Any, Final, TypeAlias
 
 ATTEMPT_DELAY_S: Final = 0.25
-"""How long an address may take before the next one is tried beside it (RFC 8305 §5)."""
+"""Delay before the next address is tried in parallel (RFC 8305 §5)."""
 
 _Address: TypeAlias = tuple[socket.AddressFamily, Any]
 
 
 async def open_socket(host: str, port: int) -> socket.socket:
-    """A connected, non-blocking socket. The caller limits the time.
+    """Open a connected, non-blocking socket. The caller sets the timeout.
 
-    The addresses are tried in the resolver's order, IPv6 and IPv4 in turns: each begins when the
-    one before has failed or has taken ``ATTEMPT_DELAY_S``, and the first connection is taken.
+    Addresses are tried in the resolver's order, alternating between IPv6 and IPv4. The next
+    attempt starts when the previous one fails or after ``ATTEMPT_DELAY_S``. The first connection
+    wins.
 
     Raises:
-        OSError: no address could be connected to (``socket.gaierror``: the name has none).
+        OSError: no address accepts a connection (``socket.gaierror``: the name does not resolve).
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = interleaved([(family, address) for family, _, _, _, address in found])
+    resolved = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = interleaved([(family, address) for family, _, _, _, address in resolved])
     attempts: set[asyncio.Task[socket.socket]] = set()
     try:
         return await _first_of(addresses, attempts)
@@ -36,7 +37,7 @@ async def open_socket(host: str, port: int) -> socket.socket:
 
 
 def interleaved(addresses: Sequence[_Address]) -> list[_Address]:
-    """The addresses with their families in turns, in the order in which they came (RFC 8305 §4)."""
+    """The addresses alternating by family, otherwise in their order (RFC 8305 §4)."""
     families = dict.fromkeys(family for family, _ in addresses)
     columns = [[item for item in addresses if item[0] is family] for family in families]
     return [item for item in chain.from_iterable(zip_longest(*columns)) if item is not None]
@@ -45,7 +46,7 @@ def interleaved(addresses: Sequence[_Address]) -> list[_Address]:
 async def _first_of(
     addresses: Sequence[_Address], attempts: set[asyncio.Task[socket.socket]]
 ) -> socket.socket:
-    """The first connection. ``attempts`` holds those that are under way or were not taken."""
+    """The first connection. ``attempts`` collects unfinished and unused attempts."""
     error: BaseException = OSError("the name has no address")
     left = list(addresses)
     while left or attempts:

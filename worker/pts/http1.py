@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection to PTS, for one kind of call: a POST and its response.
+"""One HTTP/1.1 connection to PTS that sends a POST and reads its response.
 
-It knows no redirects, cookies, proxies, upgrades or pipelining, and it never resends: what is not
-here cannot go wrong at night, and costs nothing. ADR 0002 has the figures.
+It supports no redirects, cookies, proxies, upgrades or pipelining, and never resends. ADR 0002 has
+the reasons and the figures.
 """
 
 import asyncio
@@ -22,25 +22,25 @@ class Connection(asyncio.Protocol):
     """One connection to the server; it carries one exchange at a time.
 
     Args:
-        loop: the loop it lives on.
-        peer: its socket, to see what has arrived before the loop does.
-        outbox: what its requests go out through.
-        inbox: what its responses come in through.
-        body_bytes_max: a larger body is refused while it comes in.
-        silence_s_max: the longest time between two bytes of a response.
-        attempt_s_max: the longest time for one exchange.
+        loop: the event loop.
+        peer: the socket, polled for bytes that the event loop has not read yet.
+        requests: batches the writes.
+        responses: batches the responses.
+        body_bytes_max: maximum body size; reading stops beyond it.
+        silence_s_max: maximum time between two bytes of a response.
+        attempt_s_max: maximum time for one exchange.
 
     Attributes:
-        is_usable: it may carry another exchange.
-        idle_since_s: when it carried the last one, on the loop's clock.
+        is_usable: the connection can carry another exchange.
+        idle_since_s: end of the last exchange, on the event loop's clock.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         peer: socket.socket,
-        outbox: RequestBatcher,
-        inbox: ResponseBatcher,
+        requests: RequestBatcher,
+        responses: ResponseBatcher,
         *,
         body_bytes_max: int,
         silence_s_max: float,
@@ -49,8 +49,8 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._arrived = select.poll()
         self._arrived.register(peer, select.POLLIN)
-        self._outbox = outbox
-        self._inbox = inbox
+        self._requests = requests
+        self._responses = responses
         self._body_bytes_max = body_bytes_max
         self._silence_s_max = silence_s_max
         self._attempt_s_max = attempt_s_max
@@ -66,11 +66,11 @@ class Connection(asyncio.Protocol):
         self.is_usable = True
 
     async def exchange(self, request: bytes) -> HttpResponse:
-        """Write a request and give its response. On any error the connection is not usable again.
+        """Send a request and return its response. After any error the connection is unusable.
 
         Raises:
-            TransientError: no complete response came, or more bytes than the response has.
-            ContractError: what came is no HTTP, or is too large.
+            TransientError: the response is incomplete or followed by surplus bytes.
+            ContractError: the response is not HTTP or is too large.
         """
         if self._transport is None or not self.is_usable:
             raise StaleConnectionError("the connection was closed before a response")
@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
         self._answered = self._loop.create_future()
         wait_s = min(self._silence_s_max, self._attempt_s_max)
         self._timer = self._loop.call_later(wait_s, self._check_time)
-        self._outbox.put(self._send)
+        self._requests.put(self._send)
         try:
             response = await self._answered
         except WorkerError as error:
@@ -95,26 +95,26 @@ class Connection(asyncio.Protocol):
         return response
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
         self.is_usable = False
         if self._transport is not None:
             self._transport.abort()
 
     def _send(self) -> None:
-        """Write the request, unless its exchange has ended or something else came before it."""
+        """Write the request, unless its exchange has ended or unexpected bytes have arrived."""
         transport, request = self._transport, self._request
         if request is None or transport is None or transport.is_closing():
             return
         if self._is_proven and self._arrived.poll(_READ_NOTHING):
-            # The end of the connection, or bytes that cannot belong to this request. (The first
-            # bytes on a new connection may be TLS's own.)
-            self._fail(StaleConnectionError("bytes came on an idle connection"))
+            # The connection has ended, or holds bytes that cannot belong to this request. (On a
+            # new connection the first bytes may belong to TLS.)
+            self._fail(StaleConnectionError("unexpected bytes on an idle connection"))
             return
         self._request = None
         self._parser = ResponseParser(self._body_bytes_max)
         transport.write(request)
 
-    # --- called by the loop ---
+    # --- called by the event loop ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
         parser = self._parser
-        if parser is None:  # nobody asked: no request was sent, or its response is complete
+        if parser is None:  # no request was sent, or its response is complete
             self._has_surplus = True
             self.close()
             return
@@ -132,8 +132,8 @@ class Connection(asyncio.Protocol):
             response = parser.feed(data)
         except ContractError as error:
             if self._is_proven and not parser.has_status:
-                # What an earlier response had too much: it answers no request of this connection.
-                self._fail(StaleConnectionError("an earlier response was longer than it said"))
+                # Surplus bytes of an earlier response.
+                self._fail(StaleConnectionError("an earlier response was longer than declared"))
             else:
                 self._fail(error)
         except WorkerError as error:
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
                 self._complete(response, may_reuse=parser.may_reuse)
 
     def eof_received(self) -> bool:
-        """The server sends no more: the end of a body that came without a length."""
+        """End of the stream: completes a body without a declared length."""
         if self._parser is not None and is_clean_end(self._transport):
             try:
                 response = self._parser.feed_eof()
@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
             return  # nothing is expected
         is_silent = self._heard_s == self._began_s
         if parser is not None and parser.has_status:
-            what = "the response was cut short"
+            what = "the response was truncated"
         elif exc is None and is_silent:
             what = "the connection was closed before a response"
         else:
@@ -176,9 +176,9 @@ class Connection(asyncio.Protocol):
     def _complete(self, response: HttpResponse, *, may_reuse: bool) -> None:
         self._is_proven = True
         self.is_usable = self.is_usable and may_reuse
-        self._parser = None  # whatever comes now belongs to nobody
+        self._parser = None  # any further bytes are surplus
         if self._answered is not None:
-            self._inbox.put(self._answered, response)
+            self._responses.put(self._answered, response)
 
     def _fail(self, error: WorkerError) -> None:
         if self._answered is not None and not self._answered.done():

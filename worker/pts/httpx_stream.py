@@ -1,8 +1,8 @@
-"""The connections under httpx: a network backend of httpcore that judges every byte as it arrives.
+"""A network backend for httpcore that checks every byte as it arrives.
 
-httpcore reads only while it expects a response, and keeps what follows one for the next request.
-Here each response is read along by ``response_parser``; bytes that belong to none end the
-connection, and the response that they follow is not handed on.
+httpcore reads only while it expects a response, and keeps surplus bytes for the next request. This
+backend also parses each response with ``response_parser``. Surplus bytes end the connection, and
+the response before them is discarded.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from worker.pts.transport import certificate_error, is_clean_end
 
 _AT_ONCE: Final = 0
 _WAITING_BYTES_MAX: Final = 256 * 1024
-"""When httpcore is so far behind, nothing more is taken in."""
+"""Reading pauses when httpcore is this far behind."""
 
 
 class Backend(httpcore.AsyncNetworkBackend):
     """Opens connections for httpcore.
 
     Args:
-        connect_s_max: the longest time until a connection stands, and until TLS does.
-        body_bytes_max: a larger body is refused while it comes in.
-        proxy: what the connections lead to first, if not to PTS itself.
+        connect_s_max: timeout for connecting, and again for the TLS handshake.
+        body_bytes_max: maximum body size; reading stops beyond it.
+        proxy: the proxy to connect through; None: connect directly.
     """
 
     def __init__(self, *, connect_s_max: float, body_bytes_max: int, proxy: Proxy | None) -> None:
@@ -48,10 +48,10 @@ class Backend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,  # noqa: ARG002
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> "Stream":
-        """A connection to PTS or to the proxy.
+        """Connect to PTS or to the proxy.
 
         Raises:
-            TransientError: there is none.
+            TransientError: the connection failed.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -73,7 +73,7 @@ class Backend(httpcore.AsyncNetworkBackend):
 
 
 class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
-    """One connection. Only the worker's own errors are raised here."""
+    """One connection. It raises only the worker's own errors."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self._connect_s_max = connect_s_max
         self._body_bytes_max = body_bytes_max
         self._proxy = proxy
-        """As long as it is spoken to: until TLS with PTS begins."""
+        """Set until the TLS handshake with PTS begins."""
         self._transport: asyncio.Transport | None = None
         self._parser: ResponseParser | None = None
         self._received = bytearray()
@@ -109,11 +109,11 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         max_bytes: int,
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
     ) -> bytes:
-        """What has been received; empty at the end of the connection.
+        """The received bytes; empty at the end of the connection.
 
         Raises:
-            TransientError: nothing came in time, or what came breaks off or has a surplus.
-            ContractError: what came is not HTTP, or is too large.
+            TransientError: a timeout, a truncated response, or surplus bytes.
+            ContractError: the response is not HTTP or is too large.
         """
         if not self._received and not self._is_ended:
             self._waiter = self._loop.create_future()
@@ -138,16 +138,16 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         buffer: bytes,
         timeout: float | None = None,  # noqa: ARG002, ASYNC109 - httpcore's signature
     ) -> None:
-        """Send; the first bytes after a response begin another exchange.
+        """Send bytes; the first ones after a response begin a new exchange.
 
         Raises:
-            StaleConnectionError: the connection was kept, and has ended or holds bytes.
+            StaleConnectionError: a kept connection has ended or holds unexpected bytes.
             TransientError: a new connection has ended.
         """
         if self._parser is None and self._proxy is None:
             is_kept = self._has_answered
             if is_kept and self._arrived.poll(_AT_ONCE):
-                self._fail(StaleConnectionError("bytes came on an idle connection"))
+                self._fail(StaleConnectionError("unexpected bytes on an idle connection"))
             else:
                 self._parser = ResponseParser(self._body_bytes_max)
                 self._is_silent = True
@@ -156,7 +156,7 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self._transport.write(buffer)
 
     async def aclose(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
         self._is_ended = True
         if self._transport is not None:
             self._transport.abort()
@@ -167,16 +167,16 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ARG002, ASYNC109 - httpcore's signature
     ) -> "Stream":
-        """Speak TLS from here on: with the proxy, or with PTS.
+        """Start TLS with the proxy or with PTS.
 
         Raises:
             UnavailableError: the certificate is not accepted.
-            TransientError: TLS cannot be begun.
+            TransientError: the handshake failed.
         """
         if self._is_ended:
             raise self._closed_early()
         if not self._is_silent:
-            self._proxy = None  # it has answered: TLS is spoken with PTS now
+            self._proxy = None  # it has answered CONNECT: this handshake is with PTS
         self._received.clear()
         try:
             async with asyncio.timeout(self._connect_s_max):
@@ -197,29 +197,29 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         return self
 
     def check(self) -> None:
-        """See that nothing has gone wrong, also since the last byte was read.
+        """Raise the connection's error, if it has one.
 
         Raises:
-            WorkerError: something has.
+            WorkerError: the connection has failed, perhaps after the last read.
         """
         if self._error is not None:
             raise self._error
 
     def take_response(self) -> HttpResponse | None:
-        """The last complete response, as ``response_parser`` has read it; once.
+        """Return and release the last complete response, as parsed by ``response_parser``.
 
-        A connection that is kept does not keep a body of many megabytes.
+        Releasing it keeps large bodies out of idle connections.
         """
         response, self._response = self._response, None
         return response
 
     def get_extra_info(self, info: str) -> Any:
-        """``is_readable``: whether an idle connection must not be used any more."""
+        """``is_readable``: whether an idle connection must be discarded."""
         if info == "is_readable":
             return self._is_ended
         return None if self._transport is None else self._transport.get_extra_info(info)
 
-    # --- called by the loop ---
+    # --- called by the event loop ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
@@ -236,7 +236,7 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
             self._feed(self._parser, data)
 
     def eof_received(self) -> bool:
-        """The server sends no more: the end of a body that came without a length."""
+        """End of the stream: completes a body without a declared length."""
         parser = self._parser
         if parser is not None and is_clean_end(self._transport):
             try:
@@ -256,15 +256,13 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
             return
         self._fail(self._closed_early(exc))
 
-    # --- ours ---
-
     def _feed(self, parser: ResponseParser, data: bytes) -> None:
         try:
             response = parser.feed(data)
         except WorkerError as error:
             is_kept = self._has_answered
             if is_kept and not parser.has_status and isinstance(error, ContractError):
-                error = StaleConnectionError("an earlier response was longer than it said")
+                error = StaleConnectionError("an earlier response was longer than declared")
             self._fail(error)
             return
         if response is not None:
@@ -285,11 +283,11 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self._wake()
 
     def _closed_early(self, exc: Exception | None = None) -> WorkerError:
-        """The error for a connection that has ended before its response has."""
+        """The error for a connection that ended before its response."""
         if self._error is not None:
             return self._error
         if self._parser is not None and self._parser.has_status:
-            what = "the response was cut short"
+            what = "the response was truncated"
         elif exc is None and self._is_silent:
             what = "the connection was closed before a response"
         else:

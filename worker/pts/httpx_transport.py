@@ -1,8 +1,7 @@
 """The default engine: the port ``HttpTransport`` on httpx.
 
-httpx makes the request, httpcore carries it. What they leave open is decided here: connections are
-kept without a pool, so that no proof waits for one and none is looked over at each request; the
-bytes of a connection are judged in ``httpx_stream``.
+httpx builds the request and httpcore sends it. Connections are kept without a pool, so that no
+DPoP proof ages while it waits for a connection. ``httpx_stream`` checks the received bytes.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ from worker.pts.httpx_stream import Backend, Stream
 from worker.pts.transport import TransportOptions, header_lines, target_of
 
 _IDLE_S_MAX: Final = 15.0
-"""A connection that has been idle for longer may just be closing on the other side."""
+"""After this the server may be closing the connection."""
 _TARGET: Final = "pts.target"
 _SINGLE_USE: Final = "pts.single_use"
 
@@ -46,15 +45,15 @@ class HttpxTransport:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
     ) -> HttpResponse:
-        """Send one request and read its answer to the end. See ``HttpTransport``.
+        """Send one request and read the complete response. See ``HttpTransport``.
 
         Raises:
-            TransientError: no whole answer came: refused, reset, timed out, cut short, or more
-                came than was asked for.
-            ContractError: the answer is larger than the limit, or is not HTTP.
-            UnavailableError: the server's certificate is not trusted, has expired or is another's.
-            ConfigurationError: the URL or a header cannot be used, the URL is not HTTPS, or the
-                proxy refuses.
+            TransientError: no complete response: refused, reset, timed out, truncated, or followed
+                by surplus bytes.
+            ContractError: the response exceeds the size limit or is not HTTP.
+            UnavailableError: the server's certificate is untrusted, expired or for another host.
+            ConfigurationError: the URL or a header is invalid, the URL is not HTTPS, or the proxy
+                refuses.
         """
         target = target_of(url, self._options.user_agent)
         header_lines(headers)
@@ -78,14 +77,14 @@ class HttpxTransport:
         except httpcore.RemoteProtocolError:
             raise ContractError("the response is not HTTP") from None
         except httpcore.LocalProtocolError:
-            raise ConfigurationError("a header to PTS cannot be sent as it is") from None
+            raise ConfigurationError("a header to PTS holds invalid characters") from None
         except httpcore.ProxyError as error:
             raise self._proxy_error(error) from None
         except httpx.InvalidURL:
             raise ConfigurationError("the address of PTS is not a URL") from None
 
     async def aclose(self) -> None:
-        """Drop every idle connection."""
+        """Close all idle connections."""
         await self._client.aclose()
 
     async def _exchange(self, request: httpx.Request) -> HttpResponse:
@@ -102,24 +101,24 @@ class HttpxTransport:
         if received is None or received.status != response.status_code:
             raise _ambiguous()
         codings = received.headers.get("content-encoding", ())
-        content = decoded(body, codings, bytes_max=self._options.answer_bytes_max)
+        content = decoded(body, codings, bytes_max=self._options.response_bytes_max)
         if received.body != content:
             raise _ambiguous()
         return received
 
     def _proxy_error(self, error: httpcore.ProxyError) -> WorkerError:
-        """What the proxy's answer to CONNECT means."""
+        """The error for the proxy's response to CONNECT."""
         proxy, status = self._options.proxy, status_of_refusal(error)
         if proxy is not None and is_refusal(status):
             return proxy_refusal(proxy, status)
         shown = "" if proxy is None else f" {proxy.shown}"
         return TransientError(
-            f"the proxy{shown} has no way to PTS (status {status})", hint=PROXY_HINT
+            f"the proxy{shown} cannot reach PTS (status {status})", hint=PROXY_HINT
         )
 
 
 class _Connections(httpx.AsyncBaseTransport):
-    """Carries httpx's requests: on the idle connection that was used last, or on a new one."""
+    """Sends httpx's requests on the most recently used idle connection, or on a new one."""
 
     def __init__(self, options: TransportOptions, context: ssl.SSLContext) -> None:
         self._options = options
@@ -156,13 +155,13 @@ class _Connections(httpx.AsyncBaseTransport):
             else:
                 await connection.aclose()
 
-        # httpx is given no headers to act on: no cookie, no place to go to, no coding.
+        # Without headers httpx has no cookie, redirect or content coding to act on.
         return httpx.Response(
             response.status, stream=_Body(response, end), extensions=response.extensions
         )
 
     async def aclose(self) -> None:
-        """Drop every idle connection."""
+        """Close all idle connections."""
         while self._idle:
             for connection in self._idle.popitem()[1]:
                 await connection.aclose()
@@ -178,7 +177,7 @@ class _Connections(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """A response's body on its way from httpcore to httpx."""
+    """A response body, passed from httpcore to httpx."""
 
     def __init__(self, response: httpcore.Response, end: Callable[[], Awaitable[None]]) -> None:
         self._response = response
@@ -189,21 +188,21 @@ class _Body(httpx.AsyncByteStream):
             yield part
 
     async def aclose(self) -> None:
-        """Give the connection back, or drop it if the body was not read to its end."""
+        """Keep the connection, or close it if the body was not read to the end."""
         await self._end()
 
 
 def _factory(
     options: TransportOptions, context: ssl.SSLContext, proxy: Proxy | None
 ) -> httpcore.AsyncConnectionPool:
-    """Makes connections. It is a pool of httpcore's, into which nothing is ever put."""
+    """A factory of connections: an httpcore pool that never holds any."""
     return httpcore.AsyncConnectionPool(
         ssl_context=context,
         proxy=None if proxy is None else _for_httpcore(proxy, context),
         keepalive_expiry=_IDLE_S_MAX,
         network_backend=Backend(
             connect_s_max=min(options.connect_s_max, options.attempt_s_max),
-            body_bytes_max=options.answer_bytes_max,
+            body_bytes_max=options.response_bytes_max,
             proxy=proxy,
         ),
     )
@@ -218,4 +217,4 @@ def _for_httpcore(proxy: Proxy, context: ssl.SSLContext) -> httpcore.Proxy:
 
 
 def _ambiguous() -> ContractError:
-    return ContractError("the response can be read in two ways")
+    return ContractError("the response is ambiguous")

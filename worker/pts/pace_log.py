@@ -1,4 +1,4 @@
-"""Logs pauses and slowdowns, so that nobody wonders why a run takes so long."""
+"""Logs pauses and slowdowns, which explain why a run takes long."""
 
 import math
 from typing import Final
@@ -12,63 +12,64 @@ PAUSE_LOGGED_S: Final = 5.0
 """Longer pauses are logged at INFO."""
 
 _SAME_PAUSE_S: Final = 1.0
-"""Requests that were under way together are asked to wait until about the same moment."""
+"""Pauses that end within this time of each other are logged once: concurrent requests receive
+about the same ``Retry-After``."""
 
 _SLOWER: Final = 0.5
-"""A slowdown is logged when this share is left of what was logged last."""
+"""Log a slowdown when the pace falls to this share of the last logged one."""
 
 _log = structlog.get_logger(__name__)
 
 
 class PaceLog:
-    """Each pause once, each halving of the pace once.
+    """Logs each pause once and each halving of the pace once.
 
     Args:
         runtime: the clock.
         rate: the ceiling on requests per second.
-        places: the ceiling on requests under way.
+        concurrency: the ceiling on concurrent requests.
     """
 
-    def __init__(self, runtime: Runtime, rate: float, places: float) -> None:
+    def __init__(self, runtime: Runtime, rate: float, concurrency: float) -> None:
         self._runtime = runtime
         self._rate = rate
-        self._places = places
+        self._concurrency = concurrency
         self._paused_until_s = -math.inf
 
     def paused(self, wait_s: float, reason: str) -> None:
-        """Nobody sends for so many seconds."""
+        """Log a pause of all requests."""
         until_s = self._runtime.monotonic() + wait_s
         if until_s > self._paused_until_s + _SAME_PAUSE_S:
             log_pause(self._runtime, wait_s, reason)
             self._paused_until_s = until_s
 
-    def slowed(self, rate: float, places: float, reason: str) -> None:
-        """The pace was cut to so many requests per second, and so many under way."""
-        if rate > _SLOWER * self._rate and places > _SLOWER * self._places:
+    def slowed(self, rate: float, concurrency: float, reason: str) -> None:
+        """Log a cut to this many requests per second and concurrent requests."""
+        if rate > _SLOWER * self._rate and concurrency > _SLOWER * self._concurrency:
             return
-        self._rate, self._places = min(self._rate, rate), min(self._places, places)
+        self._rate, self._concurrency = min(self._rate, rate), min(self._concurrency, concurrency)
         _log.info(
-            "pts.slower", requests_per_second=round(rate, 1), concurrency=places, reason=reason
+            "pts.slower", requests_per_second=round(rate, 1), concurrency=concurrency, reason=reason
         )
 
-    def restored(self, rate: float, places: float) -> None:
-        """The cuts were taken back."""
-        self._rate, self._places = rate, places
+    def restored(self, rate: float, concurrency: float) -> None:
+        """Log that the cuts were reverted."""
+        self._rate, self._concurrency = rate, concurrency
         _log.info(
             "pts.pace_restored",
             requests_per_second=round(rate, 1),
-            concurrency=places,
-            reason="only certain persons are refused, whatever the pace",
+            concurrency=concurrency,
+            reason="refusals concern certain persons and do not depend on the pace",
         )
 
 
 def log_pause(runtime: Runtime, wait_s: float, reason: str, *, concerns: str = "all") -> None:
-    """Log a pause, unless it is short.
+    """Log a pause longer than ``PAUSE_LOGGED_S``.
 
     Args:
         runtime: the wall clock.
         wait_s: seconds from now.
-        reason: why.
+        reason: the reason to log.
         concerns: ``all`` requests, or one ``request``.
     """
     if wait_s > PAUSE_LOGGED_S:

@@ -1,4 +1,4 @@
-"""Reads an area of a person to its last page: the only maker of a ``CompleteArea``."""
+"""Reads an area of a person to its last page; the only place that creates a ``CompleteArea``."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -19,13 +19,13 @@ from worker.ports import HttpResponse, Runtime
 from worker.pts.retrying_client import RetryingClient, SendingStats, Sent
 
 PAGES_MAX: Final = 1000
-"""More pages than this for one person are taken for a loop."""
+"""More pages than this for one person count as a loop."""
 
 _JSON_HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 class _Prepared(Value, frozen=True, kw_only=True):
-    """What every request of an area has in common."""
+    """The parts of a request that depend only on the area."""
 
     area: ResourceArea
     url: str
@@ -33,7 +33,7 @@ class _Prepared(Value, frozen=True, kw_only=True):
     body_parts: tuple[bytes, ...]
 
     def body(self, off_id: str, request: PageRequest) -> bytes:
-        """The request body: the template with the identifier, and any continuation."""
+        """The request body: the template with the identifier and any continuation."""
         body = orjson.dumps(off_id)[1:-1].join(self.body_parts)
         if not request.fields:
             return body
@@ -44,12 +44,12 @@ class PtsReader:
     """The port ``AreaReader`` on PTS.
 
     Args:
-        areas: the areas that may be asked for.
-        base_url: PTS's address, without a path of its own or with one.
+        areas: the areas that can be read.
+        base_url: PTS's address, with or without a path.
         client: sends the requests.
-        runtime: for the time in proofs.
-        privacy: what of the answers may be stored.
-        pages_max: more pages for one person's area are an error.
+        runtime: the clock, for completeness proofs.
+        privacy: what may be stored of a response.
+        pages_max: maximum number of pages of one person's area.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class PtsReader:
 
     @property
     def stats(self) -> SendingStats:
-        """What was sent so far."""
+        """Counters of the requests sent."""
         return self._client.stats
 
     async def read(
@@ -82,10 +82,10 @@ class PtsReader:
         is_single_use: bool = False,
         is_probe: bool = False,
     ) -> CompleteArea:
-        """The whole area, with its proof. See ``AreaReader``.
+        """Read the complete area, with its completeness proof. See ``AreaReader``.
 
         Raises:
-            AreaError: it could not be read; carries ``attempts``, of all its pages.
+            AreaError: the area could not be read; ``attempts`` counts those of all pages.
             WorkerError: the run cannot go on.
         """
         prepared = self._areas[area]
@@ -102,11 +102,11 @@ class PtsReader:
         while request is not None:
             answered = 0
             try:
-                answer, answered = await self._send(
+                response, answered = await self._send(
                     prepared, person, request, is_single_use=is_single_use, is_probe=is_probe
                 )
-                page = self._page(answer, prepared.area, person, key_path, cleaner)
-                received_bytes += len(answer.body)
+                page = self._page(response, prepared.area, person, key_path, cleaner)
+                received_bytes += len(response.body)
                 check_area(records=paging.items + page.item_count, received_bytes=received_bytes)
                 request = paging.next_request(page)
             except AreaError as error:
@@ -114,7 +114,7 @@ class PtsReader:
                 raise
             attempts += answered
             key_path = page.key_path or key_path
-            # What stands around the records has served, and may be megabytes.
+            # The envelope is no longer needed and can be megabytes.
             pages.append(page if request is None else replace(page, envelope={}, headers={}))
         return self._complete(area, pages)
 
@@ -137,16 +137,16 @@ class PtsReader:
 
     def _page(
         self,
-        answer: HttpResponse,
+        response: HttpResponse,
         area: ResourceArea,
         person: Person,
         key_path: str | None,
         cleaner: Cleaner,
     ) -> Page:
         return read_page(
-            answer.status,
-            answer.headers,
-            answer.body,
+            response.status,
+            response.headers,
+            response.body,
             area=area,
             person=person,
             key_path=key_path,

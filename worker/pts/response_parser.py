@@ -1,9 +1,9 @@
-"""Parses one HTTP/1.1 response to a POST from the bytes of a connection; does no I/O.
+"""Parses one HTTP/1.1 response to a POST from received bytes; does no I/O.
 
-It accepts less than RFC 9112 allows: what two programs could read in two ways is refused. It knows
-the last byte of the response, so a byte too many is always noticed. httptools, which wraps llhttp,
-cannot serve here: it does not tell where in the bytes a response ends, keeps a header line of any
-length, reads an unknown transfer coding as body, and reports trailers as headers.
+It is stricter than RFC 9112: ambiguous responses are refused. It knows where the response ends, so
+it detects surplus bytes. httptools (llhttp) does not fit: it does not report where a response ends,
+keeps header lines of any length, reads an unknown transfer coding as body, and reports trailers as
+headers.
 """
 
 import re
@@ -15,8 +15,8 @@ from worker.ports import HttpResponse
 from worker.pts.content_coding import decoded, too_large
 
 HEADER_BYTES_MAX: Final = 32 * 1024
-"""The most bytes of a response besides its body: status lines and headers, also of interim
-responses, chunk extensions and trailers. Counted while they arrive."""
+"""Maximum size of everything but the body: status lines and headers, also of interim responses,
+chunk extensions and trailers. Counted while they arrive."""
 
 _FIELDS: Final = rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*"
 _HEAD: Final = re.compile(
@@ -28,7 +28,7 @@ _FIRST_CHUNK: Final = re.compile(_SIZE)
 _NEXT_CHUNK: Final = re.compile(rb"\r\n" + _SIZE)
 _LINE_MAY_END: Final = re.compile(rb"[\r\n]")
 _LINE_START: Final = 2
-"""The line break before the size of a chunk."""
+"""Length of the line break before a chunk size."""
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _START: Final = b"HTTP/1."
 
@@ -38,27 +38,27 @@ _BODILESS: Final = frozenset({204, 304})
 
 
 class _Body(Protocol):
-    """Finds the end of a body. ``feed`` gives the complete body, or None while bytes are missing.
-
-    Raises:
-        TransientError: more bytes than the body has.
-        ContractError: the body is too large, or its chunks cannot be read.
-    """
+    """Finds the end of a body."""
 
     def feed(self, data: bytes) -> bytes | bytearray | None:
-        """Take bytes in."""
+        """Add bytes; return the body once it is complete.
+
+        Raises:
+            TransientError: surplus bytes follow the body.
+            ContractError: the body is too large, or its chunks cannot be parsed.
+        """
         ...
 
 
 class ResponseParser:
-    """One response, fed with bytes as they arrive.
+    """Parses one response incrementally.
 
     Args:
-        body_bytes_max: a larger body is refused while it arrives, and so is a larger decoded one.
+        body_bytes_max: maximum size of the body, encoded and decoded.
 
     Attributes:
         has_status: the headers of the final response are complete.
-        may_reuse: the connection may carry another request after this response.
+        may_reuse: the connection can carry another request after this response.
     """
 
     def __init__(self, body_bytes_max: int) -> None:
@@ -72,11 +72,11 @@ class ResponseParser:
         self.may_reuse = False
 
     def feed(self, data: bytes) -> HttpResponse | None:
-        """The response, once its last byte has arrived.
+        """Add bytes; return the response once its last byte has arrived.
 
         Raises:
-            TransientError: bytes follow the response, or its body cannot be decoded.
-            ContractError: it is not HTTP, or is too large.
+            TransientError: surplus bytes follow the response, or its body cannot be decoded.
+            ContractError: it is not HTTP or is too large.
         """
         if self._body is None:
             data = self._feed_head(data)
@@ -86,20 +86,20 @@ class ResponseParser:
         return None if content is None else self._response(content)
 
     def feed_eof(self) -> HttpResponse | None:
-        """The response whose body ends with the connection (RFC 9112 §6.3); None: it is cut short.
+        """A response whose body ends with the connection (RFC 9112 §6.3); None if truncated.
 
         Raises:
             TransientError: its body cannot be decoded.
-            ContractError: it is too large once decoded, or has an unknown coding.
+            ContractError: it is too large when decoded, or has an unknown coding.
         """
         if isinstance(self._body, _OpenBody):
             return self._response(self._body.content())
         return None
 
     def _feed_head(self, data: bytes) -> bytes:
-        """Read status lines and headers up to the final response; give what follows them.
+        """Parse status lines and headers up to the final response; return the bytes after them.
 
-        Only what is new is searched: headers may come byte by byte.
+        Searches only new bytes, so that headers sent byte by byte stay cheap.
         """
         seen, at = len(self._unread), 0
         buffer: bytes | bytearray = data
@@ -114,7 +114,7 @@ class ResponseParser:
             at = head.end()
             self._status = int(head[2])
             if self._status == _SWITCHING_PROTOCOLS:
-                raise ContractError("the response leaves HTTP")
+                raise ContractError("the response switches protocols")
             if self._status >= _FIRST_FINAL_STATUS:
                 self._headers = _headers(head[3])
                 self._begin_body(is_http_1_0=head[1] == b"0")
@@ -127,7 +127,11 @@ class ResponseParser:
         return b""
 
     def _check_head(self, seen: int) -> None:
-        """See that a head that is not complete can still become one; so much of it was seen."""
+        """Check that an incomplete head can still become a valid one.
+
+        Args:
+            seen: number of bytes already checked.
+        """
         buffer = self._unread
         _sum_of_overhead(self._overhead, len(buffer))
         begins_as_http = buffer.startswith(_START[: len(buffer)])
@@ -136,7 +140,7 @@ class ResponseParser:
             raise _not_http()
 
     def _begin_body(self, *, is_http_1_0: bool) -> None:
-        """Decide how the body ends (RFC 9112 §6.3), and whether the connection stays usable."""
+        """Decide how the body ends (RFC 9112 §6.3) and whether the connection is reusable."""
         lengths = self._headers.get("content-length", ())
         codings = self._headers.get("transfer-encoding", ())
         is_bodiless = self._status in _BODILESS
@@ -145,11 +149,11 @@ class ResponseParser:
             body = _LengthBody(0)
         elif codings:
             if len(codings) > 1 or codings[0].lower() != "chunked" or lengths or is_http_1_0:
-                raise ContractError("it is not clear where the response ends")
+                raise ContractError("the length of the response is ambiguous")
             body = _ChunkedBody(self._body_bytes_max, self._overhead)
         elif lengths:
             if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
-                raise ContractError("it is not clear where the response ends")
+                raise ContractError("the length of the response is ambiguous")
             length = int(lengths[0])
             if length > self._body_bytes_max:
                 raise too_large(self._body_bytes_max)
@@ -206,7 +210,7 @@ class _OpenBody:
 
 
 class _ChunkedBody:
-    """A body in chunks (RFC 9112 §7.1). Extensions and trailers are read over."""
+    """A body in chunks (RFC 9112 §7.1). Extensions and trailers are ignored."""
 
     def __init__(self, bytes_max: int, overhead: int) -> None:
         self._bytes_max = bytes_max
@@ -222,7 +226,7 @@ class _ChunkedBody:
         if is_trailer:
             return self._feed_trailers(data)
         if len(unread) > _LINE_START and not _LINE_MAY_END.search(unread[-1:] + data):
-            unread += data  # a line that may come byte by byte is not searched from its start
+            unread += data  # a line sent byte by byte is not searched from its start again
             _sum_of_overhead(self._overhead, len(unread))
             return None
         buffer = bytes(unread) + data if unread else data
@@ -252,7 +256,7 @@ class _ChunkedBody:
         self._has_ended = not size
 
     def _keep_line(self, rest: bytes) -> None:
-        """Keep the beginning of a chunk's line until its end arrives."""
+        """Keep a partial chunk line until its end arrives."""
         before, rest_of_line = b"", rest
         if self._line is _NEXT_CHUNK:
             before, rest_of_line = rest[:2], rest[2:]
@@ -263,7 +267,7 @@ class _ChunkedBody:
         self._unread = bytearray(rest)
 
     def _feed_trailers(self, data: bytes) -> bytearray | None:
-        """Read over the trailers, from the line break of the last chunk on; none is a header."""
+        """Skip the trailers, from the line break of the last chunk on."""
         seen = len(self._unread)
         self._unread += data
         end = self._unread.find(b"\r\n\r\n", max(seen - 3, 0))
@@ -278,12 +282,16 @@ class _ChunkedBody:
 
 
 def surplus() -> TransientError:
-    """The error for bytes that nobody asked for: it is not clear which of them are the response."""
-    return TransientError("more bytes came than the response has")
+    """The error for surplus bytes, which make it unclear which bytes are the response."""
+    return TransientError("surplus bytes follow the response")
 
 
 def _sum_of_overhead(size: int, more: int) -> int:
-    """The bytes besides the body with so many more, or ContractError if they are too many."""
+    """The new size of everything but the body.
+
+    Raises:
+        ContractError: it exceeds ``HEADER_BYTES_MAX``.
+    """
     if size + more > HEADER_BYTES_MAX:
         raise ContractError("the response's headers are too large")
     return size + more

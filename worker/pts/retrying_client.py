@@ -1,7 +1,7 @@
-"""The one place that sends to PTS, waits and sends again.
+"""Sends requests to PTS with throttling, authorization and retries.
 
-Retries stand above the transport so that every attempt has a fresh proof, and below the reading of
-pages so that one lost page does not cost the others.
+Retries are above the transport, so that every attempt has a new DPoP proof, and below paging, so
+that a lost page does not cost the other pages.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from worker.core.pacing import PushBack
+from worker.core.push_backs import PushBack
 from worker.core.retry import (
     GiveUp,
     RetryBudget,
@@ -36,29 +36,29 @@ from worker.pts.pace_log import log_pause
 from worker.pts.throttle import Throttle
 
 _RENEWALS_MAX: Final = 12
-"""Attempts repeated for one request with another authorization.
+"""Maximum attempts per request with a renewed authorization.
 
-If one replica of three refuses every proof, fewer than one request in a million meets it so often
-in a row. A client that is denied for good does not come that far: the authorizer knows sooner.
+If one replica of three refuses every DPoP proof, fewer than one request in a million hits it this
+often in a row. For a client that is denied permanently the authorizer gives up sooner.
 """
 
 _RECONNECTS_MAX: Final = 3
-"""Closed connections met in a row before it counts as a failure."""
+"""Stale connections in a row before the attempt counts as a failure."""
 
 _TOKENS_MAX: Final = 3
-"""Access tokens tried for one request: the first, one that was renewed meanwhile, a replacement."""
+"""Access tokens tried per request: the first, one renewed in the meantime, and a replacement."""
 
 _log = structlog.get_logger(__name__)
 
 
 class SendingStats(msgspec.Struct):
-    """What was sent since the start; shown in the run's ledger and in metrics.
+    """Counters since the start, for the run ledger and the metrics.
 
     Attributes:
-        requests: every attempt that was sent.
-        retries: attempts after the first of their request, for whatever reason.
-        bytes_received: of all bodies, decoded.
-        wait_s: what attempts waited before they were repeated.
+        requests: attempts sent.
+        retries: attempts after the first of each request, for any reason.
+        bytes_received: decoded size of all bodies.
+        wait_s: total wait before retries.
         unretried: requests that failed with attempts left, because the retry budget was spent.
     """
 
@@ -70,32 +70,32 @@ class SendingStats(msgspec.Struct):
 
 
 class Sent(NamedTuple):
-    """An answer that no further attempt would better, and the attempts it took."""
+    """The final response to a request, and the number of attempts."""
 
-    answer: HttpResponse
+    response: HttpResponse
     attempts: int
 
 
 class _Failure(NamedTuple):
-    """An attempt that failed in a way that may pass, and the wait that was asked for."""
+    """An attempt that can be retried, and the requested wait."""
 
     error: TransientError | DeniedError
     retry_after_s: float | None = None
 
 
 class RetryingClient:
-    """Sends requests until there is an answer worth reading.
+    """Sends requests and retries them.
 
     Args:
-        transport: carries them.
+        transport: sends one attempt.
         authorizer: authorizes each attempt.
-        throttle: the pace, shared by all requests; told to give up after as many single probes
-            as a request has retries.
-        policy: of one request's retries.
-        budget: of all requests' retries together.
+        throttle: shared by all requests; its circuit breaker gives up after as many probes as a
+            request has retries.
+        policy: retry limits of one request.
+        budget: retry budget of all requests together.
         runtime: clock, sleep and randomness.
-        retry_after_s_max: a ``Retry-After`` beyond it is not waited for, nor are several that
-            concern one request alone and are longer together.
+        retry_after_s_max: maximum ``Retry-After``, and maximum sum of those that concern only one
+            request; longer ones end the request.
     """
 
     def __init__(
@@ -129,26 +129,26 @@ class RetryingClient:
         is_single_use: bool = False,
         is_probe: bool = False,
     ) -> Sent:
-        """Post, and post again as long as that can help.
+        """Send a POST request, with retries.
 
         Args:
-            url: where to.
-            headers: all but the authorization, which each attempt gets afresh.
-            body: sent as it is.
-            is_single_use: each attempt goes on a new connection that carries nothing else.
-            is_probe: it goes before all others, and no budget limits its retries; while PTS fails
-                for all it has none.
+            url: the target.
+            headers: all headers but the authorization, which is new for each attempt.
+            body: the request body.
+            is_single_use: use a new connection for each attempt, and close it afterwards.
+            is_probe: send it before all other requests and outside the retry budget. It is not
+                retried while the circuit is open.
 
         Returns:
-            The first answer that is neither a transient status nor about the authorization.
+            The first response that is neither a transient status nor a challenge.
 
         Raises:
             TransientError: every attempt failed.
-            DeniedError: PTS denies the client, with a fresh token and proof; after successes, also
-                when asked again later.
-            ContractError: the answer is too large, or is not HTTP.
-            WorkerError: the run cannot go on: HelseID refuses or is away, the certificate is bad,
-                PTS has failed for too long, or asks for a longer pause than a run makes.
+            DeniedError: PTS denies the client with a new token and DPoP proof. If earlier requests
+                succeeded, all retries were denied, too.
+            ContractError: the response is too large or is not HTTP.
+            WorkerError: the run cannot go on: HelseID refuses or is unavailable, the certificate
+                is not accepted, PTS is unavailable, or its ``Retry-After`` exceeds the maximum.
         """
         self._budget.request(self._runtime.monotonic())
         request = _Request(
@@ -156,15 +156,15 @@ class RetryingClient:
         )
         try:
             while True:
-                answer = await self._attempt(request)
-                if answer is not None:
-                    return Sent(answer, request.sent)
+                response = await self._attempt(request)
+                if response is not None:
+                    return Sent(response, request.sent)
         except AreaError as error:
             error.attempts = request.sent
             raise
 
     async def _attempt(self, request: "_Request") -> HttpResponse | None:
-        """One attempt; None if another one is due, after any wait."""
+        """Make one attempt and any wait after it; None if another attempt is due."""
         number = await self._throttle.enter(is_probe=request.is_probe)
         try:
             ended = await self._exchange(request, number)
@@ -176,18 +176,18 @@ class RetryingClient:
         return ended
 
     async def _exchange(self, request: "_Request", number: int) -> HttpResponse | _Failure | None:
-        """Send and judge; None if the same is due again at once, with another authorization."""
+        """Send and classify; None to retry at once with a new connection or authorization."""
         used = await self._authorizer.authorize("POST", request.url)
         request.sent += 1
         self.stats.requests += 1
         self.stats.retries += request.sent > 1
         sent_s = self._runtime.monotonic()
         try:
-            answer = await self._transport.post(
+            response = await self._transport.post(
                 request.url,
                 headers={**request.headers, **used.headers},
                 body=request.body,
-                # A replica with a wrong clock refuses every proof on the connections that it keeps.
+                # A replica with a wrong clock refuses every DPoP proof on its connections.
                 is_single_use=request.is_single_use or request.renewals > 1,
             )
         except StaleConnectionError as error:
@@ -197,27 +197,27 @@ class RetryingClient:
         except TransientError as error:
             self._push_back(request, number, None)
             return _Failure(error)
-        self.stats.bytes_received += len(answer.body)
-        verdict = self._authorizer.handle_challenge(request.url, used, answer)
-        kind = classify(answer.status)
-        if verdict.retry and request.may_renew(used):
+        self.stats.bytes_received += len(response.body)
+        challenge = self._authorizer.handle_challenge(request.url, used, response)
+        kind = classify(response.status)
+        if challenge.retry and request.may_renew(used):
             return None
-        if verdict.retry or verdict.refused or kind is StatusClass.DENIED:
-            denied = _denied(answer.status, verdict)
+        if challenge.retry or challenge.refused or kind is StatusClass.DENIED:
+            denied = _denied(response.status, challenge)
             if not self._was_authorized:
                 raise denied
             return _Failure(denied)
         if kind is not StatusClass.TRANSIENT:
             self._was_authorized |= kind is StatusClass.OK or kind is StatusClass.NOT_FOUND
             self._throttle.succeeded(number, sent_s, before=request.pushed_back)
-            return answer
-        return self._transient(request, number, answer)
+            return response
+        return self._transient(request, number, response)
 
-    def _transient(self, request: "_Request", number: int, answer: HttpResponse) -> _Failure:
-        retry_after_s = self._retry_after_s(answer)
-        error = TransientError(f"status {answer.status}", status=answer.status)
+    def _transient(self, request: "_Request", number: int, response: HttpResponse) -> _Failure:
+        retry_after_s = self._retry_after_s(response)
+        error = TransientError(f"status {response.status}", status=response.status)
         if retry_after_s is None or retry_after_s <= self._retry_after_s_max:
-            self._push_back(request, number, retry_after_s, status=answer.status)
+            self._push_back(request, number, retry_after_s, status=response.status)
             return _Failure(error, retry_after_s)
         self._throttle.asked_for_quiet(instant_after(self._runtime.now(), retry_after_s), number)
         self._throttle.check()
@@ -239,12 +239,12 @@ class RetryingClient:
         """Wait before the next attempt.
 
         Raises:
-            TransientError, DeniedError: there is to be none.
-            UnavailableError: nor is there for anybody else.
+            TransientError, DeniedError: no attempt is left for this request.
+            UnavailableError: the circuit breaker has given up.
         """
         self._throttle.check()
         if request.is_probe and self._throttle.is_open:
-            raise failure.error  # the next single request asks for somebody else
+            raise failure.error  # the next probe uses another person-area
         request.failures += 1
         if request.pushed_back and request.pushed_back.alone_s > self._retry_after_s_max:
             raise failure.error
@@ -253,7 +253,7 @@ class RetryingClient:
         )
         if isinstance(decision, GiveUp):
             raise failure.error
-        # An open circuit lets single requests through anyway: nothing is saved by losing this one.
+        # An open circuit sends single requests anyway, so this one need not use the budget.
         is_free = request.is_probe or self._throttle.is_open
         if not is_free and not self._budget.take(self._runtime.monotonic()):
             self.stats.unretried += 1
@@ -269,16 +269,16 @@ class RetryingClient:
             log_pause(self._runtime, decision.wait_s, failure.error.message, concerns="request")
         await self._runtime.sleep(decision.wait_s)
 
-    def _retry_after_s(self, answer: HttpResponse) -> float | None:
-        value = answer.header("retry-after")
+    def _retry_after_s(self, response: HttpResponse) -> float | None:
+        value = response.header("retry-after")
         if value is None:
             return None
-        sent_at = parse_http_date(answer.header("date"))
+        sent_at = parse_http_date(response.header("date"))
         return parse_retry_after(value, sent_at or self._runtime.now())
 
 
 class _Request(msgspec.Struct, kw_only=True):
-    """A request and what became of it so far."""
+    """A request and the state of its attempts."""
 
     url: str
     headers: Mapping[str, str]
@@ -293,17 +293,17 @@ class _Request(msgspec.Struct, kw_only=True):
     tokens: frozenset[str] = frozenset()
 
     def may_reconnect(self) -> bool:
-        """Whether to repeat at once after a kept connection had been closed; counts it."""
+        """Count a stale connection; return whether to retry at once."""
         self.reconnects += 1
         return self.reconnects <= _RECONNECTS_MAX
 
     def may_renew(self, used: Authorization) -> bool:
-        """Whether to repeat at once with a fresh authorization; counts it."""
+        """Count a renewed authorization; return whether to retry at once."""
         self.renewals += 1
         self.tokens |= {used.token_id}
         return self.renewals <= _RENEWALS_MAX and len(self.tokens) <= _TOKENS_MAX
 
 
-def _denied(status: int, verdict: ChallengeResult) -> DeniedError:
-    reason = verdict.refused or f"status {status}, also with a fresh authorization"
+def _denied(status: int, challenge: ChallengeResult) -> DeniedError:
+    reason = challenge.refused or f"status {status}, also with a new token and DPoP proof"
     return DeniedError(reason, status=status)

@@ -1,8 +1,8 @@
-"""What the engines share: their limits, and how a URL is read.
+"""Shared by the engines: options, URL parsing, header lines and TLS errors.
 
-An engine is a port ``HttpTransport``: one request, one response. It never resends, since every
-attempt needs a DPoP proof of its own, never follows a redirect, keeps no cookie and takes no proxy
-from the environment.
+An engine implements the port ``HttpTransport``: one request, one response. It never resends (every
+attempt needs a new DPoP proof), follows no redirect, keeps no cookie and reads no proxy from the
+environment.
 """
 
 import asyncio
@@ -24,30 +24,30 @@ class TransportOptions(Value, frozen=True, kw_only=True):
     """Limits of the transport.
 
     Attributes:
-        attempt_s_max: the longest time from the first byte sent to the last byte read.
-        connect_s_max: the longest time until a connection stands.
-        silence_s_max: the longest time between two bytes of an answer.
-        answer_bytes_max: a larger answer is refused while it comes in.
-        tls: whom to trust; None: the authorities that the system trusts.
-        proxy: for calls to other machines; None: there is none.
-        user_agent: what the worker calls itself.
+        attempt_s_max: maximum time from the first byte sent to the last byte received.
+        connect_s_max: maximum time to connect.
+        silence_s_max: maximum time between two bytes of a response.
+        response_bytes_max: maximum size of a response body; reading stops beyond it.
+        tls: the TLS context; None: trust the system's certificate authorities.
+        proxy: the proxy for calls to other machines; None: connect directly.
+        user_agent: the ``User-Agent`` header.
     """
 
     attempt_s_max: float = 60.0
     connect_s_max: float = 10.0
     silence_s_max: float = 30.0
-    answer_bytes_max: int = 16 * 1024 * 1024
+    response_bytes_max: int = 16 * 1024 * 1024
     tls: ssl.SSLContext | None = None
     proxy: Proxy | None = None
     user_agent: str = "pts-sync-worker"
 
 
 class Target(Value, frozen=True, kw_only=True):
-    """What a URL says.
+    """A parsed URL.
 
     Attributes:
         host: a name or an address, without brackets.
-        path: path and query, as they stand in the URL.
+        path: path and query, unchanged.
         head: the first lines of each request to it, up to ``Accept-Encoding``.
     """
 
@@ -60,11 +60,11 @@ class Target(Value, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=256)
 def target_of(url: str, user_agent: str) -> Target:
-    """What a URL says, taken as it stands.
+    """Parse a URL without normalizing it.
 
     Raises:
-        ConfigurationError: it is no URL, is not HTTPS, or is plain HTTP to another machine.
-        ContractError: it holds characters that no request line may hold (RFC 9112 §3.2).
+        ConfigurationError: it is not a URL, or neither HTTPS nor HTTP to a loopback address.
+        ContractError: it holds characters that a request line must not hold (RFC 9112 §3.2).
     """
     try:
         parts = urlsplit(url)
@@ -91,10 +91,10 @@ def target_of(url: str, user_agent: str) -> Target:
 
 
 def header_lines(headers: Mapping[str, str]) -> str:
-    """The header lines.
+    """Format headers as lines.
 
     Raises:
-        ConfigurationError: a name or value would break its line (RFC 9110 §5.5).
+        ConfigurationError: a name or value holds a line break or NUL (RFC 9110 §5.5).
     """
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
@@ -103,9 +103,9 @@ def header_lines(headers: Mapping[str, str]) -> str:
 
 
 def is_clean_end(transport: asyncio.BaseTransport | None) -> bool:
-    """Whether the server ended the connection, and nobody else: TLS says so (RFC 8446 §6.1).
+    """Whether the server closed the connection itself, as TLS can prove (RFC 8446 §6.1).
 
-    The loop does not tell a connection that was cut from one that TLS closed.
+    The event loop does not distinguish a cut connection from one that TLS closed.
     """
     tls = transport.get_extra_info("ssl_object") if transport else None
     if tls is None:
@@ -125,5 +125,5 @@ def certificate_error(
     reason = error.verify_message or "it cannot be verified"
     return UnavailableError(
         f"{whose}'s certificate is not accepted: {reason}",
-        hint="look at the address, this machine's clock and the CA file",
+        hint="check the address, this machine's clock and the CA file",
     )

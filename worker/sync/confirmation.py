@@ -1,8 +1,8 @@
-"""Persons who wait for their second read, and those who read them again (promise 1).
+"""Holds persons until a second read confirms what the first one lacked (promise 1).
 
-First reads go before second ones: a person waits until the room is half full or nobody is left to
-be read first. So a night in which everything seems to be gone reaches the guard's early stop
-without having read everybody twice (``doubt``).
+First reads have priority: second reads start when the queue is half full or all first reads are
+done. If everything seems to be gone, the guard stops the run before everyone is read twice
+(``doubt``).
 """
 
 from collections import deque
@@ -24,19 +24,19 @@ from worker.sync.streams import send
 
 
 class _Waiting(Value, frozen=True, kw_only=True):
-    """A person with the time, on the monotonic clock, before which they are not read again."""
+    """A person, and the monotonic time of the earliest second read."""
 
     due_s: float
-    found: Unconfirmed
+    unconfirmed: Unconfirmed
 
 
 @dataclass(slots=True, kw_only=True)
 class Confirmations:
-    """Holds persons back until a second read has decided.
+    """Queues persons for a second read.
 
     Attributes:
-        after_s: how long after the first read the second one is made, at least.
-        waiting_max: so many persons wait at most, if each batch is no larger than ``room``.
+        after_s: minimum delay between the two reads.
+        waiting_max: maximum queue length, if no batch is larger than ``room``.
     """
 
     reader: PersonReader
@@ -56,43 +56,43 @@ class Confirmations:
     # For the writer
 
     async def room(self) -> int:
-        """How many persons the next batch may have; waits while it is none."""
+        """Return the maximum size of the next batch; wait while the queue is full."""
         while len(self._waiting) >= self.waiting_max and not self._is_abandoned:
             await self._changed.wait()
         return self.waiting_max - len(self._waiting)
 
-    def hold(self, found: Sequence[Unconfirmed]) -> None:
-        """Let these persons wait for their second read. They are the writer's again after it."""
+    def hold(self, unconfirmed: Sequence[Unconfirmed]) -> None:
+        """Queue persons for a second read. ``work`` returns them to the writer."""
         due_s = self.runtime.monotonic() + self.after_s
-        for one in found:
-            self._claim(one, one.read)
+        for item in unconfirmed:
+            self._claim(item, item.read)
         if not self._is_abandoned:
-            self._waiting.extend(_Waiting(due_s=due_s, found=one) for one in found)
+            self._waiting.extend(_Waiting(due_s=due_s, unconfirmed=item) for item in unconfirmed)
         self._notify()
 
     def written(self, batch: Sequence[PersonRead]) -> None:
-        """These persons are in the store, and counted there."""
+        """Drop the claims of persons that the store now counts."""
         for read in batch:
             self._claims.pop(read.person.person_key, None)
 
     @property
     def claims(self) -> Mapping[str, Removed]:
-        """By person key, restrictions that are gone by reads not yet written.
+        """Restrictions that unwritten reads lack, by person key.
 
-        What a second read has contradicted, or could not confirm, is not among them.
+        Excludes those that a second read contradicted or could not confirm.
         """
         return self._claims
 
     @property
     def is_believed(self) -> bool:
-        """Whether enough second reads have agreed since ``doubt`` for all claims to count."""
+        """Whether enough second reads since ``doubt`` agreed that all claims count."""
         return self._is_doubting and self._confirmed >= evidence_needed(self._contradicted)
 
     def doubt(self) -> None:
-        """So much is claimed that the run should stop, if it is true: find that out first.
+        """Verify a sample of the claims, because they would stop the run if true.
 
-        Until ``trust`` nobody begins a first read, and of the latest claims as many are confirmed
-        as it takes to believe all.
+        First reads pause until ``trust``. The latest claims are verified first, until the sample
+        is large enough to decide about all of them.
         """
         if not self._is_doubting:
             self._is_doubting = True
@@ -100,28 +100,28 @@ class Confirmations:
             self._notify()
 
     def trust(self) -> None:
-        """Go on as usual."""
+        """Resume first reads."""
         if self._is_doubting:
             self._is_doubting = False
             self._notify()
 
     def close(self) -> None:
-        """Nobody will be held back any more; those who wait are read again now."""
+        """Read everyone in the queue now; no more persons will be added."""
         self._is_complete = True
         self._notify()
 
-    # For those who read
+    # For the readers
 
     async def may_read_on(self) -> None:
-        """Return when the next person may be read for the first time; at once, as a rule."""
+        """Wait until first reads are allowed; usually returns at once."""
         while self._is_doubting and not self._is_abandoned:
             await self._changed.wait()
 
     async def work(self, decided: MemoryObjectSendStream[PersonRead]) -> WorkerError | None:
-        """Read persons again, one after the other, until nobody is left.
+        """Make second reads, one at a time, until the queue is closed and empty.
 
         Returns:
-            An error if the run should end here.
+            An error if the run should end.
 
         Raises:
             WorkerError: the run cannot go on.
@@ -129,26 +129,26 @@ class Confirmations:
         while (waiting := await self._next()) is not None:
             while (left_s := waiting.due_s - self.runtime.monotonic()) > 0:
                 await self.runtime.sleep(left_s)
-            read, ending = await self.reader.read_again(waiting.found)
-            self._under_way -= len(waiting.found.published)
-            self._settle(waiting.found, read)
+            read, ending = await self.reader.read_again(waiting.unconfirmed)
+            self._under_way -= len(waiting.unconfirmed.published)
+            self._settle(waiting.unconfirmed, read)
             if not await send(decided, read) or ending is not None:
                 return ending
         return None
 
     def abandon(self) -> None:
-        """Nobody reads any more. Who waits is not written; the next run reads them again."""
+        """Clear the queue without writing. The next run reads these persons again."""
         self._is_abandoned = True
         self._waiting.clear()
         self._notify()
 
     async def _next(self) -> _Waiting | None:
-        """The next person to be read again; None if there will be none."""
+        """The next person to read again; None when the queue is closed and empty."""
         while self._waiting or not self._is_complete:
             if self._waiting and self._is_time():
-                # In doubt the latest: what made it so much may be of another kind than the rest.
+                # In doubt, take the latest: the claims that raised the doubt may differ in kind.
                 waiting = self._waiting.pop() if self._is_doubting else self._waiting.popleft()
-                self._under_way += len(waiting.found.published)
+                self._under_way += len(waiting.unconfirmed.published)
                 self._notify()
                 return waiting
             await self._changed.wait()
@@ -160,18 +160,18 @@ class Confirmations:
             return sample < evidence_needed(self._contradicted)
         return self._is_complete or len(self._waiting) > self.waiting_max // 2
 
-    def _settle(self, found: Unconfirmed, read: PersonRead) -> None:
-        self._claim(found, read)
+    def _settle(self, unconfirmed: Unconfirmed, read: PersonRead) -> None:
+        self._claim(unconfirmed, read)
         for area in read.areas:
-            if area.area in found.published:
+            if area.area in unconfirmed.published:
                 self._confirmed += isinstance(area, CompleteArea)
                 self._contradicted += (
                     isinstance(area, AreaFailure) and area.kind == FailureKind.UNSTABLE
                 )
         self._notify()
 
-    def _claim(self, found: Unconfirmed, read: PersonRead) -> None:
-        key, gone = found.read.person.person_key, removed_by(found, read)
+    def _claim(self, unconfirmed: Unconfirmed, read: PersonRead) -> None:
+        key, gone = unconfirmed.read.person.person_key, removed_by(unconfirmed, read)
         self._claims.pop(key, None)
         if gone:
             self._claims[key] = gone

@@ -1,4 +1,4 @@
-"""Evidence before a verdict: reads again what was read well, before a run concludes about PTS."""
+"""Reads known-good person-areas again before a run concludes that PTS fails. ADR 0021."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,16 +15,16 @@ from worker.sync.record_keys import KeyBook
 log = structlog.get_logger(__name__)
 
 _TRIES_MAX: Final = 4
-"""How often a doubt about PTS is answered by another known-good person-area, before all may try."""
+"""Maximum probe rounds per doubt about PTS."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Evidence:
-    """Probes PTS with person-areas that were read in this run.
+    """Probes PTS with person-areas that this run has read.
 
     Attributes:
-        reader, keys: read as a run does; what is read is not kept.
-        availability: whose doubts ``watch`` answers.
+        reader, keys: used as in a run; the results are discarded.
+        availability: the source of the doubts that ``watch`` answers.
     """
 
     reader: AreaReader
@@ -36,17 +36,17 @@ class Evidence:
     _doubted: anyio.Event = field(default_factory=anyio.Event)
 
     def remember(self, person: Person, read: CompleteArea) -> None:
-        """An area was read to its last page, and may be asked for again."""
+        """Remember an area that was read to its last page, for later probes."""
         self._known.remember(person, read.area, has_records=bool(read.records))
 
     def suggest(self, person: Person, area: str) -> None:
-        """An area that an earlier start of this run has read, or a run before a backfill."""
+        """Remember an area that an earlier run attempt, or a run before a backfill, has read."""
         self._known.remember(person, area, has_records=False)
 
     async def refutes(self, area: str) -> bool:
-        """Whether PTS answers a known-good person-area, so that failures concern certain persons.
+        """Whether PTS answers a known-good person-area, so that only certain persons fail.
 
-        A proof serves for some seconds; who comes while a probe is under way waits for its result.
+        Concurrent callers share one probe, and its result is valid for ``EVIDENCE_S``.
 
         Args:
             area: the area of the failures.
@@ -65,7 +65,7 @@ class Evidence:
         return False
 
     async def watch(self) -> None:
-        """Answer each doubt of the pace about PTS with a probe, until cancelled."""
+        """Probe PTS whenever the throttle doubts that it is available; runs until cancelled."""
         self.availability.watch(self._begin)
         while True:
             await self._doubted.wait()
@@ -76,7 +76,7 @@ class Evidence:
                     for person, name in self._known.latest():
                         is_read = is_read or await self._is_read(person, name)
             except WorkerError:
-                pass  # whoever asks next gets the same error, and ends the run with it
+                pass  # the next request gets the same error and ends the run
             finally:
                 self.availability.probed(is_read=is_read)
 

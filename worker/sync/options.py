@@ -1,4 +1,4 @@
-"""What bounds a run."""
+"""Limits of a run."""
 
 from typing import Final
 
@@ -6,24 +6,24 @@ from worker.core.guard import GuardLimits
 from worker.core.value import Value
 
 CONFIRM_AFTER_S: Final = 2.0
-"""A second read comes so long after the first: a lagging replica or a cache must have had time."""
+"""Minimum delay before a second read, so that a lagging replica or a cache can catch up."""
 WAITING_MAX: Final = 256
-"""So many persons wait for their second read, unless a batch is larger."""
+"""Persons that wait for their second read, unless a batch is larger."""
 
 
 class RunOptions(Value, frozen=True, kw_only=True):
     """The limits of one run.
 
     Attributes:
-        persons_concurrent: persons being read at the same time; each has one request in flight.
-        batch_persons: finished persons that one transaction writes at most.
-        flush_s: a smaller batch is written after this long, so that a kill costs little.
-        renew_s: how often the lease is renewed while nothing is written.
-        grace_s: how long persons in flight may take to finish once a stop was asked for.
-        deadline_s: the run stops by itself after this long; ``None``: never.
-        confirm_after_s: how long after its first read an area is read a second time, at least.
-        limits: the guard.
-        sends_h_numbers: H-numbers are sent to PTS like all others.
+        persons_concurrent: persons read at the same time, each with one request in flight.
+        batch_persons: maximum number of persons per transaction.
+        flush_s: maximum age of a partial batch before it is written, so that a kill loses little.
+        renew_s: interval of lease renewals while nothing is written.
+        grace_s: time that reads in flight have to finish after a stop request.
+        deadline_s: the run stops after this long; ``None``: never.
+        confirm_after_s: minimum delay between the two reads of an area.
+        limits: the guard's limits.
+        sends_h_numbers: send H-numbers to PTS like other identifiers.
     """
 
     persons_concurrent: int

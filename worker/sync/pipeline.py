@@ -1,7 +1,7 @@
-"""Producer, readers, writer and keeper side by side, and the first reason for which they stop.
+"""Runs the producer, readers, writer and lease renewal as concurrent tasks.
 
-What can be named never leaves as an exception group: the first ``WorkerError`` is kept, the readers
-are cancelled, the writer still writes every person that was finished, and the error is returned.
+On the first ``WorkerError`` the readers are cancelled, the writer still writes every finished
+person, and the error is returned. A ``WorkerError`` never surfaces as an exception group.
 """
 
 from collections.abc import Callable
@@ -32,9 +32,9 @@ class Pipeline:
     """The tasks of one run.
 
     Attributes:
-        confirmations: who waits for a second read.
-        stop: set when someone asks the run to stop (SIGTERM, SIGINT).
-        changed: called when the progress has changed.
+        confirmations: persons who wait for a second read.
+        stop: set to stop the run (SIGTERM, SIGINT).
+        changed: called when the progress changes.
     """
 
     producer: Producer
@@ -52,7 +52,7 @@ class Pipeline:
     _confirming: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     async def work(self) -> WorkerError | None:
-        """Read and write everyone; the error that ended it early, or ``None``."""
+        """Read and write everyone; return the error that ended it early, or ``None``."""
         reads_in, reads = anyio.create_memory_object_stream[PersonRead](self.options.batch_persons)
         decided_in, decided = anyio.create_memory_object_stream[PersonRead](
             self.options.batch_persons
@@ -106,7 +106,7 @@ class Pipeline:
                 self._end(error)
                 return
             if not await send(reads, read):
-                return  # the writer has gone, and said why
+                return  # the writer has ended and reported its error
             if ending is not None:
                 self._end(ending)
                 return
@@ -125,7 +125,7 @@ class Pipeline:
             self.confirmations.close()
 
     async def _confirm(self, decided: MemoryObjectSendStream[PersonRead]) -> None:
-        """Read again whoever is held back, until the writer has seen everybody's first read."""
+        """Make second reads until the writer has received every first read."""
         try:
             with self._confirming, decided:
                 async with anyio.create_task_group() as readers:
@@ -161,7 +161,7 @@ class Pipeline:
                 return
 
     async def _watch(self) -> None:
-        """End the run on request or at its deadline, with a grace for persons in flight."""
+        """End the run on request or at its deadline, with a grace period for reads in flight."""
         ending = StoppedError("stopped on request; what was read is kept", hint=_NEXT)
         with anyio.move_on_after(self.options.deadline_s) as limit:
             await self.stop.wait()
@@ -175,7 +175,7 @@ class Pipeline:
         self._stop_reading()
 
     def _end(self, error: WorkerError) -> None:
-        """The first error decides how the run ends, but a lost lease goes before all."""
+        """Keep the first error and stop reading; a lost lease replaces any other error."""
         if self._ending is None or isinstance(error, LeaseLostError):
             self._ending = error
         self._stop_reading()

@@ -1,4 +1,4 @@
-"""From the roster to the persons that need reading: streamed, each once, nobody twice."""
+"""Streams the roster as tasks, one for each person that needs reading."""
 
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -22,7 +22,7 @@ from worker.sync.streams import send
 
 log = structlog.get_logger(__name__)
 
-FAULTS_LOGGED_MAX: Final = 50
+ERRORS_LOGGED_MAX: Final = 50
 CHUNK_PERSONS: Final = 250
 
 
@@ -33,7 +33,7 @@ class PersonTask(Value, frozen=True, kw_only=True):
     areas: tuple[str, ...]
 
 
-def _nobody_asks(_person: Person, _area: str) -> None:
+def _ignore(_person: Person, _area: str) -> None:
     pass
 
 
@@ -42,13 +42,13 @@ class Producer(msgspec.Struct, kw_only=True):
 
     Attributes:
         identity: how persons are keyed in the store.
-        shard: whose persons are handed out; the others are passed over, unless it is ``None``.
-        sends_h_numbers: persons with an H-number are handed out like all others.
-        passed_over: called with each person and area that need not be read now, as it was read
-            before: it may be asked for when PTS is in doubt.
-        pending: keys handed out and not yet committed; together with the store's own memory of the
-            run they make every person read once, however often the roster names them.
-        is_whole: the roster was read to its end without a bad line.
+        shard: hand out only the persons of this shard; ``None``: everyone.
+        sends_h_numbers: hand out persons with an H-number, too.
+        passed_over: called with each person and area already read, which can serve as a probe
+            when PTS is in doubt.
+        pending: keys handed out but not committed. Together with the run's rows in the store they
+            prevent duplicate reads of a person.
+        is_complete: the roster was read to its end without a bad line.
     """
 
     roster: Roster
@@ -57,22 +57,22 @@ class Producer(msgspec.Struct, kw_only=True):
     progress: RunProgress
     shard: Shard | None = None
     sends_h_numbers: bool = False
-    passed_over: Callable[[Person, str], None] = _nobody_asks
+    passed_over: Callable[[Person, str], None] = _ignore
     pending: set[str] = msgspec.field(default_factory=set)
-    is_whole: bool = False
+    is_complete: bool = False
 
     async def feed(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
-        """Hand out everyone who needs reading.
+        """Send a task for everyone who needs reading.
 
         Raises:
-            RosterError: the roster cannot be read, or names nobody.
+            RosterError: the roster cannot be read, or holds no identifier.
         """
         chunk: list[Person] = []
         not_sent: list[str] = []
         async with aclosing(self.roster.entries()) as entries:
             async for entry in entries:
                 if isinstance(entry, RosterLineError):
-                    self._fault(entry)
+                    self._count_error(entry)
                     continue
                 person = self._person(entry)
                 if self.shard is not None and not self.shard.owns(person.person_key):
@@ -93,10 +93,10 @@ class Producer(msgspec.Struct, kw_only=True):
         self._log_references()
         if not self.progress.persons_seen:
             raise RosterError(
-                "the roster names nobody: not one identifier could be read",
+                "the roster is empty: no identifier could be read",
                 hint="check roster.path (a CSV with a column off_id, or one identifier a line)",
             )
-        self.is_whole = not self.progress.roster_faults
+        self.is_complete = not self.progress.roster_faults
 
     def _person(self, entry: RosterEntry) -> Person:
         self.progress.persons_seen += 1
@@ -106,7 +106,7 @@ class Producer(msgspec.Struct, kw_only=True):
         return Person(off_id=entry.off_id, person_key=key, local_ref=self._local_ref(entry, key))
 
     def _local_ref(self, entry: RosterEntry, person_key: str) -> str | None:
-        """The reference as it may be stored: an identifier in it becomes a pseudonym."""
+        """The reference, with any identifier in it replaced by a pseudonym."""
         reference = entry.local_ref
         if reference is None:
             return None
@@ -126,8 +126,8 @@ class Producer(msgspec.Struct, kw_only=True):
             log.warning(
                 "roster.h_numbers_not_sent",
                 persons=self.progress.persons_not_sent,
-                hint="only the organisation that assigned such a number may use it; "
-                "roster.send_h_numbers sends them all the same",
+                hint="only the organisation that assigned an H-number may use it; "
+                "set roster.send_h_numbers to send them",
             )
 
     def _log_references(self) -> None:
@@ -135,19 +135,19 @@ class Producer(msgspec.Struct, kw_only=True):
             log.warning(
                 "roster.local_ref_is_an_identifier",
                 persons=self.progress.references_replaced,
-                hint="local_ref is shown to readers, so the identifier in it was replaced by the "
-                "person's pseudonym; give a reference of your own to join by",
+                hint="readers can see local_ref, so the identifier was replaced by the person's "
+                "pseudonym; use a reference that is not an identifier",
             )
 
-    def _fault(self, fault: RosterLineError) -> None:
+    def _count_error(self, error: RosterLineError) -> None:
         self.progress.roster_faults += 1
-        if self.progress.roster_faults <= FAULTS_LOGGED_MAX:
-            log.warning("roster.line_unreadable", where=fault.where, problem=fault.problem)
-        if self.progress.roster_faults == FAULTS_LOGGED_MAX:
-            log.warning("roster.more_lines_unreadable", hint="the rest is counted, not listed")
+        if self.progress.roster_faults <= ERRORS_LOGGED_MAX:
+            log.warning("roster.line_unreadable", where=error.where, problem=error.problem)
+        if self.progress.roster_faults == ERRORS_LOGGED_MAX:
+            log.warning("roster.more_lines_unreadable", hint="further lines are only counted")
 
     def _order(self, person_key: str) -> int:
-        """Another order in each attempt: nobody always stands where all others wait for them."""
+        """A sort key that changes with each run attempt, so that no person is always last."""
         return crc32(f"{self.store.handle.attempt_id} {person_key}".encode())
 
     async def _hand_out(

@@ -1,7 +1,7 @@
-"""This process's share of the ceiling on requests, while several work at one run.
+"""This process's share of the rate limit when several shards work on one run.
 
-The share is good for as long as the lease lasts. A process that slept past it asks PTS nothing
-until it has looked again: what it had may be another's by now.
+The share is valid as long as the lease. A process that sleeps past it sends nothing until it has a
+new share: another process may have taken the old one.
 """
 
 from typing import Final, Protocol
@@ -11,27 +11,27 @@ import anyio
 from worker.core.sharding import SECONDS_PER_HOUR
 from worker.ports import Authorization, Authorizer, ChallengeResult, HttpResponse, RunStore, Runtime
 
-_LOOK_S: Final = 0.2
-_ROOM_S: Final = 1.0
+_POLL_S: Final = 0.2
+_RENEW_S: Final = 1.0
 
 
 class Pace(Protocol):
-    """What keeps the pace of requests."""
+    """A rate limiter for requests."""
 
     def set_rate(self, requests_per_second: float) -> None:
         """Change the ceiling."""
         ...
 
     def pause_for(self, seconds: float) -> None:
-        """Hold every request back for that long; those already waiting queue anew."""
+        """Hold back every request for that long; waiting requests are rescheduled."""
         ...
 
 
 class RateShare:
-    """The port ``RateBudget`` on a pace.
+    """The port ``RateBudget`` on a rate limiter.
 
     Args:
-        pace: of this process's requests.
+        pace: the rate limiter of this process.
         total_per_hour: the ceiling over all shards.
         runtime: clock and sleep.
     """
@@ -42,7 +42,7 @@ class RateShare:
         self._runtime = runtime
         self._per_hour = 0
         self._until_s = 0.0
-        self._turn = anyio.Lock()
+        self._lock = anyio.Lock()
 
     @property
     def total_per_hour(self) -> int:
@@ -50,7 +50,7 @@ class RateShare:
         return self._total_per_hour
 
     def is_usable(self) -> bool:
-        """Whether PTS may be asked at all now."""
+        """Whether requests may be sent now."""
         return self._per_hour > 0 and self._runtime.monotonic() < self._until_s
 
     def use(self, per_hour: int, *, until_s: float) -> None:
@@ -60,22 +60,22 @@ class RateShare:
         if per_hour and per_hour != before:
             self._pace.set_rate(per_hour / SECONDS_PER_HOUR)
             if per_hour < before:
-                # Those who wait have been given times at the old pace.
+                # Waiting requests were scheduled at the old rate.
                 self._pace.pause_for(SECONDS_PER_HOUR / per_hour)
 
     async def wait(self) -> None:
-        """Return when PTS may be asked; at once, as a rule."""
+        """Wait until requests may be sent; usually returns at once."""
         if self.is_usable():
             return
-        async with self._turn:
+        async with self._lock:
             while not self.is_usable():
-                await self._runtime.sleep(_LOOK_S)
-            # One by one: the times that they were given have long gone by.
+                await self._runtime.sleep(_POLL_S)
+            # One at a time: the scheduled send times have passed.
             await self._runtime.sleep(SECONDS_PER_HOUR / self._per_hour)
 
 
 class SharingAuthorizer:
-    """The port ``Authorizer`` that waits for the share before it makes a proof."""
+    """The port ``Authorizer``; waits for the share before it makes a DPoP proof."""
 
     def __init__(self, authorizer: Authorizer, share: RateShare) -> None:
         self._authorizer = authorizer
@@ -87,21 +87,21 @@ class SharingAuthorizer:
         return await self._authorizer.authorize(method, url)
 
     def handle_challenge(
-        self, url: str, used: Authorization, answer: HttpResponse
+        self, url: str, used: Authorization, response: HttpResponse
     ) -> ChallengeResult:
         """See ``Authorizer.handle_challenge``."""
-        return self._authorizer.handle_challenge(url, used, answer)
+        return self._authorizer.handle_challenge(url, used, response)
 
 
 async def wait_for_share(
     store: RunStore, share: RateShare, runtime: Runtime, stop: anyio.Event
 ) -> None:
-    """Wait until the other shards have made room; they look whenever they renew their lease.
+    """Wait until the other shards release their excess, which they do on lease renewal.
 
     Raises:
         LeaseLostError: another process took over this shard.
     """
     await store.renew()
     while not share.is_usable() and not stop.is_set():
-        await runtime.sleep(_ROOM_S)
+        await runtime.sleep(_RENEW_S)
         await store.renew()

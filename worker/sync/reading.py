@@ -1,4 +1,4 @@
-"""One person's areas, read one after the other; what fails becomes a gap and never ends the run."""
+"""Reads the areas of one person in sequence. An area that fails does not end the run."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -36,7 +36,7 @@ _KINDS: Final[tuple[tuple[type[AreaError], FailureKind], ...]] = (
 
 
 def kind_of(error: AreaError) -> FailureKind:
-    """The failure's kind in the ledger."""
+    """The failure kind that the ledger records for an error."""
     for error_type, kind in _KINDS:
         if isinstance(error, error_type):
             return kind
@@ -45,7 +45,7 @@ def kind_of(error: AreaError) -> FailureKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonReader:
-    """Reads persons, counts failures, and asks for evidence before a run is to end."""
+    """Reads persons, counts failures, and asks for evidence before it ends the run."""
 
     reader: AreaReader
     keys: KeyBook
@@ -55,7 +55,7 @@ class PersonReader:
     runtime: Runtime
 
     async def read(self, task: PersonTask) -> tuple[PersonRead, WorkerError | None]:
-        """All areas of the task, and an error if the run should end here.
+        """Read all areas of the task; also return an error if the run should end.
 
         Raises:
             WorkerError: the run cannot go on.
@@ -75,65 +75,65 @@ class PersonReader:
         return PersonRead(person=task.person, areas=tuple(areas)), ending
 
     async def _verdict(self, failure: AreaFailure) -> WorkerError | None:
-        """The error that the run ends with, if so many failed in a row and evidence agrees."""
+        """The error that ends the run, if enough areas failed in a row and evidence agrees."""
         error = self.breaker.failed(failure.kind)
         if error is None or not await self.evidence.refutes(failure.area):
             return error
         self.breaker.refuted()
         return None
 
-    async def read_again(self, found: Unconfirmed) -> tuple[PersonRead, WorkerError | None]:
-        """The person with a second read of the areas to confirm, and an error as from ``read``.
+    async def read_again(self, unconfirmed: Unconfirmed) -> tuple[PersonRead, WorkerError | None]:
+        """Read the areas to confirm a second time; also return an error as ``read`` does.
 
-        An area is the second read, with both in its proof; or a failure, its own or because the
-        two reads contradict each other. Each request goes on a connection of its own.
+        Each area becomes the second read with both reads in its proof, or a failure if it cannot
+        be read or the two reads contradict each other. Each request uses a new connection.
 
         Raises:
             WorkerError: the run cannot go on.
         """
         areas: list[AreaRead] = []
         ending: WorkerError | None = None
-        for first in found.read.areas:
-            if not isinstance(first, CompleteArea) or first.area not in found.published:
+        for first in unconfirmed.read.areas:
+            if not isinstance(first, CompleteArea) or first.area not in unconfirmed.published:
                 areas.append(first)
                 continue
-            read = await self._area(found.read.person, first.area, is_single_use=True)
+            read = await self._area(unconfirmed.read.person, first.area, is_single_use=True)
             if isinstance(read, CompleteArea):
                 self.breaker.succeeded()
-                self.evidence.remember(found.read.person, read)
-                read = compared(found.published[first.area], first, read, found.confirm)
+                self.evidence.remember(unconfirmed.read.person, read)
+                read = compared(unconfirmed.published[first.area], first, read, unconfirmed.confirm)
                 if isinstance(read, AreaFailure):
-                    self._tell(found.read.person, read)
+                    self._log_failure(unconfirmed.read.person, read)
             else:
                 ending = await self._verdict(read) or ending
             if isinstance(read, AreaFailure):
                 self.progress.areas_complete -= 1
                 self.progress.failures[read.kind] += 1
             areas.append(read)
-        return PersonRead(person=found.read.person, areas=tuple(areas)), ending
+        return PersonRead(person=unconfirmed.read.person, areas=tuple(areas)), ending
 
     async def _area(self, person: Person, name: str, *, is_single_use: bool = False) -> AreaRead:
         try:
             complete = await self.reader.read(
                 person, name, key_path=self.keys.path(name), is_single_use=is_single_use
             )
-        except AreaError as fault:
+        except AreaError as error:
             failure = AreaFailure(
                 area=name,
-                kind=kind_of(fault),
-                reason=fault.message,
-                attempts=fault.attempts,
+                kind=kind_of(error),
+                reason=error.message,
+                attempts=error.attempts,
                 failed_at=self.runtime.now(),
-                status=fault.status,
+                status=error.status,
             )
-            self._tell(person, failure)
+            self._log_failure(person, failure)
             return failure
         read = self.keys.admit(complete)
         if isinstance(read, AreaFailure):
-            self._tell(person, read)
+            self._log_failure(person, read)
         return read
 
-    def _tell(self, person: Person, failure: AreaFailure) -> None:
+    def _log_failure(self, person: Person, failure: AreaFailure) -> None:
         log.warning(
             "area.unread",
             person=short_key(person.person_key) or "(plain)",
@@ -145,6 +145,6 @@ class PersonReader:
         )
 
 
-def is_whole(read: PersonRead) -> bool:
-    """Whether every area that was asked for was read to its last page."""
+def is_complete(read: PersonRead) -> bool:
+    """Whether every requested area was read to its last page."""
     return all(isinstance(area, CompleteArea) for area in read.areas)

@@ -1,24 +1,24 @@
-"""Which record key path each area uses, for the length of a run."""
+"""The record key path of each area during a run."""
 
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, FailureKind
 
 
 class KeyBook:
-    """The record key path of each area: the first that served is the one that must go on serving.
+    """Keeps the first record key path that worked for each area.
 
-    An answer whose records are keyed otherwise would look as if every restriction had been removed
-    and new ones added; it is a failure of that area, never a removal.
+    With another key path every restriction would look removed and added again, so a read that
+    uses one is a failure of that area, never a removal.
     """
 
     def __init__(self, known: dict[str, str]) -> None:
         self._known = known
 
     def path(self, area: str) -> str | None:
-        """The path to use, or ``None`` while no record of the area has been seen."""
+        """The path to use, or ``None`` if no record of the area has been seen."""
         return self._known.get(area)
 
     def admit(self, read: CompleteArea) -> AreaRead:
-        """The read itself, or a failure if its key path is not the area's."""
+        """Return the read, or a failure if its key path is not the area's."""
         path = read.proof.key_path
         if not path:
             return read

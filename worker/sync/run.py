@@ -1,4 +1,4 @@
-"""One run: read everyone, then publish, withhold, or leave it open for the next."""
+"""One run: read everyone, then publish, withhold, or leave the run open to be continued."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,20 +26,19 @@ from worker.sync.record_keys import KeyBook
 log = structlog.get_logger(__name__)
 
 
-def _nobody_looks(_progress: RunProgress) -> None:
-    """The progress goes nowhere."""
+def _ignore_progress(_progress: RunProgress) -> None:
+    """Discard the progress."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """Everything that one run needs, wired by ``app``.
+    """One run and its dependencies, wired by ``app``.
 
     Attributes:
-        availability: whether PTS can be asked at all.
-        person_key: the key in the store of an identifier.
-        stop: set when someone asks the run to stop (SIGTERM, SIGINT).
-        cost: what PTS was asked so far.
-        changed: called when the progress has changed.
+        availability: whether PTS is available.
+        stop: set to stop the run (SIGTERM, SIGINT).
+        cost: counts the requests sent to PTS.
+        changed: called when the progress changes.
     """
 
     roster: Roster
@@ -52,14 +51,14 @@ class Run:
     runtime: Runtime
     stop: anyio.Event
     cost: CostMeter
-    changed: Callable[[RunProgress], None] = _nobody_looks
+    changed: Callable[[RunProgress], None] = _ignore_progress
     progress: RunProgress = field(default_factory=RunProgress)
 
     async def execute(self) -> RunReport:
-        """Do it, and say how it ended; errors that have a name become the report's exit code.
+        """Run it and report how it ended; a ``WorkerError`` becomes the report's exit code.
 
         Raises:
-            LeaseLostError: another holder took over; nothing more may be written.
+            LeaseLostError: another process took the lease; nothing more may be written.
         """
         handle = self.store.handle
         log.info("run.began", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
@@ -100,14 +99,14 @@ class Run:
             runtime=self.runtime,
             progress=self.progress,
             stop=self.stop,
-            changed=self._tell,
+            changed=self._report_progress,
         )
         ending = await pipeline.work()
-        self._tell(self.progress)
+        self._report_progress(self.progress)
         if ending is None:
             ending = await self._verdict(evidence)
         if ending is None:
-            return await self._publish(may_depart=producer.is_whole)
+            return await self._publish(may_depart=producer.is_complete)
         if isinstance(ending, LeaseLostError):
             raise ending
         if isinstance(ending, WithheldError):
@@ -115,17 +114,17 @@ class Run:
         return await self._interrupt(ending)
 
     async def _verdict(self, evidence: Evidence) -> WorkerError | None:
-        """The error of a run that read nothing, unless PTS answers for who was read before it."""
+        """The error of a run that read nothing, unless PTS answers a known-good person-area."""
         error = nothing_was_read(self.progress.failures, self.progress.areas_complete)
         if error is None:
             return None
         try:
             is_refuted = await evidence.refutes(self.store.handle.areas[0])
-        except WorkerError as fault:
-            return fault
+        except WorkerError as error:
+            return error
         return None if is_refuted else error
 
-    def _tell(self, progress: RunProgress) -> None:
+    def _report_progress(self, progress: RunProgress) -> None:
         progress.requests = self.cost.requests
         progress.retries = self.cost.retries
         self.changed(progress)
@@ -139,14 +138,14 @@ class Run:
             done = await self.store.publish(
                 reasons_of, exit_code_of, may_depart=is_sync and may_depart, progress=self.progress
             )
-        except WithheldError as fault:
-            return await self._withhold(fault)
+        except WithheldError as error:
+            return await self._withhold(error)
         except LeaseLostError:
             raise
-        except WorkerError as fault:
-            return await self._interrupt(fault)
+        except WorkerError as error:
+            return await self._interrupt(error)
         if isinstance(done, ShardFinished):
-            return self._part_done(done)
+            return self._shard_finished(done)
         log.info(
             "run.published", run=self.store.handle.run_id, code=int(done.exit_code), **done.totals
         )
@@ -155,11 +154,11 @@ class Run:
             done.exit_code,
             published_at=done.published_at,
             totals=done.totals,
-            reasons=self._gaps() or self._gaps_of_others(done.exit_code),
+            reasons=self._failure_reasons() or self._reasons_of_other_shards(done.exit_code),
         )
 
-    def _part_done(self, done: ShardFinished) -> RunReport:
-        """The end of a shard that leaves publication to another."""
+    def _shard_finished(self, done: ShardFinished) -> RunReport:
+        """Report a finished shard that leaves publication to another."""
         log.info(
             "run.part_done",
             run=self.store.handle.run_id,
@@ -168,49 +167,52 @@ class Run:
             code=int(done.exit_code),
         )
         what = (
-            f"shard {done.shard} has done its part; {done.done} of {done.shard.count} have. "
-            "Nothing is published before all have; the last of them publishes"
+            f"shard {done.shard} is finished ({done.done} of {done.shard.count}); "
+            "the last shard to finish publishes the run"
         )
         return self._report(
-            RunStatus.RUNNING, done.exit_code, reasons=(what, *self._gaps()), done=done.done
+            RunStatus.RUNNING,
+            done.exit_code,
+            reasons=(what, *self._failure_reasons()),
+            done=done.done,
         )
 
-    def _gaps(self) -> tuple[str, ...]:
+    def _failure_reasons(self) -> tuple[str, ...]:
         reasons = []
         if self.progress.roster_faults:
             reasons.append(
-                f"{self.progress.roster_faults} lines of the roster could not be read, and one of "
-                "them may name a person who seems to have left: nobody was departed"
+                f"{self.progress.roster_faults} lines of the roster could not be read; nobody was "
+                "marked as departed, because these lines may name the missing persons"
             )
         if self.progress.failures:
             kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.progress.failures.items()))
             reasons.append(f"person-areas that could not be read: {kinds}")
         return tuple(reasons)
 
-    def _gaps_of_others(self, exit_code: ExitCode) -> tuple[str, ...]:
+    def _reasons_of_other_shards(self, exit_code: ExitCode) -> tuple[str, ...]:
         if exit_code == ExitCode.OK or self.store.handle.shard is None:
             return ()
-        return ("other shards could not read everyone; `pts-worker failures list` tells whom",)
+        return ("other shards could not read everyone; see `pts-worker failures list`",)
 
-    async def _withhold(self, fault: WorkerError) -> RunReport:
-        log.error("run.withheld", reason=fault.message, hint=fault.hint)
+    async def _withhold(self, error: WorkerError) -> RunReport:
+        log.error("run.withheld", reason=error.message, hint=error.hint)
         try:
-            await self.store.withhold(fault.message)
+            await self.store.withhold(error.message)
         except LeaseLostError:
             raise
         except WorkerError as second:
             log.error("run.not_recorded", reason=second.message, hint=second.hint)  # noqa: TRY400
-        return self._report(RunStatus.WITHHELD, ExitCode.WITHHELD, reasons=_words(fault))
+        return self._report(RunStatus.WITHHELD, ExitCode.WITHHELD, reasons=_words(error))
 
-    async def _interrupt(self, fault: WorkerError) -> RunReport:
-        log.error("run.interrupted", reason=fault.message, hint=fault.hint)
+    async def _interrupt(self, error: WorkerError) -> RunReport:
+        log.error("run.interrupted", reason=error.message, hint=error.hint)
         try:
-            await self.store.interrupt(fault.exit_code, fault.message, self.progress)
+            await self.store.interrupt(error.exit_code, error.message, self.progress)
         except LeaseLostError:
             raise
         except WorkerError as second:
             log.error("run.not_recorded", reason=second.message, hint=second.hint)  # noqa: TRY400
-        return self._report(RunStatus.INTERRUPTED, fault.exit_code, reasons=_words(fault))
+        return self._report(RunStatus.INTERRUPTED, error.exit_code, reasons=_words(error))
 
     def _report(
         self,
@@ -242,5 +244,5 @@ class Run:
         )
 
 
-def _words(fault: WorkerError) -> tuple[str, ...]:
-    return tuple(text for text in (fault.message, fault.hint) if text)
+def _words(error: WorkerError) -> tuple[str, ...]:
+    return tuple(text for text in (error.message, error.hint) if text)

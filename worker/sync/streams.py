@@ -1,8 +1,7 @@
-"""anyio's memory object streams, without an event loop iteration where nobody has to wait.
+"""Send and receive on anyio's memory object streams without yielding to the event loop.
 
-``send`` and ``receive`` of anyio let all other tasks run first. At full speed only one person would
-be handed out in each iteration, and requests that could go out together would go one by one
-(docs/performance.md).
+anyio's ``send`` and ``receive`` always yield. At full speed that would hand out one person per
+event loop iteration and prevent batching of requests (docs/performance.md).
 """
 
 from typing import TypeVar
@@ -14,7 +13,7 @@ T = TypeVar("T")
 
 
 async def send(stream: MemoryObjectSendStream[T], item: T) -> bool:
-    """Send an item, once there is room; ``False`` if the receiving end is closed."""
+    """Send an item, waiting for room; ``False`` if the receiving end is closed."""
     try:
         stream.send_nowait(item)
     except anyio.WouldBlock:

@@ -1,7 +1,6 @@
-"""The single writer: finished persons in, transactions out.
+"""The single writer: batches finished persons and writes one transaction at a time.
 
-Persons come on two streams: as they were read first, and again once a second read has decided. What
-is written is one batch after the other, of whichever stream.
+Persons arrive on two streams: after their first read, and after a second read.
 """
 
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from worker.errors import WithheldError
 from worker.ports import RunStore
 from worker.sync.confirmation import Confirmations
 from worker.sync.options import RunOptions
-from worker.sync.reading import is_whole
+from worker.sync.reading import is_complete
 from worker.sync.streams import receive
 
 
@@ -26,8 +25,8 @@ class Writer:
     """Gathers finished persons into batches and writes them.
 
     Attributes:
-        confirmations: who waits for a second read.
-        pending: keys handed out and not yet committed, shared with the producer.
+        confirmations: persons who wait for a second read.
+        pending: keys handed out but not committed, shared with the producer.
         changed: called after each batch, for the progress bar.
     """
 
@@ -43,8 +42,8 @@ class Writer:
         """Write until the stream ends.
 
         Raises:
-            WithheldError: so much has been removed that reading on makes no sense.
-            LeaseLostError: another holder took over.
+            WithheldError: the guard would withhold the run, so reading on is pointless.
+            LeaseLostError: another process took the lease.
         """
         room = await self.confirmations.room()
         while batch := await self._gather(reads, min(self.options.batch_persons, room)):
@@ -52,14 +51,14 @@ class Writer:
             room = await self.confirmations.room()
 
     async def write_decided(self, decided: MemoryObjectReceiveStream[PersonRead]) -> None:
-        """The same for persons who were read again: there is no need to wait for room."""
+        """Write persons after their second read; does not wait for room."""
         while batch := await self._gather(decided, self.options.batch_persons):
             await self._flush(batch)
 
     async def _gather(
         self, reads: MemoryObjectReceiveStream[PersonRead], most: int
     ) -> list[PersonRead]:
-        """Who comes within ``flush_s`` of the first person; nobody if the stream is over."""
+        """Collect persons until ``flush_s`` after the first one; empty at the end of the stream."""
         read = await receive(reads)
         if read is None:
             return []
@@ -75,13 +74,13 @@ class Writer:
 
     async def _write(self, batch: list[PersonRead]) -> None:
         result = await self.store.apply(batch)
-        held = {found.read.person.person_key for found in result.unconfirmed}
+        held = {item.read.person.person_key for item in result.unconfirmed}
         written = [read for read in batch if read.person.person_key not in held]
         self.confirmations.written(written)
         self.confirmations.hold(result.unconfirmed)
         for read in written:
             self.pending.discard(read.person.person_key)
-            if is_whole(read):
+            if is_complete(read):
                 self.progress.persons_complete += 1
             else:
                 self.progress.persons_with_gaps += 1
@@ -91,9 +90,9 @@ class Writer:
         await self._guard()
 
     async def _guard(self) -> None:
-        """Stop where so much is gone, written or claimed by first reads, that it is withheld.
+        """Stop the run early if its removals would be withheld anyway.
 
-        Claims count once a sample of second reads has agreed with them.
+        Claims of first reads count once a sample of second reads has confirmed them.
         """
         claims = self.confirmations.claims
         most = self.progress.removed + sum(map(len, claims.values()))
@@ -108,10 +107,11 @@ class Writer:
             self.confirmations.doubt()
         else:
             raise WithheldError(
-                f"withheld before the end, the last published state stands: {removed} of "
+                f"withheld early; the published state is unchanged: {removed} of "
                 f"{facts.open_before} open restrictions of {affected} persons would already close "
                 f"(sync.max_removed_share is {self.options.limits.max_removed_share:.0%})",
-                hint="look at what changed; if it is right, `pts-worker sync --accept-removals`",
+                hint="check what changed; if it is correct, run "
+                "`pts-worker sync --accept-removals`",
             )
 
     def _facts(self, removed: int, affected: int) -> GuardFacts:
