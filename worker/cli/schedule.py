@@ -9,7 +9,7 @@ from worker.cli.base import Cli, subcommand
 from worker.cli.output import print_json
 from worker.cli.progress import beside_runs, document, stoppable, watch_runs
 from worker.cli.run_watch import find_total
-from worker.cli.showing import instant, store_to_read
+from worker.cli.showing import instant
 from worker.cli.status_page import Readiness, keep_checking, pages_of
 from worker.core.run import RunReport
 from worker.errors import ExitCode
@@ -19,6 +19,7 @@ from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
 from worker.telemetry.http_server import serve_pages
 from worker.telemetry.prometheus import Board
 from worker.use_cases.observed_run import observed_run, telemetry_options
+from worker.use_cases.reading_store import store_to_read
 from worker.use_cases.run_sync import RunRequest
 
 HELP = """Stay up and run `sync` on a cron expression in a named time zone.

@@ -15,13 +15,14 @@ import structlog
 
 from worker import __version__
 from worker.app import App
-from worker.cli.showing import instant, store_to_read
+from worker.cli.showing import instant
 from worker.errors import WorkerError
 from worker.scheduler import ScheduleState, next_start
 from worker.store.queries.status import last_publication
 from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.telemetry.http_server import Page, Pages
 from worker.telemetry.prometheus import Board, metrics_page
+from worker.use_cases.reading_store import store_to_read
 
 log = structlog.get_logger(__name__)
 
