@@ -141,6 +141,14 @@ def test_token_with_the_identifier(token):
     assert ({}, {"nextToken": token}) == sent(request)
 
 
+def test_the_digits_of_the_own_address_are_nobody():
+    """127.0.0.1:30000 has the digits and the form of an identifier; a link to it is followed."""
+    url = "http://127.0.0.1:30000/v0.5/_search"
+    walk = PagingState(paging=Paging(), url=url, off_id=OFF_ID, pages_max=20)
+    request = walk.next_request(page(1, headers={"link": f'<{url}?page=2>; rel="next"'}))
+    assert PageRequest(url=f"{url}?page=2") == request
+
+
 @pytest.mark.parametrize("between", ["-", " ", "%20", "+", "."])
 def test_link_with_the_identifier_in_groups(between):
     """However people write an identifier: a link that holds it is not followed."""
