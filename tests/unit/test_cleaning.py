@@ -70,7 +70,8 @@ def replaced(text):
         return "pseudonymA"
     result, end = "", 0
     for place in recogniser().find(text):
-        result += text[end : place.start] + f"pseudonym{'A' if place.digits == OWN else 'B'}"
+        pseudonym = f"pseudonym{'A' if place.digits == OWN else 'B'}"
+        result += text[end : place.start] + pseudonym + place.beside
         end = place.end
     return result + text[end:]
 

@@ -3,6 +3,7 @@
 import base64
 import string
 import time
+import tracemalloc
 from html import escape
 
 import pytest
@@ -184,3 +185,59 @@ def test_what_was_replaced_once_stays(text):
     """A second pass finds nothing more, so that an upgrade may run again."""
     once = recogniser().text(text)
     assert recogniser().text(once) == once
+
+
+def test_keys_that_differ_beside_the_identifier_stay_different():
+    """Characters of base64 hold three bytes: what stands beside the identifier in them is kept."""
+    ids = [
+        *(f"{number}:{OWN}" for number in range(3)),
+        *(f"{OWN}{letter}" for letter in "ABC"),
+        *(f"{number}:{OTHER}" for number in range(3)),
+        *(f"{OTHER}/{letter}" for letter in "ABC"),
+    ]
+    for encoded in (
+        [base64.b64encode(text.encode()).decode() for text in ids],
+        [base64.b64encode(base64.b64encode(text.encode())).decode() for text in ids],
+        [base64.b64encode(text.encode("utf-16-le")).decode() for text in ids],
+        [base64.b64encode(bytes([200 + at]) + OWN.encode()).decode() for at in range(3)],
+    ):
+        replaced = [recogniser().text(text) for text in encoded]
+        assert len(set(encoded)) == len(set(replaced))
+        assert all("pseudonym" in text for text in replaced)
+        assert replaced == [recogniser().text(text) for text in replaced]
+
+
+def test_two_identifiers_in_one_word():
+    """Slashes and hyphens belong to base64: a path of two encoded identifiers is one word."""
+    own, other = (base64.b64encode(digits.encode()).decode().rstrip("=") for digits in (OWN, OTHER))
+    for between in "/relative/", "-", "_x_":
+        replaced = recogniser().text(f"Patient/{own}{between}{other}")
+        assert (1, 1) == (replaced.count("pseudonymA"), replaced.count("pseudonymB"))
+
+
+@pytest.mark.parametrize(
+    "text", ["fnr {}", " {}", '{{"offId":{}}}', "Svarrapport|{}", "-{}", "{}.0", "a {} b"]
+)
+def test_the_own_identifier_without_its_zero_within_a_text(text):
+    """As a number of its own; within a longer number it is somebody else's."""
+    own = "02013299997"
+    found = Recogniser(lambda _: "pseudonymC", own=own, finds_others=False)
+    assert text.format("pseudonymC") == found.text(text.format(own[1:]))
+    assert (longer := text.format(f"7{own[1:]}")) == found.text(longer)
+
+
+def test_a_uuid_stays_as_it_is():
+    """Also one whose hexadecimal reads like digits, if they are nobody's."""
+    uuid = "30313233-3435-3637-3839-303132333435"
+    assert uuid == recogniser().text(uuid)
+
+
+def test_characters_that_become_many_take_no_memory():
+    """NFKC makes 18 letters of U+FDFA; without digits they are one."""
+    text = "\ufdfa" * 80_000 + OWN
+    tracemalloc.start()
+    try:
+        assert recogniser().text(text).endswith("pseudonymA")
+        assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
+    finally:
+        tracemalloc.stop()

@@ -12,6 +12,7 @@ import binascii
 import html
 import re
 import unicodedata
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -57,33 +58,57 @@ class Layer(NamedTuple):
     has_gaps: bool = False
 
 
+class Place(NamedTuple):
+    """Where an identifier stands in a text: end exclusive.
+
+    Attributes:
+        beside: what else stands in these characters, to be kept beside the replacement. Otherwise
+            two keys that differ there alone would become one.
+    """
+
+    start: int
+    end: int
+    beside: str
+
+
 class Content(NamedTuple):
     """The decoded content of a base64 or hexadecimal word.
 
     Attributes:
-        text: the content.
-        encoding: the text encoding of its bytes.
+        raw: the content.
+        text: the content as text.
+        encoding: the encoding of the text.
         word: position of the word in the outer text, end exclusive.
         start: position in the outer text at which the content begins.
         packing: encoded characters, and the bytes they stand for.
     """
 
+    raw: bytes
     text: str
     encoding: str
     word: tuple[int, int]
     start: int
     packing: tuple[int, int]
 
-    def places(self, parts: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    def places(self, parts: Iterable[tuple[int, int]]) -> Iterator[Place]:
         """The positions in the outer text of parts of the content, in order."""
         chars, size = self.packing
         at = count = 0
         for part in parts:
             before = count + len(self.text[at : part[0]].encode(self.encoding, "replace"))
             after = before + len(self.text[part[0] : part[1]].encode(self.encoding, "replace"))
-            end = self.start - (-after // size) * chars
-            yield self.start + before // size * chars, min(end, self.word[1])
+            first, last = before // size * size, -(-after // size) * size
+            yield Place(
+                start=self.start + first // size * chars,
+                end=min(self.start + last // size * chars, self.word[1]),
+                beside=_hexadecimal(self.raw[first:before], self.raw[after:last]),
+            )
             at, count = part[1], after
+
+
+def _hexadecimal(*neighbours: bytes) -> str:
+    """The bytes that share encoded characters with an identifier; empty if there are none."""
+    return "-".join(("", *(part.hex() for part in neighbours))) if any(neighbours) else ""
 
 
 def digit_count(content: bytes) -> int:
@@ -116,7 +141,9 @@ def contents(text: str) -> Iterator[Content]:
             for start, content in unpack(word[0]):
                 inner, encoding = _decoded(content)
                 if digit_count(content) >= LENGTH or _BASE64.search(inner):
-                    yield Content(inner, encoding, word.span(), word.start() + start, packing)
+                    yield Content(
+                        content, inner, encoding, word.span(), word.start() + start, packing
+                    )
 
 
 def _folded_layer(layer: Layer) -> Layer:
@@ -136,56 +163,57 @@ def _folded_layer(layer: Layer) -> Layer:
 
 
 def _spread(layer: Layer, folded: Mapping[int, str]) -> Layer:
-    """The layer with some characters replaced by any number of characters."""
-    places = [
-        (part, start, end)
-        for char, start, end in zip(layer.chars, layer.starts, layer.ends, strict=True)
-        for part in folded.get(ord(char), char)
-    ]
-    return Layer(
-        "".join([part for part, _, _ in places]),
-        [start for _, start, _ in places],
-        [end for _, _, end in places],
-        has_gaps=True,
-    )
+    """The layer with some characters replaced by several characters."""
+    parts: list[str] = []
+    starts, ends = array("L"), array("L")
+    for char, start, end in zip(layer.chars, layer.starts, layer.ends, strict=True):
+        part = folded.get(ord(char), char)
+        parts.append(part)
+        starts.extend([start] * len(part))
+        ends.extend([end] * len(part))
+    return Layer("".join(parts), starts, ends, has_gaps=True)
 
 
 def _with_blanks(layer: Layer) -> Layer:
     chars, starts, ends, _ = layer
     parts: list[str] = []
-    new_starts: list[int] = []
-    new_ends: list[int] = []
+    new_starts, new_ends = array("L"), array("L")
     kept = 0
     for at, (start, end) in enumerate(zip(starts[1:], ends, strict=False), 1):
         if start != end:
             parts += chars[kept:at], " "
-            new_starts += starts[kept:at]
-            new_ends += ends[kept:at]
+            new_starts.extend(starts[kept:at])
+            new_ends.extend(ends[kept:at])
             new_starts.append(start)
             new_ends.append(start)
             kept = at
     parts.append(chars[kept:])
-    new_starts += starts[kept:]
-    new_ends += ends[kept:]
+    new_starts.extend(starts[kept:])
+    new_ends.extend(ends[kept:])
     return Layer("".join(parts), new_starts, new_ends)
 
 
 @lru_cache(maxsize=4096)
 def _folded(char: str) -> str:
-    """A character after NFKC and digit folding, without combining marks."""
+    """A character after NFKC and digit folding; several characters only if they hold digits.
+
+    Of U+FDFA NFKC makes 18 letters. They separate digits as one letter does.
+    """
     folded = "".join(
         part if (digit := unicodedata.digit(part, None)) is None else str(digit)
         for part in unicodedata.normalize("NFKC", char)
     )
-    return folded if len(folded) == 1 else "".join(filter(str.isalnum, folded))
+    if len(folded) == 1:
+        return folded
+    alphanumeric = "".join(filter(str.isalnum, folded))
+    return alphanumeric if any(map(str.isdigit, folded)) else alphanumeric[:1] or " "
 
 
 def _decode(layer: Layer, sign: str) -> Layer:
     """Decode one layer of escapes; return the same object if there are none."""
     chars, starts, ends, has_gaps = layer
     parts: list[str] = []
-    new_starts: list[int] = []
-    new_ends: list[int] = []
+    new_starts, new_ends = array("L"), array("L")
     kept = 0
     for match in _ESCAPES[sign].finditer(chars):
         at = match.start()
@@ -195,8 +223,8 @@ def _decode(layer: Layer, sign: str) -> Layer:
         if not taken:
             continue
         parts += chars[kept:at], char
-        new_starts += starts[kept:at]
-        new_ends += ends[kept:at]
+        new_starts.extend(starts[kept:at])
+        new_ends.extend(ends[kept:at])
         kept = at + taken
         has_gaps = has_gaps or not char
         if char:
@@ -205,8 +233,8 @@ def _decode(layer: Layer, sign: str) -> Layer:
     if not kept:
         return layer
     parts.append(chars[kept:])
-    new_starts += starts[kept:]
-    new_ends += ends[kept:]
+    new_starts.extend(starts[kept:])
+    new_ends.extend(ends[kept:])
     return Layer("".join(parts), new_starts, new_ends, has_gaps)
 
 

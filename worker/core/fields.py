@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
+from worker.core.harmless import harmless_names
 from worker.errors import ContractError
 
 
@@ -37,6 +38,7 @@ NAMES_LENGTH_MAX: Final = 5_000
 """Maximum length of all field names of an object together. Names are cached."""
 
 _SEGMENT: Final = re.compile(r"([^.\[\]\s]+)(?:\[(\d{1,4}|current)\])?")
+_DIGITS_MAX: Final = 9
 _SAFE_NAME: Final = re.compile(r"[A-Za-z_@$](?!.*\d{5})[\w@$.:-]{0,59}", re.ASCII)
 
 
@@ -109,6 +111,11 @@ def element_of(array: list[Any], step: int | Pick) -> Any:
 def safe_name(name: str) -> str:
     """The field name for use in messages, or ``?`` if it does not look like a name.
 
-    A response could use a person's identifier as a field name.
+    A response could use a person's identifier as a field name, or hold one in it in any encoding.
     """
-    return name if _SAFE_NAME.fullmatch(name) else "?"
+    is_safe = (
+        _SAFE_NAME.fullmatch(name) is not None
+        and sum(map(str.isdigit, name)) <= _DIGITS_MAX
+        and harmless_names[name]
+    )
+    return name if is_safe else "?"

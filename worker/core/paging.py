@@ -268,7 +268,8 @@ class PagingState:
 
     def _names_person(self, text: str) -> bool:
         """Whether a text holds any person's identifier, in any encoding."""
-        return bool(Recogniser(str, own=self._off_id).find(text)) or self._off_id in text
+        recogniser = Recogniser(str, own=self._off_id)
+        return self._off_id in text or recogniser.text(text) != text or bool(recogniser.find(text))
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -43,11 +43,16 @@ Author: TypeAlias = Callable[[Any, str], Any]
 
 
 class IdentifierMatch(NamedTuple):
-    """An identifier in a text: its position, end exclusive, and its digits."""
+    """An identifier in a text: its position, end exclusive, and its digits.
+
+    Attributes:
+        beside: what else the characters hold, and is kept beside the replacement.
+    """
 
     start: int
     end: int
     digits: str
+    beside: str = ""
 
     def __repr__(self) -> str:
         return f"IdentifierMatch({self.start}, {self.end}, ***)"
@@ -70,6 +75,7 @@ class Recogniser:
         self._own = own
         self._own_bytes = own.encode()
         self._short = own.lstrip("0") or own
+        self._has_short = self._short != own
 
     def text(self, text: str) -> str:
         """Replace identifiers in a text; return the same object if there are none."""
@@ -78,22 +84,23 @@ class Recogniser:
             return self._pseudonym_of(self._own) if is_short else text
         if text == self._own:
             return self._pseudonym_of(text)
+        searched = text
         if not NOT_IDENTIFIERS.fullmatch(text):
-            if not remembered_suspects[text]:
+            if not remembered_suspects[text] and not (self._has_short and self._short in text):
                 return text
         elif holds_text(text):
-            text = text.replace("-", "")
+            searched = text.replace("-", "")
         elif not (self._own and without_separators(text).count(self._own_bytes)):
             return text
-        matches = self.find(text)
+        matches = self.find(searched)
         if not matches:
             return text
         parts: list[str] = []
         end = 0
         for match in matches:
-            parts += text[end : match.start], self._pseudonym_of(match.digits)
+            parts += searched[end : match.start], self._pseudonym_of(match.digits), match.beside
             end = match.end
-        return "".join((*parts, text[end:]))
+        return "".join((*parts, searched[end:]))
 
     def document(self, value: Any, author: Author | None = None) -> Any:
         """Replace identifiers in the values and field names of a JSON document.
@@ -172,6 +179,9 @@ class Recogniser:
         for layer in layers(text):
             if self._own:
                 yield from _digits_within(layer, self._own)
+            if self._has_short:
+                for match in _digits_within(layer, self._short, is_number=True):
+                    yield match._replace(digits=self._own)
             if self._finds_others:
                 yield from _other_identifiers(layer, foreign)
 
@@ -180,16 +190,13 @@ class Recogniser:
 
         The rest of a word stays, so that two keys with a common prefix remain distinct.
         """
-        read: tuple[int, int] | None = None
         for content in contents(text):
-            if content.word == read or not may_hold_digits(content.text):
-                continue  # a word with a match needs no other decoding
-            matches = self._find(content.text, rounds)
-            if matches:
-                read = content.word
-            places = content.places((inner.start, inner.end) for inner in matches)
-            for inner, place in zip(matches, places, strict=True):
-                yield IdentifierMatch(*place, inner.digits)
+            if may_hold_digits(content.text) or (self._has_short and self._short in content.text):
+                matches = self._find(content.text, rounds)
+                places = content.places((inner.start, inner.end) for inner in matches)
+                for inner, place in zip(matches, places, strict=True):
+                    beside = inner.beside + place.beside
+                    yield IdentifierMatch(place.start, place.end, inner.digits, beside)
 
 
 def candidates(value: Any) -> Iterator[str]:
@@ -242,8 +249,16 @@ def _squeezed(chars: str) -> str:
     return "".join(filter(str.isalnum, chars))
 
 
-def _digits_within(layer: Layer, digits: str) -> Iterator[IdentifierMatch]:
-    """Occurrences of these digits among the letters and digits of a layer."""
+def _digits_within(
+    layer: Layer, digits: str, *, is_number: bool = False
+) -> Iterator[IdentifierMatch]:
+    """Occurrences of these digits among the letters and digits of a layer.
+
+    Args:
+        layer: the layer to search.
+        digits: what to find.
+        is_number: only where no digit precedes or follows.
+    """
     ascii_alone = layer.chars.encode("ascii", "ignore").translate(None, _NEITHER)
     if digits.encode() not in ascii_alone:
         return
@@ -251,9 +266,12 @@ def _digits_within(layer: Layer, digits: str) -> Iterator[IdentifierMatch]:
     at = squeezed.find(digits)
     places = [place for place, char in enumerate(layer.chars) if char.isalnum()]
     while at >= 0:
-        last = places[at + len(digits) - 1]
-        yield IdentifierMatch(layer.starts[places[at]], layer.ends[last], digits)
-        at = squeezed.find(digits, at + len(digits))
+        end = at + len(digits)
+        first, last = places[at], places[end - 1]
+        around = layer.chars[max(0, first - 1) : first] + layer.chars[last + 1 : last + 2]
+        if not (is_number and any(map(str.isdigit, around))):
+            yield IdentifierMatch(layer.starts[first], layer.ends[last], digits)
+        at = squeezed.find(digits, end)
 
 
 def _other_identifiers(layer: Layer, foreign: list[tuple[int, int]]) -> Iterator[IdentifierMatch]:
