@@ -329,12 +329,13 @@ class Store:
         )
 
     def published(self) -> dict[str, Any]:
-        """All that a reader sees but for times and run numbers."""
+        """All that a reader sees but for times and numbers of runs, publications and rows."""
         areas, kinds = ("patient_safety", "patient_privacy"), ("current", "history")
         views = [f"report_{area}_{kind}" for area in areas for kind in kinds]
         # Times of the source are data; times of ours are not comparable.
         ours = {"first_seen_at", "last_confirmed_at", "observed_at"}
-        ours |= {"opened_run", "closed_run", "valid_from"}
+        ours |= {"opened_run", "closed_run", "valid_from", "version_no"}
+        ours |= {"publication_no", "opened_publication", "closed_publication"}
         statements = []
         for view, names in zip(views, self.columns(*views), strict=True):
             terms = [

@@ -97,8 +97,10 @@ class RunWatch:
 async def find_total(app: App, watch: RunWatch) -> None:
     """Set the total of a full run: from the last publication, else by counting a roster file."""
     try:
-        async with app.database(patience_s_max=_TOTAL_S) as store:
-            last = await last_publication(store, DEFAULT_TENANT)
+        # A connection to SQLite that is cancelled while it opens leaves a thread that never ends.
+        with anyio.CancelScope(shield=True):
+            async with app.database(patience_s_max=_TOTAL_S) as store:
+                last = await last_publication(store, DEFAULT_TENANT)
         if last is not None:
             watch.total = last.totals["persons_total"] - last.totals["persons_departed"]
         elif app.settings.roster.path is not None and str(app.settings.roster.path) != "-":

@@ -6,7 +6,12 @@ can succeed although its acknowledgement is lost.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -167,11 +172,10 @@ class Database:
                 return result
 
     def _waited_s(self, failing_since_s: float) -> float:
-        """For how long nothing has come through, to a call that has failed since then.
+        """Seconds without a success, for a call that has failed since then.
 
-        An outage is waited for once, not anew by each of the writes that end a run. It begins with
-        a fault, or with the wait for a lock that was in vain: a long transaction that ends in one,
-        a publication above all, has not waited yet.
+        All writes that end a run share one outage. It begins with an error or with a lock timeout;
+        a long transaction that ends in one, such as a publication, has not waited yet.
         """
         return self.runtime.monotonic() - self.outage.begin(failing_since_s)
 
@@ -185,21 +189,22 @@ class Database:
         return results[0]
 
     async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
-        with self.watching():
-            async with self.engine.connect() as connection:
-                await connection.execution_options(pts_write=is_write)
-                if self.limits is not None and not self.limits.are_confirmed:
-                    async with connection.begin():
-                        await self.limits.confirm(connection)
+        # A connection to SQLite that is cancelled while it opens leaves a thread that never ends.
+        is_file = self.dialect.name == "sqlite"
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self.watching())
+            with anyio.CancelScope(shield=is_file):
+                connection = await stack.enter_async_context(self.engine.connect())
+            await connection.execution_options(pts_write=is_write)
+            if self.limits is not None and not self.limits.are_confirmed:
                 async with connection.begin():
-                    return await work(connection)
+                    await self.limits.confirm(connection)
+            async with connection.begin():
+                return await work(connection)
 
 
 def _lock_s_max(dialect: StoreDialect, patience_s: float) -> float:
-    """How long to wait for somebody else's lock, while nothing else is wrong.
-
-    On PostgreSQL half the patience: whoever has waited in vain is to try again.
-    """
+    """How long to wait for a lock; on PostgreSQL half the patience, to leave time for a retry."""
     if dialect.name == "sqlite":
         return min(_BUSY_S_MAX, patience_s)
     return max(patience_s / 2, _LOCK_S_MIN)
