@@ -9,6 +9,8 @@ import sys
 from types import FrameType
 from typing import Final
 
+from worker.streams import open_streams
+
 _PR_SET_DUMPABLE: Final = 4
 _STOPPED: Final = 75
 _OWNER_ALONE: Final = 0o077
@@ -17,6 +19,7 @@ _OWNER_ALONE: Final = 0o077
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    open_streams()
     # A run listens for itself once it is on. Until then, and in all other commands, being stopped
     # has its code too; and as a container's first process we would not be stopped at all.
     for number in (signal.SIGTERM, signal.SIGINT):

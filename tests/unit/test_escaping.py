@@ -23,6 +23,7 @@ from worker.core.escaping import csv_text, visible, visible_lines, xml_text
         ("\U000e0041", "\\U000e0041"),
         ("\0\x7f", "\\u0000\\u007f"),
         ("\u2028", "\\u2028"),
+        ("k\udc9b\ud800", "k\\udc9b\\ud800"),
     ],
 )
 def test_visible(text, shown):

@@ -1,5 +1,7 @@
 """The program: all commands, and one place where errors become exit codes."""
 
+import contextlib
+import io
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -11,6 +13,7 @@ from click.shell_completion import shell_complete
 from worker import __version__
 from worker.cli.options import Group, common_options
 from worker.cli.output import report_bug, report_call, report_error
+from worker.core.escaping import visible_lines
 from worker.errors import ExitCode, WorkerError
 
 NAME: Final = "pts-worker"
@@ -109,6 +112,19 @@ def run(arguments: Sequence[str]) -> int:
 
 def _call(arguments: Sequence[str]) -> int:
     if asked := os.environ.get(COMPLETION):
-        return shell_complete(PROGRAM, {}, NAME, COMPLETION, asked)
+        return _complete(asked)
     with PROGRAM.make_context(NAME, [*arguments]) as context:
         return int(PROGRAM.invoke(context))
+
+
+def _complete(asked: str) -> int:
+    """Answer a shell. A question that makes no sense gets no answer, and 1 as click has it."""
+    answer = io.BytesIO()
+    with contextlib.redirect_stdout(io.TextIOWrapper(answer, write_through=True)):
+        try:
+            code = shell_complete(PROGRAM, {}, NAME, COMPLETION, asked)
+        except (KeyError, ValueError):
+            return 1
+        text = answer.getvalue().decode()
+    print(visible_lines(text), end="")
+    return code

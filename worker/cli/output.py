@@ -2,9 +2,8 @@
 
 import contextlib
 import io
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, BinaryIO, TextIO
 
 import orjson
@@ -36,7 +35,7 @@ class _Visible(io.TextIOBase):
 
 def print_text(write: Callable[[], None]) -> None:
     """What ``write`` prints, on standard output."""
-    with _output_may_be_gone(), contextlib.redirect_stdout(_Visible(sys.stdout)):
+    with contextlib.redirect_stdout(_Visible(sys.stdout)):
         write()
         sys.stdout.flush()
 
@@ -47,35 +46,35 @@ def print_json(document: Any) -> None:
     Args:
         document: a mapping, or a dataclass whose fields are the document's members.
     """
-    options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+    options = (
+        orjson.OPT_INDENT_2
+        | orjson.OPT_UTC_Z
+        | orjson.OPT_APPEND_NEWLINE
+        | orjson.OPT_PASSTHROUGH_DATACLASS
+    )
     # What orjson leaves as it is, such as U+009B, is no less JSON as an escape.
-    text = visible_lines(orjson.dumps(document, option=options, default=_plain).decode())
-    with _output_may_be_gone():
-        sys.stdout.buffer.write(text.encode())
-        sys.stdout.buffer.flush()
+    text = visible_lines(orjson.dumps(_utf8(document), option=options, default=_plain).decode())
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
 
 
 def _plain(value: Any) -> Any:
-    """What orjson does not know: a msgspec struct as a mapping, all else as text."""
-    if names := getattr(value, "__struct_fields__", ()):
-        return {name: getattr(value, name) for name in names}
-    return str(value)
+    """What orjson does not get: a dataclass or msgspec struct as a mapping, all else as text."""
+    names = getattr(value, "__struct_fields__", ()) or getattr(value, "__dataclass_fields__", ())
+    if names:
+        return _utf8({name: getattr(value, name) for name in names})
+    return _utf8(str(value))
 
 
-@contextlib.contextmanager
-def _output_may_be_gone() -> Iterator[None]:
-    """Let what a command did decide its exit code, and not who reads what it says of it.
-
-    A reader that went away is no news (``| head``); a full disk is.
-    """
-    try:
-        yield
-    except OSError as error:
-        # Python writes what is left in its buffer once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if not isinstance(error, BrokenPipeError):
-            reason = error.strerror or type(error).__name__
-            print(f"pts-worker: standard output cannot be written: {reason}", file=sys.stderr)
+def _utf8(value: Any) -> Any:
+    """Escape surrogates (the name of a file that is not UTF-8), which orjson refuses."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_utf8(key): _utf8(item) for key, item in value.items()}
+    if type(value) in {list, tuple}:
+        return [_utf8(item) for item in value]
+    return value
 
 
 def report_call(error: Any, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 
 _BIDI: Final = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)
 _LINE_ENDS: Final = (0x2028, 0x2029)
+_SURROGATES: Final = range(0xD800, 0xE000)
 _INVISIBLE: Final = (0xFEFF, *range(0xE0000, 0xE0080), *range(0xFFF9, 0xFFFC))
 
 
@@ -14,7 +15,7 @@ def _escape(code: int) -> str:
 
 _CONTROLS: Final = {
     code: _escape(code)
-    for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDI, *_LINE_ENDS, *_INVISIBLE)
+    for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDI, *_LINE_ENDS, *_INVISIBLE, *_SURROGATES)
 }
 _CONTROLS_IN_LINES: Final = {code: text for code, text in _CONTROLS.items() if code not in {9, 10}}
 
@@ -28,7 +29,8 @@ def visible(text: str) -> str:
     r"""Escape text for one line of a terminal or log.
 
     Control characters (ECMA-48, including ESC and U+009B), line ends, bidirectional marks (UAX #9)
-    and invisible characters are written as escapes such as ``\u001b``.
+    and invisible characters are written as escapes such as ``\u001b``. So are surrogates, which
+    stand for bytes that are not UTF-8 (PEP 383).
     """
     return text.translate(_CONTROLS)
 
