@@ -20,7 +20,7 @@ from typing import Any, Final
 import pytest
 
 from tests.acceptance.program import Ended, Running, Sandbox, sandbox, wait_for
-from tests.deployment.deployed import ROOT, tool
+from tests.deployment.deployed import tool
 from tests.deployment.fresh_root import copy_checkout, debian
 from tests.deployment.test_locks import pins
 from worker import __version__
@@ -219,7 +219,7 @@ def pts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 def installed(
     images: Mapping[str, Image], pts: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Installation:
-    """The slim image with configuration and keys, which the worker's user alone reads, and tables."""
+    """The slim image with tables, and with keys that the worker's user alone reads."""
     tmp_path = tmp_path_factory.mktemp("installed")
     etc = tmp_path / "etc"
     setup = pts.install(etc, "sqlite:////data/pts.db")
