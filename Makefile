@@ -45,7 +45,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test simulate bench mutate mutate-sample static unit install tools wheel wheelhouse install-test lock \
+.PHONY: help demo versions check test simulate bench mutate mutate-sample static unit install tools wheel wheelhouse install-test test-image lock \
 	audit sbom licences clean
 
 help: ## this list
@@ -106,6 +106,12 @@ wheelhouse: wheel ## what a server without a package index needs, into dist/whee
 
 install-test: $(TOOLS) ## docs/operations.md typed into a fresh Debian; needs root and mmdebstrap
 	@$(BIN)/python -m tests.deployment.fresh_root
+
+# In a mount namespace of its own, with cgroups as crun wants them.
+test-image: $(TOOLS) ## the Dockerfile's two tags built and run with podman; needs root and mmdebstrap
+	@unshare --mount true || { echo "NOT TESTED: no namespace can be made here"; exit 0; }; \
+	unshare --mount sh -c 'mount -t cgroup2 none /sys/fs/cgroup; exec "$$@"' sh \
+		$(BIN)/pytest tests/deployment/image_runs.py
 
 lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 	@$(PYTHON) -m venv $(VENV)-lock

@@ -42,7 +42,8 @@ def tool(name: str) -> str:
 
     ``.ci/run`` installs it where it can, and says so where it cannot.
     """
-    return shutil.which(name) or pytest.skip(f"{name} is not installed", allow_module_level=True)
+    reason = f"NOT TESTED: {name} is not installed"
+    return shutil.which(name) or pytest.skip(reason, allow_module_level=True)
 
 
 def unit(name: str) -> Unit:

@@ -32,9 +32,26 @@ CHECKS: Final = {
 
 def make_root(folder: Path) -> None:
     """A minimal Debian with this checkout in /checkout, and its wheel."""
-    include = f"--include={PACKAGES}"
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", include, "trixie", str(folder)]
-    subprocess.run(command, check=True)
+    subprocess.run(debian(folder, PACKAGES), check=True)
+    copy_checkout(folder / "checkout")
+    # The way to the package index is this machine's.
+    for name in ("etc/resolv.conf", "etc/hosts", "etc/pip.conf"):
+        if Path("/", name).exists():
+            shutil.copy(Path("/", name), folder / name)
+    authorities = os.environ.get("PIP_CERT")
+    if authorities:
+        shutil.copy(authorities, folder / "etc/ssl/certs/ca-certificates.crt")
+    run(folder, "cd /checkout && make wheel")
+
+
+def debian(target: Path, packages: str) -> list[str]:
+    """The command that makes a minimal Debian: a folder, or an archive if its name ends so."""
+    include = f"--include={packages}"
+    return ["mmdebstrap", "--quiet", "--variant=minbase", include, "trixie", str(target)]
+
+
+def copy_checkout(folder: Path) -> None:
+    """Copy what git knows or would add."""
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -44,16 +61,8 @@ def make_root(folder: Path) -> None:
     ).stdout.split("\0")[:-1]
     for file in files:
         if (ROOT / file).is_file():
-            (folder / "checkout" / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / file, folder / "checkout" / file)
-    # The way to the package index is this machine's.
-    for name in ("etc/resolv.conf", "etc/hosts", "etc/pip.conf"):
-        if Path("/", name).exists():
-            shutil.copy(Path("/", name), folder / name)
-    authorities = os.environ.get("PIP_CERT")
-    if authorities:
-        shutil.copy(authorities, folder / "etc/ssl/certs/ca-certificates.crt")
-    run(folder, "cd /checkout && make wheel")
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, folder / file)
 
 
 def run(folder: Path, script: str) -> None:
