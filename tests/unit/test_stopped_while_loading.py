@@ -65,8 +65,13 @@ def test_a_command_is_stopped_and_a_second_signal_does_not_wait(
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
+        before = ""
         for expected in ("at work\n", "stopping\n")[:signals]:
-            assert expected == process.stdout.readline()
+            line = process.stdout.readline()
+            if line == before:  # the signal came before its write had returned: written twice
+                line = process.stdout.readline()
+            assert expected == line
+            before = line
             process.send_signal(number)
         assert ExitCode.STOPPED == process.wait(30)
         assert "" == process.stderr.read()
