@@ -12,7 +12,8 @@ from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.store.database import Database
 from worker.store.queries.failures import OpenFailure, failures_by_key
-from worker.store.schema.tables import VERSIONS, UtcTime, alias_of, person, run, tenant
+from worker.store.schema.tables import VERSIONS, alias_of, person, run, tenant
+from worker.store.schema.types import UtcTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from sqlalchemy.sql.selectable import ScalarSelect, Select
 
 from worker.areas import AREAS
 from worker.core.effect import instant_sql
-from worker.store.schema.tables import UtcTime, change_feed, publication
+from worker.store.schema.tables import change_feed, publication
+from worker.store.schema.types import UtcTime
 
 COLUMNS: Final = ("publication_no", "happened_at", "op", "area", "version_id", "person_id")
 

@@ -10,18 +10,14 @@ Three ideas carry everything here (``docs/internals.md`` draws them):
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -31,7 +27,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     false,
     text,
@@ -41,6 +36,7 @@ from sqlalchemy.sql.selectable import FromClause
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.core.model import FailureKind
+from worker.store.schema.types import UtcTime
 
 NAMING: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -50,63 +46,11 @@ NAMING: Final = {
     "pk": "pk_%(table_name)s",
 }
 
-_ENCODE: Final = msgspec.json.Encoder().encode
-_WITH_FRACTION: Final = len('"2026-11-25T03:00:00.000001Z"')
 
 metadata = MetaData(naming_convention=NAMING)
 
 Key: Final = BigInteger().with_variant(Integer(), "sqlite")
 """64-bit keys; SQLite gives row ids to INTEGER PRIMARY KEY only."""
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """An aware UTC instant. PostgreSQL: ``timestamptz``. SQLite: ISO 8601 text that sorts.
-
-    Raises:
-        ValueError: a naive datetime is given.
-    """
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
-        """Text on SQLite, which has no time type."""
-        if dialect.name == "sqlite":
-            return dialect.type_descriptor(String(32))
-        return dialect.type_descriptor(DateTime(timezone=True))
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Refuse naive times; write UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive time must not reach the database")
-        value = value.astimezone(UTC)
-        return iso_utc(value) if dialect.name == "sqlite" else value
-
-    def process_result_value(
-        self,
-        value: Any,
-        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy fixes the name
-    ) -> datetime | None:
-        """Give back aware UTC."""
-        if value is None:
-            return None
-        if isinstance(value, str):
-            return datetime.fromisoformat(value)
-        result: datetime = value
-        if result.tzinfo is None:  # asyncpg reads infinity as a naive extreme
-            return result.replace(tzinfo=UTC)
-        return result.astimezone(UTC)
-
-
-def iso_utc(value: datetime) -> str:
-    """The one text form of an instant in SQLite: microseconds always, offset always.
-
-    ``isoformat`` gives the same and takes four times as long, eight times a person.
-    """
-    text = _ENCODE(value.astimezone(UTC)).decode()  # in quotes, and no fraction where it is zero
-    return f"{text[1:-2]}{'' if len(text) == _WITH_FRACTION else '.000000'}+00:00"
 
 
 tenant = Table(

@@ -1,0 +1,60 @@
+"""The one time type of the store, and its text form on SQLite."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import DateTime, Dialect, String, TypeDecorator
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+_WITH_FRACTION: Final = len('"2026-11-25T03:00:00.000001Z"')
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC instant. PostgreSQL: ``timestamptz``. SQLite: ISO 8601 text that sorts.
+
+    Raises:
+        ValueError: a naive datetime is given.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """Text on SQLite, which has no time type."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(32))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Refuse naive times; write UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive time must not reach the database")
+        value = value.astimezone(UTC)
+        return iso_utc(value) if dialect.name == "sqlite" else value
+
+    def process_result_value(
+        self,
+        value: Any,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy fixes the name
+    ) -> datetime | None:
+        """Give back aware UTC."""
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+        result: datetime = value
+        if result.tzinfo is None:  # asyncpg reads infinity as a naive extreme
+            return result.replace(tzinfo=UTC)
+        return result.astimezone(UTC)
+
+
+def iso_utc(value: datetime) -> str:
+    """The one text form of an instant in SQLite: microseconds always, offset always.
+
+    ``isoformat`` gives the same and takes four times as long, eight times a person.
+    """
+    text = _ENCODE(value.astimezone(UTC)).decode()  # in quotes, and no fraction where it is zero
+    return f"{text[1:-2]}{'' if len(text) == _WITH_FRACTION else '.000000'}+00:00"
