@@ -277,7 +277,7 @@ class Model:
         }
         departing = frozenset(self.known() - set(roster)) if may_depart else frozenset()
         came, changed, went = self._differences(readings, departing)
-        left = self._moved_from(came, readings, went)
+        left = self._moved_from(came, run, readings, went)
         went |= left
         came = {row: self._since(row, content, went) for row, content in came.items()}
         moved = _pairs(came, went)
@@ -335,10 +335,19 @@ class Model:
         return came, changed, went
 
     def _moved_from(
-        self, came: Collection[Row], readings: Mapping[Slot, Reading], went: Collection[Row]
+        self,
+        came: Collection[Row],
+        run: Run,
+        readings: Mapping[Slot, Reading],
+        went: Collection[Row],
     ) -> set[Row]:
         """Rows that came under another person, where the old one has no proof of its own."""
         whole = {slot for slot, reading in readings.items() if reading.is_whole}
+        whole |= {  # one of two reads that contradict each other still held them
+            slot
+            for slot, failure in self.failures.items()
+            if failure.kind == "unstable" and failure.last_run == run.run_id
+        }
         return {
             row
             for row in self.held
