@@ -19,8 +19,7 @@ from bench.people import answer, off_id
 from worker.areas import AREAS
 from worker.config import Settings
 from worker.core.confirmation import Unconfirmed, compared
-from worker.core.ending import exit_code_of
-from worker.core.guard import GuardLimits, reasons_to_withhold
+from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId, PseudonymKey, pseudonyms
 from worker.core.model import CompleteArea, Person, PersonRead, RunKind
 from worker.core.privacy import PrivacyRules
@@ -181,8 +180,7 @@ async def night(
                 await _learn(database)
         with recorded(database) as statements, publish:
             await store.publish(
-                lambda facts: reasons_to_withhold(facts, _LIMITS),
-                exit_code_of,
+                _LIMITS,
                 may_depart=True,
                 progress=RunProgress(),
             )

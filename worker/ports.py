@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from worker.core.confirmation import Removed
-from worker.core.guard import GuardFacts
+from worker.core.guard import GuardLimits
 from worker.core.model import CompleteArea, Person, PersonRead, RosterEntry, RosterLineError
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
 from worker.core.value import Value
@@ -247,8 +247,7 @@ class RunStore(Protocol):
 
     async def publish(
         self,
-        reasons_of: Callable[[GuardFacts], tuple[str, ...]],
-        exit_decision: Callable[[Mapping[str, int]], ExitCode],
+        limits: GuardLimits,
         *,
         may_depart: bool,
         progress: RunProgress,
@@ -259,7 +258,7 @@ class RunStore(Protocol):
         that they have finished.
 
         Raises:
-            WithheldError: ``reasons_of`` returned reasons; nothing was changed.
+            WithheldError: the run is beyond the limits; nothing was changed.
         """
         ...
 

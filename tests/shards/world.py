@@ -12,8 +12,7 @@ from tests.fakes import FakeRuntime
 from tests.second_reads import apply_confirmed
 from tests.store import test_store_scenarios as scenarios
 from tests.store.test_store_scenarios import LIMITS, PRIVACY, SAFETY
-from worker.core.ending import exit_code_of
-from worker.core.guard import GuardFacts, GuardLimits, reasons_to_withhold
+from worker.core.guard import GuardLimits
 from worker.core.model import CompleteArea, PersonRead, Record, RunKind
 from worker.core.run import Publication, RunHandle, RunProgress, RunReport, ShardFinished
 from worker.core.sharding import Shard, ShardAssignment
@@ -169,14 +168,9 @@ class Turn:
         requests: int = 0,
         not_sent: int = 0,
     ) -> Publication | ShardFinished:
-        def judge(facts: GuardFacts) -> tuple[str, ...]:
-            return reasons_to_withhold(facts, limits)
-
         progress = RunProgress(roster_faults=faults, requests=requests, persons_not_sent=not_sent)
         may_depart = is_whole and self.handle.kind == RunKind.SYNC
-        done = await self.store.publish(
-            judge, exit_code_of, may_depart=may_depart, progress=progress
-        )
+        done = await self.store.publish(limits, may_depart=may_depart, progress=progress)
         self.world.fake.advance(60)
         return done
 

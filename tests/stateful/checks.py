@@ -1,10 +1,8 @@
 """The reporting views against the model, view by view."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-import msgspec
 
 from tests.stateful.changes import World
 from tests.stateful.model import Model, Outcome
@@ -168,16 +166,18 @@ class Checks:
             known = {area: path for area, (path, _) in self.model.key_paths.items()}
             same(known, paths, "key paths")
 
-    def check_facts(self, outcome: Outcome, told: Sequence[GuardFacts]) -> None:
-        """The guard was told the truth, each time that it was asked."""
-        for facts in told:
-            shown = msgspec.structs.asdict(facts)
+    def check_facts(self, outcome: Outcome, logs: Sequence[Mapping[str, Any]]) -> None:
+        """What the guard judged is what the model counts, each time that it was asked."""
+        judged = [entry for entry in logs if entry["event"] == "run.judged"]
+        assert judged
+        for entry in judged:
+            shown = {name: entry[name] for name in GuardFacts.__struct_fields__}
             shown["areas"] = {
-                one.area: (one.open_before, one.removed, one.persons_affected)
-                for one in facts.areas
-                if one.removed
+                one["area"]: (one["open_before"], one["removed"], one["persons_affected"])
+                for one in entry["areas"]
+                if one["removed"]
             }
-            same(outcome.facts, shown, "what the guard is told")
+            same(outcome.facts, shown, "what the guard judged")
 
     def check_other_readers(self) -> None:
         """What ``status`` and ``plan`` tell is what the views tell."""

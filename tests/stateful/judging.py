@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from worker.core.guard import GuardFacts, GuardLimits, reasons_to_withhold
+from worker.core.guard import GuardLimits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,23 +14,13 @@ class Judge:
     """Who decides whether a run is published.
 
     Attributes:
-        limits: the guard with these limits; without them, whatever ``allows`` says.
-        allows: what is decided where there are no limits.
+        limits: those of the guard.
     """
 
-    limits: GuardLimits | None = None
-    allows: bool = True
-
-    def judge(self, facts: GuardFacts) -> tuple[str, ...]:
-        """What ``worker.sync.run`` hands to the store."""
-        if self.limits is None:
-            return () if self.allows else ("too much",)
-        return reasons_to_withhold(facts, self.limits)
+    limits: GuardLimits
 
     def withholds(self, facts: Mapping[str, Any]) -> bool:
         """What must come of it, by the model's own facts."""
-        if self.limits is None:
-            return not self.allows
         read, asked = facts["areas_complete"], facts["areas_attempted"]
         is_thin = (
             not facts["is_subset"] and asked > 0 and read / asked < self.limits.min_completeness
@@ -38,7 +28,6 @@ class Judge:
         return is_thin or (not self.limits.accept_removals and self._is_too_much(facts))
 
     def _is_too_much(self, facts: Mapping[str, Any]) -> bool:
-        assert self.limits is not None
         share = self.limits.max_removed_share
         few, few_persons = 5.0, 3.0
         areas = [
@@ -60,7 +49,11 @@ class Judge:
         )
 
 
-PUBLISHES = Judge()
+PUBLISHES = Judge(
+    limits=GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
+)
+WITHHOLDS = Judge(limits=GuardLimits(max_removed_share=0.0, min_completeness=2.0))
+"""Any run but a backfill that removes little."""
 guards = st.builds(
     lambda share, completeness, accepts: Judge(
         limits=GuardLimits(
@@ -71,4 +64,4 @@ guards = st.builds(
     st.sampled_from([0.0, 0.5, 0.9, 1.0]),
     st.booleans(),
 )
-judges = st.one_of(st.just(PUBLISHES), st.just(PUBLISHES), guards, st.just(Judge(allows=False)))
+judges = st.one_of(st.just(PUBLISHES), st.just(PUBLISHES), guards, st.just(WITHHOLDS))

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from structlog.testing import capture_logs
 
 from tests.stateful.changes import World, areas, edits, letters, persons, picks
 from tests.stateful.checks import Checks
@@ -31,7 +32,6 @@ from tests.stateful.process import (
 from tests.stateful.source import AREAS, PERSONS, PRIVACY, SAFETY, Source
 from tests.stateful.telling import KEYS, Task, tell, tell_held
 from tests.stateful.views import same
-from worker.core.guard import GuardFacts
 from worker.core.model import CompleteArea, PersonRead, RunKind
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError, WithheldError
 
@@ -323,19 +323,15 @@ class StoreMachine(RuleBasedStateMachine):
             may_depart=turn.may_depart,
             roster_faults=turn.roster_faults,
         )
-        told: list[GuardFacts] = []
         is_withheld = judge.withholds(outcome.facts)
-
-        def judged(facts: GuardFacts) -> tuple[str, ...]:
-            told.append(facts)
-            return judge.judge(facts)
-
         turn.database.fuse.left = dies
+        logs: Sequence[Mapping[str, Any]] = ()
         try:
-            done = self._do(turn.publish(judged, turn.progress(40 + run.run_id, 3)))
+            with capture_logs() as logs:
+                done = self._do(turn.publish(judge.limits, turn.progress(40 + run.run_id, 3)))
         except WithheldError as fault:
             assert is_withheld
-            self.checks.check_facts(outcome, told)
+            self.checks.check_facts(outcome, logs)
             run.attempts[turn.handle.attempt_id] = (0, 0)
             self._withhold(run, fault.message, dies)
             return
@@ -346,7 +342,7 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             same(outcome.totals, done.totals, "totals")
         assert not is_withheld
-        self.checks.check_facts(outcome, told)
+        self.checks.check_facts(outcome, logs)
         self.model.publish(run, outcome, self.ground.fake.now())
         if done is not None:
             assert run.published_at == done.published_at
@@ -459,7 +455,7 @@ class StoreMachine(RuleBasedStateMachine):
         )
         deeds: Mapping[str, Callable[[], Coroutine[Any, Any, Any]]] = {
             "write": lambda: ghost.store.apply(reads),
-            "publish": lambda: ghost.publish(lambda _: (), ghost.progress(9, 9)),
+            "publish": lambda: ghost.publish(PUBLISHES.limits, ghost.progress(9, 9)),
             "withhold": lambda: ghost.store.withhold("ghost"),
             "interrupt": lambda: ghost.store.interrupt(
                 ExitCode.STOPPED, "ghost", ghost.progress(9, 9)

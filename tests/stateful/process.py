@@ -16,8 +16,7 @@ from tests.stateful.source import BASE_URL, Source
 from worker.areas import AREAS
 from worker.core.breaker import Breaker
 from worker.core.confirmation import Unconfirmed
-from worker.core.ending import exit_code_of
-from worker.core.guard import GuardFacts
+from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId, PseudonymKey
 from worker.core.model import Person, PersonRead, RunKind
 from worker.core.privacy import PrivacyRules
@@ -199,13 +198,9 @@ class Turn:
         """The counters that the program would hand on at the end."""
         return RunProgress(requests=requests, retries=retries, roster_faults=self.roster_faults)
 
-    async def publish(
-        self, judge: Callable[[GuardFacts], tuple[str, ...]], progress: RunProgress
-    ) -> Publication:
+    async def publish(self, limits: GuardLimits, progress: RunProgress) -> Publication:
         """Publish the run as ``worker.sync.run`` does."""
-        done = await self.store.publish(
-            judge, exit_code_of, may_depart=self.may_depart, progress=progress
-        )
+        done = await self.store.publish(limits, may_depart=self.may_depart, progress=progress)
         assert isinstance(done, Publication)
         return done
 

@@ -5,8 +5,6 @@ from datetime import timedelta
 import pytest
 
 from tests.store.test_store_scenarios import LIMITS, PRIVACY, SAFETY, World, read, world_on
-from worker.core.ending import exit_code_of
-from worker.core.guard import reasons_to_withhold
 from worker.core.model import RunKind
 from worker.core.run import Publication, RunProgress
 from worker.errors import ExitCode, LeaseLostError
@@ -26,8 +24,7 @@ async def begin(world: World) -> SqlRunStore:
 
 async def publish(store: SqlRunStore, world: World, *, not_sent: int) -> Publication:
     done = await store.publish(
-        lambda facts: reasons_to_withhold(facts, LIMITS),
-        exit_code_of,
+        LIMITS,
         may_depart=True,
         progress=RunProgress(persons_not_sent=not_sent),
     )

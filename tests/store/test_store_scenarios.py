@@ -15,7 +15,7 @@ from tests.databases import by_our_clock
 from tests.fakes import FakeRuntime
 from tests.second_reads import apply_confirmed
 from worker.areas import area_named
-from worker.core.guard import GuardFacts, GuardLimits, reasons_to_withhold
+from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId
 from worker.core.model import (
     AreaFailure,
@@ -111,16 +111,10 @@ class Turn:
         self.world.fake.advance(1.5)
 
     async def publish(self, *, may_depart: bool = True, limits: GuardLimits = LIMITS) -> ExitCode:
-        def judge(facts: GuardFacts) -> tuple[str, ...]:
-            return reasons_to_withhold(facts, limits)
-
-        def decide(totals) -> ExitCode:
-            return ExitCode.GAPS if totals["persons_stale"] else ExitCode.OK
-
         publisher = Publisher(
             database=self.world.database, lease=self.lease, handle=self.writer.handle
         )
-        done = await publisher.publish(judge, decide, may_depart=may_depart, roster_faults=0)
+        done = await publisher.publish(limits, may_depart=may_depart, roster_faults=0)
         self.world.fake.advance(60)
         return done.exit_code
 

@@ -8,8 +8,7 @@ import anyio
 import structlog
 
 from worker.core.breaker import Breaker
-from worker.core.ending import exit_code_of, nothing_was_read
-from worker.core.guard import GuardFacts, reasons_to_withhold
+from worker.core.ending import nothing_was_read
 from worker.core.identity import Identity
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport, ShardFinished
@@ -130,13 +129,10 @@ class Run:
         self.changed(progress)
 
     async def _publish(self, *, may_depart: bool) -> RunReport:
-        def reasons_of(facts: GuardFacts) -> tuple[str, ...]:
-            return reasons_to_withhold(facts, self.options.limits)
-
         is_sync = self.store.handle.kind == RunKind.SYNC
         try:
             done = await self.store.publish(
-                reasons_of, exit_code_of, may_depart=is_sync and may_depart, progress=self.progress
+                self.options.limits, may_depart=is_sync and may_depart, progress=self.progress
             )
         except WithheldError as error:
             return await self._withhold(error)

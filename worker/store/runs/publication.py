@@ -6,17 +6,19 @@ totals are counted from the rows themselves, the run gets its publication number
 this publication are written (``store.runs.facts``).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
+from msgspec import to_builtins
 from sqlalchemy import Select, Table, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.confirmation import Removed
-from worker.core.guard import AreaFacts, GuardFacts, advice
+from worker.core.ending import exit_code_of
+from worker.core.guard import AreaFacts, GuardFacts, GuardLimits, advice, reasons_to_withhold
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import Publication, RunHandle
 from worker.errors import ExitCode, WithheldError
@@ -51,7 +53,6 @@ _ANALYZE: Final = "ANALYZE " + ", ".join(
     f"{table.name} ({', '.join(names)})" for table, names in _LOOKED_AT.items()
 )
 
-ExitDecision = Callable[[Mapping[str, int]], ExitCode]
 """The exit code of a published run, from its totals."""
 
 
@@ -60,8 +61,8 @@ class Publisher:
     """Publishes one run under the lease.
 
     Attributes:
-        met_by: the turns whose meeting a person on the roster counts; empty: this one alone. The
-            shards of a run each have one.
+        seen_by_attempts: run attempts whose sightings count as being on the roster; empty: this
+            one alone. Each shard of a run has one.
     """
 
     database: Database
@@ -71,8 +72,7 @@ class Publisher:
 
     async def publish(
         self,
-        reasons_of: Callable[[GuardFacts], tuple[str, ...]],
-        exit_decision: ExitDecision,
+        limits: GuardLimits,
         *,
         may_depart: bool,
         roster_faults: int,
@@ -83,13 +83,12 @@ class Publisher:
         """Publish the run, or raise and leave everything as it was.
 
         Args:
-            reasons_of: names the reasons to withhold; an empty tuple publishes.
-            exit_decision: the exit code that the totals deserve.
-            may_depart: the roster was read whole and without a bad line, so that whoever is not
-                on it has left; a backfill never departs anyone.
+            limits: the operator's limits, which the guard applies.
+            may_depart: the roster was read to its end without a bad line, so that a person who is
+                not on it has departed; never in a backfill.
             roster_faults: lines of the roster that could not be read.
             persons_not_sent: persons on the roster whom PTS was not asked about.
-            requests: HTTP requests of this turn at the run.
+            requests: HTTP requests of this run attempt.
             retries: those among them that repeated another.
 
         Raises:
@@ -114,8 +113,7 @@ class Publisher:
             )
             return await self.publish_in(
                 connection,
-                reasons_of,
-                exit_decision,
+                limits,
                 may_depart=may_depart,
                 roster_faults=roster_faults,
                 persons_not_sent=persons_not_sent,
@@ -126,8 +124,7 @@ class Publisher:
     async def publish_in(
         self,
         connection: AsyncConnection,
-        reasons_of: Callable[[GuardFacts], tuple[str, ...]],
-        exit_decision: ExitDecision,
+        limits: GuardLimits,
         *,
         may_depart: bool,
         roster_faults: int,
@@ -144,7 +141,9 @@ class Publisher:
         open_now = await open_in(connection, self.lease.tenant_id)
         others = [row.run_id for row in open_now if row.run_id != self.handle.run_id]
         await close_moved(connection, self.database.dialect, self.handle.run_id, others)
-        reasons = reasons_of(await self.facts(connection, departed, roster_faults))
+        facts = await self.facts(connection, departed, roster_faults)
+        reasons = reasons_to_withhold(facts, limits)
+        log.info("run.judged", run=self.handle.run_id, withheld=bool(reasons), **to_builtins(facts))
         if reasons:
             raise WithheldError(
                 "withheld, the last published state stands: " + "; ".join(reasons),
@@ -157,7 +156,7 @@ class Publisher:
             "persons_not_sent": persons_not_sent,
             "roster_faults": roster_faults,
         }
-        done = await self._mark(connection, exit_decision, outside)
+        done = await self._mark(connection, outside)
         await connection.run_sync(record_publication, self.handle.run_id, returned=returned)
         return done
 
@@ -321,16 +320,11 @@ class Publisher:
         ]
         return await rows_and_persons(connection, *holders)
 
-    async def _mark(
-        self,
-        connection: AsyncConnection,
-        exit_decision: ExitDecision,
-        outside: Mapping[str, int],
-    ) -> Publication:
+    async def _mark(self, connection: AsyncConnection, outside: Mapping[str, int]) -> Publication:
         """Give the run its number and time; ``outside`` are totals that its rows do not hold."""
         totals = {**await run_totals(connection, self.handle.run_id), **outside}
         totals["persons_total"] += totals["persons_departed"]
-        exit_code = exit_decision(totals)
+        exit_code = exit_code_of(totals)
         last_no = select(func.coalesce(func.max(run.c.publication_no), 0)).where(
             run.c.tenant_id == self.lease.tenant_id
         )

@@ -1,7 +1,7 @@
 """The store as one run sees it: ``worker.ports.RunStore`` on SQL."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.confirmation import Removed
-from worker.core.guard import GuardFacts
+from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunStatus
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
 from worker.errors import ExitCode, WorkerError
@@ -197,16 +197,14 @@ class SqlRunStore:
 
     async def publish(
         self,
-        reasons_of: Callable[[GuardFacts], tuple[str, ...]],
-        exit_decision: Callable[[Mapping[str, int]], ExitCode],
+        limits: GuardLimits,
         *,
         may_depart: bool,
         progress: RunProgress,
     ) -> Publication | ShardFinished:
         """See ``RunStore.publish``."""
         done = await self.publisher.publish(
-            reasons_of,
-            exit_decision,
+            limits,
             may_depart=may_depart,
             roster_faults=progress.roster_faults,
             persons_not_sent=progress.persons_not_sent,

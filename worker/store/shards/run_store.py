@@ -1,13 +1,13 @@
 """The store as one shard of a run sees it: ``worker.ports.RunStore`` beside others at one run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.confirmation import Removed
-from worker.core.guard import GuardFacts
+from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunStatus
 from worker.core.run import BatchResult, Publication, RunProgress, ShardFinished
 from worker.core.sharding import Shard
@@ -50,8 +50,7 @@ class ShardRunStore(SqlRunStore):
 
     async def publish(
         self,
-        reasons_of: Callable[[GuardFacts], tuple[str, ...]],
-        exit_decision: Callable[[Mapping[str, int]], ExitCode],
+        limits: GuardLimits,
         *,
         may_depart: bool,
         progress: RunProgress,
@@ -81,8 +80,7 @@ class ShardRunStore(SqlRunStore):
                 async with connection.begin_nested():
                     return await publisher.publish_in(
                         connection,
-                        reasons_of,
-                        exit_decision,
+                        limits,
                         may_depart=all(turn.roster_whole for turn in done),
                         # Each reads the whole roster: the same bad lines.
                         roster_faults=max(turn.roster_faults for turn in done),
