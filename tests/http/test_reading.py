@@ -1,6 +1,7 @@
 """Reading whole areas over real sockets: sending, resending, pages, proofs."""
 
 import math
+import time
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -412,3 +413,31 @@ async def test_a_base_url_with_a_path():
         with_path = replace(server, url=server.url + "/gateway")
         await World(with_path, transport).read()
     assert f"POST /gateway{SAFETY.path} HTTP/1.1" == server.requests[0].line
+
+
+async def test_a_large_response_does_not_hold_the_event_loop():
+    """The lease is renewed and a stop is heard while an answer full of suspicious text is read."""
+    records = [{**restriction(n), "note": "12 3-4.5/6 " * 8_000} for n in range(12)]
+    gaps = []
+
+    async def tick():
+        before = time.monotonic()
+        while True:
+            await anyio.sleep(0.01)
+            now = time.monotonic()
+            gaps.append(now - before)
+            before = now
+
+    async with (
+        raw_server(answer(orjson.dumps(records))) as server,
+        open_transport(TransportOptions(attempt_s_max=60.0)) as transport,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(tick)
+        began = time.monotonic()
+        read = await World(server, transport).read()
+        took_s = time.monotonic() - began
+        await anyio.sleep(0.1)
+        group.cancel_scope.cancel()
+    assert len(records) == len(read.records)
+    assert took_s / 3 > max(gaps), f"{max(gaps):.2f} s of {took_s:.2f} s"

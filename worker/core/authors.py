@@ -8,7 +8,7 @@ texts are not. Fields named after a role or an organisation are kept unchanged.
 import re
 from typing import Any, Final
 
-from worker.core.short_texts import Remembered
+from worker.core.remembered import Remembered
 
 AUTHOR_FIELDS: Final = frozenset(
     {"createdby", "modifiedby", "lastmodifiedby", "updatedby", "changedby", "registeredby"}

@@ -12,13 +12,12 @@ from worker.core.exact_json import LargeInteger
 from worker.core.fields import Absent, parse_path
 from worker.core.lookup import Lookup
 from worker.core.model import ColumnValue, Drift
+from worker.core.remembered import RememberedNames
 from worker.core.times import END_OF_TIME, parse_time
 from worker.errors import ContractError
 
 _INTEGER_BITS: Final = 63
 """The range of a signed 64-bit database column."""
-
-_SHAPES_MAX: Final = 512
 
 
 TypeReader: TypeAlias = Callable[[Any, Column, str, set[Drift]], ColumnValue]
@@ -70,7 +69,7 @@ class ColumnReader:
             if column.never_of
         ]
         self._blank: list[ColumnValue] = [None] * len(columns)
-        self._shapes: dict[tuple[str, ...], list[_Source]] = {}
+        self._sources_by_names = RememberedNames(self._sources_of)
 
     def read(
         self, document: Mapping[str, Any], where: str, drift: set[Drift]
@@ -87,7 +86,7 @@ class ColumnReader:
         """
         looked_up = self._lookup.values(document)
         values = self._blank.copy()
-        for number, column, read, places in self._sources_of(tuple(document)):
+        for number, column, read, places in self._sources_by_names[tuple(document)]:
             for place in places:
                 value = looked_up[place.position]
                 if value is not None and value.__class__ is not Absent:
@@ -109,20 +108,12 @@ class ColumnReader:
 
         A path whose first field is missing yields neither a value nor a wrong type.
         """
-        sources = self._shapes.get(names)
-        if sources is None:
-            there = {name.lower() for name in names}
-            narrowed = [
-                source._replace(
-                    places=tuple(place for place in source.places if place.first in there)
-                )
-                for source in self._sources
-            ]
-            sources = [source for source in narrowed if source.places]
-            if len(self._shapes) >= _SHAPES_MAX:
-                self._shapes.clear()
-            self._shapes[names] = sources
-        return sources
+        there = {name.lower() for name in names}
+        narrowed = [
+            source._replace(places=tuple(place for place in source.places if place.first in there))
+            for source in self._sources
+        ]
+        return [source for source in narrowed if source.places]
 
 
 def _refuse_wrong(places: Sequence[_Place], looked_up: Sequence[Any], where: str) -> None:

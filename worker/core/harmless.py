@@ -18,7 +18,7 @@ from worker.core.encodings import (
     layers,
 )
 from worker.core.offid import LENGTH
-from worker.core.short_texts import Remembered
+from worker.core.remembered import Remembered, RememberedNames
 
 _HEX: Final = "[0-9A-Fa-f]"
 NOT_IDENTIFIERS: Final = re.compile(
@@ -44,9 +44,6 @@ _OF_BASE64: Final = _LETTERS + _DIGITS + b"+/_-"
 _TO_WORD: Final = bytes(ord("a" if byte in _OF_BASE64 else " ") for byte in range(256))
 _WORD: Final = b"a" * BASE64_MIN
 _BETWEEN: Final = b"-:.,+ "
-
-_SHAPES_MAX: Final = 512
-_SHAPE_CHARS_MAX: Final = 1024
 
 
 def may_hold_digits(text: str) -> bool:
@@ -109,16 +106,10 @@ harmless_names: Final = Remembered(_is_harmless_name)
 """Whether a field name cannot hold an identifier, by the full check; cached."""
 
 
-class _Shapes(dict[tuple[str, ...], Shape]):
-    def __missing__(self, names: tuple[str, ...]) -> Shape:
-        is_harmless = all(map(harmless_names.__getitem__, names))
-        shape = Shape(is_harmless, tuple(filter(is_author_field, names)))
-        if sum(map(len, names)) <= _SHAPE_CHARS_MAX:
-            if len(self) >= _SHAPES_MAX:
-                self.clear()
-            self[names] = shape
-        return shape
+def _shape(names: tuple[str, ...]) -> Shape:
+    is_harmless = all(map(harmless_names.__getitem__, names))
+    return Shape(is_harmless, tuple(filter(is_author_field, names)))
 
 
-shapes: Final = _Shapes()
+shapes: Final = RememberedNames(_shape)
 """The shape of an object by its field names; cached, because records repeat them."""

@@ -5,12 +5,10 @@ third of the time to read a record (docs/performance.md).
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Optional, TypeAlias
+from typing import Any, Optional, TypeAlias
 
 from worker.core.fields import Absent, FieldPath, Pick, element_of, spelling
-
-_SPELLINGS_MAX: Final = 512
-"""Cached field name tuples per object; the cache is cleared when it is full."""
+from worker.core.remembered import RememberedNames
 
 
 class Lookup:
@@ -45,14 +43,14 @@ _Step: TypeAlias = tuple[int, Optional["_Node"]]
 class _Node:
     """The paths below one value, through its fields or its elements."""
 
-    __slots__ = ("_elements", "_fields", "_of_elements", "_of_fields", "_spelled")
+    __slots__ = ("_elements", "_fields", "_of_elements", "_of_fields", "_steps")
 
     def __init__(self, fields: Mapping[str, _Step], elements: Mapping[int | Pick, _Step]) -> None:
         self._fields = fields
         self._elements = elements
         self._of_fields = _indexes(fields.values())
         self._of_elements = _indexes(elements.values())
-        self._spelled: dict[tuple[str, ...], list[tuple[str, int, _Node | None]]] = {}
+        self._steps = RememberedNames(self._steps_of)
 
     @property
     def indexes(self) -> tuple[int, ...]:
@@ -62,9 +60,7 @@ class _Node:
     def fill(self, value: Any, values: list[Any]) -> None:
         """Fill in the values below ``value``; missing ones keep ``Absent.MISSING``."""
         if isinstance(value, dict):
-            names = tuple(value)
-            steps = self._spelled.get(names)
-            for name, index, below in self._learn(names) if steps is None else steps:
+            for name, index, below in self._steps[tuple(value)]:
                 item = value[name]
                 if index >= 0:
                     values[index] = item
@@ -89,14 +85,10 @@ class _Node:
             if below is not None:
                 below.fill(item, values)
 
-    def _learn(self, names: tuple[str, ...]) -> list[tuple[str, int, Optional["_Node"]]]:
-        """The steps for an object with these field names; cached."""
+    def _steps_of(self, names: tuple[str, ...]) -> list[tuple[str, int, Optional["_Node"]]]:
+        """The steps for an object with these field names."""
         known = spelling(names) if self._fields else {}
-        if len(self._spelled) >= _SPELLINGS_MAX:
-            self._spelled.clear()
-        learnt = [(known[low], *step) for low, step in self._fields.items() if low in known]
-        self._spelled[names] = learnt
-        return learnt
+        return [(known[low], *step) for low, step in self._fields.items() if low in known]
 
 
 def _node(indexes: Mapping[FieldPath, int]) -> _Node:

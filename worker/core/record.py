@@ -18,6 +18,7 @@ from worker.core.fields import Absent, FieldPath, find, parse_path, safe_name, s
 from worker.core.lookup import Lookup
 from worker.core.model import Drift, Person, Record
 from worker.core.privacy import Cleaner
+from worker.core.remembered import RememberedNames
 from worker.core.value import Value
 from worker.errors import ContractError
 
@@ -30,8 +31,6 @@ KEY_BYTES_MAX: Final = 1_000
 _OFF_ID_DIGITS: Final = 11
 _NOBODY: Final = (Absent, dict)
 """Values at a person path that do not name a person."""
-
-_PLANS_MAX: Final = 512
 
 
 _Key: TypeAlias = tuple[FieldPath, ...]
@@ -77,11 +76,11 @@ class RecordReader:
         self._volatile = tuple(map(parse_path, area.volatile))
         self._key_paths = area.record_keys
         self._known = _first_names(area)
-        self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._plans = RememberedNames(self._plan_of)
 
     def recognises(self, item: Any) -> bool:
         """Whether an item has at least one field that a record of this area has."""
-        return isinstance(item, dict) and self._plan(item).recognised
+        return isinstance(item, dict) and self._plans[tuple(item)].recognised
 
     def check_person(self, document: Mapping[str, Any], off_id: str, where: str) -> None:
         """Check that a document names only this person.
@@ -175,22 +174,14 @@ class RecordReader:
         """Check that an item is a record of this person; return its drift."""
         if not isinstance(item, dict):
             raise ContractError("not an object", field=place)
-        plan = self._plan(item)
+        plan = self._plans[tuple(item)]
         if not plan.recognised:
             raise ContractError("not a record of this area: no known field", field=place)
         self.check_person(item, off_id, place)
         return plan.drift
 
-    def _plan(self, item: Mapping[str, Any]) -> _Plan:
-        names = tuple(item)
-        plan = self._plans.get(names)
-        if plan is None:
-            if len(self._plans) >= _PLANS_MAX:
-                self._plans.clear()
-            plan = self._plans[names] = self._make_plan(spelling(names))
-        return plan
-
-    def _make_plan(self, spelled: Mapping[str, str]) -> _Plan:
+    def _plan_of(self, names: tuple[str, ...]) -> _Plan:
+        spelled = spelling(names)
         return _Plan(
             recognised=not self._recognised_by.isdisjoint(spelled),
             drift=frozenset(

@@ -1,8 +1,11 @@
 """Reads an area of a person to its last page; the only place that creates a ``CompleteArea``."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Final
 
+import anyio
+import anyio.to_thread
 import orjson
 from msgspec.structs import replace
 
@@ -20,6 +23,9 @@ from worker.pts.retrying_client import RetryingClient, SendingStats, Sent
 
 PAGES_MAX: Final = 1000
 """More pages than this for one person count as a loop."""
+
+_LARGE_BYTES: Final = 64 * 1024
+"""Larger bodies are read in a thread: at worst, 4 MiB take ten seconds (docs/security.md)."""
 
 _JSON_HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
@@ -67,6 +73,7 @@ class PtsReader:
         self._runtime = runtime
         self._privacy = privacy
         self._pages_max = pages_max
+        self._large = anyio.CapacityLimiter(1)
 
     @property
     def stats(self) -> SendingStats:
@@ -105,7 +112,7 @@ class PtsReader:
                 response, answered = await self._send(
                     prepared, person, request, is_single_use=is_single_use, is_probe=is_probe
                 )
-                page = self._page(response, prepared.area, person, key_path, cleaner)
+                page = await self._page(response, prepared.area, person, key_path, cleaner)
                 received_bytes += len(response.body)
                 check_area(records=paging.items + page.item_count, received_bytes=received_bytes)
                 request = paging.next_request(page)
@@ -135,7 +142,7 @@ class PtsReader:
             is_probe=is_probe,
         )
 
-    def _page(
+    async def _page(
         self,
         response: HttpResponse,
         area: ResourceArea,
@@ -143,7 +150,8 @@ class PtsReader:
         key_path: str | None,
         cleaner: Cleaner,
     ) -> Page:
-        return read_page(
+        read = partial(
+            read_page,
             response.status,
             response.headers,
             response.body,
@@ -152,6 +160,10 @@ class PtsReader:
             key_path=key_path,
             cleaner=cleaner,
         )
+        if len(response.body) <= _LARGE_BYTES:
+            return read()
+        # The lease is renewed and a stop is heard meanwhile.
+        return await anyio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=self._large)
 
     def _complete(self, area: str, pages: list[Page]) -> CompleteArea:
         records, drift, left_out = pages[0].records, pages[0].drift, pages[0].drift_left_out
