@@ -193,7 +193,7 @@ class Installation:
     def store(self) -> "Store":
         return Store(self.database_url)
 
-    def roster(self, *lines: str, header: str = "off_id,local_ref") -> None:
+    def roster(self, *lines: str, header: str = "off_id,local_ref,cohort") -> None:
         """Write the roster."""
         text = "\n".join((header, *lines)) + "\n"
         (self.folder / "roster.csv").write_text(text, encoding="utf-8")

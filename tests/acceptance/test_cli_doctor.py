@@ -216,7 +216,7 @@ def person(worker: Installation, served: Sandbox) -> str:
         "SELECT local_ref FROM report_patient_safety_current GROUP BY local_ref "
         "HAVING count(*) >= 3 ORDER BY local_ref LIMIT 1"
     )
-    return next(line.split(",")[0] for line in served.lines() if line.endswith(ref))
+    return next(line.split(",")[0] for line in served.lines() if f",{ref}," in line)
 
 
 def test_probe_tells_the_shape_and_no_value(worker: Installation, person: str):

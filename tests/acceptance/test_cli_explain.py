@@ -12,7 +12,7 @@ STRANGER = "16858399649"
 
 def identifier(served: Sandbox, local_ref: str) -> str:
     """The identifier on the roster's line with this reference."""
-    return next(line.split(",")[0] for line in served.lines() if line.endswith(local_ref))
+    return next(line.split(",")[0] for line in served.lines() if f",{local_ref}," in line)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ def told(two_runs: Installation, served: Sandbox) -> list[Ended]:
     """The plan for the whole roster, and for others."""
     lines = served.lines()[:10]
     for name, roster in (("short", lines), ("bad", [*lines, "12345,x"]), ("empty", [])):
-        (two_runs.folder / name).write_text("\n".join(("off_id,local_ref", *roster, "")))
+        (two_runs.folder / name).write_text("\n".join(("off_id,local_ref,cohort", *roster, "")))
     return calls(
         two_runs,
         "plan --requests-per-second 20 --json",

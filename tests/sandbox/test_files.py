@@ -10,7 +10,7 @@ from joserfc.jwk import ECKey
 
 from tests.sandbox.caller import Caller
 from worker.sandbox.files import write_setup
-from worker.sandbox.people import roster
+from worker.sandbox.people import CLINICS, roster
 from worker.sandbox.serve import SandboxOptions, running_sandbox
 
 
@@ -20,8 +20,10 @@ def test_the_folder_holds_what_the_worker_needs(tmp_path: Path):
     options = write_setup(folder, SandboxOptions(persons=25))
     with (folder / "roster.csv").open(encoding="utf-8") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["off_id", "local_ref"]
-    assert rows[1:] == [list(line) for line in roster(1, 25)]
+    assert rows[0] == ["off_id", "local_ref", "cohort"]
+    assert [row[:2] for row in rows[1:]] == [list(line) for line in roster(1, 25)]
+    assert {row[2] for row in rows[1:]} <= {*CLINICS}
+    assert len({row[2] for row in rows[1:]}) > 3
     for name in ("client-key.json", "pseudonym.key"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
     assert len((folder / "pseudonym.key").read_bytes()) == 32

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from worker.sandbox.people import roster
+from worker.sandbox.people import clinic, roster
 from worker.sandbox.serve import SandboxOptions, new_key_pair
 
 ROSTER: Final = "roster.csv"
@@ -24,9 +24,9 @@ _KEY_BYTES: Final = 32
 def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
     """Write roster, keys and configuration.
 
-    Writes ``roster.csv`` (header ``off_id,local_ref``), ``client-key.json``, ``pseudonym.key``
-    (mode 0600) and ``worker.toml``. Existing keys are kept, so that a folder can be reused with its
-    database. A port of 0 is replaced by a free one, for the configuration.
+    Writes ``roster.csv`` (header ``off_id,local_ref,cohort``), ``client-key.json``,
+    ``pseudonym.key`` (mode 0600) and ``worker.toml``. Existing keys are kept, so that a folder can
+    be reused with its database. A port of 0 is replaced by a free one, for the configuration.
 
     Args:
         folder: created if missing.
@@ -49,8 +49,8 @@ def write_roster(path: Path, seed: int, count: int) -> None:
     """Write the roster of this seed as CSV, streamed."""
     with _open_private(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("off_id", "local_ref"))
-        writer.writerows(roster(seed, count))
+        writer.writerow(("off_id", "local_ref", "cohort"))
+        writer.writerows((*line, clinic(index)) for index, line in enumerate(roster(seed, count)))
 
 
 def _open_private(path: Path) -> TextIO:

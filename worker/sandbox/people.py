@@ -187,6 +187,22 @@ def roster(seed: int, count: int) -> Iterator[tuple[str, str]]:
         yield people.off_id(index), f"L{index:07d}"
 
 
+CLINICS: Final = (
+    "Barneklinikken",
+    "Hjerteklinikken",
+    "Kirurgisk klinikk",
+    "Kvinneklinikken",
+    "Medisinsk klinikk",
+    "Psykisk helse",
+)
+"""Made-up cohorts."""
+
+
+def clinic(index: int) -> str:
+    """The cohort of a line of the roster: of unequal sizes, and the same for both of a move."""
+    return CLINICS[min(index // 2 * 7 % 13 // 2, len(CLINICS) - 1)]
+
+
 def moved_pairs(seed: int, count: int) -> Iterator[Move]:
     """The persons on this roster who move; see ``Move``."""
     return Population(seed, count).moves()
