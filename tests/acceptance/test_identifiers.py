@@ -98,7 +98,7 @@ def keep(url: str, folder: Path) -> Kept:
         made.people[OWN] = {SAFETY: records()}
         made.people[OTHER] = {SAFETY: [safety(OTHER, "0")]}
         worker = made.install(folder, url)
-        worker.roster(f"{OWN},pid {OWN[:6]} {OWN[6:]}", f"{OTHER},{FRIEND}-{OWN}")
+        worker.roster(f"{OWN},pid {OWN[:6]} {OWN[6:]},clinic {OTHER}", f"{OTHER},{FRIEND}-{OWN}")
         lines = (
             "sync --json",
             "export --format csv --out csv --json",
@@ -184,6 +184,15 @@ def test_a_local_reference_that_is_an_identifier(kept: Kept) -> None:
     assert f"pid {pseudonym(OWN)}" == found[pseudonym(OWN)]
     assert f"{FRIEND}-{pseudonym(OWN)}" == found[pseudonym(OTHER)]
     assert "roster.local_ref_is_an_identifier" in kept.ended["sync"].err
+
+
+def test_a_cohort_that_is_an_identifier(kept: Kept) -> None:
+    """The same, and no fact names it."""
+    found = dict(kept.worker.store.rows("SELECT person_key, cohort FROM person"))
+    assert f"clinic {pseudonym(OTHER)}" == found[pseudonym(OWN)]
+    assert "roster.cohort_is_an_identifier" in kept.ended["sync"].err
+    named = kept.worker.store.rows("SELECT DISTINCT cohort FROM report_publication_cohort")
+    assert {("",), ("other",)} == set(named)
 
 
 def test_the_next_sync_finds_nothing_changed(kept: Kept) -> None:

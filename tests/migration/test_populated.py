@@ -245,3 +245,47 @@ async def test_a_change_after_it_is_told_as_one(empty_url: str, old: str):
             f"WHERE person_key = '{C}' ORDER BY valid_from"
         )
         assert [("NORS", False), ("N", True)] == [(code, bool(is_open)) for code, is_open in rows]
+
+
+async def test_facts_that_were_there_stay(empty_url: str):
+    """Those of revision 0009 have neither cause nor cohort, and nothing counts on from them."""
+    kept = ("17", "9", "4", "3", "2", "8", "5")
+
+    def write_facts(connection: Connection) -> None:
+        for number in (1, 2, 3):
+            connection.exec_driver_sql(
+                "INSERT INTO publication (publication_no, run_id, kind, published_at, day, roster, "
+                "confirmed, stale, joined, departed, persons_in_effect, is_base) "
+                f"VALUES ({number}, {number}, 'sync', '{at(number, 2)}', '2026-03-0{number}', 30, "
+                f"29, 1, 2, 3, 8, {'true' if number == 3 else 'false'})"
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO publication_code (publication_no, area, code, level, open, in_effect, "
+                f"added, changed, removed, persons, persons_in_effect) VALUES ({number}, "
+                f"'{SAFETY}', 'NORU', '', {', '.join(kept)})"
+            )
+
+    async with world_on(empty_url) as world:
+        await make_old(world, "0009")
+        await world.database.write(lambda connection: connection.run_sync(write_facts))
+        await upgrade(world.database)
+        daily = (
+            "SELECT cause, cohort, open, in_effect, added, changed, removed, persons, "
+            "persons_in_effect FROM report_daily WHERE publication_no < 4"
+        )
+        before = await world.rows(daily)
+        assert [("", "", *map(int, kept))] * 3 == before
+        persons = (
+            "SELECT publication_no, cohort, roster, confirmed, stale, failed_paging, joined, "
+            "departed, persons_in_effect FROM report_publication_cohort ORDER BY 1"
+        )
+        assert [(number, "", 30, 29, 1, None, 2, 3, 8) for number in (1, 2, 3)] == (
+            await world.rows(persons)
+        )
+        turn = await world.begin()
+        await turn.write(*unchanged(world))
+        await turn.publish()
+        assert before == await world.rows(daily)
+        assert {("N", 1), ("NORU", 1), ("NORS", 1), ("", 1)} == set(
+            await world.rows("SELECT code, open FROM report_daily WHERE publication_no = 4")
+        )

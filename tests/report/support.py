@@ -59,24 +59,27 @@ def seen(
     *safe: Record,
     private: tuple[Record, ...] = (),
     ref: str | None = None,
+    cohort: str | None = None,
 ) -> PersonRead:
     """A person whose two areas were read whole."""
     areas: tuple[AreaRead, ...] = (
         _whole(world, SAFETY, safe),
         _whole(world, PRIVACY, private),
     )
-    return PersonRead(person=_person(number, ref), areas=areas)
+    return PersonRead(person=_person(number, ref, cohort), areas=areas)
 
 
-def missed(world: World, number: int | str, ref: str | None = None) -> PersonRead:
+def missed(
+    world: World, number: int | str, ref: str | None = None, cohort: str | None = None
+) -> PersonRead:
     """A person whose safety area could not be read."""
-    person = _person(number, ref)
+    person = _person(number, ref, cohort)
     return PersonRead(person=person, areas=failed(world, person.person_key).areas)
 
 
-def _person(number: int | str, ref: str | None) -> Person:
+def _person(number: int | str, ref: str | None, cohort: str | None) -> Person:
     key = number if isinstance(number, str) else key_of(number)
-    return Person(off_id=NationalId("1" * 11), person_key=key, local_ref=ref)
+    return Person(off_id=NationalId("1" * 11), person_key=key, local_ref=ref, cohort=cohort)
 
 
 def _whole(world: World, area: str, records: tuple[Record, ...]) -> CompleteArea:

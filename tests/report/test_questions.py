@@ -1,4 +1,4 @@
-"""The ten questions of ``docs/reporting.md``, on each database, with answers counted by hand."""
+"""The eleven questions of ``docs/reporting.md``, on each database, with answers counted by hand."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -19,11 +19,11 @@ async def two_nights(world: World) -> None:
     blocked = (privacy("p", "Block", "Hard"),)
     for night, wait in (1, 86_400), (2, 5 * 86_400), (3, 0):
         reads = [
-            seen(world, 1, *_of_the_first(night), ref="R1"),
-            seen(world, 2, safety("c", "NORU", PAST), private=blocked, ref="R2"),
+            seen(world, 1, *_of_the_first(night), ref="R1", cohort="Nord"),
+            seen(world, 2, safety("c", "NORU", PAST), private=blocked, ref="R2", cohort="Nord"),
             seen(world, 3, safety("d", "NORN_EPO", NEVER), ref="R3")
             if night == 1
-            else missed(world, 4, "R4"),
+            else missed(world, 4, "R4", "Sør"),
         ]
         turn = await world.begin()
         await turn.write(*reads)
@@ -36,19 +36,20 @@ def _of_the_first(night: int) -> list[Record]:
     return [safety("b", "NORU", FUTURE), *more.get(night, [])]
 
 
-async def test_ten_questions(database_url):
+async def test_eleven_questions(database_url):
     """Each has an answer, and it is right."""
     async with world_on(database_url, our_clock=True) as world:
         await two_nights(world)
         asked = blocks(PAGE.read_text(encoding="utf-8"), "sql")
         answers = [[_plain(row) for row in await world.rows(sql.rstrip("\n;"))] for sql in asked]
-    assert 10 == len(answers)
+    assert 11 == len(answers)
     day_3 = "2026-04-04"
     assert [(day_3, 2, 2, 3, 2)] == answers[0]
     assert [
-        ("Block", "Sperring", "blocked", 1, 1),
-        ("NORU", "Utsatt innsyn for innbyggeren", "delayed", 1, 1),
+        ("Block", "Sperring", "blocked", 1),
+        ("NORU", "Utsatt innsyn for innbyggeren", "delayed", 1),
     ] == answers[1]
+    assert [("Nord", 2, 2, 2, 1000), ("Sør", 1, 0, 0, 0)] == answers.pop(2)
     assert [
         (DAY_1, "blocked", 1),
         (DAY_1, "delayed", 1),

@@ -1,6 +1,7 @@
 """What a publication says in numbers: written once, and true when it was written."""
 
 import random
+from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,21 +14,41 @@ from worker.areas import AREAS
 from worker.core.effect import in_effect_sql, instant_sql
 from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId
-from worker.core.model import RunKind
+from worker.core.model import FailureKind, RunKind
 from worker.store.privacy.erasing import Mask, erase_traces, find_traces
 from worker.store.runs.retention import RetentionRules, purge
 
 ANY = GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
-DAILY = (
-    "SELECT area, code, level, open, in_effect, persons, persons_in_effect FROM report_daily "
-    "WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication) "
-    "AND open > 0 ORDER BY 1, 2, 3"
+CODES = ("", "N", "NORU", "NORN_EPO", "NORS", "NORN_NEW")
+CAUSES = (None, "Manual", "Automated")
+COHORTS = (None, "Nord", "Sør", "Øst")
+COUNTED = (
+    "roster",
+    "confirmed",
+    "stale",
+    *(f"failed_{kind}" for kind in FailureKind),
+    "joined",
+    "departed",
+    "persons_in_effect",
 )
+DAILY = (
+    "SELECT area, code, level, cause, cohort, open, in_effect, persons, persons_in_effect "
+    "FROM report_daily WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication) "
+    "AND open > 0 ORDER BY 1, 2, 3, 4, 5"
+)
+BY_COHORT = (
+    f"SELECT cohort, {', '.join(COUNTED)} FROM report_publication_cohort "
+    "WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication)"
+)
+SUMS = [
+    f"SELECT {', '.join(f'CAST(SUM({name}) AS BIGINT)' for name in COUNTED)} FROM report_{view} "
+    "WHERE publication_no = (SELECT MAX(publication_no) FROM report_publication)"
+    for view in ("publication_cohort", "publication")
+]
 PEOPLE = (
     "SELECT roster, stale, joined, departed, persons_in_effect FROM report_publication "
     "ORDER BY publication_no DESC LIMIT 1"
 )
-CODES = ("", "N", "NORU", "NORN_EPO", "NORS", "NORN_NEW")
 
 
 async def publish(
@@ -40,38 +61,55 @@ async def publish(
 
 async def facts(world: World) -> list[list[tuple[Any, ...]]]:
     """Every row of the facts that readers see."""
-    views = ("report_daily", "report_publication", "report_daily_change")
+    views = (
+        "report_daily",
+        "report_publication",
+        "report_daily_change",
+        "report_publication_cohort",
+    )
     return [sorted(await world.rows(f"SELECT * FROM {view}"), key=str) for view in views]
+
+
+async def last_instant(world: World) -> datetime:
+    ((at,),) = await world.rows("SELECT MAX(published_at) FROM report_publication")
+    return datetime.fromisoformat(at) if isinstance(at, str) else at
 
 
 async def counted(world: World) -> list[tuple[Any, ...]]:
     """What the views show at the last publication's instant, counted from all of it."""
-    ((at,),) = await world.rows("SELECT MAX(published_at) FROM report_publication")
-    at = datetime.fromisoformat(at) if isinstance(at, str) else at
+    at = await last_instant(world)
     rows: list[tuple[Any, ...]] = []
     for area in AREAS:
         does = in_effect_sql(area.effect, "v", instant_sql(at))
-        level = f"COALESCE({area.effect.level}, '')" if area.effect.level else "''"
+        level, cause = (
+            f"COALESCE({name}, '')" if name else "''"
+            for name in (area.effect.level, area.effect.cause)
+        )
         found = await world.rows(
-            f"SELECT COALESCE({area.effect.code}, ''), {level}, COUNT(*), "
-            f"SUM(CASE WHEN {does} THEN 1 ELSE 0 END), COUNT(DISTINCT person_key), "
+            f"SELECT COALESCE({area.effect.code}, ''), {level}, {cause}, COALESCE(cohort, ''), "
+            f"COUNT(*), SUM(CASE WHEN {does} THEN 1 ELSE 0 END), COUNT(DISTINCT person_key), "
             f"COUNT(DISTINCT CASE WHEN {does} THEN person_key END) "
-            f"FROM report_{area.table}_current v GROUP BY 1, 2"
+            f"FROM report_{area.table}_current v GROUP BY 1, 2, 3, 4"
         )
         rows += [(area.name, *row) for row in found]
     return sorted(rows)
 
 
 def night(world: World, rng: random.Random, persons: range):
-    """Reads of these persons, with restrictions drawn anew for some of them."""
+    """Reads of these persons; for some of them restrictions and a cohort are drawn anew."""
     now = world.fake.now()
     reads = []
     for number in persons:
+        cohort = (COHORTS * 2)[number % 4 + (rng.random() < 0.2)]
+        if rng.random() < 0.1:
+            reads.append(missed(world, number, cohort=cohort))
+            continue
         mine = random.Random(f"{number} {rng.random() < 0.3 and rng.random()}")
         safe = []
         for index in range(mine.randrange(4)):
             ends = mine.choice([None, NEVER, now + timedelta(hours=mine.randrange(-30, 60))])
-            safe.append(safety(f"s{number}-{index}", mine.choice(CODES), ends))
+            code, cause = mine.choice(CODES), mine.choice(CAUSES)
+            safe.append(safety(f"s{number}-{index}", code, ends, cause=cause))
         private = tuple(
             privacy(
                 f"p{number}-{index}",
@@ -82,13 +120,57 @@ def night(world: World, rng: random.Random, persons: range):
             )
             for index in range(mine.randrange(3))
         )
-        reads.append(seen(world, number, *safe, private=private))
+        reads.append(seen(world, number, *safe, private=private, cohort=cohort))
     return reads
+
+
+async def kept(world: World) -> dict[str, tuple[str, bool]]:
+    """Cohort of everybody on the roster, and whether something of them is stale, by key."""
+    rows = await world.rows(
+        "SELECT person_key, COALESCE(cohort, ''), MAX(CASE WHEN is_stale THEN 1 ELSE 0 END) "
+        "FROM report_person_freshness GROUP BY 1, 2"
+    )
+    return {key: (cohort, bool(stale)) for key, cohort, stale in rows}
+
+
+async def people_by_cohort(
+    world: World, before: dict[str, tuple[str, bool]]
+) -> set[tuple[Any, ...]]:
+    """The denominators of the last publication, counted from the views before and after it."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    after = await kept(world)
+    for key, (cohort, is_stale) in after.items():
+        counts = ["roster", "stale" if is_stale else "confirmed"]
+        found[cohort].update([*counts, *(["joined"] if key not in before else [])])
+    for key, (cohort, _) in before.items():
+        found[cohort]["departed"] += key not in after
+    at = instant_sql(await last_instant(world))
+    does = " UNION ".join(
+        f"SELECT cohort, person_key FROM report_{area.table}_current v "
+        f"WHERE {in_effect_sql(area.effect, 'v', at)}"
+        for area in AREAS
+    )
+    for (cohort,) in await world.rows(f"SELECT COALESCE(cohort, '') FROM ({does}) AS holders"):
+        found[cohort]["persons_in_effect"] += 1
+    failing = await world.rows(
+        "SELECT DISTINCT person_key, failure_kind, COALESCE(cohort, '') "
+        "FROM report_person_freshness WHERE failure_kind IS NOT NULL"
+    )
+    for _, kind, cohort in failing:
+        found[cohort][f"failed_{kind}"] += 1
+    return {
+        (cohort, *(counts[name] for name in COUNTED))
+        for cohort, counts in found.items()
+        if any(counts.values())
+    }
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_counted_on_is_counted_from_all(database_url, seed):
-    """Nights of changes, ends, departures, subsets and erasures: each fact is what the rows say."""
+    """Nights of changes, ends, departures, subsets and erasures: each fact is what the rows say.
+
+    Persons change their cohort, fail, leave and return.
+    """
     rng, before = random.Random(seed), 0
     async with world_on(database_url, our_clock=True) as world:
         for step in range(7):
@@ -97,8 +179,12 @@ async def test_counted_on_is_counted_from_all(database_url, seed):
             some = persons if kind == RunKind.SYNC else range(4, 9)
             if step == 2:  # a part of a roster that had an unreadable line
                 some = range(3, 9)
+            here = await kept(world)
             await publish(world, *night(world, rng, some), kind=kind, may_depart=step != 2)
-            assert await counted(world) == await world.rows(DAILY)
+            assert await counted(world) == sorted(await world.rows(DAILY))
+            assert await people_by_cohort(world, here) == set(await world.rows(BY_COHORT))
+            ((sums,), (totals,)) = [await world.rows(sql) for sql in SUMS]
+            assert sums == totals
             roster, stale, joined, departed, holders = (await world.rows(PEOPLE))[0]
             assert await people(world) == (roster, stale)
             assert (before + joined - departed, True) == (roster, holders <= roster)
@@ -179,7 +265,8 @@ async def test_nothing_changes_them(database_url):
         after = await facts(world)
         assert before[1] == after[1][:5]
         assert set(before[0]) < set(after[0])
-        assert await counted(world) == await world.rows(DAILY)
+        assert set(before[3]) < set(after[3])
+        assert await counted(world) == sorted(await world.rows(DAILY))
 
 
 @pytest.mark.parametrize("text", ["0" * 40, "16858399649", "a b", "Kari Nordmann", "x" * 33])

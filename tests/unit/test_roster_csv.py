@@ -58,6 +58,28 @@ async def test_reads(tmp_path, content, expected):
 
 
 @pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (f"off_id,local_ref,cohort\n{A},p1,Nord\n{B},p2\n", [("p1", "Nord"), ("p2", None)]),
+        (
+            f"Cohort;off-id\n Medisinsk klinikk ;{A}\n;{B}\n",
+            [(None, "Medisinsk klinikk"), (None,) * 2],
+        ),
+        (f"off_id,cohort,cohort\n{A},x,y\n", [(None, None)]),
+        (f"{A}\n", [(None, None)]),
+    ],
+)
+async def test_reads_cohorts(tmp_path, content, expected):
+    """Wherever the column stands; a line that ends before it has none."""
+    path = tmp_path / "roster.csv"
+    path.write_text(content, encoding="utf-8")
+    lines = [line async for line in CsvRoster(path).entries()]
+    assert expected == [
+        (line.local_ref, line.cohort) for line in lines if isinstance(line, RosterEntry)
+    ]
+
+
+@pytest.mark.parametrize(
     ("line", "problem"),
     [
         ("1013299997,x", "the identifier must be 11 digits; 10 were found; a leading zero may "),
@@ -78,6 +100,19 @@ async def test_a_bad_line_is_a_fault(tmp_path, line, problem):
     assert B not in told
     assert "1013299997" not in told
     assert (await read_bytes(tmp_path, f"off_id,local_ref\n{line}\n{A},q\n"))[-1] == (A, "q")
+
+
+@pytest.mark.parametrize(
+    ("cohort", "problem"),
+    [
+        ("c" * 201, "cohort is longer than 200 characters"),
+        ("a\x00b", "cohort contains control characters"),
+    ],
+)
+async def test_a_bad_cohort_is_a_fault(tmp_path, cohort, problem):
+    """As a bad reference is."""
+    content = f"off_id,cohort\n{A},{cohort}\n{B},Nord\n"
+    assert await read_bytes(tmp_path, content) == [("roster.csv line 2", problem), (B, None)]
 
 
 async def test_bad_bytes_are_a_fault(tmp_path):

@@ -48,6 +48,15 @@ async def test_reads_rows(url, driver):
     assert await read(roster) == [(A, "p1"), (B, None), (A, "7")]
 
 
+async def test_reads_cohorts(url):
+    """The column by its name, as text."""
+    query = "select seen as Cohort, fnr as off_id from patient where ref = 7"
+    lines = [line async for line in QueryRoster(url, query).entries()]
+    assert [("x", None)] == [
+        (line.cohort, line.local_ref) for line in lines if isinstance(line, RosterEntry)
+    ]
+
+
 async def test_a_colon_is_a_colon(url):
     """No part of the query is taken for a parameter."""
     query = "select fnr off_id from patient where seen = '12:30' or seen = ' :x' or 1 = :y::z"

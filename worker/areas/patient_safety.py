@@ -152,6 +152,7 @@ PATIENT_SAFETY: Final = ResourceArea(
         ),
         prefixes=((RestrictionGroup.DENIED, "NORN"),),
         ends="delay_delivery_until",
+        cause="cause",
     ),
     known_fields=("delayFromTime", "modifiedBy", "parentConfidentialAttribute", "version"),
 )

@@ -46,19 +46,27 @@ class ViewColumn(NamedTuple):
 
 
 _ROW: Final = "restriction_id person_key local_ref"
-_EFFECT: Final = "is_in_effect ends_at restriction_group publication_no"
+_EFFECT: Final = "is_in_effect ends_at restriction_group publication_no cohort"
 _PLAIN: Final[Mapping[str, str]] = {
     "report_person_freshness": (
         "person_key local_ref area last_confirmed_at is_stale record_count pages failure_kind "
-        "failing_since failed_runs tenant digest first_read_at first_record_count first_digest"
+        "failing_since failed_runs tenant digest first_read_at first_record_count first_digest "
+        "cohort"
     ),
     "report_daily": (
         "publication_no published_at day area code level restriction_group open in_effect added "
-        "changed removed persons persons_in_effect"
+        "changed removed persons persons_in_effect cause cohort"
     ),
     "report_publication": " ".join(
         (
             "publication_no published_at day kind roster confirmed stale",
+            *(f"failed_{kind}" for kind in FailureKind),
+            "joined departed persons_in_effect",
+        )
+    ),
+    "report_publication_cohort": " ".join(
+        (
+            "publication_no published_at day cohort roster confirmed stale",
             *(f"failed_{kind}" for kind in FailureKind),
             "joined departed persons_in_effect",
         )

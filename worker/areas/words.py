@@ -107,6 +107,11 @@ _PERSON: Final[Mapping[str, Word]] = {
         "the organisation's own reference to the person",
         null=True,
     ),
+    "cohort": _text(
+        "Virksomhetens gruppe for personen, som klinikk eller avdeling; `other` er flere små",
+        "the organisation's group of the person, such as a clinic; `other` in facts is several",
+        null=True,
+    ),
     "area": _text(
         "Området: patient-safety eller patient-privacy",
         "patient-safety or patient-privacy",
@@ -258,6 +263,10 @@ _REST: Final[Mapping[str, Word]] = {
 
 _FACTS: Final[Mapping[str, Word]] = {
     "level": _text("Nivået; tomt når det ikke er noe", "the level; empty where there is none"),
+    "cause": _text(
+        "Hvordan begrensningen oppsto; tom når området ikke sier det",
+        "how the restriction came about; empty where the area does not say",
+    ),
     "open": _count("restrictions", "Begrensninger som sto", "restrictions that stood"),
     "in_effect": _count("restrictions", "De av dem som gjaldt", "those that were in effect"),
     "persons": _count("persons", "Personer som hadde en av dem", "persons who had one of them"),

@@ -41,6 +41,7 @@ class Effect(Value, frozen=True, kw_only=True):
         ends: the column of its end; none, or the year 9999, is indefinite.
         begins: the column of its beginning, if there is one.
         level: the column that divides a code, for counts.
+        cause: the column that says how a restriction came about, for counts.
         ranges: a column of JSON. With several ranges in it no beginning or end counts: the columns
             hold the first range alone, and the worker does not claim that the others are over.
     """
@@ -51,6 +52,7 @@ class Effect(Value, frozen=True, kw_only=True):
     ends: str
     begins: str = ""
     level: str = ""
+    cause: str = ""
     ranges: str = ""
 
 

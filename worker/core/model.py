@@ -17,6 +17,7 @@ class RosterEntry(Value, frozen=True, kw_only=True):
     Attributes:
         off_id: the identifier, 11 digits.
         local_ref: the organisation's own reference, if any.
+        cohort: the group that it counts the person in, if any: a clinic, a department.
         checksum_ok: false if the control digits are wrong. This is only a warning: synthetic and
             future identifiers fail today's rules (pts reference, section 9).
         is_h_number: the identifier has the pattern of an H-number.
@@ -24,6 +25,7 @@ class RosterEntry(Value, frozen=True, kw_only=True):
 
     off_id: NationalId
     local_ref: str | None = None
+    cohort: str | None = None
     checksum_ok: bool = True
     is_h_number: bool = False
 
@@ -41,11 +43,12 @@ class RosterLineError(Value, frozen=True, kw_only=True):
 
 
 class Person(Value, frozen=True, kw_only=True):
-    """A person to read: key in the store, identifier and local reference."""
+    """A person to read: key in the store, identifier, local reference and cohort."""
 
     person_key: str
     off_id: NationalId
     local_ref: str | None = None
+    cohort: str | None = None
 
 
 class Record(Value, frozen=True, kw_only=True):

@@ -86,6 +86,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     roster_faults: int = 0
     checksum_warnings: int = 0
     references_replaced: int = 0
+    cohorts_replaced: int = 0
     areas_complete: int = 0
     failures: Counter[FailureKind] = msgspec.field(default_factory=Counter)
     rows_written: int = 0

@@ -23,7 +23,7 @@ _CHUNK_BYTES: Final = 16 * 1024
 _DELIMITERS: Final = ",;\t"
 _UTF16_BOMS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HINT: Final = (
-    "name the columns off_id and (optional) local_ref in the first line; "
+    "name the columns off_id and (optional) local_ref and cohort in the first line; "
     "a file without a header holds one 11-digit identifier per line"
 )
 
@@ -171,17 +171,20 @@ class _LineParser:
         except csv.Error:
             return self._error("unbalanced quotes; a field cannot contain a line break")
         columns = self._columns
+        labels: list[str | None] = [None, None]
         if columns is None:
-            off_id, local_ref = (fields[0], None) if len(fields) == 1 else (text, None)
+            off_id = fields[0] if len(fields) == 1 else text
         elif len(fields) > columns.count:
             return self._error(f"{len(fields)} fields, but the header has {columns.count}")
         elif len(fields) <= columns.off_id:
             return self._error("the line has no field off_id")
         else:
             off_id = fields[columns.off_id]
-            index = columns.local_ref
-            local_ref = fields[index] if index is not None and index < len(fields) else None
-        return read_text(off_id, local_ref, source=self._name, unit="line", number=self._number)
+            labels = [
+                fields[place] if place is not None and place < len(fields) else None
+                for place in (columns.local_ref, columns.cohort)
+            ]
+        return read_text(off_id, *labels, source=self._name, unit="line", number=self._number)
 
     def _error(self, problem: str) -> RosterLineError:
         return RosterLineError(where=f"{self._name} line {self._number}", problem=problem)

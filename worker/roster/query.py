@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 SOURCE: Final = "roster.query"
 _ROWS_FETCHED: Final = 512
-_HINT: Final = "name the columns in the query: select … as off_id, … as local_ref"
+_HINT: Final = "name the columns in the query: select … as off_id, … as local_ref, … as cohort"
 _ASYNC_DRIVERS: Final = {"postgresql": "postgresql+asyncpg"}
 
 
@@ -34,7 +34,8 @@ class QueryRoster:
 
     Args:
         url: SQLAlchemy URL. Its password never appears in messages.
-        query: returns ``off_id`` and optionally ``local_ref``. Colons are not bind parameters.
+        query: returns ``off_id`` and optionally ``local_ref`` and ``cohort``. Colons are not bind
+            parameters.
         ca_file: private CA for PostgreSQL (``tls.ca_file``).
 
     Attributes:
@@ -158,8 +159,10 @@ async def _translated(
 
 
 def _line(row: sa.Row[Any], columns: Columns, number: int) -> RosterLine:
-    local_ref = None if columns.local_ref is None else row[columns.local_ref]
-    return read_value(row[columns.off_id], local_ref, source=SOURCE, number=number)
+    labels = [
+        None if place is None else row[place] for place in (columns.local_ref, columns.cohort)
+    ]
+    return read_value(row[columns.off_id], *labels, source=SOURCE, number=number)
 
 
 def _parse(text: str) -> sa.URL:

@@ -13,7 +13,8 @@ from worker.errors import RosterError
 
 RosterLine: TypeAlias = RosterEntry | RosterLineError
 
-LOCAL_REF_CHARACTERS_MAX: Final = 200
+LABEL_CHARACTERS_MAX: Final = 200
+"""Of a ``local_ref``, and of a ``cohort``."""
 
 _COLUMNS_SHOWN_MAX: Final = 20
 _SEPARATORS: Final = re.compile(r"[\s_\-]+")
@@ -27,16 +28,18 @@ class Columns(Value, frozen=True, kw_only=True):
     Attributes:
         off_id: index of ``off_id``.
         local_ref: index of ``local_ref``, if present.
+        cohort: index of ``cohort``, if present.
         count: number of columns.
     """
 
     off_id: int
     local_ref: int | None
+    cohort: int | None
     count: int
 
 
 def find_columns(names: Sequence[str], *, where: str, hint: str) -> Columns:
-    """Find ``off_id`` and ``local_ref`` in column names, ignoring case, spaces, ``_`` and ``-``.
+    """Find our columns among the names, ignoring case, spaces, ``_`` and ``-``.
 
     Raises:
         RosterError: there is no ``off_id``, or more than one. The message lists the column names,
@@ -48,8 +51,12 @@ def find_columns(names: Sequence[str], *, where: str, hint: str) -> Columns:
         shown = [_shown_name(name) for name in names[:_COLUMNS_SHOWN_MAX]]
         columns = ", ".join(shown) + (", …" if len(names) > len(shown) else "")
         raise RosterError(f"{where} has {problem}; the columns are: {columns}", hint=hint)
-    local_ref = plain.index("localref") if plain.count("localref") == 1 else None
-    return Columns(off_id=plain.index("offid"), local_ref=local_ref, count=len(names))
+    local_ref, cohort = (
+        plain.index(name) if plain.count(name) == 1 else None for name in ("localref", "cohort")
+    )
+    return Columns(
+        off_id=plain.index("offid"), local_ref=local_ref, cohort=cohort, count=len(names)
+    )
 
 
 def _shown_name(name: str) -> str:
@@ -59,13 +66,20 @@ def _shown_name(name: str) -> str:
 
 
 def read_text(
-    off_id: str, local_ref: str | None, *, source: str, unit: str, number: int
+    off_id: str,
+    local_ref: str | None,
+    cohort: str | None,
+    *,
+    source: str,
+    unit: str,
+    number: int,
 ) -> RosterLine:
     """A roster entry, or a roster error, from text.
 
     Args:
         off_id: the identifier, unchecked.
         local_ref: the local reference, unchecked.
+        cohort: the same.
         source: the file or query, for messages.
         unit: ``line`` or ``row``.
         number: number of the line or row, from 1.
@@ -73,28 +87,30 @@ def read_text(
     digits = offid.normalise(off_id)
     if digits is None:
         return RosterLineError(where=f"{source} {unit} {number}", problem=offid.problem(off_id))
-    reference = local_ref.strip() if local_ref else None
-    if reference:
-        problem = _reference_problem(reference)
-        if problem:
+    labels = {"local_ref": (local_ref or "").strip(), "cohort": (cohort or "").strip()}
+    for name, label in labels.items():
+        if problem := _label_problem(name, label):
             return RosterLineError(where=f"{source} {unit} {number}", problem=problem)
     return RosterEntry(
         off_id=NationalId(digits),
-        local_ref=reference or None,
+        local_ref=labels["local_ref"] or None,
+        cohort=labels["cohort"] or None,
         checksum_ok=offid.checksum_ok(digits),
         is_h_number=offid.is_h_number(digits),
     )
 
 
-def _reference_problem(reference: str) -> str:
-    if len(reference) > LOCAL_REF_CHARACTERS_MAX:
-        return f"local_ref is longer than {LOCAL_REF_CHARACTERS_MAX} characters"
-    if not reference.isprintable() and _CONTROL.search(reference):
-        return "local_ref contains control characters"
+def _label_problem(name: str, label: str) -> str:
+    if len(label) > LABEL_CHARACTERS_MAX:
+        return f"{name} is longer than {LABEL_CHARACTERS_MAX} characters"
+    if not label.isprintable() and _CONTROL.search(label):
+        return f"{name} contains control characters"
     return ""
 
 
-def read_value(off_id: object, local_ref: object, *, source: str, number: int) -> RosterLine:
+def read_value(
+    off_id: object, local_ref: object, cohort: object, *, source: str, number: int
+) -> RosterLine:
     """A roster entry, or a roster error, from a query's row.
 
     Integers are accepted if they have 11 digits, so no leading zero was lost.
@@ -113,5 +129,5 @@ def read_value(off_id: object, local_ref: object, *, source: str, number: int) -
         problem = f"the identifier is of type {type(off_id).__name__}; cast it to text in the query"
     if problem or not isinstance(off_id, str):
         return RosterLineError(where=f"{source} row {number}", problem=problem)
-    reference = None if local_ref is None else str(local_ref)
-    return read_text(off_id, reference, source=source, unit="row", number=number)
+    labels = [None if label is None else str(label) for label in (local_ref, cohort)]
+    return read_text(off_id, *labels, source=source, unit="row", number=number)

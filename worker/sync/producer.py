@@ -102,20 +102,17 @@ class Producer(msgspec.Struct, kw_only=True):
         self.progress.persons_seen += 1
         if not entry.checksum_ok:
             self.progress.checksum_warnings += 1
-        key = self.identity.person_key(entry.off_id)
-        return Person(off_id=entry.off_id, person_key=key, local_ref=self._local_ref(entry, key))
-
-    def _local_ref(self, entry: RosterEntry, person_key: str) -> str | None:
-        """The reference, with any identifier in it replaced by a pseudonym."""
-        reference = entry.local_ref
-        if reference is None:
-            return None
-        person = Person(off_id=entry.off_id, person_key=person_key)
-        rules = PrivacyRules(key_of=self.identity.pseudonym_of)
-        cleaned = rules.cleaner(person).text(reference)
-        if cleaned is not reference:
-            self.progress.references_replaced += 1
-        return cleaned
+        person = Person(off_id=entry.off_id, person_key=self.identity.person_key(entry.off_id))
+        if entry.local_ref is None and entry.cohort is None:
+            return person
+        # Readers see both, so any identifier in them becomes a pseudonym.
+        cleaner = PrivacyRules(key_of=self.identity.pseudonym_of).cleaner(person)
+        local_ref, cohort = (
+            label and cleaner.text(label) for label in (entry.local_ref, entry.cohort)
+        )
+        self.progress.references_replaced += local_ref is not entry.local_ref
+        self.progress.cohorts_replaced += cohort is not entry.cohort
+        return msgspec.structs.replace(person, local_ref=local_ref, cohort=cohort)
 
     async def _pass_over(self, person_keys: Sequence[str]) -> None:
         self.progress.persons_not_sent += len(person_keys)
@@ -137,6 +134,13 @@ class Producer(msgspec.Struct, kw_only=True):
                 persons=self.progress.references_replaced,
                 hint="readers can see local_ref, so the identifier was replaced by the person's "
                 "pseudonym; use a reference that is not an identifier",
+            )
+        if self.progress.cohorts_replaced:
+            log.warning(
+                "roster.cohort_is_an_identifier",
+                persons=self.progress.cohorts_replaced,
+                hint="readers can see cohort, so the identifier was replaced by a pseudonym, and "
+                "facts count it as `other`; name a clinic or department",
             )
 
     def _count_error(self, error: RosterLineError) -> None:

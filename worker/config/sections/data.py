@@ -28,8 +28,8 @@ class Roster(Section, frozen=True, kw_only=True):
     path: Annotated[
         str | None,
         NONEMPTY_TEXT,
-        "CSV file with a header that names `off_id` and (optional) `local_ref`, or a file with one "
-        "identifier per line; `-` is standard input.",
+        "CSV file with a header that names `off_id` and (optional) `local_ref` and `cohort`, or a "
+        "file with one identifier per line; `-` is standard input.",
         Example("/var/lib/pts-worker/roster.csv"),
     ] = None
     url: Annotated[
@@ -48,8 +48,8 @@ class Roster(Section, frozen=True, kw_only=True):
     query: Annotated[
         str | None,
         NONEMPTY_TEXT,
-        "Query that returns `off_id[, local_ref]`; streamed, never committed.",
-        Example("select off_id, local_ref from patient"),
+        "Query that returns `off_id[, local_ref[, cohort]]`; streamed, never committed.",
+        Example("select off_id, local_ref, clinic as cohort from patient"),
     ] = None
     send_h_numbers: Annotated[
         bool,

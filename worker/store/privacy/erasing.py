@@ -349,5 +349,9 @@ def _texts_of(area: ResourceArea) -> _Texts:
 
 _ALL_TEXTS: Final = (
     *map(_texts_of, AREAS),
-    _Texts(table=person, key=person.c.person_id, columns=("local_ref", "prev_local_ref")),
+    _Texts(
+        table=person,
+        key=person.c.person_id,
+        columns=("local_ref", "prev_local_ref", "cohort", "prev_cohort"),
+    ),
 )

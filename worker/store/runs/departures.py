@@ -4,6 +4,7 @@ A full run departs whoever none of its turns has met: what is open of them is cl
 proof of their own (ADR 0010).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
@@ -117,15 +118,15 @@ class Departures:
         )
         return (await connection.execute(others.limit(1))).first() is not None
 
-    async def restore(self, connection: AsyncConnection) -> int:
-        """A departed person who is on the roster again is not departed any more; how many are."""
+    async def restore(self, connection: AsyncConnection) -> Sequence[int]:
+        """A departed person who is on the roster again is not departed any more; who they are."""
         met = alias_of(person_area, "met")
         is_met = (
             select(met.c.person_id)
             .where(met.c.person_id == person.c.person_id, met.c.run_id == self.run_id)
             .exists()
         )
-        done = await connection.execute(
+        returned = await connection.execute(
             update(person)
             .where(
                 for_most(person.c.tenant_id == self.tenant_id),
@@ -134,5 +135,6 @@ class Departures:
                 is_met,
             )
             .values(departed_run=None)
+            .returning(person.c.person_id)
         )
-        return done.rowcount
+        return list(returned.scalars())

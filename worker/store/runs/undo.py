@@ -176,7 +176,11 @@ async def undo_persons(
             person.c.local_ref_run == run_id,
             person.c.first_run != run_id,
         )
-        .values(local_ref=person.c.prev_local_ref, local_ref_run=person.c.first_run),
+        .values(
+            local_ref=person.c.prev_local_ref,
+            cohort=person.c.prev_cohort,
+            local_ref_run=person.c.first_run,
+        ),
         members,
     )
 

@@ -171,11 +171,15 @@ person = Table(
     Column("local_ref_run", Key, ForeignKey("run.run_id"), nullable=False, index=True),
     Column("prev_local_ref", Text),
     Column("not_sent_by", Key),
+    Column("cohort", Text),
+    Column("prev_cohort", Text),
     UniqueConstraint("tenant_id", "person_key"),
     sqlite_autoincrement=True,
 )
-"""``not_sent_by`` is the run attempt that last found the person on the roster under an identifier
-that is not sent to PTS. It is no foreign key: an attempt may go while the person stays."""
+"""``local_ref_run`` is the run that wrote ``local_ref`` and ``cohort``; while it is not published,
+readers see those with ``prev_``. ``not_sent_by`` is the run attempt that last found the person on
+the roster under an identifier that is not sent to PTS. It is no foreign key: an attempt may go
+while the person stays."""
 
 person_area = Table(
     "person_area",
@@ -273,6 +277,14 @@ access_log = Table(
 ``person_id`` is no foreign key: the row stays when the person is erased, and names nobody then.
 """
 
+DENOMINATORS: Final = (
+    "roster",
+    "confirmed",
+    "stale",
+    *(f"failed_{kind}" for kind in FailureKind),
+)
+"""The counts of persons of a publication that are not known of those before facts were kept."""
+
 publication = Table(
     "publication",
     metadata,
@@ -281,10 +293,7 @@ publication = Table(
     Column("kind", String(16), nullable=False),
     Column("published_at", UtcTime, nullable=False),
     Column("day", String(10), nullable=False),
-    Column("roster", BigInteger),
-    Column("confirmed", BigInteger),
-    Column("stale", BigInteger),
-    *(Column(f"failed_{kind}", BigInteger) for kind in FailureKind),
+    *(Column(name, BigInteger) for name in DENOMINATORS),
     Column("joined", BigInteger, nullable=False),
     Column("departed", BigInteger, nullable=False),
     Column("persons_in_effect", BigInteger, nullable=False),
@@ -302,6 +311,8 @@ publication_code = Table(
     Column("area", String(40), primary_key=True),
     Column("code", String(32), primary_key=True),
     Column("level", String(32), primary_key=True),
+    Column("cause", String(32), primary_key=True),
+    Column("cohort", String(200), primary_key=True),
     Column("restriction_group", String(16)),
     *(
         Column(name, BigInteger, nullable=False)
@@ -317,7 +328,20 @@ publication_code = Table(
     ),
     sqlite_with_rowid=False,
 )
-"""The same by area, code and level."""
+"""The same by area, code, level, cause and cohort."""
+
+publication_cohort = Table(
+    "publication_cohort",
+    metadata,
+    Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("cohort", String(200), primary_key=True),
+    *(Column(name, BigInteger) for name in DENOMINATORS),
+    Column("joined", BigInteger, nullable=False),
+    Column("departed", BigInteger, nullable=False),
+    Column("persons_in_effect", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The persons of each publication by cohort; their sums are those of ``publication``."""
 
 change_feed = Table(
     "change_feed",

@@ -12,9 +12,10 @@ from worker.areas.codes import codes
 from worker.areas.reporting import COLUMNS
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
-from worker.core.model import FailureKind
 from worker.store.dialects import StoreDialect
-from worker.store.schema.tables import FIRST_READ
+from worker.store.schema.tables import DENOMINATORS, FIRST_READ
+
+_MOVEMENTS: Final = ("joined", "departed", "persons_in_effect")
 
 _SLOT: Final = (
     "LEFT JOIN person_area pa ON pa.person_id = {person} AND pa.area = {area} "
@@ -25,10 +26,11 @@ _SLOT: Final = (
     "LEFT JOIN run lr ON lr.run_id = p.local_ref_run "
 )
 
-_LOCAL_REF: Final = (
-    "{typed}(CASE WHEN lr.publication_no IS NOT NULL THEN p.local_ref ELSE p.prev_local_ref "
-    "END{as_text})"
+_LABEL: Final = (
+    "{{typed}}(CASE WHEN lr.publication_no IS NOT NULL THEN p.{0} ELSE p.prev_{0} END{{as_text}})"
 )
+_LOCAL_REF: Final = _LABEL.format("local_ref")
+_COHORT: Final = _LABEL.format("cohort")
 
 
 def _published(column: str) -> str:
@@ -63,7 +65,8 @@ def _current(area: ResourceArea) -> str:
         f"{{typed}}({in_effect_sql(area.effect, 'v', '{now}')}{{as_integer}}) AS is_in_effect, "
         f"{{typed}}({ends_at_sql(area.effect, 'v')}{{as_text}}) AS ends_at, "
         f"{{typed}}({group_sql(area.effect, 'v')}{{as_text}}) AS restriction_group, "
-        "{typed}((SELECT MAX(l.publication_no) FROM run l){as_integer}) AS publication_no "
+        "{typed}((SELECT MAX(l.publication_no) FROM run l){as_integer}) AS publication_no, "
+        f"{_COHORT} AS cohort "
         f"FROM {area.table}_version v "
         "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
         "LEFT JOIN run c ON c.run_id = v.closed_run "
@@ -103,7 +106,8 @@ def _freshness() -> str:
         f"{{typed}}({_published('record_count')}{{as_integer}}) AS record_count, "
         f"{{typed}}({_published('pages')}{{as_integer}}) AS pages, "
         "f.kind AS failure_kind, f.first_at AS failing_since, f.runs AS failed_runs, "
-        f"t.name AS tenant, {{typed}}({_published('digest')}{{as_text}}) AS digest, {first_read} "
+        f"t.name AS tenant, {{typed}}({_published('digest')}{{as_text}}) AS digest, {first_read}, "
+        f"{_COHORT} AS cohort "
         "FROM person_area pa "
         "JOIN run pr ON pr.run_id = pa.run_id "
         "LEFT JOIN run pp ON pp.run_id = pa.prev_run_id "
@@ -120,7 +124,7 @@ def _daily() -> str:
     return (
         "SELECT d.publication_no, d.published_at, d.day, c.area, c.code, c.level, "
         "c.restriction_group, c.open, c.in_effect, c.added, c.changed, c.removed, c.persons, "
-        "c.persons_in_effect "
+        "c.persons_in_effect, c.cause, c.cohort "
         "FROM publication_code c JOIN publication d ON d.publication_no = c.publication_no"
     )
 
@@ -140,10 +144,15 @@ def _daily_change() -> str:
 
 
 def _publication() -> str:
-    failed = ", ".join(f"d.failed_{kind}" for kind in FailureKind)
+    counts = ", ".join(f"d.{name}" for name in (*DENOMINATORS, *_MOVEMENTS))
+    return f"SELECT d.publication_no, d.published_at, d.day, d.kind, {counts} FROM publication d"
+
+
+def _publication_cohort() -> str:
+    counts = ", ".join(f"c.{name}" for name in (*DENOMINATORS, *_MOVEMENTS))
     return (
-        "SELECT d.publication_no, d.published_at, d.day, d.kind, d.roster, d.confirmed, d.stale, "
-        f"{failed}, d.joined, d.departed, d.persons_in_effect FROM publication d"
+        f"SELECT d.publication_no, d.published_at, d.day, c.cohort, {counts} "
+        "FROM publication_cohort c JOIN publication d ON d.publication_no = c.publication_no"
     )
 
 
@@ -265,6 +274,7 @@ def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
     views["report_person_freshness"] = _freshness()
     views["report_daily"] = _daily()
     views["report_publication"] = _publication()
+    views["report_publication_cohort"] = _publication_cohort()
     views["report_daily_change"] = _daily_change()
     views["report_change_feed"] = _feed()
     views["report_run"] = _run()

@@ -1,4 +1,4 @@
-"""The persons of a batch: their rows, made where there is none, and their local references."""
+"""The persons of a batch: their rows, made where there is none, and how the roster labels them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -13,14 +13,16 @@ from worker.store.dialects import StoreDialect
 from worker.store.schema.tables import alias_of, person, run
 from worker.store.writes.bulk import Given
 
-_PERSONS: Final = Given((("person_key", "text"), ("local_ref", "text")))
+_PERSONS: Final = Given((("person_key", "text"), ("local_ref", "text"), ("cohort", "text")))
 
-# Odd is a reference that is another one, or that no reader has seen yet: see ``_write_references``.
+# Odd is a label that is another one, or that no reader has seen yet: see ``_write_labels``.
 _KNOWN: Final = (
     "SELECT person.person_key, person.person_id, "
     "EXISTS (SELECT 1 FROM failure WHERE failure.person_id = person.person_id) AS has_failed, "
     "NOT coalesce(person.local_ref = given.local_ref, "
     "person.local_ref IS NULL AND given.local_ref IS NULL) "
+    "OR NOT coalesce(person.cohort = given.cohort, "
+    "person.cohort IS NULL AND given.cohort IS NULL) "
     "OR (named.publication_no IS NULL AND named.run_id <> {run_id}) "
     "OR (met.publication_no IS NULL AND met.run_id <> {run_id}) AS is_odd "
     # CROSS, so that SQLite goes from what is given to the persons and not the other way.
@@ -30,8 +32,8 @@ _KNOWN: Final = (
     "WHERE person.tenant_id = {tenant_id} AND person.person_key = given.person_key"
 )
 _ADD: Final = (
-    "INSERT INTO person (tenant_id, person_key, first_run, local_ref, local_ref_run) "
-    "SELECT {tenant_id}, person_key, {run_id}, local_ref, "
+    "INSERT INTO person (tenant_id, person_key, first_run, local_ref, cohort, local_ref_run) "
+    "SELECT {tenant_id}, person_key, {run_id}, local_ref, cohort, "
     "{run_id} FROM {given} RETURNING person_key, person_id"
 )
 
@@ -58,8 +60,8 @@ async def resolve_persons(
     tenant_id: int,
     run_id: int,
 ) -> PersonIds:
-    """Find everybody's row, or make it; keep local references up to date."""
-    rows = [(one.person_key, one.local_ref) for one in persons]
+    """Find everybody's row, or make it; keep local references and cohorts up to date."""
+    rows = [(one.person_key, one.local_ref, one.cohort) for one in persons]
     ours = {"tenant_id": tenant_id, "run_id": run_id}
     ids: dict[str, int] = {}
     failed, odd = set(), set()
@@ -75,11 +77,11 @@ async def resolve_persons(
     new = dict(await _PERSONS.execute(connection, _ADD, unknown, **ours))
     if odd:
         some = [one for one in persons if one.person_key in odd]
-        await _write_references(connection, dialect, some, tenant_id=tenant_id, run_id=run_id)
+        await _write_labels(connection, dialect, some, tenant_id=tenant_id, run_id=run_id)
     return PersonIds(ids=ids | new, new=frozenset(new.values()), failed=frozenset(failed))
 
 
-async def _write_references(
+async def _write_labels(
     connection: AsyncConnection,
     dialect: StoreDialect,
     persons: Sequence[Person],
@@ -95,6 +97,8 @@ async def _write_references(
             person.c.local_ref,
             person.c.local_ref_run,
             person.c.prev_local_ref,
+            person.c.cohort,
+            person.c.prev_cohort,
             person.c.first_run,
             first.c.publication_no.label("first_no"),
             ref.c.publication_no.label("ref_no"),
@@ -107,19 +111,22 @@ async def _write_references(
         ),
         dialect.members([one.person_key for one in persons]),
     )
-    wanted = {one.person_key: one.local_ref for one in persons}
+    wanted = {one.person_key: one for one in persons}
     rows = []
     for row in found:
-        # What a run left that was never published, no reader has seen: the reference that readers
-        # see stands behind it.
+        # What a run left that was never published, no reader has seen: the labels that readers see
+        # stand behind it.
         is_ours = row.local_ref_run == run_id
         is_unseen = not is_ours and row.ref_no is None
+        is_hidden = is_ours or is_unseen
         is_adopted = row.first_run != run_id and row.first_no is None
         rows.append(
             {
                 "id": row.person_id,
-                "new_ref": wanted[row.person_key],
-                "old_ref": row.prev_local_ref if is_ours or is_unseen else row.local_ref,
+                "new_ref": wanted[row.person_key].local_ref,
+                "old_ref": row.prev_local_ref if is_hidden else row.local_ref,
+                "new_cohort": wanted[row.person_key].cohort,
+                "old_cohort": row.prev_cohort if is_hidden else row.cohort,
                 "first": run_id if is_adopted else row.first_run,
             }
         )
@@ -129,6 +136,8 @@ async def _write_references(
         .values(
             local_ref=bindparam("new_ref"),
             prev_local_ref=bindparam("old_ref"),
+            cohort=bindparam("new_cohort"),
+            prev_cohort=bindparam("old_cohort"),
             first_run=bindparam("first"),
             local_ref_run=run_id,
         ),

@@ -1,0 +1,161 @@
+"""Cohorts: what readers see of them, and how the facts name and count them."""
+
+from typing import Any
+
+import pytest
+
+from tests.report.support import key_of, missed, privacy, safety, seen
+from tests.store.test_facts import counted, publish
+from tests.store.test_store_scenarios import SAFETY, World, world_on
+from worker.core.model import RunStatus
+from worker.store.runs.cohorts import COHORTS_MAX
+from worker.store.runs.undo import undo_run
+
+LAST = "publication_no = (SELECT MAX(publication_no) FROM report_publication)"
+
+
+async def shown(world: World) -> dict[str, str | None]:
+    """The cohort of each person, which all views agree on."""
+    rows = await world.rows("SELECT DISTINCT person_key, cohort FROM report_person_freshness")
+    current = await world.rows(
+        "SELECT DISTINCT person_key, cohort FROM report_patient_safety_current"
+    )
+    assert set(current) <= set(rows)
+    found = dict(rows)
+    assert len(found) == len(rows)
+    return found
+
+
+async def denominators(world: World) -> dict[str, tuple[Any, ...]]:
+    rows = await world.rows(
+        "SELECT cohort, roster, confirmed, stale, failed_transient, joined, departed, "
+        f"persons_in_effect FROM report_publication_cohort WHERE {LAST}"
+    )
+    return {cohort: tuple(counts) for cohort, *counts in rows}
+
+
+async def by_cohort(world: World, columns: str = "open, added, changed, removed") -> set[Any]:
+    return set(await world.rows(f"SELECT cohort, {columns} FROM report_daily WHERE {LAST}"))
+
+
+async def test_a_person_who_changes_takes_the_restrictions_along(database_url):
+    """From one cohort's counts to the other's, without a change of any restriction."""
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(
+            world,
+            seen(world, 1, safety("a", "NORU"), safety("b", "NORU"), cohort="Nord"),
+            seen(world, 2, safety("c", "NORU"), cohort="Nord"),
+            seen(world, 3, safety("d", "NORU")),
+        )
+        assert {("Nord", 3, 3, 0, 0), ("", 1, 1, 0, 0)} == await by_cohort(world)
+        await publish(
+            world,
+            seen(world, 1, safety("a", "NORU"), safety("b", "NORU"), cohort="Sør"),
+            seen(world, 2, safety("c", "NORU"), cohort="Nord"),
+            missed(world, 3, cohort="Sør"),
+        )
+        assert {("Nord", 1, 0, 0, 0), ("Sør", 3, 0, 0, 0)} == await by_cohort(world)
+        assert {
+            "Nord": (1, 1, 0, 0, 0, 0, 1),
+            "Sør": (2, 1, 1, 1, 0, 0, 2),
+        } == await denominators(world)
+        assert {key_of(1): "Sør", key_of(2): "Nord", key_of(3): "Sør"} == await shown(world)
+
+
+async def test_who_departs_and_returns_counts_in_the_cohort(database_url):
+    """Those who left are counted where they were, and those who are back where they are now."""
+    async with world_on(database_url, our_clock=True) as world:
+        gone = seen(world, 1, safety("a", "NORU"), cohort="Nord")
+        await publish(world, gone, seen(world, 2, cohort="Sør"))
+        await publish(world, seen(world, 2, cohort="Sør"))
+        assert {("Nord", 0, 0, 0, 1)} == await by_cohort(world)
+        assert {
+            "Nord": (0, 0, 0, 0, 0, 1, 0),
+            "Sør": (1, 1, 0, 0, 0, 0, 0),
+        } == await denominators(world)
+        await publish(
+            world, seen(world, 1, safety("a", "NORU"), cohort="Sør"), seen(world, 2, cohort="Sør")
+        )
+        assert {("Sør", 1, 1, 0, 0)} == await by_cohort(world)
+        assert {"Sør": (2, 2, 0, 0, 1, 0, 1)} == await denominators(world)
+
+
+async def test_a_run_that_is_undone_leaves_the_published_cohort(database_url):
+    """Neither while it is open nor once it is undone does a reader see another."""
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(world, seen(world, 1, safety("a", "NORU"), ref="R1", cohort="Nord"))
+        turn = await world.begin()
+        await turn.write(seen(world, 1, safety("a", "N"), ref="R1", cohort="Sør"))
+        assert {key_of(1): "Nord"} == await shown(world)
+        run_id = turn.writer.handle.run_id
+        await undo_run(world.database, turn.lease, run_id, status=RunStatus.ABANDONED)
+        assert {key_of(1): "Nord"} == await shown(world)
+        assert [("R1",)] == await world.rows(
+            "SELECT local_ref FROM report_person_freshness LIMIT 1"
+        )
+        await publish(world, seen(world, 1, safety("a", "NORU"), ref="R1", cohort="Nord"))
+        assert {("Nord", 1, 0, 0, 0)} == await by_cohort(world)
+
+
+async def test_a_cause_is_counted_by_itself(database_url):
+    """Where the area has one; the other area has none."""
+    async with world_on(database_url, our_clock=True) as world:
+        safe = [safety(key, "NORU", cause=key.title()) for key in ("manual", "automated")]
+        text = safety("t", "NORU", cause="a text with 16858399649")
+        await publish(world, seen(world, 1, *safe, text, private=(privacy("p", "Block", "Hard"),)))
+        assert {
+            (SAFETY, "Manual", 1),
+            (SAFETY, "Automated", 1),
+            (SAFETY, "other", 1),
+            ("patient-privacy", "", 1),
+        } == set(await world.rows("SELECT area, cause, open FROM report_daily"))
+
+
+async def test_names_are_bounded(database_url):
+    """The largest cohorts are named, the others are one; who has a name keeps it, and frees it."""
+    async with world_on(database_url, our_clock=True) as world:
+
+        def reads(cohorts: list[str]):
+            return [
+                seen(world, number, safety(f"s{number}", "NORU"), cohort=cohort)
+                for number, cohort in enumerate(cohorts)
+            ]
+
+        many = [
+            f"c{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(COHORTS_MAX)
+        ]
+        first = [*many, "zz", "zz", "zy", "other"]
+        await publish(world, *reads(first))
+        found = dict(await by_cohort(world, "open"))
+        assert (2, None, None, 3) == tuple(map(found.get, ("zz", many[-1], "zy", "other")))
+        assert COHORTS_MAX + 1 == len(found) == len(await denominators(world))
+        # A smaller cohort grows: it stays without a name. Two large ones go: it gets one.
+        grown = [*many[:-1], "zy", "zz", "zy", "zy", "zy"]
+        await publish(world, *reads(grown))
+        assert "zy" not in await denominators(world)
+        await publish(world, *reads(["zy"] * 300 + grown[300:]))
+        await publish(world, *reads(["zy"] * 300 + grown[300:]))
+        assert {("zy", 303), ("zz", 1)} == await by_cohort(world, "open")
+        assert sum(row[5] for row in await counted(world)) == 304
+
+
+@pytest.mark.parametrize(
+    ("cohort", "named"),
+    [
+        ("974589095", "974589095"),
+        ("Medisinsk poliklinikk, bygg 3", "Medisinsk poliklinikk, bygg 3"),
+        ("16858399649", "other"),
+        ("person 168583-99649", "other"),
+        (key_of(1), "other"),
+        ("x" * 300, "other"),
+        ("other", "other"),
+        (None, ""),
+    ],
+)
+async def test_what_may_name_a_person_is_no_name(database_url, cohort, named):
+    """Facts stay for ever, and hold no identifier and no pseudonym."""
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(world, seen(world, 1, safety("a", "NORU"), cohort=cohort))
+        assert {named} == set(await denominators(world))
+        assert {(named, 1)} == await by_cohort(world, "open")
+        assert {key_of(1): cohort} == await shown(world)

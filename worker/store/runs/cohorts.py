@@ -1,0 +1,96 @@
+# ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
+"""The cohorts of persons, as the facts of a publication name them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from worker.store.schema.tables import publication_cohort
+
+COHORTS_MAX: Final = 300
+"""How many cohorts a publication's facts name; persons of others are counted as ``OTHER``."""
+OTHER: Final = "other"
+"""All that facts do not name: no text that may name a person stands in them for ever."""
+
+_DIGITS_MAX: Final = 9
+"""An organisation number has nine digits, an identifier eleven, and a pseudonym some forty."""
+_CHARACTERS_MAX: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortNames:
+    """The cohorts that a publication names.
+
+    Attributes:
+        named: their names.
+        is_other_divided: one of them may have been counted as ``OTHER`` before.
+    """
+
+    named: frozenset[str]
+    is_other_divided: bool
+
+    def of(self, cohort: str) -> str:
+        """The cohort's name in the facts; empty for persons without one."""
+        return cohort if not cohort or cohort in self.named else OTHER
+
+
+def name_cohorts(
+    connection: Connection, number: int, rosters: Mapping[str, int | None]
+) -> CohortNames:
+    """Choose the cohorts that a publication names.
+
+    A cohort that has a name keeps it for as long as it counts anybody. If names are left, new
+    cohorts get them, those with most persons first.
+
+    Args:
+        connection: in the transaction of the publication.
+        number: of the publication.
+        rosters: persons on the roster by cohort.
+    """
+    last = select(func.max(publication_cohort.c.publication_no)).where(
+        publication_cohort.c.publication_no < number
+    )
+    before = frozenset(
+        connection.execute(
+            select(publication_cohort.c.cohort).where(
+                publication_cohort.c.publication_no == last.scalar_subquery()
+            )
+        ).scalars()
+    )
+    named = before - {"", OTHER}
+    new = sorted(
+        (one for one in rosters if one not in before and _may_be_named(one)),
+        key=lambda one: (-(rosters[one] or 0), one),
+    )[: max(0, COHORTS_MAX - len(named))]
+    return CohortNames(named=named | {*new}, is_other_divided=bool(new) and OTHER in before)
+
+
+def _may_be_named(cohort: str) -> bool:
+    return (
+        cohort not in ("", OTHER)
+        and len(cohort) <= _CHARACTERS_MAX
+        and sum(map(str.isdigit, cohort)) <= _DIGITS_MAX
+    )
+
+
+def cohort_sql(*, before: int | None = None) -> str:
+    """The cohort of the person ``p`` as readers see it; empty if there is none.
+
+    Args:
+        before: as they saw it until this run was published.
+    """
+    hidden = "publication_no IS NULL" + (f" OR run_id = {before}" if before is not None else "")
+    return (
+        f"COALESCE(CASE WHEN p.local_ref_run IN (SELECT run_id FROM run WHERE {hidden}) "
+        "THEN p.prev_cohort ELSE p.cohort END, '')"
+    )
+
+
+def changed_sql(run_id: int) -> str:
+    """A SELECT of the persons whose cohort changes with this run."""
+    return (
+        f"SELECT person_id FROM person WHERE local_ref_run = {run_id} "
+        "AND COALESCE(cohort, '') <> COALESCE(prev_cohort, '')"
+    )
