@@ -31,8 +31,6 @@ RETIRED_WORDS = frozenset(
 ALLOWED: frozenset[str] = frozenset(
     {
         "Line",
-        "_is_read_whole",
-        "for_most",
         "run_and_tell",
         "tell",
         "tells",

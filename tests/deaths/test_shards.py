@@ -118,7 +118,7 @@ def test_killed_paused_and_replaced_they_end_where_one_ends(ground: Ground, quie
 
     again: Ended = start(0).wait()
     assert (0, "published") == (again.code, again.run["status"])
-    assert "published already" in again.run["reasons"][0]
+    assert "already published" in again.run["reasons"][0]
     assert [("published", 0)] * 2 == worker.store.runs()
     assert ground.after == worker.store.published()
 

@@ -206,7 +206,7 @@ async def test_a_published_key_leaves_nothing_to_do(world: World, code: ExitCode
     report = await world.join(1)
     assert isinstance(report, RunReport)
     assert (RunStatus.PUBLISHED, code) == (report.status, report.exit_code)
-    assert "published already" in report.reasons[0]
+    assert "already published" in report.reasons[0]
     assert (Shard(index=1, count=2), 2) == (report.shard, report.shards_done)
     assert [(1, 2)] == await world.rows(
         "SELECT (SELECT count(*) FROM run), (SELECT count(*) FROM run_attempt)"

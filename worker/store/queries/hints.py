@@ -7,26 +7,26 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 
-class _ForMost(FunctionElement[bool]):
+class _UsuallyTrue(FunctionElement[bool]):
     type = Boolean(create_constraint=False)
     inherit_cache = True
 
 
-@compiles(_ForMost)
-def _plain(element: _ForMost, compiler: Any, **options: Any) -> str:
+@compiles(_UsuallyTrue)
+def _plain(element: _UsuallyTrue, compiler: Any, **options: Any) -> str:
     return str(compiler.process(element.clauses, **options))
 
 
-@compiles(_ForMost, "sqlite")
-def _likely(element: _ForMost, compiler: Any, **options: Any) -> str:
+@compiles(_UsuallyTrue, "sqlite")
+def _likely(element: _UsuallyTrue, compiler: Any, **options: Any) -> str:
     return f"likely{compiler.process(element.clause_expr, **options)}"
 
 
-def for_most(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The condition, which holds for most rows of its table: of the tenant's persons, above all.
+def usually_true(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Mark a condition that holds for most rows of its table, such as the tenant of a person.
 
     Without statistics SQLite takes any equality on an indexed column for a rare one, and went
     through all persons in the order of their keys: four times the time (docs/performance.md).
     PostgreSQL counts by itself (``Publisher``).
     """
-    return _ForMost(condition)
+    return _UsuallyTrue(condition)

@@ -3,7 +3,7 @@
 from sqlalchemy import Select, Table, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.store.queries.hints import for_most
+from worker.store.queries.hints import usually_true
 from worker.store.schema.tables import person, run
 
 
@@ -18,7 +18,7 @@ def open_as_published(table: Table, tenant_id: int) -> Select[tuple[int]]:
         .join(run, run.c.run_id == table.c.opened_run)
         .where(
             or_(table.c.closed_run.is_(None), table.c.closed_run.in_(unpublished)),
-            for_most(person.c.tenant_id == tenant_id),
+            usually_true(person.c.tenant_id == tenant_id),
             run.c.publication_no.is_not(None),
         )
     )

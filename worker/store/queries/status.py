@@ -17,7 +17,7 @@ from worker.areas import AREAS
 from worker.core.model import RunKind
 from worker.errors import SchemaError
 from worker.store.database import Database
-from worker.store.queries.hints import for_most
+from worker.store.queries.hints import usually_true
 from worker.store.runs.lease import is_live
 from worker.store.runs.ledger import is_continuable, known_persons, open_counts
 from worker.store.runs.process_identity import Holder
@@ -305,7 +305,7 @@ async def _gaps_of(connection: AsyncConnection, tenant_id: int, area: str) -> Ar
             .outerjoin(before, before.c.run_id == person_area.c.prev_run_id)
             .where(
                 person_area.c.area == area,
-                for_most(person.c.tenant_id == tenant_id),
+                usually_true(person.c.tenant_id == tenant_id),
                 person.c.departed_run.is_(None),
                 or_(is_ours, person_area.c.prev_run_id.is_not(None)),
             )

@@ -1,7 +1,7 @@
-"""Who has left the roster, and who is back on it.
+"""Marks persons who left the roster as departed, and restores those who are back on it.
 
-A full run departs whoever none of its turns has met: what is open of them is closed, without a
-proof of their own (ADR 0010).
+A full run marks persons as departed whom none of its attempts has seen on the roster. It closes
+their open restrictions, without a completeness proof of their own (ADR 0010).
 """
 
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from worker.store.dialects import StoreDialect
-from worker.store.queries.hints import for_most
+from worker.store.queries.hints import usually_true
 from worker.store.runs.undo import forget_new_persons, undo_persons
 from worker.store.schema.tables import VERSIONS, alias_of, attempt, person, person_area
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departures:
-    """Departures and returns of one run, in the transaction of its publication.
+    """Departures and restored persons of one run, in the transaction of its publication.
 
     Attributes:
-        met_by: the turns whose meeting a person on the roster counts.
+        seen_by_attempts: a person that one of these run attempts saw is on the roster.
     """
 
     dialect: StoreDialect
@@ -30,68 +30,72 @@ class Departures:
     run_id: int
     seen_by_attempts: tuple[int, ...]
 
-    def _is_met(self) -> ColumnElement[bool]:
-        """Whether a turn that counts has met a person on the roster."""
-        met = alias_of(person_area, "met")
+    def _is_seen(self) -> ColumnElement[bool]:
+        """Whether one of ``seen_by_attempts`` saw the person on the roster."""
+        seen = alias_of(person_area, "seen")
         return (
-            select(met.c.person_id)
+            select(seen.c.person_id)
             .where(
-                met.c.person_id == person.c.person_id,
-                met.c.run_id == self.run_id,
-                met.c.attempt_id.in_(self.seen_by_attempts),
+                seen.c.person_id == person.c.person_id,
+                seen.c.run_id == self.run_id,
+                seen.c.attempt_id.in_(self.seen_by_attempts),
             )
             .exists()
         )
 
     def _is_not_sent(self) -> ColumnElement[bool]:
-        """Whether it found them on the roster under an identifier that is not sent to PTS."""
+        """Whether they saw the person under an identifier that is not sent to PTS."""
         return func.coalesce(person.c.not_sent_by, 0).in_(self.seen_by_attempts)
 
     async def depart(self, connection: AsyncConnection) -> int:
-        """Depart whoever is no longer on the roster, and close what is open of them."""
+        """Mark persons missing from the roster as departed, and close their open restrictions.
+
+        Returns:
+            How many persons departed.
+        """
         run_id = self.run_id
-        await self._take_back_unmet(connection)
+        await self._undo_unseen(connection)
         known = (
             select(person_area.c.person_id).where(person_area.c.person_id == person.c.person_id)
         ).exists()
         done = await connection.execute(
             update(person)
             .where(
-                for_most(person.c.tenant_id == self.tenant_id),
+                usually_true(person.c.tenant_id == self.tenant_id),
                 person.c.departed_run.is_(None),
                 known,
-                ~self._is_met(),
+                ~self._is_seen(),
                 ~self._is_not_sent(),
             )
             .values(departed_run=run_id)
         )
         if done.rowcount:
-            gone = select(person.c.person_id).where(person.c.departed_run == run_id)
+            departed = select(person.c.person_id).where(person.c.departed_run == run_id)
             for table in VERSIONS.values():
                 await connection.execute(
                     update(table)
                     .where(
-                        table.c.person_id.in_(gone),
+                        table.c.person_id.in_(departed),
                         table.c.closed_run.is_(None),
                         table.c.opened_run != run_id,
                     )
                     .values(closed_run=run_id)
                 )
-            # Should they come back, what is not read then is not known to be empty.
+            # If they come back, an area that is not read then is not known to be empty.
             await connection.execute(
                 update(person_area)
-                .where(person_area.c.person_id.in_(gone))
+                .where(person_area.c.person_id.in_(departed))
                 .values(is_complete=False)
             )
         return done.rowcount
 
-    async def _take_back_unmet(self, connection: AsyncConnection) -> None:
-        """Take back what earlier turns at this run read of persons who have left the roster since.
+    async def _undo_unseen(self, connection: AsyncConnection) -> None:
+        """Undo what earlier attempts of this run read of persons who left the roster since.
 
-        Nobody has seen it, and nobody must: a row that it opened would stay open for ever, and who
-        was never seen cannot depart.
+        It was never published and must not be: its open rows would stay open for ever, because a
+        person who was never published cannot depart.
         """
-        if not await self._has_other_turns(connection):
+        if not await self._has_other_attempts(connection):
             return
         read = await connection.execute(
             select(person_area.c.person_id)
@@ -100,7 +104,7 @@ class Departures:
                 person.c.tenant_id == self.tenant_id,
                 person_area.c.run_id == self.run_id,
                 person_area.c.attempt_id.not_in(self.seen_by_attempts),
-                ~self._is_met(),
+                ~self._is_seen(),
                 ~self._is_not_sent(),
             )
             .distinct()
@@ -111,28 +115,28 @@ class Departures:
             await undo_persons(connection, dialect, run_id, persons)
             await forget_new_persons(connection, run_id)
 
-    async def _has_other_turns(self, connection: AsyncConnection) -> bool:
-        """Whether the run has had turns whose meeting does not count."""
+    async def _has_other_attempts(self, connection: AsyncConnection) -> bool:
+        """Whether the run has attempts outside ``seen_by_attempts``."""
         others = select(attempt.c.attempt_id).where(
             attempt.c.run_id == self.run_id, attempt.c.attempt_id.not_in(self.seen_by_attempts)
         )
         return (await connection.execute(others.limit(1))).first() is not None
 
     async def restore(self, connection: AsyncConnection) -> Sequence[int]:
-        """A departed person who is on the roster again is not departed any more; who they are."""
-        met = alias_of(person_area, "met")
-        is_met = (
-            select(met.c.person_id)
-            .where(met.c.person_id == person.c.person_id, met.c.run_id == self.run_id)
+        """Restore departed persons who are on the roster again; return their row ids."""
+        seen = alias_of(person_area, "seen")
+        is_seen = (
+            select(seen.c.person_id)
+            .where(seen.c.person_id == person.c.person_id, seen.c.run_id == self.run_id)
             .exists()
         )
         returned = await connection.execute(
             update(person)
             .where(
-                for_most(person.c.tenant_id == self.tenant_id),
+                usually_true(person.c.tenant_id == self.tenant_id),
                 person.c.departed_run.is_not(None),
                 person.c.departed_run != self.run_id,
-                is_met,
+                is_seen,
             )
             .values(departed_run=None)
             .returning(person.c.person_id)

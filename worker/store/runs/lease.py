@@ -1,8 +1,8 @@
 """One writer: a lease with a fencing token, in the database itself (promise 4).
 
-The token grows by one with every new holder. Each write transaction of a run begins by renewing the
-lease under its own token; a process that was paused past its lease finds the token gone, writes
-nothing, and the row lock makes it wait for a takeover that is under way.
+Each new holder increments the token. Every write transaction of a run first renews the lease under
+its own token. A process that was paused past its lease finds another token and writes nothing. If a
+takeover is in progress, the row lock makes it wait.
 
 An ordinary run holds the row ``run``; the shards of a run hold ``run/0``, ``run/1``, … (PostgreSQL
 only, see ``store.shards.assignments``). Every acquisition locks ``run`` first, so that an ordinary
@@ -26,22 +26,22 @@ from worker.store.runs.process_identity import Holder, has_died
 from worker.store.schema.tables import attempt, lease, run
 
 TTL_S_MAX: Final = 60.0
-"""A dead holder elsewhere is taken over after at most this long (contract)."""
+"""Longest time until the lease of a holder that died on another machine can be taken (contract)."""
 
 RUN: Final = "run"
-"""The lease of an ordinary run; locked by whoever acquires any."""
+"""The lease of an ordinary run; every acquisition of any lease locks it."""
 
 _SHARDS: Final = f"{RUN}/%"
 _FREE: Final = dict.fromkeys(
     ("holder", "host", "process", "expires_at", "run_key", "shards", "run_id", "share_per_hour")
 )
 _LOCK_S_MAX: Final = 10
-"""How long to wait for a transaction of the holder's that keeps the row locked."""
+"""How long to wait for a transaction of the holder that has locked the row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A lease that this process holds, or held."""
+    """A lease that this process holds or has held."""
 
     tenant_id: int
     name: str
@@ -50,7 +50,7 @@ class Lease:
     ttl_s: float
 
     async def renew(self, database: Database, connection: AsyncConnection) -> None:
-        """Prove inside a write transaction that we may write, and hold on for another ``ttl_s``.
+        """Check inside a write transaction that we own the lease; extend it by ``ttl_s``.
 
         Raises:
             LeaseLostError: another holder took over; the transaction must not commit.
@@ -68,12 +68,12 @@ class Lease:
         )
         if done.rowcount != 1:
             raise LeaseLostError(
-                "another run took over the lease while this one was paused or cut off",
-                hint="nothing was lost; see `pts-worker status` for the run that goes on",
+                "another run took over the lease while this one was paused or disconnected",
+                hint="nothing was lost; `pts-worker status` shows the run that continues",
             )
 
     async def release(self, database: Database) -> None:
-        """Give the lease back, if it is still ours."""
+        """Release the lease if we still own it."""
 
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(
@@ -95,19 +95,19 @@ async def acquire(
 ) -> Lease:
     """Take the lease if it is free, expired, or its holder died on this machine.
 
-    Shards that live keep it from us; those that do not lose their own.
+    A live shard prevents it; dead shards lose their leases.
 
     Raises:
-        LeaseHeldError: another process holds it; the message says which and until when.
+        LeaseHeldError: another process holds it; the message says which one and since when.
     """
 
     async def work(connection: AsyncConnection) -> Lease:
-        row = await locked(database, connection, tenant_id, name)
+        row = await lock_lease(database, connection, tenant_id, name)
         now = await database.now(connection)
-        if database.dialect.name == "postgresql":  # where alone there are shards
-            for other in await held_by_shards(connection, tenant_id):
-                await displace(connection, other, now)
-            await _reopen_parts(connection, tenant_id)
+        if database.dialect.name == "postgresql":  # only PostgreSQL has shards
+            for shard_lease in await held_by_shards(connection, tenant_id):
+                await displace(connection, shard_lease, now)
+            await _reopen_finished_shards(connection, tenant_id)
         return await take(connection, row, holder, now, ttl_s)
 
     return await database.write(work)
@@ -126,18 +126,18 @@ async def take(
     Args:
         connection: in a transaction.
         row: the lease's row, as locked.
-        holder: who takes it.
-        now: the time that holders agree on.
-        ttl_s: for how long.
+        holder: the new holder.
+        now: the database's time, which all holders share.
+        ttl_s: how long it lasts without a renewal.
         more: further columns to set.
 
     Raises:
         LeaseHeldError: another process holds it.
     """
-    is_ours = row.holder == holder.holder_id
-    if is_live(row, now) and not is_ours:
-        raise held(row)
-    token = row.fencing_token if is_ours else row.fencing_token + 1
+    is_own = row.holder == holder.holder_id
+    if is_live(row, now) and not is_own:
+        raise lease_held_error(row)
+    token = row.fencing_token if is_own else row.fencing_token + 1
     await connection.execute(
         update(lease)
         .where(lease.c.tenant_id == row.tenant_id, lease.c.name == row.name)
@@ -160,14 +160,14 @@ async def take(
 
 
 def is_live(row: Row[Any], now: datetime) -> bool:
-    """Whether somebody holds the lease who has given a sign of life and is not known to be dead."""
+    """Whether the lease has a holder, has not expired, and its holder is not known to be dead."""
     if row.holder is None or row.expires_at <= now:
         return False
     return not has_died(row.host, row.process)
 
 
 async def held_by_shards(connection: AsyncConnection, tenant_id: int) -> Sequence[Row[Any]]:
-    """The leases of shards that somebody holds, dead or alive, always in the same order."""
+    """Shard leases that have a holder, live or dead, ordered by name."""
     found = await connection.execute(
         select(lease)
         .where(
@@ -179,78 +179,80 @@ async def held_by_shards(connection: AsyncConnection, tenant_id: int) -> Sequenc
 
 
 async def displace(connection: AsyncConnection, seen: Row[Any], now: datetime) -> None:
-    """Take a lease from a holder that gives no sign of life; it can write no more.
+    """Take a lease away from a dead holder, which can then no longer write.
 
-    The caller's transaction has the lock on ``run``.
+    The caller's transaction has locked the lease ``run``.
 
     Raises:
-        LeaseHeldError: the holder lives.
+        LeaseHeldError: the holder is live.
     """
     if is_live(seen, now):
-        raise held(seen)
-    ours = (lease.c.tenant_id == seen.tenant_id, lease.c.name == seen.name)
+        raise lease_held_error(seen)
+    is_seen = (lease.c.tenant_id == seen.tenant_id, lease.c.name == seen.name)
     try:
-        row = (await connection.execute(select(lease).where(*ours).with_for_update())).one()
+        row = (await connection.execute(select(lease).where(*is_seen).with_for_update())).one()
     except DBAPIError as error:
         if not is_lock_timeout(error):
             raise
-        raise held(seen) from None
+        raise lease_held_error(seen) from None
     if is_live(row, now):
-        raise held(row)
+        raise lease_held_error(row)
     await connection.execute(
-        update(lease).where(*ours).values({**_FREE, "fencing_token": row.fencing_token + 1})
+        update(lease).where(*is_seen).values({**_FREE, "fencing_token": row.fencing_token + 1})
     )
 
 
-async def _reopen_parts(connection: AsyncConnection, tenant_id: int) -> None:
-    """Shards of an open run that have done their part must look at it again.
+async def _reopen_finished_shards(connection: AsyncConnection, tenant_id: int) -> None:
+    """Mark finished shards of open runs as not done, so that they check their persons again.
 
-    The holder to be may continue their run, or take back or erase what they have read.
+    The next holder may continue their run, or undo or erase what they have read.
     """
-    ours = select(run.c.run_id).where(
+    open_runs = select(run.c.run_id).where(
         run.c.tenant_id == tenant_id, run.c.status.in_(sorted(OPEN_STATUSES))
     )
     await connection.execute(
-        update(attempt).where(attempt.c.is_done, attempt.c.run_id.in_(ours)).values(is_done=False)
+        update(attempt)
+        .where(attempt.c.is_done, attempt.c.run_id.in_(open_runs))
+        .values(is_done=False)
     )
 
 
-async def locked(
+async def lock_lease(
     database: Database, connection: AsyncConnection, tenant_id: int, name: str = RUN
 ) -> Row[Any]:
-    """The lease's row, locked until the transaction ends.
+    """Lock the lease's row until the transaction ends, and return it.
 
     Raises:
-        LeaseHeldError: a transaction of the holder's does not end; it may be long, or paused.
+        LeaseHeldError: a transaction of the holder keeps the row locked; it is long or paused.
     """
-    ours = select(lease).where(lease.c.tenant_id == tenant_id, lease.c.name == name)
-    seen = (await connection.execute(ours)).one_or_none()
+    wanted = select(lease).where(lease.c.tenant_id == tenant_id, lease.c.name == name)
+    seen = (await connection.execute(wanted)).one_or_none()
     if database.dialect.name == "postgresql":
         wait_s = min(_LOCK_S_MAX, database.lock_s_max())
         await connection.execute(text(f"SET LOCAL lock_timeout = {wait_s * 1000:.0f}"))
     try:
         if seen is None:
-            # Not always: it would wait for any transaction that has renewed the lease.
+            # Only if it is missing: an insert waits for every transaction that renewed the lease.
             await connection.execute(
                 database.dialect.insert(lease)
                 .values(tenant_id=tenant_id, name=name, fencing_token=0)
                 .on_conflict_do_nothing()
             )
-        return (await connection.execute(ours.with_for_update())).one()
+        return (await connection.execute(wanted.with_for_update())).one()
     except DBAPIError as error:
         if seen is None or seen.holder is None or not is_lock_timeout(error):
             raise
-        raise held(seen) from None
+        raise lease_held_error(seen) from None
 
 
-def held(row: Row[Any]) -> LeaseHeldError:
-    """The error that says who holds this lease."""
-    other = Holder(holder_id=row.holder, host=row.host, process=row.process)
+def lease_held_error(row: Row[Any]) -> LeaseHeldError:
+    """The error that names the holder of this lease."""
+    holder = Holder(holder_id=row.holder, host=row.host, process=row.process)
     who = "another run holds the lease"
     if row.shards is not None:
         index = row.name.rpartition("/")[2]
         who = f"shard {index}/{row.shards} of the run {row.run_key} holds its lease"
     return LeaseHeldError(
-        f"{who} ({other.describe()}, since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC)",
-        hint="wait for its end (`pts-worker status` shows it; `sync --wait 30m` waits by itself)",
+        f"{who} ({holder.describe()}, since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC)",
+        hint="wait until it ends (`pts-worker status` shows it), or use `sync --wait 30m`",
     )

@@ -1,4 +1,4 @@
-"""Holds the lease for as long as a block lasts, and waits for it if that is wished."""
+"""Holds the lease for the duration of a block; optionally waits for it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,18 +29,18 @@ async def held_lease(
     wait_s: float = 0.0,
     stop: anyio.Event | None = None,
 ) -> AsyncIterator[Lease]:
-    """The lease of an ordinary holder, or of one shard, given back on leaving.
+    """Acquire the lease of an ordinary run or of one shard; release it on exit.
 
     Args:
         database: where the lease is.
         ttl_s: how long it lasts without a renewal.
-        part: the shard, if it is one.
-        wait_s: how long to wait while somebody else holds it.
+        part: the shard; None for an ordinary run.
+        wait_s: how long to wait while another process holds it.
         stop: set it to stop waiting.
 
     Raises:
         LeaseHeldError: another process still holds it.
-        StoppedError: a stop was asked for while waiting.
+        StoppedError: ``stop`` was set while waiting.
     """
     lease = await _acquire(database, ttl_s, part, wait_s, stop)
     if database.liveness is not None:
@@ -74,7 +74,7 @@ async def _acquire(
             if runtime.monotonic() - started_s >= wait_s:
                 raise
             if stop is not None and stop.is_set():
-                raise StoppedError("stopped while waiting for another run's end") from None
+                raise StoppedError("stopped while waiting for another run to end") from None
             if not is_reported:
                 log.info("lease.waiting", reason=error.message, wait_s=wait_s)
                 is_reported = True
@@ -82,7 +82,7 @@ async def _acquire(
 
 
 async def _release(database: Database, lease: Lease) -> None:
-    """Give the lease back; if that fails it expires by itself, and what was done stands."""
+    """Release the lease. If that fails it expires by itself, and committed work stands."""
     try:
         await lease.release(database)
     except WorkerError as error:

@@ -14,7 +14,7 @@ from worker.core.run import RunHandle
 from worker.core.sharding import Shard
 from worker.errors import ExitCode
 from worker.store.database import Database
-from worker.store.queries.hints import for_most
+from worker.store.queries.hints import usually_true
 from worker.store.queries.published import open_as_published, rows_and_persons
 from worker.store.runs.lease import Lease
 from worker.store.runs.undo import undo_run
@@ -35,8 +35,8 @@ async def begin_run(
     """Continue the run that an earlier ``sync`` left open, or begin a new one.
 
     A ``sync`` continues an open ``sync`` over the same areas that made progress within
-    ``continue_within``, see ``is_continuable``. What cannot be continued is undone and marked
-    abandoned; a backfill leaves an open ``sync`` for the next one.
+    ``continue_within``, see ``is_continuable``. A run that cannot be continued is undone and marked
+    as abandoned; a backfill leaves an open ``sync`` for the next ``sync``.
 
     Raises:
         LeaseLostError: another holder took over.
@@ -55,23 +55,23 @@ def is_continuable(
 ) -> bool:
     """Whether a ``sync`` over these areas continues an open run.
 
-    A run that needs many starts goes on for as long as each of them brings it further; one that
-    makes no progress is given up in the end, however often it is started.
+    A run may need many attempts: it is continued as long as it makes progress, and abandoned when
+    it makes none, however often it is started.
 
     Args:
-        row: the run, as ``open_runs`` gives it.
-        areas: what is to be read.
+        row: the run, as returned by ``open_runs``.
+        areas: the areas to read.
         continue_within: how long a run may make no progress.
-        now: by the worker's clock, as ``started_at`` and ``progressed_at`` are.
+        now: from the worker's clock, like ``started_at`` and ``progressed_at``.
     """
     is_same = row.kind == RunKind.SYNC and _areas(row) == tuple(areas)
     return is_same and now - row.progressed_at <= continue_within
 
 
 def last_progress() -> ColumnElement[datetime]:
-    """When a run last wrote something that it had read to its end; before that, its start.
+    """When a run last stored a complete read; before the first one, when it started.
 
-    Kept by attempt, so that shards do not wait for one another's row of the run.
+    Each attempt has its own column for it, so that shards do not lock the same row.
     """
     progressed = (
         select(func.max(attempt.c.progressed_at))
@@ -120,7 +120,7 @@ async def interrupt_run(
 async def mark_interrupted(
     connection: AsyncConnection, run_id: int, exit_code: ExitCode, reason: str, now: datetime
 ) -> None:
-    """Nobody works on the run at present; why."""
+    """Mark an open run as interrupted, with the reason."""
     await connection.execute(
         update(run)
         .where(run.c.run_id == run_id, run.c.status.in_(sorted(OPEN_STATUSES)))
@@ -139,7 +139,7 @@ async def end_attempt(
     roster_faults: int,
     persons_not_sent: int = 0,
 ) -> None:
-    """Note how this process's turn at the run ended, and what it cost PTS.
+    """Record how this run attempt ended, and its requests and retries.
 
     Raises:
         LeaseLostError: another holder took over.
@@ -164,7 +164,7 @@ async def end_attempt(
 
 
 async def key_paths(database: Database, tenant_id: int) -> Mapping[str, str]:
-    """The record key path that each area has used, by area."""
+    """The record key path in use, by area."""
 
     async def work(connection: AsyncConnection) -> Mapping[str, str]:
         found = await connection.execute(
@@ -200,19 +200,19 @@ async def _begin(
 
     async def work(connection: AsyncConnection) -> RunHandle:
         await lease.renew(database, connection)
-        begun = await _begun(connection, lease.tenant_id, kind, now)
-        if begun is not None:
-            return begun
+        committed = await _committed_before(connection, lease.tenant_id, kind, now)
+        if committed is not None:
+            return committed
         row = await new_run(connection, lease.tenant_id, kind, areas, now)
         return handle_of(row, await new_attempt(connection, row.run_id, now, host))
 
     return await database.write(work)
 
 
-async def _begun(
+async def _committed_before(
     connection: AsyncConnection, tenant_id: int, kind: RunKind, started_at: datetime
 ) -> RunHandle | None:
-    """The run that this very call began before, if its commit came through unheard."""
+    """The run that this call began already, if the commit's acknowledgement was lost."""
     row = (
         await connection.execute(
             select(run, attempt.c.attempt_id)
@@ -231,7 +231,7 @@ async def _begun(
 def handle_of(
     row: Row[Any], attempt_id: int, *, is_continued: bool = False, shard: Shard | None = None
 ) -> RunHandle:
-    """The handle of a run's row for this turn at it."""
+    """The handle for this attempt at a run."""
     return RunHandle(
         run_id=row.run_id,
         attempt_id=attempt_id,
@@ -256,10 +256,10 @@ async def new_run(
     run_key: str | None = None,
     shards: int = 0,
 ) -> Row[Any]:
-    """Begin a run in the ledger, with what the guard will measure against."""
+    """Add a run to the ledger, with the counts that the guard compares against."""
     open_before, holders = await open_counts(connection, tenant_id)
     persons = await known_persons(connection, tenant_id)
-    made: Row[Any] = (
+    row: Row[Any] = (
         await connection.execute(
             insert(run)
             .values(
@@ -278,11 +278,11 @@ async def new_run(
             .returning(run)
         )
     ).one()
-    return made
+    return row
 
 
 async def resume(connection: AsyncConnection, run_id: int) -> None:
-    """An open run is being worked on again."""
+    """Mark an open run as running again."""
     await connection.execute(
         update(run)
         .where(run.c.run_id == run_id)
@@ -293,7 +293,7 @@ async def resume(connection: AsyncConnection, run_id: int) -> None:
 async def new_attempt(
     connection: AsyncConnection, run_id: int, now: datetime, host: str, *, shard: int = 0
 ) -> int:
-    """A process's turn at a run begins."""
+    """Add a run attempt to the ledger; return its id."""
     result: int = (
         await connection.execute(
             insert(attempt)
@@ -305,13 +305,13 @@ async def new_attempt(
 
 
 async def open_counts(connection: AsyncConnection, tenant_id: int) -> tuple[int, int]:
-    """Open restrictions as published, and the persons who hold them."""
+    """How many restrictions are open as published, and how many persons have one."""
     holders = [open_as_published(table, tenant_id) for table in VERSIONS.values()]
     return await rows_and_persons(connection, *holders)
 
 
 async def known_persons(connection: AsyncConnection, tenant_id: int) -> int:
-    """Persons that a published run has read and none has departed."""
+    """How many persons a published run has read who are not departed."""
     seen = (
         select(person_area.c.person_id)
         .join(run, run.c.run_id == person_area.c.run_id)
@@ -325,7 +325,9 @@ async def known_persons(connection: AsyncConnection, tenant_id: int) -> int:
         await connection.execute(
             select(func.count())
             .select_from(person)
-            .where(for_most(person.c.tenant_id == tenant_id), person.c.departed_run.is_(None), seen)
+            .where(
+                usually_true(person.c.tenant_id == tenant_id), person.c.departed_run.is_(None), seen
+            )
         )
     ).scalar_one()
     return result

@@ -1,4 +1,4 @@
-"""Restrictions that moved to another identifier of the same person (D-number to fødselsnummer)."""
+"""Restrictions that move to another identifier of the same person (D-number to fødselsnummer)."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,19 +20,19 @@ async def close_moved(
 ) -> None:
     """Close under the old identifier what this run opened under another.
 
-    Only where the old person's area was not read whole in this run: if it was, its own proof
-    has decided. So the order in which the two persons are read makes no difference. Nor where its
-    two reads contradicted each other: one of them still held the restriction.
+    A restriction is not closed if this run read the old person's area completely: that read's own
+    proof decides, so the order in which the two persons are read does not matter. It is not closed
+    either if the two reads of that area contradicted each other: one of them still had it.
 
     Args:
         connection: the transaction that publishes the run.
         dialect: of its database.
         run_id: the run.
-        others: other open runs; what they wrote of those from whom something moves is taken back,
-            as of everybody on whom this run decides.
+        others: other open runs. What they wrote for persons that lose a restriction here is undone,
+            as for every person that this run decides on.
     """
     if not await _is_anything_published(connection):
-        return  # a first run opens millions of rows, and there is nothing that could have moved
+        return  # a first run opens millions of rows, and nothing can have moved
     for name, table in VERSIONS.items():
         new, old, opened = alias_of(table, "new"), alias_of(table, "old"), alias_of(run, "opened")
         moved = (
@@ -46,9 +46,9 @@ async def close_moved(
                 old.c.person_id != new.c.person_id,
                 opened.c.publication_no.is_not(None),
                 same_tenant(old, new),
-                ~_is_read_whole(old, name, run_id),
+                ~_is_read_completely(old, name, run_id),
                 ~_is_unstable(old, name, run_id),
-                # A change of what the new person has held all along takes nothing from anybody.
+                # If the new person had it before, it changed and did not move.
                 ~counterpart(table, new, "closed_run", run_id),
             )
         )
@@ -72,14 +72,14 @@ async def gone_claims(
     tenant_id: int,
     run_id: int,
 ) -> Mapping[str, int]:
-    """By person key, how many of the restrictions that are to close nobody else holds by now.
+    """By person key, how many restrictions to be closed no other person has.
 
     Args:
         connection: of the store.
         dialect: of its database.
         claimed: by person key, published restrictions that the person is about to lose.
-        tenant_id: whose persons.
-        run_id: the run that is to close them; what it has opened counts, and what is published.
+        tenant_id: the tenant of the persons.
+        run_id: the run that will close them. Restrictions that it opened count, and published ones.
     """
     holders: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name, table in VERSIONS.items():
@@ -101,7 +101,7 @@ async def gone_claims(
         for key, person_key in rows:
             holders[name, key].add(person_key)
     left = {
-        person_key: sum(not holders[one] - {person_key} for one in gone)
+        person_key: sum(not holders[restriction] - {person_key} for restriction in gone)
         for person_key, gone in claimed.items()
     }
     return {person_key: count for person_key, count in left.items() if count}
@@ -115,7 +115,7 @@ async def _is_anything_published(connection: AsyncConnection) -> bool:
 async def _forget_digests(
     connection: AsyncConnection, area: str, persons: Select[tuple[int]]
 ) -> None:
-    """What their last whole reading found is not what is open any more: ``published_digests``."""
+    """Clear the digests: the open rows no longer equal the last complete read."""
     await connection.execute(
         update(person_area)
         .where(person_area.c.area == area, person_area.c.person_id.in_(persons))
@@ -123,25 +123,25 @@ async def _forget_digests(
     )
 
 
-def counterpart(table: Table, one: Any, column: str, run_id: int) -> ColumnElement[bool]:
-    """Whether the run has opened, or closed, another content of a row's restriction and person.
+def counterpart(table: Table, version: Any, column: str, run_id: int) -> ColumnElement[bool]:
+    """Whether the run opened or closed another version of the same restriction and person.
 
-    With ``closed_run`` the row is a change of what was there; with ``opened_run`` it was replaced.
+    With ``closed_run``, the version replaces one; with ``opened_run``, it was replaced.
     """
-    other = alias_of(table, "twin")
+    other = alias_of(table, "counterpart")
     return (
         select(other.c.version_id)
         .where(
             other.c[column] == run_id,
-            other.c.restriction_id == one.c.restriction_id,
-            other.c.person_id == one.c.person_id,
+            other.c.restriction_id == version.c.restriction_id,
+            other.c.person_id == version.c.person_id,
         )
-        .correlate(one)
+        .correlate(version)
         .exists()
     )
 
 
-def _is_read_whole(row: Any, area: str, run_id: int) -> ColumnElement[bool]:
+def _is_read_completely(row: Any, area: str, run_id: int) -> ColumnElement[bool]:
     return (
         select(person_area.c.person_id)
         .where(
@@ -168,13 +168,13 @@ def _is_unstable(row: Any, area: str, run_id: int) -> ColumnElement[bool]:
 
 
 async def _carry_first_seen(connection: AsyncConnection, table: Table, run_id: int) -> None:
-    """A moved restriction keeps the time when it was first seen."""
+    """Give a moved restriction the time when it was first seen under the old identifier."""
     old = alias_of(table, "old")
-    gone = (old.c.closed_run == run_id, ~counterpart(table, old, "opened_run", run_id))
+    is_removed = (old.c.closed_run == run_id, ~counterpart(table, old, "opened_run", run_id))
     since = (
         select(func.min(old.c.first_seen_at))
         .where(
-            *gone,
+            *is_removed,
             old.c.restriction_id == table.c.restriction_id,
             old.c.person_id != table.c.person_id,
         )
@@ -184,7 +184,7 @@ async def _carry_first_seen(connection: AsyncConnection, table: Table, run_id: i
         update(table)
         .where(
             table.c.opened_run == run_id,
-            table.c.restriction_id.in_(select(old.c.restriction_id).where(*gone)),
+            table.c.restriction_id.in_(select(old.c.restriction_id).where(*is_removed)),
             ~counterpart(table, table, "closed_run", run_id),
             since < table.c.first_seen_at,
         )
@@ -192,18 +192,18 @@ async def _carry_first_seen(connection: AsyncConnection, table: Table, run_id: i
     )
 
 
-def same_tenant(one: Any, other: Any) -> ColumnElement[bool]:
-    """Both rows' persons belong to one tenant."""
+def same_tenant(version: Any, other: Any) -> ColumnElement[bool]:
+    """Whether the persons of both versions belong to the same tenant."""
     p, q = alias_of(person, "p"), alias_of(person, "q")
     return (
         select(p.c.tenant_id)
         .where(
-            p.c.person_id == one.c.person_id,
+            p.c.person_id == version.c.person_id,
             q.c.person_id == other.c.person_id,
             p.c.tenant_id == q.c.tenant_id,
         )
-        # By itself it would only look at the SELECT around it, and take a row from farther out for
-        # any row of its table.
-        .correlate(one, other)
+        # SQLAlchemy correlates only with the enclosing SELECT. Without this, a table farther out
+        # would be added to FROM, and any of its rows would match.
+        .correlate(version, other)
         .exists()
     )

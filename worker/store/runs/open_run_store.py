@@ -1,4 +1,4 @@
-"""Opens the store of one run, for whoever holds the lease: of the whole run, or of one shard."""
+"""Opens the store of one run, for the holder of the run's lease or of one shard's lease."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -13,8 +13,8 @@ from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, open_runs
 from worker.store.runs.publication import Publisher
 from worker.store.runs.run_store import Choice, SqlRunStore
-from worker.store.runs.undo import leftovers, take_back
-from worker.store.shards.assignments import begin_shard, clear_leftovers
+from worker.store.runs.undo import leftovers, undo_writes
+from worker.store.shards.assignments import begin_shard, undo_leftovers
 from worker.store.shards.run_store import ShardRunStore
 from worker.store.writes.batch import BatchWriter
 from worker.store.writes.record_keys import AgreedRecordKeys
@@ -30,13 +30,13 @@ async def open_run_store(
     choice: Choice | None = None,
     confirm: Confirm = Confirm.REMOVALS,
 ) -> SqlRunStore:
-    """The store of a run that is continued or begun, once nothing is left of what was given up.
+    """Undo the leftovers of withheld and abandoned runs; continue or begin a run; open its store.
 
     Raises:
         LeaseLostError: another holder took over.
     """
     for run_id in await leftovers(database, lease.tenant_id):
-        await take_back(database, lease, run_id)
+        await undo_writes(database, lease, run_id)
     handle = await begin_run(
         database,
         lease,
@@ -71,7 +71,7 @@ async def open_shard_store(
     budget: RateBudget,
     confirm: Confirm = Confirm.REMOVALS,
 ) -> ShardRunStore | RunReport:
-    """The store of one shard of a run that is joined or begun; or how the run has ended.
+    """Join or begin a run and open the store of one shard. If the run has ended, return its report.
 
     Raises:
         LeaseLostError: another process took over this shard.
@@ -88,7 +88,7 @@ async def open_shard_store(
     )
     if isinstance(handle, RunReport):
         return handle
-    await clear_leftovers(database, lease)
+    await undo_leftovers(database, lease)
     return ShardRunStore(
         database=database,
         lease=lease,

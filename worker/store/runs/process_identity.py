@@ -1,4 +1,4 @@
-"""Who holds a lease: this process, told apart from every other on this machine and elsewhere."""
+"""Identifies the process that holds a lease, on this machine and across machines."""
 
 import os
 import socket
@@ -11,9 +11,9 @@ class Holder:
     """A process that may hold a lease.
 
     Attributes:
-        holder_id: fresh for each process.
-        host: host name, boot and process namespace: equal only where process ids can be compared.
-        process: process id and its start time, so that a reused id is not taken for the same.
+        holder_id: unique for each process.
+        host: host name, boot id and PID namespace; process ids are comparable only if it is equal.
+        process: process id and start time, so that a reused id counts as another process.
     """
 
     holder_id: str
@@ -32,7 +32,7 @@ def this_process(holder_id: str) -> Holder:
 
 
 def has_died(host: str, process: str) -> bool:
-    """Whether a holder is known to be dead; false where that cannot be known from here."""
+    """Whether a holder is known to be dead; false if this machine cannot know it."""
     if host != _host():
         return False
     pid_text, _, start = process.partition(":")

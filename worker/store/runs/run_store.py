@@ -1,4 +1,4 @@
-"""The store as one run sees it: ``worker.ports.RunStore`` on SQL."""
+"""``worker.ports.RunStore`` on SQL: the store of one run."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,17 +24,17 @@ from worker.store.writes.batch import BatchWriter
 
 log = structlog.get_logger(__name__)
 
-# PostgreSQL's statistics do not know a run that is under way, and would let it walk through all of
-# that run's proofs.
+# PostgreSQL's statistics do not know the current run. With a plain comparison the planner would
+# scan all proofs of that run.
 _run_of_proof = person_area.c.run_id + 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a backfill picks out of the roster.
+    """The areas that a backfill reads, out of all persons on the roster.
 
     Attributes:
-        stale_before: areas last confirmed before this instant, or never.
+        stale_before: areas last confirmed before this time, or never.
         failed: areas with an open failure.
     """
 
@@ -44,7 +44,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlRunStore:
-    """One run's store. Everything it writes is fenced by the lease."""
+    """The store of one run. The lease fences every write."""
 
     database: Database
     lease: Lease
@@ -54,7 +54,7 @@ class SqlRunStore:
 
     @property
     def handle(self) -> RunHandle:
-        """The run that is being worked on."""
+        """The run, and this attempt at it."""
         return self.writer.handle
 
     async def settled(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]]:
@@ -63,7 +63,7 @@ class SqlRunStore:
             return {}
         handle, dialect = self.handle, self.database.dialect
 
-        async def look(connection: AsyncConnection) -> list[tuple[str, str, int, bool, int]]:
+        async def query(connection: AsyncConnection) -> list[tuple[str, str, int, bool, int]]:
             rows = await connection.execute(
                 select(
                     person.c.person_key,
@@ -82,16 +82,16 @@ class SqlRunStore:
             )
             return [tuple(row) for row in rows]
 
-        found = await self.database.read(look)
-        await self._meet([row[2] for row in found if row[3] and row[4] != handle.attempt_id])
+        found = await self.database.read(query)
+        await self._mark_seen([row[2] for row in found if row[3] and row[4] != handle.attempt_id])
         settled: dict[str, set[str]] = defaultdict(set)
         for key, area, _, is_complete, attempt_id in found:
             if is_complete or attempt_id == handle.attempt_id:
                 settled[key].add(area)
         return {key: frozenset(areas) for key, areas in settled.items()}
 
-    async def _meet(self, persons: Sequence[int]) -> None:
-        """Note that this turn met persons on the roster whom an earlier turn has read."""
+    async def _mark_seen(self, persons: Sequence[int]) -> None:
+        """Record that this attempt saw persons on the roster whom an earlier attempt read."""
         if not persons:
             return
         dialect = self.database.dialect
@@ -114,11 +114,11 @@ class SqlRunStore:
     async def not_sent(self, person_keys: Sequence[str]) -> None:
         """See ``RunStore.not_sent``."""
         dialect = self.database.dialect
-        theirs = (person.c.tenant_id == self.lease.tenant_id, dialect.member(person.c.person_key))
+        is_one = (person.c.tenant_id == self.lease.tenant_id, dialect.member(person.c.person_key))
 
-        async def look(connection: AsyncConnection) -> list[int]:
+        async def query(connection: AsyncConnection) -> list[int]:
             found = await connection.execute(
-                select(person.c.person_id).where(*theirs), dialect.members(person_keys)
+                select(person.c.person_id).where(*is_one), dialect.members(person_keys)
             )
             return list(found.scalars())
 
@@ -131,7 +131,7 @@ class SqlRunStore:
                 dialect.members(known),
             )
 
-        if person_keys and (known := await self.database.read(look)):
+        if person_keys and (known := await self.database.read(query)):
             await self.database.write(work)
 
     async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
@@ -233,7 +233,7 @@ class SqlRunStore:
         await self._end(exit_code, progress)
 
     async def _end(self, exit_code: ExitCode, progress: RunProgress) -> None:
-        """Note the turn's end. The run has ended as it has, whatever becomes of this."""
+        """Record the end of this attempt. An error here does not change how the run ended."""
         try:
             await end_attempt(
                 self.database,

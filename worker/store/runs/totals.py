@@ -1,4 +1,4 @@
-"""The totals of a run, counted from the rows themselves, so that they add up by construction."""
+"""The totals of a run."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from worker.store.schema.tables import TOTALS, VERSIONS, alias_of, attempt, pers
 
 
 async def run_totals(connection: AsyncConnection, run_id: int) -> dict[str, int]:
-    """The ledger's totals, counted from the rows, so that they add up by construction."""
+    """The ledger's totals, counted from the rows so that they add up by construction."""
     totals: dict[str, int] = dict.fromkeys(TOTALS, 0)
     per_person = (
         select(
@@ -29,7 +29,7 @@ async def run_totals(connection: AsyncConnection, run_id: int) -> dict[str, int]
         await connection.execute(
             select(
                 func.count().label("persons"),
-                func.count().filter(per_person.c.areas == per_person.c.complete).label("whole"),
+                func.count().filter(per_person.c.areas == per_person.c.complete).label("confirmed"),
                 func.coalesce(func.sum(per_person.c.areas), 0).label("areas"),
                 func.coalesce(func.sum(per_person.c.complete), 0).label("complete"),
                 func.coalesce(func.sum(per_person.c.rows), 0).label("rows"),
@@ -37,8 +37,8 @@ async def run_totals(connection: AsyncConnection, run_id: int) -> dict[str, int]
         )
     ).one()
     totals["persons_total"] = row.persons
-    totals["persons_complete"] = row.whole
-    totals["persons_stale"] = row.persons - row.whole
+    totals["persons_complete"] = row.confirmed
+    totals["persons_stale"] = row.persons - row.confirmed
     totals["areas_complete"] = int(row.complete)
     totals["areas_failed"] = int(row.areas) - int(row.complete)
     totals["rows_read"] = int(row.rows)
@@ -62,10 +62,10 @@ async def run_totals(connection: AsyncConnection, run_id: int) -> dict[str, int]
 async def _add_row_totals(
     connection: AsyncConnection, table: Table, run_id: int, totals: dict[str, int]
 ) -> None:
-    """Rows of one area that came and that went, each in one of opened, changed, moved and closed.
+    """Count each added or removed row of one area as opened, changed, moved or closed.
 
-    Of one restriction, as many have moved as came under one person and went under another. Where
-    nothing went, all that came is new: most nights, and the first one above all.
+    For each restriction, as many rows moved as were added for one person and removed from another.
+    If nothing was removed, every added row is new: true on most nights, and on the first.
     """
     opened_rows = select(func.count()).select_from(table).where(table.c.opened_run == run_id)
     opened = await _sum(connection, opened_rows)
@@ -73,20 +73,20 @@ async def _add_row_totals(
     if (await connection.execute(closed.limit(1))).first() is None:
         totals["rows_opened"] += opened
         return
-    came = _by_restriction(table, "opened_run", "closed_run", run_id)
-    went = _by_restriction(table, "closed_run", "opened_run", run_id)
-    least = case((came.c.rows < went.c.rows, came.c.rows), else_=went.c.rows)
-    pairs = came.join(went, came.c.restriction_id == went.c.restriction_id)
+    added = _by_restriction(table, "opened_run", "closed_run", run_id)
+    removed = _by_restriction(table, "closed_run", "opened_run", run_id)
+    least = case((added.c.rows < removed.c.rows, added.c.rows), else_=removed.c.rows)
+    pairs = added.join(removed, added.c.restriction_id == removed.c.restriction_id)
     moved = await _sum(connection, select(func.sum(least)).select_from(pairs))
-    came_in_all = await _sum(connection, select(func.sum(came.c.rows)))
+    all_added = await _sum(connection, select(func.sum(added.c.rows)))
     totals["rows_moved"] += moved
-    totals["rows_opened"] += came_in_all - moved
-    totals["rows_changed"] += opened - came_in_all
-    totals["rows_closed"] += await _sum(connection, select(func.sum(went.c.rows))) - moved
+    totals["rows_opened"] += all_added - moved
+    totals["rows_changed"] += opened - all_added
+    totals["rows_closed"] += await _sum(connection, select(func.sum(removed.c.rows))) - moved
 
 
 def _by_restriction(table: Table, column: str, of_change: str, run_id: int) -> Subquery:
-    """How many rows of each restriction the run has opened, or closed, and not merely changed."""
+    """How many rows of each restriction the run opened or closed without a counterpart."""
     row = alias_of(table, "row")
     return (
         select(row.c.restriction_id, func.count().label("rows"))

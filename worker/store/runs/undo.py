@@ -1,6 +1,6 @@
-"""Undo what an unpublished run wrote: by its number alone, whole or for some persons.
+"""Undoes what an unpublished run wrote, by its run id: completely, or for some persons.
 
-Readers never saw any of it, so nothing changes for them while it goes on.
+Readers never saw any of it, so nothing changes for them meanwhile.
 """
 
 from collections.abc import Sequence
@@ -36,10 +36,10 @@ async def undo_run(
     exit_code: ExitCode | None = None,
     reason: str = "",
 ) -> None:
-    """Take back everything that the run wrote, in bounded steps, and end it with ``status``.
+    """Undo everything that the run wrote, in bounded steps, and end it with ``status``.
 
-    The status is set first, so that a fault on the way leaves a run that nobody continues; the
-    steps left over are taken when the next run begins, as ``leftovers`` tells.
+    The status is set first, so that no one continues the run if an error interrupts the undo. The
+    next run finds it in ``leftovers`` and does the remaining steps.
 
     Raises:
         LeaseLostError: another holder took over.
@@ -59,70 +59,74 @@ async def undo_run(
         )
 
     await database.write(mark)
-    await take_back(database, lease, run_id)
+    await undo_writes(database, lease, run_id)
 
 
-async def take_back(database: Database, lease: Lease, run_id: int) -> None:
-    """The steps of ``undo_run`` behind the status."""
+async def undo_writes(database: Database, lease: Lease, run_id: int) -> None:
+    """The steps of ``undo_run`` after the status is set.
+
+    Raises:
+        LeaseLostError: another holder took over.
+    """
 
     async def step(connection: AsyncConnection) -> Sequence[int]:
         await lease.renew(database, connection)
-        return await undo_some(connection, database.dialect, run_id, behind=behind)
+        return await undo_next_persons(connection, database.dialect, run_id, after=after)
 
     async def rest(connection: AsyncConnection) -> None:
         await lease.renew(database, connection)
         await undo_rest(connection, run_id)
 
-    behind = 0
+    after = 0
     while persons := await database.write(step):
-        behind = persons[-1]
+        after = persons[-1]
     await database.write(rest)
 
 
 async def leftovers(database: Database, tenant_id: int) -> Sequence[int]:
-    """Runs that were given up but not yet wholly taken back."""
+    """Ids of withheld and abandoned runs that are not completely undone yet, in order."""
 
     async def work(connection: AsyncConnection) -> Sequence[int]:
-        return await left_by(connection, tenant_id)
+        return await leftovers_in(connection, tenant_id)
 
     return await database.read(work)
 
 
-async def left_by(connection: AsyncConnection, tenant_id: int) -> Sequence[int]:
+async def leftovers_in(connection: AsyncConnection, tenant_id: int) -> Sequence[int]:
     """See ``leftovers``."""
-    ended = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
-    given_up = select(run.c.run_id).where(run.c.tenant_id == tenant_id, run.c.status.in_(ended))
+    unpublished = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
+    ended = select(run.c.run_id).where(run.c.tenant_id == tenant_id, run.c.status.in_(unpublished))
     marks: list[Column[int]] = [area_key.c.since_run]
     for table in VERSIONS.values():
         marks += [table.c.opened_run, table.c.closed_run]
     found: set[int] = set()
     for mark in marks:
-        here = select(mark).where(mark == run.c.run_id).exists()
-        found.update((await connection.execute(given_up.where(here))).scalars())
-    # The proofs have no index by run: they are looked through once, and not for each run.
-    proofs = select(person_area.c.run_id).where(person_area.c.run_id.in_(given_up)).distinct()
+        is_marked = select(mark).where(mark == run.c.run_id).exists()
+        found.update((await connection.execute(ended.where(is_marked))).scalars())
+    # Proofs have no index by run: one scan for all runs, not one for each.
+    proofs = select(person_area.c.run_id).where(person_area.c.run_id.in_(ended)).distinct()
     found.update((await connection.execute(proofs)).scalars())
     return sorted(found)
 
 
-async def undo_some(
-    connection: AsyncConnection, dialect: StoreDialect, run_id: int, *, behind: int
+async def undo_next_persons(
+    connection: AsyncConnection, dialect: StoreDialect, run_id: int, *, after: int
 ) -> Sequence[int]:
-    """Take back what the run wrote of some persons.
+    """Undo what the run wrote for the next ``PERSONS_PER_STEP`` persons.
 
     Args:
         connection: in a transaction.
         dialect: of its database.
         run_id: the run.
-        behind: the last person of the step before, 0 before the first: no index tells which
-            proofs are the run's, so they are looked through once, in order.
+        after: the last person of the previous step, 0 for the first step. Proofs have no index by
+            run, so the steps scan them once, in order.
 
     Returns:
         Those persons, in order; fewer than ``PERSONS_PER_STEP`` if no others are left.
     """
     touched = (
         select(person_area.c.person_id)
-        .where(person_area.c.run_id == run_id, person_area.c.person_id > behind)
+        .where(person_area.c.run_id == run_id, person_area.c.person_id > after)
         .distinct()
         .order_by(person_area.c.person_id)
         .limit(PERSONS_PER_STEP)
@@ -134,7 +138,7 @@ async def undo_some(
 
 
 async def undo_rest(connection: AsyncConnection, run_id: int) -> None:
-    """Take back what is left then: rows of persons without a proof of the run, and its keys."""
+    """Undo the rest: rows of persons without a proof of this run, and the run's record keys."""
     for table in VERSIONS.values():
         await connection.execute(delete(table).where(table.c.opened_run == run_id))
         await connection.execute(
@@ -147,13 +151,15 @@ async def undo_rest(connection: AsyncConnection, run_id: int) -> None:
 async def undo_persons(
     connection: AsyncConnection, dialect: StoreDialect, run_id: int, persons: Sequence[int]
 ) -> None:
-    """Take back what the run wrote of these persons, in the caller's transaction."""
+    """Undo what the run wrote for these persons, in the caller's transaction."""
     members = dialect.members(persons)
     for table in VERSIONS.values():
-        theirs = dialect.member(table.c.person_id)
-        await connection.execute(delete(table).where(theirs, table.c.opened_run == run_id), members)
+        of_them = dialect.member(table.c.person_id)
         await connection.execute(
-            update(table).where(theirs, table.c.closed_run == run_id).values(closed_run=None),
+            delete(table).where(of_them, table.c.opened_run == run_id), members
+        )
+        await connection.execute(
+            update(table).where(of_them, table.c.closed_run == run_id).values(closed_run=None),
             members,
         )
     proofs = dialect.member(person_area.c.person_id)
@@ -186,7 +192,7 @@ async def undo_persons(
 
 
 async def forget_new_persons(connection: AsyncConnection, run_id: int) -> None:
-    """Delete persons that only this run ever met, but for those with a failure to look at."""
+    """Delete persons that only this run has seen, except those with an open failure."""
     unknown = ~(
         select(person_area.c.person_id)
         .where(person_area.c.person_id == person.c.person_id)

@@ -1,1 +1,1 @@
-"""Several processes at one run (PostgreSQL only)."""
+"""Several processes share one run (PostgreSQL only)."""

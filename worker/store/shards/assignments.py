@@ -1,8 +1,8 @@
-"""Several processes at one run: each under a lease of its own, all in one ledger (PostgreSQL only).
+"""Several processes share one run: each holds its own lease (PostgreSQL only).
 
-Whatever decides something for all of them (who may work, which run it is, whether it is whole)
-happens in one transaction that has locked the lease ``run``. Writing does not: each shard renews
-its own row, and no two of them ever write of the same person.
+Decisions that concern all shards (who may work, which run it is, whether it is complete) are made
+in a transaction that locks the lease ``run``. Writes need no such lock: each shard renews its own
+lease, and no two shards write the same person.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,26 +19,32 @@ from worker.core.run import RunHandle, RunReport
 from worker.core.sharding import ShardAssignment
 from worker.errors import ConfigurationError, ExitCode, UsageError, WithheldError
 from worker.store.database import Database
-from worker.store.runs.lease import RUN, Lease, displace, held_by_shards, is_live, locked, take
+from worker.store.runs.lease import RUN, Lease, displace, held_by_shards, is_live, lock_lease, take
 from worker.store.runs.ledger import handle_of, last_progress, new_attempt, new_run, open_in, resume
 from worker.store.runs.process_identity import Holder
-from worker.store.runs.undo import PERSONS_PER_STEP, left_by, leftovers, undo_rest, undo_some
+from worker.store.runs.undo import (
+    PERSONS_PER_STEP,
+    leftovers,
+    leftovers_in,
+    undo_next_persons,
+    undo_rest,
+)
 from worker.store.schema.tables import TOTALS, area_key, attempt, lease, run
 
-_ANOTHER: Final = "use another --run-key to begin anew"
+_OTHER_KEY_HINT: Final = "use another --run-key to start a new run"
 
 
 def refuse_sqlite(database: Database) -> None:
-    """Shards write side by side, which SQLite cannot.
+    """Refuse SQLite: shards write concurrently, and SQLite has one writer at a time.
 
     Raises:
         ConfigurationError: the database is SQLite.
     """
     if database.dialect.name == "sqlite":
         raise ConfigurationError(
-            "database.url: shards need PostgreSQL; SQLite takes one writer at a time",
+            "database.url: shards need PostgreSQL; SQLite has one writer at a time",
             hint="set database.url to postgresql://…, or run `sync` without --shard: one process "
-            "reads as fast as sync.requests_per_second lets it",
+            "can use all of sync.requests_per_second",
         )
 
 
@@ -48,19 +54,19 @@ async def acquire_shard(
     """Take the lease of one shard.
 
     Raises:
-        LeaseHeldError: another process is on with this shard, an ordinary run is on, or shards of
-            another run.
+        LeaseHeldError: another process holds this shard, or an ordinary run or shards of another
+            run are active.
     """
     name = f"{RUN}/{part.shard.index}"
 
     async def work(connection: AsyncConnection) -> Lease:
-        front = await locked(database, connection, tenant_id)
-        row = await locked(database, connection, tenant_id, name)
+        run_lease = await lock_lease(database, connection, tenant_id)
+        row = await lock_lease(database, connection, tenant_id, name)
         now = await database.now(connection)
-        for other in (front, *await held_by_shards(connection, tenant_id)):
-            is_sister = (other.run_key, other.shards) == (part.run_key, part.shard.count)
-            if other.holder is not None and other.name != name and not is_sister:
-                await displace(connection, other, now)
+        for held in (run_lease, *await held_by_shards(connection, tenant_id)):
+            is_same_run = (held.run_key, held.shards) == (part.run_key, part.shard.count)
+            if held.holder is not None and held.name != name and not is_same_run:
+                await displace(connection, held, now)
         return await take(
             connection,
             row,
@@ -77,17 +83,17 @@ async def acquire_shard(
 
 async def begin_shard(
     database: Database,
-    ours: Lease,
+    own: Lease,
     *,
     part: ShardAssignment,
     areas: Sequence[str],
     host: str,
     continue_within: timedelta,
 ) -> RunHandle | RunReport:
-    """Join the open run of the key, or begin it; or say how it ended, if it is over.
+    """Join the open run of this run key, or begin one. If it has ended, return its report.
 
-    A run that nobody works on and that made no progress for ``continue_within`` is given up, as
-    every other open run is, and the key begins anew.
+    An open run that no shard works on and that made no progress for ``continue_within`` is
+    abandoned, and a new run begins. Other open runs are abandoned too.
 
     Raises:
         LeaseLostError: another process took over this shard.
@@ -97,69 +103,69 @@ async def begin_shard(
     now = database.runtime.now()
 
     async def work(connection: AsyncConnection) -> RunHandle | RunReport:
-        await locked(database, connection, ours.tenant_id)
-        await ours.renew(database, connection)
-        row = await _latest(connection, ours.tenant_id, part.run_key)
+        await lock_lease(database, connection, own.tenant_id)
+        await own.renew(database, connection)
+        row = await _latest_run(connection, own.tenant_id, part.run_key)
         if row is not None and row.status not in OPEN_STATUSES:
             if now - (row.finished_at or row.started_at) <= continue_within:
-                return _over(row, part, now)
+                return _report_of_ended(row, part, now)
             row = None
         if row is not None:
-            is_moving = now - row.progressed_at <= continue_within
-            if is_moving or await others_at(database, connection, ours, row.run_id):
+            has_progress = now - row.progressed_at <= continue_within
+            if has_progress or await has_other_live_shards(database, connection, own, row.run_id):
                 _check_same(row, part, areas)
                 await resume(connection, row.run_id)
             else:
                 row = None
         if row is None:
-            await _give_up_all(connection, ours.tenant_id, now)
+            await _abandon_open_runs(connection, own.tenant_id, now)
             row = await new_run(
                 connection,
-                ours.tenant_id,
+                own.tenant_id,
                 RunKind.SYNC,
                 areas,
                 now,
                 run_key=part.run_key,
                 shards=part.shard.count,
             )
-        await _displace_others(database, connection, ours, row.run_id)
-        return await _turn(connection, row, part, now, host)
+        await _displace_other_runs(database, connection, own, row.run_id)
+        return await _begin_attempt(connection, row, part, now, host)
 
     return await database.write(work)
 
 
-async def clear_leftovers(database: Database, ours: Lease) -> None:
-    """Take back what runs that were given up have left, before this shard writes.
+async def undo_leftovers(database: Database, own: Lease) -> None:
+    """Undo what withheld and abandoned runs have left, before this shard writes.
 
-    Other shards do the same, perhaps at the same time; whoever finds nothing left may write, and
-    nobody takes anything back after that.
+    Other shards may do the same concurrently. A shard writes once it finds nothing left, and no
+    shard undoes anything after that.
 
     Raises:
         LeaseLostError: another process took over this shard.
     """
-    if not await leftovers(database, ours.tenant_id):
+    if not await leftovers(database, own.tenant_id):
         return
 
     async def step(connection: AsyncConnection) -> tuple[int, int] | None:
-        await locked(database, connection, ours.tenant_id)
-        await ours.renew(database, connection)
-        left = await left_by(connection, ours.tenant_id)
+        await lock_lease(database, connection, own.tenant_id)
+        await own.renew(database, connection)
+        left = await leftovers_in(connection, own.tenant_id)
         if not left:
             return None
-        behind = done[1] if done[0] == left[0] else 0
-        persons = await undo_some(connection, database.dialect, left[0], behind=behind)
+        after = done[1] if done[0] == left[0] else 0
+        persons = await undo_next_persons(connection, database.dialect, left[0], after=after)
         if len(persons) < PERSONS_PER_STEP:
-            # In the same transaction: what shows no leftover any more has none.
+            # In the same transaction: a run that no longer shows as a leftover must have none.
             await undo_rest(connection, left[0])
         return left[0], persons[-1] if persons else 0
 
     done = (0, 0)
-    while (at := await database.write(step)) is not None:
-        done = at
+    while (position := await database.write(step)) is not None:
+        done = position
 
 
-async def last_turns(connection: AsyncConnection, run_id: int) -> Mapping[int, Row[Any]]:
-    """The last turn of each shard at a run, by the shard's index."""
+async def last_attempts(connection: AsyncConnection, run_id: int) -> Mapping[int, Row[Any]]:
+    """The last attempt of each shard at a run, by shard index."""
     rows = await connection.execute(
         select(attempt).where(attempt.c.run_id == run_id).order_by(attempt.c.attempt_id)
     )
@@ -168,12 +174,12 @@ async def last_turns(connection: AsyncConnection, run_id: int) -> Mapping[int, R
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardState:
-    """The last turn of one shard at a run.
+    """The last attempt of one shard at a run.
 
     Attributes:
         is_live: its process holds its lease.
-        is_done: its part is done.
-        exit_code: how the turn ended; None while it is on, and for a process that died.
+        is_done: the shard has finished its persons.
+        exit_code: how the attempt ended; None while it runs, and for a process that died.
     """
 
     index: int
@@ -186,7 +192,7 @@ class ShardState:
 
 
 async def shard_states(database: Database, tenant_id: int, run_id: int) -> Sequence[ShardState]:
-    """The last turn of each shard that has begun with its part of a run, by index."""
+    """The last attempt of each shard that has started on a run, by index."""
 
     async def work(connection: AsyncConnection) -> Sequence[ShardState]:
         now = await database.now(connection)
@@ -198,32 +204,32 @@ async def shard_states(database: Database, tenant_id: int, run_id: int) -> Seque
         return [
             ShardState(
                 index=index,
-                host=turn.host,
-                started_at=turn.started_at,
-                ended_at=turn.ended_at,
-                exit_code=turn.exit_code,
+                host=last.host,
+                started_at=last.started_at,
+                ended_at=last.ended_at,
+                exit_code=last.exit_code,
                 is_live=f"{RUN}/{index}" in live,
-                is_done=turn.is_done,
+                is_done=last.is_done,
             )
-            for index, turn in sorted((await last_turns(connection, run_id)).items())
+            for index, last in sorted((await last_attempts(connection, run_id)).items())
         ]
 
     return await database.read(work)
 
 
-async def others_at(
-    database: Database, connection: AsyncConnection, ours: Lease, run_id: int
+async def has_other_live_shards(
+    database: Database, connection: AsyncConnection, own: Lease, run_id: int
 ) -> bool:
-    """Whether another shard that lives works on this run."""
+    """Whether another live shard works on this run."""
     now = await database.now(connection)
     return any(
-        row.run_id == run_id and row.name != ours.name and is_live(row, now)
-        for row in await held_by_shards(connection, ours.tenant_id)
+        row.run_id == run_id and row.name != own.name and is_live(row, now)
+        for row in await held_by_shards(connection, own.tenant_id)
     )
 
 
-async def _latest(connection: AsyncConnection, tenant_id: int, run_key: str) -> Row[Any] | None:
-    """The latest run of a key, but for one that was given up."""
+async def _latest_run(connection: AsyncConnection, tenant_id: int, run_key: str) -> Row[Any] | None:
+    """The latest run of a run key that was not abandoned."""
     found = await connection.execute(
         select(run, last_progress())
         .where(
@@ -238,7 +244,7 @@ async def _latest(connection: AsyncConnection, tenant_id: int, run_key: str) -> 
     return found.one_or_none()
 
 
-def _over(row: Row[Any], part: ShardAssignment, now: datetime) -> RunReport:
+def _report_of_ended(row: Row[Any], part: ShardAssignment, now: datetime) -> RunReport:
     """The report of a run that has ended.
 
     Raises:
@@ -247,7 +253,8 @@ def _over(row: Row[Any], part: ShardAssignment, now: datetime) -> RunReport:
     if row.status == RunStatus.WITHHELD:
         raise WithheldError(
             f"the run {part.run_key} was withheld: {row.reason}",
-            hint=f"look at what changed, and {_ANOTHER}, with --accept-removals if it is right",
+            hint=f"check what changed; then {_OTHER_KEY_HINT}, with --accept-removals if the "
+            "removals are right",
         )
     return RunReport(
         run_id=row.run_id,
@@ -259,16 +266,14 @@ def _over(row: Row[Any], part: ShardAssignment, now: datetime) -> RunReport:
         published_at=row.published_at,
         is_continued=True,
         totals={name: getattr(row, name) for name in TOTALS},
-        reasons=(
-            f"the run {part.run_key} is published already: there was nothing to do; {_ANOTHER}",
-        ),
+        reasons=(f"the run {part.run_key} is already published; {_OTHER_KEY_HINT}",),
         shard=part.shard,
         shards_done=part.shard.count,
     )
 
 
 def _check_same(row: Row[Any], part: ShardAssignment, areas: Sequence[str]) -> None:
-    """Refuse to go on with a run that was begun otherwise.
+    """Refuse to continue a run that was started with other options.
 
     Raises:
         UsageError: it has another number of shards, or other areas.
@@ -276,58 +281,61 @@ def _check_same(row: Row[Any], part: ShardAssignment, areas: Sequence[str]) -> N
     if row.shards != part.shard.count:
         raise UsageError(
             f"--shard: the open run {part.run_key} has {row.shards} shards, not {part.shard.count}",
-            hint=f"start it with the number that it has, or {_ANOTHER}",
+            hint=f"continue it with --shard i/{row.shards}, or {_OTHER_KEY_HINT}",
         )
     if orjson.loads(row.areas) != list(areas):
         raise UsageError(
             f"--run-key: the open run {part.run_key} reads other areas",
-            hint=f"set sync.areas as it was, or {_ANOTHER}",
+            hint=f"set sync.areas back to what it was, or {_OTHER_KEY_HINT}",
         )
 
 
-async def _give_up_all(connection: AsyncConnection, tenant_id: int, now: datetime) -> None:
-    """Mark every open run abandoned. ``clear_leftovers`` takes back what they wrote."""
+async def _abandon_open_runs(connection: AsyncConnection, tenant_id: int, now: datetime) -> None:
+    """Mark every open run as abandoned. ``undo_leftovers`` undoes what they wrote."""
     for row in await open_in(connection, tenant_id):
         await connection.execute(
             update(run)
             .where(run.c.run_id == row.run_id)
             .values(status=RunStatus.ABANDONED, finished_at=now, exit_code=None, reason=None)
         )
-        # No leftover shows a key that was claimed by a shard which then died.
+        # A record key claimed by a shard that died since does not show as a leftover.
         await connection.execute(delete(area_key).where(area_key.c.since_run == row.run_id))
 
 
-async def _displace_others(
-    database: Database, connection: AsyncConnection, ours: Lease, run_id: int
+async def _displace_other_runs(
+    database: Database, connection: AsyncConnection, own: Lease, run_id: int
 ) -> None:
-    """Shards that slept while their run was given up may write no more."""
+    """Displace shards that were paused while their run was abandoned; they may not write again."""
     now = await database.now(connection)
-    for row in await held_by_shards(connection, ours.tenant_id):
-        if row.name != ours.name and row.run_id not in (None, run_id):
+    for row in await held_by_shards(connection, own.tenant_id):
+        if row.name != own.name and row.run_id not in (None, run_id):
             await displace(connection, row, now)
     await connection.execute(
         update(lease)
-        .where(lease.c.tenant_id == ours.tenant_id, lease.c.name == ours.name)
+        .where(lease.c.tenant_id == own.tenant_id, lease.c.name == own.name)
         .values(run_id=run_id)
     )
 
 
-async def _turn(
+async def _begin_attempt(
     connection: AsyncConnection, row: Row[Any], part: ShardAssignment, now: datetime, host: str
 ) -> RunHandle:
-    """A new turn of this shard; the one that this very call began, if its commit went unheard."""
-    turns = (
+    """Begin a new attempt of this shard.
+
+    If this call was committed before and its acknowledgement was lost, the same attempt is used.
+    """
+    attempts = (
         await connection.execute(
             select(attempt.c.attempt_id, attempt.c.started_at)
             .where(attempt.c.run_id == row.run_id, attempt.c.shard == part.shard.index)
             .order_by(attempt.c.attempt_id)
         )
     ).all()
-    ours = [one.attempt_id for one in turns if one.started_at == now]
+    own_ids = [found.attempt_id for found in attempts if found.started_at == now]
     attempt_id = (
-        ours[-1]
-        if ours
+        own_ids[-1]
+        if own_ids
         else await new_attempt(connection, row.run_id, now, host, shard=part.shard.index)
     )
-    is_continued = len(turns) > len(ours)
+    is_continued = len(attempts) > len(own_ids)
     return handle_of(row, attempt_id, is_continued=is_continued, shard=part.shard)

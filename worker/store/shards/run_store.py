@@ -1,4 +1,4 @@
-"""The store as one shard of a run sees it: ``worker.ports.RunStore`` beside others at one run."""
+"""``worker.ports.RunStore`` for one shard of a run that several processes share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +13,11 @@ from worker.core.run import BatchResult, Publication, RunProgress, ShardFinished
 from worker.core.sharding import Shard
 from worker.errors import ExitCode, WithheldError
 from worker.ports import RateBudget
-from worker.store.runs.lease import locked
+from worker.store.runs.lease import lock_lease
 from worker.store.runs.ledger import mark_interrupted
 from worker.store.runs.run_store import SqlRunStore
 from worker.store.schema.tables import attempt, person_area, run
-from worker.store.shards.assignments import last_turns, others_at
+from worker.store.shards.assignments import has_other_live_shards, last_attempts
 from worker.store.shards.rate_shares import balance
 from worker.store.writes.record_keys import AgreedRecordKeys
 
@@ -27,9 +27,9 @@ class ShardRunStore(SqlRunStore):
     """A shard's store. Its writes are fenced by the shard's own lease.
 
     Attributes:
-        shard: whose part of the run this is.
-        keys: keeps all shards to the same record keys.
-        budget: how often this shard may ask PTS.
+        shard: the shard that this process works on.
+        keys: makes all shards use the same record keys.
+        budget: limits this shard's requests to PTS.
     """
 
     shard: Shard
@@ -41,11 +41,11 @@ class ShardRunStore(SqlRunStore):
         return await self.writer.apply(await self.keys.agreed(batch))
 
     async def renew(self) -> None:
-        """See ``RunStore.renew``; and look again at how the ceiling on requests is divided."""
+        """See ``RunStore.renew``. Also adjusts this shard's share of the request ceiling."""
         await balance(self.database, self.lease, self.budget, shards=self.shard.count)
 
     async def removed_so_far(self, _claimed: Mapping[str, Removed]) -> tuple[int, int]:
-        """Nothing: only the last shard judges, and it judges the whole."""
+        """Always zero: the last shard applies the guard, to the complete run."""
         return 0, 0
 
     async def publish(
@@ -55,36 +55,36 @@ class ShardRunStore(SqlRunStore):
         may_depart: bool,
         progress: RunProgress,
     ) -> Publication | ShardFinished:
-        """Note that this part is done; if it was the last, publish or withhold the whole.
+        """Mark this shard as done; the last shard publishes or withholds the run.
 
-        All in one transaction, so that a commit which came through unheard can be repeated, and
-        nobody joins the run between judgement and end.
+        This is one transaction: it can be repeated when a commit's acknowledgement was lost, and
+        no shard joins the run between the decision and its end.
         """
 
         async def work(connection: AsyncConnection) -> Publication | ShardFinished | WithheldError:
-            await locked(self.database, connection, self.lease.tenant_id)
+            await lock_lease(self.database, connection, self.lease.tenant_id)
             await self.lease.renew(self.database, connection)
             ended = await self._ended(connection)
             if ended is not None:
                 return ended
-            await self._note_done(connection, may_depart=may_depart, progress=progress)
-            turns = await last_turns(connection, self.handle.run_id)
-            done = [turn for turn in turns.values() if turn.is_done]
+            await self._mark_done(connection, may_depart=may_depart, progress=progress)
+            attempts = (await last_attempts(connection, self.handle.run_id)).values()
+            done = [last for last in attempts if last.is_done]
             if len(done) < self.shard.count:
-                code = ExitCode.GAPS if await self._has_gaps(connection) else ExitCode.OK
+                code = ExitCode.GAPS if await self._has_failures(connection) else ExitCode.OK
                 return ShardFinished(shard=self.shard, done=len(done), exit_code=code)
             publisher = replace(
-                self.publisher, seen_by_attempts=tuple(sorted(turn.attempt_id for turn in done))
+                self.publisher, seen_by_attempts=tuple(sorted(last.attempt_id for last in done))
             )
             try:
                 async with connection.begin_nested():
                     return await publisher.publish_in(
                         connection,
                         limits,
-                        may_depart=all(turn.roster_whole for turn in done),
-                        # Each reads the whole roster: the same bad lines.
-                        roster_faults=max(turn.roster_faults for turn in done),
-                        persons_not_sent=sum(turn.persons_not_sent for turn in done),
+                        may_depart=all(last.roster_whole for last in done),
+                        # Every shard reads the complete roster and counts the same errors.
+                        roster_faults=max(last.roster_faults for last in done),
+                        persons_not_sent=sum(last.persons_not_sent for last in done),
                     )
             except WithheldError as error:
                 await self._mark_withheld(connection, error.message)
@@ -98,20 +98,21 @@ class ShardRunStore(SqlRunStore):
         return done
 
     async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
-        """See ``RunStore.interrupt``. The run goes on as long as another shard works on it."""
+        """See ``RunStore.interrupt``. The run continues while another shard works on it."""
 
         async def work(connection: AsyncConnection) -> None:
-            await locked(self.database, connection, self.lease.tenant_id)
+            await lock_lease(self.database, connection, self.lease.tenant_id)
             await self.lease.renew(self.database, connection)
-            if not await others_at(self.database, connection, self.lease, self.handle.run_id):
+            run_id = self.handle.run_id
+            if not await has_other_live_shards(self.database, connection, self.lease, run_id):
                 now = self.database.runtime.now()
-                await mark_interrupted(connection, self.handle.run_id, exit_code, reason, now)
+                await mark_interrupted(connection, run_id, exit_code, reason, now)
 
         await self.database.write(work)
         await self._end(exit_code, progress)
 
     async def _ended(self, connection: AsyncConnection) -> Publication | WithheldError | None:
-        """How the run has ended, if an earlier commit of ours came through unheard."""
+        """How the run ended, if an earlier commit of this call succeeded unacknowledged."""
         row = (
             await connection.execute(
                 select(run.c.status, run.c.reason).where(run.c.run_id == self.handle.run_id)
@@ -121,7 +122,7 @@ class ShardRunStore(SqlRunStore):
             return WithheldError(row.reason)
         return await self.publisher.published(connection)
 
-    async def _note_done(
+    async def _mark_done(
         self, connection: AsyncConnection, *, may_depart: bool, progress: RunProgress
     ) -> None:
         await connection.execute(
@@ -137,11 +138,11 @@ class ShardRunStore(SqlRunStore):
             )
         )
 
-    async def _has_gaps(self, connection: AsyncConnection) -> bool:
-        """Whether anything that was this shard's to read could not be read."""
-        turn = attempt.c.attempt_id == self.handle.attempt_id
-        faults = (
-            await connection.execute(select(attempt.c.roster_faults).where(turn))
+    async def _has_failures(self, connection: AsyncConnection) -> bool:
+        """Whether this shard has roster errors or areas that it could not read."""
+        own_attempt = attempt.c.attempt_id == self.handle.attempt_id
+        roster_errors = (
+            await connection.execute(select(attempt.c.roster_faults).where(own_attempt))
         ).scalar_one()
         unread = await connection.execute(
             select(person_area.c.person_id)
@@ -152,10 +153,10 @@ class ShardRunStore(SqlRunStore):
             )
             .limit(1)
         )
-        return bool(faults) or unread.first() is not None
+        return bool(roster_errors) or unread.first() is not None
 
     async def _mark_withheld(self, connection: AsyncConnection, reason: str) -> None:
-        """All have done their part: nobody writes of this run any more but who takes it back."""
+        """Mark the run as withheld. All shards are done: only an undo still writes to this run."""
         await connection.execute(
             update(run)
             .where(run.c.run_id == self.handle.run_id)
