@@ -17,7 +17,7 @@ from tests.stateful.views import (
     same,
 )
 from worker.core.guard import GuardFacts
-from worker.store.queries.status import gaps, open_state
+from worker.store.queries.status import area_staleness, open_state
 
 
 @dataclass(kw_only=True)
@@ -184,7 +184,7 @@ class Checks:
         model = self.model
         counted = {
             one.area: (one.persons, one.stale)
-            for one in self.ground.do(gaps(self.ground.database, 1))
+            for one in self.ground.do(area_staleness(self.ground.database, 1))
         }
         slots = [
             (area, proof)

@@ -7,10 +7,10 @@ from worker.core.model import RunKind
 from worker.store.queries.failures import failures_by_key, list_failures, purge_failures
 from worker.store.queries.person import person_story, publication_at
 from worker.store.queries.status import (
+    area_staleness,
     continued_by_next_sync,
     engine_facts,
     failure_counts,
-    gaps,
     last_publication,
     last_runs,
     lease_state,
@@ -30,7 +30,7 @@ async def stale_in_view(world: World) -> dict[str, tuple[int, int]]:
 
 
 async def stale_as_read(world: World) -> dict[str, tuple[int, int]]:
-    return {one.area: (one.persons, one.stale) for one in await gaps(world.database, 1)}
+    return {one.area: (one.persons, one.stale) for one in await area_staleness(world.database, 1)}
 
 
 async def test_gaps_are_those_of_the_reporting_view(database_url):

@@ -31,7 +31,7 @@ from worker.core.model import (
 from worker.core.record import digest_of
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError, WithheldError
 from worker.store.database import Database, open_database
-from worker.store.queries.status import gaps
+from worker.store.queries.status import area_staleness
 from worker.store.runs.lease import Lease, acquire
 from worker.store.runs.ledger import begin_run, interrupt_run, open_runs
 from worker.store.runs.process_identity import Holder, this_process
@@ -497,7 +497,7 @@ async def test_an_area_that_was_not_asked_for_is_not_stale(database_url, area):
         await turn.publish(may_depart=False)
         rows = await world.rows("SELECT person_key, area, is_stale FROM report_person_freshness")
         assert {("b", area)} == {(key, name) for key, name, is_stale in rows if is_stale}
-        told = await gaps(world.database, 1)
+        told = await area_staleness(world.database, 1)
         assert {SAFETY: area == SAFETY, PRIVACY: area == PRIVACY} == {
             one.area: bool(one.stale) for one in told
         }

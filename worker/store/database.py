@@ -43,14 +43,14 @@ _BUSY_S_MAX: Final = 20.0
 _POOL_S_MAX: Final = 30.0
 _IDLE_S: Final = 50.0
 _CONNECTION_S_MAX: Final = 900
-"""An older connection is replaced when it is next used, since a firewall may have forgotten it.
+"""Age after which a connection is replaced, because a firewall may have dropped it.
 
-Connections are not tested before use: a statement on a dead one is retried like any lost one.
+Connections are not tested before use: a statement on a dead connection is retried.
 """
 _WAL_PAGES: Final = 5_000
-"""How far SQLite's write-ahead log grows (20 MB) before a checkpoint.
+"""How many pages SQLite's write-ahead log holds (20 MB) before a checkpoint.
 
-Keys are random, so each batch writes pages all over the indexes. SQLite's default of 1,000 pages
+Keys are random, so each batch writes pages across all indexes. SQLite's default of 1,000 pages
 would write the same pages again after every second batch.
 """
 _SQLITE_PRAGMAS: Final = (
@@ -67,17 +67,17 @@ _CLOSE_S: Final = 5.0
 
 @dataclass(slots=True)
 class Outage:
-    """Since when nothing has come through, on the monotonic clock; ``None`` while all is well."""
+    """The time of the first failure without a success since, on the monotonic clock; or None."""
 
     since_s: float | None = None
 
     def begin(self, at_s: float) -> float:
-        """Nothing has come through since then, if not for longer; since when in fact."""
+        """Begin an outage, or extend it backwards to ``at_s``; return its beginning."""
         self.since_s = at_s if self.since_s is None else min(at_s, self.since_s)
         return self.since_s
 
     def left_s(self, now_s: float, patience_s: float) -> float:
-        """How long whoever asks the database now may wait for it."""
+        """How long a transaction that begins now may wait."""
         waited_s = 0.0 if self.since_s is None else now_s - self.since_s
         return min(patience_s, max(_LAST_TRY_S, patience_s - waited_s))
 
@@ -97,7 +97,7 @@ class Database:
     tls: PostgresTls | None = field(default=None, repr=False)
 
     def watching(self) -> AbstractContextManager[None]:
-        """Whoever waits for the database within the block does not wait for a frozen one."""
+        """Stop waiting for the database within the block if the server is frozen."""
         return nullcontext() if self.liveness is None else self.liveness.watching()
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -105,35 +105,35 @@ class Database:
 
         Raises:
             UnavailableError: the database cannot be used after all retries.
-            ConfigurationError: it cannot be used before somebody mends something.
+            ConfigurationError: the database cannot be used until someone fixes the cause.
         """
         return await self._transact(work, is_write=False)
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run ``work`` in one write transaction, committed when it returns.
 
-        ``work`` may be called again after a fault, so it must bear that.
+        ``work`` must be idempotent: it is called again after a transient error.
 
         Raises:
             UnavailableError: the database cannot be used after all retries.
-            ConfigurationError: it cannot be used before somebody mends something.
+            ConfigurationError: the database cannot be used until someone fixes the cause.
         """
         return await self._transact(work, is_write=True)
 
     async def now(self, connection: AsyncConnection) -> datetime:
-        """The time that holders on several machines agree on: the server's, if there is one."""
+        """The time that all machines share: the server's clock; with SQLite, this machine's."""
         if not self.dialect.has_clock:
             return self.runtime.now()
         result: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
         return result
 
     def later(self, seconds: float) -> Mapping[str, Any]:
-        """The parameter of a statement with the dialect's ``later``: so many seconds from now."""
+        """The parameter for a statement that uses the dialect's ``later``: seconds from now."""
         span = timedelta(seconds=seconds)
         return {LATER: span if self.dialect.has_clock else self.runtime.now() + span}
 
     def lock_s_max(self) -> float:
-        """How long a transaction that begins now may wait for somebody else's lock."""
+        """How long a transaction that begins now may wait for a lock."""
         left_s = self.outage.left_s(self.runtime.monotonic(), self.patience_s)
         return min(left_s, _lock_s_max(self.dialect, self.patience_s))
 
@@ -167,10 +167,10 @@ class Database:
                 return result
 
     def _waited_s(self, failing_since_s: float) -> float:
-        """Seconds without a success, for a call that has failed since then.
+        """Seconds without a success, for a call that has failed since ``failing_since_s``.
 
-        All writes that end a run share one outage. It begins with an error or with a lock timeout;
-        a long transaction that ends in one, such as a publication, has not waited yet.
+        All writes that end a run share one outage. It begins with an error or a lock timeout. The
+        duration of a long transaction that then fails, such as a publication, does not count.
         """
         return self.runtime.monotonic() - self.outage.begin(failing_since_s)
 
@@ -184,7 +184,7 @@ class Database:
         return results[0]
 
     async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
-        # A connection to SQLite that is cancelled while it opens leaves a thread that never ends.
+        # Cancelling a SQLite connection while it opens leaves a thread that never ends.
         is_file = self.dialect.name == "sqlite"
         async with AsyncExitStack() as stack:
             stack.enter_context(self.watching())
@@ -206,7 +206,7 @@ def _lock_s_max(dialect: StoreDialect, patience_s: float) -> float:
 
 
 def driver_url(url: str, password: str | None = None) -> tuple[URL, StoreDialect]:
-    """The URL with the async driver that serves it.
+    """The URL with its async driver, and the dialect.
 
     Raises:
         ConfigurationError: it is not a URL, or names another database or driver.
@@ -236,25 +236,25 @@ async def open_database(
     ca_file: Path | None = None,
     is_group_readable: bool = False,
 ) -> AsyncIterator[Database]:
-    """The database for as long as the block lasts. Nothing is connected before it is used.
+    """The database for the duration of the block. It connects on first use.
 
     Args:
         url: as configured.
         runtime: clock, sleep and randomness.
         password: instead of the one in the URL.
-        patience_s: how long the database is waited for in all: for a server that is away or says
-            nothing, for locks of others, for what is tried again.
-        idle_s: PostgreSQL ends a transaction of ours that has stood still for so long: a process
-            that was paused or cut off within one must not keep the lease's row locked for ever.
-        ca_file: a private CA, trusted besides the machine's own (``tls.ca_file``).
+        patience_s: total time to wait for the database: an unreachable or silent server, locks of
+            other processes, and retries.
+        idle_s: PostgreSQL ends an idle transaction of the worker after this time, so that a paused
+            or disconnected process does not keep the lease's row locked for ever.
+        ca_file: a private CA, trusted in addition to the machine's own (``tls.ca_file``).
         is_group_readable: the group of a SQLite file may read it (``database.group_readable``).
 
     Raises:
         ConfigurationError: the URL cannot be used or is not safe, a CA file cannot be used, the
-            SQLite file's folder does not exist, or others reach the file.
+            SQLite file's folder does not exist, or other accounts can access the file.
     """
     parsed, dialect = driver_url(url, password)
-    # Last in, first out: each connection that is used keeps pages and statements of its own.
+    # Last in, first out: every connection in use caches its own pages and statements.
     options: dict[str, Any] = {"hide_parameters": True, "pool_use_lifo": True}
     outage = Outage()
     liveness: Liveness | None = None
@@ -311,7 +311,7 @@ async def open_database(
 
 
 def _tls(url: URL, ca_file: Path | None) -> PostgresTls:
-    """How the server is spoken to that the driver would be connected with."""
+    """TLS for the server that the driver would connect to."""
     try:
         _, arguments = url.get_dialect()().create_connect_args(url)
     except (ArgumentError, TypeError, ValueError) as error:
@@ -320,10 +320,10 @@ def _tls(url: URL, ca_file: Path | None) -> PostgresTls:
 
 
 def _connecting(liveness: Liveness, tls: PostgresTls, runtime: Runtime) -> Mapping[str, Any]:
-    """The driver's arguments besides the URL's.
+    """The driver's arguments in addition to the URL's.
 
-    A statement is prepared under a name of its own, and what the driver asks for itself under none:
-    names that count upwards would be those of others behind a pooler.
+    Each prepared statement gets a unique name, and the driver's own queries get none. The default
+    names are counters: behind a pooler, other clients use the same ones.
     """
     return {
         "async_creator_fn": liveness.connect,
@@ -368,14 +368,14 @@ def _check_folder(url: URL) -> None:
 
 
 def _sqlite_rules(engine: AsyncEngine, busy_s: Callable[[], float]) -> None:
-    """WAL, full durability, foreign keys; and transactions that begin when we say so.
+    """Set WAL, full durability and foreign keys, and control where transactions begin.
 
-    The driver's own transaction control begins late and never IMMEDIATE, which lets two writers
+    The driver's own transaction control begins late and never with IMMEDIATE, so two writers can
     read first and then deadlock (SQLAlchemy's SQLite page, "Serializable isolation").
 
     Args:
         engine: of a SQLite file.
-        busy_s: how long to wait for a lock at present.
+        busy_s: how long to wait for a lock now.
     """
 
     @event.listens_for(engine.sync_engine, "do_connect")

@@ -1,11 +1,11 @@
-"""Tells a PostgreSQL that is busy from one that is frozen, and does not wait for the latter.
+"""Distinguishes a busy PostgreSQL server from a frozen one, and stops waiting for the frozen one.
 
-A server, or a machine, that stands still keeps its connections open and says nothing: a statement
-there waits without limit, and none can be told from a long one by its own length. So whoever waits
-for long asks on another connection, opened while all was well. If no answer comes there either,
-all connections are cut off here; what waited ends as with any lost connection, and is tried again
-for as long as patience lasts (``store.database``). A long publication is left alone: the server
-answers.
+A frozen server or machine keeps its connections open and sends nothing, so a statement waits
+without limit; its duration alone does not show whether it is only slow. When a statement takes
+long, the worker therefore sends a query on a second connection, opened while the server answered.
+If that gets no answer either, all connections are terminated here. The waiting transactions fail
+as with any lost connection, and are retried within ``patience_s`` (``store.database``). A long
+publication is not interrupted, because the server answers the query.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ _SLICES: Final = 8
 
 
 class Liveness:
-    """Watches the connections of one PostgreSQL.
+    """Watches the connections to one PostgreSQL server.
 
-    Times follow patience: whoever has waited a sixth of it asks, and an answer may take a third.
+    After waiting a sixth of ``patience_s`` it queries the server, which has a third to answer.
 
     Args:
         runtime: the monotonic clock and sleep.
-        patience_s: how long an outage is borne.
-        silent_since: told the moment at which the server fell silent, on the monotonic clock.
-        left_s: what is left of patience: a connection is not waited for longer.
-        connection_class: makes the class of the connections, of the driver's or of a caller's.
+        patience_s: how long an outage may last.
+        silent_since: called with the time at which the server went silent, on the monotonic clock.
+        left_s: gives what is left of ``patience_s``, the limit for opening a connection.
+        connection_class: returns the connection class to use, given the caller's class or None.
     """
 
     def __init__(
@@ -54,58 +54,58 @@ class Liveness:
         self._left_s = left_s
         self._connection_class = connection_class
         self._open: WeakSet[Any] = WeakSet()
-        self._how: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-        self._other: Any = None
+        self._connect_arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self._probe: Any = None
         self._waiting: dict[object, float] = {}
         self._watch: asyncio.Task[None] | None = None
 
     async def connect(self, *args: Any, **more: Any) -> Any:
-        """A connection that is watched, as ``asyncpg.connect`` makes it; does not wait for ever."""
+        """Open a watched connection, with the arguments of ``asyncpg.connect`` and a timeout."""
         kind = self._connection_class(more.pop("connection_class", None))
-        self._how = (args, {**more, "connection_class": kind})
-        made = await self._connect()
-        self._open.add(made)
-        return made
+        self._connect_arguments = (args, {**more, "connection_class": kind})
+        connection = await self._connect()
+        self._open.add(connection)
+        return connection
 
     async def prepare(self) -> None:
-        """Open the other connection: by those who will wait long, while the server answers."""
-        if self._other is None:
+        """Open the second connection. Call it before long statements, while the server answers."""
+        if self._probe is None:
             await self._answers()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """While the block waits for the server, see that it is there."""
-        one = object()
-        self._waiting[one] = self._runtime.monotonic()
+        """Watch the server while the block waits for it."""
+        waiter = object()
+        self._waiting[waiter] = self._runtime.monotonic()
         alarm = asyncio.get_running_loop().call_later(self.ask_after_s, self._begin)
         try:
             yield
         finally:
             alarm.cancel()
-            del self._waiting[one]
+            del self._waiting[waiter]
 
     def cut_off(self) -> None:
-        """End all connections without a word to the server; whoever waits there is told at once."""
-        for one in [*self._open, *([self._other] if self._other is not None else [])]:
-            one.terminate()
+        """Terminate all connections without contacting the server; waiting statements fail."""
+        for connection in [*self._open, *([self._probe] if self._probe is not None else [])]:
+            connection.terminate()
         self._open.clear()
-        self._other = None
+        self._probe = None
 
     async def close(self) -> None:
         """Stop watching."""
         if self._watch is not None:
             self._watch.cancel()
-        if self._other is not None:
+        if self._probe is not None:
             with suppress(Exception):
-                await self._other.close(timeout=_CLOSE_S)
-            self._other = None
+                await self._probe.close(timeout=_CLOSE_S)
+            self._probe = None
 
     def _begin(self) -> None:
         if self._watch is None or self._watch.done():
-            self._watch = asyncio.get_running_loop().create_task(self._look())
+            self._watch = asyncio.get_running_loop().create_task(self._query_while_waiting())
 
-    async def _look(self) -> None:
-        """Ask as long as somebody has waited for long."""
+    async def _query_while_waiting(self) -> None:
+        """Query the server as long as a block has waited for ``ask_after_s``."""
         while self._is_long():
             if not await self._answers():
                 log.warning("database.silent", silence_s=round(self.silence_s_max, 3))
@@ -116,15 +116,15 @@ class Liveness:
 
     def _is_long(self) -> bool:
         oldest_s = min(self._waiting.values(), default=None)
-        # The timer may be a little early by the other clock.
+        # The event loop's timer may fire a little early by the runtime's clock.
         return oldest_s is not None and (
             self._runtime.monotonic() - oldest_s >= 0.9 * self.ask_after_s
         )
 
     async def _answers(self) -> bool:
-        """Whether the server says anything, be it no; only silence is held against it.
+        """Whether the server responds at all. An error counts as a response, a timeout does not.
 
-        It is waited for in slices: a process that was itself paused meanwhile has lost one of them.
+        The wait is split into slices, so that a pause of this process uses up only one of them.
         """
         asking = asyncio.get_running_loop().create_task(self._ask())
         try:
@@ -134,29 +134,30 @@ class Liveness:
                     break
         finally:
             asking.cancel()
-        fault = asking.exception() if asking.done() and not asking.cancelled() else None
-        if fault is not None:  # refused, shut down, cut off: whoever waits there is told so
-            log.debug("database.not_asked", fault=type(fault).__name__)
-        if not asking.done() or fault is not None:
-            self._forget_other()
-        return asking.done() and not isinstance(fault, TimeoutError)
+        error = asking.exception() if asking.done() and not asking.cancelled() else None
+        if error is not None:  # refused, shut down or cut off: waiting statements fail themselves
+            log.debug("database.not_asked", fault=type(error).__name__)
+        if not asking.done() or error is not None:
+            self._drop_probe()
+        return asking.done() and not isinstance(error, TimeoutError)
 
     async def _ask(self) -> None:
-        if self._other is not None and self._other.is_closed():
-            self._other = None
-        if self._other is None and self._how is not None:
-            self._other = await self._connect()
-        if self._other is not None:
-            await self._other.execute("SELECT 1")  # nothing is prepared outside a transaction
+        if self._probe is not None and self._probe.is_closed():
+            self._probe = None
+        if self._probe is None and self._connect_arguments is not None:
+            self._probe = await self._connect()
+        if self._probe is not None:
+            # ``execute`` without arguments prepares nothing: this is outside a transaction.
+            await self._probe.execute("SELECT 1")
 
     async def _connect(self) -> Any:
-        assert self._how is not None  # noqa: S101 - ``connect`` came first
-        args, more = self._how
-        driver = import_module("asyncpg")  # not for whoever has SQLite
+        assert self._connect_arguments is not None  # noqa: S101 - ``connect`` came first
+        args, more = self._connect_arguments
+        driver = import_module("asyncpg")  # SQLite installations do not need it
         wait_s = min(self.silence_s_max, self._left_s())
         return await driver.connect(*args, timeout=wait_s, **more)
 
-    def _forget_other(self) -> None:
-        if self._other is not None:
-            self._other.terminate()
-            self._other = None
+    def _drop_probe(self) -> None:
+        if self._probe is not None:
+            self._probe.terminate()
+            self._probe = None

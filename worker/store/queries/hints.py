@@ -1,4 +1,4 @@
-"""What a database cannot know of our conditions by itself."""
+"""Hints for the query planner."""
 
 from typing import Any
 
@@ -25,8 +25,8 @@ def _likely(element: _UsuallyTrue, compiler: Any, **options: Any) -> str:
 def usually_true(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """Mark a condition that holds for most rows of its table, such as the tenant of a person.
 
-    Without statistics SQLite takes any equality on an indexed column for a rare one, and went
-    through all persons in the order of their keys: four times the time (docs/performance.md).
-    PostgreSQL counts by itself (``Publisher``).
+    Without statistics SQLite assumes that any equality on an indexed column is selective. It then
+    scans all persons in index order, which takes four times as long (docs/performance.md).
+    PostgreSQL has statistics (``Publisher``).
     """
     return _UsuallyTrue(condition)

@@ -1,4 +1,4 @@
-"""Everything that the store knows of one person, as published (``explain``)."""
+"""Everything that the store has about one person, as published (``explain``)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +18,11 @@ from worker.store.schema.types import UtcTime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One version of a restriction, in force for readers from ``valid_from`` until ``valid_to``.
+    """One version of a restriction, visible to readers from ``valid_from`` until ``valid_to``.
 
     Attributes:
         restriction_id: the record's key.
-        columns: the area's own columns, those without a value left out.
+        columns: the area's own columns that have a value.
         first_seen_at: when the worker first read the restriction.
         valid_to: None while it is current.
         opened_run: the run that published it.
@@ -38,13 +38,13 @@ class Version:
     closed_run: int | None
 
     def shown_at(self, at: datetime) -> bool:
-        """Whether the current view showed it at an instant."""
+        """Whether the current view showed it at this time."""
         return self.valid_from <= at and (self.valid_to is None or at < self.valid_to)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstProof:
-    """The read that the last one has confirmed."""
+    """The first of two reads, which the second one confirmed."""
 
     read_at: datetime
     records: int
@@ -53,13 +53,13 @@ class FirstProof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastProof:
-    """The last published whole read of an area.
+    """The last published complete read of an area.
 
     Attributes:
-        confirmed_at: None if the area has never been read whole.
-        digest: over keys and content of its records; None if something moved away since.
-        first_read: the read before it, where two were needed.
-        is_stale: the state shown is older than the last publication.
+        confirmed_at: None if the area has never been read completely.
+        digest: over keys and content of its records; None if a restriction has moved away since.
+        first_read: the read before it, if two were needed.
+        is_stale: whether the state shown is older than the last publication.
     """
 
     confirmed_at: datetime | None
@@ -81,7 +81,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AreaStory:
-    """One area of the person; ``proof`` is None if it was never published, or the person left."""
+    """One area of the person; ``proof`` is None if never published, or the person departed."""
 
     area: str
     proof: LastProof | None
@@ -95,8 +95,8 @@ class PersonStory:
 
     Attributes:
         person_key: the key in the store.
-        first_run_at: when the run began that first met the person.
-        departed_at: when it was published that the person is no longer on the roster.
+        first_run_at: start of the first run that saw the person.
+        departed_at: when the person's departure was published.
     """
 
     person_key: str
@@ -108,7 +108,7 @@ class PersonStory:
 
 
 async def person_story(database: Database, tenant_id: int, person_key: str) -> PersonStory | None:
-    """Everything known of a person; None if the store does not know the key."""
+    """Everything stored about a person; None if the store does not have the key."""
 
     async def work(connection: AsyncConnection) -> PersonStory | None:
         row = await _person(connection, tenant_id, person_key)
@@ -119,7 +119,7 @@ async def person_story(database: Database, tenant_id: int, person_key: str) -> P
             AreaStory(
                 area=area.name,
                 proof=proofs.get(area.name),
-                failure=next((one for one in failed if one.area == area.name), None),
+                failure=next((failure for failure in failed if failure.area == area.name), None),
                 versions=await _versions(connection, area, row.tenant, person_key),
             )
             for area in AREAS
@@ -134,12 +134,12 @@ async def person_story(database: Database, tenant_id: int, person_key: str) -> P
         )
 
     found = await failures_by_key(database, tenant_id, person_key)
-    failed = [one for one in found if one.person_key == person_key]
+    failed = [failure for failure in found if failure.person_key == person_key]
     return await database.read(work)
 
 
 async def publication_at(database: Database, tenant_id: int, at: datetime) -> Publication | None:
-    """The publication that readers saw at an instant."""
+    """The publication that readers saw at this time."""
 
     async def work(connection: AsyncConnection) -> Publication | None:
         found = await connection.execute(
@@ -228,7 +228,7 @@ async def _versions(
 ) -> Sequence[Version]:
     """The person's rows of the history view, oldest first."""
     stored = VERSIONS[area.name]
-    names = [one.name for one in area.columns]
+    names = [declared.name for declared in area.columns]
     view = table(
         f"report_{area.table}_history",
         column("person_key", String),

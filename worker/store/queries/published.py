@@ -1,4 +1,4 @@
-"""What is open for readers, whatever runs that are not published have opened and closed since."""
+"""What readers see as open, regardless of what unpublished runs have opened and closed."""
 
 from sqlalchemy import Select, Table, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -8,7 +8,7 @@ from worker.store.schema.tables import person, run
 
 
 def open_as_published(table: Table, tenant_id: int) -> Select[tuple[int]]:
-    """The person of each restriction of one area that readers see, a row a restriction."""
+    """The person of each restriction of one area that readers see; one row per restriction."""
     unpublished = select(run.c.run_id).where(
         run.c.tenant_id == tenant_id, run.c.publication_no.is_(None)
     )
@@ -27,7 +27,7 @@ def open_as_published(table: Table, tenant_id: int) -> Select[tuple[int]]:
 async def rows_and_persons(
     connection: AsyncConnection, *holders: Select[tuple[int]]
 ) -> tuple[int, int]:
-    """How many rows there are, and of how many persons."""
+    """How many rows there are, and how many distinct persons."""
     found = union_all(*holders).subquery()
     row = (
         await connection.execute(

@@ -1,4 +1,4 @@
-"""The published state of some persons, to be compared with PTS (``verify``). Never writes."""
+"""The published state of sampled persons, to compare with PTS (``verify``). Never writes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class PublishedArea:
 
     Attributes:
         records: content hashes by record key.
-        is_complete: the read behind it reached the last page; if not, an older state stands.
+        is_complete: whether it comes from a complete read; if not, readers see an older state.
     """
 
     records: Mapping[str, bytes]
@@ -27,7 +27,7 @@ class PublishedArea:
 
 
 def forbid_writes(database: Database) -> None:
-    """From now on the database itself refuses every write of this engine."""
+    """Make the database refuse every write of this engine from now on."""
     is_sqlite = database.dialect.name == "sqlite"
     statement = "PRAGMA query_only=ON" if is_sqlite else "SET TRANSACTION READ ONLY"
 
@@ -39,9 +39,9 @@ def forbid_writes(database: Database) -> None:
 async def published_areas(
     database: Database, tenant_id: int, person_keys: Sequence[str]
 ) -> Mapping[tuple[str, str], PublishedArea]:
-    """The published state by person key and area; an area that was never published is left out.
+    """The published state by person key and area.
 
-    So is a person whose departure is published: readers see nothing of them.
+    Left out are areas that were never published, and departed persons: readers see neither.
     """
     found: dict[tuple[str, str], PublishedArea] = {}
     for start in range(0, len(person_keys), _PERSONS_PER_QUERY):
@@ -81,22 +81,22 @@ async def _areas(
         ),
         database.dialect.members(keys),
     )
-    slots = rows.all()
-    persons = sorted({row.person_id for row in slots})
+    proofs = rows.all()
+    persons = sorted({row.person_id for row in proofs})
     records = {area: await _records(connection, database, area, persons) for area in VERSIONS}
     return {
         (row.person_key, row.area): PublishedArea(
             records=records.get(row.area, {}).get(row.person_id, {}),
             is_complete=bool(row.is_complete),
         )
-        for row in slots
+        for row in proofs
     }
 
 
 async def _records(
     connection: AsyncConnection, database: Database, area: str, persons: Sequence[int]
 ) -> Mapping[int, Mapping[str, bytes]]:
-    """Content hashes by person and record key, as the view of the current state shows them."""
+    """Content hashes by person and record key, as shown by the view of the current state."""
     table = VERSIONS[area]
     opened, closed = run.alias("opened"), run.alias("closed")
     rows = await connection.execute(

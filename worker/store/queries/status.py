@@ -1,6 +1,6 @@
-"""What the ledger, the proofs and the lease say at present: for ``status``, ``plan``, ``doctor``.
+"""The present state of the ledger, the proofs and the lease: for ``status``, ``plan``, ``doctor``.
 
-Nothing here writes, and nothing waits for a run that is on.
+Nothing here writes, or waits for an active run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,10 +27,10 @@ from worker.store.sqlite_file import require_writable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """A line of the ledger.
+    """One run of the ledger.
 
     Attributes:
-        turns: processes that worked on it; more than one for a run that was continued.
+        turns: number of run attempts; more than one for a continued run.
         totals: the counters of the ``run`` table by column name; zero until it is published.
     """
 
@@ -50,11 +50,11 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseState:
-    """Who holds the lease.
+    """The holder of the lease.
 
     Attributes:
         holder: host name and process id.
-        is_dead: the holder died or fell silent; the next run takes the lease over.
+        is_dead: whether the holder died or let the lease expire; the next run takes it over.
     """
 
     holder: str
@@ -83,7 +83,7 @@ class FailureCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What an open run has read whole already."""
+    """How much an open run has read completely."""
 
     persons: int = 0
     person_areas: int = 0
@@ -91,7 +91,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenState:
-    """What the guard measures a new run against: see ``worker.core.guard.GuardFacts``."""
+    """What the guard compares a new run with: see ``worker.core.guard.GuardFacts``."""
 
     restrictions: int
     holders: int
@@ -99,10 +99,10 @@ class OpenState:
 
 
 def require_file(database: Database) -> None:
-    """Refuse a SQLite file that is not there, instead of making an empty one.
+    """Refuse a SQLite file that does not exist, instead of creating an empty one.
 
     Raises:
-        SchemaError: there is no such file.
+        SchemaError: the file does not exist.
     """
     if not is_there(database):
         raise SchemaError(
@@ -112,7 +112,7 @@ def require_file(database: Database) -> None:
 
 
 def is_there(database: Database) -> bool:
-    """False for a SQLite file that is not there, which opening would make."""
+    """False for a SQLite file that does not exist; opening it would create it."""
     file = _sqlite_file(database)
     return file is None or file.exists()
 
@@ -134,9 +134,9 @@ def _sqlite_file(database: Database) -> Path | None:
 
 
 async def engine_facts(database: Database) -> Mapping[str, str]:
-    """Name and version of the database, and what it rests on.
+    """Name and version of the database, and the journal mode (SQLite) or encryption (PostgreSQL).
 
-    That is the journal mode of a SQLite file, or how PostgreSQL's connection is encrypted.
+    PostgreSQL's key ``connection`` describes the TLS of this connection.
     """
 
     async def work(connection: AsyncConnection) -> Mapping[str, str]:
@@ -200,20 +200,20 @@ async def last_publication(database: Database, tenant_id: int) -> RunFacts | Non
 def continued_by_next_sync(
     rows: Sequence[Row[Any]], *, areas: Sequence[str], within: timedelta, now: datetime
 ) -> Row[Any] | None:
-    """Which of the open runs (``ledger.open_runs``) the next ``sync`` over these areas continues.
+    """The open run (of ``ledger.open_runs``) that the next ``sync`` over these areas continues.
 
-    The rule is that of ``ledger.begin_run``.
+    It follows the rule of ``ledger.begin_run``.
     """
     return next((row for row in rows if is_continuable(row, areas, within, now)), None)
 
 
 async def settled_in(database: Database, run_id: int, areas: int) -> Settled:
-    """What a run has read whole so far.
+    """How much a run has read completely so far.
 
     Args:
         database: the store.
         run_id: the run.
-        areas: how many areas make a person whole.
+        areas: how many areas make a person complete.
     """
 
     async def work(connection: AsyncConnection) -> Settled:
@@ -237,7 +237,7 @@ async def settled_in(database: Database, run_id: int, areas: int) -> Settled:
 
 
 async def lease_state(database: Database, tenant_id: int) -> LeaseState | None:
-    """Who holds the lease; of several shards, the first that lives. None if it is free."""
+    """The holder of the lease; with shards, the first live one. None if it is free."""
 
     async def work(connection: AsyncConnection) -> LeaseState | None:
         rows = await connection.execute(
@@ -247,7 +247,7 @@ async def lease_state(database: Database, tenant_id: int) -> LeaseState | None:
         )
         now = await database.now(connection)
         found = [_lease_state(row, now) for row in rows]
-        return min(found, key=lambda one: one.is_dead, default=None)
+        return min(found, key=lambda state: state.is_dead, default=None)
 
     return await database.read(work)
 
@@ -262,20 +262,20 @@ def _lease_state(row: Row[Any], now: datetime) -> LeaseState:
     )
 
 
-async def gaps(database: Database, tenant_id: int) -> Sequence[AreaStaleness]:
-    """Persons and stale persons by area, as ``report_person_freshness`` tells them one by one.
+async def area_staleness(database: Database, tenant_id: int) -> Sequence[AreaStaleness]:
+    """Persons and stale persons by area, counted as in ``report_person_freshness``.
 
-    The view looks the last full run up for each row; here it is looked up once for each area.
+    The view finds the last full run for each row; here it is found once for each area.
     """
 
     async def work(connection: AsyncConnection) -> Sequence[AreaStaleness]:
-        found = [await _gaps_of(connection, tenant_id, area.name) for area in AREAS]
-        return [one for one in found if one.persons]
+        found = [await _staleness_of(connection, tenant_id, area.name) for area in AREAS]
+        return [staleness for staleness in found if staleness.persons]
 
     return await database.read(work)
 
 
-async def _gaps_of(connection: AsyncConnection, tenant_id: int, area: str) -> AreaStaleness:
+async def _staleness_of(connection: AsyncConnection, tenant_id: int, area: str) -> AreaStaleness:
     last_sync = (
         await connection.execute(
             select(func.max(run.c.publication_no)).where(
@@ -286,10 +286,11 @@ async def _gaps_of(connection: AsyncConnection, tenant_id: int, area: str) -> Ar
         )
     ).scalar_one()
     now, before = run.alias("now"), run.alias("before")
-    is_ours = now.c.publication_no.is_not(None)
-    fresh_now = is_ours & person_area.c.is_complete & (now.c.publication_no >= (last_sync or 0))
+    is_published = now.c.publication_no.is_not(None)
+    is_recent = now.c.publication_no >= (last_sync or 0)
+    fresh_now = is_published & person_area.c.is_complete & is_recent
     fresh_before = (
-        ~is_ours
+        ~is_published
         & func.coalesce(person_area.c.prev_is_complete, False)
         & (before.c.publication_no >= (last_sync or 0))
     )
@@ -307,7 +308,7 @@ async def _gaps_of(connection: AsyncConnection, tenant_id: int, area: str) -> Ar
                 person_area.c.area == area,
                 usually_true(person.c.tenant_id == tenant_id),
                 person.c.departed_run.is_(None),
-                or_(is_ours, person_area.c.prev_run_id.is_not(None)),
+                or_(is_published, person_area.c.prev_run_id.is_not(None)),
             )
         )
     ).one()
@@ -331,7 +332,7 @@ async def failure_counts(database: Database, tenant_id: int) -> Sequence[Failure
 
 
 async def open_state(database: Database, tenant_id: int) -> OpenState:
-    """Restrictions open as published, the persons who have them, and all persons known."""
+    """Restrictions open as published, the persons who have them, and all persons in the store."""
 
     async def work(connection: AsyncConnection) -> OpenState:
         restrictions, holders = await open_counts(connection, tenant_id)
