@@ -1,4 +1,4 @@
-"""The access log: who looked at persons' data in the store, with which command, and why."""
+"""The access log: who accessed persons' data in the store, with which command, and why."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +11,7 @@ from worker.store.database import Database
 from worker.store.schema.tables import access_log, person
 
 KEPT_AT_LEAST: Final = timedelta(days=90)
-"""No row goes before that age: triggers of the database see to it (migration 0007)."""
+"""No row is deleted before this age: database triggers refuse it (migration 0007)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +20,9 @@ class Access:
 
     Attributes:
         os_user: the operating-system account of the process.
-        login_user: the account that logged in, where it is another one and the system knows it.
+        login_user: the account that logged in, if it is different and the system knows it.
         command: the command's name, without arguments.
-        purpose: as the user gave it.
+        purpose: as given by the user.
     """
 
     os_user: str
@@ -37,19 +37,19 @@ async def record_access(
 ) -> None:
     """Add a row to the access log, and commit it.
 
-    The row names the person by their row in the store, so it never holds an identifier, and names
-    nobody once the person is erased.
+    The row refers to the person by row id, so it never holds an identifier. Once the person is
+    erased, it refers to no one.
 
     Args:
         database: the store.
-        tenant_id: whose.
-        access: who, with what, why.
-        person_key: of whom; None where it is everybody. A key that the store does not know is
-            not kept.
+        tenant_id: the tenant.
+        access: who, with which command, and why.
+        person_key: the person; None if all persons were accessed. A key that is not in the store
+            is not recorded.
 
     Raises:
         UnavailableError: the database cannot be used after all retries.
-        ConfigurationError: it cannot be written before somebody mends something.
+        ConfigurationError: the database cannot be written until someone fixes the cause.
     """
     person_id = (
         select(person.c.person_id)

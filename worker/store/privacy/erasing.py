@@ -1,7 +1,7 @@
-"""Removes one person completely: versions, proofs, failures, the person; and what others' rows say.
+"""Removes one person completely: versions, proofs, failures, and mentions in other persons' rows.
 
-What a run counted stays in the ledger: totals name nobody. Nothing here can reach backups,
-replicas, archived WAL or exported files; they are the operator's.
+The totals of runs stay in the ledger: they identify no one. Backups, replicas, archived WAL and
+exported files are out of reach; the operator must handle them.
 """
 
 import hashlib
@@ -43,13 +43,13 @@ TABLES: Final[Sequence[Table]] = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traces:
-    """What the store holds of one person.
+    """Everything that the store holds about one person.
 
     Attributes:
         person_id: the person's row; None if there is none.
-        local_refs: the references that the organisation gave the person.
-        rows: rows of the person by table.
-        mentions: rows of other persons that hold the identifier or the person's key, by table.
+        local_refs: the organisation's own references for the person.
+        rows: number of rows of the person, by table.
+        mentions: rows of other persons that contain the identifier or the person's key, by table.
     """
 
     person_id: int | None
@@ -59,15 +59,15 @@ class Traces:
 
     @property
     def mention_count(self) -> int:
-        """Rows of other persons that hold the identifier or the person's key."""
+        """Number of rows of other persons that contain the identifier or the person's key."""
         return sum(map(len, self.mentions.values()))
 
 
 class Mask:
-    """Takes one person out of the texts of others.
+    """Masks one person in the texts of other persons.
 
     Args:
-        off_id: the identifier, found in whichever spelling.
+        off_id: the identifier; it is found in any spelling.
         person_key: the person's key in the store.
     """
 
@@ -77,16 +77,16 @@ class Mask:
         self._recogniser = Recogniser(lambda _: ERASED, own=off_id.reveal(), finds_others=False)
 
     def text(self, value: str | None) -> str | None:
-        """A text without the person; the same if nothing was in it."""
+        """The text with the person masked; unchanged if it does not mention them."""
         if value is None:
             return None
         return self._recogniser.text(value.replace(self._person_key, ERASED))
 
     def key(self, value: str | None) -> str | None:
-        """The same for a record key, which stays unlike every other one.
+        """The same for a record key, which stays unique.
 
-        Two keys may differ in the person's spelling alone, or in two persons who are erased one
-        after the other. The salt is thrown away, so that nobody can try identifiers.
+        Two keys may differ only in how the identifier is spelled, or only in two persons who are
+        both erased. The salt is not stored, so that no one can find the identifier by trying all.
         """
         masked = self.text(value)
         if value is None or masked == value:
@@ -105,7 +105,7 @@ class Mask:
 async def find_traces(
     database: Database, tenant_id: int, person_key: str, off_id: NationalId
 ) -> Traces:
-    """Everything that ``erase_traces`` removes. Reads every text that is stored of others."""
+    """Find everything that ``erase_traces`` removes. Reads all stored texts of other persons."""
     mask = Mask(off_id, person_key)
 
     async def work(connection: AsyncConnection) -> Traces:
@@ -143,11 +143,12 @@ async def find_traces(
 
 
 async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: Mask) -> None:
-    """Remove them in one transaction, rows of an unpublished run too.
+    """Remove the traces in one transaction, including rows of an unpublished run.
 
-    An open run that the next ``sync`` continues finds the person unread, if the roster names them.
-    The content hash of another person's row stays: else the next read would find the row changed,
-    and bring the identifier back. A masked key is known by it (``core.diff.by_content``).
+    If the roster still names the person, an open run that the next ``sync`` continues reads them
+    again. The content hash of another person's row stays. Otherwise the next read would find the
+    row changed and bring the identifier back. A row with a masked key is matched by its hash
+    (``core.diff.by_content``).
 
     Raises:
         LeaseLostError: another holder took over; nothing was removed.
@@ -158,7 +159,7 @@ async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: M
         if database.dialect.name == "sqlite":
             await connection.exec_driver_sql("PRAGMA secure_delete=ON")
         await leave_base(connection)
-        await _note(connection, traces, await database.now(connection))
+        await _add_to_feed(connection, traces, await database.now(connection))
         if traces.person_id is not None:
             for table in (*TABLES, person):
                 await connection.execute(delete(table).where(table.c.person_id == traces.person_id))
@@ -170,18 +171,18 @@ async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: M
     await database.write(work)
 
 
-async def _note(connection: AsyncConnection, traces: Traces, at: datetime) -> None:
-    """Tell those who follow the change feed what they must forget, and what to take again."""
+async def _add_to_feed(connection: AsyncConnection, traces: Traces, at: datetime) -> None:
+    """Add to the change feed what its readers must delete, and what they must read again."""
     if traces.person_id is not None:
         await note_erased(connection, traces.person_id, at)
     for area, table in VERSIONS.items():
         keys = traces.mentions.get(table.name, ())
         for start in range(0, len(keys), _ROWS_PER_QUERY):
-            some = keys[start : start + _ROWS_PER_QUERY]
+            part = keys[start : start + _ROWS_PER_QUERY]
             rows = (
                 select(table.c.version_id, table.c.person_id)
                 .join(run, run.c.run_id == table.c.opened_run)
-                .where(table.c.version_id.in_(some), run.c.publication_no.is_not(None))
+                .where(table.c.version_id.in_(part), run.c.publication_no.is_not(None))
             )
             await note_versions(connection, "erase", area, rows, at)
 
@@ -195,20 +196,20 @@ _SNAPSHOTS: Final = text(
 
 
 async def scrub(database: Database, *, rewrite: bool = False, command: str = "erase") -> None:
-    """Free what was deleted, so that the database's files do not hold it.
+    """Remove deleted data from the database's files.
 
-    SQLite: the file is written anew and its WAL emptied. PostgreSQL: VACUUM with new statistics,
-    which hold sample values; freed bytes stay in the data files until they are overwritten,
-    unless the tables are written anew.
+    SQLite: rewrites the file and empties its WAL. PostgreSQL: runs VACUUM and updates the
+    statistics, which contain sample values. Freed bytes stay in the data files until they are
+    overwritten, unless the tables are rewritten.
 
     Args:
         database: the store.
-        rewrite: on PostgreSQL write the tables anew (VACUUM FULL), which keeps everybody out of
-            each table meanwhile.
-        command: what to run again if it fails.
+        rewrite: on PostgreSQL rewrite the tables (VACUUM FULL), which locks each table exclusively
+            meanwhile.
+        command: the command that the error's hint says to run again.
 
     Raises:
-        UnavailableError: it could not be done now. What was erased stays erased.
+        UnavailableError: it cannot be done now. What was erased stays erased.
     """
     try:
         async with database.gate:
@@ -219,15 +220,14 @@ async def scrub(database: Database, *, rewrite: bool = False, command: str = "er
                     await _scrub_postgresql(database, rewrite=rewrite)
     except (DBAPIError, OSError, sqlite3.Error) as error:
         raise UnavailableError(
-            f"done, but the old bytes are not yet out of the database's files: "
-            f"{plain_reason(error)}",
-            hint=f"run the same `pts-worker {command}` again; it takes up here",
+            f"done, but the database's files still contain the old bytes: {plain_reason(error)}",
+            hint=f"run the same `pts-worker {command}` again; it continues here",
         ) from error
 
 
 async def _scrub_sqlite(database: Database) -> None:
     async with database.engine.connect() as connection:
-        # Below SQLAlchemy, which would begin a transaction: VACUUM runs outside any.
+        # The driver itself: SQLAlchemy would begin a transaction, and VACUUM allows none.
         driver: Any = (await connection.get_raw_connection()).driver_connection
         await driver.execute("VACUUM")
         async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
@@ -241,7 +241,7 @@ async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
     options = "FULL, ANALYZE" if rewrite else "ANALYZE"
     with database.watching():
         async with database.engine.connect() as connection:
-            # VACUUM runs outside any transaction, and so does its limit on waiting for locks.
+            # VACUUM allows no transaction, so the lock timeout is set for the session.
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             limit = f"{database.lock_s_max() * 1000:.0f}"
             await connection.execute(text(f"SET lock_timeout = {limit}"))
@@ -255,9 +255,9 @@ async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
 
 
 async def _wait_for_snapshots(database: Database, connection: AsyncConnection) -> bool:
-    """Wait for transactions that may still see what was erased, since VACUUM keeps it for them.
+    """Wait for transactions that may still see the erased rows, because VACUUM keeps these rows.
 
-    A role without ``pg_read_all_stats`` sees its own sessions only.
+    A role without ``pg_read_all_stats`` sees only its own sessions.
 
     Returns:
         Whether all of them have ended.
@@ -270,12 +270,12 @@ async def _wait_for_snapshots(database: Database, connection: AsyncConnection) -
 
 
 class _Texts(NamedTuple):
-    """The texts of a table in which persons may be named.
+    """The text columns of a table that may mention persons.
 
     Attributes:
-        key: the column that numbers its rows.
-        columns: those that hold text.
-        documents: of these, those that hold canonical JSON.
+        key: the id column.
+        columns: the text columns.
+        documents: the text columns that hold canonical JSON.
     """
 
     table: Table
@@ -286,7 +286,7 @@ class _Texts(NamedTuple):
     async def masked(
         self, connection: AsyncConnection, mask: Mask, *, but_of: int | None
     ) -> AsyncIterator[tuple[int, Mapping[str, str | None]]]:
-        """Each row of others that names the person, with what is to stand there instead."""
+        """Each row of another person that mentions this one, with its new column values."""
         last = 0
         while True:
             query = (
@@ -306,7 +306,7 @@ class _Texts(NamedTuple):
     async def mask(
         self, connection: AsyncConnection, database: Database, keys: Sequence[int], mask: Mask
     ) -> None:
-        """Take the person out of these rows."""
+        """Mask the person in these rows."""
         dialect = database.dialect
         rows = await connection.execute(
             self._query().where(dialect.member(self.key)), dialect.members(keys)

@@ -1,7 +1,7 @@
-"""Searches the database for what an erasure should have taken out of it.
+"""Searches the database for data that an erasure should have removed.
 
-SQLite: the bytes of its files. PostgreSQL: every row of every table; what lies in row versions that
-are not yet vacuumed, in the write-ahead log and in replicas cannot be seen from here.
+SQLite: the bytes of its files. PostgreSQL: every row of every table. Row versions that are not yet
+vacuumed, the write-ahead log and replicas cannot be searched from here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from worker.store.database import Database
 from worker.store.schema.tables import metadata
 
 LOCAL_REF_MIN: Final = 6
-"""A shorter reference stands in other data by chance and is not searched for."""
+"""A shorter reference also occurs in other data by chance, and is not searched for."""
 
 NOT_SEARCHED: Final = {
     "sqlite": "backups and copies of the file, exports, reports and logs",
@@ -50,17 +50,17 @@ class Wanted:
 
     @property
     def references(self) -> tuple[str, ...]:
-        """The local references that are long enough."""
-        return tuple(one for one in self.local_refs if len(one) >= LOCAL_REF_MIN)
+        """The local references that are long enough to search for."""
+        return tuple(ref for ref in self.local_refs if len(ref) >= LOCAL_REF_MIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundText:
-    """How often it was found: places in files on SQLite, rows on PostgreSQL.
+    """How often the person was found: places in files on SQLite, rows on PostgreSQL.
 
     Attributes:
         searched: the files or tables.
-        local_ref: None if there is none that can be searched for.
+        local_ref: None if there is no reference to search for.
     """
 
     searched: Sequence[str]
@@ -70,11 +70,11 @@ class FoundText:
 
 
 async def search(database: Database, wanted: Wanted) -> FoundText:
-    """Search everything that can be reached.
+    """Search all files or tables of the database.
 
     Raises:
         UnavailableError: the database cannot be used.
-        OSError: a file of SQLite's cannot be read.
+        OSError: a file of SQLite cannot be read.
     """
     pseudonyms = () if wanted.person_key == wanted.off_id.reveal() else (wanted.person_key,)
     groups = (wanted.identifier, pseudonyms, wanted.references)
@@ -100,11 +100,16 @@ async def search(database: Database, wanted: Wanted) -> FoundText:
 
 def _count_in_files(files: Sequence[Path], needles: Sequence[str]) -> int:
     wanted = [needle.encode() for needle in needles]
-    return sum(chunk.count(one) for one in wanted for file in files for chunk in _chunks(file, one))
+    return sum(
+        chunk.count(needle)
+        for needle in wanted
+        for file in files
+        for chunk in _chunks(file, needle)
+    )
 
 
 def _chunks(file: Path, needle: bytes) -> Iterator[bytes]:
-    """The file in parts that overlap by one byte less than what is searched for."""
+    """The file in chunks that overlap by one byte less than the needle."""
     tail = b""
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
@@ -115,7 +120,7 @@ def _chunks(file: Path, needle: bytes) -> Iterator[bytes]:
 async def _count_in_tables(
     database: Database, tables: Sequence[str], groups: Sequence[Sequence[str]]
 ) -> list[int]:
-    """In how many rows each group is found. Searched here: a server may log what it is asked."""
+    """In how many rows each group is found. The client searches: a server may log its queries."""
 
     async def work(connection: AsyncConnection) -> list[int]:
         counts = [0] * len(groups)

@@ -1,1 +1,1 @@
-"""What a batch of persons writes in its transaction."""
+"""The writes of a batch of persons, in one transaction."""

@@ -1,8 +1,8 @@
-"""The batched writer: one transaction for many whole persons, with their proofs.
+"""The batched writer: one transaction for many complete persons, with their proofs.
 
-Each batch reads what the store holds of its persons in a handful of queries, takes the difference
-in memory (``core.diff``), and writes only what differs. Applying a batch a second time, after a
-commit whose reply was lost, changes nothing more.
+Each batch reads the stored rows of its persons in a few queries, computes the difference in memory
+(``core.diff``), and writes only what differs. Batches are idempotent: applying one again, after a
+commit whose acknowledgement was lost, changes nothing.
 """
 
 from collections import defaultdict
@@ -33,20 +33,20 @@ from worker.store.writes.proofs import published_digests, write_proofs
 from worker.store.writes.versions import Change, stored_versions, write_versions
 
 _FAILURE_VALUES: Final = ("kind", "status", "reason", "attempts", "runs", "last_at", "last_run")
-"""What a further failure of the same area changes; the first time and run stay."""
+"""Columns that another failure of the same area updates; first time and first run stay."""
 
 
 _Differing = Mapping[str, Mapping[int, Sequence[StoredVersion]]]
-"""What is stored, by area and person, of those whose read is not known to be what is published."""
+"""Stored rows by area and person, for reads that may differ from the published state."""
 
 
 @dataclass(slots=True, kw_only=True)
 class BatchWriter:
-    """Writes finished persons of one run.
+    """Writes persons that one run has read.
 
     Attributes:
-        confirm: what is not written before a second read agrees.
-        unpublished: other open runs; what they wrote of a person is taken back before this run
+        confirm: which differences need a second read that agrees before they are written.
+        unpublished: other open runs. What they wrote for a person is undone before this run
             writes, so that the difference is always to the published state.
     """
 
@@ -58,9 +58,9 @@ class BatchWriter:
     _known: Notes = field(default_factory=Notes)
 
     async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
-        """Write the batch in one transaction, but for persons whose read needs a second one.
+        """Write the batch in one transaction, except persons whose read needs a second one.
 
-        Compared is with what is published, whatever this run or another open one has written.
+        The comparison is with the published state, regardless of what open runs have written.
 
         Raises:
             LeaseLostError: another holder took over; nothing was written.
@@ -89,7 +89,7 @@ class BatchWriter:
     async def _apply(
         self, connection: AsyncConnection, batch: Sequence[PersonRead]
     ) -> tuple[BatchResult, Sequence[PersonRead]]:
-        """What was done, and the persons who were written."""
+        """Write the batch; return the result and the reads that were written."""
         await self.lease.renew(self.database, connection)
         dialect, run_id = self.database.dialect, self.handle.run_id
         resolved = await resolve_persons(
@@ -105,17 +105,17 @@ class BatchWriter:
         unconfirmed = self._unconfirmed(batch, resolved, differing)
         written = batch
         if unconfirmed:
-            held = {one.read.person.person_key for one in unconfirmed}
-            written = [one for one in batch if one.person.person_key not in held]
+            held_back = {waiting.read.person.person_key for waiting in unconfirmed}
+            written = [read for read in batch if read.person.person_key not in held_back]
         changes, unchanged = _changes(written, resolved, differing)
-        for area, ours in changes.items():
-            await write_versions(connection, dialect, area, ours, run_id=run_id)
+        for area, area_changes in changes.items():
+            await write_versions(connection, dialect, area, area_changes, run_id=run_id)
         await write_proofs(
             connection, written, resolved.ids, run_id=run_id, attempt_id=self.handle.attempt_id
         )
         await self._write_failures(connection, written, resolved)
-        await self._note_progress(connection, written)
-        done = [change for ours in changes.values() for _, change in ours]
+        await self._record_progress(connection, written)
+        done = [change for area_changes in changes.values() for _, change in area_changes]
         result = BatchResult(
             opened=sum(len(change.open) for change in done),
             closed=sum(len(change.close) for change in done),
@@ -125,12 +125,12 @@ class BatchWriter:
         )
         return result, written
 
-    async def _note_progress(
+    async def _record_progress(
         self, connection: AsyncConnection, batch: Sequence[PersonRead]
     ) -> None:
-        """The run has come further: an area was read that this run need not read again.
+        """Record progress if this run need not read some area of the batch again.
 
-        What failed is no progress. A run whose every start fails is given up in the end.
+        A failure is no progress: a run that only fails is abandoned in the end.
         """
         if any(isinstance(area, CompleteArea) for read in batch for area in read.areas):
             await connection.execute(
@@ -142,14 +142,14 @@ class BatchWriter:
     async def _differing(
         self, connection: AsyncConnection, batch: Sequence[PersonRead], resolved: PersonIds
     ) -> _Differing:
-        """The stored rows of everybody whose digest does not say that nothing differs."""
+        """The stored rows of all areas, except those whose digest shows that nothing differs."""
         dialect = self.database.dialect
         known = [person_id for person_id in resolved.ids.values() if person_id not in resolved.new]
         digests = await published_digests(connection, dialect, known) if known else {}
         persons: dict[str, dict[int, CompleteArea]] = defaultdict(dict)
-        for one in batch:
-            person_id = resolved.ids[one.person.person_key]
-            for area in one.areas:
+        for read in batch:
+            person_id = resolved.ids[read.person.person_key]
+            for area in read.areas:
                 if (
                     isinstance(area, CompleteArea)
                     and digests.get((person_id, area.area)) != area.proof.digest.hex()
@@ -171,14 +171,14 @@ class BatchWriter:
     def _unconfirmed(
         self, batch: Sequence[PersonRead], resolved: PersonIds, differing: _Differing
     ) -> tuple[Unconfirmed, ...]:
-        """The persons of whom an area must be read a second time before anything is written."""
+        """The persons with an area that needs a second read before anything is written."""
         if self.confirm == Confirm.REMOVALS and not _is_anything_stored(differing):
-            return ()  # nothing is stored of them, as in most of a first run
+            return ()  # nothing is stored for them, as in most of a first run
         found = []
-        for one in batch:
-            person_id = resolved.ids[one.person.person_key]
+        for read in batch:
+            person_id = resolved.ids[read.person.person_key]
             published = {}
-            for area in one.areas:
+            for area in read.areas:
                 stored = differing.get(area.area, {}).get(person_id)
                 if stored is None or not isinstance(area, CompleteArea):
                     continue
@@ -186,23 +186,23 @@ class BatchWriter:
                 if needs_second_read(shown, area, self.confirm):
                     published[area.area] = frozenset(shown)
             if published:
-                found.append(Unconfirmed(read=one, published=published, confirm=self.confirm))
+                found.append(Unconfirmed(read=read, published=published, confirm=self.confirm))
         return tuple(found)
 
     async def _write_failures(
         self, connection: AsyncConnection, batch: Sequence[PersonRead], resolved: PersonIds
     ) -> None:
         failed: dict[tuple[int, str], AreaFailure] = {}
-        cured: dict[str, list[int]] = defaultdict(list)
-        for one in batch:
-            person_id = resolved.ids[one.person.person_key]
-            for area in one.areas:
+        resolved_failures: dict[str, list[int]] = defaultdict(list)
+        for read in batch:
+            person_id = resolved.ids[read.person.person_key]
+            for area in read.areas:
                 if isinstance(area, AreaFailure):
                     failed[person_id, area.area] = area
                 elif person_id in resolved.failed:
-                    cured[area.area].append(person_id)
+                    resolved_failures[area.area].append(person_id)
         dialect = self.database.dialect
-        for name, persons in cured.items():
+        for name, persons in resolved_failures.items():
             await connection.execute(
                 delete(failure).where(dialect.member(failure.c.person_id), failure.c.area == name),
                 dialect.members(persons),
@@ -249,12 +249,12 @@ def _is_anything_stored(differing: _Differing) -> bool:
 def _changes(
     batch: Sequence[PersonRead], resolved: PersonIds, differing: _Differing
 ) -> tuple[Mapping[str, Sequence[Change]], int]:
-    """The differences by area, and how many records are what they were by their digest."""
+    """The differences by area, and how many records are unchanged according to the digest."""
     changes: dict[str, list[Change]] = defaultdict(list)
     unchanged = 0
-    for one in batch:
-        person_id = resolved.ids[one.person.person_key]
-        for area in one.areas:
+    for read in batch:
+        person_id = resolved.ids[read.person.person_key]
+        for area in read.areas:
             if not isinstance(area, CompleteArea):
                 continue
             stored = differing.get(area.area, {}).get(person_id)

@@ -1,7 +1,7 @@
-"""Many rows given to one statement.
+"""Passes many rows to one statement.
 
-Row by row, the driver's thread would fight the event loop for the interpreter at each of them, and
-SQLAlchemy would lay out each row's parameters by itself (docs/performance.md).
+Row by row, the driver's thread would compete with the event loop for the interpreter at each row,
+and SQLAlchemy would prepare the parameters of each row (docs/performance.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,16 +37,17 @@ _TYPES: Final[Mapping[str, Any]] = {
     "bytes": LargeBinary(),
 }
 _PARAMETERS_MAX: Final = 512 * 7
-"""Of one statement on SQLite: few statements, and small ones. It would take nine times as many.
+"""Parameters of one statement on SQLite, which allows nine times as many.
 
-The proofs of a batch of 250 persons, seven columns each, are one statement.
+It keeps statements few and small: the proofs of a batch of 250 persons, with seven columns each,
+are one statement.
 """
 
 
 class Given(Value, frozen=True):
     """Rows of one shape, as a table ``given`` that a statement reads from.
 
-    On SQLite they are a list of VALUES, on PostgreSQL an array a column.
+    On SQLite they are a VALUES list, on PostgreSQL one array per column.
 
     Attributes:
         columns: name and kind of each: ``integer``, ``text``, ``boolean``, ``time`` (aware) or
@@ -57,19 +58,19 @@ class Given(Value, frozen=True):
 
     @property
     def names(self) -> str:
-        """The columns' names as a statement lists them."""
+        """The column names, separated by commas."""
         return ", ".join(name for name, _ in self.columns)
 
     async def execute(
         self, connection: AsyncConnection, sql: str, rows: Sequence[Row], **numbers: int
     ) -> list[Any]:
-        """Execute a statement over the rows, and give what it gives.
+        """Execute a statement over the rows, and return its result rows.
 
         Args:
             connection: in a transaction.
             sql: the statement, with ``{given}`` where it reads from that table, and the names of
                 ``numbers`` in braces.
-            rows: what is given; without any nothing is executed.
+            rows: the rows; if empty, nothing is executed.
             numbers: constants of the statement.
         """
         if connection.dialect.name == "sqlite":
@@ -92,12 +93,12 @@ class Given(Value, frozen=True):
         size = _PARAMETERS_MAX // len(self.columns)
         found: list[Any] = []
         for start in range(0, len(rows), size):
-            some = rows[start : start + size]
-            room = _room(len(some), size)
-            statement = sql.format(given=_values(self.columns, room), **numbers)
-            plain = [_plain(row, times) for row in some] if times else some
+            part = rows[start : start + size]
+            row_count = _statement_rows(len(part), size)
+            statement = sql.format(given=_values(self.columns, row_count), **numbers)
+            plain = [_plain(row, times) for row in part] if times else part
             given = [*chain.from_iterable(plain)]
-            given += [None] * ((room - len(some)) * len(self.columns))
+            given += [None] * ((row_count - len(part)) * len(self.columns))
             found += _rows(await connection.exec_driver_sql(statement, tuple(given)))
         return found
 
@@ -107,7 +108,7 @@ def _rows(result: CursorResult[Any]) -> list[Any]:
 
 
 def _plain(row: Row, times: Sequence[int]) -> Row:
-    """A row as SQLite's driver takes it."""
+    """The row with times as text, for SQLite's driver."""
     plain = list(row)
     for place in times:
         if plain[place] is not None:
@@ -115,23 +116,23 @@ def _plain(row: Row, times: Sequence[int]) -> Row:
     return plain
 
 
-def _room(count: int, most: int) -> int:
-    """Rows of the statement that takes so many: few sizes, since each stays prepared.
+def _statement_rows(count: int, count_max: int) -> int:
+    """Rounds the number of rows up to a few sizes, because each statement stays prepared.
 
-    The driver keeps 128 statements; one for each number of rows would be tens of megabytes.
+    The driver caches 128 statements; one for each number of rows would take tens of megabytes.
     """
-    room = 4
-    while room < count:
-        room *= 4
-    return min(room, most)
+    size = 4
+    while size < count:
+        size *= 4
+    return min(size, count_max)
 
 
 @lru_cache(maxsize=256)
-def _values(columns: Columns, room: int) -> str:
+def _values(columns: Columns, row_count: int) -> str:
     names = ", ".join(f"column{place} AS {name}" for place, (name, _) in enumerate(columns, 1))
     row = f"({', '.join('?' * len(columns))})"
     return (
-        f"(SELECT {names} FROM (VALUES {', '.join([row] * room)}) "  # noqa: S608 - declared names
+        f"(SELECT {names} FROM (VALUES {', '.join([row] * row_count)}) "  # noqa: S608 - declared
         "WHERE column1 IS NOT NULL) AS given"
     )
 

@@ -1,4 +1,4 @@
-"""What a batch brings beside its persons: drift, and the record key path of each area."""
+"""What a batch adds to the ledger: drift, and the record key path of each area."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class Notes(Value, frozen=True, kw_only=True):
     drift_left_out: int = 0
 
     def without(self, known: "Notes") -> "Notes":
-        """What is not known yet; of an area one path is enough."""
+        """The notes that are not known yet; one key path per area is enough."""
         areas = {area for area, _ in known.key_paths}
         return Notes(
             drift=self.drift - known.drift,
@@ -37,13 +37,13 @@ class Notes(Value, frozen=True, kw_only=True):
         )
 
     def with_(self, more: "Notes") -> "Notes":
-        """Both together."""
+        """Both combined."""
         return Notes(drift=self.drift | more.drift, key_paths=self.key_paths | more.key_paths)
 
 
 def notes_of(batch: Sequence[PersonRead]) -> Notes:
     """The notes of the complete reads of a batch."""
-    complete = [area for one in batch for area in one.areas if isinstance(area, CompleteArea)]
+    complete = [area for read in batch for area in read.areas if isinstance(area, CompleteArea)]
     paths = {area.area: area.proof.key_path for area in complete if area.proof.key_path}
     return Notes(
         drift=frozenset((area.area, item) for area in complete for item in area.drift),
@@ -61,10 +61,10 @@ async def write_notes(
     run_id: int,
     now: Callable[[], datetime],
 ) -> Notes:
-    """Write what the ledger does not have, in the caller's transaction; drift up to a limit.
+    """Write notes that the ledger lacks, in the caller's transaction; drift up to a limit.
 
     Returns:
-        Which of them the ledger has now.
+        The notes that the ledger has now.
     """
     if notes.key_paths:
         await connection.execute(
@@ -82,7 +82,7 @@ async def write_notes(
     kept, new, left_out = frozenset[_Entry](), list[_Entry](), notes.drift_left_out
     if notes.drift:
         known = await _known_drift(connection, tenant_id)
-        new = _with_room(known, notes.drift)
+        new = _within_limit(known, notes.drift)
         kept = (notes.drift & known) | frozenset(new)
         left_out += len(notes.drift) - len(kept)
     if new:
@@ -112,8 +112,8 @@ async def _known_drift(connection: AsyncConnection, tenant_id: int) -> frozenset
     return frozenset((row.area, Drift(field=row.field, kind=row.kind)) for row in rows)
 
 
-def _with_room(known: frozenset[_Entry], found: frozenset[_Entry]) -> list[_Entry]:
-    """What is new, in order, as far as ``LEDGER_DRIFT_MAX`` leaves room for it in each area."""
+def _within_limit(known: frozenset[_Entry], found: frozenset[_Entry]) -> list[_Entry]:
+    """New entries in order, up to ``LEDGER_DRIFT_MAX`` entries for each area."""
     sizes = Counter(area for area, _ in known)
     new = []
     for entry in sorted(found - known, key=lambda pair: (pair[0], pair[1].field, pair[1].kind)):

@@ -1,7 +1,7 @@
-"""The proof rows of a batch: what the published ones say, and new ones written.
+"""Reads and writes the completeness proofs of a batch.
 
-The statement that writes them moves the published proof behind the new one by itself, so nothing
-needs to be read first, and a failed read keeps the figures of the last whole one.
+The statement that writes a proof also moves the published one to the ``prev_`` columns, so nothing
+needs to be read first. A failed read keeps the figures of the last complete one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,10 +60,10 @@ def _row(person_id: int, area: AreaRead) -> tuple[Any, ...]:
 async def published_digests(
     connection: AsyncConnection, dialect: StoreDialect, persons: Sequence[int]
 ) -> Mapping[tuple[int, str], str]:
-    """The digest of what is open of these persons, by person and area, as far as it is known.
+    """The digest of the open rows of these persons, by person and area, where it is known.
 
-    It is that of their last whole reading, if a published run made it and nobody has closed a row
-    without a proof of that person's own since: whoever does takes the digest away.
+    It is the digest of their last complete read, if a published run made it. Code that closes rows
+    without a proof of the same person clears the digest.
     """
     found = await connection.execute(
         select(person_area.c.person_id, person_area.c.area, person_area.c.digest)
@@ -86,19 +86,19 @@ async def write_proofs(
     run_id: int,
     attempt_id: int,
 ) -> None:
-    """Write the proof, or the failure, of every person-area of the batch."""
-    rows = [_row(ids[one.person.person_key], area) for one in batch for area in one.areas]
+    """Write a proof row for every area of every person, also for failed reads."""
+    rows = [_row(ids[read.person.person_key], area) for read in batch for area in read.areas]
     await _ROWS.execute(connection, _WRITE, rows, run_id=run_id, attempt_id=attempt_id)
     first_reads = [
         (
-            ids[one.person.person_key],
+            ids[read.person.person_key],
             area.area,
             first.read_at,
             first.record_count,
             first.digest.hex(),
         )
-        for one in batch
-        for area in one.areas
+        for read in batch
+        for area in read.areas
         if isinstance(area, CompleteArea) and (first := area.proof.first_read) is not None
     ]
     if first_reads:
@@ -106,7 +106,7 @@ async def write_proofs(
 
 
 def _published(name: str) -> str:
-    """What the last published run saw: behind, if this run has written before; else in front."""
+    """The published value: in ``prev_…`` if this run has already written the row, else in place."""
     return (
         "CASE WHEN person_area.run_id = excluded.run_id "
         f"THEN person_area.prev_{name} ELSE person_area.{name} END"
@@ -114,7 +114,7 @@ def _published(name: str) -> str:
 
 
 def _write_sql() -> str:
-    behind = ", ".join(f"prev_{name} = {_published(name)}" for name in PROOF_COLUMNS)
+    published = ", ".join(f"prev_{name} = {_published(name)}" for name in PROOF_COLUMNS)
     figures = ", ".join(
         f"{name} = CASE WHEN excluded.is_complete THEN excluded.{name} ELSE {_published(name)} END"
         for name in _FIGURES
@@ -127,7 +127,7 @@ def _write_sql() -> str:
         f"INSERT INTO person_area ({_ROWS.names}, run_id, attempt_id) "
         f"SELECT {_ROWS.names}, {{run_id}}, {{attempt_id}} FROM {{given}} WHERE true "
         "ON CONFLICT (person_id, area) DO UPDATE SET "
-        f"{behind}, {figures}, {first}, is_complete = excluded.is_complete, "
+        f"{published}, {figures}, {first}, is_complete = excluded.is_complete, "
         "run_id = excluded.run_id, attempt_id = excluded.attempt_id"
     )
 

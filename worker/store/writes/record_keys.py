@@ -1,7 +1,7 @@
-"""Which record key path each area uses, agreed among shards before any of them writes a record.
+"""Makes all shards agree on the record key path of each area before they write records.
 
-In one process the first record decides (``sync.record_keys``). Of shards, the first to claim a path
-decides, and the claim is in the ledger before its records are.
+In one process the first record decides (``sync.record_keys``). With shards, the first shard that
+claims a path decides, and commits the claim to the ledger before it writes records.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from worker.store.schema.tables import area_key
 
 @dataclass(slots=True, kw_only=True)
 class AgreedRecordKeys:
-    """The paths that all shards keep to, as far as this one has come across them."""
+    """The agreed paths that this shard has needed so far."""
 
     database: Database
     lease: Lease
@@ -27,25 +27,25 @@ class AgreedRecordKeys:
     _agreed: dict[str, str] = field(default_factory=dict)
 
     async def agreed(self, batch: Sequence[PersonRead]) -> Sequence[PersonRead]:
-        """The batch, with a failure in place of each area whose records are keyed otherwise.
+        """The batch, with a failure for each area whose records use another key path.
 
         Raises:
             LeaseLostError: another process took over this shard.
         """
         found = {
             area.area: area.proof.key_path
-            for one in reversed(batch)
-            for area in one.areas
+            for read in reversed(batch)
+            for area in read.areas
             if isinstance(area, CompleteArea) and area.proof.key_path
         }
         new = {area: path for area, path in sorted(found.items()) if area not in self._agreed}
         if new:
             self._agreed |= await self._claim(new)
-        if all(self._is_agreed(area) for one in batch for area in one.areas):
+        if all(self._is_agreed(area) for read in batch for area in read.areas):
             return batch
         return [
-            PersonRead(person=one.person, areas=tuple(map(self._admitted, one.areas)))
-            for one in batch
+            PersonRead(person=read.person, areas=tuple(map(self._checked, read.areas)))
+            for read in batch
         ]
 
     async def _claim(self, paths: Mapping[str, str]) -> Mapping[str, str]:
@@ -78,13 +78,13 @@ class AgreedRecordKeys:
             return True
         return read.proof.key_path == self._agreed[read.area]
 
-    def _admitted(self, read: AreaRead) -> AreaRead:
+    def _checked(self, read: AreaRead) -> AreaRead:
         if self._is_agreed(read) or not isinstance(read, CompleteArea):
             return read
         return AreaFailure(
             area=read.area,
             kind=FailureKind.CONTRACT,
-            reason=f"records are keyed by {read.proof.key_path}, another shard has found "
+            reason=f"records are keyed by {read.proof.key_path}, but another shard uses "
             f"{self._agreed[read.area]}",
             attempts=1,
             failed_at=read.proof.read_at,

@@ -1,4 +1,4 @@
-"""The version rows of a batch: what is stored of it, and what is written."""
+"""Reads and writes the version rows of a batch."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from worker.store.schema.tables import VERSIONS
 from worker.store.writes.bulk import Given, Row
 
 PAYLOAD_CHARACTERS_MAX: Final = 4_000_000
-"""What one statement takes: rows with more go in several, so that no batch is held many times."""
+"""Payload of one INSERT. A larger batch is split, because several copies are in memory."""
 
 _KINDS: Final = {kind: kind.value for kind in ColumnType} | {ColumnType.JSON: "text"}
 _OWN: Final = (
@@ -28,7 +28,7 @@ _OWN: Final = (
 )
 
 Change = tuple[int, AreaChange]
-"""A person and what becomes of their area."""
+"""A person's id and the change to one of their areas."""
 
 _PAYLOAD: Final = len(_OWN) - 1
 
@@ -56,7 +56,7 @@ async def stored_versions(
     *,
     run_id: int,
 ) -> Mapping[int, Sequence[StoredVersion]]:
-    """What is open of these persons, and what this run has closed, by person."""
+    """Versions that are open or that this run has closed, by person."""
     table = VERSIONS[area]
     rows = await connection.execute(
         select(
@@ -96,23 +96,23 @@ async def write_versions(
     *,
     run_id: int,
 ) -> None:
-    """Bring one area's rows to what was read."""
+    """Apply the changes to one area's version rows."""
     table = VERSIONS[area]
-    ours = dialect.member(table.c.version_id)
+    is_listed = dialect.member(table.c.version_id)
     erased = [row for _, change in changes for row in change.erase]
     if erased:
-        await connection.execute(delete(table).where(ours), dialect.members(erased))
+        await connection.execute(delete(table).where(is_listed), dialect.members(erased))
     for closed_run, rows in (
         (run_id, [row for _, change in changes for row in change.close]),
         (None, [row for _, change in changes for row in change.reopen]),
     ):
         if rows:
             await connection.execute(
-                update(table).where(ours).values(closed_run=closed_run), dialect.members(rows)
+                update(table).where(is_listed).values(closed_run=closed_run), dialect.members(rows)
             )
     opened = [_row(person_id, opening) for person_id, change in changes for opening in change.open]
-    for some in _portions(opened):
-        await _ROWS[area].execute(connection, _INSERT[area], some, run_id=run_id)
+    for part in _parts(opened):
+        await _ROWS[area].execute(connection, _INSERT[area], part, run_id=run_id)
 
 
 def _row(person_id: int, opening: Opening) -> Row:
@@ -128,15 +128,15 @@ def _row(person_id: int, opening: Opening) -> Row:
     )
 
 
-def _portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """All of them, so many at once as their payloads allow."""
-    some: list[Row] = []
+def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """The rows in parts of at most ``PAYLOAD_CHARACTERS_MAX``; a larger row is a part by itself."""
+    part: list[Row] = []
     characters = 0
     for row in rows:
         characters += len(row[_PAYLOAD])
-        if some and characters > PAYLOAD_CHARACTERS_MAX:
-            yield some
-            some, characters = [], len(row[_PAYLOAD])
-        some.append(row)
-    if some:
-        yield some
+        if part and characters > PAYLOAD_CHARACTERS_MAX:
+            yield part
+            part, characters = [], len(row[_PAYLOAD])
+        part.append(row)
+    if part:
+        yield part
