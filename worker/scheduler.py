@@ -1,8 +1,8 @@
-"""``schedule``: asks for a run on a cron expression; our own task group carries it out.
+"""``schedule``: requests a run on a cron expression, and executes it in a task group of its own.
 
-APScheduler 3 cancels running coroutine jobs when it shuts down, so its job only posts a request on
-a one-slot stream. A request that finds the slot taken is dropped: runs never overlap and never pile
-up. A run that ends with 69 or 75 is retried with growing waits until the next start.
+APScheduler 3 cancels running coroutine jobs when it shuts down, so its job only sends a request to
+a stream with room for one. If the stream is full the request is dropped: runs never overlap and
+never queue up. A run that ends with 69 or 75 is retried with growing waits until the next start.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -25,7 +25,7 @@ from worker.ports import Runtime
 log = structlog.get_logger(__name__)
 
 MISFIRE_GRACE_S: Final = 3600
-"""A start that was missed by up to this long (a sleeping machine) is made good once."""
+"""A start missed by at most this time (the machine slept) is made up for once."""
 
 RETRY_WAITS_S: Final = (300.0, 600.0, 1200.0, 2400.0, 3600.0)
 """Waits before the first retries; the last one is repeated."""
@@ -37,13 +37,14 @@ _UNREMARKABLE: Final = frozenset({ExitCode.OK, ExitCode.GAPS, ExitCode.LEASE_HEL
 _HINTS: Final = {
     ExitCode.WITHHELD: "`pts-worker status` shows the figures; if the removals are right, run "
     "`pts-worker sync --accept-removals` once",
-    ExitCode.DATA_CONTRACT: "correct the roster if the reason names it; else report it to NHN",
+    ExitCode.DATA_CONTRACT: "correct the roster if the reason names it; otherwise report it to NHN",
     ExitCode.REFUSED: "run `pts-worker doctor`; check key, scope and organisation in self-service",
-    ExitCode.CONFIGURATION: "run `pts-worker doctor`, correct it, and restart the schedule",
+    ExitCode.CONFIGURATION: "run `pts-worker doctor`, fix what it reports, and restart the "
+    "schedule",
 }
 
 Work = Callable[[], Awaitable[RunReport | None]]
-"""Carries out one run; ``None`` if there was nothing to do."""
+"""Executes one run; ``None`` if there was nothing to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +59,12 @@ class RunEnd:
 
 @dataclass(slots=True, kw_only=True)
 class ScheduleState:
-    """What the schedule is doing, for those who watch it. All times are UTC.
+    """The current state of the schedule, for monitoring. All times are UTC.
 
     Attributes:
-        next_at: the next start that the expression names.
-        retry_at: the next retry, if the last run is to be retried before that.
-        running_since: the start of the run that is on.
+        next_at: the next scheduled start.
+        retry_at: the next retry, if there is one before the next scheduled start.
+        running_since: the start of the active run.
         last_end: the end of the last run.
     """
 
@@ -80,7 +81,7 @@ def retry_wait_s(
 
     Args:
         exit_code: how the run ended; 69 and 75 are retried, others are not.
-        retries: how many retries came before, since the last scheduled start.
+        retries: how many retries there were since the last scheduled start.
         until_next_s: seconds until the next scheduled start; None if there is none.
         uniform: a random number in [0, 1), for jitter.
 
@@ -95,24 +96,24 @@ def retry_wait_s(
 
 
 def next_start(cron: str, after: datetime) -> datetime | None:
-    """The first time after an instant that the expression names, by the rules of cron(8).
+    """The first time after ``after`` that matches the expression, by the rules of cron(8).
 
     If the expression names both a day of the month and a day of the week, one of them is enough.
-    A time that clocks skip in spring starts right after the change. A time that they show twice in
-    autumn starts the first time. Where minute or hour begin with ``*``, every hour counts.
+    A time that clocks skip in spring starts right after the change. A time that occurs twice in
+    autumn starts the first time. If minute or hour begin with ``*``, every hour counts.
 
     Args:
-        cron: five fields, which the configuration has checked.
-        after: aware; its zone is the one in which the expression is meant.
+        cron: five fields, checked by the configuration.
+        after: an aware time; the expression applies in its time zone.
 
     Returns:
         ``None`` if there is no such time within 50 years.
     """
-    # In the second of two equal hours CronSim begins with times of the first.
+    # In the repeated hour of autumn, CronSim begins with times of the first occurrence.
     return next((at for at in CronSim(cron, after) if at.astimezone(UTC) > after), None)
 
 
-class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # it comes without types
+class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no types
     """``next_start`` for APScheduler, whose own trigger starts twice in autumn."""
 
     def __init__(self, cron: str, timezone: str) -> None:
@@ -122,7 +123,7 @@ class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # it comes without type
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
     ) -> datetime | None:
-        """The first start after the previous one; without one, the first from ``now`` on."""
+        """The first start after the previous one; without a previous one, from ``now`` on."""
         after = previous_fire_time or now - timedelta(microseconds=1)
         return next_start(self._cron, after.astimezone(self._zone))
 
@@ -138,36 +139,36 @@ async def run_on_schedule(
     state: ScheduleState | None = None,
     beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> None:
-    """Run on the expression until ``stop`` is set; a run that is on then ends by the same event.
+    """Run on the expression until ``stop`` is set, which also stops an active run.
 
-    A run that ends with 69 or 75 is retried (``retry_wait_s``). Other ends that a person must know
-    of are logged at ERROR with a hint. The schedule goes on in both cases.
+    A run that ends with 69 or 75 is retried (``retry_wait_s``). Other exit codes that need a person
+    are logged at ERROR with a hint. The schedule continues in both cases.
 
     Args:
-        run_once: carries out one run.
+        run_once: executes one run.
         cron: five fields, e.g. ``30 3 * * *``.
-        timezone: the IANA zone in which it is meant.
-        stop: set it to end.
+        timezone: the IANA time zone of the expression.
+        stop: set it to stop.
         runtime: the clock, and the randomness of retries.
-        first: carried out at the start, too; retried like a run.
+        first: executed once at the start; retried like a run.
         state: kept up to date, if given.
-        beside: tasks that go on until the schedule ends.
+        beside: tasks that run until the schedule ends.
     """
     requests, due = anyio.create_memory_object_stream[Work](1)
     scheduler = AsyncIOScheduler(timezone=timezone)
     state = ScheduleState() if state is None else state
 
-    # In the loop: of a plain function APScheduler makes a thread.
-    async def ask(work: Work) -> None:
+    # A coroutine: APScheduler would run a plain function in a thread.
+    async def request_run(work: Work) -> None:
         try:
             requests.send_nowait(work)
         except anyio.WouldBlock:
-            log.warning("schedule.skipped", reason="the run before is still on")
+            log.warning("schedule.skipped", reason="the previous run is still active")
         except anyio.ClosedResourceError:
             log.info("schedule.skipped", reason="the schedule is ending")
 
     job = scheduler.add_job(
-        ask,
+        request_run,
         CronSimTrigger(cron, timezone),
         args=(run_once,),
         coalesce=True,
@@ -177,13 +178,13 @@ async def run_on_schedule(
     scheduler.start()
     log.info("schedule.started", cron=cron, timezone=timezone, next=str(job.next_run_time))
     if first is not None:
-        await ask(first)
+        await request_run(first)
     try:
         async with anyio.create_task_group() as tasks, requests, due:
             tasks.start_soon(_watch, scheduler, stop, requests)
             for task in beside:
                 tasks.start_soon(task)
-            await _work_off(due, _Context(lambda: job.next_run_time, runtime, stop, state))
+            await _execute_requests(due, _Context(lambda: job.next_run_time, runtime, stop, state))
             tasks.cancel_scope.cancel()
     finally:
         scheduler.shutdown(wait=False)
@@ -192,7 +193,7 @@ async def run_on_schedule(
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What working off requests needs besides them."""
+    """What ``_execute_requests`` needs besides the requests."""
 
     next_start: Callable[[], datetime | None]
     runtime: Runtime
@@ -200,8 +201,8 @@ class _Context:
     state: ScheduleState
 
 
-async def _work_off(due: MemoryObjectReceiveStream[Work], context: _Context) -> None:
-    """Carry out what is due, and retries, until the schedule ends."""
+async def _execute_requests(due: MemoryObjectReceiveStream[Work], context: _Context) -> None:
+    """Execute requested runs and retries until the schedule ends."""
     state, retry, retries, wait_s = context.state, None, 0, None
     while True:
         state.next_at = _utc(context.next_start())
@@ -211,7 +212,7 @@ async def _work_off(due: MemoryObjectReceiveStream[Work], context: _Context) -> 
             return
         retries = retries + 1 if requested is None else 0
         state.retry_at, state.running_since = None, context.runtime.now()
-        end = await _carry_out(work, context.runtime)
+        end = await _execute(work, context.runtime)
         state.running_since = None
         if context.stop.is_set():
             return
@@ -222,7 +223,7 @@ async def _work_off(due: MemoryObjectReceiveStream[Work], context: _Context) -> 
 
 
 async def _receive(due: MemoryObjectReceiveStream[Work], wait_s: float | None) -> Work | None:
-    """The next request; None after ``wait_s`` seconds, or when there will be no more."""
+    """The next request; None after ``wait_s`` seconds, or when the stream is closed."""
     with anyio.move_on_after(float("inf") if wait_s is None else wait_s):
         try:
             return await due.receive()
@@ -232,7 +233,7 @@ async def _receive(due: MemoryObjectReceiveStream[Work], wait_s: float | None) -
 
 
 def _wait_after(end: RunEnd, retries: int, context: _Context) -> float | None:
-    """Report how a run ended. Gives the seconds to wait before it is retried, or None."""
+    """Report how a run ended. Returns the seconds to wait before a retry, or None."""
     state, now = context.state, context.runtime.now()
     state.last_end, state.next_at = end, _utc(context.next_start())
     wait_s = retry_wait_s(
@@ -255,7 +256,7 @@ def _utc(at: datetime | None) -> datetime | None:
 
 
 async def _watch(scheduler: AsyncIOScheduler, stop: anyio.Event, requests: Any) -> None:
-    """Have the wall clock looked at every minute: timers stand still while a machine sleeps."""
+    """Make APScheduler check the wall clock every minute: timers stop while a machine sleeps."""
     while not stop.is_set():
         with anyio.move_on_after(_WAKE_S):
             await stop.wait()
@@ -263,7 +264,7 @@ async def _watch(scheduler: AsyncIOScheduler, stop: anyio.Event, requests: Any) 
     await requests.aclose()
 
 
-async def _carry_out(work: Work, runtime: Runtime) -> RunEnd | None:
+async def _execute(work: Work, runtime: Runtime) -> RunEnd | None:
     try:
         report = await work()
     except WorkerError as error:
