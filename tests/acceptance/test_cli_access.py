@@ -194,7 +194,7 @@ def test_what_cannot_be_logged_is_not_shown(
 
     refused = called()
     assert 78 == refused.code, refused.err
-    assert "nothing is shown, as the access log cannot be written" in refused.message
+    assert "nothing is shown: the access log cannot be written" in refused.message
     assert "privacy.access_log" in refused.message
     assert not (tmp_path / "r.html").exists()
     assert not (tmp_path / "e").exists()

@@ -178,7 +178,7 @@ def test_where_the_numbers_go(visits: dict[str, Ended]):
     """A run goes on without them, so nobody would notice for a while."""
     found = {name: line_of(visits[name], "telemetry") for name in ("no folder", "folder")}
     assert {"no folder": "WARN", "folder": "OK"} == {n: one["state"] for n, one in found.items()}
-    assert "there is no folder" in found["no folder"]["text"]
+    assert "does not exist" in found["no folder"]["text"]
     assert "WARN" == states(visits["a folder of that name"])["telemetry"]
     assert [0, 0] == [visits["no folder"].code, visits["folder"].code]
 

@@ -57,7 +57,7 @@ TEXTS: Final = (
     (re.compile(r"kid [\w-]+"), "kid <kid>"),
     (re.compile(r"\bp-[0-9a-f]{8}\b"), "<key>"),
     (re.compile(r"^/.*/"), "<folder>/"),
-    (re.compile(r"lives \d+ s"), "lives <seconds> s"),
+    (re.compile(r"valid for \d+ s"), "valid for <seconds> s"),
 )
 VOLATILE: Final = frozenset(
     {

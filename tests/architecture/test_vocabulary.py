@@ -34,7 +34,6 @@ ALLOWED: frozenset[str] = frozenset(
         "run_and_tell",
         "tell",
         "tells",
-        "whole",
     }
 )
 """Names that are still to be renamed, outside ``core``, ``pts`` and ``sync``. It only shrinks."""

@@ -1,4 +1,4 @@
-"""The row of the access log that a use case commits before it shows a person."""
+"""The access log row that a use case commits before it shows a person's data."""
 
 import os
 import pwd
@@ -16,13 +16,13 @@ from worker.store.privacy.access_log import Access, record_access
 from worker.store.runs.ledger import DEFAULT_TENANT
 
 _LOGIN_USER: Final = Path("/proc/self/loginuid")
-"""Kept by Linux from login on, also through sudo (proc_pid_loginuid in proc(5)).
+"""Set by Linux at login and kept through sudo (proc_pid_loginuid in proc(5)).
 
-A service has none: ``pts-admin`` hands over ``SUDO_USER``, which is claimed and not proved.
+A service has none. There ``pts-admin`` passes ``SUDO_USER``, which is not verified.
 """
 _ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 _NO_USER: Final = 0xFFFFFFFF
-_LET_IT_WRITE: Final = (
+_WRITE_HINT: Final = (
     "let this account write the database (PostgreSQL: INSERT on access_log and USAGE on its "
     'sequence), or set privacy.access_log = "if-possible"'
 )
@@ -42,12 +42,12 @@ async def log_access(
         app: with ``privacy.access_log``.
         database: the store.
         command: its name, without arguments.
-        purpose: why, as the person said.
+        purpose: why, as given by the user.
         person_key: the person; None for all persons.
 
     Raises:
         ConfigurationError: the row cannot be written, and ``privacy.access_log`` requires it.
-        UnavailableError: the same, and it may pass.
+        UnavailableError: the same, for a transient cause.
     """
     account = os.getuid()
     access = Access(
@@ -65,9 +65,9 @@ async def log_access(
                 "access.not_logged", command=command, reason=error.message
             )
             return
-        hint = error.hint if isinstance(error, UnavailableError) else _LET_IT_WRITE
+        hint = error.hint if isinstance(error, UnavailableError) else _WRITE_HINT
         raise type(error)(
-            f"{command}: nothing is shown, as the access log cannot be written: {error.message}",
+            f"{command}: nothing is shown: the access log cannot be written: {error.message}",
             hint=hint,
         ) from error
 
@@ -86,5 +86,5 @@ def _login_user(account: int) -> str | None:
         login = _NO_USER
     if login != _NO_USER:
         return None if login == account else _name_of(login)
-    described = os.environ.get("SUDO_USER", "")
-    return described if _ACCOUNT.fullmatch(described) and described != _name_of(account) else None
+    sudo_user = os.environ.get("SUDO_USER", "")
+    return sudo_user if _ACCOUNT.fullmatch(sudo_user) and sudo_user != _name_of(account) else None

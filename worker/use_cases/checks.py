@@ -1,4 +1,4 @@
-"""The checks of ``doctor``, one function each: each gives lines, or raises what is wrong."""
+"""The checks of ``doctor``, one function each. A check returns its line or raises an error."""
 
 import dataclasses
 import enum
@@ -46,7 +46,7 @@ from worker.store.schema.upgrade import HEAD, check_schema
 from worker.use_cases.probe import Probe, base_url, probe, reach
 
 CLOCK_WARNING_S: Final = 2.0
-_ENTRIES_LOOKED_AT: Final = 1_000
+_ENTRIES_MAX: Final = 1_000
 _PATIENCE_S: Final = 5.0
 
 
@@ -57,7 +57,7 @@ class State(enum.StrEnum):
     WARN = "WARN"
     FAIL = "FAIL"
     SKIP = "SKIP"
-    """Not checked, because something that it rests on failed."""
+    """Not checked, because another check that it needs failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +65,9 @@ class Line:
     """One line of ``doctor``.
 
     Attributes:
-        hint: what to do; empty if nothing.
-        exit_code: the class of a failure.
-        details: further lines, e.g. each fault of the configuration.
+        hint: what to do; may be empty.
+        exit_code: the exit code of a failure.
+        details: further lines, e.g. each error in the configuration.
         facts: for the JSON document.
     """
 
@@ -81,35 +81,35 @@ class Line:
 
 
 def ok(name: str, text: str, **facts: Any) -> Line:
-    """All is well."""
+    """A line for a check that succeeded."""
     return Line(name=name, state=State.OK, text=text, facts=facts)
 
 
 def warn(name: str, text: str, hint: str, **facts: Any) -> Line:
-    """It may do, and somebody should look."""
+    """A line for something that works but needs attention."""
     return Line(name=name, state=State.WARN, text=text, hint=hint, facts=facts)
 
 
 def skip(name: str, because: str) -> Line:
-    """It could not be checked."""
+    """A line for a check that could not run."""
     return Line(name=name, state=State.SKIP, text=f"not checked: {because}")
 
 
-def fail(name: str, fault: WorkerError) -> Line:
-    """What an error says, as a line."""
-    problems = fault.problems if isinstance(fault, ConfigurationError) else ()
+def fail(name: str, error: WorkerError) -> Line:
+    """A line for a check that ended with this error."""
+    problems = error.problems if isinstance(error, ConfigurationError) else ()
     return Line(
         name=name,
         state=State.FAIL,
-        text=fault.message.partition("\n")[0],
-        hint=fault.hint,
-        exit_code=fault.exit_code,
+        text=error.message.partition("\n")[0],
+        hint=error.hint,
+        exit_code=error.exit_code,
         details=problems,
     )
 
 
 def as_run_error(error: AreaError) -> WorkerError:
-    """What an area's failure says of PTS as a whole."""
+    """The error of PTS that an area's error indicates."""
     match error:
         case TransientError():
             return UnavailableError(
@@ -131,7 +131,7 @@ def as_run_error(error: AreaError) -> WorkerError:
 
 
 async def check_configuration(app: App) -> Line:
-    """Everything that a sync needs is set, and each file that is named can be read."""
+    """Everything that a sync needs is set, and every configured file can be read."""
     needs(app.loaded, Purpose.SYNC)
     app.areas()
     file = app.loaded.config_file
@@ -155,7 +155,7 @@ async def _helseid_client(app: App) -> AsyncIterator[tuple[HelseIdClient, str]]:
 
 
 async def check_clock(app: App) -> Line:
-    """This machine's clock against HelseID's ``Date`` header, good to a second or two."""
+    """This machine's clock agrees with HelseID's ``Date`` header, within a second or two."""
     try:
         async with _helseid_client(app) as (client, issuer):
             url = f"{issuer}/.well-known/openid-configuration"
@@ -176,12 +176,13 @@ async def check_clock(app: App) -> Line:
             hint="synchronise it (NTP; on Helsenett: ntp.nhn.no); proofs are refused otherwise",
         )
     if abs(ahead_s) > CLOCK_WARNING_S:
-        return warn("clock", text, "is NTP on? 5 s off and HelseID refuses", ahead_s=ahead_s)
+        hint = f"check NTP: HelseID refuses a clock that is over {CLOCK_TOLERANCE_S:.0f} s off"
+        return warn("clock", text, hint, ahead_s=ahead_s)
     return ok("clock", f"within {CLOCK_WARNING_S:.0f} s of HelseID's", ahead_s=ahead_s)
 
 
 async def check_key(app: App) -> Line:
-    """The client's key can be read, and HelseID takes its kind."""
+    """The client's key can be read, and HelseID accepts its type."""
     chosen = app.settings.helseid
     if chosen.private_jwk_file is None:
         raise ConfigurationError(
@@ -198,12 +199,15 @@ async def check_key(app: App) -> Line:
 
 
 def _key_doubt(app: App, key: ClientKey) -> tuple[str, str] | None:
-    """What is odd about the key, and what to do."""
+    """What is unusual about the key, and what to do."""
     chosen = app.settings.helseid
     if key.client_id_hint and chosen.client_id and key.client_id_hint != chosen.client_id:
         return "the file names another client than helseid.client_id", "take both from one place"
     if key.issuer_hint and chosen.issuer and key.issuer_hint != chosen.issuer.rstrip("/"):
-        return "the file names another issuer than helseid.issuer", "is it a key of test?"
+        return (
+            "the file names another issuer than helseid.issuer",
+            "is it a key for another environment?",
+        )
     if key.alg.startswith("RS"):
         return (
             f"{key.alg} is unusual: HelseID's own keys are PS or ES",
@@ -213,24 +217,24 @@ def _key_doubt(app: App, key: ClientKey) -> tuple[str, str] | None:
 
 
 async def check_discovery(app: App) -> Line:
-    """HelseID describes itself there, under this very issuer."""
+    """HelseID's metadata can be read, and names the configured issuer."""
     async with _helseid_client(app) as (client, issuer):
         metadata = await Discovery(issuer, client, app.runtime).metadata()
     return ok(
         "discovery",
-        f"{metadata.issuer} answers as itself",
+        f"{metadata.issuer} answers, and names itself as the issuer",
         issuer=metadata.issuer,
         token_endpoint=metadata.token_endpoint.partition("?")[0],
     )
 
 
 async def check_token(app: App) -> Line:
-    """HelseID gives this client a token with the scopes that are asked for."""
+    """HelseID gives this client a token with the requested scopes."""
     async with app.helseid() as helseid:
         token = await helseid.tokens.token()
     return ok(
         "token",
-        f"{app.settings.helseid.sender_constraint}, lives {token.expires_in_s:.0f} s, "
+        f"{app.settings.helseid.sender_constraint}, valid for {token.expires_in_s:.0f} s, "
         f"scopes {' '.join(token.scopes)}",
         expires_in_s=token.expires_in_s,
         scopes=list(token.scopes),
@@ -239,7 +243,7 @@ async def check_token(app: App) -> Line:
 
 
 async def check_reach(app: App) -> Line:
-    """PTS's address answers anything, without authorization."""
+    """PTS answers a request without authorization, with any status."""
     try:
         status = await reach(app)
     except AreaError as error:
@@ -249,42 +253,42 @@ async def check_reach(app: App) -> Line:
 
 async def check_probe(app: App, off_id: NationalId) -> list[Line]:
     """What PTS answers for one person, area by area."""
-    return [_probe_line(one) for one in await probe(app, off_id)]
+    return [_probe_line(found) for found in await probe(app, off_id)]
 
 
-def _probe_line(one: Probe) -> Line:
-    name = f"PTS {one.area}"
+def _probe_line(found: Probe) -> Line:
+    name = f"PTS {found.area}"
     facts = {
-        "status": one.status,
-        "layout": one.layout,
-        "records": one.records,
-        "pages": one.pages,
-        "key_path": one.key_path,
-        "paging": one.paging,
-        "unknown": list(one.unknown),
-        "fields": {path: list(kinds) for path, kinds in one.fields.items()},
+        "status": found.status,
+        "layout": found.layout,
+        "records": found.records,
+        "pages": found.pages,
+        "key_path": found.key_path,
+        "paging": found.paging,
+        "unknown": list(found.unknown),
+        "fields": {path: list(kinds) for path, kinds in found.fields.items()},
     }
-    details = tuple(f"{path}: {' or '.join(kinds)}" for path, kinds in one.fields.items())
-    if one.fault is not None:
-        line = fail(name, as_run_error(one.fault))
+    details = tuple(f"{path}: {' or '.join(kinds)}" for path, kinds in found.fields.items())
+    if found.error is not None:
+        line = fail(name, as_run_error(found.error))
         return dataclasses.replace(
-            line, facts=facts, details=(one.layout, f"paging: {one.paging}", *details)
+            line, facts=facts, details=(found.layout, f"paging: {found.paging}", *details)
         )
-    text = f"HTTP {one.status}, {one.layout}, {one.records} records, {one.paging}"
-    if not one.records:
+    text = f"HTTP {found.status}, {found.layout}, {found.records} records, {found.paging}"
+    if not found.records:
         hint = "probe a synthetic person who has restrictions: `doctor --probe --person -`"
-        line = warn(name, f"{text}; without a record its shape cannot be told", hint)
-    elif one.unknown:
-        text += f"; key {one.key_path}; unknown: {', '.join(one.unknown)}"
-        hint = "unknown fields are kept; tell the developers, or declare columns under [areas.NAME]"
+        line = warn(name, f"{text}; without a record its shape is unknown", hint)
+    elif found.unknown:
+        text += f"; key {found.key_path}; unknown: {', '.join(found.unknown)}"
+        hint = "they are stored; report them to the developers, or declare them in [areas.NAME]"
         line = warn(name, text, hint)
     else:
-        line = ok(name, f"{text}; key {one.key_path}; every field is known")
+        line = ok(name, f"{text}; key {found.key_path}; every field is known")
     return dataclasses.replace(line, facts=facts, details=details)
 
 
 async def check_database(app: App) -> Line:
-    """The store can be reached, has our schema and was begun with our pseudonym key."""
+    """The store can be reached, has this program's schema, and uses the same pseudonym key."""
     async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
         require_file(database)
         require_writable_file(database)
@@ -297,20 +301,20 @@ async def check_database(app: App) -> Line:
         lease = await lease_state(database, DEFAULT_TENANT)
         ahead_s = await _ahead_of(database)
     is_held = lease is not None and not lease.is_dead
-    held = f"a run is on ({lease.holder})" if lease is not None and is_held else "no run is on"
+    held = f"active run ({lease.holder})" if lease is not None and is_held else "no active run"
     facts = {**engine, "schema": HEAD, "lease_held": is_held, "clock_ahead_s": ahead_s}
     where = f" ({engine['connection']})" if "connection" in engine else ""
     text = f"{engine['engine']}{where}, schema {HEAD}, {held}"
     hints = []
     if engine.get("journal", "wal") != "wal":
         text += f", but the journal is {engine['journal']}"
-        hints.append("put the file on a local disk: network file systems have no WAL")
+        hints.append("move the file to a local disk: WAL does not work on network file systems")
     if ahead_s is not None and abs(ahead_s) > CLOCK_WARNING_S:
         way = "ahead of" if ahead_s > 0 else "behind"
         text += f"; this machine's clock is {abs(ahead_s):,.0f} s {way} the server's"
-        hints.append("publications are dated by the server's clock: synchronise both (NTP)")
+        hints.append("publications use the server's time: synchronise both clocks (NTP)")
     if weakness:
-        text += f"; {weakness}, and whoever guesses it knows every person"
+        text += f"; {weakness}, and anyone who guesses it can identify every person"
         hints.append(WEAK_HINT)
     if database.tls is not None and database.tls.demand.is_open:
         hints.append(OPEN_HINT)
@@ -320,7 +324,7 @@ async def check_database(app: App) -> Line:
 
 
 async def _ahead_of(database: Database) -> float | None:
-    """How far this machine's clock is ahead of the server's, good to a round trip."""
+    """Seconds that this machine's clock is ahead of the server's, within one round trip."""
     if not database.dialect.has_clock:
         return None
     before = database.runtime.now()
@@ -330,58 +334,56 @@ async def _ahead_of(database: Database) -> float | None:
 
 
 async def check_textfile(app: App) -> Line:
-    """The numbers of a run can be written to ``telemetry.textfile``; a run goes on without."""
+    """Metrics can be written to ``telemetry.textfile``; a run does not fail without it."""
     file = app.path(app.settings.telemetry.textfile or "")
     folder, change = file.parent, os.W_OK | os.X_OK
-    hint = "let the worker's user make files there, or take telemetry.textfile out"
+    hint = "let the worker's user create files there, or remove telemetry.textfile"
     if not folder.is_dir():
-        return warn("telemetry", f"telemetry.textfile: there is no folder {folder}", hint)
+        return warn("telemetry", f"telemetry.textfile: the folder {folder} does not exist", hint)
     if file.is_dir() or not os.access(folder, change, effective_ids=True):
         return warn("telemetry", f"telemetry.textfile: {file} cannot be written", hint)
     if file.exists() and not os.access(file, os.R_OK, effective_ids=True):
-        text = f"telemetry.textfile: {file} cannot be read, and holds the numbers of before"
-        return warn("telemetry", text, "let the worker's user own it")
+        text = f"telemetry.textfile: {file} cannot be read; it holds the previous metrics"
+        return warn("telemetry", text, "make the worker's user its owner")
     return ok("telemetry", f"{file} can be written")
 
 
 async def check_roster(app: App) -> Line:
-    """The roster can be read; its first entries are counted, none is told."""
+    """The roster can be read; its first entries are counted, and none is shown."""
     if app.settings.roster.path == "-":
-        return skip("roster", "it comes on standard input")
-    entries = faults = h_numbers = 0
-    first_fault = ""
+        return skip("roster", "it is read from standard input")
+    entries = errors = h_numbers = 0
+    first_error = ""
     roster = app.roster()
     async with aclosing(roster.entries()) as lines:
-        async for one in lines:
-            if isinstance(one, RosterLineError):
-                faults += 1
-                first_fault = first_fault or f"{one.where}: {one.problem}"
+        async for line in lines:
+            if isinstance(line, RosterLineError):
+                errors += 1
+                first_error = first_error or f"{line.where}: {line.problem}"
             else:
                 entries += 1
-                h_numbers += one.is_h_number
-            if entries + faults >= _ENTRIES_LOOKED_AT:
+                h_numbers += line.is_h_number
+            if entries + errors >= _ENTRIES_MAX:
                 break
-    is_all = entries + faults < _ENTRIES_LOOKED_AT
-    text = f"{entries:,} persons" + (
-        "" if is_all else f" in the first {_ENTRIES_LOOKED_AT:,} lines"
-    )
+    is_all = entries + errors < _ENTRIES_MAX
+    text = f"{entries:,} persons" + ("" if is_all else f" in the first {_ENTRIES_MAX:,} lines")
     if h_numbers:
         text += f", {h_numbers:,} H-numbers"
         text += "" if app.sends_h_numbers else " that are not sent to PTS (roster.send_h_numbers)"
-    facts: dict[str, Any] = {"entries": entries, "faults": faults, "h_numbers": h_numbers}
+    facts: dict[str, Any] = {"entries": entries, "faults": errors, "h_numbers": h_numbers}
     tls = roster.tls if isinstance(roster, QueryRoster) else None
     if isinstance(roster, QueryRoster) and roster.connection:
         facts["connection"] = roster.connection
         text += f" ({roster.connection})"
-    if faults:
+    if errors:
         return warn(
             "roster",
-            f"{text}, {faults:,} lines cannot be read",
-            f"each counts as a gap; the first: {first_fault}",
+            f"{text}, {errors:,} lines cannot be read",
+            f"each counts as a failure; the first: {first_error}",
             **facts,
         )
     if h_numbers and app.settings.roster.send_h_numbers:
-        hint = "in production one may be another organisation's patient: set it back to false"
+        hint = "in production they may be another organisation's patients: set it back to false"
         return warn("roster", f"{text}, which are sent (roster.send_h_numbers)", hint, **facts)
     if tls is not None and tls.demand.is_open:
         return warn("roster", text, OPEN_HINT, **facts)

@@ -1,4 +1,4 @@
-"""``doctor``: checks everything that a sync needs, and says what to do about what is wrong."""
+"""``doctor``: checks everything that a sync needs, and says how to fix what is wrong."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ async def diagnose(
     """Check everything. Changes nothing; a failed check does not stop the others.
 
     Args:
-        app: the configured program, or why the configuration cannot be read.
+        app: the configured program, or the error that the configuration caused.
         probe: also read one person from PTS.
         off_id: that person; ``None``: a synthetic number that NHN has published.
         on_line: called with each line as soon as it is known.
@@ -97,20 +97,21 @@ class _Checkup:
             self.add(checks.fail("PTS probe", error))
 
     async def _check(self, name: str, check: Callable[[App], Awaitable[Line]], app: App) -> bool:
-        """Add the line of one check; whether what rests on it can be checked, too."""
+        """Add the line of one check; return whether checks that depend on it can run."""
         try:
             line = await check(app)
         except WorkerError as error:
             line = checks.fail(name, error)
         except Exception as error:  # noqa: BLE001 - one broken check must not hide the others
             bug = WorkerError(
-                f"this check ended with a bug ({type(error).__name__})", hint="please report it"
+                f"this check failed because of a bug ({type(error).__name__})",
+                hint="please report it",
             )
             line = checks.fail(name, bug)
         self.add(line)
         return line.state is not checks.State.FAIL
 
     def add(self, line: Line) -> None:
-        """Keep the line, and hand it on."""
+        """Keep the line and pass it to ``on_line``."""
         self.lines.append(line)
         self._on_line(line)

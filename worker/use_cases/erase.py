@@ -23,8 +23,8 @@ class Remains:
         searched: files of SQLite, tables of PostgreSQL.
         not_searched: what cannot be searched from here.
         identifier, pseudonym: how often it was found.
-        local_ref: the same; ``None`` if there is none that can be searched for.
-        rows: rows that still name the person.
+        local_ref: the same; ``None`` if there is no reference to search for.
+        rows: rows that still mention the person.
     """
 
     searched: Sequence[str]
@@ -41,9 +41,9 @@ class Erasure:
 
     Attributes:
         rows: rows of the person by table.
-        mentions: rows of other persons that named this one.
-        is_scrubbed: nothing was found afterwards.
-        is_rewritten: the files of the database were written anew.
+        mentions: rows of other persons that mentioned this one.
+        is_scrubbed: the search found nothing afterwards.
+        is_rewritten: the files of the database were rewritten.
         found: ``None`` if nothing was changed.
     """
 
@@ -66,12 +66,12 @@ async def erase(
         off_id: the person.
         purpose: why, for the access log.
         dry_run: count only, change nothing.
-        rewrite: write PostgreSQL's tables anew. SQLite's file always is.
+        rewrite: rewrite PostgreSQL's tables. SQLite's file is always rewritten.
 
     Raises:
         ConfigurationError: the pseudonym key is missing, or not that of the store; or the access
             cannot be logged.
-        LeaseHeldError: a run is on; nothing was done.
+        LeaseHeldError: a run is active; nothing was done.
         SchemaError: the database is missing, behind or ahead.
     """
     identity = app.identity()

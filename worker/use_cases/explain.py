@@ -1,4 +1,4 @@
-"""``explain``: everything that the store knows of one person."""
+"""``explain``: everything that the store has about one person."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _MASK = "***"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownVersion(Version):
-    """A version of a restriction; ``is_shown``: readers see it at the time in question."""
+    """A version of a restriction; ``is_shown``: readers see it at the time asked for."""
 
     is_shown: bool
 
@@ -36,12 +36,12 @@ class ShownVersion(Version):
 class ExplainedArea:
     """One area of the person.
 
-    What the completeness proof says is ``None`` where there is none.
+    Fields of the completeness proof are ``None`` if there is no proof.
 
     Attributes:
-        last_confirmed_at: when the area was last read to its end.
+        last_confirmed_at: time of the last complete read of the area.
         age_s: seconds since then.
-        first_read: the read that was confirmed by the last one.
+        first_read: the earlier read that the last one confirmed.
     """
 
     area: str
@@ -58,10 +58,10 @@ class ExplainedArea:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownPerson:
-    """The store has nothing of this person.
+    """The store has nothing about this person.
 
     Attributes:
-        as_of: the time in question; ``None``: now.
+        as_of: the time asked for; ``None``: now.
         publication: what readers saw at that time.
     """
 
@@ -72,7 +72,7 @@ class UnknownPerson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownPerson:
-    """What the store has of this person. See ``UnknownPerson``.
+    """What the store has about this person. See ``UnknownPerson``.
 
     Attributes:
         person_key: ``None`` in a store of plain identifiers.
@@ -96,9 +96,9 @@ Explanation = KnownPerson | UnknownPerson
 async def explain(
     app: App, off_id: NationalId, *, as_of: datetime | None, purpose: str | None
 ) -> Explanation:
-    """Everything that the store knows of one person. The access is logged.
+    """Everything that the store has about one person. The access is logged.
 
-    The identifier is masked wherever it stands: a store may hold it in plain text.
+    The identifier is masked wherever it occurs: a store may hold it in plain text.
 
     Args:
         app: the configured program.
@@ -140,16 +140,16 @@ def _area(
     story: AreaStory, *, as_of: datetime | None, now: datetime, is_plain: bool
 ) -> ExplainedArea:
     proof = story.proof
-    proved: dict[str, Any] = {}
+    proof_fields: dict[str, Any] = {}
     if proof is not None:
-        proved = asdict(proof) | {"first_read": proof.first_read}
-        confirmed_at = proved.pop("confirmed_at")
-        proved["last_confirmed_at"] = confirmed_at
+        proof_fields = asdict(proof) | {"first_read": proof.first_read}
+        confirmed_at = proof_fields.pop("confirmed_at")
+        proof_fields["last_confirmed_at"] = confirmed_at
         if confirmed_at is not None:
-            proved["age_s"] = max((now - confirmed_at).total_seconds(), 0.0)
+            proof_fields["age_s"] = max((now - confirmed_at).total_seconds(), 0.0)
     return ExplainedArea(
         area=story.area,
-        **proved,
+        **proof_fields,
         failure=failure_line(story.failure, is_plain=is_plain) if story.failure else None,
         restrictions=[
             ShownVersion(**asdict(version), is_shown=version.shown_at(as_of or now))

@@ -1,4 +1,4 @@
-"""``failures``: lists what cannot be read at present, and forgets it."""
+"""``failures``: lists open failures, and purges them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -53,13 +53,13 @@ class Failures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
-    """How many failures were forgotten."""
+    """How many failures were purged."""
 
     purged: int
 
 
 def failure_line(failure: OpenFailure, *, is_plain: bool) -> FailureLine:
-    """The failure, with the person's key only where it is a pseudonym."""
+    """The failure, with the person's key only if it is a pseudonym."""
     fields = asdict(failure)
     if is_plain:
         fields["person_key"] = None
@@ -83,21 +83,24 @@ async def open_failures(
 
 
 async def failures_of_key(app: App, key: str, *, purpose: str | None) -> Failures:
-    """List the open failures of the person whose key begins so, and log the access.
+    """List the open failures of the person whose key begins with ``key``, and log the access.
 
     Raises:
-        UsageError: several persons' keys begin so, or the store holds plain identifiers.
+        UsageError: several persons' keys begin with it, or the store holds plain identifiers.
     """
     async with store_to_read(app) as store:
         if await _is_plain(store):
             raise UsageError(
-                "this database holds plain identifiers; they are not taken from the command line",
+                "this database holds plain identifiers; the command line does not accept them",
                 hint="give - and the identifier on standard input",
             )
         found = await failures_by_key(store, DEFAULT_TENANT, key)
         persons = {failure.person_id for failure in found}
         if len(persons) > 1:
-            raise UsageError(f"{len(persons)} persons' keys begin so", hint="give more digits")
+            raise UsageError(
+                f"the keys of {len(persons)} persons begin with these digits",
+                hint="give more digits",
+            )
         person_key = found[0].person_key if found else None
         await log_access(app, store, "failures show", purpose, person_key=person_key)
         return _failures(found, is_plain=False)
@@ -119,12 +122,12 @@ async def failures_of_person(app: App, off_id: NationalId, *, purpose: str | Non
 
 
 async def purge_open_failures(app: App, *, older_than: timedelta | None, departed: bool) -> Purged:
-    """Forget failures. The areas stay stale.
+    """Purge failures. The areas stay stale.
 
     Args:
         app: the configured program.
-        older_than: only failures that last occurred longer ago.
-        departed: only failures of persons who left the roster.
+        older_than: only failures that last occurred longer ago than this.
+        departed: only failures of departed persons.
     """
     before = None if older_than is None else app.runtime.now() - older_than
     async with store_to_read(app) as store:

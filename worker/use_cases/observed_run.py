@@ -1,4 +1,4 @@
-"""A run that is watched: its numbers go to the configured telemetry, and never stand in its way."""
+"""Executes a run and sends its metrics to the configured targets, which never disturb the run."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_NUMBERS_S: Final = 1.0
-"""How long a database that is away is waited for once more, for numbers alone."""
+_METRICS_PATIENCE_S: Final = 1.0
+"""How long to wait for an unavailable database after the run, for metrics only."""
 
 
 def telemetry_options(app: App) -> "TelemetryOptions":
-    """The targets that the configuration names.
+    """The configured targets.
 
     Raises:
-        ConfigurationError: a target needs something that is not installed.
+        ConfigurationError: a target needs a package that is not installed.
     """
-    from worker.telemetry.emit import check_telemetry  # noqa: PLC0415 - only for those who want it
+    from worker.telemetry.emit import check_telemetry  # noqa: PLC0415 - only if it is configured
     from worker.telemetry.options import TelemetryOptions  # noqa: PLC0415
 
     chosen, ca_file = app.settings.telemetry, app.settings.tls.ca_file
@@ -53,7 +53,7 @@ async def observed_run(
     changed: Callable[[RunProgress], None] | None = None,
     board: "Board | None" = None,
 ) -> RunReport:
-    """``run_sync``, and then its numbers to every target. See there for what it raises.
+    """Execute ``run_sync``, then send its metrics to every target. It raises the same errors.
 
     Args:
         app: the configured program.
@@ -80,7 +80,7 @@ async def observed_run(
     try:
         report = _logged(await run_sync(app, request, stop=stop, changed=keep), progress)
     except LeaseHeldError:
-        raise  # the other run tells its own numbers
+        raise  # the other run sends its own metrics
     except WorkerError as error:
         samples = samples_of_failure(error.exit_code, at=app.runtime.now(), kind=request.kind)
         await emit_samples(samples, options, board=board)
@@ -90,7 +90,7 @@ async def observed_run(
 
 
 def _logged(report: RunReport, progress: RunProgress) -> RunReport:
-    """Log the report as one event with every figure: the totals, or this process's progress.
+    """Log the report as one event, with the totals of a published run or this process's progress.
 
     Only a published run has totals.
     """
@@ -131,7 +131,7 @@ async def _standing(app: App) -> "Standing | None":
     from worker.report.facts import read_standing  # noqa: PLC0415 - as above
 
     try:
-        async with app.database(patience_s_max=_NUMBERS_S) as database:
+        async with app.database(patience_s_max=_METRICS_PATIENCE_S) as database:
             return await read_standing(database.read)
     except WorkerError as error:
         log.warning("telemetry.no_standing", reason=error.message)

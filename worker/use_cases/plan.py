@@ -32,7 +32,7 @@ from worker.use_cases.reading_store import store_to_read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RosterCount:
-    """Entries of the roster, duplicates counted, and lines that cannot be read.
+    """Roster entries, including duplicates, and roster errors.
 
     Attributes:
         not_sent: entries with H-numbers that are not sent to PTS.
@@ -46,7 +46,7 @@ class RosterCount:
 
     @property
     def sent(self) -> int:
-        """Entries that PTS is asked for."""
+        """Entries that are sent to PTS."""
         return self.entries - self.not_sent
 
 
@@ -68,7 +68,7 @@ class PlannedRequests:
     Attributes:
         at_least: one for each area that is not read yet.
         expected: with as many pages and retries as in the last full run.
-        per_person_area: what the last full run needed for each area of a person, if known.
+        per_person_area: requests per area of a person in the last full run, if known.
     """
 
     at_least: int
@@ -94,7 +94,7 @@ class PlannedDuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedDeadline:
-    """Whether the run fits ``sync.deadline``, and how many starts it needs otherwise."""
+    """Whether the run ends within ``sync.deadline``, and how many starts it needs otherwise."""
 
     deadline_s: float | None
     fits: bool
@@ -107,9 +107,9 @@ class GuardForecast:
     """What the guard would allow.
 
     Attributes:
-        departing_at_least: known persons that cannot be on the roster; none while a line of it
-            cannot be read.
-        would_withhold: reasons that are known already.
+        departing_at_least: persons in the store that cannot be on the roster; 0 if the roster has
+            an error.
+        would_withhold: reasons that are already known.
     """
 
     open_restrictions: int

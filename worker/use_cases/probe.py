@@ -1,4 +1,4 @@
-"""Reads one person from PTS and tells the shape of the answers, never a value."""
+"""Reads one person from PTS and describes the shape of the responses, never a value."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
 
 SYNTHETIC_PERSON: Final = "16858399649"
-"""A synthetic number (month +80) that NHN has published; nobody real can own it."""
+"""A synthetic number (month +80) that NHN has published; it cannot belong to a real person."""
 
 _PERSON_KEY: Final = "probe"
 _OK: Final = 200
@@ -32,15 +32,15 @@ _OK: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Exchange:
-    """A request and its answer; never shown."""
+    """A request and its response; never shown."""
 
     url: str = field(repr=False)
     body: bytes = field(repr=False)
-    answer: HttpResponse = field(repr=False)
+    response: HttpResponse = field(repr=False)
 
 
-class _Watching:
-    """The port ``HttpTransport``, keeping what passed."""
+class _RecordingTransport:
+    """The port ``HttpTransport``; records every exchange."""
 
     def __init__(self, transport: HttpTransport) -> None:
         self._transport = transport
@@ -50,29 +50,29 @@ class _Watching:
         self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
     ) -> HttpResponse:
         """See ``HttpTransport``."""
-        answer = await self._transport.post(
+        response = await self._transport.post(
             url, headers=headers, body=body, is_single_use=is_single_use
         )
-        self.seen.append(_Exchange(url=url, body=body, answer=answer))
-        return answer
+        self.seen.append(_Exchange(url=url, body=body, response=response))
+        return response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What PTS answered for one area, as a shape.
+    """The shape of PTS's responses for one area.
 
     Attributes:
-        fault: why the area could not be read; None if it could.
-        status: of the last answer; None if there was none.
-        layout: ``array``, ``object`` and so on, and under which names it holds lists.
+        error: why the area could not be read; None if it could.
+        status: of the last response; None if there was none.
+        layout: ``array``, ``object`` and so on, and the names of lists in an object.
         fields: kinds of value by path.
         key_path: where the record key was found; empty if there was no record.
-        paging: how the answer went on, and what looked like a sign of more.
-        unknown: what the area's declaration does not know.
+        paging: how the next page was requested, and names that may indicate further pages.
+        unknown: fields and codes that the area's declaration does not know.
     """
 
     area: str
-    fault: AreaError | None
+    error: AreaError | None
     status: int | None
     records: int
     pages: int
@@ -87,17 +87,17 @@ async def probe(app: App, off_id: NationalId) -> Sequence[Probe]:
     """Read every configured area of one person.
 
     Raises:
-        WorkerError: HelseID refuses or is away, or the configuration cannot be used.
+        WorkerError: HelseID refuses or is unavailable, or the configuration cannot be used.
     """
     areas = app.areas()
     found = []
     async with app.transport() as transport, app.helseid() as helseid:
-        watching = _Watching(transport)
+        recording = _RecordingTransport(transport)
         reader = PtsReader(
             areas=areas,
             base_url=base_url(app),
             client=RetryingClient(
-                transport=watching,
+                transport=recording,
                 authorizer=helseid.authorizer,
                 throttle=Throttle(app.settings.sync.requests_per_second, app.runtime),
                 policy=RetryPolicy(attempts_max=2),
@@ -109,20 +109,20 @@ async def probe(app: App, off_id: NationalId) -> Sequence[Probe]:
             pages_max=app.settings.sync.max_pages,
         )
         for area in areas:
-            watching.seen.clear()
-            found.append(await _probe_area(reader, area, off_id, watching))
+            recording.seen.clear()
+            found.append(await _probe_area(reader, area, off_id, recording))
     return found
 
 
 async def reach(app: App) -> int:
-    """The status that PTS's address answers without any authorization: any shows that it is there.
+    """The HTTP status of a request to PTS without authorization. Any status shows that it responds.
 
     Raises:
         WorkerError: it cannot be reached.
     """
     async with app.transport() as transport:
-        answer = await transport.post(base_url(app), headers={}, body=b"")
-        return answer.status
+        response = await transport.post(base_url(app), headers={}, body=b"")
+        return response.status
 
 
 def base_url(app: App) -> str:
@@ -137,42 +137,42 @@ def base_url(app: App) -> str:
 
 
 async def _probe_area(
-    reader: PtsReader, area: ResourceArea, off_id: NationalId, watching: _Watching
+    reader: PtsReader, area: ResourceArea, off_id: NationalId, recording: _RecordingTransport
 ) -> Probe:
     person = Person(off_id=off_id, person_key=_PERSON_KEY)
-    whole: CompleteArea | None = None
-    fault: AreaError | None = None
+    read: CompleteArea | None = None
+    area_error: AreaError | None = None
     try:
-        whole = await reader.read(person, area.name, key_path=None)
+        read = await reader.read(person, area.name, key_path=None)
     except AreaError as error:
-        fault = error
-    good = [one for one in watching.seen if one.answer.status == _OK]
-    documents = [_document(one.answer) for one in good]
+        area_error = error
+    pages = [exchange for exchange in recording.seen if exchange.response.status == _OK]
+    documents = [_document(page.response) for page in pages]
     first = documents[0] if documents else None
     return Probe(
         area=area.name,
-        fault=fault,
-        status=watching.seen[-1].answer.status if watching.seen else None,
-        records=len(whole.records) if whole else 0,
-        pages=len(good),
+        error=area_error,
+        status=recording.seen[-1].response.status if recording.seen else None,
+        records=len(read.records) if read else 0,
+        pages=len(pages),
         layout=_layout(first, is_there=bool(documents)),
         fields=_fields(documents),
-        key_path=whole.proof.key_path if whole else "",
-        paging=_paging(good, first),
-        unknown=_unknown(whole),
+        key_path=read.proof.key_path if read else "",
+        paging=_paging(pages, first),
+        unknown=_unknown(read),
     )
 
 
-def _document(answer: HttpResponse) -> Any:
+def _document(response: HttpResponse) -> Any:
     try:
-        return parse(answer.body)
+        return parse(response.body)
     except ContractError:
         return None
 
 
 def _layout(document: Any, *, is_there: bool) -> str:
     if not is_there:
-        return "no answer of status 200"
+        return "no response with status 200"
     if isinstance(document, list):
         return "an array"
     if not isinstance(document, dict):
@@ -189,17 +189,17 @@ def _fields(documents: Sequence[Any]) -> Mapping[str, tuple[str, ...]]:
     return {path: tuple(kinds) for path, kinds in found.items()}
 
 
-def _paging(good: Sequence[_Exchange], document: Any) -> str:
-    """How the second page was asked for, and the names around the list that speak of pages."""
-    if not good:
+def _paging(pages: Sequence[_Exchange], document: Any) -> str:
+    """How the second page was requested, and header and field names that may indicate paging."""
+    if not pages:
         return "unknown"
-    names = paging_headers(tuple(good[0].answer.headers))
+    names = paging_headers(tuple(pages[0].response.headers))
     signs = [f"header {safe_name(name)}" for name in names]
     if isinstance(document, dict):
         signs += [safe_name(name) for name, item in document.items() if not isinstance(item, list)]
-    described = f"{len(good)} page{'s' if len(good) > 1 else ''}"
-    if len(good) > 1:
-        described += f", {_continuation(good[0], good[1])}"
+    described = f"{len(pages)} page{'s' if len(pages) > 1 else ''}"
+    if len(pages) > 1:
+        described += f", {_continuation(pages[0], pages[1])}"
     return (
         f"{described}; beside the list: {', '.join(signs)}"
         if signs
@@ -208,7 +208,7 @@ def _paging(good: Sequence[_Exchange], document: Any) -> str:
 
 
 def _continuation(first: _Exchange, second: _Exchange) -> str:
-    """What the reader sent back; a continuation may go into body and query alike."""
+    """What the reader sent for the second page: fields of the body, or another URL."""
     before, after = orjson.loads(first.body), orjson.loads(second.body)
     names = [safe_name(name) for name in after if name not in before]
     if names:
@@ -217,12 +217,12 @@ def _continuation(first: _Exchange, second: _Exchange) -> str:
     return "continued by a link" + ("" if is_same_path else " to another path")
 
 
-def _unknown(whole: CompleteArea | None) -> tuple[str, ...]:
-    if whole is None:
+def _unknown(read: CompleteArea | None) -> tuple[str, ...]:
+    if read is None:
         return ()
     return tuple(
         sorted(
             drift.field if drift.kind == "unknown_field" else f"{drift.field} ({drift.kind})"
-            for drift in whole.drift
+            for drift in read.drift
         )
     )

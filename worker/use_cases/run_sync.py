@@ -1,4 +1,4 @@
-"""One run, from the lease to its end: what is opened for it, and in which order."""
+"""One run, from the lease to its end: opens what it needs, in order."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -40,13 +40,13 @@ class RunRequest:
     """What a command asks for.
 
     Attributes:
-        kind: the whole roster, or a subset.
+        kind: the complete roster, or a subset.
         roster: instead of the configured one.
-        areas: instead of ``sync.areas``; empty: those.
-        choice: what a backfill picks out of the roster.
+        areas: instead of ``sync.areas``; if empty, those.
+        choice: the areas that a backfill reads.
         accept_removals: a person has decided that the removals are right.
         wait_s: how long to wait for the lease.
-        part: one shard of a run that several processes share; ``None``: the whole run.
+        part: one shard of a run that several processes share; ``None``: the complete run.
     """
 
     kind: RunKind = RunKind.SYNC
@@ -65,7 +65,7 @@ async def run_sync(
     stop: anyio.Event,
     changed: Callable[[RunProgress], None] | None = None,
 ) -> RunReport:
-    """One run, from the lease to its end.
+    """Execute one run, from the lease to its end.
 
     Args:
         app: the configured program.
@@ -74,7 +74,7 @@ async def run_sync(
         changed: called when the progress has changed.
 
     Raises:
-        LeaseHeldError: another run is on; nothing was done.
+        LeaseHeldError: another run is active; nothing was done.
         LeaseLostError: another holder took over.
         WithheldError: the run of this key was withheld before.
         WorkerError: the run could not begin.
@@ -139,7 +139,7 @@ async def run_sync(
 
 
 async def _forget_old(app: App, database: Database, lease: Lease, stop: anyio.Event) -> None:
-    """Apply the retention settings. The run is published, whatever becomes of this."""
+    """Apply the retention settings. An error here does not change that the run is published."""
     kept = app.settings.retention
     rules = RetentionRules(versions=kept.versions, runs=kept.runs, access_log=kept.access_log)
     try:
@@ -157,16 +157,16 @@ async def _forget_old(app: App, database: Database, lease: Lease, stop: anyio.Ev
 
 
 def _share(app: App, database: Database, throttle: Throttle, part: ShardAssignment) -> RateShare:
-    """This shard's share of the ceiling on requests; none yet.
+    """This shard's share of the request ceiling; it has none yet.
 
     Raises:
-        ConfigurationError: shards cannot be, or not so many.
+        ConfigurationError: the database allows no shards, or there are too many of them.
     """
     refuse_sqlite(database)
     ceiling = per_hour(app.settings.sync.requests_per_second)
     if ceiling < part.shard.count:
         raise ConfigurationError(
-            f"sync.requests_per_second: too low to be divided among {part.shard.count} shards"
+            f"sync.requests_per_second: too low to divide among {part.shard.count} shards"
         )
     return RateShare(throttle, ceiling, app.runtime)
 
@@ -180,7 +180,7 @@ async def _shard_store(
     areas: Sequence[ResourceArea],
     share: RateShare,
 ) -> ShardRunStore | RunReport:
-    """The store of this shard; or how its run ended, if it is over."""
+    """The store of this shard; or the report of the run, if it has ended."""
     found = await open_shard_store(
         database,
         lease,

@@ -29,7 +29,7 @@ class Freshness:
     """The last published full run and its age.
 
     Attributes:
-        is_fresh: the snapshot is no older than ``max_age_s``; ``None`` without such a limit.
+        is_fresh: whether the snapshot is at most ``max_age_s`` old; ``None`` without such a limit.
     """
 
     published_at: datetime | None

@@ -29,10 +29,10 @@ from worker.sync.record_keys import KeyBook
 from worker.use_cases.reading_store import store_to_read
 
 _KEYS_MAX: Final = 10
-"""So many person keys are given for each kind of difference."""
+"""How many person keys are shown for each kind of difference."""
 
 OnProgress = Callable[[int, int, int], None]
-"""Called with the areas that were read, their total, and the failures."""
+"""Called with the number of areas read, their total, and the number of failures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class DifferenceCount:
     Attributes:
         count: restrictions; areas for the kinds that concern an area.
         of_incomplete: person-areas that are known to be stale, because their last read failed.
-        persons: short keys of the first persons; none in a store of plain identifiers.
+        persons: short keys of the first persons; empty in a store of plain identifiers.
     """
 
     kind: Difference
@@ -82,7 +82,7 @@ class AreaAgreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """The comparison of a sample with the published state. It counts areas of persons.
+    """The comparison of a sample with the published state, counted in areas of persons.
 
     Attributes:
         is_run_on: a run holds the lease.
@@ -107,9 +107,9 @@ async def verify(
 
     Args:
         app: the configured program.
-        size: how many areas of persons to read at most.
+        size: the most areas of persons to read.
         stop: set it to stop.
-        on_progress: called when an area was read.
+        on_progress: called after each area.
 
     Raises:
         SchemaError: the database is missing, behind or ahead.
@@ -125,14 +125,14 @@ async def verify(
         keys = KeyBook(dict(await key_paths(store, DEFAULT_TENANT)))
         roster, tasks = await _draw(app, identity, size)
         reads = await _read(app, identity, tasks, keys, stop=stop, on_progress=on_progress)
-        # Queried after the reads: what a run published in the meantime is no difference.
+        # Queried after the reads, so that what a run publishes meanwhile is no difference.
         persons = sorted({read.person.person_key for read in reads})
         published = await published_areas(store, DEFAULT_TENANT, persons)
         last = await last_publication(store, DEFAULT_TENANT)
     areas = _compare(reads, published, is_plain=identity.mode == "plain")
     sampled, agree = sum(area.sampled for area in areas), sum(area.agree for area in areas)
     kinds = [difference for area in areas for difference in area.differences]
-    unread = sum(one.count for one in kinds if one.kind == Difference.UNREAD)
+    unread = sum(found.count for found in kinds if found.kind == Difference.UNREAD)
     published_at = last.published_at if last else None
     return Verification(
         roster=roster,
@@ -157,8 +157,8 @@ async def _is_run_on(store: Database) -> bool:
     if is_run_on:
         structlog.get_logger(__name__).warning(
             "verify.beside_a_run",
-            hint="both keep to sync.requests_per_second, each by itself; lower it here with "
-            "--requests-per-second",
+            hint="each of them sends up to sync.requests_per_second; lower it for this command "
+            "with --requests-per-second",
         )
     return is_run_on
 
@@ -166,7 +166,7 @@ async def _is_run_on(store: Database) -> bool:
 async def _draw(
     app: App, identity: Identity, size: int
 ) -> tuple[SampledRoster, Sequence[PersonTask]]:
-    """Draw areas of persons from the roster, the only place that has the identifiers.
+    """Draw areas of persons from the roster, because only the roster has the identifiers.
 
     Raises:
         RosterError: it cannot be read, or has no identifier.
@@ -184,7 +184,7 @@ async def _draw(
         for area in app.settings.sync.areas:
             sample.offer(f"{area} {entry.off_id.reveal()}", (entry.off_id, area))
     if not entries:
-        raise RosterError("the roster names nobody: not one identifier could be read")
+        raise RosterError("the roster has no entry: no identifier could be read")
     tasks = [
         PersonTask(
             person=Person(off_id=off_id, person_key=identity.person_key(off_id)), areas=(area,)
@@ -203,7 +203,7 @@ async def _read(
     stop: anyio.Event,
     on_progress: OnProgress | None,
 ) -> Sequence[PersonRead]:
-    """Read the sample in the way and at the rate of a run."""
+    """Read the sample like a run does, at the same rate."""
     progress = RunProgress()
     throttle = app.throttle()
 
@@ -305,10 +305,10 @@ def _compare(
         AreaAgreement(
             area=area,
             sampled=len(found),
-            agree=sum(not one.differences for one in found),
+            agree=sum(not item.differences for item in found),
             differences=[
                 _count(kind, found, is_plain=is_plain)
-                for kind in sorted({kind for one in found for kind in one.differences})
+                for kind in sorted({kind for item in found for kind in item.differences})
             ],
         )
         for area, found in sorted(compared.items())
@@ -316,11 +316,11 @@ def _compare(
 
 
 def _count(kind: Difference, compared: Sequence[_Compared], *, is_plain: bool) -> DifferenceCount:
-    found = [one for one in compared if kind in one.differences]
+    found = [item for item in compared if kind in item.differences]
     return DifferenceCount(
         kind=kind,
-        count=sum(one.differences[kind] for one in found),
+        count=sum(item.differences[kind] for item in found),
         person_areas=len(found),
-        of_incomplete=sum(one.is_stale for one in found),
-        persons=[] if is_plain else [short_key(one.person_key) for one in found[:_KEYS_MAX]],
+        of_incomplete=sum(item.is_stale for item in found),
+        persons=[] if is_plain else [short_key(item.person_key) for item in found[:_KEYS_MAX]],
     )
