@@ -84,7 +84,9 @@ async def rotate_key(
     with key_files(app.path(app.settings.helseid.private_jwk_file or "")) as files:
         change = _begin(app, files, kind, may_make=step != "finish")
         if step != "by_hand":
-            change = await _carry_out(change, is_registered=step == "finish", wait_s=wait_s)
+            change = await _register_and_switch(
+                change, is_registered=step == "finish", wait_s=wait_s
+            )
         return change.result()
 
 
@@ -149,7 +151,7 @@ def _begin(app: App, files: KeyFiles, kind: str, *, may_make: bool) -> _Change:
     return _Change(app=app, files=files, old=old, new=load_client_key(files.pending))
 
 
-async def _carry_out(change: _Change, *, is_registered: bool, wait_s: float) -> _Change:
+async def _register_and_switch(change: _Change, *, is_registered: bool, wait_s: float) -> _Change:
     """Register the new key if necessary, wait until HelseID accepts it, and replace the file."""
     async with _clients(change) as client_with:
         if not is_registered:
