@@ -1,4 +1,4 @@
-"""Rows given to one statement: what arrives, on both databases."""
+"""Rows passed to one statement: what arrives, on both databases."""
 
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, timezone
@@ -9,9 +9,9 @@ from tests.fakes import FakeRuntime
 from tests.store.test_store_scenarios import read, world_on
 from worker.store.database import open_database
 from worker.store.writes import versions
-from worker.store.writes.bulk import Given
+from worker.store.writes.bulk import InputRows
 
-SHAPE = Given(
+SHAPE = InputRows(
     (
         ("number", "integer"),
         ("words", "text"),
@@ -41,7 +41,7 @@ async def test_every_kind_of_value_arrives(database_url):
         (0, None, None, None, None),
     ]
     async with connected(database_url) as connection:
-        sql = "SELECT number, words, flag, at, raw, {more} FROM {given} ORDER BY number"
+        sql = "SELECT number, words, flag, at, raw, {more} FROM {input_rows} ORDER BY number"
         found = await SHAPE.execute(connection, sql, rows, more=7)
     at = found[2][3]
     told = datetime.fromisoformat(at) if isinstance(at, str) else at
@@ -58,7 +58,7 @@ async def test_however_many_rows(database_url, count):
     """Each row arrives once, whatever the size of the statements that take them."""
     rows = [(number, str(number), None, None, None) for number in range(count)]
     async with connected(database_url) as connection:
-        found = await SHAPE.execute(connection, "SELECT number, words FROM {given}", rows)
+        found = await SHAPE.execute(connection, "SELECT number, words FROM {input_rows}", rows)
     assert [(number, str(number)) for number in range(count)] == sorted(map(tuple, found))
 
 

@@ -44,8 +44,8 @@ are one statement.
 """
 
 
-class Given(Value, frozen=True):
-    """Rows of one shape, as a table ``given`` that a statement reads from.
+class InputRows(Value, frozen=True):
+    """Rows of one shape, which a statement reads as a table ``input_rows``.
 
     On SQLite they are a VALUES list, on PostgreSQL one array per column.
 
@@ -68,8 +68,8 @@ class Given(Value, frozen=True):
 
         Args:
             connection: in a transaction.
-            sql: the statement, with ``{given}`` where it reads from that table, and the names of
-                ``numbers`` in braces.
+            sql: the statement, with ``{input_rows}`` where it reads from that table, and the names
+                of ``numbers`` in braces.
             rows: the rows; if empty, nothing is executed.
             numbers: constants of the statement.
         """
@@ -77,10 +77,12 @@ class Given(Value, frozen=True):
             return await self._on_sqlite(connection, sql, rows, numbers)
         if not rows:
             return []
-        statement = _unnested(sql.format(given="{given}", **numbers), self.columns)
+        statement = _unnested(sql.format(input_rows="{input_rows}", **numbers), self.columns)
         arrays = zip(*rows, strict=True)
-        given = {name: list(array) for (name, _), array in zip(self.columns, arrays, strict=True)}
-        return _rows(await connection.execute(statement, given))
+        parameters = {
+            name: list(array) for (name, _), array in zip(self.columns, arrays, strict=True)
+        }
+        return _rows(await connection.execute(statement, parameters))
 
     async def _on_sqlite(
         self,
@@ -95,11 +97,11 @@ class Given(Value, frozen=True):
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             row_count = _statement_rows(len(part), size)
-            statement = sql.format(given=_values(self.columns, row_count), **numbers)
+            statement = sql.format(input_rows=_values(self.columns, row_count), **numbers)
             plain = [_plain(row, times) for row in part] if times else part
-            given = [*chain.from_iterable(plain)]
-            given += [None] * ((row_count - len(part)) * len(self.columns))
-            found += _rows(await connection.exec_driver_sql(statement, tuple(given)))
+            parameters = [*chain.from_iterable(plain)]
+            parameters += [None] * ((row_count - len(part)) * len(self.columns))
+            found += _rows(await connection.exec_driver_sql(statement, tuple(parameters)))
         return found
 
 
@@ -133,7 +135,7 @@ def _values(columns: Columns, row_count: int) -> str:
     row = f"({', '.join('?' * len(columns))})"
     return (
         f"(SELECT {names} FROM (VALUES {', '.join([row] * row_count)}) "  # noqa: S608 - declared
-        "WHERE column1 IS NOT NULL) AS given"
+        "WHERE column1 IS NOT NULL) AS input_rows"
     )
 
 
@@ -142,5 +144,5 @@ def _unnested(sql: str, columns: Columns) -> TextClause:
     arrays = ", ".join(f":{name}" for name, _ in columns)
     names = ", ".join(name for name, _ in columns)
     types = [bindparam(name, type_=ARRAY(_TYPES[kind])) for name, kind in columns]
-    given = f"unnest({arrays}) AS given({names})"
-    return text(sql.replace("{given}", given)).bindparams(*types)
+    unnested = f"unnest({arrays}) AS input_rows({names})"
+    return text(sql.replace("{input_rows}", unnested)).bindparams(*types)

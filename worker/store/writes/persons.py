@@ -1,4 +1,4 @@
-"""The persons of a batch: their rows, made where there is none, and how the roster labels them."""
+"""Finds or adds the persons of a batch, and updates their labels from the roster."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -11,40 +11,40 @@ from worker.core.model import Person
 from worker.core.value import Value
 from worker.store.dialects import StoreDialect
 from worker.store.schema.tables import alias_of, person, run
-from worker.store.writes.bulk import Given
+from worker.store.writes.bulk import InputRows
 
-_PERSONS: Final = Given((("person_key", "text"), ("local_ref", "text"), ("cohort", "text")))
+_PERSONS: Final = InputRows((("person_key", "text"), ("local_ref", "text"), ("cohort", "text")))
 
-# Odd is a label that is another one, or that no reader has seen yet: see ``_write_labels``.
-_KNOWN: Final = (
+# A person is outdated if a label has changed, or was never published: see ``_write_labels``.
+_FIND: Final = (
     "SELECT person.person_key, person.person_id, "
     "EXISTS (SELECT 1 FROM failure WHERE failure.person_id = person.person_id) AS has_failed, "
-    "NOT coalesce(person.local_ref = given.local_ref, "
-    "person.local_ref IS NULL AND given.local_ref IS NULL) "
-    "OR NOT coalesce(person.cohort = given.cohort, "
-    "person.cohort IS NULL AND given.cohort IS NULL) "
-    "OR (named.publication_no IS NULL AND named.run_id <> {run_id}) "
-    "OR (met.publication_no IS NULL AND met.run_id <> {run_id}) AS is_odd "
-    # CROSS, so that SQLite goes from what is given to the persons and not the other way.
-    "FROM {given} CROSS JOIN person "
-    "JOIN run AS met ON met.run_id = person.first_run "
-    "JOIN run AS named ON named.run_id = person.local_ref_run "
-    "WHERE person.tenant_id = {tenant_id} AND person.person_key = given.person_key"
+    "NOT coalesce(person.local_ref = input_rows.local_ref, "
+    "person.local_ref IS NULL AND input_rows.local_ref IS NULL) "
+    "OR NOT coalesce(person.cohort = input_rows.cohort, "
+    "person.cohort IS NULL AND input_rows.cohort IS NULL) "
+    "OR (label_run.publication_no IS NULL AND label_run.run_id <> {run_id}) "
+    "OR (first_run.publication_no IS NULL AND first_run.run_id <> {run_id}) AS is_outdated "
+    # CROSS JOIN makes SQLite look up persons for the input rows, and not the other way round.
+    "FROM {input_rows} CROSS JOIN person "
+    "JOIN run AS first_run ON first_run.run_id = person.first_run "
+    "JOIN run AS label_run ON label_run.run_id = person.local_ref_run "
+    "WHERE person.tenant_id = {tenant_id} AND person.person_key = input_rows.person_key"
 )
 _ADD: Final = (
     "INSERT INTO person (tenant_id, person_key, first_run, local_ref, cohort, local_ref_run) "
     "SELECT {tenant_id}, person_key, {run_id}, local_ref, cohort, "
-    "{run_id} FROM {given} RETURNING person_key, person_id"
+    "{run_id} FROM {input_rows} RETURNING person_key, person_id"
 )
 
 
 class PersonIds(Value, frozen=True, kw_only=True):
-    """The rows of a batch's persons.
+    """The row ids of a batch's persons.
 
     Attributes:
-        ids: the row of each, by key.
-        new: rows that were made just now.
-        failed: rows of whom something could not be read the last time.
+        ids: row ids by person key.
+        new: ids of rows that this batch added.
+        failed: ids of persons with an open failure.
     """
 
     ids: Mapping[str, int]
@@ -60,24 +60,24 @@ async def resolve_persons(
     tenant_id: int,
     run_id: int,
 ) -> PersonIds:
-    """Find everybody's row, or make it; keep local references and cohorts up to date."""
-    rows = [(one.person_key, one.local_ref, one.cohort) for one in persons]
-    ours = {"tenant_id": tenant_id, "run_id": run_id}
+    """Find or add the row of every person; keep local references and cohorts up to date."""
+    rows = [(listed.person_key, listed.local_ref, listed.cohort) for listed in persons]
+    numbers = {"tenant_id": tenant_id, "run_id": run_id}
     ids: dict[str, int] = {}
-    failed, odd = set(), set()
+    failed, outdated = set(), set()
     for key, person_id, has_failed, is_outdated in await _PERSONS.execute(
-        connection, _KNOWN, rows, **ours
+        connection, _FIND, rows, **numbers
     ):
         ids[key] = person_id
         if has_failed:
             failed.add(person_id)
         if is_outdated:
-            odd.add(key)
+            outdated.add(key)
     unknown = [row for row in rows if row[0] not in ids] if len(ids) < len(rows) else []
-    new = dict(await _PERSONS.execute(connection, _ADD, unknown, **ours))
-    if odd:
-        some = [one for one in persons if one.person_key in odd]
-        await _write_labels(connection, dialect, some, tenant_id=tenant_id, run_id=run_id)
+    new = dict(await _PERSONS.execute(connection, _ADD, unknown, **numbers))
+    if outdated:
+        changed = [listed for listed in persons if listed.person_key in outdated]
+        await _write_labels(connection, dialect, changed, tenant_id=tenant_id, run_id=run_id)
     return PersonIds(ids=ids | new, new=frozenset(new.values()), failed=frozenset(failed))
 
 
@@ -109,16 +109,13 @@ async def _write_labels(
             person.c.tenant_id == tenant_id,
             dialect.member(person.c.person_key),
         ),
-        dialect.members([one.person_key for one in persons]),
+        dialect.members([listed.person_key for listed in persons]),
     )
-    wanted = {one.person_key: one for one in persons}
+    wanted = {listed.person_key: listed for listed in persons}
     rows = []
     for row in found:
-        # What a run left that was never published, no reader has seen: the labels that readers see
-        # stand behind it.
-        is_ours = row.local_ref_run == run_id
-        is_unseen = not is_ours and row.ref_no is None
-        is_hidden = is_ours or is_unseen
+        # If an unpublished run wrote the labels, readers see those in the ``prev_`` columns.
+        is_hidden = row.local_ref_run == run_id or row.ref_no is None
         is_adopted = row.first_run != run_id and row.first_no is None
         rows.append(
             {

@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.model import AreaRead, CompleteArea, PersonRead
 from worker.store.dialects import StoreDialect
 from worker.store.schema.tables import FIRST_READ, PROOF_COLUMNS, person_area, run
-from worker.store.writes.bulk import Given
+from worker.store.writes.bulk import InputRows
 
-_ROWS: Final = Given(
+_ROWS: Final = InputRows(
     (
         ("person_id", "integer"),
         ("area", "text"),
@@ -27,7 +27,7 @@ _ROWS: Final = Given(
     )
 )
 _FIGURES: Final = ("confirmed_at", "pages", "record_count", "digest")
-_FIRST_READS: Final = Given(
+_FIRST_READS: Final = InputRows(
     (
         ("person_id", "integer"),
         ("area", "text"),
@@ -37,8 +37,9 @@ _FIRST_READS: Final = Given(
     )
 )
 _WRITE_FIRST_READS: Final = (
-    f"UPDATE person_area SET {', '.join(f'{name} = given.{name}' for name in FIRST_READ)} "
-    "FROM {given} WHERE person_area.person_id = given.person_id AND person_area.area = given.area"
+    f"UPDATE person_area SET {', '.join(f'{name} = input_rows.{name}' for name in FIRST_READ)} "
+    "FROM {input_rows} WHERE person_area.person_id = input_rows.person_id "
+    "AND person_area.area = input_rows.area"
 )
 
 
@@ -125,7 +126,7 @@ def _write_sql() -> str:
     )
     return (
         f"INSERT INTO person_area ({_ROWS.names}, run_id, attempt_id) "
-        f"SELECT {_ROWS.names}, {{run_id}}, {{attempt_id}} FROM {{given}} WHERE true "
+        f"SELECT {_ROWS.names}, {{run_id}}, {{attempt_id}} FROM {{input_rows}} WHERE true "
         "ON CONFLICT (person_id, area) DO UPDATE SET "
         f"{published}, {figures}, {first}, is_complete = excluded.is_complete, "
         "run_id = excluded.run_id, attempt_id = excluded.attempt_id"

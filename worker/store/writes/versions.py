@@ -12,7 +12,7 @@ from worker.core.area import ColumnType, ResourceArea
 from worker.core.diff import AreaChange, Opening, StoredVersion
 from worker.store.dialects import StoreDialect
 from worker.store.schema.tables import VERSIONS
-from worker.store.writes.bulk import Given, Row
+from worker.store.writes.bulk import InputRows, Row
 
 PAYLOAD_CHARACTERS_MAX: Final = 4_000_000
 """Payload of one INSERT. A larger batch is split, because several copies are in memory."""
@@ -37,12 +37,12 @@ def _insert(area: ResourceArea) -> str:
     names = _ROWS[area.name].names
     return (
         f"INSERT INTO {VERSIONS[area.name].name} ({names}, opened_run) "  # noqa: S608 - declared
-        f"SELECT {names}, {{run_id}} FROM {{given}}"
+        f"SELECT {names}, {{run_id}} FROM {{input_rows}}"
     )
 
 
 _ROWS: Final = {
-    area.name: Given((*_OWN, *((column.name, _KINDS[column.type]) for column in area.columns)))
+    area.name: InputRows((*_OWN, *((column.name, _KINDS[column.type]) for column in area.columns)))
     for area in AREAS
 }
 _INSERT: Final = {area.name: _insert(area) for area in AREAS}
