@@ -1,4 +1,4 @@
-"""The reporting views: the public face of the database (README, "Reporting views").
+"""The reporting views: the public face of the database (docs/reference/views.md).
 
 They are derived from the tables and the area declarations, so ``db upgrade`` drops and makes them
 anew after every migration. Columns are added, never renamed or dropped, within a major version.
