@@ -25,6 +25,7 @@ PAGES: Final = (
     *sorted(DOCS.rglob("*.md")),
 )
 
+_FENCED: Final = re.compile(r"(?ms)^```.*?^```$")
 _TEST_LINK: Final = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
@@ -67,11 +68,36 @@ def functions(path: str) -> frozenset[str]:
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, kinds))
 
 
-def relative_links(page: Path) -> Iterator[Path]:
-    """The files that a page's relative links lead to."""
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        if "://" not in target:
-            yield (page.parent / target).resolve()
+def broken_links(page: Path) -> list[str]:
+    """The relative links of a page that lead to no file, or to no heading of a Markdown page."""
+    text = _FENCED.sub("", page.read_text(encoding="utf-8"))
+    targets = re.findall(r"\]\(<?([^)>\s]+)>?[^)]*\)", text)
+    return [link for link in targets if ":" not in link and not _leads_somewhere(page, link)]
+
+
+def _leads_somewhere(page: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = (page.parent / path).resolve() if path else page
+    if not target.exists():
+        return False
+    return not anchor or (target.suffix == ".md" and anchor in anchors(target))
+
+
+@cache
+def anchors(page: Path) -> frozenset[str]:
+    """The anchors of a page's headings, as GitHub and MyST make them."""
+    found: dict[str, int] = {}
+    for heading in re.findall(
+        r"(?m)^#+ +(.+?) *$", _FENCED.sub("", page.read_text(encoding="utf-8"))
+    ):
+        shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
+        found[slug] = found.get(slug, -1) + 1
+    return frozenset(
+        f"{slug}-{number}" if number else slug
+        for slug, last in found.items()
+        for number in range(last + 1)
+    )
 
 
 def paths_named(page: Path) -> Iterator[str]:
