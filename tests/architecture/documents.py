@@ -1,6 +1,6 @@
 """Reads the documents as their readers do: tables, code blocks, links and names.
 
-``python -m tests.architecture.documents`` writes the pages of docs/reference anew.
+``python -m tests.architecture.documents`` writes the generated pages of docs/ anew.
 """
 
 import ast
@@ -111,7 +111,7 @@ def rewrite() -> None:
     from tests.architecture.reference import HEAD, REFERENCE
 
     for name, made in REFERENCE.items():
-        page = DOCS / "reference" / f"{name}.md"
+        page = DOCS / f"{name}.md"
         page.parent.mkdir(exist_ok=True)
         page.write_text(HEAD + made(), encoding="utf-8")
 

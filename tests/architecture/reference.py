@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference, which are made of the program's own declarations."""
+"""Writes the pages of docs/ that are made of the program's own declarations."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from tests.architecture.command_line import described
+from tests.architecture.data_model import data_model_page
 from tests.architecture.log_events import log_table
 from worker.areas.codes import codes
 from worker.areas.reporting import COLUMNS
@@ -292,11 +293,12 @@ def log_events_page() -> str:
 
 
 REFERENCE: Final[Mapping[str, Callable[[], str]]] = {
-    "configuration": configuration_page,
-    "commands": commands_page,
-    "exit-codes": exit_codes_page,
-    "views": views_page,
-    "metrics": metrics_page,
-    "log-events": log_events_page,
+    "reference/configuration": configuration_page,
+    "reference/commands": commands_page,
+    "reference/exit-codes": exit_codes_page,
+    "reference/views": views_page,
+    "reference/metrics": metrics_page,
+    "reference/log-events": log_events_page,
+    "data-model": data_model_page,
 }
-"""The pages of docs/reference, by their name without ``.md``."""
+"""The generated pages of docs/, by their name without ``.md``."""

@@ -1,4 +1,4 @@
-"""The pages of docs/reference say what the program does."""
+"""The generated pages of docs/ say what the program does."""
 
 import re
 import sqlite3
@@ -9,12 +9,14 @@ import click
 import pytest
 
 from tests.architecture.command_line import described
+from tests.architecture.data_model import NOT_ENFORCED, TABLES
 from tests.architecture.documents import DOCS, names, rows, section
 from tests.architecture.log_events import MEANINGS, WORKER, log_calls
 from tests.architecture.reference import HEAD, REFERENCE, VIEWS
 from worker.areas.reporting import COLUMNS
 from worker.errors import ExitCode
 from worker.store.dialects import SQLITE
+from worker.store.schema.tables import metadata
 from worker.store.schema.views import view_definitions
 
 FOLDER = DOCS / "reference"
@@ -40,7 +42,7 @@ not understood | stop, look
 
 
 def page(name: str) -> str:
-    return (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    return (DOCS / f"{name}.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", REFERENCE)
@@ -51,20 +53,21 @@ def test_the_page_is_the_generated_one(name):
 
 def test_every_page_is_generated():
     """No page in the folder is left over from what the program no longer has."""
-    assert sorted(REFERENCE) == sorted(path.stem for path in FOLDER.iterdir())
+    pages = [name for name in REFERENCE if name.startswith("reference/")]
+    assert sorted(pages) == sorted(f"reference/{path.stem}" for path in FOLDER.iterdir())
 
 
 def test_the_exit_codes_have_the_meaning_that_everyone_relies_on():
     """Codes, meanings and what a scheduler should do, as they were published."""
     expected = [line.split(" | ") for line in EXIT_CODES.strip().splitlines()]
-    found = rows(page("exit-codes"))
+    found = rows(page("reference/exit-codes"))
     assert expected == [[f"| {code}", meaning, should] for code, meaning, should, _ in found]
     assert sorted(ExitCode) == [int(row[0]) for row in found]
 
 
 def test_every_command_has_its_section():
     """Each command that can be called stands in the table, with its options below."""
-    text = page("commands")
+    text = page("reference/commands")
     listed = [names(row[0])[0] for row in rows(text.partition("\n## ")[0])]
     runnable = [
         (" ".join(words), command)
@@ -81,7 +84,7 @@ def test_every_command_has_its_section():
 
 def test_the_views_are_the_databases(migrated_sqlite: Path):
     """Each view stands on the page with its columns, in their order."""
-    text = page("views")
+    text = page("reference/views")
     shown = {view: [names(row[0])[0] for row in rows(section(text, view))] for view in VIEWS}
     with closing(sqlite3.connect(migrated_sqlite)) as connection:
         real = {
@@ -107,3 +110,16 @@ def test_log_events_are_found_wherever_they_are_logged():
     logger = r"(?:\b_?log|get_logger\(\w*\))"
     calls = re.findall(logger + r"\.(?:debug|info|warning|error|exception|critical)\(", text)
     assert len(calls) == len(list(log_calls()))
+
+
+def test_every_table_is_described():
+    """A new table gets its sentence in ``TABLES`` of ``tests/architecture/data_model.py``."""
+    assert sorted(TABLES) == sorted(metadata.tables)
+
+
+def test_references_without_a_foreign_key_are_columns():
+    """What the diagram draws dotted is a column, has no foreign key, and names a table."""
+    for place, target in NOT_ENFORCED.items():
+        table, _, name = place.partition(".")
+        assert not metadata.tables[table].columns[name].foreign_keys
+        assert target in metadata.tables

@@ -26,6 +26,8 @@ def texts() -> Iterator[str]:
                     )
                 case ast.Constant(value=str(text)):
                     yield re.sub(r"\{\w+\}", "…", text)
+                case _:
+                    pass
 
 
 TEXTS = "\n".join(texts())

@@ -305,3 +305,12 @@ def create_statements(dialect: StoreDialect) -> Iterator[str]:
     """After a migration."""
     for name, sql in view_definitions(dialect).items():
         yield f"CREATE VIEW {name} AS {sql}"
+    if dialect.name == "postgresql":
+        yield from _comments()
+
+
+def _comments() -> Iterator[str]:
+    """What each column means, where PostgreSQL's own tools and catalogues look for it."""
+    for view, columns in COLUMNS.items():
+        for column in columns:
+            yield f"COMMENT ON COLUMN {view}.{column.name} IS {_literal(column.en)}"
