@@ -63,7 +63,7 @@ def data_model_page() -> str:
     page = f"{_HEAD}## Diagram\n\nDotted lines are references without a foreign key.\n\n"
     page += "```mermaid\n" + "\n".join(["erDiagram", *_relations(tables)]) + "\n```\n\n## Tables\n"
     for table in tables:
-        page += f"\n### {table.name}\n\n{TABLES[table.name]}\n\n"
+        page += f"\n### {table.name}\n\n{TABLES.get(table.name, '')}\n\n"
         page += "| column | type | null? | key |\n|---|---|---|---|\n"
         page += "".join(f"{_row(column)}\n" for column in table.columns)
     page += "\n## Views and their tables\n\n| view | reads |\n|---|---|\n"

@@ -112,5 +112,5 @@ def log_table() -> str:
         levels = ", ".join(level for level in LEVELS if level in {call.level for call in calls})
         fields = dict.fromkeys(field for call in calls for field in call.fields)
         listed = ", ".join(f"`{field}`" for field in fields)
-        lines.append(f"| `{event}` | {levels} | {listed} | {MEANINGS[event]} |")
+        lines.append(f"| `{event}` | {levels} | {listed} | {MEANINGS.get(event, '')} |")
     return "\n".join(lines) + "\n"

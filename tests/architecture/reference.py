@@ -233,10 +233,10 @@ def views_page() -> str:
     """Every reporting view with its columns."""
     page = _VIEWS + _table(
         "| view | what |",
-        (f"| [`{view}`](#{view}) | {VIEWS[view]} |" for view in COLUMNS),
+        (f"| [`{view}`](#{view}) | {VIEWS.get(view, '')} |" for view in COLUMNS),
     )
     for view, columns in COLUMNS.items():
-        page += f"\n## {view}\n\n{VIEWS[view]}\n\n" + _table(
+        page += f"\n## {view}\n\n{VIEWS.get(view, '')}\n\n" + _table(
             "| column | type | unit | empty? | meaning | bokmål | in PTS |",
             (
                 f"| `{one.name}` | {one.kind} | {one.unit} | {'yes' if one.is_nullable else ''} "
