@@ -17,11 +17,13 @@ html_theme = "alabaster"
 html_show_sphinx = False
 html_show_copyright = False
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_theme_options = {
     "description": "Keeps a local, provable copy of PTS access restrictions for reporting.",
     "fixed_sidebar": True,
     "show_powered_by": False,
-    "page_width": "70rem",
+    "page_width": "84rem",
     "font_family": "system-ui, sans-serif",
     "head_font_family": "system-ui, sans-serif",
 }
