@@ -19,7 +19,7 @@ TABLES: Final = {
     "lease": "Who may write, with the fencing token; with shards, one row for each.",
     "run": "One snapshot: its status, its totals and, once it is published, its number.",
     "run_attempt": "One process's work at a run.",
-    "person": "A person by pseudonym, with the roster's reference.",
+    "person": "A person by pseudonym, with the roster's reference and cohort.",
     "person_area": "The proof of the last complete read of a person's area, and the published one "
     "before it (`prev_…`).",
     "area_key": "By which path of a record an area's restrictions are known.",
@@ -27,7 +27,8 @@ TABLES: Final = {
     "failure": "A person's area that cannot be read at present.",
     "access_log": "Who looked at whom. It only grows.",
     "publication": "The facts of a publication by person. Never changed.",
-    "publication_code": "The same by area, code and level. Never changed.",
+    "publication_code": "The same by area, code, level, cause and cohort. Never changed.",
+    "publication_cohort": "The persons of a publication by cohort. Never changed.",
     "change_feed": "What each publication changed, in order. It only grows.",
     "patient_safety_version": "The content of a patient safety restriction over an interval of "
     "runs.",
@@ -42,6 +43,7 @@ NOT_ENFORCED: Final = {
     "person.not_sent_by": "run_attempt",
     "publication.run_id": "run",
     "publication_code.publication_no": "publication",
+    "publication_cohort.publication_no": "publication",
 }
 """Columns that name a row without a foreign key, since they outlive it."""
 
@@ -51,7 +53,7 @@ For readers of the database and for a colleague who changes its schema. Readers 
 
 - A **version** row holds a restriction's content from the run that opened it (`opened_run`) until the run that closed it (`closed_run`). Its content is never changed.
 - A run is visible once it has a `publication_no`. Current, published and as-of are conditions on run numbers ([ADR 0004](adr/0004-run-numbered-versions.md)).
-- **Facts** (`publication`, `publication_code`) and the **change feed** are written in the transaction of the publication, and stay ([ADR 0026](adr/0026-facts-and-feed-at-publication.md)).
+- **Facts** (`publication`, `publication_cohort`, `publication_code`) and the **change feed** are written in the transaction of the publication, and stay ([ADR 0026](adr/0026-facts-and-feed-at-publication.md)).
 - What is kept for how long: [privacy](privacy.md#what-is-stored-why-and-for-how-long).
 
 """  # noqa: E501

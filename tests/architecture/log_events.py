@@ -46,7 +46,8 @@ MEANINGS: Final = {
     "pts.slower": "Rate or concurrency were reduced, as PTS slows down or refuses.",
     "retention.purged": "Old versions, runs and access log rows were deleted.",
     "retention.unfinished": "Old rows could not be deleted; the run stays published.",
-    "roster.cohort_is_an_identifier": "Cohorts contain identifiers; pseudonyms were stored instead.",
+    "roster.cohort_is_an_identifier": "Cohorts contain identifiers; pseudonyms were "
+    "stored instead.",
     "roster.h_numbers_not_sent": "The roster has H-numbers, and PTS was not asked about them.",
     "roster.line_unreadable": "A roster line is not an identifier. `where` is the file and line.",
     "roster.local_ref_is_an_identifier": "Local references contain identifiers; pseudonyms were "
