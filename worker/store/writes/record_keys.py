@@ -1,7 +1,7 @@
 """Which record key path each area uses, agreed among shards before any of them writes a record.
 
-In one process the first record decides (``sync.record_keys``). Of shards, the first to claim a path
-decides, and the claim is in the ledger before its records are.
+In one process the first record decides (``worker/sync/record_keys.py``). Of shards, the first to
+claim a path decides, and the claim is in the ledger before its records are.
 """
 
 from collections.abc import Mapping, Sequence
