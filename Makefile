@@ -46,7 +46,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test simulate bench mutate mutate-sample static unit install tools wheel wheelhouse install-test test-image docs lock \
+.PHONY: help demo versions check test simulate bench mutate mutate-sample static unit install tools wheel wheelhouse install-test test-image lock \
 	audit sbom licences clean
 
 help: ## this list
@@ -114,6 +114,7 @@ test-image: $(TOOLS) ## the Dockerfile's two tags built and run with podman; nee
 	unshare --mount sh -c 'mount -t cgroup2 none /sys/fs/cgroup; exec "$$@"' sh \
 		$(BIN)/pytest tests/deployment/image_runs.py
 
+.PHONY: docs
 # A warning is an error: a broken link, or a page that docs/index.md does not name.
 docs: ## docs/ as a site, into dist/site; says NOT TESTED if its generator cannot be installed
 	@if $(MAKE) --no-print-directory --silent $(SITE)/.made; then \
