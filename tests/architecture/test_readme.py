@@ -78,5 +78,5 @@ def test_the_make_targets_exist():
     assert named <= {line.split()[1] for line in listed.splitlines()}
     assert {"demo", "check", "test", "install", "test-image", "lock"} <= named
     called = re.findall(r"(?m)^make ([\w-]+)", (ROOT / ".ci" / "run").read_text())
-    assert called == ["test", "versions", "docs"]
+    assert {"test", "versions", "docs"} <= set(called)
     assert set(called) <= named
