@@ -37,6 +37,7 @@ MADE := $(VENV)/.made
 RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
 AUDIT := $(VENV)-audit
+SITE := $(VENV)-docs
 # What pip-audit says where its service does not know a package, does not answer, or breaks off.
 NOT_ASKED := could not be audited|Try another service|ConnectionError|ReadTimeout|ServiceError
 
@@ -113,6 +114,17 @@ test-image: $(TOOLS) ## the Dockerfile's two tags built and run with podman; nee
 	unshare --mount sh -c 'mount -t cgroup2 none /sys/fs/cgroup; exec "$$@"' sh \
 		$(BIN)/pytest tests/deployment/image_runs.py
 
+.PHONY: docs
+# A warning is an error: a broken link, or a page that docs/index.md does not name.
+docs: ## docs/ as a site, into dist/site; says NOT TESTED if its generator cannot be installed
+	@if $(MAKE) --no-print-directory --silent $(SITE)/.made; then \
+		rm -rf dist/site && \
+		$(SITE)/bin/sphinx-build --builder html --fail-on-warning --keep-going --quiet \
+			--doctree-dir $(SITE)/doctrees docs dist/site && \
+		! grep -rnE '<(script|link|img|iframe)[^>]*(src|href)="(https?:)?//' dist/site && \
+		echo dist/site/index.html; \
+	else echo "NOT TESTED: docs/ as a site, as its generator cannot be installed here"; fi
+
 lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check --require-hashes \
@@ -121,7 +133,7 @@ lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 	@for extra in $(EXTRAS) $(DRIVERS); do \
 		$(REQUIREMENTS_OF) $$extra | $(COMPILE) --constraint requirements.lock \
 			--output-file requirements-$$extra.lock - || exit 1; done
-	@for group in build audit lock; do \
+	@for group in build audit docs lock; do \
 		$(COMPILE) --group $$group --output-file requirements-$$group.lock || exit 1; done
 	@$(COMPILE) --group dev $(LOCKS:%=--constraint %) --output-file requirements-dev.lock
 	@rm -rf $(VENV)-lock
@@ -154,6 +166,12 @@ $(AUDIT)/.made: requirements-audit.lock
 	@$(PYTHON) -m venv --clear $(AUDIT)
 	@$(AUDIT)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
 		-r requirements-audit.lock
+	@touch $@
+
+$(SITE)/.made: requirements-docs.lock
+	@$(PYTHON) -m venv --clear $(SITE)
+	@$(SITE)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-docs.lock
 	@touch $@
 
 static: $(TOOLS)

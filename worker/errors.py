@@ -31,7 +31,7 @@ from collections.abc import Sequence
 
 
 class ExitCode(enum.IntEnum):
-    """Exit codes; part of the public interface (README, "Exit codes")."""
+    """Exit codes; part of the public interface (docs/reference/exit-codes.md)."""
 
     OK = 0
     USAGE = 2

@@ -162,6 +162,6 @@ def test_shells_complete(shell: str, words: str, expected: set[str], tmp_path: P
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_there_is_a_function_for_each_shell(shell: str, tmp_path: Path):
-    """What the README says to load calls the program."""
+    """What docs/reference/commands.md says to load calls the program."""
     out = _call(tmp_path, _PTS_WORKER_COMPLETE=f"{shell}_source")
     assert f"_PTS_WORKER_COMPLETE={shell}_complete" in out

@@ -14,7 +14,9 @@ ALLOWED = re.compile(
 )
 """As `make licences` has it. No AGPL, no GPL, nothing without a name."""
 NOT_INSTALLED = {
+    "alabaster": "BSD-3-Clause",
     "arrow": "Apache-2.0",
+    "babel": "BSD-3-Clause",
     "boolean-py": "BSD-2-Clause",
     "cachecontrol": "Apache-2.0",
     "chardet": "0BSD",
@@ -22,14 +24,17 @@ NOT_INSTALLED = {
     "cyclonedx-bom": "Apache-2.0",
     "cyclonedx-python-lib": "Apache-2.0",
     "defusedxml": "PSF-2.0",
+    "docutils": "Public Domain AND BSD-2-Clause",
     "filelock": "MIT",
     "fqdn": "MPL-2.0",
+    "imagesize": "MIT",
     "isoduration": "ISC",
     "jsonpointer": "BSD-3-Clause",
     "lark": "MIT",
     "license-expression": "Apache-2.0",
     "lxml": "BSD-3-Clause",
     "msgpack": "Apache-2.0",
+    "myst-parser": "MIT",
     "oracledb": "Apache-2.0 OR UPL-1.0",
     "packageurl-python": "MIT",
     "pip-api": "Apache-2.0",
@@ -45,6 +50,15 @@ NOT_INSTALLED = {
     "rfc3339-validator": "MIT",
     "rfc3986-validator": "MIT",
     "rfc3987-syntax": "MIT",
+    "roman-numerals": "0BSD OR CC0-1.0",
+    "snowballstemmer": "BSD-3-Clause",
+    "sphinx": "BSD-2-Clause",
+    "sphinxcontrib-applehelp": "BSD-2-Clause",
+    "sphinxcontrib-devhelp": "BSD-2-Clause",
+    "sphinxcontrib-htmlhelp": "BSD-2-Clause",
+    "sphinxcontrib-jsmath": "BSD-2-Clause",
+    "sphinxcontrib-qthelp": "BSD-2-Clause",
+    "sphinxcontrib-serializinghtml": "BSD-2-Clause",
     "tomli": "MIT",
     "tomli-w": "MIT",
     "uri-template": "MIT",
@@ -52,7 +66,8 @@ NOT_INSTALLED = {
     "wcwidth": "MIT",
     "webcolors": "BSD-3-Clause",
 }
-"""Of other platforms, of databases for rosters, and of `make audit`: as their pages say."""
+"""Of other platforms, of databases for rosters, and of `make audit` and `make docs`: as their pages
+say. The file of docutils that is under the GPL, a mode for Emacs, is not in its wheel."""
 
 
 def licence_of(name: str) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.architecture.documents import OPERATIONS, metric_reference, metric_samples, metric_table
+from tests.architecture.reference import metric_samples
 from tests.deployment.deployed import FOR_A_PERSON, OVER, ROOT, tool
 from worker.errors import ExitCode
-from worker.telemetry.numbers import PREFIX
+from worker.telemetry.numbers import HELP, PREFIX
 
 RULES = ROOT / "config" / "prometheus" / "pts-worker.rules.yml"
 DASHBOARD = json.loads((ROOT / "config" / "grafana" / "operations.json").read_text())
@@ -118,11 +118,11 @@ def test_every_alert_is_tried():
 def test_rules_and_dashboard_name_metrics_that_exist():
     """A metric that is renamed would leave an alert that never fires."""
     named = {name for text in expressions() for name in re.findall(rf"{PREFIX}\w+", text)}
-    assert named <= {PREFIX + row[0] for row in metric_reference()}
+    assert named <= {PREFIX + name for name in HELP}
     shown = {
         name for panel in DASHBOARD["panels"] for name in re.findall(rf"{PREFIX}\w+", str(panel))
     }
-    assert shown == {PREFIX + row[0] for row in metric_reference()}
+    assert shown == {PREFIX + name for name in HELP}
 
 
 def test_labels_in_rules_and_dashboard_are_the_metrics_own():
@@ -167,8 +167,3 @@ def test_dashboard_is_one_that_grafana_provisions():
     provisioning = ROOT / "config" / "grafana" / "provisioning.yaml"
     (provider,) = yaml.safe_load(provisioning.read_text())["providers"]
     assert provider["type"] == "file"
-
-
-def test_metric_reference_is_the_generated_one():
-    """``python -m tests.architecture.documents`` brings it up to date."""
-    assert metric_table() in OPERATIONS.read_text(encoding="utf-8")

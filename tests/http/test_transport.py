@@ -220,6 +220,19 @@ async def test_old_tls_is_not_spoken(engine, tmp_path):
             await post(engine, server.url, TransportOptions(tls=client_context(authority.file)))
 
 
+def test_every_cipher_suite_has_forward_secrecy():
+    """No RSA or static key exchange, no SHA-1, RC4 or 3DES; TLS 1.3 first, then AEAD by ECDHE."""
+    context = client_context()
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    offered = context.get_ciphers()
+    assert {"kx-any", "kx-ecdhe", "kx-dhe"} >= {suite["kea"] for suite in offered}
+    assert "TLSv1.3" == offered[0]["protocol"]
+    older = [suite for suite in offered if suite["protocol"] != "TLSv1.3"]
+    assert (older[0]["kea"], older[0]["aead"]) == ("kx-ecdhe", True)
+    assert not [suite["name"] for suite in older if suite["name"].endswith("-SHA")]
+    assert all("aes" in suite["symmetric"] or "chacha" in suite["symmetric"] for suite in offered)
+
+
 async def test_plain_http_on_a_tls_port(engine):
     """A server without TLS where TLS is expected is no connection."""
     async with raw_server(Reply(data=b"", then="close")) as server:

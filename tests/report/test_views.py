@@ -131,3 +131,29 @@ def test_a_view_is_named_with_or_without_its_prefix():
     assert ["report_access"] == [view.name for view in views_named(["access"])]
     with pytest.raises(UsageError, match="no reporting view 'runs'"):
         views_named(["runs"])
+
+
+async def test_comments_in_postgresql_are_the_dictionarys(database_url):
+    """Each column has its meaning as a comment in the catalogue; SQLite has no comments."""
+    async with world_on(database_url) as world:
+
+        async def work(connection):
+            return await connection.run_sync(_comments)
+
+        found = await world.database.read(work)
+        meanings = await world.rows(
+            "SELECT view_name, column_name, meaning_en FROM report_dictionary"
+        )
+        is_postgresql = database_url.startswith("postgresql")
+        assert sorted(meanings if is_postgresql else []) == sorted(found)
+
+
+def _comments(connection):
+    inspector = inspect(connection)
+    return [
+        (name, column["name"], column["comment"])
+        for name in inspector.get_view_names()
+        if name.startswith("report_")
+        for column in inspector.get_columns(name)
+        if column.get("comment")
+    ]

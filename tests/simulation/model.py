@@ -120,7 +120,7 @@ class Model:
         return self.snapshots[-1]
 
     def person_key(self, off_id: str) -> str:
-        """The pseudonym, as the README defines it, under the label that the store keeps."""
+        """The pseudonym, as docs/privacy.md defines it, under the label that the store keeps."""
         if self._label is None:
             with closing(sqlite3.connect(self.path)) as connection:
                 (check,) = connection.execute("SELECT key_check FROM tenant").fetchone()
@@ -305,7 +305,7 @@ class Model:
         expect(closed >= went, f"{closed} rows went by the ledger, {went} by the views")
 
     def _check_guard(self, shown: Snapshot, run: Any, turns: list[Turn]) -> None:
-        """README, the guard: what must never be published without a person's word."""
+        """docs/guarantees.md, the guard: what must never be published without a person's word."""
         if any(turn.accepts for turn in turns) or run["kind"] != "sync" or len(turns) > 1:
             return
         old, new = self.last.held(), shown.held()

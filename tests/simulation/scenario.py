@@ -244,7 +244,7 @@ class Life:
             loop.resume(process.number)
 
     def _check_end(self, outcome: Outcome) -> None:
-        """No end but those that the README names, and none of them a bug."""
+        """No end but those of docs/reference/exit-codes.md, and none of them a bug."""
         if outcome.code == 70:
             fault = outcome.fault
             text = "".join(traceback.format_exception(fault)) if fault else ""

@@ -1,4 +1,4 @@
-"""What the reporting views must show: plain dicts, from the README and the contract alone.
+"""What the reporting views must show: plain dicts, from docs/reference and the contract alone.
 
 A run is kept as what its turns have read. Nothing of it counts until it is published, and a
 publication is worked out from the state before and those readings.

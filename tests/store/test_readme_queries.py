@@ -1,4 +1,4 @@
-"""The README's examples for Power BI and dbt give what it says, on each database."""
+"""The example queries of README and docs/reference/views.md give what they say."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Table, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tests.architecture.documents import README, blocks
+from tests.architecture.documents import DOCS, README, blocks
 from worker.runtime import real_runtime
 from worker.store.database import open_database
 from worker.store.schema.tables import VERSIONS, attempt, person, person_area, run
@@ -85,6 +85,11 @@ WORLD: list[tuple[Table, list[dict[str, Any]]]] = [
 ]
 
 
+def queries() -> list[str]:
+    pages = (README, DOCS / "reference" / "views.md")
+    return [sql for page in pages for sql in blocks(page.read_text(encoding="utf-8"), "sql")]
+
+
 async def test_the_examples_run_and_tell_the_truth(database_url):
     """Restrictions by code, as of an instant, and freshness, counted by hand."""
 
@@ -94,7 +99,7 @@ async def test_the_examples_run_and_tell_the_truth(database_url):
 
     async def ask(connection: AsyncConnection) -> list[list[tuple[Any, ...]]]:
         answers = []
-        for query in blocks(README.read_text(encoding="utf-8"), "sql"):
+        for query in queries():
             rows = await connection.execute(text(query.rstrip().rstrip(";")))
             answers.append([tuple(row) for row in rows])
         return answers

@@ -88,7 +88,7 @@ def test_overrides_are_those_that_the_areas_take():
 
 
 def test_the_table_names_every_key():
-    """The README's table has a row for each key, with its environment variable and default."""
+    """The table of keys has a row for each key, with its environment variable and default."""
     table = markdown_table()
     for key in KEYS.values():
         assert f"| `{key.name}` | `{key.variable}` |" in table

@@ -159,7 +159,7 @@ def _plain(value: object) -> object:
 
 
 def markdown_table() -> str:
-    """The README's table of keys."""
+    """The table of keys in docs/reference/configuration.md."""
     lines = ["| key | environment | default | meaning |", "|---|---|---|---|"]
     for key in KEYS.values():
         default = f"`{text_of(key.default)}`" if key.default is not None else "none"

@@ -23,7 +23,7 @@ _HINTS: Final = {
         "the subject token has expired, was already used or was issued for another client: have"
         " the person sign in again and write the new token to helseid.subject_token_file"
     ),
-    "invalid_target": "check helseid.resource",
+    "invalid_target": "check helseid.scope; if it is right, ask NHN",
     "invalid_request": (
         "check helseid.sender_constraint and the organisation numbers against the client's"
         " registration in HelseID self-service"

@@ -1,7 +1,7 @@
 """The configuration's sections, grouped by subject: each key with its kind, default and meaning.
 
-``config schema``, ``config show``, the README's table and ``config/worker.toml`` are generated from
-these modules.
+``config schema``, ``config show``, docs/reference/configuration.md and ``config/worker.toml`` are
+generated from these modules.
 
 An annotation holds the type, the kind that parses the value, the description, and an example if
 there is no default. A ``Section`` does not check its values: ``worker.config.load`` parses them by

@@ -1,4 +1,4 @@
-"""The reporting views: the public face of the database (README, "Reporting views").
+"""The reporting views: the public face of the database (docs/reference/views.md).
 
 They are derived from the tables and the area declarations, so ``db upgrade`` drops and makes them
 anew after every migration. Columns are added, never renamed or dropped, within a major version.
@@ -305,3 +305,12 @@ def create_statements(dialect: StoreDialect) -> Iterator[str]:
     """After a migration."""
     for name, sql in view_definitions(dialect).items():
         yield f"CREATE VIEW {name} AS {sql}"
+    if dialect.name == "postgresql":
+        yield from _comments()
+
+
+def _comments() -> Iterator[str]:
+    """What each column means, where PostgreSQL's own tools and catalogues look for it."""
+    for view, columns in COLUMNS.items():
+        for column in columns:
+            yield f"COMMENT ON COLUMN {view}.{column.name} IS {_literal(column.en)}"
