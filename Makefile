@@ -46,7 +46,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test simulate bench mutate mutate-sample static unit install tools wheel wheelhouse install-test test-image lock \
+.PHONY: help demo versions check test every simulate bench mutate mutate-sample static unit install tools wheel wheelhouse install-test test-image lock \
 	audit sbom licences clean
 
 help: ## this list
@@ -61,8 +61,11 @@ versions: ## `make check` on each other Python that the system has, in environme
 
 check: static unit ## format, lint, types, layers and unit tests: under a minute
 
+test: $(TOOLS) ## everything: the static checks beside every test (starts its own PostgreSQL)
+	@$(MAKE) --no-print-directory --jobs 2 static every
+
 # By files, as their fixtures are dear; in their order, as the first folders wait the longest.
-test: static ## everything: the static checks, then every test (starts its own PostgreSQL)
+every: $(TOOLS)
 	@$(BIN)/pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
 
 simulate: $(TOOLS) ## SEEDS=2000 made-up worlds, each n-th call failing, long sequences

@@ -55,6 +55,8 @@ def _tell_area(model: Model, source: Source, turn: Turn, person: str, read: Area
     payloads = _payloads(source, person, read.area)
     published = {row[2] for row in model.held if row[:2] == (read.area, KEYS[person])}
     first = {} if trouble == CONTRADICTS else payloads
+    others = {row[2] for row in model.held if row[0] == read.area and row[1] != KEYS[person]}
+    taken = others & (first.keys() - published)
     is_contradicted = published - first.keys() != published - payloads.keys()
     if isinstance(read, AreaFailure):
         assert TROUBLES.get(trouble) == read.kind
@@ -63,7 +65,7 @@ def _tell_area(model: Model, source: Source, turn: Turn, person: str, read: Area
         return
     assert not trouble or (trouble == CONTRADICTS and not is_contradicted)
     is_confirmed = read.proof.first_read is not None
-    assert is_confirmed == bool(published - first.keys()), "a removal needs two reads"
+    assert is_confirmed == bool(published - first.keys() or taken), "a removal needs two reads"
     if not is_confirmed:
         payloads = first
     pages = source.pages_of(person, read.area) if payloads else 1

@@ -13,8 +13,8 @@ from tests.store.test_store_scenarios import (
     read,
     world_on,
 )
-from worker.core.confirmation import Confirm, removed_by
-from worker.core.model import PersonRead, RunKind
+from worker.core.confirmation import Confirm, compared, removed_by
+from worker.core.model import AreaFailure, CompleteArea, PersonRead, RunKind
 from worker.core.run import BatchResult
 from worker.store.runs.publication import Publisher
 
@@ -167,6 +167,33 @@ async def test_only_the_area_in_question_is_read_again(world):
     assert {(SAFETY, "x"), (SAFETY, "y")} == removed_by(found, found.read)
 
 
+async def test_what_another_person_has_needs_two_reads(world):
+    """One read alone takes nothing from anybody: it may be another person's answer."""
+    turn = await world.begin()
+    result = await apply(turn, read(world, "k", *OTHERS, "x"), read(world, "new", "w", "y"))
+    assert {"k": {SAFETY: frozenset({*OTHERS, "x"})}, "new": {SAFETY: frozenset({"y"})}} == held(
+        result
+    )
+    taking = next(one for one in result.unconfirmed if one.read.person.person_key == "new")
+    assert set() == removed_by(taking, taking.read)
+    first, second = taking.read.areas[0], read(world, "new", "w").areas[0]
+    assert isinstance(first, CompleteArea)
+    assert isinstance(second, CompleteArea)
+    outcome = compared(taking.published[SAFETY], first, second, taking.confirm)
+    assert isinstance(outcome, AreaFailure), "the second read no longer holds it"
+    done = await apply(turn, *map(read_again, result.unconfirmed))
+    assert () == done.unconfirmed
+
+
+async def test_what_another_had_when_this_run_began_needs_two_reads(world):
+    """Also if this run has closed it there: what is published does not depend on the order."""
+    turn = await world.begin()
+    (found,) = (await apply(turn, read(world, "a", "y"))).unconfirmed
+    await apply(turn, read_again(found))
+    result = await apply(turn, read(world, "new", "x"))
+    assert {"new": {SAFETY: frozenset({"x"})}} == held(result)
+
+
 async def test_keys_of_another_kind_are_a_removal(world):
     """Every published key is gone, whatever came in its place."""
     turn = await world.begin()
@@ -180,7 +207,8 @@ async def test_what_another_holds_by_now_is_not_claimed_to_be_gone(world):
     """A removal that waits may be half of a move: then the early stop does not count it."""
     turn = await world.begin()
     result = await apply(turn, read(world, "a", "y"), read(world, "b", "x"))
-    (found,) = result.unconfirmed
+    found, taking = result.unconfirmed
+    assert () == (await apply(turn, read_again(taking))).unconfirmed
     publisher = Publisher(database=world.database, lease=turn.lease, handle=turn.writer.handle)
     assert (0, 0) == await publisher.removed_so_far({"a": removed_by(found, found.read)})
     gone = frozenset({(SAFETY, "x"), (SAFETY, "y"), (PRIVACY, "x")})

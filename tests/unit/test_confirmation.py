@@ -192,6 +192,18 @@ def waiting() -> Iterator[Waiting]:
         yield made
 
 
+def test_what_another_read_holds_is_not_claimed_to_be_gone(waiting: Waiting):
+    """Both halves of a move wait: until the second one is decided, nothing seems to be gone."""
+    person = Person(off_id=NationalId("2" * 11), person_key="new")
+    read = PersonRead(person=person, areas=(area({"a": 1}),))
+    waiting.confirmations.hold([held("old")])
+    assert {"old": {(AREA, "a")}} == waiting.confirmations.claims
+    waiting.confirmations.hold([Unconfirmed(read=read, published={AREA: frozenset({"a"})})])
+    assert {} == waiting.confirmations.claims
+    waiting.confirmations.written([read])
+    assert {"old": {(AREA, "a")}} == waiting.confirmations.claims, "the store knows by now"
+
+
 async def settled() -> None:
     """Let every task run until it waits."""
     for _ in range(2_000):

@@ -2,7 +2,7 @@
 
 A complete, well-formed response may still be wrong: a proxy that answers twice, a lagging replica,
 a body truncated by a wrong length. A removal therefore needs two reads that agree, the second on a
-new connection.
+new connection. So does a restriction that another person has: it would be taken from them.
 """
 
 import enum
@@ -30,7 +30,7 @@ class Confirm(enum.StrEnum):
     """What a second read must confirm (``sync.confirm``)."""
 
     REMOVALS = "removals"
-    """A read that lacks a published restriction."""
+    """A read that lacks a published restriction, or holds one of another person."""
     CHANGES = "changes"
     """A read that differs from the published state in any way."""
 
@@ -40,7 +40,8 @@ class Unconfirmed(Value, frozen=True, kw_only=True):
 
     Attributes:
         read: the first read of all areas.
-        published: keys of the published restrictions, by area to read again.
+        published: by area to read again, keys of the person's published restrictions, and of those
+            that the first read holds and another person has.
         confirm: what the two reads must agree on.
     """
 
@@ -54,12 +55,24 @@ def published_rows(stored: Sequence[StoredVersion]) -> Mapping[str, bytes]:
     return {row.key: row.content_hash for row in stored if not row.opened_here}
 
 
-def needs_second_read(published: Mapping[str, bytes], read: CompleteArea, confirm: Confirm) -> bool:
-    """Whether a second read must confirm this one before it is written."""
+def needs_second_read(
+    published: Mapping[str, bytes],
+    read: CompleteArea,
+    confirm: Confirm,
+    taken: frozenset[str] = frozenset(),
+) -> bool:
+    """Whether a second read must confirm this one before it is written.
+
+    Args:
+        published: the person's published restrictions.
+        read: the complete read.
+        confirm: what needs two reads.
+        taken: restrictions of the read that another person has, as published.
+    """
     if read.proof.first_read is not None:
         return False
     if confirm == Confirm.REMOVALS:
-        return bool(_removed(frozenset(published), read))
+        return bool(taken or _removed(frozenset(published), read))
     return published != {record.key: record.content_hash for record in read.records}
 
 
@@ -68,8 +81,8 @@ def compared(
 ) -> AreaRead:
     """The second read with both reads in its proof, or a failure if they contradict each other.
 
-    The reads agree if they lack the same published restrictions; with ``changes``, they must also
-    hold the same records with the same content.
+    The reads agree if they lack the same published restrictions (``Unconfirmed.published``); with
+    ``changes``, they must also hold the same records with the same content.
     """
     gone, gone_again = _removed(published, first), _removed(published, second)
     is_same = first.proof.digest == second.proof.digest
@@ -101,6 +114,17 @@ def removed_by(unconfirmed: Unconfirmed, read: PersonRead) -> Removed:
         for area in read.areas
         if isinstance(area, CompleteArea) and area.area in unconfirmed.published
         for key in _removed(unconfirmed.published[area.area], area)
+    )
+
+
+def held_by(unconfirmed: Unconfirmed, read: PersonRead) -> Removed:
+    """The published restrictions that these reads hold, also those taken from another person."""
+    return frozenset(
+        (area.area, record.key)
+        for area in read.areas
+        if isinstance(area, CompleteArea) and area.area in unconfirmed.published
+        for record in area.records
+        if record.key in unconfirmed.published[area.area]
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
-from worker.core.confirmation import Removed, Unconfirmed, removed_by
+from worker.core.confirmation import Removed, Unconfirmed, held_by, removed_by
 from worker.core.guard import evidence_needed
 from worker.core.model import AreaFailure, CompleteArea, FailureKind, PersonRead
 from worker.core.value import Value
@@ -45,6 +45,7 @@ class Confirmations:
     waiting_max: int = WAITING_MAX
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _claims: dict[str, Removed] = field(default_factory=dict)
+    _holds: dict[str, Removed] = field(default_factory=dict)
     _confirmed: int = 0
     _contradicted: int = 0
     _under_way: int = 0
@@ -74,14 +75,17 @@ class Confirmations:
         """Drop the claims of persons that the store now counts."""
         for read in batch:
             self._claims.pop(read.person.person_key, None)
+            self._holds.pop(read.person.person_key, None)
 
     @property
     def claims(self) -> Mapping[str, Removed]:
         """Restrictions that unwritten reads lack, by person key.
 
-        Excludes those that a second read contradicted or could not confirm.
+        Excludes those that a second read contradicted or could not confirm, and those that another
+        unwritten read holds: they may have moved.
         """
-        return self._claims
+        held = frozenset[tuple[str, str]]().union(*self._holds.values())
+        return {key: left for key, gone in self._claims.items() if (left := gone - held)}
 
     @property
     def is_believed(self) -> bool:
@@ -175,6 +179,7 @@ class Confirmations:
         self._claims.pop(key, None)
         if gone:
             self._claims[key] = gone
+        self._holds[key] = held_by(unconfirmed, read)
 
     def _notify(self) -> None:
         self._changed.set()

@@ -6,7 +6,7 @@ commit whose acknowledgement was lost, changes nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,7 +30,12 @@ from worker.store.schema.tables import attempt, failure
 from worker.store.writes.notes import Notes, notes_of, write_notes
 from worker.store.writes.persons import PersonIds, resolve_persons
 from worker.store.writes.proofs import published_digests, write_proofs
-from worker.store.writes.versions import Change, stored_versions, write_versions
+from worker.store.writes.versions import (
+    Change,
+    stored_versions,
+    taken_from_others,
+    write_versions,
+)
 
 _FAILURE_VALUES: Final = ("kind", "status", "reason", "attempts", "runs", "last_at", "last_run")
 """Columns that another failure of the same area updates; first time and first run stay."""
@@ -38,6 +43,9 @@ _FAILURE_VALUES: Final = ("kind", "status", "reason", "attempts", "runs", "last_
 
 _Differing = Mapping[str, Mapping[int, Sequence[StoredVersion]]]
 """Stored rows by area and person, for reads that may differ from the published state."""
+
+_Taken = Mapping[str, Mapping[int, frozenset[str]]]
+"""Restrictions that another person has, as published, by area and person who holds them now."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,7 +110,8 @@ class BatchWriter:
         for other in self.unpublished:
             await undo_persons(connection, dialect, other, list(resolved.ids.values()))
         differing = await self._differing(connection, batch, resolved)
-        unconfirmed = self._unconfirmed(batch, resolved, differing)
+        taken = await self._taken(connection, batch, resolved, differing)
+        unconfirmed = self._unconfirmed(batch, resolved, differing, taken)
         written = batch
         if unconfirmed:
             held_back = {waiting.read.person.person_key for waiting in unconfirmed}
@@ -168,26 +177,50 @@ class BatchWriter:
             }
         return differing
 
+    async def _taken(
+        self,
+        connection: AsyncConnection,
+        batch: Sequence[PersonRead],
+        resolved: PersonIds,
+        differing: _Differing,
+    ) -> _Taken:
+        """By area and person, restrictions of first reads that another person has."""
+        if not self.handle.open_before:
+            return {}
+        new: dict[str, dict[int, frozenset[str]]] = defaultdict(dict)
+        for person_id, area, stored in _first_reads(batch, resolved, differing):
+            if keys := {record.key for record in area.records} - published_rows(stored).keys():
+                new[area.area][person_id] = frozenset(keys)
+        return {
+            name: await taken_from_others(
+                connection,
+                self.database.dialect,
+                name,
+                keys,
+                unpublished=(self.handle.run_id, *self.unpublished),
+            )
+            for name, keys in new.items()
+        }
+
     def _unconfirmed(
-        self, batch: Sequence[PersonRead], resolved: PersonIds, differing: _Differing
+        self,
+        batch: Sequence[PersonRead],
+        resolved: PersonIds,
+        differing: _Differing,
+        taken: _Taken,
     ) -> tuple[Unconfirmed, ...]:
         """The persons with an area that needs a second read before anything is written."""
-        if self.confirm == Confirm.REMOVALS and not _is_anything_stored(differing):
-            return ()  # nothing is stored for them, as in most of a first run
-        found = []
-        for read in batch:
-            person_id = resolved.ids[read.person.person_key]
-            published = {}
-            for area in read.areas:
-                stored = differing.get(area.area, {}).get(person_id)
-                if stored is None or not isinstance(area, CompleteArea):
-                    continue
-                shown = published_rows(stored)
-                if needs_second_read(shown, area, self.confirm):
-                    published[area.area] = frozenset(shown)
-            if published:
-                found.append(Unconfirmed(read=read, published=published, confirm=self.confirm))
-        return tuple(found)
+        published: dict[int, dict[str, frozenset[str]]] = defaultdict(dict)
+        for person_id, area, stored in _first_reads(batch, resolved, differing):
+            shown = published_rows(stored)
+            others = taken.get(area.area, {}).get(person_id, frozenset())
+            if needs_second_read(shown, area, self.confirm, others):
+                published[person_id][area.area] = others.union(shown)
+        return tuple(
+            Unconfirmed(read=read, published=areas, confirm=self.confirm)
+            for read in batch
+            if (areas := published.get(resolved.ids[read.person.person_key]))
+        )
 
     async def _write_failures(
         self, connection: AsyncConnection, batch: Sequence[PersonRead], resolved: PersonIds
@@ -242,8 +275,18 @@ class BatchWriter:
         await connection.execute(upsert(self.database.dialect, failure, _FAILURE_VALUES), values)
 
 
-def _is_anything_stored(differing: _Differing) -> bool:
-    return any(rows for persons in differing.values() for rows in persons.values())
+def _first_reads(
+    batch: Sequence[PersonRead], resolved: PersonIds, differing: _Differing
+) -> Iterator[tuple[int, CompleteArea, Sequence[StoredVersion]]]:
+    """Complete reads that no second one has confirmed and that may differ from what is stored."""
+    for one in batch:
+        person_id = resolved.ids[one.person.person_key]
+        for area in one.areas:
+            stored = differing.get(area.area, {}).get(person_id)
+            if stored is None or not isinstance(area, CompleteArea):
+                continue
+            if area.proof.first_read is None:
+                yield person_id, area, stored
 
 
 def _changes(

@@ -4,14 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.area import ColumnType, ResourceArea
 from worker.core.diff import AreaChange, Opening, StoredVersion
 from worker.store.dialects import StoreDialect
-from worker.store.schema.tables import VERSIONS
+from worker.store.schema.tables import VERSIONS, run
 from worker.store.writes.bulk import InputRows, Row
 
 PAYLOAD_CHARACTERS_MAX: Final = 4_000_000
@@ -86,6 +86,44 @@ async def stored_versions(
             )
         )
     return stored
+
+
+async def taken_from_others(
+    connection: AsyncConnection,
+    dialect: StoreDialect,
+    area: str,
+    keys: Mapping[int, frozenset[str]],
+    *,
+    unpublished: Sequence[int],
+) -> Mapping[int, frozenset[str]]:
+    """Of these restrictions, by person, those that another person has, as published.
+
+    Args:
+        connection: of the store.
+        dialect: of its database.
+        area: the area's name.
+        keys: restrictions by person.
+        unpublished: open runs; what they have closed is published still.
+    """
+    table = VERSIONS[area]
+    # Each by the partial index that has it.
+    states = (table.c.closed_run.is_(None), table.c.closed_run.in_(unpublished))
+    found = union_all(
+        *(
+            select(table.c.restriction_id, table.c.person_id)
+            .join(run, run.c.run_id == table.c.opened_run)
+            .where(dialect.member(table.c.restriction_id), state, run.c.publication_no.is_not(None))
+            for state in states
+        )
+    )
+    holders: dict[str, set[int]] = defaultdict(set)
+    rows = await connection.execute(found, dialect.members(sorted(set().union(*keys.values()))))
+    for key, person_id in rows:
+        holders[key].add(person_id)
+    return {
+        person_id: frozenset(key for key in some if holders[key] - {person_id})
+        for person_id, some in keys.items()
+    }
 
 
 async def write_versions(
