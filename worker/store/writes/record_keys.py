@@ -1,7 +1,7 @@
 """Makes all shards agree on the record key path of each area before they write records.
 
-In one process the first record decides (``worker/sync/record_keys.py``). With shards, the first shard that
-claims a path decides, and commits the claim to the ledger before it writes records.
+In one process the first record decides (``worker/sync/record_keys.py``). With shards, the first
+shard that claims a path decides, and commits the claim to the ledger before it writes records.
 """
 
 from collections.abc import Mapping, Sequence
