@@ -77,6 +77,22 @@ def test_an_old_snapshot_is_an_exit_code(worker: Installation):
     assert 2 == no_unit.code
 
 
+def test_a_snapshot_of_the_future_is_not_fresh(worker: Installation):
+    """A clock that was wrong once does not hide an outage; the run's own end tells its age."""
+    worker.store.rows(
+        "UPDATE run SET published_at = '2096-01-02T03:04:05.000000+00:00', "
+        "finished_at = '2096-01-02T03:04:04.000000+00:00' WHERE run_id = 2"
+    )
+    (wrong,) = calls(worker, "status --max-age 36h")
+    assert 3 == wrong.code
+    assert "in the future: check the clocks" in wrong.out
+    worker.store.rows(
+        "UPDATE run SET finished_at = '2026-01-02T03:04:05.000000+00:00' WHERE run_id = 2"
+    )
+    (old,) = calls(worker, "status --max-age 36h")
+    assert (3, True) == (old.code, "TOO OLD" in old.out), "its clock was corrected, long ago"
+
+
 def test_a_store_without_a_publication_is_not_fresh(two_runs: Installation, sqlite_url: str):
     """Nothing published ends with 3; a missing file ends with 78, and is not made."""
     path = Path(sqlite_url.removeprefix("sqlite:///")).with_name("elsewhere.db")

@@ -88,6 +88,7 @@ CASES: list[tuple[int, set[str], dict[str, int | None]]] = [
     (37, {"PtsNotPublished"}, {}),
     (8 * 24, {"PtsNotPublished", "PtsNotWithoutGaps"}, {}),
     (8 * 24, {"PtsNotWithoutGaps"}, {"last_published_timestamp_seconds": 8 * DAY}),
+    (1, {"PtsPublishedInTheFuture"}, {"last_published_timestamp_seconds": 8 * DAY}),
     (5, set(), {"last_published_timestamp_seconds": None}),
     (7, {"PtsNoNumbers"}, {"last_published_timestamp_seconds": None}),
     (1, {"PtsStaleShare"}, {"stale_persons": 6}),

@@ -386,6 +386,25 @@ async def test_the_longest_pause_that_a_run_makes():
     assert 900.0 in it.fake.waits_s
 
 
+@pytest.mark.parametrize("age", ["1", "86400", "1, 0", "old"])
+async def test_a_response_from_a_cache_is_no_read(age):
+    """A stored answer says nothing of now, twice as little as once (RFC 9111 §5.1)."""
+    cached = page(1, headers=(f"Age: {age}",))
+    async with raw_server(cached, page(1, 2)) as server, open_transport(OPTIONS) as transport:
+        read = await World(server, transport).read()
+    assert 2 == len(read.records)
+
+
+async def test_an_age_of_zero_is_no_cache():
+    """A proxy may say that it has just asked."""
+    async with (
+        raw_server(page(1, headers=("Age: 0",))) as server,
+        open_transport(OPTIONS) as transport,
+    ):
+        await World(server, transport).read()
+    assert 1 == len(server.requests)
+
+
 async def test_helseid_refuses():
     """What ends the run passes through, and nothing was sent."""
     async with raw_server() as server, open_transport(OPTIONS) as transport:

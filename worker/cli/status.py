@@ -9,7 +9,14 @@ from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, instant, span
 from worker.errors import ExitCode
 from worker.store.queries.status import LeaseState
-from worker.use_cases.status import Freshness, OpenRun, RunShard, Status, read_status
+from worker.use_cases.status import (
+    CLOCK_TOLERANCE_S,
+    Freshness,
+    OpenRun,
+    RunShard,
+    Status,
+    read_status,
+)
 
 HELP = """Tell the last runs, the age of the published snapshot, gaps, and who holds the lease.
 
@@ -90,6 +97,12 @@ def _print(status: Status) -> None:
 def _freshness(freshness: Freshness) -> str:
     if freshness.age_s is None:
         described = "never: no full run has been published yet"
+    elif freshness.age_s < -CLOCK_TOLERANCE_S:
+        described = (
+            f"{instant(freshness.published_at)} (run {freshness.run_id}), "
+            f"{span(-freshness.age_s)} in the future: check the clocks of this machine and of the "
+            "database"
+        )
     else:
         described = (
             f"{instant(freshness.published_at)}, {span(freshness.age_s)} ago "
@@ -97,7 +110,8 @@ def _freshness(freshness: Freshness) -> str:
         )
     if freshness.max_age_s is None:
         return described
-    verdict = "fresh" if freshness.is_fresh else "TOO OLD"
+    is_old = freshness.age_s is None or freshness.age_s > 0
+    verdict = "fresh" if freshness.is_fresh else "TOO OLD" if is_old else "NOT FRESH"
     return f"{described}: {verdict} (--max-age {span(freshness.max_age_s)})"
 
 

@@ -123,6 +123,8 @@ def from_file(path: Path, *, shown: str) -> Layer:
         layer.problems.append(f"{shown}, line {line}, column {column}: the file is not UTF-8")
     except tomllib.TOMLDecodeError as error:
         layer.problems.append(f"{shown}{_syntax_problem(str(error), content)}")
+    except (ValueError, RecursionError):  # an integer of thousands of digits; arrays in arrays
+        layer.problems.append(f"{shown}: a number is too long, or values are nested too deeply")
     else:
         layer.is_unread = False
         for section, table in document.items():

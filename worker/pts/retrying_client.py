@@ -207,6 +207,9 @@ class RetryingClient:
             if not self._was_authorized:
                 raise denied
             return _Failure(denied)
+        if kind is StatusClass.OK and _is_from_cache(response):
+            self._push_back(request, number, None)
+            return _Failure(TransientError("answered from a cache, not by PTS", status=200))
         if kind is not StatusClass.TRANSIENT:
             self._was_authorized |= kind is StatusClass.OK or kind is StatusClass.NOT_FOUND
             self._throttle.succeeded(number, sent_s, before=request.pushed_back)
@@ -302,6 +305,12 @@ class _Request(msgspec.Struct, kw_only=True):
         self.renewals += 1
         self.tokens |= {used.token_id}
         return self.renewals <= _RENEWALS_MAX and len(self.tokens) <= _TOKENS_MAX
+
+
+def _is_from_cache(response: HttpResponse) -> bool:
+    """Whether a cache says that it stored the response a while ago (RFC 9111 §5.1)."""
+    age = response.header("age") or "0"
+    return age.strip().strip("0") != ""
 
 
 def _denied(status: int, challenge: ChallengeResult) -> DeniedError:

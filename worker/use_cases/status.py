@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from worker.app import App
 from worker.store.database import Database
@@ -23,13 +24,20 @@ from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
 from worker.store.shards.assignments import ShardState, shard_states
 from worker.use_cases.reading_store import store_to_read
 
+CLOCK_TOLERANCE_S: Final = 300.0
+"""How far the clocks of this machine, the run's and the database's may differ."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
     """The last published full run and its age.
 
     Attributes:
+        published_at: the publication's time; later than now if a clock was wrong.
+        age_s: since the publication or the end of its run, whichever is earlier: a wrong clock of
+            an earlier run may have moved the publication's time forward.
         is_fresh: whether the snapshot is at most ``max_age_s`` old; ``None`` without such a limit.
+            A snapshot of the future is not fresh.
     """
 
     published_at: datetime | None
@@ -115,14 +123,17 @@ async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Stat
 
 def _freshness(last: RunFacts | None, now: datetime, max_age: timedelta | None) -> Freshness:
     published_at = last.published_at if last else None
-    age_s = (now - published_at).total_seconds() if published_at else None
+    ends = [at for at in (last.published_at, last.finished_at) if at] if last else []
+    age_s = (now - min(ends)).total_seconds() if ends else None
     max_age_s = None if max_age is None else max_age.total_seconds()
     return Freshness(
         published_at=published_at,
         run_id=last.run_id if last else None,
         age_s=age_s,
         max_age_s=max_age_s,
-        is_fresh=None if max_age_s is None else age_s is not None and age_s <= max_age_s,
+        is_fresh=None
+        if max_age_s is None
+        else age_s is not None and -CLOCK_TOLERANCE_S <= age_s <= max_age_s,
     )
 
 

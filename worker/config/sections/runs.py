@@ -40,7 +40,7 @@ class Sync(Section, frozen=True, kw_only=True):
     ] = 16
     requests_per_second: Annotated[
         float,
-        number(100_000, above_zero=True),
+        number(100_000, minimum=0.001),
         "Rate limit for requests to PTS, over all shards of a run.",
     ] = 20.0
     areas: Annotated[
