@@ -33,6 +33,7 @@ from worker.store.runs.cohorts import (
 )
 from worker.store.runs.denominators import count_people, people_of_old
 from worker.store.runs.feed import write_feed
+from worker.store.runs.labels import keep_labels
 from worker.store.schema.tables import (
     DENOMINATORS,
     publication,
@@ -62,7 +63,7 @@ def record_publication(
     returned: Sequence[int] = (),
     is_back_filled: bool = False,
 ) -> None:
-    """Write the facts and the feed of a run that was published just now.
+    """Write the facts, the feed and earlier labels of a run that was published just now.
 
     Args:
         connection: in the transaction of the publication.
@@ -75,6 +76,8 @@ def record_publication(
     number = row.publication_no
     now = _Moment(run_id=run_id, number=number, at=row.published_at)
     feed_from = write_feed(connection, run_id=run_id, number=number, at=row.published_at)
+    if not is_back_filled:
+        keep_labels(connection, run_id=run_id, number=number)
     people: dict[str, dict[str, int | None]] = defaultdict(lambda: dict.fromkeys(_PERSONS, 0))
     if is_back_filled:
         people[""] |= dict.fromkeys(DENOMINATORS) | people_of_old(connection, row)

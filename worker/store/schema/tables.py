@@ -181,6 +181,23 @@ readers see those with ``prev_``. ``not_sent_by`` is the run attempt that last f
 the roster under an identifier that is not sent to PTS. It is no foreign key: an attempt may go
 while the person stays."""
 
+person_label = Table(
+    "person_label",
+    metadata,
+    Column("label_id", Key, primary_key=True, autoincrement=True),
+    Column("person_id", Key, ForeignKey("person.person_id"), nullable=False),
+    Column("since_no", BigInteger, nullable=False),
+    Column("until_no", BigInteger, nullable=False),
+    Column("local_ref", Text),
+    Column("cohort", Text),
+    UniqueConstraint("person_id", "since_no"),
+    sqlite_autoincrement=True,
+)
+"""What a person was called from one publication until before another; 0 is since the first.
+
+What they are called now stands in ``person``. A row is written by the publication that changes
+that."""
+
 person_area = Table(
     "person_area",
     metadata,
