@@ -121,7 +121,11 @@ async def test_retention_forgets_and_does_not_falsify(database_url):
         )
         shown: list[tuple[Any, ...]] = await world.rows(FEED)
         assert {(1, "insert", None, None)} == {row for row in shown if row[0] == 1}
-        assert (0, 0) == await forget(world)
+        await publish(world, seen(world, 1, safety("b", "NORU"), ref="R3"))
+        assert (0, 0) == await forget(world)  # it ended just now
+        world.fake.advance(30 * 86_400)
+        assert (0, 1) == await forget(world)
+        assert [(None, None, 3, 5), ("R3", None, 5, None)] == (await world.rows(LABELS))[2:]
 
 
 async def test_a_withheld_run_keeps_none(database_url):
