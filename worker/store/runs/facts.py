@@ -51,6 +51,10 @@ _CHANGES: Final = {"insert": "added", "update": "changed", "close": "removed"}
 _KEY: Final = ("area", "code", "level", "cause", "cohort")
 _PERSONS: Final = (*DENOMINATORS, "joined", "departed", "persons_in_effect")
 
+_LEAVE_BASE: Final = (
+    update(publication).where(publication.c.is_base == true()).values(is_base=false())
+)
+
 _Key: TypeAlias = tuple[str, ...]
 """The values of ``_KEY``."""
 _Counts: TypeAlias = dict[_Key, dict[str, int]]
@@ -70,7 +74,8 @@ def record_publication(
         run_id: the run, which has its number and instant.
         returned: departed persons who are on the roster again.
         is_back_filled: it was published by a program that wrote no facts. Then the roster is known
-            from the run's totals alone, and nobody's cohort is.
+            from the run's totals alone, and nobody's cohort is. Causes are left out: they may hold
+            identifiers still, which ``db upgrade`` takes out later (``store.schema.rewriting``).
     """
     row = connection.execute(select(run).where(run.c.run_id == run_id)).one()
     number = row.publication_no
@@ -86,12 +91,13 @@ def record_publication(
     names = name_cohorts(connection, number, rosters)
     for cohort, counts in found.items():
         _add(people[names.of(cohort)], counts)
-    standing = _Standing(connection, now, _base(connection, number), names)
+    keys = _Keys(names=names, has_causes=not is_back_filled)
+    standing = _Standing(connection, now, _base(connection, number), keys)
     if names.is_other_divided or not standing.is_sound():
-        standing = _Standing(connection, now, None, names)
+        standing = _Standing(connection, now, None, keys)
     for cohort, holders in standing.holders.items():
         people[cohort]["persons_in_effect"] = holders
-    _add_changes(connection, standing.counts, names, feed_from)
+    _add_changes(connection, standing.counts, keys, feed_from)
     _write(connection, row, standing.counts, people)
 
 
@@ -147,9 +153,7 @@ def _add(totals: dict[str, int | None], values: Mapping[str, int | None]) -> Non
 
 async def leave_base(connection: AsyncConnection) -> None:
     """Let the next publication count from all rows: some of the published state have changed."""
-    await connection.execute(
-        update(publication).where(publication.c.is_base == true()).values(is_base=false())
-    )
+    await connection.execute(_LEAVE_BASE)
 
 
 def back_fill(connection: Connection) -> None:
@@ -162,8 +166,11 @@ def back_fill(connection: Connection) -> None:
         )
         .order_by(run.c.publication_no)
     )
-    for run_id in missing.scalars().all():
+    runs = missing.scalars().all()
+    for run_id in runs:
         record_publication(connection, run_id, is_back_filled=True)
+    if runs:  # the next one has causes
+        connection.execute(_LEAVE_BASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,10 +204,10 @@ class _Standing:
     """
 
     def __init__(
-        self, connection: Connection, now: _Moment, base: _Moment | None, names: CohortNames
+        self, connection: Connection, now: _Moment, base: _Moment | None, keys: "_Keys"
     ) -> None:
         self._connection = connection
-        self._names = names
+        self._keys = keys
         self.counts: _Counts = _no_counts()
         self.holders: dict[str, int] = defaultdict(int)
         if base is None:
@@ -230,15 +237,33 @@ class _Standing:
     def _count(self, moment: _Moment, touched: str, cohort: str, sign: int) -> None:
         """Add what stands at a publication, of all persons or of those touched, or take it away."""
         parts = [_standing_sql(area, moment, touched, cohort) for area in AREAS]
-        for *key, in_cohort, open_, does, persons, holders in self._rows(parts):
-            values = self.counts[*_as_codes(key), self._names.of(in_cohort)]
+        for *key, open_, does, persons, holders in self._rows(parts):
+            values = self.counts[self._keys.of(*key)]
             for name, value in zip(_STANDING, (open_, does, persons, holders), strict=True):
                 values[name] += sign * int(value)
         for in_cohort, holders in self._rows([_holders_sql(moment, touched, cohort)]):
-            self.holders[self._names.of(in_cohort)] += sign * int(holders)
+            self.holders[self._keys.names.of(in_cohort)] += sign * int(holders)
 
     def _rows(self, parts: Sequence[str]) -> Iterable[Any]:
         return self._connection.exec_driver_sql(" UNION ALL ".join(parts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Keys:
+    """What facts are counted by.
+
+    Attributes:
+        names: the cohorts that they name.
+        has_causes: whether they are divided by cause.
+    """
+
+    names: CohortNames
+    has_causes: bool
+
+    def of(self, area: str, code: str, level: str, cause: str, cohort: str) -> _Key:
+        """The key of rows with these values, as far as they look like codes."""
+        codes = (code, level, cause if self.has_causes else "")
+        return (area, *map(_as_code, codes), self.names.of(cohort))
 
 
 def _no_counts() -> _Counts:
@@ -299,9 +324,7 @@ def _touched(now: _Moment, base: _Moment) -> str:
     return f" AND v.person_id IN ({' UNION '.join(parts)})"
 
 
-def _add_changes(
-    connection: Connection, counts: _Counts, names: CohortNames, feed_from: int
-) -> None:
+def _add_changes(connection: Connection, counts: _Counts, keys: _Keys, feed_from: int) -> None:
     """What came, changed and went, of the feed's rows behind that number."""
     parts = [
         f"SELECT f.op, '{area.name}', {_code_columns(area)}, {cohort_sql()} AS cohort, COUNT(*) "
@@ -310,8 +333,8 @@ def _add_changes(
         f"WHERE f.seq > {feed_from} AND f.area = '{area.name}' GROUP BY 1, 3, 4, 5, 6"
         for area in AREAS
     ]
-    for op, *key, cohort, amount in connection.exec_driver_sql(" UNION ALL ".join(parts)):
-        counts[*_as_codes(key), names.of(cohort)][_CHANGES[op]] += amount
+    for op, *key, amount in connection.exec_driver_sql(" UNION ALL ".join(parts)):
+        counts[keys.of(*key)][_CHANGES[op]] += amount
 
 
 def _code_columns(area: ResourceArea) -> str:
@@ -321,12 +344,6 @@ def _code_columns(area: ResourceArea) -> str:
         f"COALESCE(v.{column}, '') AS {name}" if column else f"'' AS {name}"
         for name, column in columns.items()
     )
-
-
-def _as_codes(key: Sequence[str]) -> _Key:
-    """The area, and what stands behind it as far as it looks like codes."""
-    area, *codes = key
-    return (area, *map(_as_code, codes))
 
 
 def _as_code(value: str) -> str:
