@@ -34,13 +34,13 @@ from worker.store.runs.cohorts import (
 from worker.store.runs.denominators import count_people, people_of_old
 from worker.store.runs.feed import write_feed
 from worker.store.runs.labels import keep_labels
-from worker.store.schema.tables import (
+from worker.store.schema.fact_tables import (
     DENOMINATORS,
     publication,
     publication_code,
     publication_cohort,
-    run,
 )
+from worker.store.schema.tables import run
 
 ZONE: Final = ZoneInfo("Europe/Oslo")
 

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.dialects import StoreDialect
-from worker.store.schema.tables import VERSIONS, alias_of, person, person_label, publication, run
+from worker.store.schema.fact_tables import publication
+from worker.store.schema.tables import VERSIONS, alias_of, person, person_label, run
 
 
 def relabelled_sql(run_id: int) -> str:

@@ -13,7 +13,8 @@ from worker.areas.reporting import COLUMNS
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.store.dialects import StoreDialect
-from worker.store.schema.tables import DENOMINATORS, FIRST_READ
+from worker.store.schema.fact_tables import DENOMINATORS
+from worker.store.schema.tables import FIRST_READ
 
 _MOVEMENTS: Final = ("joined", "departed", "persons_in_effect")
 
