@@ -63,7 +63,7 @@ VIEWS = {
         ("2026-03-01", PRIVACY, 1, 0, 0),
     },
     "SELECT publication_no, area, code, level, open, in_effect, added, changed, removed "
-    "FROM report_daily WHERE cause = ''": {
+    "FROM report_daily WHERE cause <> 'other'": {
         (1, SAFETY, "NORU", "", 2, 2, 2, 0, 0),
         (1, SAFETY, "NORS", "", 1, 1, 1, 0, 0),
         (1, PRIVACY, "", "high", 1, 1, 1, 0, 0),

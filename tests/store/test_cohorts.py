@@ -102,7 +102,7 @@ async def test_a_cause_is_counted_by_itself(database_url):
     """Where the area has one; the other area has none."""
     async with world_on(database_url, our_clock=True) as world:
         safe = [safety(key, "NORU", cause=key.title()) for key in ("manual", "automated")]
-        text = safety("t", "NORU", cause="a text with 16858399649")
+        text = safety("t", "NORU", cause="MTY4NTgzOTk2NDk")  # an identifier in Base64
         await publish(world, seen(world, 1, *safe, text, private=(privacy("p", "Block", "Hard"),)))
         assert {
             (SAFETY, "Manual", 1),

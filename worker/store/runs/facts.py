@@ -21,7 +21,7 @@ from sqlalchemy import Connection, false, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
-from worker.areas.codes import group_of
+from worker.areas.codes import codes, group_of
 from worker.core.area import ResourceArea
 from worker.core.effect import in_effect_sql, instant_sql
 from worker.store.runs.cohorts import (
@@ -46,14 +46,12 @@ ZONE: Final = ZoneInfo("Europe/Oslo")
 
 _CODE: Final = re.compile(r"[A-Za-z][\w.-]{0,31}", re.ASCII)
 _DIGITS_MAX: Final = 4
+_CAUSES: Final = frozenset(one.code for one in codes() if one.system == "cause")
+"""PTS's causes. Others are counted as ``OTHER``: free text must not stay for ever."""
 _STANDING: Final = ("open", "in_effect", "persons", "persons_in_effect")
 _CHANGES: Final = {"insert": "added", "update": "changed", "close": "removed"}
 _KEY: Final = ("area", "code", "level", "cause", "cohort")
 _PERSONS: Final = (*DENOMINATORS, "joined", "departed", "persons_in_effect")
-
-_LEAVE_BASE: Final = (
-    update(publication).where(publication.c.is_base == true()).values(is_base=false())
-)
 
 _Key: TypeAlias = tuple[str, ...]
 """The values of ``_KEY``."""
@@ -74,8 +72,7 @@ def record_publication(
         run_id: the run, which has its number and instant.
         returned: departed persons who are on the roster again.
         is_back_filled: it was published by a program that wrote no facts. Then the roster is known
-            from the run's totals alone, and nobody's cohort is. Causes are left out: they may hold
-            identifiers still, which ``db upgrade`` takes out later (``store.schema.rewriting``).
+            from the run's totals alone, and nobody's cohort is.
     """
     row = connection.execute(select(run).where(run.c.run_id == run_id)).one()
     number = row.publication_no
@@ -91,13 +88,12 @@ def record_publication(
     names = name_cohorts(connection, number, rosters)
     for cohort, counts in found.items():
         _add(people[names.of(cohort)], counts)
-    keys = _Keys(names=names, has_causes=not is_back_filled)
-    standing = _Standing(connection, now, _base(connection, number), keys)
+    standing = _Standing(connection, now, _base(connection, number), names)
     if names.is_other_divided or not standing.is_sound():
-        standing = _Standing(connection, now, None, keys)
+        standing = _Standing(connection, now, None, names)
     for cohort, holders in standing.holders.items():
         people[cohort]["persons_in_effect"] = holders
-    _add_changes(connection, standing.counts, keys, feed_from)
+    _add_changes(connection, standing.counts, names, feed_from)
     _write(connection, row, standing.counts, people)
 
 
@@ -153,7 +149,9 @@ def _add(totals: dict[str, int | None], values: Mapping[str, int | None]) -> Non
 
 async def leave_base(connection: AsyncConnection) -> None:
     """Let the next publication count from all rows: some of the published state have changed."""
-    await connection.execute(_LEAVE_BASE)
+    await connection.execute(
+        update(publication).where(publication.c.is_base == true()).values(is_base=false())
+    )
 
 
 def back_fill(connection: Connection) -> None:
@@ -166,11 +164,8 @@ def back_fill(connection: Connection) -> None:
         )
         .order_by(run.c.publication_no)
     )
-    runs = missing.scalars().all()
-    for run_id in runs:
+    for run_id in missing.scalars().all():
         record_publication(connection, run_id, is_back_filled=True)
-    if runs:  # the next one has causes
-        connection.execute(_LEAVE_BASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,10 +199,10 @@ class _Standing:
     """
 
     def __init__(
-        self, connection: Connection, now: _Moment, base: _Moment | None, keys: "_Keys"
+        self, connection: Connection, now: _Moment, base: _Moment | None, names: CohortNames
     ) -> None:
         self._connection = connection
-        self._keys = keys
+        self._names = names
         self.counts: _Counts = _no_counts()
         self.holders: dict[str, int] = defaultdict(int)
         if base is None:
@@ -237,33 +232,15 @@ class _Standing:
     def _count(self, moment: _Moment, touched: str, cohort: str, sign: int) -> None:
         """Add what stands at a publication, of all persons or of those touched, or take it away."""
         parts = [_standing_sql(area, moment, touched, cohort) for area in AREAS]
-        for *key, open_, does, persons, holders in self._rows(parts):
-            values = self.counts[self._keys.of(*key)]
+        for *key, in_cohort, open_, does, persons, holders in self._rows(parts):
+            values = self.counts[*_as_codes(key), self._names.of(in_cohort)]
             for name, value in zip(_STANDING, (open_, does, persons, holders), strict=True):
                 values[name] += sign * int(value)
         for in_cohort, holders in self._rows([_holders_sql(moment, touched, cohort)]):
-            self.holders[self._keys.names.of(in_cohort)] += sign * int(holders)
+            self.holders[self._names.of(in_cohort)] += sign * int(holders)
 
     def _rows(self, parts: Sequence[str]) -> Iterable[Any]:
         return self._connection.exec_driver_sql(" UNION ALL ".join(parts))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Keys:
-    """What facts are counted by.
-
-    Attributes:
-        names: the cohorts that they name.
-        has_causes: whether they are divided by cause.
-    """
-
-    names: CohortNames
-    has_causes: bool
-
-    def of(self, area: str, code: str, level: str, cause: str, cohort: str) -> _Key:
-        """The key of rows with these values, as far as they look like codes."""
-        codes = (code, level, cause if self.has_causes else "")
-        return (area, *map(_as_code, codes), self.names.of(cohort))
 
 
 def _no_counts() -> _Counts:
@@ -324,7 +301,9 @@ def _touched(now: _Moment, base: _Moment) -> str:
     return f" AND v.person_id IN ({' UNION '.join(parts)})"
 
 
-def _add_changes(connection: Connection, counts: _Counts, keys: _Keys, feed_from: int) -> None:
+def _add_changes(
+    connection: Connection, counts: _Counts, names: CohortNames, feed_from: int
+) -> None:
     """What came, changed and went, of the feed's rows behind that number."""
     parts = [
         f"SELECT f.op, '{area.name}', {_code_columns(area)}, {cohort_sql()} AS cohort, COUNT(*) "
@@ -333,8 +312,8 @@ def _add_changes(connection: Connection, counts: _Counts, keys: _Keys, feed_from
         f"WHERE f.seq > {feed_from} AND f.area = '{area.name}' GROUP BY 1, 3, 4, 5, 6"
         for area in AREAS
     ]
-    for op, *key, amount in connection.exec_driver_sql(" UNION ALL ".join(parts)):
-        counts[keys.of(*key)][_CHANGES[op]] += amount
+    for op, *key, cohort, amount in connection.exec_driver_sql(" UNION ALL ".join(parts)):
+        counts[*_as_codes(key), names.of(cohort)][_CHANGES[op]] += amount
 
 
 def _code_columns(area: ResourceArea) -> str:
@@ -344,6 +323,13 @@ def _code_columns(area: ResourceArea) -> str:
         f"COALESCE(v.{column}, '') AS {name}" if column else f"'' AS {name}"
         for name, column in columns.items()
     )
+
+
+def _as_codes(key: Sequence[str]) -> _Key:
+    """The area, and what stands behind it as far as it looks like codes."""
+    area, code, level, cause = key
+    is_known = not cause or cause in _CAUSES
+    return area, _as_code(code), _as_code(level), cause if is_known else OTHER
 
 
 def _as_code(value: str) -> str:
