@@ -45,17 +45,11 @@ TABLES: Final[Sequence[Table]] = tuple(
 class Traces:
     """Everything that the store holds about one person.
 
-        Attributes:
-            person_id: the person's row; None if there is none.
-    <<<<<<< HEAD
-            local_refs: the organisation's own references for the person.
-            rows: number of rows of the person, by table.
-            mentions: rows of other persons that contain the identifier or the person's key, by table.
-    =======
-            local_refs: the references that the organisation gave the person, earlier ones too.
-            rows: rows of the person by table.
-            mentions: rows of other persons that hold the identifier or the person's key, by table.
-    >>>>>>> 9d573fa (store: local_ref and cohort have a history)
+    Attributes:
+        person_id: the person's row; None if there is none.
+        local_refs: the organisation's own references for the person, earlier ones too.
+        rows: number of rows of the person, by table.
+        mentions: rows of other persons that contain the identifier or the person's key, by table.
     """
 
     person_id: int | None
