@@ -1,4 +1,4 @@
-"""Cohorts of persons; facts by cause and cohort; denominators by cohort.
+"""Cohorts of persons; facts by cause and cohort; persons by cohort; earlier labels of persons.
 
 Facts that are there stay: they have no cause, and their persons have no cohort. The next
 publication counts from all rows, since it cannot count on from these.
@@ -12,6 +12,7 @@ down_revision = "0009"
 branch_labels = None
 depends_on = None
 
+KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 FAILURES = ("transient", "rejected", "refused", "contract", "paging", "unstable")
 COUNTS = ("open", "in_effect", "added", "changed", "removed", "persons", "persons_in_effect")
 KNOWN = ("roster", "confirmed", "stale", *(f"failed_{kind}" for kind in FAILURES))
@@ -43,6 +44,23 @@ def make_codes(*grain):
 def upgrade() -> None:
     op.add_column("person", sa.Column("cohort", sa.Text(), nullable=True))
     op.add_column("person", sa.Column("prev_cohort", sa.Text(), nullable=True))
+    op.create_table(
+        "person_label",
+        sa.Column("label_id", KEY, autoincrement=True, nullable=False),
+        sa.Column("person_id", KEY, nullable=False),
+        number("since_no"),
+        number("until_no"),
+        sa.Column("local_ref", sa.Text(), nullable=True),
+        sa.Column("cohort", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.person_id"], name=op.f("fk_person_label_person_id")
+        ),
+        sa.PrimaryKeyConstraint("label_id", name=op.f("pk_person_label")),
+        sa.UniqueConstraint(
+            "person_id", "since_no", name=op.f("uq_person_label_person_id_since_no")
+        ),
+        sqlite_autoincrement=True,
+    )
     # SQLite cannot change a primary key.
     op.execute("CREATE TABLE facts_before AS SELECT * FROM publication_code")
     op.drop_table("publication_code")
@@ -83,5 +101,6 @@ def downgrade() -> None:
     op.execute(f"INSERT INTO publication_code ({names}) SELECT {names} FROM facts_after")  # noqa: S608
     op.drop_table("facts_after")
     op.execute("UPDATE publication SET is_base = false WHERE is_base")
+    op.drop_table("person_label")
     op.drop_column("person", "prev_cohort")
     op.drop_column("person", "cohort")

@@ -104,6 +104,7 @@ def test_a_dry_run_counts_and_changes_nothing(erased: Erased):
     assert {
         "patient_safety_version": 1,
         "patient_privacy_version": 1,
+        "person_label": 0,
         "person_area": 2,
         "failure": 0,
         "person": 1,

@@ -20,6 +20,8 @@ TABLES: Final = {
     "run": "One snapshot: its status, its totals and, once it is published, its number.",
     "run_attempt": "One process's work at a run.",
     "person": "A person by pseudonym, with the roster's reference and cohort.",
+    "person_label": "The roster's reference and cohort of a person between two publications, until "
+    "a later one changed them.",
     "person_area": "The proof of the last complete read of a person's area, and the published one "
     "before it (`prev_…`).",
     "area_key": "By which path of a record an area's restrictions are known.",

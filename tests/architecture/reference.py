@@ -65,13 +65,17 @@ VIEWS: Final = {
     "until before `valid_to`.",
     "report_person_freshness": "One row per person and area: when it was last confirmed, and what "
     "fails.",
-    "report_daily": "The facts of each publication by code and level. Written once, never changed.",
+    "report_daily": "The facts of each publication by code, level, cause and cohort. Written "
+    "once, never changed.",
     "report_publication": "The facts of each publication by person: the denominators.",
     "report_publication_cohort": "The same by cohort; the rows of a publication add up to its row "
     "there. `cohort` is empty for persons without one, and `other` for those whose cohort has no "
     "name in the facts.",
     "report_daily_change": "Restrictions added, changed and removed by day in Norway and area, as "
     "each publication counted them.",
+    "report_person_label": "What the roster calls a person and called them earlier: one row per "
+    "interval, the present one without `valid_to`. For the state as of an instant, join it on "
+    "`person_key` and the interval.",
     "report_change_feed": "What each publication changed, and what was erased or purged, in order "
     "([how to follow it](../reporting.md#following-the-snapshot)).",
     "report_run": "The ledger of runs.",

@@ -160,7 +160,7 @@ ROWS: Final[dict[str, list[dict[str, Any]]]] = {
         _safety(1, 1, "x", 1, 2),
         _safety(2, 1, "x=N", 2) | {"first_seen_at": at(1)},
         _safety(3, 2, "y", 1, 2),
-        _safety(4, 3, "z", 1),
+        _safety(4, 3, "z", 1) | {"cause": "Manual"},
         _safety(5, 1, "w", 3),
         _safety(6, 3, "q", 4),
     ],

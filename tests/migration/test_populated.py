@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from tests.databases import execute, in_database
 from tests.migration.old_store import AREAS, PRIVACY, SAFETY, A, B, C, at, write
+from tests.store.test_facts import DAILY, counted
 from tests.store.test_store_scenarios import World, world_on
 from worker.areas import area_named
 from worker.core.answer import read_page
@@ -62,7 +63,7 @@ VIEWS = {
         ("2026-03-01", PRIVACY, 1, 0, 0),
     },
     "SELECT publication_no, area, code, level, open, in_effect, added, changed, removed "
-    "FROM report_daily": {
+    "FROM report_daily WHERE cause <> 'other'": {
         (1, SAFETY, "NORU", "", 2, 2, 2, 0, 0),
         (1, SAFETY, "NORS", "", 1, 1, 1, 0, 0),
         (1, PRIVACY, "", "high", 1, 1, 1, 0, 0),
@@ -223,6 +224,7 @@ async def test_the_next_sync_finds_nothing_new_and_nothing_gone(empty_url: str, 
             await world.current()
         )
         assert [] == await world.rows("SELECT * FROM failure")
+        assert await counted(world) == sorted(await world.rows(DAILY))
         assert {("R2",), ("C1",)} == set(
             await world.rows("SELECT DISTINCT local_ref FROM report_person_freshness")
         )

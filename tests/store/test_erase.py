@@ -108,6 +108,7 @@ async def test_the_person_goes_and_all_others_stay(database_url):
         expected = {
             "patient_safety_version": 2,
             "patient_privacy_version": 0,
+            "person_label": 1,
             "person_area": 2,
             "failure": 1,
             "person": 1,
@@ -128,7 +129,7 @@ async def test_a_dry_look_changes_nothing(database_url):
         await history(world)
         rows = [await world.rows(f"SELECT * FROM {table}") for table in metadata.tables]
         found = await find_traces(world.database, 1, GONE, OFF_ID)
-        assert 6 == sum(found.rows.values())
+        assert 7 == sum(found.rows.values())
         assert rows == [await world.rows(f"SELECT * FROM {table}") for table in metadata.tables]
 
 

@@ -73,7 +73,10 @@ _PLAIN: Final[Mapping[str, str]] = {
     ),
     "report_change_feed": (
         "seq publication_no published_at op area restriction_id person_key local_ref version_no "
-        "person_no"
+        "person_no cohort"
+    ),
+    "report_person_label": (
+        "person_key local_ref cohort valid_from valid_to since_publication until_publication"
     ),
     "report_daily_change": "day area added changed removed tenant",
     "report_run": (
@@ -105,7 +108,7 @@ def _declared() -> Iterator[tuple[str, tuple[ViewColumn, ...]]]:
         yield f"report_{area.table}_current", _area(area, times, _EFFECT)
     for area in AREAS:
         times = "first_seen_at observed_at valid_from valid_to opened_run closed_run tenant payload"
-        ends = "opened_publication closed_publication version_no"
+        ends = "opened_publication closed_publication version_no cohort"
         yield f"report_{area.table}_history", _area(area, times, ends)
     for view, names in _PLAIN.items():
         yield view, tuple(map(_column, names.split()))

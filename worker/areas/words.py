@@ -142,6 +142,13 @@ _PERSON: Final[Mapping[str, Word]] = {
     "closed_publication": _count(
         "", "Publiseringen som lukket versjonen", "publication that closed the version", null=True
     ),
+    "since_publication": _count("", "Første publisering", "first publication"),
+    "until_publication": _count(
+        "",
+        "Publiseringen som endret det; tom for det som gjelder nå",
+        "publication that changed it; empty for what holds now",
+        null=True,
+    ),
     "is_in_effect": _flag(
         "Om begrensningen gjelder nå: koden begrenser noe, og tiden er ikke ute",
         "whether it restricts now: its code restricts, and its time is not over",

@@ -23,7 +23,7 @@ from worker.store.runs.lease import Lease
 from worker.store.runs.lease_context import held_lease
 from worker.store.runs.ledger import key_paths
 from worker.store.runs.open_run_store import open_run_store, open_shard_store
-from worker.store.runs.retention import RetentionRules, purge
+from worker.store.runs.retention import Purged, RetentionRules, purge
 from worker.store.runs.run_store import Choice
 from worker.store.shards.assignments import refuse_sqlite
 from worker.store.shards.run_store import ShardRunStore
@@ -147,10 +147,11 @@ async def _forget_old(app: App, database: Database, lease: Lease, stop: anyio.Ev
     except WorkerError as error:
         log.error("retention.unfinished", reason=error.message, hint=error.hint)  # noqa: TRY400
         return
-    if purged.versions or purged.runs or purged.accesses:
+    if purged != Purged():
         log.info(
             "retention.purged",
             versions=purged.versions,
+            labels=purged.labels,
             runs=purged.runs,
             accesses=purged.accesses,
         )

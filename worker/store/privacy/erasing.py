@@ -29,7 +29,7 @@ from worker.store.errors import plain_reason
 from worker.store.runs.facts import leave_base
 from worker.store.runs.feed import note_erased, note_versions
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import VERSIONS, metadata, person, run
+from worker.store.schema.tables import VERSIONS, metadata, person, person_label, run
 
 _ROWS_PER_QUERY: Final = 500
 
@@ -47,7 +47,7 @@ class Traces:
 
     Attributes:
         person_id: the person's row; None if there is none.
-        local_refs: the organisation's own references for the person.
+        local_refs: the organisation's own references for the person, earlier ones too.
         rows: number of rows of the person, by table.
         mentions: rows of other persons that contain the identifier or the person's key, by table.
     """
@@ -117,7 +117,12 @@ async def find_traces(
             )
         ).one_or_none()
         person_id = None if row is None else row.person_id
-        refs = () if row is None else (row.local_ref, row.prev_local_ref)
+        refs = [] if row is None else [row.local_ref, row.prev_local_ref]
+        refs += (
+            await connection.execute(
+                select(person_label.c.local_ref).where(person_label.c.person_id == person_id)
+            )
+        ).scalars()
         rows = {}
         for table in (*TABLES, person) if person_id is not None else ():
             counted = await connection.execute(
@@ -354,4 +359,5 @@ _ALL_TEXTS: Final = (
         key=person.c.person_id,
         columns=("local_ref", "prev_local_ref", "cohort", "prev_cohort"),
     ),
+    _Texts(table=person_label, key=person_label.c.label_id, columns=("local_ref", "cohort")),
 )

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from worker.store.schema.tables import publication_cohort
+from worker.store.schema.fact_tables import publication_cohort
 
 COHORTS_MAX: Final = 300
 """How many cohorts a publication's facts name; persons of others are counted as ``OTHER``."""

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, false, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
-from worker.areas.codes import group_of
+from worker.areas.codes import codes, group_of
 from worker.core.area import ResourceArea
 from worker.core.effect import in_effect_sql, instant_sql
 from worker.store.runs.cohorts import (
@@ -33,18 +33,21 @@ from worker.store.runs.cohorts import (
 )
 from worker.store.runs.denominators import count_people, people_of_old
 from worker.store.runs.feed import write_feed
-from worker.store.schema.tables import (
+from worker.store.runs.labels import keep_labels
+from worker.store.schema.fact_tables import (
     DENOMINATORS,
     publication,
     publication_code,
     publication_cohort,
-    run,
 )
+from worker.store.schema.tables import run
 
 ZONE: Final = ZoneInfo("Europe/Oslo")
 
 _CODE: Final = re.compile(r"[A-Za-z][\w.-]{0,31}", re.ASCII)
 _DIGITS_MAX: Final = 4
+_CAUSES: Final = frozenset(one.code for one in codes() if one.system == "cause")
+"""PTS's causes. Others are counted as ``OTHER``: free text must not stay for ever."""
 _STANDING: Final = ("open", "in_effect", "persons", "persons_in_effect")
 _CHANGES: Final = {"insert": "added", "update": "changed", "close": "removed"}
 _KEY: Final = ("area", "code", "level", "cause", "cohort")
@@ -62,7 +65,7 @@ def record_publication(
     returned: Sequence[int] = (),
     is_back_filled: bool = False,
 ) -> None:
-    """Write the facts and the feed of a run that was published just now.
+    """Write the facts, the feed and earlier labels of a run that was published just now.
 
     Args:
         connection: in the transaction of the publication.
@@ -75,6 +78,8 @@ def record_publication(
     number = row.publication_no
     now = _Moment(run_id=run_id, number=number, at=row.published_at)
     feed_from = write_feed(connection, run_id=run_id, number=number, at=row.published_at)
+    if not is_back_filled:
+        keep_labels(connection, run_id=run_id, number=number)
     people: dict[str, dict[str, int | None]] = defaultdict(lambda: dict.fromkeys(_PERSONS, 0))
     if is_back_filled:
         people[""] |= dict.fromkeys(DENOMINATORS) | people_of_old(connection, row)
@@ -322,8 +327,9 @@ def _code_columns(area: ResourceArea) -> str:
 
 def _as_codes(key: Sequence[str]) -> _Key:
     """The area, and what stands behind it as far as it looks like codes."""
-    area, *codes = key
-    return (area, *map(_as_code, codes))
+    area, code, level, cause = key
+    is_known = not cause or cause in _CAUSES
+    return area, _as_code(code), _as_code(level), cause if is_known else OTHER
 
 
 def _as_code(value: str) -> str:

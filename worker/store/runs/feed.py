@@ -14,7 +14,8 @@ from sqlalchemy.sql.selectable import ScalarSelect, Select
 
 from worker.areas import AREAS
 from worker.core.effect import instant_sql
-from worker.store.schema.tables import change_feed, publication
+from worker.store.runs.labels import relabelled_sql
+from worker.store.schema.fact_tables import change_feed, publication
 from worker.store.schema.types import UtcTime
 
 COLUMNS: Final = ("publication_no", "happened_at", "op", "area", "version_id", "person_id")
@@ -53,9 +54,7 @@ def write_feed(connection: Connection, *, run_id: int, number: int, at: datetime
         f"SELECT 3 AS step, 'depart' AS op, {person} FROM person p WHERE p.departed_run = {run_id}"
     )
     parts.append(
-        f"SELECT 4 AS step, 'relabel' AS op, {person} FROM person p "
-        f"WHERE p.local_ref_run = {run_id} AND p.first_run <> {run_id} "
-        "AND COALESCE(p.local_ref, '') <> COALESCE(p.prev_local_ref, '')"
+        f"SELECT 4 AS step, 'relabel' AS op, {person} FROM person p WHERE {relabelled_sql(run_id)}"
     )
     connection.exec_driver_sql(
         f"INSERT INTO change_feed ({', '.join(COLUMNS)}) "

@@ -21,6 +21,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from worker.core.model import OPEN_STATUSES
 from worker.store.database import Database
 from worker.store.runs.feed import note_versions
+from worker.store.runs.labels import forget_labels
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import VERSIONS, access_log, attempt, metadata, run
 
@@ -36,7 +37,8 @@ class RetentionRules:
     """How long to keep; None keeps for ever.
 
     Attributes:
-        versions: of closed versions, from the publication that closed them.
+        versions: of closed versions, from the publication that closed them; and of what persons
+            were called then.
         runs: of runs that nothing refers to, from their end.
         access_log: of accesses; at least ``access.KEPT_AT_LEAST``.
         versions_per_step: in one transaction; of accesses as many.
@@ -56,6 +58,7 @@ class Purged:
     """What went."""
 
     versions: int = 0
+    labels: int = 0
     runs: int = 0
     accesses: int = 0
 
@@ -83,7 +86,7 @@ async def purge(
     """
     now, first_access_at = await database.read(partial(_now_and_first_access, database))
     limit = rules.versions_per_step
-    versions = runs = accesses = 0
+    versions = labels = runs = accesses = 0
 
     async def all_of(work: _Work, limit: int, steps_max: float = math.inf) -> int:
         """Take steps until one finds less than it may take; how many rows went."""
@@ -98,6 +101,7 @@ async def purge(
     if rules.versions is not None:
         for area in VERSIONS:
             versions += await all_of(_old_versions(area, now, rules.versions, limit), limit)
+        labels = await all_of(_old_labels(now - rules.versions, limit), limit)
     if rules.runs is not None:
         work = _old_runs(now - rules.runs, rules.runs_per_step)
         runs = await all_of(work, rules.runs_per_step, RUN_STEPS_MAX)
@@ -105,7 +109,7 @@ async def purge(
         before = now - rules.access_log
         if first_access_at < before:
             accesses = await all_of(_old_accesses(before, limit), limit)
-    return Purged(versions=versions, runs=runs, accesses=accesses)
+    return Purged(versions=versions, labels=labels, runs=runs, accesses=accesses)
 
 
 async def _now_and_first_access(
@@ -151,6 +155,15 @@ def _old_versions(area: str, now: datetime, age: timedelta, limit: int) -> _Work
                 database.dialect.members(rows),
             )
         return len(rows)
+
+    return work
+
+
+def _old_labels(before: datetime, limit: int) -> _Work:
+    """What persons were called until before that instant."""
+
+    async def work(connection: AsyncConnection, database: Database, tenant_id: int) -> int:
+        return await forget_labels(connection, database.dialect, tenant_id, before, limit)
 
     return work
 

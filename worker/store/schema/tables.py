@@ -22,7 +22,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     String,
     Table,
@@ -35,23 +34,11 @@ from sqlalchemy.sql.selectable import FromClause
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
-from worker.core.model import FailureKind
+from worker.store.schema import base, fact_tables  # noqa: F401 - the facts are tables, too
+from worker.store.schema.base import Key
 from worker.store.schema.types import UtcTime
 
-NAMING: Final = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-metadata = MetaData(naming_convention=NAMING)
-
-Key: Final = BigInteger().with_variant(Integer(), "sqlite")
-"""64-bit keys; SQLite gives row ids to INTEGER PRIMARY KEY only."""
-
+metadata: Final = base.metadata
 
 tenant = Table(
     "tenant",
@@ -181,6 +168,23 @@ readers see those with ``prev_``. ``not_sent_by`` is the run attempt that last f
 the roster under an identifier that is not sent to PTS. It is no foreign key: an attempt may go
 while the person stays."""
 
+person_label = Table(
+    "person_label",
+    metadata,
+    Column("label_id", Key, primary_key=True, autoincrement=True),
+    Column("person_id", Key, ForeignKey("person.person_id"), nullable=False),
+    Column("since_no", BigInteger, nullable=False),
+    Column("until_no", BigInteger, nullable=False),
+    Column("local_ref", Text),
+    Column("cohort", Text),
+    UniqueConstraint("person_id", "since_no"),
+    sqlite_autoincrement=True,
+)
+"""What a person was called from one publication until before another; 0 is since the first.
+
+What they are called now stands in ``person``. A row is written by the publication that changes
+that."""
+
 person_area = Table(
     "person_area",
     metadata,
@@ -276,87 +280,6 @@ access_log = Table(
 
 ``person_id`` is no foreign key: the row stays when the person is erased, and names nobody then.
 """
-
-DENOMINATORS: Final = (
-    "roster",
-    "confirmed",
-    "stale",
-    *(f"failed_{kind}" for kind in FailureKind),
-)
-"""The counts of persons of a publication that are not known of those before facts were kept."""
-
-publication = Table(
-    "publication",
-    metadata,
-    Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
-    Column("run_id", BigInteger, nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("published_at", UtcTime, nullable=False),
-    Column("day", String(10), nullable=False),
-    *(Column(name, BigInteger) for name in DENOMINATORS),
-    Column("joined", BigInteger, nullable=False),
-    Column("departed", BigInteger, nullable=False),
-    Column("persons_in_effect", BigInteger, nullable=False),
-    Column("is_base", Boolean(create_constraint=False), nullable=False),
-)
-"""The facts of each publication, for ever. ``run_id`` is no foreign key: runs may go.
-
-``is_base``: the numbers still are those of the rows, so that the next publication may count on from
-them (``store.runs.facts``)."""
-
-publication_code = Table(
-    "publication_code",
-    metadata,
-    Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
-    Column("area", String(40), primary_key=True),
-    Column("code", String(32), primary_key=True),
-    Column("level", String(32), primary_key=True),
-    Column("cause", String(32), primary_key=True),
-    Column("cohort", String(200), primary_key=True),
-    Column("restriction_group", String(16)),
-    *(
-        Column(name, BigInteger, nullable=False)
-        for name in (
-            "open",
-            "in_effect",
-            "added",
-            "changed",
-            "removed",
-            "persons",
-            "persons_in_effect",
-        )
-    ),
-    sqlite_with_rowid=False,
-)
-"""The same by area, code, level, cause and cohort."""
-
-publication_cohort = Table(
-    "publication_cohort",
-    metadata,
-    Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
-    Column("cohort", String(200), primary_key=True),
-    *(Column(name, BigInteger) for name in DENOMINATORS),
-    Column("joined", BigInteger, nullable=False),
-    Column("departed", BigInteger, nullable=False),
-    Column("persons_in_effect", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
-"""The persons of each publication by cohort; their sums are those of ``publication``."""
-
-change_feed = Table(
-    "change_feed",
-    metadata,
-    Column("seq", Key, primary_key=True, autoincrement=True),
-    Column("publication_no", BigInteger, nullable=False),
-    Column("happened_at", UtcTime, nullable=False),
-    Column("op", String(16), nullable=False),
-    Column("area", String(40)),
-    Column("version_id", BigInteger),
-    Column("person_id", BigInteger),
-    sqlite_autoincrement=True,
-)
-"""What readers may have copied and must change, in order. It only grows, and names nobody itself:
-``version_id`` and ``person_id`` are no foreign keys, and lead nowhere once their rows are gone."""
 
 _TYPES: Final[Mapping[str, Any]] = {
     "text": Text,

@@ -13,7 +13,8 @@ from worker.areas.reporting import COLUMNS
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.store.dialects import StoreDialect
-from worker.store.schema.tables import DENOMINATORS, FIRST_READ
+from worker.store.schema.fact_tables import DENOMINATORS
+from worker.store.schema.tables import FIRST_READ
 
 _MOVEMENTS: Final = ("joined", "departed", "persons_in_effect")
 
@@ -28,6 +29,15 @@ _SLOT: Final = (
 
 _LABEL: Final = (
     "{{typed}}(CASE WHEN lr.publication_no IS NOT NULL THEN p.{0} ELSE p.prev_{0} END{{as_text}})"
+)
+_THEN: Final = (
+    "{{typed}}(CASE WHEN pl.label_id IS NOT NULL THEN pl.{0} WHEN lr.publication_no IS NOT NULL "
+    "THEN p.{0} ELSE p.prev_{0} END{{as_text}})"
+)
+"""What the person was called at a publication, with ``_AT``."""
+_AT: Final = (
+    "LEFT JOIN person_label pl ON pl.person_id = {person} AND pl.since_no <= {number} "
+    "AND pl.until_no > {number} "
 )
 _LOCAL_REF: Final = _LABEL.format("local_ref")
 _COHORT: Final = _LABEL.format("cohort")
@@ -78,19 +88,21 @@ def _current(area: ResourceArea) -> str:
 def _history(area: ResourceArea) -> str:
     columns = "".join(f"v.{column.name}, " for column in area.columns)
     return (
-        f"SELECT v.restriction_id, p.person_key, {_LOCAL_REF} AS local_ref, {columns}"
-        "v.first_seen_at, v.observed_at, o.published_at AS valid_from, "
+        f"SELECT v.restriction_id, p.person_key, {_THEN.format('local_ref')} AS local_ref, "
+        f"{columns}v.first_seen_at, v.observed_at, o.published_at AS valid_from, "
         "c.published_at AS valid_to, v.opened_run, "
         "{typed}(CASE WHEN c.publication_no IS NOT NULL THEN v.closed_run END{as_integer}) "
         "AS closed_run, "
         "t.name AS tenant, v.payload, o.publication_no AS opened_publication, "
-        "c.publication_no AS closed_publication, v.version_id AS version_no "
+        "c.publication_no AS closed_publication, v.version_id AS version_no, "
+        f"{_THEN.format('cohort')} AS cohort "
         f"FROM {area.table}_version v "
         "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
         "LEFT JOIN run c ON c.run_id = v.closed_run AND c.publication_no IS NOT NULL "
         "JOIN person p ON p.person_id = v.person_id "
         "JOIN tenant t ON t.tenant_id = p.tenant_id "
-        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run"
+        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run "
+        + _AT.format(person="p.person_id", number="o.publication_no")
     )
 
 
@@ -167,9 +179,33 @@ def _feed() -> str:
     return (
         "SELECT f.seq, f.publication_no, f.happened_at AS published_at, f.op, f.area, "
         f"{{typed}}(COALESCE({key}){{as_text}}) AS restriction_id, p.person_key, "
-        f"{_LOCAL_REF} AS local_ref, f.version_id AS version_no, f.person_id AS person_no "
+        f"{_THEN.format('local_ref')} AS local_ref, f.version_id AS version_no, "
+        f"f.person_id AS person_no, {_THEN.format('cohort')} AS cohort "
         f"FROM change_feed f {joins} LEFT JOIN person p ON p.person_id = f.person_id "
-        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run"
+        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run "
+        + _AT.format(person="f.person_id", number="f.publication_no")
+    )
+
+
+def _person_label() -> str:
+    """What persons were called, and are: intervals without gaps, the last one open."""
+    return (
+        "SELECT p.person_key, {typed}(l.local_ref{as_text}) AS local_ref, "
+        "{typed}(l.cohort{as_text}) AS cohort, d.published_at AS valid_from, "
+        "e.published_at AS valid_to, {typed}(l.since_no{as_integer}) AS since_publication, "
+        "{typed}(l.until_no{as_integer}) AS until_publication FROM ("
+        "SELECT pl.person_id, pl.local_ref, pl.cohort, CASE WHEN pl.since_no = 0 "
+        "THEN fr.publication_no ELSE pl.since_no END AS since_no, pl.until_no "
+        "FROM person_label pl JOIN person p ON p.person_id = pl.person_id "
+        "JOIN run fr ON fr.run_id = p.first_run "
+        f"UNION ALL SELECT p.person_id, {_LOCAL_REF}, {_COHORT}, COALESCE("
+        "(SELECT MAX(m.until_no) FROM person_label m WHERE m.person_id = p.person_id), "
+        "fr.publication_no), CAST(NULL AS BIGINT) "
+        "FROM person p JOIN run fr ON fr.run_id = p.first_run "
+        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run) l "
+        "JOIN person p ON p.person_id = l.person_id "
+        "JOIN publication d ON d.publication_no = l.since_no "
+        "LEFT JOIN publication e ON e.publication_no = l.until_no"
     )
 
 
@@ -277,6 +313,7 @@ def view_definitions(dialect: StoreDialect) -> Mapping[str, str]:
     views["report_publication_cohort"] = _publication_cohort()
     views["report_daily_change"] = _daily_change()
     views["report_change_feed"] = _feed()
+    views["report_person_label"] = _person_label()
     views["report_run"] = _run()
     views["report_access"] = _access()
     views["report_failure"] = _failure()

@@ -1,0 +1,171 @@
+"""What persons were called earlier: local reference and cohort as of each publication."""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.report.support import key_of, safety, seen
+from tests.store.test_erase import erase, files_of
+from tests.store.test_facts import feed, publish
+from tests.store.test_store_scenarios import World, world_on
+from worker.core.identity import NationalId
+from worker.core.model import RunKind
+from worker.errors import WithheldError
+from worker.store.privacy.erasing import Mask, erase_traces, find_traces
+from worker.store.runs.retention import RetentionRules, purge
+
+HISTORY = (
+    "SELECT restriction_id, opened_publication, local_ref, cohort "
+    "FROM report_patient_safety_history ORDER BY 1, 2"
+)
+LABELS = (
+    "SELECT local_ref, cohort, since_publication, until_publication FROM report_person_label "
+    "ORDER BY person_key, since_publication"
+)
+FEED = "SELECT publication_no, op, local_ref, cohort FROM report_change_feed ORDER BY seq"
+
+
+async def three_nights(world: World) -> None:
+    """A person is called otherwise twice; a restriction stays, another one changes."""
+    for code, ref, cohort in ("N", "R1", "Nord"), ("NORU", "R1", "Sør"), ("NORU", "R2", None):
+        await publish(
+            world, seen(world, 1, safety("a", "N"), safety("b", code), ref=ref, cohort=cohort)
+        )
+        world.fake.advance(86_400)
+
+
+async def test_history_and_feed_say_what_it_was(database_url):
+    """A version what it was when it opened, an entry of the feed what it was at its publication."""
+    async with world_on(database_url, our_clock=True) as world:
+        await three_nights(world)
+        assert [("a", 1, "R1", "Nord"), ("b", 1, "R1", "Nord"), ("b", 2, "R1", "Sør")] == (
+            await world.rows(HISTORY)
+        )
+        assert [
+            (1, "insert", "R1", "Nord"),
+            (1, "insert", "R1", "Nord"),
+            (2, "update", "R1", "Sør"),
+            (2, "relabel", "R1", "Sør"),
+            (3, "relabel", "R2", None),
+        ] == await world.rows(FEED)
+        assert [("R1", "Nord", 1, 2), ("R1", "Sør", 2, 3), ("R2", None, 3, None)] == (
+            await world.rows(LABELS)
+        )
+        current = "SELECT DISTINCT local_ref, cohort FROM report_patient_safety_current"
+        assert [("R2", None)] == await world.rows(current)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_every_publication_has_its_own(database_url, seed):
+    """By the intervals everybody is called at each instant what readers saw then."""
+    rng, saw = random.Random(seed), {}
+    names = "person_key, local_ref, cohort"
+    async with world_on(database_url, our_clock=True) as world:
+        for number in range(1, 8):
+            some = [one for one in range(9) if rng.random() < 0.8] or [0]
+            reads = [
+                seen(
+                    world,
+                    one,
+                    safety(f"s{one}", "N"),
+                    ref=f"R{one}" if rng.random() < 0.8 else None,
+                    cohort=rng.choice(["Nord", "Nord", "Sør", None]),
+                )
+                for one in some
+            ]
+            kind = RunKind.BACKFILL if number == 4 else RunKind.SYNC
+            await publish(world, *reads, kind=kind)
+            saw[number] = set(await world.rows(f"SELECT {names} FROM report_person_freshness"))
+            if number == 5:  # a run that is given up
+                turn = await world.begin()
+                await turn.write(*(seen(world, one, ref="X", cohort="X") for one in range(9)))
+                with pytest.raises(WithheldError):
+                    await turn.publish()
+            world.fake.advance(3_600)
+        for number, rows in saw.items():
+            at = f"SELECT published_at FROM report_publication WHERE publication_no = {number}"
+            then = await world.rows(
+                f"SELECT {names} FROM report_person_label WHERE valid_from <= ({at}) "
+                f"AND (valid_to IS NULL OR valid_to > ({at}))"
+            )
+            assert len({key for key, _, _ in then}) == len(then)
+            assert rows <= set(then)
+        ends = "SELECT person_key, valid_to FROM report_person_label WHERE valid_to IS NOT NULL"
+        begins = "SELECT person_key, valid_from FROM report_person_label"
+        assert set(await world.rows(ends)) <= set(await world.rows(begins))
+
+
+async def test_retention_forgets_and_does_not_falsify(database_url):
+    """What is forgotten is empty and not today's; what a version shows is kept until it goes."""
+    rules = RetentionRules(versions=timedelta(days=1))
+
+    async def forget(world: World) -> tuple[int, int]:
+        done = await purge(world.database, await world.lease(), rules)
+        return done.versions, done.labels
+
+    async with world_on(database_url, our_clock=True) as world:
+        await three_nights(world)
+        world.fake.advance(30 * 86_400)
+        # The version that opened with the first label stands; nothing shows the second.
+        before = await world.rows(HISTORY)
+        assert (1, 0) == await forget(world)
+        assert [before[0], before[2]] == await world.rows(HISTORY)
+        await publish(world, seen(world, 1, safety("b", "NORU"), ref="R2"))
+        world.fake.advance(30 * 86_400)
+        assert (1, 1) == await forget(world)
+        assert [("b", 2, "R1", "Sør")] == await world.rows(HISTORY)
+        assert [(None, None, 1, 2), ("R1", "Sør", 2, 3), ("R2", None, 3, None)] == (
+            await world.rows(LABELS)
+        )
+        shown: list[tuple[Any, ...]] = await world.rows(FEED)
+        assert {(1, "insert", None, None)} == {row for row in shown if row[0] == 1}
+        await publish(world, seen(world, 1, safety("b", "NORU"), ref="R3"))
+        assert (0, 0) == await forget(world)  # it ended just now
+        world.fake.advance(30 * 86_400)
+        assert (0, 1) == await forget(world)
+        assert [(None, None, 3, 5), ("R3", None, 5, None)] == (await world.rows(LABELS))[2:]
+
+
+async def test_a_withheld_run_keeps_none(database_url):
+    """Nothing of it is written but by the publication."""
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(world, *(seen(world, one, safety(f"s{one}", "N")) for one in range(20)))
+        turn = await world.begin()
+        await turn.write(*(seen(world, one, ref="X", cohort="X") for one in range(20)))
+        with pytest.raises(WithheldError):
+            await turn.publish()
+        assert [] == await world.rows("SELECT * FROM person_label")
+        assert {(None, None, 1, None)} == set(await world.rows(LABELS))
+
+
+async def test_no_earlier_label_of_an_erased_person_is_left(database_url):
+    """Neither as a row nor, on SQLite, as a byte of the file; the feed names nobody."""
+    early = "early-reference-71c2"
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(world, seen(world, 1, safety("a", "N"), ref=early, cohort="Nord"))
+        await publish(world, seen(world, 1, safety("a", "N"), ref="R2", cohort="Sør"))
+        await publish(world, seen(world, 1, safety("a", "N"), ref="R3", cohort="Sør"))
+        found = await erase(world, key_of(1))
+        assert early in found.local_refs
+        assert 2 == found.rows["person_label"]
+        assert [] == await world.rows("SELECT * FROM person_label")
+        if "sqlite" in database_url:
+            assert early.encode() not in files_of(database_url)
+        assert {None} == {ref for _, _, ref, _ in await world.rows(FEED)}
+        assert {None} == {key for *_, key in await feed(world)}
+
+
+async def test_an_earlier_label_that_names_an_erased_person(database_url):
+    """Somebody else's: the person is taken out of it."""
+    off_id = NationalId("16858399649")
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(world, seen(world, 1, ref=f"child of {off_id.reveal()}", cohort="Nord"))
+        await publish(world, seen(world, 1, ref="R2", cohort="Nord"))
+        found = await find_traces(world.database, 1, key_of(9), off_id)
+        assert 2 == found.mention_count
+        await erase_traces(world.database, await world.lease(), found, Mask(off_id, key_of(9)))
+        assert [("child of erased", "Nord", 1, 2), ("R2", "Nord", 2, None)] == (
+            await world.rows(LABELS)
+        )

@@ -1,0 +1,88 @@
+# ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
+"""What the roster called a person earlier: local reference and cohort until a publication.
+
+The person's row holds what they are called now. What that was before another publication changed it
+stands in ``person_label``, for the publications from ``since_no`` until before ``until_no``.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.store.dialects import StoreDialect
+from worker.store.schema.fact_tables import publication
+from worker.store.schema.tables import VERSIONS, alias_of, person, person_label, run
+
+
+def relabelled_sql(run_id: int) -> str:
+    """A condition: the person ``p`` is called otherwise from this run's publication on."""
+    return (
+        f"p.local_ref_run = {run_id} AND p.first_run <> {run_id} AND ("
+        "COALESCE(p.local_ref, '') <> COALESCE(p.prev_local_ref, '') "
+        "OR COALESCE(p.cohort, '') <> COALESCE(p.prev_cohort, ''))"
+    )
+
+
+def keep_labels(connection: Connection, *, run_id: int, number: int) -> None:
+    """Keep what persons were called whom this publication calls otherwise.
+
+    Args:
+        connection: in the transaction of the publication.
+        run_id: the run.
+        number: its publication's number.
+    """
+    connection.exec_driver_sql(
+        "INSERT INTO person_label (person_id, since_no, until_no, local_ref, cohort) "
+        "SELECT p.person_id, COALESCE((SELECT MAX(l.until_no) FROM person_label l "
+        f"WHERE l.person_id = p.person_id), 0), {number}, p.prev_local_ref, p.prev_cohort "
+        f"FROM person p WHERE {relabelled_sql(run_id)}"
+    )
+
+
+async def forget_labels(
+    connection: AsyncConnection, dialect: StoreDialect, tenant_id: int, before: datetime, limit: int
+) -> int:
+    """Empty labels that ended before an instant, and that no version in the history needs.
+
+    The rows stay, so that nobody takes a later label for the one of that time.
+
+    Returns:
+        How many.
+    """
+    last = select(func.max(publication.c.publication_no)).where(publication.c.published_at < before)
+    label = person_label.c
+    opened = alias_of(run, "opened")
+    needed = [
+        select(table.c.version_id)
+        .join(opened, opened.c.run_id == table.c.opened_run)
+        .where(
+            table.c.person_id == label.person_id,
+            opened.c.publication_no >= label.since_no,
+            opened.c.publication_no < label.until_no,
+        )
+        .correlate(person_label)
+        .exists()
+        for table in VERSIONS.values()
+    ]
+    found = await connection.execute(
+        select(label.label_id)
+        .join(person, person.c.person_id == label.person_id)
+        .where(
+            person.c.tenant_id == tenant_id,
+            label.until_no <= last.scalar_subquery(),
+            or_(label.local_ref.is_not(None), label.cohort.is_not(None)),
+            *(~one for one in needed),
+        )
+        .limit(limit)
+    )
+    rows: Sequence[int] = list(found.scalars())
+    if rows:
+        await connection.execute(
+            update(person_label)
+            .where(dialect.member(label.label_id))
+            .values(local_ref=None, cohort=None),
+            dialect.members(rows),
+        )
+    return len(rows)
