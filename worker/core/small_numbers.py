@@ -1,0 +1,183 @@
+"""Which numbers of a table are hidden, because few persons stand behind them.
+
+A number of few persons may say who they are. It is hidden, and with it as many others as are needed
+so that nobody can compute it from a total. This decides; it writes no table.
+"""
+
+import enum
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from worker.core.value import Value
+
+LEAST: Final = 5
+"""The number of persons from which a cell is shown, where nobody has said another."""
+
+Equation: TypeAlias = Mapping[Any, int]
+"""Cells with a sign, 1 or -1, whose sum is 0: the total with -1, its parts with 1."""
+
+
+class Mark(enum.StrEnum):
+    """What is shown in the place of a number."""
+
+    SMALL = "small"
+    """That it is below the limit; it may be 0."""
+    HIDDEN = "hidden"
+    """Nothing."""
+
+
+class Cell(Value, frozen=True, kw_only=True):
+    """A number of a table.
+
+    Attributes:
+        value: the number, 0 or more.
+        persons: how many persons stand behind it, or fewer than that; None: ``value`` of them.
+        subject: cells of one subject are hidden together; None: it stands alone.
+        is_shown: False for a number that stands in no table, as the rest in an inequality.
+    """
+
+    value: int
+    persons: int | None = None
+    subject: Hashable = None
+    is_shown: bool = True
+
+
+_Bounds: TypeAlias = dict[Hashable, tuple[float, float]]
+
+
+def hide(
+    cells: Mapping[Any, Cell],
+    equations: Sequence[Equation] = (),
+    *,
+    least: int,
+    names_small: bool = True,
+) -> dict[Hashable, Mark]:
+    """The cells that are not shown.
+
+    From what is shown and the equations, no hidden cell can be computed. This holds if no two
+    equations are connected in more than one way, as in totals of totals; else it holds against
+    everybody who takes the equations one by one.
+
+    Args:
+        cells: all numbers, by any key.
+        equations: what a reader knows of their sums. It must be true of the numbers.
+        least: a cell of fewer persons is hidden; 0 hides nothing.
+        names_small: a small number is shown as such; else all hidden ones look alike.
+    """
+    marks = _small(cells, least, names_small=names_small)
+    if not marks:
+        return marks
+    together: dict[Hashable, list[Hashable]] = {}
+    for key, cell in cells.items():
+        if cell.subject is not None:
+            together.setdefault(cell.subject, []).append(key)
+    while exposed := _exposed(cells, equations, marks, least):
+        chosen = _next(cells, equations, marks, exposed)
+        if chosen is None:
+            break
+        subject = cells[chosen].subject
+        for key in together.get(subject, (chosen,)):
+            if cells[key].is_shown:
+                marks[key] = Mark.HIDDEN
+    return marks
+
+
+def _small(cells: Mapping[Any, Cell], least: int, *, names_small: bool) -> dict[Hashable, Mark]:
+    """Cells of too few persons, and those of the same subjects."""
+    found = {
+        key
+        for key, cell in cells.items()
+        if cell.is_shown and (_is_few(cell.value, least) or _is_few(cell.persons or 0, least))
+    }
+    subjects = {cells[key].subject for key in found} - {None}
+    return {
+        key: Mark.SMALL if names_small and cell.value < least else Mark.HIDDEN
+        for key, cell in cells.items()
+        if cell.is_shown and (key in found or cell.subject in subjects)
+    }
+
+
+def _is_few(persons: int, least: int) -> bool:
+    return 0 < persons < least
+
+
+def _exposed(
+    cells: Mapping[Any, Cell],
+    equations: Sequence[Equation],
+    marks: Mapping[Any, Mark],
+    least: int,
+) -> set[Hashable]:
+    """The hidden cells of which a reader can know the number."""
+    bounds: _Bounds = {}
+    for key, cell in cells.items():
+        match marks.get(key):
+            case Mark.SMALL:
+                bounds[key] = (0, least - 1)
+            case None if cell.is_shown:
+                bounds[key] = (cell.value, cell.value)
+            case _:
+                bounds[key] = (0, math.inf)
+    while any(_narrow(bounds, equation) for equation in equations):
+        pass
+    return {key for key in marks if bounds[key][0] == bounds[key][1]}
+
+
+def _narrow(bounds: _Bounds, equation: Equation) -> bool:
+    """Bound each cell of an equation by the others; True if that said something new."""
+    terms = {key: _times(sign, bounds[key]) for key, sign in equation.items()}
+    low = _Sum(term[0] for term in terms.values())
+    high = _Sum(term[1] for term in terms.values())
+    is_new = False
+    for key, sign in equation.items():
+        rest = (-high.without(terms[key][1], math.inf), -low.without(terms[key][0], -math.inf))
+        before, known = bounds[key], _times(sign, rest)
+        bounds[key] = (max(before[0], known[0]), min(before[1], known[1]))
+        is_new = is_new or bounds[key] != before
+    return is_new
+
+
+def _times(sign: int, bounds: tuple[float, float]) -> tuple[float, float]:
+    return bounds if sign > 0 else (-bounds[1], -bounds[0])
+
+
+class _Sum:
+    """A sum from which one term can be taken again, infinite ones too."""
+
+    def __init__(self, terms: Iterable[float]) -> None:
+        self._finite = 0.0
+        self._infinite = 0
+        for term in terms:
+            if math.isinf(term):
+                self._infinite += 1
+            else:
+                self._finite += term
+
+    def without(self, term: float, infinity: float) -> float:
+        """The sum of the other terms; ``infinity`` if one of them is."""
+        is_infinite = math.isinf(term)
+        if self._infinite > is_infinite:
+            return infinity
+        return self._finite - (0 if is_infinite else term)
+
+
+def _next(
+    cells: Mapping[Any, Cell],
+    equations: Sequence[Equation],
+    marks: Mapping[Any, Mark],
+    exposed: set[Hashable],
+) -> Hashable | None:
+    """The cell to hide next: the smallest number near those that are exposed, not 0 if possible.
+
+    None: all are hidden. Then 0 would fit everywhere, so that only what is 0 can be computed.
+    """
+    order = {key: place for place, key in enumerate(cells)}
+    region, size = set(exposed), 0
+    while len(region) > size:
+        size = len(region)
+        for equation in [equation for equation in equations if not region.isdisjoint(equation)]:
+            region.update(equation)
+        near = [key for key in region if cells[key].is_shown and key not in marks]
+        if near:
+            return min(near, key=lambda key: (not cells[key].value, cells[key].value, order[key]))
+    return None
