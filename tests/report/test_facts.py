@@ -4,20 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from tests.report.support import (
-    NEVER,
-    key_of,
-    missed,
-    privacy,
-    safety,
-    seen,
-    small_store,
-)
+from tests.report.support import NEVER, privacy, safety, seen, small_store
 from tests.store.test_store_scenarios import world_on
 from worker.core.model import RunKind, RunStatus
 from worker.errors import ExitCode
-from worker.report.facts import read_facts, read_standing
-from worker.report.figures import CodeCount, DelayFacts, SnapshotState
+from worker.report.facts import read_facts
+from worker.report.figures import Amount, CodeKey, SnapshotState
+from worker.report.standing import read_standing
 from worker.store.runs.undo import undo_run
 
 
@@ -26,12 +19,11 @@ async def facts_of(world, **options):
 
 
 async def test_an_empty_store_has_facts_too(database_url):
-    """Before the first publication every count is 0 and the state says so."""
+    """Before the first publication there is no night, and the state says so."""
     async with world_on(database_url, our_clock=True) as world:
         facts = await facts_of(world)
         assert SnapshotState.EMPTY == facts.state
-        assert (None, None, ()) == (facts.published, facts.age, facts.runs)
-        assert (0, 0, ()) == (facts.persons, facts.persons_stale, facts.days)
+        assert (None, (), (), {}) == (facts.published, facts.runs, facts.nights, facts.codes)
         standing = await read_standing(world.database.read)
         assert (None, None, 0) == (
             standing.last_success_at,
@@ -41,33 +33,30 @@ async def test_an_empty_store_has_facts_too(database_url):
 
 
 async def test_the_counts_of_a_published_run(database_url):
-    """Restrictions by code, persons, stale ones and delays are those of the last publication."""
+    """Restrictions by code and group, and persons, are those that the publication wrote down."""
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         facts = await facts_of(world)
+        last = facts.last
         assert SnapshotState.GAPS == facts.state
-        assert (10, 1) == (facts.persons, facts.persons_stale)
         assert (2, ExitCode.GAPS) == (facts.published.run_id, facts.published.exit_code)
-        safe, private = facts.areas
-        assert (8, 8, 10, 1) == (safe.restrictions, safe.holders, safe.persons, safe.persons_stale)
-        assert (3, 3, 10, 0) == (
-            private.restrictions,
-            private.holders,
-            private.persons,
-            private.persons_stale,
+        assert (2, 10, 9, 1) == (last.publication_no, last.roster, last.confirmed, last.stale)
+        assert {"transient": 1} == last.failed
+        assert (11, 9) == (last.in_effect, last.persons_in_effect)
+        assert {"denied": Amount(7, 6), "delayed": Amount(1, 1), "blocked": Amount(3, 3)} == (
+            last.groups
         )
-        assert {"NORN_EPO": 6, "NORN_FFL": 1, "NORU": 1} == {
-            count.code: count.restrictions for count in facts.safety
-        }
-        assert {"NORU": 1} == {count.code: count.stale for count in facts.safety if count.stale}
-        assert (CodeCount(code="Block", level="Hard", restrictions=3, stale=0),) == facts.privacy
-        assert DelayFacts(over=1, within_7_days=0, within_30_days=0, later=1, indefinite=7) == (
-            facts.delays
-        )
+        standing = {key: code.in_effect for key, code in facts.codes.items() if key.group != "none"}
+        assert {
+            CodeKey("denied", "patient-safety", "NORN_EPO", ""): Amount(6, 6),
+            CodeKey("denied", "patient-safety", "NORN_FFL", ""): Amount(1, 1),
+            CodeKey("delayed", "patient-safety", "NORU", ""): Amount(1, 1),
+            CodeKey("blocked", "patient-privacy", "Block", "Hard"): Amount(3, 3),
+        } == {key: amount for key, amount in standing.items() if amount.restrictions}
 
 
 async def test_all_that_stands_is_accounted_for(database_url):
-    """From the rows to those in effect: no restriction by its code, over, still to begin."""
+    """From the rows to those in effect: no restriction by its code, and outside its time."""
     async with world_on(database_url, our_clock=True) as world:
         now = world.fake.now()
         later, earlier = now + timedelta(days=1), now - timedelta(days=1)
@@ -88,60 +77,66 @@ async def test_all_that_stands_is_accounted_for(database_url):
             )
         )
         await turn.publish()
-        safe, private = (await facts_of(world)).areas
-        assert [(5, 2, 1, 0, 2), (2, 0, 0, 1, 1)] == [
-            (area.open, area.restricting_nothing, area.ended, area.not_begun, area.restrictions)
-            for area in (safe, private)
-        ]
+        facts = await facts_of(world)
+        stands = {key.group: code.open.restrictions for key, code in facts.codes.items()}
+        assert {"none": 2, "delayed": 2, "unknown": 1, "blocked": 2} == stands
+        assert (3, Amount(2, 1)) == (facts.last.in_effect, facts.ends.not_now)
 
 
-async def test_delays_that_end_soon(database_url):
-    """The seven days are part of the thirty."""
+async def test_delays_end_week_by_week(database_url):
+    """Of those in effect when they were published: the twelve weeks, later, and never."""
     async with world_on(database_url, our_clock=True) as world:
         now = world.fake.now()
         turn = await world.begin()
-        until = [now + timedelta(days=days) for days in (-1, 2, 6, 20, 40)]
+        until = [now + timedelta(days=days) for days in (-1, 2, 6, 8, 83, 90)]
         delayed = [safety(f"d{index}", "NORU", at) for index, at in enumerate(until)]
-        await turn.write(seen(world, 1, *delayed, safety("n", "NORN_EPO", NEVER)))
+        await turn.write(
+            seen(world, 1, *delayed, safety("n", "NORN_EPO", NEVER)),
+            seen(world, 2, safety("m", "NORU", NEVER), safety("l", "NORU", until[1])),
+        )
         await turn.publish()
-        assert DelayFacts(over=1, within_7_days=2, within_30_days=3, later=1, indefinite=1) == (
-            (await facts_of(world)).delays
+        ends = (await facts_of(world)).ends
+        found = {week: amount for week, amount in enumerate(ends.weeks) if amount.restrictions}
+        assert {0: Amount(3, 2), 1: Amount(1, 1), 11: Amount(1, 1)} == found
+        assert (Amount(1, 1), Amount(1, 1), Amount(1, 1)) == (
+            ends.later,
+            ends.indefinite,
+            ends.not_now,
         )
 
 
-async def test_ages_of_the_last_confirmation(database_url):
-    """Every person-area is in one class; one never read whole is in the last."""
+async def test_a_month_is_compared_with_the_night_before_it(database_url):
+    """Thirty days before the last night, or up to a week more. A day has its last figures."""
     async with world_on(database_url, our_clock=True) as world:
-        turn = await world.begin()
-        await turn.write(missed(world, 1), seen(world, 2), seen(world, 3))
-        await turn.publish()
-        for _ in range(2):
-            world.fake.advance(86_400 * 1.5)
+        for night in range(6):
             turn = await world.begin()
-            await turn.write(missed(world, 1), missed(world, 2), seen(world, 3))
+            records = [safety(f"s{number}", "NORN_EPO", NEVER) for number in range(night + 1)]
+            await turn.write(seen(world, 1, *records))
             await turn.publish()
-        safe, private = (await facts_of(world)).areas
-        assert (1, 0, 1, 0, 0, 1) == safe.ages
-        assert (3, 0, 0, 0, 0, 0) == private.ages
+            if night == 1:
+                assert (await facts_of(world)).then is None
+            world.fake.advance(60 if night == 4 else 8 * 86_400)
+        facts = await facts_of(world)
+        assert [1, 2, 3, 4, 6] == [night.in_effect for night in facts.nights]
+        assert 1 == facts.then.publication_no
+        assert 33 == (facts.last.day - facts.then.day).days
+        assert [1] == [code.in_effect.restrictions for code in facts.codes_then.values()]
 
 
-async def test_days_without_a_change_are_days_too(database_url):
-    """What stood open on a day is reckoned back from what stands open now."""
+async def test_how_long_restrictions_stood(database_url):
+    """The median of those that came and went; what was there at first is not of a known length."""
     async with world_on(database_url, our_clock=True) as world:
-        for codes in ({"a": "N"}, {}, {"a": "NORU", "b": "N"}):
+        for keys in ("a", "abcd", "ab", "", ""):
             turn = await world.begin()
-            records = [safety(key, code) for key, code in codes.items()]
-            await turn.write(seen(world, 1, *records), seen(world, 2, safety("x", "N")))
-            if not codes:
-                await turn.writer.apply([])
+            await turn.write(seen(world, 1, *(safety(key, "N") for key in keys)), seen(world, 2))
             await turn.publish(limits=_any())
             world.fake.advance(2 * 86_400)
-        days = [day for day in (await facts_of(world)).days if day.area == "patient-safety"]
-        none = (0, 0, 0)  # in Norway the second and third are published past midnight
-        assert [(2, 0, 0), none, none, (0, 0, 1), none, (2, 0, 0), none, none] == [
-            (day.added, day.changed, day.removed) for day in days
-        ]
-        assert [2, 2, 2, 1, 1, 3, 3, 3] == [day.open_after for day in days]
+        (duration,) = (await facts_of(world)).durations
+        assert ("patient-safety", Amount(3, 1), 2) == (
+            duration.area,
+            duration.amount,
+            duration.median_days,
+        )
 
 
 def _any():
@@ -155,6 +150,7 @@ async def test_a_withheld_run_is_listed_and_does_not_count(database_url):
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         before = await facts_of(world)
+        world.fake.advance(2 * 86_400)
         turn = await world.begin()
         await turn.write(seen(world, 5))
         await undo_run(
@@ -166,12 +162,11 @@ async def test_a_withheld_run_is_listed_and_does_not_count(database_url):
             reason="too many removals",
         )
         after = await facts_of(world)
-        assert before.safety == after.safety
+        assert before.codes == after.codes
         assert before.published == after.published
-        assert (RunStatus.WITHHELD, "too many removals") == (
-            after.runs[0].status,
-            after.runs[0].reason,
-        )
+        assert RunStatus.WITHHELD == after.runs[0].status
+        assert 1 == len(after.withheld)
+        assert after.withheld[0] > after.last.day
 
 
 @pytest.mark.parametrize(("wait", "state"), [(1, SnapshotState.COMPLETE), (27, SnapshotState.OLD)])
@@ -199,21 +194,6 @@ async def test_a_backfill_alone_is_no_complete_copy(database_url):
         )
 
 
-async def test_stale_persons_are_named_as_asked(database_url):
-    """By the beginning of the pseudonym, or by the local reference if the operator asks."""
-    async with world_on(database_url, our_clock=True) as world:
-        await small_store(world)
-        (stale,) = (await facts_of(world)).stale
-        assert (f"p-{key_of(2)[:8]}", "patient-safety", "transient", 1) == (
-            stale.label,
-            stale.area,
-            stale.failure_kind,
-            stale.failed_runs,
-        )
-        (stale,) = (await facts_of(world, include_local_ref=True)).stale
-        assert "R-2" == stale.label
-
-
 async def test_what_stands_for_telemetry(database_url):
     """The last success is older than the last publication, which had a gap."""
     async with world_on(database_url, our_clock=True) as world:
@@ -224,14 +204,6 @@ async def test_what_stands_for_telemetry(database_url):
         gap = standing.last_published_at - standing.last_success_at
         assert timedelta(days=1) < gap < timedelta(days=1, hours=1)
         assert 1 == standing.persons_stale
-
-
-async def test_another_tenant_has_none_of_it(database_url):
-    """Counts keep to the tenant that is asked for."""
-    async with world_on(database_url, our_clock=True) as world:
-        await small_store(world)
-        facts = await facts_of(world, tenant="somebody else")
-        assert (SnapshotState.EMPTY, 0, ()) == (facts.state, facts.persons, facts.safety)
 
 
 async def test_the_facts_are_of_one_publication(database_url):
@@ -248,9 +220,7 @@ async def test_the_facts_are_of_one_publication(database_url):
         facts = await read_facts(read, now=world.fake.now())
         assert facts.published is not None
         assert 2 == facts.published.run_id
-        assert {"NORN_EPO": 6, "NORN_FFL": 1, "NORU": 1} == {
-            count.code: count.restrictions for count in facts.safety
-        }
+        assert (2, 11) == (facts.last.publication_no, facts.last.in_effect)
         assert 3 == (await facts_of(world)).published.run_id
 
 

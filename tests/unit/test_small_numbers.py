@@ -58,7 +58,8 @@ GROUPS = st.lists(st.lists(NUMBER, min_size=1, max_size=3), min_size=1, max_size
 @given(groups=GROUPS, least=st.integers(2, 6), names_small=st.booleans())
 def test_totals_of_totals(groups, least, names_small):
     """Codes in groups in a total: one number alone in its group hides another somewhere."""
-    cells, equations = {}, []
+    cells: dict[object, Cell] = {}
+    equations = []
     for place, numbers in enumerate(groups):
         cells |= {(place, code): Cell(value=number) for code, number in enumerate(numbers)}
         cells[place] = Cell(value=sum(numbers))
@@ -75,7 +76,7 @@ def test_two_tables_that_share_a_total(codes, weeks, least):
     first = weeks.draw(st.integers(0, amount))
     second = weeks.draw(st.integers(0, amount - first))
     parts = {"w1": first, "w2": second, "later": amount - first - second}
-    cells = {key: Cell(value=value) for key, value in parts.items()}
+    cells: dict[object, Cell] = {key: Cell(value=value) for key, value in parts.items()}
     cells |= {place: Cell(value=value) for place, value in enumerate(codes)}
     cells["all"] = Cell(value=amount)
     equations = [total("all", parts), total("all", range(len(codes)))]
@@ -89,7 +90,8 @@ def test_two_tables_that_share_a_total(codes, weeks, least):
 )
 def test_flows_from_night_to_night(roster, nights, least):
     """Who came and who left cannot be computed from the rosters of two nights."""
-    cells, equations = {("roster", 0): Cell(value=roster)}, []
+    cells: dict[object, Cell] = {("roster", 0): Cell(value=roster)}
+    equations = []
     for night, (joined, departed) in enumerate(nights, 1):
         roster += joined - departed
         cells |= {
@@ -112,7 +114,7 @@ def test_flows_from_night_to_night(roster, nights, least):
 def test_persons_of_several_codes(persons, both, least):
     """Persons do not add up, but of two codes there are no more than of both together."""
     both = min(both, sum(persons) - max(persons))
-    cells = {place: Cell(value=value) for place, value in enumerate(persons)}
+    cells: dict[object, Cell] = {place: Cell(value=value) for place, value in enumerate(persons)}
     cells["all"] = Cell(value=sum(persons) - both)
     cells["twice"] = Cell(value=both, is_shown=False)
     assert_hides(cells, [total("all", range(len(persons))) | {"twice": -1}], least)

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from worker.core.durations import parse_duration
+from worker.core.small_numbers import LEAST
 from worker.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -177,6 +178,14 @@ rate = setting(
 )
 deadline = setting(
     "--deadline", "sync.deadline", metavar="DURATION", help="Stop by itself, e.g. 4h."
+)
+min_cell = click.option(
+    "--min-cell",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=LEAST,
+    show_default=True,
+    help="Hide numbers of fewer than N persons; 0 hides none.",
 )
 wait = click.option(
     "--wait",

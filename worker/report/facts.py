@@ -1,5 +1,10 @@
-"""The report's facts, read from the reporting views in one look."""
+"""The report's facts, read from the reporting views in one look.
 
+What was published is taken from the facts of the publications. The current rows are asked only for
+what no fact says: when delays end, and how long restrictions stood.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -7,53 +12,47 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import (
     Boolean,
     ColumnElement,
-    Select,
-    TableClause,
     case,
     false,
     func,
-    literal,
     literal_column,
+    or_,
     select,
-    true,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS, area_named
+from worker.areas import AREAS
+from worker.core.area import ResourceArea
 from worker.core.effect import RestrictionGroup, in_effect_sql, instant_sql
-from worker.core.identity import short_key
-from worker.core.model import RunKind, RunStatus
+from worker.core.model import FailureKind, RunKind, RunStatus
 from worker.report.figures import (
-    AGES,
+    CHANGE_DAYS,
     DAYS_SHOWN,
     RUNS_SHOWN,
-    STALE_SHOWN,
-    AreaFacts,
-    CodeCount,
-    DayFacts,
-    DelayFacts,
+    UNKNOWN,
+    WEEKS_SHOWN,
+    Amount,
+    CodeFacts,
+    CodeKey,
+    DurationFacts,
+    EndFacts,
+    NightFacts,
     ReportFacts,
     RunFacts,
     SnapshotState,
-    StaleFacts,
-    Standing,
 )
-from worker.report.reading import Instant, Read, begin_snapshot
-from worker.report.views import CURRENT, DAILY_CHANGE, FRESHNESS, RUN, View
+from worker.report.reading import Read, begin_snapshot
+from worker.report.views import CURRENT, DAILY, EPISODE, PUBLICATION, RUN
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
 """Whose days the facts of publications have."""
-_SAFETY: Final = "patient-safety"
-_PRIVACY: Final = "patient-privacy"
+_SLACK_DAYS: Final = 7
+"""How much earlier than asked for the night of a comparison may be."""
+_LATER, _INDEFINITE, _NOT_NOW = WEEKS_SHOWN, WEEKS_SHOWN + 1, WEEKS_SHOWN + 2
 
 
 async def read_facts(
-    read: Read,
-    *,
-    now: datetime,
-    fresh_within: timedelta = timedelta(hours=26),
-    include_local_ref: bool = False,
-    tenant: str | None = None,
+    read: Read, *, now: datetime, fresh_within: timedelta = timedelta(hours=26)
 ) -> ReportFacts:
     """Read the report's facts in one snapshot.
 
@@ -61,8 +60,6 @@ async def read_facts(
         read: runs a function in a read transaction, e.g. ``Database.read``.
         now: the time of the report, aware.
         fresh_within: a full run published longer ago makes the copy old.
-        include_local_ref: name stale persons by the organisation's own reference.
-        tenant: count this tenant alone.
 
     Raises:
         UnavailableError: the database cannot be used.
@@ -70,33 +67,7 @@ async def read_facts(
 
     async def work(connection: AsyncConnection) -> ReportFacts:
         await begin_snapshot(connection)
-        look = _Look(connection, now.astimezone(UTC), tenant)
-        return await look.facts(fresh_within, include_local_ref=include_local_ref)
-
-    return await read(work)
-
-
-async def read_standing(read: Read, *, tenant: str | None = None) -> Standing:
-    """Read what stands, for telemetry.
-
-    Raises:
-        UnavailableError: the database cannot be used.
-    """
-
-    async def work(connection: AsyncConnection) -> Standing:
-        await begin_snapshot(connection)
-        look = _Look(connection, datetime.min.replace(tzinfo=UTC), tenant)
-        run, query = look.of(RUN)
-        row = await look.one(
-            query.where(run.c.status == RunStatus.PUBLISHED).add_columns(
-                func.max(case((run.c.exit_code == 0, run.c.published_at)), type_=Instant),
-                func.max(run.c.published_at, type_=Instant),
-            )
-        )
-        _, persons_stale = await look.persons()
-        return Standing(
-            last_success_at=row[0], last_published_at=row[1], persons_stale=persons_stale
-        )
+        return await _Look(connection, now.astimezone(UTC)).facts(fresh_within)
 
     return await read(work)
 
@@ -104,257 +75,240 @@ async def read_standing(read: Read, *, tenant: str | None = None) -> Standing:
 class _Look:
     """The queries of one snapshot."""
 
-    def __init__(self, connection: AsyncConnection, now: datetime, tenant: str | None) -> None:
+    def __init__(self, connection: AsyncConnection, now: datetime) -> None:
         self._connection = connection
         self._now = now
-        self._tenant = tenant
 
-    def of(self, view: View) -> tuple[TableClause, Select[Any]]:
-        """The view, and a SELECT of nothing yet that keeps to the tenant."""
-        table = view.table()
-        query = select().select_from(table)
-        return table, query if self._tenant is None else query.where(table.c.tenant == self._tenant)
-
-    async def one(self, query: Select[Any]) -> Any:
-        return (await self._connection.execute(query)).one()
-
-    async def facts(self, fresh_within: timedelta, *, include_local_ref: bool) -> ReportFacts:
-        runs = await self._runs(limit=RUNS_SHOWN)
+    async def facts(self, fresh_within: timedelta) -> ReportFacts:
         published = await self._runs(limit=1, published=True)
         syncs = await self._runs(limit=1, published=True, kind=RunKind.SYNC)
-        areas = [await self._area(area.name) for area in AREAS]
-        first_day, days = await self._days({area.name: area.open for area in areas})
-        persons, persons_stale = await self.persons()
+        nights = await self._nights()
+        last = nights[-1] if nights else None
+        then = _before(nights)
+        codes = await self._codes([night.publication_no for night in (last, then) if night])
         last_sync = syncs[0] if syncs else None
         return ReportFacts(
             made_at=self._now,
-            state=_state(self._now, published, last_sync, fresh_within, persons_stale),
+            state=_state(self._now, last_sync, last, fresh_within),
             published=published[0] if published else None,
             last_sync=last_sync,
-            runs=runs,
-            persons=persons,
-            persons_stale=persons_stale,
-            areas=tuple(areas),
-            safety=await self._codes(_SAFETY, "confidentiality_code"),
-            delays=await self._delays(),
-            privacy=await self._codes(_PRIVACY, "privacy_type", "privacy_level"),
-            days=days,
-            first_day=first_day,
-            stale=await self._stale(include_local_ref=include_local_ref),
+            runs=await self._runs(limit=RUNS_SHOWN),
+            nights=nights,
+            then=then,
+            codes=codes.get(last.publication_no, {}) if last else {},
+            codes_then=codes.get(then.publication_no, {}) if then else {},
+            ends=await self._ends(last.published_at if last else self._now),
+            durations=await self._durations(),
+            withheld=await self._withheld(nights),
         )
 
-    async def persons(self) -> tuple[int, int]:
-        """Persons, and those with an area that is stale."""
-        fresh, query = self.of(FRESHNESS)
-        person = fresh.c.tenant + "/" + fresh.c.person_key
-        row = await self.one(
-            query.add_columns(
-                func.count(person.distinct()),
-                func.count(case((fresh.c.is_stale == true(), person)).distinct()),
-            )
-        )
-        return row[0], row[1]
+    async def _rows(self, query: Any) -> Sequence[Any]:
+        return (await self._connection.execute(query)).all()
 
     async def _runs(
         self, *, limit: int, published: bool = False, kind: str | None = None
     ) -> tuple[RunFacts, ...]:
-        run, query = self.of(RUN)
-        query = query.order_by(run.c.run_id.desc()).limit(limit)
+        run = RUN.table()
+        names = RunFacts.__dataclass_fields__
+        query = select(*(run.c[name] for name in names)).limit(limit)
         if published:
             query = query.where(run.c.status == RunStatus.PUBLISHED)
-            query = query.order_by(None).order_by(run.c.published_at.desc(), run.c.run_id.desc())
+            query = query.order_by(run.c.published_at.desc())
         if kind is not None:
             query = query.where(run.c.kind == kind)
-        names = RunFacts.__dataclass_fields__
-        rows = await self._connection.execute(query.add_columns(*(run.c[name] for name in names)))
+        rows = await self._rows(query.order_by(run.c.run_id.desc()))
         return tuple(RunFacts(**dict(zip(names, row, strict=True))) for row in rows)
 
-    async def _area(self, name: str) -> AreaFacts:
-        current, query = self.of(CURRENT[name])
-        person = current.c.tenant + "/" + current.c.person_key
-        does = self._in_effect(name)
-        restricts = func.coalesce(current.c.restriction_group, "") != RestrictionGroup.NONE
-        restrictions, holders, stands, none, ended = await self.one(
-            query.add_columns(
-                func.count(case((does, 1))),
-                func.count(case((does, person)).distinct()),
-                func.count(),
-                func.count(case((~restricts, 1))),
-                func.count(case((restricts & (current.c.ends_at <= self._now), 1))),
-            )
+    async def _nights(self) -> tuple[NightFacts, ...]:
+        facts = PUBLICATION.table()
+        newest = (await self._rows(select(func.max(facts.c.day))))[0][0]
+        if newest is None:
+            return ()
+        begin = date.fromisoformat(newest) - timedelta(days=DAYS_SHOWN - 1)
+        last_of_day = select(func.max(facts.c.publication_no)).group_by(facts.c.day)
+        rows = await self._rows(
+            select(facts)
+            .where(facts.c.day >= begin.isoformat(), facts.c.publication_no.in_(last_of_day))
+            .order_by(facts.c.publication_no)
         )
-        fresh, query = self.of(FRESHNESS)
-        classes = [self._is_of_age(fresh, index) for index in range(len(AGES))]
-        row = await self.one(
-            query.where(fresh.c.area == name).add_columns(
-                func.count(),
-                func.count(case((fresh.c.is_stale == true(), 1))),
-                func.min(fresh.c.last_confirmed_at, type_=Instant),
-                *(func.count(case((is_of_age, 1))) for is_of_age in classes),
-            )
-        )
-        return AreaFacts(
-            name=name,
-            restrictions=restrictions,
-            holders=holders,
-            open=stands,
-            restricting_nothing=none,
-            ended=ended,
-            persons=row[0],
-            persons_stale=row[1],
-            oldest_at=row[2],
-            ages=tuple(row[3:]),
-        )
-
-    def _in_effect(self, area: str) -> ColumnElement[bool]:
-        """Whether a row of the area's current view is in effect at the report's time."""
-        condition = in_effect_sql(
-            area_named(area).effect, CURRENT[area].name, instant_sql(self._now)
-        )
-        return literal_column(f"({condition})", Boolean(create_constraint=False))
-
-    def _is_of_age(self, fresh: TableClause, index: int) -> Any:
-        at = fresh.c.last_confirmed_at
-        end = AGES[index][1]
-        if end is None:
-            return at.is_(None)
-        is_younger = true() if end == timedelta.max else at > self._now - end
-        is_older = true() if index == 0 else at <= self._now - (AGES[index - 1][1] or end)
-        return at.is_not(None) & is_younger & is_older
-
-    async def _codes(self, area: str, *names: str) -> tuple[CodeCount, ...]:
-        current, query = self.of(CURRENT[area])
-        columns = [func.coalesce(current.c[name], literal("")) for name in names]
-        amount = func.count().label("amount")
-        rows = await self._connection.execute(
-            query.add_columns(amount, func.count(case((current.c.is_stale == true(), 1))), *columns)
-            .where(self._in_effect(area))
-            .group_by(*(current.c[name] for name in names))
-            .order_by(amount.desc(), *(current.c[name] for name in names))
-        )
+        groups: dict[int, dict[str, Amount]] = {row.publication_no: {} for row in rows}
+        counted = await self._amounts(list(groups), "publication_no", "restriction_group")
+        for number, group, _, _, restrictions, persons in counted:
+            if restrictions:
+                groups[number][group or UNKNOWN] = Amount(restrictions, persons)
         return tuple(
-            CodeCount(restrictions=amount, stale=stale, code=code, level=level[0] if level else "")
-            for amount, stale, code, *level in rows
-        )
-
-    async def _delays(self) -> DelayFacts:
-        current, query = self.of(CURRENT[_SAFETY])
-        until = current.c.delay_delivery_until
-        ends = func.coalesce(current.c.delay_is_indefinite, false()) == false()
-        in_7, in_30 = self._now + timedelta(days=7), self._now + timedelta(days=30)
-        row = await self.one(
-            query.add_columns(
-                func.count(case((ends & (until <= self._now), 1))),
-                func.count(case((ends & (until > self._now) & (until <= in_7), 1))),
-                func.count(case((ends & (until > self._now) & (until <= in_30), 1))),
-                func.count(case((ends & (until > in_30), 1))),
-                func.count(case((current.c.delay_is_indefinite == true(), 1))),
-            )
-        )
-        return DelayFacts(
-            over=row[0],
-            within_7_days=row[1],
-            within_30_days=row[2],
-            later=row[3],
-            indefinite=row[4],
-        )
-
-    async def _days(self, open_now: dict[str, int]) -> tuple[date | None, tuple[DayFacts, ...]]:
-        daily, query = self.of(DAILY_CHANGE)
-        first = (await self.one(query.add_columns(func.min(daily.c.day))))[0]
-        if first is None:
-            return None, ()
-        first_day, today = date.fromisoformat(first), self._now.astimezone(_ZONE).date()
-        begin = max(first_day, today - timedelta(days=DAYS_SHOWN - 1))
-        rows = await self._connection.execute(
-            query.where(daily.c.day >= begin.isoformat())
-            .group_by(daily.c.day, daily.c.area)
-            .add_columns(
-                daily.c.day,
-                daily.c.area,
-                func.sum(daily.c.added),
-                func.sum(daily.c.changed),
-                func.sum(daily.c.removed),
-            )
-        )
-        changes = {(row[0], row[1]): tuple(int(n) for n in row[2:]) for row in rows}
-        end = max(today, *(date.fromisoformat(day) for day, _ in changes)) if changes else today
-        return first_day, _by_day(begin, end, changes, open_now)
-
-    async def _stale(self, *, include_local_ref: bool) -> tuple[StaleFacts, ...]:
-        fresh, query = self.of(FRESHNESS)
-        rows = await self._connection.execute(
-            query.where(fresh.c.is_stale == true())
-            .add_columns(
-                fresh.c.person_key,
-                fresh.c.local_ref,
-                fresh.c.area,
-                fresh.c.last_confirmed_at,
-                fresh.c.failing_since,
-                fresh.c.failure_kind,
-                fresh.c.failed_runs,
-            )
-            .order_by(
-                fresh.c.last_confirmed_at.is_not(None),
-                fresh.c.last_confirmed_at,
-                fresh.c.person_key,
-                fresh.c.area,
-            )
-            .limit(STALE_SHOWN)
-        )
-        return tuple(
-            StaleFacts(
-                label=(row.local_ref if include_local_ref else None) or short_key(row.person_key),
-                area=row.area,
-                last_confirmed_at=row.last_confirmed_at,
-                failing_since=row.failing_since,
-                failure_kind=row.failure_kind,
-                failed_runs=row.failed_runs,
+            NightFacts(
+                publication_no=row.publication_no,
+                published_at=row.published_at,
+                day=date.fromisoformat(row.day),
+                roster=row.roster,
+                confirmed=row.confirmed,
+                stale=row.stale,
+                failed=_failed(row),
+                persons_in_effect=row.persons_in_effect,
+                groups=groups[row.publication_no],
             )
             for row in rows
         )
 
+    async def _codes(self, numbers: Sequence[int]) -> dict[int, dict[CodeKey, CodeFacts]]:
+        found: dict[int, dict[CodeKey, CodeFacts]] = {}
+        by = ("publication_no", "restriction_group", "area", "code", "level")
+        for number, group, *key, stands, people, restrictions, persons in await self._amounts(
+            numbers, *by
+        ):
+            found.setdefault(number, {})[CodeKey(group or UNKNOWN, *key)] = CodeFacts(
+                open=Amount(stands, people), in_effect=Amount(restrictions, persons)
+            )
+        return found
+
+    async def _amounts(self, numbers: Sequence[int], *by: str) -> Iterable[list[Any]]:
+        """What stood and what was in effect, each with its persons, of these publications.
+
+        A person may have restrictions of several codes and causes, but is in one cohort: persons
+        are added over the cohorts, and of the rest the largest number is what there is at least.
+        """
+        daily = DAILY.table()
+        kinds = ("publication_no", "restriction_group", "area", "code", "level", "cause")
+        keys = [daily.c[name] for name in kinds if name in DAILY.columns]
+        sums = [
+            func.sum(daily.c[name]).label(name)
+            for name in ("open", "persons", "in_effect", "persons_in_effect")
+        ]
+        kind = (
+            select(*keys, *sums).where(daily.c.publication_no.in_(numbers)).group_by(*keys)
+        ).subquery()
+        groups = [kind.c[name] for name in by]
+        rows = await self._rows(
+            select(
+                *groups,
+                func.sum(kind.c.open),
+                func.max(kind.c.persons),
+                func.sum(kind.c.in_effect),
+                func.max(kind.c.persons_in_effect),
+            ).group_by(*groups)
+        )
+        return ([*row[: len(by)], *map(int, row[len(by) :])] for row in rows)
+
+    async def _ends(self, at: datetime) -> EndFacts:
+        """When what is in effect at an instant ends, and what is not in effect then."""
+        found: dict[int, Amount] = {}
+        for area in AREAS:
+            for place, restrictions, persons in await self._ends_of(area, at):
+                before = found.get(place, Amount())
+                found[place] = Amount(
+                    before.restrictions + restrictions, max(before.persons, persons)
+                )
+        return EndFacts(
+            weeks=tuple(found.get(week, Amount()) for week in range(WEEKS_SHOWN)),
+            later=found.get(_LATER, Amount()),
+            indefinite=found.get(_INDEFINITE, Amount()),
+            not_now=found.get(_NOT_NOW, Amount()),
+        )
+
+    async def _ends_of(self, area: ResourceArea, at: datetime) -> Sequence[Any]:
+        current = CURRENT[area.name].table()
+        group = func.coalesce(current.c.restriction_group, UNKNOWN)
+        does = in_effect_sql(area.effect, CURRENT[area.name].name, instant_sql(at))
+        in_effect: ColumnElement[bool] = literal_column(
+            f"({does})", Boolean(create_constraint=False)
+        )
+        ends = current.c.ends_at
+        weeks: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [
+            (ends <= at + timedelta(weeks=week + 1), literal_column(str(week)))
+            for week in range(WEEKS_SHOWN)
+        ]
+        place = case(
+            (~in_effect, literal_column(str(_NOT_NOW))),
+            (ends.is_(None), literal_column(str(_INDEFINITE))),
+            *weeks,
+            else_=literal_column(str(_LATER)),
+        ).label("place")
+        return await self._rows(
+            select(place, func.count(), func.count(current.c.person_key.distinct()))
+            .where(
+                group != RestrictionGroup.NONE,
+                or_(group == RestrictionGroup.DELAYED, ~in_effect),
+            )
+            .group_by(place)
+        )
+
+    async def _durations(self) -> tuple[DurationFacts, ...]:
+        """By area, of those that came and went while the copy was kept."""
+        episode = EPISODE.table()
+        ended = episode.c.ended_at.is_not(None) & (episode.c.is_left_censored == false())
+        days = await self._rows(
+            select(episode.c.area, episode.c.days, func.count())
+            .where(ended)
+            .group_by(episode.c.area, episode.c.days)
+            .order_by(episode.c.area, episode.c.days)
+        )
+        persons = await self._rows(
+            select(episode.c.area, func.count(episode.c.person_key.distinct()))
+            .where(ended)
+            .group_by(episode.c.area)
+            .order_by(episode.c.area)
+        )
+        found = []
+        for area, people in persons:
+            amounts = {row[1]: row[2] for row in days if row[0] == area}
+            found.append(
+                DurationFacts(
+                    area=area,
+                    amount=Amount(sum(amounts.values()), people),
+                    median_days=_median(amounts),
+                )
+            )
+        return tuple(found)
+
+    async def _withheld(self, nights: Sequence[NightFacts]) -> tuple[date, ...]:
+        if not nights:
+            return ()
+        run = RUN.table()
+        begun = await self._rows(
+            select(run.c.started_at).where(
+                run.c.status == RunStatus.WITHHELD, run.c.started_at >= nights[0].published_at
+            )
+        )
+        days = {row.started_at.astimezone(_ZONE).date() for row in begun}
+        return tuple(sorted(days - {night.day for night in nights}))
+
+
+def _failed(row: Any) -> Mapping[str, int]:
+    found = {kind.value: getattr(row, f"failed_{kind}") or 0 for kind in FailureKind}
+    return {kind: persons for kind, persons in found.items() if persons}
+
+
+def _before(nights: Sequence[NightFacts]) -> NightFacts | None:
+    """The night to compare the last one with."""
+    if not nights:
+        return None
+    latest = nights[-1].day - timedelta(days=CHANGE_DAYS)
+    earliest = latest - timedelta(days=_SLACK_DAYS)
+    return next((night for night in reversed(nights) if earliest <= night.day <= latest), None)
+
+
+def _median(amounts: Mapping[float, int]) -> float:
+    """The value in the middle; of two the mean."""
+    total = sum(amounts.values())
+    middle, passed = [], 0
+    for value, amount in sorted(amounts.items()):
+        middle += [
+            value for place in ((total - 1) // 2, total // 2) if 0 <= place - passed < amount
+        ]
+        passed += amount
+    return sum(middle) / len(middle)
+
 
 def _state(
-    now: datetime,
-    published: tuple[RunFacts, ...],
-    last_sync: RunFacts | None,
-    fresh_within: timedelta,
-    persons_stale: int,
+    now: datetime, last_sync: RunFacts | None, last: NightFacts | None, fresh_within: timedelta
 ) -> SnapshotState:
-    if not published:
+    if last is None:
         return SnapshotState.EMPTY
     if last_sync is None:
         return SnapshotState.GAPS
     if last_sync.age(now) > fresh_within:
         return SnapshotState.OLD
-    if persons_stale or last_sync.exit_code:
+    if last.stale or last_sync.exit_code:
         return SnapshotState.GAPS
     return SnapshotState.COMPLETE
-
-
-def _by_day(
-    begin: date,
-    end: date,
-    changes: dict[tuple[str, str], tuple[int, ...]],
-    open_now: dict[str, int],
-) -> tuple[DayFacts, ...]:
-    """Every day, also without a change; what stood open is reckoned back from what stands open."""
-    found: list[DayFacts] = []
-    still_open = dict(open_now)
-    for back in range((end - begin).days + 1):
-        day = end - timedelta(days=back)
-        for area in reversed(open_now):
-            added, changed, removed = changes.get((day.isoformat(), area), (0, 0, 0))
-            found.append(
-                DayFacts(
-                    day=day,
-                    area=area,
-                    added=added,
-                    changed=changed,
-                    removed=removed,
-                    open_after=still_open[area],
-                )
-            )
-            still_open[area] -= added - removed
-    return tuple(reversed(found))

@@ -1,25 +1,20 @@
-"""What the report tells, as values."""
+"""What the report says, as values."""
 
 import enum
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
 from worker.core.model import RunStatus
 
-AGES: Final = (
-    ("under 1 day", timedelta(days=1)),
-    ("1 to 2 days", timedelta(days=2)),
-    ("2 to 7 days", timedelta(days=7)),
-    ("7 to 30 days", timedelta(days=30)),
-    ("over 30 days", timedelta.max),
-    ("never", None),
-)
-"""The classes of the freshness histogram: their names and upper ends; ``None`` is never read."""
-
-DAYS_SHOWN: Final = 90
-RUNS_SHOWN: Final = 30
-STALE_SHOWN: Final = 100
+DAYS_SHOWN: Final = 92
+RUNS_SHOWN: Final = 14
+WEEKS_SHOWN: Final = 12
+CHANGE_DAYS: Final = 30
+UNKNOWN: Final = "unknown"
+"""The group of a code that the worker does not know. It restricts."""
+GROUPS: Final = ("denied", "delayed", "blocked", "shielded", UNKNOWN)
 
 
 class SnapshotState(enum.StrEnum):
@@ -45,15 +40,8 @@ class RunFacts:
     finished_at: datetime | None
     published_at: datetime | None
     exit_code: int | None
-    reason: str | None
     persons_total: int
-    persons_complete: int
-    persons_stale: int
-    rows_opened: int
-    rows_changed: int
-    rows_closed: int
     requests: int
-    retries: int
 
     def age(self, now: datetime) -> timedelta:
         """How long ago it was published."""
@@ -70,129 +58,118 @@ class RunFacts:
         return (self.finished_at - self.started_at).total_seconds()
 
 
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Restrictions, and how many persons at least have them."""
+
+    restrictions: int = 0
+    persons: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AreaFacts:
-    """One area as published.
+class NightFacts:
+    """The last publication of a day in Norway, as it was written down then.
 
     Attributes:
-        restrictions: those in effect at the report's time.
-        holders: persons who have one in effect.
-        open: all that stand in PTS, in effect or not.
-        restricting_nothing: those among them whose code restricts nothing.
-        ended: those that restricted, and whose time is over.
-        persons: persons whose area was ever read or tried.
-        persons_stale: those among them whose picture is not confirmed by the last run.
-        oldest_at: when the person-area longest without confirmation was last confirmed.
-        ages: person-areas by the age of their last confirmation, in the order of ``AGES``.
+        roster, confirmed, stale: persons; None where nobody counted them.
+        failed: persons with a failure, by its kind.
+        persons_in_effect: persons with a restriction in effect.
+        groups: restrictions in effect by group.
     """
 
-    name: str
-    restrictions: int
-    holders: int
-    open: int
-    restricting_nothing: int
-    ended: int
-    persons: int
-    persons_stale: int
-    oldest_at: datetime | None
-    ages: tuple[int, ...]
+    publication_no: int
+    published_at: datetime
+    day: date
+    roster: int | None
+    confirmed: int | None
+    stale: int | None
+    failed: Mapping[str, int]
+    persons_in_effect: int
+    groups: Mapping[str, Amount]
 
     @property
-    def not_begun(self) -> int:
-        """The rest of those that stand: their time is still to come."""
-        return self.open - self.restricting_nothing - self.ended - self.restrictions
+    def in_effect(self) -> int:
+        """Restrictions in effect."""
+        return sum(amount.restrictions for amount in self.groups.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeCount:
-    """Restrictions in effect of one code, or of one type and level."""
+@dataclass(frozen=True, slots=True)
+class CodeKey:
+    """What is counted together: an area's code and level, with its group."""
 
+    group: str
+    area: str
     code: str
-    level: str = ""
-    restrictions: int
-    stale: int
+    level: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DelayFacts:
-    """When delayed access ends, of the open restrictions that name a time.
+class CodeFacts:
+    """All that stood of one code, and what was in effect of it."""
+
+    open: Amount
+    in_effect: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndFacts:
+    """When the delays in effect end, and what restricts but is over or has not begun.
 
     Attributes:
-        over: the time has passed, though PTS still lists the restriction.
-        within_7_days, within_30_days: it ends that soon; the second holds the first.
-        later: it ends after 30 days.
-        indefinite: PTS's "never".
+        weeks: those that end in each of the next weeks, from the publication on.
+        later: those that end after them.
+        indefinite: those without an end.
+        not_now: restrictions of any group, outside their time.
     """
 
-    over: int
-    within_7_days: int
-    within_30_days: int
-    later: int
-    indefinite: int
+    weeks: Sequence[Amount]
+    later: Amount
+    indefinite: Amount
+    not_now: Amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DayFacts:
-    """What publications of one day (Norway) changed in an area, and what stood open at its end."""
+class DurationFacts:
+    """How long restrictions of an area stood, of those that the copy saw come and go."""
 
-    day: date
     area: str
-    added: int
-    changed: int
-    removed: int
-    open_after: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StaleFacts:
-    """One person's one area that the last run could not confirm.
-
-    Attributes:
-        label: the organisation's own reference if it was asked for, else the beginning of the
-            person's key; empty where that would tell an identifier.
-    """
-
-    label: str
-    area: str
-    last_confirmed_at: datetime | None
-    failing_since: datetime | None
-    failure_kind: str | None
-    failed_runs: int | None
+    amount: Amount
+    median_days: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFacts:
-    """Everything that the report tells.
+    """Everything that the report says.
 
     Attributes:
         made_at: when it was read.
         published: the last published run, full or not.
         last_sync: the last published full run.
         runs: the last runs, newest first.
-        persons, persons_stale: counted over all areas.
-        days: changes of the last ``DAYS_SHOWN`` days, oldest first, areas in order.
-        first_day: the day of the first publication, whose additions are the whole first reading.
+        nights: the last ``DAYS_SHOWN`` days with a publication, oldest first.
+        then: the night ``CHANGE_DAYS`` before the last one, or a few days earlier.
+        codes: by code, of the last night.
+        codes_then: the same of ``then``.
+        withheld: the days of those nights on which a run was withheld and none published.
     """
 
     made_at: datetime
     state: SnapshotState
     published: RunFacts | None
     last_sync: RunFacts | None
-    runs: tuple[RunFacts, ...]
-    persons: int
-    persons_stale: int
-    areas: tuple[AreaFacts, ...]
-    safety: tuple[CodeCount, ...]
-    delays: DelayFacts
-    privacy: tuple[CodeCount, ...]
-    days: tuple[DayFacts, ...]
-    first_day: date | None
-    stale: tuple[StaleFacts, ...]
+    runs: Sequence[RunFacts]
+    nights: Sequence[NightFacts] = ()
+    then: NightFacts | None = None
+    codes: Mapping[CodeKey, CodeFacts]
+    codes_then: Mapping[CodeKey, CodeFacts]
+    ends: EndFacts
+    durations: Sequence[DurationFacts] = ()
+    withheld: Sequence[date] = ()
 
     @property
-    def age(self) -> timedelta | None:
-        """How long ago the last publication was."""
-        return None if self.published is None else self.published.age(self.made_at)
+    def last(self) -> NightFacts:
+        """The last night; there is one unless nothing is published."""
+        return self.nights[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

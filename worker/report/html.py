@@ -1,18 +1,24 @@
 """The report: one HTML file that needs nothing else, for a screen, a phone and paper."""
 
+import base64
+import hashlib
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from worker.core.escaping import xml_text
+from worker.core.small_numbers import LEAST
 from worker.files import write_private
-from worker.report import restrictions, standing
 from worker.report.facts import read_facts
-from worker.report.figures import STALE_SHOWN, ReportFacts
+from worker.report.figures import ReportFacts
+from worker.report.language import LANGUAGES, language
+from worker.report.page import NIGHTS_MIN, Page
 from worker.report.reading import Read
-from worker.report.words import local, number, utc
+
+_TEMPLATES: Final = Path(__file__).with_name("templates")
 
 
 async def write_report(
@@ -22,8 +28,8 @@ async def write_report(
     now: datetime,
     timezone: str = "Europe/Oslo",
     fresh_within: timedelta = timedelta(hours=26),
-    include_local_ref: bool = False,
-    tenant: str | None = None,
+    in_language: str = LANGUAGES[0],
+    min_cell: int = LEAST,
 ) -> ReportFacts:
     """Read the published state and write the report, mode 0600, at once.
 
@@ -31,47 +37,53 @@ async def write_report(
         read: runs a function in a read transaction, e.g. ``Database.read``.
         out: the file; an old one is replaced.
         now: the time of the report, aware.
-        timezone: shown besides UTC, e.g. ``schedule.timezone``.
-        fresh_within: a full run published longer ago makes the copy "stale".
-        include_local_ref: name stale persons by the organisation's own reference instead of the
-            beginning of their pseudonym.
-        tenant: tell of this tenant alone.
+        timezone: of the times shown, e.g. ``schedule.timezone``.
+        fresh_within: a full run published longer ago makes the copy out of date.
+        in_language: one of ``LANGUAGES``.
+        min_cell: numbers of fewer persons are hidden; 0 hides none.
 
     Raises:
         ConfigurationError: the file cannot be written.
         UnavailableError: the database cannot be used.
     """
-    facts = await read_facts(
-        read,
-        now=now,
-        fresh_within=fresh_within,
-        include_local_ref=include_local_ref,
-        tenant=tenant,
-    )
-    write_private(out, render(facts, timezone=timezone).encode())
+    facts = await read_facts(read, now=now, fresh_within=fresh_within)
+    page = render(facts, timezone=timezone, in_language=in_language, min_cell=min_cell)
+    write_private(out, page.encode())
     return facts
 
 
-def render(facts: ReportFacts, *, timezone: str = "Europe/Oslo") -> str:
+def render(
+    facts: ReportFacts,
+    *,
+    timezone: str = "Europe/Oslo",
+    in_language: str = LANGUAGES[0],
+    min_cell: int = LEAST,
+) -> str:
     """The page. Text from outside is escaped, and holds no character that XML forbids."""
-    template = _templates().get_template("report.html")
-    page = template.render(
-        facts=facts,
-        zone=ZoneInfo(timezone),
-        standing=standing,
-        restrictions=restrictions,
-        stale_shown=STALE_SHOWN,
+    style = (_TEMPLATES / "report.css").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    words = language(in_language)
+    page = _templates().get_template("report.html")
+    return xml_text(
+        page.render(
+            page=Page(facts, words, ZoneInfo(timezone), least=min_cell),
+            facts=facts,
+            t=words.text,
+            words=words,
+            zone=ZoneInfo(timezone),
+            style=style,
+            style_digest=digest,
+            min_cell=min_cell,
+            nights_min=NIGHTS_MIN,
+        )
     )
-    return xml_text(page)
 
 
 def _templates() -> Environment:
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"local": local, "number": number, "utc": utc}
-    return templates

@@ -53,7 +53,9 @@ VIEWS: Final[Mapping[str, View]] = {
 }
 """Every reporting view by its name."""
 FRESHNESS: Final = VIEWS["report_person_freshness"]
-DAILY_CHANGE: Final = VIEWS["report_daily_change"]
+DAILY: Final = VIEWS["report_daily"]
+PUBLICATION: Final = VIEWS["report_publication"]
+EPISODE: Final = VIEWS["report_episode"]
 CHANGE_FEED: Final = VIEWS["report_change_feed"]
 RUN: Final = VIEWS["report_run"]
 ACCESS: Final = VIEWS["report_access"]

@@ -1,7 +1,7 @@
 """The demo, ``make demo``.
 
-Starts the sandbox and runs the program against it: a first snapshot, then a second one in which
-some restrictions have changed and two persons cannot be read, the run ledger and the report.
+Starts the sandbox and runs the program against it: a month of nights, then one by the program's own
+command in which two persons cannot be read, the run ledger, and the report in two languages.
 """
 
 import os
@@ -17,7 +17,8 @@ from worker.sandbox.files import DATABASE, write_setup
 from worker.sandbox.serve import SandboxOptions, running_sandbox
 
 FOLDER: Final = Path("demo")
-REPORT: Final = FOLDER / "report.html"
+REPORTS: Final = {"en": FOLDER / "report.html", "nb": FOLDER / "rapport.html"}
+_NIGHTS: Final = 31
 _PERSONS: Final = 300
 _PUBLISHED: Final = 0
 _WITH_GAPS: Final = 3
@@ -40,23 +41,28 @@ def main() -> int:
                 f"with {_PERSONS} synthetic persons."
             )
             _worker("db", "upgrade")
-            _say("First night: the run reads all persons and publishes the snapshot.")
-            _worker("sync")
             _say(
-                "Second night: some restrictions have changed, and two persons cannot be read.\n"
+                f"{_NIGHTS} nights, the first of them a month ago: the clocks of the worker and of "
+                "the sandbox are set back."
+            )
+            _nights(sandbox.options.pts_url)
+            _say(
+                "Tonight: some restrictions have changed, and two persons cannot be read.\n"
                 "They keep their last known state and are marked stale (exit code 3)."
             )
-            sandbox.control(generation=1, faults=[_FAULT])
+            sandbox.control(generation=_NIGHTS, clock_skew_s=0, faults=[_FAULT])
             _worker("--set", "sync.retry_attempts=2", "sync", expect=_WITH_GAPS)
             _say("What an operator checks in the morning:")
             _worker("status")
             _worker("failures", "list")
-            _worker("report", "--out", str(REPORT))
+            _say("What it prints for the director:")
+            for language, report in REPORTS.items():
+                _worker("report", "--language", language, "--out", str(report))
     except DemoFailedError as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     _say(
-        f"Done in {time.monotonic() - started:.0f} s. Open {REPORT}, or query the views in "
+        f"Done in {time.monotonic() - started:.0f} s. Open {REPORTS['en']}, or query the views in "
         f"{FOLDER / DATABASE}\n"
         "(for example report_patient_safety_current)."
     )
@@ -73,6 +79,17 @@ def _worker(*arguments: str, expect: int = _PUBLISHED) -> None:
     code = subprocess.run(_call(arguments), env=_environment(), check=False).returncode  # noqa: S603
     if code != expect:
         raise DemoFailedError(f"{arguments[0]} ended with exit code {code}, expected {expect}")
+
+
+def _nights(sandbox: str) -> None:
+    """Run the nights before tonight, in a process of their own.
+
+    Raises:
+        DemoFailedError: one could not be run.
+    """
+    module = ("-m", "worker.demo_nights", str(FOLDER / "worker.toml"), sandbox, str(_NIGHTS))
+    if subprocess.run([sys.executable, *module], env=_environment(), check=False).returncode:  # noqa: S603
+        raise DemoFailedError("a night could not be run")
 
 
 def _call(arguments: Sequence[str]) -> list[str]:

@@ -1,0 +1,83 @@
+"""The report's languages: the same texts, and each one's numbers, dates and plurals."""
+
+import string
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from worker.report.language import LANGUAGES, language
+
+
+def _fields(text):
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def _places(value):
+    match value:
+        case str():
+            return {"text": _fields(value)}
+        case list():
+            return {"list": len(value)}
+        case _:
+            return {form: _fields(text) for form, text in value.items()}
+
+
+@pytest.mark.parametrize("code", LANGUAGES[1:])
+def test_languages_have_the_same_texts(code):
+    """No key is missing, and each text has the same values in it."""
+    first, other = language(LANGUAGES[0]).texts, language(code).texts
+    assert first.keys() == other.keys()
+    assert {key: _places(value) for key, value in first.items()} == {
+        key: _places(value) for key, value in other.items()
+    }
+
+
+AT = datetime(2026, 11, 5, 2, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("nb", ["216 501", "\u22121,5", "99,9 %", "+1 %", "5. november", "26. mai",
+                "5. november 2026 kl. 03.07", "5. nov. 03.07", "1 t 05 min"]),
+        ("nn", ["216 501", "\u22121,5", "99,9 %", "+1 %", "5. november", "26. mai",
+                "5. november 2026 kl. 03.07", "5. nov. 03.07", "1 t 05 min"]),
+        ("en", ["216,501", "\u22121.5", "99.9%", "+1%", "5 November", "26 May",
+                "5 November 2026 at 03:07", "5 Nov 03:07", "1 h 05 min"]),
+    ],
+)  # fmt: skip
+def test_numbers_and_dates(code, expected):
+    """As the language writes them; what is not complete is never 100 %."""
+    words, zone = language(code), ZoneInfo("Europe/Oslo")
+    said = [
+        words.number(216_501),
+        words.number(-1.5, 1),
+        words.percent_down(0.99999),
+        words.change(101, 100),
+        words.day(date(2026, 11, 5)),
+        words.short_day(date(2026, 5, 26)),
+        words.moment(AT, zone),
+        words.short_moment(AT, zone),
+        words.lasted(3_900),
+    ]
+    assert expected == [text.replace("\u00a0", " ") for text in said]
+
+
+def test_one_and_many():
+    """The forms of a word, a change of nothing, and a duration that is not known."""
+    words = language("nb")
+    one, many = (words.text("trend_short", n=n) for n in (1, 2))
+    assert "det 1." in one
+    assert "det 2." in many
+    assert "restriksjon er" in words.text(
+        "sentence", n=1, day="", amount="1", persons="1", roster="1"
+    )
+    assert ["0\u00a0%", "", "\u22128\u00a0%", "\u2013", "7 s", "4 min 10 s"] == [
+        words.change(1000, 1001),
+        words.change(5, 0),
+        words.change(92, 100),
+        words.lasted(None),
+        words.lasted(7.2),
+        words.lasted(250),
+    ]

@@ -1,0 +1,87 @@
+"""Nights of the demo before today: ``python -m worker.demo_nights CONFIG SANDBOX NIGHTS``.
+
+Each is a run like any other, against the sandbox. Its clock and the sandbox's are set back alike.
+"""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import httpx
+
+from worker.app import App
+from worker.config import load
+from worker.core.run import RunReport
+from worker.logs import configure
+from worker.ports import Runtime
+from worker.runtime import real_runtime
+from worker.use_cases.run_sync import RunRequest, run_sync
+
+_DAY: Final = timedelta(days=1)
+_FAULTS: Final[dict[int, dict[str, Any]]] = {
+    # A night on which PTS was broken for many: the guard withholds what it says.
+    9: {"action": "empty_list", "area": "patient-safety", "persons": [*range(120)]},
+    # Nights on which some could not be read.
+    5: {"action": "html", "area": "patient-privacy", "persons": [*range(20, 32)]},
+    16: {"action": "html", "area": "patient-safety", "persons": [*range(40, 49)]},
+    23: {"action": "html", "area": "patient-safety", "persons": [*range(80, 86)]},
+}
+"""By the number of nights before today."""
+
+
+def main() -> int:
+    """Run the nights; print how each ended."""
+    config, sandbox, nights = sys.argv[1:]
+    anyio.run(_run_all, Path(config), sandbox, int(nights))
+    return 0
+
+
+async def _run_all(config: Path, sandbox: str, nights: int) -> None:
+    loaded = load(
+        {"log.level": "ERROR"},
+        environ=os.environ,
+        cwd=Path.cwd(),
+        config_path=config,
+        flag_names={},
+        purpose="sync",
+    )
+    configure("ERROR", "console")
+    async with httpx.AsyncClient() as http:
+        for back in range(nights, 0, -1):
+            shift = _DAY * back
+            fault = _FAULTS.get(back)
+            settings = {
+                "clock_skew_s": -shift.total_seconds(),
+                "generation": nights - back,
+                "faults": [fault] if fault else [],
+            }
+            (await http.post(f"{sandbox}/_sandbox/control", json=settings)).raise_for_status()
+            app = App(loaded=loaded, runtime=_set_back(shift))
+            _show(app, await run_sync(app, RunRequest(), stop=anyio.Event()))
+
+
+def _set_back(shift: timedelta) -> Runtime:
+    """The real runtime, with an earlier wall clock."""
+    real = real_runtime()
+    return Runtime(
+        now=lambda: real.now() - shift,
+        monotonic=real.monotonic,
+        sleep=real.sleep,
+        uniform=real.uniform,
+        new_id=real.new_id,
+    )
+
+
+def _show(app: App, report: RunReport) -> None:
+    print(
+        f"  {app.runtime.now():%d.%m.}  run {report.run_id:>2}  {report.status}, "
+        f"exit {int(report.exit_code)}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
