@@ -25,11 +25,15 @@ extra `parquet` of the package.
 The access is logged, with the purpose that `--purpose` gives, in the view `report_access`, which is
 exported only where it is named.
 
+With `--aggregate` only the facts of publications (`report_daily`, `report_publication`,
+`report_publication_cohort`), for those who may not see persons: numbers of fewer persons than
+`--min-cell` are left empty, with those from which they could be computed; `hidden` names them.
+
 With `--since` only what has changed behind that publication: the rows of `report_change_feed`, in
 order, with what was erased and purged.
 
 `--json`: the manifest (format, run_id, publication_no, published_at, exported_at, include_payload,
-since, tenant, files: name, view, rows, bytes, sha256).
+since, min_cell, tenant, files: name, view, rows, bytes, sha256).
 
 Example: `pts-worker export --out export --format csv --view patient_safety_current`
 """
@@ -56,6 +60,8 @@ Example: `pts-worker export --out export --format csv --view patient_safety_curr
     metavar="PUBLICATION",
     help="Only the change feed, behind this publication.",
 )
+@click.option("--aggregate", is_flag=True, help="Only the facts of publications.")
+@options.min_cell
 @click.option("--include-payload", is_flag=True, help="Also all that PTS sent, as JSON.")
 @purpose_option
 @options.database
@@ -66,6 +72,8 @@ def command(
     file_format: str,
     view: tuple[str, ...],
     since: int | None,
+    aggregate: bool,
+    min_cell: int,
     include_payload: bool,
     purpose: str | None,
 ) -> int:
@@ -91,6 +99,7 @@ def command(
                     now=app.runtime.now(),
                     include_payload=include_payload,
                     since=since,
+                    min_cell=min_cell if aggregate else None,
                     wrote=wrote,
                 )
 

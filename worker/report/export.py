@@ -3,21 +3,22 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import RunStatus
 from worker.errors import UsageError
 from worker.files import make_folder, named_faults, new_private, write_private
+from worker.report.aggregate import FACTS, facts_by_publication
 from worker.report.reading import Read, begin_snapshot
-from worker.report.sinks import Format, Sink, iso, load_pyarrow, open_sink
+from worker.report.sinks import Format, iso, load_pyarrow, open_sink
 from worker.report.views import CHANGE_FEED, PAYLOAD, RUN, View, views_named
 
 MANIFEST: Final = "manifest.json"
@@ -50,6 +51,7 @@ class Manifest:
             first one.
         include_payload: whether the files hold what PTS sent, besides the typed columns.
         since: the publication behind which the change feed was exported; null for views.
+        min_cell: numbers of fewer persons are hidden; null where the files hold single persons.
     """
 
     format: str
@@ -59,6 +61,7 @@ class Manifest:
     exported_at: str
     include_payload: bool
     since: int | None
+    min_cell: int | None
     tenant: str | None
     files: tuple[ExportedFile, ...]
 
@@ -80,6 +83,7 @@ async def export(
     now: datetime,
     include_payload: bool = False,
     since: int | None = None,
+    min_cell: int | None = None,
     tenant: str | None = None,
     wrote: Callable[[str, int], None] = lambda _view, _rows: None,
 ) -> Manifest:
@@ -99,20 +103,16 @@ async def export(
         now: for the manifest.
         include_payload: also write what PTS sent.
         since: write the change feed alone, and of it what stands behind this publication.
+        min_cell: write the facts of publications alone, without numbers of fewer persons.
         tenant: write this tenant's rows alone.
         wrote: called with the view and the rows written of it so far.
 
     Raises:
-        UsageError: there is no view of a name, or views are named beside ``since``.
+        UsageError: there is no view of a name, or views are named beside ``since`` or ``min_cell``.
         ConfigurationError: the folder cannot be written, or Parquet lacks its library.
         UnavailableError: the database cannot be used.
     """
-    if since is not None and views:
-        raise UsageError(
-            "the change feed since a publication is exported by itself",
-            hint="leave out either --since or --view",
-        )
-    chosen = views_named(views) if since is None else (CHANGE_FEED,)
+    chosen = _chosen(views, since, min_cell)
     if fmt is Format.PARQUET:
         load_pyarrow()
     make_folder(out)
@@ -123,17 +123,31 @@ async def export(
         await begin_snapshot(connection)
         written = _Written(
             manifest=await _head(
-                connection, fmt, now, tenant, since, include_payload=include_payload
+                connection,
+                fmt,
+                now,
+                tenant,
+                since=since,
+                min_cell=min_cell,
+                include_payload=include_payload,
             )
         )
-        files = []
+        writers = []
         for view in chosen:
             columns = [name for name in view.columns if include_payload or name != PAYLOAD]
-            writer = _ViewFile(out=out, view=view, columns=columns, fmt=fmt)
-            made.append(writer.temporary)
-            behind = None if since is None else await _last_of(connection, since)
-            files.append(await writer.fill(connection, tenant, behind, wrote))
-            written.temporary[files[-1].name] = writer.temporary
+            writers.append(_ViewFile(out=out, view=view, columns=columns, fmt=fmt, wrote=wrote))
+            made.append(writers[-1].temporary)
+        with ExitStack() as stack:
+            for writer in writers:
+                stack.enter_context(closing(writer))
+            if min_cell is not None:
+                await _copy_facts(connection, writers, min_cell)
+            else:
+                behind = None if since is None else await _last_of(connection, since)
+                for writer in writers:
+                    await _copy(connection, writer, tenant, behind)
+            files = [writer.finish() for writer in writers]
+        written.temporary = {writer.name: writer.temporary for writer in writers}
         written.manifest = _with_files(written.manifest, files)
         return written
 
@@ -146,77 +160,89 @@ async def export(
     return written.manifest
 
 
+def _chosen(views: Sequence[str], since: int | None, min_cell: int | None) -> Sequence[View]:
+    if since is None and min_cell is None:
+        return views_named(views)
+    if views or (since is not None and min_cell is not None):
+        raise UsageError(
+            "the change feed and the facts of publications are exported by themselves",
+            hint="give one of --since, --aggregate and --view",
+        )
+    return FACTS if since is None else (CHANGE_FEED,)
+
+
 class _ViewFile:
     """One view's file on its way."""
 
-    def __init__(self, *, out: Path, view: View, columns: Sequence[str], fmt: Format) -> None:
-        self._view = view
-        self._columns = columns
-        self._fmt = fmt
+    def __init__(
+        self,
+        *,
+        out: Path,
+        view: View,
+        columns: Sequence[str],
+        fmt: Format,
+        wrote: Callable[[str, int], None],
+    ) -> None:
+        self.view = view
+        self.columns = columns
         self._out = out
+        self._wrote = wrote
+        self._rows = 0
         self.name = f"{view.name}.{fmt}"
         with named_faults(out):
             self._stream, self.temporary = new_private(out, self.name)
+            self._sink = open_sink(fmt, self._stream, view, columns)
 
-    async def fill(
-        self,
-        connection: AsyncConnection,
-        tenant: str | None,
-        behind: int | None,
-        wrote: Callable[[str, int], None],
-    ) -> ExportedFile:
-        """Stream the view's rows, or those behind a place in the feed, and close the file."""
-        with self._stream:
-            rows = await self._copy(connection, tenant, behind, wrote)
+    def write(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Write a portion of rows."""
         with named_faults(self._out):
-            digest, size = _digest(self.temporary)
-        return ExportedFile(
-            name=self.name, view=self._view.name, rows=rows, bytes=size, sha256=digest
-        )
+            self._sink.write(rows)
+        self._rows += len(rows)
+        self._wrote(self.view.name, self._rows)
 
-    async def _copy(
-        self,
-        connection: AsyncConnection,
-        tenant: str | None,
-        behind: int | None,
-        wrote: Callable[[str, int], None],
-    ) -> int:
-        table = self._view.table()
-        query = select(*(table.c[name] for name in self._columns))
-        if self._view is CHANGE_FEED:
-            query = query.where(table.c.seq > (behind or 0)).order_by(table.c.seq)
-        if tenant is not None and "tenant" in self._view.columns:
-            query = query.where(table.c.tenant == tenant)
+    def finish(self) -> ExportedFile:
+        """Write what is left, to the disk."""
         with named_faults(self._out):
-            sink = open_sink(self._fmt, self._stream, self._view, self._columns)
-        try:
-            count = await self._pour(connection, query, sink, wrote)
-        except BaseException:
-            with suppress(Exception):
-                sink.close()
-            raise
-        with named_faults(self._out):
-            sink.close()
+            self._sink.close()
             self._stream.flush()
             os.fsync(self._stream.fileno())
-        return count
+            digest, size = _digest(self.temporary)
+        return ExportedFile(
+            name=self.name, view=self.view.name, rows=self._rows, bytes=size, sha256=digest
+        )
 
-    async def _pour(
-        self,
-        connection: AsyncConnection,
-        query: Select[Any],
-        sink: Sink,
-        wrote: Callable[[str, int], None],
-    ) -> int:
-        options = {"max_row_buffer": _PORTION}
-        count = 0
-        async with connection.stream(query, execution_options=options) as result:
-            async for rows in result.partitions(_PORTION):
-                with named_faults(self._out):
-                    sink.write(rows)
-                count += len(rows)
-                wrote(self._view.name, count)
-        return count
+    def close(self) -> None:
+        """Close the file, finished or not."""
+        with suppress(Exception):
+            self._sink.close()
+        with suppress(Exception):
+            self._stream.close()
+
+
+async def _copy(
+    connection: AsyncConnection, file: _ViewFile, tenant: str | None, behind: int | None
+) -> None:
+    """Stream the view's rows, or those behind a place in the feed."""
+    table = file.view.table()
+    query = select(*(table.c[name] for name in file.columns))
+    if file.view is CHANGE_FEED:
+        query = query.where(table.c.seq > (behind or 0)).order_by(table.c.seq)
+    if tenant is not None and "tenant" in file.view.columns:
+        query = query.where(table.c.tenant == tenant)
+    options = {"max_row_buffer": _PORTION}
+    async with connection.stream(query, execution_options=options) as result:
+        async for rows in result.partitions(_PORTION):
+            file.write(rows)
+
+
+async def _copy_facts(
+    connection: AsyncConnection, files: Sequence[_ViewFile], min_cell: int
+) -> None:
+    """The facts, one publication after the other."""
+    async for rows in facts_by_publication(connection, least=min_cell):
+        for file in files:
+            if rows[file.view.name]:
+                file.write(rows[file.view.name])
 
 
 async def _head(
@@ -224,8 +250,9 @@ async def _head(
     fmt: Format,
     now: datetime,
     tenant: str | None,
-    since: int | None,
     *,
+    since: int | None,
+    min_cell: int | None,
     include_payload: bool,
 ) -> Manifest:
     run = RUN.table()
@@ -244,6 +271,7 @@ async def _head(
         exported_at=iso(now),
         include_payload=include_payload,
         since=since,
+        min_cell=min_cell,
         tenant=tenant,
         files=(),
     )

@@ -55,6 +55,7 @@ VIEWS: Final[Mapping[str, View]] = {
 FRESHNESS: Final = VIEWS["report_person_freshness"]
 DAILY: Final = VIEWS["report_daily"]
 PUBLICATION: Final = VIEWS["report_publication"]
+COHORT: Final = VIEWS["report_publication_cohort"]
 EPISODE: Final = VIEWS["report_episode"]
 CHANGE_FEED: Final = VIEWS["report_change_feed"]
 RUN: Final = VIEWS["report_run"]

@@ -1,0 +1,169 @@
+"""The facts of publications for those who may not see persons: small numbers are hidden.
+
+A hidden number is empty, and the column ``hidden`` names it. Which are small and which are hidden
+because of them does not show.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.areas.reporting import Kind
+from worker.core.model import FailureKind
+from worker.core.small_numbers import Cell, Equation, hide
+from worker.report.views import COHORT, DAILY, PUBLICATION, View
+
+HIDDEN: Final = "hidden"
+
+_FAILED: Final = tuple(f"failed_{kind}" for kind in FailureKind)
+_SUBJECTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
+    DAILY.name: (
+        ("open", "persons"),
+        ("in_effect", "persons_in_effect"),
+        ("added", "changed", "removed"),
+    ),
+    **dict.fromkeys(
+        (PUBLICATION.name, COHORT.name),
+        (
+            ("roster",),
+            ("confirmed", "stale"),
+            ("joined", "departed"),
+            ("persons_in_effect",),
+            *((name,) for name in _FAILED),
+        ),
+    ),
+}
+"""Columns of each view that are hidden together: one would say the other."""
+_ADDED: Final = ("roster", "stale", "joined", "departed", "persons_in_effect", *_FAILED)
+"""Columns of persons of which a publication has the sum of its cohorts."""
+
+FACTS: Final = tuple(
+    View(name=view.name, columns={**view.columns, HIDDEN: Kind.TEXT})
+    for view in (DAILY, PUBLICATION, COHORT)
+)
+"""The views of the facts, with a column that names what is hidden of a row."""
+
+_Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Rows by view."""
+
+
+async def facts_by_publication(
+    connection: AsyncConnection, *, least: int
+) -> AsyncIterator[dict[str, list[tuple[Any, ...]]]]:
+    """The rows of ``FACTS`` by view, one publication after the other.
+
+    Args:
+        connection: in a snapshot.
+        least: numbers of fewer persons are hidden; 0 hides none.
+    """
+    publication = PUBLICATION.table()
+    numbers = select(publication.c.publication_no).order_by(publication.c.publication_no)
+    before: frozenset[Any] = frozenset()
+    for number in (await connection.execute(numbers)).scalars().all():
+        rows = {}
+        for view in (DAILY, PUBLICATION, COHORT):
+            table = view.table()
+            found = await connection.execute(
+                select(table)
+                .where(table.c.publication_no == number)
+                .order_by(*(table.c[name] for name in view.columns if name in _ORDER))
+            )
+            rows[view.name] = [dict(row) for row in found.mappings()]
+        hidden, before = hidden_of(rows, least=least, before=before)
+        yield {
+            view: [_masked(row, hidden.get((view, place), ())) for place, row in enumerate(found)]
+            for view, found in rows.items()
+        }
+
+
+_ORDER: Final = ("publication_no", "area", "code", "level", "cause", "cohort")
+
+
+def _masked(row: Mapping[str, Any], hidden: Iterable[str]) -> tuple[Any, ...]:
+    names = [name for name in row if name in hidden]
+    return (*(None if name in names else value for name, value in row.items()), " ".join(names))
+
+
+def hidden_of(
+    rows: _Rows, *, least: int, before: frozenset[Any] = frozenset()
+) -> tuple[dict[tuple[str, int], set[str]], frozenset[Any]]:
+    """The hidden columns of a publication's rows, by view and place, and for the next one.
+
+    Args:
+        rows: all rows of the three views.
+        least: numbers of fewer persons are hidden.
+        before: what the publication before gave as second: whose roster it hid. From it and the
+            next roster who came and left would say what it was.
+    """
+    forced: frozenset[Any] = frozenset()
+    while True:
+        hidden = _hidden(rows, least, before=before, forced=forced)
+        rosters = frozenset(
+            _whose(view, rows[view][place])
+            for (view, place), names in hidden.items()
+            if "roster" in names
+        )
+        if rosters <= forced:
+            return hidden, rosters
+        forced |= rosters
+
+
+def _hidden(
+    rows: _Rows, least: int, *, before: frozenset[Any], forced: frozenset[Any]
+) -> dict[tuple[str, int], set[str]]:
+    """The same, where who is confirmed and who came and left is hidden of ``forced`` too."""
+    cells: dict[Any, Cell] = {}
+    for view, found in rows.items():
+        for place, row in enumerate(found):
+            whose = _whose(view, row)
+            also = {"confirmed", "joined"} if whose in forced else set()
+            _add(cells, view, place, row, also | ({"joined"} if whose in before else set()))
+    equations = list(_equations(rows, cells))
+    hidden: dict[tuple[str, int], set[str]] = {}
+    for view, place, name in hide(cells, equations, least=least, names_small=False):
+        hidden.setdefault((view, place), set()).add(name)
+    return hidden
+
+
+def _whose(view: str, row: Mapping[str, Any]) -> tuple[str, str]:
+    return view, row.get("cohort", "")
+
+
+def _add(
+    cells: dict[Any, Cell], view: str, place: int, row: Mapping[str, Any], also: set[str]
+) -> None:
+    """The cells of a row; ``also`` names the subjects that are hidden whatever their numbers."""
+    for names in _SUBJECTS[view]:
+        for name in names:
+            if row[name] is not None:
+                cells[view, place, name] = Cell(
+                    value=row[name],
+                    persons=1 if names[0] in also else None,
+                    subject=(view, place, names[0]),
+                )
+
+
+def _equations(rows: _Rows, cells: dict[Any, Cell]) -> Iterable[Equation]:
+    """What is known to add up; with slack that no table shows where it is no more than a bound."""
+    cohorts = rows[COHORT.name]
+    for name in _ADDED:
+        total = (PUBLICATION.name, 0, name)
+        parts = [(COHORT.name, place, name) for place in range(len(cohorts))]
+        if parts and all(key in cells for key in (total, *parts)):
+            yield {total: -1} | dict.fromkeys(parts, 1)
+    for place, cohort in enumerate(cohorts):
+        persons = (COHORT.name, place, "persons_in_effect")
+        parts = [
+            (DAILY.name, other, "persons_in_effect")
+            for other, row in enumerate(rows[DAILY.name])
+            if row["cohort"] == cohort["cohort"] and row["persons_in_effect"]
+        ]
+        if len(parts) == 1:
+            yield {persons: -1, parts[0]: 1}
+        elif parts:
+            several = sum(cells[part].value for part in parts) - cells[persons].value
+            slack = (COHORT.name, place, "several")
+            cells[slack] = Cell(value=max(several, 0), is_shown=False)
+            yield {persons: -1, slack: -1} | dict.fromkeys(parts, 1)
