@@ -142,7 +142,7 @@ async def test_what_changed_since_a_publication(database_url, tmp_path):
         assert [row for row in found[0] if row[1] == "2"] == found[1]
         assert ["close", "close", "update", "erase"] == [op for _, _, op in found[1]]
         assert found[1][-1:] == found[2]
-        with pytest.raises(UsageError, match="by itself"):
+        with pytest.raises(UsageError, match="by themselves"):
             await export_of(world, tmp_path, Format.CSV, ["run"], since=1)
 
 

@@ -6,6 +6,7 @@ import re
 import stat
 from datetime import date, timedelta
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -56,8 +57,8 @@ class Outline(HTMLParser):
             self.text += data
 
 
-async def report_of(world, out, **options):
-    options = {"in_language": "en", "min_cell": 0} | options
+async def report_of(world, out, **chosen):
+    options: dict[str, Any] = {"in_language": "en", "min_cell": 0} | chosen
     await write_report(world.database.read, out, now=world.fake.now(), **options)
     page = out.read_text("utf-8")
     return page, Outline(page)
@@ -158,10 +159,12 @@ async def test_a_month_begins_with_a_sentence(sqlite_url, tmp_path):
             page, outline = await report_of(world, out, in_language=in_language)
             assert said in outline.text.replace("\u00a0", " ")
             assert f'<html lang="{in_language}">' in page
-    pictures = re.findall(r'<svg [^>]*role="img".*?</svg>', page, re.DOTALL)
-    assert 2 == len(pictures)
-    for picture in pictures:
-        assert re.search(r"<title id=[^>]+>[^<]+</title>\s*<desc id=[^>]+>[^<]+</desc>", picture)
+            pictures = re.findall(r'<svg [^>]*role="img".*?</svg>', page, re.DOTALL)
+            assert 2 == len(pictures)
+            for picture in pictures:
+                assert re.search(
+                    r"<title id=[^>]+>[^<]+</title>\s*<desc id=[^>]+>[^<]+</desc>", picture
+                )
 
 
 async def test_a_few_nights_are_said_in_words(sqlite_url, tmp_path):
@@ -325,8 +328,40 @@ def test_a_line_has_gaps_where_there_is_no_number():
     """A hidden night, and a night alone between two of them."""
     days = [date(2026, 1, 1) + timedelta(days=day) for day in range(6)]
     drawn = line(days, [0, 2, None, 1, None, 2], withheld=[days[2]])
+    assert drawn
     assert ["M0.0 100.0L20.0 0.0"] == drawn.paths
     assert [(60.0, 50.0), (100.0, 0.0)] == drawn.dots
     assert [(30.0, 20.0)] == drawn.withheld
     assert (2, 1, 0) == drawn.ticks
-    assert line(days, [None] * 6) is None
+    assert not line(days, [None] * 6)
+
+
+async def test_patients_of_clinics(sqlite_url, tmp_path):
+    """Per 1,000 of each; a small one hides another, and their names stay."""
+    async with world_on(sqlite_url) as world:
+        turn = await world.begin()
+        sizes = {"Hjerte": (20, 10), "Barn": (10, 6), "Kvinne": (30, 6), "Psyk": (6, 2)}
+        reads = [
+            seen(world, f"{name}{n}", *([safety("s", "NORN_EPO", NEVER)] if n < held else []),
+                 cohort=name)
+            for name, (size, held) in sizes.items()
+            for n in range(size)
+        ]  # fmt: skip
+        await turn.write(*reads)
+        await turn.publish()
+        caption = "Patients with a restriction in effect, per 1,000 on the roster"
+        shown = {}
+        for least in (0, 5):
+            page, _ = await report_of(world, tmp_path / "r.html", min_cell=least)
+            shown[least] = table_of(page, caption)
+    assert [
+        ["Barn", "10", "6", "600"],
+        ["Hjerte", "20", "10", "500"],
+        ["Psyk", "6", "2", "333"],
+        ["Kvinne", "30", "6", "200"],
+    ] == shown[0]
+    dash = "\u2013"
+    assert {"Psyk": ["6", "&lt;5", dash], "Hjerte": ["20", "10", "500"]}.items() <= {
+        row[0]: row[1:] for row in shown[5]
+    }.items()
+    assert 1 == len([row for row in shown[5] if row[2] == dash])

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas.reporting import Kind
 from worker.core.model import FailureKind
-from worker.core.small_numbers import Cell, Equation, hide
+from worker.core.small_numbers import Cell, Equation, Mark, hide
 from worker.report.views import COHORT, DAILY, PUBLICATION, View
 
 HIDDEN: Final = "hidden"
@@ -122,7 +122,8 @@ def _hidden(
             _add(cells, view, place, row, also | ({"joined"} if whose in before else set()))
     equations = list(_equations(rows, cells))
     hidden: dict[tuple[str, int], set[str]] = {}
-    for view, place, name in hide(cells, equations, least=least, names_small=False):
+    marks: Mapping[Any, Mark] = hide(cells, equations, least=least, names_small=False)
+    for view, place, name in marks:
         hidden.setdefault((view, place), set()).add(name)
     return hidden
 

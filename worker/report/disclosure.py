@@ -19,7 +19,7 @@ class Shown:
     A key is a word of this module or a tuple: ``("total", publication)``, ``("persons", …)``,
     ``("roster", …)``, ``("confirmed", …)``, ``("stale", …)``, ``("group", publication, group)``,
     ``("code", publication, CodeKey)``, ``("week", number)``, ``("failed", kind)``,
-    ``("duration", area)``.
+    ``("duration", area)``, ``("cohort", cohort)``, ``("cohort roster", cohort)``.
     """
 
     def __init__(self, facts: ReportFacts, *, least: int) -> None:
@@ -77,6 +77,12 @@ class Shown:
         if "delayed" in facts.last.groups:
             weeks = (("week", week) for week in range(len(ends.weeks)))
             self._sum(("group", number, "delayed"), (*weeks, LATER, INDEFINITE))
+        for cohort in facts.cohorts:
+            self._add(("cohort", cohort.cohort), cohort.in_effect)
+            self._add(("cohort roster", cohort.cohort), cohort.roster)
+        if facts.cohorts and facts.last.roster is not None:
+            self._sum(("persons", number), (("cohort", one.cohort) for one in facts.cohorts))
+            self._sum(("roster", number), (("cohort roster", one.cohort) for one in facts.cohorts))
         for kind, persons in facts.last.failed.items():
             self._add(("failed", kind), persons)
         for duration in facts.durations:

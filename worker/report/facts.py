@@ -34,6 +34,7 @@ from worker.report.figures import (
     Amount,
     CodeFacts,
     CodeKey,
+    CohortFacts,
     DurationFacts,
     EndFacts,
     NightFacts,
@@ -42,7 +43,7 @@ from worker.report.figures import (
     SnapshotState,
 )
 from worker.report.reading import Read, begin_snapshot
-from worker.report.views import CURRENT, DAILY, EPISODE, PUBLICATION, RUN
+from worker.report.views import COHORT, CURRENT, DAILY, EPISODE, PUBLICATION, RUN
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
 """Whose days the facts of publications have."""
@@ -98,6 +99,7 @@ class _Look:
             codes=codes.get(last.publication_no, {}) if last else {},
             codes_then=codes.get(then.publication_no, {}) if then else {},
             ends=await self._ends(last.published_at if last else self._now),
+            cohorts=await self._cohorts(last),
             durations=await self._durations(),
             withheld=await self._withheld(nights),
         )
@@ -170,7 +172,7 @@ class _Look:
         """
         daily = DAILY.table()
         kinds = ("publication_no", "restriction_group", "area", "code", "level", "cause")
-        keys = [daily.c[name] for name in kinds if name in DAILY.columns]
+        keys = [daily.c[name] for name in kinds]
         sums = [
             func.sum(daily.c[name]).label(name)
             for name in ("open", "persons", "in_effect", "persons_in_effect")
@@ -189,6 +191,23 @@ class _Look:
             ).group_by(*groups)
         )
         return ([*row[: len(by)], *map(int, row[len(by) :])] for row in rows)
+
+    async def _cohorts(self, night: NightFacts | None) -> tuple[CohortFacts, ...]:
+        """By cohort, if persons have one."""
+        if night is None:
+            return ()
+        cohort = COHORT.table()
+        rows = await self._rows(
+            select(cohort.c.cohort, cohort.c.roster, cohort.c.persons_in_effect)
+            .where(cohort.c.publication_no == night.publication_no, cohort.c.roster > 0)
+            .order_by(cohort.c.cohort)
+        )
+        if not any(row.cohort for row in rows):
+            return ()
+        return tuple(
+            CohortFacts(cohort=row.cohort, roster=row.roster, in_effect=row.persons_in_effect)
+            for row in rows
+        )
 
     async def _ends(self, at: datetime) -> EndFacts:
         """When what is in effect at an instant ends, and what is not in effect then."""

@@ -129,6 +129,19 @@ class EndFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CohortFacts:
+    """Persons of a cohort: a clinic or department; "" for those without one.
+
+    Attributes:
+        in_effect: those with a restriction in effect.
+    """
+
+    cohort: str
+    roster: int
+    in_effect: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DurationFacts:
     """How long restrictions of an area stood, of those that the copy saw come and go."""
 
@@ -163,6 +176,7 @@ class ReportFacts:
     codes: Mapping[CodeKey, CodeFacts]
     codes_then: Mapping[CodeKey, CodeFacts]
     ends: EndFacts
+    cohorts: Sequence[CohortFacts] = ()
     durations: Sequence[DurationFacts] = ()
     withheld: Sequence[date] = ()
 

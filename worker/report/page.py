@@ -16,6 +16,7 @@ from worker.report.language import NOTHING, Language
 NIGHTS_MIN = 7
 """Fewer nights make no trend."""
 _SPARK_DAYS = 31
+_COHORTS_SHOWN = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,14 @@ class Cell:
         spoken: instead of ``text``, for a screen reader.
         small: smaller text below it.
         bar: the length of a bar, in per cent.
+        heat: how much it is beside the others, from 0 to 5.
     """
 
     text: str
     spoken: str = ""
     small: str = ""
     bar: float | None = None
+    heat: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +274,7 @@ class Page:
 
     def withheld_days(self) -> str:
         """The days on which a run was withheld, as text; empty for none."""
-        return ", ".join(map(self.words.short_day, self.facts.withheld))
+        return ", ".join(map(self.words.day, self.facts.withheld))
 
     def trend_table(self) -> Table:
         """The same in numbers, the newest day first."""
@@ -416,6 +419,33 @@ class Page:
         rows += [Row([Cell(text), self.cell(key), Cell("")]) for text, key in others]
         head = (words.text("ends_week"), words.text("restrictions"), "")
         return Table(words.text("ends_caption"), head, rows)
+
+    def cohorts(self) -> Table | None:
+        """Persons by cohort, the highest rate first and those that are hidden last."""
+        words, shown = self.words, self.shown
+        rates: dict[str, float | None] = {}
+        for found in self.facts.cohorts:
+            persons = shown.value(("cohort", found.cohort))
+            roster = shown.value(("cohort roster", found.cohort))
+            rates[found.cohort] = None if persons is None or not roster else persons / roster
+        top = max((rate for rate in rates.values() if rate), default=1)
+        rows = [
+            Row(
+                [
+                    Cell(cohort or words.text("cohort_none")),
+                    self.cell(("cohort roster", cohort)),
+                    self.cell(("cohort", cohort)),
+                    Cell(NOTHING)
+                    if rate is None
+                    else Cell(words.number(rate * 1000), heat=round(rate / top * 5)),
+                ]
+            )
+            for cohort, rate in sorted(
+                rates.items(), key=lambda item: -1 if item[1] is None else item[1], reverse=True
+            )[:_COHORTS_SHOWN]
+        ]
+        head = [words.text(key) for key in ("cohort", "roster", "persons", "per_1000")]
+        return Table(words.text("cohorts_caption"), head, rows) if rows else None
 
     def durations(self) -> Table | None:
         """How long restrictions stood, where they are of enough persons."""
