@@ -332,8 +332,14 @@ def test_a_line_has_gaps_where_there_is_no_number():
     assert ["M0.0 100.0L20.0 0.0"] == drawn.paths
     assert [(60.0, 50.0), (100.0, 0.0)] == drawn.dots
     assert [(30.0, 20.0)] == drawn.withheld
-    assert (2, 1, 0) == drawn.ticks
-    assert not line(days, [None] * 6)
+    assert [2, 1, 0] == list(drawn.ticks)
+
+
+def test_without_a_number_there_is_no_line():
+    """All nights are hidden, or there is one day."""
+    days = [date(2026, 1, 1), date(2026, 1, 2)]
+    assert line(days, [None, None]) is None
+    assert line(days[:1], [4]) is None
 
 
 async def test_patients_of_clinics(sqlite_url, tmp_path):

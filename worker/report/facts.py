@@ -167,28 +167,21 @@ class _Look:
     async def _amounts(self, numbers: Sequence[int], *by: str) -> Iterable[list[Any]]:
         """What stood and what was in effect, each with its persons, of these publications.
 
-        A person may have restrictions of several codes and causes, but is in one cohort: persons
-        are added over the cohorts, and of the rest the largest number is what there is at least.
+        A person may have restrictions of several codes and causes, but is in one cohort. In each
+        cohort the largest number of one code and cause is what there is at least; these are added.
         """
         daily = DAILY.table()
-        kinds = ("publication_no", "restriction_group", "area", "code", "level", "cause")
-        keys = [daily.c[name] for name in kinds]
-        sums = [
-            func.sum(daily.c[name]).label(name)
-            for name in ("open", "persons", "in_effect", "persons_in_effect")
-        ]
-        kind = (
-            select(*keys, *sums).where(daily.c.publication_no.in_(numbers)).group_by(*keys)
+        keys = [daily.c[name] for name in by]
+        sums = {"open": func.sum, "persons": func.max, "in_effect": func.sum}
+        sums["persons_in_effect"] = func.max
+        cohorts = (
+            select(*keys, *(count(daily.c[name]).label(name) for name, count in sums.items()))
+            .where(daily.c.publication_no.in_(numbers))
+            .group_by(*keys, daily.c.cohort)
         ).subquery()
-        groups = [kind.c[name] for name in by]
+        groups = [cohorts.c[name] for name in by]
         rows = await self._rows(
-            select(
-                *groups,
-                func.sum(kind.c.open),
-                func.max(kind.c.persons),
-                func.sum(kind.c.in_effect),
-                func.max(kind.c.persons_in_effect),
-            ).group_by(*groups)
+            select(*groups, *(func.sum(cohorts.c[name]) for name in sums)).group_by(*groups)
         )
         return ([*row[: len(by)], *map(int, row[len(by) :])] for row in rows)
 
