@@ -46,13 +46,13 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test every simulate bench mutate mutate-sample static unit install tools wheel wheelhouse install-test test-image lock \
+.PHONY: help demo versions check test every test-browser simulate bench mutate mutate-sample static unit install tools wheel wheelhouse install-test test-image lock \
 	audit sbom licences clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME) ## install, sync made-up persons from the sandbox twice, write demo/report.html
+demo: $(RUNTIME) ## install, a month of made-up nights from the sandbox, write demo/report.html and rapport.html
 	@$(BIN)/python -m worker.sandbox.demo
 
 versions: ## `make check` on each other Python that the system has, in environments of their own
@@ -67,6 +67,14 @@ test: $(TOOLS) ## everything: the static checks beside every test (starts its ow
 # By files, as their fixtures are dear; in their order, as the first folders wait the longest.
 every: $(TOOLS)
 	@$(BIN)/pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
+
+# axe-core, which judges contrast and names for screen readers, comes from npm where it can be had.
+test-browser: $(TOOLS) ## the report in a real Chromium: phone, laptop and paper
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		{ echo "NOT TESTED: there is no Chromium here (apt-get install chromium)"; exit 0; }; \
+	[ -d $(VENV)-browser ] || npm install --silent --no-save --prefix $(VENV)-browser axe-core@4 \
+		>/dev/null 2>&1 || echo "NOT TESTED with axe-core: npm cannot give it"; \
+	$(BIN)/pytest tests/report/browser_report.py
 
 simulate: $(TOOLS) ## SEEDS=2000 made-up worlds, each n-th call failing, long sequences
 	@$(BIN)/python -m tests.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth

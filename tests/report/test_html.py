@@ -133,7 +133,10 @@ async def test_what_is_listed_adds_up_to_what_is_in_effect(database_url, tmp_pat
         ["less: the time is over or has not begun", "1"],
         ["In effect", "11"],
     ] == table_of(page, "From all that PTS has to what is in effect")
-    codes = [[row[0].split("\n")[0], row[1], row[3]] for row in table_of(page, "What is in effect")]
+    codes = [
+        [row[0].split("\n")[0], row[1], row[3]]
+        for row in table_of(page, "Restrictions in effect, by code")
+    ]
     assert ["Total", "11", "100%"] == codes[-1]
     assert ["Access denied", "7", "63.6%"] == codes[0]
     assert ["Blocked by the patient", "3", "27.3%"] in codes
@@ -212,7 +215,9 @@ async def test_small_numbers_are_hidden_and_so_is_what_shows_them(database_url, 
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         page, outline = await report_of(world, tmp_path / "report.html", min_cell=5)
-    codes = {row[0].split("\n")[0]: row[1] for row in table_of(page, "What is in effect")}
+    codes = {
+        row[0].split("\n")[0]: row[1] for row in table_of(page, "Restrictions in effect, by code")
+    }
     assert {"NORN_FFL": "<5", "NORU": "<5", "Block Hard": "<5"}.items() <= {
         name: amount.replace("&lt;", "<") for name, amount in codes.items()
     }.items()

@@ -34,12 +34,14 @@ class Cell(Value, frozen=True, kw_only=True):
         value: the number, 0 or more.
         persons: how many persons stand behind it, or fewer than that; None: ``value`` of them.
         subject: cells of one subject are hidden together; None: it stands alone.
+        weight: where one of several can be hidden, those of a lower weight are first.
         is_shown: False for a number that stands in no table, as the rest in an inequality.
     """
 
     value: int
     persons: int | None = None
     subject: Hashable = None
+    weight: int = 0
     is_shown: bool = True
 
 
@@ -167,7 +169,7 @@ def _next(
     marks: Mapping[Any, Mark],
     exposed: set[Hashable],
 ) -> Hashable | None:
-    """The cell to hide next: the smallest number near those that are exposed, not 0 if possible.
+    """The cell to hide next, near those that are exposed: the least loss.
 
     None: all are hidden. Then 0 would fit everywhere, so that only what is 0 can be computed.
     """
@@ -179,5 +181,10 @@ def _next(
             region.update(equation)
         near = [key for key in region if cells[key].is_shown and key not in marks]
         if near:
-            return min(near, key=lambda key: (not cells[key].value, cells[key].value, order[key]))
+            return min(near, key=lambda key: _dearness(cells[key], order[key]))
     return None
+
+
+def _dearness(cell: Cell, place: int) -> tuple[int, bool, int, int]:
+    """The smallest number is the least loss, but 0 protects little."""
+    return cell.weight, not cell.value, cell.value, place

@@ -38,22 +38,24 @@ class Shown:
         """The number, if there is one that is shown."""
         return None if key in self.marks or key not in self.cells else self.cells[key].value
 
-    def _add(self, key: Any, value: int | None, persons: int | None = None) -> None:
+    def _add(
+        self, key: Any, value: int | None, persons: int | None = None, *, weight: int = 0
+    ) -> None:
         if value is not None:
-            self.cells[key] = Cell(value=value, persons=persons)
+            self.cells[key] = Cell(value=value, persons=persons, weight=weight)
 
     def _sum(self, total: Any, parts: Iterable[Any]) -> None:
         self.equations.append({total: -1} | dict.fromkeys(parts, 1))
 
     def _night(self, night: NightFacts) -> None:
         number = night.publication_no
-        self._add(("persons", number), night.persons_in_effect)
-        self._add(("total", number), night.in_effect, night.persons_in_effect)
+        self._add(("persons", number), night.persons_in_effect, weight=2)
+        self._add(("total", number), night.in_effect, night.persons_in_effect, weight=2)
         for group, amount in night.groups.items():
-            self._add(("group", number, group), amount.restrictions, amount.persons)
+            self._add(("group", number, group), amount.restrictions, amount.persons, weight=1)
         self._sum(("total", number), (("group", number, group) for group in night.groups))
         if night.roster is not None and night.confirmed is not None and night.stale is not None:
-            self._add(("roster", number), night.roster)
+            self._add(("roster", number), night.roster, weight=2)
             self._add(("confirmed", number), night.confirmed)
             self._add(("stale", number), night.stale)
             self._sum(("roster", number), (("confirmed", number), ("stale", number)))
@@ -62,7 +64,7 @@ class Shown:
         self._codes(facts.last, facts.codes)
         number, ends = facts.last.publication_no, facts.ends
         nothing = [code.open for key, code in facts.codes.items() if key.group == "none"]
-        self._add(OPEN, sum(code.open.restrictions for code in facts.codes.values()))
+        self._add(OPEN, sum(code.open.restrictions for code in facts.codes.values()), weight=2)
         self._add(
             NONE,
             sum(amount.restrictions for amount in nothing),

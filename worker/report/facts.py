@@ -172,10 +172,14 @@ class _Look:
         """
         daily = DAILY.table()
         keys = [daily.c[name] for name in by]
-        sums = {"open": func.sum, "persons": func.max, "in_effect": func.sum}
-        sums["persons_in_effect"] = func.max
+        sums = {
+            "open": func.sum(daily.c.open),
+            "persons": func.max(daily.c.persons),
+            "in_effect": func.sum(daily.c.in_effect),
+            "persons_in_effect": func.max(daily.c.persons_in_effect),
+        }
         cohorts = (
-            select(*keys, *(count(daily.c[name]).label(name) for name, count in sums.items()))
+            select(*keys, *(found.label(name) for name, found in sums.items()))
             .where(daily.c.publication_no.in_(numbers))
             .group_by(*keys, daily.c.cohort)
         ).subquery()

@@ -9,7 +9,7 @@ from typing import Final
 from worker.core.model import RunStatus
 
 DAYS_SHOWN: Final = 92
-RUNS_SHOWN: Final = 14
+RUNS_SHOWN: Final = 12
 WEEKS_SHOWN: Final = 12
 CHANGE_DAYS: Final = 30
 UNKNOWN: Final = "unknown"

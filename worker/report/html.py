@@ -15,7 +15,7 @@ from worker.files import write_private
 from worker.report.facts import read_facts
 from worker.report.figures import ReportFacts
 from worker.report.language import LANGUAGES, language
-from worker.report.page import NIGHTS_MIN, Page
+from worker.report.page import COHORTS_SHOWN, NIGHTS_MIN, Page
 from worker.report.reading import Read
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -75,6 +75,7 @@ def render(
             style_digest=digest,
             min_cell=min_cell,
             nights_min=NIGHTS_MIN,
+            cohorts_shown=COHORTS_SHOWN,
         )
     )
 

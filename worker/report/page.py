@@ -16,7 +16,8 @@ from worker.report.language import NOTHING, Language
 NIGHTS_MIN = 7
 """Fewer nights make no trend."""
 _SPARK_DAYS = 31
-_COHORTS_SHOWN = 24
+COHORTS_SHOWN = 16
+"""What a page of paper holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +335,7 @@ class Page:
             )
         )
         head = [words.text(key) for key in ("code", "in_effect", "share", "change")]
-        return Table(words.text("codes"), [*head[:2], "", *head[2:]], rows)
+        return Table(words.text("codes_caption"), [*head[:2], "", *head[2:]], rows)
 
     def _group_row(self, group: str) -> Row:
         words, key = self.words, ("group", self.facts.last.publication_no, group)
@@ -394,6 +395,7 @@ class Page:
             "reconciliation",
             "restrictions",
             [(self.words.text(text), key) for text, key in keys.items()],
+            first="reconciliation_step",
         )
 
     def ends(self) -> Table:
@@ -442,7 +444,7 @@ class Page:
             )
             for cohort, rate in sorted(
                 rates.items(), key=lambda item: -1 if item[1] is None else item[1], reverse=True
-            )[:_COHORTS_SHOWN]
+            )[:COHORTS_SHOWN]
         ]
         head = [words.text(key) for key in ("cohort", "roster", "persons", "per_1000")]
         return Table(words.text("cohorts_caption"), head, rows) if rows else None
@@ -500,9 +502,9 @@ class Page:
         return self._plain("failures", "persons", rows, first="failure") if rows else None
 
     def _plain(
-        self, caption: str, amount: str, rows: Sequence[tuple[str, Any]], *, first: str = ""
+        self, caption: str, amount: str, rows: Sequence[tuple[str, Any]], *, first: str
     ) -> Table:
-        head = (self.words.text(first) if first else "", self.words.text(amount))
+        head = (self.words.text(first), self.words.text(amount))
         shown = [Row([Cell(text), self.cell(key)]) for text, key in rows]
         return Table(self.words.text(caption), head, shown)
 
