@@ -74,15 +74,38 @@ def hide(
     for key, cell in cells.items():
         if cell.subject is not None:
             together.setdefault(cell.subject, []).append(key)
-    while exposed := _exposed(cells, equations, marks, least):
-        chosen = _next(cells, equations, marks, exposed)
-        if chosen is None:
-            break
-        subject = cells[chosen].subject
-        for key in together.get(subject, (chosen,)):
-            if cells[key].is_shown:
+    for near in _connected(cells, equations):
+        while exposed := _exposed(cells, near, marks, least):
+            chosen = _next(cells, near, marks, exposed)
+            if chosen is None:
+                break
+            for key in together.get(cells[chosen].subject, (chosen,)):
                 marks[key] = Mark.HIDDEN
     return marks
+
+
+def _connected(cells: Mapping[Any, Cell], equations: Sequence[Equation]) -> list[list[Equation]]:
+    """The equations in groups: no number of one has to do with a number of another."""
+    joined: dict[Hashable, Hashable] = {}
+
+    def root(name: Hashable) -> Hashable:
+        while joined.setdefault(name, name) != name:
+            joined[name] = joined[joined[name]]
+            name = joined[name]
+        return name
+
+    def name(key: Hashable) -> Hashable:
+        subject = cells[key].subject
+        return ("cell", key) if subject is None else ("subject", subject)
+
+    for equation in equations:
+        first, *others = map(name, equation)
+        for other in others:
+            joined[root(other)] = root(first)
+    groups: dict[Hashable, list[Equation]] = {}
+    for equation in equations:
+        groups.setdefault(root(name(next(iter(equation)))), []).append(equation)
+    return list(groups.values())
 
 
 def _small(cells: Mapping[Any, Cell], least: int, *, names_small: bool) -> dict[Hashable, Mark]:
@@ -112,7 +135,8 @@ def _exposed(
 ) -> set[Hashable]:
     """The hidden cells of which a reader can know the number."""
     bounds: _Bounds = {}
-    for key, cell in cells.items():
+    for key in dict.fromkeys(key for equation in equations for key in equation):
+        cell = cells[key]
         match marks.get(key):
             case Mark.SMALL:
                 bounds[key] = (0, least - 1)
@@ -122,7 +146,7 @@ def _exposed(
                 bounds[key] = (0, math.inf)
     while any(_narrow(bounds, equation) for equation in equations):
         pass
-    return {key for key in marks if bounds[key][0] == bounds[key][1]}
+    return {key for key in bounds if key in marks and bounds[key][0] == bounds[key][1]}
 
 
 def _narrow(bounds: _Bounds, equation: Equation) -> bool:
@@ -173,7 +197,7 @@ def _next(
 
     None: all are hidden. Then 0 would fit everywhere, so that only what is 0 can be computed.
     """
-    order = {key: place for place, key in enumerate(cells)}
+    order = {key: place for place, key in enumerate(k for e in equations for k in e)}
     region, size = set(exposed), 0
     while len(region) > size:
         size = len(region)

@@ -143,6 +143,7 @@ def _add(
                     value=row[name],
                     persons=1 if names[0] in also else None,
                     subject=(view, place, names[0]),
+                    weight=int(view == PUBLICATION.name),
                 )
 
 
