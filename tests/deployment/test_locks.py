@@ -91,4 +91,5 @@ def test_wheel_holds_what_a_server_needs_and_nothing_of_the_tests(tmp_path: Path
     names = zipfile.ZipFile(wheel).namelist()
     assert "worker/migrations/env.py" in names
     assert {f"worker/report/templates/{name}" for name in TEMPLATES} <= set(names)
+    assert {f"worker/report/texts/{name}.toml" for name in ("nb", "nn", "en")} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"worker", "pts_sync_worker"}

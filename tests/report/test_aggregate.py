@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import product
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.report.support import NEVER, missed, privacy, safety, seen
@@ -147,7 +147,15 @@ PERSON = st.tuples(st.booleans(), st.sets(st.sampled_from("xy")))
 COHORTS = st.lists(st.lists(PERSON, max_size=9), min_size=1, max_size=3)
 
 
+ONE: tuple[bool, set[str]] = (False, {"x"})
+BOTH: tuple[bool, set[str]] = (False, {"x", "y"})
+NONE: tuple[bool, set[str]] = (False, set())
+
+
 @given(cohorts=COHORTS)
+@example(cohorts=[[ONE] * 6 + [NONE] * 3, [ONE] * 2 + [NONE] * 6])
+@example(cohorts=[[BOTH] * 6 + [ONE] * 2, [ONE] * 2 + [NONE] * 6])
+@example(cohorts=[[ONE] * 6 + [BOTH], [ONE] * 2 + [BOTH] * 4, [BOTH] * 3 + [NONE] * 4])
 def test_an_attacker_computes_no_hidden_number(cohorts):
     """Of each hidden count of persons another would fit as well, with all that adds up."""
     made = [of_cohort(str(place), persons, 0) for place, persons in enumerate(cohorts)]

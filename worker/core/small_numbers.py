@@ -144,23 +144,32 @@ def _exposed(
                 bounds[key] = (cell.value, cell.value)
             case _:
                 bounds[key] = (0, math.inf)
-    while any(_narrow(bounds, equation) for equation in equations):
-        pass
+    using: dict[Hashable, list[int]] = {}
+    for place, equation in enumerate(equations):
+        for key in equation:
+            using.setdefault(key, []).append(place)
+    waiting = dict.fromkeys(range(len(equations)))
+    while waiting:
+        place = next(iter(waiting))
+        del waiting[place]
+        for key in _narrow(bounds, equations[place]):
+            waiting.update(dict.fromkeys(using[key]))
     return {key for key in bounds if key in marks and bounds[key][0] == bounds[key][1]}
 
 
-def _narrow(bounds: _Bounds, equation: Equation) -> bool:
-    """Bound each cell of an equation by the others; True if that said something new."""
+def _narrow(bounds: _Bounds, equation: Equation) -> list[Hashable]:
+    """Bound each cell of an equation by the others; those of which that said something new."""
     terms = {key: _times(sign, bounds[key]) for key, sign in equation.items()}
     low = _Sum(term[0] for term in terms.values())
     high = _Sum(term[1] for term in terms.values())
-    is_new = False
+    new = []
     for key, sign in equation.items():
         rest = (-high.without(terms[key][1], math.inf), -low.without(terms[key][0], -math.inf))
         before, known = bounds[key], _times(sign, rest)
         bounds[key] = (max(before[0], known[0]), min(before[1], known[1]))
-        is_new = is_new or bounds[key] != before
-    return is_new
+        if bounds[key] != before:
+            new.append(key)
+    return new
 
 
 def _times(sign: int, bounds: tuple[float, float]) -> tuple[float, float]:

@@ -148,24 +148,36 @@ def _add(
 
 
 def _equations(rows: _Rows, cells: dict[Any, Cell]) -> Iterable[Equation]:
-    """What is known to add up; with slack that no table shows where it is no more than a bound."""
+    """What is known to add up, and what is known to be no more than something else.
+
+    Persons of a cohort are on its roster; they are no more than those of all its rows together, and
+    no fewer than those of one.
+    """
     cohorts = rows[COHORT.name]
     for name in _ADDED:
         total = (PUBLICATION.name, 0, name)
         parts = [(COHORT.name, place, name) for place in range(len(cohorts))]
         if parts and all(key in cells for key in (total, *parts)):
             yield {total: -1} | dict.fromkeys(parts, 1)
+    rows_of: dict[str, list[Any]] = {}
+    for place, row in enumerate(rows[DAILY.name]):
+        if row["persons_in_effect"]:
+            key = (DAILY.name, place, "persons_in_effect")
+            rows_of.setdefault(row["cohort"], []).append(key)
     for place, cohort in enumerate(cohorts):
         persons = (COHORT.name, place, "persons_in_effect")
-        parts = [
-            (DAILY.name, other, "persons_in_effect")
-            for other, row in enumerate(rows[DAILY.name])
-            if row["cohort"] == cohort["cohort"] and row["persons_in_effect"]
-        ]
-        if len(parts) == 1:
-            yield {persons: -1, parts[0]: 1}
-        elif parts:
-            several = sum(cells[part].value for part in parts) - cells[persons].value
-            slack = (COHORT.name, place, "several")
-            cells[slack] = Cell(value=max(several, 0), is_shown=False)
-            yield {persons: -1, slack: -1} | dict.fromkeys(parts, 1)
+        held = rows_of.get(cohort["cohort"], [])
+        if held:
+            yield _at_most(cells, persons, *held)
+        if (COHORT.name, place, "roster") in cells:
+            yield _at_most(cells, persons, (COHORT.name, place, "roster"))
+        for part in held:
+            yield _at_most(cells, part, persons)
+
+
+def _at_most(cells: dict[Any, Cell], smaller: Any, *parts: Any) -> Equation:
+    """That a number is no more than the sum of others; the rest stands in no table."""
+    rest = (*smaller, *parts)
+    over = sum(cells[part].value for part in parts) - cells[smaller].value
+    cells[rest] = Cell(value=max(over, 0), is_shown=False)
+    return {smaller: -1, rest: -1} | dict.fromkeys(parts, 1)
