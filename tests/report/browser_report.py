@@ -180,7 +180,7 @@ CLIPPED = """
   const place = one.getBoundingClientRect(), style = getComputedStyle(one)
   if (one.closest('svg, .spoken, details') || !place.width) return false
   const isCut = one.scrollWidth > one.clientWidth + 1 && style.overflowX !== 'visible'
-  const isOut = place.right > innerWidth + 1 && !one.closest('.table')
+  const isOut = place.right > WIDTH + 1 && !one.closest('.table')
   return isCut || isOut
 }).map(one => one.outerHTML.slice(0, 120))
 """
@@ -194,9 +194,11 @@ async def test_it_fits_and_can_be_read(reports, tmp_path, size, scheme):
         for code, report in reports.items():
             await show(tab, report, size, scheme)
             assert [] == tab.faults, code
-            assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), code
+            # A phone's window grows with a page that is too wide.
+            width = SIZES[size][0]
+            assert width >= await tab.evaluate("document.documentElement.scrollWidth"), code
             # The long tables that are folded may be scrolled on a phone.
-            assert [] == await tab.evaluate(CLIPPED), code
+            assert [] == await tab.evaluate(CLIPPED.replace("WIDTH", str(width))), code
             if AXE.exists():
                 await show(tab, report, size, scheme)
                 await tab.evaluate(AXE.read_text("utf-8"))
