@@ -33,7 +33,6 @@ ALLOWED: frozenset[str] = frozenset(
         "Line",
         "run_and_tell",
         "tell",
-        "tells",
     }
 )
 """Names that are still to be renamed, outside ``core``, ``pts`` and ``sync``. It only shrinks."""
