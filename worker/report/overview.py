@@ -1,0 +1,190 @@
+"""The first part of the report: the sentence, the tiles and what there is over time."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from worker.core.model import RunStatus
+from worker.report.figures import GROUPS, SnapshotState
+from worker.report.language import NOTHING
+from worker.report.parts import Cell, Chart, Row, Table, Tile
+from worker.report.shown import Numbers
+
+_SPARK_DAYS = 31
+
+
+class Overview(Numbers):
+    """Its parts."""
+
+    def sentence(self) -> str:
+        """What stands, in one sentence."""
+        last, words = self.facts.last, self.words
+        number = last.publication_no
+        key = "sentence" if last.roster is None else "sentence_of"
+        said = words.text(
+            key,
+            n=last.in_effect,
+            day=words.day(last.day),
+            amount=self.cell(("total", number)).text,
+            persons=self.cell(("persons", number)).text,
+            roster=self.cell(("roster", number)).text,
+        )
+        if change := self.change(lambda night: ("total", night)):
+            said += words.text("sentence_change", change=change)
+        if share := self.confirmed(last):
+            is_fresh = self.facts.made_at - last.published_at < timedelta(hours=26)
+            key = "sentence_confirmed" if is_fresh else "sentence_confirmed_old"
+            said += words.text(key, share=share)
+        return said + "."
+
+    def state(self) -> Iterator[str]:
+        """How far the figures can be relied upon."""
+        words, facts = self.words, self.facts
+        run = facts.last_sync if facts.state is SnapshotState.OLD else facts.published
+        if run is None or run.published_at is None:
+            yield words.text("state_empty")
+            return
+        when = words.moment(run.published_at, self.zone)
+        stale = facts.last.stale
+        if facts.state is SnapshotState.GAPS and stale:
+            amount = self.cell(("stale", facts.last.publication_no)).text
+            yield words.text("state_gaps", when=when, stale=amount)
+        elif facts.state is SnapshotState.GAPS:
+            yield words.text("state_gaps_unknown", when=when)
+        else:
+            yield words.text(f"state_{facts.state}", when=when)
+        latest = facts.runs[0] if facts.runs else None
+        if latest is not None and latest.status != RunStatus.PUBLISHED:
+            yield words.text("state_since", run=latest.run_id, ending=self.ending(latest))
+
+    def tiles(self) -> Iterator[Tile]:
+        """The four figures that matter most."""
+        words, last, number = self.words, self.facts.last, self.facts.last.publication_no
+        yield self._tile("tile_in_effect", lambda night: ("total", night))
+        persons, roster = (
+            self.shown.value(("persons", number)),
+            self.shown.value(("roster", number)),
+        )
+        rate = []
+        if persons is not None and roster:
+            rate = [words.text("tile_per_1000", rate=words.number(persons / roster * 1000))]
+        yield self._tile("tile_persons", lambda night: ("persons", night), rate)
+        ends = [words.text("tile_ends", amount=self.cell(("week", 0)).text)]
+        yield self._tile("tile_delayed", lambda night: ("group", night, "delayed"), ends)
+        if share := self.confirmed(last):
+            shares = [self.confirmed_share(night) for night in self.nights(_SPARK_DAYS)]
+            yield Tile(
+                Cell(share),
+                words.text("tile_confirmed"),
+                [words.text("tile_stale", amount=self.cell(("stale", number)).text)],
+                self.line(shares, least_step=0.0001, days=_SPARK_DAYS),
+            )
+
+    def _tile(self, text: str, key: Any, notes: Sequence[str] = ()) -> Tile:
+        change = self.change(key)
+        month = (
+            self.words.text("tile_change", change=change)
+            if change
+            else self.words.text("tile_no_change")
+        )
+        nights = self.nights(_SPARK_DAYS)
+        values = [self.shown.value(key(night.publication_no)) for night in nights]
+        return Tile(
+            self.cell(key(self.facts.last.publication_no)),
+            self.words.text(text),
+            [month, *notes],
+            self.line(values, days=_SPARK_DAYS),
+        )
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """The groups that any night has, in their order."""
+        return [g for g in GROUPS if any(g in night.groups for night in self.facts.nights)]
+
+    def trends(self) -> Iterator[Chart]:
+        """A line for each group."""
+        nights, words = self.facts.nights, self.words
+        for group in self.groups:
+            values = [
+                self.shown.value(("group", night.publication_no, group))
+                if group in night.groups
+                else 0
+                for night in nights
+            ]
+            drawn = self.line(values)
+            if drawn is None:
+                continue
+            key = ("group", self.facts.last.publication_no, group)
+            change = self.change(lambda night, group=group: ("group", night, group))
+            yield Chart(
+                title=words.text(f"group_{group}"),
+                desc=self._desc(
+                    "trend_desc", [v if v is None else words.number(v) for v in values]
+                ),
+                line=drawn,
+                ticks=[words.number(tick) for tick in drawn.ticks],
+                first=words.short_day(nights[0].day),
+                last=words.short_day(nights[-1].day),
+                group=group,
+                amount=self.cell(key) if key in self.shown.cells else Cell("0"),
+                notes=[words.text("tile_change", change=change)] if change else [],
+            )
+
+    def _desc(self, key: str, values: Sequence[str | None]) -> str:
+        hidden, nights = self.words.text("hidden_spoken"), self.facts.nights
+        return self.words.text(
+            key,
+            first=values[0] or hidden,
+            last=values[-1] or hidden,
+            start=self.words.full_day(nights[0].day),
+            end=self.words.full_day(nights[-1].day),
+        )
+
+    def withheld_days(self) -> str:
+        """The days on which a run was withheld, as text; empty for none."""
+        return ", ".join(map(self.words.day, self.facts.withheld))
+
+    def trend_table(self) -> Table:
+        """The same in numbers, the newest day first."""
+        words, groups = self.words, self.groups
+        rows: dict[date, Row] = {
+            day: Row(
+                [Cell(words.full_day(day), small=words.text("withheld"))]
+                + [Cell(NOTHING)] * (len(groups) + 1)
+            )
+            for day in self.facts.withheld
+        }
+        for night in self.facts.nights:
+            number = night.publication_no
+            cells = [
+                self.cell(("group", number, group)) if group in night.groups else Cell("0")
+                for group in groups
+            ]
+            rows[night.day] = Row(
+                [Cell(words.full_day(night.day)), self.cell(("total", number)), *cells]
+            )
+        titles = [words.text(f"group_{group}") for group in groups]
+        return Table(
+            words.text("trend_table"),
+            [words.text("date"), words.text("total"), *titles],
+            [rows[day] for day in sorted(rows, reverse=True)],
+        )
+
+    def freshness(self) -> Chart | None:
+        """The share that is confirmed, over time."""
+        nights, words = self.facts.nights, self.words
+        shares = [self.confirmed_share(night) for night in nights]
+        drawn = self.line(shares, least_step=0.0001)
+        if drawn is None:
+            return None
+        said = [None if share is None else words.percent_down(share) for share in shares]
+        ticks = [words.percent(tick, 1) if tick <= 1 else "" for tick in drawn.ticks]
+        return Chart(
+            title=words.text("freshness_chart"),
+            desc=self._desc("freshness_desc", said),
+            line=drawn,
+            ticks=ticks,
+            first=words.short_day(nights[0].day),
+            last=words.short_day(nights[-1].day),
+            group="confirmed",
+        )
