@@ -28,6 +28,17 @@ def named_faults(what: Path) -> Iterator[None]:
         ) from error
 
 
+def is_missing(path: Path) -> bool:
+    """Whether there is nothing of this name. False if that cannot be seen."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def make_folder(path: Path) -> None:
     """Create the folder with mode 0700 if it does not exist.
 

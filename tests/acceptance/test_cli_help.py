@@ -12,8 +12,10 @@ import pytest
 
 from tests.acceptance.program import environment
 from tests.architecture.command_line import commands
+from worker.areas import AREAS
 from worker.cli import run
 from worker.cli.main import COMMANDS as NAMED
+from worker.cli.options import AREA
 
 COMMANDS = sorted(commands())
 HELP_CPU_S_MAX = 0.4
@@ -84,6 +86,8 @@ def test_a_wrong_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str
         (["sync", "--wait", "5"], "this is not a duration"),
         (["sync", "--rooster", "x"], "Did you mean '--roster'?"),
         (["failures", "list", "--area", "typo"], "'patient-safety', 'patient-privacy'"),
+        (["sync", "--area", "typo"], "'patient-safety', 'patient-privacy'"),
+        (["failures", "retry", "--area", "typo"], "'patient-safety', 'patient-privacy'"),
         (["failures", "list", "--kind", "typo"], "'transient'"),
         (["sandbox", "--paging", "typo"], "'next_link'"),
         (["--set", "typo", "sync"], "--set takes KEY=VALUE"),
@@ -100,6 +104,11 @@ def test_a_wrong_call_is_a_sentence(
     assert 2 == run([*arguments, "--json"])
     out, err = capsys.readouterr()
     assert (True, "") == (said in json.loads(out)["error"]["message"], err)
+
+
+def test_an_option_takes_every_area():
+    """What ``--area`` takes are the declared areas."""
+    assert [area.name for area in AREAS] == list(AREA.choices)
 
 
 def test_the_commands_of_the_contract_are_there():

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import click
 
-from worker.areas import AREAS
 from worker.cli import options
 from worker.cli.access import purpose_option
 from worker.cli.backfill import read_again
@@ -71,7 +70,7 @@ command = options.group("failures", "What could not be read. Example: `pts-worke
 )
 @click.option(
     "--area",
-    type=click.Choice([area.name for area in AREAS]),
+    type=options.AREA,
     metavar="AREA",
     multiple=True,
     help="Only this area; may be given again. Default: all.",

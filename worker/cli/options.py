@@ -149,6 +149,8 @@ def common_options() -> list[click.Parameter]:
 
 
 DURATION: Final = Duration()
+AREA: Final = click.Choice(["patient-safety", "patient-privacy"])
+"""The names of ``worker.areas.AREAS``, which takes long to load."""
 
 roster = setting(
     "--roster",
@@ -164,6 +166,8 @@ area = setting(
     "--area",
     "sync.areas",
     multiple=True,
+    type=AREA,
+    metavar="AREA",
     help="Only this area; may be given again. Default: sync.areas.",
 )
 concurrency = setting(
