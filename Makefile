@@ -46,7 +46,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test every simulate bench mutate mutate-sample static unit install tools wheel wheelhouse install-test test-image lock \
+.PHONY: help demo versions check test every simulate bench mutate mutate-sample static unit install tools wheel man wheelhouse install-test test-image lock \
 	audit sbom licences clean
 
 help: ## this list
@@ -96,6 +96,9 @@ wheel: $(RUNTIME) ## the package for a server, into dist/ (see docs/operations.m
 	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--wheel-dir dist .
 	@ls dist/*.whl
+
+man: $(RUNTIME) ## the man page, from the commands' help, into dist/pts-worker.1
+	@mkdir -p dist && $(BIN)/python -m worker.cli.man > dist/pts-worker.1 && ls dist/pts-worker.1
 
 # The locks stand for any machine; the wheels are for this one's Python and processor.
 wheelhouse: wheel ## what a server without a package index needs, into dist/wheelhouse; WITH="otlp oracle"

@@ -87,8 +87,8 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         raise
 
 
-def write_new(path: Path, content: bytes) -> None:
-    """Create a file with mode 0600; never overwrites.
+def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Create a file with this mode; never overwrites.
 
     Raises:
         FileExistsError: the file already exists.
@@ -96,7 +96,7 @@ def write_new(path: Path, content: bytes) -> None:
     """
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        _fill(number, content, 0o600)
+        _fill(number, content, mode)
     except BaseException:
         with suppress(OSError):
             os.unlink(path)  # noqa: PTH108 - as above

@@ -1,13 +1,19 @@
 """Mistakes of the first hour: each is a sentence with the place and the remedy."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
+import click
 import pytest
 
+from tests.architecture.command_line import described
 from worker.cli import run
+from worker.cli.man import man_page
+from worker.config import KEYS, load
 
 OTHER_USER = 65_534
 
@@ -94,3 +100,83 @@ def test_permission_denied_is_not_missing(setup: Path, capsys: pytest.CaptureFix
         assert "permission denied" in text.lower() or "may not be" in text
         assert "there is no" not in text
         assert "db upgrade" not in text
+
+
+def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
+    """It makes a new file that says what every key means, for its owner or its group."""
+    before = (setup / "worker.toml").read_text()
+    out = ("--out", f"{setup}/worker.toml")
+    assert f"{setup}/worker.toml already exists" in said(capsys, "init", *out, code=78)
+    (setup / "link.toml").symlink_to("nowhere.toml")
+    assert "already exists" in said(capsys, "init", "--out", f"{setup}/link.toml", code=78)
+    assert before == (setup / "worker.toml").read_text()
+    assert not (setup / "nowhere.toml").exists()
+    flags = ("--set", "sync.deadline=4h", "--set", "helseid.client_id=me")
+    said(capsys, "init", "--out", "own.toml", *flags, code=0)
+    said(capsys, "init", "--out", "shared.toml", "--group-readable", code=0)
+    assert [0o600, 0o640] == [
+        Path(name).stat().st_mode & 0o777 for name in ("own.toml", "shared.toml")
+    ]
+    text = Path("own.toml").read_text()
+    for name in KEYS:
+        assert f"{name.rpartition('.')[2]} = " in text
+    assert "\ndeadline = " in text
+    loaded = load({}, environ={}, cwd=Path.cwd(), config_path=Path("own.toml"))
+    found = loaded.settings
+    assert (timedelta(hours=4), "me") == (found.sync.deadline, found.helseid.client_id)
+    assert str(Path.cwd() / "roster.csv") == found.roster.path
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("sync.concurency=1", "sync.concurency: unknown key"),
+        ("sync.concurrency=0", "sync.concurrency: must be an integer"),
+        ("database.url=postgresql://u:secret@h/x", "password must not stand on the command line"),
+    ],
+)
+def test_init_refuses(flag: str, message: str, setup: Path, capsys: pytest.CaptureFixture[str]):
+    """What cannot be set is not written, and no file is made."""
+    code = 78 if "password" in message else 2
+    text = said(capsys, "init", "--set", flag, code=code)
+    assert message in text
+    assert "secret" not in text
+    assert [] == list(Path.cwd().iterdir())
+
+
+def test_config_check_reads_every_file(setup: Path, capsys: pytest.CaptureFixture[str]):
+    """It says which file is at fault, without asking any server."""
+    config = ("--config", f"{setup}/worker.toml")
+    said(capsys, *config, "db", "upgrade", code=0)
+    said(capsys, "keys", "new", "--out", f"{setup}/key.json", code=0)
+    (setup / "roster.csv").write_text("off_id\n16858399649\n")
+    flags = {
+        "api.base_url": "https://192.0.2.1",
+        "helseid.issuer": "https://192.0.2.1",
+        "helseid.client_id": "me",
+        "helseid.private_jwk_file": f"{setup}/key.json",
+    }
+    words = [word for key, value in flags.items() for word in ("--set", f"{key}={value}")]
+    assert "FAIL" not in said(capsys, *config, "config", "check", *words, code=0)
+    (setup / "roster.csv").write_bytes(b"PK\x03\x04")
+    text = said(capsys, *config, "config", "check", *words, code=65)
+    assert "FAIL roster roster.csv is a workbook" in text
+    (setup / "key.json").write_text("{")
+    (setup / "ca.pem").write_text("none")
+    words += ["--set", f"tls.ca_file={setup}/ca.pem"]
+    text = said(capsys, *config, "config", "check", *words, code=78)
+    assert "FAIL key" in text
+    assert "FAIL certificates" in text
+
+
+def test_the_man_page_has_every_command():
+    """Each command and option stands in it, and nothing in it is read as a wrong request."""
+    page = man_page()
+    plain = page.replace("\\-", "-")
+    for words, command in described():
+        assert f"\n.SS pts-worker {' '.join(words)} " in plain, words
+        for option in command.params:
+            assert isinstance(option, click.Argument) or f"{option.opts[0]}" in plain
+    assert [] == [
+        line for line in page.splitlines() if re.match(r"'|\.(?![A-Z]{2} |PP$|TP$)", line)
+    ]

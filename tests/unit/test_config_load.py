@@ -416,7 +416,10 @@ def test_that_no_file_was_read_is_told(tmp_path):
     """Whoever forgot PTS_CONFIG sees that, and not only what is not set."""
     with pytest.raises(ConfigurationError) as caught:
         load({}, environ={}, cwd=tmp_path, purpose="sync")
-    assert f"no file was read: there is no {tmp_path}/config/worker.toml" in caught.value.hint
+    assert (
+        f"no configuration file was read: there is no {tmp_path}/config/worker.toml"
+        in caught.value.hint
+    )
 
 
 def test_paths_in_the_file_start_at_its_folder(tmp_path):

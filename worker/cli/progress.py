@@ -158,6 +158,8 @@ def beside_runs(
 def run_and_tell(cli: Cli, app: App, request: RunRequest) -> int:
     """Carry out a run, tell how it ended, and give its exit code."""
     watch = watch_runs(app, wait_s=request.wait_s)
+    if app.settings.roster.path == "-" and sys.stdin.isatty():
+        print("Identifiers, one a line; Ctrl-D ends the list:", file=sys.stderr, flush=True)
 
     async def work(stop: anyio.Event) -> RunReport:
         with progress_bar(cli) as show:

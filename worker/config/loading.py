@@ -126,9 +126,9 @@ def configuration_error(
     message = f"the configuration has {count} {'fault' if count == 1 else 'faults'}"
     hint = "`pts-worker config schema` tells what each key may hold"
     if config_file is None:
-        hint += (
-            f"; no file was read: there is no {cwd / DEFAULT_FILE}, and neither --config nor "
-            f"{CONFIG_VARIABLE} names another"
+        hint = (
+            f"no configuration file was read: there is no {cwd / DEFAULT_FILE}; name yours with "
+            f"--config or {CONFIG_VARIABLE}, or write one with `pts-worker init`"
         )
     return ConfigurationError(
         "\n  - ".join([f"{message}:", *problems]), problems=problems, hint=hint

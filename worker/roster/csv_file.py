@@ -5,10 +5,11 @@ import csv
 import io
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import anyio
 from anyio import to_thread
 
 from worker.core.model import RosterEntry, RosterLineError
@@ -58,7 +59,7 @@ class CsvRoster:
         self._encoding = encoding
         self._path = Path(path)
         self._is_stdin = str(path) == STANDARD_INPUT
-        self._stdin = stdin
+        self._standard_input = (stdin or sys.stdin.buffer) if self._is_stdin else None
         self._name = "standard input" if self._is_stdin else self._path.name
 
     async def entries(self) -> AsyncGenerator[RosterLine, None]:
@@ -70,7 +71,7 @@ class CsvRoster:
         parser = _LineParser(self._name, self._encoding)
         has_entry = False
         async with self._opened() as read:
-            async for raw_lines in _line_chunks(read, self._name):
+            async for raw_lines in _line_chunks(read, self._name, self._standard_input):
                 for line in parser.parse(raw_lines):
                     has_entry = has_entry or isinstance(line, RosterEntry)
                     yield line
@@ -79,9 +80,12 @@ class CsvRoster:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Callable[[int], bytes]]:
-        if self._is_stdin:
-            standard = self._stdin or sys.stdin.buffer
-            yield standard.read1 if isinstance(standard, io.BufferedReader) else standard.read
+        if self._standard_input is not None:
+            standard = self._standard_input
+            # Not through the buffer: at its end the interpreter waits for the lock of a read that
+            # goes on there, or aborts. Nothing else reads standard input.
+            raw = standard.raw if isinstance(standard, io.BufferedReader) else standard
+            yield lambda size: raw.read(size) or b""
             return
         try:
             stream = await to_thread.run_sync(
@@ -98,12 +102,24 @@ def _unreadable(name: str, error: OSError) -> RosterError:
     return RosterError(f"cannot read the roster {name}: {reason}", hint="check roster.path")
 
 
-async def _line_chunks(read: Callable[[int], bytes], name: str) -> AsyncIterator[Sequence[bytes]]:
+async def _until_readable(source: BinaryIO | None) -> None:
+    """Wait without a thread, which the interpreter's end would wait for.
+
+    A plain file is always readable and cannot be waited for.
+    """
+    if source is not None:
+        with suppress(OSError):
+            await anyio.wait_readable(source.fileno())
+
+
+async def _line_chunks(
+    read: Callable[[int], bytes], name: str, source: BinaryIO | None
+) -> AsyncIterator[Sequence[bytes]]:
     """Complete lines without line ends, chunk by chunk. Truncates lines that are too long."""
     tail = b""
     while True:
         try:
-            # A read from standard input can block forever; cancellation must not wait for it.
+            await _until_readable(source)
             chunk = await to_thread.run_sync(read, _CHUNK_BYTES, abandon_on_cancel=True)
         except (OSError, ValueError) as error:
             reason = error if isinstance(error, OSError) else OSError(0, "the file is closed")
