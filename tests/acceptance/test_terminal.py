@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.acceptance.program import Installation, environment
+from tests.acceptance.program import Installation, Sandbox, environment
 
 COLUMNS = 80
 CTRL_C = "\x03"
@@ -229,3 +229,14 @@ def test_verdicts_have_colours(worker: Installation):
     assert not COLOUR.search(on_a_terminal(worker, "config", "check", NO_COLOR="1"))
     failed = ("--set", "roster.path=none", "config", "check")
     assert "\x1b[31mFAIL" in on_a_terminal(worker, *failed, code=65)
+
+
+def test_a_slow_run_says_why(worker: Installation, served: Sandbox):
+    """While PTS's ``Retry-After`` is obeyed, the bar says so and until when."""
+    fault = {"action": "status", "status": 429, "retry_after_s": 3, "first": 1}
+    served.control(faults=[fault])
+    try:
+        shown = CONTROL.sub("", on_a_terminal(worker, "sync"))
+    finally:
+        served.control(faults=[])
+    assert re.search(r"status 429, Retry-After: waiting until \d\d:\d\d:\d\d UTC", shown)

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import anyio
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from worker.app import App
 from worker.cli.base import Cli
@@ -31,6 +32,7 @@ from worker.ports import Runtime
 from worker.use_cases.observed_run import observed_run
 from worker.use_cases.run_sync import RunRequest
 
+_REDRAW_S = 1.0
 _PUBLICATION_S_MAX = 600.0
 """A run that was stopped at its deadline may still write what was read."""
 
@@ -88,7 +90,9 @@ async def stoppable(
 class Shown(Protocol):
     """Shows progress."""
 
-    def __call__(self, done: int, of: int | None, gaps: int | None, *, old: int = 0) -> None:
+    def __call__(
+        self, done: int, of: int | None, gaps: int | None, *, old: int = 0, slowness: str = ""
+    ) -> None:
         """Show it.
 
         Args:
@@ -96,11 +100,28 @@ class Shown(Protocol):
             of: of how much, if that is known.
             gaps: how much of it with gaps, if any can be.
             old: how much of it an earlier process has done; it does not count for the rate.
+            slowness: why it is slow, if it is.
         """
 
 
 def _is_shown(cli: Cli) -> bool:
     return sys.stderr.isatty() and not cli.as_json
+
+
+class _Bar(Progress):
+    """A bar with a line of text below it.
+
+    Attributes:
+        note: that text.
+    """
+
+    note = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """What is drawn."""
+        yield self.make_tasks_table(self.tasks)
+        if self.note:
+            yield Text(f"  {self.note}", overflow="ellipsis", no_wrap=True)
 
 
 @contextmanager
@@ -112,16 +133,19 @@ def progress_bar(cli: Cli, doing: str = "reading", unit: str = "persons") -> Ite
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=16),
         TextColumn(f"{{task.completed:,.0f}} {unit}"),
         TextColumn("{task.fields[rate]:,.0f}/s{task.fields[left]}{task.fields[gaps]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(doing, total=None, rate=0.0, left="", gaps="")
         pace = Pace(bar.get_time())
 
-        def show(done: int, of: int | None, gaps: int | None, *, old: int = 0) -> None:
+        def show(
+            done: int, of: int | None, gaps: int | None, *, old: int = 0, slowness: str = ""
+        ) -> None:
+            bar.note = slowness
             now_s = bar.get_time()
             pace.add(now_s, done - old)
             left_s = None if of is None else pace.left_s(now_s, of - done)
@@ -135,6 +159,17 @@ def progress_bar(cli: Cli, doing: str = "reading", unit: str = "persons") -> Ite
             )
 
         yield show
+
+
+def _draw_nothing(_run: RunProgress) -> None:
+    """Without a bar."""
+
+
+async def _repeat(redraw: Callable[[], None], runtime: Runtime) -> None:
+    """Draw again each second: rate and reason change although nothing is read."""
+    while True:
+        await runtime.sleep(_REDRAW_S)
+        redraw()
 
 
 def watch_runs(app: App, *, wait_s: float = 0.0) -> RunWatch:
@@ -161,15 +196,26 @@ def run_and_tell(cli: Cli, app: App, request: RunRequest) -> int:
     if app.settings.roster.path == "-" and sys.stdin.isatty():
         print("Identifiers, one a line; Ctrl-D ends the list:", file=sys.stderr, flush=True)
 
+    run = RunProgress()
+    draw: Callable[[RunProgress], None] = _draw_nothing
+
+    def changed(progress: RunProgress) -> None:
+        nonlocal run
+        run = progress
+        watch.changed(run)
+        draw(run)
+
     async def work(stop: anyio.Event) -> RunReport:
+        nonlocal draw
         with progress_bar(cli) as show:
-
-            def changed(run: RunProgress) -> None:
-                watch.changed(run)
-                if show is not None:
-                    total = run.persons_total or watch.total
-                    show(run.persons_done, total, run.persons_with_gaps, old=run.persons_skipped)
-
+            if show is not None:
+                draw = lambda run: show(  # noqa: E731 - has the bar at hand
+                    run.persons_done,
+                    run.persons_total or watch.total,
+                    run.persons_with_gaps,
+                    old=run.persons_skipped,
+                    slowness=run.slowness(),
+                )
             watch.begin()
             return await observed_run(app, request, stop=stop, changed=changed)
 
@@ -184,6 +230,7 @@ def run_and_tell(cli: Cli, app: App, request: RunRequest) -> int:
             deadline_s=_latest_s(app),
             beside=[
                 total,
+                lambda _: _repeat(lambda: draw(run), app.runtime),
                 *beside_runs(app, watch, is_logged=not _is_shown(cli), idle=lambda: "starting"),
             ],
         )

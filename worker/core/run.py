@@ -1,7 +1,7 @@
 """Values that describe a run: handle, progress, batch results, publication and report."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import msgspec
@@ -73,8 +73,16 @@ class ShardFinished(Value, frozen=True, kw_only=True):
     exit_code: ExitCode
 
 
+def _not_slowed() -> str:
+    return ""
+
+
 class RunProgress(msgspec.Struct, kw_only=True):
-    """Counters of this run attempt, for the progress bar, the logs and early stops."""
+    """Counters of this run attempt, for the progress bar, the logs and early stops.
+
+    Attributes:
+        slowness: why requests wait at present, or are slower than configured; empty if neither.
+    """
 
     persons_total: int | None = None
     persons_seen: int = 0
@@ -93,6 +101,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     removed: int = 0
     requests: int = 0
     retries: int = 0
+    slowness: Callable[[], str] = _not_slowed
 
     @property
     def persons_done(self) -> int:
