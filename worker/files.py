@@ -1,6 +1,8 @@
 """Atomic writes: a file is written completely or not at all."""
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -75,8 +77,10 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     Only a crash can leave a temporary file behind: a hidden file with the suffix ``.part``.
 
     Raises:
-        OSError: the file cannot be written; the old content and no temporary file remain.
+        OSError: the file cannot be written, or is a device or a stream; the old content and no
+            temporary file remain.
     """
+    _require_plain(path)
     number, temporary = _new(path.parent, path.name)
     try:
         _fill(number, content, mode)
@@ -101,6 +105,22 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         with suppress(OSError):
             os.unlink(path)  # noqa: PTH108 - as above
         raise
+
+
+def _require_plain(path: Path) -> None:
+    """Refuse to replace a device, a pipe or what stands for an open file, as ``/dev/stdout``.
+
+    Root may replace them, and no program would work after that.
+
+    Raises:
+        OSError: it is one of them.
+    """
+    try:
+        is_plain = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_plain or (path.is_symlink() and str(path.readlink()).startswith("/proc/")):
+        raise OSError(errno.EINVAL, "it is not a plain file")
 
 
 def _new(folder: Path, name: str) -> tuple[int, Path]:

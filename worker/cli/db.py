@@ -10,6 +10,7 @@ from worker.areas import AREAS
 from worker.cli.base import Cli, subcommand
 from worker.cli.options import group
 from worker.core.identity import Identity
+from worker.core.plurals import counted
 from worker.errors import ConfigurationError, ExitCode
 from worker.store.database import Database
 from worker.store.identity import NEW, judged_identity, stored_identity
@@ -119,8 +120,8 @@ def _print(document: dict[str, Any]) -> None:
     done = document["rewritten"]
     if done["persons"]:
         print(
-            f"{done['rows']:,} rows of {done['persons']:,} persons were rewritten by today's "
-            "privacy rules"
+            f"{counted(done['rows'], 'row')} of {counted(done['persons'], 'person')} rewritten by "
+            "today's privacy rules"
         )
 
 

@@ -8,6 +8,7 @@ from worker.cli import options
 from worker.cli.access import purpose_option
 from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, read_identifier
+from worker.core.plurals import counted
 from worker.errors import ExitCode, StoppedError
 from worker.use_cases.erase import Erasure, Remains, erase
 
@@ -83,7 +84,7 @@ def _print(erasure: Erasure) -> None:
         print("this person is not known here: never read, or erased already")
     if erasure.mentions:
         verb = "would be masked" if erasure.is_dry_run else "masked"
-        print(f"{verb} in {erasure.mentions:,} rows of other persons")
+        print(f"{verb} in {counted(erasure.mentions, 'row')} of other persons")
     if erasure.found is None:
         print("nothing was changed (--dry-run)")
         return

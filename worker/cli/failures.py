@@ -12,6 +12,7 @@ from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, instant, read_identifier
 from worker.core.identity import short_key
 from worker.core.model import FailureKind
+from worker.core.plurals import counted
 from worker.errors import ExitCode, UsageError
 from worker.use_cases.failures import (
     FailureLine,
@@ -128,7 +129,7 @@ def purge(cli: Cli, *, older_than: timedelta | None, departed: bool) -> int:
         )
     app = cli.load("report")
     purged = cli.run(lambda: purge_open_failures(app, older_than=older_than, departed=departed))
-    cli.emit(purged, lambda: print(f"{purged.purged:,} failures forgotten"))
+    cli.emit(purged, lambda: print(f"{counted(purged.purged, 'failure')} forgotten"))
     return ExitCode.OK
 
 
@@ -205,5 +206,7 @@ def _print_person(found: Sequence[FailureLine]) -> None:
         print(f"  reason    {failure.reason}")
         if failure.status is not None:
             print(f"  status    {failure.status}")
-        print(f"  since     {first} (run {failure.first_run}), {failure.runs:,} runs")
-        print(f"  last      {last} (run {failure.last_run}), {failure.attempts:,} attempts")
+        print(f"  since     {first} (run {failure.first_run}), {counted(failure.runs, 'run')}")
+        print(
+            f"  last      {last} (run {failure.last_run}), {counted(failure.attempts, 'attempt')}"
+        )

@@ -23,9 +23,10 @@ from worker.cli.run_watch import (
     keep_logging,
     keep_notified,
 )
-from worker.cli.showing import span
+from worker.cli.showing import instant, span
 from worker.cli.watchdog import Watchdog, on_signals
 from worker.core.model import RunKind
+from worker.core.plurals import counted
 from worker.core.run import RunProgress, RunReport
 from worker.errors import StoppedError
 from worker.ports import Runtime
@@ -125,7 +126,7 @@ class _Bar(Progress):
 
 
 @contextmanager
-def progress_bar(cli: Cli, doing: str = "reading", unit: str = "persons") -> Iterator[Shown | None]:
+def progress_bar(cli: Cli, doing: str = "reading", unit: str = "person") -> Iterator[Shown | None]:
     """A bar on standard error, if that is a terminal; ``None`` if nobody would see it."""
     if not _is_shown(cli):
         yield None
@@ -134,12 +135,12 @@ def progress_bar(cli: Cli, doing: str = "reading", unit: str = "persons") -> Ite
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=16),
-        TextColumn(f"{{task.completed:,.0f}} {unit}"),
+        TextColumn("{task.fields[count]}"),
         TextColumn("{task.fields[rate]:,.0f}/s{task.fields[left]}{task.fields[gaps]}"),
         TimeElapsedColumn(),
     )
     with _Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(doing, total=None, rate=0.0, left="", gaps="")
+        task = bar.add_task(doing, total=None, rate=0.0, left="", gaps="", count="")
         pace = Pace(bar.get_time())
 
         def show(
@@ -152,6 +153,7 @@ def progress_bar(cli: Cli, doing: str = "reading", unit: str = "persons") -> Ite
             bar.update(
                 task,
                 completed=done,
+                count=counted(done, unit),
                 total=of,
                 rate=pace.per_s(now_s),
                 left="" if left_s is None else f", {span(left_s)} left",
@@ -282,12 +284,12 @@ def document(report: RunReport) -> dict[str, Any]:
 
 def _print(report: RunReport) -> None:
     code = report.exit_code
-    took_s = (report.finished_at - report.started_at).total_seconds()
     name = code.name.lower().replace("_", " ")
     shard = "" if report.shard is None else f", shard {report.shard}"
     print(
         f"run {report.run_id} ({report.kind}{shard}): {report.status}, "
-        f"exit {int(code)} ({name}), {took_s:,.1f} s"
+        f"exit {int(code)} ({name}), {report.worked_s:,.1f} s"
+        + (f" (continued; began {instant(report.started_at)})" if report.is_continued else "")
     )
     if report.totals:
         t = report.totals

@@ -119,6 +119,7 @@ class RunReport(Value, frozen=True, kw_only=True):
         reasons: why it was withheld, stopped or published with gaps; without personal values.
         shard: this process's shard; ``None``: the complete run.
         shards_done: the number of finished shards.
+        attempt_started_at: when this process began; ``None``: with the run.
     """
 
     run_id: int
@@ -134,3 +135,9 @@ class RunReport(Value, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     shard: Shard | None = None
     shards_done: int = 0
+    attempt_started_at: datetime | None = None
+
+    @property
+    def worked_s(self) -> float:
+        """Seconds that this process worked at the run, without the time between attempts."""
+        return (self.finished_at - (self.attempt_started_at or self.started_at)).total_seconds()
