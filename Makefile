@@ -14,6 +14,7 @@ SEEDS ?= 2000
 FIRST ?= 0
 BENCH ?=
 SAMPLE ?=
+KEEP ?=
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 UV := $(VENV)-lock/bin/uv
@@ -52,8 +53,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME) ## install, sync made-up persons from the sandbox twice, write demo/report.html
-	@$(BIN)/python -m worker.sandbox.demo
+demo: $(RUNTIME) ## install, sync made-up persons from the sandbox twice, write demo/report.html; KEEP=1: leave it running
+	@KEEP=$(KEEP) $(BIN)/python -m worker.sandbox.demo
 
 versions: ## `make check` on each other Python that the system has, in environments of their own
 	@for python in $(wildcard /usr/bin/python3.1[2-4]); do echo "$$python"; \

@@ -6,6 +6,7 @@ The common options may stand before or behind the name of a command, which finds
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -81,6 +82,29 @@ class Group(click.Group):
 def group(name: str, text: str) -> Group:
     """A group of commands, with this help."""
     return Group(name, help=text, short_help=text, no_args_is_help=True)
+
+
+def deferred(name: str, text: str, *decorators: Callable[[Any], Any]) -> click.Command:
+    """A command whose code is loaded when it is called, so that its help is there at once.
+
+    Args:
+        name: the command's; ``worker.cli.NAME_call`` has its ``execute``, which takes a ``Cli`` and
+            the command's own options.
+        text: its help, as for ``worker.cli.base.subcommand``.
+        decorators: its options.
+    """
+
+    def callback(**values: Any) -> int:
+        cli = import_module("worker.cli.base").Cli(given(click.get_current_context()))
+        return int(import_module(f"worker.cli.{name}_call").execute(cli, **values))
+
+    function: Callable[..., int] = callback
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    summary = " ".join(text.partition("\n\n")[0].split())
+    made = click.command(name, help=text, short_help=summary)(function)
+    made.params += common_options()
+    return made
 
 
 def setting(flag: str, key: str, **attributes: Any) -> Callable[[F], F]:
