@@ -180,3 +180,64 @@ def test_the_man_page_has_every_command():
     assert [] == [
         line for line in page.splitlines() if re.match(r"'|\.(?![A-Z]{2} |PP$|TP$)", line)
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("status --database sqlite://", 78, "names an in-memory database"),
+        ("status --database sqlite:pts.db", 78, "this is not a database URL"),
+        ("status --database sqlite://pts.db", 78, "three slashes"),
+        ("status --database sqlite:///.", 78, "{folder} cannot be opened: it is a folder"),
+        ("status --database sqlite:///no/x.db", 78, "the folder {folder}/no does not exist"),
+        ("status --database mysql://h/x", 78, "must start with sqlite:/// or postgresql://"),
+        ("plan --roster none.csv", 65, "{folder}/none.csv: no such file"),
+        ("plan --roster .", 65, "{folder}: is a directory"),
+        ("status --max-age 36", 2, "this is not a duration"),
+        ("explain --as-of yesterday", 2, "not an ISO 8601 time → for example"),
+        ("report --out .", 78, "cannot be written"),
+        ("report --out no/x.html", 78, "no/x.html cannot be written"),
+        ("keys new --out no/k", 78, "{folder}/no/k: No such file or directory → make the folder"),
+        ("keys public --key none", 78, "there is no file {folder}/none"),
+        ("keys public --key .", 78, "is a directory"),
+        ("failures show zzzz", 2, "begins with at least 4 digits"),
+        ("sandbox --folder {etc}/worker.toml", 2, "{etc}/worker.toml cannot be used: file exists"),
+        ("sandbox --faults none.toml", 2, "none.toml cannot be used: no such file"),
+        ("sandbox --persons -1", 2, "persons must be between 0 and"),
+        ("--log-level LOUD status", 78, "log.level (flag --log-level): must be 'DEBUG'"),
+        ("schedule --timezone Mars", 78, "schedule.timezone (flag --timezone): is not a time zone"),
+    ],
+)
+def test_a_mistake_is_a_sentence(
+    words: str, code: int, message: str, setup: Path, capsys: pytest.CaptureFixture[str]
+):
+    """It has the place and the remedy, and the code of the contract."""
+    places = {"folder": str(Path.cwd()), "etc": str(setup)}
+    arguments = words.format(**places).split()
+    (setup / "roster.csv").write_text("off_id\n16858399649\n")
+    said(capsys, "--config", f"{setup}/worker.toml", "db", "upgrade", code=0)
+    text = said(capsys, "--config", f"{setup}/worker.toml", *arguments, code=code)
+    assert message.format(**places) in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('roster = "x"\n', "roster (bad.toml): must be a section, [roster]"),
+        ('[roster]\npath = ["a"]\n', "roster.path (bad.toml): must be a string"),
+        ("[roster\n", "bad.toml, line 1, column 8: not valid TOML"),
+        ("{}", "bad.toml, line 1, column 1: not valid TOML"),
+    ],
+)
+def test_one_wrong_line_is_one_fault(
+    content: str, message: str, setup: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Nothing that the line was to set is said to be missing."""
+    Path("bad.toml").write_text(content)
+    key = ("--set", f"privacy.pseudonym_key_file={setup}/pseudonym.key")
+    text = said(capsys, "--config", "bad.toml", *key, "plan", code=78)
+    assert "has 1 fault:" in text
+    assert message in text
+    missing = said(capsys, "--config", "none.toml", "status", code=78)
+    assert f"there is no file {Path.cwd()}/none.toml" in missing
+    assert "`pts-worker init`" in missing

@@ -111,8 +111,16 @@ def command(
             own=read_own_restrictions(restrictions) if restrictions else {},
         )
         options = write_setup(folder, options)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"sandbox: {error}") from error
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise UsageError(
+            f"sandbox: {error.filename or folder} cannot be used: {reason}",
+            hint="see `pts-worker sandbox --help` for --folder, --faults and --restrictions",
+        ) from error
+    except ValueError as error:
+        raise UsageError(
+            f"sandbox: {error}", hint="`pts-worker sandbox --help` shows what each option takes"
+        ) from error
 
     def ready(running: RunningSandbox) -> None:
         cli.emit(

@@ -183,6 +183,7 @@ def _read_section(layer: Layer, section: str, table: object, origin: str) -> Non
 def _read_table(layer: Layer, prefix: str, table: object, origin: str) -> None:
     if not isinstance(table, dict):
         layer.problems.append(f"{prefix} ({origin}): must be a section, [{prefix}]")
+        layer.meant.add(prefix)
         return
     for key, value in table.items():
         name = f"{prefix}.{key}"

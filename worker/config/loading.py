@@ -96,7 +96,7 @@ def load(
         is_chosen = file_name is not None or "database.url" in values
         problems += unmet(judged, Purpose(purpose), cwd=cwd, is_database_chosen=is_chosen)
     if problems:
-        raise configuration_error(problems, file_name, cwd)
+        raise configuration_error(problems, file_name, cwd, is_unread=file_layer.is_unread)
     all_origins = {name: origins.get(name, "default") for name in KEYS}
     all_origins |= {name: origin for name, origin in origins.items() if name in AREA_KEYS}
     return Loaded(settings=_settings(read), origins=all_origins, cwd=cwd, config_file=file_name)
@@ -119,13 +119,18 @@ def needs(loaded: Loaded, purpose: Purpose | str) -> None:
 
 
 def configuration_error(
-    problems: Sequence[str], config_file: Path | None, cwd: Path
+    problems: Sequence[str], config_file: Path | None, cwd: Path, *, is_unread: bool = False
 ) -> ConfigurationError:
     """The one error for all faults of a configuration, of which a file may be none."""
     count = len(problems)
     message = f"the configuration has {count} {'fault' if count == 1 else 'faults'}"
     hint = "`pts-worker config schema` tells what each key may hold"
-    if config_file is None:
+    if is_unread:
+        hint = (
+            f"correct the file, name another with --config or {CONFIG_VARIABLE}, or write one with "
+            "`pts-worker init`"
+        )
+    elif config_file is None:
         hint = (
             f"no configuration file was read: there is no {cwd / DEFAULT_FILE}; name yours with "
             f"--config or {CONFIG_VARIABLE}, or write one with `pts-worker init`"

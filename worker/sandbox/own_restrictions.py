@@ -25,7 +25,10 @@ def read_own_restrictions(path: Path) -> OwnRestrictions:
         ValueError: it has another shape, or an identifier that may be a real person's. The message
             has the person's place in the file and no identifier.
     """
-    document: Any = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
     if not isinstance(document, dict):
         raise ValueError(f"{path.name}: expected an object with identifiers as keys")  # noqa: TRY004
     return {
