@@ -40,7 +40,9 @@ def examine(path: Path, *, is_group_readable: bool) -> None:
 
 
 def require_folder(path: Path) -> None:
-    """Refuse a file in a folder that is missing. One that cannot be entered is no such folder.
+    """Refuse a folder in the file's place, and a file in a folder that is missing.
+
+    A folder that cannot be entered is not missing.
 
     Raises:
         ConfigurationError: the folder, as an absolute path.
@@ -50,6 +52,11 @@ def require_folder(path: Path) -> None:
         raise ConfigurationError(
             f"database.url: the folder {folder} does not exist",
             hint="create it, or name another file",
+        )
+    if os.path.isdir(path):  # noqa: PTH112 - pathlib raises on a name that is too long
+        raise ConfigurationError(
+            f"the database file {path.absolute()} cannot be opened: it is a folder",
+            hint="name a file in it: sqlite:///FOLDER/pts.db",
         )
 
 
