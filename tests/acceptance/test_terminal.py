@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import tomllib
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ from tests.acceptance.program import Installation, Sandbox, environment
 COLUMNS = 80
 CTRL_C = "\x03"
 CTRL_D = "\x04"
+PATIENCE_S = 60.0
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])m")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BEGINS_ANEW = "\r\x1b[2K"
@@ -52,6 +54,8 @@ def on_a_terminal(
         start_new_session=True,
     )
     os.close(theirs)
+    limit = threading.Timer(PATIENCE_S, process.kill)
+    limit.start()
     shown = b""
     while True:
         try:
@@ -68,6 +72,7 @@ def on_a_terminal(
             else:
                 os.write(ours, answer.encode())
     os.close(ours)
+    limit.cancel()
     assert code == process.wait(60), shown
     return shown.decode()
 
@@ -194,7 +199,8 @@ def test_backfill_says_what_it_waits_for(worker: Installation):
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_ends_what_waits_for_input(worker: Installation, times: int):
     """Once or twice, while a roster is awaited on the terminal: 75, and no abort."""
-    typed = [("Ctrl-D ends", CTRL_C), ("", CTRL_C)][:times]
+    # After a second the roster is surely being read.
+    typed = [("0:00:01", CTRL_C), ("interrupted", CTRL_C)][:times]
     shown = on_a_terminal(worker, "backfill", "--person", "-", code=75, typed=typed)
     assert "Fatal" not in shown
     assert "Traceback" not in shown
