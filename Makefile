@@ -14,6 +14,7 @@ SEEDS ?= 2000
 FIRST ?= 0
 BENCH ?=
 SAMPLE ?=
+KEEP ?=
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 UV := $(VENV)-lock/bin/uv
@@ -46,14 +47,14 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test every test-browser simulate bench mutate mutate-sample static unit install tools wheel wheelhouse install-test test-image lock \
+.PHONY: help demo versions check test every test-browser simulate bench mutate mutate-sample static unit install tools wheel man wheelhouse install-test test-image lock \
 	audit sbom licences clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME) ## install, a month of made-up nights from the sandbox, write demo/report.html and rapport.html
-	@$(BIN)/python -m worker.sandbox.demo
+demo: $(RUNTIME) ## install, a month of made-up nights, demo/report.html and rapport.html; KEEP=1: leave it running
+	@KEEP=$(KEEP) $(BIN)/python -m worker.sandbox.demo
 
 versions: ## `make check` on each other Python that the system has, in environments of their own
 	@for python in $(wildcard /usr/bin/python3.1[2-4]); do echo "$$python"; \
@@ -104,6 +105,9 @@ wheel: $(RUNTIME) ## the package for a server, into dist/ (see docs/operations.m
 	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--wheel-dir dist .
 	@ls dist/*.whl
+
+man: $(RUNTIME) ## the man page, from the commands' help, into dist/pts-worker.1
+	@mkdir -p dist && $(BIN)/python -m worker.cli.man > dist/pts-worker.1 && ls dist/pts-worker.1
 
 # The locks stand for any machine; the wheels are for this one's Python and processor.
 wheelhouse: wheel ## what a server without a package index needs, into dist/wheelhouse; WITH="otlp oracle"

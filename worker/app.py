@@ -30,6 +30,7 @@ from worker.pts.throttle import Throttle
 from worker.pts.transport import TransportOptions
 from worker.roster import open_roster
 from worker.store.database import Database, open_database
+from worker.store.queries.status import require_file
 from worker.store.schema.upgrade import check_schema
 from worker.sync.rate_share import RateShare, SharingAuthorizer
 from worker.tls import client_context
@@ -83,7 +84,7 @@ class App:
         if privacy.pseudonym_key_file is None:
             raise ConfigurationError(
                 "privacy.pseudonym_key_file is not set",
-                hint="make one with `pts-worker keys pseudonym --out FILE`",
+                hint="name the key that the database was created with",
             )
         try:
             key = PseudonymKey(
@@ -111,7 +112,8 @@ class App:
         """
         roster = self.settings.roster
         if roster.path is not None:
-            return open_roster(path=roster.path if roster.path == "-" else self.path(roster.path))
+            path = roster.path if roster.path == "-" else self.path(roster.path)
+            return open_roster(path=path, encoding=roster.encoding)
         url = database_url(roster, cwd=self.loaded.cwd) if roster.url is not None else None
         return open_roster(url=url, query=roster.query, ca_file=self._ca_file())
 
@@ -150,6 +152,7 @@ class App:
             is_group_readable=self.settings.database.group_readable,
         ) as database:
             if checked:
+                require_file(database)
                 await check_schema(database)
             yield database
 

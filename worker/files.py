@@ -1,6 +1,8 @@
 """Atomic writes: a file is written completely or not at all."""
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +28,17 @@ def named_faults(what: Path) -> Iterator[None]:
             f"{what} cannot be written ({error.strerror or type(error).__name__})",
             hint="check the folder, its permissions and the free disk space",
         ) from error
+
+
+def is_missing(path: Path) -> bool:
+    """Whether there is nothing of this name. False if that cannot be seen."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def make_folder(path: Path) -> None:
@@ -64,8 +77,10 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     Only a crash can leave a temporary file behind: a hidden file with the suffix ``.part``.
 
     Raises:
-        OSError: the file cannot be written; the old content and no temporary file remain.
+        OSError: the file cannot be written, or is a device or a stream; the old content and no
+            temporary file remain.
     """
+    _require_plain(path)
     number, temporary = _new(path.parent, path.name)
     try:
         _fill(number, content, mode)
@@ -76,8 +91,8 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         raise
 
 
-def write_new(path: Path, content: bytes) -> None:
-    """Create a file with mode 0600; never overwrites.
+def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Create a file with this mode; never overwrites.
 
     Raises:
         FileExistsError: the file already exists.
@@ -85,11 +100,27 @@ def write_new(path: Path, content: bytes) -> None:
     """
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        _fill(number, content, 0o600)
+        _fill(number, content, mode)
     except BaseException:
         with suppress(OSError):
             os.unlink(path)  # noqa: PTH108 - as above
         raise
+
+
+def _require_plain(path: Path) -> None:
+    """Refuse to replace a device, a pipe or what stands for an open file, as ``/dev/stdout``.
+
+    Root may replace them, and no program would work after that.
+
+    Raises:
+        OSError: it is one of them.
+    """
+    try:
+        is_plain = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_plain or (path.is_symlink() and str(path.readlink()).startswith("/proc/")):
+        raise OSError(errno.EINVAL, "it is not a plain file")
 
 
 def _new(folder: Path, name: str) -> tuple[int, Path]:

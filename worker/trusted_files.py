@@ -23,7 +23,7 @@ from worker.errors import ConfigurationError
 _LINKS_MAX: Final = 40
 """As many links as Linux follows in one path (path_resolution(7))."""
 _ROOT_USER: Final = 0
-_OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 """What the caller handed over open, such as a shell's ``<(command)``."""
 
 
@@ -130,7 +130,7 @@ def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: st
 
 def _open(path: Path, key: str, trust: Trust) -> int:
     """The number of the open, examined file."""
-    is_handed_over = trust is not Trust.SECRET and str(path).startswith(_OWN_DESCRIPTORS)
+    is_handed_over = trust is not Trust.SECRET and str(path).startswith(OWN_DESCRIPTORS)
     place = path if is_handed_over else _resolved(path, key, trust)
     flags = os.O_RDONLY | os.O_CLOEXEC | (0 if is_handed_over else os.O_NOFOLLOW | os.O_NONBLOCK)
     number = os.open(place, flags)

@@ -15,6 +15,8 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
     yield from (
         ("db check", ""),
         ("db upgrade", ""),
+        ("init --out etc/new.toml", ""),
+        ("config check", ""),
         ("config show", ""),
         ("config show --json", ""),
         ("config schema", ""),

@@ -171,5 +171,5 @@ def test_purge_forgets_and_leaves_the_area_stale(worker: Installation):
         departed.document,
         younger.document,
     )
-    assert "1 failures forgotten\n" == old.out
+    assert "1 failure forgotten\n" == old.out
     assert before == worker.store.one(stale)

@@ -12,8 +12,10 @@ import pytest
 
 from tests.acceptance.program import environment
 from tests.architecture.command_line import commands
+from worker.areas import AREAS
 from worker.cli import run
 from worker.cli.main import COMMANDS as NAMED
+from worker.cli.options import AREA
 
 COMMANDS = sorted(commands())
 HELP_CPU_S_MAX = 0.4
@@ -84,6 +86,8 @@ def test_a_wrong_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str
         (["sync", "--wait", "5"], "this is not a duration"),
         (["sync", "--rooster", "x"], "Did you mean '--roster'?"),
         (["failures", "list", "--area", "typo"], "'patient-safety', 'patient-privacy'"),
+        (["sync", "--area", "typo"], "'patient-safety', 'patient-privacy'"),
+        (["failures", "retry", "--area", "typo"], "'patient-safety', 'patient-privacy'"),
         (["failures", "list", "--kind", "typo"], "'transient'"),
         (["sandbox", "--paging", "typo"], "'next_link'"),
         (["--set", "typo", "sync"], "--set takes KEY=VALUE"),
@@ -100,6 +104,11 @@ def test_a_wrong_call_is_a_sentence(
     assert 2 == run([*arguments, "--json"])
     out, err = capsys.readouterr()
     assert (True, "") == (said in json.loads(out)["error"]["message"], err)
+
+
+def test_an_option_takes_every_area():
+    """What ``--area`` takes are the declared areas."""
+    assert [area.name for area in AREAS] == list(AREA.choices)
 
 
 def test_the_commands_of_the_contract_are_there():
@@ -126,12 +135,13 @@ def _call(folder: Path, *arguments: str, **env: str) -> str:
     return done.stdout
 
 
-def test_help_is_there_at_once(tmp_path: Path):
-    """The list of commands takes less than 0.4 s of processor time; the best of three counts."""
+@pytest.mark.parametrize("words", [("--help",), ("sync", "--help")])
+def test_help_is_there_at_once(words: tuple[str, ...], tmp_path: Path):
+    """It takes less than 0.4 s of processor time; the best of three counts."""
     took_s = []
     for _ in range(3):
         before = os.times()
-        _call(tmp_path, "--help")
+        _call(tmp_path, *words)
         after = os.times()
         took_s.append(after.children_user + after.children_system)
         took_s[-1] -= before.children_user + before.children_system

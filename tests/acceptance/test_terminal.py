@@ -4,16 +4,23 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
 import termios
+import threading
+import tomllib
+from collections.abc import Sequence
 
 import pytest
 
-from tests.acceptance.program import Installation, environment
+from tests.acceptance.program import Installation, Sandbox, environment
 
 COLUMNS = 80
+CTRL_C = "\x03"
+CTRL_D = "\x04"
+PATIENCE_S = 60.0
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])m")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BEGINS_ANEW = "\r\x1b[2K"
@@ -22,19 +29,33 @@ ERASES_ABOVE = "\x1b[1A\x1b[2K"
 """One line up, and that line erased."""
 
 
-def on_a_terminal(worker: Installation, *arguments: str, code: int = 0, **env: str) -> str:
-    """All that a command writes to the terminal on which it runs."""
+def on_a_terminal(
+    worker: Installation,
+    *arguments: str,
+    code: int = 0,
+    typed: Sequence[tuple[str, str]] = (),
+    **env: str,
+) -> str:
+    """All that a command writes to the terminal on which it runs.
+
+    ``typed`` holds what to wait for on the screen, and what is typed then; without it standard
+    input is empty.
+    """
+    rest = list(typed)
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
     process = subprocess.Popen(
         [sys.executable, "-m", "worker", "--config", str(worker.config), *arguments],
         cwd=worker.folder,
         env=environment(TERM="xterm-256color", **env),
-        stdin=subprocess.DEVNULL,
+        stdin=theirs if typed else subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
+        start_new_session=True,
     )
     os.close(theirs)
+    limit = threading.Timer(PATIENCE_S, process.kill)
+    limit.start()
     shown = b""
     while True:
         try:
@@ -44,7 +65,14 @@ def on_a_terminal(worker: Installation, *arguments: str, code: int = 0, **env: s
         if not some:
             break
         shown += some
+        if rest and rest[0][0].encode() in shown:
+            answer = rest.pop(0)[1]
+            if answer == CTRL_C:
+                process.send_signal(signal.SIGINT)
+            else:
+                os.write(ours, answer.encode())
     os.close(ours)
+    limit.cancel()
     assert code == process.wait(60), shown
     return shown.decode()
 
@@ -140,3 +168,81 @@ def test_output_that_cannot_be_written(
     assert ("published", 0) == worker.store.runs()[-1]
     assert "Traceback" not in said
     assert (where == "a full disk") == ("standard output cannot be written: No space" in said)
+
+
+def _identifier(worker: Installation) -> str:
+    return (worker.folder / "roster.csv").read_text(encoding="utf-8").splitlines()[5][:11]
+
+
+def test_erase_asks_first(worker: Installation):
+    """Only yes erases; ``--yes`` is not asked, nor is a dry run."""
+    off_id = _identifier(worker)
+    asked = ("Identifier (not shown): ", f"{off_id}\n")
+    persons = worker.store.one("SELECT count(*) FROM person")
+    shown = on_a_terminal(worker, "erase", code=75, typed=[asked, ("[y/N]: ", "n\n")])
+    assert "nothing was erased" in shown
+    assert off_id not in shown
+    assert persons == worker.store.one("SELECT count(*) FROM person")
+    assert "[y/N]" not in on_a_terminal(worker, "erase", "--dry-run", typed=[asked])
+    assert "[y/N]" not in on_a_terminal(worker, "erase", "--yes", typed=[asked])
+    assert persons - 1 == worker.store.one("SELECT count(*) FROM person")
+
+
+def test_backfill_says_what_it_waits_for(worker: Installation):
+    """On a terminal identifiers are asked for, and Ctrl-D ends the list."""
+    typed = [("Ctrl-D ends", f"{_identifier(worker)}\n"), ("", CTRL_D)]
+    shown = on_a_terminal(worker, "backfill", "--person", "-", typed=typed)
+    assert "(backfill): published" in shown
+    assert "persons           1 " in shown
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_what_waits_for_input(worker: Installation, times: int):
+    """Once or twice, while a roster is awaited on the terminal: 75, and no abort."""
+    # After a second the roster is surely being read.
+    typed = [("0:00:01", CTRL_C), ("interrupted", CTRL_C)][:times]
+    shown = on_a_terminal(worker, "backfill", "--person", "-", code=75, typed=typed)
+    assert "Fatal" not in shown
+    assert "Traceback" not in shown
+
+
+def test_init_asks(worker: Installation):
+    """A wrong answer is asked for again; Enter takes what stands in brackets."""
+    typed = [
+        ("[test]: ", "tst\n"),
+        ("Error: api.environment must be", "production\n"),
+        ("later) []: ", "my-client\n"),
+        ("private key [", "\n"),
+        ("Roster file [", "patients.csv\n"),
+        ("Database [", "\n"),
+        ("pseudonym key [", "\n"),
+    ]
+    on_a_terminal(worker, "init", "--out", "new.toml", typed=typed)
+    written = tomllib.loads((worker.folder / "new.toml").read_text(encoding="utf-8"))
+    assert {
+        "api": {"environment": "production"},
+        "helseid": {"client_id": "my-client", "private_jwk_file": "helseid.jwk.json"},
+        "roster": {"path": "patients.csv"},
+        "database": {"url": "sqlite:///pts.db"},
+        "privacy": {"pseudonym_key_file": "pseudonym.key"},
+    } == {name: table for name, table in written.items() if table and name != "areas"}
+
+
+def test_verdicts_have_colours(worker: Installation):
+    """OK and FAIL differ in colour, unless ``NO_COLOR`` is set."""
+    shown = on_a_terminal(worker, "config", "check")
+    assert "\x1b[32mOK" in shown
+    assert not COLOUR.search(on_a_terminal(worker, "config", "check", NO_COLOR="1"))
+    failed = ("--set", "roster.path=none", "config", "check")
+    assert "\x1b[31mFAIL" in on_a_terminal(worker, *failed, code=65)
+
+
+def test_a_slow_run_says_why(worker: Installation, served: Sandbox):
+    """While PTS's ``Retry-After`` is obeyed, the bar says so and until when."""
+    fault = {"action": "status", "status": 429, "retry_after_s": 3, "first": 1}
+    served.control(faults=[fault])
+    try:
+        shown = CONTROL.sub("", on_a_terminal(worker, "sync"))
+    finally:
+        served.control(faults=[])
+    assert re.search(r"status 429, Retry-After: waiting until \d\d:\d\d:\d\d UTC", shown)

@@ -4,9 +4,12 @@ import fnmatch
 import json
 import re
 import shlex
+import subprocess
 import tomllib
+from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from packaging.specifiers import SpecifierSet
 
 from tests.deployment.deployed import ROOT, workloads
@@ -124,6 +127,29 @@ def test_what_is_copied_exists_and_is_not_ignored():
     for source in sources:
         assert (ROOT / source).exists(), source
         assert any(fnmatch.fnmatch(source, pattern) for pattern in let_through)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "worker/sandbox/client-key.json", "worker/pseudonym.key", "worker/keys/helseid.jwk.json",
+        "worker/roster.csv", "worker/pts.db", "worker/pts.db-wal", "worker/worker.toml",
+        "worker/cli/ca.pem", "migrations/identifiers.txt", "demo/report.html", "roster.csv",
+    ],
+)  # fmt: skip
+def test_nothing_personal_reaches_the_image_or_git(name: str):
+    """Keys, rosters and databases that somebody left are ignored by docker and by git."""
+    is_ignored = False
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        pattern = line.removeprefix("!").removeprefix("**/")
+        parts = [name, *map(str, Path(name).parents)] if "**/" not in line else [Path(name).name]
+        if line[:1] not in {"#", ""} and any(fnmatch.fnmatchcase(one, pattern) for one in parts):
+            is_ignored = not line.startswith("!")
+    assert is_ignored
+    # --no-index: the answer does not depend on what is committed.
+    git = ["git", "-C", str(ROOT), "check-ignore", "--quiet", "--no-index", name]
+    if name != "worker/worker.toml":
+        assert subprocess.run(git, check=False).returncode == 0
 
 
 def test_image_has_this_version_and_a_python_that_is_supported():

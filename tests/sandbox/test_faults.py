@@ -252,7 +252,7 @@ def test_faults_of_helseid(sandbox: RunningSandbox, caller: Caller):
         ({"action": "explode"}, "explode"),
         ({"action": "drop", "area": "moon"}, "no area 'moon'"),
         ({"action": "drop", "often": 1}, "no key 'often'"),
-        ({}, "not a valid Action"),
+        ({}, "has no action"),
         ({"action": "clock_skew", "replicas": 3, "replica": 3}, "from 0 to 2"),
         ({"action": "clock_skew", "replicas": 3, "replica_by": "moon"}, "request, connection"),
         ({"action": "clock_skew", "replicas": 3, "area": "token"}, "only PTS has replicas"),
@@ -285,3 +285,22 @@ def test_the_example_of_faults():
     """The file in config/ is read, and shows a replica with a wrong clock."""
     faults = read_faults(ROOT / "config/sandbox-faults.toml")
     assert (Action.CLOCK_SKEW, 3) in [(fault.action, fault.replicas) for fault in faults]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"action": "statu"}, "no action 'statu'; actions are status, drop"),
+        ({"status": 503}, "no action None"),
+        ({"action": "status", "status": "503"}, "status of a fault must be an integer"),
+        ({"action": "status", "persons": 3}, "persons of a fault must be a list"),
+        ({"action": "status", "persons": ["3"]}, "persons of a fault must be a list"),
+        ({"action": "slow", "slow_s": "1"}, "slow_s of a fault must be a number"),
+        ({"action": "slow", "slow_s": True}, "slow_s of a fault must be a number"),
+        ({"action": "drop", "replica_by": 1}, "replica_by of a fault must be a string"),
+    ],
+)
+def test_a_fault_that_would_only_fail_later_is_refused(table: dict[str, Any], message: str):
+    """Actions and types are checked when the fault is read."""
+    with pytest.raises(ValueError, match=message):
+        Fault.of(table)

@@ -6,10 +6,12 @@ import stat
 import tomllib
 from pathlib import Path
 
+import pytest
 from joserfc.jwk import ECKey
 
 from tests.sandbox.caller import Caller
 from worker.sandbox.files import write_setup
+from worker.sandbox.own_restrictions import read_own_restrictions
 from worker.sandbox.people import CLINICS, roster
 from worker.sandbox.serve import SandboxOptions, running_sandbox
 
@@ -55,6 +57,59 @@ def test_a_folder_can_be_used_again(tmp_path: Path):
     assert [(tmp_path / n).read_bytes() for n in ("client-key.json", "pseudonym.key")] == keys
     assert again.client_jwks == first.client_jwks
     assert "d" not in again.client_jwks[0]
+
+
+def test_a_restart_keeps_the_configuration(tmp_path: Path):
+    """Ports and what somebody changed in the file stay; contradicting ports are refused."""
+    first = write_setup(tmp_path, SandboxOptions(persons=5))
+    config = tmp_path / "worker.toml"
+    text = config.read_text() + 'deadline = "4h"\n'
+    config.write_text(text)
+    again = write_setup(tmp_path, SandboxOptions(persons=7))
+    assert (again.helseid_port, again.pts_port) == (first.helseid_port, first.pts_port)
+    assert config.read_text() == text
+    with pytest.raises(ValueError, match=f"has the ports {first.helseid_port}"):
+        write_setup(tmp_path, SandboxOptions(persons=5, pts_port=1))
+    config.write_text("[helseid]\n")
+    with pytest.raises(ValueError, match="does not name the sandbox's"):
+        write_setup(tmp_path, SandboxOptions(persons=5))
+
+
+def test_persons_of_ones_own(tmp_path: Path):
+    """They are on the roster and have what the file says, filled in; others are generated."""
+    own_id = next(roster(2, 1))[0]
+    given = {"patient-safety": [{"confidentialityCode": "N"}, {}]}
+    (tmp_path / "own.json").write_text(json.dumps({own_id: given}))
+    own = read_own_restrictions(tmp_path / "own.json")
+    options = write_setup(tmp_path / "sandbox", SandboxOptions(persons=5, own=own))
+    lines = (tmp_path / "sandbox/roster.csv").read_text().splitlines()
+    assert (len(lines), lines[-1]) == (7, f"{own_id},own-1,")
+    private = json.loads((tmp_path / "sandbox/client-key.json").read_text())
+    with running_sandbox(options) as sandbox:
+        caller = Caller(sandbox, key=ECKey.import_key(private)).sign_in()
+        found = caller.search(own_id).json()
+        caller.close()
+    assert "N" == found[0]["confidentialityCode"]
+    assert 2 == len({one["id"] for one in found})
+    assert {own_id} == {one["patientSafetyObject"]["person"]["offId"] for one in found}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "expected an object with identifiers"),
+        ('{"02013299997": {}}', "person 1: must be a synthetic identifier"),
+        ('{"ID": {"safety": []}}', "keys patient-safety and patient-privacy"),
+        ('{"ID": {"patient-safety": {}}}', "patient-safety: expected a list of objects"),
+    ],
+)
+def test_a_file_of_ones_own_that_cannot_serve(tmp_path: Path, content: str, message: str):
+    """It is refused by the person's place, without the identifier."""
+    own_id = next(roster(2, 1))[0]
+    (tmp_path / "own.json").write_text(content.replace("ID", own_id))
+    with pytest.raises(ValueError, match=message) as caught:
+        read_own_restrictions(tmp_path / "own.json")
+    assert own_id not in str(caught.value)
 
 
 def test_a_multi_tenant_client_is_configured_as_one(tmp_path: Path):

@@ -68,7 +68,10 @@ def test_every_line_of_the_reference_file_works_when_uncommented(tmp_path):
 
 def test_the_sandbox_file_is_whole(tmp_path):
     """``config/sandbox.toml`` names all that a sync needs; only its files are to be made."""
-    loaded = load({}, environ={}, cwd=tmp_path, config_path=ROOT / "config/sandbox.toml")
+    copy = tmp_path / "config/sandbox.toml"
+    copy.parent.mkdir()
+    copy.write_bytes((ROOT / "config/sandbox.toml").read_bytes())
+    loaded = load({}, environ={}, cwd=tmp_path, config_path=copy)
     assert loaded.settings.helseid.issuer == "http://127.0.0.1:8801/helseid"
     assert loaded.settings.api.base_url == "http://127.0.0.1:8802"
     with pytest.raises(ConfigurationError) as caught:

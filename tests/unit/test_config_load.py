@@ -416,7 +416,59 @@ def test_that_no_file_was_read_is_told(tmp_path):
     """Whoever forgot PTS_CONFIG sees that, and not only what is not set."""
     with pytest.raises(ConfigurationError) as caught:
         load({}, environ={}, cwd=tmp_path, purpose="sync")
-    assert "no file was read: config/worker.toml is not here" in caught.value.hint
+    assert (
+        f"no configuration file was read: there is no {tmp_path}/config/worker.toml"
+        in caught.value.hint
+    )
+
+
+def test_paths_in_the_file_start_at_its_folder(tmp_path):
+    """Wherever the worker is started; flags and environment start at the working directory."""
+    text = """
+    [roster]
+    path = "r.csv"
+    [privacy]
+    pseudonym_key_file = "../keys/k"
+    [database]
+    url = "sqlite:///a%3Fb.db"
+    [telemetry]
+    textfile = "/abs/m.prom"
+    """
+    (tmp_path / "else?where").mkdir()
+    write(tmp_path, text, "else?where/w.toml")
+    loaded = load(
+        {"tls.ca_file": "ca.pem"},
+        environ={"PTS_DATABASE__PASSWORD_FILE": "p"},
+        cwd=tmp_path,
+        config_path=Path("else?where/w.toml"),
+    )
+    found, folder = loaded.settings, tmp_path / "else?where"
+    assert found.roster.path == str(folder / "r.csv")
+    assert found.privacy.pseudonym_key_file == folder / "../keys/k"
+    assert found.database.url.reveal() == f"sqlite:///{tmp_path}/else%3Fwhere/a%3Fb.db"
+    assert found.telemetry.textfile == Path("/abs/m.prom")
+    assert (found.tls.ca_file, found.database.password_file) == (Path("ca.pem"), Path("p"))
+    write(tmp_path, '[roster]\npath = "-"\n')
+    assert load({}, environ={}, cwd=tmp_path).settings.roster.path == "-"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[api]\nenvironment = "tst"\n', ["api.environment"]),
+        ('[api]\nbase_ur = "https://x"\nenvironment = "test"\n', ["api.base_ur"]),
+        ('[helseids]\nissuer = "https://x"\n[api]\nenvironment = "test"\n', ["[helseids]"]),
+        ('[helseid]\nissuer = "https://x', ["config/worker.toml,"]),
+    ],
+)
+def test_what_a_faulty_line_sets_does_not_seem_to_be_missing(tmp_path, text, named):
+    """One fault is one line, without an "is not set" of what that line was to set."""
+    write(tmp_path, text)
+    environ = {"PTS_HELSEID__CLIENT_ID": "c", "PTS_HELSEID__PRIVATE_JWK_FILE": "jwk"}
+    (tmp_path / "jwk").write_text("{}")
+    (tmp_path / "jwk").chmod(0o600)
+    found = problems(tmp_path, environ=environ, purpose="read-pts")
+    assert [problem.partition(" ")[0] for problem in found] == named
     write(tmp_path, "")
     with pytest.raises(ConfigurationError) as caught:
         load({}, environ={}, cwd=tmp_path, purpose="sync")

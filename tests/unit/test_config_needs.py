@@ -132,6 +132,23 @@ def test_files_that_cannot_serve(files, name, content, mode, problem):
     assert line.startswith(problem.format(path=path))
 
 
+def test_a_new_pseudonym_key_is_for_a_new_database(tmp_path, files):
+    """Without its key a database needs that very key; where none is, which one is missing."""
+    files["PTS_PRIVACY__PSEUDONYM_KEY_FILE"] = "none"
+    database = tmp_path / "pts.db"
+    (line,) = unmet(tmp_path, files, "sync")
+    assert line.startswith(f"privacy.pseudonym_key_file: {tmp_path}/none cannot be read")
+    assert "keys pseudonym" not in line
+    files["PTS_DATABASE__URL"] = "sqlite:///pts.db"
+    (line,) = unmet(tmp_path, files, "sync")
+    assert "keys pseudonym" in line
+    assert f"no database at {database} either" in line
+    database.touch()
+    (line,) = unmet(tmp_path, files, "sync")
+    assert f"the key that the database {database} was created with" in line
+    assert "keys pseudonym" not in line
+
+
 def test_a_directory_is_no_file(tmp_path, files):
     """A directory in the place of a file is told."""
     (tmp_path / "folder").mkdir(mode=0o700)

@@ -1,5 +1,6 @@
 """Files are whole or not there, on a disk that takes only so much."""
 
+import os
 import resource
 import stat
 from collections.abc import Iterator
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.files import write_atomically, write_new
+from worker.errors import ConfigurationError
+from worker.files import write_atomically, write_new, write_private
 
 
 @contextmanager
@@ -42,3 +44,19 @@ def test_a_new_file_is_whole_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         write_new(path, b"another")
     assert b"a whole key" == path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "stream"])
+def test_devices_and_streams_are_not_replaced(tmp_path: Path, kind: str):
+    """``--out /dev/null`` by root must not put a file in its place."""
+    path = tmp_path / "out"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "stream":
+        path.symlink_to("/proc/self/fd/0")
+    else:
+        path.symlink_to("/dev/full")
+    before = path.lstat()
+    with pytest.raises(ConfigurationError, match="not a plain file"):
+        write_private(path, b"x")
+    assert before == path.lstat()

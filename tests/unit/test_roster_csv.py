@@ -33,6 +33,17 @@ async def read_bytes(tmp_path, content):
     return await read(CsvRoster(path))
 
 
+@pytest.mark.parametrize("encoding", ["windows-1252", "iso-8859-1", "iso-8859-15"])
+async def test_other_encodings(tmp_path, encoding):
+    """``roster.encoding`` reads what other programs write; without it the remedy is named."""
+    path = tmp_path / "roster.csv"
+    path.write_bytes(f"off_id;local_ref\n{A};åse\n".encode(encoding))
+    assert await read(open_roster(path=path, encoding=encoding)) == [(A, "åse")]
+    with pytest.raises(RosterError) as caught:
+        await read(CsvRoster(path))
+    assert "set roster.encoding" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -139,7 +150,6 @@ async def test_missing_local_ref_column_field(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "roster.csv contains no identifier"),
         ("off_id\n", "roster.csv contains no identifier"),
         ("off_id\nx\n", "roster.csv contains no identifier"),
         (
@@ -160,6 +170,12 @@ async def test_missing_local_ref_column_field(tmp_path):
         ),
         (f'off_id;"open\n{A}\n', "roster.csv: the header has unbalanced quotes"),
         ("off_id\n".encode("utf-16"), "roster.csv is UTF-16, not UTF-8"),
+        (b"", "roster.csv is empty"),
+        (b"PK\x03\x04\x14\x00", "roster.csv is a workbook (.xlsx) or another ZIP file, not CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "roster.csv is an old workbook (.xls), not CSV"),
+        (b"%PDF-1.7\n", "roster.csv is a PDF, not CSV"),
+        (b"f\xf8dselsnummer\n", "roster.csv line 1 is not UTF-8"),
+        (f"off_id;navn\n{A};K\xe5re\n".encode("cp1252"), "roster.csv line 2 is not UTF-8"),
     ],
 )
 async def test_a_roster_that_cannot_be_read(tmp_path, content, message):

@@ -77,8 +77,11 @@ def test_a_resumed_run_does_not_count_old_work() -> None:
             "persons_with_gaps": 2,
             "rate_per_s": 2.0,
             "eta_s": 120,
+            "slowness": "",
         }
-        assert watch.text() == "760 of about 1,000 persons, 2.0/s, 2m left"
+        assert watch.text() == "760 of about 1,000 persons, 2.0/s, 2m left, 2 with gaps"
+        watch.changed(RunProgress(persons_complete=5, slowness=lambda: "status 429"))
+        assert watch.text().endswith(" (status 429)")
         watch.end()
         assert watch.figures() is None
 

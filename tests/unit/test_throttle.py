@@ -1,7 +1,8 @@
 """The pace of requests, kept by all together."""
 
 import math
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from operator import itemgetter
 
@@ -598,3 +599,19 @@ async def test_a_slowdown_is_logged():
     assert ["pts.slower"] * (len(events) - 1) == events[:-1]
     assert {"status 503"} == {line["reason"] for line in logs[:-1]}
     assert 1000.0 == logs[-1]["requests_per_second"]
+
+
+async def test_a_slowdown_says_why():
+    """While all wait for ``Retry-After``, and while the pace is cut; nothing at full pace."""
+    fake = FakeRuntime()
+    throttle = Throttle(20.0, fake.runtime, concurrency=8)
+    assert throttle.slowness() == ""
+    for _ in range(40):
+        throttle.succeeded(await throttle.enter())
+        throttle.leave()
+    throttle.pushed_back(30.0, await throttle.enter())
+    throttle.leave()
+    until = (fake.runtime.now() + timedelta(seconds=30)).strftime("%H:%M:%S")
+    assert throttle.slowness() == f"status 429, Retry-After: waiting until {until} UTC"
+    fake.advance(31)
+    assert re.fullmatch(r"status 429: at most [0-9.]+ requests/s", throttle.slowness())

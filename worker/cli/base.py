@@ -41,7 +41,7 @@ class Cli:
         Raises:
             ConfigurationError: every fault of the configuration at once.
         """
-        _refuse_secrets(self.given.flags)
+        refuse_secrets(self.given.flags)
         loaded = load(
             self.given.flags,
             environ=os.environ,
@@ -91,8 +91,12 @@ def subcommand(
     return decorate
 
 
-def _refuse_secrets(flags: Mapping[str, object]) -> None:
-    """Everybody on the machine can read a process's arguments."""
+def refuse_secrets(flags: Mapping[str, object]) -> None:
+    """Refuse passwords in flags: everybody on the machine can read a process's arguments.
+
+    Raises:
+        ConfigurationError: which key holds one, and where it belongs.
+    """
     for key in ("database.url", "roster.url"):
         if isinstance(flags.get(key), str) and has_password(str(flags[key])):
             raise ConfigurationError(

@@ -10,11 +10,12 @@ from worker.areas import AREAS
 from worker.cli.base import Cli, subcommand
 from worker.cli.options import group
 from worker.core.identity import Identity
+from worker.core.plurals import counted
 from worker.errors import ConfigurationError, ExitCode
 from worker.store.database import Database
 from worker.store.identity import NEW, judged_identity, stored_identity
 from worker.store.privacy.erasing import scrub
-from worker.store.queries.status import is_there
+from worker.store.queries.status import is_there, require_file
 from worker.store.runs.lease_context import held_lease
 from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.store.schema.rewriting import Rewriter, Rewritten, is_waiting
@@ -119,8 +120,8 @@ def _print(document: dict[str, Any]) -> None:
     done = document["rewritten"]
     if done["persons"]:
         print(
-            f"{done['rows']:,} rows of {done['persons']:,} persons were rewritten by today's "
-            "privacy rules"
+            f"{counted(done['rows'], 'row')} of {counted(done['persons'], 'person')} rewritten by "
+            "today's privacy rules"
         )
 
 
@@ -131,6 +132,7 @@ def check(cli: Cli) -> int:
 
     async def work() -> str | None:
         async with app.database(checked=False) as database:
+            require_file(database)
             found = await revision(database)
             if not cli.as_json:
                 print(f"database: {found or 'no schema'}; program: {HEAD}")

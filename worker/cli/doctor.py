@@ -4,7 +4,8 @@ import click
 
 from worker.app import App
 from worker.cli.base import Cli, subcommand
-from worker.cli.showing import read_identifier
+from worker.cli.showing import coloured, read_identifier
+from worker.core.identity import NationalId
 from worker.errors import ConfigurationError, UsageError
 from worker.logs import configure
 from worker.use_cases.checks import Line
@@ -43,17 +44,32 @@ def command(cli: Cli, *, probe: bool, person: str | None) -> int:
     if person and not probe:
         raise UsageError("--person is for --probe")
     off_id = read_identifier() if person else None
-    app = _load(cli)
+    return report_diagnosis(cli, load_or_error(cli), probe=probe, off_id=off_id)
+
+
+def report_diagnosis(
+    cli: Cli,
+    app: App | ConfigurationError,
+    *,
+    probe: bool = False,
+    off_id: NationalId | None = None,
+    is_offline: bool = False,
+) -> int:
+    """Check everything (``diagnose``), print a line for each check, and give the exit code."""
     diagnosis = cli.run(
         lambda: diagnose(
-            app, probe=probe, off_id=off_id, on_line=_ignore if cli.as_json else _print
+            app,
+            probe=probe,
+            off_id=off_id,
+            is_offline=is_offline,
+            on_line=_ignore if cli.as_json else _print,
         )
     )
     cli.emit(diagnosis, lambda: None)
     return diagnosis.exit_code
 
 
-def _load(cli: Cli) -> App | ConfigurationError:
+def load_or_error(cli: Cli) -> App | ConfigurationError:
     """The configured app; logs below an error would only repeat the lines."""
     try:
         app = cli.load(None)
@@ -69,7 +85,7 @@ def _ignore(_line: Line) -> None:
 
 
 def _print(line: Line) -> None:
-    print(f"{line.state:<4}  {line.name:<19} {line.text}")
+    print(f"{coloured(line.state.ljust(4), line.state)}  {line.name:<19} {line.text}")
     for detail in line.details:
         print(f"{'':<26} {detail}")
     if line.hint:

@@ -1,17 +1,21 @@
 """``erase``: remove one person completely."""
 
+import sys
+
 import click
 
 from worker.cli import options
 from worker.cli.access import purpose_option
 from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, read_identifier
-from worker.errors import ExitCode
+from worker.core.plurals import counted
+from worker.errors import ExitCode, StoppedError
 from worker.use_cases.erase import Erasure, Remains, erase
 
 HELP = """Remove one person completely: versions, history, proofs, failures, and the person.
 
-The identifier stands on standard input, on one line, and is never printed. Where keys, columns or
+The identifier stands on standard input, on one line, and is never printed. On a terminal it is
+asked for, and so is a confirmation unless `--yes` is given. Where keys, columns or
 payloads of another person name this one (say, as the author), identifier and pseudonym are masked
 there. What runs have counted stays in the ledger, which names nobody. Nothing is done while a run
 is on (exit 4).
@@ -44,16 +48,32 @@ Example: `pts-worker erase < identifier.txt`
     help="PostgreSQL: write the tables anew (VACUUM FULL), so that its data files hold "
     "nothing. Keeps readers out of each table meanwhile.",
 )
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation on a terminal.")
 @purpose_option
 @options.database
-def command(cli: Cli, *, dry_run: bool, rewrite: bool, purpose: str | None) -> int:
+def command(cli: Cli, *, dry_run: bool, rewrite: bool, yes: bool, purpose: str | None) -> int:
     """See ``HELP``."""
     app = cli.load("person")
     app.identity()  # an error of the configuration comes before the question
     off_id = read_identifier()
+    if not (yes or dry_run) and sys.stdin.isatty():
+        _confirm()
     erasure = cli.run(lambda: erase(app, off_id, purpose=purpose, dry_run=dry_run, rewrite=rewrite))
     cli.emit(erasure, lambda: _print(erasure))
     return ExitCode.OK
+
+
+def _confirm() -> None:
+    """Ask on the terminal.
+
+    Raises:
+        StoppedError: the answer is not yes.
+    """
+    question = "Erase everything that is stored of this person? It cannot be undone."
+    if not click.confirm(question, err=True):
+        raise StoppedError(
+            "not confirmed; nothing was erased", hint="--dry-run counts what would go"
+        )
 
 
 def _print(erasure: Erasure) -> None:
@@ -64,7 +84,7 @@ def _print(erasure: Erasure) -> None:
         print("this person is not known here: never read, or erased already")
     if erasure.mentions:
         verb = "would be masked" if erasure.is_dry_run else "masked"
-        print(f"{verb} in {erasure.mentions:,} rows of other persons")
+        print(f"{verb} in {counted(erasure.mentions, 'row')} of other persons")
     if erasure.found is None:
         print("nothing was changed (--dry-run)")
         return

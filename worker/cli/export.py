@@ -81,7 +81,7 @@ def command(
     app = cli.load("report")
 
     async def work() -> Manifest:
-        with progress_bar(cli, doing="writing", unit="rows") as show:
+        with progress_bar(cli, doing="writing", unit="row") as show:
             rows: dict[str, int] = {}
 
             def wrote(view: str, count: int) -> None:

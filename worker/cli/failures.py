@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import click
 
-from worker.areas import AREAS
 from worker.cli import options
 from worker.cli.access import purpose_option
 from worker.cli.backfill import read_again
@@ -13,6 +12,7 @@ from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, instant, read_identifier
 from worker.core.identity import short_key
 from worker.core.model import FailureKind
+from worker.core.plurals import counted
 from worker.errors import ExitCode, UsageError
 from worker.use_cases.failures import (
     FailureLine,
@@ -71,7 +71,7 @@ command = options.group("failures", "What could not be read. Example: `pts-worke
 )
 @click.option(
     "--area",
-    type=click.Choice([area.name for area in AREAS]),
+    type=options.AREA,
     metavar="AREA",
     multiple=True,
     help="Only this area; may be given again. Default: all.",
@@ -129,7 +129,7 @@ def purge(cli: Cli, *, older_than: timedelta | None, departed: bool) -> int:
         )
     app = cli.load("report")
     purged = cli.run(lambda: purge_open_failures(app, older_than=older_than, departed=departed))
-    cli.emit(purged, lambda: print(f"{purged.purged:,} failures forgotten"))
+    cli.emit(purged, lambda: print(f"{counted(purged.purged, 'failure')} forgotten"))
     return ExitCode.OK
 
 
@@ -206,5 +206,7 @@ def _print_person(found: Sequence[FailureLine]) -> None:
         print(f"  reason    {failure.reason}")
         if failure.status is not None:
             print(f"  status    {failure.status}")
-        print(f"  since     {first} (run {failure.first_run}), {failure.runs:,} runs")
-        print(f"  last      {last} (run {failure.last_run}), {failure.attempts:,} attempts")
+        print(f"  since     {first} (run {failure.first_run}), {counted(failure.runs, 'run')}")
+        print(
+            f"  last      {last} (run {failure.last_run}), {counted(failure.attempts, 'attempt')}"
+        )

@@ -22,8 +22,9 @@ COMPLETION: Final = "_PTS_WORKER_COMPLETE"
 
 _HELP: Final = (
     "Keeps a local, provable copy of PTS access restrictions for your own patients.\n\n"
-    "First time: `pts-worker sandbox` to try it without NHN, `pts-worker doctor` to check a "
-    "configuration, `pts-worker db upgrade`, then `pts-worker sync` every night."
+    "First time: `pts-worker sandbox` to try it without NHN, `pts-worker init` to write a "
+    "configuration, `pts-worker db upgrade`, `pts-worker doctor`, then `pts-worker sync` every "
+    "night."
 )
 _EXIT_CODES: Final = (
     "Exit codes: 0 published whole, 2 usage, 3 published with gaps, 4 another run is on, "
@@ -31,6 +32,7 @@ _EXIT_CODES: Final = (
     "78 configuration."
 )
 COMMANDS: Final[Mapping[str, str]] = {
+    "init": "Write a configuration file that describes every key, and ask for what is needed.",
     "sync": "One full run over the roster: read everyone, then publish.",
     "backfill": "Read some persons again, and publish that. Nobody is departed by a backfill.",
     "schedule": "Stay up and run `sync` on a cron expression in a named time zone.",
@@ -48,7 +50,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "db": "Create and upgrade the database. Example: `pts-worker db upgrade`",
     "keys": "Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`",
     "doctor": "Check the whole set-up, and tell what is wrong and what to do.",
-    "config": "The configuration: show, schema. Example: `pts-worker config show`",
+    "config": "The configuration: check, show, schema. Example: `pts-worker config check`",
     "sandbox": "Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.",
     "help": "Show the help of a command.",
 }

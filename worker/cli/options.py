@@ -6,6 +6,7 @@ The common options may stand before or behind the name of a command, which finds
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -84,6 +85,29 @@ def group(name: str, text: str) -> Group:
     return Group(name, help=text, short_help=text, no_args_is_help=True)
 
 
+def deferred(name: str, text: str, *decorators: Callable[[Any], Any]) -> click.Command:
+    """A command whose code is loaded when it is called, so that its help is there at once.
+
+    Args:
+        name: the command's; ``worker.cli.NAME_call`` has its ``execute``, which takes a ``Cli`` and
+            the command's own options.
+        text: its help, as for ``worker.cli.base.subcommand``.
+        decorators: its options.
+    """
+
+    def callback(**values: Any) -> int:
+        cli = import_module("worker.cli.base").Cli(given(click.get_current_context()))
+        return int(import_module(f"worker.cli.{name}_call").execute(cli, **values))
+
+    function: Callable[..., int] = callback
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    summary = " ".join(text.partition("\n\n")[0].split())
+    made = click.command(name, help=text, short_help=summary)(function)
+    made.params += common_options()
+    return made
+
+
 def setting(flag: str, key: str, **attributes: Any) -> Callable[[F], F]:
     """An option that gives a configuration key; the command does not get it as an argument."""
     return click.option(flag, callback=_sets(key), expose_value=False, **attributes)
@@ -150,6 +174,8 @@ def common_options() -> list[click.Parameter]:
 
 
 DURATION: Final = Duration()
+AREA: Final = click.Choice(["patient-safety", "patient-privacy"])
+"""The names of ``worker.areas.AREAS``, which takes long to load."""
 
 roster = setting(
     "--roster",
@@ -165,6 +191,8 @@ area = setting(
     "--area",
     "sync.areas",
     multiple=True,
+    type=AREA,
+    metavar="AREA",
     help="Only this area; may be given again. Default: sync.areas.",
 )
 concurrency = setting(

@@ -5,6 +5,7 @@ from typing import Final
 from worker.cli import options
 from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, instant, span
+from worker.core.plurals import counted
 from worker.errors import ExitCode
 from worker.use_cases.plan import Plan, PlannedDeadline, PlannedRequests, plan_sync
 
@@ -60,16 +61,20 @@ def _print(plan: Plan) -> None:
     rows.append(("areas", ", ".join(plan.areas)))
     if plan.continues:
         begun = f"run {plan.continues.run_id}, begun {instant(plan.continues.began_at)}"
-        rows.append(("continues", f"{begun}, {plan.continues.persons_read:,} persons read already"))
+        rows.append(
+            ("continues", f"{begun}, {counted(plan.continues.persons_read, 'person')} read already")
+        )
     rows += [
         ("requests", _requests(plan.requests)),
         ("time", f"{span(plan.duration_s.expected)} at {plan.rate_per_s:g} requests a second"),
         ("deadline", _deadline(plan.deadline)),
-        ("open restrictions", f"{guard.open_restrictions:,} of {guard.holders:,} persons"),
+        ("open restrictions", f"{guard.open_restrictions:,} of {counted(guard.holders, 'person')}"),
         ("the guard lets pass", f"{guard.may_close:,} closed, {guard.may_depart:,} departed"),
     ]
     if guard.departing_at_least:
-        rows.append(("no longer on the roster", f"at least {guard.departing_at_least:,} persons"))
+        rows.append(
+            ("no longer on the roster", f"at least {counted(guard.departing_at_least, 'person')}")
+        )
     columns((), rows)
     if plan.rate_per_s > plan.engine.sustained_per_s:
         print(

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import anyio
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from worker.app import App
 from worker.cli.base import Cli
@@ -22,15 +23,17 @@ from worker.cli.run_watch import (
     keep_logging,
     keep_notified,
 )
-from worker.cli.showing import span
+from worker.cli.showing import instant, span
 from worker.cli.watchdog import Watchdog, on_signals
 from worker.core.model import RunKind
+from worker.core.plurals import counted
 from worker.core.run import RunProgress, RunReport
 from worker.errors import StoppedError
 from worker.ports import Runtime
 from worker.use_cases.observed_run import observed_run
 from worker.use_cases.run_sync import RunRequest
 
+_REDRAW_S = 1.0
 _PUBLICATION_S_MAX = 600.0
 """A run that was stopped at its deadline may still write what was read."""
 
@@ -88,7 +91,9 @@ async def stoppable(
 class Shown(Protocol):
     """Shows progress."""
 
-    def __call__(self, done: int, of: int | None, gaps: int | None, *, old: int = 0) -> None:
+    def __call__(
+        self, done: int, of: int | None, gaps: int | None, *, old: int = 0, slowness: str = ""
+    ) -> None:
         """Show it.
 
         Args:
@@ -96,6 +101,7 @@ class Shown(Protocol):
             of: of how much, if that is known.
             gaps: how much of it with gaps, if any can be.
             old: how much of it an earlier process has done; it does not count for the rate.
+            slowness: why it is slow, if it is.
         """
 
 
@@ -103,8 +109,24 @@ def _is_shown(cli: Cli) -> bool:
     return sys.stderr.isatty() and not cli.as_json
 
 
+class _Bar(Progress):
+    """A bar with a line of text below it.
+
+    Attributes:
+        note: that text.
+    """
+
+    note = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """What is drawn."""
+        yield self.make_tasks_table(self.tasks)
+        if self.note:
+            yield Text(f"  {self.note}", overflow="ellipsis", no_wrap=True)
+
+
 @contextmanager
-def progress_bar(cli: Cli, doing: str = "reading", unit: str = "persons") -> Iterator[Shown | None]:
+def progress_bar(cli: Cli, doing: str = "reading", unit: str = "person") -> Iterator[Shown | None]:
     """A bar on standard error, if that is a terminal; ``None`` if nobody would see it."""
     if not _is_shown(cli):
         yield None
@@ -112,22 +134,26 @@ def progress_bar(cli: Cli, doing: str = "reading", unit: str = "persons") -> Ite
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn(f"{{task.completed:,.0f}} {unit}"),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[count]}"),
         TextColumn("{task.fields[rate]:,.0f}/s{task.fields[left]}{task.fields[gaps]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(doing, total=None, rate=0.0, left="", gaps="")
+    with _Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=None, rate=0.0, left="", gaps="", count="")
         pace = Pace(bar.get_time())
 
-        def show(done: int, of: int | None, gaps: int | None, *, old: int = 0) -> None:
+        def show(
+            done: int, of: int | None, gaps: int | None, *, old: int = 0, slowness: str = ""
+        ) -> None:
+            bar.note = slowness
             now_s = bar.get_time()
             pace.add(now_s, done - old)
             left_s = None if of is None else pace.left_s(now_s, of - done)
             bar.update(
                 task,
                 completed=done,
+                count=counted(done, unit),
                 total=of,
                 rate=pace.per_s(now_s),
                 left="" if left_s is None else f", {span(left_s)} left",
@@ -135,6 +161,17 @@ def progress_bar(cli: Cli, doing: str = "reading", unit: str = "persons") -> Ite
             )
 
         yield show
+
+
+def _draw_nothing(_run: RunProgress) -> None:
+    """Without a bar."""
+
+
+async def _repeat(redraw: Callable[[], None], runtime: Runtime) -> None:
+    """Draw again each second: rate and reason change although nothing is read."""
+    while True:
+        await runtime.sleep(_REDRAW_S)
+        redraw()
 
 
 def watch_runs(app: App, *, wait_s: float = 0.0) -> RunWatch:
@@ -158,16 +195,29 @@ def beside_runs(
 def run_and_tell(cli: Cli, app: App, request: RunRequest) -> int:
     """Carry out a run, tell how it ended, and give its exit code."""
     watch = watch_runs(app, wait_s=request.wait_s)
+    if app.settings.roster.path == "-" and sys.stdin.isatty():
+        print("Identifiers, one a line; Ctrl-D ends the list:", file=sys.stderr, flush=True)
+
+    run = RunProgress()
+    draw: Callable[[RunProgress], None] = _draw_nothing
+
+    def changed(progress: RunProgress) -> None:
+        nonlocal run
+        run = progress
+        watch.changed(run)
+        draw(run)
 
     async def work(stop: anyio.Event) -> RunReport:
+        nonlocal draw
         with progress_bar(cli) as show:
-
-            def changed(run: RunProgress) -> None:
-                watch.changed(run)
-                if show is not None:
-                    total = run.persons_total or watch.total
-                    show(run.persons_done, total, run.persons_with_gaps, old=run.persons_skipped)
-
+            if show is not None:
+                draw = lambda run: show(  # noqa: E731 - has the bar at hand
+                    run.persons_done,
+                    run.persons_total or watch.total,
+                    run.persons_with_gaps,
+                    old=run.persons_skipped,
+                    slowness=run.slowness(),
+                )
             watch.begin()
             return await observed_run(app, request, stop=stop, changed=changed)
 
@@ -182,6 +232,7 @@ def run_and_tell(cli: Cli, app: App, request: RunRequest) -> int:
             deadline_s=_latest_s(app),
             beside=[
                 total,
+                lambda _: _repeat(lambda: draw(run), app.runtime),
                 *beside_runs(app, watch, is_logged=not _is_shown(cli), idle=lambda: "starting"),
             ],
         )
@@ -233,12 +284,12 @@ def document(report: RunReport) -> dict[str, Any]:
 
 def _print(report: RunReport) -> None:
     code = report.exit_code
-    took_s = (report.finished_at - report.started_at).total_seconds()
     name = code.name.lower().replace("_", " ")
     shard = "" if report.shard is None else f", shard {report.shard}"
     print(
         f"run {report.run_id} ({report.kind}{shard}): {report.status}, "
-        f"exit {int(code)} ({name}), {took_s:,.1f} s"
+        f"exit {int(code)} ({name}), {report.worked_s:,.1f} s"
+        + (f" (continued; began {instant(report.started_at)})" if report.is_continued else "")
     )
     if report.totals:
         t = report.totals

@@ -67,7 +67,8 @@ class RunWatch:
         """Progress of the run as it is logged; None if no run is on.
 
         The rate is that of the last minute and counts no persons whom an earlier process has read.
-        ``eta_s`` is None as long as total or rate are unknown.
+        ``eta_s`` is None as long as total or rate are unknown. ``slowness`` says why requests wait
+        or are slower than configured, and is empty if neither.
         """
         if not self._is_on:
             return None
@@ -81,6 +82,7 @@ class RunWatch:
             "persons_with_gaps": progress.persons_with_gaps,
             "rate_per_s": round(self._pace.per_s(now_s), 1),
             "eta_s": None if left_s is None else round(left_s),
+            "slowness": progress.slowness(),
         }
 
     def text(self) -> str:
@@ -91,7 +93,10 @@ class RunWatch:
         total, eta_s = figures["persons_total"], figures["eta_s"]
         of = "" if total is None else f" of about {total:,}"
         left = "" if eta_s is None else f", {span(eta_s)} left"
-        return f"{figures['persons_done']:,}{of} persons, {figures['rate_per_s']:,}/s{left}"
+        gaps = f", {figures['persons_with_gaps']:,} with gaps" * bool(figures["persons_with_gaps"])
+        why = f" ({figures['slowness']})" if figures["slowness"] else ""
+        done, rate = figures["persons_done"], figures["rate_per_s"]
+        return f"{done:,}{of} persons, {rate:,}/s{left}{gaps}{why}"
 
 
 async def find_total(app: App, watch: RunWatch) -> None:

@@ -8,21 +8,35 @@ from worker.cli.base import Cli, subcommand
 from worker.cli.options import FilePath
 from worker.errors import ConfigurationError, ExitCode, UsageError
 from worker.sandbox.challenges import CHALLENGE_STYLES
-from worker.sandbox.faults import read_faults
+from worker.sandbox.faults import AREAS, Action, read_faults
+from worker.sandbox.own_restrictions import read_own_restrictions
 from worker.sandbox.paging import STYLES
 
-HELP = """Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
+_ACTIONS = ", ".join(Action)
+_AREAS = ", ".join(AREAS)
+HELP = f"""Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
 
 They check what the real services check and refuse what those refuse. Writes a folder with a
-roster, keys and a configuration that points at them.
+roster, keys and a configuration that points at them; started again on that folder, it keeps keys,
+configuration and ports.
 
 A refused call is answered as NHN's sample API does, 401 with `Bearer error="invalid_token"`
 whatever is wrong with the DPoP proof, or with `--challenge-style dpop` as RFC 9449 says.
 
-`--faults` reads tables named `fault`; `config/sandbox-faults.toml` shows them. One replica of three
-whose clock is ten minutes ahead: `action = "clock_skew"`, `skew_s = 600`, `replicas = 3`. What
-chooses the replica is `replica_by`, each `request` or each `connection`. The control address takes
-the same while the sandbox runs: `curl -H "Content-Type: application/json" -d '{"faults": []}' URL`.
+`--faults` is a TOML file with tables `[[fault]]`, or a JSON list. Each has an `action`: {_ACTIONS}.
+Where: `area`, one of {_AREAS}; default pts. When: `nth`, `every`, `first`, `times` (numbers of
+requests), `share` (of persons), `persons` (lines of the roster, from 0). With what: `status`,
+`body`, `retry_after_s`, `slow_s`, `skew_s`, `lifetime_s`. Two persons who cannot be read: `action =
+"status"`, `status = 503`, `persons = [3, 6]`. One replica of three whose clock is ten minutes
+ahead: `action = "clock_skew"`, `skew_s = 600`, `replicas = 3`; what chooses it is `replica_by`,
+each `request` or each `connection`.
+
+The control address takes the same while the sandbox runs: `curl -H "Content-Type:
+application/json" -d '{{"faults": []}}' URL`. `{{"generation": 1}}` lets a night pass.
+
+`--restrictions` is a JSON file with persons of your own, who are added to the roster:
+`{{"IDENTIFIER": {{"patient-safety": [{{"confidentialityCode": "N"}}], "patient-privacy": []}}}}`.
+What a restriction leaves out is filled in. Synthetic identifiers only.
 
 Example: `pts-worker sandbox --folder demo --persons 200`, and in another terminal
 `pts-worker --config demo/worker.toml db upgrade` and `pts-worker --config demo/worker.toml sync`
@@ -56,6 +70,7 @@ _PORT = click.IntRange(0, 65_535)
     "--paging", type=click.Choice(STYLES), default="none", help="How PTS's answers are paged."
 )
 @click.option("--faults", type=FilePath(), help="TOML or JSON file with faults to show.")
+@click.option("--restrictions", type=FilePath(), help="JSON file with persons of your own.")
 def command(
     cli: Cli,
     *,
@@ -68,6 +83,7 @@ def command(
     challenge_style: str,
     paging: str,
     faults: Path | None,
+    restrictions: Path | None,
 ) -> int:
     """See ``HELP``."""
     try:
@@ -92,10 +108,19 @@ def command(
             challenge_style=challenge_style,
             paging=paging,
             faults=read_faults(faults) if faults else [],
+            own=read_own_restrictions(restrictions) if restrictions else {},
         )
         options = write_setup(folder, options)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"sandbox: {error}") from error
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise UsageError(
+            f"sandbox: {error.filename or folder} cannot be used: {reason}",
+            hint="see `pts-worker sandbox --help` for --folder, --faults and --restrictions",
+        ) from error
+    except ValueError as error:
+        raise UsageError(
+            f"sandbox: {error}", hint="`pts-worker sandbox --help` shows what each option takes"
+        ) from error
 
     def ready(running: RunningSandbox) -> None:
         cli.emit(

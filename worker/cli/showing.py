@@ -1,12 +1,15 @@
 """Results as text, and the identifier that a command reads."""
 
 import math
+import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from getpass import getpass
 from shutil import get_terminal_size
 from typing import Any
+
+import click
 
 from worker.core.durations import format_duration
 from worker.core.escaping import visible
@@ -26,6 +29,14 @@ def span(seconds: float) -> str:
     """A duration as text, to the second below an hour and to the minute above: ``5h12m``."""
     unit_s = 60 if seconds >= 3600 else 1  # noqa: PLR2004 - an hour
     return format_duration(timedelta(seconds=round(max(seconds, 0.0) / unit_s) * unit_s))
+
+
+def coloured(text: str, verdict: str) -> str:
+    """The text in the colour of OK, WARN or FAIL, on a terminal where NO_COLOR is not set."""
+    colour = {"OK": "green", "WARN": "yellow", "FAIL": "red"}.get(verdict)
+    if colour is None or os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        return text
+    return click.style(text, fg=colour)
 
 
 def columns(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str = "") -> None:

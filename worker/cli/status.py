@@ -7,6 +7,7 @@ import click
 from worker.cli import options
 from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, instant, span
+from worker.core.plurals import counted
 from worker.errors import ExitCode
 from worker.store.queries.status import LeaseState
 from worker.use_cases.status import (
@@ -54,7 +55,7 @@ def _print(status: Status) -> None:
     for area in status.gaps:
         counts = [f"{f.kind} {f.count:,}" for f in status.failures if f.area == area.area]
         failures = f" (failures: {', '.join(counts)})" if counts else ""
-        print(f"{area.area}: {area.stale:,} of {area.persons:,} persons stale{failures}")
+        print(f"{area.area}: {area.stale:,} of {counted(area.persons, 'person')} stale{failures}")
     if not status.runs:
         return
     print()
@@ -89,7 +90,9 @@ def _print(status: Status) -> None:
     )
     for run in status.runs:
         if not_sent := run.totals["persons_not_sent"]:
-            print(f"run {run.run_id}: {not_sent:,} persons with H-numbers were not sent to PTS")
+            print(
+                f"run {run.run_id}: {counted(not_sent, 'person')} with an H-number not sent to PTS"
+            )
         if run.reason:
             print(f"run {run.run_id}: {run.reason}")
 
@@ -130,7 +133,7 @@ def _open(run: OpenRun) -> str:
     )
     return (
         f"run {run.run_id}{shards}, {run.status}, began {instant(run.started_at)}, "
-        f"{run.persons_read:,} persons read: {what_next}"
+        f"{counted(run.persons_read, 'person')} read: {what_next}"
     )
 
 

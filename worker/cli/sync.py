@@ -1,18 +1,13 @@
 """``sync``: one full snapshot run."""
 
-import os
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Final
 
 import click
 
 from worker.cli import options
-from worker.cli.base import Cli, subcommand
-from worker.cli.progress import run_and_tell
 from worker.core.sharding import ShardAssignment, checked_run_key, parse_shard
 from worker.errors import UsageError
-from worker.use_cases.run_sync import RunRequest
 
 SHARD_COUNT: Final = "PTS_SHARD_COUNT"
 RUN_KEY: Final = "PTS_RUN_KEY"
@@ -35,36 +30,31 @@ Example: `pts-worker sync --shard 2/4 --run-key 2026-03-01`
 """
 
 
-@subcommand("sync", HELP)
-@options.roster
-@options.database
-@options.base_url
-@options.issuer
-@options.area
-@options.concurrency
-@options.rate
-@options.deadline
-@options.wait
-@options.accept_removals
-@click.option(
-    "--shard",
-    metavar="I/N",
-    help=f"Read one of N parts of the roster. Else ${JOB_INDEX} of ${SHARD_COUNT}, if that is "
-    "set. Needs --run-key, and PostgreSQL.",
+command: Final = options.deferred(
+    "sync",
+    HELP,
+    options.roster,
+    options.database,
+    options.base_url,
+    options.issuer,
+    options.area,
+    options.concurrency,
+    options.rate,
+    options.deadline,
+    options.wait,
+    options.accept_removals,
+    click.option(
+        "--shard",
+        metavar="I/N",
+        help=f"Read one of N parts of the roster. Else ${JOB_INDEX} of ${SHARD_COUNT}, if that is "
+        "set. Needs --run-key, and PostgreSQL.",
+    ),
+    click.option(
+        "--run-key",
+        metavar="KEY",
+        help=f"The same for all shards of a run, another for the next run. Else ${RUN_KEY}.",
+    ),
 )
-@click.option(
-    "--run-key",
-    metavar="KEY",
-    help=f"The same for all shards of a run, another for the next run. Else ${RUN_KEY}.",
-)
-def command(
-    cli: Cli, *, wait: timedelta, accept_removals: bool, shard: str | None, run_key: str | None
-) -> int:
-    """See ``HELP``."""
-    part = part_of(shard, run_key, os.environ)
-    app = cli.load("sync")
-    request = RunRequest(wait_s=wait.total_seconds(), accept_removals=accept_removals, part=part)
-    return run_and_tell(cli, app, request)
 
 
 def part_of(

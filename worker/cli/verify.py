@@ -7,6 +7,7 @@ from worker.cli import options
 from worker.cli.base import Cli, subcommand
 from worker.cli.progress import progress_bar, stoppable
 from worker.cli.showing import columns, instant, span
+from worker.core.plurals import counted
 from worker.errors import ExitCode, StoppedError
 from worker.use_cases.verify import AreaAgreement, Verification, verify
 
@@ -51,7 +52,7 @@ def command(cli: Cli, *, sample: int) -> int:
     app = cli.load("sync")
 
     async def work(stop: anyio.Event) -> Verification:
-        with progress_bar(cli, unit="areas") as show:
+        with progress_bar(cli, unit="area") as show:
             return await verify(app, sample, stop=stop, on_progress=show)
 
     found: Verification | None = cli.run(lambda: stoppable(work, app.runtime))
@@ -63,10 +64,10 @@ def command(cli: Cli, *, sample: int) -> int:
 
 def _print(found: Verification) -> None:
     roster, published, agreement = found.roster, found.published, found.agreement
-    faults = f", {roster.faults:,} unreadable lines" if roster.faults else ""
-    print(f"sampled     {found.sampled:,} areas of persons")
+    faults = f", {counted(roster.faults, 'unreadable line')}" if roster.faults else ""
+    print(f"sampled     {counted(found.sampled, 'area')} of persons")
     not_sent = f", {roster.not_sent:,} H-numbers are not sent" if roster.not_sent else ""
-    print(f"roster      {roster.entries:,} lines{faults}{not_sent}")
+    print(f"roster      {counted(roster.entries, 'line')}{faults}{not_sent}")
     if published.age_s is None:
         print("published   no full run yet")
     else:

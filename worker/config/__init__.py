@@ -1,7 +1,7 @@
 """Configuration from flags, environment, TOML file and defaults. Reports all problems at once."""
 
 from worker.config.environments import is_rehearsal
-from worker.config.keys import json_schema, markdown_table, reference_toml
+from worker.config.keys import KEYS, json_schema, markdown_table, new_toml, reference_toml
 from worker.config.loading import Loaded, load, needs
 from worker.config.needs import Purpose
 from worker.config.settings import Settings
@@ -9,6 +9,7 @@ from worker.config.show import Row, show
 from worker.config.urls import database_url, hide_password
 
 __all__ = [
+    "KEYS",
     "Loaded",
     "Purpose",
     "Row",
@@ -20,6 +21,7 @@ __all__ = [
     "load",
     "markdown_table",
     "needs",
+    "new_toml",
     "reference_toml",
     "show",
 ]

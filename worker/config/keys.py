@@ -1,7 +1,7 @@
 """The list of all keys, and the documentation generated from it: table, schema, reference file."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
@@ -20,9 +20,17 @@ _FILE_HEAD: Final = """\
 # at the start of a line to set its key.
 #
 # Flags override the environment (PTS_<SECTION>__<KEY>), the environment overrides this file, and
-# this file overrides the defaults. Relative paths start at the working directory of the worker, not
-# at this file. Durations are written as 30s, 15m, 12h, 1d, 1h30m or PT1H.
+# this file overrides the defaults. Relative paths in this file start at its folder; paths in flags
+# and in the environment start at the working directory. Durations are written as 30s, 15m, 12h, 1d,
+# 1h30m or PT1H.
 # `pts-worker config show` shows each value and its origin.
+"""
+_NEW_FILE_HEAD: Final = """\
+# Configuration of pts-worker, written by `pts-worker init`. A line that starts with "#" has an
+# example or the default of a key; remove the "#" to set it.
+#
+# Flags override the environment (PTS_<SECTION>__<KEY>), the environment overrides this file.
+# Relative paths in this file start at its folder. `pts-worker config check` says what is wrong.
 """
 
 
@@ -173,23 +181,40 @@ def markdown_table() -> str:
 
 def reference_toml() -> str:
     """The text of ``config/worker.toml``: all keys, commented out, with description and default."""
-    parts = [_FILE_HEAD]
+    return _commented(_FILE_HEAD, {})
+
+
+def new_toml(values: Mapping[str, Any]) -> str:
+    """A configuration file that sets these keys, and describes all others.
+
+    Args:
+        values: by key name, as in TOML.
+    """
+    return _commented(_NEW_FILE_HEAD, values)
+
+
+def _commented(head: str, values: Mapping[str, Any]) -> str:
+    parts = [head]
     for section, model in sections().items():
-        parts.append(_reference_section(section, model, title=_first_line(model)))
+        parts.append(_reference_section(section, model, values, title=_first_line(model)))
     area = AREA_NAMES[0]
     title = f"{_first_line(AreaOverride)} Areas: {', '.join(AREA_NAMES)}."
-    parts.append(_reference_section(f"areas.{area}", AreaOverride, title=title))
+    parts.append(_reference_section(f"areas.{area}", AreaOverride, values, title=title))
     return "\n".join(parts)
 
 
-def _reference_section(section: str, model: type[Section], *, title: str) -> str:
+def _reference_section(
+    section: str, model: type[Section], values: Mapping[str, Any], *, title: str
+) -> str:
     lines = [*_comment(title), f"[{section}]"]
     for key in _keys_of(section, model):
         value = key.default if key.default is not None else key.example
-        meaning = key.description
-        if key.default is None:
+        meaning, off = key.description, "#"
+        if key.name in values:
+            value, off = values[key.name], ""
+        elif key.default is None:
             meaning += " No default. Example:"
-        lines += ["", *_comment(meaning), f"#{key.name.rpartition('.')[2]} = {_toml(value)}"]
+        lines += ["", *_comment(meaning), f"{off}{key.name.rpartition('.')[2]} = {_toml(value)}"]
     return "\n".join(lines) + "\n"
 
 

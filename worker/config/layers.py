@@ -1,6 +1,7 @@
 """Read flags, environment and file into layers of values with their origins."""
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any, Final
 from worker.config.keys import AREA_KEYS, CONFIG_VARIABLE, ENVIRONMENT_PREFIX, KEYS, sections
 from worker.config.sections.areas import AREA_NAMES
 from worker.errors import ConfigurationError
-from worker.trusted_files import Trust, read_trusted
+from worker.trusted_files import OWN_DESCRIPTORS, Trust, read_trusted
 
 DEFAULT_FILE: Final = Path("config/worker.toml")
 _ALL: Final = KEYS | AREA_KEYS
@@ -30,17 +31,28 @@ class Layer:
         origins: origin of each value, by key name.
         problems: one line per problem, without values.
         is_unread: whether the source could not be read, so that its values are unknown.
+        meant: keys and sections that a misspelled one seems to stand for.
+        folder: where relative paths of this source start; None: the working directory.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     is_unread: bool = False
+    folder: Path | None = None
+    meant: set[str] = field(default_factory=set)
 
     def put(self, name: str, value: object, origin: str) -> None:
         """Set an existing key."""
         self.values[name] = value
         self.origins[name] = origin
+
+    def refuse(self, name: str, origin: str) -> None:
+        """Note an unknown key, and which one seems to be meant."""
+        meant = _meant(name)
+        self.meant.update({meant} - {""})
+        hint = f"; did you mean {meant}?" if meant else ""
+        self.problems.append(f"{name} ({origin}): unknown key{hint}")
 
     def drop(self, name: str) -> None:
         """Remove a key."""
@@ -70,7 +82,7 @@ def from_flags(flags: Mapping[str, object], flag_names: Mapping[str, str]) -> La
         if name in _ALL:
             layer.put(name, value, origin)
         else:
-            layer.problems.append(f"{name} ({origin}): unknown key{_hint(name)}")
+            layer.refuse(name, origin)
     return layer
 
 
@@ -87,7 +99,9 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
         name = _BY_VARIABLE.get(variable)
         origin = f"environment variable {variable}"
         if name is None:
-            layer.problems += _unknown_variable(variable, origin)
+            problems = list(_unknown_variable(variable, origin))
+            layer.problems += problems
+            layer.meant |= {key for key in KEYS for one in problems if KEYS[key].variable in one}
         elif environ[variable] != "":
             layer.put(name, environ[variable], origin)
     return layer
@@ -106,8 +120,14 @@ def _unknown_variable(variable: str, origin: str) -> Iterator[str]:
 
 
 def from_file(path: Path, *, shown: str) -> Layer:
-    """The layer of a TOML file. Syntax errors are reported with line and column."""
-    layer = Layer(is_unread=True)
+    """The layer of a TOML file. Syntax errors are reported with line and column.
+
+    Relative paths in it start at its folder; those of a file that was handed over open, such as a
+    shell's ``<(command)``, at the working directory.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
+    is_handed_over = str(path).startswith(OWN_DESCRIPTORS)
+    layer = Layer(is_unread=True, folder=None if is_handed_over else path.parent)
     try:
         content = read_trusted(
             path, key=shown, trust=Trust.CONFIGURATION, bytes_max=_FILE_BYTES_MAX
@@ -155,6 +175,7 @@ def _read_section(layer: Layer, section: str, table: object, origin: str) -> Non
         _read_table(layer, section, table, origin)
     else:
         close = difflib.get_close_matches(section, [*sections(), "areas"], n=1)
+        layer.meant.update(close)
         hint = f"; did you mean [{close[0]}]?" if close else ""
         layer.problems.append(f"[{section}] ({origin}): unknown section{hint}")
 
@@ -162,22 +183,23 @@ def _read_section(layer: Layer, section: str, table: object, origin: str) -> Non
 def _read_table(layer: Layer, prefix: str, table: object, origin: str) -> None:
     if not isinstance(table, dict):
         layer.problems.append(f"{prefix} ({origin}): must be a section, [{prefix}]")
+        layer.meant.add(prefix)
         return
     for key, value in table.items():
         name = f"{prefix}.{key}"
         if name in _ALL:
             layer.put(name, value, origin)
         else:
-            layer.problems.append(f"{name} ({origin}): unknown key{_hint(name)}")
+            layer.refuse(name, origin)
 
 
-def _hint(name: str) -> str:
-    """Suggest a key: the most similar one, or the same name in another section."""
+def _meant(name: str) -> str:
+    """The key that is most similar, or has the same name in another section; empty if none is."""
     section, _, last_part = name.rpartition(".")
     siblings = {key.rpartition(".")[2]: key for key in _ALL if key.startswith(f"{section}.")}
     close = difflib.get_close_matches(last_part, siblings, n=1)
     if close:
-        return f"; did you mean {siblings[close[0]]}?"
+        return siblings[close[0]]
     elsewhere = [key for key in KEYS if key.rpartition(".")[2] == last_part]
     elsewhere += difflib.get_close_matches(name, KEYS, n=1, cutoff=0.8)
-    return f"; did you mean {elsewhere[0]}?" if elsewhere else ""
+    return elsewhere[0] if elsewhere else ""

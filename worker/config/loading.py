@@ -21,6 +21,7 @@ from worker.config.settings import AreaOverride, Settings
 from worker.config.urls import has_password
 from worker.core.overrides import with_overrides
 from worker.errors import ConfigurationError
+from worker.files import is_missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Loaded:
     Attributes:
         settings: the values.
         origins: where each value came from, by key name: ``default``, a file, a variable, a flag.
-        cwd: the directory that relative paths start from.
+        cwd: the directory that relative paths of flags, environment and defaults start from.
         config_file: the file that was read, if one was.
     """
 
@@ -54,7 +55,7 @@ def load(
     Args:
         flags: values by key name (``sync.concurrency``); None for a flag that was not given.
         environ: the environment variables.
-        cwd: where relative paths start, in the file too.
+        cwd: where relative paths start; those in the file start at its folder.
         config_path: the file to read; else ``PTS_CONFIG`` names it, else ``config/worker.toml``
             is read if it exists.
         flag_names: the flags' spelling, by key name, for messages (``--concurrency``).
@@ -77,14 +78,25 @@ def load(
     if not file_layer.is_unread:  # what it sets would seem to be missing
         problems += _contradictions(values, origins)
     read, faults = _read(values)
+    for name in read.keys() & file_layer.values.keys():
+        if file_layer.folder is not None and origins[name] == file_layer.origins[name]:
+            read[name] = (KEYS | AREA_KEYS)[name].kind.under(read[name], file_layer.folder)
     problems += (f"{name} ({origins[name]}): {fault}" for name, fault in faults.items())
     problems += _misfits(read, origins)
     if purpose is not None and not file_layer.is_unread:
         known = {name: read.get(name, key.default) for name, key in KEYS.items()}
-        judged = {name: value for name, value in known.items() if name not in faults}
-        problems += unmet(judged, Purpose(purpose), cwd=cwd)
+        unknown = set(faults).union(*(layer.meant for layer in layers))
+        if "api.environment" in unknown:
+            unknown |= {"helseid.issuer", "api.base_url"}
+        judged = {
+            name: value
+            for name, value in known.items()
+            if unknown.isdisjoint({name, name.partition(".")[0]})
+        }
+        is_chosen = file_name is not None or "database.url" in values
+        problems += unmet(judged, Purpose(purpose), cwd=cwd, is_database_chosen=is_chosen)
     if problems:
-        raise configuration_error(problems, file_name)
+        raise configuration_error(problems, file_name, cwd, is_unread=file_layer.is_unread)
     all_origins = {name: origins.get(name, "default") for name in KEYS}
     all_origins |= {name: origin for name, origin in origins.items() if name in AREA_KEYS}
     return Loaded(settings=_settings(read), origins=all_origins, cwd=cwd, config_file=file_name)
@@ -100,20 +112,28 @@ def needs(loaded: Loaded, purpose: Purpose | str) -> None:
     for name in KEYS:
         section, _, word = name.partition(".")
         known[name] = getattr(getattr(loaded.settings, section), word)
-    problems = list(unmet(known, Purpose(purpose), cwd=loaded.cwd))
+    is_chosen = loaded.config_file is not None or loaded.origins["database.url"] != "default"
+    problems = list(unmet(known, Purpose(purpose), cwd=loaded.cwd, is_database_chosen=is_chosen))
     if problems:
-        raise configuration_error(problems, loaded.config_file)
+        raise configuration_error(problems, loaded.config_file, loaded.cwd)
 
 
-def configuration_error(problems: Sequence[str], config_file: Path | None) -> ConfigurationError:
+def configuration_error(
+    problems: Sequence[str], config_file: Path | None, cwd: Path, *, is_unread: bool = False
+) -> ConfigurationError:
     """The one error for all faults of a configuration, of which a file may be none."""
     count = len(problems)
     message = f"the configuration has {count} {'fault' if count == 1 else 'faults'}"
     hint = "`pts-worker config schema` tells what each key may hold"
-    if config_file is None:
-        hint += (
-            f"; no file was read: {DEFAULT_FILE} is not here, and neither --config nor "
-            f"{CONFIG_VARIABLE} names another"
+    if is_unread:
+        hint = (
+            f"correct the file, name another with --config or {CONFIG_VARIABLE}, or write one with "
+            "`pts-worker init`"
+        )
+    elif config_file is None:
+        hint = (
+            f"no configuration file was read: there is no {cwd / DEFAULT_FILE}; name yours with "
+            f"--config or {CONFIG_VARIABLE}, or write one with `pts-worker init`"
         )
     return ConfigurationError(
         "\n  - ".join([f"{message}:", *problems]), problems=problems, hint=hint
@@ -127,7 +147,7 @@ def _file_layer(
     if chosen is None and environ.get(CONFIG_VARIABLE):
         chosen = Path(environ[CONFIG_VARIABLE])
     if chosen is None:
-        if not (cwd / DEFAULT_FILE).exists():
+        if is_missing(cwd / DEFAULT_FILE):
             return None, Layer()
         chosen = DEFAULT_FILE
     return chosen, from_file(cwd / chosen, shown=str(chosen))

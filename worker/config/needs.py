@@ -9,9 +9,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from worker.config.keys import KEYS, variable_of
+from worker.config.store_url import sqlite_file
 from worker.core.hosts import is_loopback
 from worker.core.identity import KEY_BYTES_MIN
 from worker.errors import ConfigurationError
+from worker.files import is_missing
 from worker.trusted_files import Trust, open_examined
 
 
@@ -37,7 +39,8 @@ class Purpose(enum.StrEnum):
 _HELSEID: Final = ("helseid.issuer", "helseid.client_id", "helseid.private_jwk_file")
 _PTS: Final = (*_HELSEID, "api.base_url")
 _ROSTER: Final = ("roster.path",)
-_PERSON: Final = ("privacy.pseudonym_key_file",)
+_KEY: Final = "privacy.pseudonym_key_file"
+_PERSON: Final = (_KEY,)
 _NEEDED: Final[Mapping[Purpose, tuple[str, ...]]] = {
     Purpose.SYNC: (*_PTS, *_ROSTER, *_PERSON, "database.url"),
     Purpose.BACKFILL: (*_PTS, *_PERSON, "database.url"),
@@ -65,20 +68,21 @@ _REMEDIES: Final = {
     "helseid.organization_parent": "helseid.tenancy is multi-tenant: set the organisation that "
     "the client acts for",
     "roster.path": "set a file with identifiers (or roster.url with roster.query)",
-    "privacy.pseudonym_key_file": "for a new database, create one with "
-    "`pts-worker keys pseudonym --out pseudonym.key` and keep a copy in a safe place; an existing "
-    "database requires the key that it was created with",
 }
+_NEW_KEY: Final = "create one with `pts-worker keys pseudonym --out pseudonym.key` and keep a copy"
 _FILE_BYTES_MAX: Final = 1 << 20
 
 
-def unmet(values: Mapping[str, Any], purpose: Purpose, *, cwd: Path) -> Iterator[str]:
+def unmet(
+    values: Mapping[str, Any], purpose: Purpose, *, cwd: Path, is_database_chosen: bool
+) -> Iterator[str]:
     """One line per missing key, and per file that cannot be used.
 
     Args:
         values: values by key; missing keys are not checked.
         purpose: the command's purpose.
         cwd: base of relative paths.
+        is_database_chosen: something says which database; otherwise nobody knows if it is new.
     """
     forbidden_mode = stat.S_IWOTH if _is_rehearsal(values) else stat.S_IRWXO
     names = dict.fromkeys(_NEEDED[purpose])
@@ -90,13 +94,16 @@ def unmet(values: Mapping[str, Any], purpose: Purpose, *, cwd: Path) -> Iterator
     if "roster.path" in names and values.get("roster.url"):
         del names["roster.path"]
         names |= {"roster.password_file": None}
+    key_remedy = _key_remedy(values, cwd) if is_database_chosen else "name the file with the key"
+    remedies = {**_REMEDIES, _KEY: key_remedy}
     for name in names:
         if name not in values or not _applies(name, values):
             continue
         if values[name] is not None and KEYS[name].is_file:
-            yield from _file_problems(name, cwd / str(values[name]), forbidden_mode)
-        elif values[name] is None and name in _REMEDIES:
-            yield f"{name}: is not set ({variable_of(name)}); {_REMEDIES[name]}"
+            remedy = key_remedy if name == _KEY else "check the path"
+            yield from _file_problems(name, cwd / str(values[name]), forbidden_mode, remedy)
+        elif values[name] is None and (remedy := remedies.get(name, "")):
+            yield f"{name}: is not set ({variable_of(name)}); {remedy}"
 
 
 def _applies(name: str, values: Mapping[str, Any]) -> bool:
@@ -106,22 +113,32 @@ def _applies(name: str, values: Mapping[str, Any]) -> bool:
     return values.get(condition) == value
 
 
+def _key_remedy(values: Mapping[str, Any], cwd: Path) -> str:
+    """What to do without a pseudonym key. A new one fits a new database only."""
+    url = values.get("database.url")
+    file = None if url is None else sqlite_file(url.reveal(), cwd)
+    if file is None:
+        return f"use the key that the database was created with; only for a new one, {_NEW_KEY}"
+    if not is_missing(file):
+        return f"use the key that the database {file} was created with; no other key fits it"
+    return f"there is no database at {file} either: if it is to be a new one, {_NEW_KEY}"
+
+
 def _is_rehearsal(values: Mapping[str, Any]) -> bool:
     """Whether HelseID is a stand-in on loopback, so that secrets need no strict file mode."""
     issuer = values.get("helseid.issuer")
     return issuer is not None and is_loopback(urlsplit(str(issuer)).hostname)
 
 
-def _file_problems(name: str, path: Path, forbidden_mode: int) -> Iterator[str]:
+def _file_problems(name: str, path: Path, forbidden_mode: int, remedy: str) -> Iterator[str]:
     trust = Trust.DATA if name == "roster.path" else Trust.SECRET
     try:
         with open_examined(path, key=name, trust=trust) as file:
             status = os.fstat(file.fileno())
     except OSError as error:
         is_missing = isinstance(error, FileNotFoundError)
-        remedy = f"; {_REMEDIES[name]}" if is_missing and name in _REMEDIES else ""
         reason = (error.strerror or type(error).__name__).lower()
-        yield f"{name}: {path} cannot be read: {reason}{remedy}"
+        yield f"{name}: {path} cannot be read: {reason}{f'; {remedy}' if is_missing else ''}"
         return
     except ConfigurationError as error:
         yield "; ".join(filter(None, (error.message, error.hint)))
@@ -133,7 +150,7 @@ def _file_problems(name: str, path: Path, forbidden_mode: int) -> Iterator[str]:
     elif name == "privacy.pseudonym_key_file" and status.st_size < KEY_BYTES_MIN:
         yield (
             f"{name}: {path} has {status.st_size} bytes; a key has at least {KEY_BYTES_MIN} "
-            f"random bytes; {_REMEDIES[name]}"
+            f"random bytes; {remedy}"
         )
     if KEYS[name].is_secret_file and os.name == "posix" and status.st_mode & forbidden_mode:
         yield (

@@ -1,6 +1,7 @@
 """Validate database URLs. Rejects what SQLAlchemy would silently ignore."""
 
 import re
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -57,6 +58,27 @@ def check_roster_url(url: str) -> None:
             "names a driver whose TLS settings the worker does not support; use postgresql://"
         )
     _check_postgres(url)
+
+
+def sqlite_under(url: str, folder: Path) -> str:
+    """The URL with the file name of SQLite starting at a folder, if it is relative.
+
+    Other databases, absolute names and ``:memory:`` stay as they are.
+    """
+    dialect, _, rest = url.partition("://")
+    host, slash, name = rest.partition("/")
+    is_file = dialect.partition("+")[0] == "sqlite" and slash and not host
+    if not is_file or not name or name.startswith(("/", "?", ":memory:", "file:")):
+        return url
+    start = str(folder).replace("%", "%25").replace("?", "%3F").rstrip("/")
+    return f"{dialect}:///{start}/{name}"
+
+
+def sqlite_file(url: str, cwd: Path) -> Path | None:
+    """The absolute path of a SQLite file; None for another database."""
+    dialect, _, rest = url.partition("://")
+    name = unquote(rest.partition("/")[2])
+    return cwd / name if dialect == "sqlite" and name else None
 
 
 def _check_sqlite(rest: str) -> None:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from worker.config.store_url import check_roster_url, check_store_url
+from worker.config.store_url import check_roster_url, check_store_url, sqlite_under
 from worker.core.durations import format_duration, parse_duration
 from worker.core.hosts import is_loopback
 from worker.core.value import Value
@@ -32,10 +32,12 @@ class Kind(Value, frozen=True, kw_only=True):
         read: parses a value from the file, a variable or a flag. Raises ValueError with a message
             that says what is expected and never contains the value.
         schema: the JSON Schema.
+        under: a parsed value with its relative path starting at a folder; for paths only.
     """
 
     read: Callable[[Any], Any]
     schema: Mapping[str, Any]
+    under: Callable[[Any, Path], Any] = lambda value, _: value
 
 
 class Example(Value, frozen=True):
@@ -218,6 +220,14 @@ def _file(value: object) -> Path:
     return Path(text)
 
 
+def _path_or_stdin_under(value: str, folder: Path) -> str:
+    return value if value == "-" else str(folder / value)
+
+
+def _secret_under(value: Secret, folder: Path) -> Secret:
+    return Secret(sqlite_under(value.text, folder))
+
+
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
@@ -328,11 +338,18 @@ HEADERS: Final = Kind(
 WORD_OR_TABLE: Final = Kind(read=_word_or_table, schema={"type": ["string", "object"]})
 DURATION: Final = Kind(read=_duration, schema=_DURATION_SCHEMA)
 POSITIVE_DURATION: Final = Kind(read=_positive_duration, schema=_DURATION_SCHEMA)
-FILE: Final = Kind(read=_file, schema=_TEXT_SCHEMA | {"format": "path"})
+FILE: Final = Kind(
+    read=_file,
+    schema=_TEXT_SCHEMA | {"format": "path"},
+    under=lambda value, folder: folder / value,
+)
+FILE_OR_STDIN: Final = Kind(
+    read=_nonempty_text, schema=_TEXT_SCHEMA | {"minLength": 1}, under=_path_or_stdin_under
+)
 HTTP_URL: Final = Kind(read=_http_url, schema=_TEXT_SCHEMA)
 PROXY_URL: Final = Kind(read=_proxy_url, schema=_TEXT_SCHEMA)
-STORE_URL: Final = Kind(read=_store_url, schema=_SECRET_SCHEMA)
-DATABASE_URL: Final = Kind(read=_any_database_url, schema=_SECRET_SCHEMA)
+STORE_URL: Final = Kind(read=_store_url, schema=_SECRET_SCHEMA, under=_secret_under)
+DATABASE_URL: Final = Kind(read=_any_database_url, schema=_SECRET_SCHEMA, under=_secret_under)
 TIME_ZONE: Final = Kind(read=_time_zone, schema=_TEXT_SCHEMA)
 CRON: Final = Kind(read=_cron, schema=_TEXT_SCHEMA)
 LISTEN: Final = Kind(read=_listen, schema=_TEXT_SCHEMA)

@@ -1,7 +1,7 @@
 """Values that describe a run: handle, progress, batch results, publication and report."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import msgspec
@@ -73,8 +73,16 @@ class ShardFinished(Value, frozen=True, kw_only=True):
     exit_code: ExitCode
 
 
+def _not_slowed() -> str:
+    return ""
+
+
 class RunProgress(msgspec.Struct, kw_only=True):
-    """Counters of this run attempt, for the progress bar, the logs and early stops."""
+    """Counters of this run attempt, for the progress bar, the logs and early stops.
+
+    Attributes:
+        slowness: why requests wait at present, or are slower than configured; empty if neither.
+    """
 
     persons_total: int | None = None
     persons_seen: int = 0
@@ -93,6 +101,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     removed: int = 0
     requests: int = 0
     retries: int = 0
+    slowness: Callable[[], str] = _not_slowed
 
     @property
     def persons_done(self) -> int:
@@ -110,6 +119,7 @@ class RunReport(Value, frozen=True, kw_only=True):
         reasons: why it was withheld, stopped or published with gaps; without personal values.
         shard: this process's shard; ``None``: the complete run.
         shards_done: the number of finished shards.
+        attempt_started_at: when this process began; ``None``: with the run.
     """
 
     run_id: int
@@ -125,3 +135,9 @@ class RunReport(Value, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     shard: Shard | None = None
     shards_done: int = 0
+    attempt_started_at: datetime | None = None
+
+    @property
+    def worked_s(self) -> float:
+        """Seconds that this process worked at the run, without the time between attempts."""
+        return (self.finished_at - (self.attempt_started_at or self.started_at)).total_seconds()

@@ -50,4 +50,7 @@ def write_secret(path: Path, content: bytes) -> None:
         ) from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ConfigurationError(f"cannot write {path}: {reason}") from None
+        raise ConfigurationError(
+            f"cannot write {path.absolute()}: {reason}",
+            hint="make the folder, or name a file in another one",
+        ) from None

@@ -35,22 +35,37 @@ class PaceLog:
         self._rate = rate
         self._concurrency = concurrency
         self._paused_until_s = -math.inf
+        self._pause_reason = self._cut_reason = ""
 
     def paused(self, wait_s: float, reason: str) -> None:
         """Log a pause of all requests."""
         until_s = self._runtime.monotonic() + wait_s
         if until_s > self._paused_until_s + _SAME_PAUSE_S:
             log_pause(self._runtime, wait_s, reason)
-            self._paused_until_s = until_s
+            self._paused_until_s, self._pause_reason = until_s, reason
 
     def slowed(self, rate: float, concurrency: float, reason: str) -> None:
         """Log a cut to this many requests per second and concurrent requests."""
+        self._cut_reason = reason
         if rate > _SLOWER * self._rate and concurrency > _SLOWER * self._concurrency:
             return
         self._rate, self._concurrency = min(self._rate, rate), min(self._concurrency, concurrency)
         _log.info(
             "pts.slower", requests_per_second=round(rate, 1), concurrency=concurrency, reason=reason
         )
+
+    def explain(self, rate: float, *, is_cut: bool) -> str:
+        """Why requests wait at present, or why they are sent more slowly than configured.
+
+        Args:
+            rate: the current requests per second.
+            is_cut: rate or concurrency is below its ceiling.
+        """
+        wait_s = self._paused_until_s - self._runtime.monotonic()
+        if wait_s > 0 and self._pause_reason:
+            until = instant_after(self._runtime.now(), wait_s)
+            return f"{self._pause_reason}: waiting until {until:%H:%M:%S} UTC"
+        return f"{self._cut_reason}: at most {rate:,.1f} requests/s" if is_cut else ""
 
     def restored(self, rate: float, concurrency: float) -> None:
         """Log that the cuts were reverted."""

@@ -84,6 +84,11 @@ class Throttle:
         """Whether the circuit is open, so that only single requests are sent."""
         return self._circuit.is_open
 
+    def slowness(self) -> str:
+        """Why requests wait, or are sent more slowly than configured; empty if neither."""
+        is_cut = not (self._rate.is_free and self._concurrency.is_free)
+        return self._log.explain(self._rate.rate, is_cut=is_cut)
+
     def set_rate(self, requests_per_second: float) -> None:
         """Change the ceiling, e.g. when the number of shards changes; reschedule waiting requests.
 

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from worker.errors import ConfigurationError
 from worker.ports import Roster
-from worker.roster.csv_file import CsvRoster
+from worker.roster.csv_file import UTF_8, CsvRoster
 
 
 def open_roster(
@@ -15,6 +15,7 @@ def open_roster(
     query: str | None = None,
     ca_file: Path | None = None,
     stdin: BinaryIO | None = None,
+    encoding: str = UTF_8,
 ) -> Roster:
     """The configured roster: a file (``-`` is standard input) or a query.
 
@@ -24,12 +25,13 @@ def open_roster(
         query: ``roster.query``.
         ca_file: ``tls.ca_file``, for PostgreSQL.
         stdin: read for ``-`` instead of the process's standard input.
+        encoding: of the file (``roster.encoding``).
 
     Raises:
         ConfigurationError: neither a path nor a URL with a query is set, or both are.
     """
     if path is not None and url is None:
-        return CsvRoster(path, stdin=stdin)
+        return CsvRoster(path, stdin=stdin, encoding=encoding)
     if path is None and url is not None and query is not None:
         # Load SQLAlchemy only if the roster is a query.
         from worker.roster.query import QueryRoster  # noqa: PLC0415

@@ -5,10 +5,11 @@ import csv
 import io
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import anyio
 from anyio import to_thread
 
 from worker.core.model import RosterEntry, RosterLineError
@@ -21,7 +22,19 @@ LINE_BYTES_MAX: Final = 64 * 1024
 
 _CHUNK_BYTES: Final = 16 * 1024
 _DELIMITERS: Final = ",;\t"
-_UTF16_BOMS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF_8: Final = "utf-8"
+_SIGNATURES: Final = {
+    codecs.BOM_UTF16_LE: "UTF-16, not UTF-8",
+    codecs.BOM_UTF16_BE: "UTF-16, not UTF-8",
+    b"PK\x03\x04": "a workbook (.xlsx) or another ZIP file, not CSV",
+    b"\xd0\xcf\x11\xe0": "an old workbook (.xls), not CSV",
+    b"%PDF": "a PDF, not CSV",
+}
+"""What files begin with that are taken for a roster by mistake."""
+_ENCODING_HINT: Final = (
+    'save the file as "CSV UTF-8", or set roster.encoding (what Excel calls plain CSV is '
+    "windows-1252)"
+)
 _HINT: Final = (
     "name the columns off_id and (optional) local_ref and cohort in the first line; "
     "a file without a header holds one 11-digit identifier per line"
@@ -32,18 +45,21 @@ class CsvRoster:
     """Streams persons from a file, one chunk in memory at a time.
 
     The delimiter (comma, semicolon or tab) is detected from the header. Fields may be quoted but
-    not contain line breaks. Blank lines are skipped. The encoding is UTF-8, with or without a byte
-    order mark.
+    not contain line breaks. Blank lines are skipped. UTF-8 may begin with a byte order mark.
 
     Args:
         path: the file, or ``-`` for standard input.
         stdin: read for ``-``.
+        encoding: of the file (``roster.encoding``).
     """
 
-    def __init__(self, path: str | Path, *, stdin: BinaryIO | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, stdin: BinaryIO | None = None, encoding: str = UTF_8
+    ) -> None:
+        self._encoding = encoding
         self._path = Path(path)
         self._is_stdin = str(path) == STANDARD_INPUT
-        self._stdin = stdin
+        self._standard_input = (stdin or sys.stdin.buffer) if self._is_stdin else None
         self._name = "standard input" if self._is_stdin else self._path.name
 
     async def entries(self) -> AsyncGenerator[RosterLine, None]:
@@ -52,21 +68,24 @@ class CsvRoster:
         Raises:
             RosterError: the file is missing, or has no column ``off_id`` or no identifier.
         """
-        parser = _LineParser(self._name)
+        parser = _LineParser(self._name, self._encoding)
         has_entry = False
         async with self._opened() as read:
-            async for raw_lines in _line_chunks(read, self._name):
+            async for raw_lines in _line_chunks(read, self._name, self._standard_input):
                 for line in parser.parse(raw_lines):
                     has_entry = has_entry or isinstance(line, RosterEntry)
                     yield line
         if not has_entry:
-            raise RosterError(f"{self._name} contains no identifier", hint=_HINT)
+            raise parser.no_identifier()
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Callable[[int], bytes]]:
-        if self._is_stdin:
-            standard = self._stdin or sys.stdin.buffer
-            yield standard.read1 if isinstance(standard, io.BufferedReader) else standard.read
+        if self._standard_input is not None:
+            standard = self._standard_input
+            # Not through the buffer: at its end the interpreter waits for the lock of a read that
+            # goes on there, or aborts. Nothing else reads standard input.
+            raw = standard.raw if isinstance(standard, io.BufferedReader) else standard
+            yield lambda size: raw.read(size) or b""
             return
         try:
             stream = await to_thread.run_sync(
@@ -83,12 +102,24 @@ def _unreadable(name: str, error: OSError) -> RosterError:
     return RosterError(f"cannot read the roster {name}: {reason}", hint="check roster.path")
 
 
-async def _line_chunks(read: Callable[[int], bytes], name: str) -> AsyncIterator[Sequence[bytes]]:
+async def _until_readable(source: BinaryIO | None) -> None:
+    """Wait without a thread, which the interpreter's end would wait for.
+
+    A plain file is always readable and cannot be waited for.
+    """
+    if source is not None:
+        with suppress(OSError):
+            await anyio.wait_readable(source.fileno())
+
+
+async def _line_chunks(
+    read: Callable[[int], bytes], name: str, source: BinaryIO | None
+) -> AsyncIterator[Sequence[bytes]]:
     """Complete lines without line ends, chunk by chunk. Truncates lines that are too long."""
     tail = b""
     while True:
         try:
-            # A read from standard input can block forever; cancellation must not wait for it.
+            await _until_readable(source)
             chunk = await to_thread.run_sync(read, _CHUNK_BYTES, abandon_on_cancel=True)
         except (OSError, ValueError) as error:
             reason = error if isinstance(error, OSError) else OSError(0, "the file is closed")
@@ -109,8 +140,10 @@ async def _line_chunks(read: Callable[[int], bytes], name: str) -> AsyncIterator
 class _LineParser:
     """Parses the lines of one file; keeps the header and the line number."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, encoding: str) -> None:
         self._name = name
+        self._encoding = encoding
+        self._undecoded = 0
         self._number = 0
         self._columns: Columns | None = None
         self._delimiter = ""
@@ -121,25 +154,47 @@ class _LineParser:
         for raw in raw_lines:
             self._number += 1
             if self._number == 1:
-                raw = self._without_bom(raw)  # noqa: PLW2901
+                raw = self._begun(raw)  # noqa: PLW2901
             if len(raw) > LINE_BYTES_MAX:
                 yield self._error(f"the line is longer than {LINE_BYTES_MAX} bytes")
                 continue
             try:
-                text = raw.decode()
+                text = raw.decode(self._encoding)
             except UnicodeDecodeError:
-                yield self._error("the line is not UTF-8")
+                if not self._is_header_done:
+                    raise self._wrong_encoding() from None
+                self._undecoded += 1
+                yield self._error(f"the line is not {self._encoding.upper()}")
                 continue
             if text and not text.isspace():
                 if not self._is_header_done and self._read_header(text):
                     continue
                 yield self._row(text)
 
-    def _without_bom(self, raw: bytes) -> bytes:
-        if raw.startswith(_UTF16_BOMS):
-            raise RosterError(
-                f"{self._name} is UTF-16, not UTF-8", hint="save the file as UTF-8 (CSV UTF-8)"
-            )
+    def no_identifier(self) -> RosterError:
+        """Why a file without any identifier has none."""
+        if self._number == 0:
+            return RosterError(f"{self._name} is empty", hint=_HINT)
+        if self._undecoded:
+            return self._wrong_encoding()
+        return RosterError(f"{self._name} contains no identifier", hint=_HINT)
+
+    def _wrong_encoding(self) -> RosterError:
+        return RosterError(
+            f"{self._name} line {self._number} is not {self._encoding.upper()}",
+            hint=_ENCODING_HINT,
+        )
+
+    def _begun(self, raw: bytes) -> bytes:
+        """The first line without a byte order mark.
+
+        Raises:
+            RosterError: it begins as a file of another kind does.
+        """
+        for signature, kind in _SIGNATURES.items():
+            if raw.startswith(signature):
+                hint = 'save it as "CSV UTF-8" and name that file'
+                raise RosterError(f"{self._name} is {kind}", hint=hint)
         return raw.removeprefix(codecs.BOM_UTF8)
 
     def _read_header(self, text: str) -> bool:

@@ -4,17 +4,19 @@ Starts the sandbox and runs the program against it: a month of nights, then one 
 command in which two persons cannot be read, the run ledger, and the report in two languages.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from worker.sandbox.files import DATABASE, write_setup
-from worker.sandbox.serve import SandboxOptions, running_sandbox
+from worker.sandbox.serve import RunningSandbox, SandboxOptions, running_sandbox
 
 FOLDER: Final = Path("demo")
 REPORTS: Final = {"en": FOLDER / "report.html", "nb": FOLDER / "rapport.html"}
@@ -58,6 +60,8 @@ def main() -> int:
             _say("What it prints for the director:")
             for language, report in REPORTS.items():
                 _worker("report", "--language", language, "--out", str(report))
+            if os.environ.get("KEEP"):
+                _wait(sandbox)
     except DemoFailedError as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
@@ -67,6 +71,18 @@ def main() -> int:
         "(for example report_patient_safety_current)."
     )
     return 0
+
+
+def _wait(sandbox: RunningSandbox) -> None:
+    """Leave the sandbox running until Ctrl-C."""
+    _say(
+        "The sandbox keeps running; Ctrl-C ends it. In another terminal, for example:\n"
+        f"  {sys.executable} -m worker --config {FOLDER}/worker.toml sync\n"
+        '  curl -H "Content-Type: application/json" '
+        f'-d \'{{"generation": 2, "faults": []}}\' {sandbox.control_url}control'
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def _worker(*arguments: str, expect: int = _PUBLISHED) -> None:

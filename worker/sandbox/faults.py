@@ -67,6 +67,15 @@ class Action(StrEnum):
     """The discovery document names another issuer."""
 
 
+_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
+    **dict.fromkeys(
+        ("nth", "every", "first", "times", "replicas", "replica", "status", "lifetime_s"), (int,)
+    ),
+    **dict.fromkeys(("share", "retry_after_s", "slow_s", "skew_s"), (int, float)),
+    **dict.fromkeys(("persons", "off_id_sha256"), (tuple,)),
+}
+"""The types of a fault's values; text for all others."""
+
 _REPLICA_BY: Final = ("request", "connection")
 
 BEFORE_CHECKS: Final = frozenset(
@@ -138,7 +147,12 @@ class Fault:
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
         }
-        values["action"] = Action(values.get("action", ""))
+        action = values.get("action")
+        if action not in {*Action}:
+            raise ValueError(f"a fault has no action {action!r}; actions are {', '.join(Action)}")
+        values["action"] = Action(str(action))
+        for name, value in values.items():
+            _check_type(name, value)
         area = values.get("area")
         if area is not None and area not in AREAS:
             raise ValueError(f"a fault has no area {area!r}; areas are {', '.join(AREAS)}")
@@ -171,6 +185,23 @@ class Fault:
         return f"{self.retry_after_s:g}"
 
 
+def _check_type(name: str, value: object) -> None:
+    """Refuse a value of the wrong type, which would only fail in the middle of a request.
+
+    Raises:
+        ValueError: the value has the wrong type.
+    """
+    kinds = _KINDS.get(name, (str,))
+    items = value if isinstance(value, tuple) else ()
+    item_kind = str if name == "off_id_sha256" else int
+    is_right = value is None or (isinstance(value, kinds) and not isinstance(value, bool))
+    if not is_right or not all(type(item) is item_kind for item in items):
+        expected = {int: "an integer", tuple: "a list"}.get(kinds[0], "a string")
+        if name in {"share", "retry_after_s", "slow_s", "skew_s"}:
+            expected = "a number"
+        raise ValueError(f"{name} of a fault must be {expected}")
+
+
 def read_faults(path: Path) -> list[Fault]:
     """Read faults from a TOML file (``[[fault]]`` tables) or a JSON file (a list).
 
@@ -178,15 +209,24 @@ def read_faults(path: Path) -> list[Fault]:
         OSError: the file cannot be read.
         ValueError: the file is not TOML or JSON, or contains an invalid fault.
     """
-    text = path.read_text(encoding="utf-8")
     is_json = path.suffix == ".json"
-    document: Any = json.loads(text) if is_json else tomllib.loads(text)
+    try:
+        text = path.read_text(encoding="utf-8")
+        document: Any = json.loads(text) if is_json else tomllib.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
     if not is_json and (unknown := sorted(document.keys() - {"fault"})):
         raise ValueError(f"{path.name}: unknown key {unknown[0]}; write each fault as [[fault]]")
     tables: Any = document if is_json else document.get("fault", [])
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         raise ValueError(f"{path.name}: expected a list of faults")
-    return [Fault.of(table) for table in tables]
+    faults = []
+    for number, table in enumerate(tables, 1):
+        try:
+            faults.append(Fault.of(table))
+        except ValueError as error:
+            raise ValueError(f"{path.name}, fault {number}: {error}") from None
+    return faults
 
 
 @dataclass(slots=True)

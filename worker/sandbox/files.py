@@ -6,11 +6,14 @@ import json
 import os
 import secrets
 import socket
+import tomllib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TextIO
+from urllib.parse import urlsplit
 
-from worker.sandbox.people import clinic, roster
+from worker.sandbox.people import Population, clinic, roster
 from worker.sandbox.serve import SandboxOptions, new_key_pair
 
 ROSTER: Final = "roster.csv"
@@ -25,8 +28,9 @@ def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
     """Write roster, keys and configuration.
 
     Writes ``roster.csv`` (header ``off_id,local_ref,cohort``), ``client-key.json``,
-    ``pseudonym.key`` (mode 0600) and ``worker.toml``. Existing keys are kept, so that a folder can
-    be reused with its database. A port of 0 is replaced by a free one, for the configuration.
+    ``pseudonym.key`` (mode 0600) and ``worker.toml``. Existing keys and an existing configuration
+    are kept, so that a folder can be reused with its database. A port of 0 is replaced by that of
+    the configuration, or else by a free one.
 
     Args:
         folder: created if missing.
@@ -34,23 +38,54 @@ def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
 
     Returns:
         The options with ports and the client's public key, for ``serve_forever``.
+
+    Raises:
+        ValueError: the existing configuration names other addresses than the options.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ready = replace(_with_ports(options), client_jwks=[_client_key(folder / CLIENT_KEY)])
+    config = folder / CONFIG
+    options = _with_ports(_with_known_ports(config, options))
+    ready = replace(options, client_jwks=[_client_key(folder / CLIENT_KEY)])
     if not (folder / PSEUDONYM_KEY).exists():
         _write_secret(folder / PSEUDONYM_KEY, secrets.token_bytes(_KEY_BYTES))
-    write_roster(folder / ROSTER, options.seed, options.persons)
-    with _open_private(folder / CONFIG) as file:
-        file.write(_config(folder.resolve(), ready))
+    write_roster(folder / ROSTER, options.seed, options.persons, own=list(options.own))
+    if not config.exists():
+        with _open_private(config) as file:
+            file.write(_config(folder.resolve(), ready))
     return ready
 
 
-def write_roster(path: Path, seed: int, count: int) -> None:
-    """Write the roster of this seed as CSV, streamed."""
+def _with_known_ports(config: Path, options: SandboxOptions) -> SandboxOptions:
+    """The ports that an existing configuration names, where the options leave them open."""
+    if not config.exists():
+        return options
+    try:
+        document = tomllib.loads(config.read_text(encoding="utf-8"))
+        addresses = (document["helseid"]["issuer"], document["api"]["base_url"])
+        helseid_port, pts_port = (urlsplit(address).port or 0 for address in addresses)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise ValueError(
+            f"{config} does not name the sandbox's helseid.issuer and api.base_url; correct it, or "
+            "remove it to have a new one"
+        ) from None
+    asked = (options.helseid_port or helseid_port, options.pts_port or pts_port)
+    if asked != (helseid_port, pts_port):
+        raise ValueError(
+            f"{config} has the ports {helseid_port} and {pts_port}; leave the ports out, or remove "
+            "the file to have a new one"
+        )
+    return replace(options, helseid_port=helseid_port, pts_port=pts_port)
+
+
+def write_roster(path: Path, seed: int, count: int, *, own: Sequence[str] = ()) -> None:
+    """Write the roster of this seed as CSV, streamed; persons of one's own come last."""
     with _open_private(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("off_id", "local_ref", "cohort"))
         writer.writerows((*line, clinic(index)) for index, line in enumerate(roster(seed, count)))
+        generated = Population(seed, count)
+        more = [off_id for off_id in own if generated.index(off_id) is None]
+        writer.writerows((off_id, f"own-{number}", "") for number, off_id in enumerate(more, 1))
 
 
 def _open_private(path: Path) -> TextIO:

@@ -125,13 +125,17 @@ class Pts:
 
     def _find(self, area: str, search: Search) -> list[Restriction]:
         world = self._world
+        own = world.options.own.get(search.off_id)
+        if own is not None:
+            mine = [Restriction(document, None) for document in own[area]]
+            return [r for r in mine if not _is_filtered(search) or matches(search, r, world.now())]
         index = world.people.index(search.off_id)
         owner = None if index is None else world.people.owner(index, world.generation)
         if index is None or owner is None:
             return []
         holder = Holder(owner, search.off_id, certain=world.people.is_mover(index))
         all_restrictions = restrictions(area, world.options.seed, holder, world.generation)
-        if search.applicable_only or search.object_id or search.parent_id:
+        if _is_filtered(search):
             return [r for r in all_restrictions if matches(search, r, world.now())]
         return all_restrictions
 
@@ -141,6 +145,10 @@ class Pts:
         people = self._world.people
         index = people.index(off_id) or 0
         return sample(area, people.off_id((index + 1) % max(people.count, 2)))
+
+
+def _is_filtered(search: Search) -> bool:
+    return bool(search.applicable_only or search.object_id or search.parent_id)
 
 
 def _bad_request(error: SearchError) -> Response:

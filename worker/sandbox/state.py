@@ -9,6 +9,7 @@ from worker.sandbox.challenges import BEARER, CHALLENGE_STYLES
 from worker.sandbox.clients import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, Client
 from worker.sandbox.faults import Fault, FaultPlan
 from worker.sandbox.ledger import Ledger
+from worker.sandbox.own_restrictions import OwnRestrictions
 from worker.sandbox.paging import STYLES
 from worker.sandbox.people import Population
 
@@ -33,6 +34,7 @@ class SandboxOptions:
         sender_constraint: ``dpop``, or ``bearer`` for a client without DPoP.
         grants, tenancy, organization_parent, organization_children, delegations: see ``Client``.
         clients: additional clients.
+        own: restrictions of persons of one's own; they take the place of generated ones.
         faults: see ``Fault``; tables or objects.
         generation: the version of the world; a higher one has changed restrictions.
         paging: a name from ``paging.STYLES``; ``page_size`` records per page.
@@ -64,6 +66,7 @@ class SandboxOptions:
     organization_children: Sequence[str] = ("300000025",)
     delegations: Sequence[str] = ("300000033", "300000041")
     clients: Sequence[Client] = ()
+    own: OwnRestrictions = field(default_factory=dict)
     faults: Sequence[Mapping[str, Any] | Fault] = ()
     generation: int = 0
     paging: str = "none"

@@ -27,7 +27,7 @@ from worker.store.dialects import LATER, StoreDialect, dialect_named
 from worker.store.errors import Meaning, described, meaning_of, plain_reason
 from worker.store.liveness import Liveness
 from worker.store.pooling import TransactionLimits
-from worker.store.sqlite_file import examine, make
+from worker.store.sqlite_file import examine, make, require_folder
 
 log = structlog.get_logger(__name__)
 
@@ -265,7 +265,7 @@ async def open_database(
         return outage.left_s(runtime.monotonic(), patience_s)
 
     if dialect.name == "sqlite":
-        _check_folder(parsed)
+        require_folder(Path(parsed.database or ""))
         examine(Path(parsed.database or ""), is_group_readable=is_group_readable)
     else:
         tls = _tls(parsed, ca_file)
@@ -357,14 +357,6 @@ async def _close(engine: AsyncEngine, liveness: Liveness | None) -> None:
         return
     liveness.cut_off()
     await engine.dispose()
-
-
-def _check_folder(url: URL) -> None:
-    if url.database and not Path(url.database).parent.is_dir():
-        raise ConfigurationError(
-            f"database.url: the folder {Path(url.database).parent} does not exist",
-            hint="create it, or name another file",
-        )
 
 
 def _sqlite_rules(engine: AsyncEngine, busy_s: Callable[[], float]) -> None:

@@ -195,7 +195,7 @@ def described(fault: BaseException, url: URL) -> WorkerError:
 
 
 def _of_file(meaning: Meaning, url: URL) -> tuple[str, str]:
-    path = Path(url.database or "")
+    path = Path(url.database or "").absolute()
     if meaning == Meaning.DAMAGED:
         return f"the database file {path} is damaged, or is no SQLite database", _RESTORE
     verb = "written" if meaning == Meaning.READ_ONLY else "opened"

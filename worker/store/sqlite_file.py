@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.errors import ConfigurationError
+from worker.files import is_missing
 from worker.trusted_files import require_private
 
 _PRIVATE: Final = 0o600
@@ -35,6 +36,27 @@ def examine(path: Path, *, is_group_readable: bool) -> None:
             key="database.url",
             is_group_trusted=is_group_readable,
             way_out="database.group_readable = true lets the group read",
+        )
+
+
+def require_folder(path: Path) -> None:
+    """Refuse a folder in the file's place, and a file in a folder that is missing.
+
+    A folder that cannot be entered is not missing.
+
+    Raises:
+        ConfigurationError: the folder, as an absolute path.
+    """
+    folder = path.absolute().parent
+    if is_missing(folder):
+        raise ConfigurationError(
+            f"database.url: the folder {folder} does not exist",
+            hint="create it, or name another file",
+        )
+    if os.path.isdir(path):  # noqa: PTH112 - pathlib raises on a name that is too long
+        raise ConfigurationError(
+            f"the database file {path.absolute()} cannot be opened: it is a folder",
+            hint="name a file in it: sqlite:///FOLDER/pts.db",
         )
 
 

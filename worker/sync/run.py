@@ -52,6 +52,7 @@ class Run:
     cost: CostMeter
     changed: Callable[[RunProgress], None] = _ignore_progress
     progress: RunProgress = field(default_factory=RunProgress)
+    _began_at: datetime | None = field(default=None, init=False)
 
     async def execute(self) -> RunReport:
         """Run it and report how it ended; a ``WorkerError`` becomes the report's exit code.
@@ -60,6 +61,7 @@ class Run:
             LeaseLostError: another process took the lease; nothing more may be written.
         """
         handle = self.store.handle
+        self._began_at = self.runtime.now()
         log.info("run.began", run=handle.run_id, kind=handle.kind, continued=handle.is_continued)
         evidence = Evidence(
             reader=self.reader,
@@ -230,6 +232,7 @@ class Run:
             exit_code=exit_code,
             started_at=handle.started_at,
             finished_at=self.runtime.now(),
+            attempt_started_at=self._began_at,
             published_at=published_at,
             is_continued=handle.is_continued,
             totals=totals or {},

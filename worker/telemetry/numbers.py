@@ -49,7 +49,7 @@ HELP: Final[Mapping[str, str]] = {
     "last_run_timestamp_seconds": "End of the last run, whatever its result.",
     "last_success_timestamp_seconds": "End of the last run that published without failures.",
     "last_published_timestamp_seconds": "Time of the last publication.",
-    "run_duration_seconds": "Duration of the last run.",
+    "run_duration_seconds": "Duration of the last process of a run; not the time between attempts.",
     "exit_code": "Exit code of the last run.",
     "persons": "Persons of the last published run.",
     "areas": "Person-areas of the last published run.",
@@ -94,9 +94,8 @@ def _sample(name: str, value: float, labels: Iterable[tuple[str, str]] = ()) -> 
 
 def _result(report: RunReport) -> Iterator[Sample]:
     run = (("run", report.kind.value),)
-    duration = report.finished_at - report.started_at
     yield _sample("last_run_timestamp_seconds", report.finished_at.timestamp(), run)
-    yield _sample("run_duration_seconds", duration.total_seconds(), run)
+    yield _sample("run_duration_seconds", report.worked_s, run)
     yield _sample("exit_code", report.exit_code, run)
 
 

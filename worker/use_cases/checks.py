@@ -12,6 +12,7 @@ from worker.app import App
 from worker.config import Purpose, needs
 from worker.core.identity import NationalId
 from worker.core.model import RosterLineError
+from worker.core.plurals import counted
 from worker.core.retry import RetryPolicy
 from worker.errors import (
     AreaError,
@@ -366,10 +367,10 @@ async def check_roster(app: App) -> Line:
             if entries + errors >= _ENTRIES_MAX:
                 break
     is_all = entries + errors < _ENTRIES_MAX
-    text = f"{entries:,} persons" + ("" if is_all else f" in the first {_ENTRIES_MAX:,} lines")
+    text = counted(entries, "person") + ("" if is_all else f" in the first {_ENTRIES_MAX:,} lines")
     if h_numbers:
-        text += f", {h_numbers:,} H-numbers"
-        text += "" if app.sends_h_numbers else " that are not sent to PTS (roster.send_h_numbers)"
+        text += f", {counted(h_numbers, 'H-number')}"
+        text += "" if app.sends_h_numbers else " not sent to PTS (roster.send_h_numbers)"
     facts: dict[str, Any] = {"entries": entries, "faults": errors, "h_numbers": h_numbers}
     tls = roster.tls if isinstance(roster, QueryRoster) else None
     if isinstance(roster, QueryRoster) and roster.connection:
@@ -378,7 +379,7 @@ async def check_roster(app: App) -> Line:
     if errors:
         return warn(
             "roster",
-            f"{text}, {errors:,} lines cannot be read",
+            f"{text}, {counted(errors, 'line')} that cannot be read",
             f"each counts as a failure; the first: {first_error}",
             **facts,
         )

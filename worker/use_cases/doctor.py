@@ -2,15 +2,23 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from worker.app import App
 from worker.core.identity import NationalId
 from worker.core.offid import is_h_number
 from worker.errors import ConfigurationError, ExitCode, WorkerError
-from worker.use_cases import checks
+from worker.use_cases import checks, file_checks
 from worker.use_cases.checks import Line
 from worker.use_cases.probe import SYNTHETIC_PERSON
 
+_OFFLINE: Final = {
+    "key": checks.check_key,
+    "pseudonym key": file_checks.check_pseudonym_key,
+    "certificates": file_checks.check_certificates,
+    "database": file_checks.check_database_file,
+    "roster": file_checks.check_roster_file,
+}
 _CHECKED = ("clock", "key", "discovery", "token", "PTS", "database", "roster")
 
 
@@ -28,6 +36,7 @@ async def diagnose(
     probe: bool,
     off_id: NationalId | None,
     on_line: Callable[[Line], None],
+    is_offline: bool = False,
 ) -> Diagnosis:
     """Check everything. Changes nothing; a failed check does not stop the others.
 
@@ -36,12 +45,15 @@ async def diagnose(
         probe: also read one person from PTS.
         off_id: that person; ``None``: a synthetic number that NHN has published.
         on_line: called with each line as soon as it is known.
+        is_offline: check files only, and use no network.
     """
     checkup = _Checkup(probe=probe, off_id=off_id, on_line=on_line)
     if isinstance(app, ConfigurationError):
         checkup.add(checks.fail("configuration", app))
-        for name in _CHECKED:
+        for name in _OFFLINE if is_offline else _CHECKED:
             checkup.add(checks.skip(name, "the configuration cannot be read"))
+    elif is_offline:
+        await checkup.read_files(app)
     else:
         await checkup.execute(app)
     code = next((line.exit_code for line in checkup.lines if line.exit_code), ExitCode.OK)
@@ -73,6 +85,14 @@ class _Checkup:
         await self._pts(app, has_token=has_token)
         await self._check("database", checks.check_database, app)
         await self._check("roster", checks.check_roster, app)
+        if app.settings.telemetry.textfile is not None:
+            await self._check("telemetry", checks.check_textfile, app)
+
+    async def read_files(self, app: App) -> None:
+        """Check what can be checked without the network."""
+        await self._check("configuration", checks.check_configuration, app)
+        for name, check in _OFFLINE.items():
+            await self._check(name, check, app)
         if app.settings.telemetry.textfile is not None:
             await self._check("telemetry", checks.check_textfile, app)
 

@@ -117,7 +117,7 @@ def _logged(report: RunReport, progress: RunProgress) -> RunReport:
         code=int(report.exit_code),
         continued=report.is_continued,
         started_at=report.started_at.isoformat(),
-        duration_s=round((report.finished_at - report.started_at).total_seconds(), 3),
+        duration_s=round(report.worked_s, 3),
         published_at=report.published_at and report.published_at.isoformat(),
         shard=report.shard and str(report.shard),
         reasons=list(report.reasons),

@@ -130,8 +130,10 @@ async def run_sync(
             stop=stop,
             cost=reader.stats,
         )
+        run.progress.slowness = throttle.slowness
         if changed is not None:
             run.changed = changed
+            changed(run.progress)
         report = await run.execute()
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
             await _forget_old(app, database, lease, stop)

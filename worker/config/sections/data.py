@@ -8,6 +8,7 @@ from worker.config.sections.base import Section
 from worker.config.values import (
     DATABASE_URL,
     FILE,
+    FILE_OR_STDIN,
     FLAG,
     NONEMPTY_TEXT,
     STORE_URL,
@@ -19,6 +20,7 @@ from worker.config.values import (
 )
 
 IdentityMode: TypeAlias = Literal["pseudonym", "plain"]
+Encoding: TypeAlias = Literal["utf-8", "windows-1252", "iso-8859-1", "iso-8859-15"]
 AccessLog: TypeAlias = Literal["required", "if-possible"]
 
 
@@ -27,11 +29,16 @@ class Roster(Section, frozen=True, kw_only=True):
 
     path: Annotated[
         str | None,
-        NONEMPTY_TEXT,
+        FILE_OR_STDIN,
         "CSV file with a header that names `off_id` and (optional) `local_ref` and `cohort`, or a "
         "file with one identifier per line; `-` is standard input.",
         Example("/var/lib/pts-worker/roster.csv"),
     ] = None
+    encoding: Annotated[
+        Encoding,
+        one_of(Encoding),
+        "Encoding of the roster file. `windows-1252` is what Excel's plain CSV has.",
+    ] = "utf-8"
     url: Annotated[
         Secret | None,
         DATABASE_URL,

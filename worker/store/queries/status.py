@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.areas import AREAS
 from worker.core.model import RunKind
 from worker.errors import SchemaError
+from worker.files import is_missing
 from worker.store.database import Database
 from worker.store.queries.hints import usually_true
 from worker.store.runs.lease import is_live
@@ -106,15 +107,16 @@ def require_file(database: Database) -> None:
     """
     if not is_there(database):
         raise SchemaError(
-            f"the database file {database.engine.url.database} does not exist yet",
-            hint="run `pts-worker db upgrade` once",
+            f"there is no database file {_sqlite_file(database)} (database.url)",
+            hint="name the configuration with --config, or the file in database.url; only for a "
+            "new database run `pts-worker db upgrade`",
         )
 
 
 def is_there(database: Database) -> bool:
     """False for a SQLite file that does not exist; opening it would create it."""
     file = _sqlite_file(database)
-    return file is None or file.exists()
+    return file is None or not is_missing(file)
 
 
 def require_writable_file(database: Database) -> None:
@@ -130,7 +132,7 @@ def require_writable_file(database: Database) -> None:
 def _sqlite_file(database: Database) -> Path | None:
     name = database.engine.url.database
     is_file = database.dialect.name == "sqlite" and name not in {None, "", ":memory:"}
-    return Path(str(name)) if is_file else None
+    return Path(str(name)).absolute() if is_file else None
 
 
 async def engine_facts(database: Database) -> Mapping[str, str]:

@@ -263,6 +263,7 @@ def _report_of_ended(row: Row[Any], part: ShardAssignment, now: datetime) -> Run
         exit_code=ExitCode(row.exit_code),
         started_at=row.started_at,
         finished_at=now,
+        attempt_started_at=now,
         published_at=row.published_at,
         is_continued=True,
         totals={name: getattr(row, name) for name in TOTALS},

@@ -1,0 +1,243 @@
+"""Mistakes of the first hour: each is a sentence with the place and the remedy."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.architecture.command_line import described
+from worker.cli import run
+from worker.cli.man import man_page
+from worker.config import KEYS, load
+
+OTHER_USER = 65_534
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """As a user who is not root, whom no mode would stop."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(OTHER_USER)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.fixture
+def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a configuration of relative paths and what it names; started elsewhere."""
+    for variable in [name for name in os.environ if name.startswith("PTS_")]:
+        monkeypatch.delenv(variable)
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    (folder / "roster.csv").write_text("off_id\n")
+    (folder / "pseudonym.key").write_bytes(os.urandom(32))
+    (folder / "pseudonym.key").chmod(0o600)
+    (folder / "worker.toml").write_text(
+        '[roster]\npath = "roster.csv"\n[privacy]\npseudonym_key_file = "pseudonym.key"\n'
+        '[database]\nurl = "sqlite:///pts.db"\n'
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return folder
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int) -> str:
+    """What a call that ends with this code writes, without line breaks."""
+    found = run(arguments)
+    out, err = capsys.readouterr()
+    assert (code, False) == (found, "Traceback" in out + err), out + err
+    return " ".join((out + err).split())
+
+
+def test_from_another_directory(setup: Path, capsys: pytest.CaptureFixture[str]):
+    """The files of the configuration are found from anywhere; nothing is made where we stand."""
+    config = ("--config", "../etc/worker.toml")
+    said(capsys, *config, "db", "upgrade", code=0)
+    assert (setup / "pts.db").is_file()
+    assert "lease free" in said(capsys, *config, "status", code=0)
+    assert [] == list(Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize("command", ["status", "db check", "sync", "plan", "failures list"])
+def test_a_missing_database_is_not_made(
+    command: str, setup: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Only ``db upgrade`` makes one; others name the file that they looked for."""
+    words = ("--config", "../etc/worker.toml", *command.split())
+    if command == "sync":
+        issuer = ("--set", "helseid.client_id=x", "--set", "api.environment=test")
+        (setup / "key.json").write_text("{}")
+        (setup / "key.json").chmod(0o600)
+        words = (*words, *issuer, "--set", f"helseid.private_jwk_file={setup}/key.json")
+    text = said(capsys, *words, code=78)
+    assert f"there is no database file {setup}/pts.db" in text
+    assert not (setup / "pts.db").exists()
+
+
+def test_permission_denied_is_not_missing(setup: Path, capsys: pytest.CaptureFixture[str]):
+    """A file that may not be read is not said to be missing, and nothing new is advised."""
+    said(capsys, "--config", "../etc/worker.toml", "db", "upgrade", code=0)
+    (setup.parent / "elsewhere/config").mkdir()
+    (setup.parent / "elsewhere/config").chmod(0o700)
+    for parent in setup.parents[:3]:
+        parent.chmod(0o755)
+    setup.chmod(0o700)
+    with without_privileges():
+        texts = [
+            said(capsys, "status", "--database", f"sqlite:///{setup}/pts.db", code=78),
+            said(capsys, "--config", f"{setup}/worker.toml", "status", code=78),
+            said(capsys, "status", code=78),
+        ]
+    for text in texts:
+        assert "permission denied" in text.lower() or "may not be" in text
+        assert "there is no" not in text
+        assert "db upgrade" not in text
+
+
+def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
+    """It makes a new file that says what every key means, for its owner or its group."""
+    before = (setup / "worker.toml").read_text()
+    out = ("--out", f"{setup}/worker.toml")
+    assert f"{setup}/worker.toml already exists" in said(capsys, "init", *out, code=78)
+    (setup / "link.toml").symlink_to("nowhere.toml")
+    assert "already exists" in said(capsys, "init", "--out", f"{setup}/link.toml", code=78)
+    assert before == (setup / "worker.toml").read_text()
+    assert not (setup / "nowhere.toml").exists()
+    flags = ("--set", "sync.deadline=4h", "--set", "helseid.client_id=me")
+    said(capsys, "init", "--out", "own.toml", *flags, code=0)
+    said(capsys, "init", "--out", "shared.toml", "--group-readable", code=0)
+    assert [0o600, 0o640] == [
+        Path(name).stat().st_mode & 0o777 for name in ("own.toml", "shared.toml")
+    ]
+    text = Path("own.toml").read_text()
+    for name in KEYS:
+        assert f"{name.rpartition('.')[2]} = " in text
+    assert "\ndeadline = " in text
+    loaded = load({}, environ={}, cwd=Path.cwd(), config_path=Path("own.toml"))
+    found = loaded.settings
+    assert (timedelta(hours=4), "me") == (found.sync.deadline, found.helseid.client_id)
+    assert str(Path.cwd() / "roster.csv") == found.roster.path
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("sync.concurency=1", "sync.concurency: unknown key"),
+        ("sync.concurrency=0", "sync.concurrency: must be an integer"),
+        ("database.url=postgresql://u:secret@h/x", "password must not stand on the command line"),
+    ],
+)
+def test_init_refuses(flag: str, message: str, setup: Path, capsys: pytest.CaptureFixture[str]):
+    """What cannot be set is not written, and no file is made."""
+    code = 78 if "password" in message else 2
+    text = said(capsys, "init", "--set", flag, code=code)
+    assert message in text
+    assert "secret" not in text
+    assert [] == list(Path.cwd().iterdir())
+
+
+def test_config_check_reads_every_file(setup: Path, capsys: pytest.CaptureFixture[str]):
+    """It says which file is at fault, without asking any server."""
+    config = ("--config", f"{setup}/worker.toml")
+    said(capsys, *config, "db", "upgrade", code=0)
+    said(capsys, "keys", "new", "--out", f"{setup}/key.json", code=0)
+    (setup / "roster.csv").write_text("off_id\n16858399649\n")
+    flags = {
+        "api.base_url": "https://192.0.2.1",
+        "helseid.issuer": "https://192.0.2.1",
+        "helseid.client_id": "me",
+        "helseid.private_jwk_file": f"{setup}/key.json",
+    }
+    words = [word for key, value in flags.items() for word in ("--set", f"{key}={value}")]
+    assert "FAIL" not in said(capsys, *config, "config", "check", *words, code=0)
+    (setup / "roster.csv").write_bytes(b"PK\x03\x04")
+    text = said(capsys, *config, "config", "check", *words, code=65)
+    assert "FAIL roster roster.csv is a workbook" in text
+    (setup / "key.json").write_text("{")
+    (setup / "ca.pem").write_text("none")
+    words += ["--set", f"tls.ca_file={setup}/ca.pem"]
+    text = said(capsys, *config, "config", "check", *words, code=78)
+    assert "FAIL key" in text
+    assert "FAIL certificates" in text
+
+
+def test_the_man_page_has_every_command():
+    """Each command and option stands in it, and nothing in it is read as a wrong request."""
+    page = man_page()
+    plain = page.replace("\\-", "-")
+    for words, command in described():
+        assert f"\n.SS pts-worker {' '.join(words)} " in plain, words
+        for option in command.params:
+            assert isinstance(option, click.Argument) or f"{option.opts[0]}" in plain
+    assert [] == [
+        line for line in page.splitlines() if re.match(r"'|\.(?![A-Z]{2} |PP$|TP$)", line)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("status --database sqlite://", 78, "names an in-memory database"),
+        ("status --database sqlite:pts.db", 78, "this is not a database URL"),
+        ("status --database sqlite://pts.db", 78, "three slashes"),
+        ("status --database sqlite:///.", 78, "{folder} cannot be opened: it is a folder"),
+        ("status --database sqlite:///no/x.db", 78, "the folder {folder}/no does not exist"),
+        ("status --database mysql://h/x", 78, "must start with sqlite:/// or postgresql://"),
+        ("plan --roster none.csv", 65, "{folder}/none.csv: no such file"),
+        ("plan --roster .", 65, "{folder}: is a directory"),
+        ("status --max-age 36", 2, "this is not a duration"),
+        ("explain --as-of yesterday", 2, "not an ISO 8601 time → for example"),
+        ("report --out .", 78, "cannot be written"),
+        ("report --out no/x.html", 78, "no/x.html cannot be written"),
+        ("keys new --out no/k", 78, "{folder}/no/k: No such file or directory → make the folder"),
+        ("keys public --key none", 78, "there is no file {folder}/none"),
+        ("keys public --key .", 78, "is a directory"),
+        ("failures show zzzz", 2, "begins with at least 4 digits"),
+        ("sandbox --folder {etc}/worker.toml", 2, "{etc}/worker.toml cannot be used: file exists"),
+        ("sandbox --faults none.toml", 2, "none.toml cannot be used: no such file"),
+        ("sandbox --persons -1", 2, "persons must be between 0 and"),
+        ("--log-level LOUD status", 78, "log.level (flag --log-level): must be 'DEBUG'"),
+        ("schedule --timezone Mars", 78, "schedule.timezone (flag --timezone): is not a time zone"),
+    ],
+)
+def test_a_mistake_is_a_sentence(
+    words: str, code: int, message: str, setup: Path, capsys: pytest.CaptureFixture[str]
+):
+    """It has the place and the remedy, and the code of the contract."""
+    places = {"folder": str(Path.cwd()), "etc": str(setup)}
+    arguments = words.format(**places).split()
+    (setup / "roster.csv").write_text("off_id\n16858399649\n")
+    said(capsys, "--config", f"{setup}/worker.toml", "db", "upgrade", code=0)
+    text = said(capsys, "--config", f"{setup}/worker.toml", *arguments, code=code)
+    assert message.format(**places) in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('roster = "x"\n', "roster (bad.toml): must be a section, [roster]"),
+        ('[roster]\npath = ["a"]\n', "roster.path (bad.toml): must be a string"),
+        ("[roster\n", "bad.toml, line 1, column 8: not valid TOML"),
+        ("{}", "bad.toml, line 1, column 1: not valid TOML"),
+    ],
+)
+def test_one_wrong_line_is_one_fault(
+    content: str, message: str, setup: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Nothing that the line was to set is said to be missing."""
+    Path("bad.toml").write_text(content)
+    key = ("--set", f"privacy.pseudonym_key_file={setup}/pseudonym.key")
+    text = said(capsys, "--config", "bad.toml", *key, "plan", code=78)
+    assert "has 1 fault:" in text
+    assert message in text
+    missing = said(capsys, "--config", "none.toml", "status", code=78)
+    assert f"there is no file {Path.cwd()}/none.toml" in missing
+    assert "`pts-worker init`" in missing
