@@ -11,16 +11,21 @@ from worker.cli.base import Cli, subcommand
 from worker.cli.progress import progress_bar
 from worker.cli.showing import columns
 from worker.errors import ExitCode
-from worker.report.export import Manifest, export
+from worker.report.export import Options, export
+from worker.report.manifest import Manifest
 from worker.report.sinks import Format
+from worker.store.schema.upgrade import HEAD
 from worker.use_cases.access import log_access
 from worker.use_cases.reading_store import store_to_read
 
 HELP = """Write the reporting views to a folder as CSV, NDJSON or Parquet.
 
-One file a view, all as of one publication; `manifest.json` tells which, and the rows and SHA-256
-of each file. The files hold health data; only their owner can read them (0600). Parquet needs the
-extra `parquet` of the package.
+All rows are as of one publication and stand in a folder of its own, `publication_no=N`: those of an
+area in `area=AREA/current` and `area=AREA/history`, those of other views in a folder of the view's
+name, as `part-00000` and so on. `_manifest.json` there says columns, rows and SHA-256 of each file.
+The folder appears when it is complete, in the place of an earlier one of the same publication; then
+`_LATEST` names it. The same database gives the same bytes. The files hold health data; only their
+owner can read them (0600). Parquet needs the extra `parquet` of the package.
 
 The access is logged, with the purpose that `--purpose` gives, in the view `report_access`, which is
 exported only where it is named.
@@ -29,11 +34,12 @@ With `--aggregate` only the facts of publications (`report_daily`, `report_publi
 `report_publication_cohort`), for those who may not see persons: numbers of fewer persons than
 `--min-cell` are left empty, with those from which they could be computed; `hidden` names them.
 
-With `--since` only what has changed behind that publication: the rows of `report_change_feed`, in
-order, with what was erased and purged.
+With `--since` only what has changed behind that publication: the rows of `report_change_feed`, with
+what was erased and purged, in `area=AREA/feed`.
 
-`--json`: the manifest (format, run_id, publication_no, published_at, exported_at, include_payload,
-since, min_cell, tenant, files: name, view, rows, bytes, sha256).
+`--json`: the manifest (folder, format, run_id, publication_no, published_at, exported_at,
+worker_version, schema_revision, include_payload, since, min_cell, views: name, folder, rows, order,
+columns: name, type; files: name, view, rows, bytes, sha256).
 
 Example: `pts-worker export --out export --format csv --view patient_safety_current`
 """
@@ -78,6 +84,13 @@ def command(
     purpose: str | None,
 ) -> int:
     """See ``HELP``."""
+    given = Options(
+        format=Format(file_format),
+        views=view,
+        include_payload=include_payload,
+        since=since,
+        min_cell=min_cell if aggregate else None,
+    )
     app = cli.load("report")
 
     async def work() -> Manifest:
@@ -94,12 +107,9 @@ def command(
                 return await export(
                     store.read,
                     out,
-                    Format(file_format),
-                    view,
+                    given,
                     now=app.runtime.now(),
-                    include_payload=include_payload,
-                    since=since,
-                    min_cell=min_cell if aggregate else None,
+                    schema_revision=HEAD,
                     wrote=wrote,
                 )
 
@@ -110,5 +120,5 @@ def command(
 
 def _print(out: Path, manifest: Manifest) -> None:
     published = manifest.published_at or "nothing yet"
-    print(f"{out}: publication {manifest.publication_no or 0}, {published}")
+    print(f"{out / manifest.folder}: {published}")
     columns(("file", "rows", "bytes"), [(f.name, f.rows, f.bytes) for f in manifest.files])

@@ -65,6 +65,16 @@ CURRENT: Final[Mapping[str, View]] = {
     area.name: VIEWS[f"report_{area.table}_current"] for area in AREAS
 }
 """The view of the last published state, by the area's name."""
+HISTORY: Final[Mapping[str, View]] = {
+    area.name: VIEWS[f"report_{area.table}_history"] for area in AREAS
+}
+"""The view of all versions, by the area's name."""
+AREA_VIEWS: Final[Mapping[str, tuple[str, str]]] = {
+    view.name: (area, what)
+    for what, views in (("current", CURRENT), ("history", HISTORY))
+    for area, view in views.items()
+}
+"""The area and the kind of each view of one area, by the view's name."""
 
 
 def views_named(names: Sequence[str]) -> tuple[View, ...]:

@@ -1,0 +1,51 @@
+"""The folder of a publication: it appears when all of its files are complete."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import orjson
+
+from worker.errors import ConfigurationError
+from worker.files import named_faults, new_folder, replace_folder, write_private
+from worker.report.manifest import LATEST, MANIFEST, Manifest
+
+
+class PublicationFolder:
+    """A folder on its way, under a temporary name beside the one that it will replace.
+
+    Args:
+        out: the folder of all publications, which exists.
+        name: of this one's.
+
+    Raises:
+        ConfigurationError: it cannot be made, or what has its name is no export.
+    """
+
+    def __init__(self, out: Path, name: str) -> None:
+        self._out = out
+        self._name = name
+        target = out / name
+        with named_faults(target):
+            if target.exists() and not (target / MANIFEST).exists():
+                raise ConfigurationError(
+                    f"{target} holds no {MANIFEST}: it is no export, and is not replaced",
+                    hint="move it away, or give another folder",
+                )
+            self.path = new_folder(out, name)
+
+    def publish(self, manifest: Manifest) -> None:
+        """Write the manifest, replace the folder of before, and name this one in ``_LATEST``.
+
+        Raises:
+            ConfigurationError: a file or folder cannot be written.
+        """
+        content = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
+        with named_faults(self._out):
+            write_private(self.path / MANIFEST, content + b"\n")
+            replace_folder(self.path, self._out / self._name)
+            write_private(self._out / LATEST, f"{self._name}\n".encode())
+
+    def discard(self) -> None:
+        """Remove it, if it has not been published."""
+        shutil.rmtree(self.path, ignore_errors=True)
