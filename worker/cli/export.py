@@ -37,9 +37,14 @@ With `--aggregate` only the facts of publications (`report_daily`, `report_publi
 With `--since` only what has changed behind that publication: the rows of `report_change_feed`, with
 what was erased and purged, in `area=AREA/feed`.
 
+With `--as-of` what readers saw at that time (a date alone is its midnight in UTC): the current
+views, the history until then and the facts, as of the last publication by then. What is kept for
+the last read only is empty: `last_confirmed_at`, `is_stale`, `cohort`; `local_ref` is today's.
+`not_kept` says how many restrictions stood then and are gone, by retention or `erase`.
+
 `--json`: the manifest (folder, format, run_id, publication_no, published_at, exported_at,
-worker_version, schema_revision, include_payload, since, min_cell, views: name, folder, rows, order,
-columns: name, type; files: name, view, rows, bytes, sha256).
+worker_version, schema_revision, include_payload, since, as_of, not_kept, min_cell, views: name,
+folder, rows, order, columns: name, type; files: name, view, rows, bytes, sha256).
 
 Example: `pts-worker export --out export --format csv --view patient_safety_current`
 """
@@ -66,6 +71,7 @@ Example: `pts-worker export --out export --format csv --view patient_safety_curr
     metavar="PUBLICATION",
     help="Only the change feed, behind this publication.",
 )
+@click.option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone.")
 @click.option("--aggregate", is_flag=True, help="Only the facts of publications.")
 @options.min_cell
 @click.option("--include-payload", is_flag=True, help="Also all that PTS sent, as JSON.")
@@ -78,6 +84,7 @@ def command(
     file_format: str,
     view: tuple[str, ...],
     since: int | None,
+    as_of: str | None,
     aggregate: bool,
     min_cell: int,
     include_payload: bool,
@@ -89,6 +96,7 @@ def command(
         views=view,
         include_payload=include_payload,
         since=since,
+        as_of=None if as_of is None else options.parse_as_of(as_of),
         min_cell=min_cell if aggregate else None,
     )
     app = cli.load("report")
@@ -121,4 +129,9 @@ def command(
 def _print(out: Path, manifest: Manifest) -> None:
     published = manifest.published_at or "nothing yet"
     print(f"{out / manifest.folder}: {published}")
+    if manifest.not_kept:
+        print(
+            f"{manifest.not_kept} restrictions that stood then are not in the database any more "
+            "(retention.versions, erase)"
+        )
     columns(("file", "rows", "bytes"), [(f.name, f.rows, f.bytes) for f in manifest.files])

@@ -18,10 +18,19 @@ from worker.report.aggregate import FACTS, facts_by_publication
 from worker.report.folders import PublicationFolder
 from worker.report.manifest import Manifest
 from worker.report.reading import Read, begin_snapshot
-from worker.report.selection import Shown, last_of, last_publication, rows_of, until
+from worker.report.selection import (
+    OF_THE_PAST,
+    Shown,
+    last_of,
+    last_publication,
+    past_rows_of,
+    rows_of,
+    stood_then,
+    until,
+)
 from worker.report.sinks import Format, Shape, iso, load_pyarrow
 from worker.report.view_files import PART_BYTES_MAX, ViewFiles, folder_of
-from worker.report.views import CHANGE_FEED, PAYLOAD, View, views_named
+from worker.report.views import CHANGE_FEED, CURRENT, PAYLOAD, View, views_named
 
 _PORTION: Final = 2_000
 """Rows held in memory at a time."""
@@ -38,6 +47,8 @@ class Options:
         views: names with or without ``report_``; empty: all but the access log.
         include_payload: also write what PTS sent.
         since: write the change feed alone, and of it what is behind this publication.
+        as_of: write what the views showed at this time; of some there is nothing to be had
+            (``selection.OF_THE_PAST``).
         min_cell: write the facts of publications alone, without numbers of fewer persons.
         part_bytes_max: the size at which a file ends and the next part begins.
     """
@@ -46,6 +57,7 @@ class Options:
     views: Sequence[str] = ()
     include_payload: bool = False
     since: int | None = None
+    as_of: datetime | None = None
     min_cell: int | None = None
     part_bytes_max: int = PART_BYTES_MAX
 
@@ -61,9 +73,21 @@ class Options:
                 "the change feed and the facts of publications are exported by themselves",
                 hint="give one of --since, --aggregate and --view",
             )
+        if self.as_of is not None:
+            return self._of_the_past(has_others=bool(alone))
         if not alone:
             return views_named(self.views)
         return FACTS if self.since is None else (CHANGE_FEED,)
+
+    def _of_the_past(self, *, has_others: bool) -> Sequence[View]:
+        named = views_named(self.views) if self.views else OF_THE_PAST
+        lost = [view.name for view in named if view not in OF_THE_PAST]
+        if has_others or lost:
+            raise UsageError(
+                f"--as-of is not for {lost[0] if lost else '--since and --aggregate'}",
+                hint=f"it is for {', '.join(view.name for view in OF_THE_PAST)}",
+            )
+        return named
 
 
 async def export(
@@ -97,7 +121,8 @@ async def export(
         wrote: called with the view and the rows written of it so far.
 
     Raises:
-        UsageError: there is no view of a name, or options exclude one another.
+        UsageError: there is no view of a name, options exclude one another, or nothing was
+            published by ``as_of``.
         ConfigurationError: the folder cannot be written, or Parquet lacks its library.
         UnavailableError: the database cannot be used.
     """
@@ -110,7 +135,7 @@ async def export(
     async def work(connection: AsyncConnection) -> Manifest:
         _discard(made)
         await begin_snapshot(connection)
-        shown = await last_publication(connection)
+        shown = await last_publication(connection, options.as_of)
         name = f"publication_no={shown.number if shown else 0}"
         folder = PublicationFolder(out, name)
         made.append(folder)
@@ -135,6 +160,8 @@ async def export(
             schema_revision=schema_revision,
             include_payload=options.include_payload,
             since=options.since,
+            as_of=iso(options.as_of) if options.as_of else None,
+            not_kept=await _not_kept(connection, copies, shown) if options.as_of else None,
             min_cell=options.min_cell,
             views=[view for view, _ in done],
             files=[file for _, written in done for file in written],
@@ -155,7 +182,7 @@ class _Copy:
         self.view = view
         self.columns = [name for name in view.columns if options.include_payload or name != PAYLOAD]
         self._wrote = wrote
-        self._rows = 0
+        self.rows = 0
         shape = Shape(
             format=options.format, columns={name: view.columns[name] for name in self.columns}
         )
@@ -186,8 +213,8 @@ class _Copy:
             for area, files in self._by_area.items():
                 if mine := [row for row in rows if row[place] == area]:
                     files.write(mine)
-        self._rows += len(rows)
-        self._wrote(self.view.name, self._rows)
+        self.rows += len(rows)
+        self._wrote(self.view.name, self.rows)
 
     def close(self) -> None:
         """Close the files, finished or not."""
@@ -200,7 +227,11 @@ async def _copy_view(
 ) -> None:
     """Stream the view's rows, or those behind a place in the feed."""
     behind = None if options.since is None else await last_of(connection, options.since)
-    query = rows_of(copy.view, copy.columns, shown, dialect=connection.dialect.name, behind=behind)
+    dialect = connection.dialect.name
+    if options.as_of is not None and shown is not None:
+        query = past_rows_of(copy.view, copy.columns, shown, dialect=dialect)
+    else:
+        query = rows_of(copy.view, copy.columns, shown, dialect=dialect, behind=behind)
     buffer = {"max_row_buffer": _PORTION}
     async with connection.stream(query, execution_options=buffer) as result:
         async for rows in result.partitions(_PORTION):
@@ -213,6 +244,19 @@ async def _copy_facts(connection: AsyncConnection, copies: Sequence[_Copy], min_
         for copy in copies:
             if rows[copy.view.name]:
                 copy.write(rows[copy.view.name])
+
+
+async def _not_kept(
+    connection: AsyncConnection, copies: Sequence[_Copy], shown: Shown | None
+) -> int:
+    """How many restrictions stood at the publication and are in the database no more."""
+    stood = await stood_then(connection, shown) if shown else {}
+    areas = {view.name: area for area, view in CURRENT.items()}
+    return sum(
+        stood.get(areas[copy.view.name], 0) - copy.rows
+        for copy in copies
+        if copy.view.name in areas
+    )
 
 
 def _discard(made: list[PublicationFolder]) -> None:

@@ -37,6 +37,8 @@ class PublicationFolder:
     def publish(self, manifest: Manifest) -> None:
         """Write the manifest, replace the folder of before, and name this one in ``_LATEST``.
 
+        An export as of an earlier time does not take the name from a later publication.
+
         Raises:
             ConfigurationError: a file or folder cannot be written.
         """
@@ -44,8 +46,22 @@ class PublicationFolder:
         with named_faults(self._out):
             write_private(self.path / MANIFEST, content + b"\n")
             replace_folder(self.path, self._out / self._name)
-            write_private(self._out / LATEST, f"{self._name}\n".encode())
+            if manifest.as_of is None or not self._is_later_named():
+                write_private(self._out / LATEST, f"{self._name}\n".encode())
+
+    def _is_later_named(self) -> bool:
+        try:
+            named = (self._out / LATEST).read_text(encoding="ascii")
+        except FileNotFoundError:
+            return False
+        return _number(named) > _number(self._name)
 
     def discard(self) -> None:
         """Remove it, if it has not been published."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _number(name: str) -> int:
+    """Of the publication of a folder; 0 of what is no such name."""
+    digits = name.strip().rpartition("=")[2]
+    return int(digits) if digits.isdecimal() else 0

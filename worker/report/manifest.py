@@ -61,6 +61,9 @@ class Manifest:
         schema_revision: of the database.
         include_payload: whether the files hold what PTS sent, besides the typed columns.
         since: the publication behind which the change feed was exported; null for views.
+        as_of: the time in question; null for now.
+        not_kept: restrictions that stood at that time and are in the database no more, by the facts
+            of the publication; null without ``as_of``.
         min_cell: numbers of fewer persons are hidden; null where the files hold single persons.
     """
 
@@ -74,6 +77,8 @@ class Manifest:
     schema_revision: str
     include_payload: bool
     since: int | None
+    as_of: str | None
+    not_kept: int | None
     min_cell: int | None
     views: Sequence[ExportedView]
     files: Sequence[ExportedFile]

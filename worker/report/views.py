@@ -47,6 +47,12 @@ _TYPES: Final[Mapping[Kind, Any]] = {
     Kind.JSON: Text,
 }
 
+
+def type_of(kind: Kind) -> Any:
+    """SQLAlchemy's type of a column of this kind."""
+    return _TYPES[kind]
+
+
 VIEWS: Final[Mapping[str, View]] = {
     name: View(name=name, columns={column.name: column.kind for column in columns})
     for name, columns in COLUMNS.items()
