@@ -138,9 +138,8 @@ def test_enough_is_tried(kept: Kept) -> None:
     assert len(records()) == kept.worker.store.one(
         f"SELECT count(*) FROM report_patient_safety_current WHERE person_key = '{pseudonym(OWN)}'"
     )
-    assert {"report_patient_safety_current.csv", "report_patient_safety_current.ndjson"} <= set(
-        kept.files
-    )
+    current = "publication_no=1/area=patient-safety/current/part-00000"
+    assert {f"csv/{current}.csv", f"ndjson/{current}.ndjson"} <= set(kept.files)
 
 
 def test_what_is_left_is_what_is_named(kept: Kept) -> None:

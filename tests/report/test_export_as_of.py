@@ -59,7 +59,7 @@ async def test_what_was_exported_then(database_url, tmp_path):
     """Each night's rows again, in their order, from the history; at its instant and a day later."""
     async with world_on(database_url, our_clock=True) as world:
         instants = await four_nights(world, tmp_path)
-        found: dict[str, list] = {}
+        found: dict[str, list[dict[str, object]]] = {}
         for number, instant in enumerate(instants, 1):
             for later in (timedelta(), timedelta(hours=23)):
                 manifest = await export_of(

@@ -13,7 +13,7 @@ from worker.cli.showing import columns
 from worker.errors import ExitCode
 from worker.report.export import Options, export
 from worker.report.manifest import Manifest
-from worker.report.sinks import Format
+from worker.report.sinks import Dialect, Format
 from worker.store.schema.upgrade import HEAD
 from worker.use_cases.access import log_access
 from worker.use_cases.reading_store import store_to_read
@@ -30,6 +30,9 @@ owner can read them (0600). Parquet needs the extra `parquet` of the package.
 The access is logged, with the purpose that `--purpose` gives, in the view `report_access`, which is
 exported only where it is named.
 
+With `--dialect excel-nb` CSV for Excel in Norwegian: a byte order mark, semicolons, decimal commas,
+times in Europe/Oslo, and beside each code its name in bokmål.
+
 With `--aggregate` only the facts of publications (`report_daily`, `report_publication`,
 `report_publication_cohort`), for those who may not see persons: numbers of fewer persons than
 `--min-cell` are left empty, with those from which they could be computed; `hidden` names them.
@@ -42,9 +45,9 @@ views, the history until then and the facts, as of the last publication by then.
 the last read only is empty: `last_confirmed_at`, `is_stale`, `cohort`; `local_ref` is today's.
 `not_kept` says how many restrictions stood then and are gone, by retention or `erase`.
 
-`--json`: the manifest (folder, format, run_id, publication_no, published_at, exported_at,
-worker_version, schema_revision, include_payload, since, as_of, not_kept, min_cell, views: name,
-folder, rows, order, columns: name, type; files: name, view, rows, bytes, sha256).
+`--json`: the manifest (folder, format, dialect, run_id, publication_no, published_at,
+exported_at, worker_version, schema_revision, include_payload, since, as_of, not_kept, min_cell,
+views: name, folder, rows, order, columns: name, type; files: name, view, rows, bytes, sha256).
 
 Example: `pts-worker export --out export --format csv --view patient_safety_current`
 """
@@ -61,6 +64,12 @@ Example: `pts-worker export --out export --format csv --view patient_safety_curr
     metavar="FORMAT",
     default="csv",
     help="csv, ndjson or parquet.",
+)
+@click.option(
+    "--dialect",
+    type=click.Choice([*map(str, Dialect)]),
+    metavar="DIALECT",
+    help="excel-nb: CSV for Excel in Norwegian.",
 )
 @click.option(
     "--view", multiple=True, help="Only this view; may be given again. Default: all but access."
@@ -82,6 +91,7 @@ def command(
     *,
     out: Path,
     file_format: str,
+    dialect: str | None,
     view: tuple[str, ...],
     since: int | None,
     as_of: str | None,
@@ -93,6 +103,7 @@ def command(
     """See ``HELP``."""
     given = Options(
         format=Format(file_format),
+        dialect=None if dialect is None else Dialect(dialect),
         views=view,
         include_payload=include_payload,
         since=since,

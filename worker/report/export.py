@@ -28,7 +28,7 @@ from worker.report.selection import (
     stood_then,
     until,
 )
-from worker.report.sinks import Format, Shape, iso, load_pyarrow
+from worker.report.sinks import Dialect, Format, Shape, iso, load_pyarrow
 from worker.report.view_files import PART_BYTES_MAX, ViewFiles, folder_of
 from worker.report.views import CHANGE_FEED, CURRENT, PAYLOAD, View, views_named
 
@@ -44,6 +44,7 @@ class Options:
 
     Attributes:
         format: of the files.
+        dialect: of CSV.
         views: names with or without ``report_``; empty: all but the access log.
         include_payload: also write what PTS sent.
         since: write the change feed alone, and of it what is behind this publication.
@@ -54,6 +55,7 @@ class Options:
     """
 
     format: Format
+    dialect: Dialect | None = None
     views: Sequence[str] = ()
     include_payload: bool = False
     since: int | None = None
@@ -67,6 +69,11 @@ class Options:
         Raises:
             UsageError: there is no view of a name, or options exclude one another.
         """
+        if self.dialect is not None and self.format is not Format.CSV:
+            raise UsageError(
+                f"--dialect is for CSV, not for {self.format}",
+                hint="leave out --format or --dialect",
+            )
         alone = [value for value in (self.since, self.min_cell) if value is not None]
         if len(alone) + bool(self.views) > 1:
             raise UsageError(
@@ -152,6 +159,7 @@ async def export(
         return Manifest(
             folder=name,
             format=options.format.value,
+            dialect=options.dialect,
             run_id=shown.run_id if shown else None,
             publication_no=shown.number if shown else None,
             published_at=iso(shown.at) if shown else None,
@@ -184,7 +192,9 @@ class _Copy:
         self._wrote = wrote
         self.rows = 0
         shape = Shape(
-            format=options.format, columns={name: view.columns[name] for name in self.columns}
+            format=options.format,
+            columns={name: view.columns[name] for name in self.columns},
+            dialect=options.dialect,
         )
         areas = (*(area.name for area in AREAS), None) if view is CHANGE_FEED else (None,)
         self._by_area = {

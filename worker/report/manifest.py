@@ -69,6 +69,7 @@ class Manifest:
 
     folder: str
     format: str
+    dialect: str | None
     run_id: int | None
     publication_no: int | None
     published_at: str | None

@@ -13,6 +13,7 @@ import orjson
 from worker.areas.reporting import Kind
 from worker.core.escaping import csv_text
 from worker.errors import ConfigurationError
+from worker.report.excel import ExcelSink, with_names
 
 _ROW_GROUP: Final = 50_000
 
@@ -37,16 +38,30 @@ class Sink(Protocol):
         ...
 
 
+class Dialect(enum.StrEnum):
+    """A way to write CSV for one program."""
+
+    EXCEL_NB = "excel-nb"
+    """Excel in Norwegian: see ``ExcelSink``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """What the files of a view look like.
 
     Attributes:
         columns: the kind of each column by its name, in order.
+        dialect: of CSV; None is RFC 4180 for programs.
     """
 
     format: Format
     columns: Mapping[str, Kind]
+    dialect: Dialect | None = None
+
+    @property
+    def written(self) -> Mapping[str, Kind]:
+        """The columns of the files: a dialect may add some."""
+        return self.columns if self.dialect is None else with_names(self.columns)
 
 
 def open_sink(stream: BinaryIO, shape: Shape) -> Sink:
@@ -57,7 +72,11 @@ def open_sink(stream: BinaryIO, shape: Shape) -> Sink:
     """
     match shape.format:
         case Format.CSV:
-            return CsvSink(stream, shape)
+            return (
+                CsvSink(stream, shape)
+                if shape.dialect is None
+                else ExcelSink(stream, shape.columns)
+            )
         case Format.NDJSON:
             return NdjsonSink(stream, shape)
         case Format.PARQUET:

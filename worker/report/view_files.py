@@ -93,7 +93,7 @@ class ViewFiles:
             rows=sum(file.rows for file in self._files),
             order=self._order,
             columns=[
-                ExportedColumn(name=name, type=kind) for name, kind in self._shape.columns.items()
+                ExportedColumn(name=name, type=kind) for name, kind in self._shape.written.items()
             ],
         )
         return said, self._files
