@@ -31,6 +31,7 @@ from worker.report.selection import (
 from worker.report.sinks import Dialect, Format, Shape, iso, load_pyarrow
 from worker.report.view_files import PART_BYTES_MAX, ViewFiles, folder_of
 from worker.report.views import CHANGE_FEED, CURRENT, PAYLOAD, View, views_named
+from worker.report.words import json_schema, meanings, words_of
 
 _PORTION: Final = 2_000
 """Rows held in memory at a time."""
@@ -190,12 +191,16 @@ class _Copy:
         self.view = view
         self.columns = [name for name in view.columns if options.include_payload or name != PAYLOAD]
         self._wrote = wrote
+        words = words_of(view, is_hidden=bool(options.min_cell), is_past=options.as_of is not None)
         self.rows = 0
         shape = Shape(
             format=options.format,
             columns={name: view.columns[name] for name in self.columns},
             dialect=options.dialect,
+            meanings={name: meanings(words[name]) for name in self.columns},
         )
+        is_ndjson = options.format is Format.NDJSON
+        schema = json_schema(view.name, {name: words[name] for name in self.columns})
         areas = (*(area.name for area in AREAS), None) if view is CHANGE_FEED else (None,)
         self._by_area = {
             area: ViewFiles(
@@ -204,6 +209,7 @@ class _Copy:
                 view,
                 order=KEYS[view.name],
                 shape=shape,
+                schema=schema if is_ndjson else None,
                 part_bytes_max=options.part_bytes_max,
             )
             for area in areas

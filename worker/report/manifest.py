@@ -14,6 +14,7 @@ class ExportedFile:
 
     Attributes:
         name: the file's path in the folder of its publication.
+        rows: of the view; a schema has none.
         sha256: of its bytes, in hexadecimal.
     """
 

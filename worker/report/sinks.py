@@ -4,7 +4,7 @@ import csv
 import enum
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -52,11 +52,13 @@ class Shape:
     Attributes:
         columns: the kind of each column by its name, in order.
         dialect: of CSV; None is RFC 4180 for programs.
+        meanings: what is known of a column, by its name; Parquet keeps it with the field.
     """
 
     format: Format
     columns: Mapping[str, Kind]
     dialect: Dialect | None = None
+    meanings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def written(self) -> Mapping[str, Kind]:
@@ -175,7 +177,12 @@ class ParquetSink:
             Kind.JSON: arrow.string(),
         }
         self._dates = [kind is Kind.DATE for kind in shape.columns.values()]
-        self._schema = arrow.schema([(name, types[kind]) for name, kind in shape.columns.items()])
+        self._schema = arrow.schema(
+            [
+                arrow.field(name, types[kind], metadata=shape.meanings.get(name))
+                for name, kind in shape.columns.items()
+            ]
+        )
         self._writer = parquet.ParquetWriter(stream, self._schema, compression="zstd")
         self._waiting: list[Any] = []
         self._rows = 0
@@ -183,11 +190,11 @@ class ParquetSink:
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
         """See ``Sink.write``."""
         arrays = []
-        for index, field in enumerate(self._schema):
+        for index, one in enumerate(self._schema):
             values = [row[index] for row in rows]
             if self._dates[index]:
                 values = [value and date.fromisoformat(value) for value in values]
-            arrays.append(self._arrow.array(values, type=field.type))
+            arrays.append(self._arrow.array(values, type=one.type))
         self._waiting.append(self._arrow.record_batch(arrays, schema=self._schema))
         self._rows += len(rows)
         if self._rows >= _ROW_GROUP:
