@@ -1,6 +1,6 @@
 """Exports as of an earlier time, beside those that were made then."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import orjson
 import pytest
@@ -37,8 +37,8 @@ async def four_nights(world, out):
             )
         await turn.write(*reads)
         await turn.publish(limits=ANY)
-        instants.append(world.fake.now())
-        await export_of(world, out / "then", Format.NDJSON, include_payload=True)
+        made = await export_of(world, out / "then", Format.NDJSON, include_payload=True)
+        instants.append(datetime.fromisoformat(made.published_at))
         world.fake.advance(86_400)
     return instants
 

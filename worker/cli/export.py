@@ -111,6 +111,7 @@ def command(
         as_of=None if as_of is None else options.parse_as_of(as_of),
         min_cell=min_cell if aggregate else None,
     )
+    given.chosen()  # a wrong call comes before the access is logged
     app = cli.load("report")
 
     async def work() -> Manifest:
