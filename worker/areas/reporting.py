@@ -155,6 +155,7 @@ _KEYS: Final[Mapping[str, str]] = {
     "report_change_feed": "seq",
     "report_run": "run_id",
     "report_access": "accessed_at os_user login_user host command person_key purpose",
+    "report_person_label": "person_key valid_from",
     "report_failure": "person_key area",
     "report_drift": "area field drift_kind",
     "report_episode": "area person_key restriction_id",
