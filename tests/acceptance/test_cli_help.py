@@ -81,6 +81,12 @@ def test_a_wrong_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str
     [
         (["export"], "Missing option '--out'"),
         (["export", "--out", ""], "the path is empty"),
+        (["export", "--out", "x", "--as-of", "yesterday"], "--as-of: not an ISO 8601 time"),
+        (["export", "--out", "x", "--since", "1", "--as-of", "2026-01-31"], "--as-of is not for"),
+        (
+            ["export", "--out", "x", "--format", "parquet", "--dialect", "excel-nb"],
+            "--dialect is for CSV, not for parquet",
+        ),
         (["report", "--out", ""], "the path is empty"),
         (["verify", "--sample", "0"], "0 is not in the range"),
         (["sync", "--wait", "5"], "this is not a duration"),

@@ -108,7 +108,7 @@ def keep(url: str, folder: Path) -> Kept:
         ended = dict(zip(("sync", "csv", "ndjson", "again"), calls(worker, *lines), strict=True))
     store = worker.store
     rows = [store.rows(f"SELECT * FROM {name}") for name in store.tables()]
-    exported = {path.name: path.read_bytes() for path in folder.glob("*/report_*")}
+    exported = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("part-*")}
     parsed = [
         list(csv.reader(io.StringIO(content.decode())))
         if name.endswith("csv")
@@ -138,9 +138,8 @@ def test_enough_is_tried(kept: Kept) -> None:
     assert len(records()) == kept.worker.store.one(
         f"SELECT count(*) FROM report_patient_safety_current WHERE person_key = '{pseudonym(OWN)}'"
     )
-    assert {"report_patient_safety_current.csv", "report_patient_safety_current.ndjson"} <= set(
-        kept.files
-    )
+    current = "publication_no=1/area=patient-safety/current/part-00000"
+    assert {f"csv/{current}.csv", f"ndjson/{current}.ndjson"} <= set(kept.files)
 
 
 def test_what_is_left_is_what_is_named(kept: Kept) -> None:

@@ -63,6 +63,7 @@ VOLATILE: Final = frozenset(
     {
         *("age_s", "ahead_s", "clock_ahead_s", "expires_in_s", "bytes", "person_id", "digest"),
         *("kid", "former_kid", "x", "y", "before", "after", "database", "program", "schema"),
+        *("worker_version", "schema_revision"),
     }
 )
 """Members whose text or number differs from call to call, or with the version of something."""

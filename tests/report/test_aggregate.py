@@ -15,7 +15,7 @@ from worker.core.guard import GuardLimits
 from worker.core.model import FailureKind
 from worker.errors import UsageError
 from worker.report.aggregate import FACTS, hidden_of
-from worker.report.export import export
+from worker.report.export import Options, export
 from worker.report.sinks import Format
 from worker.report.views import COHORT, DAILY, PUBLICATION
 
@@ -57,10 +57,20 @@ async def three_nights(world):
         world.fake.advance(86_400)
 
 
+async def facts_of(world, out, fmt, **options):
+    return await export(
+        world.database.read,
+        out,
+        Options(format=fmt, **options),
+        now=world.fake.now(),
+        schema_revision="0001",
+    )
+
+
 def exported(out, manifest):
     found = {}
     for file in manifest.files:
-        with (out / file.name).open(encoding="utf-8", newline="") as stream:
+        with (out / manifest.folder / file.name).open(encoding="utf-8", newline="") as stream:
             found[file.view] = [
                 {name: int(value) if value.isdigit() else value for name, value in row.items()}
                 for row in csv.DictReader(stream)
@@ -73,13 +83,14 @@ async def test_no_small_number_is_exported(database_url, tmp_path):
     async with world_on(database_url, our_clock=True) as world:
         await three_nights(world)
         found = {}
+        manifest = None
         for least in (LEAST, 0):
-            manifest = await export(
-                world.database.read, tmp_path, Format.CSV, now=world.fake.now(), min_cell=least
-            )
+            manifest = await facts_of(world, tmp_path, Format.CSV, min_cell=least)
             found[least] = exported(tmp_path, manifest)
     assert [view.name for view in FACTS] == list(found[0])
-    assert 0 == json.loads((tmp_path / "manifest.json").read_bytes())["min_cell"]
+    assert manifest is not None
+    said = json.loads((tmp_path / manifest.folder / "_manifest.json").read_bytes())
+    assert 0 == said["min_cell"]
     hidden = 0
     for view, rows in found[0].items():
         for row, shown in zip(rows, found[LEAST][view], strict=True):
@@ -99,14 +110,16 @@ async def test_the_same_in_every_format(sqlite_url, tmp_path):
     async with world_on(sqlite_url) as world:
         await three_nights(world)
         for fmt in (Format.NDJSON, Format.PARQUET):
-            await export(world.database.read, tmp_path, fmt, now=world.fake.now(), min_cell=LEAST)
-    lines = (tmp_path / "report_publication_cohort.ndjson").read_text().splitlines()
+            await facts_of(world, tmp_path / fmt, fmt, min_cell=LEAST)
+    folder = "publication_no=3/report_publication_cohort"
+    lines = (tmp_path / "ndjson" / folder / "part-00000.ndjson").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     assert [None, None] == [row["roster"] for row in rows if row["cohort"] == "C"][:2]
     assert {int, type(None)} == {type(row["roster"]) for row in rows}
     from pyarrow import parquet
 
-    table = parquet.read_table(tmp_path / "report_publication_cohort.parquet").to_pylist()
+    path = tmp_path / "parquet" / folder / "part-00000.parquet"
+    table = parquet.ParquetFile(path).read().to_pylist()
     assert [row["roster"] for row in rows] == [row["roster"] for row in table]
 
 
@@ -115,14 +128,7 @@ async def test_facts_are_exported_by_themselves(sqlite_url, tmp_path, other):
     """Views beside them would name persons."""
     async with world_on(sqlite_url) as world:
         with pytest.raises(UsageError, match="by themselves"):
-            await export(
-                world.database.read,
-                tmp_path,
-                Format.CSV,
-                now=world.fake.now(),
-                min_cell=LEAST,
-                **other,
-            )
+            await facts_of(world, tmp_path, Format.CSV, min_cell=LEAST, **other)
 
 
 def of_cohort(name, persons, night):

@@ -16,24 +16,62 @@ from sqlalchemy import text
 from tests.report.support import key_of, safety, seen, small_store
 from tests.store.test_erase import erase
 from tests.store.test_store_scenarios import world_on
-from worker.areas.reporting import Kind
+from worker import __version__
+from worker.areas.reporting import KEYS, Kind
 from worker.errors import ConfigurationError, UsageError
-from worker.report.export import export
-from worker.report.sinks import CsvSink, Format
-from worker.report.views import VIEWS, View
+from worker.report.export import Options, export
+from worker.report.sinks import CsvSink, Format, Shape
+from worker.report.views import VIEWS
 
 SAFE = "report_patient_safety_current"
+NIGHT = "publication_no=2"
+"""The folder of ``small_store``'s last publication."""
+AREA = {
+    f"report_patient_{name}_{what}": f"area=patient-{name}/{what}"
+    for name in ("safety", "privacy")
+    for what in ("current", "history")
+}
+FEEDS = ["patient-safety", "patient-privacy", "__HIVE_DEFAULT_PARTITION__"]
+"""The areas that divide the change feed; the last is for what is about a person."""
 WORDS = {"report_code", "report_dictionary"}
 """What the program says, whatever is stored."""
 
 
-async def export_of(world, out, fmt, views=(), **options):
-    return await export(world.database.read, out, fmt, views, now=world.fake.now(), **options)
+async def export_of(world, out, fmt, views=(), *, read=None, wrote=lambda *_: None, **options):
+    return await export(
+        read or world.database.read,
+        out,
+        Options(format=fmt, views=views, **options),
+        now=world.fake.now(),
+        schema_revision="0001",
+        wrote=wrote,
+    )
 
 
-def rows_of(path):
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+def only(out, view, ending, *, night=NIGHT):
+    """The one file of a view."""
+    (path,) = (out / night / AREA.get(view, view)).glob(f"part-*.{ending}")
+    return path
+
+
+def rows_of(*paths):
+    rows: list[dict[str, str]] = []
+    for path in paths:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows += csv.DictReader(stream)
+    return rows
+
+
+def contents(out):
+    """Every file below a folder by its name."""
+    return {
+        str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()
+    }
+
+
+def data_of(out):
+    """The same without the manifest, which holds the time of the export."""
+    return {name: data for name, data in contents(out).items() if "_manifest" not in name}
 
 
 @pytest.mark.parametrize("fmt", list(Format))
@@ -43,17 +81,28 @@ async def test_every_view_becomes_a_private_file(database_url, tmp_path, fmt):
         await small_store(world)
         out = tmp_path / "made" / "here"
         manifest = await export_of(world, out, fmt)
-        names = {f"{name}.{fmt}" for name in VIEWS if name != "report_access"}
-        assert names | {"manifest.json"} == {path.name for path in out.iterdir()}
-        assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()}
-        said = orjson.loads((out / "manifest.json").read_bytes())
+        folders = {f"{NIGHT}/{AREA.get(name, name)}" for name in VIEWS if name != "report_access"}
+        feeds = [f"{NIGHT}/area={area}/feed" for area in FEEDS]
+        folders = folders - {f"{NIGHT}/report_change_feed"} | set(feeds)
+        files = {f"{folder}/part-00000.{fmt}" for folder in folders}
+        if fmt is Format.NDJSON:
+            files |= {f"{folder}/schema.json" for folder in folders}
+        assert {*files, f"{NIGHT}/_manifest.json", "_LATEST"} == set(contents(out))
+        found = {path: stat.S_IMODE(path.stat().st_mode) for path in [out, *out.rglob("*")]}
+        assert {path: 0o700 if path.is_dir() else 0o600 for path in found} == found
+        assert f"{NIGHT}\n" == (out / "_LATEST").read_text()
+        said = orjson.loads((out / NIGHT / "_manifest.json").read_bytes())
         assert (2, 2, False) == (said["run_id"], said["publication_no"], said["include_payload"])
+        assert (__version__, "0001") == (said["worker_version"], said["schema_revision"])
         assert re.fullmatch(r"2026-03-29T22:18:\d\d\.\d{6}Z", said["published_at"])
         for file in said["files"]:
-            content = (out / file["name"]).read_bytes()
+            content = (out / NIGHT / file["name"]).read_bytes()
             assert file["sha256"] == hashlib.sha256(content).hexdigest()
             assert file["bytes"] == len(content)
-        amounts = {file.view: file.rows for file in manifest.files}
+        current = next(view for view in said["views"] if view["name"] == SAFE)
+        assert ("area=patient-safety/current", 15) == (current["folder"], current["rows"])
+        assert {"name": "is_stale", "type": "boolean"} in current["columns"]
+        amounts = {view.name: view.rows for view in manifest.views}
         assert (15, 3, 20, 2) == (
             amounts[SAFE],
             amounts["report_patient_privacy_current"],
@@ -67,7 +116,7 @@ async def test_csv_cells(database_url, tmp_path):
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         await export_of(world, tmp_path, Format.CSV, ["patient_safety_current"])
-        rows = {row["restriction_id"]: row for row in rows_of(tmp_path / f"{SAFE}.csv")}
+        rows = {row["restriction_id"]: row for row in rows_of(only(tmp_path, SAFE, "csv"))}
         assert "payload" not in rows["s0"]
         assert ("NORN_FFL", "9999-12-31T23:59:59.999999Z", "true", "false") == (
             rows["s0"]["confidentiality_code"],
@@ -90,7 +139,7 @@ async def test_ndjson_lines(database_url, tmp_path):
         await small_store(world)
         views = ["patient_safety_current", "run", "daily_change"]
         await export_of(world, tmp_path, Format.NDJSON, views, include_payload=True)
-        lines = (tmp_path / f"{SAFE}.ndjson").read_bytes().splitlines()
+        lines = only(tmp_path, SAFE, "ndjson").read_bytes().splitlines()
         rows = {row["restriction_id"]: row for row in map(orjson.loads, lines)}
         assert (True, None, None) == (
             rows["s2"]["is_stale"],
@@ -98,7 +147,7 @@ async def test_ndjson_lines(database_url, tmp_path):
             rows["s2"]["delay_days"],
         )
         assert "NORN_FFL" == orjson.loads(rows["s0"]["payload"])["confidentiality_code"]
-        run = orjson.loads((tmp_path / "report_run.ndjson").read_bytes().splitlines()[0])
+        run = orjson.loads(only(tmp_path, "report_run", "ndjson").read_bytes().splitlines()[0])
         assert (10, "[") == (run["persons_total"], run["areas"][0])
 
 
@@ -110,7 +159,7 @@ async def test_parquet_types(database_url, tmp_path):
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
         await export_of(world, tmp_path, Format.PARQUET)
-        table = parquet.ParquetFile(tmp_path / f"{SAFE}.parquet").read()
+        table = parquet.ParquetFile(only(tmp_path, SAFE, "parquet")).read()
         kinds = {field.name: field.type for field in table.schema}
         assert (pa.timestamp("us", tz="UTC"), pa.bool_(), pa.int64(), pa.string()) == (
             kinds["delay_delivery_until"],
@@ -121,7 +170,9 @@ async def test_parquet_types(database_url, tmp_path):
         rows = {row["restriction_id"]: row for row in table.to_pylist()}
         assert 9999 == rows["s0"]["delay_delivery_until"].year
         assert [True] == [row["is_stale"] for row in rows.values() if row["is_stale"]]
-        days = parquet.ParquetFile(tmp_path / "report_daily_change.parquet").read().to_pylist()
+        days = (
+            parquet.ParquetFile(only(tmp_path, "report_daily_change", "parquet")).read().to_pylist()
+        )
         assert {date(2026, 3, 28), date(2026, 3, 30)} == {row["day"] for row in days}
 
 
@@ -133,11 +184,17 @@ async def test_what_changed_since_a_publication(database_url, tmp_path):
         found = {}
         for since in (0, 1, 2):
             manifest = await export_of(world, tmp_path / str(since), Format.CSV, since=since)
-            views = [file.view for file in manifest.files]
-            assert (since, ["report_change_feed"]) == (manifest.since, views)
-            rows = rows_of(tmp_path / str(since) / "report_change_feed.csv")
-            found[since] = [(int(row["seq"]), row["publication_no"], row["op"]) for row in rows]
-        assert sorted(found[0]) == found[0]
+            folders = [view.folder for view in manifest.views]
+            assert (since, [f"area={area}/feed" for area in FEEDS]) == (manifest.since, folders)
+            rows = {}
+            for area in FEEDS:
+                path = tmp_path / str(since) / NIGHT / f"area={area}" / "feed" / "part-00000.csv"
+                rows[area] = [
+                    (int(row["seq"]), row["publication_no"], row["op"]) for row in rows_of(path)
+                ]
+                assert sorted(rows[area]) == rows[area]
+            assert {"erase"} == {op for *_, op in rows[FEEDS[-1]]}
+            found[since] = sorted(row for of_area in rows.values() for row in of_area)
         assert {"1", "2"} == {number for _, number, _ in found[0]}
         assert [row for row in found[0] if row[1] == "2"] == found[1]
         assert ["close", "close", "update", "erase"] == [op for _, _, op in found[1]]
@@ -153,15 +210,15 @@ async def test_an_empty_store_exports_headers(database_url, tmp_path):
             manifest = await export_of(world, tmp_path / fmt, fmt)
             has_rows = {file.view for file in manifest.files if file.rows}
             assert (None, None, WORDS) == (manifest.run_id, manifest.published_at, has_rows)
-        assert [] == rows_of(tmp_path / "csv" / f"{SAFE}.csv")
+        assert [] == rows_of(only(tmp_path / "csv", SAFE, "csv", night="publication_no=0"))
 
 
 async def test_cells_that_a_spreadsheet_would_run(tmp_path):
     """A leading apostrophe makes a formula text, and taking one away gives the value back."""
-    view = View(name="v", columns={"a": Kind.TEXT, "n": Kind.INTEGER})
+    shape = Shape(format=Format.CSV, columns={"a": Kind.TEXT, "n": Kind.INTEGER})
     values = ["=1+1", "+4", "-5", "@x", "\tx", "\rx", "'x", "\uff1d1", "", "x=1", 'a,"b"\nc', "æ"]
     stream = io.BytesIO()
-    sink = CsvSink(stream, view, ["a", "n"])
+    sink = CsvSink(stream, shape)
     sink.write([(value, -1) for value in values])
     sink.close()
     rows = list(csv.reader(io.StringIO(stream.getvalue().decode(), newline="")))[1:]
@@ -171,20 +228,120 @@ async def test_cells_that_a_spreadsheet_would_run(tmp_path):
 
 
 @pytest.mark.parametrize("fmt", list(Format))
-async def test_a_failed_export_leaves_the_old_one(database_url, tmp_path, fmt):
-    """Files appear when all are whole; what stood there before stands until then."""
+async def test_the_same_publication_gives_the_same_bytes(database_url, tmp_path, fmt):
+    """However late it is exported, though a delay has ended since and an episode grown longer."""
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
-        await export_of(world, tmp_path, fmt)
-        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        await export_of(world, tmp_path / "one", fmt, include_payload=True)
+        world.fake.advance(40 * 86_400)
+        await export_of(world, tmp_path / "two", fmt, include_payload=True)
+        assert data_of(tmp_path / "one") == data_of(tmp_path / "two")
+        await export_of(world, tmp_path / "csv", Format.CSV)
+    rows = rows_of(only(tmp_path / "csv", SAFE, "csv"))
+    counted = rows_of(only(tmp_path / "csv", "report_daily", "csv"))
+    expected = sum(
+        int(row["in_effect"])
+        for row in counted
+        if (row["publication_no"], row["area"]) == ("2", "patient-safety")
+    )
+    assert expected == [row["is_in_effect"] for row in rows].count("true") > 0
+    episodes = rows_of(only(tmp_path / "csv", "report_episode", "csv"))
+    assert {"1"} == {row["days"] for row in episodes if not row["ended_at"]} - {"0"}
+
+
+async def test_rows_are_in_the_order_of_the_primary_key(database_url, tmp_path):
+    """By the bytes of a text, whatever the database's locale; no two rows have one key."""
+    async with world_on(database_url, our_clock=True) as world:
+        turn = await world.begin()
+        keys = ["b", "B", "a-1", "a1", "a 2", "å", "z", "Z-"]
+        await turn.write(seen(world, 0, *(safety(key, "N") for key in keys)), seen(world, 1))
+        await turn.publish()
+        manifest = await export_of(world, tmp_path, Format.NDJSON)
+    first = tmp_path / manifest.folder
+    for view in manifest.views:
+        (path,) = (first / view.folder).glob("*.ndjson")
+        rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+        found = [tuple(row[name] for name in view.order) for row in rows]
+        assert (KEYS[view.name], sorted(set(found))) == (tuple(view.order), found), view.name
+    lines = only(tmp_path, SAFE, "ndjson", night=manifest.folder).read_bytes().splitlines()
+    assert sorted(keys) == [orjson.loads(line)["restriction_id"] for line in lines]
+
+
+@pytest.mark.parametrize("fmt", [Format.CSV, Format.NDJSON])
+async def test_a_large_view_is_divided(sqlite_url, tmp_path, fmt):
+    """Parts of a bounded size, each with a header, in one order."""
+    async with world_on(sqlite_url, our_clock=True) as world:
+        turn = await world.begin()
+        await turn.write(
+            *(seen(world, n, *(safety(f"{n}-{i}", "N") for i in range(9))) for n in range(900))
+        )
+        await turn.publish()
+        manifest = await export_of(world, tmp_path, fmt, [SAFE], part_bytes_max=1)
+    (view,) = manifest.views
+    names = [f"area=patient-safety/current/part-{n:05}.{fmt}" for n in range(5)]
+    files = [file for file in manifest.files if "part-" in file.name]
+    assert (names, 8_100) == ([file.name for file in files], view.rows)
+    assert [2_000] * 4 + [100] == [file.rows for file in files]
+    paths = [tmp_path / manifest.folder / name for name in names]
+    rows = (
+        rows_of(*paths)
+        if fmt is Format.CSV
+        else [orjson.loads(line) for path in paths for line in path.read_bytes().splitlines()]
+    )
+    found = [(row["person_key"], row["restriction_id"]) for row in rows]
+    assert (8_100, sorted(found)) == (len(set(found)), found)
+
+
+async def test_a_used_folder_keeps_nothing_of_the_same_publication(database_url, tmp_path):
+    """Another format, fewer views: what was there goes; other publications stay."""
+    out = tmp_path / "out"
+    async with world_on(database_url, our_clock=True) as world:
+        await small_store(world)
+        await export_of(world, out, Format.CSV)
+        await export_of(world, out, Format.NDJSON, ["run"])
+        files = {f"report_run/{name}" for name in ("part-00000.ndjson", "schema.json")}
+        expected = {*files, "_manifest.json"}
+        assert expected == set(contents(out / NIGHT))
+        kept = contents(out / NIGHT)
+        turn = await world.begin()
+        await turn.write(*(seen(world, n) for n in range(10)))
+        await turn.publish(limits=_any())
+        await export_of(world, out, Format.CSV, ["run"])
+        assert kept == contents(out / NIGHT)
+    names = {path.name for path in out.iterdir()}
+    assert {NIGHT, "publication_no=3", "_LATEST"} == names
+    assert "publication_no=3\n" == (out / "_LATEST").read_text()
+
+
+async def test_a_folder_of_others_is_not_replaced(sqlite_url, tmp_path):
+    """Something that has the name and no manifest is left alone."""
+    out = tmp_path / "out"
+    async with world_on(sqlite_url, our_clock=True) as world:
+        await small_store(world)
+        (out / NIGHT).mkdir(parents=True)
+        (out / NIGHT / "thesis.txt").write_text("x")
+        with pytest.raises(ConfigurationError, match="it is no export"):
+            await export_of(world, out, Format.CSV)
+    assert {f"{NIGHT}/thesis.txt": b"x"} == contents(out)
+
+
+@pytest.mark.parametrize("fmt", list(Format))
+async def test_a_failed_export_leaves_the_old_one(database_url, tmp_path, fmt):
+    """Files appear when all are whole; what stood there before stands until then."""
+    out = tmp_path / "out"
+    async with world_on(database_url, our_clock=True) as world:
+        await small_store(world)
+        await export_of(world, out, fmt)
+        before = contents(out)
 
         def fail(view, _rows):
             if view == "report_run":
                 raise RuntimeError("in the middle")
 
         with pytest.raises(RuntimeError, match="in the middle"):
-            await export_of(world, tmp_path, fmt, wrote=fail)
-        assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+            await export_of(world, out, fmt, wrote=fail)
+        assert before == contents(out)
+        assert {NIGHT, "_LATEST"} == {path.name for path in out.iterdir()}
 
 
 async def test_the_files_belong_to_one_publication(database_url, tmp_path):
@@ -229,11 +386,12 @@ async def test_the_files_belong_to_one_publication(database_url, tmp_path):
 
             return await read(between)
 
-        manifest = await export(interrupted, tmp_path, Format.CSV, now=world.fake.now())
+        manifest = await export_of(world, tmp_path, Format.CSV, read=interrupted)
         assert [True] == published
         assert 2 == manifest.run_id
-        assert ["1", "2"] == sorted(row["run_id"] for row in rows_of(tmp_path / "report_run.csv"))
-        codes = {row["confidentiality_code"] for row in rows_of(tmp_path / f"{SAFE}.csv")}
+        runs = rows_of(only(tmp_path, "report_run", "csv"))
+        assert ["1", "2"] == [row["run_id"] for row in runs]
+        codes = {row["confidentiality_code"] for row in rows_of(only(tmp_path, SAFE, "csv"))}
         assert "X" not in codes
 
 
@@ -262,7 +420,7 @@ async def test_memory_does_not_grow_with_the_rows(database_url, tmp_path):
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert 12_000 == len(rows_of(tmp_path / f"{SAFE}.csv"))
+        assert 12_000 == len(rows_of(only(tmp_path, SAFE, "csv", night="publication_no=1")))
         assert peak < 7_000_000
 
 

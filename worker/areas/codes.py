@@ -1,6 +1,6 @@
 """The codes that stand in the reporting views, with names: what ``report_code`` shows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from worker.areas.patient_privacy import PATIENT_PRIVACY
@@ -188,6 +188,21 @@ _EXITS: Final[_Names] = {
 _REFERENCE: Final = "Helsedirektoratet, OID 2.16.578.1.12.4.1.1.9603"
 _PTS: Final = "PTS"
 _WORKER: Final = "pts-worker"
+
+
+SYSTEMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "confidentiality_code": ("9603",),
+    "privacy_type": ("privacy_type",),
+    "privacy_level": ("privacy_level",),
+    "code": ("9603", "privacy_type"),
+    "level": ("privacy_level",),
+    "cause": ("cause",),
+    "object_type": ("object_type",),
+    "parent_object_type": ("object_type",),
+    "failure_kind": ("failure_kind",),
+    "exit_code": ("exit_code",),
+}
+"""The code systems of the columns of views that hold a code, by the column's name."""
 
 
 def codes() -> Iterator[Code]:

@@ -144,3 +144,31 @@ def _column(name: str) -> ViewColumn:
 
 COLUMNS: Final[Mapping[str, tuple[ViewColumn, ...]]] = dict(_declared())
 """The columns of each reporting view, in their order, by the view's name."""
+
+
+_KEYS: Final[Mapping[str, str]] = {
+    "report_person_freshness": "person_key area",
+    "report_daily": "publication_no area code level cause cohort",
+    "report_publication": "publication_no",
+    "report_publication_cohort": "publication_no cohort",
+    "report_daily_change": "day area tenant",
+    "report_change_feed": "seq",
+    "report_run": "run_id",
+    "report_access": "accessed_at os_user login_user host command person_key purpose",
+    "report_person_label": "person_key valid_from",
+    "report_failure": "person_key area",
+    "report_drift": "area field drift_kind",
+    "report_episode": "area person_key restriction_id",
+    "report_code": "system code",
+    "report_dictionary": "view_name column_name",
+}
+
+KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    **{f"report_{area.table}_current": ("person_key", "restriction_id") for area in AREAS},
+    **{f"report_{area.table}_history": ("version_no",) for area in AREAS},
+    **{view: tuple(names.split()) for view, names in _KEYS.items()},
+}
+"""The primary key of each reporting view, which is also the order of its rows in an export.
+
+Two rows of ``report_access`` may be the same.
+"""

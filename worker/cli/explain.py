@@ -8,8 +8,7 @@ from worker.cli import options
 from worker.cli.access import purpose_option
 from worker.cli.base import Cli, subcommand
 from worker.cli.showing import instant, read_identifier, span
-from worker.core.times import parse_time
-from worker.errors import ExitCode, UsageError
+from worker.errors import ExitCode
 from worker.store.queries.person import Version
 from worker.use_cases.explain import ExplainedArea, Explanation, UnknownPerson, explain
 
@@ -39,20 +38,13 @@ Example: `pts-worker explain --as-of 2026-01-31T12:00:00Z < identifier.txt`
 @options.database
 def command(cli: Cli, *, as_of: str | None, purpose: str | None) -> int:
     """See ``HELP``."""
-    at = None if as_of is None else _instant(as_of)
+    at = None if as_of is None else options.parse_as_of(as_of)
     app = cli.load("person")
     app.identity()  # an error of the configuration comes before the question
     off_id = read_identifier()
     found = cli.run(lambda: explain(app, off_id, as_of=at, purpose=purpose))
     cli.emit(found, lambda: _print(found))
     return ExitCode.OK
-
-
-def _instant(text: str) -> datetime:
-    try:
-        return parse_time(text.strip()).at
-    except ValueError as error:
-        raise UsageError(f"--as-of: {error}", hint="for example 2026-01-31T12:00:00Z") from None
 
 
 def _print(found: Explanation) -> None:

@@ -11,29 +11,44 @@ from worker.cli.base import Cli, subcommand
 from worker.cli.progress import progress_bar
 from worker.cli.showing import columns
 from worker.errors import ExitCode
-from worker.report.export import Manifest, export
-from worker.report.sinks import Format
+from worker.report.export import Options, export
+from worker.report.manifest import Manifest
+from worker.report.sinks import Dialect, Format
+from worker.store.schema.upgrade import HEAD
 from worker.use_cases.access import log_access
 from worker.use_cases.reading_store import store_to_read
 
 HELP = """Write the reporting views to a folder as CSV, NDJSON or Parquet.
 
-One file a view, all as of one publication; `manifest.json` tells which, and the rows and SHA-256
-of each file. The files hold health data; only their owner can read them (0600). Parquet needs the
-extra `parquet` of the package.
+All rows are as of one publication and stand in a folder of its own, `publication_no=N`: those of an
+area in `area=AREA/current` and `area=AREA/history`, those of other views in a folder of the view's
+name, as `part-00000` and so on. `_manifest.json` there says columns, rows and SHA-256 of each file.
+NDJSON has a JSON Schema beside it (`schema.json`), fields of Parquet have the column's meaning.
+The folder appears when it is complete, in the place of an earlier one of the same publication; then
+`_LATEST` names it. The same database gives the same bytes. The files hold health data; only their
+owner can read them (0600). Parquet needs the extra `parquet` of the package.
 
 The access is logged, with the purpose that `--purpose` gives, in the view `report_access`, which is
 exported only where it is named.
+
+With `--dialect excel-nb` CSV for Excel in Norwegian: a byte order mark, semicolons, decimal commas,
+times in Europe/Oslo, and beside each code its name in bokmål.
 
 With `--aggregate` only the facts of publications (`report_daily`, `report_publication`,
 `report_publication_cohort`), for those who may not see persons: numbers of fewer persons than
 `--min-cell` are left empty, with those from which they could be computed; `hidden` names them.
 
-With `--since` only what has changed behind that publication: the rows of `report_change_feed`, in
-order, with what was erased and purged.
+With `--since` only what has changed behind that publication: the rows of `report_change_feed`, with
+what was erased and purged, in `area=AREA/feed`.
 
-`--json`: the manifest (format, run_id, publication_no, published_at, exported_at, include_payload,
-since, min_cell, tenant, files: name, view, rows, bytes, sha256).
+With `--as-of` what readers saw at that time (a date alone is its midnight in UTC): the current
+views, the history until then and the facts, as of the last publication by then. What is kept for
+the last read only is empty: `last_confirmed_at`, `is_stale`, `cohort`; `local_ref` is today's.
+`not_kept` says how many restrictions stood then and are gone, by retention or `erase`.
+
+`--json`: the manifest (folder, format, dialect, run_id, publication_no, published_at,
+exported_at, worker_version, schema_revision, include_payload, since, as_of, not_kept, min_cell,
+views: name, folder, rows, order, columns: name, type; files: name, view, rows, bytes, sha256).
 
 Example: `pts-worker export --out export --format csv --view patient_safety_current`
 """
@@ -52,6 +67,12 @@ Example: `pts-worker export --out export --format csv --view patient_safety_curr
     help="csv, ndjson or parquet.",
 )
 @click.option(
+    "--dialect",
+    type=click.Choice([*map(str, Dialect)]),
+    metavar="DIALECT",
+    help="excel-nb: CSV for Excel in Norwegian.",
+)
+@click.option(
     "--view", multiple=True, help="Only this view; may be given again. Default: all but access."
 )
 @click.option(
@@ -60,6 +81,7 @@ Example: `pts-worker export --out export --format csv --view patient_safety_curr
     metavar="PUBLICATION",
     help="Only the change feed, behind this publication.",
 )
+@click.option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone.")
 @click.option("--aggregate", is_flag=True, help="Only the facts of publications.")
 @options.min_cell
 @click.option("--include-payload", is_flag=True, help="Also all that PTS sent, as JSON.")
@@ -70,14 +92,26 @@ def command(
     *,
     out: Path,
     file_format: str,
+    dialect: str | None,
     view: tuple[str, ...],
     since: int | None,
+    as_of: str | None,
     aggregate: bool,
     min_cell: int,
     include_payload: bool,
     purpose: str | None,
 ) -> int:
     """See ``HELP``."""
+    given = Options(
+        format=Format(file_format),
+        dialect=None if dialect is None else Dialect(dialect),
+        views=view,
+        include_payload=include_payload,
+        since=since,
+        as_of=None if as_of is None else options.parse_as_of(as_of),
+        min_cell=min_cell if aggregate else None,
+    )
+    given.chosen()  # a wrong call comes before the access is logged
     app = cli.load("report")
 
     async def work() -> Manifest:
@@ -94,12 +128,9 @@ def command(
                 return await export(
                     store.read,
                     out,
-                    Format(file_format),
-                    view,
+                    given,
                     now=app.runtime.now(),
-                    include_payload=include_payload,
-                    since=since,
-                    min_cell=min_cell if aggregate else None,
+                    schema_revision=HEAD,
                     wrote=wrote,
                 )
 
@@ -110,5 +141,10 @@ def command(
 
 def _print(out: Path, manifest: Manifest) -> None:
     published = manifest.published_at or "nothing yet"
-    print(f"{out}: publication {manifest.publication_no or 0}, {published}")
+    print(f"{out / manifest.folder}: {published}")
+    if manifest.not_kept:
+        print(
+            f"{manifest.not_kept} restrictions that stood then are not in the database any more "
+            "(retention.versions, erase)"
+        )
     columns(("file", "rows", "bytes"), [(f.name, f.rows, f.bytes) for f in manifest.files])

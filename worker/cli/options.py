@@ -5,8 +5,12 @@ The common options may stand before or behind the name of a command, which finds
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+<<<<<<< HEAD
 from datetime import timedelta
 from importlib import import_module
+=======
+from datetime import datetime, timedelta
+>>>>>>> export
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -14,6 +18,7 @@ import click
 
 from worker.core.durations import parse_duration
 from worker.core.small_numbers import LEAST
+from worker.core.times import parse_time
 from worker.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,6 +62,18 @@ class Duration(click.ParamType[timedelta, str]):
             return parse_duration(value)
         except ValueError as error:
             self.fail(f"this {error}", param, ctx)
+
+
+def parse_as_of(text: str) -> datetime:
+    """The time of ``--as-of``; UTC if it names no zone, a date alone is its midnight.
+
+    Raises:
+        UsageError: it is no ISO 8601 time.
+    """
+    try:
+        return parse_time(text.strip()).at
+    except ValueError as error:
+        raise UsageError(f"--as-of: {error}", hint="for example 2026-01-31T12:00:00Z") from None
 
 
 class FilePath(click.Path[Path]):

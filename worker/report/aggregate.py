@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.areas.reporting import Kind
 from worker.core.model import FailureKind
 from worker.core.small_numbers import Cell, Equation, Mark, hide
+from worker.report.selection import order_of
 from worker.report.views import COHORT, DAILY, PUBLICATION, View
 
 HIDDEN: Final = "hidden"
@@ -68,7 +69,7 @@ async def facts_by_publication(
             found = await connection.execute(
                 select(table)
                 .where(table.c.publication_no == number)
-                .order_by(*(table.c[name] for name in view.columns if name in _ORDER))
+                .order_by(*order_of(view, table, connection.dialect.name))
             )
             rows[view.name] = [dict(row) for row in found.mappings()]
         hidden, before = hidden_of(rows, least=least, before=before)
@@ -76,9 +77,6 @@ async def facts_by_publication(
             view: [_masked(row, hidden.get((view, place), ())) for place, row in enumerate(found)]
             for view, found in rows.items()
         }
-
-
-_ORDER: Final = ("publication_no", "area", "code", "level", "cause", "cohort")
 
 
 def _masked(row: Mapping[str, Any], hidden: Iterable[str]) -> tuple[Any, ...]:

@@ -1,315 +1,281 @@
 """The reporting views as files that belong to one publication, and a manifest that proves it."""
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.model import RunStatus
+from worker import __version__
+from worker.areas import AREAS
+from worker.areas.reporting import KEYS
 from worker.errors import UsageError
-from worker.files import make_folder, named_faults, new_private, write_private
+from worker.files import make_folder
 from worker.report.aggregate import FACTS, facts_by_publication
+from worker.report.folders import PublicationFolder
+from worker.report.manifest import Manifest
 from worker.report.reading import Read, begin_snapshot
-from worker.report.sinks import Format, iso, load_pyarrow, open_sink
-from worker.report.views import CHANGE_FEED, PAYLOAD, RUN, View, views_named
+from worker.report.selection import (
+    OF_THE_PAST,
+    Shown,
+    last_of,
+    last_publication,
+    past_rows_of,
+    rows_of,
+    stood_then,
+    until,
+)
+from worker.report.sinks import Dialect, Format, Shape, iso, load_pyarrow
+from worker.report.view_files import PART_BYTES_MAX, ViewFiles, folder_of
+from worker.report.views import CHANGE_FEED, CURRENT, PAYLOAD, View, views_named
+from worker.report.words import json_schema, meanings, words_of
 
-MANIFEST: Final = "manifest.json"
 _PORTION: Final = 2_000
 """Rows held in memory at a time."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportedFile:
-    """One file of an export.
-
-    Attributes:
-        name: the file's name in the folder.
-        sha256: of its bytes, in hexadecimal.
-    """
-
-    name: str
-    view: str
-    rows: int
-    bytes: int
-    sha256: str
+Wrote = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What ``manifest.json`` says; times are ISO 8601 UTC.
+class Options:
+    """What is exported, and how.
 
     Attributes:
-        run_id, publication_no, published_at: the publication that the files show; null before the
-            first one.
-        include_payload: whether the files hold what PTS sent, besides the typed columns.
-        since: the publication behind which the change feed was exported; null for views.
-        min_cell: numbers of fewer persons are hidden; null where the files hold single persons.
+        format: of the files.
+        dialect: of CSV.
+        views: names with or without ``report_``; empty: all but the access log.
+        include_payload: also write what PTS sent.
+        since: write the change feed alone, and of it what is behind this publication.
+        as_of: write what the views showed at this time; of some there is nothing to be had
+            (``selection.OF_THE_PAST``).
+        min_cell: write the facts of publications alone, without numbers of fewer persons.
+        part_bytes_max: the size at which a file ends and the next part begins.
     """
 
-    format: str
-    run_id: int | None
-    publication_no: int | None
-    published_at: str | None
-    exported_at: str
-    include_payload: bool
-    since: int | None
-    min_cell: int | None
-    tenant: str | None
-    files: tuple[ExportedFile, ...]
+    format: Format
+    dialect: Dialect | None = None
+    views: Sequence[str] = ()
+    include_payload: bool = False
+    since: int | None = None
+    as_of: datetime | None = None
+    min_cell: int | None = None
+    part_bytes_max: int = PART_BYTES_MAX
 
+    def chosen(self) -> Sequence[View]:
+        """The views.
 
-@dataclass(slots=True, kw_only=True)
-class _Written:
-    """Files under temporary names, until all are whole."""
+        Raises:
+            UsageError: there is no view of a name, or options exclude one another.
+        """
+        if self.dialect is not None and self.format is not Format.CSV:
+            raise UsageError(
+                f"--dialect is for CSV, not for {self.format}",
+                hint="leave out --format or --dialect",
+            )
+        alone = [value for value in (self.since, self.min_cell) if value is not None]
+        if len(alone) + bool(self.views) > 1:
+            raise UsageError(
+                "the change feed and the facts of publications are exported by themselves",
+                hint="give one of --since, --aggregate and --view",
+            )
+        if self.as_of is not None:
+            return self._of_the_past(has_others=bool(alone))
+        if not alone:
+            return views_named(self.views)
+        return FACTS if self.since is None else (CHANGE_FEED,)
 
-    manifest: Manifest
-    temporary: dict[str, Path] = field(default_factory=dict)
+    def _of_the_past(self, *, has_others: bool) -> Sequence[View]:
+        named = views_named(self.views) if self.views else OF_THE_PAST
+        lost = [view.name for view in named if view not in OF_THE_PAST]
+        if has_others or lost:
+            raise UsageError(
+                f"--as-of is not for {lost[0] if lost else '--since and --aggregate'}",
+                hint=f"it is for {', '.join(view.name for view in OF_THE_PAST)}",
+            )
+        return named
 
 
 async def export(
     read: Read,
     out: Path,
-    fmt: Format,
-    views: Sequence[str] = (),
+    options: Options,
     *,
     now: datetime,
-    include_payload: bool = False,
-    since: int | None = None,
-    min_cell: int | None = None,
-    tenant: str | None = None,
-    wrote: Callable[[str, int], None] = lambda _view, _rows: None,
+    schema_revision: str,
+    wrote: Wrote = lambda _view, _rows: None,
 ) -> Manifest:
-    """Write each view to a file of the folder, all as of one publication.
+    """Write each view to files in the folder of the latest publication, ``publication_no=N``.
 
-    The rows are streamed, so memory does not grow with them. Files have mode 0600 and appear when
-    all are whole; the manifest is the last. Times are ISO 8601 UTC, NULL is an empty cell in CSV
-    and ``null`` in NDJSON. In CSV a text that begins with ``= + - @``, a tab, a line break or an
-    apostrophe gets one apostrophe in front, so that no spreadsheet runs it; taking one leading
-    apostrophe away gives the value back. Columns that hold JSON are text in every format.
+    The rows are streamed in the order of the view's primary key (``reporting.KEYS``), so memory
+    does not grow with them. The folder appears when all files are complete and the manifest is
+    written, in the place of an earlier one of this publication; then ``_LATEST`` names it. Files
+    have mode 0600 and folders 0700. The same database gives the same bytes, but for the manifest's
+    time.
+
+    Times are ISO 8601 UTC, NULL is an empty cell in CSV and ``null`` in NDJSON. In CSV a text that
+    begins with ``= + - @``, a tab, a line break or an apostrophe gets one apostrophe in front, so
+    that no spreadsheet runs it; taking one leading apostrophe away gives the value back. Columns
+    that hold JSON are text in every format.
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
-        out: the folder; made (mode 0700) if there is none.
-        fmt: the format.
-        views: names with or without ``report_``; empty: all.
+        out: the folder of all publications; made (mode 0700) if there is none.
+        options: what is exported, and how.
         now: for the manifest.
-        include_payload: also write what PTS sent.
-        since: write the change feed alone, and of it what stands behind this publication.
-        min_cell: write the facts of publications alone, without numbers of fewer persons.
-        tenant: write this tenant's rows alone.
+        schema_revision: for the manifest.
         wrote: called with the view and the rows written of it so far.
 
     Raises:
-        UsageError: there is no view of a name, or views are named beside ``since`` or ``min_cell``.
+        UsageError: there is no view of a name, options exclude one another, or nothing was
+            published by ``as_of``.
         ConfigurationError: the folder cannot be written, or Parquet lacks its library.
         UnavailableError: the database cannot be used.
     """
-    chosen = _chosen(views, since, min_cell)
-    if fmt is Format.PARQUET:
+    views = options.chosen()
+    if options.format is Format.PARQUET:
         load_pyarrow()
     make_folder(out)
-    made: list[Path] = []
+    made: list[PublicationFolder] = []
 
-    async def work(connection: AsyncConnection) -> _Written:
-        _forget(made)
+    async def work(connection: AsyncConnection) -> Manifest:
+        _discard(made)
         await begin_snapshot(connection)
-        written = _Written(
-            manifest=await _head(
-                connection,
-                fmt,
-                now,
-                tenant,
-                since=since,
-                min_cell=min_cell,
-                include_payload=include_payload,
-            )
-        )
-        writers = []
-        for view in chosen:
-            columns = [name for name in view.columns if include_payload or name != PAYLOAD]
-            writers.append(_ViewFile(out=out, view=view, columns=columns, fmt=fmt, wrote=wrote))
-            made.append(writers[-1].temporary)
+        shown = await last_publication(connection, options.as_of)
+        name = f"publication_no={shown.number if shown else 0}"
+        folder = PublicationFolder(out, name)
+        made.append(folder)
+        copies = [_Copy(view, folder.path, options, wrote) for view in views]
         with ExitStack() as stack:
-            for writer in writers:
-                stack.enter_context(closing(writer))
-            if min_cell is not None:
-                await _copy_facts(connection, writers, min_cell)
+            for copy in copies:
+                stack.enter_context(closing(copy))
+            if options.min_cell is not None:
+                await _copy_facts(connection, copies, options.min_cell)
             else:
-                behind = None if since is None else await _last_of(connection, since)
-                for writer in writers:
-                    await _copy(connection, writer, tenant, behind)
-            files = [writer.finish() for writer in writers]
-        written.temporary = {writer.name: writer.temporary for writer in writers}
-        written.manifest = _with_files(written.manifest, files)
-        return written
+                for copy in copies:
+                    await _copy_view(connection, copy, options, shown)
+            done = [files.finish() for copy in copies for files in copy.files]
+        return Manifest(
+            folder=name,
+            format=options.format.value,
+            dialect=options.dialect,
+            run_id=shown.run_id if shown else None,
+            publication_no=shown.number if shown else None,
+            published_at=iso(shown.at) if shown else None,
+            exported_at=iso(now),
+            worker_version=__version__,
+            schema_revision=schema_revision,
+            include_payload=options.include_payload,
+            since=options.since,
+            as_of=iso(options.as_of) if options.as_of else None,
+            not_kept=await _not_kept(connection, copies, shown) if options.as_of else None,
+            min_cell=options.min_cell,
+            views=[view for view, _ in done],
+            files=[file for _, written in done for file in written],
+        )
 
     try:
-        written = await read(work)
-        with named_faults(out):
-            _put(out, written)
+        manifest = await read(work)
+        made[-1].publish(manifest)
     finally:
-        _forget(made)
-    return written.manifest
+        _discard(made)
+    return manifest
 
 
-def _chosen(views: Sequence[str], since: int | None, min_cell: int | None) -> Sequence[View]:
-    if since is None and min_cell is None:
-        return views_named(views)
-    if views or (since is not None and min_cell is not None):
-        raise UsageError(
-            "the change feed and the facts of publications are exported by themselves",
-            hint="give one of --since, --aggregate and --view",
-        )
-    return FACTS if since is None else (CHANGE_FEED,)
+class _Copy:
+    """The copy of a view on its way; the change feed has files for each area."""
 
-
-class _ViewFile:
-    """One view's file on its way."""
-
-    def __init__(
-        self,
-        *,
-        out: Path,
-        view: View,
-        columns: Sequence[str],
-        fmt: Format,
-        wrote: Callable[[str, int], None],
-    ) -> None:
+    def __init__(self, view: View, root: Path, options: Options, wrote: Wrote) -> None:
         self.view = view
-        self.columns = columns
-        self._out = out
+        self.columns = [name for name in view.columns if options.include_payload or name != PAYLOAD]
         self._wrote = wrote
-        self._rows = 0
-        self.name = f"{view.name}.{fmt}"
-        with named_faults(out):
-            self._stream, self.temporary = new_private(out, self.name)
-            self._sink = open_sink(fmt, self._stream, view, columns)
+        words = words_of(view, is_hidden=bool(options.min_cell), is_past=options.as_of is not None)
+        self.rows = 0
+        shape = Shape(
+            format=options.format,
+            columns={name: view.columns[name] for name in self.columns},
+            dialect=options.dialect,
+            meanings={name: meanings(words[name]) for name in self.columns},
+        )
+        is_ndjson = options.format is Format.NDJSON
+        schema = json_schema(view.name, {name: words[name] for name in self.columns})
+        areas = (*(area.name for area in AREAS), None) if view is CHANGE_FEED else (None,)
+        self._by_area = {
+            area: ViewFiles(
+                root,
+                folder_of(view, area),
+                view,
+                order=KEYS[view.name],
+                shape=shape,
+                schema=schema if is_ndjson else None,
+                part_bytes_max=options.part_bytes_max,
+            )
+            for area in areas
+        }
+
+    @property
+    def files(self) -> Sequence[ViewFiles]:
+        """The files of each area."""
+        return tuple(self._by_area.values())
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Write a portion of rows."""
-        with named_faults(self._out):
-            self._sink.write(rows)
-        self._rows += len(rows)
-        self._wrote(self.view.name, self._rows)
-
-    def finish(self) -> ExportedFile:
-        """Write what is left, to the disk."""
-        with named_faults(self._out):
-            self._sink.close()
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
-            digest, size = _digest(self.temporary)
-        return ExportedFile(
-            name=self.name, view=self.view.name, rows=self._rows, bytes=size, sha256=digest
-        )
+        """Write a portion of rows, each to its area."""
+        if len(self._by_area) == 1:
+            self.files[0].write(rows)
+        else:
+            place = self.columns.index("area")
+            for area, files in self._by_area.items():
+                if mine := [row for row in rows if row[place] == area]:
+                    files.write(mine)
+        self.rows += len(rows)
+        self._wrote(self.view.name, self.rows)
 
     def close(self) -> None:
-        """Close the file, finished or not."""
-        with suppress(Exception):
-            self._sink.close()
-        with suppress(Exception):
-            self._stream.close()
+        """Close the files, finished or not."""
+        for files in self.files:
+            files.close()
 
 
-async def _copy(
-    connection: AsyncConnection, file: _ViewFile, tenant: str | None, behind: int | None
+async def _copy_view(
+    connection: AsyncConnection, copy: _Copy, options: Options, shown: Shown | None
 ) -> None:
     """Stream the view's rows, or those behind a place in the feed."""
-    table = file.view.table()
-    query = select(*(table.c[name] for name in file.columns))
-    if file.view is CHANGE_FEED:
-        query = query.where(table.c.seq > (behind or 0)).order_by(table.c.seq)
-    if tenant is not None and "tenant" in file.view.columns:
-        query = query.where(table.c.tenant == tenant)
-    options = {"max_row_buffer": _PORTION}
-    async with connection.stream(query, execution_options=options) as result:
+    behind = None if options.since is None else await last_of(connection, options.since)
+    dialect = connection.dialect.name
+    if options.as_of is not None and shown is not None:
+        query = past_rows_of(copy.view, copy.columns, shown, dialect=dialect)
+    else:
+        query = rows_of(copy.view, copy.columns, shown, dialect=dialect, behind=behind)
+    buffer = {"max_row_buffer": _PORTION}
+    async with connection.stream(query, execution_options=buffer) as result:
         async for rows in result.partitions(_PORTION):
-            file.write(rows)
+            copy.write(until(rows, copy.view, copy.columns, shown.at) if shown else rows)
 
 
-async def _copy_facts(
-    connection: AsyncConnection, files: Sequence[_ViewFile], min_cell: int
-) -> None:
+async def _copy_facts(connection: AsyncConnection, copies: Sequence[_Copy], min_cell: int) -> None:
     """The facts, one publication after the other."""
     async for rows in facts_by_publication(connection, least=min_cell):
-        for file in files:
-            if rows[file.view.name]:
-                file.write(rows[file.view.name])
+        for copy in copies:
+            if rows[copy.view.name]:
+                copy.write(rows[copy.view.name])
 
 
-async def _head(
-    connection: AsyncConnection,
-    fmt: Format,
-    now: datetime,
-    tenant: str | None,
-    *,
-    since: int | None,
-    min_cell: int | None,
-    include_payload: bool,
-) -> Manifest:
-    run = RUN.table()
-    query = select(run.c.run_id, run.c.publication_no, run.c.published_at).where(
-        run.c.status == RunStatus.PUBLISHED
-    )
-    if tenant is not None:
-        query = query.where(run.c.tenant == tenant)
-    latest = query.order_by(run.c.published_at.desc(), run.c.run_id.desc()).limit(1)
-    row = (await connection.execute(latest)).one_or_none()
-    return Manifest(
-        format=fmt.value,
-        run_id=row.run_id if row else None,
-        publication_no=row.publication_no if row else None,
-        published_at=iso(row.published_at) if row else None,
-        exported_at=iso(now),
-        include_payload=include_payload,
-        since=since,
-        min_cell=min_cell,
-        tenant=tenant,
-        files=(),
+async def _not_kept(
+    connection: AsyncConnection, copies: Sequence[_Copy], shown: Shown | None
+) -> int:
+    """How many restrictions stood at the publication and are in the database no more."""
+    stood = await stood_then(connection, shown) if shown else {}
+    areas = {view.name: area for area, view in CURRENT.items()}
+    return sum(
+        stood.get(areas[copy.view.name], 0) - copy.rows
+        for copy in copies
+        if copy.view.name in areas
     )
 
 
-async def _last_of(connection: AsyncConnection, number: int) -> int:
-    """The place in the feed behind which everything is newer than a publication.
-
-    Erasures and purges that came after it have its number, and are newer.
-    """
-    feed = CHANGE_FEED.table()
-    last = select(func.coalesce(func.max(feed.c.seq), 0)).where(
-        feed.c.publication_no <= number, feed.c.op.not_in(["erase", "purge"])
-    )
-    found: int = (await connection.execute(last)).scalar_one()
-    return found
-
-
-def _with_files(head: Manifest, files: Sequence[ExportedFile]) -> Manifest:
-    return Manifest(**(asdict(head) | {"files": tuple(files)}))
-
-
-def _digest(path: Path) -> tuple[str, int]:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return digest, stream.tell()
-
-
-def _put(out: Path, written: _Written) -> None:
-    """No manifest stands while the files of two exports may be mixed."""
-    (out / MANIFEST).unlink(missing_ok=True)
-    for name, temporary in written.temporary.items():
-        temporary.replace(out / name)
-    content = orjson.dumps(asdict(written.manifest), option=orjson.OPT_INDENT_2)
-    write_private(out / MANIFEST, content + b"\n")
-
-
-def _forget(made: list[Path]) -> None:
-    for temporary in made:
-        temporary.unlink(missing_ok=True)
+def _discard(made: list[PublicationFolder]) -> None:
+    for folder in made:
+        folder.discard()
     made.clear()

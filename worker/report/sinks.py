@@ -3,7 +3,8 @@
 import csv
 import enum
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -12,7 +13,7 @@ import orjson
 from worker.areas.reporting import Kind
 from worker.core.escaping import csv_text
 from worker.errors import ConfigurationError
-from worker.report.views import View
+from worker.report.excel import ExcelSink, with_names
 
 _ROW_GROUP: Final = 50_000
 
@@ -37,19 +38,51 @@ class Sink(Protocol):
         ...
 
 
-def open_sink(fmt: Format, stream: BinaryIO, view: View, columns: Sequence[str]) -> Sink:
-    """A sink for these columns of the view.
+class Dialect(enum.StrEnum):
+    """A way to write CSV for one program."""
+
+    EXCEL_NB = "excel-nb"
+    """Excel in Norwegian: see ``ExcelSink``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the files of a view look like.
+
+    Attributes:
+        columns: the kind of each column by its name, in order.
+        dialect: of CSV; None is RFC 4180 for programs.
+        meanings: what is known of a column, by its name; Parquet keeps it with the field.
+    """
+
+    format: Format
+    columns: Mapping[str, Kind]
+    dialect: Dialect | None = None
+    meanings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def written(self) -> Mapping[str, Kind]:
+        """The columns of the files: a dialect may add some."""
+        return self.columns if self.dialect is None else with_names(self.columns)
+
+
+def open_sink(stream: BinaryIO, shape: Shape) -> Sink:
+    """A sink for rows of this shape.
 
     Raises:
         ConfigurationError: Parquet without its library.
     """
-    match fmt:
+    match shape.format:
         case Format.CSV:
-            return CsvSink(stream, view, columns)
+            return (
+                CsvSink(stream, shape)
+                if shape.dialect is None
+                else ExcelSink(stream, shape.columns)
+            )
         case Format.NDJSON:
-            return NdjsonSink(stream, view, columns)
+            return NdjsonSink(stream, shape)
         case Format.PARQUET:
-            return ParquetSink(stream, view, columns)
+            return ParquetSink(stream, shape)
 
 
 def iso(at: datetime) -> str:
@@ -86,11 +119,11 @@ _NDJSON: Final[dict[Kind, Callable[[Any], Any]]] = {
 class CsvSink:
     """RFC 4180 in UTF-8 with a header; NULL is an empty cell; formulas are made harmless."""
 
-    def __init__(self, stream: BinaryIO, view: View, columns: Sequence[str]) -> None:
+    def __init__(self, stream: BinaryIO, shape: Shape) -> None:
         self._text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
         self._writer = csv.writer(self._text)
-        self._shapes = [_CSV[view.columns[name]] for name in columns]
-        self._writer.writerow(columns)
+        self._shapes = [_CSV[kind] for kind in shape.columns.values()]
+        self._writer.writerow(shape.columns)
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
         """See ``Sink.write``."""
@@ -112,9 +145,9 @@ class CsvSink:
 class NdjsonSink:
     """One JSON object a line."""
 
-    def __init__(self, stream: BinaryIO, view: View, columns: Sequence[str]) -> None:
+    def __init__(self, stream: BinaryIO, shape: Shape) -> None:
         self._stream = stream
-        self._shapes = [(name, _NDJSON[view.columns[name]]) for name in columns]
+        self._shapes = [(name, _NDJSON[kind]) for name, kind in shape.columns.items()]
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
         """See ``Sink.write``."""
@@ -132,7 +165,7 @@ class NdjsonSink:
 class ParquetSink:
     """Typed columns: ``timestamp[us, UTC]``, ``bool``, ``int64``, ``date32``, ``string``."""
 
-    def __init__(self, stream: BinaryIO, view: View, columns: Sequence[str]) -> None:
+    def __init__(self, stream: BinaryIO, shape: Shape) -> None:
         self._arrow, parquet = load_pyarrow()
         arrow = self._arrow
         types = {
@@ -143,8 +176,13 @@ class ParquetSink:
             Kind.DATE: arrow.date32(),
             Kind.JSON: arrow.string(),
         }
-        self._dates = [view.columns[name] is Kind.DATE for name in columns]
-        self._schema = arrow.schema([(name, types[view.columns[name]]) for name in columns])
+        self._dates = [kind is Kind.DATE for kind in shape.columns.values()]
+        self._schema = arrow.schema(
+            [
+                arrow.field(name, types[kind], metadata=shape.meanings.get(name))
+                for name, kind in shape.columns.items()
+            ]
+        )
         self._writer = parquet.ParquetWriter(stream, self._schema, compression="zstd")
         self._waiting: list[Any] = []
         self._rows = 0
@@ -152,11 +190,11 @@ class ParquetSink:
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
         """See ``Sink.write``."""
         arrays = []
-        for index, field in enumerate(self._schema):
+        for index, one in enumerate(self._schema):
             values = [row[index] for row in rows]
             if self._dates[index]:
                 values = [value and date.fromisoformat(value) for value in values]
-            arrays.append(self._arrow.array(values, type=field.type))
+            arrays.append(self._arrow.array(values, type=one.type))
         self._waiting.append(self._arrow.record_batch(arrays, schema=self._schema))
         self._rows += len(rows)
         if self._rows >= _ROW_GROUP:

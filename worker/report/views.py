@@ -47,6 +47,12 @@ _TYPES: Final[Mapping[Kind, Any]] = {
     Kind.JSON: Text,
 }
 
+
+def type_of(kind: Kind) -> Any:
+    """SQLAlchemy's type of a column of this kind."""
+    return _TYPES[kind]
+
+
 VIEWS: Final[Mapping[str, View]] = {
     name: View(name=name, columns={column.name: column.kind for column in columns})
     for name, columns in COLUMNS.items()
@@ -65,6 +71,16 @@ CURRENT: Final[Mapping[str, View]] = {
     area.name: VIEWS[f"report_{area.table}_current"] for area in AREAS
 }
 """The view of the last published state, by the area's name."""
+HISTORY: Final[Mapping[str, View]] = {
+    area.name: VIEWS[f"report_{area.table}_history"] for area in AREAS
+}
+"""The view of all versions, by the area's name."""
+AREA_VIEWS: Final[Mapping[str, tuple[str, str]]] = {
+    view.name: (area, what)
+    for what, views in (("current", CURRENT), ("history", HISTORY))
+    for area, view in views.items()
+}
+"""The area and the kind of each view of one area, by the view's name."""
 
 
 def views_named(names: Sequence[str]) -> tuple[View, ...]:

@@ -1,0 +1,137 @@
+"""Exports as of an earlier time, beside those that were made then."""
+
+from datetime import datetime, timedelta
+
+import orjson
+import pytest
+
+from tests.report.support import NEVER, key_of, missed, privacy, safety, seen
+from tests.report.test_export import contents, export_of
+from tests.store.test_erase import erase
+from tests.store.test_store_scenarios import world_on
+from worker.core.guard import GuardLimits
+from worker.errors import UsageError
+from worker.report.selection import NOT_OF_THE_PAST, OF_THE_PAST
+from worker.report.sinks import Format
+
+ANY = GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
+CURRENT = ("report_patient_safety_current", "report_patient_privacy_current")
+
+
+async def four_nights(world, out):
+    """Nights with an export after each: changed, gone, back, moved on, missed, departed, delays."""
+    now = world.fake.now()
+    instants = []
+    for night in range(4):
+        turn = await world.begin()
+        reads = []
+        for n in range(8 - (night == 3)):
+            until = now + timedelta(days=n)
+            safe = [safety(f"s{n}", "NORU" if night < 2 or n % 2 else "NORN_EPO", until)]
+            if n != 2 or night != 1:
+                safe.append(safety(f"n{n}", "N" if n else "NEW", NEVER))
+            private = (privacy(f"p{n}", "Block", "Hard" if night < n else "Soft"),)
+            is_missed = n == 5 and night == 2
+            reads.append(
+                missed(world, n, "R") if is_missed else seen(world, n, *safe, private=private)
+            )
+        await turn.write(*reads)
+        await turn.publish(limits=ANY)
+        made = await export_of(world, out / "then", Format.NDJSON, include_payload=True)
+        instants.append(datetime.fromisoformat(made.published_at))
+        world.fake.advance(86_400)
+    return instants
+
+
+def rows_below(folder):
+    """The rows of each view, without what only the last read says; the references are today's."""
+    lost = {*NOT_OF_THE_PAST, "local_ref"}
+    return {
+        str(path.parent.relative_to(folder)): [
+            {name: value for name, value in orjson.loads(line).items() if name not in lost}
+            for line in path.read_bytes().splitlines()
+        ]
+        for path in folder.rglob("part-*.ndjson")
+    }
+
+
+async def test_what_was_exported_then(database_url, tmp_path):
+    """Each night's rows again, in their order, from the history; at its instant and a day later."""
+    async with world_on(database_url, our_clock=True) as world:
+        instants = await four_nights(world, tmp_path)
+        found: dict[str, list[dict[str, object]]] = {}
+        for number, instant in enumerate(instants, 1):
+            for later in (timedelta(), timedelta(hours=23)):
+                manifest = await export_of(
+                    world,
+                    tmp_path / "now",
+                    Format.NDJSON,
+                    include_payload=True,
+                    as_of=instant + later,
+                )
+                folder = f"publication_no={number}"
+                assert (folder, 0) == (manifest.folder, manifest.not_kept)
+                then = rows_below(tmp_path / "then" / folder)
+                found = rows_below(tmp_path / "now" / folder)
+                assert len(OF_THE_PAST) == len(found)
+                assert {name: then[name] for name in found} == found
+    current = found["area=patient-safety/current"]
+    assert {True, False} == {row["is_in_effect"] for row in current}
+    assert len(current) < len(found["area=patient-safety/history"])
+
+
+async def test_what_is_kept_for_the_last_read_only(database_url, tmp_path):
+    """Freshness and cohort are empty, not today's."""
+    async with world_on(database_url, our_clock=True) as world:
+        instants = await four_nights(world, tmp_path)
+        manifest = await export_of(
+            world, tmp_path / "now", Format.NDJSON, [CURRENT[0]], as_of=instants[1]
+        )
+    name = "area=patient-safety/current/part-00000.ndjson"
+    lines = (tmp_path / "now" / manifest.folder / name).read_bytes().splitlines()
+    rows = [orjson.loads(line) for line in lines]
+    assert rows
+    assert {None} == {row[name] for row in rows for name in NOT_OF_THE_PAST}
+
+
+async def test_what_was_erased_since_is_counted(database_url, tmp_path):
+    """An export as of before an erasure says how many restrictions it lacks."""
+    async with world_on(database_url, our_clock=True) as world:
+        instants = await four_nights(world, tmp_path)
+        await erase(world, key_of(7))
+        manifest = await export_of(world, tmp_path / "now", Format.CSV, CURRENT, as_of=instants[0])
+        assert 3 == manifest.not_kept
+        manifest = await export_of(world, tmp_path / "now", Format.CSV, CURRENT)
+        assert manifest.not_kept is None
+
+
+async def test_the_latest_stays_the_latest(sqlite_url, tmp_path):
+    """An export as of before does not take the name from a later publication; alone it has it."""
+    out = tmp_path / "out"
+    async with world_on(sqlite_url, our_clock=True) as world:
+        instants = await four_nights(world, tmp_path)
+        for as_of, latest in ((instants[1], 2), (instants[0], 2), (None, 4), (instants[2], 4)):
+            await export_of(world, out, Format.CSV, CURRENT, as_of=as_of)
+            assert f"publication_no={latest}\n".encode() == contents(out)["_LATEST"]
+
+
+async def test_nothing_was_published_by_then(database_url, tmp_path):
+    """A sentence with the first publication, and no folder."""
+    async with world_on(database_url, our_clock=True) as world:
+        before = world.fake.now() - timedelta(seconds=1)
+        with pytest.raises(UsageError, match="nothing was published by") as caught:
+            await export_of(world, tmp_path / "now", Format.CSV, as_of=before)
+        assert "nothing has been published yet" == caught.value.hint
+        (first, *_) = await four_nights(world, tmp_path)
+        with pytest.raises(UsageError, match="nothing was published by") as caught:
+            await export_of(world, tmp_path / "now", Format.CSV, as_of=before)
+        assert str(first)[:10] in str(caught.value.hint)
+        assert {} == contents(tmp_path / "now")
+
+
+@pytest.mark.parametrize("other", [{"since": 1}, {"min_cell": 5}, {"views": ["failure"]}])
+async def test_what_has_no_past(sqlite_url, tmp_path, other):
+    """Views of today alone are refused, with those that there are."""
+    async with world_on(sqlite_url, our_clock=True) as world:
+        with pytest.raises(UsageError, match="--as-of is not for"):
+            await export_of(world, tmp_path / "now", Format.CSV, as_of=world.fake.now(), **other)

@@ -1,0 +1,147 @@
+"""Exports in the hands of those who read them: pyarrow, DuckDB, Polars and a JSON Schema."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+import orjson
+import polars as pl
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+from pyarrow import parquet
+
+from tests.report.support import small_store
+from tests.report.test_export import SAFE, contents, export_of, only
+from tests.store.test_store_scenarios import world_on
+from worker.areas.reporting import COLUMNS
+from worker.report.sinks import Format
+
+DAILY = "report_daily"
+ORDER = ["publication_no", "area", "code", "level", "cause", "cohort"]
+
+
+def lines_of(path):
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+async def both(world, out):
+    """The same store as Parquet and as NDJSON."""
+    await small_store(world)
+    for fmt in (Format.PARQUET, Format.NDJSON):
+        await export_of(world, out / fmt, fmt, include_payload=True)
+
+
+def as_lines(rows):
+    """Rows of typed values as NDJSON has them; a text is as it is in each."""
+    return [
+        {
+            name: value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+            if isinstance(value, datetime)
+            else value
+            if value is None or isinstance(value, str | int)
+            else value.isoformat()
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+
+
+async def test_three_readers_see_the_same(database_url, tmp_path):
+    """Every row and value of Parquet, in its order, is that of NDJSON."""
+    async with world_on(database_url, our_clock=True) as world:
+        await both(world, tmp_path)
+    for view in (SAFE, "report_patient_safety_history", DAILY, "report_person_freshness"):
+        expected = lines_of(only(tmp_path / "ndjson", view, "ndjson"))
+        path = only(tmp_path / "parquet", view, "parquet")
+        assert expected
+        assert expected == as_lines(parquet.ParquetFile(path).read().to_pylist())
+        assert expected == as_lines(pl.read_parquet(path, hive_partitioning=False).to_dicts())
+        with duckdb.connect() as database:
+            database.execute("SET TimeZone = 'UTC'")
+            query = f"SELECT * FROM read_parquet('{path}', hive_partitioning = false)"
+            found = database.execute(query).fetchall()
+            names = [column[0] for column in database.description or ()]
+        assert expected == as_lines(dict(zip(names, row, strict=True)) for row in found)
+
+
+async def test_areas_are_partitions(database_url, tmp_path):
+    """A reader of folders finds the area, and NULL for what is about a person."""
+    async with world_on(database_url, our_clock=True) as world:
+        await both(world, tmp_path)
+        await export_of(world, tmp_path / "feed", Format.PARQUET, since=0)
+    with duckdb.connect() as database:
+        found = database.execute(
+            f"SELECT publication_no, area, count(*) FROM read_parquet("
+            f"'{tmp_path}/parquet/*/*/current/*.parquet', hive_partitioning = true) "
+            "GROUP BY ALL ORDER BY area DESC"
+        ).fetchall()
+        assert [(2, "patient-safety", 15), (2, "patient-privacy", 3)] == found
+        areas = database.execute(
+            f"SELECT DISTINCT area FROM read_parquet('{tmp_path}/feed/*/*/feed/*.parquet', "
+            "hive_partitioning = false) ORDER BY area"
+        ).fetchall()
+    assert [("patient-privacy",), ("patient-safety",)] == areas
+
+
+async def test_the_publications_of_facts(sqlite_url, tmp_path):
+    """What the document says of DuckDB: unasked, it takes the publication from the folder."""
+    async with world_on(sqlite_url, our_clock=True) as world:
+        await both(world, tmp_path)
+    query = "SELECT DISTINCT publication_no FROM read_parquet('{}'{}) ORDER BY 1"
+    path = only(tmp_path / "parquet", DAILY, "parquet")
+    with duckdb.connect() as database:
+        assert [(2,)] == database.execute(query.format(path, "")).fetchall()
+        own = database.execute(query.format(path, ", hive_partitioning = false")).fetchall()
+    assert [(1,), (2,)] == own
+
+
+async def test_fields_of_parquet_have_words(sqlite_url, tmp_path):
+    """Meaning in two languages, unit and PTS's path, as the dictionary has them."""
+    async with world_on(sqlite_url, our_clock=True) as world:
+        await both(world, tmp_path)
+    for view in (SAFE, DAILY):
+        schema = parquet.read_schema(only(tmp_path / "parquet", view, "parquet"))
+        for column in COLUMNS[view]:
+            said = {
+                name.decode(): text.decode()
+                for name, text in (schema.field(column.name).metadata or {}).items()
+                if name.decode() != "PARQUET:field_id"
+            }
+            expected = {
+                "meaning_nb": column.nb,
+                "meaning_en": column.en,
+                "unit": column.unit,
+                "source_path": column.source_path,
+            }
+            assert {name: text for name, text in expected.items() if text} == said
+
+
+@pytest.mark.parametrize("how", ["now", "then", "hidden", "since"])
+async def test_each_line_fits_the_schema_beside_it(database_url, tmp_path, how):
+    """Also where values are not kept, or hidden; a line with another type or column does not."""
+    out = tmp_path / "out"
+    async with world_on(database_url, our_clock=True) as world:
+        await small_store(world)
+        all_options: dict[str, dict[str, Any]] = {
+            "now": {"include_payload": True},
+            "then": {"as_of": world.fake.now() - timedelta(hours=1)},
+            "hidden": {"min_cell": 5},
+            "since": {"since": 0},
+        }
+        manifest = await export_of(world, out, Format.NDJSON, **all_options[how])
+    root = out / manifest.folder
+    rows = 0
+    for view in manifest.views:
+        schema = orjson.loads((root / view.folder / "schema.json").read_bytes())
+        Draft202012Validator.check_schema(schema)
+        validator = Draft202012Validator(schema, format_checker=FormatChecker())
+        for line in lines_of(root / view.folder / "part-00000.ndjson"):
+            assert [] == [error.message for error in validator.iter_errors(line)], view.name
+            assert list(validator.iter_errors(line | {"more": 1}))
+            (first, *_) = line
+            assert list(validator.iter_errors(line | {first: [1]}))
+            assert list(validator.iter_errors({k: v for k, v in line.items() if k != first}))
+            rows += 1
+    assert rows == sum(view.rows for view in manifest.views) > 0
+    listed = {f"{manifest.folder}/{file.name}" for file in manifest.files}
+    assert listed | {f"{manifest.folder}/_manifest.json", "_LATEST"} == set(contents(out))

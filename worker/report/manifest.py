@@ -1,0 +1,86 @@
+"""What an export says of itself: ``_manifest.json``, the last file of its folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+MANIFEST: Final = "_manifest.json"
+LATEST: Final = "_LATEST"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedFile:
+    """One file of an export.
+
+    Attributes:
+        name: the file's path in the folder of its publication.
+        rows: of the view; a schema has none.
+        sha256: of its bytes, in hexadecimal.
+    """
+
+    name: str
+    view: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedColumn:
+    """One column of the files of a view; ``type`` is a kind of ``report_dictionary``."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedView:
+    """One view.
+
+    Attributes:
+        folder: of its files; the change feed has one for each area.
+        rows: in all of its files.
+        order: the columns by which the rows are sorted.
+        columns: of each of its files, in their order.
+    """
+
+    name: str
+    folder: str
+    rows: int
+    order: Sequence[str]
+    columns: Sequence[ExportedColumn]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What ``_manifest.json`` says; times are ISO 8601 UTC.
+
+    Attributes:
+        folder: the name of the publication's folder.
+        run_id, publication_no, published_at: the publication that the files show; null before the
+            first one. The run is null too once retention has removed it.
+        schema_revision: of the database.
+        include_payload: whether the files hold what PTS sent, besides the typed columns.
+        since: the publication behind which the change feed was exported; null for views.
+        as_of: the time in question; null for now.
+        not_kept: restrictions that stood at that time and are in the database no more, by the facts
+            of the publication; null without ``as_of``.
+        min_cell: numbers of fewer persons are hidden; null where the files hold single persons.
+    """
+
+    folder: str
+    format: str
+    dialect: str | None
+    run_id: int | None
+    publication_no: int | None
+    published_at: str | None
+    exported_at: str
+    worker_version: str
+    schema_revision: str
+    include_payload: bool
+    since: int | None
+    as_of: str | None
+    not_kept: int | None
+    min_cell: int | None
+    views: Sequence[ExportedView]
+    files: Sequence[ExportedFile]

@@ -1,0 +1,226 @@
+"""Which rows an export takes of a view, and in which order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    TableClause,
+    case,
+    false,
+    func,
+    literal_column,
+    not_,
+    null,
+    select,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.areas import area_named
+from worker.areas.reporting import KEYS, Kind
+from worker.core.effect import ends_at_sql, group_sql, in_effect_sql, instant_sql
+from worker.errors import UsageError
+from worker.report.views import (
+    AREA_VIEWS,
+    CHANGE_FEED,
+    COHORT,
+    CURRENT,
+    DAILY,
+    EPISODE,
+    HISTORY,
+    PUBLICATION,
+    RUN,
+    VIEWS,
+    View,
+    type_of,
+)
+
+_DAY: Final = timedelta(days=1)
+
+OF_THE_PAST: Final = (
+    *(VIEWS[name] for name in AREA_VIEWS),
+    DAILY,
+    PUBLICATION,
+    COHORT,
+    VIEWS["report_code"],
+    VIEWS["report_dictionary"],
+)
+"""What can be had as of an earlier publication; the last two are the program's own words."""
+NOT_OF_THE_PAST: Final = frozenset({"last_confirmed_at", "is_stale", "cohort"})
+"""Columns of the current views whose earlier values are not kept: they are empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The publication that an export shows; ``run_id`` is None once its run is gone."""
+
+    number: int
+    at: datetime
+    run_id: int | None
+
+
+async def last_publication(
+    connection: AsyncConnection, as_of: datetime | None = None
+) -> Shown | None:
+    """The publication that readers see, or saw at an instant; None before the first one.
+
+    Raises:
+        UsageError: nothing was published by the instant.
+    """
+    facts, run = PUBLICATION.table(), RUN.table()
+    query = select(facts.c.publication_no, facts.c.published_at, run.c.run_id).outerjoin(
+        run, run.c.publication_no == facts.c.publication_no
+    )
+    if as_of is not None:
+        query = query.where(facts.c.published_at <= as_of)
+    found = await connection.execute(query.order_by(facts.c.publication_no.desc()).limit(1))
+    row = found.one_or_none()
+    if row is not None:
+        return Shown(number=row.publication_no, at=row.published_at, run_id=row.run_id)
+    if as_of is None:
+        return None
+    first = (await connection.execute(select(func.min(facts.c.published_at)))).scalar_one()
+    raise UsageError(
+        f"nothing was published by {as_of.isoformat()}",
+        hint=f"the first publication was at {first.isoformat()}"
+        if first
+        else "nothing has been published yet",
+    )
+
+
+def rows_of(
+    view: View,
+    columns: Sequence[str],
+    shown: Shown | None,
+    *,
+    dialect: str,
+    behind: int | None = None,
+) -> Select[Any]:
+    """The rows of a view in the order of its primary key, by the bytes of a text.
+
+    What depends on the time of the question is as of the publication, so that two exports of one
+    publication are the same.
+
+    Args:
+        view: the view.
+        columns: those that are taken.
+        shown: the publication; None: there is none, and no row that depends on a time.
+        dialect: SQLAlchemy's name of the database.
+        behind: of the change feed, only what is behind this place.
+    """
+    table = view.table()
+    query = select(*(_column(view, table, name, shown) for name in columns))
+    if behind is not None:
+        query = query.where(table.c.seq > behind)
+    return query.order_by(*order_of(view, table, dialect))
+
+
+def past_rows_of(view: View, columns: Sequence[str], shown: Shown, *, dialect: str) -> Select[Any]:
+    """The rows that a view of ``OF_THE_PAST`` had at a publication.
+
+    The numbers of publications decide, so that a clock that was wrong does not matter.
+    """
+    if view.name not in AREA_VIEWS:
+        table = view.table()
+        query = select(*(table.c[name] for name in columns))
+        if "publication_no" in view.columns:
+            query = query.where(table.c.publication_no <= shown.number)
+        return query.order_by(*order_of(view, table, dialect))
+    area, what = AREA_VIEWS[view.name]
+    table = HISTORY[area].table()
+    is_closed = func.coalesce(table.c.closed_publication <= shown.number, false())
+    if what == "history":
+        taken = [_until_closed(table, name, is_closed) for name in columns]
+        query = select(*taken)
+    else:
+        taken = [_past_column(area, table, name, shown) for name in columns]
+        query = select(*taken).where(not_(is_closed))
+    query = query.where(table.c.opened_publication <= shown.number)
+    return query.order_by(*order_of(view, table, dialect))
+
+
+def _until_closed(
+    table: TableClause, name: str, is_closed: ColumnElement[bool]
+) -> ColumnElement[Any]:
+    """A column of the history; that a version is closed was not known before."""
+    if name in {"valid_to", "closed_run", "closed_publication"}:
+        return case((is_closed, table.c[name])).label(name)
+    return table.c[name]
+
+
+def _past_column(area: str, table: TableClause, name: str, shown: Shown) -> ColumnElement[Any]:
+    """A column of the current view, from the history."""
+    effect = area_named(area).effect
+    match name:
+        case "is_in_effect":
+            sql = in_effect_sql(effect, table.name, instant_sql(shown.at))
+        case "ends_at":
+            sql = ends_at_sql(effect, table.name)
+        case "restriction_group":
+            sql = group_sql(effect, table.name)
+        case "publication_no":
+            sql = str(shown.number)
+        case _ if name in NOT_OF_THE_PAST:
+            return null().label(name)
+        case _:
+            return table.c[name]
+    kind = CURRENT[area].columns[name]
+    return literal_column(sql, type_of(kind)).label(name)
+
+
+async def stood_then(connection: AsyncConnection, shown: Shown) -> Mapping[str, int]:
+    """How many restrictions of each area stood at a publication, by its facts."""
+    facts = DAILY.table()
+    found = await connection.execute(
+        select(facts.c.area, func.sum(facts.c.open))
+        .where(facts.c.publication_no == shown.number)
+        .group_by(facts.c.area)
+    )
+    return {area: int(amount) for area, amount in found}
+
+
+def order_of(view: View, table: TableClause, dialect: str) -> list[ColumnElement[Any]]:
+    """The primary key of the view; a text sorts by its bytes in both databases."""
+    order: list[ColumnElement[Any]] = []
+    for name in KEYS[view.name]:
+        is_text = view.columns[name] in {Kind.TEXT, Kind.DATE}
+        by_bytes = is_text and dialect == "postgresql"
+        order.append(table.c[name].collate("C") if by_bytes else table.c[name])
+    return order
+
+
+def _column(view: View, table: TableClause, name: str, shown: Shown | None) -> ColumnElement[Any]:
+    if name != "is_in_effect" or shown is None:
+        return table.c[name]
+    effect = area_named(AREA_VIEWS[view.name][0]).effect
+    condition = in_effect_sql(effect, view.name, instant_sql(shown.at))
+    return literal_column(condition, type_of(Kind.BOOLEAN)).label(name)
+
+
+def until(rows: Sequence[Any], view: View, columns: Sequence[str], at: datetime) -> Sequence[Any]:
+    """Count the days of an episode that has not ended until the publication."""
+    if view is not EPISODE:
+        return rows
+    started, ended, days = map(columns.index, ("started_at", "ended_at", "days"))
+    return [
+        row
+        if row[ended] is not None
+        else (*row[:days], max((at - row[started]) // _DAY, 0), *row[days + 1 :])
+        for row in rows
+    ]
+
+
+async def last_of(connection: AsyncConnection, number: int) -> int:
+    """The place in the feed behind which everything is newer than a publication.
+
+    Erasures and purges that came after it have its number, and are newer.
+    """
+    feed = CHANGE_FEED.table()
+    last = select(func.coalesce(func.max(feed.c.seq), 0)).where(
+        feed.c.publication_no <= number, feed.c.op.not_in(["erase", "purge"])
+    )
+    found: int = (await connection.execute(last)).scalar_one()
+    return found
