@@ -13,6 +13,7 @@ import structlog
 
 from tests.helseid.support import CLIENT_ID, Canned, refusal, write_secret
 from tests.http.raw_server import Reply, raw_server
+from tests.identifier_spellings import spellings
 from worker.app import App
 from worker.config import load
 from worker.errors import ConfigurationError, ExitCode, RefusedError, UnavailableError
@@ -377,6 +378,38 @@ async def test_nothing_leaks(clients, server, private_jwks, tmp_path, caplog):
     ]
     assert [] == [secret for secret in secrets if secret in shown]
     assert "helseid.token_received" in {event["event"] for event in events}
+
+
+async def test_no_spelling_of_an_identifier_is_told(clients, server):
+    """Whichever way HelseID writes an identifier, message and log do without it."""
+    tokens = clients.open().tokens
+    for _, text in spellings("13097248022"):
+        server.canned.append(
+            refusal("invalid_grant", error_description=f"the subject {text} has no consent")
+        )
+        with structlog.testing.capture_logs() as events, pytest.raises(RefusedError) as caught:
+            await tokens.token()
+        assert "***" in caught.value.message
+        seen = "".join(char if char.isprintable() else " " for char in text)
+        assert seen not in caught.value.message + repr(events)
+
+
+async def test_a_description_too_long_to_search_is_not_told(clients, server):
+    """It would have to be cut, perhaps within an identifier."""
+    server.canned.append(
+        refusal("invalid_client", error_description=f"{'a' * 3990}1309724802" + "2" * 20)
+    )
+    with pytest.raises(RefusedError) as caught:
+        await clients.open().tokens.token()
+    assert "HelseID refused the client: invalid_client" == caught.value.message
+
+
+async def test_a_code_that_hides_an_identifier(clients, server):
+    """Base64 of digits may be letters alone."""
+    server.canned.append(refusal("MjAxMjAwNTAyOTA"))
+    with pytest.raises(RefusedError) as caught:
+        await clients.open().tokens.token()
+    assert "MjAx" not in caught.value.message
 
 
 async def test_the_configured_time_is_that_of_a_call(client_key, server, fake, tmp_path):
