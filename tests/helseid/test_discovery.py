@@ -40,6 +40,21 @@ async def test_trailing_slash_tolerated(clients, server):
     assert f"{server.issuer}/" == server.seen[0].assertion["aud"]
 
 
+@pytest.mark.parametrize(
+    "answer", [Canned(status=404, body="no"), Canned(body={"issuer": "https://other.example"})]
+)
+async def test_one_odd_answer_ends_nothing(answer, clients, server, fake):
+    """Nor does an answer that is wrong: what was read a day ago serves on, and is read again."""
+    helseid = clients.open()
+    first = await helseid.discovery.metadata()
+    fake.advance(DAY_S + 1)
+    server.canned_discovery.append(answer)
+    assert first == await helseid.discovery.metadata()
+    fake.advance(601)
+    assert first == await helseid.discovery.metadata()
+    assert 3 == server.discoveries
+
+
 async def test_kept_while_unavailable(clients, server, fake):
     """A day-old description serves on while HelseID does not answer."""
     helseid = clients.open()

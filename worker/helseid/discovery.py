@@ -64,18 +64,19 @@ class Discovery:
         self._renew_at_s = 0.0
 
     async def metadata(self) -> Metadata:
-        """The metadata, at most 24 h old; older only while HelseID is unavailable.
+        """The metadata, at most 24 h old; older only while HelseID gives no valid one.
 
         Raises:
-            ConfigurationError: the issuer has no metadata, or it names another issuer.
-            UnavailableError: HelseID is unavailable and the metadata was never read.
+            ConfigurationError: the metadata was never read, and the issuer has none, or it names
+                another issuer.
+            UnavailableError: the metadata was never read, and HelseID is unavailable.
         """
         if self._metadata is not None and self._runtime.monotonic() < self._renew_at_s:
             return self._metadata
         try:
             self._metadata = await self._read()
             self._renew_at_s = self._runtime.monotonic() + LIFETIME_S
-        except UnavailableError as error:
+        except (ConfigurationError, UnavailableError) as error:
             if self._metadata is None:
                 raise
             self._renew_at_s = self._runtime.monotonic() + _RENEWAL_PAUSE_S
