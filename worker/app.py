@@ -4,7 +4,7 @@ import math
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -43,10 +43,15 @@ _ROSTER_AREAS: Final = {area.name: area for area in AREAS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """The configured program. Everything that it opens is closed where it was opened."""
+    """The configured program. Everything that it opens is closed where it was opened.
+
+    Attributes:
+        granted: the clients that HelseID has given a token in this process (``TokenSource``).
+    """
 
     loaded: Loaded
     runtime: Runtime
+    granted: set[str] = field(default_factory=set, compare=False)
 
     @property
     def settings(self) -> Settings:
@@ -176,7 +181,7 @@ class App:
         )
         options = self.helseid_options(key)
         async with self.helseid_http(options, tls) as http:
-            yield open_helseid(options, key, self.runtime, http)
+            yield open_helseid(options, key, self.runtime, http, granted=self.granted)
 
     def helseid_http(
         self, options: HelseIdOptions, tls: ssl.SSLContext | None = None

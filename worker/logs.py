@@ -19,8 +19,7 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from worker import tracebacks
 from worker.core.escaping import visible, visible_lines
-
-MASK: Final = "***"
+from worker.core.masking import MASK, masked
 
 _INFO_LIBRARIES: Final = ("apscheduler",)
 """Libraries logged from INFO. All others are logged from WARNING, whatever the level: at DEBUG,
@@ -44,22 +43,6 @@ _SECRET_KEYS: Final = frozenset(
         "token",
     }
 )
-_SECRETS: Final = re.compile(
-    r"""
-    (?P<keep>                          # digests and UUIDs may hold long runs of digits
-        (?<![0-9A-Za-z])(?=[0-9a-f]*[a-f])[0-9a-f]{32,}(?![0-9A-Za-z])
-      | (?<![0-9A-Za-z])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9A-Za-z])
-    )
-  | (?P<scheme>(?i:DPoP|Bearer))\s+[A-Za-z0-9._~+/\-]{16,}=*
-  | eyJ[A-Za-z0-9_\-]{6,}(?:\.[A-Za-z0-9_\-]*){0,2} # no dot required: that would take square time
-  | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
-  | (?P<member>["'](?:d|p|q|dp|dq|qi|k)["']\s*:\s*)["'][A-Za-z0-9_\-]{16,}["']
-  | (?P<user>://[^/\s:@]*):[^@/\s]+@
-  | \d{11,}
-  | (?<!\d)\d{6}[ \-]\d{5}(?!\d)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 _MULTILINE_KEYS: Final = frozenset({"exception", "stack"})
 _FIRST: Final = ("timestamp", "level", "event")
 _ELEVEN_DIGITS: Final = range(10**10, 10**11)
@@ -67,17 +50,7 @@ _ELEVEN_DIGITS: Final = range(10**10, 10**11)
 
 def redact(text: str) -> str:
     """Mask everything that looks like an identifier, token, key or password."""
-    return visible_lines(_SECRETS.sub(_masked, text))
-
-
-def _masked(match: re.Match[str]) -> str:
-    if match["keep"]:
-        return match["keep"]
-    if match["scheme"]:
-        return f"{match['scheme']} {MASK}"
-    if match["member"]:
-        return f'{match["member"]}"{MASK}"'
-    return f"{match['user']}:{MASK}@" if match["user"] is not None else MASK
+    return visible_lines(masked(text))
 
 
 def redact_value(value: object) -> Any:

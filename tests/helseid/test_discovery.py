@@ -40,6 +40,21 @@ async def test_trailing_slash_tolerated(clients, server):
     assert f"{server.issuer}/" == server.seen[0].assertion["aud"]
 
 
+@pytest.mark.parametrize(
+    "answer", [Canned(status=404, body="no"), Canned(body={"issuer": "https://other.example"})]
+)
+async def test_one_odd_answer_ends_nothing(answer, clients, server, fake):
+    """Nor does an answer that is wrong: what was read a day ago serves on, and is read again."""
+    helseid = clients.open()
+    first = await helseid.discovery.metadata()
+    fake.advance(DAY_S + 1)
+    server.canned_discovery.append(answer)
+    assert first == await helseid.discovery.metadata()
+    fake.advance(601)
+    assert first == await helseid.discovery.metadata()
+    assert 3 == server.discoveries
+
+
 async def test_kept_while_unavailable(clients, server, fake):
     """A day-old description serves on while HelseID does not answer."""
     helseid = clients.open()
@@ -148,8 +163,44 @@ async def test_certificate(fake, client_key, tmp_path):
 async def test_a_token_endpoint_on_another_host(clients, server):
     """Assertions go to the issuer's host, unless the operator names another one."""
     server.discovery = {"issuer": server.issuer, "token_endpoint": "https://evil.example/token"}
-    with pytest.raises(ConfigurationError, match="on another host") as caught:
+    with pytest.raises(ConfigurationError, match="another scheme, host or port") as caught:
         await clients.open().discovery.metadata()
     assert "helseid.token_endpoint_host" in caught.value.hint
-    named = clients.open(token_endpoint_host="evil.example")
-    assert "https://evil.example/token" == (await named.discovery.metadata()).token_endpoint
+
+
+@pytest.mark.parametrize(
+    ("named", "endpoint", "is_taken"),
+    [
+        (None, "http://127.0.0.1:{other}/t", False),
+        (None, "http://127.0.0.1/t", False),
+        (None, "https://127.0.0.1:{port}/t", False),
+        (None, "http://127.0.0.1:{port}/elsewhere/t", True),
+        ("127.0.0.2", "http://127.0.0.2/t", True),
+        ("127.0.0.2", "http://127.0.0.2:80/t", True),
+        ("127.0.0.2:80", "http://127.0.0.2/t", True),
+        ("127.0.0.2", "http://127.0.0.2:8080/t", False),
+        ("127.0.0.2:8080", "http://127.0.0.2:8080/t", True),
+        ("127.0.0.2:8080", "http://127.0.0.2/t", False),
+        ("LOCALHOST:8080", "http://localhost:8080/t", True),
+        ("127.0.0.2", "https://127.0.0.2:80/t", False),
+        ("127.0.0.2", "http://127.0.0.1:{port}/t", False),
+    ],
+)
+async def test_where_assertions_go(named, endpoint, is_taken, clients, server):
+    """To the issuer's scheme, host and port, or to the host and port that the operator names."""
+    port = int(server.origin.rpartition(":")[2])
+    endpoint = endpoint.format(port=port, other=port ^ 1)
+    server.discovery = {"issuer": server.issuer, "token_endpoint": endpoint}
+    discovery = clients.open(token_endpoint_host=named).discovery
+    if is_taken:
+        assert endpoint == (await discovery.metadata()).token_endpoint
+        return
+    with pytest.raises(ConfigurationError, match="another scheme, host or port"):
+        await discovery.metadata()
+
+
+@pytest.mark.parametrize("named", ["a/b", "https://a", "a:b", "u@a", "a?b", "", "::1"])
+async def test_what_is_no_host(named, clients):
+    """A path, a scheme or a user is not taken for a host."""
+    with pytest.raises(ConfigurationError, match=r"^helseid\.token_endpoint_host: "):
+        clients.open(token_endpoint_host=named)

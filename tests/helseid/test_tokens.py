@@ -13,6 +13,7 @@ import structlog
 
 from tests.helseid.support import CLIENT_ID, Canned, refusal, write_secret
 from tests.http.raw_server import Reply, raw_server
+from tests.identifier_spellings import spellings
 from worker.app import App
 from worker.config import load
 from worker.errors import ConfigurationError, ExitCode, RefusedError, UnavailableError
@@ -136,6 +137,12 @@ async def test_failure_shared(clients, server):
         Canned(body={"token_type": "DPoP", "access_token": "x"}),
         Canned(body={"token_type": "DPoP", "access_token": "x", "expires_in": -1}),
         Canned(status=302, body="", headers={"Location": "https://elsewhere.example"}),
+        Canned(status=403, body="<html>"),
+        Canned(status=404, body="no such page"),
+        Canned(status=401, body="[]"),
+        refusal("temporarily_unavailable"),
+        refusal("server_error"),
+        refusal("slow_down"),
     ],
     ids=str,
 )
@@ -203,7 +210,7 @@ async def test_slow(clients, server):
         (refusal("invalid_request"), "invalid_request", "helseid.sender_constraint"),
         (refusal("something_new"), "something_new", "NHN"),
         (refusal("a b c"), "", "proxy or firewall"),
-        (Canned(status=403, body="<html>"), "", "proxy or firewall"),
+        (Canned(status=403, body={"message": "no"}), "", "proxy or firewall"),
         *[
             (
                 refusal("invalid_request", error_description=f"HID-{code}: no"),
@@ -280,6 +287,71 @@ async def test_unwanted_tokens(constraint, fields, code, clients, server):
     assert code == caught.value.code
 
 
+UNWANTED = {"access_token": "t", "expires_in": 60, "token_type": "DPoP", "scope": "nhn:pts/api"}
+REFUSALS = [
+    refusal("invalid_client"),
+    refusal("invalid_client", status=401),
+    refusal("unauthorized_client"),
+    refusal("invalid_scope"),
+    refusal("invalid_request"),
+    refusal("use_dpop_nonce"),
+    Canned(status=403, body={}),
+    Canned(status=404, body={"title": "Not Found"}),
+    Canned(body={**UNWANTED, "token_type": "Bearer"}),
+    Canned(body={**UNWANTED, "scope": "openid"}),
+    Canned(body={**UNWANTED, "rejected_scope": "nhn:pts/api"}),
+]
+
+
+@pytest.mark.parametrize("answer", REFUSALS, ids=str)
+async def test_a_refusal_of_a_client_that_had_a_token(answer, clients, server, fake):
+    """One refusal, or four, are tried again, each with a new assertion; that is no end of a run."""
+    tokens = clients.open().tokens
+    await tokens.token()
+    for count in (1, 4):
+        fake.advance(600)
+        server.canned.extend([answer] * count)
+        await tokens.token()
+    assert 3 == server.tokens_given
+    assert len(ids(server)) == len(set(ids(server)))
+
+
+@pytest.mark.parametrize("answer", REFUSALS, ids=str)
+async def test_a_lasting_refusal_of_a_client_that_had_a_token(answer, clients, server, fake):
+    """It is final after five, at growing intervals of 10 s or more in all; and then at once."""
+    tokens = clients.open().tokens
+    await tokens.token()
+    fake.advance(600)
+    seen = len(server.seen)
+    server.canned.extend([answer] * 6)
+    with pytest.raises(RefusedError):
+        await tokens.token()
+    assert (seen + 5, sorted(fake.waits_s)) == (len(server.seen), fake.waits_s)
+    assert 10 <= sum(fake.waits_s) <= 20
+    with pytest.raises(RefusedError):
+        await tokens.token()
+    assert (seen + 6, 4) == (len(server.seen), len(fake.waits_s))
+
+
+async def test_a_process_remembers_who_had_a_token(client_key, server, fake, tmp_path):
+    """The next night of ``schedule`` does not begin with a verdict from one answer."""
+    values = {
+        "helseid.issuer": server.issuer,
+        "helseid.client_id": CLIENT_ID,
+        "helseid.private_jwk_file": "client.jwk",
+    }
+    app = App(loaded=load(values, environ={}, cwd=tmp_path), runtime=fake.runtime)
+    server.canned.append(refusal("invalid_client"))
+    async with app.helseid() as helseid:
+        with pytest.raises(RefusedError):
+            await helseid.tokens.token()
+        await helseid.tokens.token()
+    server.canned.append(refusal("invalid_client"))
+    async with app.helseid() as helseid:
+        await helseid.tokens.token()
+    assert 2 == server.tokens_given
+
+
 @pytest.mark.parametrize("scope", [None, "nhn:pts/api extra", ["nhn:pts/api"]])
 async def test_wanted_scopes(scope, clients, server):
     """An answer that does not name scopes grants those asked for; more than asked for is fine."""
@@ -327,7 +399,7 @@ async def test_token_exchange(clients, server, fake, tmp_path):
         forms[0]["subject_token"],
         forms[-1]["subject_token"],
     ]
-    server.canned.append(refusal("invalid_grant"))
+    server.canned.extend([refusal("invalid_grant")] * 5)
     fake.advance(600)
     with pytest.raises(RefusedError) as caught:
         await helseid.tokens.token()
@@ -377,6 +449,38 @@ async def test_nothing_leaks(clients, server, private_jwks, tmp_path, caplog):
     ]
     assert [] == [secret for secret in secrets if secret in shown]
     assert "helseid.token_received" in {event["event"] for event in events}
+
+
+async def test_no_spelling_of_an_identifier_is_told(clients, server):
+    """Whichever way HelseID writes an identifier, message and log do without it."""
+    tokens = clients.open().tokens
+    for _, text in spellings("13097248022"):
+        server.canned.append(
+            refusal("invalid_grant", error_description=f"the subject {text} has no consent")
+        )
+        with structlog.testing.capture_logs() as events, pytest.raises(RefusedError) as caught:
+            await tokens.token()
+        assert "***" in caught.value.message
+        seen = "".join(char if char.isprintable() else " " for char in text)
+        assert seen not in caught.value.message + repr(events)
+
+
+async def test_a_description_too_long_to_search_is_not_told(clients, server):
+    """It would have to be cut, perhaps within an identifier."""
+    server.canned.append(
+        refusal("invalid_client", error_description=f"{'a' * 3990}1309724802" + "2" * 20)
+    )
+    with pytest.raises(RefusedError) as caught:
+        await clients.open().tokens.token()
+    assert "HelseID refused the client: invalid_client" == caught.value.message
+
+
+async def test_a_code_that_hides_an_identifier(clients, server):
+    """Base64 of digits may be letters alone."""
+    server.canned.append(refusal("MjAxMjAwNTAyOTA"))
+    with pytest.raises(RefusedError) as caught:
+        await clients.open().tokens.token()
+    assert "MjAx" not in caught.value.message
 
 
 async def test_the_configured_time_is_that_of_a_call(client_key, server, fake, tmp_path):

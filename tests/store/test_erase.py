@@ -22,7 +22,7 @@ from tests.store.test_store_scenarios import (
     world_on,
 )
 from worker.core.identity import NationalId
-from worker.core.model import Person, PersonRead, Record
+from worker.core.model import AreaFailure, FailureKind, Person, PersonRead, Record
 from worker.errors import ExitCode, LeaseLostError, UnavailableError
 from worker.store.privacy.erasing import TABLES, Mask, Traces, erase_traces, find_traces, scrub
 from worker.store.privacy.searching import NOT_SEARCHED, FoundText, Wanted, search
@@ -319,6 +319,45 @@ async def test_a_person_whom_many_name(database_url):
         )
         assert [("LIS 99649", many, many), ("erased", many, many)] == rows
         assert 0 == (await erase(world)).mention_count
+
+
+async def test_reasons_that_name_the_person(database_url):
+    """The reason of a run, and of another person's failure in either area, name the person no more.
+
+    Neither by the pseudonym, nor by the identifier in whatever spelling; other texts stay.
+    """
+    digits = OFF_ID.reveal()
+    said = [f"subject {digits[:6]}.{digits[6:]} ({digits[:6]}_{digits[6:]}) has no consent", GONE]
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        person = Person(off_id=NationalId("1" * 11), person_key="b")
+        failures = [
+            AreaFailure(
+                area=area,
+                kind=FailureKind.TRANSIENT,
+                reason=reason,
+                attempts=1,
+                failed_at=world.fake.now(),
+                status=503,
+            )
+            for area, reason in ((SAFETY, said[0]), (PRIVACY, said[1]))
+        ]
+        await turn.write(read(world, GONE), PersonRead(person=person, areas=tuple(failures)))
+        await turn.publish()
+
+        async def note(connection):
+            statement = text("UPDATE run SET reason = :reason, run_key = 'a night'")
+            await connection.execute(statement, {"reason": " ".join(said)})
+
+        await world.database.write(note)
+        assert 3 == (await erase(world)).mention_count
+        masked = "subject erased (erased) has no consent"
+        assert [(f"{masked} erased", "a night")] == await world.rows(
+            "SELECT reason, run_key FROM run"
+        )
+        assert [("erased",), (masked,)] == await world.rows(
+            "SELECT reason FROM failure ORDER BY reason"
+        )
 
 
 async def test_without_the_lease_nothing_is_erased(database_url):

@@ -6,6 +6,7 @@ import sys
 import pytest
 import structlog
 
+from tests.http.raw_server import Reply, raw_server
 from tests.telemetry.test_telemetry import NIGHT, Collector
 from worker.telemetry.emit import emit
 from worker.telemetry.options import TelemetryOptions
@@ -72,3 +73,12 @@ async def test_a_collector_that_is_not_there_changes_nothing():
     with structlog.testing.capture_logs() as logs:
         await emit(NIGHT, TelemetryOptions(otlp_endpoint=url, push_s_max=1.0))
     assert ["otlp"] == [log["target"] for log in logs]
+
+
+async def test_the_body_of_an_answer_is_not_read():
+    """What a collector sends behind its status is left alone, however much it says it is."""
+    endless = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10737418240\r\n\r\n"
+    async with raw_server(Reply(data=endless, then="hang")) as server:
+        with structlog.testing.capture_logs() as logs:
+            await emit(NIGHT, TelemetryOptions(otlp_endpoint=server.url, push_s_max=10.0))
+    assert ([], 1) == (logs, len(server.requests))

@@ -194,6 +194,7 @@ def open_helseid(
     http: httpx.AsyncClient,
     *,
     discovery: Discovery | None = None,
+    granted: set[str] | None = None,
 ) -> HelseId:
     """Build a HelseID client. Sends no request.
 
@@ -203,6 +204,7 @@ def open_helseid(
         runtime: clock, sleep, randomness and ids.
         http: see ``helseid_client``; the caller closes it.
         discovery: shared with another client of the same issuer, to read the metadata once.
+        granted: shared by the clients of a process that come one after the other (``TokenSource``).
 
     Raises:
         ConfigurationError: the options are invalid.
@@ -213,7 +215,13 @@ def open_helseid(
     )
     proof_key = ProofKey() if options.sender_constraint == "dpop" else None
     tokens = TokenSource(
-        options, key, proof_key, discovery=discovery, client=client, runtime=runtime
+        options,
+        key,
+        proof_key,
+        discovery=discovery,
+        client=client,
+        runtime=runtime,
+        granted=granted,
     )
     authorizer = HelseIdAuthorizer(tokens, proof_key, runtime)
     return HelseId(client=client, discovery=discovery, tokens=tokens, authorizer=authorizer)

@@ -8,6 +8,7 @@ import httpx
 import orjson
 import structlog
 
+from worker.core.dpop import origin
 from worker.core.value import Value
 from worker.errors import ConfigurationError, UnavailableError
 from worker.helseid.refusals import clean
@@ -18,6 +19,7 @@ LIFETIME_S: Final = 24 * 3600.0
 """How long the metadata is cached (HelseID requirement FK2)."""
 _RENEWAL_PAUSE_S: Final = 600.0
 _ISSUER: Final = "helseid.issuer"
+_ENDPOINT_HOST: Final = "helseid.token_endpoint_host"
 _ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9.:-]+(?:/[A-Za-z0-9._~-]*)*")
 _log = structlog.get_logger(__name__)
 
@@ -41,10 +43,12 @@ class Discovery:
         issuer: as configured.
         client: sends the requests.
         runtime: the clock.
-        endpoint_host: required host of the token endpoint; None: the issuer's host.
+        endpoint_host: required host of the token endpoint, with its port unless it is the default;
+            None: the issuer's host and port.
 
     Raises:
-        ConfigurationError: the issuer is neither ``https`` nor ``http`` to loopback.
+        ConfigurationError: the issuer is neither ``https`` nor ``http`` to loopback, or
+            ``endpoint_host`` is no host.
     """
 
     def __init__(
@@ -59,23 +63,24 @@ class Discovery:
         self._issuer = issuer.rstrip("/")
         self._client = client
         self._runtime = runtime
-        self._endpoint_host = (endpoint_host or urlsplit(issuer).hostname or "").lower()
+        self._endpoint_origin = _endpoint_origin(issuer, endpoint_host)
         self._metadata: Metadata | None = None
         self._renew_at_s = 0.0
 
     async def metadata(self) -> Metadata:
-        """The metadata, at most 24 h old; older only while HelseID is unavailable.
+        """The metadata, at most 24 h old; older only while HelseID gives no valid one.
 
         Raises:
-            ConfigurationError: the issuer has no metadata, or it names another issuer.
-            UnavailableError: HelseID is unavailable and the metadata was never read.
+            ConfigurationError: the metadata was never read, and the issuer has none, or it names
+                another issuer.
+            UnavailableError: the metadata was never read, and HelseID is unavailable.
         """
         if self._metadata is not None and self._runtime.monotonic() < self._renew_at_s:
             return self._metadata
         try:
             self._metadata = await self._read()
             self._renew_at_s = self._runtime.monotonic() + LIFETIME_S
-        except UnavailableError as error:
+        except (ConfigurationError, UnavailableError) as error:
             if self._metadata is None:
                 raise
             self._renew_at_s = self._runtime.monotonic() + _RENEWAL_PAUSE_S
@@ -111,15 +116,30 @@ class Discovery:
                 hint="set the issuer exactly as HelseID writes it",
             )
         require_safe_url(endpoint, key=f"{_ISSUER}: token_endpoint")
-        if endpoint.startswith("http://") and self._issuer.startswith("https://"):
-            raise ConfigurationError(f"{_ISSUER}: token_endpoint is not https")
-        if urlsplit(endpoint).hostname != self._endpoint_host:
+        if origin(endpoint) != self._endpoint_origin:
             raise ConfigurationError(
-                f"{_ISSUER}: token_endpoint is on another host",
-                hint="assertions are sent to the issuer's host only; if HelseID has moved its "
-                "token endpoint, set helseid.token_endpoint_host",
+                f"{_ISSUER}: token_endpoint has another scheme, host or port",
+                hint="assertions are sent to the issuer's host and port only; if HelseID has moved "
+                f"its token endpoint, set {_ENDPOINT_HOST}",
             )
         return Metadata(issuer=issuer, token_endpoint=endpoint)
+
+
+def _endpoint_origin(issuer: str, endpoint_host: str | None) -> str:
+    if endpoint_host is None:
+        return origin(issuer)
+    url = f"{urlsplit(issuer).scheme}://{endpoint_host}"
+    try:
+        parts, expected = urlsplit(url), origin(url)
+    except ValueError:
+        raise _no_host() from None
+    if parts.netloc != endpoint_host or "@" in endpoint_host:
+        raise _no_host()
+    return expected
+
+
+def _no_host() -> ConfigurationError:
+    return ConfigurationError(f"{_ENDPOINT_HOST}: is not a host, or host:port")
 
 
 def _shown(issuer: str) -> str:

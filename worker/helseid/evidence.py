@@ -1,4 +1,4 @@
-"""Decide from PTS's refusals whether to retry, replace the token or give up. Pure.
+"""Decide from refusals by PTS and HelseID whether to retry, replace the token or give up. Pure.
 
 An API built like NHN's sample answers every invalid DPoP proof with ``Bearer
 error="invalid_token"`` (PTS reference, section 13), so a refusal does not show whether the token or
@@ -20,6 +20,31 @@ _WAITS_S: Final = (0.0, 0.0, 0.25, 0.5, 1.0)
 A service that restarts or adjusts its clock refuses all requests for a moment. The total of almost
 two seconds outlasts that and costs few requests when the client is denied for good.
 """
+
+
+_REFUSED_S_MIN: Final = 10.0
+"""How long HelseID must refuse a client that it has given a token before."""
+
+
+def wait_after_refusal_s(refusals: int, *, attempts_max: int, jitter: float) -> float | None:
+    """Seconds before the next token request of a client that HelseID has given a token before.
+
+    One odd answer, of one replica or a gateway, must not end a night. So a refusal counts when it
+    has been repeated at growing intervals, which come to 10 to 20 s.
+
+    Args:
+        refusals: refusals in a row, at least 1.
+        attempts_max: the refusals that count as final; 2 if fewer.
+        jitter: a random number in [0, 1).
+
+    Returns:
+        None if the refusal is final.
+    """
+    attempts = max(attempts_max, 2)
+    if refusals >= attempts:
+        return None
+    share = 2.0 ** (refusals - 1) / (2.0 ** (attempts - 1) - 1.0)
+    return _REFUSED_S_MIN * share * (1.0 + jitter)
 
 
 class Step(Enum):

@@ -29,7 +29,8 @@ class HelseIdOptions(Value, frozen=True, kw_only=True):
         organization_parent: 9 digits; sent by multi-tenant clients only.
         organization_child: 9 digits.
         tenancy: as registered; None: multi-tenant if a parent is set, else single-tenant.
-        token_endpoint_host: required host of the token endpoint; None: the issuer's host.
+        token_endpoint_host: required host of the token endpoint, with its port unless it is the
+            default; None: the issuer's host and port.
         resource: resource indicator (RFC 8707) that narrows the token's audience.
         assertion_lifetime_s: lifetime of an assertion, 1 to 60 s.
         renewal_margin_s_max: renew a token this long before it expires, or at 80 % of its lifetime

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from worker.core.masking import MASK, masked, masked_strictly
 from worker.errors import RefusedError
 
 CLOCK_TOLERANCE_S: Final = 5.0
@@ -52,16 +53,13 @@ _ORGANIZATION_HINTS: Final = {
     " helseid.organization_parent and _child, or change it in HelseID self-service",
 }
 
+TRANSIENT_CODES: Final = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
+"""Error codes by which a server asks to be called again (RFC 6749 §4.1.2.1, RFC 8628 §3.5)."""
 _ORGANIZATION_CODE: Final = re.compile(r"HID-[0-9]{4}")
 _ERROR_CODE: Final = re.compile(r"[A-Za-z][A-Za-z_.-]{0,63}")
-"""Error codes of RFC 6749 and HelseID. Without digits, it cannot be an identifier or a token."""
+"""Error codes of RFC 6749 and HelseID. Without digits, it cannot be a token."""
 _DESCRIPTION_LENGTH_MAX: Final = 200
-_SECRETS: Final = re.compile(
-    r"[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*)?"  # a JWS, complete or truncated
-    r"|[A-Za-z0-9_+/=-]{40,}"  # any other long run: a reference token, a hash, a signature
-    r"|[0-9]{11,}"  # a national identifier
-    r"|(?<![0-9])(?:[0-9]{6}|[0-9]{2}([ ./-])[0-9]{2}\2[0-9]{2})[ -][0-9]{5}(?![0-9])"  # in groups
-)
+_TEXT_LENGTH_MAX: Final = 4000
 
 
 def refusal(
@@ -96,22 +94,25 @@ def clock_problem(clock_ahead_s: float | None, *, whose: str) -> str:
 
 def error_code(value: object) -> str:
     """The value if it is a valid OAuth error code; else empty."""
-    return value if isinstance(value, str) and _ERROR_CODE.fullmatch(value) else ""
+    if not isinstance(value, str) or not _ERROR_CODE.fullmatch(value):
+        return ""
+    return value if masked(value) == value else ""
 
 
 def clean(text: object, *, without: str = "") -> str:
     """Untrusted text made safe for a message: one short line, with possible secrets masked.
 
     Args:
-        text: unchecked; anything but a string gives an empty text.
+        text: unchecked; anything but a string of at most 4,000 characters gives an empty text.
+            A longer one would have to be cut, and an identifier at the cut would not be found.
         without: a token to mask, whatever its format.
     """
-    if not isinstance(text, str):
+    if not isinstance(text, str) or len(text) > _TEXT_LENGTH_MAX:
         return ""
-    shown = "".join(char if char.isprintable() else " " for char in text[:4000])
+    shown = "".join(char if char.isprintable() else " " for char in text)
     if without:
-        shown = shown.replace(without, "***")
-    return _SECRETS.sub("***", shown)[:_DESCRIPTION_LENGTH_MAX].strip()
+        shown = shown.replace(without, MASK)
+    return masked_strictly(shown)[:_DESCRIPTION_LENGTH_MAX].strip()
 
 
 def _hint(name: str, description: str, status: int) -> str:

@@ -9,7 +9,7 @@ from worker.core.dpop import is_nonce
 from worker.core.value import Value
 from worker.errors import RefusedError, UnavailableError
 from worker.helseid.options import SenderConstraint
-from worker.helseid.refusals import refusal
+from worker.helseid.refusals import TRANSIENT_CODES, refusal
 from worker.helseid.transport import HelseIdResponse
 
 LIFETIME_S_MAX: Final = 86_400
@@ -51,16 +51,16 @@ TokenResponse: TypeAlias = Granted | Denied
 
 
 def response_problem(response: HelseIdResponse) -> str:
-    """Why a response cannot come from a token endpoint; empty if it can.
+    """Why a response is neither a token nor a refusal; empty if it is.
 
-    A 200 without a readable token is retried and then counts as HelseID being unavailable. It
-    usually comes from something in between, such as a captive portal.
+    Such a response is retried and then counts as HelseID being unavailable. It usually comes from
+    something in between, such as a firewall or a captive portal.
     """
     if 300 <= response.status < 400:  # noqa: PLR2004
         return f"the token endpoint returned a redirect (HTTP {response.status})"
-    if response.status >= 400:  # noqa: PLR2004
-        return ""
     document = _document(response)
+    if response.status >= 400:  # noqa: PLR2004
+        return _problem_of_refusal(document, response.status)
     if document is None:
         return "the token endpoint's response is not a JSON object"
     token = document.get("access_token")
@@ -69,6 +69,14 @@ def response_problem(response: HelseIdResponse) -> str:
     if _seconds(document.get("expires_in")) is None:
         return "the token endpoint's response has no valid expires_in"
     return ""
+
+
+def _problem_of_refusal(document: dict[str, Any] | None, status: int) -> str:
+    if document is None:
+        return f"HTTP {status} without an OAuth error: check whether a proxy or firewall sent it"
+    code = document.get("error")
+    is_transient = isinstance(code, str) and code in TRANSIENT_CODES
+    return f"the token endpoint answered {code}" if is_transient else ""
 
 
 def parse_token_response(

@@ -14,6 +14,7 @@ from worker.core.value import Value
 from worker.errors import ConfigurationError, RefusedError, WorkerError
 from worker.helseid.assertion import ASSERTION_TYPE, AssertionMaker
 from worker.helseid.discovery import Discovery, Metadata
+from worker.helseid.evidence import wait_after_refusal_s
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import GrantKind, HelseIdOptions
 from worker.helseid.proof import ProofKey
@@ -71,6 +72,12 @@ class TokenSource:
     One task at a time requests a token. If that task is cancelled, a waiting task takes over. If
     the request fails, all waiting tasks fail with the same error, and later calls try again.
 
+    A refusal is final at once for a client that never got a token, and after 10 to 20 s of repeated
+    refusals for one that did.
+
+    Args:
+        granted: the clients that HelseID has given a token in this process; changed here.
+
     Raises:
         ConfigurationError: the options contradict each other.
     """
@@ -84,6 +91,7 @@ class TokenSource:
         discovery: Discovery,
         client: HelseIdClient,
         runtime: Runtime,
+        granted: set[str] | None = None,
     ) -> None:
         if options.grant == "token_exchange" and options.subject_token_file is None:
             raise ConfigurationError(
@@ -100,6 +108,8 @@ class TokenSource:
         self._lock = anyio.Lock()
         self._token: Token | None = None
         self._issued = 0
+        self._granted = set() if granted is None else granted
+        self._name = f"{options.issuer} {options.client_id} {key.kid} {options.scope}"
         self._nonce: str | None = None
         self._nonce_until_s = 0.0
         self._failures = 0
@@ -152,6 +162,41 @@ class TokenSource:
     async def _request_token(self) -> Token:
         """Repeat the request until HelseID issues a token or refuses for good."""
         metadata = await self._discovery.metadata()
+        refusals = 0
+        while True:
+            try:
+                token = await self._request_with_nonce(metadata)
+            except RefusedError as error:
+                refusals += 1
+                wait_s = self._wait_after_s(refusals)
+                if wait_s is None:
+                    _log.warning("helseid.refused", code=error.code)
+                    raise
+                _log.warning("helseid.refused_once", code=error.code, wait_s=wait_s)
+                await self._runtime.sleep(wait_s)
+            else:
+                self._granted.add(self._name)
+                return token
+
+    def _wait_after_s(self, refusals: int) -> float | None:
+        """Seconds before the next request after a refusal; None if it is final."""
+        if self._name not in self._granted:
+            return None
+        wait_s = wait_after_refusal_s(
+            refusals,
+            attempts_max=self._options.retry.attempts_max,
+            jitter=self._runtime.uniform(),
+        )
+        if wait_s is None:
+            self._granted.discard(self._name)
+        return wait_s
+
+    async def _request_with_nonce(self, metadata: Metadata) -> Token:
+        """Request a token; answer demands for a nonce and, once, a refused proof.
+
+        Raises:
+            RefusedError: HelseID refuses the client, or the token is not what was asked for.
+        """
         nonce_retries = proof_retries = 0
         while True:
             outcome, requested_at_s = await self._request_once(metadata)
@@ -164,7 +209,6 @@ class TokenSource:
                 self._nonce = None
                 proof_retries += 1
             else:
-                _log.warning("helseid.refused", code=outcome.code)
                 raise outcome.error
 
     async def _request_once(self, metadata: Metadata) -> tuple[Granted | Denied, float]:

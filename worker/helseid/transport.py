@@ -13,6 +13,7 @@ import anyio
 import httpx
 import structlog
 
+from worker.core.content_coding import decoded
 from worker.core.hosts import is_loopback
 from worker.core.retry import (
     GiveUp,
@@ -23,7 +24,7 @@ from worker.core.retry import (
     parse_retry_after,
 )
 from worker.core.value import Value
-from worker.errors import ConfigurationError, UnavailableError
+from worker.errors import ConfigurationError, ContractError, TransientError, UnavailableError
 from worker.helseid.options import HelseIdOptions
 from worker.ports import Runtime
 from worker.proxy import PROXY_HINT, Proxy, is_refusal, proxy_for, proxy_refusal, status_of_refusal
@@ -82,7 +83,11 @@ def helseid_client(
         trust_env=False,
         follow_redirects=False,
         timeout=httpx.Timeout(attempt_s_max, connect=min(attempt_s_max, _CONNECT_S_MAX)),
-        headers={"Accept": "application/json", "User-Agent": "pts-sync-worker"},
+        headers={
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "pts-sync-worker",
+        },
     )
 
 
@@ -253,15 +258,21 @@ class HelseIdClient:
 
 
 async def _read(response: httpx.Response) -> bytes:
+    """The body, limited before and after decoding: httpx itself decodes without a limit."""
     body = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > _BODY_BYTES_MAX:
-            raise _NoResponseError(
-                f"the response is larger than {_BODY_BYTES_MAX} bytes",
-                hint="check that helseid.issuer is HelseID's",
-            )
-    return bytes(body)
+            raise _unusable(f"a response of more than {_BODY_BYTES_MAX} bytes")
+    try:
+        codings = response.headers.get_list("content-encoding")
+        return bytes(decoded(body, codings, bytes_max=_BODY_BYTES_MAX))
+    except (ContractError, TransientError) as error:
+        raise _unusable(error.message) from None
+
+
+def _unusable(problem: str) -> _NoResponseError:
+    return _NoResponseError(problem, hint="check that helseid.issuer is HelseID's")
 
 
 def _transient_problem(response: HelseIdResponse) -> str:

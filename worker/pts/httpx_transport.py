@@ -13,10 +13,10 @@ from typing import Final, TypeAlias
 import httpcore
 import httpx
 
+from worker.core.content_coding import decoded
 from worker.errors import ConfigurationError, ContractError, TransientError, WorkerError
 from worker.ports import HttpResponse
 from worker.proxy import PROXY_HINT, Proxy, is_refusal, proxy_for, proxy_refusal, status_of_refusal
-from worker.pts.content_coding import decoded
 from worker.pts.httpx_stream import Backend, Stream
 from worker.pts.transport import TransportOptions, header_lines, target_of
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Final, Protocol
 
+from worker.core.content_coding import decoded, too_large
 from worker.errors import ContractError, TransientError
 from worker.ports import HttpResponse
-from worker.pts.content_coding import decoded, too_large
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 """Maximum size of everything but the body: status lines and headers, also of interim responses,

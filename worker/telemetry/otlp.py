@@ -84,11 +84,16 @@ def export_otlp(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
 
 
 def _session(options: TelemetryOptions, endpoint: str) -> Any:
-    """A session that ignores proxies, CA files and ``.netrc`` of the environment."""
+    """A session that reads no response body and ignores the environment.
+
+    Only the status counts, and requests would decode a body without a limit. Ignored are proxies,
+    CA files and ``.netrc``.
+    """
     import requests  # noqa: PLC0415 - part of the extra
 
     session = requests.Session()
     session.trust_env = False
+    session.stream = True
     proxy = proxy_for(options.proxy, urlsplit(endpoint).hostname)
     if proxy is not None:
         session.proxies = {"https": proxy.url_with_credentials()}

@@ -88,7 +88,7 @@ class HelseId(Section, frozen=True, kw_only=True):
     token_endpoint_host: Annotated[
         str | None,
         NONEMPTY_TEXT,
-        "Host of the token endpoint. Default: the issuer's host.",
+        "Host of the token endpoint, with its port if it is not 443. Default: the issuer's.",
         Example("sts.example.no"),
     ] = None
     organization_parent: Annotated[

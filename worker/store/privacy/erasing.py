@@ -1,6 +1,7 @@
 """Removes one person completely: versions, proofs, failures, and mentions in other persons' rows.
 
-The totals of runs stay in the ledger: they identify no one. Backups, replicas, archived WAL and
+The totals of runs stay in the ledger: they identify no one. Why a run ended, and why another person
+could not be read, is masked where it mentions the person. Backups, replicas, archived WAL and
 exported files are out of reach; the operator must handle them.
 """
 
@@ -13,7 +14,19 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import anyio
-from sqlalchemy import Column, Row, Select, Table, Text, delete, func, select, text, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Row,
+    Select,
+    Table,
+    Text,
+    delete,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,7 +42,7 @@ from worker.store.errors import plain_reason
 from worker.store.runs.facts import leave_base
 from worker.store.runs.feed import note_erased, note_versions
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import VERSIONS, metadata, person, person_label, run
+from worker.store.schema.tables import VERSIONS, failure, metadata, person, person_label, run
 
 _ROWS_PER_QUERY: Final = 500
 
@@ -49,7 +62,8 @@ class Traces:
         person_id: the person's row; None if there is none.
         local_refs: the organisation's own references for the person, earlier ones too.
         rows: number of rows of the person, by table.
-        mentions: rows of other persons that contain the identifier or the person's key, by table.
+        mentions: rows of other persons and of runs that contain the identifier or the person's
+            key, by ``_Texts.name``.
     """
 
     person_id: int | None
@@ -59,7 +73,7 @@ class Traces:
 
     @property
     def mention_count(self) -> int:
-        """Number of rows of other persons that contain the identifier or the person's key."""
+        """Number of rows, not the person's, that contain the identifier or the person's key."""
         return sum(map(len, self.mentions.values()))
 
 
@@ -130,7 +144,7 @@ async def find_traces(
             )
             rows[str(table.name)] = counted.scalar_one()
         mentions = {
-            texts.table.name: [
+            texts.name: [
                 key
                 async for key, values in texts.masked(connection, mask, but_of=person_id)
                 if values
@@ -169,7 +183,7 @@ async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: M
             for table in (*TABLES, person):
                 await connection.execute(delete(table).where(table.c.person_id == traces.person_id))
         for texts in _ALL_TEXTS:
-            keys = traces.mentions.get(texts.table.name, ())
+            keys = traces.mentions.get(texts.name, ())
             for start in range(0, len(keys), _ROWS_PER_QUERY):
                 await texts.mask(connection, database, keys[start : start + _ROWS_PER_QUERY], mask)
 
@@ -242,7 +256,7 @@ async def _scrub_sqlite(database: Database) -> None:
 
 
 async def _scrub_postgresql(database: Database, *, rewrite: bool) -> None:
-    names = ", ".join(table.name for table in (*TABLES, person))
+    names = ", ".join(table.name for table in (*TABLES, person, run))
     options = "FULL, ANALYZE" if rewrite else "ANALYZE"
     with database.watching():
         async with database.engine.connect() as connection:
@@ -281,12 +295,19 @@ class _Texts(NamedTuple):
         key: the id column.
         columns: the text columns.
         documents: the text columns that hold canonical JSON.
+        area: the only area whose rows are meant, if ``key`` is unique within an area alone.
     """
 
     table: Table
     key: Column[int]
     columns: tuple[str, ...]
     documents: frozenset[str] = frozenset()
+    area: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Their name in ``Traces.mentions``."""
+        return str(self.table.name) if self.area is None else f"{self.table.name} {self.area}"
 
     async def masked(
         self, connection: AsyncConnection, mask: Mask, *, but_of: int | None
@@ -294,12 +315,9 @@ class _Texts(NamedTuple):
         """Each row of another person that mentions this one, with its new column values."""
         last = 0
         while True:
-            query = (
-                self._query()
-                .where(self.key > last, self.table.c.person_id != (but_of or 0))
-                .order_by(self.key)
-                .limit(_ROWS_PER_QUERY)
-            )
+            query = self._query().where(self.key > last).order_by(self.key).limit(_ROWS_PER_QUERY)
+            if "person_id" in self.table.c:
+                query = query.where(self.table.c.person_id != (but_of or 0))
             rows = (await connection.execute(query)).all()
             for row in rows:
                 if changed := self._changed(row, mask):
@@ -319,7 +337,7 @@ class _Texts(NamedTuple):
         for row in rows.all():
             if changed := self._changed(row, mask):
                 await connection.execute(
-                    update(self.table).where(self.key == row[0]).values(**changed)
+                    update(self.table).where(self.key == row[0], *self._of_area()).values(**changed)
                 )
 
     def _masked(self, name: str, value: str | None, mask: Mask) -> str | None:
@@ -328,7 +346,11 @@ class _Texts(NamedTuple):
         return mask.document(value) if name in self.documents else mask.text(value)
 
     def _query(self) -> Select[Any]:
-        return select(self.key, *(self.table.c[name] for name in self.columns))
+        columns = (self.table.c[name] for name in self.columns)
+        return select(self.key, *columns).where(*self._of_area())
+
+    def _of_area(self) -> tuple[ColumnElement[bool], ...]:
+        return () if self.area is None else (self.table.c.area == self.area,)
 
     def _changed(self, row: Row[Any], mask: Mask) -> dict[str, str | None]:
         before: dict[str, str | None] = dict(zip(self.columns, row[1:], strict=True))
@@ -360,4 +382,9 @@ _ALL_TEXTS: Final = (
         columns=("local_ref", "prev_local_ref", "cohort", "prev_cohort"),
     ),
     _Texts(table=person_label, key=person_label.c.label_id, columns=("local_ref", "cohort")),
+    *(
+        _Texts(table=failure, key=failure.c.person_id, columns=("reason",), area=area.name)
+        for area in AREAS
+    ),
+    _Texts(table=run, key=run.c.run_id, columns=("run_key", "reason")),
 )

@@ -1,0 +1,52 @@
+"""Masking of texts from outside, where they leave the worker."""
+
+import pytest
+
+from tests.identifier_spellings import spellings
+from worker.core.masking import masked, masked_strictly
+
+ID = "16858399649"
+DIGEST = "12345678901234567890a1b2c3d4e5f6" * 2
+UUID = "16858399-1234-4123-8123-168583996491"
+WRITTEN = [
+    *spellings(ID),
+    ("after six digits, dot", "168583.99649"),
+    ("pairs", "16 85 83 99 64 9"),
+    ("four and seven", "1685 8399649"),
+    ("slashes", "16/85/83/99649"),
+    ("spaced hyphen", "168583 - 99649"),
+    ("a file's name", "168583_99649.csv"),
+    ("no identifier, in a file's name", "168583_12345.csv"),
+]
+
+
+@pytest.mark.parametrize("text", [text for _, text in WRITTEN], ids=[name for name, _ in WRITTEN])
+@pytest.mark.parametrize("mask", [masked, masked_strictly])
+def test_no_spelling_of_an_identifier_is_left(mask, text):
+    """Every way of writing one, in the midst of words, which stay."""
+    shown = mask(f"the subject {text} is unknown")
+    assert text not in shown
+    assert "***" in shown
+    assert shown.startswith("the subject ")
+    assert shown.endswith(" is unknown")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "HID-1001: the parent organisation 999999999 is not on the list",
+        "invalid_client, trace 7 of 12 at 2026-11-26T13:26:18.518204Z",
+        "10.0.0.12:8443 did not respond in time",
+        f"run {UUID}",
+        "run 20261126-0312 of pts-worker 0.2.0",
+    ],
+)
+@pytest.mark.parametrize("mask", [masked, masked_strictly])
+def test_what_helps_stays(mask, text):
+    """Codes, organisation numbers, times, addresses and run keys are shown."""
+    assert text == mask(text)
+
+
+def test_a_pseudonym_stays_in_a_log():
+    """Of a service's text a digest is masked, as it may be a token."""
+    assert (DIGEST, "***") == (masked(DIGEST), masked_strictly(DIGEST))
