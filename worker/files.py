@@ -2,11 +2,8 @@
 
 import errno
 import os
-<<<<<<< HEAD
-import stat
-=======
 import shutil
->>>>>>> export
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

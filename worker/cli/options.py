@@ -5,12 +5,8 @@ The common options may stand before or behind the name of a command, which finds
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-<<<<<<< HEAD
-from datetime import timedelta
-from importlib import import_module
-=======
 from datetime import datetime, timedelta
->>>>>>> export
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
