@@ -16,6 +16,7 @@ import os
 import pwd
 import shlex
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,8 @@ from worker.errors import ConfigurationError
 _LINKS_MAX: Final = 40
 """As many links as Linux follows in one path (path_resolution(7))."""
 _ROOT_USER: Final = 0
+SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database ("Temporary Files Used By SQLite")."""
 _OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 """What the caller handed over open, such as a shell's ``<(command)``."""
 
@@ -109,12 +112,14 @@ def examine_by_name(path: Path, *, key: str, trust: Trust) -> Path:
 
     Raises:
         OSError: a folder on the way is not there or cannot be examined.
-        ConfigurationError: it, or a folder or link on the way, belongs to or can be written by
-            somebody else; or others can make files in its folder.
+        ConfigurationError: it is no plain file; it, or a folder or link on the way, belongs to or
+            can be written by somebody else; or others can make files in its folder.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - as above
     place = _resolved(path, key, trust, is_missing_fine=True)
     require_own_folder(place.parent, key=key, trust=trust)
+    with suppress(FileNotFoundError):
+        _refuse_no_file(place.lstat(), path, key, is_stream_fine=False)
     return place
 
 
@@ -161,8 +166,6 @@ def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: st
         status = place.lstat()
     except OSError:
         return  # not there, or not to be reached: whoever opens it is told
-    if not stat.S_ISREG(status.st_mode):
-        return
     mode = stat.S_IMODE(status.st_mode)
     if mode & stat.S_IRWXO:
         who, hint = (

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from worker.errors import ConfigurationError
-from worker.trusted_files import Trust, examine_by_name, require_private
+from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name, require_private
 
 _KEY: Final = "database.url"
 _PRIVATE: Final = 0o600
 _GROUP_READABLE: Final = 0o640
-_KEPT_BESIDE: Final = ("", "-wal", "-shm", "-journal")
+_FILES: Final = ("", *SQLITE_SUFFIXES)
 
 
 def examine(path: Path, *, is_group_readable: bool) -> None:
@@ -37,7 +37,7 @@ def examine(path: Path, *, is_group_readable: bool) -> None:
         place = examine_by_name(path, key=_KEY, trust=trust)
     except OSError:
         return  # not to be reached: SQLite will say so
-    for suffix in _KEPT_BESIDE:
+    for suffix in _FILES:
         require_private(
             Path(f"{place}{suffix}"),
             key=_KEY,
@@ -56,7 +56,7 @@ def require_writable(path: Path) -> None:
         ConfigurationError: it, what SQLite keeps beside it, or its folder cannot be written.
     """
     path = path.absolute()
-    places = (path.parent, *(Path(f"{path}{suffix}") for suffix in _KEPT_BESIDE))
+    places = (path.parent, *(Path(f"{path}{suffix}") for suffix in _FILES))
     closed = [place for place in places if _is_closed(place)]
     if closed and os.access(path, os.R_OK, effective_ids=True):
         named = [f"the {'folder' if one == path.parent else 'file'} {one}" for one in closed]
