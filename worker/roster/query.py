@@ -25,14 +25,15 @@ SOURCE: Final = "roster.query"
 _KEY: Final = "roster.url"
 _ROWS_FETCHED: Final = 512
 _HINT: Final = "name the columns in the query: select … as off_id, … as local_ref, … as cohort"
-_ASYNC_DRIVERS: Final = {"postgresql": "postgresql+asyncpg"}
+_DRIVERS: Final = {"postgresql": "postgresql+asyncpg", "sqlite+aiosqlite": "sqlite"}
+"""aiosqlite is a thread too, but cannot be closed before a long query has ended."""
 
 
 class QueryRoster:
     """Streams persons from any database that SQLAlchemy supports.
 
     Without a driver in the URL, PostgreSQL uses asyncpg, and other dialects their default driver. A
-    synchronous driver runs in a worker thread.
+    synchronous driver, and any for SQLite, runs in a worker thread.
 
     Args:
         url: SQLAlchemy URL. Its password never appears in messages.
@@ -173,7 +174,7 @@ def _line(row: sa.Row[Any], columns: Columns, number: int) -> RosterLine:
 def _parse(text: str) -> sa.URL:
     try:
         url = sa.make_url(text)
-        url = url.set(drivername=_ASYNC_DRIVERS.get(url.drivername, url.drivername))
+        url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
         url.get_dialect().import_dbapi()
     except ArgumentError:
         raise ConfigurationError(
