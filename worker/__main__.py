@@ -6,10 +6,11 @@ import os
 import resource
 import signal
 import sys
+import threading
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
-from worker.streams import open_streams
+from worker.streams import flush_streams, open_streams
 
 _PR_SET_DUMPABLE: Final = 4
 _STOPPED: Final = 75
@@ -32,7 +33,25 @@ def main() -> None:
     from worker.tracebacks import guard_hooks  # noqa: PLC0415 - as above
 
     guard_hooks()
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except SystemExit as stopped:
+        code = stopped.code if isinstance(stopped.code, int) else 1
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit with this code, without the threads that a command has left behind.
+
+    A query, a read or a push that takes too long goes on in its thread, which nothing can end.
+    Python would wait for it. The command has closed and given back what it had.
+    """
+    if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
+        sys.exit(code)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    flush_streams()
+    os._exit(code)
 
 
 def _leave_no_core() -> None:

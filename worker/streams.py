@@ -43,6 +43,13 @@ def open_streams() -> None:
     sys.stderr = _writer(2, sys.stderr, lines=True)
 
 
+def flush_streams() -> None:
+    """Write out what standard output and standard error still hold."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+
+
 def _writer(number: int, before: TextIO | None, *, lines: bool) -> TextIO:
     if before is not None:
         with contextlib.suppress(OSError):

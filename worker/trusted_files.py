@@ -2,7 +2,8 @@
 
 Every folder and link on the way must belong to the worker's own user or to root, and be writable by
 nobody else, as the file itself. So nobody else can exchange it between this examination and its
-use. A sticky folder such as ``/tmp`` will do: others cannot touch in it what is ours. Links are
+use. A sticky folder such as ``/tmp`` will do for a file that we open ourselves: others cannot touch
+in it what is ours. It will not do for one beside which a program obeys further files. Links are
 followed where only those two could have made them, since Kubernetes hands secrets out behind links
 of its own (``..data``). ADR 0022.
 """
@@ -15,6 +16,7 @@ import os
 import pwd
 import shlex
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +25,8 @@ from worker.errors import ConfigurationError
 _LINKS_MAX: Final = 40
 """As many links as Linux follows in one path (path_resolution(7))."""
 _ROOT_USER: Final = 0
+SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database ("Temporary Files Used By SQLite")."""
 OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 """What the caller handed over open, such as a shell's ``<(command)``."""
 
@@ -91,11 +95,61 @@ def read_trusted(path: Path, *, key: str, trust: Trust, bytes_max: int) -> bytes
     return content
 
 
+def examine_by_name(path: Path, *, key: str, trust: Trust) -> Path:
+    """Examine a file that will be opened by its name, and with it what lies beside it.
+
+    SQLite rolls a database back from a journal beside it, whoever made that one. So besides what
+    ``open_trusted`` asks for, nobody else may make files in its folder, sticky or not. The file
+    need not be there yet.
+
+    Args:
+        path: the file; a relative path starts at the working directory.
+        key: the configuration key that names it, for messages.
+        trust: what for. What the file itself lets others do is examined as for ``Trust.DATA``.
+
+    Returns:
+        The path without links. What belongs to the file lies beside this one.
+
+    Raises:
+        OSError: a folder on the way is not there or cannot be examined.
+        ConfigurationError: it is no plain file; it, or a folder or link on the way, belongs to or
+            can be written by somebody else; or others can make files in its folder.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - as above
+    place = _resolved(path, key, trust, is_missing_fine=True)
+    require_own_folder(place.parent, key=key, trust=trust)
+    with suppress(FileNotFoundError):
+        _refuse_no_file(place.lstat(), path, key, is_stream_fine=False)
+    return place
+
+
+def require_own_folder(folder: Path, *, key: str, trust: Trust) -> None:
+    """Refuse a folder in which others can make files, sticky or not.
+
+    Args:
+        folder: without links on the way to it.
+        key: the configuration key that names a file in it, for messages.
+        trust: what for.
+
+    Raises:
+        OSError: it cannot be examined.
+        ConfigurationError: who can, and what to do.
+    """
+    status = folder.lstat()
+    if writer := _other_writer(status, trust):
+        mode = stat.S_IMODE(status.st_mode)
+        raise ConfigurationError(
+            f"{key}: {writer[0]} can make files in the folder {folder} (mode {mode:04o}), and the "
+            "worker would use what lies there beside its own file",
+            hint=f"move the file to a folder that only the worker's user (uid {os.geteuid()}) can "
+            "write, made with `mkdir -m 700`",
+        )
+
+
 def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: str) -> None:
     """Refuse a file that others can read, change or exchange; one that is not there is fine.
 
-    For what a library opens by its name: nobody can exchange it in between, as the way to it is
-    examined too.
+    For what a library opens by its name (``examine_by_name``).
 
     Args:
         path: the file; a relative path starts at the working directory.
@@ -104,17 +158,14 @@ def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: st
         way_out: what lets its group read, for messages.
 
     Raises:
-        ConfigurationError: it, or a folder or link on the way, belongs to or can be written by
-            somebody else; or its mode lets others in.
+        ConfigurationError: as ``examine_by_name``; or its mode lets others in.
     """
-    path = Path(os.path.abspath(path))  # noqa: PTH100 - as above
     try:
-        place = _resolved(path, key, Trust.DATA if is_group_trusted else Trust.SECRET)
+        trust = Trust.DATA if is_group_trusted else Trust.SECRET
+        place = examine_by_name(path, key=key, trust=trust)
         status = place.lstat()
     except OSError:
         return  # not there, or not to be reached: whoever opens it is told
-    if not stat.S_ISREG(status.st_mode):
-        return
     mode = stat.S_IMODE(status.st_mode)
     if mode & stat.S_IRWXO:
         who, hint = (
@@ -145,7 +196,7 @@ def _open(path: Path, key: str, trust: Trust) -> int:
     return number
 
 
-def _resolved(path: Path, key: str, trust: Trust) -> Path:
+def _resolved(path: Path, key: str, trust: Trust, *, is_missing_fine: bool = False) -> Path:
     """The path without links, after every folder and link on the way was examined.
 
     What a file itself lets others do is examined when it is open, or by ``require_private``.
@@ -153,7 +204,12 @@ def _resolved(path: Path, key: str, trust: Trust) -> Path:
     names, place, links = list(reversed(path.parts[1:])), Path("/"), 0
     while names:
         place /= names.pop()
-        status = place.lstat()
+        try:
+            status = place.lstat()
+        except FileNotFoundError:
+            if names or not is_missing_fine:
+                raise
+            return place
         _examine(status, place, key, trust if stat.S_ISDIR(status.st_mode) else Trust.DATA)
         if not stat.S_ISLNK(status.st_mode):
             continue
@@ -184,16 +240,22 @@ def _examine(status: os.stat_result, place: Path, key: str, trust: Trust) -> Non
     mode = status.st_mode
     if stat.S_ISLNK(mode) or (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
         return  # a link has no mode of its own; in a sticky folder others cannot touch what is ours
-    if mode & stat.S_IWOTH:
-        who, change = "everyone on this machine", "o-w"
-    elif mode & stat.S_IWGRP and trust is not Trust.DATA and not _is_own_group(status.st_gid):
-        who, change = "its group", "g-w"
-    else:
-        return
-    raise ConfigurationError(
-        f"{key}: {who} can write {place} (mode {stat.S_IMODE(mode):04o})",
-        hint=f"chmod {change} {shlex.quote(str(place))}",
-    )
+    if writer := _other_writer(status, trust):
+        who, change = writer
+        raise ConfigurationError(
+            f"{key}: {who} can write {place} (mode {stat.S_IMODE(mode):04o})",
+            hint=f"chmod {change} {shlex.quote(str(place))}",
+        )
+
+
+def _other_writer(status: os.stat_result, trust: Trust) -> tuple[str, str] | None:
+    """Who else can write it by its mode, and the change of mode that mends it."""
+    if status.st_mode & stat.S_IWOTH:
+        return "everyone on this machine", "o-w"
+    is_group_trusted = trust is Trust.DATA or _is_own_group(status.st_gid)
+    if status.st_mode & stat.S_IWGRP and not is_group_trusted:
+        return "its group", "g-w"
+    return None
 
 
 def _is_own_group(group_id: int) -> bool:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -288,6 +289,48 @@ def test_75_stopped_on_request(lite: Installation, standin: Standin) -> None:
     assert (0, True) == (again.code, again.run["continued"])
     assert 2 * PERSONS == len(lite.store.ids())
     assert len(standin.asked) < 2 * PERSONS + 6
+
+
+ENDLESS = (
+    "with recursive t(n) as (select 1 union all select n + 1 from t) select max(n) as off_id from t"
+)
+
+
+def files_of(process: int) -> set[str]:
+    """What a process has open."""
+    found = set()
+    for one in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(OSError):
+            found.add(str(one.readlink()))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("command", "driver"),
+    [
+        ("sync", "sqlite"),
+        ("sync", "sqlite+aiosqlite"),
+        ("plan", "sqlite"),
+        ("doctor", "sqlite+pysqlite"),
+    ],
+)
+def test_75_while_a_thread_is_stuck(lite: Installation, command: str, driver: str) -> None:
+    """A query that goes on in its thread does not keep the process; what it held is given back."""
+    roster = lite.folder / "ehr.db"
+    roster.touch()
+    lite.configure(roster={"path": None, "url": f"{driver}:///{roster}", "query": ENDLESS})
+    running = lite.start(command, afresh=True)
+    wait_for(lambda: str(roster) in files_of(running.process.pid), "the query")
+    asked_s = time.monotonic()
+    running.signal(signal.SIGTERM)
+    ended = running.wait()
+    assert 75 == ended.code, ended.story()
+    assert time.monotonic() - asked_s < 20  # 10, and a busy machine
+    if command == "sync":
+        assert "interrupted" == ended.run["status"]
+    lite.configure(roster={"path": "roster.csv", "url": None, "query": None})
+    assert 0 == lite.sync().code
+    assert [] == [path.name for path in lite.folder.iterdir() if ".part" in path.name]
 
 
 def test_75_at_its_deadline(lite: Installation, standin: Standin) -> None:

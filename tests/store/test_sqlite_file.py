@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,9 +109,82 @@ def test_who_could_exchange_it(migrated_sqlite: Path, tmp_path: Path, what: str)
         os.chown(path, STRANGER, -1)
     with pytest.raises(ConfigurationError, match=r"can write|belongs to another user"):
         anyio.run(write_and_list, path)
-    tmp_path.chmod(0o1777)
+    tmp_path.chmod(0o700)
     os.chown(path, os.geteuid(), -1)
     anyio.run(write_and_list, path)
+
+
+def hot_journal() -> bytes:
+    """A journal that SQLite obeys (its file format, section 3): the database had no page."""
+    magic = bytes.fromhex("d9d505f920a163d7")
+    return struct.pack(">8sIIIII", magic, 0, 1, 0, 512, 4096).ljust(512, b"\0")
+
+
+def plant_journal(path: Path) -> None:
+    """As a stranger does."""
+    journal = Path(f"{path.resolve()}-journal")
+    journal.write_bytes(hot_journal())
+    os.chown(journal, STRANGER, -1)
+
+
+async def read_beside_a_planted_journal(path: Path) -> None:
+    """It is made after the examination, before SQLite opens the file."""
+    async with open_database(f"sqlite:///{path}", FakeRuntime().runtime) as database:
+        plant_journal(path)
+        await database.read(lambda one: one.execute(text("SELECT 1")))
+
+
+@pytest.mark.parametrize(
+    ("mode", "who"),
+    [(0o1777, "everyone on this machine"), (0o1775, "its group"), (0o1773, "everyone on")],
+)
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_others_can_make_files_beside_it(
+    migrated_sqlite: Path, tmp_path: Path, mode: int, who: str, is_linked: bool
+):
+    """A sticky folder lets anybody plant a journal by which SQLite empties the database."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    path = file = shared / "pts.db"
+    shutil.copy(migrated_sqlite, file)
+    if is_linked:
+        path = tmp_path / "linked.db"
+        path.symlink_to(file)
+    shared.chmod(mode)
+    with pytest.raises(ConfigurationError, match=f"{who}.* can make files in the folder") as caught:
+        anyio.run(read_beside_a_planted_journal, path)
+    assert f"{shared} (mode {mode:04o})" in caught.value.message
+    assert "mkdir -m 700" in caught.value.hint
+    assert migrated_sqlite.stat().st_size == file.stat().st_size
+
+
+def test_none_is_made_where_others_can_make_files(tmp_path: Path):
+    """The first command of all is refused already."""
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigurationError, match="can make files in the folder"):
+        anyio.run(write_and_list, tmp_path / "pts.db")
+    assert {} == modes(tmp_path)
+
+
+def test_a_sticky_folder_further_up_will_do(tmp_path: Path):
+    """Nobody can exchange our folder in it."""
+    tmp_path.chmod(0o1777)
+    folder = tmp_path / "ours"
+    folder.mkdir(mode=0o700)
+    assert "pts.db" in anyio.run(write_and_list, folder / "pts.db")
+
+
+def test_a_log_that_others_reach_beside_a_linked_file(migrated_sqlite: Path, tmp_path: Path):
+    """What SQLite keeps lies beside the file, and not beside the link."""
+    folder = tmp_path / "folder"
+    folder.mkdir(mode=0o700)
+    shutil.copy(migrated_sqlite, folder / "pts.db")
+    (tmp_path / "linked.db").symlink_to(folder / "pts.db")
+    wal = folder / "pts.db-wal"
+    wal.touch()
+    wal.chmod(0o666)
+    with pytest.raises(ConfigurationError, match=f"can write {wal}"):
+        anyio.run(write_and_list, tmp_path / "linked.db")
 
 
 async def test_no_file_is_made_before_it_is_used(tmp_path: Path):

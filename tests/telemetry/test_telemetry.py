@@ -1,8 +1,11 @@
 """What each target is told of a run: real files, real sockets."""
 
 import asyncio
+import os
+import socket
 import stat
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -243,6 +246,115 @@ async def test_a_pushgateway_that_never_answers_is_left(tmp_path):
         stall.set()
     assert ["telemetry.failed"] == [log["event"] for log in logs]
     assert took_s < 15
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+LARGE_BYTES = 256 * 1024 * 1024
+
+
+class Talker:
+    """A server that says ``head`` to one client, and then ``more`` until the client goes away.
+
+    Attributes:
+        sent_bytes: what it could send, 256 MiB at most.
+        gone: set when the client is gone; not set after 256 MiB, or a minute.
+    """
+
+    def __init__(self, head: bytes, more: bytes, pause_s: float) -> None:
+        self._head, self._more, self._pause_s = head, more, pause_s
+        self.sent_bytes = 0
+        self.gone = threading.Event()
+
+    @contextmanager
+    def serving(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            thread = threading.Thread(target=self._serve, args=(server,))
+            thread.start()
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+            thread.join()
+
+    def _serve(self, server: socket.socket) -> None:
+        client, _ = server.accept()
+        end_s = time.monotonic() + 60
+        with client:
+            client.recv(65536)
+            try:
+                client.sendall(self._head)
+                while self.sent_bytes < LARGE_BYTES and time.monotonic() < end_s:
+                    client.sendall(self._more)
+                    self.sent_bytes += len(self._more)
+                    self.gone.wait(self._pause_s)
+            except OSError:
+                self.gone.set()
+
+
+@pytest.mark.parametrize(
+    ("head", "more", "pause_s", "is_pushed"),
+    [
+        (OK + b"\r\n", bytes(1024 * 1024), 0.0, True),
+        (OK + b"Content-Length: 100000\r\n\r\n", b"x", 0.02, True),
+        (OK, b"X-A: b\r\n", 0.02, False),
+        (b"", b"x", 0.02, False),
+    ],
+    ids=["a body without an end", "a slow body", "slow headers", "a slow status"],
+)
+async def test_a_pushgateway_that_goes_on_talking_is_left(head, more, pause_s, is_pushed):
+    """Its status counts. No body is read, and no connection is left when the time is over."""
+    talker = Talker(head, more, pause_s)
+    samples = samples_of_failure(ExitCode.REFUSED, at=START)
+    with talker.serving() as url, structlog.testing.capture_logs() as logs:
+        await emit_samples(samples, TelemetryOptions(pushgateway_url=url, push_s_max=1.0))
+    assert talker.gone.is_set()
+    assert talker.sent_bytes < LARGE_BYTES / 4
+    assert ([] if is_pushed else ["telemetry.failed"]) == [log["event"] for log in logs]
+
+
+STRANGER = 4242
+
+
+def planted(path, kind):
+    """What somebody else may have made in the folder."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/full")
+    elif kind == "link":
+        real = path.with_name("real.prom")
+        real.write_text("pts_worker_exit_code 9\n")
+        path.symlink_to(real)
+    elif kind == "file":
+        path.write_text("pts_worker_exit_code 9\n")
+        os.chown(path, STRANGER, -1)
+    elif kind == "large file":
+        with path.open("wb") as file:
+            file.truncate(LARGE_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("pipe", "is not a plain file"),
+        ("device", "is not a plain file"),
+        ("link", "is not a plain file"),
+        ("file", f"belongs to another user (uid {STRANGER})"),
+        ("large file", "is larger than"),
+    ],
+)
+async def test_a_planted_textfile_is_neither_read_nor_replaced(tmp_path, kind, why):
+    """The log says what it is and what to do; without it, the next run's numbers are written."""
+    path = tmp_path / "pts_worker.prom"
+    planted(path, kind)
+    before = path.lstat()
+    options = TelemetryOptions(textfile=path)
+    with structlog.testing.capture_logs() as logs:
+        await emit(NIGHT, options)
+    assert ["telemetry.failed"] == [log["event"] for log in logs]
+    assert f"{path} {why}" in logs[0]["reason"]
+    assert logs[0]["hint"].startswith("remove it")
+    assert (before.st_ino, before.st_mode) == (path.lstat().st_ino, path.lstat().st_mode)
+    path.unlink()
+    await emit(NIGHT, options)
+    assert 0.0 == told(path.read_text())["exit_code run=sync"]
 
 
 async def test_the_metrics_page_shows_the_latest_run():

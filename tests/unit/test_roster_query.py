@@ -1,5 +1,6 @@
 """The roster as a query, on a real SQLite file."""
 
+import os
 import sqlite3
 import time
 
@@ -11,6 +12,7 @@ from worker.errors import ConfigurationError, RosterError
 from worker.roster import open_roster
 from worker.roster.query import QueryRoster
 
+URI = "sqlite:///file:{}?mode=ro&uri=true"
 A = "16858399649"
 B = "02013299997"
 
@@ -139,6 +141,74 @@ async def test_a_missing_sqlite_file_is_not_made(tmp_path):
     with pytest.raises(RosterError, match="does not exist"):
         await read(QueryRoster(f"sqlite:///{tmp_path}/none.db", "select 1"))
     assert not list(tmp_path.iterdir())
+
+
+STRANGER = 4242
+QUERY = "select fnr off_id, ref local_ref from patient"
+
+
+def stranger_owns(path, folder):
+    os.chown(path, STRANGER, -1)
+
+
+def everyone_writes_file(path, folder):
+    path.chmod(0o666)
+
+
+def everyone_writes_folder(path, folder):
+    folder.chmod(0o777)
+
+
+def everyone_makes_files(path, folder):
+    folder.chmod(0o1777)
+
+
+def stranger_links(path, folder):
+    real = path.rename(folder / "real.db")
+    path.symlink_to(real)
+    os.chown(path, STRANGER, -1, follow_symlinks=False)
+
+
+def stranger_makes_journal(path, folder):
+    journal = folder / "ehr.db-journal"
+    journal.touch()
+    os.chown(journal, STRANGER, -1)
+
+
+def pipe(path, folder):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("form", ["sqlite:///{}", "sqlite+aiosqlite:///{}", URI])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (stranger_owns, f"belongs to another user (uid {STRANGER})"),
+        (stranger_links, f"belongs to another user (uid {STRANGER})"),
+        (stranger_makes_journal, f"belongs to another user (uid {STRANGER})"),
+        (everyone_writes_file, "everyone on this machine can write"),
+        (everyone_writes_folder, "everyone on this machine can write"),
+        (everyone_makes_files, "everyone on this machine can make files in the folder"),
+        (pipe, "is not a plain file"),
+    ],
+)
+async def test_a_sqlite_file_that_others_can_change(url, tmp_path, form, spoil, message):
+    """It is trusted no more than a file of ``roster.path``."""
+    path = tmp_path / "ehr.db"
+    spoil(path, tmp_path)
+    with pytest.raises(ConfigurationError) as caught:
+        await read(QueryRoster(form.format(path), QUERY))
+    assert caught.value.message.startswith("roster.url: ")
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize("form", ["sqlite:///{}", URI])
+async def test_a_group_may_deliver_a_sqlite_file(url, tmp_path, form):
+    """As it may deliver a file of ``roster.path``; everyone may read it."""
+    (tmp_path / "ehr.db").chmod(0o664)
+    tmp_path.chmod(0o2775)
+    assert (A, "p1") in await read(QueryRoster(form.format(tmp_path / "ehr.db"), QUERY))
 
 
 @pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg"])

@@ -19,6 +19,7 @@ import orjson
 from worker.core.value import Value
 from worker.errors import ConfigurationError
 from worker.helseid.keys import KEY_FILE, KeyHints
+from worker.trusted_files import Trust, require_own_folder
 
 _OTHERS: Final = stat.S_IRWXO
 
@@ -93,7 +94,8 @@ def key_files(path: Path) -> Iterator[KeyFiles]:
         path: as configured. If it is a symbolic link, its target is changed.
 
     Raises:
-        ConfigurationError: the file does not exist, or another process holds the lock.
+        ConfigurationError: the file does not exist, others can make files in its folder, or
+            another process holds the lock.
     """
     try:
         current = path.resolve(strict=True)
@@ -102,6 +104,7 @@ def key_files(path: Path) -> Iterator[KeyFiles]:
         reason = (error.strerror or type(error).__name__).lower()
         raise ConfigurationError(f"{KEY_FILE}: cannot read {path}: {reason}") from None
     try:
+        require_own_folder(current.parent, key=KEY_FILE, trust=Trust.SECRET)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -1,10 +1,10 @@
 """Roster from a database query: streamed, in a transaction that is never committed."""
 
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import anyio
 import sqlalchemy as sa
@@ -17,20 +17,23 @@ from worker.core.model import RosterEntry
 from worker.errors import ConfigurationError, RosterError
 from worker.postgres_tls import PostgresTls, open_tls
 from worker.roster.rows import Columns, RosterLine, find_columns, read_value
+from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name
 
 T = TypeVar("T")
 
 SOURCE: Final = "roster.query"
+_KEY: Final = "roster.url"
 _ROWS_FETCHED: Final = 512
 _HINT: Final = "name the columns in the query: select … as off_id, … as local_ref, … as cohort"
-_ASYNC_DRIVERS: Final = {"postgresql": "postgresql+asyncpg"}
+_DRIVERS: Final = {"postgresql": "postgresql+asyncpg", "sqlite+aiosqlite": "sqlite"}
+"""aiosqlite is a thread too, but cannot be closed before a long query has ended."""
 
 
 class QueryRoster:
     """Streams persons from any database that SQLAlchemy supports.
 
     Without a driver in the URL, PostgreSQL uses asyncpg, and other dialects their default driver. A
-    synchronous driver runs in a worker thread.
+    synchronous driver, and any for SQLite, runs in a worker thread.
 
     Args:
         url: SQLAlchemy URL. Its password never appears in messages.
@@ -57,6 +60,8 @@ class QueryRoster:
 
         Raises:
             RosterError: the query fails, or returns no column ``off_id`` or no identifier.
+            ConfigurationError: a SQLite file, or its folder, is another user's or can be written by
+                everyone.
         """
         number = 0
         has_entry = False
@@ -72,7 +77,8 @@ class QueryRoster:
 
     @asynccontextmanager
     async def _rows(self) -> AsyncIterator[tuple[Columns, AsyncIterator[Sequence[sa.Row[Any]]]]]:
-        _require_sqlite_file(self._url)
+        if self._url.get_backend_name() == "sqlite":
+            _examine_sqlite_file(self._url)
         is_async = self._url.get_dialect().is_async
         async with (
             self._rows_async() if is_async else self._rows_in_thread() as (names, partitions)
@@ -168,7 +174,7 @@ def _line(row: sa.Row[Any], columns: Columns, number: int) -> RosterLine:
 def _parse(text: str) -> sa.URL:
     try:
         url = sa.make_url(text)
-        url = url.set(drivername=_ASYNC_DRIVERS.get(url.drivername, url.drivername))
+        url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
         url.get_dialect().import_dbapi()
     except ArgumentError:
         raise ConfigurationError(
@@ -195,12 +201,30 @@ def _tls(url: sa.URL, ca_file: Path | None) -> PostgresTls | None:
     return open_tls(arguments, url.query, key="roster.url", ca_file=ca_file)
 
 
-def _require_sqlite_file(url: sa.URL) -> None:
-    """Without this check, SQLite would create an empty file for a misspelled name."""
-    name = url.database
-    if url.get_backend_name() != "sqlite" or not name or name.startswith((":memory:", "file:")):
+def _examine_sqlite_file(url: sa.URL) -> None:
+    """Ask of a SQLite file what is asked of ``roster.path``, and of the files beside it.
+
+    It has to be there: SQLite would create an empty file for a misspelled name.
+    """
+    with _translating():
+        (name, *_), options = url.get_dialect()().create_connect_args(url)
+    if options.get("uri") and name.startswith("file:"):
+        name = unquote(urlsplit(name).path)
+    if name == ":memory:":
         return
-    if not os.path.exists(name):  # noqa: PTH110 -- part of a URL
+    try:
+        place = examine_by_name(Path(name), key=_KEY, trust=Trust.DATA)
+        for suffix in SQLITE_SUFFIXES:
+            examine_by_name(Path(f"{place}{suffix}"), key=_KEY, trust=Trust.DATA)
+        is_there = place.exists()
+    except FileNotFoundError:
+        is_there = False
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise RosterError(
+            f"cannot read the roster database {name}: {reason}", hint="check roster.url"
+        ) from None
+    if not is_there:
         raise RosterError(f"the roster database {name} does not exist", hint="check roster.url")
 
 

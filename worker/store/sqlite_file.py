@@ -13,15 +13,18 @@ from typing import Final
 
 from worker.errors import ConfigurationError
 from worker.files import is_missing
-from worker.trusted_files import require_private
+from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name, require_private
 
+_KEY: Final = "database.url"
 _PRIVATE: Final = 0o600
 _GROUP_READABLE: Final = 0o640
-_KEPT_BESIDE: Final = ("", "-wal", "-shm", "-journal")
+_FILES: Final = ("", *SQLITE_SUFFIXES)
 
 
 def examine(path: Path, *, is_group_readable: bool) -> None:
-    """Refuse a database that others can read or write, or exchange. None is needed yet.
+    """Refuse a database that others can read or write, or in whose folder they can make files.
+
+    None is needed yet. SQLite follows links, and what it keeps lies beside the file itself.
 
     Args:
         path: the database's file.
@@ -30,10 +33,15 @@ def examine(path: Path, *, is_group_readable: bool) -> None:
     Raises:
         ConfigurationError: who can, where, and what to do.
     """
-    for suffix in _KEPT_BESIDE:
+    trust = Trust.DATA if is_group_readable else Trust.SECRET
+    try:
+        place = examine_by_name(path, key=_KEY, trust=trust)
+    except OSError:
+        return  # not to be reached: SQLite will say so
+    for suffix in _FILES:
         require_private(
-            Path(f"{path}{suffix}"),
-            key="database.url",
+            Path(f"{place}{suffix}"),
+            key=_KEY,
             is_group_trusted=is_group_readable,
             way_out="database.group_readable = true lets the group read",
         )
@@ -70,7 +78,7 @@ def require_writable(path: Path) -> None:
         ConfigurationError: it, what SQLite keeps beside it, or its folder cannot be written.
     """
     path = path.absolute()
-    places = (path.parent, *(Path(f"{path}{suffix}") for suffix in _KEPT_BESIDE))
+    places = (path.parent, *(Path(f"{path}{suffix}") for suffix in _FILES))
     closed = [place for place in places if _is_closed(place)]
     if closed and os.access(path, os.R_OK, effective_ids=True):
         named = [f"the {'folder' if one == path.parent else 'file'} {one}" for one in closed]

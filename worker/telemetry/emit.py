@@ -1,6 +1,7 @@
 """Send a run's metrics to all targets. Failures are logged and never raised."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
 import anyio
@@ -61,22 +62,23 @@ async def emit_samples(
 
 def _targets(
     samples: Sequence[Sample], options: TelemetryOptions
-) -> Iterable[tuple[str, Callable[[], None]]]:
-    textfile = options.textfile
-    if textfile is not None:
-        yield "textfile", lambda: write_textfile(textfile, samples, mode=options.textfile_mode)
+) -> Iterable[tuple[str, Callable[[], Awaitable[None]]]]:
+    in_thread = partial(to_thread.run_sync, abandon_on_cancel=True)
+    if options.textfile is not None:
+        write = partial(write_textfile, options.textfile, samples, mode=options.textfile_mode)
+        yield "textfile", partial(in_thread, write)
     if options.pushgateway_url is not None:
-        yield "pushgateway", lambda: push(options, samples)
+        yield "pushgateway", partial(push, options, samples)
     if options.otlp_endpoint is not None:
-        yield "otlp", lambda: export_otlp(options, samples)
+        yield "otlp", partial(in_thread, partial(export_otlp, options, samples))
 
 
-async def _send(name: str, send: Callable[[], None], options: TelemetryOptions) -> None:
-    """Send to one target in a thread, which is abandoned after the time limit."""
+async def _send(name: str, send: Callable[[], Awaitable[None]], options: TelemetryOptions) -> None:
+    """Send to one target within the time limit; a thread that takes longer is left behind."""
     via_proxy = _via_proxy(name, options)
     try:
         with anyio.fail_after(options.push_s_max):
-            await to_thread.run_sync(send, abandon_on_cancel=True)
+            await send()
     except TimeoutError:
         reason = f"no response within {options.push_s_max:g} s{via_proxy}"
         log.warning("telemetry.failed", target=name, reason=reason)

@@ -1,5 +1,8 @@
 """Prometheus targets: textfile, Pushgateway and ``/metrics``."""
 
+import errno
+import os
+import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from prometheus_client.exposition import pushadd_to_gateway
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from worker.errors import ConfigurationError
 from worker.files import write_atomically
 from worker.proxy import proxy_for
 from worker.telemetry.http_server import Page
@@ -21,6 +25,10 @@ from worker.telemetry.options import TelemetryOptions
 from worker.tls import client_context
 
 JOB: Final = "pts_worker"
+_TEXTFILE_BYTES_MAX: Final = 256 * 1024
+"""Many times what we write."""
+_NO_FILE: Final = (errno.ELOOP, errno.ENXIO)
+"""It is a link, or a socket (open(2))."""
 
 
 class Board(Collector):
@@ -65,18 +73,44 @@ def write_textfile(path: Path, samples: Iterable[Sample], *, mode: int) -> None:
     The time of the last success thus survives a failed run.
 
     Raises:
-        OSError: the file cannot be written.
+        ConfigurationError: as ``read_textfile``.
+        OSError: the file cannot be read or written.
     """
-    board = Board(_read_textfile(path))
+    board = Board(read_textfile(path))
     board.post(samples)
     # The collector reads every *.prom in the folder; the temporary name does not match.
     write_atomically(path, generate_latest(registry_of(board)), mode=mode)
 
 
-def _read_textfile(path: Path) -> list[Sample]:
+def read_textfile(path: Path) -> list[Sample]:
+    """The samples of a file that an earlier run wrote. None if there is no file, or no metrics.
+
+    Its folder may be others' to write, so what lies there may be theirs.
+
+    Raises:
+        ConfigurationError: it is no plain file, belongs to another user, or is too large.
+        OSError: it cannot be read.
+    """
     try:
-        families = list(text_string_to_metric_families(path.read_text("utf-8")))
-    except (FileNotFoundError, ValueError):
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise _refused(path, "is not a plain file") from None
+        raise
+    with os.fdopen(number, "rb") as file:
+        status = os.fstat(number)
+        if not stat.S_ISREG(status.st_mode):
+            raise _refused(path, "is not a plain file")
+        if status.st_uid not in {0, os.geteuid()}:
+            raise _refused(path, f"belongs to another user (uid {status.st_uid})")
+        content = file.read(_TEXTFILE_BYTES_MAX + 1)
+    if len(content) > _TEXTFILE_BYTES_MAX:
+        raise _refused(path, f"is larger than {_TEXTFILE_BYTES_MAX} bytes")
+    try:
+        families = list(text_string_to_metric_families(content.decode()))
+    except ValueError:
         return []
     return [
         Sample(name=sample.name, value=sample.value, labels=tuple(sorted(sample.labels.items())))
@@ -86,17 +120,26 @@ def _read_textfile(path: Path) -> list[Sample]:
     ]
 
 
-def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
+def _refused(path: Path, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"telemetry.textfile: {path} {why}, and is left as it is",
+        hint="remove it, and let nobody but the worker's user make files of that name",
+    )
+
+
+async def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
     """Push the samples to the Pushgateway. Other metrics keep their value there.
 
     Samples are grouped by job and kind of run, so a backfill does not replace the metrics of a
-    sync. There is no instance label, which would leave one group behind per host.
+    sync. There is no instance label, which would leave one group behind per host. The body of a
+    response is not read: the status says enough, and a body may be without an end.
 
     Raises:
         httpx.HTTPError: the Pushgateway cannot be reached or refuses the push.
     """
     if options.pushgateway_url is None:
         return
+    requests: list[httpx.Request] = []
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
         groups.setdefault(dict(sample.labels).get("run", ""), []).append(sample)
@@ -107,34 +150,38 @@ def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
             registry=registry_of(Board(group)),
             grouping_key={"run": run} if run else {},
             timeout=options.push_s_max,
-            handler=_handler(options),
+            handler=_keeper(requests),
         )
+    proxy = proxy_for(options.proxy, urlsplit(options.pushgateway_url).hostname)
+    context = client_context(options.ca_file)
+    async with httpx.AsyncClient(
+        verify=context,
+        trust_env=False,
+        proxy=None if proxy is None else proxy.for_httpx(context),
+        timeout=options.push_s_max,
+    ) as client:
+        for request in requests:
+            response = await client.send(request, stream=True)
+            await response.aclose()
+            response.raise_for_status()
 
 
-def _handler(
-    options: TelemetryOptions,
+def _keeper(
+    requests: list[httpx.Request],
 ) -> Callable[[str, str, float | None, list[tuple[str, str]], bytes], Callable[[], None]]:
-    """A push handler for prometheus-client. Its default handler reads proxy variables."""
+    """A push handler for prometheus-client that keeps the request and sends nothing.
+
+    The library's own handler reads proxy variables, and a body to its end.
+    """
 
     def handle(
         url: str,
         method: str,
-        timeout: float | None,
+        timeout: float | None,  # noqa: ARG001 - the library's call
         headers: list[tuple[str, str]],
         data: bytes,
     ) -> Callable[[], None]:
-        def send() -> None:
-            proxy = proxy_for(options.proxy, urlsplit(url).hostname)
-            context = client_context(options.ca_file)
-            with httpx.Client(
-                verify=context,
-                trust_env=False,
-                proxy=None if proxy is None else proxy.for_httpx(context),
-                timeout=timeout,
-            ) as client:
-                client.request(method, url, headers=headers, content=data).raise_for_status()
-
-        return send
+        return lambda: requests.append(httpx.Request(method, url, headers=headers, content=data))
 
     return handle
 

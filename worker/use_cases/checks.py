@@ -346,6 +346,12 @@ async def check_textfile(app: App) -> Line:
     if file.exists() and not os.access(file, os.R_OK, effective_ids=True):
         text = f"telemetry.textfile: {file} cannot be read; it holds the previous metrics"
         return warn("telemetry", text, "make the worker's user its owner")
+    from worker.telemetry.prometheus import read_textfile  # noqa: PLC0415 - for those who want it
+
+    try:
+        read_textfile(file)
+    except ConfigurationError as error:
+        return warn("telemetry", error.message, error.hint)
     return ok("telemetry", f"{file} can be written")
 
 

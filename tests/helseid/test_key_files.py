@@ -1,0 +1,30 @@
+"""Keys are replaced only where nobody else can make files beside them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from worker.errors import ConfigurationError
+from worker.helseid.key_files import key_files
+
+STRANGER = 4242
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o777, 0o1770])
+def test_others_can_make_files_beside_the_key(tmp_path: Path, mode: int):
+    """A planted ``F.new`` would be taken for a rotation that goes on."""
+    key = tmp_path / "key.jwk"
+    key.write_bytes(b"{}")
+    with key_files(key) as files:
+        assert not files.has_pending()
+    tmp_path.chmod(mode)
+    (tmp_path / "key.jwk.new").write_bytes(b"{}")
+    os.chown(tmp_path / "key.jwk.new", STRANGER, -1)
+    with (
+        pytest.raises(ConfigurationError, match="can make files in the folder") as caught,
+        key_files(key),
+    ):
+        pass
+    assert f"{tmp_path} (mode {mode:04o})" in caught.value.message
+    assert "mkdir -m 700" in caught.value.hint
