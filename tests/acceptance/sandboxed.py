@@ -44,7 +44,8 @@ def sandboxed(night: Night, running: Session) -> None:
         worker = made.install(folder / "sandboxed", night.worker.database_url)
         worker.configure(
             log={"level": "DEBUG"},
-            privacy=night.worker.settings["privacy"],
+            privacy=night.worker.settings["privacy"]
+            | {"pseudonym_key_file": str(night.worker.folder / "pseudonym.key")},
             roster={"path": str(worker.folder / "roster.csv")},
             sync={"request_timeout_s": 1.5, "retry_attempts": 2},
         )

@@ -34,8 +34,8 @@ class Freshness:
 
     Attributes:
         published_at: the publication's time; later than now if a clock was wrong.
-        age_s: since the publication or the end of its run, whichever is earlier: a wrong clock of
-            an earlier run may have moved the publication's time forward.
+        age_s: since the publication; if that is in the future, since the end of its run: a wrong
+            clock of an earlier run may have moved the publication's time forward.
         is_fresh: whether the snapshot is at most ``max_age_s`` old; ``None`` without such a limit.
             A snapshot of the future is not fresh.
     """
@@ -123,8 +123,9 @@ async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Stat
 
 def _freshness(last: RunFacts | None, now: datetime, max_age: timedelta | None) -> Freshness:
     published_at = last.published_at if last else None
-    ends = [at for at in (last.published_at, last.finished_at) if at] if last else []
-    age_s = (now - min(ends)).total_seconds() if ends else None
+    age_s = (now - published_at).total_seconds() if published_at else None
+    if last and last.finished_at and age_s is not None and age_s < -CLOCK_TOLERANCE_S:
+        age_s = (now - last.finished_at).total_seconds()
     max_age_s = None if max_age is None else max_age.total_seconds()
     return Freshness(
         published_at=published_at,
