@@ -423,7 +423,8 @@ class SimHelseIdTransport(httpx.AsyncBaseTransport):
         except ConnectionError:
             raise httpx.ReadError("the connection broke", request=request) from None
         headers = _headers(reply, self._upstream.date())
-        return httpx.Response(reply.status, headers=headers, content=reply.body, request=request)
+        stream = httpx.ByteStream(reply.body)
+        return httpx.Response(reply.status, headers=headers, stream=stream, request=request)
 
 
 def _headers(reply: Response, date: bytes) -> list[tuple[bytes, bytes]]:
