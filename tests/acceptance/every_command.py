@@ -15,7 +15,7 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
     yield from (
         ("db check", ""),
         ("db upgrade", ""),
-        ("init --out etc/new.toml", ""),
+        ("init --out new.toml", ""),
         ("config check", ""),
         ("config show", ""),
         ("config show --json", ""),

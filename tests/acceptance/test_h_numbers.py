@@ -62,7 +62,7 @@ def test_production_is_not_asked(standin: Standin, tmp_path: Path, sqlite_url: s
     assert 2 * OTHERS == planned.document["requests"]["at_least"]
     assert "3; not sent to PTS" in in_words.out
     assert 3 == seen.document["runs"][0]["totals"]["persons_not_sent"]
-    assert "3 persons with H-numbers were not sent" in listed.out
+    assert "3 persons with an H-number not sent" in listed.out
     line = next(line for line in doctor.document["lines"] if line["name"] == "roster")
     assert ("OK", 3) == (line["state"], line["facts"]["h_numbers"])
     asked(standin)

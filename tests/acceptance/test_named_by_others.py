@@ -123,7 +123,7 @@ def test_what_is_left_elsewhere_is_reported(make_sqlite: MakeDatabase, tmp_path:
         worker = made.install(tmp_path, make_sqlite())
         worker.roster(f"{GONE},{REF}")
         assert 0 == worker.sync().code
-        worker.store.rows(f"UPDATE run SET reason = 'see {REF}, {GONE} {pseudonym(GONE)}'")
+        worker.store.rows(f"UPDATE run SET worker_version = 'see {REF}, {GONE} {pseudonym(GONE)}'")
         ended, text = calls(worker, ("erase --json", GONE), ("erase", GONE))
     found = ended.document["found"]
     assert (False, 1, 1, 1) == (

@@ -98,4 +98,4 @@ def test_ci_has_the_programs_that_the_tests_ask_for():
     tests = (path for path in Path(__file__).parent.glob("*.py") if path.name != "image_runs.py")
     sources = [path.read_text() for path in tests]
     asked = {name for text in sources for name in re.findall(r'tool\("([\w-]+)"\)', text)}
-    assert asked - {"systemd-analyze"} == set(programs.split())
+    assert asked - {"systemd-analyze"} == set(programs.split()) - {"chromium"}

@@ -117,7 +117,7 @@ class Checks:
                 version.content.payload,
                 version.content.first_seen_at,
                 version.content.observed_at,
-                self.model.refs[version.row[1]] or "",
+                version.local_ref or "",
             )
             for version in [*self.model.held.values(), *self.model.ended]
         )

@@ -41,6 +41,7 @@ class Version:
     row: Row
     content: Content
     opened_run: int
+    local_ref: str | None
     closed_run: int | None = None
 
 
@@ -408,7 +409,9 @@ class Model:
         for row in outcome.went | outcome.changed.keys():
             self.ended.append(replace(self.held.pop(row), closed_run=run.run_id))
         for row, content in {**outcome.came, **outcome.changed}.items():
-            self.held[row] = Version(row=row, content=content, opened_run=run.run_id)
+            self.held[row] = Version(
+                row=row, content=content, opened_run=run.run_id, local_ref=run.refs[row[1]]
+            )
         self._publish_proofs(run, outcome)
         for person, _ in outcome.readings:
             self.refs[person] = run.refs[person]

@@ -49,7 +49,9 @@ def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
     if not (folder / PSEUDONYM_KEY).exists():
         _write_secret(folder / PSEUDONYM_KEY, secrets.token_bytes(_KEY_BYTES))
     write_roster(folder / ROSTER, options.seed, options.persons, own=list(options.own))
-    if not config.exists():
+    if config.exists():
+        config.chmod(0o600)
+    else:
         with _open_private(config) as file:
             file.write(_config(folder.resolve(), ready))
     return ready
