@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import anyio
 import pytest
 import structlog
 
@@ -82,3 +83,12 @@ async def test_the_body_of_an_answer_is_not_read():
         with structlog.testing.capture_logs() as logs:
             await emit(NIGHT, TelemetryOptions(otlp_endpoint=server.url, push_s_max=10.0))
     assert ([], 1) == (logs, len(server.requests))
+
+
+async def test_a_redirect_is_not_followed():
+    """Nor is its body read; the numbers go where the configuration says, or nowhere."""
+    elsewhere = b"HTTP/1.1 307 Elsewhere\r\nLocation: /v2\r\nContent-Length: 10737418240\r\n\r\n"
+    async with raw_server(Reply(data=elsewhere, then="hang")) as server:
+        with structlog.testing.capture_logs() as logs, anyio.fail_after(15.0):
+            await emit(NIGHT, TelemetryOptions(otlp_endpoint=server.url, push_s_max=30.0))
+    assert (["otlp"], 1) == ([log["target"] for log in logs], len(server.requests))

@@ -84,7 +84,7 @@ def export_otlp(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
 
 
 def _session(options: TelemetryOptions, endpoint: str) -> Any:
-    """A session that reads no response body and ignores the environment.
+    """A session that reads no response body, follows no redirect and ignores the environment.
 
     Only the status counts, and requests would decode a body without a limit. Ignored are proxies,
     CA files and ``.netrc``.
@@ -94,10 +94,17 @@ def _session(options: TelemetryOptions, endpoint: str) -> Any:
     session = requests.Session()
     session.trust_env = False
     session.stream = True
+    session.hooks["response"] = [_refuse_redirect]
     proxy = proxy_for(options.proxy, urlsplit(endpoint).hostname)
     if proxy is not None:
         session.proxies = {"https": proxy.url_with_credentials()}
     return session
+
+
+def _refuse_redirect(response: Any, **_: object) -> None:
+    if response.is_redirect:
+        response.close()
+        raise OSError(f"the collector redirects (status {response.status_code})")
 
 
 def _set(meter: Any, samples: Iterable[Sample]) -> None:
