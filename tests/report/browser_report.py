@@ -131,7 +131,8 @@ async def browser(folder: Path) -> AsyncIterator[Tab]:
     assert program
     # Its own sandbox needs another user than root.
     more = ["--no-sandbox"] if os.geteuid() == 0 else []
-    flags = ["--headless", "--disable-gpu", "--remote-debugging-port=0", *more]
+    flags = ["--headless", "--disable-gpu", "--disable-dev-shm-usage", *more]
+    flags.append("--remote-debugging-port=0")
     process = await asyncio.create_subprocess_exec(
         program, *flags, f"--user-data-dir={folder}", "about:blank", stderr=subprocess.DEVNULL
     )
