@@ -98,9 +98,9 @@ def read_trusted(path: Path, *, key: str, trust: Trust, bytes_max: int) -> bytes
 def examine_by_name(path: Path, *, key: str, trust: Trust) -> Path:
     """Examine a file that will be opened by its name, and with it what lies beside it.
 
-    SQLite rolls a database back from a journal beside it, whoever made that one. So besides what
-    ``open_trusted`` asks for, nobody else may make files in its folder, sticky or not. The file
-    need not be there yet.
+    SQLite rolls a database back from any journal beside it. So, besides what ``open_trusted``
+    requires, no other user may create files in its folder, sticky or not. The file need not exist
+    yet.
 
     Args:
         path: the file; a relative path starts at the working directory.

@@ -30,7 +30,6 @@ RETIRED_WORDS = frozenset(
 
 ALLOWED: frozenset[str] = frozenset(
     {
-        "Line",
         "run_and_tell",
         "tell",
     }

@@ -91,14 +91,17 @@ class Pooler:
         else:
             await _Client(self, writer).carry(reader, start)
 
-    async def borrow(self, start: bytes) -> Server:
-        """The server connection that has rested longest."""
+    async def borrow(self, start: bytes, *, but: Server | None = None) -> Server:
+        """The server connection that has rested longest, and another than ``but``."""
         while self._made < SERVERS:
             self._made += 1
             server = await _open(self.server_url, start)
             self._servers.append(server)
             self._resting.put_nowait(server)
-        return await self._resting.get()
+        while (server := await self._resting.get()) is but:
+            self.give_back(server)
+            await asyncio.sleep(0.001)  # the others are in use
+        return server
 
     def close(self) -> None:
         """Close all server connections."""
@@ -128,10 +131,10 @@ class _Client:
         self._writer.write(server.greeting)
         self._pooler.give_back(server)
         reading = asyncio.create_task(self._read(reader))
-        before = None
+        before: Server | None = None
         try:
             while (message := await self._came.get())[0] != b"X":
-                server = await self._pooler.borrow(start)
+                server = await self._pooler.borrow(start, but=before)
                 self._pooler.transactions += 1
                 self._pooler.switches += server is not before
                 before = server

@@ -8,7 +8,7 @@ from worker.cli.showing import coloured, read_identifier
 from worker.core.identity import NationalId
 from worker.errors import ConfigurationError, UsageError
 from worker.logs import configure
-from worker.use_cases.checks import Line
+from worker.use_cases.checks import CheckResult
 from worker.use_cases.doctor import diagnose
 
 HELP = """Check the whole set-up, and tell what is wrong and what to do.
@@ -80,11 +80,11 @@ def load_or_error(cli: Cli) -> App | ConfigurationError:
     return app
 
 
-def _ignore(_line: Line) -> None:
+def _ignore(_line: CheckResult) -> None:
     """The JSON document has all lines."""
 
 
-def _print(line: Line) -> None:
+def _print(line: CheckResult) -> None:
     print(f"{coloured(line.state.ljust(4), line.state)}  {line.name:<19} {line.text}")
     for detail in line.details:
         print(f"{'':<26} {detail}")

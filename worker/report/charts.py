@@ -14,7 +14,7 @@ _PARTS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LineChart:
     """A line over days.
 
     Attributes:
@@ -36,7 +36,7 @@ def line(
     *,
     withheld: Sequence[date] = (),
     least_step: float = 1,
-) -> Line | None:
+) -> LineChart | None:
     """A line from the first to the last day; None if no day has a number."""
     known = [value for value in values if value is not None]
     if not known or days[0] == days[-1]:
@@ -57,7 +57,7 @@ def line(
         else:
             pieces[-1].append((x(day), y(value)))
     width = 100 / span
-    return Line(
+    return LineChart(
         paths=["M" + "L".join(f"{a} {b}" for a, b in piece) for piece in pieces if len(piece) > 1],
         dots=[piece[0] for piece in pieces if len(piece) == 1],
         ticks=(low + step * _PARTS, low + step, low),

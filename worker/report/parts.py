@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.report.charts import Line
+from worker.report.charts import LineChart
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Tile:
     amount: Cell
     words: str
     notes: Sequence[str]
-    spark: Line | None
+    spark: LineChart | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Chart:
 
     title: str
     desc: str
-    line: Line
+    line: LineChart
     ticks: Sequence[str]
     first: str
     last: str

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from worker.core.model import RunStatus
 from worker.core.small_numbers import Mark
-from worker.report.charts import Line, line
+from worker.report.charts import LineChart, line
 from worker.report.disclosure import Shown
 from worker.report.figures import NightFacts, ReportFacts, RunFacts
 from worker.report.language import NOTHING, Language
@@ -77,7 +77,7 @@ class Numbers:
 
     def line(
         self, values: Sequence[float | None], *, least_step: float = 1, days: int = 0
-    ) -> Line | None:
+    ) -> LineChart | None:
         """A line over the nights, if they are enough."""
         nights = self.nights(days)
         if len(nights) < NIGHTS_MIN:

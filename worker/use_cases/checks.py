@@ -62,7 +62,7 @@ class State(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class CheckResult:
     """One line of ``doctor``.
 
     Attributes:
@@ -81,25 +81,25 @@ class Line:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def ok(name: str, text: str, **facts: Any) -> Line:
+def ok(name: str, text: str, **facts: Any) -> CheckResult:
     """A line for a check that succeeded."""
-    return Line(name=name, state=State.OK, text=text, facts=facts)
+    return CheckResult(name=name, state=State.OK, text=text, facts=facts)
 
 
-def warn(name: str, text: str, hint: str, **facts: Any) -> Line:
+def warn(name: str, text: str, hint: str, **facts: Any) -> CheckResult:
     """A line for something that works but needs attention."""
-    return Line(name=name, state=State.WARN, text=text, hint=hint, facts=facts)
+    return CheckResult(name=name, state=State.WARN, text=text, hint=hint, facts=facts)
 
 
-def skip(name: str, because: str) -> Line:
+def skip(name: str, because: str) -> CheckResult:
     """A line for a check that could not run."""
-    return Line(name=name, state=State.SKIP, text=f"not checked: {because}")
+    return CheckResult(name=name, state=State.SKIP, text=f"not checked: {because}")
 
 
-def fail(name: str, error: WorkerError) -> Line:
+def fail(name: str, error: WorkerError) -> CheckResult:
     """A line for a check that ended with this error."""
     problems = error.problems if isinstance(error, ConfigurationError) else ()
-    return Line(
+    return CheckResult(
         name=name,
         state=State.FAIL,
         text=error.message.partition("\n")[0],
@@ -131,7 +131,7 @@ def as_run_error(error: AreaError) -> WorkerError:
             return DataContractError(f"PTS: {error.message}", hint=error.hint)
 
 
-async def check_configuration(app: App) -> Line:
+async def check_configuration(app: App) -> CheckResult:
     """Everything that a sync needs is set, and every configured file can be read."""
     needs(app.loaded, Purpose.SYNC)
     app.areas()
@@ -155,7 +155,7 @@ async def _helseid_client(app: App) -> AsyncIterator[tuple[HelseIdClient, str]]:
         yield HelseIdClient(http, options, app.runtime), issuer.rstrip("/")
 
 
-async def check_clock(app: App) -> Line:
+async def check_clock(app: App) -> CheckResult:
     """This machine's clock agrees with HelseID's ``Date`` header, within a second or two."""
     try:
         async with _helseid_client(app) as (client, issuer):
@@ -182,7 +182,7 @@ async def check_clock(app: App) -> Line:
     return ok("clock", f"within {CLOCK_WARNING_S:.0f} s of HelseID's", ahead_s=ahead_s)
 
 
-async def check_key(app: App) -> Line:
+async def check_key(app: App) -> CheckResult:
     """The client's key can be read, and HelseID accepts its type."""
     chosen = app.settings.helseid
     if chosen.private_jwk_file is None:
@@ -217,7 +217,7 @@ def _key_doubt(app: App, key: ClientKey) -> tuple[str, str] | None:
     return None
 
 
-async def check_discovery(app: App) -> Line:
+async def check_discovery(app: App) -> CheckResult:
     """HelseID's metadata can be read, and names the configured issuer."""
     async with _helseid_client(app) as (client, issuer):
         metadata = await Discovery(issuer, client, app.runtime).metadata()
@@ -229,7 +229,7 @@ async def check_discovery(app: App) -> Line:
     )
 
 
-async def check_token(app: App) -> Line:
+async def check_token(app: App) -> CheckResult:
     """HelseID gives this client a token with the requested scopes."""
     async with app.helseid() as helseid:
         token = await helseid.tokens.token()
@@ -243,7 +243,7 @@ async def check_token(app: App) -> Line:
     )
 
 
-async def check_reach(app: App) -> Line:
+async def check_reach(app: App) -> CheckResult:
     """PTS answers a request without authorization, with any status."""
     try:
         status = await reach(app)
@@ -252,12 +252,12 @@ async def check_reach(app: App) -> Line:
     return ok("PTS", f"{base_url(app)} answers (HTTP {status} without a token)", status=status)
 
 
-async def check_probe(app: App, off_id: NationalId) -> list[Line]:
+async def check_probe(app: App, off_id: NationalId) -> list[CheckResult]:
     """What PTS answers for one person, area by area."""
     return [_probe_line(found) for found in await probe(app, off_id)]
 
 
-def _probe_line(found: Probe) -> Line:
+def _probe_line(found: Probe) -> CheckResult:
     name = f"PTS {found.area}"
     facts = {
         "status": found.status,
@@ -288,7 +288,7 @@ def _probe_line(found: Probe) -> Line:
     return dataclasses.replace(line, facts=facts, details=details)
 
 
-async def check_database(app: App) -> Line:
+async def check_database(app: App) -> CheckResult:
     """The store can be reached, has this program's schema, and uses the same pseudonym key."""
     async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
         require_file(database)
@@ -334,7 +334,7 @@ async def _ahead_of(database: Database) -> float | None:
     return (before + (after - before) / 2 - server).total_seconds()
 
 
-async def check_textfile(app: App) -> Line:
+async def check_textfile(app: App) -> CheckResult:
     """Metrics can be written to ``telemetry.textfile``; a run does not fail without it."""
     file = app.path(app.settings.telemetry.textfile or "")
     folder, change = file.parent, os.W_OK | os.X_OK
@@ -355,7 +355,7 @@ async def check_textfile(app: App) -> Line:
     return ok("telemetry", f"{file} can be written")
 
 
-async def check_roster(app: App) -> Line:
+async def check_roster(app: App) -> CheckResult:
     """The roster can be read; its first entries are counted, and none is shown."""
     if app.settings.roster.path == "-":
         return skip("roster", "it is read from standard input")

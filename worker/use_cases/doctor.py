@@ -9,7 +9,7 @@ from worker.core.identity import NationalId
 from worker.core.offid import is_h_number
 from worker.errors import ConfigurationError, ExitCode, WorkerError
 from worker.use_cases import checks, file_checks
-from worker.use_cases.checks import Line
+from worker.use_cases.checks import CheckResult
 from worker.use_cases.probe import SYNTHETIC_PERSON
 
 _OFFLINE: Final = {
@@ -27,7 +27,7 @@ class Diagnosis:
     """The lines of all checks; ``exit_code`` is that of the first failure."""
 
     exit_code: ExitCode
-    lines: Sequence[Line]
+    lines: Sequence[CheckResult]
 
 
 async def diagnose(
@@ -35,7 +35,7 @@ async def diagnose(
     *,
     probe: bool,
     off_id: NationalId | None,
-    on_line: Callable[[Line], None],
+    on_line: Callable[[CheckResult], None],
     is_offline: bool = False,
 ) -> Diagnosis:
     """Check everything. Changes nothing; a failed check does not stop the others.
@@ -64,12 +64,12 @@ class _Checkup:
     """One round of all checks."""
 
     def __init__(
-        self, *, probe: bool, off_id: NationalId | None, on_line: Callable[[Line], None]
+        self, *, probe: bool, off_id: NationalId | None, on_line: Callable[[CheckResult], None]
     ) -> None:
         self._probe = probe
         self._off_id = off_id
         self._on_line = on_line
-        self.lines: list[Line] = []
+        self.lines: list[CheckResult] = []
 
     async def execute(self, app: App) -> None:
         """Check everything."""
@@ -116,7 +116,9 @@ class _Checkup:
         except WorkerError as error:
             self.add(checks.fail("PTS probe", error))
 
-    async def _check(self, name: str, check: Callable[[App], Awaitable[Line]], app: App) -> bool:
+    async def _check(
+        self, name: str, check: Callable[[App], Awaitable[CheckResult]], app: App
+    ) -> bool:
         """Add the line of one check; return whether checks that depend on it can run."""
         try:
             line = await check(app)
@@ -131,7 +133,7 @@ class _Checkup:
         self.add(line)
         return line.state is not checks.State.FAIL
 
-    def add(self, line: Line) -> None:
+    def add(self, line: CheckResult) -> None:
         """Keep the line and pass it to ``on_line``."""
         self.lines.append(line)
         self._on_line(line)
