@@ -56,6 +56,7 @@ MEANINGS: Final = {
     "roster.more_lines_unreadable": "Further unreadable roster lines are counted, not logged.",
     "run.began": "A run began, or an open one is continued.",
     "run.end_not_noted": "The end of the run could not be written to the ledger.",
+    "run.failed": "The run could not begin, or lost its lease; it has no `run.summary`.",
     "run.heartbeat": "Progress, every minute, if standard error is not a terminal.",
     "run.interrupted": "The run stopped; the next one continues it.",
     "run.judged": "The guard's decision, with the figures that it rests on.",

@@ -27,8 +27,9 @@ from worker.proxy import Proxy
 from worker.pts.engines import open_transport
 from worker.pts.transport import TransportOptions
 from worker.sandbox.serve import running_sandbox
-from worker.telemetry.emit import emit
+from worker.telemetry.emit import emit, ping
 from worker.telemetry.options import TelemetryOptions
+from worker.telemetry.ping import Ping
 from worker.tls import client_context
 
 HELSEID, PTS = "helseid.test:443", "pts.test:8443"
@@ -231,9 +232,14 @@ def _to(target: str) -> dict[str, Any]:
     return {target: "https://push.test"}
 
 
-@pytest.mark.parametrize("target", ["pushgateway_url", "otlp_endpoint"])
+async def _send(options: TelemetryOptions) -> None:
+    await emit(NIGHT, options)
+    await ping(options, Ping.SUCCESS)
+
+
+@pytest.mark.parametrize("target", ["pushgateway_url", "otlp_endpoint", "ping_url"])
 async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str):
-    """Pushgateway and OTLP go through the proxy, with its credentials and the private CA."""
+    """Each target is reached through the proxy, with its credentials and the private CA."""
     forward.credentials = CREDENTIALS
     user, _, password = CREDENTIALS.partition(":")
     collector = Collector()
@@ -248,19 +254,19 @@ async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str)
             **_to(target),
         )
         with structlog.testing.capture_logs() as logs:
-            await emit(NIGHT, options)
+            await _send(options)
     assert [] == logs
     assert collector.pushes
     assert {"push.test:443"} == set(forward.asked)
 
 
-@pytest.mark.parametrize("target", ["pushgateway_url", "otlp_endpoint"])
+@pytest.mark.parametrize("target", ["pushgateway_url", "otlp_endpoint", "ping_url"])
 async def test_telemetry_names_a_proxy_that_is_not_there(target: str):
     """The line in the log says which, so that nobody looks for the fault at the target."""
     gone = Proxy(url=f"http://127.0.0.1:{closed_port()}")
     options = TelemetryOptions(proxy=gone, push_s_max=1.0)
     with structlog.testing.capture_logs() as logs:
-        await emit(NIGHT, replace(options, **_to(target)))
+        await _send(replace(options, **_to(target)))
     assert [True] == [log["reason"].endswith(f"(through the proxy {gone.shown})") for log in logs]
 
 

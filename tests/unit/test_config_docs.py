@@ -147,6 +147,7 @@ def test_secrets_do_not_print(tmp_path):
         ("postgresql://u:@h/x", "postgresql://u:***@h/x"),
         ("postgresql:///x?user=u&passfile=/p&PASSWORD=q", None),
         ("postgresql://[bad/x", "***"),
+        ("https://hc-ping.com/3f1c-check", "https://hc-ping.com/***"),
     ],
 )
 def test_hide_password(url, hidden):

@@ -204,6 +204,12 @@ def _contradictions(values: Mapping[str, Any], origins: Mapping[str, str]) -> li
         if one in values and other not in values:
             problems.append(f"{other}: is missing; {one} ({origins[one]}) cannot do without it")
     problems += _proxy_contradictions(values, origins)
+    origin = origins.get("telemetry.ping_url", "")
+    if origin.startswith(("flag", "command line")):
+        problems.append(
+            f"telemetry.ping_url ({origin}): every process of the machine can read it there, and "
+            "ping in the worker's place; set it in the file or in PTS_TELEMETRY__PING_URL"
+        )
     for section in ("database", "roster"):
         url, origin = values.get(f"{section}.url"), origins.get(f"{section}.url", "")
         if not isinstance(url, str) or not has_password(url):

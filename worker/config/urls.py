@@ -1,4 +1,4 @@
-"""Database URLs: hide the password, or insert the one from a file."""
+"""URLs with secrets: hide the password or the path, or insert a password from a file."""
 
 import re
 from pathlib import Path
@@ -25,11 +25,13 @@ def has_password(url: str) -> bool:
 
 
 def hide_password(url: str) -> str:
-    """The URL with passwords and secret parameters replaced by ``***``."""
+    """The URL with passwords, secret parameters and the path of a web address as ``***``."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return HIDDEN
+    if parts.scheme in {"http", "https"}:  # the path is the secret
+        return f"{parts.scheme}://{parts.netloc}/{HIDDEN}"
     account, at, host = parts.netloc.rpartition("@")
     user, colon, _ = account.partition(":")
     netloc = f"{user}:{HIDDEN}@{host}" if colon else f"{account}{at}{host}"

@@ -47,7 +47,7 @@ class Example(Value, frozen=True):
 
 
 class Secret(Value, frozen=True):
-    """A URL that may contain a password. Its ``repr`` hides the text."""
+    """A URL that contains a secret, or may. Its ``repr`` hides the text."""
 
     hidden = frozenset({"text"})
 
@@ -347,6 +347,7 @@ FILE_OR_STDIN: Final = Kind(
     read=_nonempty_text, schema=_TEXT_SCHEMA | {"minLength": 1}, under=_path_or_stdin_under
 )
 HTTP_URL: Final = Kind(read=_http_url, schema=_TEXT_SCHEMA)
+SECRET_HTTP_URL: Final = Kind(read=lambda value: Secret(_http_url(value)), schema=_SECRET_SCHEMA)
 PROXY_URL: Final = Kind(read=_proxy_url, schema=_TEXT_SCHEMA)
 STORE_URL: Final = Kind(read=_store_url, schema=_SECRET_SCHEMA, under=_secret_under)
 DATABASE_URL: Final = Kind(read=_any_database_url, schema=_SECRET_SCHEMA, under=_secret_under)

@@ -1,4 +1,4 @@
-"""Send a run's metrics to all targets. Failures are logged and never raised."""
+"""Send a run's metrics and pings to all targets. Failures are logged and never raised."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -9,11 +9,12 @@ import structlog
 from anyio import to_thread
 
 from worker.core.run import RunReport
-from worker.errors import WorkerError
+from worker.errors import ExitCode, WorkerError
 from worker.proxy import proxy_for
 from worker.telemetry.numbers import Sample, Standing, samples_of
 from worker.telemetry.options import TelemetryOptions
 from worker.telemetry.otlp import export_otlp, load_otlp
+from worker.telemetry.ping import Ping, send_ping
 from worker.telemetry.prometheus import Board, push, write_textfile
 
 log = structlog.get_logger()
@@ -60,6 +61,22 @@ async def emit_samples(
             group.start_soon(_send, name, send, options)
 
 
+async def ping(
+    options: TelemetryOptions, signal: Ping | None, exit_code: ExitCode | None = None
+) -> None:
+    """Send a ping to ``options.ping_url``, if there is one. A failure is logged and never raised.
+
+    It has ``options.push_s_max`` seconds.
+
+    Args:
+        options: the target.
+        signal: what the ping says; None sends nothing.
+        exit_code: how the run ended.
+    """
+    if options.ping_url is not None and signal is not None:
+        await _send("ping", partial(send_ping, options, signal, exit_code), options)
+
+
 def _targets(
     samples: Sequence[Sample], options: TelemetryOptions
 ) -> Iterable[tuple[str, Callable[[], Awaitable[None]]]]:
@@ -90,6 +107,10 @@ async def _send(name: str, send: Callable[[], Awaitable[None]], options: Telemet
 
 def _via_proxy(name: str, options: TelemetryOptions) -> str:
     """The proxy for a target, for messages; empty if none."""
-    url = {"pushgateway": options.pushgateway_url, "otlp": options.otlp_endpoint}.get(name)
+    url = {
+        "pushgateway": options.pushgateway_url,
+        "otlp": options.otlp_endpoint,
+        "ping": options.ping_url,
+    }.get(name)
     proxy = None if url is None else proxy_for(options.proxy, urlsplit(url).hostname)
     return "" if proxy is None else f" (through the proxy {proxy.shown})"

@@ -18,9 +18,10 @@ class TelemetryOptions:
         pushgateway_url: Prometheus Pushgateway.
         http_listen: ``host:port`` where ``schedule`` serves its pages.
         otlp_endpoint: OpenTelemetry collector (OTLP over HTTP); ``/v1/metrics`` is appended.
-        ca_file: private CA for both URLs.
+        ping_url: dead man's switch; ``/start`` or ``/fail`` is appended. Never log its path.
+        ca_file: private CA for the URLs.
         push_s_max: time limit of each push, in seconds.
-        proxy: for both URLs, except loopback.
+        proxy: for the URLs, except loopback.
     """
 
     textfile: Path | None = None
@@ -28,6 +29,7 @@ class TelemetryOptions:
     pushgateway_url: str | None = None
     http_listen: str | None = None
     otlp_endpoint: str | None = None
+    ping_url: str | None = None
     ca_file: Path | None = None
     push_s_max: float = PUSH_S_MAX
     proxy: Proxy | None = None

@@ -1,14 +1,16 @@
-"""Executes a run and sends its metrics to the configured targets, which never disturb the run."""
+"""Executes a run; sends metrics and pings to the configured targets, which never disturb it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import structlog
 
 from worker.app import App
+from worker.core.model import RunKind
 from worker.core.run import RunProgress, RunReport
-from worker.errors import LeaseHeldError, WorkerError
+from worker.errors import ExitCode, LeaseHeldError, WorkerError
 from worker.use_cases.run_sync import RunRequest, run_sync
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def telemetry_options(app: App) -> "TelemetryOptions":
         pushgateway_url=chosen.pushgateway_url,
         http_listen=chosen.http_listen,
         otlp_endpoint=chosen.otlp_endpoint,
+        ping_url=chosen.ping_url.reveal() if chosen.ping_url else None,
         ca_file=app.path(ca_file) if ca_file else None,
         proxy=app.proxy(),
     )
@@ -55,6 +58,8 @@ async def observed_run(
 ) -> RunReport:
     """Execute ``run_sync``, then send its metrics to every target. It raises the same errors.
 
+    Only full runs are pinged: a backfill says nothing of the night.
+
     Args:
         app: the configured program.
         request: what to read.
@@ -62,6 +67,40 @@ async def observed_run(
         changed: called when the progress has changed.
         board: what ``/metrics`` shows, if it is served.
     """
+    chosen = app.settings.telemetry
+    targets = (chosen.textfile, chosen.pushgateway_url, chosen.otlp_endpoint, chosen.ping_url)
+    if board is None and not any(targets):
+        return await _logged_run(app, request, stop, changed)
+    from worker.telemetry.emit import emit, emit_samples, ping  # noqa: PLC0415 - as above
+    from worker.telemetry.numbers import samples_of_failure  # noqa: PLC0415
+    from worker.telemetry.ping import Ping, ping_of, ping_of_failure  # noqa: PLC0415
+
+    options = telemetry_options(app)
+    if request.kind is not RunKind.SYNC:
+        options = replace(options, ping_url=None)
+    await ping(options, Ping.START)
+    try:
+        report = await _logged_run(app, request, stop, changed)
+    except LeaseHeldError:
+        raise  # the other run sends its own metrics
+    except Exception as error:
+        code = error.exit_code if isinstance(error, WorkerError) else ExitCode.BUG
+        samples = samples_of_failure(code, at=app.runtime.now(), kind=request.kind)
+        await emit_samples(samples, options, board=board)
+        await ping(options, ping_of_failure(code), code)
+        raise
+    await emit(report, options, standing=await _standing(app), board=board)
+    await ping(options, ping_of(report), report.exit_code)
+    return report
+
+
+async def _logged_run(
+    app: App,
+    request: RunRequest,
+    stop: anyio.Event,
+    changed: Callable[[RunProgress], None] | None,
+) -> RunReport:
+    """Execute ``run_sync`` and log its end as one event: ``run.summary``, or ``run.failed``."""
     progress = RunProgress()
 
     def keep(current: RunProgress) -> None:
@@ -70,23 +109,20 @@ async def observed_run(
         if changed is not None:
             changed(current)
 
-    chosen = app.settings.telemetry
-    if not (board or chosen.textfile or chosen.pushgateway_url or chosen.otlp_endpoint):
-        return _logged(await run_sync(app, request, stop=stop, changed=keep), progress)
-    from worker.telemetry.emit import emit, emit_samples  # noqa: PLC0415 - as above
-    from worker.telemetry.numbers import samples_of_failure  # noqa: PLC0415
-
-    options = telemetry_options(app)
     try:
-        report = _logged(await run_sync(app, request, stop=stop, changed=keep), progress)
+        return _logged(await run_sync(app, request, stop=stop, changed=keep), progress)
     except LeaseHeldError:
-        raise  # the other run sends its own metrics
-    except WorkerError as error:
-        samples = samples_of_failure(error.exit_code, at=app.runtime.now(), kind=request.kind)
-        await emit_samples(samples, options, board=board)
+        raise  # nothing was done; the other run logs its own end
+    except Exception as error:
+        known = error if isinstance(error, WorkerError) else WorkerError(type(error).__name__)
+        log.error(  # noqa: TRY400 - the traceback of a bug is printed at the end
+            "run.failed",
+            kind=request.kind.value,
+            code=int(known.exit_code),
+            reason=known.message,
+            hint=known.hint,
+        )
         raise
-    await emit(report, options, standing=await _standing(app), board=board)
-    return report
 
 
 def _logged(report: RunReport, progress: RunProgress) -> RunReport:

@@ -12,8 +12,10 @@ from worker.config.values import (
     HTTP_URL,
     LISTEN,
     POSITIVE_DURATION,
+    SECRET_HTTP_URL,
     TIME_ZONE,
     Example,
+    Secret,
     duration_or_none,
     integer,
     number,
@@ -157,4 +159,11 @@ class Telemetry(Section, frozen=True, kw_only=True):
         HTTP_URL,
         "URL of an OpenTelemetry collector (OTLP over HTTP).",
         Example("https://otel.example:4318"),
+    ] = None
+    ping_url: Annotated[
+        Secret | None,
+        SECRET_HTTP_URL,
+        "URL of a dead man's switch such as healthchecks.io. `sync` and `schedule` ping it when a "
+        "full run has published, with `/start` when one begins and `/fail` when one fails.",
+        Example("https://hc-ping.com/00000000-0000-0000-0000-000000000000"),
     ] = None

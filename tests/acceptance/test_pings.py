@@ -1,0 +1,106 @@
+"""The dead man's switch, as whole runs of the program ping it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import MakeDatabase
+from tests.acceptance.program import Ended, Installation, wait_for
+from tests.acceptance.standin import Standin, http, person
+from tests.acceptance.test_supervised import events
+
+SECRET = "3f1c-of-the-check"
+PERSONS = 6
+
+
+@pytest.fixture
+def worker(standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase) -> Installation:
+    for number in range(PERSONS):
+        person(standin, number, safeties=1)
+    made = standin.install(tmp_path, make_sqlite())
+    made.configure(
+        telemetry={"ping_url": f"{standin.base_url}/pushed/{SECRET}"}, log={"level": "DEBUG"}
+    )
+    return made
+
+
+def pings(standin: Standin) -> list[str]:
+    """The end of each ping's path with its body, since the last call."""
+    found = []
+    for push in standin.pushed:
+        line, _, body = push.decode().partition("\n")
+        found.append(f"{line.split(' ')[1].removeprefix(f'/pushed/{SECRET}')} {body}".strip())
+    standin.pushed.clear()
+    return found
+
+
+def is_silent(ended: Ended) -> bool:
+    """Nothing that was said has the switch's address."""
+    return SECRET not in ended.out + ended.err
+
+
+def test_each_end_of_a_night(standin: Standin, worker: Installation) -> None:
+    """Start and success; start and failure with its code; start alone for a stop and for 4."""
+    ended = worker.sync()
+    assert (0, ["/start", "exit code 0"]) == (ended.code, pings(standin))
+    assert is_silent(ended)
+
+    standin.everybody = lambda _: http(status="503 Service Unavailable")
+    assert (69, ["/start", "/fail exit code 69"]) == (
+        worker.sync("--set", "sync.retry_attempts=1").code,
+        pings(standin),
+    )
+
+    standin.everybody = None
+    standin.delay_s = 0.5
+    running = worker.start("sync", "--set", "sync.concurrency=1")
+    wait_for(lambda: "run.began" in running.tail(), "the run")
+    assert 4 == worker.sync().code
+    running.signal(15)
+    assert 75 == running.wait().code
+    assert ["/start", "/start"] == pings(standin)
+
+    standin.delay_s = 0.0
+    assert (0, ["/start", "exit code 0"]) == (worker.sync().code, pings(standin))
+    assert [] == standin.violations
+
+
+def test_a_run_that_cannot_begin(standin: Standin, worker: Installation) -> None:
+    """A weak pseudonym key, before anybody is read: a failure with its code, and a line for it."""
+    (worker.folder / "pseudonym.key").write_bytes(bytes(48))
+    ended = worker.sync()
+    assert (78, ["/start", "/fail exit code 78"]) == (ended.code, pings(standin))
+    (line,) = events(ended.err, "run.failed")
+    assert 78 == line["code"]
+    assert "pseudonym_key_file" in line["reason"]
+    assert is_silent(ended)
+
+
+def test_a_backfill_says_nothing(standin: Standin, worker: Installation) -> None:
+    """It would vouch for nights that were missed."""
+    assert 0 == worker.sync().code
+    pings(standin)
+    off_id = next(iter(standin.people))
+    ended = worker.run("backfill", "--person", "-", stdin=f"{off_id}\n".encode())
+    assert (0, []) == (ended.code, pings(standin))
+
+
+def test_a_switch_that_is_away_changes_nothing(standin: Standin, worker: Installation) -> None:
+    """The run publishes with its own exit code; the log names the target and not its address."""
+    worker.configure(telemetry={"ping_url": f"http://127.0.0.1:9/{SECRET}"})
+    ended = worker.sync()
+    assert 0 == ended.code
+    failed = events(ended.err, "telemetry.failed")
+    assert ["ping", "ping"] == [line["target"] for line in failed]
+    assert is_silent(ended)
+
+
+def test_the_address_is_a_secret(standin: Standin, worker: Installation) -> None:
+    """`config show` hides it, and no command line may hold it."""
+    shown = worker.run("config", "show")
+    assert f"{standin.base_url}/***" in shown.out
+    assert is_silent(shown)
+    ended = worker.sync("--set", f"telemetry.ping_url=https://hc-ping.com/{SECRET}")
+    assert 78 == ended.code
+    assert "PTS_TELEMETRY__PING_URL" in ended.message
+    assert is_silent(ended)
