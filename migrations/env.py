@@ -1,6 +1,7 @@
 """Runs the migrations, on the connection handed in or on the configured database."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -10,9 +11,10 @@ from sqlalchemy import Connection
 import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
 from worker.store.dialects import dialect_named
 from worker.store.runs.facts import back_fill
+from worker.store.schema.grants import grants_on
 from worker.store.schema.tables import metadata
 from worker.store.schema.upgrade import HEAD
-from worker.store.schema.views import create_statements, drop_statements
+from worker.store.schema.views import create_statements, drop_statements, view_definitions
 
 LOCK_TIMEOUT_S = 10
 
@@ -20,8 +22,10 @@ LOCK_TIMEOUT_S = 10
 def migrate(connection: Connection) -> None:
     """All steps in the caller's transaction; the views are dropped before and made after."""
     dialect = dialect_named(connection.dialect.name)
+    granted: Sequence[str] = ()
     if dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+        granted = grants_on(connection, view_definitions(dialect))
     for statement in drop_statements(dialect):
         connection.exec_driver_sql(statement)
     context.configure(
@@ -33,7 +37,7 @@ def migrate(connection: Connection) -> None:
     with context.begin_transaction():
         context.run_migrations()
     if context.get_context().get_current_revision() == HEAD:  # not on the way down
-        for statement in create_statements(dialect):
+        for statement in (*create_statements(dialect), *granted):
             connection.exec_driver_sql(statement)
         back_fill(connection)
 

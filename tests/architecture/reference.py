@@ -134,7 +134,7 @@ _PTS_WORKER_COMPLETE=fish_source pts-worker | source     # fish: ~/.config/fish/
 """
 _VIEWS: Final = """# Reporting views
 
-The views are the same in SQLite and PostgreSQL. Give readers `SELECT` on these and nothing else; give `report_access` only to those who oversee them. Within a major version, columns are added and never renamed or dropped. [Reporting](../reporting.md) says which view answers what; the tables behind them are in the [data model](../data-model.md).
+The views are the same in SQLite and PostgreSQL. Readers get `SELECT` on these and nothing else, by [two roles on PostgreSQL](../reporting.md#readers); `report_access` is for those who oversee them. Within a major version, columns are added and never renamed or dropped. [Reporting](../reporting.md) says which view answers what; the tables behind them are in the [data model](../data-model.md).
 
 - **In effect.** `is_in_effect` is true if the restriction restricts at this moment: its code is not `N`, it has begun, and its end has not passed. A code that the worker does not know restricts, and has no `restriction_group`. `ends_at` is empty if the end is indefinite. If PTS gives several time ranges, the worker does not claim that any has ended.
 - **Stale.** `is_stale` is true if the last publication that covers the area could not read it completely. The row was true at `last_confirmed_at`.

@@ -81,6 +81,7 @@ def test_what_may_be_over_later(fault: Exception):
         (asyncpg.InvalidPasswordError("as it is"), "the role nightly is refused"),
         (of_postgresql("28000"), "the role nightly is refused"),
         (of_postgresql("42501"), "the role nightly lacks a privilege in the database pts"),
+        (of_postgresql("2BP01"), "views that are not the worker's depend on its reporting views"),
         (of_postgresql("25006"), "the role nightly may only read in the database pts"),
         (of_postgresql("3D000"), "no such database for the role nightly: the database pts"),
         (of_postgresql("57P04"), "no such database"),

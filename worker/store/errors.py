@@ -32,6 +32,7 @@ class Meaning(enum.Enum):
     READ_ONLY = "it may be read, not written"
     NO_LOGIN = "the role or its password is refused"
     NO_PRIVILEGE = "the role may not do this"
+    BUILT_UPON = "somebody else's objects depend on what is to be replaced"
     BAD_URL = "the driver cannot use the URL"
     NO_TRUST = "the server does not prove who it is"
     BAD_POOLER = "a pooler lost what was prepared on the connection"
@@ -41,6 +42,7 @@ _BY_SQLSTATE: Final[Mapping[str, Meaning]] = {
     "25006": Meaning.READ_ONLY,
     "25P03": Meaning.PASSING,
     "26000": Meaning.BAD_POOLER,
+    "2BP01": Meaning.BUILT_UPON,
     "3D000": Meaning.NO_DATABASE,
     "40001": Meaning.PASSING,
     "40P01": Meaning.PASSING,
@@ -93,6 +95,10 @@ _SERVER: Final[Mapping[Meaning, tuple[str, str]]] = {
     Meaning.NO_PRIVILEGE: (
         "{role} lacks a privilege in {database}",
         "let it own the tables, as `pts-worker db upgrade` needs, or grant it rights on them",
+    ),
+    Meaning.BUILT_UPON: (
+        "views that are not the worker's depend on its reporting views in {database}",
+        'drop them, run the command again, and make tables instead (docs/reporting.md, "Readers")',
     ),
     Meaning.READ_ONLY: (
         "{role} may only read in {database}",

@@ -1,0 +1,316 @@
+"""``config/postgresql/roles.sql`` on a real server: its roles read what it says and no more."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import anyio
+import asyncpg
+import pytest
+from sqlalchemy import make_url
+
+from tests.architecture.documents import ROOT
+from tests.databases import execute, in_database, migrate, migrate_now
+from tests.report.support import small_store
+from tests.store.test_store_scenarios import world_on
+from worker.areas.reporting import COLUMNS
+from worker.errors import ConfigurationError
+
+SCRIPT = (ROOT / "config" / "postgresql" / "roles.sql").read_text(encoding="utf-8")
+ABOUT_PERSONS = {"person_key", "local_ref", "person_no", "payload", "object_value"}
+OVERSEERS = "report_access"
+READABLE = {
+    "reader": set(COLUMNS) - {OVERSEERS},
+    "figures": {
+        view
+        for view, columns in COLUMNS.items()
+        if not ABOUT_PERSONS & {column.name for column in columns}
+    }
+    - {"report_drift"},  # names of fields as PTS sent them, which nobody has looked at
+}
+
+_names = count(1)
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A database, and the names of the two roles."""
+
+    server: str
+    name: str
+    reader: str
+    figures: str
+
+    def url(self, role: str | None = None) -> str:
+        """As the superuser, unless a role is named."""
+        url = make_url(in_database(self.server, self.name))
+        return (url.set(username=role) if role else url).render_as_string(hide_password=False)
+
+    async def run(self, role: str | None = None) -> None:
+        """Run the script under these names; as the superuser, unless a role is named."""
+        await execute(
+            self.url(role),
+            f"SET pts.reader = '{self.reader}'",
+            f"SET pts.aggregate_reader = '{self.figures}'",
+            SCRIPT,
+        )
+
+    @asynccontextmanager
+    async def connected(self, role: str | None = None) -> AsyncIterator[Any]:
+        """A connection of its own."""
+        connection = await asyncpg.connect(self.url(role))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def relations(self) -> set[str]:
+        """Every table, view and sequence of the program."""
+        async with self.connected() as connection:
+            rows = await connection.fetch(
+                "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+                "AND relkind IN ('r', 'v', 'S')"
+            )
+        return {name for (name,) in rows}
+
+    async def privileges(self) -> list[Any]:
+        """Every role, and all that anybody was granted in this database."""
+        async with self.connected() as connection:
+            return [
+                [tuple(row) for row in await connection.fetch(sql)]
+                for sql in (
+                    "SELECT oid, * FROM pg_roles ORDER BY 1",
+                    "SELECT * FROM pg_auth_members ORDER BY 1",
+                    """SELECT oid, coalesce(
+                        relacl,
+                        acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)
+                    ) FROM pg_class ORDER BY 1""",
+                    "SELECT attrelid, attnum, attacl FROM pg_attribute ORDER BY 1, 2",
+                    "SELECT oid, nspacl FROM pg_namespace ORDER BY 1",
+                    "SELECT oid, proacl FROM pg_proc ORDER BY 1",
+                    "SELECT oid, datacl FROM pg_database ORDER BY 1",
+                    "SELECT * FROM pg_default_acl ORDER BY 1",
+                )
+            ]
+
+
+OWNER = "pts_owner"
+"""Of the databases and all in them, as the worker's role is. It may not create roles."""
+
+
+@pytest.fixture(scope="module")
+def owned(postgres_url: str) -> str:
+    """The name of a migrated database of that owner, to be copied."""
+    name = "pts_owned"
+    anyio.run(
+        execute, postgres_url, f"CREATE ROLE {OWNER} LOGIN", f"CREATE DATABASE {name} OWNER {OWNER}"
+    )
+    url = make_url(in_database(postgres_url, name)).set(username=OWNER)
+    migrate_now(url.render_as_string(hide_password=False))
+    return name
+
+
+@pytest.fixture
+def granted(postgres_url: str, owned: str) -> Iterator[Granted]:
+    """A copy of it, and the roles in it."""
+    number = next(_names)
+    database = Granted(
+        server=postgres_url,
+        name=f"pts_roles_{number}",
+        reader=f"pts reader {number}",  # needs quotes
+        figures=f"pts_figures_{number}",
+    )
+    anyio.run(
+        execute, postgres_url, f"CREATE DATABASE {database.name} TEMPLATE {owned} OWNER {OWNER}"
+    )
+    anyio.run(database.run)
+    roles = [f'"{name}"' for name in (database.reader, database.figures)]
+    anyio.run(execute, postgres_url, *(f"ALTER ROLE {role} LOGIN" for role in roles))
+    yield database
+    anyio.run(
+        execute,
+        postgres_url,
+        f"DROP DATABASE {database.name} WITH (FORCE)",
+        *(f"DROP ROLE {role}" for role in roles),
+    )
+
+
+REFUSED = (
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.WrongObjectTypeError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a view that nobody can write to
+)
+WRITES = (
+    "INSERT INTO {0} DEFAULT VALUES",
+    "DELETE FROM {0}",
+    "TRUNCATE {0}",
+    "DROP VIEW {0}",
+    "DROP TABLE {0}",
+    "CREATE VIEW public.mine AS SELECT * FROM {0}",
+    "LOCK TABLE {0} IN ACCESS EXCLUSIVE MODE",
+)
+
+
+@pytest.mark.parametrize("kind", READABLE)
+async def test_a_role_reads_its_views_and_nothing_else(granted: Granted, kind: str):
+    """Every table, view and sequence is tried; so is every way to change one of them."""
+    async with world_on(granted.url(OWNER)) as world:
+        await small_store(world)
+    relations = await granted.relations()
+    assert READABLE[kind] < relations
+    assert {"person", "patient_safety_version", "access_log", OVERSEERS} < relations
+    readable = set()
+    async with granted.connected(getattr(granted, kind)) as connection:
+        for name in sorted(relations):
+            try:
+                rows = await connection.fetch(f"SELECT * FROM {name}")
+            except asyncpg.InsufficientPrivilegeError:
+                continue
+            readable.add(name)
+            assert rows or name == "report_drift", name
+        assert READABLE[kind] == readable
+        for name in sorted(relations):
+            for statement in WRITES:
+                with pytest.raises(REFUSED):
+                    async with connection.transaction():
+                        await connection.execute(statement.format(name))
+
+
+@pytest.mark.parametrize("kind", READABLE)
+async def test_a_role_calls_and_becomes_nothing(granted: Granted, kind: str):
+    """No function of the program or the server, no file, no table, no other role."""
+    refused = (
+        "SELECT access_log_refuse()",
+        "SELECT setval('access_log_access_id_seq', 1)",
+        "SELECT pg_read_file('postgresql.conf')",
+        "COPY report_code TO '/tmp/code.csv'",
+        "COPY report_code TO PROGRAM 'cat'",
+        "CREATE TABLE public.mine (x int)",
+        "CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE SCHEMA mine",
+        "CREATE ROLE mine",
+        f"SET ROLE {OWNER}",
+        f"ALTER ROLE {OWNER} SUPERUSER",
+        f'GRANT "{granted.reader}" TO {OWNER}',
+        "EXPLAIN ANALYZE SELECT * FROM person",
+        "SELECT * FROM report_access",
+    )
+    async with granted.connected(getattr(granted, kind)) as connection:
+        for statement in refused:
+            with pytest.raises(
+                (asyncpg.InsufficientPrivilegeError, asyncpg.FeatureNotSupportedError)
+            ):
+                await connection.execute(statement)
+
+
+async def test_a_second_run_changes_nothing(granted: Granted):
+    """By the superuser, and by the owner, who may not create roles."""
+    before = await granted.privileges()
+    await granted.run()
+    await granted.run(OWNER)
+    assert before == await granted.privileges()
+
+
+async def test_an_upgrade_keeps_what_was_granted(granted: Granted):
+    """It makes the views anew; everybody else's privileges on them stay, too."""
+    await execute(
+        granted.url(OWNER),
+        f'GRANT SELECT ON report_access TO "{granted.reader}" WITH GRANT OPTION',
+        "GRANT SELECT (code, name_nb) ON report_code TO PUBLIC",
+    )
+    sql = (
+        "SELECT c.relname, c.relacl, a.attacl FROM pg_class c JOIN pg_attribute a "
+        "ON a.attrelid = c.oid WHERE c.relname LIKE 'report_%' ORDER BY c.relname, a.attnum"
+    )
+    async with granted.connected() as connection:
+        before = [tuple(row) for row in await connection.fetch(sql)]
+        await migrate(granted.url(OWNER))
+        assert before == [tuple(row) for row in await connection.fetch(sql)]
+    assert any(acl and "pts reader" in str(acl) for _, acl, _ in before)
+
+
+@pytest.mark.parametrize("kind", READABLE)
+async def test_a_view_that_comes_later_is_not_readable(granted: Granted, kind: str):
+    """Neither when it is made nor after the next run of a script that does not name it."""
+    await execute(granted.url(OWNER), "CREATE VIEW report_later AS SELECT * FROM report_code")
+    await granted.run(OWNER)
+    async with granted.connected(getattr(granted, kind)) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch("SELECT * FROM report_later")
+
+
+async def test_the_script_takes_back_what_a_role_should_not_have(granted: Granted):
+    """Granted by hand or by an earlier script: it is revoked."""
+    before = await granted.privileges()
+    await execute(
+        granted.url(OWNER),
+        f"GRANT SELECT ON person TO {granted.figures}",
+        f"GRANT SELECT ON report_episode TO {granted.figures}",
+        f"GRANT UPDATE ON report_daily TO {granted.figures}",
+        f"GRANT SELECT ON report_run TO {granted.figures} WITH GRANT OPTION",
+    )
+    await granted.run(OWNER)
+    after = await granted.privileges()
+    assert [{oid: sorted(acl) for oid, acl in before[2]}] == [
+        {oid: sorted(acl) for oid, acl in after[2]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("GRANT SELECT ON person TO PUBLIC", "person"),
+        ("GRANT SELECT (local_ref) ON person TO PUBLIC", "person"),
+        ("GRANT CREATE ON SCHEMA public TO PUBLIC", "schema public"),
+        ('GRANT {owner} TO "{reader}"', "access_log"),
+    ],
+)
+async def test_what_the_script_cannot_take_back_is_an_error(
+    granted: Granted, statement: str, named: str
+):
+    """It names what everybody may, or the role by another, and changes nothing."""
+    await execute(granted.url(), statement.format(owner=OWNER, reader=granted.reader))
+    before = await granted.privileges()
+    with pytest.raises(asyncpg.RaiseError, match=rf'"{granted.reader}" .*\b{named}\b') as caught:
+        await granted.run()
+    assert "evoke" in str(caught.value.hint) or "REVOKE" in str(caught.value.hint)
+    assert before == await granted.privileges()
+
+
+async def test_the_script_needs_the_views(postgres_url: str):
+    """In a database that is not the worker's it says so, and creates no role."""
+    with pytest.raises(asyncpg.RaiseError, match="no reporting views"):
+        await execute(postgres_url, "SET pts.reader = 'pts_nobody'", SCRIPT)
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        assert not await connection.fetch("SELECT FROM pg_roles WHERE rolname = 'pts_nobody'")
+    finally:
+        await connection.close()
+
+
+def test_the_lists_are_those_of_the_views():
+    """Figures are what names nobody; the reader has all but the access log."""
+    figures, persons = (
+        set(re.findall(r"'(report_\w+)'", text))
+        for text in re.findall(r"text\[\] := ARRAY\[(.*?)\];", SCRIPT, re.DOTALL)
+    )
+    assert READABLE["figures"] == figures
+    assert READABLE["reader"] == figures | persons
+    assert not figures & persons
+
+
+async def test_an_upgrade_is_refused_while_other_views_depend_on_ours(granted: Granted):
+    """It says what is to be done, and the views are as they were; tables are no hindrance."""
+    await execute(
+        granted.url(OWNER),
+        "CREATE TABLE figures AS SELECT * FROM report_daily",
+        "CREATE VIEW mine AS SELECT * FROM report_daily",
+    )
+    with pytest.raises(ConfigurationError, match="depend on its reporting views") as caught:
+        await migrate(granted.url(OWNER))
+    assert "make tables instead" in str(caught.value.hint)
+    await execute(granted.url(OWNER), "SELECT * FROM report_access", "DROP VIEW mine")
+    await migrate(granted.url(OWNER))
