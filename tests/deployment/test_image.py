@@ -120,13 +120,33 @@ def test_what_is_copied_exists_and_is_not_ignored():
         line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] != "#"
     )
     assert star == "*"
-    let_through = [line[1:] for line in others if line.startswith("!")]
+    named = [line[1:] for line in others if line.startswith("!")]
+    let_through = [name for name in named if "*" not in name]
     copied = [text for name in ("build", "build-full") for text in texts(stages()[name], "COPY")]
     sources = [source for text in copied for source in shlex.split(text)[:-1]]
     assert sorted(sources) == sorted(let_through)
     for source in sources:
         assert (ROOT / source).exists(), source
         assert any(fnmatch.fnmatch(source, pattern) for pattern in let_through)
+
+
+def ignored(name: str) -> bool:
+    """What .dockerignore says of a file: its last pattern that fits decides."""
+    found = False
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        pattern = line.removeprefix("!").removeprefix("**/")
+        parts = [name, *map(str, Path(name).parents)] if "**/" not in line else [Path(name).name]
+        if line[:1] not in {"#", ""} and any(fnmatch.fnmatchcase(one, pattern) for one in parts):
+            found = not line.startswith("!")
+    return found
+
+
+def test_every_file_of_the_package_reaches_the_image():
+    """The report's words and templates too: they are read when a report is written."""
+    git = ["git", "-C", str(ROOT), "ls-files", "-z", "worker", "migrations", "requirements.lock"]
+    files = subprocess.run(git, check=True, capture_output=True, text=True).stdout.split("\0")
+    assert "worker/report/texts/nb.toml" in files
+    assert [name for name in files if name and ignored(name)] == []
 
 
 @pytest.mark.parametrize(
@@ -139,13 +159,7 @@ def test_what_is_copied_exists_and_is_not_ignored():
 )  # fmt: skip
 def test_nothing_personal_reaches_the_image_or_git(name: str):
     """Keys, rosters and databases that somebody left are ignored by docker and by git."""
-    is_ignored = False
-    for line in (ROOT / ".dockerignore").read_text().splitlines():
-        pattern = line.removeprefix("!").removeprefix("**/")
-        parts = [name, *map(str, Path(name).parents)] if "**/" not in line else [Path(name).name]
-        if line[:1] not in {"#", ""} and any(fnmatch.fnmatchcase(one, pattern) for one in parts):
-            is_ignored = not line.startswith("!")
-    assert is_ignored
+    assert ignored(name)
     # --no-index: the answer does not depend on what is committed.
     git = ["git", "-C", str(ROOT), "check-ignore", "--quiet", "--no-index", name]
     if name != "worker/worker.toml":
