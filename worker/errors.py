@@ -13,7 +13,8 @@
     │   └── LeaseLostError
     ├── RefusedError           77   HelseID or PTS denies this client
     ├── ConfigurationError     78   invalid configuration
-    │   └── SchemaError             the database schema is older or newer than the program
+    │   ├── SchemaError             the database schema is older or newer than the program
+    │   └── FlagError            2   a value on the command line
     └── AreaError               -   one area of one person; never ends a run
         ├── TransientError          retried, then a failure
         │   └── StaleConnectionError    a reused connection was closed; retried at once
@@ -136,6 +137,12 @@ class ConfigurationError(WorkerError):
 
 class SchemaError(ConfigurationError):
     """The database schema is older or newer than the program."""
+
+
+class FlagError(ConfigurationError):
+    """A value that the command line gives for a configuration key cannot be used."""
+
+    exit_code = ExitCode.USAGE
 
 
 class AreaError(WorkerError):

@@ -6,7 +6,7 @@ from worker.app import App
 from worker.cli.base import Cli, subcommand
 from worker.cli.showing import coloured, read_identifier
 from worker.core.identity import NationalId
-from worker.errors import ConfigurationError, UsageError
+from worker.errors import ConfigurationError, FlagError, UsageError
 from worker.logs import configure
 from worker.use_cases.checks import CheckResult
 from worker.use_cases.doctor import diagnose
@@ -73,6 +73,8 @@ def load_or_error(cli: Cli) -> App | ConfigurationError:
     """The configured app; logs below an error would only repeat the lines."""
     try:
         app = cli.load(None)
+    except FlagError:
+        raise
     except ConfigurationError as error:
         return error
     if app.loaded.origins["log.level"] == "default":

@@ -20,7 +20,7 @@ from worker.config.needs import Purpose, unmet
 from worker.config.settings import AreaOverride, Settings
 from worker.config.urls import has_password
 from worker.core.overrides import with_overrides
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, FlagError
 from worker.files import is_missing
 
 
@@ -63,7 +63,7 @@ def load(
 
     Raises:
         ConfigurationError: with every fault in ``problems``, each naming key and origin; never a
-            secret value.
+            secret value. A ``FlagError`` if the command line has one of them.
     """
     file_name, file_layer = _file_layer(environ, cwd, config_path)
     layers = [
@@ -96,7 +96,10 @@ def load(
         is_chosen = file_name is not None or "database.url" in values
         problems += unmet(judged, Purpose(purpose), cwd=cwd, is_database_chosen=is_chosen)
     if problems:
-        raise configuration_error(problems, file_name, cwd, is_unread=file_layer.is_unread)
+        is_flag = bool(layers[0].problems) or not faults.keys().isdisjoint(layers[0].values)
+        raise configuration_error(
+            problems, file_name, cwd, is_unread=file_layer.is_unread, is_flag=is_flag
+        )
     all_origins = {name: origins.get(name, "default") for name in KEYS}
     all_origins |= {name: origin for name, origin in origins.items() if name in AREA_KEYS}
     return Loaded(settings=_settings(read), origins=all_origins, cwd=cwd, config_file=file_name)
@@ -119,9 +122,22 @@ def needs(loaded: Loaded, purpose: Purpose | str) -> None:
 
 
 def configuration_error(
-    problems: Sequence[str], config_file: Path | None, cwd: Path, *, is_unread: bool = False
+    problems: Sequence[str],
+    config_file: Path | None,
+    cwd: Path,
+    *,
+    is_unread: bool = False,
+    is_flag: bool = False,
 ) -> ConfigurationError:
-    """The one error for all faults of a configuration, of which a file may be none."""
+    """The one error for all faults of a configuration, of which a file may be none.
+
+    Args:
+        problems: a line for each.
+        config_file: the file that was read.
+        cwd: where one was looked for, if none was read.
+        is_unread: the file could not be read.
+        is_flag: one of them is a value on the command line.
+    """
     count = len(problems)
     message = f"the configuration has {count} {'fault' if count == 1 else 'faults'}"
     hint = "`pts-worker config schema` tells what each key may hold"
@@ -135,7 +151,8 @@ def configuration_error(
             f"no configuration file was read: there is no {cwd / DEFAULT_FILE}; name yours with "
             f"--config or {CONFIG_VARIABLE}, or write one with `pts-worker init`"
         )
-    return ConfigurationError(
+    kind = FlagError if is_flag else ConfigurationError
+    return kind(
         "\n  - ".join([f"{message}:", *problems]), problems=problems, hint=hint
     )
 
