@@ -152,9 +152,7 @@ def configuration_error(
             f"--config or {CONFIG_VARIABLE}, or write one with `pts-worker init`"
         )
     kind = FlagError if is_flag else ConfigurationError
-    return kind(
-        "\n  - ".join([f"{message}:", *problems]), problems=problems, hint=hint
-    )
+    return kind("\n  - ".join([f"{message}:", *problems]), problems=problems, hint=hint)
 
 
 def _file_layer(
