@@ -180,6 +180,19 @@ async def test_a_copy_grows_old(database_url, wait, state):
         assert state == (await facts_of(world)).state
 
 
+@pytest.mark.parametrize(
+    ("ahead_s", "state"), [(200, SnapshotState.COMPLETE), (400, SnapshotState.FUTURE)]
+)
+async def test_a_copy_of_the_future_has_no_age(database_url, ahead_s, state):
+    """A publication that a wrong clock dated later than now is not called complete."""
+    async with world_on(database_url, our_clock=True) as world:
+        turn = await world.begin()
+        await turn.write(seen(world, 1, safety("a", "N")))
+        await turn.publish()
+        world.fake.set_wall_clock(world.fake.now() - timedelta(seconds=ahead_s))
+        assert state == (await facts_of(world)).state
+
+
 async def test_a_backfill_alone_is_no_complete_copy(database_url):
     """A part of the roster is not the roster."""
     async with world_on(database_url, our_clock=True) as world:

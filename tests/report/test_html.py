@@ -241,6 +241,25 @@ async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
         assert "90.0% confirmed then." in outline.text
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "is dated 30 March 2026 at 00:18, which is in the future: a clock is or was wrong."),
+        ("nb", "er datert 30. mars 2026 kl. 00.18, som er i framtiden"),
+        ("nn", "er datert 30. mars 2026 kl. 00.18, som er i framtida"),
+    ],
+)
+async def test_the_head_says_that_a_clock_was_wrong(sqlite_url, tmp_path, language, said):
+    """A publication of the future is neither fresh nor old, and "the last day" is not named."""
+    async with world_on(sqlite_url) as world:
+        await small_store(world)
+        world.fake.set_wall_clock(world.fake.now() - timedelta(hours=1))
+        _, outline = await report_of(world, tmp_path / "r.html", in_language=language)
+        assert said in outline.text
+        for words in ("the last day", "siste døgn"):
+            assert words not in outline.text
+
+
 async def test_a_fresh_backfill_does_not_hide_an_old_copy(sqlite_url, tmp_path):
     """The state names the last full run, and not the backfill after it."""
     async with world_on(sqlite_url) as world:

@@ -7,11 +7,11 @@ import click
 from worker.cli import options
 from worker.cli.base import Cli, subcommand
 from worker.cli.showing import columns, instant, span
+from worker.core.clocks import CLOCK_TOLERANCE
 from worker.core.plurals import counted
 from worker.errors import ExitCode
 from worker.store.queries.status import LeaseState
 from worker.use_cases.status import (
-    CLOCK_TOLERANCE_S,
     Freshness,
     OpenRun,
     RunShard,
@@ -100,7 +100,7 @@ def _print(status: Status) -> None:
 def _freshness(freshness: Freshness) -> str:
     if freshness.age_s is None:
         described = "never: no full run has been published yet"
-    elif freshness.age_s < -CLOCK_TOLERANCE_S:
+    elif freshness.age_s < -CLOCK_TOLERANCE.total_seconds():
         described = (
             f"{instant(freshness.published_at)} (run {freshness.run_id}), "
             f"{span(-freshness.age_s)} in the future: check the clocks of this machine and of the "

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
+from worker.core.clocks import is_of_the_future
 from worker.core.effect import RestrictionGroup, in_effect_sql, instant_sql
 from worker.core.model import FailureKind, RunKind, RunStatus
 from worker.report.figures import (
@@ -321,6 +322,8 @@ def _state(
 ) -> SnapshotState:
     if last is None:
         return SnapshotState.EMPTY
+    if is_of_the_future(last.published_at, now):
+        return SnapshotState.FUTURE
     if last_sync is None:
         return SnapshotState.GAPS
     if last_sync.age(now) > fresh_within:

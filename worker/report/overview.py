@@ -11,6 +11,8 @@ from worker.report.parts import Cell, Chart, Row, Table, Tile
 from worker.report.shown import Numbers
 
 _SPARK_DAYS = 31
+_A_DAY = timedelta(hours=26)
+"""With some slack for a night that took longer."""
 
 
 class Overview(Numbers):
@@ -32,7 +34,8 @@ class Overview(Numbers):
         if change := self.change(lambda night: ("total", night)):
             said += words.text("sentence_change", change=change)
         if share := self.confirmed(last):
-            is_fresh = self.facts.made_at - last.published_at < timedelta(hours=26)
+            age = self.facts.made_at - last.published_at
+            is_fresh = self.facts.state is not SnapshotState.FUTURE and age < _A_DAY
             key = "sentence_confirmed" if is_fresh else "sentence_confirmed_old"
             said += words.text(key, share=share)
         return said + "."
@@ -45,6 +48,11 @@ class Overview(Numbers):
             yield words.text("state_empty")
             return
         when = words.moment(run.published_at, self.zone)
+        if facts.state is SnapshotState.FUTURE:
+            yield words.text("state_future", when=words.moment(facts.last.published_at, self.zone))
+            if run.finished_at is not None:
+                yield words.text("state_ended", when=words.moment(run.finished_at, self.zone))
+            return
         stale = facts.last.stale
         if facts.state is SnapshotState.GAPS and stale:
             amount = self.cell(("stale", facts.last.publication_no)).text

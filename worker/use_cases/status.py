@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from worker.app import App
+from worker.core.clocks import CLOCK_TOLERANCE, is_of_the_future
 from worker.store.database import Database
 from worker.store.queries.status import (
     AreaStaleness,
@@ -23,10 +23,6 @@ from worker.store.queries.status import (
 from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
 from worker.store.shards.assignments import ShardState, shard_states
 from worker.use_cases.reading_store import store_to_read
-
-CLOCK_TOLERANCE_S: Final = 300.0
-"""How far the clocks of this machine, the run's and the database's may differ."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
@@ -124,7 +120,7 @@ async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Stat
 def _freshness(last: RunFacts | None, now: datetime, max_age: timedelta | None) -> Freshness:
     published_at = last.published_at if last else None
     age_s = (now - published_at).total_seconds() if published_at else None
-    if last and last.finished_at and age_s is not None and age_s < -CLOCK_TOLERANCE_S:
+    if last and last.finished_at and published_at and is_of_the_future(published_at, now):
         age_s = (now - last.finished_at).total_seconds()
     max_age_s = None if max_age is None else max_age.total_seconds()
     return Freshness(
@@ -134,7 +130,7 @@ def _freshness(last: RunFacts | None, now: datetime, max_age: timedelta | None) 
         max_age_s=max_age_s,
         is_fresh=None
         if max_age_s is None
-        else age_s is not None and -CLOCK_TOLERANCE_S <= age_s <= max_age_s,
+        else age_s is not None and -CLOCK_TOLERANCE.total_seconds() <= age_s <= max_age_s,
     )
 
 
