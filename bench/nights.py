@@ -5,7 +5,7 @@ writer and publisher in the order in which a run does it, but one after another.
 """
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -45,6 +45,9 @@ _KEY: Final = PseudonymKey(bytes(7 * n * n % 251 for n in range(32)))
 _LIMITS: Final = GuardLimits(max_removed_share=0.1, min_completeness=0.5, accept_removals=False)
 _AREA_OF: Final = {area.path: area.name for area in AREAS}
 
+Answers = Callable[[str, str, int, int], bytes]
+"""What PTS answers, as ``people.answer``: area, identifier, generation, change in per cent."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
@@ -80,6 +83,7 @@ class Night:
 class _MadeUp:
     """In the place of the sender: answers at once."""
 
+    answers: Answers
     generation: int
     change_percent: int
 
@@ -89,10 +93,10 @@ class _MadeUp:
         *,
         headers: Mapping[str, str],  # noqa: ARG002
         body: bytes,
-        is_single_use: bool = False,  # noqa: ARG002
+        **_options: bool,
     ) -> Sent:
         person = orjson.loads(body)["offId"]
-        content = answer(_AREA_OF[url], person, self.generation, self.change_percent)
+        content = self.answers(_AREA_OF[url], person, self.generation, self.change_percent)
         kind = {"content-type": ("application/json",)}
         return Sent(HttpResponse(status=200, headers=kind, body=content), 1)
 
@@ -144,6 +148,8 @@ async def night(
     generation: int,
     change_percent: int = 1,
     learns: bool = True,
+    answers: Answers = answer,
+    cohorts: int = 0,
 ) -> Night:
     """Write everyone and publish.
 
@@ -154,6 +160,8 @@ async def night(
         change_percent: how many persons differ from the night before.
         learns: PostgreSQL's statistics keep up, as autovacuum does it by itself in a night of
             hours. This one takes seconds.
+        answers: what PTS answers.
+        cohorts: among how many the persons are divided; 0: they have none.
     """
     begin, look, write, publish = Watch(), Watch(), Watch(), Watch()
     rows = 0
@@ -162,14 +170,16 @@ async def night(
             areas=AREAS,
             base_url="",
             client=cast(
-                "RetryingClient", _MadeUp(generation=generation, change_percent=change_percent)
+                "RetryingClient",
+                _MadeUp(answers=answers, generation=generation, change_percent=change_percent),
             ),
             runtime=database.runtime,
             privacy=PrivacyRules(key_of=_KEY.pseudonym),
         )
         paths = await key_paths(database, DEFAULT_TENANT)
         for first in range(0, persons, _CHUNK):
-            reads = await _reads(reader, paths, first, min(first + _CHUNK, persons))
+            numbers = range(first, min(first + _CHUNK, persons))
+            reads = await _reads(reader, paths, numbers, cohorts)
             with look:
                 for some in _slices(reads, CHUNK_PERSONS):
                     await store.settled([read.person.person_key for read in some])
@@ -246,15 +256,16 @@ def _slices(reads: Sequence[PersonRead], size: int) -> Iterator[Sequence[PersonR
 
 
 async def _reads(
-    reader: PtsReader, paths: Mapping[str, str], first: int, last: int
+    reader: PtsReader, paths: Mapping[str, str], numbers: range, cohorts: int
 ) -> Sequence[PersonRead]:
     reads = []
-    for number in range(first, last):
+    for number in numbers:
         identifier = NationalId(off_id(number))
         person = Person(
             off_id=identifier,
             person_key=_KEY.pseudonym(identifier),
             local_ref=f"L{number:07d}",
+            cohort=f"Clinic {number % cohorts}" if cohorts else None,
         )
         areas = [
             await reader.read(person, area.name, key_path=paths.get(area.name)) for area in AREAS

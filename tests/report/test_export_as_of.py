@@ -31,10 +31,11 @@ async def four_nights(world, out):
             if n != 2 or night != 1:
                 safe.append(safety(f"n{n}", "N" if n else "NEW", NEVER))
             private = (privacy(f"p{n}", "Block", "Hard" if night < n else "Soft"),)
-            is_missed = n == 5 and night == 2
-            reads.append(
-                missed(world, n, "R") if is_missed else seen(world, n, *safe, private=private)
-            )
+            ref, cohort = f"R{n}-{night // 2}", f"Clinic {night}" if n < 2 else None
+            if n == 5 and night == 2:
+                reads.append(missed(world, n, ref, cohort))
+            else:
+                reads.append(seen(world, n, *safe, private=private, ref=ref, cohort=cohort))
         await turn.write(*reads)
         await turn.publish(limits=ANY)
         made = await export_of(world, out / "then", Format.NDJSON, include_payload=True)
@@ -44,11 +45,14 @@ async def four_nights(world, out):
 
 
 def rows_below(folder):
-    """The rows of each view, without what only the last read says; the references are today's."""
-    lost = {*NOT_OF_THE_PAST, "local_ref"}
+    """The rows of each view, without what only the last read says."""
     return {
         str(path.parent.relative_to(folder)): [
-            {name: value for name, value in orjson.loads(line).items() if name not in lost}
+            {
+                name: value
+                for name, value in orjson.loads(line).items()
+                if name not in NOT_OF_THE_PAST
+            }
             for line in path.read_bytes().splitlines()
         ]
         for path in folder.rglob("part-*.ndjson")
@@ -76,12 +80,14 @@ async def test_what_was_exported_then(database_url, tmp_path):
                 assert len(OF_THE_PAST) == len(found)
                 assert {name: then[name] for name in found} == found
     current = found["area=patient-safety/current"]
+    labels = {(row["local_ref"], row["cohort"]) for row in current}
+    assert {("R0-1", "Clinic 3"), ("R2-1", None)} <= labels
     assert {True, False} == {row["is_in_effect"] for row in current}
     assert len(current) < len(found["area=patient-safety/history"])
 
 
 async def test_what_is_kept_for_the_last_read_only(database_url, tmp_path):
-    """Freshness and cohort are empty, not today's."""
+    """Freshness is empty, not today's."""
     async with world_on(database_url, our_clock=True) as world:
         instants = await four_nights(world, tmp_path)
         manifest = await export_of(

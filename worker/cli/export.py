@@ -42,9 +42,9 @@ With `--since` only what has changed behind that publication: the rows of `repor
 what was erased and purged, in `area=AREA/feed`.
 
 With `--as-of` what readers saw at that time (a date alone is its midnight in UTC): the current
-views, the history until then and the facts, as of the last publication by then. What is kept for
-the last read only is empty: `last_confirmed_at`, `is_stale`, `cohort`; `local_ref` is today's.
-`not_kept` says how many restrictions stood then and are gone, by retention or `erase`.
+views, the history until then and the facts, as of the last publication by then. `local_ref` and
+`cohort` are those of then. What is kept for the last read only is empty: `last_confirmed_at`,
+`is_stale`. `not_kept` says how many restrictions stood then and are gone, by retention or `erase`.
 
 `--json`: the manifest (folder, format, dialect, run_id, publication_no, published_at,
 exported_at, worker_version, schema_revision, include_payload, since, as_of, not_kept, min_cell,

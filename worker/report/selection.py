@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     TableClause,
+    and_,
     case,
     false,
     func,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     not_,
     null,
     select,
+    true,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,6 +33,7 @@ from worker.report.views import (
     DAILY,
     EPISODE,
     HISTORY,
+    LABEL,
     PUBLICATION,
     RUN,
     VIEWS,
@@ -49,8 +52,9 @@ OF_THE_PAST: Final = (
     VIEWS["report_dictionary"],
 )
 """What can be had as of an earlier publication; the last two are the program's own words."""
-NOT_OF_THE_PAST: Final = frozenset({"last_confirmed_at", "is_stale", "cohort"})
+NOT_OF_THE_PAST: Final = frozenset({"last_confirmed_at", "is_stale"})
 """Columns of the current views whose earlier values are not kept: they are empty."""
+_LABELS: Final = ("local_ref", "cohort")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +140,16 @@ def past_rows_of(view: View, columns: Sequence[str], shown: Shown, *, dialect: s
         taken = [_until_closed(table, name, is_closed) for name in columns]
         query = select(*taken)
     else:
-        taken = [_past_column(area, table, name, shown) for name in columns]
-        query = select(*taken).where(not_(is_closed))
+        label = LABEL.table()
+        taken = [
+            _past_column(area, label if name in _LABELS else table, name, shown) for name in columns
+        ]
+        then = and_(
+            label.c.person_key == table.c.person_key,
+            label.c.since_publication <= shown.number,
+            func.coalesce(label.c.until_publication > shown.number, true()),
+        )
+        query = select(*taken).outerjoin_from(table, label, then).where(not_(is_closed))
     query = query.where(table.c.opened_publication <= shown.number)
     return query.order_by(*order_of(view, table, dialect))
 
@@ -152,7 +164,7 @@ def _until_closed(
 
 
 def _past_column(area: str, table: TableClause, name: str, shown: Shown) -> ColumnElement[Any]:
-    """A column of the current view, from the history."""
+    """A column of the current view, from the history or the labels."""
     effect = area_named(area).effect
     match name:
         case "is_in_effect":

@@ -64,6 +64,7 @@ PUBLICATION: Final = VIEWS["report_publication"]
 COHORT: Final = VIEWS["report_publication_cohort"]
 EPISODE: Final = VIEWS["report_episode"]
 CHANGE_FEED: Final = VIEWS["report_change_feed"]
+LABEL: Final = VIEWS["report_person_label"]
 RUN: Final = VIEWS["report_run"]
 ACCESS: Final = VIEWS["report_access"]
 """About those who use the program, so it is exported only where it is named."""

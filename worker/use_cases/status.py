@@ -24,6 +24,7 @@ from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
 from worker.store.shards.assignments import ShardState, shard_states
 from worker.use_cases.reading_store import store_to_read
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
     """The last published full run and its age.
