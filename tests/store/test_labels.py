@@ -14,6 +14,7 @@ from worker.core.identity import NationalId
 from worker.core.model import RunKind
 from worker.errors import WithheldError
 from worker.store.privacy.erasing import Mask, erase_traces, find_traces
+from worker.store.queries.person import person_story
 from worker.store.runs.retention import RetentionRules, purge
 
 HISTORY = (
@@ -55,6 +56,24 @@ async def test_history_and_feed_say_what_it_was(database_url):
         )
         current = "SELECT DISTINCT local_ref, cohort FROM report_patient_safety_current"
         assert [("R2", None)] == await world.rows(current)
+
+
+async def test_a_person_is_told_with_the_label_of_then(database_url):
+    """As of each night what it was; before the first nothing; now what is published."""
+    async with world_on(database_url, our_clock=True) as world:
+        began = world.fake.now()
+        await three_nights(world)
+        turn = await world.begin()
+        await turn.write(seen(world, 1, safety("a", "N"), ref="R3"))
+
+        async def told(as_of=None):
+            story = await person_story(world.database, 1, key_of(1), as_of=as_of)
+            return story and (story.local_ref, story.cohort)
+
+        nights = [began + timedelta(days=day, hours=-1) for day in range(4)]
+        expected = [(None, None), ("R1", "Nord"), ("R1", "Sør"), ("R2", None)]
+        assert expected == [await told(night) for night in nights]
+        assert ("R2", None) == await told()
 
 
 @pytest.mark.parametrize("seed", range(2))

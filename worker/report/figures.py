@@ -23,7 +23,7 @@ class SnapshotState(enum.StrEnum):
     EMPTY = "empty"
     """Nothing has been published yet."""
     FUTURE = "future"
-    """The last publication is dated later than now: a clock was or is wrong, and its age unknown."""
+    """The last publication is dated later than now: a clock was or is wrong."""
     OLD = "old"
     """The last full run was published too long ago."""
     GAPS = "gaps"

@@ -76,12 +76,14 @@ class KnownPerson:
 
     Attributes:
         person_key: ``None`` in a store of plain identifiers.
+        local_ref: as of that time, as ``cohort``; ``None`` before the first publication.
         first_run: the run that first read the person.
     """
 
     is_known: bool = True
     person_key: str | None
     local_ref: str | None
+    cohort: str | None
     first_run: int
     first_run_at: datetime
     departed_at: datetime | None
@@ -118,13 +120,14 @@ async def explain(
         await log_access(app, store, "explain", purpose, person_key=key)
         now = app.runtime.now()
         publication = await publication_at(store, DEFAULT_TENANT, as_of or now)
-        story = await person_story(store, DEFAULT_TENANT, key)
+        story = await person_story(store, DEFAULT_TENANT, key, as_of=as_of)
     if story is None:
         return UnknownPerson(as_of=as_of, publication=publication)
     is_plain = identity.mode == "plain"
     known = KnownPerson(
         person_key=None if is_plain else story.person_key,
         local_ref=story.local_ref,
+        cohort=story.cohort,
         first_run=story.first_run,
         first_run_at=story.first_run_at,
         departed_at=story.departed_at,

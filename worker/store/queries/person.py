@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Integer, Row, String, column, select, table
+from sqlalchemy import Boolean, Integer, Row, String, column, or_, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -95,25 +95,38 @@ class PersonStory:
 
     Attributes:
         person_key: the key in the store.
+        local_ref: what the roster calls the person, as published; None if it has no word.
+        cohort: the clinic or department, likewise.
         first_run_at: start of the first run that saw the person.
         departed_at: when the person's departure was published.
     """
 
     person_key: str
     local_ref: str | None
+    cohort: str | None
     first_run: int
     first_run_at: datetime
     departed_at: datetime | None
     areas: Sequence[AreaStory] = field(default_factory=tuple)
 
 
-async def person_story(database: Database, tenant_id: int, person_key: str) -> PersonStory | None:
-    """Everything stored about a person; None if the store does not have the key."""
+async def person_story(
+    database: Database, tenant_id: int, person_key: str, *, as_of: datetime | None = None
+) -> PersonStory | None:
+    """Everything stored about a person; None if the store does not have the key.
+
+    Args:
+        database: at our schema.
+        tenant_id: whose persons.
+        person_key: the person.
+        as_of: when the person was called what is said; None: now.
+    """
 
     async def work(connection: AsyncConnection) -> PersonStory | None:
         row = await _person(connection, tenant_id, person_key)
         if row is None:
             return None
+        label = await _label(connection, person_key, as_of)
         proofs = await _proofs(connection, row.tenant, person_key)
         areas = [
             AreaStory(
@@ -126,7 +139,8 @@ async def person_story(database: Database, tenant_id: int, person_key: str) -> P
         ]
         return PersonStory(
             person_key=person_key,
-            local_ref=row.local_ref,
+            local_ref=label.local_ref if label else None,
+            cohort=label.cohort if label else None,
             first_run=row.first_run,
             first_run_at=row.first_run_at,
             departed_at=row.departed_at,
@@ -165,7 +179,6 @@ async def _person(connection: AsyncConnection, tenant_id: int, person_key: str) 
     first, departed = alias_of(run, "first"), alias_of(run, "departed")
     found = await connection.execute(
         select(
-            person.c.local_ref,
             person.c.first_run,
             first.c.started_at.label("first_run_at"),
             departed.c.published_at.label("departed_at"),
@@ -177,6 +190,29 @@ async def _person(connection: AsyncConnection, tenant_id: int, person_key: str) 
         .where(person.c.tenant_id == tenant_id, person.c.person_key == person_key)
     )
     return found.one_or_none()
+
+
+_LABEL = table(
+    "report_person_label",
+    column("person_key", String),
+    column("local_ref", String),
+    column("cohort", String),
+    column("valid_from", UtcTime),
+    column("valid_to", UtcTime),
+)
+
+
+async def _label(connection: AsyncConnection, person_key: str, as_of: datetime | None) -> Any:
+    """The person's row of the view of labels; None before the first publication."""
+    view = _LABEL.c
+    query = select(view.local_ref, view.cohort).where(view.person_key == person_key)
+    if as_of is None:
+        query = query.where(view.valid_to.is_(None))
+    else:
+        query = query.where(
+            view.valid_from <= as_of, or_(view.valid_to.is_(None), view.valid_to > as_of)
+        )
+    return (await connection.execute(query)).one_or_none()
 
 
 _FRESHNESS = table(
