@@ -28,14 +28,6 @@ RETIRED_WORDS = frozenset(
 )  # fmt: skip
 """Words that are no part of such a name."""
 
-ALLOWED: frozenset[str] = frozenset(
-    {
-        "run_and_tell",
-        "tell",
-    }
-)
-"""Names that are still to be renamed, outside ``core``, ``pts`` and ``sync``. It only shrinks."""
-
 
 def _words(name: str) -> set[str]:
     return set(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_"))
@@ -64,9 +56,4 @@ def _retired() -> set[str]:
 
 def test_no_retired_word_is_a_name() -> None:
     """Classes, functions, parameters and modules use the glossary's words."""
-    assert set() == _retired() - ALLOWED
-
-
-def test_the_allow_list_only_shrinks() -> None:
-    """An entry that is no longer needed is removed from the list."""
-    assert set() == ALLOWED - _retired()
+    assert set() == _retired()

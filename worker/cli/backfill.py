@@ -6,7 +6,7 @@ import click
 
 from worker.cli import options
 from worker.cli.base import Cli, subcommand
-from worker.cli.progress import run_and_tell
+from worker.cli.progress import run_and_report
 from worker.core.model import RunKind
 from worker.errors import UsageError
 from worker.store.runs.run_store import Choice
@@ -109,4 +109,4 @@ def read_again(
         wait_s=wait.total_seconds(),
         accept_removals=accept_removals,
     )
-    return run_and_tell(cli, app, request)
+    return run_and_report(cli, app, request)

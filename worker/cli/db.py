@@ -93,7 +93,7 @@ async def _identity(app: App, database: Database) -> Identity | None:
 
 
 async def _rewrite(app: App, database: Database, identity: Identity) -> Rewritten:
-    def tell(done: Rewritten) -> None:
+    def log_progress(done: Rewritten) -> None:
         log.info("upgrade.rewriting", persons=done.persons, rows=done.rows)
 
     async with held_lease(database, ttl_s=app.settings.lease.ttl_s) as lease:
@@ -103,7 +103,7 @@ async def _rewrite(app: App, database: Database, identity: Identity) -> Rewritte
             areas=app.areas([area.name for area in AREAS]),
             identity=identity,
             rules=app.privacy(identity),
-            changed=tell,
+            changed=log_progress,
         )
         done = await rewriter.work()
         await scrub(database, command="db upgrade")

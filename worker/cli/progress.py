@@ -192,8 +192,8 @@ def beside_runs(
     return [*tasks, lambda _: keep_logging(watch, app.runtime)] if is_logged else tasks
 
 
-def run_and_tell(cli: Cli, app: App, request: RunRequest) -> int:
-    """Carry out a run, tell how it ended, and give its exit code."""
+def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
+    """Carry out a run, report how it ended, and give its exit code."""
     watch = watch_runs(app, wait_s=request.wait_s)
     if app.settings.roster.path == "-" and sys.stdin.isatty():
         print("Identifiers, one a line; Ctrl-D ends the list:", file=sys.stderr, flush=True)
@@ -241,7 +241,7 @@ def run_and_tell(cli: Cli, app: App, request: RunRequest) -> int:
         raise StoppedError(
             "stopped at once; what was written is kept", hint="the next `pts-worker sync` continues"
         )
-    tell(cli, report)
+    print_report(cli, report)
     return int(report.exit_code)
 
 
@@ -251,7 +251,7 @@ def _latest_s(app: App) -> float | None:
     return None if deadline is None else deadline.total_seconds() + _PUBLICATION_S_MAX
 
 
-def tell(cli: Cli, report: RunReport) -> None:
+def print_report(cli: Cli, report: RunReport) -> None:
     """The run's end, as a document or in words."""
     cli.emit(document(report), lambda: _print(report))
 

@@ -4,7 +4,7 @@ import os
 from datetime import timedelta
 
 from worker.cli.base import Cli
-from worker.cli.progress import run_and_tell
+from worker.cli.progress import run_and_report
 from worker.cli.sync import part_of
 from worker.use_cases.run_sync import RunRequest
 
@@ -16,4 +16,4 @@ def execute(
     part = part_of(shard, run_key, os.environ)
     app = cli.load("sync")
     request = RunRequest(wait_s=wait.total_seconds(), accept_removals=accept_removals, part=part)
-    return run_and_tell(cli, app, request)
+    return run_and_report(cli, app, request)
