@@ -161,6 +161,24 @@ class App:
                 await check_schema(database)
             yield database
 
+    def client_key(self) -> ClientKey:
+        """The client's key at HelseID.
+
+        Raises:
+            ConfigurationError: it is not set or cannot be used.
+        """
+        chosen = self.settings.helseid
+        if chosen.private_jwk_file is None:
+            raise ConfigurationError(
+                "helseid.private_jwk_file is not set",
+                hint="make a key with `pts-worker keys new --out FILE`",
+            )
+        return load_client_key(
+            self.path(chosen.private_jwk_file),
+            alg=chosen.private_key_alg,
+            kid=chosen.private_key_kid,
+        )
+
     @asynccontextmanager
     async def helseid(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[HelseId]:
         """The HelseID client. Nothing is called before it is needed.
@@ -171,14 +189,7 @@ class App:
         Raises:
             ConfigurationError: the key, the options or the private CA cannot be used.
         """
-        chosen = self.settings.helseid
-        if chosen.private_jwk_file is None:
-            raise ConfigurationError("helseid.private_jwk_file is not set")
-        key = load_client_key(
-            self.path(chosen.private_jwk_file),
-            alg=chosen.private_key_alg,
-            kid=chosen.private_key_kid,
-        )
+        key = self.client_key()
         options = self.helseid_options(key)
         async with self.helseid_http(options, tls) as http:
             yield open_helseid(options, key, self.runtime, http, granted=self.granted)

@@ -17,7 +17,8 @@ from tests.acceptance.program import Ended, Installation, Sandbox
 from tests.acceptance.standin import Standin
 from tests.acceptance.standin import person as add_person
 
-NAMES = ["configuration", "clock", "key", "discovery", "token", "PTS", "database", "roster"]
+NAMES = ["configuration", "clock", "key", "discovery", "token", "self-service"]
+NAMES += ["PTS", "database", "roster"]
 NOBODY_LISTENS = "http://127.0.0.1:9"
 
 
@@ -110,14 +111,19 @@ def test_a_sound_set_up_is_ok_in_every_line(visits: dict[str, Ended]):
     assert ["nhn:pts/api"] == line_of(ended, "token")["facts"]["scopes"]
     assert 30 == line_of(ended, "roster")["facts"]["entries"]
     text = visits["text"]
-    assert (0, 8) == (text.code, sum(line.startswith("OK ") for line in text.out.splitlines()))
+    assert (0, 9) == (text.code, sum(line.startswith("OK ") for line in text.out.splitlines()))
 
 
 def test_a_refused_client_is_77_and_the_rest_is_checked(visits: dict[str, Ended]):
     """The token fails with HelseID's own code; the others are looked at all the same."""
     ended = visits["refused"]
     assert 77 == ended.code
-    wanted = {**dict.fromkeys(NAMES, "OK"), "token": "FAIL", "PTS probe": "SKIP"}
+    wanted = {
+        **dict.fromkeys(NAMES, "OK"),
+        "token": "FAIL",
+        "self-service": "WARN",
+        "PTS probe": "SKIP",
+    }
     assert wanted == states(ended)
     assert "invalid_client" in line_of(ended, "token")["text"]
     assert line_of(ended, "token")["hint"]
@@ -131,7 +137,7 @@ def test_an_unreachable_service_is_69(visits: dict[str, Ended]):
         "PTS probe": ("SKIP", 0),
         "database": ("OK", 0),
         "roster": ("FAIL", 65),
-    } == {name: found for name, found in lines(visits["away"]).items() if name not in NAMES[:5]}
+    } == {name: found for name, found in lines(visits["away"]).items() if name not in NAMES[:6]}
 
 
 def test_missing_files_are_told_and_the_rest_is_checked(visits: dict[str, Ended]):
@@ -139,7 +145,7 @@ def test_missing_files_are_told_and_the_rest_is_checked(visits: dict[str, Ended]
     assert 78 == visits["missing"].code
     assert {
         "configuration": "FAIL", "clock": "OK", "key": "FAIL", "discovery": "OK",
-        "token": "SKIP", "PTS": "OK", "database": "FAIL", "roster": "OK",
+        "token": "SKIP", "self-service": "SKIP", "PTS": "OK", "database": "FAIL", "roster": "OK",
     } == states(visits["missing"])  # fmt: skip
 
 

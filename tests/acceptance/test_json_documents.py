@@ -58,6 +58,7 @@ TEXTS: Final = (
     (re.compile(r"\bp-[0-9a-f]{8}\b"), "<key>"),
     (re.compile(r"^/.*/"), "<folder>/"),
     (re.compile(r"valid for \d+ s"), "valid for <seconds> s"),
+    (re.compile(r"expires \d{4}-\d\d-\d\d, in \d+ days"), "expires <date>, in <days> days"),
 )
 VOLATILE: Final = frozenset(
     {

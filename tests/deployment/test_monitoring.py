@@ -24,6 +24,7 @@ QUIET: dict[str, int | None] = {  # one night: published at 0:00, looked at thro
     "last_success_timestamp_seconds": 0,
     'exit_code{run="sync"}': ExitCode.OK,
     "stale_persons": 5,
+    "client_key_expires_timestamp_seconds": 365 * DAY,
     'persons{run="sync", kind="total"}': 500,
 }
 
@@ -92,6 +93,9 @@ CASES: list[tuple[int, set[str], dict[str, int | None]]] = [
     (5, set(), {"last_published_timestamp_seconds": None}),
     (7, {"PtsNoNumbers"}, {"last_published_timestamp_seconds": None}),
     (1, {"PtsStaleShare"}, {"stale_persons": 6}),
+    (23, set(), {"client_key_expires_timestamp_seconds": 31 * DAY}),
+    (25, {"PtsKeyExpires"}, {"client_key_expires_timestamp_seconds": 31 * DAY}),
+    (1, set(), {"client_key_expires_timestamp_seconds": None}),
     (5, set(), {'exit_code{run="sync"}': ExitCode.UNAVAILABLE}),
     (7, {"PtsUnavailable"}, {'exit_code{run="sync"}': ExitCode.UNAVAILABLE}),
     (1, {"PtsWithheld"}, {'exit_code{run="sync"}': ExitCode.WITHHELD}),

@@ -1,16 +1,20 @@
 """The stand-in for the self-service API: a client replaces its key."""
 
 import json
+from uuid import uuid4
 
 import httpx
 from joserfc.jwk import ECKey
 
 from tests.sandbox.caller import Caller, ath, public, rsa
+from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE, Client
 from worker.sandbox.serve import running_sandbox
 
 
-def call(caller: Caller, method: str, content: bytes | None = None) -> httpx.Response:
-    url = caller.sandbox.self_service_url
+def call(
+    caller: Caller, method: str, content: bytes | None = None, *, path: str = "/v1/client-secret"
+) -> httpx.Response:
+    url = f"{caller.sandbox.options.helseid_url}{path}"
     headers = {
         "Authorization": f"DPoP {caller.token}",
         "DPoP": caller.proof(url, htm=method, ath=ath(caller.token)),
@@ -68,4 +72,30 @@ def test_what_self_service_refuses():
             assert answer.headers["content-type"].startswith("application/problem+json")
         assert call(caller, "POST", json.dumps(public(rsa(2048))).encode()).status_code == 200
         assert call(caller, "DELETE").status_code == 405
+        assert call(caller, "PUT", b"{}", path="/v1/client").status_code == 405
+        caller.close()
+
+
+def test_the_client_reads_its_scopes():
+    """With self-service's scope alone; what is pending is listed, and gets no token."""
+    key = ECKey.generate_key("P-256", private=True)
+    new = Client(
+        client_id=str(uuid4()),
+        jwks=(public(key),),
+        scopes=(SELF_SERVICE_SCOPE,),
+        pending_scopes=(PTS_SCOPE,),
+    )
+    with running_sandbox(persons=1, clients=[new]) as sandbox:
+        caller = Caller(sandbox, key=key, client_id=new.client_id)
+        assert caller.ask_with_nonce(form={"scope": PTS_SCOPE}).json() == {"error": "invalid_scope"}
+        caller.sign_in(form={"scope": SELF_SERVICE_SCOPE})
+        state = call(caller, "GET", path="/v1/client").json()
+        assert [
+            {"scope": SELF_SERVICE_SCOPE, "status": "ok", "statusReason": None},
+            {"scope": PTS_SCOPE, "status": "pending", "statusReason": "Awaits approval."},
+        ] == state["apiScopes"]
+        assert ["300000025"] == state["childOrganizationNumbers"]
+        caller.close()
+        caller = Caller(sandbox).sign_in()
+        assert call(caller, "GET", path="/v1/client").status_code == 401
         caller.close()

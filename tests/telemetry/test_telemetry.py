@@ -117,7 +117,7 @@ async def test_the_textfile_has_every_number(tmp_path):
         await emit(NIGHT, TelemetryOptions(textfile=path, textfile_mode=mode))
         assert [path] == list(tmp_path.iterdir())
         assert mode == stat.S_IMODE(path.stat().st_mode)
-    await emit(NIGHT, TelemetryOptions(textfile=path))
+    await emit(NIGHT, TelemetryOptions(textfile=path), key_expires_at=START)
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
     numbers = told(path.read_text())
     expected = {
@@ -133,6 +133,7 @@ async def test_the_textfile_has_every_number(tmp_path):
         "retries run=sync": 4.0,
         "failures kind=transient run=sync": 0.0,
         "stale_persons": 0.0,
+        "client_key_expires_timestamp_seconds": START.timestamp(),
     }
     assert expected == {name: numbers[name] for name in expected}
     assert set(HELP) == {name.split()[0] for name in numbers}
@@ -363,7 +364,7 @@ async def test_the_metrics_page_shows_the_latest_run():
     assert {} == told(metrics_page(board).body)
     await emit(NIGHT, TelemetryOptions(), board=board)
     assert 0.0 == told(metrics_page(board).body)["exit_code run=sync"]
-    await emit(WITHHELD, TelemetryOptions(), board=board)
+    await emit(WITHHELD, TelemetryOptions(), key_expires_at=START, board=board)
     numbers = told(metrics_page(board).body)
     assert (5.0, 500.0) == (
         numbers["exit_code run=sync"],

@@ -13,8 +13,9 @@ from worker.use_cases.doctor import diagnose
 
 HELP = """Check the whole set-up, and tell what is wrong and what to do.
 
-Configuration, clock, key, HelseID's discovery and token, PTS, database, roster, and
-telemetry.textfile if it is set: one line each, OK, WARN or FAIL. A failure does not stop the
+Configuration, clock, key, HelseID's discovery, token and self-service (expiry of the key, approved
+scopes), PTS, database, roster, and telemetry.textfile if it is set: one line each, OK, WARN or
+FAIL. A failure does not stop the
 other checks; SKIP marks what cannot be checked because of one. Changes nothing.
 
 Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data contract),

@@ -1,7 +1,7 @@
-"""HelseID's self-service API: list and register the keys of a client.
+"""HelseID's self-service API: list and register the keys of a client, and read its scopes.
 
-Path, scope and bodies follow NHN's libraries and samples (HelseID reference, section 4,
-"Rotation"). Not tested against the live service.
+Paths, scope and bodies follow NHN's libraries and samples (HelseID reference, section 4,
+"Rotation", and section 12). Not tested against the live service.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,8 @@ SCOPE_REFUSALS: Final = frozenset(
 )
 """HelseID's error codes for a client without this scope."""
 
-_PATH: Final = "/v1/client-secret"
+_KEYS: Final = "/v1/client-secret"
+_CLIENT: Final = "/v1/client"
 _KEY: Final = "helseid.self_service_url"
 _REPEATS_MAX: Final = 6
 """The number of retries after which the authorizer knows that the client is denied."""
@@ -47,6 +48,19 @@ class RegisteredKey(Value, frozen=True, kw_only=True):
     expires_at: datetime | None
 
 
+class ScopeAccess(Value, frozen=True, kw_only=True):
+    """A scope that the client has, or has asked for.
+
+    Attributes:
+        is_ok: the client can use it.
+        reason: why it cannot, as self-service says; may be empty.
+    """
+
+    scope: str
+    is_ok: bool
+    reason: str
+
+
 class SelfService:
     """Lists and registers the keys of one client, with the client's own token.
 
@@ -56,7 +70,7 @@ class SelfService:
 
     def __init__(self, url: str, helseid: HelseId) -> None:
         require_safe_url(url, key=_KEY)
-        self._url = f"{url.rstrip('/')}{_PATH}"
+        self._url = url.rstrip("/")
         self._helseid = helseid
 
     async def keys(self) -> tuple[RegisteredKey, ...]:
@@ -66,9 +80,21 @@ class SelfService:
             RefusedError: HelseID or self-service denies this client.
             UnavailableError: no valid response after all retries.
         """
-        document = await self._call("GET", None)
+        document = await self._call("GET", _KEYS)
         secrets = document if isinstance(document, list) else []
         return tuple(_registered(secret) for secret in secrets if isinstance(secret, dict))
+
+    async def scopes(self) -> tuple[ScopeAccess, ...]:
+        """The client's scopes, approved or not.
+
+        Raises:
+            RefusedError: HelseID or self-service denies this client.
+            UnavailableError: no valid response after all retries.
+        """
+        document = await self._call("GET", _CLIENT)
+        scopes = document.get("apiScopes") if isinstance(document, dict) else None
+        found = scopes if isinstance(scopes, list) else []
+        return tuple(_access(scope) for scope in found if isinstance(scope, dict))
 
     async def register(self, public_jwk: Mapping[str, str]) -> datetime | None:
         """Register a public key and return its expiry, if self-service reports one.
@@ -79,27 +105,26 @@ class SelfService:
             RefusedError: HelseID or self-service denies this client or the key.
             UnavailableError: no valid response after all retries.
         """
-        document = await self._call("POST", orjson.dumps(public_jwk))
+        document = await self._call("POST", _KEYS, orjson.dumps(public_jwk))
         _log.info("self_service.key_registered", kid=public_jwk.get("kid"))
         return _instant(document.get("expiration")) if isinstance(document, dict) else None
 
-    async def _call(self, method: str, content: bytes | None) -> Any:
+    async def _call(self, method: str, path: str, content: bytes | None = None) -> Any:
+        url = f"{self._url}{path}"
         used: list[Authorization] = []
 
         async def request() -> httpx.Request:
-            used.append(await self._helseid.authorizer.authorize(method, self._url))
+            used.append(await self._helseid.authorizer.authorize(method, url))
             headers = dict(used[-1].headers)
             if content is not None:
                 headers["Content-Type"] = "application/json"
-            return self._helseid.client.new_request(
-                method, self._url, headers=headers, content=content
-            )
+            return self._helseid.client.new_request(method, url, headers=headers, content=content)
 
         repeats = 0
         while True:
             response = await self._helseid.client.call(request)
             challenge = self._helseid.authorizer.handle_challenge(
-                self._url, used[-1], _http_response(response)
+                url, used[-1], _http_response(response)
             )
             if not challenge.retry or repeats == _REPEATS_MAX:
                 return _parse(response)
@@ -145,6 +170,14 @@ def _registered(secret: Mapping[str, Any]) -> RegisteredKey:
         kid=str(secret.get("kid") or ""),
         thumbprint=str(secret.get("jwkThumbprint") or ""),
         expires_at=_instant(secret.get("expiration")),
+    )
+
+
+def _access(scope: Mapping[str, Any]) -> ScopeAccess:
+    return ScopeAccess(
+        scope=clean(scope.get("scope")),
+        is_ok=str(scope.get("status")).casefold() == "ok",
+        reason=clean(scope.get("statusReason")),
     )
 
 

@@ -27,6 +27,7 @@ class Client:
     Attributes:
         jwks: public keys as JWK.
         scopes: scopes that the client may request.
+        pending_scopes: scopes that the client has asked for; they are not approved yet.
         grants: allowed grant types.
         dpop: whether DPoP is required; without it, the client may use bearer tokens.
         tenancy: ``single-tenant``, ``multi-tenant``, or ``none`` (no organisations).
@@ -41,6 +42,7 @@ class Client:
     jwks: Sequence[Mapping[str, Any]] = ()
     name: str = "PTS sync (sandbox)"
     scopes: tuple[str, ...] = (PTS_SCOPE, SELF_SERVICE_SCOPE)
+    pending_scopes: tuple[str, ...] = ()
     grants: tuple[str, ...] = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
     dpop: bool = True
     tenancy: str = "single-tenant"
@@ -81,18 +83,17 @@ class Registration:
     keys: list[RegisteredKey] = field(default_factory=list)
 
 
-_KEY_LIFE_S: Final = 730 * 86_400
-
-
-def register_key(jwk: Mapping[str, Any], *, origin: str, active_s: float = 0.0) -> RegisteredKey:
-    """A key that HelseID accepts from ``active_s``.
+def register_key(
+    jwk: Mapping[str, Any], *, origin: str, life_s: float, active_s: float = 0.0
+) -> RegisteredKey:
+    """A key that HelseID accepts from ``active_s``, until it is ``life_s`` seconds old.
 
     Raises:
         KeyRefusedError: HelseID would refuse the key.
     """
     key = import_public(dict(jwk))
     kid = jwk.get("kid") or key.thumbprint()
-    return RegisteredKey(dict(jwk), key, str(kid), origin, active_s, time.time() + _KEY_LIFE_S)
+    return RegisteredKey(dict(jwk), key, str(kid), origin, active_s, time.time() + life_s)
 
 
 class AssertionRefusedError(Exception):

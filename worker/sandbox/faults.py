@@ -13,6 +13,7 @@ from typing import Any, Final
 
 AREAS: Final = (
     "patient-safety", "patient-privacy", "pts", "token", "discovery", "jwks", "client-secret",
+    "client",
 )  # fmt: skip
 """Endpoints that a fault can affect. ``pts``, the default, is both areas of PTS."""
 

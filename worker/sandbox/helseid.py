@@ -96,7 +96,9 @@ class HelseId:
         self._issued: dict[str, float] = {}
         self.reader = TokenReader(issuer)
         self.registrations = {
-            client.client_id: Registration(client, [_registered(jwk) for jwk in client.jwks])
+            client.client_id: Registration(
+                client, [_registered(jwk, world.options.key_life_s) for jwk in client.jwks]
+            )
             for client in world.options.registered_clients()
         }
 
@@ -294,9 +296,9 @@ def _is(fault: Fault | None, *actions: Action) -> bool:
     return fault is not None and fault.action in actions
 
 
-def _registered(jwk: Mapping[str, Any]) -> RegisteredKey:
+def _registered(jwk: Mapping[str, Any], life_s: float) -> RegisteredKey:
     try:
-        return register_key(jwk, origin="Gui")
+        return register_key(jwk, origin="Gui", life_s=life_s)
     except KeyRefusedError:
         # An invalid key, registered by a test: it is never accepted.
         return RegisteredKey(dict(jwk), None, str(jwk.get("kid")), "Gui", 0, 0)

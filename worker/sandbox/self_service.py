@@ -1,6 +1,7 @@
-"""The stand-in for HelseID's self-service API: a client lists and registers its keys.
+"""The stand-in for HelseID's self-service API: a client reads its state and its keys, and adds one.
 
-Path and bodies are confirmed, times are inferred (HelseID reference, section 4, "Rotation").
+Paths and bodies are confirmed, times are inferred (HelseID reference, section 4, "Rotation", and
+section 12). ``/v1/client`` is read only here: nobody changes a client by this program.
 """
 
 from datetime import UTC, datetime
@@ -18,12 +19,15 @@ from worker.sandbox.state import World
 from worker.sandbox.tokens import TokenReader
 from worker.sandbox.web import Request, Response, header_line, json_response, problem
 
-PATH: Final = "/v1/client-secret"
+KEYS_PATH: Final = "/v1/client-secret"
+CLIENT_PATH: Final = "/v1/client"
+METHODS: Final = {KEYS_PATH: ("GET", "POST"), CLIENT_PATH: ("GET",)}
+"""The paths, and what each answers to."""
 _KEYS_MAX: Final = 20
 
 
 class SelfService:
-    """GET and POST of ``/v1/client-secret``."""
+    """GET and POST of ``/v1/client-secret``, GET of ``/v1/client``."""
 
     def __init__(
         self, world: World, reader: TokenReader, registrations: dict[str, Registration]
@@ -34,22 +38,26 @@ class SelfService:
 
     def handle(self, request: Request) -> tuple[str, Response, str]:
         """Handle a request; return endpoint, response and the action of an applied fault."""
-        if request.method not in {"GET", "POST"}:
-            headers = (header_line("allow", "GET, POST"),)
-            return "client-secret", problem(405, "Method Not Allowed", headers=headers), ""
-        fault = self._world.faults.pick(Target("client-secret"), before_checks=True)
+        where = request.path.rpartition("/")[2]
+        methods = METHODS[request.path]
+        if request.method not in methods:
+            headers = (header_line("allow", ", ".join(methods)),)
+            return where, problem(405, "Method Not Allowed", headers=headers), ""
+        fault = self._world.faults.pick(Target(where), before_checks=True)
         if fault is not None:
             response = fault_response(fault, request.url, self._world.now())
             if response is not None:
-                return "client-secret", response, fault.action
+                return where, response, fault.action
         try:
             claims = self._access.check(request, fault, method=request.method)
         except DeniedError as denied:
             response = denied.response(self._world.challenge_style)
-            return "client-secret", response, fault.action if fault else ""
+            return where, response, fault.action if fault else ""
         registration = self._registrations[claims["client_id"]]
+        if request.path == CLIENT_PATH:
+            return where, json_response(_state(registration)), ""
         posted = self._post(request, registration) if request.method == "POST" else None
-        return "client-secret", posted or self._get(registration), ""
+        return where, posted or self._get(registration), ""
 
     def _get(self, registration: Registration) -> Response:
         now_s = self._world.now()
@@ -62,7 +70,9 @@ class SelfService:
         try:
             jwk = _jwk(request.body)
             active_s = now_s + self._world.activation_delay_s
-            registered = register_key(jwk, origin="Api", active_s=active_s)
+            registered = register_key(
+                jwk, origin="Api", active_s=active_s, life_s=self._world.options.key_life_s
+            )
         except (KeyRefusedError, ValueError) as error:
             return problem(400, "The public JWK is not accepted.", errors={"jwk": [str(error)]})
         for earlier in registration.keys:
@@ -96,6 +106,24 @@ def _secret(key: RegisteredKey) -> dict[str, Any]:
         "origin": key.origin,
         "publicJwk": key.jwk,
     }
+
+
+def _state(registration: Registration) -> dict[str, Any]:
+    """The client's state, as NHN's samples read it (``CurrentClient``)."""
+    client = registration.client
+    scopes = [_scope(scope, "ok", None) for scope in client.scopes]
+    scopes += [_scope(scope, "pending", "Awaits approval.") for scope in client.pending_scopes]
+    return {
+        "apiScopes": scopes,
+        "audienceSpecificClientClaims": [],
+        "redirectUris": [],
+        "postLogoutRedirectUris": [],
+        "childOrganizationNumbers": list(client.children),
+    }
+
+
+def _scope(scope: str, status: str, reason: str | None) -> dict[str, Any]:
+    return {"scope": scope, "status": status, "statusReason": reason}
 
 
 def _iso(seconds: float) -> str:

@@ -18,8 +18,7 @@ from joserfc.jwk import ECKey
 from worker.sandbox.control import PREFIX, Control
 from worker.sandbox.helseid import HelseId
 from worker.sandbox.pts import Pts
-from worker.sandbox.self_service import PATH as SELF_SERVICE_PATH
-from worker.sandbox.self_service import SelfService
+from worker.sandbox.self_service import KEYS_PATH, METHODS, SelfService
 from worker.sandbox.state import SandboxOptions, World
 from worker.sandbox.tokens import signer
 from worker.sandbox.web import (
@@ -82,7 +81,7 @@ class _Application:
             request = replace(request, origin=public.rstrip("/"))
         if is_pts:
             return self._pts.handle(request)
-        if request.path == SELF_SERVICE_PATH:
+        if request.path in METHODS:
             return self._self_service.handle(request)
         return self.helseid.handle(request)
 
@@ -144,7 +143,7 @@ class RunningSandbox:
         self.options = replace(options, helseid_port=helseid_port, pts_port=pts_port)
         self.issuer = self.options.issuer
         self.base_url = self.options.pts_url
-        self.self_service_url = f"{self.options.helseid_url}{SELF_SERVICE_PATH}"
+        self.self_service_url = f"{self.options.helseid_url}{KEYS_PATH}"
         self.control_url = f"{replace(self.options, public_pts_url='').pts_url}{PREFIX}"
         self.client_id = options.client_id
         self.client_private_jwk: dict[str, Any] | None = private_jwk

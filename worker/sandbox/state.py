@@ -47,6 +47,7 @@ class SandboxOptions:
         clock_skew_s: how far the stand-ins' clock is ahead; negative: behind.
         activation_delay_s: delay until a key registered by self-service is active.
         retire_after_s: delay until the previous keys are refused.
+        key_life_s: how long a registered key is accepted.
     """
 
     seed: int = 1
@@ -78,6 +79,7 @@ class SandboxOptions:
     clock_skew_s: float = 0.0
     activation_delay_s: float = 0.0
     retire_after_s: float = 3600.0
+    key_life_s: float = 730 * 86_400.0
 
     @property
     def helseid_url(self) -> str:

@@ -1,6 +1,7 @@
 """Send a run's metrics and pings to all targets. Failures are logged and never raised."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -35,6 +36,7 @@ async def emit(
     options: TelemetryOptions,
     *,
     standing: Standing | None = None,
+    key_expires_at: datetime | None = None,
     board: Board | None = None,
 ) -> None:
     """Send the result of a run to all targets concurrently. Failures are logged and never raised.
@@ -45,9 +47,11 @@ async def emit(
         report: the result of the run.
         options: the targets; see ``check_telemetry``.
         standing: published state from the database; default: what the report contains.
+        key_expires_at: when the client key expires, if that is known.
         board: the samples of ``/metrics``, if it is served.
     """
-    await emit_samples(samples_of(report, standing), options, board=board)
+    samples = samples_of(report, standing, key_expires_at=key_expires_at)
+    await emit_samples(samples, options, board=board)
 
 
 async def emit_samples(

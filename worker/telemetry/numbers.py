@@ -59,6 +59,8 @@ HELP: Final[Mapping[str, str]] = {
     "retries": "HTTP retries of the last published run.",
     "failures": "Person-areas that the last run could not read.",
     "stale_persons": "Persons with an area that the last run did not confirm.",
+    "client_key_expires_timestamp_seconds": "When HelseID stops accepting the client key "
+    "(`telemetry.key_expiry`).",
 }
 """All metrics, without prefix. All are gauges with the state after the last run."""
 
@@ -66,14 +68,21 @@ _BY_KIND: Final = {"persons_": "persons", "areas_": "areas", "rows_": "rows"}
 _ALONE: Final = ("roster_faults", "requests", "retries")
 
 
-def samples_of(report: RunReport, standing: Standing | None = None) -> tuple[Sample, ...]:
+def samples_of(
+    report: RunReport,
+    standing: Standing | None = None,
+    *,
+    key_expires_at: datetime | None = None,
+) -> tuple[Sample, ...]:
     """The samples of a run. An unpublished run has no totals.
 
     The labels are ``run`` (``sync`` or ``backfill``) and ``kind``; samples of the published state
     have none.
     """
     samples = [*_result(report), *_totals(report), *_failures(report)]
-    samples += _published_by(report) if standing is None else _published(standing)
+    samples += _published_by(report) if standing is None else samples_of_standing(standing)
+    if key_expires_at is not None:
+        samples.append(_sample("client_key_expires_timestamp_seconds", key_expires_at.timestamp()))
     return tuple(samples)
 
 
@@ -126,7 +135,8 @@ def _published_by(report: RunReport) -> Iterator[Sample]:
             yield _sample("last_success_timestamp_seconds", report.published_at.timestamp())
 
 
-def _published(standing: Standing) -> Iterator[Sample]:
+def samples_of_standing(standing: Standing) -> Iterator[Sample]:
+    """The samples of the published state."""
     if standing.last_published_at is not None:
         yield _sample("last_published_timestamp_seconds", standing.last_published_at.timestamp())
     if standing.last_success_at is not None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from worker.app import App
@@ -28,7 +29,7 @@ from worker.errors import (
     WorkerError,
 )
 from worker.helseid.discovery import Discovery
-from worker.helseid.keys import ClientKey, load_client_key
+from worker.helseid.keys import ClientKey
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import CLOCK_TOLERANCE_S
 from worker.helseid.transport import HelseIdClient
@@ -184,15 +185,8 @@ async def check_clock(app: App) -> CheckResult:
 
 async def check_key(app: App) -> CheckResult:
     """The client's key can be read, and HelseID accepts its type."""
-    chosen = app.settings.helseid
-    if chosen.private_jwk_file is None:
-        raise ConfigurationError(
-            "helseid.private_jwk_file is not set",
-            hint="make a key with `pts-worker keys new --out FILE`",
-        )
-    path = app.path(chosen.private_jwk_file)
-    key = load_client_key(path, alg=chosen.private_key_alg, kid=chosen.private_key_kid)
-    text = f"{path.name}: {key.describe()}"
+    key = app.client_key()
+    text = f"{Path(app.settings.helseid.private_jwk_file or '').name}: {key.describe()}"
     facts = {"alg": key.alg, "kid": key.kid}
     if doubt := _key_doubt(app, key):
         return warn("key", f"{text}; {doubt[0]}", doubt[1], **facts)

@@ -8,7 +8,7 @@ from worker.app import App
 from worker.core.identity import NationalId
 from worker.core.offid import is_h_number
 from worker.errors import ConfigurationError, ExitCode, WorkerError
-from worker.use_cases import checks, file_checks
+from worker.use_cases import checks, file_checks, registration_check
 from worker.use_cases.checks import CheckResult
 from worker.use_cases.probe import SYNTHETIC_PERSON
 
@@ -19,7 +19,7 @@ _OFFLINE: Final = {
     "database": file_checks.check_database_file,
     "roster": file_checks.check_roster_file,
 }
-_CHECKED = ("clock", "key", "discovery", "token", "PTS", "database", "roster")
+_CHECKED = ("clock", "key", "discovery", "token", "self-service", "PTS", "database", "roster")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +80,11 @@ class _Checkup:
         has_token = False
         if has_key and has_discovery:
             has_token = await self._check("token", checks.check_token, app)
+            # Without a token too: it knows whether the scope is still to be approved.
+            await self._check("self-service", registration_check.check_registration, app)
         else:
-            self.add(checks.skip("token", f"first the {'discovery' if has_key else 'key'}"))
+            for name in ("token", "self-service"):
+                self.add(checks.skip(name, f"first the {'discovery' if has_key else 'key'}"))
         await self._pts(app, has_token=has_token)
         await self._check("database", checks.check_database, app)
         await self._check("roster", checks.check_roster, app)

@@ -8,9 +8,10 @@ import anyio
 import structlog
 
 from worker.app import App
-from worker.core.model import RunKind
+from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
 from worker.errors import ExitCode, LeaseHeldError, WorkerError
+from worker.use_cases.registration import key_expiry
 from worker.use_cases.run_sync import RunRequest, run_sync
 
 if TYPE_CHECKING:
@@ -89,9 +90,18 @@ async def observed_run(
         await emit_samples(samples, options, board=board)
         await ping(options, ping_of_failure(code), code)
         raise
-    await emit(report, options, standing=await _standing(app), board=board)
+    expires_at = await key_expiry(app) if chosen.key_expiry and _is_end_of(report) else None
+    await emit(
+        report, options, standing=await _standing(app), key_expires_at=expires_at, board=board
+    )
     await ping(options, ping_of(report), report.exit_code)
     return report
+
+
+def _is_end_of(report: RunReport) -> bool:
+    """Whether a full run has come to its end; one shard of several does."""
+    ended = report.status in {RunStatus.PUBLISHED, RunStatus.WITHHELD}
+    return ended and report.kind is RunKind.SYNC
 
 
 async def _logged_run(

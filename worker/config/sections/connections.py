@@ -40,7 +40,8 @@ class HelseId(Section, frozen=True, kw_only=True):
     self_service_url: Annotated[
         str | None,
         HTTP_URL,
-        "URL of HelseID's self-service API, for `keys rotate`. Default: from `api.environment`.",
+        "URL of HelseID's self-service API, for `keys rotate` and `doctor`. "
+        "Default: from `api.environment`.",
         Example("https://api.selvbetjening.test.nhn.no"),
     ] = None
     client_id: Annotated[
