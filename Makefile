@@ -39,6 +39,7 @@ RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
 AUDIT := $(VENV)-audit
 SITE := $(VENV)-docs
+DBT := $(VENV)-dbt
 # What pip-audit says where its service does not know a package, does not answer, or breaks off.
 NOT_ASKED := could not be audited|Try another service|ConnectionError|ReadTimeout|ServiceError
 
@@ -47,7 +48,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test every test-browser simulate bench mutate mutate-sample static unit install tools wheel man wheelhouse install-test test-image lock \
+.PHONY: help demo versions check test every test-browser dbt-test simulate bench mutate mutate-sample static unit install tools wheel man wheelhouse install-test test-image lock \
 	audit sbom licences clean
 
 help: ## this list
@@ -76,6 +77,11 @@ test-browser: $(TOOLS) ## the report in a real Chromium: phone, laptop and paper
 	[ -d $(VENV)-browser ] || npm install --silent --no-save --prefix $(VENV)-browser axe-core@4 \
 		>/dev/null 2>&1 || echo "NOT TESTED with axe-core: npm cannot give it"; \
 	$(BIN)/pytest tests/report/browser_report.py
+
+dbt-test: $(TOOLS) ## config/dbt with real dbt, on a PostgreSQL of made-up nights; NOT TESTED if dbt cannot be installed
+	@if $(MAKE) --no-print-directory --silent $(DBT)/.made; then \
+		$(BIN)/pytest tests/report/dbt_package.py; \
+	else echo "NOT TESTED: config/dbt, as dbt cannot be installed here"; fi
 
 simulate: $(TOOLS) ## SEEDS=2000 made-up worlds, each n-th call failing, long sequences
 	@$(BIN)/python -m tests.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth
@@ -150,6 +156,8 @@ lock: ## pin all versions again, with hashes, for Python 3.11 to 3.14
 			--output-file requirements-$$extra.lock - || exit 1; done
 	@for group in build audit docs lock; do \
 		$(COMPILE) --group $$group --output-file requirements-$$group.lock || exit 1; done
+# With its extras, as pip asks for their hashes where a package of the group names one.
+	@$(COMPILE) --group dbt --no-strip-extras --output-file requirements-dbt.lock
 	@$(COMPILE) --group dev $(LOCKS:%=--constraint %) --output-file requirements-dev.lock
 	@rm -rf $(VENV)-lock
 
@@ -187,6 +195,12 @@ $(SITE)/.made: requirements-docs.lock
 	@$(PYTHON) -m venv --clear $(SITE)
 	@$(SITE)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
 		-r requirements-docs.lock
+	@touch $@
+
+$(DBT)/.made: requirements-dbt.lock
+	@$(PYTHON) -m venv --clear $(DBT)
+	@$(DBT)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-dbt.lock
 	@touch $@
 
 static: $(TOOLS)

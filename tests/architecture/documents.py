@@ -1,6 +1,7 @@
 """Reads the documents as their readers do: tables, code blocks, links and names.
 
-``python -m tests.architecture.documents`` writes the generated pages of docs/ anew.
+``python -m tests.architecture.documents`` writes the generated pages of docs/ anew, and the
+sources of the dbt package.
 """
 
 import ast
@@ -108,12 +109,14 @@ def paths_named(page: Path) -> Iterator[str]:
 
 def rewrite() -> None:
     """Write the generated pages anew."""
+    from tests.architecture.dbt_sources import SOURCES, sources_file
     from tests.architecture.reference import HEAD, REFERENCE
 
     for name, made in REFERENCE.items():
         page = DOCS / f"{name}.md"
         page.parent.mkdir(exist_ok=True)
         page.write_text(HEAD + made(), encoding="utf-8")
+    SOURCES.write_text(sources_file(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 
 from tests.architecture.command_line import described
 from tests.architecture.data_model import NOT_ENFORCED, TABLES
+from tests.architecture.dbt_sources import SOURCES, sources_file
 from tests.architecture.documents import DOCS, names, rows, section
 from tests.architecture.log_events import MEANINGS, WORKER, log_calls
 from tests.architecture.reference import HEAD, REFERENCE, VIEWS
@@ -49,6 +50,11 @@ def page(name: str) -> str:
 def test_the_page_is_the_generated_one(name):
     """``python -m tests.architecture.documents`` brings it up to date."""
     assert HEAD + REFERENCE[name]() == page(name)
+
+
+def test_the_sources_of_the_dbt_package_are_the_generated_ones():
+    """The same, for those who read the views with dbt."""
+    assert sources_file() == SOURCES.read_text(encoding="utf-8")
 
 
 def test_every_page_is_generated():

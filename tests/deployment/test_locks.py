@@ -16,9 +16,12 @@ from tests.deployment.deployed import ROOT
 EXTRAS = ["parquet", "otlp", "sandbox", "oracle", "mssql"]
 LOCKS = [
     "requirements.lock",
-    *(f"requirements-{name}.lock" for name in (*EXTRAS, "build", "dev", "audit", "docs", "lock")),
+    *(
+        f"requirements-{name}.lock"
+        for name in (*EXTRAS, "build", "dev", "audit", "docs", "dbt", "lock")
+    ),
 ]
-"""The last three are installed into environments of their own."""
+"""The last four are installed into environments of their own."""
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -61,7 +64,7 @@ def test_an_extra_is_in_no_other_lock():
 def test_locks_agree():
     """A package that stands in two locks has one version: they are installed together."""
     versions: dict[str, set[str]] = {}
-    for lock in LOCKS[:-3]:
+    for lock in LOCKS[:-4]:
         for name, version in pins(lock).items():
             versions.setdefault(name, set()).add(version)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}

@@ -1,0 +1,173 @@
+"""``config/dbt`` with dbt itself, on a PostgreSQL of made-up nights: ``make dbt-test``."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import asyncpg
+import pytest
+from sqlalchemy import make_url
+
+from tests.architecture.dbt_sources import NOT_READ
+from tests.architecture.documents import ROOT
+from tests.databases import execute, in_database, migrate
+from tests.report.month_on_postgresql import fill
+from worker.areas.reporting import COLUMNS
+
+DBT = ROOT / ".venv-dbt" / "bin" / "dbt"
+PACKAGE = ROOT / "config" / "dbt"
+ROLES = (ROOT / "config" / "postgresql" / "roles.sql").read_text(encoding="utf-8")
+FILLED, NAME, ROLE, SCHEMA = "pts_filled", "pts_dbt", "dbt", "pts_marts"
+MODELS = {"pts_restrictions_by_day", "pts_freshness_by_cohort", "pts_episode_durations"}
+BUILD = ("build",)
+FRESHNESS = ("source", "freshness")
+
+
+@pytest.fixture(scope="module")
+def filled(postgres_url: str, migrated_postgres: str) -> str:
+    """The server's URL: the nights are in a database, and a reader for dbt has been made."""
+    anyio.run(execute, postgres_url, f"CREATE DATABASE {FILLED} TEMPLATE {migrated_postgres}")
+    url = in_database(postgres_url, FILLED)
+    anyio.run(fill, url)
+    anyio.run(
+        execute,
+        url,
+        ROLES,
+        f"CREATE ROLE {ROLE} LOGIN",
+        f"GRANT pts_reader TO {ROLE}",
+        f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {ROLE}",
+    )
+    return postgres_url
+
+
+@pytest.fixture
+def copy(filled: str) -> Iterator[str]:
+    """A database of its own with these nights; its URL."""
+    anyio.run(execute, filled, f"CREATE DATABASE {NAME} TEMPLATE {FILLED}")
+    yield in_database(filled, NAME)
+    anyio.run(execute, filled, f"DROP DATABASE {NAME} WITH (FORCE)")
+
+
+def dbt(url: str, out: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """Run dbt as its own role; its exit code, its result by resource, and what it printed."""
+    place = make_url(url)
+    target = out / "target"
+    done = subprocess.run(
+        [DBT, "--no-use-colors", *arguments, "--target-path", target],
+        cwd=PACKAGE,
+        env={
+            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            "PGHOST": str(place.query["host"]),
+            "PGDATABASE": str(place.database),
+            "PGUSER": ROLE,
+            "DBT_LOG_PATH": str(out / "logs"),
+            "DBT_PROFILES_DIR": str(PACKAGE),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    name = "sources.json" if arguments == FRESHNESS else "run_results.json"
+    results = json.loads((target / name).read_text())["results"] if target.exists() else []
+    return done.returncode, {one["unique_id"]: one for one in results}, done.stdout + done.stderr
+
+
+async def test_build_is_green(copy: str, tmp_path: Path):
+    """Sources, models and their tests pass; dbt wrote into its own schema, and tables alone."""
+    code, results, said = dbt(copy, tmp_path, *BUILD)
+    assert code == 0, said
+    assert "eprecat" not in said
+    assert {"success", "pass"} == {one["status"] for one in results.values()}
+    assert {f"model.pts.{name}" for name in MODELS} < set(results)
+    tested = "\n".join(results)
+    assert [] == [view for view in COLUMNS if f"_pts_{view}_" not in tested and view != NOT_READ]
+    connection = await asyncpg.connect(copy)
+    try:
+        made = await connection.fetch(
+            "SELECT relname, relkind FROM pg_class WHERE relowner = 'dbt'::regrole AND "
+            "relkind IN ('r', 'v', 'm') ORDER BY 1"
+        )
+        assert [(name, b"r") for name in sorted(MODELS)] == [tuple(row) for row in made]
+        by_day = await connection.fetch(
+            f"SELECT day::text, sum(in_effect), sum(added) FROM {SCHEMA}.pts_restrictions_by_day "
+            "GROUP BY day"
+        )
+        stood: dict[str, int] = {}
+        came: dict[str, int] = {}
+        for day, in_effect, added in await connection.fetch(
+            "SELECT day, sum(in_effect), sum(added) FROM report_daily "
+            "GROUP BY publication_no, day ORDER BY publication_no"
+        ):
+            stood[day] = in_effect
+            came[day] = came.get(day, 0) + added
+        assert {day: (stood[day], came[day]) for day in stood} == {
+            day: tuple(rest) for day, *rest in map(tuple, by_day)
+        }
+        assert len(by_day) > 20
+        last = await connection.fetch(
+            "SELECT sum(roster), sum(confirmed), sum(stale) "
+            f"FROM {SCHEMA}.pts_freshness_by_cohort WHERE is_last"
+        )
+        denominators = await connection.fetch(
+            "SELECT roster, confirmed, stale FROM report_publication "
+            "ORDER BY publication_no DESC LIMIT 1"
+        )
+        assert [tuple(row) for row in denominators] == [tuple(row) for row in last]
+        began = await connection.fetch(
+            f"SELECT sum(restrictions), sum(ended), min(median_days) FROM {SCHEMA}."
+            "pts_episode_durations"
+        )
+        episodes = await connection.fetch(
+            "SELECT count(*), count(ended_at) FROM report_episode WHERE NOT is_left_censored"
+        )
+        assert tuple(began[0])[:2] == tuple(episodes[0]) > (0, 0)
+    finally:
+        await connection.close()
+    await migrate(copy)  # which no table of dbt's hinders
+    assert dbt(copy, tmp_path, "run")[0] == 0
+
+
+async def test_freshness_fails_when_nothing_was_published(copy: str, tmp_path: Path):
+    """Fresh after last night; when that lies longer back, a warning, and then an error."""
+    source = "source.pts.pts.report_publication"
+    seen = []
+    for hours in (0, 4, 10):
+        await execute(
+            copy,
+            f"UPDATE publication SET published_at = published_at - interval '{hours} hours'",
+        )
+        code, results, said = dbt(copy, tmp_path, *FRESHNESS)
+        assert results, said
+        seen.append((code, results[source]["status"]))
+    assert [(0, "pass"), (0, "warn"), (1, "error")] == seen
+
+
+@pytest.mark.parametrize(
+    ("view", "broken", "failing"),
+    [
+        (
+            "report_daily",
+            "UPDATE publication_code SET restriction_group = 'hidden' WHERE code = 'NORU'",
+            "accepted_values_pts_report_daily",
+        ),
+        (
+            "report_run",
+            "DELETE FROM publication WHERE publication_no = 2",
+            "relationships_pts_report_run_publication_no",
+        ),
+    ],
+)
+async def test_build_fails_on_broken_facts(
+    copy: str, tmp_path: Path, view: str, broken: str, failing: str
+):
+    """A test of the package finds what cannot be, and says where."""
+    await execute(copy, "SET session_replication_role = replica", broken)  # past foreign keys
+    code, results, said = dbt(copy, tmp_path, "test", "--select", f"source:pts.{view}")
+    assert code == 1, said
+    failed = [name for name, one in results.items() if one["status"] == "fail"]
+    assert any(failing in name for name in failed), failed
