@@ -16,7 +16,8 @@ from worker.errors import ExitCode
 from worker.telemetry.numbers import HELP, PREFIX
 
 RULES = ROOT / "config" / "prometheus" / "pts-worker.rules.yml"
-DASHBOARD = json.loads((ROOT / "config" / "grafana" / "operations.json").read_text())
+DASHBOARDS = ROOT / "config" / "grafana"
+DASHBOARD = json.loads((DASHBOARDS / "operations.json").read_text())
 DAY = 24 * 3600
 
 QUIET: dict[str, int | None] = {  # one night: published at 0:00, looked at through the day
@@ -152,12 +153,18 @@ def test_dashboard_tells_every_exit_code():
     assert sorted(map(int, mapping["options"])) == sorted(ExitCode)
 
 
-def test_dashboard_is_one_that_grafana_provisions():
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [("operations", "prometheus"), ("reporting", "grafana-postgresql-datasource")],
+)
+def test_dashboard_is_one_that_grafana_provisions(name: str, source: str):
     """Panels have ids of their own, ask the chosen data source, and lie on the grid unmixed."""
-    panels = DASHBOARD["panels"]
+    dashboard = json.loads((DASHBOARDS / f"{name}.json").read_text())
+    assert dashboard["uid"] == f"pts-worker-{name}"  # one of its own, and of at most 40 characters
+    panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
-    (variable,) = DASHBOARD["templating"]["list"]
-    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
+    (variable,) = dashboard["templating"]["list"]
+    assert (variable["type"], variable["query"]) == ("datasource", source)
     fields: list[tuple[int, int]] = []
     for panel in panels:
         assert panel["datasource"]["uid"] == f"${{{variable['name']}}}"
@@ -169,6 +176,6 @@ def test_dashboard_is_one_that_grafana_provisions():
             for y in range(place["y"], place["y"] + place["h"])
         ]
     assert len(fields) == len(set(fields))
-    provisioning = ROOT / "config" / "grafana" / "provisioning.yaml"
+    provisioning = DASHBOARDS / "provisioning.yaml"
     (provider,) = yaml.safe_load(provisioning.read_text())["providers"]
     assert provider["type"] == "file"
