@@ -71,12 +71,12 @@ every: $(TOOLS)
 	@$(BIN)/pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
 
 # axe-core, which judges contrast and names for screen readers, comes from npm where it can be had.
-test-browser: $(TOOLS) ## the report in a real Chromium: phone, laptop and paper
+test-browser: $(TOOLS) ## the report and the status page in a real Chromium: phone, laptop and paper
 	@command -v chromium chromium-browser google-chrome >/dev/null || \
 		{ echo "NOT TESTED: there is no Chromium here (apt-get install chromium)"; exit 0; }; \
 	[ -d $(VENV)-browser ] || npm install --silent --no-save --prefix $(VENV)-browser axe-core@4 \
 		>/dev/null 2>&1 || echo "NOT TESTED with axe-core: npm cannot give it"; \
-	$(BIN)/pytest tests/report/browser_report.py
+	$(BIN)/pytest tests/report/browser_report.py tests/report/browser_status.py
 
 dbt-test: $(TOOLS) ## config/dbt with real dbt, on a PostgreSQL of made-up nights; NOT TESTED if dbt cannot be installed
 	@if $(MAKE) --no-print-directory --silent $(DBT)/.made; then \

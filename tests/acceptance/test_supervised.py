@@ -103,6 +103,9 @@ def test_probes_and_page(standin: Standin, worker: Installation) -> None:
 
     running = worker.start("schedule", *IN_JANUARY)
     wait_for(lambda: fetch(port, "/readyz") == (200, "ready\n"), "the check")
+    # A restart is no gap: the alert for missing numbers stays quiet until the next run.
+    wait_for(lambda: "last_published" in fetch(port, "/metrics")[1], "the metrics")
+    assert 'pts_worker_exit_code{run="sync"} 0.0' in fetch(port, "/metrics")[1]
     end(running)
 
     Path(worker.database_url.removeprefix("sqlite:///")).rename(worker.folder / "away")

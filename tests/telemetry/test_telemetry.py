@@ -22,7 +22,7 @@ from worker.core.run import RunReport
 from worker.errors import ExitCode
 from worker.report.figures import Standing
 from worker.telemetry.emit import emit, emit_samples
-from worker.telemetry.numbers import HELP, samples_of, samples_of_failure
+from worker.telemetry.numbers import HELP, samples_of, samples_of_end
 from worker.telemetry.options import TelemetryOptions
 from worker.telemetry.prometheus import Board, metrics_page
 
@@ -186,7 +186,7 @@ def test_no_label_is_personal():
 async def test_a_run_that_could_not_begin_is_told(tmp_path):
     """Its exit code and time are known, and nothing else changes."""
     path = tmp_path / "pts_worker.prom"
-    samples = samples_of_failure(ExitCode.REFUSED, at=START)
+    samples = samples_of_end(ExitCode.REFUSED, at=START)
     await emit_samples(samples, TelemetryOptions(textfile=path))
     assert {
         "exit_code run=sync": 77.0,
@@ -302,7 +302,7 @@ class Talker:
 async def test_a_pushgateway_that_goes_on_talking_is_left(head, more, pause_s, is_pushed):
     """Its status counts. No body is read, and no connection is left when the time is over."""
     talker = Talker(head, more, pause_s)
-    samples = samples_of_failure(ExitCode.REFUSED, at=START)
+    samples = samples_of_end(ExitCode.REFUSED, at=START)
     with talker.serving() as url, structlog.testing.capture_logs() as logs:
         await emit_samples(samples, TelemetryOptions(pushgateway_url=url, push_s_max=1.0))
     assert talker.gone.is_set()

@@ -74,7 +74,7 @@ def command(cli: Cli, *, now: bool) -> int:
                 runtime=app.runtime,
                 first=run_once if now else continue_open_run,
                 state=state,
-                beside=() if url is None else (lambda: keep_checking(app, readiness),),
+                beside=() if url is None else (lambda: keep_checking(app, readiness, board),),
             )
 
     beside = beside_runs(app, watch, is_logged=True, idle=lambda: _idle(state))

@@ -22,6 +22,7 @@ from worker.store.queries.status import last_publication
 from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.telemetry.http_server import Page, Pages
 from worker.telemetry.prometheus import Board, metrics_page
+from worker.use_cases.known_metrics import known_metrics
 from worker.use_cases.reading_store import store_to_read
 
 log = structlog.get_logger(__name__)
@@ -30,8 +31,13 @@ CHECK_S: Final = 30.0
 """Seconds between two checks of the database for ``/readyz``."""
 
 _STYLE: Final = (
-    "body{font:16px/1.5 sans-serif;margin:2em auto;max-width:50em;padding:0 1em}"
-    "th{text-align:left;padding-right:2em;vertical-align:top;white-space:nowrap}"
+    ":root{color-scheme:light dark;background:Canvas;color:CanvasText}"
+    "body{font:16px/1.5 sans-serif;margin:2em auto;max-width:50em;padding:0 1em;"
+    "overflow-wrap:anywhere}"
+    "table{border-collapse:collapse;width:100%}"
+    "th,td{padding:.3em 0;vertical-align:top;border-bottom:1px solid}"
+    "th{text-align:left;padding-right:1.5em;width:10em}"
+    "@media(max-width:30em){th{padding-right:1em;width:6em}}"
 )
 _STYLE_SOURCE: Final = (
     f"'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
@@ -45,10 +51,12 @@ class Readiness:
     Attributes:
         problems: what is not as it should be; empty if the worker is ready.
         published_at: the last full publication; None if there is none, or if it is unknown.
+        checked_at: when that was checked.
     """
 
     problems: tuple[str, ...] = ("not checked yet",)
     published_at: datetime | None = None
+    checked_at: datetime | None = None
 
 
 def is_overdue(published_at: datetime, now: datetime, *, cron: str, timezone: str) -> bool:
@@ -62,10 +70,22 @@ def is_overdue(published_at: datetime, now: datetime, *, cron: str, timezone: st
     return at is not None and now >= at
 
 
-async def keep_checking(app: App, readiness: Readiness) -> None:
-    """Check the database and the age of the publication every 30 s until cancelled."""
+async def keep_checking(app: App, readiness: Readiness, board: Board) -> None:
+    """Check the database and the age of the publication every 30 s until cancelled.
+
+    The first time that the database can be used, the board gets what it knows: a restart is no
+    gap in the metrics, in which alerts would come and go.
+    """
+    is_filled = False
     while True:
         readiness.problems = await _problems(app, readiness)
+        if not is_filled:
+            try:
+                board.fill(await known_metrics(app))
+                is_filled = True
+            except WorkerError as error:
+                log.debug("schedule.not_ready", code=int(error.exit_code))
+        readiness.checked_at = app.runtime.now()
         await app.runtime.sleep(CHECK_S)
 
 
@@ -123,6 +143,7 @@ def _status(app: App, state: ScheduleState, readiness: Readiness, progress: str)
         "State": f"running since {instant(running)}" if running else "waiting",
         "Progress": progress,
         "Ready": "; ".join(readiness.problems) or "yes",
+        "Checked": readiness.checked_at and instant(readiness.checked_at),
         "Last publication": instant(readiness.published_at),
         "Last run": end and f"ended {instant(end.at)} with {int(end.exit_code)}",
         "Reason": end and end.reason,
@@ -139,10 +160,12 @@ def _status(app: App, state: ScheduleState, readiness: Readiness, progress: str)
     )
     body = (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport "
-        'content="width=device-width"><meta http-equiv=refresh content=30>'
+        'content="width=device-width">'
         f"<title>pts-worker schedule</title><style>{_STYLE}</style>"
-        f"<h1>pts-worker schedule</h1><table>{lines}</table>"
-        '<p><a href="/metrics">metrics</a> <a href="/readyz">readiness</a></p></html>'
+        f"<main><h1>pts-worker schedule</h1><table>{lines}</table>"
+        f"<p>As of {instant(app.runtime.now())}. "
+        '<a href="/">Reload</a>, <a href="/metrics">metrics</a>, '
+        '<a href="/readyz">readiness</a></p></main></html>'
     )
     return Page(
         body=body.encode(), content_type="text/html; charset=utf-8", style_source=_STYLE_SOURCE

@@ -57,7 +57,7 @@ async def emit(
 async def emit_samples(
     samples: Sequence[Sample], options: TelemetryOptions, *, board: Board | None = None
 ) -> None:
-    """Like ``emit``, for samples such as ``samples_of_failure``."""
+    """Like ``emit``, for samples such as ``samples_of_end``."""
     if board is not None:
         board.post(samples)
     async with anyio.create_task_group() as group:

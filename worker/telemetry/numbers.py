@@ -86,10 +86,10 @@ def samples_of(
     return tuple(samples)
 
 
-def samples_of_failure(
+def samples_of_end(
     exit_code: ExitCode, *, at: datetime, kind: RunKind = RunKind.SYNC
 ) -> tuple[Sample, ...]:
-    """The samples of a run that could not start."""
+    """How a run ended, and no more: for one that could not start, or an earlier one."""
     run = (("run", kind.value),)
     return (
         _sample("last_run_timestamp_seconds", at.timestamp(), run),

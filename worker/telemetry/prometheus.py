@@ -44,6 +44,11 @@ class Board(Collector):
         with self._lock:
             self._samples |= {(sample.name, sample.labels): sample for sample in samples}
 
+    def fill(self, samples: Iterable[Sample]) -> None:
+        """Add those samples of which there is none yet."""
+        with self._lock:
+            self._samples = {(s.name, s.labels): s for s in samples} | self._samples
+
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The metric families, for prometheus-client."""
         with self._lock:

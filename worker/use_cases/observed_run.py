@@ -73,7 +73,7 @@ async def observed_run(
     if board is None and not any(targets):
         return await _logged_run(app, request, stop, changed)
     from worker.telemetry.emit import emit, emit_samples, ping  # noqa: PLC0415 - as above
-    from worker.telemetry.numbers import samples_of_failure  # noqa: PLC0415
+    from worker.telemetry.numbers import samples_of_end  # noqa: PLC0415
     from worker.telemetry.ping import Ping, ping_of, ping_of_failure  # noqa: PLC0415
 
     options = telemetry_options(app)
@@ -86,7 +86,7 @@ async def observed_run(
         raise  # the other run sends its own metrics
     except Exception as error:
         code = error.exit_code if isinstance(error, WorkerError) else ExitCode.BUG
-        samples = samples_of_failure(code, at=app.runtime.now(), kind=request.kind)
+        samples = samples_of_end(code, at=app.runtime.now(), kind=request.kind)
         await emit_samples(samples, options, board=board)
         await ping(options, ping_of_failure(code), code)
         raise
