@@ -1,6 +1,7 @@
 """Following an answer to its end, and noticing when that is not possible."""
 
 import base64
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -299,6 +300,15 @@ def test_an_empty_page_in_the_middle():
         (None, {"x-has-more": "False", "x-next-link": " ", "x-total-pages": ""}),
         (None, {"x-next-cursor": "0"}),
         ({"nextReview": None, "skipped": 0, "truncated": False}, None),
+        ({"last": True, "isLastPage": "true", "done": True, "incomplete": False}, None),
+        ({"numFound": 1, "total_count": 1, "total_pages": 1, "itemsPerPage": 50}, None),
+        ({"page": {"size": 20, "totalElements": 1, "totalPages": 1, "number": 0}}, None),
+        ({"summary": {"totalCount": 1}, "status": {"code": 200, "durationMs": 12}}, None),
+        ({"links": [{"rel": ["self"], "href": "?page=1"}, {"rel": "prev", "href": "?a"}]}, None),
+        ({"range": "0-0/1", "generatedAt": "2026-11-26T10:00:00Z", "traceId": "a-1"}, None),
+        (None, {"x-count": "1", "x-pages": "1", "x-is-last-page": "true"}),
+        (None, {"x-ratelimit-remaining": "19", "x-envoy-attempt-count": "2"}),
+        (None, {"x-cache-hits": "3", "retry-count": "2", "accept-ranges": "bytes"}),
     ],
 )
 def test_single_pages(around, headers):
@@ -362,7 +372,57 @@ BAD_SINGLE: dict[str, tuple[dict[str, object] | None, dict[str, str] | None]] = 
     "page two": ({"page": 2, "total": 1}, None),
     "page is no number": ({"page": "one"}, None),
     "offset beyond the start": ({"offset": 50, "limit": 50}, None),
+    "one name, two values": ({"total": 1, "meta": {"total": 3}}, None),
 }
+
+MORE_SAID_OTHERWISE: tuple[Any, ...] = (
+    *({name: False} for name in ("last", "isLast", "lastPage", "isLastPage", "isEnd", "done")),
+    *({name: False} for name in ("endOfResults", "exhausted", "finished", "final")),
+    *({name: 3} for name in ("totalRecords", "totalHits", "recordCount", "total_count")),
+    *({name: 3} for name in ("numFound", "antall", "totaltAntall", "totalNumberOfRecords")),
+    *({name: 3} for name in ("odata.count", "__count", "@count", "resultCount", "totalSize")),
+    *({name: 3} for name in ("total_pages", "page_count", "pageTotal", "lastPage", "of")),
+    *({name: "3"} for name in ("numberMatched", "totalItemCount", "totalNumberOfPages")),
+    *({name: "abc"} for name in ("after", "marker", "nextMarker", "scrollId", "_scroll_id")),
+    {"bookmark": "abc"},
+    {"nesteSide": "/x?side=2"},
+    *({name: True} for name in ("flereTreff", "limitReached", "limitExceeded", "isTruncated")),
+    {"dropped": 2},
+    {"omitted": 2},
+    {"range": "0-0/3"},
+    {"summary": {"totalCount": 3}},
+    {"resultSet": {"inner": {"total": 3}}},
+    {"header": {"hasMore": True}},
+    {"response_metadata": {"next_cursor": "abc"}},
+    {"meta": {"next_page": 2}},
+    {"links": [{"rel": "next"}]},
+    *({"links": [{"rel": rel, "href": "/x"}]} for rel in (["next"], "Next", "next last")),
+    *({"links": [{name: "next", "href": "/x"}]} for name in ("type", "name")),
+    {"_links": [{"rel": "next", "href": "/x"}]},
+)
+HEADERS_THAT_SAY_MORE = {
+    **dict.fromkeys(("x-pages", "x-page-count", "x-item-count", "x-result-count"), "3"),
+    **dict.fromkeys(("pagination-count", "x-count", "nhn-antall"), "3"),
+    **dict.fromkeys(("x-next", "x-next-token", "next-token", "x-next-offset"), "abc"),
+    "x-more": "true",
+    "x-remaining-items": "2",
+    "x-last-page": "false",
+    "items-range": "0-0/3",
+}
+
+
+@pytest.mark.parametrize("around", MORE_SAID_OTHERWISE, ids=str)
+def test_more_said_in_other_words(around):
+    """Other APIs' words for further pages end no area either: they are errors."""
+    with pytest.raises(PagingError):
+        state().next_request(page(1, around=around))
+
+
+@pytest.mark.parametrize("name", HEADERS_THAT_SAY_MORE)
+def test_more_said_in_another_header(name):
+    """Other APIs' headers for further pages end no area either: they are errors."""
+    with pytest.raises(PagingError):
+        state().next_request(page(1, headers={name: HEADERS_THAT_SAY_MORE[name]}))
 
 
 @pytest.mark.parametrize("name", BAD_SINGLE)

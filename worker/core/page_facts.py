@@ -1,8 +1,7 @@
 """Reads paging information from a response: links, tokens, numbers and totals."""
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -11,13 +10,21 @@ from worker.core.answer import Page
 from worker.core.area import PageStyle, Paging
 from worker.core.fields import Absent, find, parse_path, safe_name
 from worker.core.links import claims_next, next_links
+from worker.core.page_signs import (
+    claimed,
+    continues,
+    continues_in_header,
+    denies_the_end,
+    plain,
+    whole_number,
+)
 from worker.errors import PagingError
 
 Scalar: TypeAlias = str | int
 
 _NEXT_LINKS: Final = (
     "nextlink",
-    "@odata.nextlink",
+    "odatanextlink",
     "next",
     "nexturl",
     "nextpageurl",
@@ -33,24 +40,16 @@ PAGE_COUNTS: Final = ("totalpages", "pagecount", "numberofpages", "pages")
 OFFSETS: Final = ("offset", "skip", "startindex")
 _TOTALS: Final = (
     "total", "totalcount", "totalresults", "totalentries", "totalitems", "totalelements",
-    "@odata.count",
+    "odatacount",
 )  # fmt: skip
 _FLAGS: Final = ("hasmore", "hasnext", "hasnextpage", "morepages", "more")
 _FLAG_VALUES: Final = {"true": True, "false": False, "1": True, "0": False}
-_NESTED: Final = frozenset(
-    {"page", "paging", "pagination", "pageinfo", "meta", "metadata", "_meta"}
-)
-_LINK_OBJECTS: Final = ("link", "links", "_links")
+_NESTED: Final = frozenset({"page", "paging", "pagination", "pageinfo", "meta", "metadata"})
+_LINK_OBJECTS: Final = ("link", "links")
+_RELATIONS: Final = ("relation", "rel", "type", "name")
+_TARGETS: Final = ("url", "href")
 _HEADER_TOTALS: Final = ("x-total-count", "x-total", "total-count")
 
-_SUSPICIOUS: Final = re.compile(
-    r"next|continu|cursor|more|skip|paging|pagination|offset|partial|truncat|incomplete|remaining"
-)
-_SUSPICIOUS_HEADER: Final = re.compile(
-    r"link|next-?page|next-?link|continu|cursor|paging|paginat|has-?more|truncat|partial|content-range"
-    r"|x-total|total-count|total-pages"
-)
-_NUMBER_MAX: Final = 999_999_999
 _URL: Final = re.compile(r"https?:|[/?]|[^/]+[/?]")
 _CONTENT_RANGE: Final = re.compile(r"\s*\w+\s+0-(\d{1,9})/(\d{1,9})\s*|\s*\w+\s+\*/0\s*")
 
@@ -64,6 +63,8 @@ _OF_STYLE: Final[Mapping[PageStyle, frozenset[str]]] = {
     PageStyle.NONE: frozenset(),
 }
 _FOLLOWED_BY_AUTO: Final[frozenset[str]] = frozenset().union(*_OF_STYLE.values())
+_KNOWN: Final = _FOLLOWED_BY_AUTO.union(_TOTALS, _FLAGS, ("count",))
+_DEPTH_MAX: Final = 3
 
 _DECLARED_ONLY: Final = frozenset({PageStyle.TOKEN, PageStyle.REFERENCE, PageStyle.NEXT_LINK})
 """Styles that use only the declared field, if there is one."""
@@ -76,19 +77,39 @@ class PageFacts:
         self._headers = {name: page.headers[name] for name in headers}
         self._paging = paging
         self._envelope = page.envelope
-        self._ignored = frozenset(name.lower() for name in paging.ignore)
+        self._ignored = frozenset(plain(name) for name in paging.ignore)
         self._fields: dict[str, tuple[str, Any]] = {}
+        self._foreign: list[tuple[str, str, Any]] = []
         self._collect(page.envelope)
         for value in self._headers.get("x-pagination", ()):
             self._collect(_json_object(value))
 
     def _collect(self, envelope: Mapping[str, Any]) -> None:
         for name, value in envelope.items():
-            lower = name.lower()
-            if lower in _NESTED and isinstance(value, dict):
-                self._collect(value)
-            elif lower not in self._ignored:
-                self._fields.setdefault(lower, (name, value))
+            key = plain(name)
+            if key in self._ignored:
+                continue
+            if isinstance(value, dict) and key not in _LINK_OBJECTS:
+                if key in _NESTED:
+                    self._collect(value)
+                else:
+                    self._foreign += self._inside(value)
+            if key in _NESTED and isinstance(value, dict):
+                continue
+            known = self._fields.setdefault(key, (name, value))
+            if key in _KNOWN and None not in (known[1], value) and str(known[1]) != str(value):
+                raise PagingError(f"the response has {safe_name(name)} twice, with two values")
+
+    def _inside(self, value: Mapping[str, Any], depth: int = 1) -> Iterator[tuple[str, str, Any]]:
+        """Fields of an object that is not known to be about pages."""
+        for name, inner in value.items():
+            key = plain(name)
+            if key in self._ignored:
+                continue
+            if not isinstance(inner, dict):
+                yield key, name, inner
+            elif depth < _DEPTH_MAX:
+                yield from self._inside(inner, depth + 1)
 
     def first(self, names: tuple[str, ...]) -> tuple[str, Scalar] | None:
         """The name and value of the first token that is not empty."""
@@ -113,7 +134,7 @@ class PageFacts:
             spelled = declared or self._fields.get(name)
             if spelled is None or spelled[1] is None:
                 continue
-            number = _record_count(spelled[1])
+            number = whole_number(spelled[1])
             if number is None:
                 raise PagingError(f"{safe_name(spelled[0])} is not a number")
             return spelled[0], number
@@ -162,19 +183,43 @@ class PageFacts:
             PagingError: there is one; the message names the field or header.
         """
         understood = self._understood()
-        declared = self._paging.field.rpartition(".")[2].lower()
-        for lower, (name, value) in self._fields.items():
-            if not value or lower == declared or not _SUSPICIOUS.search(lower):
+        declared = plain(self._paging.field.rpartition(".")[2])
+        for key, (name, value) in self._fields.items():
+            if not value or key == declared or not continues(key):
                 continue
-            if lower in _FLAGS and _flag(value) is not None:
+            if key in _FLAGS and _flag(value) is not None:
                 continue
-            if lower not in understood:
+            if key not in understood:
+                raise PagingError(f"an unknown continuation: {safe_name(name)}")
+        for key, name, value in self._foreign:
+            if value and continues(key):
                 raise PagingError(f"an unknown continuation: {safe_name(name)}")
         if "links" not in understood and any(self._linked()):
             raise PagingError("a next link in the body, which the declared paging does not follow")
         for name, values in self._headers.items():
             if self._is_unknown_header(name, values):
                 raise PagingError(f"an unknown continuation: header {safe_name(name)}")
+
+    def refuse_more(self, *, records: int, pages: int) -> None:
+        """Refuse, on the last page, what says that there is more than was read.
+
+        Raises:
+            PagingError: it says so; the message names the field or header.
+        """
+        for key, name, value in self._claims():
+            of_records, of_pages = claimed(key, value)
+            if denies_the_end(key, value) or of_records > records or of_pages > pages:
+                raise PagingError(
+                    f"{safe_name(name)} says that there is more than the {records} records read"
+                )
+
+    def _claims(self) -> Iterator[tuple[str, str, Any]]:
+        yield from ((key, name, value) for key, (name, value) in self._fields.items())
+        yield from self._foreign
+        for name, values in self._headers.items():
+            key = plain(name.removeprefix("x-"))
+            if name != "content-range" and not {key, plain(name)} & self._ignored:
+                yield from ((key, f"header {name}", value.strip()) for value in values)
 
     def _understood(self) -> frozenset[str]:
         """The fields, in lower case, that the paging style handles."""
@@ -183,7 +228,9 @@ class PageFacts:
         return _OF_STYLE.get(self._paging.style, _FOLLOWED_BY_AUTO)
 
     def _is_unknown_header(self, name: str, values: tuple[str, ...]) -> bool:
-        if name in self._ignored or name in _HEADER_TOTALS or name == "x-pagination":
+        if plain(name) in self._ignored or name in _HEADER_TOTALS or name == "x-pagination":
+            return False
+        if not continues_in_header(name):
             return False
         if name == "link":
             follows = self._paging.style in {PageStyle.AUTO, PageStyle.LINK}
@@ -213,7 +260,7 @@ class PageFacts:
         value = find(dict(self._envelope), parse_path(path))
         if value is None or isinstance(value, Absent):
             return None
-        number = _record_count(value)
+        number = whole_number(value)
         if number is None:
             raise PagingError("the declared total is not a number of records")
         return number
@@ -221,7 +268,7 @@ class PageFacts:
     def _number_of(self, name: str) -> int | None:
         if name not in self._fields or self._fields[name][1] is None:
             return None
-        number = _record_count(self._fields[name][1])
+        number = whole_number(self._fields[name][1])
         if number is None:
             raise PagingError(f"{safe_name(name)} is not a number of records")
         return number
@@ -230,30 +277,31 @@ class PageFacts:
         values = self._headers.get(name, ())
         if not values or not values[0].strip():
             return None
-        number = _record_count(values[0].strip())
+        number = whole_number(values[0].strip())
         if number is None:
             raise PagingError(f"header {name} is not a number of records")
         return number
 
 
-@lru_cache(maxsize=256)
-def paging_headers(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The headers that could hold a continuation."""
-    return tuple(name for name in names if _SUSPICIOUS_HEADER.search(name))
-
-
 def _links_in(value: Any) -> list[Any]:
     """The next links of ``links: {next: …}`` or of ``link: [{relation: next, url: …}]``."""
     if isinstance(value, dict):
-        return [target for name, target in value.items() if name.lower() == "next"]
+        return [target for name, target in value.items() if plain(name) == "next"]
     if not isinstance(value, list):
         return []
     links: list[Any] = []
     for link in value:
-        fields = {k.lower(): v for k, v in link.items()} if isinstance(link, dict) else {}
-        if "next" in (fields.get("relation"), fields.get("rel")):
-            links.append(fields.get("url") or fields.get("href"))
+        fields = {plain(k): v for k, v in link.items()} if isinstance(link, dict) else {}
+        if any("next" in _relations(fields.get(name)) for name in _RELATIONS):
+            # A next link without a known target is one that cannot be followed.
+            links.append(next((fields[name] for name in _TARGETS if name in fields), True))
     return links
+
+
+def _relations(value: Any) -> list[str]:
+    """Relations as a list or as one text with blanks between them (RFC 8288 §3.3)."""
+    names = value if isinstance(value, list) else [value]
+    return [word for name in names if isinstance(name, str) for word in name.lower().split()]
 
 
 def _target(link: Any) -> str:
@@ -267,19 +315,6 @@ def _target(link: Any) -> str:
 def _flag(value: Any) -> bool | None:
     """A boolean, also as text or number; None if it is neither true nor false."""
     return _FLAG_VALUES.get(str(value)[:6].lower())
-
-
-def _record_count(value: Any) -> int | None:
-    """A number of records or pages, also as text; None if it is not one.
-
-    Messages show such numbers, so a number of eleven digits, which could be an identifier, is not
-    accepted.
-    """
-    if isinstance(value, str) and value.isascii() and value.isdecimal():
-        value = int(value[:18])
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _NUMBER_MAX:
-        return None
-    return value
 
 
 def _json_object(text: str) -> Mapping[str, Any]:

@@ -23,8 +23,8 @@ from worker.core.page_facts import (
     TOKENS,
     PageFacts,
     Scalar,
-    paging_headers,
 )
+from worker.core.page_signs import paging_headers
 from worker.core.recogniser import Recogniser
 from worker.core.value import Value
 from worker.errors import PagingError
@@ -114,6 +114,7 @@ class PagingState:
         pages = facts.number(PAGE_COUNTS)
         if pages is not None and pages[1] > self.pages:
             raise PagingError(f"the response says {pages[1]} pages, {self.pages} were read")
+        facts.refuse_more(records=self.items, pages=self.pages)
         self._check_repeats(page)
 
     def _check_loop(self, request: PageRequest, page: Page) -> None:

@@ -13,7 +13,7 @@ from worker.core.area import ResourceArea
 from worker.core.fields import safe_name
 from worker.core.identity import NationalId
 from worker.core.model import CompleteArea, Person
-from worker.core.page_facts import paging_headers
+from worker.core.page_signs import paging_headers
 from worker.core.privacy import PrivacyRules
 from worker.core.retry import RetryPolicy
 from worker.core.shape import shape_of
