@@ -10,7 +10,7 @@ import threading
 from types import FrameType
 from typing import Final, NoReturn
 
-from worker.streams import flush_streams, open_streams
+from worker.streams import flush_streams, open_streams, stop_waiting
 
 _PR_SET_DUMPABLE: Final = 4
 _STOPPED: Final = 75
@@ -66,6 +66,7 @@ def _leave_no_core() -> None:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
+    stop_waiting()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end_at_once)
     raise SystemExit(_STOPPED)

@@ -1,15 +1,19 @@
 """Stopped twice, and paused for longer than the lease."""
 
 import contextlib
+import fcntl
+import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.program import Installation, Running, Store, wait_for
-from tests.deaths.ground import Ground, has_begun, name_of
+from tests.acceptance.program import Installation, Running, Store, environment, wait_for
+from tests.deaths.ground import SYNC, Ground, has_begun, name_of
 from tests.deaths.processes import is_paused, tables_of
 
 
@@ -44,6 +48,58 @@ def test_a_second_signal_ends_the_run_at_once(ground: Ground, number: signal.Sig
     kept = worker.store.one(sql)
     assert kept
     assert ground.assert_recovers(worker).run["continued"]
+
+
+@contextlib.contextmanager
+def full_pipe() -> Iterator[int]:
+    """The writing end of a pipe that is full and that nobody reads."""
+    unread, end = os.pipe()
+    fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(end, b"x" * 4_096)
+    fcntl.fcntl(end, fcntl.F_SETFL, 0)
+    try:
+        yield end
+    finally:
+        os.close(unread)
+        os.close(end)
+
+
+def sync_into(worker: Installation, *, out: int, err: int) -> subprocess.Popen[bytes]:
+    words = ("--config", str(worker.config), "--log-level", "DEBUG", *SYNC, "--json")
+    return subprocess.Popen(
+        [sys.executable, "-m", "worker", *words],
+        cwd=worker.folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=err,
+    )
+
+
+def test_a_log_collector_that_hangs_delays_no_stop(ground: Ground):
+    """Nobody reads what the run writes: SIGTERM ends it within ten seconds with 75."""
+    worker = ground.worker()
+    with slow_pts(ground, 0.05), full_pipe() as pipe:
+        process = sync_into(worker, out=pipe, err=pipe)
+        sql = "SELECT count(*) FROM person_area WHERE run_id = 2"
+        wait_for(lambda: worker.store.one(sql), "a batch")
+        began_s = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert 75 == process.wait(30)
+        assert time.monotonic() - began_s < 10
+    assert ground.before == worker.store.published()
+    assert ground.assert_recovers(worker).run["continued"]
+
+
+def test_a_log_collector_that_hangs_keeps_no_run_from_publishing(ground: Ground):
+    """Log lines that nobody reads are lost; the run publishes and ends."""
+    worker = ground.worker()
+    with full_pipe() as pipe:
+        process = sync_into(worker, out=subprocess.DEVNULL, err=pipe)
+        assert 0 == process.wait(60)
+    assert ground.after == worker.store.published()
 
 
 def test_paused_for_longer_than_the_lease(ground: Ground):

@@ -6,7 +6,6 @@ time: a call into C that never releases it cannot be ended from within the proce
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -15,6 +14,7 @@ from typing import Final, Self
 import anyio
 
 from worker.errors import ExitCode
+from worker.streams import stop_waiting, write_last_line
 
 STUCK_S: Final = 5.0
 """Seconds without an iteration of the event loop after which it counts as stuck."""
@@ -77,11 +77,10 @@ class Watchdog:
             if is_slow or (is_stuck and (asked_at_s is not None or is_late)):
                 why = "beyond sync.deadline" if asked_at_s is None else "asked to stop"
                 since_s = self._beat_at_s if is_stuck or asked_at_s is None else asked_at_s
-                sys.stderr.write(
+                write_last_line(
                     f"pts-worker: {why}, and stuck for {now_s - since_s:.0f} s: ended at once; "
                     "what was committed is kept, and the next run continues\n"
                 )
-                sys.stderr.flush()
                 os._exit(ExitCode.STOPPED)
 
 
@@ -96,6 +95,7 @@ def on_signals(asked: Callable[[], None]) -> Callable[[], None]:
     numbers = (signal.SIGTERM, signal.SIGINT)
 
     def handle(_number: int, _frame: FrameType | None) -> None:
+        stop_waiting()
         asked()
 
     former = {number: signal.signal(number, handle) for number in numbers}
