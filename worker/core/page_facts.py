@@ -15,8 +15,8 @@ from worker.core.page_signs import (
     continues,
     continues_in_header,
     denies_the_end,
+    natural_number,
     plain,
-    whole_number,
 )
 from worker.errors import PagingError
 
@@ -134,7 +134,7 @@ class PageFacts:
             spelled = declared or self._fields.get(name)
             if spelled is None or spelled[1] is None:
                 continue
-            number = whole_number(spelled[1])
+            number = natural_number(spelled[1])
             if number is None:
                 raise PagingError(f"{safe_name(spelled[0])} is not a number")
             return spelled[0], number
@@ -260,7 +260,7 @@ class PageFacts:
         value = find(dict(self._envelope), parse_path(path))
         if value is None or isinstance(value, Absent):
             return None
-        number = whole_number(value)
+        number = natural_number(value)
         if number is None:
             raise PagingError("the declared total is not a number of records")
         return number
@@ -268,7 +268,7 @@ class PageFacts:
     def _number_of(self, name: str) -> int | None:
         if name not in self._fields or self._fields[name][1] is None:
             return None
-        number = whole_number(self._fields[name][1])
+        number = natural_number(self._fields[name][1])
         if number is None:
             raise PagingError(f"{safe_name(name)} is not a number of records")
         return number
@@ -277,7 +277,7 @@ class PageFacts:
         values = self._headers.get(name, ())
         if not values or not values[0].strip():
             return None
-        number = whole_number(values[0].strip())
+        number = natural_number(values[0].strip())
         if number is None:
             raise PagingError(f"header {name} is not a number of records")
         return number

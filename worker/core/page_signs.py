@@ -70,7 +70,7 @@ def claimed(name: str, value: Any) -> tuple[int, int]:
     """
     if isinstance(value, str) and (part := _PART.fullmatch(value)):
         return int(part[2]), 0
-    number = whole_number(value)
+    number = natural_number(value)
     if number is None or _SIZE_OF_A_PAGE.search(name):
         return 0, 0
     if _COUNTS_PAGES.search(name):
@@ -90,7 +90,7 @@ def flag(value: Any) -> bool | None:
     return _FLAGS.get(value.strip()[:6].lower()) if isinstance(value, str) else None
 
 
-def whole_number(value: Any) -> int | None:
+def natural_number(value: Any) -> int | None:
     """A number of records or pages, also as text; None if it is not one.
 
     Messages show such numbers, so a number of eleven digits, which could be an identifier, is not
