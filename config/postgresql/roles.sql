@@ -20,6 +20,11 @@
 --   ALTER ROLE grafana SET default_transaction_read_only = on;
 --   ALTER ROLE grafana SET statement_timeout = '60s';
 --
+-- PostgreSQL lets everybody make temporary tables and functions. Not so in a database that is the
+-- worker's alone, after:
+--
+--   REVOKE TEMPORARY ON DATABASE pts FROM PUBLIC;
+--
 -- `db upgrade` makes the views anew and keeps what is granted on them. A view that a new version
 -- adds is granted to nobody until that version's roles.sql is run.
 

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from tests.architecture.documents import ROOT
+from tests.architecture.documents import DOCS, ROOT, blocks
 from tests.databases import execute, in_database, migrate, migrate_now
 from tests.report.support import small_store
 from tests.store.test_store_scenarios import world_on
@@ -206,6 +206,22 @@ async def test_a_role_calls_and_becomes_nothing(granted: Granted, kind: str):
                 await connection.execute(statement)
 
 
+@pytest.mark.parametrize("kind", READABLE)
+async def test_a_role_can_ask_what_the_page_asks(granted: Granted, kind: str):
+    """The reader every question of docs/reporting.md; the other one those about figures."""
+    asked = blocks((DOCS / "reporting.md").read_text(encoding="utf-8"), "sql")
+    refused = 0
+    async with granted.connected(getattr(granted, kind)) as connection:
+        for sql in asked:
+            if set(re.findall(r"\breport_\w+", sql)) <= READABLE[kind]:
+                await connection.fetch(sql)
+                continue
+            refused += 1
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch(sql)
+    assert {"reader": 0, "figures": 4}[kind] == refused
+
+
 async def test_a_second_run_changes_nothing(granted: Granted):
     """By the superuser, and by the owner, who may not create roles."""
     before = await granted.privileges()
@@ -314,3 +330,19 @@ async def test_an_upgrade_is_refused_while_other_views_depend_on_ours(granted: G
     assert "make tables instead" in str(caught.value.hint)
     await execute(granted.url(OWNER), "SELECT * FROM report_access", "DROP VIEW mine")
     await migrate(granted.url(OWNER))
+
+
+async def test_a_reader_makes_nothing_temporary_where_that_is_revoked(granted: Granted):
+    """As the script's head advises for a database that is the worker's alone, which goes on."""
+    revoke = "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC;"
+    assert revoke.format("pts") in SCRIPT
+    await execute(granted.url(OWNER), revoke.format(granted.name))
+    async with granted.connected(granted.reader) as connection:
+        for statement in (
+            "CREATE TEMPORARY TABLE mine (x int)",
+            "CREATE FUNCTION pg_temp.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)
+    async with world_on(granted.url(OWNER)) as world:
+        await small_store(world)
