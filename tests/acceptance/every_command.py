@@ -45,9 +45,11 @@ def calls_of(night: Night) -> Iterator[tuple[str, str]]:
         ("report --out report.html --min-cell 0", ""),
         ("report --out rapport.html --language nn", ""),
         ("export --out exported/facts --aggregate", ""),
+        ("db backup --out exported/pts.db", ""),
         ("failures purge --older-than 1m", ""),
         ("erase --dry-run", f"{gone}\n"),
         ("erase --json", f"{gone}\n"),
+        ("db restore --in-place", ""),
     )
 
 

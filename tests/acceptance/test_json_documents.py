@@ -44,6 +44,8 @@ CALLS: Final = {
     "keys-rotate": "keys rotate --by-hand",
     "keys-pseudonym": "keys pseudonym --out new.key",
     "config-show": "config show",
+    "db-backup": "db backup --out copy.db",
+    "db-restore": "db restore copy.db --replace",
     "error": "failures purge",
 }
 """Calls by the name of their golden file, in this order; ``<`` is what stands on standard input."""
@@ -64,7 +66,7 @@ VOLATILE: Final = frozenset(
     {
         *("age_s", "ahead_s", "clock_ahead_s", "expires_in_s", "bytes", "person_id", "digest"),
         *("kid", "former_kid", "x", "y", "before", "after", "database", "program", "schema"),
-        *("worker_version", "schema_revision"),
+        *("worker_version", "schema_revision", "next_after"),
     }
 )
 """Members whose text or number differs from call to call, or with the version of something."""

@@ -95,6 +95,7 @@ def test_every_fault_was_met(traces: Traces) -> None:
         "(sandbox)": {3},
         "(sandbox": {0, 3, 75, 77, 78},
         "sync": {3},
+        "db backup": {0, 78},  # PostgreSQL has its own
         "failures retry": {3, 5, 65},
         "backfill": {3},
         "verify": {3},

@@ -302,8 +302,8 @@ _FACTS: Final[Mapping[str, Word]] = {
     "departed": _count("persons", "Personer som forlot listen", "persons who left the roster"),
     "seq": _count("", "Plassen i rekkefølgen", "place in the order"),
     "op": _text(
-        "insert, update, close, depart, relabel, erase eller purge",
-        "insert, update, close, depart, relabel, erase or purge",
+        "insert, update, close, depart, relabel, erase, purge eller restore",
+        "insert, update, close, depart, relabel, erase, purge or restore",
     ),
     "version_no": _count(
         "", "Versjonens nummer i databasen", "number of the version in this database", null=True

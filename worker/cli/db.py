@@ -1,17 +1,20 @@
 """``db``: the database's schema."""
 
 import os
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import click
 import structlog
 
 from worker.app import App
 from worker.areas import AREAS
 from worker.cli.base import Cli, subcommand
-from worker.cli.options import group
+from worker.cli.options import FilePath, group
 from worker.core.identity import Identity
 from worker.core.plurals import counted
-from worker.errors import ConfigurationError, ExitCode
+from worker.errors import ConfigurationError, ExitCode, UsageError
 from worker.store.database import Database
 from worker.store.identity import NEW, judged_identity, stored_identity
 from worker.store.privacy.erasing import scrub
@@ -21,6 +24,9 @@ from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.store.schema.rewriting import Rewriter, Rewritten, is_waiting
 from worker.store.schema.upgrade import HEAD, check_schema, revision
 from worker.store.schema.upgrade import upgrade as upgrade_schema
+from worker.use_cases.backup import Backup, Restored, restored_in_place
+from worker.use_cases.backup import backup as back_up
+from worker.use_cases.backup import restore as bring_back
 
 UPGRADE = """Bring the database to this program's schema, and make the reporting views anew.
 
@@ -40,9 +46,41 @@ CHECK = """Tell which schema the database has and which this program needs. Exit
 Example: `pts-worker db check`
 """
 
+BACKUP = """Copy a SQLite database to a new file, while runs go on.
+
+The copy is complete as of one moment, also in the middle of a run, which the next `sync` after a
+restore continues. Before it gets its name it is checked: every page, the schema, and the pseudonym
+key. Only its owner can read it (0600). It holds health data: encrypt it, and keep `pseudonym.key`
+elsewhere. PostgreSQL has `pg_dump`.
+
+`--json`: backup (file, bytes, schema, publication_no).
+
+Example: `pts-worker db backup --out /backup/pts-$(date +%F).db`
+"""
+RESTORE = """Bring a database back: from a file of `db backup`, or by other tools before.
+
+The file is checked as by `db backup`, on a copy of it, and brought to this program's schema; one of
+another pseudonym key or a newer program is refused. A database that is there stays, unless
+`--replace` is given; while a run is on, exit 4. Then the next `sync` continues what was open, or
+begins anew.
+
+With `--in-place` a database that pg_restore, a snapshot or another tool has brought back is checked
+and prepared. Call it once after each such restore, before anything else writes.
+
+Either way the numbers of runs, publications and rows go on from the present time, as those given
+since the backup are in readers' copies; an entry `restore` of `report_change_feed` lets those who
+follow it begin anew. Persons who were erased since the backup are in the database again.
+
+`--json`: restored (schema: before, after; publication_no; next_after; is_rewriting_due).
+
+Example: `pts-worker db restore /backup/pts-2026-11-26.db`
+"""
+
 log = structlog.get_logger(__name__)
 
-command = group("db", "Create and upgrade the database. Example: `pts-worker db upgrade`")
+command = group(
+    "db", "Create, upgrade, back up and restore the database. Example: `pts-worker db upgrade`"
+)
 
 
 @subcommand("upgrade", UPGRADE, of=command)
@@ -142,3 +180,52 @@ def check(cli: Cli) -> int:
     found = cli.run(work)
     cli.emit({"schema": {"database": found, "program": HEAD}}, lambda: None)
     return ExitCode.OK
+
+
+@subcommand("backup", BACKUP, of=command)
+@click.option("--out", type=FilePath(), required=True, help="The file; it must not exist.")
+def backup(cli: Cli, *, out: Path) -> int:
+    """See ``BACKUP``."""
+    app = cli.load("report")
+    done = cli.run(lambda: back_up(app, out))
+    cli.emit({"backup": asdict(done)}, lambda: _print_backup(done))
+    return ExitCode.OK
+
+
+def _print_backup(done: Backup) -> None:
+    last = _publication(done.publication_no)
+    print(f"{done.file}: {done.bytes} bytes, schema {done.schema}, {last}")
+
+
+@subcommand("restore", RESTORE, of=command)
+@click.argument("file", type=FilePath(), required=False)
+@click.option("--replace", is_flag=True, help="Overwrite the database that is there.")
+@click.option(
+    "--in-place", is_flag=True, help="Another tool has brought it back: check and prepare it."
+)
+def restore(cli: Cli, *, file: Path | None, replace: bool, in_place: bool) -> int:
+    """See ``RESTORE``."""
+    if in_place == (file is not None) or (in_place and replace):
+        raise UsageError("give a FILE, with --replace or without; or --in-place alone")
+    app = cli.load("report")
+    if file is None:
+        done = cli.run(lambda: restored_in_place(app))
+    else:
+        done = cli.run(lambda: bring_back(app, file, replace=replace))
+    before, after = done.schema
+    document = {**asdict(done), "schema": {"before": before, "after": after}}
+    cli.emit({"restored": document}, lambda: _print_restored(done))
+    return ExitCode.OK
+
+
+def _print_restored(done: Restored) -> None:
+    before, after = done.schema
+    schema = f"schema {after}" + ("" if before == after else f" (was {before})")
+    print(f"restored: {schema}, {_publication(done.publication_no)}")
+    if done.is_rewriting_due:
+        print("next: `pts-worker db upgrade`, which rewrites rows of an earlier program")
+    print("next: `erase` persons who were erased since the backup, then `pts-worker sync`")
+
+
+def _publication(number: int | None) -> str:
+    return "nothing published" if number is None else f"publication {number}"

@@ -47,7 +47,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "published.",
     "report": "Write the published state as one HTML file that needs nothing else.",
     "export": "Write the reporting views to a folder as CSV, NDJSON or Parquet.",
-    "db": "Create and upgrade the database. Example: `pts-worker db upgrade`",
+    "db": "Create, upgrade, back up and restore the database. Example: `pts-worker db upgrade`",
     "keys": "Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`",
     "doctor": "Check the whole set-up, and tell what is wrong and what to do.",
     "config": "The configuration: check, show, schema. Example: `pts-worker config check`",

@@ -8,7 +8,7 @@ the rows that they name, so that nothing of it is left once those are erased.
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, func, insert, literal, select
+from sqlalchemy import Connection, func, insert, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import ScalarSelect, Select
 
@@ -110,5 +110,16 @@ async def note_versions(
     )
 
 
+async def last_number(connection: AsyncConnection) -> int:
+    """The last publication, or the number behind which a restored database goes on."""
+    found: int = (await connection.execute(select(_last()))).scalar_one()
+    return found
+
+
 def _last() -> ScalarSelect[int]:
-    return select(func.coalesce(func.max(publication.c.publication_no), 0)).scalar_subquery()
+    """As ``last_number``. The numbers of the feed grow with its places."""
+    entry = select(change_feed.c.publication_no).order_by(change_feed.c.seq.desc()).limit(1)
+    both = union_all(
+        select(publication.c.publication_no), select(entry.subquery().c.publication_no)
+    ).subquery()
+    return select(func.coalesce(func.max(both.c.publication_no), 0)).scalar_subquery()

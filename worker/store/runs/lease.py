@@ -32,9 +32,10 @@ RUN: Final = "run"
 """The lease of an ordinary run; every acquisition of any lease locks it."""
 
 _SHARDS: Final = f"{RUN}/%"
-_FREE: Final = dict.fromkeys(
+FREE: Final = dict.fromkeys(
     ("holder", "host", "process", "expires_at", "run_key", "shards", "run_id", "share_per_hour")
 )
+"""The columns of a lease that nobody holds."""
 _LOCK_S_MAX: Final = 10
 """How long to wait for a transaction of the holder that has locked the row."""
 
@@ -84,7 +85,7 @@ class Lease:
                     lease.c.fencing_token == self.fencing_token,
                     lease.c.holder == self.holder.holder_id,
                 )
-                .values(_FREE)
+                .values(FREE)
             )
 
         await database.write(work)
@@ -143,7 +144,7 @@ async def take(
         .where(lease.c.tenant_id == row.tenant_id, lease.c.name == row.name)
         .values(
             {
-                **_FREE,
+                **FREE,
                 "fencing_token": token,
                 "holder": holder.holder_id,
                 "host": holder.host,
@@ -198,7 +199,7 @@ async def displace(connection: AsyncConnection, seen: Row[Any], now: datetime) -
     if is_live(row, now):
         raise lease_held_error(row)
     await connection.execute(
-        update(lease).where(*is_seen).values({**_FREE, "fencing_token": row.fencing_token + 1})
+        update(lease).where(*is_seen).values({**FREE, "fencing_token": row.fencing_token + 1})
     )
 
 

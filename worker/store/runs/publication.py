@@ -26,6 +26,7 @@ from worker.store.database import Database
 from worker.store.queries.published import open_as_published, rows_and_persons
 from worker.store.runs.departures import Departures
 from worker.store.runs.facts import record_publication
+from worker.store.runs.feed import last_number
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import open_in
 from worker.store.runs.moves import close_moved, gone_claims, same_tenant
@@ -328,7 +329,8 @@ class Publisher:
         last_no = select(func.coalesce(func.max(run.c.publication_no), 0)).where(
             run.c.tenant_id == self.lease.tenant_id
         )
-        number = (await connection.execute(last_no)).scalar_one() + 1
+        last = (await connection.execute(last_no)).scalar_one()
+        number = max(last, await last_number(connection)) + 1
         published_at = await self._instant(connection)
         await connection.execute(
             update(run)

@@ -1,0 +1,311 @@
+"""A backup taken in the middle of a run is brought back, and no number is given twice."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from alembic import command
+from sqlalchemy import create_engine
+
+from tests.acceptance.conftest import MakeDatabase
+from tests.acceptance.program import Ended, Installation, Store
+from tests.acceptance.standin import Standin
+from tests.acceptance.test_kill_and_continue import (
+    asked_since,
+    first_world,
+    second_world,
+    settled,
+    wait_until_asked,
+)
+from tests.databases import execute, in_database, postgres_program
+from worker.store.schema.upgrade import HEAD, alembic_config
+
+
+def postgres(program: str, *arguments: str) -> None:
+    """A program of PostgreSQL's own, as docs/operations.md calls it."""
+    done = subprocess.run(
+        [postgres_program(program), *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def save(worker: Installation, place: Path) -> None:
+    """Back the database up, as the page says."""
+    if worker.store.is_sqlite:
+        ended = worker.run("db", "backup", "--out", str(place))
+        assert ended.code == 0, ended.story()
+        assert (0o600, [place]) == (place.stat().st_mode & 0o777, list(place.parent.iterdir()))
+        return
+    postgres("pg_dump", "--format=custom", f"--file={place}", f"--dbname={worker.store.url}")
+
+
+def bring_back(worker: Installation, place: Path, make_empty: Callable[[], str]) -> Ended:
+    """Lose the database, and restore it from the file."""
+    if worker.store.is_sqlite:
+        for path in worker.store.path.parent.glob("pts.db*"):
+            path.unlink()
+        return worker.run("db", "restore", str(place))
+    url = make_empty()
+    worker.database_url = url
+    worker.configure(database={"url": url})
+    postgres("pg_restore", "--exit-on-error", "--no-owner", f"--dbname={url}", str(place))
+    return worker.run("db", "restore", "--in-place")
+
+
+def numbers(store: Store) -> dict[str, set[int]]:
+    """Every number that a reader may have copied."""
+    return {
+        "runs": {row[0] for row in store.rows("SELECT run_id FROM report_run")},
+        "publications": {row[0] for row in store.rows("SELECT publication_no FROM publication")},
+        "places": {row[0] for row in store.rows("SELECT seq FROM report_change_feed")},
+        "versions": {
+            row[0]
+            for area in ("safety", "privacy")
+            for row in store.rows(f"SELECT version_id FROM patient_{area}_version")
+        },
+        "persons": {row[0] for row in store.rows("SELECT person_id FROM person")},
+    }
+
+
+def test_a_backup_in_mid_run_is_brought_back(
+    standin: Standin,
+    make_database: MakeDatabase,
+    make_empty: Callable[[], str],
+    tmp_path: Path,
+) -> None:
+    """Taken while a run writes, which is then killed; the next run continues, and ends as a twin.
+
+    What was read until the backup is not read again, and numbers that were given since are not
+    given again: whoever follows the feed is told to begin anew.
+    """
+    (tmp_path / "backups").mkdir(mode=0o700)
+    place = tmp_path / "backups" / "pts.backup"
+    first_world(standin)
+    worker = standin.install(tmp_path / "worker", make_database(), batch_persons=4, concurrency=4)
+    twin = standin.install(tmp_path / "twin", make_database())
+    assert (0, 0) == (worker.sync().code, twin.sync().code)
+    second_world(standin)
+    worker.roster(*standin.lines())
+    twin.roster(*standin.lines())
+    assert twin.sync().code == 0
+
+    standin.delay_s = 0.03
+    running, begin = worker.start("sync"), len(standin.asked)
+    wait_until_asked(standin, running, begin + 40)
+    save(worker, place)
+    assert running.process.poll() is None, "the backup came too late to say anything"
+    running.kill()
+    standin.delay_s = 0.0
+    ended = worker.sync()  # what comes after the backup, and is lost
+    assert ended.code == 0
+    followed = numbers(worker.store)
+
+    ended = bring_back(worker, place, make_empty)
+    assert ended.code == 0, ended.story()
+    assert ended.document["restored"]["publication_no"] == 1
+    assert worker.store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL") == 0
+    kept, stood = settled(worker), numbers(worker.store)
+    open_run = worker.store.one("SELECT run_id FROM run WHERE status = 'running'")
+    assert kept, "nothing of the open run was in the backup"
+
+    begin = len(standin.asked)
+    ended = worker.sync()
+    assert ended.code == 0, ended.story()
+    assert open_run == ended.run["run_id"]
+    assert set() == kept & asked_since(standin, begin)
+    assert twin.store.published() == worker.store.published()
+    assert worker.run("verify", "--sample", "60").code == 0
+    assert worker.run("report", "--out", str(tmp_path / "report.html")).code == 0
+
+    for name, now in numbers(worker.store).items():
+        assert set() == (now - stood[name]) & followed[name], name
+    check_followers(worker, followed, tmp_path / "out")
+
+
+def check_followers(worker: Installation, followed: dict[str, set[int]], out: Path) -> None:
+    """Whoever has taken what came after the backup finds the entry, and all that came after it."""
+    last = max(followed["places"])
+    feed = worker.store.rows(
+        f"SELECT op, publication_no FROM report_change_feed WHERE seq > {last} ORDER BY seq"
+    )
+    assert "restore" == feed[0][0]
+    assert {number for _, number in feed[1:]} == {feed[0][1] + 1}
+    exported = worker.run(
+        "export", "--since", str(max(followed["publications"])), "--out", str(out)
+    )
+    assert exported.code == 0, exported.story()
+    rows = sum(view["rows"] for view in exported.document["views"])
+    assert rows == len(feed)
+
+
+def test_a_database_is_replaced_only_if_asked(worker: Installation, tmp_path: Path) -> None:
+    """It stays without --replace; with it, it is as backed up, for open readers as well."""
+    place = tmp_path / "backup.db"
+    save_to(worker, place)
+    before = worker.store.published()
+    worker.store.rows("DELETE FROM patient_safety_version")
+    with closing(sqlite3.connect(worker.store.path)) as reader:
+        view = "SELECT count(*) FROM report_patient_safety_current"
+        assert reader.execute(view).fetchone() == (0,)
+        ended = worker.run("db", "restore", str(place))
+        assert (78, True) == (ended.code, "--replace" in ended.message), ended.story()
+        assert worker.store.published() != before
+        ended = worker.run("db", "restore", str(place), "--replace")
+        assert ended.code == 0, ended.story()
+        assert reader.execute(view).fetchone() != (0,)
+    assert worker.store.published() == before
+    assert 0 == worker.run("db", "check").code
+    assert [] == list(tmp_path.glob(".*.part*"))
+
+
+def test_while_a_run_is_on_nothing_is_replaced(
+    standin: Standin, make_sqlite: MakeDatabase, tmp_path: Path
+) -> None:
+    """Exit 4; the run goes on undisturbed, and a run that was stopped does not hinder."""
+    first_world(standin)
+    worker = standin.install(tmp_path / "worker", make_sqlite())
+    place = tmp_path / "backup.db"
+    save_to(worker, place)
+    standin.delay_s = 0.2
+    running = worker.start("sync")
+    wait_until_asked(standin, running, 20)
+    ended = worker.run("db", "restore", str(place), "--replace")
+    assert 4 == ended.code, ended.story()
+    assert 4 == worker.run("db", "restore", "--in-place").code
+    running.signal(signal.SIGTERM)
+    assert 75 == running.wait().code
+    assert 0 == worker.run("db", "restore", str(place), "--replace").code
+    standin.delay_s = 0.0
+    assert 0 == worker.sync().code
+
+
+def test_what_is_no_backup_of_this_database_is_refused(
+    worker: Installation, tmp_path: Path
+) -> None:
+    """Another key, a newer program, a cut file, a foreign one: 78, and nothing is left behind."""
+    place = tmp_path / "backup.db"
+    save_to(worker, place)
+    before = worker.store.path.read_bytes()
+
+    def refused(*arguments: str) -> str:
+        ended = worker.run("db", "restore", *arguments, "--replace")
+        assert 78 == ended.code, ended.story()
+        assert worker.store.path.read_bytes() == before
+        assert [] == list(tmp_path.glob(".*.part*"))
+        return ended.message
+
+    cut = tmp_path / "cut.db"
+    cut.write_bytes(place.read_bytes()[:-5000])
+    assert f"{cut} is damaged" in refused(str(cut))
+    hollow = bytearray(place.read_bytes())
+    hollow[len(hollow) // 2 : len(hollow) // 2 + 9000] = bytes(9000)
+    cut.write_bytes(hollow)
+    assert f"{cut} is damaged" in refused(str(cut))
+    cut.write_text("off_id\n")
+    assert "is no SQLite database" in refused(str(cut))
+    assert "no such file" in refused(str(tmp_path / "none.db"))
+    assert "is a directory" in refused(str(tmp_path))
+    foreign = tmp_path / "foreign.db"
+    with closing(sqlite3.connect(foreign)) as connection:
+        connection.execute("CREATE TABLE lease (id INTEGER)")
+        connection.commit()
+    assert "no tables of this program" in refused(str(foreign))
+    newer = tmp_path / "newer.db"
+    shutil.copy(place, newer)
+    with closing(sqlite3.connect(newer)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    assert "is ahead: it is at 9999" in refused(str(newer))
+
+    other = tmp_path / "other.key"
+    other.write_bytes(os.urandom(32))
+    other.chmod(0o600)
+    worker.configure(privacy={"pseudonym_key_file": str(other)})
+    assert "not the key" in refused(str(place))
+    ended = worker.run("db", "backup", "--out", str(tmp_path / "again.db"))
+    assert (78, False) == (ended.code, (tmp_path / "again.db").exists())
+
+
+def test_a_backup_overwrites_nothing(worker: Installation, tmp_path: Path) -> None:
+    """Neither a file nor a link; it needs a folder, and one in which only its owner makes files."""
+    (tmp_path / "link.db").symlink_to(tmp_path / "nowhere.db")
+    (tmp_path / "there.db").write_text("mine")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o1777)
+    for name, said in (
+        ("link.db", "already exists"),
+        ("there.db", "already exists"),
+        ("no/x.db", "cannot be written"),
+        ("open/x.db", "can make files in the folder"),
+    ):
+        ended = worker.run("db", "backup", "--out", str(tmp_path / name))
+        assert (78, True) == (ended.code, said in ended.message), ended.story()
+    assert not (tmp_path / "nowhere.db").exists()
+    assert "mine" == (tmp_path / "there.db").read_text()
+    assert 2 == worker.run("db", "restore").code
+    assert 2 == worker.run("db", "restore", "x.db", "--in-place").code
+
+
+def test_a_backup_of_an_earlier_program_is_upgraded(worker: Installation, tmp_path: Path) -> None:
+    """It comes back at this program's schema; the file itself stays as it is."""
+    place = tmp_path / "old.db"
+    engine = create_engine(f"sqlite:///{place}")
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(connection=connection), "0008")
+    engine.dispose()
+    place.chmod(0o600)
+    content = place.read_bytes()
+    worker.store.path.unlink()
+    ended = worker.run("db", "restore", str(place))
+    assert ended.code == 0, ended.story()
+    found: dict[str, Any] = ended.document["restored"]
+    assert {"before": "0008", "after": HEAD} == found["schema"]
+    assert content == place.read_bytes()
+    assert 0 == worker.run("db", "check").code
+    assert 0 == worker.sync().code
+
+
+def test_postgresql_has_tools_of_its_own(served_on_postgres: Installation, tmp_path: Path) -> None:
+    """The message names them."""
+    ended = served_on_postgres.run("db", "backup", "--out", str(tmp_path / "x"))
+    assert (78, True) == (ended.code, "pg_dump" in ended.message), ended.story()
+    ended = served_on_postgres.run("db", "restore", str(tmp_path / "x"))
+    assert (78, True) == (ended.code, "pg_restore" in ended.message), ended.story()
+
+
+def save_to(worker: Installation, place: Path) -> None:
+    """Back a SQLite database up."""
+    ended = worker.run("db", "backup", "--out", str(place))
+    assert ended.code == 0, ended.story()
+
+
+@pytest.fixture
+def make_empty(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes empty PostgreSQL databases."""
+
+    def make() -> str:
+        server = request.getfixturevalue("postgres_url")
+        anyio.run(execute, server, "CREATE DATABASE restored")
+        return in_database(server, "restored")
+
+    return make
+
+
+@pytest.fixture
+def served_on_postgres(
+    standin: Standin, make_postgres: MakeDatabase, tmp_path: Path
+) -> Installation:
+    """A worker on PostgreSQL."""
+    return standin.install(tmp_path / "worker", make_postgres())

@@ -1,0 +1,88 @@
+"""What a database must forget and what its readers must learn when it comes from a backup.
+
+Numbers given since the backup are in readers' copies and stand for other rows. So a restored
+database never gives them again: its numbers go on from the time of the restore, and an entry of the
+change feed says to begin anew. ADR 0028.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import Table, func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.store.database import Database
+from worker.store.runs.feed import last_number
+from worker.store.runs.lease import FREE
+from worker.store.schema.fact_tables import change_feed
+from worker.store.schema.tables import VERSIONS, lease, person, run
+
+OP: Final = "restore"
+_BY_MICROSECOND: Final[Sequence[Table]] = (person, *VERSIONS.values(), change_feed)
+"""Tables whose keys readers see, and of which a second may bring thousands of rows."""
+
+
+async def note_restored(database: Database) -> int:
+    """Free the leases, number on from now, and tell the followers of the feed.
+
+    Returns:
+        The number behind which the next publication stands.
+    """
+
+    async def work(connection: AsyncConnection) -> int:
+        now = (await database.now(connection)).astimezone(UTC)
+        number = max(_minute(now), await last_number(connection) + 1)
+        await connection.execute(
+            update(lease).values({**FREE, "fencing_token": lease.c.fencing_token + 1})
+        )
+        for table in _BY_MICROSECOND:
+            await _number_on(database, connection, table, int(now.timestamp() * 1_000_000))
+        await _number_on(database, connection, run, _minute(now))
+        await connection.execute(
+            insert(change_feed).values(publication_no=number, happened_at=now, op=OP)
+        )
+        return number
+
+    return await database.write(work)
+
+
+async def last_publication(database: Database) -> int | None:
+    """The number of the last publication; None before the first one."""
+
+    async def work(connection: AsyncConnection) -> int | None:
+        found = await connection.execute(select(func.max(run.c.publication_no)))
+        last: int | None = found.scalar_one()
+        return last
+
+    return await database.read(work)
+
+
+def _minute(now: datetime) -> int:
+    """The minute in digits: 2611270330 is 03:30 on 27 November 2026."""
+    return int(f"{now:%y%m%d%H%M}")
+
+
+async def _number_on(
+    database: Database, connection: AsyncConnection, table: Table, number: int
+) -> None:
+    """Let the keys of a table go on behind a number, unless they are behind it already."""
+    (key,) = table.primary_key.columns
+    last = (await connection.execute(select(func.coalesce(func.max(key), 0)))).scalar_one()
+    values = {"name": table.name, "number": max(number, last)}
+    if database.dialect.name == "postgresql":
+        values["key"] = key.name
+        statement = text(
+            "SELECT setval(s, greatest(CAST(:number AS bigint), "
+            "pg_sequence_last_value(CAST(s AS regclass)))) "
+            "FROM pg_get_serial_sequence(:name, :key) AS s"
+        )
+        await connection.execute(statement, values)
+        return
+    found = await connection.execute(
+        text("UPDATE sqlite_sequence SET seq = max(seq, :number) WHERE name = :name"), values
+    )
+    if not found.rowcount:
+        await connection.execute(
+            text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :number)"), values
+        )

@@ -1,0 +1,177 @@
+"""Copies a SQLite database page by page, while others read and write it.
+
+One step copies everything within one read transaction, so that a run under way neither disturbs the
+copy nor waits for it ("SQLite Backup API"). A copy has mode 0600 and is a single file: nothing
+belongs beside it.
+"""
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from worker.errors import ConfigurationError
+from worker.files import named_faults
+from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name
+
+_BUSY_S: Final = 20.0
+_HEADER: Final = b"SQLite format 3\x00"
+
+
+@contextmanager
+def copied(source: Path, beside: Path, *, key: str, is_store: bool) -> Iterator[Path]:
+    """A sound copy of a database under a hidden name beside a file; removed afterwards.
+
+    Args:
+        source: the database; a folder or link on the way to it must not be somebody else's.
+        beside: in whose folder the copy lies.
+        key: the option or key that names the source, for messages.
+        is_store: the source is in use; else nothing is written to it.
+
+    Raises:
+        ConfigurationError: the source is missing, damaged or no SQLite database, or has parts
+            beside it that do not belong to a copy; a file cannot be written.
+    """
+    _require_database(source, key)
+    with named_faults(beside):
+        number, name = tempfile.mkstemp(
+            dir=beside.parent, prefix=f".{beside.name}.", suffix=".part"
+        )
+        os.close(number)
+    copy = Path(name)
+    try:
+        with _named(source, key):
+            _copy(source, copy, "rw" if is_store else "ro")
+            _require_sound(source, copy, key)
+        yield copy
+    finally:
+        for suffix in ("", *SQLITE_SUFFIXES):
+            with suppress(OSError):
+                Path(f"{copy}{suffix}").unlink()
+
+
+def new_place(path: Path, *, key: str) -> Path:
+    """Where a new copy may stand: there is nothing of this name, and nobody else makes files there.
+
+    Args:
+        path: its name; a link of this name is something, wherever it leads.
+        key: the option or key that names it, for messages.
+
+    Returns:
+        The path without links.
+
+    Raises:
+        ConfigurationError: there is something; or who could make files, or there is no such folder.
+    """
+    if path.is_symlink() or path.exists():
+        raise _taken(path)
+    try:
+        return examine_by_name(path, key=key, trust=Trust.SECRET)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{key}: {path.absolute()} cannot be written ({error.strerror})",
+            hint="make the folder first",
+        ) from None
+
+
+def name_copy(copy: Path, path: Path, mode: int = 0o600) -> None:
+    """Give a copy its name and mode, in one step; what has the name already stays.
+
+    Raises:
+        ConfigurationError: there is something of this name, or it cannot be written.
+    """
+    with _named(copy, str(path)), closing(_open(copy, "rw")) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")  # it has its source's, which makes files
+    with named_faults(path):
+        with copy.open("rb") as file:
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        try:
+            os.link(copy, path)
+        except FileExistsError:
+            raise _taken(path) from None
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def overwrite(path: Path, copy: Path, key: str) -> None:
+    """Replace the content of a database by that of a copy, in one transaction of SQLite's.
+
+    Raises:
+        ConfigurationError: the database is damaged or cannot be written.
+    """
+    with _named(path, key):
+        _copy(copy, path, "rw")
+
+
+def is_empty(path: Path) -> bool:
+    """Whether there is no file, or a database without tables.
+
+    Raises:
+        ConfigurationError: it is damaged, or no SQLite database.
+    """
+    if not path.exists():
+        return True
+    with _named(path, "database.url"), closing(_open(path, "ro")) as connection:
+        found = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    return found is None
+
+
+def _require_database(path: Path, key: str) -> None:
+    try:
+        place = examine_by_name(path, key=key, trust=Trust.SECRET)
+        with place.open("rb") as file:
+            is_database = file.read(len(_HEADER)) == _HEADER
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise ConfigurationError(f"{key}: {path.absolute()} cannot be read: {reason}") from None
+    if not is_database:
+        raise ConfigurationError(f"{key}: {place} is no SQLite database")
+
+
+def _copy(source: Path, target: Path, mode: str) -> None:
+    # What may not write cannot take away what it made beside a source with a write-ahead log.
+    with closing(_open(source, mode)) as reading, closing(_open(target, "rw")) as writing:
+        writing.execute("PRAGMA synchronous=FULL")
+        reading.backup(writing)
+
+
+def _require_sound(source: Path, copy: Path, key: str) -> None:
+    with closing(_open(copy, "rw")) as connection:
+        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)")]
+        orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
+    if found != ["ok"] or orphans:
+        raise _damaged(source, key)
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    name = f"file:{quote(str(path))}?mode={mode}"
+    return sqlite3.connect(name, uri=True, timeout=_BUSY_S, isolation_level=None)
+
+
+@contextmanager
+def _named(path: Path, key: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        if error.sqlite_errorname.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            raise _damaged(path, key) from None
+        raise ConfigurationError(
+            f"{key}: {path} cannot be copied ({error.sqlite_errorname})",
+            hint="check permissions and the free disk space",
+        ) from None
+
+
+def _damaged(path: Path, key: str) -> ConfigurationError:
+    return ConfigurationError(f"{key}: {path} is damaged", hint="take an earlier backup")
+
+
+def _taken(path: Path) -> ConfigurationError:
+    return ConfigurationError(f"{path.absolute()} already exists", hint="name another file")

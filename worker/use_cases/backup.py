@@ -1,0 +1,175 @@
+"""``db backup`` and ``db restore``: a copy of the store that can be brought back."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from worker.app import App
+from worker.errors import ConfigurationError, SchemaError
+from worker.store import sqlite_copy
+from worker.store.database import Database, open_database
+from worker.store.identity import judged_identity, stored_identity
+from worker.store.queries.status import require_file
+from worker.store.runs.lease_context import held_lease
+from worker.store.runs.ledger import DEFAULT_TENANT
+from worker.store.runs.restored import last_publication, note_restored
+from worker.store.schema.rewriting import is_waiting
+from worker.store.schema.upgrade import HEAD, check_schema, revision, upgrade
+
+_KEY: Final = "database.url"
+_PRIVATE: Final = 0o600
+_GROUP_READABLE: Final = 0o640
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """A copy of the store.
+
+    Attributes:
+        file: absolute.
+        schema: the copy's revision.
+        publication_no: the last publication in it; None before the first one.
+    """
+
+    file: str
+    bytes: int
+    schema: str
+    publication_no: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A store that was brought back.
+
+    Attributes:
+        schema: the revision that it had, and has now.
+        publication_no: the last publication in it; None before the first one.
+        next_after: the next publication has a number behind this one.
+        is_rewriting_due: ``db upgrade`` has to rewrite rows of an earlier program.
+    """
+
+    schema: tuple[str, str]
+    publication_no: int | None
+    next_after: int
+    is_rewriting_due: bool
+
+
+async def backup(app: App, out: Path) -> Backup:
+    """Copy a SQLite store to a new file, while runs go on. The copy is checked first.
+
+    Raises:
+        ConfigurationError: the store is no SQLite file, or is damaged; the key or the schema is
+            another program's; the file exists or cannot be written.
+    """
+    place = sqlite_copy.new_place(out, key="--out")
+    async with app.database(checked=False) as database:
+        path = _file_of(database, "back it up with its own pg_dump (docs/operations.md)")
+        require_file(database)
+    async with AsyncExitStack() as stack:
+        copy = await _enter(stack, path, place, key=_KEY, is_store=True)
+        async with open_database(f"sqlite:///{copy}", app.runtime) as store:
+            found = await _require_ours(app, store)
+            last = await last_publication(store)
+        await anyio.to_thread.run_sync(sqlite_copy.name_copy, copy, place)
+        size = place.stat().st_size
+    return Backup(file=str(place), bytes=size, schema=found, publication_no=last)
+
+
+async def restore(app: App, file: Path, *, replace: bool) -> Restored:
+    """Put a copy in the place of the configured SQLite store, at this program's schema.
+
+    Everything is checked and changed on a copy of the file before the store is touched, and the
+    store is written in one step.
+
+    Raises:
+        ConfigurationError: there is a store already and not ``replace``; the file is damaged, no
+            store of this program, or of another key; the store is no SQLite file.
+        SchemaError: the file is of a newer program.
+        LeaseHeldError: a run is on.
+    """
+    async with app.database(checked=False) as database:
+        path = _file_of(database, "bring it back with pg_restore, then `db restore --in-place`")
+        is_new = await anyio.to_thread.run_sync(sqlite_copy.is_empty, path)
+        if not (is_new or replace):
+            raise ConfigurationError(
+                f"there is a database already: {path.absolute()}",
+                hint="move it and what lies beside it (-wal, -shm) away; or --replace overwrites "
+                "it, if no run is on",
+            )
+        async with AsyncExitStack() as stack:
+            copy = await _enter(stack, file, path.absolute(), key="FILE", is_store=False)
+            async with open_database(f"sqlite:///{copy}", app.runtime) as store:
+                await _require_ours(app, store)
+                before, _ = await upgrade(store)
+                done = await _restored(store, before or "")
+            if not is_new:
+                await _require_replaceable(database)
+                await stack.enter_async_context(
+                    held_lease(database, ttl_s=app.settings.lease.ttl_s)
+                )
+            if path.exists():
+                await anyio.to_thread.run_sync(sqlite_copy.overwrite, path, copy, _KEY)
+            else:
+                mode = _GROUP_READABLE if app.settings.database.group_readable else _PRIVATE
+                await anyio.to_thread.run_sync(sqlite_copy.name_copy, copy, path.absolute(), mode)
+    return done
+
+
+async def restored_in_place(app: App) -> Restored:
+    """Check a store that other tools brought back, and number it on.
+
+    Raises:
+        ConfigurationError: it is of another key.
+        SchemaError: it is missing, or of an older or newer program.
+        LeaseHeldError: a run is on.
+    """
+    async with app.database() as database:
+        await _require_ours(app, database)
+        async with held_lease(database, ttl_s=app.settings.lease.ttl_s):
+            return await _restored(database, HEAD)
+
+
+async def _enter(
+    stack: AsyncExitStack, source: Path, beside: Path, *, key: str, is_store: bool
+) -> Path:
+    """``sqlite_copy.copied``, in a thread."""
+    context = sqlite_copy.copied(source, beside, key=key, is_store=is_store)
+    copy = await anyio.to_thread.run_sync(context.__enter__)
+    stack.push(context.__exit__)
+    return copy
+
+
+def _file_of(database: Database, instead: str) -> Path:
+    if database.dialect.name != "sqlite":
+        raise ConfigurationError("database.url: this is for SQLite; with PostgreSQL " + instead)
+    return Path(database.engine.url.database or "")
+
+
+async def _require_ours(app: App, store: Database) -> str:
+    """The revision of a store whose persons the configured key has keyed."""
+    found = await revision(store)
+    if found is None or found > HEAD:
+        await check_schema(store)
+        raise SchemaError("the database has no tables of this program")
+    judged_identity(await stored_identity(store, DEFAULT_TENANT), app.identity())
+    return found
+
+
+async def _require_replaceable(database: Database) -> None:
+    if await revision(database) != HEAD:
+        raise ConfigurationError(
+            "the database that is there is not at this program's schema, and cannot be replaced",
+            hint="move it and what lies beside it (-wal, -shm) away, and call this again",
+        )
+
+
+async def _restored(store: Database, before: str) -> Restored:
+    return Restored(
+        schema=(before, HEAD),
+        publication_no=await last_publication(store),
+        next_after=await note_restored(store),
+        is_rewriting_due=await is_waiting(store, DEFAULT_TENANT),
+    )
