@@ -37,6 +37,8 @@ _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "type": tuple(Kind),
     "view_name": tuple(COLUMNS),
 }
+_AHEAD: Final = frozenset({("report_failure", "person_key")})
+"""What an open run shows at once leads to nothing that is published."""
 _LEADS_TO: Final[Mapping[str, tuple[str, str]]] = {
     "publication_no": ("report_publication", "publication_no"),
     "opened_publication": ("report_publication", "publication_no"),
@@ -92,9 +94,13 @@ def _tests(view: str, column: ViewColumn, *, is_key: bool) -> Iterator[str | dic
     if column.name in _VALUES:
         yield {"accepted_values": {"arguments": {"values": [*map(str, _VALUES[column.name])]}}}
     table, field = _LEADS_TO.get(column.name, (view, ""))
-    if table != view:
+    if table != view and (view, column.name) not in _AHEAD:
         to = f"source('{SOURCE}', '{table}')"
-        yield {"relationships": {"arguments": {"to": to, "field": field}}}
+        # Who is erased before the first publication stands in the feed under 0.
+        where = (
+            {"config": {"where": "publication_no > 0"}} if column.name == "publication_no" else {}
+        )
+        yield {"relationships": {"arguments": {"to": to, "field": field}, **where}}
 
 
 def _plain(text: str) -> str:

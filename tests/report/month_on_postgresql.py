@@ -1,8 +1,9 @@
-"""A PostgreSQL database with a month of nights, the last one a day ago."""
+"""A PostgreSQL database with a month of nights, the last one a day ago, and tonight's run open."""
 
 from datetime import UTC, datetime, timedelta
 
-from tests.report.browser_report import NIGHTS, month
+from tests.report.browser_report import NIGHTS, PERSONS, month
+from tests.report.support import missed
 from tests.store.test_store_scenarios import world_on
 
 
@@ -12,3 +13,5 @@ async def fill(url: str) -> None:
         begin = datetime.now(UTC) - timedelta(days=NIGHTS)
         world.fake.advance((begin - world.fake.now()).total_seconds())
         await month(world)
+        turn = await world.begin()
+        await turn.write(missed(world, PERSONS))  # somebody new, of whom nothing is published
