@@ -39,6 +39,13 @@ _SUBJECTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
 """Columns of each view that are hidden together: one would say the other."""
 _ADDED: Final = ("roster", "stale", "joined", "departed", "persons_in_effect", *_FAILED)
 """Columns of persons of which a publication has the sum of its cohorts."""
+_CELL: Final = ("area", "code", "level", "cause", "cohort")
+_FLOWS: Final[Mapping[str, Sequence[str]]] = {
+    "roster": ("confirmed", "joined"),
+    "open": ("added",),
+}
+"""Subjects that are hidden beside a hidden number; the last, what came and went, also in the next
+publication: from the other number of the two they would say what it is."""
 
 FACTS: Final = tuple(
     View(name=view.name, columns={**view.columns, HIDDEN: Kind.TEXT})
@@ -92,32 +99,34 @@ def hidden_of(
     Args:
         rows: all rows of the three views.
         least: numbers of fewer persons are hidden.
-        before: what the publication before gave as second: whose roster it hid. From it and the
-            next roster who came and left would say what it was.
+        before: what the publication before gave as second: the rosters and open restrictions that
+            it hid. The next ones, and what came and went in between, would say what they were.
     """
     forced: frozenset[Any] = frozenset()
     while True:
         hidden = _hidden(rows, least, before=before, forced=forced)
-        rosters = frozenset(
+        standing = frozenset(
             _whose(view, rows[view][place])
             for (view, place), names in hidden.items()
-            if "roster" in names
+            if not names.isdisjoint(_FLOWS)
         )
-        if rosters <= forced:
-            return hidden, rosters
-        forced |= rosters
+        if standing <= forced:
+            return hidden, standing
+        forced |= standing
 
 
 def _hidden(
     rows: _Rows, least: int, *, before: frozenset[Any], forced: frozenset[Any]
 ) -> dict[tuple[str, int], set[str]]:
-    """The same, where who is confirmed and who came and left is hidden of ``forced`` too."""
+    """The same, where what came and went is hidden of ``forced`` and ``before`` too."""
     cells: dict[Any, Cell] = {}
     for view, found in rows.items():
         for place, row in enumerate(found):
             whose = _whose(view, row)
-            also = {"confirmed", "joined"} if whose in forced else set()
-            _add(cells, view, place, row, also | ({"joined"} if whose in before else set()))
+            also: set[str] = set()
+            for names in _FLOWS.values():
+                also |= set(names if whose in forced else names[-1:] if whose in before else ())
+            _add(cells, view, place, row, also)
     equations = list(_equations(rows, cells))
     hidden: dict[tuple[str, int], set[str]] = {}
     marks: Mapping[Any, Mark] = hide(cells, equations, least=least, names_small=False)
@@ -126,21 +135,25 @@ def _hidden(
     return hidden
 
 
-def _whose(view: str, row: Mapping[str, Any]) -> tuple[str, str]:
-    return view, row.get("cohort", "")
+def _whose(view: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+    return view, *(row.get(name, "") for name in _CELL)
 
 
 def _add(
     cells: dict[Any, Cell], view: str, place: int, row: Mapping[str, Any], also: set[str]
 ) -> None:
-    """The cells of a row; ``also`` names the subjects that are hidden whatever their numbers."""
+    """The cells of a row; ``also`` names the subjects that are hidden whatever their numbers.
+
+    Where all that is open is in effect, a reader may know that it always is: one subject.
+    """
+    same = {"in_effect": "open"} if row.get("open") == row.get("in_effect") else {}
     for names in _SUBJECTS[view]:
         for name in names:
             if row[name] is not None:
                 cells[view, place, name] = Cell(
                     value=row[name],
                     persons=1 if names[0] in also else None,
-                    subject=(view, place, names[0]),
+                    subject=(view, place, same.get(names[0], names[0])),
                     weight=int(view == PUBLICATION.name),
                 )
 
@@ -149,7 +162,7 @@ def _equations(rows: _Rows, cells: dict[Any, Cell]) -> Iterable[Equation]:
     """What is known to add up, and what is known to be no more than something else.
 
     Persons of a cohort are on its roster; they are no more than those of all its rows together, and
-    no fewer than those of one.
+    no fewer than those of one. Where nobody is in two rows, a reader may know that too.
     """
     cohorts = rows[COHORT.name]
     for name in _ADDED:
@@ -165,7 +178,9 @@ def _equations(rows: _Rows, cells: dict[Any, Cell]) -> Iterable[Equation]:
     for place, cohort in enumerate(cohorts):
         persons = (COHORT.name, place, "persons_in_effect")
         held = rows_of.get(cohort["cohort"], [])
-        if held:
+        if held and sum(cells[part].value for part in held) == cohort["persons_in_effect"]:
+            yield {persons: -1} | dict.fromkeys(held, 1)
+        elif held:
             yield _at_most(cells, persons, *held)
         if (COHORT.name, place, "roster") in cells:
             yield _at_most(cells, persons, (COHORT.name, place, "roster"))
