@@ -30,7 +30,7 @@ from worker.pts.retrying_client import RetryingClient, Sent
 from worker.store.database import Database
 from worker.store.identity import check_identity
 from worker.store.runs.lease_context import held_lease
-from worker.store.runs.ledger import DEFAULT_TENANT, key_paths
+from worker.store.runs.ledger import key_paths
 from worker.store.runs.open_run_store import open_run_store
 from worker.store.runs.run_store import SqlRunStore
 from worker.sync.producer import CHUNK_PERSONS
@@ -176,7 +176,7 @@ async def night(
             runtime=database.runtime,
             privacy=PrivacyRules(key_of=_KEY.pseudonym),
         )
-        paths = await key_paths(database, DEFAULT_TENANT)
+        paths = await key_paths(database)
         for first in range(0, persons, _CHUNK):
             numbers = range(first, min(first + _CHUNK, persons))
             reads = await _reads(reader, paths, numbers, cohorts)

@@ -50,18 +50,13 @@ async def on_configured_database() -> None:
 
     settings = load({}, environ=os.environ, cwd=Path.cwd()).settings
     url = database_url(settings.database, cwd=Path.cwd())
-    async with (
-        open_database(
-            url,
-            real_runtime(),
-            ca_file=settings.tls.ca_file,
-            is_group_readable=settings.database.group_readable,
-        ) as database,
-        database.engine.connect() as connection,
-    ):
-        await connection.execution_options(pts_write=True)
-        async with connection.begin():
-            await connection.run_sync(migrate)
+    async with open_database(
+        url,
+        real_runtime(),
+        ca_file=settings.tls.ca_file,
+        is_group_readable=settings.database.group_readable,
+    ) as database:
+        await database.alter(lambda connection: connection.run_sync(migrate))
 
 
 given = context.config.attributes.get("connection")

@@ -113,7 +113,7 @@ def test_no_identifier_is_a_wrong_call(told: dict[str, Ended]):
 def test_a_plain_store_is_explained_without_the_identifier(worker: Installation, served: Sandbox):
     """Where the key is the identifier, it is left out; where it stands in a value, it is masked."""
     off_id = identifier(served, "L0000003")
-    worker.store.rows("UPDATE tenant SET identity = 'plain', key_check = ''")
+    worker.store.rows("UPDATE store_identity SET identity = 'plain', key_check = ''")
     worker.store.rows(
         f"UPDATE person SET person_key = '{off_id}', local_ref = 'pid-{off_id}' "
         "WHERE local_ref = 'L0000003'"

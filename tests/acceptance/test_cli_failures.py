@@ -126,7 +126,7 @@ def test_an_identifier_is_refused_as_an_argument_and_never_printed(
 def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbox):
     """Where keys are identifiers, the person's row number stands for them."""
     off_id = failing(served)
-    worker.store.rows("UPDATE tenant SET identity = 'plain', key_check = ''")
+    worker.store.rows("UPDATE store_identity SET identity = 'plain', key_check = ''")
     worker.store.rows(f"UPDATE person SET person_key = '{off_id}' WHERE local_ref = 'L0000003'")
     worker.configure(privacy={"identity": "plain"})
     told, by_key, shown, text = calls(

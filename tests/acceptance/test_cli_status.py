@@ -21,7 +21,7 @@ AREAS = ("patient-safety", "patient-privacy")
 async def run_under_way(worker: Installation) -> AsyncIterator[Lease]:
     """A run that this process has begun and not ended."""
     async with open_database(worker.database_url, real_runtime()) as database:
-        lease = await acquire(database, this_process("other"), tenant_id=1, ttl_s=50)
+        lease = await acquire(database, this_process("other"), ttl_s=50)
         await begin_run(
             database,
             lease,

@@ -263,8 +263,8 @@ def test_78_the_file_is_not_a_database(lite: Installation) -> None:
 def test_70_a_bug(later: Installation) -> None:
     """What nobody foresaw is 70, with a traceback that holds no value and a word what to do."""
     later.store.rows(
-        "INSERT INTO run (tenant_id, kind, status, areas, started_at, worker_version) VALUES "
-        "(1, 'sync', 'interrupted', 'no json', '2026-11-01T00:00:00.000000+00:00', 'x')"
+        "INSERT INTO run (kind, status, areas, started_at, worker_version) VALUES "
+        "('sync', 'interrupted', 'no json', '2026-11-01T00:00:00.000000+00:00', 'x')"
     )
     ended = later.sync()
     assert ended.code == 70

@@ -56,7 +56,9 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
         key.write_bytes(WEAK)
         empty = all_calls()
         check = pseudonyms(PseudonymKey(WEAK), None).key_check
-        worker.store.rows(f"UPDATE tenant SET identity = 'pseudonym', key_check = '{check}'")
+        worker.store.rows(
+            f"UPDATE store_identity SET identity = 'pseudonym', key_check = '{check}'"
+        )
         return Tried(first=first, is_made=is_made, empty=empty, begun=all_calls())
 
 

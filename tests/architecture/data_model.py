@@ -15,7 +15,7 @@ from worker.store.schema.tables import metadata
 from worker.store.schema.views import view_definitions
 
 TABLES: Final = {
-    "tenant": "The organisation whose persons these are: one row.",
+    "store_identity": "How persons are keyed: one row.",
     "lease": "Who may write, with the fencing token; with shards, one row for each.",
     "run": "One snapshot: its status, its totals and, once it is published, its number.",
     "run_attempt": "One process's work at a run.",
@@ -53,6 +53,7 @@ _HEAD: Final = """# Data model
 
 For readers of the database and for a colleague who changes its schema. Readers use the [views](reference/views.md), never the tables: these may change with any version.
 
+- A database serves one organisation; several are several configurations ([operations](operations.md#database)).
 - A **version** row holds a restriction's content from the run that opened it (`opened_run`) until the run that closed it (`closed_run`). Its content is never changed.
 - A run is visible once it has a `publication_no`. Current, published and as-of are conditions on run numbers ([ADR 0004](adr/0004-run-numbered-versions.md)).
 - **Facts** (`publication`, `publication_cohort`, `publication_code`) and the **change feed** are written in the transaction of the publication, and stay ([ADR 0026](adr/0026-facts-and-feed-at-publication.md)).

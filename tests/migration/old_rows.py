@@ -14,7 +14,7 @@ from tests.migration.old_pseudonymise import pseudonymise
 from worker.core.record import KeyedHash, digest_of
 from worker.runtime import real_runtime
 from worker.store.database import open_database
-from worker.store.schema.tables import VERSIONS, person, person_area, tenant
+from worker.store.schema.tables import VERSIONS, person, person_area, store_identity
 from worker.store.schema.upgrade import alembic_config
 
 OLD = "0006"
@@ -58,11 +58,11 @@ async def make_old(
             for area, items in areas.items():
                 await _area(connection, person_id, area, (digits, then), items)
         check = hmac.new(key, b"pts-sync-worker key check value", hashlib.sha256).hexdigest()[:16]
-        await connection.execute(update(tenant).values(key_check=check))
+        await connection.execute(update(store_identity).values(key_check=check))
         await connection.run_sync(_downgrade)
 
     async with open_database(url, real_runtime()) as database:
-        await database.write(work)
+        await database.alter(work)
 
 
 async def _area(

@@ -1,18 +1,13 @@
 """A populated database of each earlier revision is upgraded and keeps its meaning."""
 
-from collections.abc import Iterator
-from itertools import count
-from pathlib import Path
 from typing import Any
 
-import anyio
 import orjson
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from tests.databases import execute, in_database
 from tests.migration.old_store import AREAS, PRIVACY, SAFETY, A, B, C, at, write
 from tests.store.test_facts import DAILY, counted
 from tests.store.test_store_scenarios import World, world_on
@@ -34,10 +29,10 @@ DAY_1, DAY_2, DAY_3 = (at(day, 2) for day in (1, 2, 3))
 READ_1, READ_2, READ_3 = (at(day) for day in (1, 2, 3))
 VIEWS = {
     "SELECT person_key, local_ref, restriction_id, confidentiality_code, first_seen_at, "
-    "last_confirmed_at, is_stale, tenant FROM report_patient_safety_current": {
-        (A, "R2", "x", "N", READ_1, READ_3, False, "default"),
-        (A, "R2", "w", "NORU", READ_3, READ_3, False, "default"),
-        (C, "C1", "z", "NORS", READ_1, READ_1, True, "default"),
+    "last_confirmed_at, is_stale FROM report_patient_safety_current": {
+        (A, "R2", "x", "N", READ_1, READ_3, False),
+        (A, "R2", "w", "NORU", READ_3, READ_3, False),
+        (C, "C1", "z", "NORS", READ_1, READ_1, True),
     },
     "SELECT person_key, local_ref, restriction_id, privacy_level, last_confirmed_at, is_stale "
     "FROM report_patient_privacy_current": {(A, "R2", "k", "high", READ_3, False)},
@@ -103,22 +98,6 @@ VIEWS = {
     },
 }
 """What readers see of the rows of ``old_store``, by its own table and not by the views' SQL."""
-
-_names = count(1)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database without a table, of each kind."""
-    if request.param == "sqlite":
-        (tmp_path / "pts.db").touch(0o600)
-        yield f"sqlite:///{tmp_path / 'pts.db'}"
-        return
-    server = request.getfixturevalue("postgres_url")
-    name = f"migrated_{next(_names)}"
-    anyio.run(execute, server, f"CREATE DATABASE {name}")
-    yield in_database(server, name)
-    anyio.run(execute, server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def make_old(world: World, old: str) -> None:

@@ -136,8 +136,8 @@ async def test_what_fails_and_what_drifted(database_url):
         await turn.write(missed(world, 1, "R-1"))
         await turn.publish()
         await world.rows_written(
-            "INSERT INTO drift (tenant_id, area, field, kind, first_run, first_seen_at) VALUES "
-            "(1, 'patient-safety', 'newField', 'unknown', 1, '2026-03-01T00:00:00.000000+00:00')"
+            "INSERT INTO drift (area, field, kind, first_run, first_seen_at) VALUES "
+            "('patient-safety', 'newField', 'unknown', 1, '2026-03-01T00:00:00.000000+00:00')"
         )
         failed = await world.rows(
             "SELECT person_key, local_ref, area, failure_kind, http_status, attempts, failed_runs "

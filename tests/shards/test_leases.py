@@ -84,7 +84,7 @@ async def test_a_shard_that_stands_still_within_a_write_keeps_its_lease(world: W
     async def stand_still(connection):
         await connection.execute(text("SELECT 1 FROM lease WHERE name = 'run/0' FOR UPDATE"))
         with pytest.raises(LeaseHeldError, match=f"shard 0/2 of the run {KEY}"):
-            await acquire(impatient, this_process("x"), tenant_id=1, ttl_s=TTL_S)
+            await acquire(impatient, this_process("x"), ttl_s=TTL_S)
 
     async with open_database(world.url, world.fake.runtime, patience_s=1.0) as impatient:
         await world.database.write(stand_still)
@@ -155,7 +155,7 @@ async def test_a_joining_call_may_be_repeated(world: World):
     holder = this_process("me")
     found = []
     for _ in range(2):
-        lease = await acquire_shard(world.database, holder, tenant_id=1, part=part, ttl_s=TTL_S)
+        lease = await acquire_shard(world.database, holder, part=part, ttl_s=TTL_S)
         handle = await begin_shard(
             world.database, lease, part=part, areas=AREAS, host="test", continue_within=HOLD
         )

@@ -107,7 +107,7 @@ class World:
         database = database or self.database
         part = ShardAssignment(shard=Shard(index=index, count=count), run_key=key)
         holder = holder or this_process(self.fake.runtime.new_id())
-        lease = await acquire_shard(database, holder, tenant_id=1, part=part, ttl_s=TTL_S)
+        lease = await acquire_shard(database, holder, part=part, ttl_s=TTL_S)
         budget = Budget()
         try:
             store = await open_shard_store(
@@ -131,7 +131,7 @@ class World:
 
     async def take(self) -> Lease:
         holder = this_process(self.fake.runtime.new_id())
-        return await acquire(self.database, holder, tenant_id=1, ttl_s=TTL_S)
+        return await acquire(self.database, holder, ttl_s=TTL_S)
 
 
 @dataclass

@@ -123,7 +123,7 @@ class Model:
         """The pseudonym, as docs/privacy.md defines it, under the label that the store keeps."""
         if self._label is None:
             with closing(sqlite3.connect(self.path)) as connection:
-                (check,) = connection.execute("SELECT key_check FROM tenant").fetchone()
+                (check,) = connection.execute("SELECT key_check FROM store_identity").fetchone()
             self._label = label_of(self.key, check) if check else None
         return pseudonym_of(self.key, off_id, self._label or "other")
 

@@ -35,7 +35,7 @@ BEFORE, AFTER = "before", "after"
 CONNECT = "connect"
 PHASES = {
     "lease": CONNECT,
-    "begin": "SELECT tenant.",
+    "begin": "SELECT store_identity.",
     "batches": "SELECT person.person_key",
     "publication": "UPDATE run_attempt SET requests",
     "ending": "UPDATE run_attempt SET ended_at",

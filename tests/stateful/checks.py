@@ -184,7 +184,7 @@ class Checks:
         model = self.model
         counted = {
             one.area: (one.persons, one.stale)
-            for one in self.ground.do(area_staleness(self.ground.database, 1))
+            for one in self.ground.do(area_staleness(self.ground.database))
         }
         slots = [
             (area, proof)
@@ -199,7 +199,7 @@ class Checks:
             for area in {one for one, _ in slots}
         }
         same(expected, counted, "gaps")
-        state = self.ground.do(open_state(self.ground.database, 1))
+        state = self.ground.do(open_state(self.ground.database))
         holders = {person for _, person, _ in model.held}
         same(
             {

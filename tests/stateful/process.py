@@ -27,12 +27,12 @@ from worker.pts.throttle import Throttle
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.runs.lease import Lease, acquire
-from worker.store.runs.ledger import DEFAULT_TENANT, key_paths
+from worker.store.runs.ledger import key_paths
 from worker.store.runs.open_run_store import open_run_store
 from worker.store.runs.process_identity import Holder
 from worker.store.runs.run_store import SqlRunStore
 from worker.store.schema.tables import lease as lease_table
-from worker.store.schema.tables import metadata, tenant
+from worker.store.schema.tables import metadata, store_identity
 from worker.sync.evidence import Evidence
 from worker.sync.producer import PersonTask
 from worker.sync.reading import PersonReader
@@ -93,7 +93,7 @@ class Ground:
 
         async def work(connection: AsyncConnection) -> None:
             for table in reversed(metadata.sorted_tables):
-                if table is not tenant:
+                if table is not store_identity:
                     await connection.execute(table.delete())
 
         self.do(self.database.write(work))
@@ -143,7 +143,7 @@ class Ground:
 
 async def take_lease(database: Database, holder: Holder) -> Lease:
     """Acquire the lease, as the program does."""
-    return await acquire(database, holder, tenant_id=DEFAULT_TENANT, ttl_s=_TTL_S)
+    return await acquire(database, holder, ttl_s=_TTL_S)
 
 
 @dataclass(kw_only=True)
@@ -226,7 +226,7 @@ async def begin(
         runtime=database.runtime,
         privacy=PrivacyRules(key_of=PSEUDONYMS.pseudonym),
     )
-    keys = KeyBook(dict(await key_paths(database, lease.tenant_id)))
+    keys = KeyBook(dict(await key_paths(database)))
     return Turn(
         database=database,
         lease=lease,

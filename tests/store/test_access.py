@@ -8,7 +8,6 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.store.test_store_scenarios import read, world_on
 from worker.store.privacy.access_log import KEPT_AT_LEAST, Access, record_access
-from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.store.runs.retention import Purged, RetentionRules, purge
 from worker.store.schema.tables import access_log
 
@@ -27,7 +26,7 @@ async def aged(world, age):
     at = datetime.now(UTC) - age
 
     async def work(connection):
-        row = {"tenant_id": 1, "accessed_at": at, "os_user": "pts", "host": "h1"}
+        row = {"accessed_at": at, "os_user": "pts", "host": "h1"}
         await connection.execute(access_log.insert().values(**row, command="report"))
 
     await world.database.write(work)
@@ -40,7 +39,7 @@ async def test_the_view_names_the_person_while_they_are_known(database_url):
         await turn.write(read(world, "a", "k"))
         await turn.publish()
         for key in ("a", "stranger", None):
-            await record_access(world.database, DEFAULT_TENANT, ACCESS, person_key=key)
+            await record_access(world.database, ACCESS, person_key=key)
         columns = "os_user, login_user, host, command, person_key, purpose"
         shown = f"SELECT {columns} FROM report_access ORDER BY person_key IS NULL"
         named = ("pts", "anna", "h1", "explain", "a", "case 7")

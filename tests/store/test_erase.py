@@ -57,7 +57,7 @@ async def history(world: World) -> None:
 
 async def erase(world: World, key: str = GONE, *, rewrite: bool = False) -> Traces:
     lease = await world.lease()
-    found = await find_traces(world.database, 1, key, OFF_ID)
+    found = await find_traces(world.database, key, OFF_ID)
     await erase_traces(world.database, lease, found, Mask(OFF_ID, key))
     await scrub(world.database, rewrite=rewrite)
     return found
@@ -128,7 +128,7 @@ async def test_a_dry_look_changes_nothing(database_url):
     async with world_on(database_url) as world:
         await history(world)
         rows = [await world.rows(f"SELECT * FROM {table}") for table in metadata.tables]
-        found = await find_traces(world.database, 1, GONE, OFF_ID)
+        found = await find_traces(world.database, GONE, OFF_ID)
         assert 7 == sum(found.rows.values())
         assert rows == [await world.rows(f"SELECT * FROM {table}") for table in metadata.tables]
 
@@ -166,7 +166,7 @@ def test_what_lies_beside_the_database_is_searched(tmp_path, migrated_sqlite, en
 
     async def found() -> FoundText:
         async with world_on(f"sqlite:///{path}") as world:
-            await world.rows("SELECT count(*) FROM tenant")
+            await world.rows("SELECT count(*) FROM store_identity")
             append(Path(f"{path}{end}"), b"168583 99649 " + GONE.encode())
             return await search(world.database, Wanted(off_id=OFF_ID, person_key=GONE))
 
@@ -371,11 +371,11 @@ async def test_without_the_lease_nothing_is_erased(database_url):
 
         await world.database.write(expire)
         other = Holder(holder_id="other", host="elsewhere", process="1:1")
-        await acquire(world.database, other, tenant_id=1, ttl_s=50)
-        found = await find_traces(world.database, 1, GONE, OFF_ID)
+        await acquire(world.database, other, ttl_s=50)
+        found = await find_traces(world.database, GONE, OFF_ID)
         with pytest.raises(LeaseLostError):
             await erase_traces(world.database, lease, found, Mask(OFF_ID, GONE))
-        assert found == await find_traces(world.database, 1, GONE, OFF_ID)
+        assert found == await find_traces(world.database, GONE, OFF_ID)
 
 
 def test_every_table_of_persons_is_reached():

@@ -143,15 +143,15 @@ async def test_a_constraint_error_is_no_outage(database_url: str):
 
     async def twice(connection) -> None:
         calls.append(fake.monotonic())
-        await connection.execute(text("INSERT INTO tenant (tenant_id, name) VALUES (7, 'a')"))
-        await connection.execute(text("INSERT INTO tenant (tenant_id, name) VALUES (7, 'b')"))
+        await connection.execute(text("INSERT INTO lease (name, fencing_token) VALUES ('a', 1)"))
+        await connection.execute(text("INSERT INTO lease (name, fencing_token) VALUES ('a', 2)"))
 
     async with open_database(database_url, fake.runtime) as database:
         with pytest.raises(IntegrityError):
             await database.write(twice)
         assert [fake.monotonic()] == calls
-        found = await database.read(lambda one: one.execute(text("SELECT tenant_id FROM tenant")))
-        assert [(1,)] == [tuple(row) for row in found]
+        found = await database.read(lambda one: one.execute(text("SELECT name FROM lease")))
+        assert [] == found.all()
 
 
 async def test_a_damaged_file_says_so(tmp_path: Path):

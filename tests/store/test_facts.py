@@ -396,7 +396,7 @@ async def test_texts_that_named_an_erased_person_are_to_be_read_again(database_u
             world, seen(world, 1, safety("a", "N", cause=off_id.reveal()), safety("b", "N"))
         )
         lease = await world.lease()
-        found = await find_traces(world.database, 1, key_of(9), off_id)
+        found = await find_traces(world.database, key_of(9), off_id)
         await erase_traces(world.database, lease, found, Mask(off_id, key_of(9)))
         assert [(1, "erase", SAFETY, "a", key_of(1))] == (await feed(world))[2:]
 

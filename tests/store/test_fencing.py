@@ -132,7 +132,7 @@ async def erasing(stage: FencedStage) -> None:
     identity, off_id = app.identity(), NationalId(stage.roster[0].off_id)
     key = identity.person_key(off_id)
     async with app.database() as database, held_lease(database, ttl_s=50) as lease:
-        traces = await find_traces(database, 1, key, off_id)
+        traces = await find_traces(database, key, off_id)
         assert traces.person_id is not None
         await erase_traces(database, lease, traces, Mask(off_id, key))
 
@@ -187,7 +187,7 @@ async def two_shards(stage: FencedStage) -> None:
         for index in range(2):
             part = ShardAssignment(shard=Shard(index=index, count=2), run_key="night")
             holder = this_process(f"shard-{index}")
-            lease = await acquire_shard(database, holder, tenant_id=1, part=part, ttl_s=50)
+            lease = await acquire_shard(database, holder, part=part, ttl_s=50)
             await begin_shard(
                 database,
                 lease,
@@ -203,7 +203,7 @@ async def two_shards(stage: FencedStage) -> None:
 async def making_room(stage: FencedStage) -> None:
     """The first gives half of the rate away."""
     holder = this_process("shard-0")
-    lease = Lease(tenant_id=1, name="run/0", fencing_token=1, holder=holder, ttl_s=50)
+    lease = Lease(name="run/0", fencing_token=1, holder=holder, ttl_s=50)
     async with app_of(stage).database() as database:
         await balance(database, lease, Budget(), shards=2)
 
@@ -217,7 +217,7 @@ ORDINARY: dict[str, Scenario] = {
         before=nothing,
         act=run,
         writes=(
-            "UPDATE tenant SET identity",
+            "UPDATE store_identity SET identity",
             "INSERT INTO run (",
             "INSERT INTO person (",
             "INSERT INTO area_key",

@@ -67,7 +67,7 @@ async def test_a_person_is_told_with_the_label_of_then(database_url):
         await turn.write(seen(world, 1, safety("a", "N"), ref="R3"))
 
         async def told(as_of=None):
-            story = await person_story(world.database, 1, key_of(1), as_of=as_of)
+            story = await person_story(world.database, key_of(1), as_of=as_of)
             return story and (story.local_ref, story.cohort)
 
         nights = [began + timedelta(days=day, hours=-1) for day in range(4)]
@@ -182,7 +182,7 @@ async def test_an_earlier_label_that_names_an_erased_person(database_url):
     async with world_on(database_url, our_clock=True) as world:
         await publish(world, seen(world, 1, ref=f"child of {off_id.reveal()}", cohort="Nord"))
         await publish(world, seen(world, 1, ref="R2", cohort="Nord"))
-        found = await find_traces(world.database, 1, key_of(9), off_id)
+        found = await find_traces(world.database, key_of(9), off_id)
         assert 2 == found.mention_count
         await erase_traces(world.database, await world.lease(), found, Mask(off_id, key_of(9)))
         assert [("child of erased", "Nord", 1, 2), ("R2", "Nord", 2, None)] == (

@@ -20,11 +20,11 @@ async def test_a_reused_process_id_is_another_process(database_url: str):
     async with world_on(database_url) as world:
         ours = this_process("first")
         gone = replace(ours, holder_id="gone", process=f"{os.getpid()}:1")
-        await acquire(world.database, gone, tenant_id=1, ttl_s=50)
-        again = await acquire(world.database, ours, tenant_id=1, ttl_s=50)
+        await acquire(world.database, gone, ttl_s=50)
+        again = await acquire(world.database, ours, ttl_s=50)
         assert 2 == again.fencing_token
         with pytest.raises(LeaseHeldError, match=f"process {os.getpid()}"):
-            await acquire(world.database, replace(ours, holder_id="x"), tenant_id=1, ttl_s=50)
+            await acquire(world.database, replace(ours, holder_id="x"), ttl_s=50)
 
 
 async def test_a_process_of_elsewhere_is_not_known_to_be_dead(database_url: str):
@@ -36,15 +36,15 @@ async def test_a_process_of_elsewhere_is_not_known_to_be_dead(database_url: str)
             (f"other/{boot}/{namespace}", f"{host}/other/{namespace}", f"{host}/{boot}/other")
         ):
             there = replace(ours, holder_id=f"h{number}", host=place, process=f"{os.getpid()}:1")
-            await acquire(world.database, there, tenant_id=1, ttl_s=50)
+            await acquire(world.database, there, ttl_s=50)
             with pytest.raises(LeaseHeldError, match="another run holds the lease"):
-                await acquire(world.database, ours, tenant_id=1, ttl_s=50)
+                await acquire(world.database, ours, ttl_s=50)
             await give_back(world, there)
 
 
 async def give_back(world: World, holder: Holder) -> None:
     """The holder gives its lease back."""
-    lease = await acquire(world.database, holder, tenant_id=1, ttl_s=50)
+    lease = await acquire(world.database, holder, ttl_s=50)
     await lease.release(world.database)
 
 

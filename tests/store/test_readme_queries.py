@@ -18,7 +18,6 @@ JANUARY, FEBRUARY = datetime(2026, 1, 5, 3, 30, tzinfo=UTC), datetime(2026, 2, 5
 def a_run(number: int, at: datetime) -> dict[str, Any]:
     return {
         "run_id": number,
-        "tenant_id": 1,
         "kind": "sync",
         "status": "published",
         "areas": f'["{SAFETY}","{PRIVACY}"]',
@@ -60,7 +59,7 @@ WORLD: list[tuple[Table, list[dict[str, Any]]]] = [
     (
         person,
         [
-            {"person_id": n, "tenant_id": 1, "person_key": key, "first_run": 1, "local_ref_run": 1}
+            {"person_id": n, "person_key": key, "first_run": 1, "local_ref_run": 1}
             for n, key in ((1, "a"), (2, "b"))
         ],
     ),

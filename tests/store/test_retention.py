@@ -189,7 +189,7 @@ async def test_a_lost_lease_purges_nothing(database_url):
 
         await world.database.write(expire)
         other = Holder(holder_id="other", host="elsewhere", process="1:1")
-        await acquire(world.database, other, tenant_id=1, ttl_s=50)
+        await acquire(world.database, other, ttl_s=50)
         with pytest.raises(LeaseLostError):
             await purge(world.database, stale, RetentionRules(versions=timedelta(seconds=1)))
         assert [(2,)] == await world.rows(

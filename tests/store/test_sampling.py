@@ -11,7 +11,7 @@ Published = dict[tuple[str, str], PublishedArea]
 
 
 async def published(world: World, *keys: str) -> Published:
-    return dict(await published_areas(world.database, 1, keys or ("a", "b", "c")))
+    return dict(await published_areas(world.database, keys or ("a", "b", "c")))
 
 
 async def views(world: World) -> Published:

@@ -16,13 +16,13 @@ async def test_another_key_is_seen_without_writing(database_url):
     async with world_on(database_url) as world:
         database = world.database
         one, two = (pseudonyms(PseudonymKey(random.Random(n).randbytes(32)), None) for n in (1, 2))
-        assert one == await see_identity(database, 1, one)
+        assert one == await see_identity(database, one)
         lease = await world.lease()
         assert one == await check_identity(database, lease, one)
-        assert one == await see_identity(database, 1, one)
+        assert one == await see_identity(database, one)
         for another in (two, PLAIN):
             with pytest.raises(ConfigurationError, match="privacy"):
-                await see_identity(database, 1, another)
+                await see_identity(database, another)
             with pytest.raises(ConfigurationError, match="privacy"):
                 await check_identity(database, lease, another)
 
@@ -39,7 +39,7 @@ async def test_a_store_keeps_the_label_that_it_was_begun_with(database_url, begu
         await check_identity(world.database, lease, stored)
         for settled in (
             await check_identity(world.database, lease, now),
-            await see_identity(world.database, 1, now),
+            await see_identity(world.database, now),
         ):
             off_id = NationalId("16858399649")
             assert key.under(begun_under).pseudonym(off_id) == settled.person_key(off_id)
@@ -52,7 +52,7 @@ async def test_a_key_that_may_be_guessed(database_url, caplog):
     async with world_on(database_url) as world:
         lease = await world.lease()
         for check in (
-            lambda: see_identity(world.database, 1, weak),
+            lambda: see_identity(world.database, weak),
             lambda: check_identity(world.database, lease, weak),
         ):
             with pytest.raises(ConfigurationError, match="no new database"):
@@ -60,4 +60,4 @@ async def test_a_key_that_may_be_guessed(database_url, caplog):
         begun = msgspec.structs.replace(weak, weakness="")
         await check_identity(world.database, lease, begun)
         assert weak == await check_identity(world.database, lease, weak)
-        assert weak == await see_identity(world.database, 1, weak)
+        assert weak == await see_identity(world.database, weak)

@@ -30,7 +30,7 @@ async def stale_in_view(world: World) -> dict[str, tuple[int, int]]:
 
 
 async def stale_as_read(world: World) -> dict[str, tuple[int, int]]:
-    return {one.area: (one.persons, one.stale) for one in await area_staleness(world.database, 1)}
+    return {one.area: (one.persons, one.stale) for one in await area_staleness(world.database)}
 
 
 async def test_gaps_are_those_of_the_reporting_view(database_url):
@@ -64,14 +64,14 @@ async def test_gaps_are_those_of_the_reporting_view(database_url):
 async def test_an_open_run_and_its_holder_are_told(database_url):
     """What it has read whole, who holds the lease, and whether the next sync continues it."""
     async with world_on(database_url) as world:
-        assert await lease_state(world.database, 1) is None
+        assert await lease_state(world.database) is None
         turn = await world.begin()
         await turn.write(read(world, "a", "x"), failed(world, "b"))
-        rows = await open_runs(world.database, 1)
+        rows = await open_runs(world.database)
         run_id = turn.writer.handle.run_id
         settled = await settled_in(world.database, run_id, 2)
         assert (1, 3) == (settled.persons, settled.person_areas)
-        held = await lease_state(world.database, 1)
+        held = await lease_state(world.database)
         assert held is not None
         assert held.is_dead is False
         now, within = world.fake.now(), timedelta(hours=12)
@@ -82,11 +82,11 @@ async def test_an_open_run_and_its_holder_are_told(database_url):
         assert continued_by_next_sync(rows, areas=(SAFETY,), within=within, now=now) is None
         late = now + timedelta(hours=13)
         assert continued_by_next_sync(rows, areas=both, within=within, now=late) is None
-        assert await last_publication(world.database, 1) is None
+        assert await last_publication(world.database) is None
         await turn.publish()
-        (ended,) = await last_runs(world.database, 1, 5)
+        (ended,) = await last_runs(world.database, 5)
         assert (run_id, 1, 2) == (ended.run_id, ended.turns, ended.totals["persons_total"])
-        state = await open_state(world.database, 1)
+        state = await open_state(world.database)
         assert (1, 1, 2) == (state.restrictions, state.holders, state.persons)
         assert "engine" in await engine_facts(world.database)
 
@@ -98,16 +98,16 @@ async def test_failures_are_listed_found_and_forgotten(database_url):
         await turn.write(read(world, "aaaa", "x"), failed(world, "bbbb"), failed(world, "bbcc"))
         await turn.publish()
         database = world.database
-        assert [2] == [one.count for one in await failure_counts(database, 1)]
-        assert ["bbbb", "bbcc"] == [one.person_key for one in await list_failures(database, 1)]
-        assert [] == await list_failures(database, 1, kind="paging")
-        assert 1 == len(await list_failures(database, 1, areas=(SAFETY,), limit=1))
-        assert ["bbcc"] == [one.person_key for one in await failures_by_key(database, 1, "bbc")]
-        assert [] == await failures_by_key(database, 1, "%")
+        assert [2] == [one.count for one in await failure_counts(database)]
+        assert ["bbbb", "bbcc"] == [one.person_key for one in await list_failures(database)]
+        assert [] == await list_failures(database, kind="paging")
+        assert 1 == len(await list_failures(database, areas=(SAFETY,), limit=1))
+        assert ["bbcc"] == [one.person_key for one in await failures_by_key(database, "bbc")]
+        assert [] == await failures_by_key(database, "%")
         before = world.fake.now() - timedelta(days=1)
-        assert 0 == await purge_failures(database, 1, last_before=before, departed=True)
-        assert 2 == await purge_failures(database, 1, last_before=world.fake.now(), departed=False)
-        assert [] == await failure_counts(database, 1)
+        assert 0 == await purge_failures(database, last_before=before, departed=True)
+        assert 2 == await purge_failures(database, last_before=world.fake.now(), departed=False)
+        assert [] == await failure_counts(database)
 
 
 async def test_a_person_is_told_as_published(database_url):
@@ -119,11 +119,11 @@ async def test_a_person_is_told_as_published(database_url):
         first = world.fake.now()
         turn = await world.begin()
         await turn.write(read(world, "a", "x=N", "y"))
-        story = await person_story(world.database, 1, "a")
+        story = await person_story(world.database, "a")
         assert story is not None
         assert ["x"] == [one.restriction_id for one in story.areas[0].versions]
         await turn.publish()
-        story = await person_story(world.database, 1, "a")
+        story = await person_story(world.database, "a")
         assert story is not None
         assert [("x", "NORU", True), ("x", "N", False), ("y", "NORU", False)] == [
             (one.restriction_id, one.columns["confidentiality_code"], one.shown_at(first))
@@ -132,8 +132,8 @@ async def test_a_person_is_told_as_published(database_url):
         proof = story.areas[0].proof
         assert proof is not None
         assert (2, 1, False) == (proof.records, proof.pages, proof.is_stale)
-        seen = await publication_at(world.database, 1, first)
+        seen = await publication_at(world.database, first)
         assert seen is not None
         assert 1 == seen.run_id
-        assert await publication_at(world.database, 1, first - timedelta(days=1)) is None
-        assert await person_story(world.database, 1, "nobody") is None
+        assert await publication_at(world.database, first - timedelta(days=1)) is None
+        assert await person_story(world.database, "nobody") is None

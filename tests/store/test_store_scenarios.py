@@ -52,7 +52,7 @@ class World:
     holder: Holder
 
     async def lease(self) -> Lease:
-        return await acquire(self.database, self.holder, tenant_id=1, ttl_s=50)
+        return await acquire(self.database, self.holder, ttl_s=50)
 
     async def begin(
         self, kind: RunKind = RunKind.SYNC, *, areas: tuple[str, ...] = (SAFETY, PRIVACY)
@@ -66,7 +66,7 @@ class World:
             host="test",
             continue_within=timedelta(hours=12),
         )
-        others = [row.run_id for row in await open_runs(self.database, 1)]
+        others = [row.run_id for row in await open_runs(self.database)]
         writer = BatchWriter(
             database=self.database,
             lease=lease,
@@ -304,7 +304,7 @@ async def test_a_withheld_run_leaves_no_trace(database_url):
         )
         assert current == await world.current()
         assert history == await world.rows("SELECT * FROM report_patient_safety_history ORDER BY 1")
-        assert [] == await leftovers(world.database, 1)
+        assert [] == await leftovers(world.database)
         assert [("a",), ("b",)] == await world.rows("SELECT person_key FROM person ORDER BY 1")
         turn = await world.begin()
         await turn.write(read(world, "a", "x", "y"), read(world, "b", "z"))
@@ -384,13 +384,13 @@ async def test_a_lost_lease_cannot_write(database_url):
         turn = await world.begin()
         other = Holder(holder_id="other", host="elsewhere", process="1:1")
         with pytest.raises(LeaseHeldError, match="another run holds the lease"):
-            await acquire(world.database, other, tenant_id=1, ttl_s=50)
+            await acquire(world.database, other, ttl_s=50)
 
         async def expire(connection):
             await connection.execute(text("UPDATE lease SET expires_at = acquired_at"))
 
         await world.database.write(expire)
-        await acquire(world.database, other, tenant_id=1, ttl_s=50)
+        await acquire(world.database, other, ttl_s=50)
         with pytest.raises(LeaseLostError):
             await turn.write(read(world, "a", "x"))
         assert [(0,)] == await world.rows("SELECT count(*) FROM person")
@@ -451,7 +451,7 @@ async def test_a_run_is_undone_step_by_step(database_url, monkeypatch, persons_p
         await turn.write(read(world, "a"), read(world, "b", "y=N", "z"), read(world, "new", "n"))
         run_id = turn.writer.handle.run_id
         await undo_run(world.database, turn.lease, run_id, status=RunStatus.WITHHELD)
-        assert [] == await leftovers(world.database, 1)
+        assert [] == await leftovers(world.database)
         assert {("a", "x", "NORU", False), ("b", "y", "NORU", False)} == await world.current()
         after = await world.rows("SELECT * FROM report_person_freshness ORDER BY person_key, area")
         assert before == after
@@ -497,7 +497,7 @@ async def test_an_area_that_was_not_asked_for_is_not_stale(database_url, area):
         await turn.publish(may_depart=False)
         rows = await world.rows("SELECT person_key, area, is_stale FROM report_person_freshness")
         assert {("b", area)} == {(key, name) for key, name, is_stale in rows if is_stale}
-        told = await area_staleness(world.database, 1)
+        told = await area_staleness(world.database)
         assert {SAFETY: area == SAFETY, PRIVACY: area == PRIVACY} == {
             one.area: bool(one.stale) for one in told
         }

@@ -50,7 +50,7 @@ _EFFECT: Final = "is_in_effect ends_at restriction_group publication_no cohort"
 _PLAIN: Final[Mapping[str, str]] = {
     "report_person_freshness": (
         "person_key local_ref area last_confirmed_at is_stale record_count pages failure_kind "
-        "failing_since failed_runs tenant digest first_read_at first_record_count first_digest "
+        "failing_since failed_runs digest first_read_at first_record_count first_digest "
         "cohort"
     ),
     "report_daily": (
@@ -78,14 +78,14 @@ _PLAIN: Final[Mapping[str, str]] = {
     "report_person_label": (
         "person_key local_ref cohort valid_from valid_to since_publication until_publication"
     ),
-    "report_daily_change": "day area added changed removed tenant",
+    "report_daily_change": "day area added changed removed",
     "report_run": (
         "run_id kind status started_at finished_at published_at exit_code reason areas "
         "persons_total persons_complete persons_stale persons_departed roster_faults "
         "areas_complete areas_failed rows_read rows_opened rows_changed rows_closed rows_moved "
-        "rows_unchanged requests retries publication_no worker_version tenant persons_not_sent"
+        "rows_unchanged requests retries publication_no worker_version persons_not_sent"
     ),
-    "report_access": ("accessed_at os_user login_user host command person_key purpose tenant"),
+    "report_access": ("accessed_at os_user login_user host command person_key purpose"),
     "report_failure": (
         "person_key local_ref area failure_kind http_status reason attempts failed_runs "
         "failing_since last_failed_at"
@@ -104,10 +104,10 @@ _PLAIN: Final[Mapping[str, str]] = {
 
 def _declared() -> Iterator[tuple[str, tuple[ViewColumn, ...]]]:
     for area in AREAS:
-        times = "first_seen_at last_confirmed_at is_stale tenant payload"
+        times = "first_seen_at last_confirmed_at is_stale payload"
         yield f"report_{area.table}_current", _area(area, times, _EFFECT)
     for area in AREAS:
-        times = "first_seen_at observed_at valid_from valid_to opened_run closed_run tenant payload"
+        times = "first_seen_at observed_at valid_from valid_to opened_run closed_run payload"
         ends = "opened_publication closed_publication version_no cohort"
         yield f"report_{area.table}_history", _area(area, times, ends)
     for view, names in _PLAIN.items():
@@ -151,7 +151,7 @@ _KEYS: Final[Mapping[str, str]] = {
     "report_daily": "publication_no area code level cause cohort",
     "report_publication": "publication_no",
     "report_publication_cohort": "publication_no cohort",
-    "report_daily_change": "day area tenant",
+    "report_daily_change": "day area",
     "report_change_feed": "seq",
     "report_run": "run_id",
     "report_access": "accessed_at os_user login_user host command person_key purpose",

@@ -117,7 +117,6 @@ _PERSON: Final[Mapping[str, Word]] = {
         "patient-safety or patient-privacy",
         null=True,
     ),
-    "tenant": _text("Virksomheten", "the organisation"),
     "payload": _json(
         "Posten slik PTS sendte den, uten identifikatorer",
         "the record as PTS sent it, without identifiers",

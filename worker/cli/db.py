@@ -16,12 +16,11 @@ from worker.core.identity import Identity
 from worker.core.plurals import counted
 from worker.errors import ConfigurationError, ExitCode, UsageError
 from worker.store.database import Database
-from worker.store.identity import NEW, judged_identity, stored_identity
+from worker.store.identity import NEW, judged_identity
 from worker.store.privacy.erasing import scrub
 from worker.store.queries.status import is_there, require_file
 from worker.store.runs.lease_context import held_lease
-from worker.store.runs.ledger import DEFAULT_TENANT
-from worker.store.schema.rewriting import Rewriter, Rewritten, is_waiting
+from worker.store.schema.rewriting import Rewriter, Rewritten, identity_before_upgrade
 from worker.store.schema.upgrade import HEAD, check_schema, revision
 from worker.store.schema.upgrade import upgrade as upgrade_schema
 from worker.use_cases.backup import Backup, Restored, restored_in_place
@@ -111,15 +110,14 @@ async def _identity(app: App, database: Database) -> Identity | None:
     The key is judged here as by every other command, where this one can read it: an account that
     only upgrades needs no key while no rows wait.
     """
-    stored, waits = NEW, False
+    stored = NEW
     if is_there(database) and await revision(database) is not None:
-        stored = await stored_identity(database, DEFAULT_TENANT)
-        waits = bool(stored.mode) and await is_waiting(database, DEFAULT_TENANT)
+        stored = await identity_before_upgrade(database)
     privacy = app.settings.privacy
     file = privacy.pseudonym_key_file
-    if not waits and (file is None or not os.access(app.path(file), os.R_OK)):
+    if not stored.is_to_rewrite and (file is None or not os.access(app.path(file), os.R_OK)):
         return None
-    if waits and privacy.identity == "pseudonym" and file is None:
+    if stored.is_to_rewrite and privacy.identity == "pseudonym" and file is None:
         raise ConfigurationError(
             "privacy.pseudonym_key_file is not set: rows of an earlier program are to be rewritten "
             "without other persons' identifiers, which takes the key that the database was begun "
@@ -127,7 +125,7 @@ async def _identity(app: App, database: Database) -> Identity | None:
             hint="set it and run `pts-worker db upgrade` again",
         )
     identity = judged_identity(stored, app.identity())
-    return identity if waits else None
+    return identity if stored.is_to_rewrite else None
 
 
 async def _rewrite(app: App, database: Database, identity: Identity) -> Rewritten:

@@ -14,8 +14,8 @@ from worker.core.identity import short_key
 from worker.core.model import FailureKind
 from worker.core.plurals import counted
 from worker.errors import ExitCode, UsageError
+from worker.store.queries.failures import OpenFailure
 from worker.use_cases.failures import (
-    FailureLine,
     failures_of_key,
     failures_of_person,
     open_failures,
@@ -155,13 +155,13 @@ def _prefix(person: str) -> str:
     return key
 
 
-def _who(failure: FailureLine) -> str:
+def _who(failure: OpenFailure) -> str:
     if failure.person_key is None:
         return f"row {failure.person_id}"
     return short_key(failure.person_key)
 
 
-def _print_list(found: Sequence[FailureLine]) -> None:
+def _print_list(found: Sequence[OpenFailure]) -> None:
     if not found:
         print("no open failures")
         return
@@ -196,7 +196,7 @@ def _print_list(found: Sequence[FailureLine]) -> None:
     )
 
 
-def _print_person(found: Sequence[FailureLine]) -> None:
+def _print_person(found: Sequence[OpenFailure]) -> None:
     if not found:
         print("no open failures of this person")
     for failure in found:

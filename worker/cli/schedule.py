@@ -15,7 +15,7 @@ from worker.core.run import RunReport
 from worker.errors import ExitCode
 from worker.scheduler import ScheduleState, run_on_schedule
 from worker.store.queries.status import continued_by_next_sync
-from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
+from worker.store.runs.ledger import open_runs
 from worker.telemetry.http_server import serve_pages
 from worker.telemetry.prometheus import Board
 from worker.use_cases.observed_run import observed_run, telemetry_options
@@ -93,7 +93,7 @@ async def _is_left_open(app: App) -> bool:
     """Whether the next ``sync`` would continue a run."""
     async with store_to_read(app) as store:
         sync = app.settings.sync
-        rows = await open_runs(store, DEFAULT_TENANT)
+        rows = await open_runs(store)
         return (
             continued_by_next_sync(
                 rows, areas=sync.areas, within=sync.continue_within, now=app.runtime.now()

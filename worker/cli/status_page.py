@@ -19,7 +19,6 @@ from worker.cli.showing import instant
 from worker.errors import WorkerError
 from worker.scheduler import ScheduleState, next_start
 from worker.store.queries.status import last_publication
-from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.telemetry.http_server import Page, Pages
 from worker.telemetry.prometheus import Board, metrics_page
 from worker.use_cases.known_metrics import known_metrics
@@ -94,7 +93,7 @@ async def _problems(app: App, readiness: Readiness) -> tuple[str, ...]:
     try:
         async with store_to_read(app) as store:
             with anyio.fail_after(CHECK_S):
-                last = await last_publication(store, DEFAULT_TENANT)
+                last = await last_publication(store)
     except (WorkerError, TimeoutError) as error:
         code = int(error.exit_code) if isinstance(error, WorkerError) else 69
         log.debug("schedule.not_ready", code=code)

@@ -27,6 +27,7 @@ from worker.store.dialects import LATER, StoreDialect, dialect_named
 from worker.store.errors import Meaning, described, meaning_of, plain_reason
 from worker.store.liveness import Liveness
 from worker.store.pooling import TransactionLimits
+from worker.store.sqlite_connections import FOREIGN_KEYS, WRITE, set_rules
 from worker.store.sqlite_file import examine, make, require_folder
 
 log = structlog.get_logger(__name__)
@@ -47,20 +48,9 @@ _CONNECTION_S_MAX: Final = 900
 
 Connections are not tested before use: a statement on a dead connection is retried.
 """
-_WAL_PAGES: Final = 5_000
-"""How many pages SQLite's write-ahead log holds (20 MB) before a checkpoint.
-
-Keys are random, so each batch writes pages across all indexes. SQLite's default of 1,000 pages
-would write the same pages again after every second batch.
-"""
-_SQLITE_PRAGMAS: Final = (
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    f"wal_autocheckpoint={_WAL_PAGES}",
-)
-_BUSY: Final = "pts_busy_s"
-"""How long a SQLite connection waits for a lock, in its ``info``."""
+_READ: Final = {WRITE: False, FOREIGN_KEYS: True}
+_WRITE: Final = {WRITE: True, FOREIGN_KEYS: True}
+_ALTER: Final = {WRITE: True, FOREIGN_KEYS: False}
 _LOCK_S_MIN: Final = 2.0
 _CLOSE_S: Final = 5.0
 
@@ -107,7 +97,7 @@ class Database:
             UnavailableError: the database cannot be used after all retries.
             ConfigurationError: the database cannot be used until someone fixes the cause.
         """
-        return await self._transact(work, is_write=False)
+        return await self._transact(work, _READ)
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run ``work`` in one write transaction, committed when it returns.
@@ -118,7 +108,11 @@ class Database:
             UnavailableError: the database cannot be used after all retries.
             ConfigurationError: the database cannot be used until someone fixes the cause.
         """
-        return await self._transact(work, is_write=True)
+        return await self._transact(work, _WRITE)
+
+    async def alter(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Like ``write``, for the schema: SQLite makes tables anew and checks no foreign keys."""
+        return await self._transact(work, _ALTER)
 
     async def now(self, connection: AsyncConnection) -> datetime:
         """The time that all machines share: the server's clock; with SQLite, this machine's."""
@@ -138,14 +132,14 @@ class Database:
         return min(left_s, _lock_s_max(self.dialect, self.patience_s))
 
     async def _transact(
-        self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool
+        self, work: Callable[[AsyncConnection], Awaitable[T]], options: Mapping[str, bool]
     ) -> T:
         failing_since_s: float | None = None
         pause_s = _FIRST_PAUSE_S
         while True:
             began_s, lock_s = self.runtime.monotonic(), self.lock_s_max()
             try:
-                result = await self._once(work, is_write=is_write)
+                result = await self._once(work, options)
             except Exception as error:
                 meaning = meaning_of(error)
                 if meaning == Meaning.OURS:
@@ -174,23 +168,27 @@ class Database:
         """
         return self.runtime.monotonic() - self.outage.begin(failing_since_s)
 
-    async def _once(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
-        if not is_write:
-            return await self._run(work, is_write=False)
+    async def _once(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], options: Mapping[str, bool]
+    ) -> T:
+        if options is _READ:
+            return await self._run(work, options)
         results = []
         async with self.gate:
             with anyio.CancelScope(shield=True):
-                results.append(await self._run(work, is_write=True))
+                results.append(await self._run(work, options))
         return results[0]
 
-    async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, is_write: bool) -> T:
+    async def _run(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], options: Mapping[str, bool]
+    ) -> T:
         # Cancelling a SQLite connection while it opens leaves a thread that never ends.
         is_file = self.dialect.name == "sqlite"
         async with AsyncExitStack() as stack:
             stack.enter_context(self.watching())
             with anyio.CancelScope(shield=is_file):
                 connection = await stack.enter_async_context(self.engine.connect())
-            await connection.execution_options(pts_write=is_write)
+            await connection.execution_options(**options)
             if self.limits is not None and not self.limits.are_confirmed:
                 async with connection.begin():
                     await self.limits.confirm(connection)
@@ -292,7 +290,7 @@ async def open_database(
         def make_first(*_: object) -> None:
             make(path, is_group_readable=is_group_readable)
 
-        _sqlite_rules(engine, lambda: min(left_s(), _lock_s_max(dialect, patience_s)))
+        set_rules(engine, lambda: min(left_s(), _lock_s_max(dialect, patience_s)))
     try:
         yield Database(
             engine=engine,
@@ -357,36 +355,3 @@ async def _close(engine: AsyncEngine, liveness: Liveness | None) -> None:
         return
     liveness.cut_off()
     await engine.dispose()
-
-
-def _sqlite_rules(engine: AsyncEngine, busy_s: Callable[[], float]) -> None:
-    """Set WAL, full durability and foreign keys, and control where transactions begin.
-
-    The driver's own transaction control begins late and never with IMMEDIATE, so two writers can
-    read first and then deadlock (SQLAlchemy's SQLite page, "Serializable isolation").
-
-    Args:
-        engine: of a SQLite file.
-        busy_s: how long to wait for a lock now.
-    """
-
-    @event.listens_for(engine.sync_engine, "do_connect")
-    def on_do_connect(_dialect: Any, record: Any, _args: Any, parameters: Any) -> None:
-        record.info[_BUSY] = parameters["timeout"] = busy_s()
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def on_connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in _SQLITE_PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def on_begin(connection: Any) -> None:
-        wait_s = busy_s()
-        if connection.info.get(_BUSY) != wait_s:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={wait_s * 1000:.0f}")
-            connection.info[_BUSY] = wait_s
-        is_write = connection.get_execution_options().get("pts_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")

@@ -1,16 +1,16 @@
 """How persons are keyed in a store: settled by its first run, and checked before all else."""
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
-from sqlalchemy import Row, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.identity import Identity
 from worker.errors import ConfigurationError, SchemaError
 from worker.store.database import Database
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import tenant
+from worker.store.schema.tables import store_identity
 
 log = structlog.get_logger(__name__)
 
@@ -21,21 +21,17 @@ class StoredIdentity(NamedTuple):
     Attributes:
         mode: ``pseudonym`` or ``plain``; empty before the first run.
         key_check: the check value of the pseudonym key under the store's label.
+        is_to_rewrite: rows of an earlier program wait to be rewritten (``schema.rewriting``).
     """
 
     mode: str
     key_check: str
+    is_to_rewrite: bool = False
 
 
-async def stored_identity(database: Database, tenant_id: int) -> StoredIdentity:
+async def stored_identity(database: Database) -> StoredIdentity:
     """How persons are keyed in the store."""
-
-    async def work(connection: AsyncConnection) -> StoredIdentity:
-        columns = (tenant.c.identity, tenant.c.key_check)
-        found = await connection.execute(select(*columns).where(tenant.c.tenant_id == tenant_id))
-        return StoredIdentity(*found.one())
-
-    return await database.read(work)
+    return await database.read(_stored)
 
 
 NEW: Final = StoredIdentity("", "")
@@ -80,7 +76,7 @@ def judged_identity(stored: StoredIdentity, identity: Identity) -> Identity:
     return settled
 
 
-async def see_identity(database: Database, tenant_id: int, identity: Identity) -> Identity:
+async def see_identity(database: Database, identity: Identity) -> Identity:
     """Like ``check_identity``, without writing anything.
 
     Raises:
@@ -88,8 +84,7 @@ async def see_identity(database: Database, tenant_id: int, identity: Identity) -
             or the store is new, and the key is too simple to begin with.
         SchemaError: rows of an earlier program are not yet rewritten.
     """
-    row = await database.read(lambda connection: _row(connection, tenant_id))
-    return _settled(row, identity)
+    return _settled(await stored_identity(database), identity)
 
 
 async def check_identity(database: Database, lease: Lease, identity: Identity) -> Identity:
@@ -104,33 +99,33 @@ async def check_identity(database: Database, lease: Lease, identity: Identity) -
         ConfigurationError, SchemaError: see ``see_identity``.
         LeaseLostError: another holder took over.
     """
-    tenant_id = lease.tenant_id
 
-    async def work(connection: AsyncConnection) -> Row[Any] | None:
+    async def work(connection: AsyncConnection) -> StoredIdentity | None:
         await lease.renew(database, connection)
-        row = await _row(connection, tenant_id)
-        if row.identity:
-            return row
+        stored = await _stored(connection)
+        if stored.mode:
+            return stored
         judged_identity(NEW, identity)
         first = await connection.execute(
-            update(tenant)
-            .where(tenant.c.tenant_id == tenant_id, tenant.c.identity == "")
+            update(store_identity)
+            .where(store_identity.c.identity == "")
             .values(identity=identity.mode, key_check=identity.key_check)
         )
         # Else another shard was first, at this moment.
-        return None if first.rowcount else await _row(connection, tenant_id)
+        return None if first.rowcount else await _stored(connection)
 
-    row = await database.write(work)
-    return identity if row is None else _settled(row, identity)
-
-
-async def _row(connection: AsyncConnection, tenant_id: int) -> Row[Any]:
-    return (await connection.execute(select(tenant).where(tenant.c.tenant_id == tenant_id))).one()
+    stored = await database.write(work)
+    return identity if stored is None else _settled(stored, identity)
 
 
-def _settled(row: Row[Any], identity: Identity) -> Identity:
-    settled = judged_identity(StoredIdentity(row.identity, row.key_check), identity)
-    if row.identity and row.rewritten_to is not None:
+async def _stored(connection: AsyncConnection) -> StoredIdentity:
+    row = (await connection.execute(select(store_identity))).one()
+    return StoredIdentity(row.identity, row.key_check, row.rewritten_to is not None)
+
+
+def _settled(stored: StoredIdentity, identity: Identity) -> Identity:
+    settled = judged_identity(stored, identity)
+    if stored.mode and stored.is_to_rewrite:
         raise SchemaError(
             "rows of an earlier program are not yet rewritten without other persons' identifiers",
             hint="run `pts-worker db upgrade` with the pseudonym key configured",

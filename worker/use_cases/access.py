@@ -13,7 +13,6 @@ from worker.app import App
 from worker.errors import ConfigurationError, UnavailableError
 from worker.store.database import Database
 from worker.store.privacy.access_log import Access, record_access
-from worker.store.runs.ledger import DEFAULT_TENANT
 
 _LOGIN_USER: Final = Path("/proc/self/loginuid")
 """Set by Linux at login and kept through sudo (proc_pid_loginuid in proc(5)).
@@ -58,7 +57,7 @@ async def log_access(
         purpose=purpose,
     )
     try:
-        await record_access(database, DEFAULT_TENANT, access, person_key=person_key)
+        await record_access(database, access, person_key=person_key)
     except (ConfigurationError, UnavailableError) as error:
         if app.settings.privacy.access_log == "if-possible":
             structlog.get_logger(__name__).warning(

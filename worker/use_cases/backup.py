@@ -14,9 +14,8 @@ from worker.store.database import Database, open_database
 from worker.store.identity import judged_identity, stored_identity
 from worker.store.queries.status import require_file
 from worker.store.runs.lease_context import held_lease
-from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.store.runs.restored import last_publication, note_restored
-from worker.store.schema.rewriting import is_waiting
+from worker.store.schema.rewriting import identity_before_upgrade
 from worker.store.schema.upgrade import HEAD, check_schema, revision, upgrade
 
 _KEY: Final = "database.url"
@@ -154,7 +153,7 @@ async def _require_ours(app: App, store: Database) -> str:
     if found is None or found > HEAD:
         await check_schema(store)
         raise SchemaError("the database has no tables of this program")
-    judged_identity(await stored_identity(store, DEFAULT_TENANT), app.identity())
+    judged_identity(await identity_before_upgrade(store), app.identity())
     return found
 
 
@@ -171,5 +170,5 @@ async def _restored(store: Database, before: str) -> Restored:
         schema=(before, HEAD),
         publication_no=await last_publication(store),
         next_after=await note_restored(store),
-        is_rewriting_due=await is_waiting(store, DEFAULT_TENANT),
+        is_rewriting_due=(await stored_identity(store)).is_to_rewrite,
     )

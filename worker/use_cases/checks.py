@@ -43,7 +43,6 @@ from worker.store.queries.status import (
     require_file,
     require_writable_file,
 )
-from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.store.schema.upgrade import HEAD, check_schema
 from worker.use_cases.probe import Probe, base_url, probe, reach
 
@@ -291,9 +290,9 @@ async def check_database(app: App) -> CheckResult:
         await check_schema(database)
         weakness = ""
         if app.settings.privacy.identity == "plain" or app.settings.privacy.pseudonym_key_file:
-            identity = await see_identity(database, DEFAULT_TENANT, app.identity())
+            identity = await see_identity(database, app.identity())
             weakness = identity.weakness
-        lease = await lease_state(database, DEFAULT_TENANT)
+        lease = await lease_state(database)
         ahead_s = await _ahead_of(database)
     is_held = lease is not None and not lease.is_dead
     held = f"active run ({lease.holder})" if lease is not None and is_held else "no active run"

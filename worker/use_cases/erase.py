@@ -10,7 +10,6 @@ from worker.store.identity import see_identity
 from worker.store.privacy.erasing import Mask, Traces, erase_traces, find_traces, scrub
 from worker.store.privacy.searching import NOT_SEARCHED, Wanted, search
 from worker.store.runs.lease_context import held_lease
-from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.use_cases.access import log_access
 from worker.use_cases.reading_store import store_to_read
 
@@ -76,15 +75,15 @@ async def erase(
     """
     identity = app.identity()
     async with store_to_read(app) as store:
-        identity = await see_identity(store, DEFAULT_TENANT, identity)
+        identity = await see_identity(store, identity)
         key = identity.person_key(off_id)
         if dry_run:
             await log_access(app, store, "erase --dry-run", purpose, person_key=key)
-            traces = await find_traces(store, DEFAULT_TENANT, key, off_id)
+            traces = await find_traces(store, key, off_id)
             return _erasure(traces, None, is_rewritten=False)
         async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
             await log_access(app, store, "erase", purpose, person_key=key)
-            traces = await find_traces(store, DEFAULT_TENANT, key, off_id)
+            traces = await find_traces(store, key, off_id)
             await erase_traces(store, lease, traces, Mask(off_id, key))
             await scrub(store, rewrite=rewrite)
         wanted = Wanted(off_id=off_id, person_key=key, local_refs=traces.local_refs)
@@ -95,7 +94,7 @@ async def erase(
 
 async def _remains(store: Database, wanted: Wanted) -> Remains:
     found = await search(store, wanted)
-    traces = await find_traces(store, DEFAULT_TENANT, wanted.person_key, wanted.off_id)
+    traces = await find_traces(store, wanted.person_key, wanted.off_id)
     return Remains(
         searched=list(found.searched),
         not_searched=NOT_SEARCHED[store.dialect.name],

@@ -9,6 +9,7 @@ from typing import Any
 from worker.app import App
 from worker.core.identity import NationalId
 from worker.store.identity import see_identity
+from worker.store.queries.failures import OpenFailure
 from worker.store.queries.person import (
     AreaStory,
     FirstProof,
@@ -17,9 +18,8 @@ from worker.store.queries.person import (
     person_story,
     publication_at,
 )
-from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.use_cases.access import log_access
-from worker.use_cases.failures import FailureLine, failure_line
+from worker.use_cases.failures import shown
 from worker.use_cases.reading_store import store_to_read
 
 _MASK = "***"
@@ -52,7 +52,7 @@ class ExplainedArea:
     digest: str | None = None
     first_read: FirstProof | None = None
     is_stale: bool | None = None
-    failure: FailureLine | None
+    failure: OpenFailure | None
     restrictions: Sequence[ShownVersion]
 
 
@@ -115,12 +115,12 @@ async def explain(
     """
     identity = app.identity()
     async with store_to_read(app) as store:
-        identity = await see_identity(store, DEFAULT_TENANT, identity)
+        identity = await see_identity(store, identity)
         key = identity.person_key(off_id)
         await log_access(app, store, "explain", purpose, person_key=key)
         now = app.runtime.now()
-        publication = await publication_at(store, DEFAULT_TENANT, as_of or now)
-        story = await person_story(store, DEFAULT_TENANT, key, as_of=as_of)
+        publication = await publication_at(store, as_of or now)
+        story = await person_story(store, key, as_of=as_of)
     if story is None:
         return UnknownPerson(as_of=as_of, publication=publication)
     is_plain = identity.mode == "plain"
@@ -153,7 +153,7 @@ def _area(
     return ExplainedArea(
         area=story.area,
         **proof_fields,
-        failure=failure_line(story.failure, is_plain=is_plain) if story.failure else None,
+        failure=shown(story.failure, is_plain=is_plain) if story.failure else None,
         restrictions=[
             ShownVersion(**asdict(version), is_shown=version.shown_at(as_of or now))
             for version in story.versions

@@ -1,8 +1,8 @@
 """``failures``: lists open failures, and purges them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from worker.app import App
 from worker.core.identity import NationalId
@@ -15,40 +15,15 @@ from worker.store.queries.failures import (
     list_failures,
     purge_failures,
 )
-from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.use_cases.access import log_access
 from worker.use_cases.reading_store import store_to_read
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailureLine:
-    """One open failure. See ``worker.store.queries.failures.OpenFailure``.
-
-    Attributes:
-        person_key: ``None`` in a store of plain identifiers.
-    """
-
-    person_key: str | None
-    person_id: int
-    local_ref: str | None
-    is_departed: bool
-    area: str
-    kind: str
-    status: int | None
-    reason: str
-    attempts: int
-    runs: int
-    first_at: datetime
-    last_at: datetime
-    first_run: int
-    last_run: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
     """Open failures, the oldest first."""
 
-    failures: Sequence[FailureLine]
+    failures: Sequence[OpenFailure]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +33,9 @@ class Purged:
     purged: int
 
 
-def failure_line(failure: OpenFailure, *, is_plain: bool) -> FailureLine:
+def shown(failure: OpenFailure, *, is_plain: bool) -> OpenFailure:
     """The failure, with the person's key only if it is a pseudonym."""
-    fields = asdict(failure)
-    if is_plain:
-        fields["person_key"] = None
-    return FailureLine(**fields)
+    return replace(failure, person_key=None) if is_plain else failure
 
 
 async def open_failures(
@@ -78,7 +50,7 @@ async def open_failures(
         limit: how many at most.
     """
     async with store_to_read(app) as store:
-        found = await list_failures(store, DEFAULT_TENANT, kind=kind, areas=areas, limit=limit)
+        found = await list_failures(store, kind=kind, areas=areas, limit=limit)
         return _failures(found, is_plain=await _is_plain(store))
 
 
@@ -94,7 +66,7 @@ async def failures_of_key(app: App, key: str, *, purpose: str | None) -> Failure
                 "this database holds plain identifiers; the command line does not accept them",
                 hint="give - and the identifier on standard input",
             )
-        found = await failures_by_key(store, DEFAULT_TENANT, key)
+        found = await failures_by_key(store, key)
         persons = {failure.person_id for failure in found}
         if len(persons) > 1:
             raise UsageError(
@@ -115,10 +87,10 @@ async def failures_of_person(app: App, off_id: NationalId, *, purpose: str | Non
     identity = app.identity()
     async with store_to_read(app) as store:
         is_plain = await _is_plain(store)
-        identity = await see_identity(store, DEFAULT_TENANT, identity)
+        identity = await see_identity(store, identity)
         key = identity.person_key(off_id)
         await log_access(app, store, "failures show", purpose, person_key=key)
-        return _failures(await failures_by_key(store, DEFAULT_TENANT, key), is_plain=is_plain)
+        return _failures(await failures_by_key(store, key), is_plain=is_plain)
 
 
 async def purge_open_failures(app: App, *, older_than: timedelta | None, departed: bool) -> Purged:
@@ -131,17 +103,12 @@ async def purge_open_failures(app: App, *, older_than: timedelta | None, departe
     """
     before = None if older_than is None else app.runtime.now() - older_than
     async with store_to_read(app) as store:
-        return Purged(
-            purged=await purge_failures(
-                store, DEFAULT_TENANT, last_before=before, departed=departed
-            )
-        )
+        return Purged(purged=await purge_failures(store, last_before=before, departed=departed))
 
 
 async def _is_plain(store: Database) -> bool:
-    mode, _ = await stored_identity(store, DEFAULT_TENANT)
-    return mode != "pseudonym"
+    return (await stored_identity(store)).mode != "pseudonym"
 
 
 def _failures(found: Sequence[OpenFailure], *, is_plain: bool) -> Failures:
-    return Failures(failures=[failure_line(failure, is_plain=is_plain) for failure in found])
+    return Failures(failures=[shown(failure, is_plain=is_plain) for failure in found])

@@ -5,7 +5,6 @@ from worker.core.model import RunKind
 from worker.errors import ExitCode
 from worker.report.standing import read_standing
 from worker.store.queries.status import last_runs
-from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.telemetry.numbers import Sample, samples_of_end, samples_of_standing
 from worker.use_cases.reading_store import store_to_read
 
@@ -20,7 +19,7 @@ async def known_metrics(app: App) -> list[Sample]:
     """
     async with store_to_read(app) as store:
         samples = list(samples_of_standing(await read_standing(store.read)))
-        runs = await last_runs(store, DEFAULT_TENANT, _RUNS_MAX)
+        runs = await last_runs(store, _RUNS_MAX)
     for kind in RunKind:
         last = next((run for run in runs if run.kind == kind), None)
         if last is not None and last.exit_code is not None and last.finished_at is not None:

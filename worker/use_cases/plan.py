@@ -26,7 +26,7 @@ from worker.store.queries.status import (
     open_state,
     settled_in,
 )
-from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
+from worker.store.runs.ledger import open_runs
 from worker.use_cases.reading_store import store_to_read
 
 
@@ -147,10 +147,10 @@ async def plan_sync(app: App) -> Plan:
     identity = app.identity()
     sync, engine = app.settings.sync, app.settings.api.engine
     async with store_to_read(app) as store:
-        await see_identity(store, DEFAULT_TENANT, identity)
+        await see_identity(store, identity)
         continues = await _continued_run(app, store)
-        last = await last_publication(store, DEFAULT_TENANT)
-        published = await open_state(store, DEFAULT_TENANT)
+        last = await last_publication(store)
+        published = await open_state(store)
         roster = await _count(app)
     requests = _requests(roster, len(sync.areas), continues, last)
     duration = PlannedDuration(
@@ -173,7 +173,7 @@ async def plan_sync(app: App) -> Plan:
 async def _continued_run(app: App, store: Database) -> ContinuedRun | None:
     sync = app.settings.sync
     row = continued_by_next_sync(
-        await open_runs(store, DEFAULT_TENANT),
+        await open_runs(store),
         areas=sync.areas,
         within=sync.continue_within,
         now=app.runtime.now(),

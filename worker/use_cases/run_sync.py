@@ -117,7 +117,7 @@ async def run_sync(
                 return found
             store = found
             await wait_for_share(store, share, app.runtime, stop)
-        known = await key_paths(database, lease.tenant_id)
+        known = await key_paths(database)
         run = Run(
             roster=roster,
             reader=reader,

@@ -20,7 +20,7 @@ from worker.store.queries.status import (
     lease_state,
     settled_in,
 )
-from worker.store.runs.ledger import DEFAULT_TENANT, open_runs
+from worker.store.runs.ledger import open_runs
 from worker.store.shards.assignments import ShardState, shard_states
 from worker.use_cases.reading_store import store_to_read
 
@@ -109,12 +109,12 @@ async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Stat
         now = await store.read(store.now)
         return Status(
             now=now,
-            freshness=_freshness(await last_publication(store, DEFAULT_TENANT), now, max_age),
-            gaps=await area_staleness(store, DEFAULT_TENANT),
-            failures=await failure_counts(store, DEFAULT_TENANT),
-            lease=await lease_state(store, DEFAULT_TENANT),
+            freshness=_freshness(await last_publication(store), now, max_age),
+            gaps=await area_staleness(store),
+            failures=await failure_counts(store),
+            lease=await lease_state(store),
             open_run=await _open_run(app, store),
-            runs=[_line(run) for run in await last_runs(store, DEFAULT_TENANT, runs)],
+            runs=[_line(run) for run in await last_runs(store, runs)],
         )
 
 
@@ -142,7 +142,7 @@ def _line(run: RunFacts) -> RunLine:
 
 
 async def _open_run(app: App, store: Database) -> OpenRun | None:
-    rows = await open_runs(store, DEFAULT_TENANT)
+    rows = await open_runs(store)
     sync = app.settings.sync
     chosen = continued_by_next_sync(
         rows, areas=sync.areas, within=sync.continue_within, now=app.runtime.now()
@@ -151,7 +151,7 @@ async def _open_run(app: App, store: Database) -> OpenRun | None:
     if row is None:
         return None
     read = await settled_in(store, row.run_id, len(sync.areas))
-    shards = await shard_states(store, DEFAULT_TENANT, row.run_id) if row.shards else ()
+    shards = await shard_states(store, row.run_id) if row.shards else ()
     return OpenRun(
         run_id=row.run_id,
         status=row.status,

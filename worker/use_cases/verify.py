@@ -21,7 +21,7 @@ from worker.store.database import Database
 from worker.store.identity import see_identity
 from worker.store.queries.sample import PublishedArea, forbid_writes, published_areas
 from worker.store.queries.status import last_publication, lease_state
-from worker.store.runs.ledger import DEFAULT_TENANT, key_paths
+from worker.store.runs.ledger import key_paths
 from worker.sync.evidence import Evidence
 from worker.sync.producer import PersonTask
 from worker.sync.reading import PersonReader
@@ -120,15 +120,15 @@ async def verify(
     identity = app.identity()
     async with store_to_read(app) as store:
         forbid_writes(store)
-        identity = await see_identity(store, DEFAULT_TENANT, identity)
+        identity = await see_identity(store, identity)
         is_run_on = await _is_run_on(store)
-        keys = KeyBook(dict(await key_paths(store, DEFAULT_TENANT)))
+        keys = KeyBook(dict(await key_paths(store)))
         roster, tasks = await _draw(app, identity, size)
         reads = await _read(app, identity, tasks, keys, stop=stop, on_progress=on_progress)
         # Queried after the reads, so that what a run publishes meanwhile is no difference.
         persons = sorted({read.person.person_key for read in reads})
-        published = await published_areas(store, DEFAULT_TENANT, persons)
-        last = await last_publication(store, DEFAULT_TENANT)
+        published = await published_areas(store, persons)
+        last = await last_publication(store)
     areas = _compare(reads, published, is_plain=identity.mode == "plain")
     sampled, agree = sum(area.sampled for area in areas), sum(area.agree for area in areas)
     kinds = [difference for area in areas for difference in area.differences]
@@ -152,7 +152,7 @@ async def verify(
 
 
 async def _is_run_on(store: Database) -> bool:
-    lease = await lease_state(store, DEFAULT_TENANT)
+    lease = await lease_state(store)
     is_run_on = lease is not None and not lease.is_dead
     if is_run_on:
         structlog.get_logger(__name__).warning(

@@ -33,7 +33,7 @@ class Access:
 
 
 async def record_access(
-    database: Database, tenant_id: int, access: Access, *, person_key: str | None = None
+    database: Database, access: Access, *, person_key: str | None = None
 ) -> None:
     """Add a row to the access log, and commit it.
 
@@ -42,7 +42,6 @@ async def record_access(
 
     Args:
         database: the store.
-        tenant_id: the tenant.
         access: who, with which command, and why.
         person_key: the person; None if all persons were accessed. A key that is not in the store
             is not recorded.
@@ -52,15 +51,12 @@ async def record_access(
         ConfigurationError: the database cannot be written until someone fixes the cause.
     """
     person_id = (
-        select(person.c.person_id)
-        .where(person.c.tenant_id == tenant_id, person.c.person_key == person_key)
-        .scalar_subquery()
+        select(person.c.person_id).where(person.c.person_key == person_key).scalar_subquery()
     )
 
     async def work(connection: AsyncConnection) -> None:
         await connection.execute(
             insert(access_log).values(
-                tenant_id=tenant_id,
                 accessed_at=await database.now(connection),
                 os_user=access.os_user,
                 login_user=access.login_user,

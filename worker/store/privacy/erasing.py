@@ -116,19 +116,13 @@ class Mask:
         return exact_json.canonical(self._recogniser.document(before)).decode()
 
 
-async def find_traces(
-    database: Database, tenant_id: int, person_key: str, off_id: NationalId
-) -> Traces:
+async def find_traces(database: Database, person_key: str, off_id: NationalId) -> Traces:
     """Find everything that ``erase_traces`` removes. Reads all stored texts of other persons."""
     mask = Mask(off_id, person_key)
 
     async def work(connection: AsyncConnection) -> Traces:
         row = (
-            await connection.execute(
-                select(person).where(
-                    person.c.tenant_id == tenant_id, person.c.person_key == person_key
-                )
-            )
+            await connection.execute(select(person).where(person.c.person_key == person_key))
         ).one_or_none()
         person_id = None if row is None else row.person_id
         refs = [] if row is None else [row.local_ref, row.prev_local_ref]

@@ -17,16 +17,16 @@ class OpenFailure:
     """One area of one person that cannot be read at present.
 
     Attributes:
+        person_key: the key in the store; None where it is a plain identifier and is shown.
         person_id: the person's row.
-        person_key: the key in the store; the identifier itself in a store without pseudonyms.
         reason: without any value of the answer.
         attempts: HTTP attempts in the last run.
         runs: runs in a row in which it failed.
         is_departed: the person is no longer on the roster.
     """
 
+    person_key: str | None
     person_id: int
-    person_key: str
     local_ref: str | None
     is_departed: bool
     area: str
@@ -43,14 +43,13 @@ class OpenFailure:
 
 async def list_failures(
     database: Database,
-    tenant_id: int,
     *,
     kind: str | None = None,
     areas: Sequence[str] = (),
     limit: int | None = None,
 ) -> Sequence[OpenFailure]:
     """Open failures, those that last longest first."""
-    statement = _select(tenant_id).order_by(failure.c.first_at, failure.c.person_id, failure.c.area)
+    statement = _select().order_by(failure.c.first_at, failure.c.person_id, failure.c.area)
     if kind is not None:
         statement = statement.where(failure.c.kind == kind)
     if areas:
@@ -58,20 +57,19 @@ async def list_failures(
     return await _read(database, statement.limit(limit))
 
 
-async def failures_by_key(database: Database, tenant_id: int, prefix: str) -> Sequence[OpenFailure]:
+async def failures_by_key(database: Database, prefix: str) -> Sequence[OpenFailure]:
     """Open failures of the persons whose key begins so."""
-    statement = _select(tenant_id).where(person.c.person_key.startswith(prefix, autoescape=True))
+    statement = _select().where(person.c.person_key.startswith(prefix, autoescape=True))
     return await _read(database, statement.order_by(failure.c.person_id, failure.c.area))
 
 
 async def purge_failures(
-    database: Database, tenant_id: int, *, last_before: datetime | None, departed: bool
+    database: Database, *, last_before: datetime | None, departed: bool
 ) -> int:
     """Forget failures; the areas stay stale, and the next failure is counted anew.
 
     Args:
         database: the store.
-        tenant_id: whose.
         last_before: those that failed last before this instant; None for none.
         departed: those of persons who are no longer on the roster.
 
@@ -89,22 +87,17 @@ async def purge_failures(
         )
     if not chosen:
         return 0
-    ours = select(person.c.person_id).where(person.c.tenant_id == tenant_id)
 
     async def work(connection: AsyncConnection) -> int:
-        done = await connection.execute(
-            delete(failure).where(failure.c.person_id.in_(ours), or_(*chosen))
-        )
+        done = await connection.execute(delete(failure).where(or_(*chosen)))
         return done.rowcount
 
     return await database.write(work)
 
 
-def _select(tenant_id: int) -> Select[Any]:
-    return (
-        select(failure, person.c.person_key, person.c.local_ref, person.c.departed_run)
-        .join(person, person.c.person_id == failure.c.person_id)
-        .where(person.c.tenant_id == tenant_id)
+def _select() -> Select[Any]:
+    return select(failure, person.c.person_key, person.c.local_ref, person.c.departed_run).join(
+        person, person.c.person_id == failure.c.person_id
     )
 
 

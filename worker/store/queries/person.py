@@ -12,7 +12,7 @@ from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.store.database import Database
 from worker.store.queries.failures import OpenFailure, failures_by_key
-from worker.store.schema.tables import VERSIONS, alias_of, person, run, tenant
+from worker.store.schema.tables import VERSIONS, alias_of, person, run
 from worker.store.schema.types import UtcTime
 
 
@@ -111,29 +111,28 @@ class PersonStory:
 
 
 async def person_story(
-    database: Database, tenant_id: int, person_key: str, *, as_of: datetime | None = None
+    database: Database, person_key: str, *, as_of: datetime | None = None
 ) -> PersonStory | None:
     """Everything stored about a person; None if the store does not have the key.
 
     Args:
         database: at our schema.
-        tenant_id: whose persons.
         person_key: the person.
         as_of: when the person was called what is said; None: now.
     """
 
     async def work(connection: AsyncConnection) -> PersonStory | None:
-        row = await _person(connection, tenant_id, person_key)
+        row = await _person(connection, person_key)
         if row is None:
             return None
         label = await _label(connection, person_key, as_of)
-        proofs = await _proofs(connection, row.tenant, person_key)
+        proofs = await _proofs(connection, person_key)
         areas = [
             AreaStory(
                 area=area.name,
                 proof=proofs.get(area.name),
                 failure=next((failure for failure in failed if failure.area == area.name), None),
-                versions=await _versions(connection, area, row.tenant, person_key),
+                versions=await _versions(connection, area, person_key),
             )
             for area in AREAS
         ]
@@ -147,19 +146,18 @@ async def person_story(
             areas=areas,
         )
 
-    found = await failures_by_key(database, tenant_id, person_key)
+    found = await failures_by_key(database, person_key)
     failed = [failure for failure in found if failure.person_key == person_key]
     return await database.read(work)
 
 
-async def publication_at(database: Database, tenant_id: int, at: datetime) -> Publication | None:
+async def publication_at(database: Database, at: datetime) -> Publication | None:
     """The publication that readers saw at this time."""
 
     async def work(connection: AsyncConnection) -> Publication | None:
         found = await connection.execute(
             select(run.c.run_id, run.c.kind, run.c.published_at)
             .where(
-                run.c.tenant_id == tenant_id,
                 run.c.publication_no.is_not(None),
                 run.c.published_at <= at,
             )
@@ -174,20 +172,18 @@ async def publication_at(database: Database, tenant_id: int, at: datetime) -> Pu
     return await database.read(work)
 
 
-async def _person(connection: AsyncConnection, tenant_id: int, person_key: str) -> Any:
-    """The person's row with the names of its runs and tenant; None if there is none."""
+async def _person(connection: AsyncConnection, person_key: str) -> Any:
+    """The person's row with the times of its runs; None if there is none."""
     first, departed = alias_of(run, "first"), alias_of(run, "departed")
     found = await connection.execute(
         select(
             person.c.first_run,
             first.c.started_at.label("first_run_at"),
             departed.c.published_at.label("departed_at"),
-            tenant.c.name.label("tenant"),
         )
-        .join(tenant, tenant.c.tenant_id == person.c.tenant_id)
         .join(first, first.c.run_id == person.c.first_run)
         .outerjoin(departed, departed.c.run_id == person.c.departed_run)
-        .where(person.c.tenant_id == tenant_id, person.c.person_key == person_key)
+        .where(person.c.person_key == person_key)
     )
     return found.one_or_none()
 
@@ -218,7 +214,6 @@ async def _label(connection: AsyncConnection, person_key: str, as_of: datetime |
 _FRESHNESS = table(
     "report_person_freshness",
     column("person_key", String),
-    column("tenant", String),
     column("area", String),
     column("last_confirmed_at", UtcTime),
     column("pages", Integer),
@@ -231,13 +226,9 @@ _FRESHNESS = table(
 )
 
 
-async def _proofs(
-    connection: AsyncConnection, tenant_name: str, person_key: str
-) -> Mapping[str, LastProof]:
+async def _proofs(connection: AsyncConnection, person_key: str) -> Mapping[str, LastProof]:
     view = _FRESHNESS.c
-    rows = await connection.execute(
-        select(_FRESHNESS).where(view.person_key == person_key, view.tenant == tenant_name)
-    )
+    rows = await connection.execute(select(_FRESHNESS).where(view.person_key == person_key))
     return {
         row.area: LastProof(
             confirmed_at=row.last_confirmed_at,
@@ -260,7 +251,7 @@ def _first_read(row: Row[Any]) -> FirstProof | None:
 
 
 async def _versions(
-    connection: AsyncConnection, area: ResourceArea, tenant_name: str, person_key: str
+    connection: AsyncConnection, area: ResourceArea, person_key: str
 ) -> Sequence[Version]:
     """The person's rows of the history view, oldest first."""
     stored = VERSIONS[area.name]
@@ -268,7 +259,6 @@ async def _versions(
     view = table(
         f"report_{area.table}_history",
         column("person_key", String),
-        column("tenant", String),
         column("restriction_id", String),
         column("first_seen_at", UtcTime),
         column("valid_from", UtcTime),
@@ -279,7 +269,7 @@ async def _versions(
     )
     rows = await connection.execute(
         select(view)
-        .where(view.c.person_key == person_key, view.c.tenant == tenant_name)
+        .where(view.c.person_key == person_key)
         .order_by(view.c.valid_from, view.c.opened_run, view.c.restriction_id)
     )
     return [

@@ -3,22 +3,17 @@
 from sqlalchemy import Select, Table, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.store.queries.hints import usually_true
-from worker.store.schema.tables import person, run
+from worker.store.schema.tables import run
 
 
-def open_as_published(table: Table, tenant_id: int) -> Select[tuple[int]]:
+def open_as_published(table: Table) -> Select[tuple[int]]:
     """The person of each restriction of one area that readers see; one row per restriction."""
-    unpublished = select(run.c.run_id).where(
-        run.c.tenant_id == tenant_id, run.c.publication_no.is_(None)
-    )
+    unpublished = select(run.c.run_id).where(run.c.publication_no.is_(None))
     return (
         select(table.c.person_id)
-        .join(person, person.c.person_id == table.c.person_id)
         .join(run, run.c.run_id == table.c.opened_run)
         .where(
             or_(table.c.closed_run.is_(None), table.c.closed_run.in_(unpublished)),
-            usually_true(person.c.tenant_id == tenant_id),
             run.c.publication_no.is_not(None),
         )
     )

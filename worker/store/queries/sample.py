@@ -37,7 +37,7 @@ def forbid_writes(database: Database) -> None:
 
 
 async def published_areas(
-    database: Database, tenant_id: int, person_keys: Sequence[str]
+    database: Database, person_keys: Sequence[str]
 ) -> Mapping[tuple[str, str], PublishedArea]:
     """The published state by person key and area.
 
@@ -50,14 +50,14 @@ async def published_areas(
         async def work(
             connection: AsyncConnection, keys: Sequence[str] = keys
         ) -> Mapping[tuple[str, str], PublishedArea]:
-            return await _areas(connection, database, tenant_id, keys)
+            return await _areas(connection, database, keys)
 
         found |= await database.read(work)
     return found
 
 
 async def _areas(
-    connection: AsyncConnection, database: Database, tenant_id: int, keys: Sequence[str]
+    connection: AsyncConnection, database: Database, keys: Sequence[str]
 ) -> Mapping[tuple[str, str], PublishedArea]:
     now = run.alias("now")
     is_published = now.c.publication_no.is_not(None)
@@ -74,7 +74,6 @@ async def _areas(
         .join(person_area, person_area.c.person_id == person.c.person_id)
         .join(now, now.c.run_id == person_area.c.run_id)
         .where(
-            person.c.tenant_id == tenant_id,
             database.dialect.member(person.c.person_key),
             person.c.departed_run.is_(None),
             or_(is_published, person_area.c.prev_run_id.is_not(None)),

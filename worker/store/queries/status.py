@@ -18,7 +18,6 @@ from worker.core.model import RunKind
 from worker.errors import SchemaError
 from worker.files import is_missing
 from worker.store.database import Database
-from worker.store.queries.hints import usually_true
 from worker.store.runs.lease import is_live
 from worker.store.runs.ledger import is_continuable, known_persons, open_counts
 from worker.store.runs.process_identity import Holder
@@ -157,7 +156,7 @@ async def engine_facts(database: Database) -> Mapping[str, str]:
     return await database.read(work)
 
 
-async def last_runs(database: Database, tenant_id: int, limit: int) -> Sequence[RunFacts]:
+async def last_runs(database: Database, limit: int) -> Sequence[RunFacts]:
     """The latest runs, latest first."""
 
     async def work(connection: AsyncConnection) -> Sequence[RunFacts]:
@@ -168,17 +167,14 @@ async def last_runs(database: Database, tenant_id: int, limit: int) -> Sequence[
             .label("turns")
         )
         found = await connection.execute(
-            select(run, turns)
-            .where(run.c.tenant_id == tenant_id)
-            .order_by(run.c.run_id.desc())
-            .limit(limit)
+            select(run, turns).order_by(run.c.run_id.desc()).limit(limit)
         )
         return [_facts(row) for row in found]
 
     return await database.read(work)
 
 
-async def last_publication(database: Database, tenant_id: int) -> RunFacts | None:
+async def last_publication(database: Database) -> RunFacts | None:
     """The last full run that was published; a backfill does not make a snapshot fresh."""
 
     async def work(connection: AsyncConnection) -> RunFacts | None:
@@ -186,7 +182,6 @@ async def last_publication(database: Database, tenant_id: int) -> RunFacts | Non
             await connection.execute(
                 select(run)
                 .where(
-                    run.c.tenant_id == tenant_id,
                     run.c.kind == RunKind.SYNC,
                     run.c.publication_no.is_not(None),
                 )
@@ -238,14 +233,12 @@ async def settled_in(database: Database, run_id: int, areas: int) -> Settled:
     return await database.read(work)
 
 
-async def lease_state(database: Database, tenant_id: int) -> LeaseState | None:
+async def lease_state(database: Database) -> LeaseState | None:
     """The holder of the lease; with shards, the first live one. None if it is free."""
 
     async def work(connection: AsyncConnection) -> LeaseState | None:
         rows = await connection.execute(
-            select(lease)
-            .where(lease.c.tenant_id == tenant_id, lease.c.holder.is_not(None))
-            .order_by(lease.c.name)
+            select(lease).where(lease.c.holder.is_not(None)).order_by(lease.c.name)
         )
         now = await database.now(connection)
         found = [_lease_state(row, now) for row in rows]
@@ -264,24 +257,23 @@ def _lease_state(row: Row[Any], now: datetime) -> LeaseState:
     )
 
 
-async def area_staleness(database: Database, tenant_id: int) -> Sequence[AreaStaleness]:
+async def area_staleness(database: Database) -> Sequence[AreaStaleness]:
     """Persons and stale persons by area, counted as in ``report_person_freshness``.
 
     The view finds the last full run for each row; here it is found once for each area.
     """
 
     async def work(connection: AsyncConnection) -> Sequence[AreaStaleness]:
-        found = [await _staleness_of(connection, tenant_id, area.name) for area in AREAS]
+        found = [await _staleness_of(connection, area.name) for area in AREAS]
         return [staleness for staleness in found if staleness.persons]
 
     return await database.read(work)
 
 
-async def _staleness_of(connection: AsyncConnection, tenant_id: int, area: str) -> AreaStaleness:
+async def _staleness_of(connection: AsyncConnection, area: str) -> AreaStaleness:
     last_sync = (
         await connection.execute(
             select(func.max(run.c.publication_no)).where(
-                run.c.tenant_id == tenant_id,
                 run.c.kind == RunKind.SYNC,
                 run.c.areas.contains(orjson.dumps(area).decode(), autoescape=True),
             )
@@ -308,7 +300,6 @@ async def _staleness_of(connection: AsyncConnection, tenant_id: int, area: str) 
             .outerjoin(before, before.c.run_id == person_area.c.prev_run_id)
             .where(
                 person_area.c.area == area,
-                usually_true(person.c.tenant_id == tenant_id),
                 person.c.departed_run.is_(None),
                 or_(is_published, person_area.c.prev_run_id.is_not(None)),
             )
@@ -317,14 +308,12 @@ async def _staleness_of(connection: AsyncConnection, tenant_id: int, area: str) 
     return AreaStaleness(area=area, persons=row.persons, stale=row.persons - row.fresh)
 
 
-async def failure_counts(database: Database, tenant_id: int) -> Sequence[FailureCount]:
+async def failure_counts(database: Database) -> Sequence[FailureCount]:
     """Open failures by area and kind."""
 
     async def work(connection: AsyncConnection) -> Sequence[FailureCount]:
         rows = await connection.execute(
             select(failure.c.area, failure.c.kind, func.count().label("number"))
-            .join(person, person.c.person_id == failure.c.person_id)
-            .where(person.c.tenant_id == tenant_id)
             .group_by(failure.c.area, failure.c.kind)
             .order_by(failure.c.area, failure.c.kind)
         )
@@ -333,12 +322,12 @@ async def failure_counts(database: Database, tenant_id: int) -> Sequence[Failure
     return await database.read(work)
 
 
-async def open_state(database: Database, tenant_id: int) -> OpenState:
+async def open_state(database: Database) -> OpenState:
     """Restrictions open as published, the persons who have them, and all persons in the store."""
 
     async def work(connection: AsyncConnection) -> OpenState:
-        restrictions, holders = await open_counts(connection, tenant_id)
-        persons = await known_persons(connection, tenant_id)
+        restrictions, holders = await open_counts(connection)
+        persons = await known_persons(connection)
         return OpenState(restrictions=restrictions, holders=holders, persons=persons)
 
     return await database.read(work)

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from worker.store.dialects import StoreDialect
-from worker.store.queries.hints import usually_true
 from worker.store.runs.undo import forget_new_persons, undo_persons
 from worker.store.schema.tables import VERSIONS, alias_of, attempt, person, person_area
 
@@ -26,7 +25,6 @@ class Departures:
     """
 
     dialect: StoreDialect
-    tenant_id: int
     run_id: int
     seen_by_attempts: tuple[int, ...]
 
@@ -61,7 +59,6 @@ class Departures:
         done = await connection.execute(
             update(person)
             .where(
-                usually_true(person.c.tenant_id == self.tenant_id),
                 person.c.departed_run.is_(None),
                 known,
                 ~self._is_seen(),
@@ -101,7 +98,6 @@ class Departures:
             select(person_area.c.person_id)
             .join(person, person.c.person_id == person_area.c.person_id)
             .where(
-                person.c.tenant_id == self.tenant_id,
                 person_area.c.run_id == self.run_id,
                 person_area.c.attempt_id.not_in(self.seen_by_attempts),
                 ~self._is_seen(),
@@ -133,7 +129,6 @@ class Departures:
         returned = await connection.execute(
             update(person)
             .where(
-                usually_true(person.c.tenant_id == self.tenant_id),
                 person.c.departed_run.is_not(None),
                 person.c.departed_run != self.run_id,
                 is_seen,

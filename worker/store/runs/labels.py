@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.dialects import StoreDialect
 from worker.store.schema.fact_tables import publication
-from worker.store.schema.tables import VERSIONS, alias_of, person, person_label, run
+from worker.store.schema.tables import VERSIONS, alias_of, person_label, run
 
 
 def relabelled_sql(run_id: int) -> str:
@@ -42,7 +42,7 @@ def keep_labels(connection: Connection, *, run_id: int, number: int) -> None:
 
 
 async def forget_labels(
-    connection: AsyncConnection, dialect: StoreDialect, tenant_id: int, before: datetime, limit: int
+    connection: AsyncConnection, dialect: StoreDialect, before: datetime, limit: int
 ) -> int:
     """Empty labels that ended before an instant, and that no version in the history needs.
 
@@ -68,9 +68,7 @@ async def forget_labels(
     ]
     found = await connection.execute(
         select(label.label_id)
-        .join(person, person.c.person_id == label.person_id)
         .where(
-            person.c.tenant_id == tenant_id,
             label.until_no <= last.scalar_subquery(),
             or_(label.local_ref.is_not(None), label.cohort.is_not(None)),
             *(~one for one in needed),

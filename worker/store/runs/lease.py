@@ -44,7 +44,6 @@ _LOCK_S_MAX: Final = 10
 class Lease:
     """A lease that this process holds or has held."""
 
-    tenant_id: int
     name: str
     fencing_token: int
     holder: Holder
@@ -59,7 +58,6 @@ class Lease:
         done = await connection.execute(
             update(lease)
             .where(
-                lease.c.tenant_id == self.tenant_id,
                 lease.c.name == self.name,
                 lease.c.fencing_token == self.fencing_token,
                 lease.c.holder == self.holder.holder_id,
@@ -80,7 +78,6 @@ class Lease:
             await connection.execute(
                 update(lease)
                 .where(
-                    lease.c.tenant_id == self.tenant_id,
                     lease.c.name == self.name,
                     lease.c.fencing_token == self.fencing_token,
                     lease.c.holder == self.holder.holder_id,
@@ -91,9 +88,7 @@ class Lease:
         await database.write(work)
 
 
-async def acquire(
-    database: Database, holder: Holder, *, tenant_id: int, name: str = RUN, ttl_s: float
-) -> Lease:
+async def acquire(database: Database, holder: Holder, *, name: str = RUN, ttl_s: float) -> Lease:
     """Take the lease if it is free, expired, or its holder died on this machine.
 
     A live shard prevents it; dead shards lose their leases.
@@ -103,12 +98,12 @@ async def acquire(
     """
 
     async def work(connection: AsyncConnection) -> Lease:
-        row = await lock_lease(database, connection, tenant_id, name)
+        row = await lock_lease(database, connection, name)
         now = await database.now(connection)
         if database.dialect.name == "postgresql":  # only PostgreSQL has shards
-            for shard_lease in await held_by_shards(connection, tenant_id):
+            for shard_lease in await held_by_shards(connection):
                 await displace(connection, shard_lease, now)
-            await _reopen_finished_shards(connection, tenant_id)
+            await _reopen_finished_shards(connection)
         return await take(connection, row, holder, now, ttl_s)
 
     return await database.write(work)
@@ -141,7 +136,7 @@ async def take(
     token = row.fencing_token if is_own else row.fencing_token + 1
     await connection.execute(
         update(lease)
-        .where(lease.c.tenant_id == row.tenant_id, lease.c.name == row.name)
+        .where(lease.c.name == row.name)
         .values(
             {
                 **FREE,
@@ -155,9 +150,7 @@ async def take(
             }
         )
     )
-    return Lease(
-        tenant_id=row.tenant_id, name=row.name, fencing_token=token, holder=holder, ttl_s=ttl_s
-    )
+    return Lease(name=row.name, fencing_token=token, holder=holder, ttl_s=ttl_s)
 
 
 def is_live(row: Row[Any], now: datetime) -> bool:
@@ -167,13 +160,11 @@ def is_live(row: Row[Any], now: datetime) -> bool:
     return not has_died(row.host, row.process)
 
 
-async def held_by_shards(connection: AsyncConnection, tenant_id: int) -> Sequence[Row[Any]]:
+async def held_by_shards(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """Shard leases that have a holder, live or dead, ordered by name."""
     found = await connection.execute(
         select(lease)
-        .where(
-            lease.c.tenant_id == tenant_id, lease.c.name.like(_SHARDS), lease.c.holder.is_not(None)
-        )
+        .where(lease.c.name.like(_SHARDS), lease.c.holder.is_not(None))
         .order_by(lease.c.name)
     )
     return found.all()
@@ -189,9 +180,9 @@ async def displace(connection: AsyncConnection, seen: Row[Any], now: datetime) -
     """
     if is_live(seen, now):
         raise lease_held_error(seen)
-    is_seen = (lease.c.tenant_id == seen.tenant_id, lease.c.name == seen.name)
+    is_seen = lease.c.name == seen.name
     try:
-        row = (await connection.execute(select(lease).where(*is_seen).with_for_update())).one()
+        row = (await connection.execute(select(lease).where(is_seen).with_for_update())).one()
     except DBAPIError as error:
         if not is_lock_timeout(error):
             raise
@@ -199,18 +190,16 @@ async def displace(connection: AsyncConnection, seen: Row[Any], now: datetime) -
     if is_live(row, now):
         raise lease_held_error(row)
     await connection.execute(
-        update(lease).where(*is_seen).values({**FREE, "fencing_token": row.fencing_token + 1})
+        update(lease).where(is_seen).values({**FREE, "fencing_token": row.fencing_token + 1})
     )
 
 
-async def _reopen_finished_shards(connection: AsyncConnection, tenant_id: int) -> None:
+async def _reopen_finished_shards(connection: AsyncConnection) -> None:
     """Mark finished shards of open runs as not done, so that they check their persons again.
 
     The next holder may continue their run, or undo or erase what they have read.
     """
-    open_runs = select(run.c.run_id).where(
-        run.c.tenant_id == tenant_id, run.c.status.in_(sorted(OPEN_STATUSES))
-    )
+    open_runs = select(run.c.run_id).where(run.c.status.in_(sorted(OPEN_STATUSES)))
     await connection.execute(
         update(attempt)
         .where(attempt.c.is_done, attempt.c.run_id.in_(open_runs))
@@ -218,15 +207,13 @@ async def _reopen_finished_shards(connection: AsyncConnection, tenant_id: int) -
     )
 
 
-async def lock_lease(
-    database: Database, connection: AsyncConnection, tenant_id: int, name: str = RUN
-) -> Row[Any]:
+async def lock_lease(database: Database, connection: AsyncConnection, name: str = RUN) -> Row[Any]:
     """Lock the lease's row until the transaction ends, and return it.
 
     Raises:
         LeaseHeldError: a transaction of the holder keeps the row locked; it is long or paused.
     """
-    wanted = select(lease).where(lease.c.tenant_id == tenant_id, lease.c.name == name)
+    wanted = select(lease).where(lease.c.name == name)
     seen = (await connection.execute(wanted)).one_or_none()
     if database.dialect.name == "postgresql":
         wait_s = min(_LOCK_S_MAX, database.lock_s_max())
@@ -236,7 +223,7 @@ async def lock_lease(
             # Only if it is missing: an insert waits for every transaction that renewed the lease.
             await connection.execute(
                 database.dialect.insert(lease)
-                .values(tenant_id=tenant_id, name=name, fencing_token=0)
+                .values(name=name, fencing_token=0)
                 .on_conflict_do_nothing()
             )
         return (await connection.execute(wanted.with_for_update())).one()

@@ -11,7 +11,6 @@ from worker.core.sharding import ShardAssignment
 from worker.errors import LeaseHeldError, StoppedError, WorkerError
 from worker.store.database import Database
 from worker.store.runs.lease import Lease, acquire
-from worker.store.runs.ledger import DEFAULT_TENANT
 from worker.store.runs.process_identity import this_process
 from worker.store.shards.assignments import acquire_shard
 
@@ -66,10 +65,8 @@ async def _acquire(
     while True:
         try:
             if part is None:
-                return await acquire(database, holder, tenant_id=DEFAULT_TENANT, ttl_s=ttl_s)
-            return await acquire_shard(
-                database, holder, tenant_id=DEFAULT_TENANT, part=part, ttl_s=ttl_s
-            )
+                return await acquire(database, holder, ttl_s=ttl_s)
+            return await acquire_shard(database, holder, part=part, ttl_s=ttl_s)
         except LeaseHeldError as error:
             if runtime.monotonic() - started_s >= wait_s:
                 raise

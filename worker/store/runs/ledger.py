@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from sqlalchemy import ColumnElement, Row, func, insert, select, update
@@ -14,13 +14,10 @@ from worker.core.run import RunHandle
 from worker.core.sharding import Shard
 from worker.errors import ExitCode
 from worker.store.database import Database
-from worker.store.queries.hints import usually_true
 from worker.store.queries.published import open_as_published, rows_and_persons
 from worker.store.runs.lease import Lease
 from worker.store.runs.undo import undo_run
 from worker.store.schema.tables import VERSIONS, area_key, attempt, person, person_area, run
-
-DEFAULT_TENANT: Final = 1
 
 
 async def begin_run(
@@ -42,7 +39,7 @@ async def begin_run(
         LeaseLostError: another holder took over.
     """
     now = database.runtime.now()
-    for row in await open_runs(database, lease.tenant_id):
+    for row in await open_runs(database):
         if kind == RunKind.SYNC and is_continuable(row, areas, continue_within, now):
             return await _continue(database, lease, row, host=host)
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
@@ -82,20 +79,20 @@ def last_progress() -> ColumnElement[datetime]:
     return func.coalesce(progressed, run.c.started_at).label("progressed_at")
 
 
-async def open_runs(database: Database, tenant_id: int) -> Sequence[Row[Any]]:
+async def open_runs(database: Database) -> Sequence[Row[Any]]:
     """Runs that are neither published nor undone, latest first, with ``progressed_at``."""
 
     async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
-        return await open_in(connection, tenant_id)
+        return await open_in(connection)
 
     return await database.read(work)
 
 
-async def open_in(connection: AsyncConnection, tenant_id: int) -> Sequence[Row[Any]]:
+async def open_in(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """See ``open_runs``."""
     found = await connection.execute(
         select(run, last_progress())
-        .where(run.c.tenant_id == tenant_id, run.c.status.in_(sorted(OPEN_STATUSES)))
+        .where(run.c.status.in_(sorted(OPEN_STATUSES)))
         .order_by(run.c.run_id.desc())
     )
     return found.all()
@@ -163,13 +160,11 @@ async def end_attempt(
     await database.write(work)
 
 
-async def key_paths(database: Database, tenant_id: int) -> Mapping[str, str]:
+async def key_paths(database: Database) -> Mapping[str, str]:
     """The record key path in use, by area."""
 
     async def work(connection: AsyncConnection) -> Mapping[str, str]:
-        found = await connection.execute(
-            select(area_key.c.area, area_key.c.key_path).where(area_key.c.tenant_id == tenant_id)
-        )
+        found = await connection.execute(select(area_key.c.area, area_key.c.key_path))
         return {row.area: row.key_path for row in found}
 
     return await database.read(work)
@@ -200,17 +195,17 @@ async def _begin(
 
     async def work(connection: AsyncConnection) -> RunHandle:
         await lease.renew(database, connection)
-        committed = await _committed_before(connection, lease.tenant_id, kind, now)
+        committed = await _committed_before(connection, kind, now)
         if committed is not None:
             return committed
-        row = await new_run(connection, lease.tenant_id, kind, areas, now)
+        row = await new_run(connection, kind, areas, now)
         return handle_of(row, await new_attempt(connection, row.run_id, now, host))
 
     return await database.write(work)
 
 
 async def _committed_before(
-    connection: AsyncConnection, tenant_id: int, kind: RunKind, started_at: datetime
+    connection: AsyncConnection, kind: RunKind, started_at: datetime
 ) -> RunHandle | None:
     """The run that this call began already, if the commit's acknowledgement was lost."""
     row = (
@@ -218,7 +213,6 @@ async def _committed_before(
             select(run, attempt.c.attempt_id)
             .join(attempt, attempt.c.run_id == run.c.run_id)
             .where(
-                run.c.tenant_id == tenant_id,
                 run.c.kind == kind,
                 run.c.started_at == started_at,
                 run.c.status == RunStatus.RUNNING,
@@ -248,7 +242,6 @@ def handle_of(
 
 async def new_run(
     connection: AsyncConnection,
-    tenant_id: int,
     kind: RunKind,
     areas: Sequence[str],
     now: datetime,
@@ -257,13 +250,12 @@ async def new_run(
     shards: int = 0,
 ) -> Row[Any]:
     """Add a run to the ledger, with the counts that the guard compares against."""
-    open_before, holders = await open_counts(connection, tenant_id)
-    persons = await known_persons(connection, tenant_id)
+    open_before, holders = await open_counts(connection)
+    persons = await known_persons(connection)
     row: Row[Any] = (
         await connection.execute(
             insert(run)
             .values(
-                tenant_id=tenant_id,
                 kind=kind,
                 run_key=run_key,
                 status=RunStatus.RUNNING,
@@ -304,13 +296,13 @@ async def new_attempt(
     return result
 
 
-async def open_counts(connection: AsyncConnection, tenant_id: int) -> tuple[int, int]:
+async def open_counts(connection: AsyncConnection) -> tuple[int, int]:
     """How many restrictions are open as published, and how many persons have one."""
-    holders = [open_as_published(table, tenant_id) for table in VERSIONS.values()]
+    holders = [open_as_published(table) for table in VERSIONS.values()]
     return await rows_and_persons(connection, *holders)
 
 
-async def known_persons(connection: AsyncConnection, tenant_id: int) -> int:
+async def known_persons(connection: AsyncConnection) -> int:
     """How many persons a published run has read who are not departed."""
     seen = (
         select(person_area.c.person_id)
@@ -323,11 +315,7 @@ async def known_persons(connection: AsyncConnection, tenant_id: int) -> int:
     )
     result: int = (
         await connection.execute(
-            select(func.count())
-            .select_from(person)
-            .where(
-                usually_true(person.c.tenant_id == tenant_id), person.c.departed_run.is_(None), seen
-            )
+            select(func.count()).select_from(person).where(person.c.departed_run.is_(None), seen)
         )
     ).scalar_one()
     return result

@@ -45,7 +45,6 @@ async def close_moved(
                 or_(old.c.closed_run.is_(None), old.c.closed_run.in_(others)),
                 old.c.person_id != new.c.person_id,
                 opened.c.publication_no.is_not(None),
-                same_tenant(old, new),
                 ~_is_read_completely(old, name, run_id),
                 ~_is_unstable(old, name, run_id),
                 # If the new person had it before, it changed and did not move.
@@ -69,7 +68,6 @@ async def gone_claims(
     dialect: StoreDialect,
     claimed: Mapping[str, Removed],
     *,
-    tenant_id: int,
     run_id: int,
 ) -> Mapping[str, int]:
     """By person key, how many restrictions to be closed no other person has.
@@ -78,7 +76,6 @@ async def gone_claims(
         connection: of the store.
         dialect: of its database.
         claimed: by person key, published restrictions that the person is about to lose.
-        tenant_id: the tenant of the persons.
         run_id: the run that will close them. Restrictions that it opened count, and published ones.
     """
     holders: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -93,7 +90,6 @@ async def gone_claims(
             .where(
                 dialect.member(table.c.restriction_id),
                 table.c.closed_run.is_(None),
-                person.c.tenant_id == tenant_id,
                 or_(run.c.run_id == run_id, run.c.publication_no.is_not(None)),
             ),
             dialect.members(keys),
@@ -189,21 +185,4 @@ async def _carry_first_seen(connection: AsyncConnection, table: Table, run_id: i
             since < table.c.first_seen_at,
         )
         .values(first_seen_at=since)
-    )
-
-
-def same_tenant(version: Any, other: Any) -> ColumnElement[bool]:
-    """Whether the persons of both versions belong to the same tenant."""
-    p, q = alias_of(person, "p"), alias_of(person, "q")
-    return (
-        select(p.c.tenant_id)
-        .where(
-            p.c.person_id == version.c.person_id,
-            q.c.person_id == other.c.person_id,
-            p.c.tenant_id == q.c.tenant_id,
-        )
-        # SQLAlchemy correlates only with the enclosing SELECT. Without this, a table farther out
-        # would be added to FROM, and any of its rows would match.
-        .correlate(version, other)
-        .exists()
     )

@@ -35,7 +35,7 @@ async def open_run_store(
     Raises:
         LeaseLostError: another holder took over.
     """
-    for run_id in await leftovers(database, lease.tenant_id):
+    for run_id in await leftovers(database):
         await undo_writes(database, lease, run_id)
     handle = await begin_run(
         database,
@@ -45,7 +45,7 @@ async def open_run_store(
         host=lease.holder.describe(),
         continue_within=continue_within,
     )
-    others = await open_runs(database, lease.tenant_id)
+    others = await open_runs(database)
     return SqlRunStore(
         database=database,
         lease=lease,

@@ -29,7 +29,7 @@ from worker.store.runs.facts import record_publication
 from worker.store.runs.feed import last_number
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import open_in
-from worker.store.runs.moves import close_moved, gone_claims, same_tenant
+from worker.store.runs.moves import close_moved, gone_claims
 from worker.store.runs.totals import run_totals
 from worker.store.schema.tables import (
     TOTALS,
@@ -45,8 +45,8 @@ from worker.store.schema.tables import (
 log = structlog.get_logger(__name__)
 
 _LOOKED_AT: Final = {
-    run: ("run_id", "tenant_id", "status", "publication_no"),
-    person: ("person_id", "tenant_id", "first_run", "departed_run"),
+    run: ("run_id", "status", "publication_no"),
+    person: ("person_id", "first_run", "departed_run"),
     person_area: ("person_id", "area", "run_id", "attempt_id", "is_complete"),
 } | dict.fromkeys(VERSIONS.values(), ("person_id", "restriction_id", "opened_run", "closed_run"))
 """What the statements of a publication join and choose by: payloads cost most, and say nothing."""
@@ -139,7 +139,7 @@ class Publisher:
         await self._count_rows(connection)
         departures = self._departures()
         departed = await departures.depart(connection) if may_depart else 0
-        open_now = await open_in(connection, self.lease.tenant_id)
+        open_now = await open_in(connection)
         others = [row.run_id for row in open_now if row.run_id != self.handle.run_id]
         await close_moved(connection, self.database.dialect, self.handle.run_id, others)
         facts = await self.facts(connection, departed, roster_faults)
@@ -164,7 +164,6 @@ class Publisher:
     def _departures(self) -> Departures:
         return Departures(
             dialect=self.database.dialect,
-            tenant_id=self.lease.tenant_id,
             run_id=self.handle.run_id,
             seen_by_attempts=self.seen_by_attempts or (self.handle.attempt_id,),
         )
@@ -191,7 +190,6 @@ class Publisher:
                 connection,
                 self.database.dialect,
                 claimed,
-                tenant_id=self.lease.tenant_id,
                 run_id=self.handle.run_id,
             )
             return removed + sum(gone.values()), affected + len(gone)
@@ -228,7 +226,7 @@ class Publisher:
         removed, affected = await rows_and_persons(connection, self._gone(table))
         open_before = 0
         if removed:
-            holders = open_as_published(table, self.lease.tenant_id)
+            holders = open_as_published(table)
             open_before, _ = await rows_and_persons(connection, holders)
         return AreaFacts(
             area=area, open_before=open_before, removed=removed, persons_affected=affected
@@ -260,7 +258,6 @@ class Publisher:
         await connection.execute(
             update(area_key)
             .where(
-                area_key.c.tenant_id == self.lease.tenant_id,
                 area_key.c.since_run.in_(unpublished),
                 area_key.c.area.in_(used),
             )
@@ -286,7 +283,6 @@ class Publisher:
                 other.c.restriction_id == table.c.restriction_id,
                 or_(other.c.closed_run.is_(None), other.c.closed_run.in_(unpublished)),
                 or_(opened.c.run_id == run_id, opened.c.publication_no.is_not(None)),
-                same_tenant(other, table),
             )
             .exists()
         )
@@ -326,9 +322,7 @@ class Publisher:
         totals = {**await run_totals(connection, self.handle.run_id), **outside}
         totals["persons_total"] += totals["persons_departed"]
         exit_code = exit_code_of(totals)
-        last_no = select(func.coalesce(func.max(run.c.publication_no), 0)).where(
-            run.c.tenant_id == self.lease.tenant_id
-        )
+        last_no = select(func.coalesce(func.max(run.c.publication_no), 0))
         last = (await connection.execute(last_no)).scalar_one()
         number = max(last, await last_number(connection)) + 1
         published_at = await self._instant(connection)
@@ -355,9 +349,7 @@ class Publisher:
         """
         now = await self.database.now(connection)
         last_at: datetime | None = (
-            await connection.execute(
-                select(func.max(run.c.published_at)).where(run.c.tenant_id == self.lease.tenant_id)
-            )
+            await connection.execute(select(func.max(run.c.published_at)))
         ).scalar_one()
         if last_at is None or now > last_at:
             return now

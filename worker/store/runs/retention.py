@@ -29,7 +29,7 @@ RUN_STEPS_MAX: Final = 10
 """What is left over waits for the next publication."""
 
 
-_Work: TypeAlias = Callable[[AsyncConnection, Database, int], Awaitable[int]]
+_Work: TypeAlias = Callable[[AsyncConnection, Database], Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ async def _step(database: Database, lease: Lease, work: _Work) -> int:
         await lease.renew(database, connection)
         if database.dialect.name == "sqlite":
             await connection.exec_driver_sql("PRAGMA secure_delete=ON")
-        return await work(connection, database, lease.tenant_id)
+        return await work(connection, database)
 
     return await database.write(fenced)
 
@@ -135,9 +135,8 @@ def _old_versions(area: str, now: datetime, age: timedelta, limit: int) -> _Work
     """Versions that a publication closed that long ago."""
     table, before = VERSIONS[area], now - age
 
-    async def work(connection: AsyncConnection, database: Database, tenant_id: int) -> int:
+    async def work(connection: AsyncConnection, database: Database) -> int:
         ended = select(run.c.run_id).where(
-            run.c.tenant_id == tenant_id,
             run.c.publication_no.is_not(None),
             run.c.published_at < before,
         )
@@ -162,8 +161,8 @@ def _old_versions(area: str, now: datetime, age: timedelta, limit: int) -> _Work
 def _old_labels(before: datetime, limit: int) -> _Work:
     """What persons were called until before that instant."""
 
-    async def work(connection: AsyncConnection, database: Database, tenant_id: int) -> int:
-        return await forget_labels(connection, database.dialect, tenant_id, before, limit)
+    async def work(connection: AsyncConnection, database: Database) -> int:
+        return await forget_labels(connection, database.dialect, before, limit)
 
     return work
 
@@ -171,10 +170,10 @@ def _old_labels(before: datetime, limit: int) -> _Work:
 def _old_accesses(before: datetime, limit: int) -> _Work:
     """Rows of the access log that are older than that instant."""
 
-    async def work(connection: AsyncConnection, database: Database, tenant_id: int) -> int:
+    async def work(connection: AsyncConnection, database: Database) -> int:
         found = await connection.execute(
             select(access_log.c.access_id)
-            .where(access_log.c.tenant_id == tenant_id, access_log.c.accessed_at < before)
+            .where(access_log.c.accessed_at < before)
             .order_by(access_log.c.access_id)
             .limit(limit)
         )
@@ -192,11 +191,10 @@ def _old_accesses(before: datetime, limit: int) -> _Work:
 def _old_runs(before: datetime, limit: int) -> _Work:
     """Runs that ended before that instant and that no row refers to, with their attempts."""
 
-    async def work(connection: AsyncConnection, database: Database, tenant_id: int) -> int:
+    async def work(connection: AsyncConnection, database: Database) -> int:
         found = await connection.execute(
             select(run.c.run_id)
             .where(
-                run.c.tenant_id == tenant_id,
                 run.c.status.not_in(sorted(OPEN_STATUSES)),
                 run.c.finished_at < before,
                 or_(run.c.publication_no.is_(None), run.c.publication_no.not_in(_last_numbers())),
@@ -220,7 +218,7 @@ def _last_numbers() -> Select[tuple[int]]:
     return (
         select(func.max(run.c.publication_no))
         .where(run.c.publication_no.is_not(None))
-        .group_by(run.c.tenant_id, run.c.kind, run.c.areas)
+        .group_by(run.c.kind, run.c.areas)
     )
 
 

@@ -74,7 +74,6 @@ class SqlRunStore:
                 )
                 .join(person_area, person_area.c.person_id == person.c.person_id)
                 .where(
-                    person.c.tenant_id == self.lease.tenant_id,
                     dialect.member(person.c.person_key),
                     _run_of_proof == handle.run_id,
                 ),
@@ -114,11 +113,11 @@ class SqlRunStore:
     async def not_sent(self, person_keys: Sequence[str]) -> None:
         """See ``RunStore.not_sent``."""
         dialect = self.database.dialect
-        is_one = (person.c.tenant_id == self.lease.tenant_id, dialect.member(person.c.person_key))
+        is_one = dialect.member(person.c.person_key)
 
         async def query(connection: AsyncConnection) -> list[int]:
             found = await connection.execute(
-                select(person.c.person_id).where(*is_one), dialect.members(person_keys)
+                select(person.c.person_id).where(is_one), dialect.members(person_keys)
             )
             return list(found.scalars())
 
@@ -158,7 +157,6 @@ class SqlRunStore:
                     & (failure.c.area == person_area.c.area),
                 )
                 .where(
-                    person.c.tenant_id == self.lease.tenant_id,
                     dialect.member(person.c.person_key),
                 ),
                 dialect.members(person_keys),

@@ -83,19 +83,19 @@ async def undo_writes(database: Database, lease: Lease, run_id: int) -> None:
     await database.write(rest)
 
 
-async def leftovers(database: Database, tenant_id: int) -> Sequence[int]:
+async def leftovers(database: Database) -> Sequence[int]:
     """Ids of withheld and abandoned runs that are not completely undone yet, in order."""
 
     async def work(connection: AsyncConnection) -> Sequence[int]:
-        return await leftovers_in(connection, tenant_id)
+        return await leftovers_in(connection)
 
     return await database.read(work)
 
 
-async def leftovers_in(connection: AsyncConnection, tenant_id: int) -> Sequence[int]:
+async def leftovers_in(connection: AsyncConnection) -> Sequence[int]:
     """See ``leftovers``."""
     unpublished = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
-    ended = select(run.c.run_id).where(run.c.tenant_id == tenant_id, run.c.status.in_(unpublished))
+    ended = select(run.c.run_id).where(run.c.status.in_(unpublished))
     marks: list[Column[int]] = [area_key.c.since_run]
     for table in VERSIONS.values():
         marks += [table.c.opened_run, table.c.closed_run]

@@ -1,4 +1,4 @@
-"""The partial indexes of the version tables, for migrations and the test that compares them.
+"""The partial indexes, for migrations and the test that compares them.
 
 By themselves, because they make SQLAlchemy load the dialects of both databases; a run knows one.
 """
@@ -6,7 +6,7 @@ By themselves, because they make SQLAlchemy load the dialects of both databases;
 from sqlalchemy import ColumnElement, Index, Table
 
 from worker.areas import AREAS
-from worker.store.schema.tables import VERSIONS
+from worker.store.schema.tables import VERSIONS, person
 
 
 def _add(table: Table, name: str, *columns: str, where: ColumnElement[bool], unique: bool) -> None:
@@ -19,6 +19,9 @@ def _add(table: Table, name: str, *columns: str, where: ColumnElement[bool], uni
     )
 
 
+_departed = person.c.departed_run.is_not(None)
+# Of those who are here there are too many: SQLite would look through them in the index's order.
+_add(person, "ix_{}_departed_run", "departed_run", where=_departed, unique=False)
 for _area in AREAS:
     _table = VERSIONS[_area.name]
     for _name in filter(None, (_area.effect.begins, _area.effect.ends)):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, Text, bindparam, inspect, select, update
+from sqlalchemy import Row, Text, bindparam, inspect, select, table, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core import exact_json
@@ -23,6 +23,7 @@ from worker.core.recogniser import candidates
 from worker.core.record import KeyedHash, digest_of, reader_of
 from worker.errors import ContractError
 from worker.store.database import Database
+from worker.store.identity import NEW, StoredIdentity
 from worker.store.runs.facts import leave_base
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import (
@@ -32,7 +33,7 @@ from worker.store.schema.tables import (
     person,
     person_area,
     run,
-    tenant,
+    store_identity,
 )
 
 PERSONS_PER_BATCH: Final = 500
@@ -46,21 +47,29 @@ class Rewritten(NamedTuple):
     rows: int = 0
 
 
-async def is_waiting(database: Database, tenant_id: int) -> bool:
-    """Whether rows of an earlier program wait to be rewritten, also before the schema is ours."""
+async def identity_before_upgrade(database: Database) -> StoredIdentity:
+    """How persons are keyed in a store of any revision; all rows of an early one wait."""
 
-    async def work(connection: AsyncConnection) -> bool:
-        columns = await connection.run_sync(lambda sync: inspect(sync).get_columns("tenant"))
-        if tenant.c.rewritten_to.name not in {column["name"] for column in columns}:
-            return True
-        return await _done_to(connection, tenant_id) is not None
+    async def work(connection: AsyncConnection) -> StoredIdentity:
+        has_ours = await connection.run_sync(
+            lambda sync: inspect(sync).has_table(store_identity.name)
+        )
+        name = store_identity.name if has_ours else "tenant"  # before 0011
+        found = await connection.execute(
+            select(text("*")).select_from(table(name)).order_by(text("1"))
+        )
+        row = found.first()
+        if row is None:
+            return NEW
+        waits = getattr(row, "rewritten_to", 0) is not None  # a column since 0008
+        return StoredIdentity(row.identity, row.key_check, bool(row.identity) and waits)
 
     return await database.read(work)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewriter:
-    """Rewrites one tenant's rows.
+    """Rewrites the rows of a store.
 
     Attributes:
         lease: held, so that no run writes meanwhile.
@@ -105,14 +114,14 @@ class Rewriter:
         await self.lease.renew(self.database, connection)
         if self.database.dialect.name == "sqlite":
             await connection.exec_driver_sql("PRAGMA secure_delete=ON")
-        done_to = await _done_to(connection, self.lease.tenant_id)
+        done_to = await _done_to(connection)
         if done_to is None:
             return None
         found = await connection.execute(
             select(
                 person.c.person_id, person.c.person_key, person.c.local_ref, person.c.prev_local_ref
             )
-            .where(person.c.tenant_id == self.lease.tenant_id, person.c.person_id > done_to)
+            .where(person.c.person_id > done_to)
             .order_by(person.c.person_id)
             .limit(self.persons_per_batch)
         )
@@ -193,20 +202,12 @@ class Rewriter:
         return found
 
     async def _key_paths(self, connection: AsyncConnection) -> Mapping[str, str]:
-        found = await connection.execute(
-            select(area_key.c.area, area_key.c.key_path).where(
-                area_key.c.tenant_id == self.lease.tenant_id
-            )
-        )
+        found = await connection.execute(select(area_key.c.area, area_key.c.key_path))
         return {row.area: row.key_path for row in found}
 
     async def _mark(self, connection: AsyncConnection, person_id: int | None) -> None:
         await leave_base(connection)
-        await connection.execute(
-            update(tenant)
-            .where(tenant.c.tenant_id == self.lease.tenant_id)
-            .values(rewritten_to=person_id)
-        )
+        await connection.execute(update(store_identity).values(rewritten_to=person_id))
 
 
 class _Area(NamedTuple):
@@ -316,11 +317,9 @@ class _Area(NamedTuple):
             await connection.execute(update(person_area).where(*ours).values(**values))
 
 
-async def _done_to(connection: AsyncConnection, tenant_id: int) -> int | None:
+async def _done_to(connection: AsyncConnection) -> int | None:
     found: int | None = (
-        await connection.execute(
-            select(tenant.c.rewritten_to).where(tenant.c.tenant_id == tenant_id)
-        )
+        await connection.execute(select(store_identity.c.rewritten_to))
     ).scalar_one()
     return found
 

@@ -40,22 +40,21 @@ from worker.store.schema.types import UtcTime
 
 metadata: Final = base.metadata
 
-tenant = Table(
-    "tenant",
+store_identity = Table(
+    "store_identity",
     metadata,
-    Column("tenant_id", SmallInteger, primary_key=True, autoincrement=False),
-    Column("name", String(200), nullable=False, unique=True),
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("identity", String(16), nullable=False, server_default=text("''")),
     Column("key_check", String(64), nullable=False, server_default=text("''")),
     Column("rewritten_to", BigInteger),
+    CheckConstraint("id = 1", name="one"),
 )
-"""``rewritten_to``: the last person whose rows were rewritten, while rows of an older program wait
-for it (``store.schema.rewriting``); NULL when none wait."""
+"""One row. ``rewritten_to``: the last person whose rows were rewritten, while rows of an older
+program wait for it (``store.schema.rewriting``); NULL when none wait."""
 
 lease = Table(
     "lease",
     metadata,
-    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), primary_key=True),
     Column("name", String(64), primary_key=True),
     Column("fencing_token", BigInteger, nullable=False),
     Column("holder", String(64)),
@@ -95,7 +94,6 @@ run = Table(
     "run",
     metadata,
     Column("run_id", Key, primary_key=True, autoincrement=True),
-    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("run_key", String(200)),
     Column("status", String(16), nullable=False),
@@ -117,8 +115,8 @@ run = Table(
     ),
     CheckConstraint("kind IN ('sync', 'backfill')", name="kind"),
     CheckConstraint("(status = 'published') = (publication_no IS NOT NULL)", name="published"),
-    UniqueConstraint("tenant_id", "publication_no"),
-    Index("ix_run_tenant_id_status", "tenant_id", "status"),
+    UniqueConstraint("publication_no"),
+    Index("ix_run_status", "status"),
     sqlite_autoincrement=True,
 )
 
@@ -150,17 +148,16 @@ person = Table(
     "person",
     metadata,
     Column("person_id", Key, primary_key=True, autoincrement=True),
-    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), nullable=False),
     Column("person_key", String(64), nullable=False),
     Column("first_run", Key, ForeignKey("run.run_id"), nullable=False, index=True),
-    Column("departed_run", Key, ForeignKey("run.run_id"), index=True),
+    Column("departed_run", Key, ForeignKey("run.run_id")),
     Column("local_ref", Text),
     Column("local_ref_run", Key, ForeignKey("run.run_id"), nullable=False, index=True),
     Column("prev_local_ref", Text),
     Column("not_sent_by", Key),
     Column("cohort", Text),
     Column("prev_cohort", Text),
-    UniqueConstraint("tenant_id", "person_key"),
+    Index("uq_person_person_key", "person_key", unique=True),
     sqlite_autoincrement=True,
 )
 """``local_ref_run`` is the run that wrote ``local_ref`` and ``cohort``; while it is not published,
@@ -228,7 +225,6 @@ PROOF_COLUMNS: Final = (
 area_key = Table(
     "area_key",
     metadata,
-    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), primary_key=True),
     Column("area", String(40), primary_key=True),
     Column("key_path", String(200), nullable=False),
     Column("since_run", Key, ForeignKey("run.run_id"), nullable=False),
@@ -237,7 +233,6 @@ area_key = Table(
 drift = Table(
     "drift",
     metadata,
-    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), primary_key=True),
     Column("area", String(40), primary_key=True),
     Column("field", String(300), primary_key=True),
     Column("kind", String(40), primary_key=True),
@@ -266,7 +261,6 @@ access_log = Table(
     "access_log",
     metadata,
     Column("access_id", Key, primary_key=True, autoincrement=True),
-    Column("tenant_id", SmallInteger, ForeignKey("tenant.tenant_id"), nullable=False),
     Column("accessed_at", UtcTime, nullable=False),
     Column("os_user", String(100), nullable=False),
     Column("login_user", String(100)),

@@ -11,7 +11,7 @@ import worker
 from worker.errors import SchemaError
 from worker.store.database import Database
 
-HEAD: Final = "0010"
+HEAD: Final = "0011"
 """The revision that this program works on; a test compares it with the migrations."""
 
 
@@ -71,7 +71,7 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
     async def work(connection: AsyncConnection) -> None:
         await connection.run_sync(_upgrade)
 
-    await database.write(work)
+    await database.alter(work)
     await anyio.lowlevel.checkpoint()
     return before, HEAD
 

@@ -23,7 +23,6 @@ _SLOT: Final = (
     "LEFT JOIN run pr ON pr.run_id = pa.run_id "
     "LEFT JOIN run pp ON pp.run_id = pa.prev_run_id "
     "JOIN person p ON p.person_id = {person} "
-    "JOIN tenant t ON t.tenant_id = p.tenant_id "
     "LEFT JOIN run lr ON lr.run_id = p.local_ref_run "
 )
 
@@ -55,8 +54,8 @@ def _is_stale(area: str) -> str:
         "CASE WHEN pr.publication_no IS NOT NULL THEN pr.publication_no ELSE pp.publication_no END"
     )
     last_sync = (
-        "(SELECT MAX(s.publication_no) FROM run s WHERE s.tenant_id = p.tenant_id "
-        f"AND s.kind = 'sync' AND s.areas LIKE '%' || '\"' || {area} || '\"' || '%')"
+        "(SELECT MAX(s.publication_no) FROM run s WHERE "
+        f"s.kind = 'sync' AND s.areas LIKE '%' || '\"' || {area} || '\"' || '%')"
     )
     return (
         f"{{typed}}(CASE WHEN COALESCE({complete}, {{false}}) = {{false}} THEN {{true}} "
@@ -71,7 +70,7 @@ def _current(area: ResourceArea) -> str:
         f"SELECT v.restriction_id, p.person_key, {_LOCAL_REF} AS local_ref, {columns}"
         f"v.first_seen_at, {{typed}}({_published('confirmed_at')}{{as_text}}) "
         "AS last_confirmed_at, "
-        f"{_is_stale(literal)} AS is_stale, t.name AS tenant, v.payload, "
+        f"{_is_stale(literal)} AS is_stale, v.payload, "
         f"{{typed}}({in_effect_sql(area.effect, 'v', '{now}')}{{as_integer}}) AS is_in_effect, "
         f"{{typed}}({ends_at_sql(area.effect, 'v')}{{as_text}}) AS ends_at, "
         f"{{typed}}({group_sql(area.effect, 'v')}{{as_text}}) AS restriction_group, "
@@ -93,14 +92,13 @@ def _history(area: ResourceArea) -> str:
         "c.published_at AS valid_to, v.opened_run, "
         "{typed}(CASE WHEN c.publication_no IS NOT NULL THEN v.closed_run END{as_integer}) "
         "AS closed_run, "
-        "t.name AS tenant, v.payload, o.publication_no AS opened_publication, "
+        "v.payload, o.publication_no AS opened_publication, "
         "c.publication_no AS closed_publication, v.version_id AS version_no, "
         f"{_THEN.format('cohort')} AS cohort "
         f"FROM {area.table}_version v "
         "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
         "LEFT JOIN run c ON c.run_id = v.closed_run AND c.publication_no IS NOT NULL "
         "JOIN person p ON p.person_id = v.person_id "
-        "JOIN tenant t ON t.tenant_id = p.tenant_id "
         "LEFT JOIN run lr ON lr.run_id = p.local_ref_run "
         + _AT.format(person="p.person_id", number="o.publication_no")
     )
@@ -118,13 +116,12 @@ def _freshness() -> str:
         f"{{typed}}({_published('record_count')}{{as_integer}}) AS record_count, "
         f"{{typed}}({_published('pages')}{{as_integer}}) AS pages, "
         "f.kind AS failure_kind, f.first_at AS failing_since, f.runs AS failed_runs, "
-        f"t.name AS tenant, {{typed}}({_published('digest')}{{as_text}}) AS digest, {first_read}, "
+        f"{{typed}}({_published('digest')}{{as_text}}) AS digest, {first_read}, "
         f"{_COHORT} AS cohort "
         "FROM person_area pa "
         "JOIN run pr ON pr.run_id = pa.run_id "
         "LEFT JOIN run pp ON pp.run_id = pa.prev_run_id "
         "JOIN person p ON p.person_id = pa.person_id "
-        "JOIN tenant t ON t.tenant_id = p.tenant_id "
         "LEFT JOIN run lr ON lr.run_id = p.local_ref_run "
         "LEFT JOIN failure f ON f.person_id = pa.person_id AND f.area = pa.area "
         "WHERE p.departed_run IS NULL "
@@ -145,13 +142,10 @@ def _daily_change() -> str:
     """Rows that came, changed and went on each day, by area, as they were counted then."""
     return (
         "SELECT d.day, c.area, CAST(SUM(c.added) AS BIGINT) AS added, "
-        "CAST(SUM(c.changed) AS BIGINT) AS changed, CAST(SUM(c.removed) AS BIGINT) AS removed, "
-        "t.name AS tenant "
+        "CAST(SUM(c.changed) AS BIGINT) AS changed, CAST(SUM(c.removed) AS BIGINT) AS removed "
         "FROM publication_code c JOIN publication d ON d.publication_no = c.publication_no "
-        # The only one. The column stays until tenants go.
-        "JOIN tenant t ON t.tenant_id = (SELECT MIN(tenant_id) FROM tenant) "
         "WHERE c.added + c.changed + c.removed > 0 "
-        "GROUP BY d.day, c.area, t.name"
+        "GROUP BY d.day, c.area"
     )
 
 
@@ -215,17 +209,17 @@ def _run() -> str:
         "r.exit_code, r.reason, r.areas, r.persons_total, r.persons_complete, r.persons_stale, "
         "r.persons_departed, r.roster_faults, r.areas_complete, r.areas_failed, r.rows_read, "
         "r.rows_opened, r.rows_changed, r.rows_closed, r.rows_moved, r.rows_unchanged, "
-        "r.requests, r.retries, r.publication_no, r.worker_version, t.name AS tenant, "
+        "r.requests, r.retries, r.publication_no, r.worker_version, "
         "r.persons_not_sent "
-        "FROM run r JOIN tenant t ON t.tenant_id = r.tenant_id"
+        "FROM run r"
     )
 
 
 def _access() -> str:
     return (
         "SELECT a.accessed_at, a.os_user, a.login_user, a.host, a.command, p.person_key, "
-        "a.purpose, t.name AS tenant "
-        "FROM access_log a JOIN tenant t ON t.tenant_id = a.tenant_id "
+        "a.purpose "
+        "FROM access_log a "
         "LEFT JOIN person p ON p.person_id = a.person_id"
     )
 

@@ -49,7 +49,7 @@ def refuse_sqlite(database: Database) -> None:
 
 
 async def acquire_shard(
-    database: Database, holder: Holder, *, tenant_id: int, part: ShardAssignment, ttl_s: float
+    database: Database, holder: Holder, *, part: ShardAssignment, ttl_s: float
 ) -> Lease:
     """Take the lease of one shard.
 
@@ -60,10 +60,10 @@ async def acquire_shard(
     name = f"{RUN}/{part.shard.index}"
 
     async def work(connection: AsyncConnection) -> Lease:
-        run_lease = await lock_lease(database, connection, tenant_id)
-        row = await lock_lease(database, connection, tenant_id, name)
+        run_lease = await lock_lease(database, connection)
+        row = await lock_lease(database, connection, name)
         now = await database.now(connection)
-        for held in (run_lease, *await held_by_shards(connection, tenant_id)):
+        for held in (run_lease, *await held_by_shards(connection)):
             is_same_run = (held.run_key, held.shards) == (part.run_key, part.shard.count)
             if held.holder is not None and held.name != name and not is_same_run:
                 await displace(connection, held, now)
@@ -103,9 +103,9 @@ async def begin_shard(
     now = database.runtime.now()
 
     async def work(connection: AsyncConnection) -> RunHandle | RunReport:
-        await lock_lease(database, connection, own.tenant_id)
+        await lock_lease(database, connection)
         await own.renew(database, connection)
-        row = await _latest_run(connection, own.tenant_id, part.run_key)
+        row = await _latest_run(connection, part.run_key)
         if row is not None and row.status not in OPEN_STATUSES:
             if now - (row.finished_at or row.started_at) <= continue_within:
                 return _report_of_ended(row, part, now)
@@ -118,10 +118,9 @@ async def begin_shard(
             else:
                 row = None
         if row is None:
-            await _abandon_open_runs(connection, own.tenant_id, now)
+            await _abandon_open_runs(connection, now)
             row = await new_run(
                 connection,
-                own.tenant_id,
                 RunKind.SYNC,
                 areas,
                 now,
@@ -143,13 +142,13 @@ async def undo_leftovers(database: Database, own: Lease) -> None:
     Raises:
         LeaseLostError: another process took over this shard.
     """
-    if not await leftovers(database, own.tenant_id):
+    if not await leftovers(database):
         return
 
     async def step(connection: AsyncConnection) -> tuple[int, int] | None:
-        await lock_lease(database, connection, own.tenant_id)
+        await lock_lease(database, connection)
         await own.renew(database, connection)
-        left = await leftovers_in(connection, own.tenant_id)
+        left = await leftovers_in(connection)
         if not left:
             return None
         after = done[1] if done[0] == left[0] else 0
@@ -191,14 +190,14 @@ class ShardState:
     is_done: bool
 
 
-async def shard_states(database: Database, tenant_id: int, run_id: int) -> Sequence[ShardState]:
+async def shard_states(database: Database, run_id: int) -> Sequence[ShardState]:
     """The last attempt of each shard that has started on a run, by index."""
 
     async def work(connection: AsyncConnection) -> Sequence[ShardState]:
         now = await database.now(connection)
         live = {
             row.name
-            for row in await held_by_shards(connection, tenant_id)
+            for row in await held_by_shards(connection)
             if row.run_id == run_id and is_live(row, now)
         }
         return [
@@ -224,16 +223,15 @@ async def has_other_live_shards(
     now = await database.now(connection)
     return any(
         row.run_id == run_id and row.name != own.name and is_live(row, now)
-        for row in await held_by_shards(connection, own.tenant_id)
+        for row in await held_by_shards(connection)
     )
 
 
-async def _latest_run(connection: AsyncConnection, tenant_id: int, run_key: str) -> Row[Any] | None:
+async def _latest_run(connection: AsyncConnection, run_key: str) -> Row[Any] | None:
     """The latest run of a run key that was not abandoned."""
     found = await connection.execute(
         select(run, last_progress())
         .where(
-            run.c.tenant_id == tenant_id,
             run.c.run_key == run_key,
             run.c.kind == RunKind.SYNC,
             run.c.status != RunStatus.ABANDONED,
@@ -291,9 +289,9 @@ def _check_same(row: Row[Any], part: ShardAssignment, areas: Sequence[str]) -> N
         )
 
 
-async def _abandon_open_runs(connection: AsyncConnection, tenant_id: int, now: datetime) -> None:
+async def _abandon_open_runs(connection: AsyncConnection, now: datetime) -> None:
     """Mark every open run as abandoned. ``undo_leftovers`` undoes what they wrote."""
-    for row in await open_in(connection, tenant_id):
+    for row in await open_in(connection):
         await connection.execute(
             update(run)
             .where(run.c.run_id == row.run_id)
@@ -308,14 +306,10 @@ async def _displace_other_runs(
 ) -> None:
     """Displace shards that were paused while their run was abandoned; they may not write again."""
     now = await database.now(connection)
-    for row in await held_by_shards(connection, own.tenant_id):
+    for row in await held_by_shards(connection):
         if row.name != own.name and row.run_id not in (None, run_id):
             await displace(connection, row, now)
-    await connection.execute(
-        update(lease)
-        .where(lease.c.tenant_id == own.tenant_id, lease.c.name == own.name)
-        .values(run_id=run_id)
-    )
+    await connection.execute(update(lease).where(lease.c.name == own.name).values(run_id=run_id))
 
 
 async def _begin_attempt(

@@ -59,7 +59,7 @@ async def balance(database: Database, own: Lease, budget: RateBudget, *, shards:
         await _write_share(connection, own, share)
 
     async def grow(connection: AsyncConnection) -> int:
-        await lock_lease(database, connection, own.tenant_id)
+        await lock_lease(database, connection)
         await own.renew(database, connection)
         await _take_from_the_dead(database, connection, own)
         shares = await _read_shares(database, connection, own)
@@ -81,7 +81,7 @@ async def balance(database: Database, own: Lease, budget: RateBudget, *, shards:
 async def _read_shares(database: Database, connection: AsyncConnection, own: Lease) -> _Shares:
     now = await database.now(connection)
     live, own_share, others = 1, 0, 0
-    for row in await held_by_shards(connection, own.tenant_id):
+    for row in await held_by_shards(connection):
         if row.name == own.name:
             own_share = row.share_per_hour
         else:
@@ -92,23 +92,21 @@ async def _read_shares(database: Database, connection: AsyncConnection, own: Lea
 
 async def _write_share(connection: AsyncConnection, own: Lease, share: int) -> None:
     await connection.execute(
-        update(lease)
-        .where(lease.c.tenant_id == own.tenant_id, lease.c.name == own.name)
-        .values(share_per_hour=share)
+        update(lease).where(lease.c.name == own.name).values(share_per_hour=share)
     )
 
 
 async def _take_from_the_dead(database: Database, connection: AsyncConnection, own: Lease) -> None:
     """Set the shares of dead shards to 0. The caller has locked the lease ``run``."""
     now = await database.now(connection)
-    for seen in await held_by_shards(connection, own.tenant_id):
+    for seen in await held_by_shards(connection):
         if seen.name == own.name or not seen.share_per_hour or is_live(seen, now):
             continue
-        is_seen = (lease.c.tenant_id == seen.tenant_id, lease.c.name == seen.name)
+        is_seen = lease.c.name == seen.name
         # A shard that is paused in a transaction keeps its share until the transaction ends.
         found = await connection.execute(
-            select(lease).where(*is_seen).with_for_update(skip_locked=True)
+            select(lease).where(is_seen).with_for_update(skip_locked=True)
         )
         row = found.one_or_none()
         if row is not None and row.holder is not None and not is_live(row, now):
-            await connection.execute(update(lease).where(*is_seen).values(share_per_hour=0))
+            await connection.execute(update(lease).where(is_seen).values(share_per_hour=0))

@@ -62,7 +62,7 @@ class ShardRunStore(SqlRunStore):
         """
 
         async def work(connection: AsyncConnection) -> Publication | ShardFinished | WithheldError:
-            await lock_lease(self.database, connection, self.lease.tenant_id)
+            await lock_lease(self.database, connection)
             await self.lease.renew(self.database, connection)
             ended = await self._ended(connection)
             if ended is not None:
@@ -101,7 +101,7 @@ class ShardRunStore(SqlRunStore):
         """See ``RunStore.interrupt``. The run continues while another shard works on it."""
 
         async def work(connection: AsyncConnection) -> None:
-            await lock_lease(self.database, connection, self.lease.tenant_id)
+            await lock_lease(self.database, connection)
             await self.lease.renew(self.database, connection)
             run_id = self.handle.run_id
             if not await has_other_live_shards(self.database, connection, self.lease, run_id):

@@ -84,7 +84,6 @@ class BatchWriter:
                 connection,
                 self.database.dialect,
                 notes,
-                tenant_id=self.lease.tenant_id,
                 run_id=self.handle.run_id,
                 now=self.database.runtime.now,
             )
@@ -104,7 +103,6 @@ class BatchWriter:
             connection,
             dialect,
             [read.person for read in batch],
-            tenant_id=self.lease.tenant_id,
             run_id=run_id,
         )
         for other in self.unpublished:

@@ -57,7 +57,6 @@ async def write_notes(
     dialect: StoreDialect,
     notes: Notes,
     *,
-    tenant_id: int,
     run_id: int,
     now: Callable[[], datetime],
 ) -> Notes:
@@ -71,7 +70,6 @@ async def write_notes(
             dialect.insert(area_key).on_conflict_do_nothing(),
             [
                 {
-                    "tenant_id": tenant_id,
                     "area": area,
                     "key_path": key_path,
                     "since_run": run_id,
@@ -81,7 +79,7 @@ async def write_notes(
         )
     kept, new, left_out = frozenset[_Entry](), list[_Entry](), notes.drift_left_out
     if notes.drift:
-        known = await _known_drift(connection, tenant_id)
+        known = await _known_drift(connection)
         new = _within_limit(known, notes.drift)
         kept = (notes.drift & known) | frozenset(new)
         left_out += len(notes.drift) - len(kept)
@@ -91,7 +89,6 @@ async def write_notes(
             dialect.insert(drift).on_conflict_do_nothing(),
             [
                 {
-                    "tenant_id": tenant_id,
                     "area": area,
                     "field": item.field,
                     "kind": item.kind,
@@ -106,9 +103,9 @@ async def write_notes(
     return Notes(drift=kept, key_paths=notes.key_paths)
 
 
-async def _known_drift(connection: AsyncConnection, tenant_id: int) -> frozenset[_Entry]:
+async def _known_drift(connection: AsyncConnection) -> frozenset[_Entry]:
     columns = (drift.c.area, drift.c.field, drift.c.kind)
-    rows = await connection.execute(select(*columns).where(drift.c.tenant_id == tenant_id))
+    rows = await connection.execute(select(*columns))
     return frozenset((row.area, Drift(field=row.field, kind=row.kind)) for row in rows)
 
 

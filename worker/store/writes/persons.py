@@ -29,11 +29,11 @@ _FIND: Final = (
     "FROM {input_rows} CROSS JOIN person "
     "JOIN run AS first_run ON first_run.run_id = person.first_run "
     "JOIN run AS label_run ON label_run.run_id = person.local_ref_run "
-    "WHERE person.tenant_id = {tenant_id} AND person.person_key = input_rows.person_key"
+    "WHERE person.person_key = input_rows.person_key"
 )
 _ADD: Final = (
-    "INSERT INTO person (tenant_id, person_key, first_run, local_ref, cohort, local_ref_run) "
-    "SELECT {tenant_id}, person_key, {run_id}, local_ref, cohort, "
+    "INSERT INTO person (person_key, first_run, local_ref, cohort, local_ref_run) "
+    "SELECT person_key, {run_id}, local_ref, cohort, "
     "{run_id} FROM {input_rows} RETURNING person_key, person_id"
 )
 
@@ -57,16 +57,14 @@ async def resolve_persons(
     dialect: StoreDialect,
     persons: Sequence[Person],
     *,
-    tenant_id: int,
     run_id: int,
 ) -> PersonIds:
     """Find or add the row of every person; keep local references and cohorts up to date."""
     rows = [(listed.person_key, listed.local_ref, listed.cohort) for listed in persons]
-    numbers = {"tenant_id": tenant_id, "run_id": run_id}
     ids: dict[str, int] = {}
     failed, outdated = set(), set()
     for key, person_id, has_failed, is_outdated in await _PERSONS.execute(
-        connection, _FIND, rows, **numbers
+        connection, _FIND, rows, run_id=run_id
     ):
         ids[key] = person_id
         if has_failed:
@@ -74,10 +72,10 @@ async def resolve_persons(
         if is_outdated:
             outdated.add(key)
     unknown = [row for row in rows if row[0] not in ids] if len(ids) < len(rows) else []
-    new = dict(await _PERSONS.execute(connection, _ADD, unknown, **numbers))
+    new = dict(await _PERSONS.execute(connection, _ADD, unknown, run_id=run_id))
     if outdated:
         changed = [listed for listed in persons if listed.person_key in outdated]
-        await _write_labels(connection, dialect, changed, tenant_id=tenant_id, run_id=run_id)
+        await _write_labels(connection, dialect, changed, run_id=run_id)
     return PersonIds(ids=ids | new, new=frozenset(new.values()), failed=frozenset(failed))
 
 
@@ -86,7 +84,6 @@ async def _write_labels(
     dialect: StoreDialect,
     persons: Sequence[Person],
     *,
-    tenant_id: int,
     run_id: int,
 ) -> None:
     first, ref = alias_of(run, "first"), alias_of(run, "ref")
@@ -106,7 +103,6 @@ async def _write_labels(
         .join(first, first.c.run_id == person.c.first_run)
         .join(ref, ref.c.run_id == person.c.local_ref_run)
         .where(
-            person.c.tenant_id == tenant_id,
             dialect.member(person.c.person_key),
         ),
         dialect.members([listed.person_key for listed in persons]),

@@ -51,12 +51,10 @@ class AgreedRecordKeys:
     async def _claim(self, paths: Mapping[str, str]) -> Mapping[str, str]:
         async def work(connection: AsyncConnection) -> Mapping[str, str]:
             await self.lease.renew(self.database, connection)
-            tenant_id = self.lease.tenant_id
             await connection.execute(
                 self.database.dialect.insert(area_key).on_conflict_do_nothing(),
                 [
                     {
-                        "tenant_id": tenant_id,
                         "area": area,
                         "key_path": path,
                         "since_run": self.handle.run_id,
@@ -65,9 +63,7 @@ class AgreedRecordKeys:
                 ],
             )
             rows = await connection.execute(
-                select(area_key.c.area, area_key.c.key_path).where(
-                    area_key.c.tenant_id == tenant_id, area_key.c.area.in_(list(paths))
-                )
+                select(area_key.c.area, area_key.c.key_path).where(area_key.c.area.in_(list(paths)))
             )
             return {row.area: row.key_path for row in rows}
 
