@@ -16,6 +16,7 @@ import os
 import pwd
 import shlex
 import stat
+import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,19 @@ SQLITE_SUFFIXES: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database ("Temporary Files Used By SQLite")."""
 OWN_DESCRIPTORS: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 """What the caller handed over open, such as a shell's ``<(command)``."""
+
+
+_ACL: Final = "system.posix_acl_access"
+"""What Linux keeps a file's access control list in (linux/posix_acl_xattr.h, acl(5))."""
+_ACL_OF_NEW: Final = "system.posix_acl_default"
+"""The list that new files in a folder begin with."""
+_ACL_HEADER: Final = struct.Struct("<I")
+_ACL_ENTRY: Final = struct.Struct("<HHI")
+_ACL_USER: Final = 0x02
+_ACL_GROUP: Final = 0x08
+_WRITE: Final = 0o2
+_NAMED: Final = "somebody whom its access control list names"
+_CLEAR: Final = "getfacl shows whom it names; setfacl -b"
 
 
 class Trust(enum.Enum):
@@ -136,7 +150,7 @@ def require_own_folder(folder: Path, *, key: str, trust: Trust) -> None:
         ConfigurationError: who can, and what to do.
     """
     status = folder.lstat()
-    if writer := _other_writer(status, trust):
+    if writer := _other_writer(status, trust, folder):
         mode = stat.S_IMODE(status.st_mode)
         raise ConfigurationError(
             f"{key}: {writer[0]} can make files in the folder {folder} (mode {mode:04o}), and the "
@@ -166,8 +180,15 @@ def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: st
         status = place.lstat()
     except OSError:
         return  # not there, or not to be reached: whoever opens it is told
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & stat.S_IRWXO:
+    folder, mode = place.parent, stat.S_IMODE(status.st_mode)
+    if named_rights(place, mode):
+        who, hint = _NAMED, f"{_CLEAR} {shlex.quote(str(place))}"
+    elif is_group_trusted and _named(folder, _ACL_OF_NEW):
+        who, hint = (
+            f"somebody whom the default list of {folder} names",
+            f"setfacl -k {shlex.quote(str(folder))}",
+        )
+    elif mode & stat.S_IRWXO:
         who, hint = (
             "everyone on this machine",
             f"chmod {'o=' if is_group_trusted else 'go='} {shlex.quote(str(place))}",
@@ -179,6 +200,31 @@ def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: st
     raise ConfigurationError(f"{key}: {who} can reach {place} (mode {mode:04o})", hint=hint)
 
 
+def named_rights(place: Path | int, mode: int) -> int:
+    """What a file's access control list lets others do, as the bits of a mode for "others".
+
+    Args:
+        place: the file without links, or the number of the open file.
+        mode: its mode. The group's bits are the most that the list gives anybody.
+    """
+    most = mode >> 3 & 0o7
+    return most and _named(place, _ACL) & most
+
+
+def _named(place: Path | int, which: str) -> int:
+    """The rights of all whom a list names besides the worker's user, its own group and root."""
+    try:
+        packed = os.getxattr(place, which)
+    except (OSError, AttributeError):
+        return 0  # it has none, or its file system or this system has no such lists
+    found = 0
+    for tag, rights, number in _ACL_ENTRY.iter_unpack(packed[_ACL_HEADER.size :]):
+        is_other_user = tag == _ACL_USER and number not in {_ROOT_USER, os.geteuid()}
+        if is_other_user or (tag == _ACL_GROUP and not _is_own_group(number)):
+            found |= rights
+    return found
+
+
 def _open(path: Path, key: str, trust: Trust) -> int:
     """The number of the open, examined file."""
     is_handed_over = trust is not Trust.SECRET and str(path).startswith(OWN_DESCRIPTORS)
@@ -188,7 +234,7 @@ def _open(path: Path, key: str, trust: Trust) -> int:
     try:
         status = os.fstat(number)
         if not is_handed_over:
-            _examine(status, place, key, trust)
+            _examine(status, place, key, trust, number)
         _refuse_no_file(status, path, key, is_stream_fine=is_handed_over)
     except BaseException:
         os.close(number)
@@ -229,8 +275,10 @@ def _refuse_no_file(status: os.stat_result, path: Path, key: str, *, is_stream_f
         raise ConfigurationError(f"{key}: {path} is not a plain file")
 
 
-def _examine(status: os.stat_result, place: Path, key: str, trust: Trust) -> None:
-    """Refuse a place that another user owns or can write."""
+def _examine(
+    status: os.stat_result, place: Path, key: str, trust: Trust, number: int | None = None
+) -> None:
+    """Refuse a place that another user owns or can write; ``number`` if it is an open file's."""
     if status.st_uid not in {_ROOT_USER, os.geteuid()}:
         raise ConfigurationError(
             f"{key}: {place} belongs to another user (uid {status.st_uid}), who could change what "
@@ -240,21 +288,26 @@ def _examine(status: os.stat_result, place: Path, key: str, trust: Trust) -> Non
     mode = status.st_mode
     if stat.S_ISLNK(mode) or (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
         return  # a link has no mode of its own; in a sticky folder others cannot touch what is ours
-    if writer := _other_writer(status, trust):
+    if writer := _other_writer(status, trust, place if number is None else number):
         who, change = writer
         raise ConfigurationError(
             f"{key}: {who} can write {place} (mode {stat.S_IMODE(mode):04o})",
-            hint=f"chmod {change} {shlex.quote(str(place))}",
+            hint=f"{change} {shlex.quote(str(place))}",
         )
 
 
-def _other_writer(status: os.stat_result, trust: Trust) -> tuple[str, str] | None:
-    """Who else can write it by its mode, and the change of mode that mends it."""
-    if status.st_mode & stat.S_IWOTH:
-        return "everyone on this machine", "o-w"
-    is_group_trusted = trust is Trust.DATA or _is_own_group(status.st_gid)
-    if status.st_mode & stat.S_IWGRP and not is_group_trusted:
-        return "its group", "g-w"
+def _other_writer(
+    status: os.stat_result, trust: Trust, place: Path | int
+) -> tuple[str, str] | None:
+    """Who else can write it by its mode or its list, and the command that mends it."""
+    mode = status.st_mode
+    if mode & stat.S_IWOTH:
+        return "everyone on this machine", "chmod o-w"
+    if mode & stat.S_IWGRP and trust is not Trust.DATA:
+        if named_rights(place, mode) & _WRITE:
+            return _NAMED, _CLEAR
+        if not _is_own_group(status.st_gid):
+            return "its group", "chmod g-w"
     return None
 
 

@@ -1,12 +1,16 @@
 """Keys are replaced only where nobody else can make files beside them."""
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
+from tests.access_lists import set_list
 from worker.errors import ConfigurationError
 from worker.helseid.key_files import key_files
+from worker.helseid.keys import KeyHints
+from worker.trusted_files import named_rights
 
 STRANGER = 4242
 
@@ -28,3 +32,16 @@ def test_others_can_make_files_beside_the_key(tmp_path: Path, mode: int):
         pass
     assert f"{tmp_path} (mode {mode:04o})" in caught.value.message
     assert "mkdir -m 700" in caught.value.hint
+
+
+def test_a_default_list_of_the_folder_lets_nobody_read_the_new_key(tmp_path: Path):
+    """The mode of the key before it brings the group's bits, and with them a list into force."""
+    key = tmp_path / "key.jwk"
+    key.write_bytes(b"{}")
+    key.chmod(0o640)
+    set_list(tmp_path, 4, number=STRANGER, is_default=True)
+    with key_files(key) as files:
+        files.put_pending({"kid": "new"}, KeyHints())
+        files.switch()
+    assert 0o640 == stat.S_IMODE(key.stat().st_mode)
+    assert 0 == named_rights(key, key.stat().st_mode)

@@ -11,6 +11,7 @@ import anyio
 import pytest
 from sqlalchemy import text
 
+from tests.access_lists import set_list
 from tests.fakes import FakeRuntime
 from worker.errors import ConfigurationError
 from worker.store.database import open_database
@@ -156,6 +157,25 @@ def test_others_can_make_files_beside_it(
     assert f"{shared} (mode {mode:04o})" in caught.value.message
     assert "mkdir -m 700" in caught.value.hint
     assert migrated_sqlite.stat().st_size == file.stat().st_size
+
+
+def test_somebody_whom_an_access_list_names(migrated_sqlite: Path, tmp_path: Path):
+    """They are not the group that may read; nor may a folder give them what SQLite makes."""
+    path = tmp_path / "pts.db"
+    shutil.copy(migrated_sqlite, path)
+    path.chmod(0o640)
+    anyio.run(read_once, path)
+    set_list(path, 4, number=STRANGER)
+    with pytest.raises(ConfigurationError, match=r"list names can reach") as caught:
+        anyio.run(read_once, path)
+    assert f"setfacl -b {path}" in caught.value.hint
+    os.removexattr(path, "system.posix_acl_access")
+    set_list(tmp_path, 4, number=STRANGER, is_default=True)
+    with pytest.raises(ConfigurationError, match=f"default list of {tmp_path} names") as caught:
+        anyio.run(read_once, path)
+    assert f"setfacl -k {tmp_path}" in caught.value.hint
+    path.chmod(0o600)
+    assert {0o600} == set(anyio.run(write_and_list, path).values())
 
 
 def test_none_is_made_where_others_can_make_files(tmp_path: Path):

@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import stat
 import tempfile
 import threading
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.access_lists import GROUP, USER, set_list
 from worker.errors import ConfigurationError
 from worker.trusted_files import Trust, open_trusted, read_trusted
 
@@ -104,13 +106,43 @@ def test_a_folder_that_its_group_can_write(file, mode):
     assert b"secret" == read(below)
 
 
-def test_a_user_and_a_group_of_the_same_name():
-    """``umask 002`` lets a private group write; another group, or root's own, is not private."""
-    user = next(
+def user_with_own_group():
+    return next(
         one
         for one in pwd.getpwall()
         if one.pw_uid and grp.getgrgid(one.pw_gid) == (one.pw_name, "x", one.pw_gid, [])
     )
+
+
+@pytest.mark.parametrize("tag", [USER, GROUP])
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_somebody_whom_an_access_list_names(what, tag):
+    """The mode shows their rights as those of the group, which is the user's own."""
+    user = user_with_own_group()
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        file = folder / "key.jwk"
+        file.write_bytes(b"secret")
+        for place in (file, folder):
+            os.chown(place, user.pw_uid, user.pw_gid)
+        place = file if what == "file" else folder
+        with acting_as(user.pw_uid):
+            set_list(place, 7, number=STRANGER, tag=tag)
+            assert 0o770 == stat.S_IMODE(place.stat().st_mode)
+            for trust in (Trust.SECRET, Trust.CONFIGURATION):
+                said = refusal(file, trust)
+                assert f"list names can write {place} (mode 0770)" in said
+                assert f"setfacl -b {place}" in said
+            assert b"secret" == read(file, Trust.DATA)
+            set_list(place, 5, number=STRANGER, tag=tag)
+            assert b"secret" == read(file)
+            set_list(place, 7, number=user.pw_uid if tag == USER else user.pw_gid, tag=tag)
+            assert b"secret" == read(file)
+
+
+def test_a_user_and_a_group_of_the_same_name():
+    """``umask 002`` lets a private group write; another group, or root's own, is not private."""
+    user = user_with_own_group()
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         file = folder / "key.jwk"

@@ -14,7 +14,7 @@ from worker.core.hosts import is_loopback
 from worker.core.identity import KEY_BYTES_MIN
 from worker.errors import ConfigurationError
 from worker.files import is_missing
-from worker.trusted_files import Trust, open_examined
+from worker.trusted_files import Trust, named_rights, open_examined
 
 
 class Purpose(enum.StrEnum):
@@ -135,6 +135,7 @@ def _file_problems(name: str, path: Path, forbidden_mode: int, remedy: str) -> I
     try:
         with open_examined(path, key=name, trust=trust) as file:
             status = os.fstat(file.fileno())
+            named = named_rights(file.fileno(), status.st_mode)
     except OSError as error:
         is_missing = isinstance(error, FileNotFoundError)
         reason = (error.strerror or type(error).__name__).lower()
@@ -156,4 +157,9 @@ def _file_problems(name: str, path: Path, forbidden_mode: int, remedy: str) -> I
         yield (
             f"{name}: {path} is accessible to all users of this machine; run `chmod o= {path}`, or "
             "set defaultMode: 0440 on the Kubernetes volume"
+        )
+    if KEYS[name].is_secret_file and named & forbidden_mode:
+        yield (
+            f"{name}: {path} is accessible to somebody whom its access control list names; "
+            f"`getfacl {path}` shows whom, `setfacl -b {path}` removes the list"
         )

@@ -149,7 +149,12 @@ def _temporary(path: Path) -> Path:
 
 
 def _copy_ownership(path: Path, source: os.stat_result) -> None:
-    """Copy owner, group and mode, without permissions for others."""
+    """Copy owner, group and mode, without permissions for others.
+
+    A list that the file has from its folder's default would come into force with the group's bits.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        os.removexattr(path, "system.posix_acl_access")
     target = path.stat()
     if (target.st_uid, target.st_gid) != (source.st_uid, source.st_gid):
         os.chown(path, source.st_uid, source.st_gid)
