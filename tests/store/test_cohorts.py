@@ -80,7 +80,7 @@ async def test_who_departs_and_returns_counts_in_the_cohort(database_url):
         assert {"Sør": (2, 2, 0, 0, 1, 0, 1)} == await denominators(world)
 
 
-async def test_a_run_that_is_undone_leaves_the_published_cohort(database_url):
+async def test_a_run_that_is_undone_leaves_the_prev_cohort(database_url):
     """Neither while it is open nor once it is undone does a reader see another."""
     async with world_on(database_url, our_clock=True) as world:
         await publish(world, seen(world, 1, safety("a", "NORU"), ref="R1", cohort="Nord"))

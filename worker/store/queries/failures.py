@@ -96,9 +96,9 @@ async def purge_failures(
 
 
 def _select() -> Select[Any]:
-    return select(failure, person.c.person_key, person.c.local_ref, person.c.departed_run).join(
-        person, person.c.person_id == failure.c.person_id
-    )
+    return select(
+        failure, person.c.person_key, person.c.prev_local_ref, person.c.departed_run
+    ).join(person, person.c.person_id == failure.c.person_id)
 
 
 async def _read(database: Database, statement: Select[Any]) -> Sequence[OpenFailure]:
@@ -112,7 +112,7 @@ def _failure(row: Row[Any]) -> OpenFailure:
     return OpenFailure(
         person_id=row.person_id,
         person_key=row.person_key,
-        local_ref=row.local_ref,
+        local_ref=row.prev_local_ref,
         is_departed=row.departed_run is not None,
         area=row.area,
         kind=row.kind,

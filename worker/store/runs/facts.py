@@ -33,7 +33,7 @@ from worker.store.runs.cohorts import (
 )
 from worker.store.runs.denominators import count_people, people_of_old
 from worker.store.runs.feed import write_feed
-from worker.store.runs.labels import keep_labels
+from worker.store.runs.labels import keep_labels, publish_labels
 from worker.store.schema.fact_tables import (
     DENOMINATORS,
     publication,
@@ -95,6 +95,7 @@ def record_publication(
         people[cohort]["persons_in_effect"] = holders
     _add_changes(connection, standing.counts, names, feed_from)
     _write(connection, row, standing.counts, people)
+    publish_labels(connection, run_id=run_id)
 
 
 def _write(

@@ -1,19 +1,23 @@
 # ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
 """What the roster called a person earlier: local reference and cohort until a publication.
 
-The person's row holds what they are called now. What that was before another publication changed it
-stands in ``person_label``, for the publications from ``since_no`` until before ``until_no``.
+The person's row holds what the roster calls them and, beside it, what readers see. What that was
+before another publication changed it stands in ``person_label``, for the publications from
+``since_no`` until before ``until_no``.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.dialects import StoreDialect
 from worker.store.schema.fact_tables import publication
-from worker.store.schema.tables import VERSIONS, alias_of, person_label, run
+from worker.store.schema.tables import VERSIONS, alias_of, person, person_label, run
+
+_SHOWN: Final = (person.c.prev_local_ref, person.c.prev_cohort)
 
 
 def relabelled_sql(run_id: int) -> str:
@@ -36,8 +40,21 @@ def keep_labels(connection: Connection, *, run_id: int, number: int) -> None:
     connection.exec_driver_sql(
         "INSERT INTO person_label (person_id, since_no, until_no, local_ref, cohort) "
         "SELECT p.person_id, COALESCE((SELECT MAX(l.until_no) FROM person_label l "
-        f"WHERE l.person_id = p.person_id), 0), {number}, p.prev_local_ref, p.prev_cohort "
-        f"FROM person p WHERE {relabelled_sql(run_id)}"
+        f"WHERE l.person_id = p.person_id), 0), {number}, "
+        f"p.prev_local_ref, p.prev_cohort FROM person p WHERE {relabelled_sql(run_id)}"
+    )
+
+
+def publish_labels(connection: Connection, *, run_id: int) -> None:
+    """Show readers what this run wrote: once everything else is counted by what they saw."""
+    now, shown = (person.c.local_ref, person.c.cohort), _SHOWN
+    connection.execute(
+        update(person)
+        .where(
+            person.c.local_ref_run == run_id,
+            or_(*(new.is_distinct_from(old) for new, old in zip(now, shown, strict=True))),
+        )
+        .values(dict(zip(shown, now, strict=True)))
     )
 
 

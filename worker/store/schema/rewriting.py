@@ -119,7 +119,10 @@ class Rewriter:
             return None
         found = await connection.execute(
             select(
-                person.c.person_id, person.c.person_key, person.c.local_ref, person.c.prev_local_ref
+                person.c.person_id,
+                person.c.person_key,
+                person.c.local_ref,
+                person.c.prev_local_ref,
             )
             .where(person.c.person_id > done_to)
             .order_by(person.c.person_id)

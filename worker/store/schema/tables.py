@@ -153,17 +153,17 @@ person = Table(
     Column("departed_run", Key, ForeignKey("run.run_id")),
     Column("local_ref", Text),
     Column("local_ref_run", Key, ForeignKey("run.run_id"), nullable=False, index=True),
-    Column("prev_local_ref", Text),
+    Column("prev_local_ref", Text, index=True),
     Column("not_sent_by", Key),
     Column("cohort", Text),
     Column("prev_cohort", Text),
     Index("uq_person_person_key", "person_key", unique=True),
     sqlite_autoincrement=True,
 )
-"""``local_ref_run`` is the run that wrote ``local_ref`` and ``cohort``; while it is not published,
-readers see those with ``prev_``. ``not_sent_by`` is the run attempt that last found the person on
-the roster under an identifier that is not sent to PTS. It is no foreign key: an attempt may go
-while the person stays."""
+"""``local_ref_run`` is the run that wrote ``local_ref`` and ``cohort``; readers see those with
+``prev_``, which its publication sets (``store.runs.labels``). ``not_sent_by`` is the run
+attempt that last found the person on the roster under an identifier that is not sent to PTS. It is
+no foreign key: an attempt may go while the person stays."""
 
 person_label = Table(
     "person_label",
@@ -301,6 +301,7 @@ def _version_table(area: ResourceArea) -> Table:
         Column("payload", Text, nullable=False),
         CheckConstraint("closed_run <> opened_run", name="interval"),
         Index(f"ix_{name}_person_id_restriction_id", "person_id", "restriction_id"),
+        Index(f"ix_{name}_restriction_id", "restriction_id"),
         sqlite_autoincrement=True,
     )
 

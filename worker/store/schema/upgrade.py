@@ -11,7 +11,7 @@ import worker
 from worker.errors import SchemaError
 from worker.store.database import Database
 
-HEAD: Final = "0011"
+HEAD: Final = "0012"
 """The revision that this program works on; a test compares it with the migrations."""
 
 

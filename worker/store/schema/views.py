@@ -20,46 +20,50 @@ _MOVEMENTS: Final = ("joined", "departed", "persons_in_effect")
 
 _SLOT: Final = (
     "LEFT JOIN person_area pa ON pa.person_id = {person} AND pa.area = {area} "
-    "LEFT JOIN run pr ON pr.run_id = pa.run_id "
-    "LEFT JOIN run pp ON pp.run_id = pa.prev_run_id "
-    "JOIN person p ON p.person_id = {person} "
-    "LEFT JOIN run lr ON lr.run_id = p.local_ref_run "
+    # PostgreSQL leaves out a LEFT JOIN of which nothing is asked.
+    "LEFT JOIN person p ON p.person_id = {person} "
 )
 
-_LABEL: Final = (
-    "{{typed}}(CASE WHEN lr.publication_no IS NOT NULL THEN p.{0} ELSE p.prev_{0} END{{as_text}})"
-)
+_LOCAL_REF: Final = "p.prev_local_ref"
+"""The column itself, so that its index serves those who look for a reference."""
+_COHORT: Final = "p.prev_cohort"
 _THEN: Final = (
-    "{{typed}}(CASE WHEN pl.label_id IS NOT NULL THEN pl.{0} WHEN lr.publication_no IS NOT NULL "
-    "THEN p.{0} ELSE p.prev_{0} END{{as_text}})"
+    "{{typed}}(CASE WHEN pl.label_id IS NOT NULL THEN pl.{0} ELSE p.prev_{0} END{{as_text}})"
 )
 """What the person was called at a publication, with ``_AT``."""
 _AT: Final = (
     "LEFT JOIN person_label pl ON pl.person_id = {person} AND pl.since_no <= {number} "
     "AND pl.until_no > {number} "
 )
-_LOCAL_REF: Final = _LABEL.format("local_ref")
-_COHORT: Final = _LABEL.format("cohort")
+
+
+_UNPUBLISHED: Final = "(SELECT u.run_id FROM run u WHERE u.publication_no IS NULL)"
+"""Few, and the same for all rows: a set that is made once, where a join looks up a run for each."""
 
 
 def _published(column: str) -> str:
     """A proof's column as the last published run saw it."""
-    return f"CASE WHEN pr.publication_no IS NOT NULL THEN pa.{column} ELSE pa.prev_{column} END"
+    return f"CASE WHEN pa.run_id IN {_UNPUBLISHED} THEN pa.prev_{column} ELSE pa.{column} END"
 
 
-def _is_stale(area: str) -> str:
+def _is_stale(*areas: ResourceArea) -> str:
     """Not read whole by the last publication that read it, or not met by the last full run."""
-    complete = _published("is_complete")
-    number = (
-        "CASE WHEN pr.publication_no IS NOT NULL THEN pr.publication_no ELSE pp.publication_no END"
+    fresh = " ".join(
+        f"WHEN pa.area = '{area.name}' AND (pa.is_complete AND pa.run_id IN {runs} "
+        f"OR pa.prev_is_complete AND pa.prev_run_id IN {runs} AND pa.run_id IN {_UNPUBLISHED}) "
+        "THEN {false}"
+        for area in areas
+        for runs in [_since_last_sync(area)]
     )
-    last_sync = (
-        "(SELECT MAX(s.publication_no) FROM run s WHERE "
-        f"s.kind = 'sync' AND s.areas LIKE '%' || '\"' || {area} || '\"' || '%')"
-    )
+    return f"{{typed}}(CASE {fresh} ELSE {{true}} END{{as_integer}})"
+
+
+def _since_last_sync(area: ResourceArea) -> str:
+    """The runs published from the last full one on."""
     return (
-        f"{{typed}}(CASE WHEN COALESCE({complete}, {{false}}) = {{false}} THEN {{true}} "
-        f"WHEN {number} < {last_sync} THEN {{true}} ELSE {{false}} END{{as_integer}})"
+        "(SELECT r.run_id FROM run r WHERE r.publication_no >= COALESCE("
+        "(SELECT MAX(s.publication_no) FROM run s "
+        f"WHERE s.kind = 'sync' AND s.areas LIKE '%\"{area.name}\"%'), 0))"
     )
 
 
@@ -70,7 +74,7 @@ def _current(area: ResourceArea) -> str:
         f"SELECT v.restriction_id, p.person_key, {_LOCAL_REF} AS local_ref, {columns}"
         f"v.first_seen_at, {{typed}}({_published('confirmed_at')}{{as_text}}) "
         "AS last_confirmed_at, "
-        f"{_is_stale(literal)} AS is_stale, v.payload, "
+        f"{_is_stale(area)} AS is_stale, v.payload, "
         f"{{typed}}({in_effect_sql(area.effect, 'v', '{now}')}{{as_integer}}) AS is_in_effect, "
         f"{{typed}}({ends_at_sql(area.effect, 'v')}{{as_text}}) AS ends_at, "
         f"{{typed}}({group_sql(area.effect, 'v')}{{as_text}}) AS restriction_group, "
@@ -78,9 +82,8 @@ def _current(area: ResourceArea) -> str:
         f"{_COHORT} AS cohort "
         f"FROM {area.table}_version v "
         "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
-        "LEFT JOIN run c ON c.run_id = v.closed_run "
         + _SLOT.format(person="v.person_id", area=literal)
-        + "WHERE v.closed_run IS NULL OR c.publication_no IS NULL"
+        + f"WHERE v.closed_run IS NULL OR v.closed_run IN {_UNPUBLISHED}"
     )
 
 
@@ -99,7 +102,6 @@ def _history(area: ResourceArea) -> str:
         "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
         "LEFT JOIN run c ON c.run_id = v.closed_run AND c.publication_no IS NOT NULL "
         "JOIN person p ON p.person_id = v.person_id "
-        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run "
         + _AT.format(person="p.person_id", number="o.publication_no")
     )
 
@@ -112,20 +114,17 @@ def _freshness() -> str:
     return (
         f"SELECT p.person_key, {_LOCAL_REF} AS local_ref, pa.area, "
         f"{{typed}}({_published('confirmed_at')}{{as_text}}) AS last_confirmed_at, "
-        f"{_is_stale('pa.area')} AS is_stale, "
+        f"{_is_stale(*AREAS)} AS is_stale, "
         f"{{typed}}({_published('record_count')}{{as_integer}}) AS record_count, "
         f"{{typed}}({_published('pages')}{{as_integer}}) AS pages, "
         "f.kind AS failure_kind, f.first_at AS failing_since, f.runs AS failed_runs, "
         f"{{typed}}({_published('digest')}{{as_text}}) AS digest, {first_read}, "
         f"{_COHORT} AS cohort "
         "FROM person_area pa "
-        "JOIN run pr ON pr.run_id = pa.run_id "
-        "LEFT JOIN run pp ON pp.run_id = pa.prev_run_id "
         "JOIN person p ON p.person_id = pa.person_id "
-        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run "
         "LEFT JOIN failure f ON f.person_id = pa.person_id AND f.area = pa.area "
         "WHERE p.departed_run IS NULL "
-        "AND (pr.publication_no IS NOT NULL OR pa.prev_run_id IS NOT NULL)"
+        f"AND (pa.prev_run_id IS NOT NULL OR pa.run_id NOT IN {_UNPUBLISHED})"
     )
 
 
@@ -176,7 +175,6 @@ def _feed() -> str:
         f"{_THEN.format('local_ref')} AS local_ref, f.version_id AS version_no, "
         f"f.person_id AS person_no, {_THEN.format('cohort')} AS cohort "
         f"FROM change_feed f {joins} LEFT JOIN person p ON p.person_id = f.person_id "
-        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run "
         + _AT.format(person="f.person_id", number="f.publication_no")
     )
 
@@ -195,8 +193,7 @@ def _person_label() -> str:
         f"UNION ALL SELECT p.person_id, {_LOCAL_REF}, {_COHORT}, COALESCE("
         "(SELECT MAX(m.until_no) FROM person_label m WHERE m.person_id = p.person_id), "
         "fr.publication_no), CAST(NULL AS BIGINT) "
-        "FROM person p JOIN run fr ON fr.run_id = p.first_run "
-        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run) l "
+        "FROM person p JOIN run fr ON fr.run_id = p.first_run) l "
         "JOIN person p ON p.person_id = l.person_id "
         "JOIN publication d ON d.publication_no = l.since_no "
         "LEFT JOIN publication e ON e.publication_no = l.until_no"
@@ -230,7 +227,6 @@ def _failure() -> str:
         "f.status AS http_status, f.reason, f.attempts, f.runs AS failed_runs, "
         "f.first_at AS failing_since, f.last_at AS last_failed_at "
         "FROM failure f JOIN person p ON p.person_id = f.person_id "
-        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run"
     )
 
 
@@ -254,7 +250,6 @@ def _episode(area: ResourceArea) -> str:
         "GROUP BY v.person_id, v.restriction_id) e "
         "JOIN person p ON p.person_id = e.person_id "
         "JOIN run fr ON fr.run_id = p.first_run "
-        "LEFT JOIN run lr ON lr.run_id = p.local_ref_run"
     )
 
 

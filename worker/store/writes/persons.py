@@ -32,9 +32,10 @@ _FIND: Final = (
     "WHERE person.person_key = input_rows.person_key"
 )
 _ADD: Final = (
-    "INSERT INTO person (person_key, first_run, local_ref, cohort, local_ref_run) "
+    "INSERT INTO person (person_key, first_run, local_ref, cohort, local_ref_run, "
+    "prev_local_ref, prev_cohort) "
     "SELECT person_key, {run_id}, local_ref, cohort, "
-    "{run_id} FROM {input_rows} RETURNING person_key, person_id"
+    "{run_id}, local_ref, cohort FROM {input_rows} RETURNING person_key, person_id"
 )
 
 
@@ -86,22 +87,15 @@ async def _write_labels(
     *,
     run_id: int,
 ) -> None:
-    first, ref = alias_of(run, "first"), alias_of(run, "ref")
+    first = alias_of(run, "first")
     found = await connection.execute(
         select(
             person.c.person_key,
             person.c.person_id,
-            person.c.local_ref,
-            person.c.local_ref_run,
-            person.c.prev_local_ref,
-            person.c.cohort,
-            person.c.prev_cohort,
             person.c.first_run,
             first.c.publication_no.label("first_no"),
-            ref.c.publication_no.label("ref_no"),
         )
         .join(first, first.c.run_id == person.c.first_run)
-        .join(ref, ref.c.run_id == person.c.local_ref_run)
         .where(
             dialect.member(person.c.person_key),
         ),
@@ -110,16 +104,12 @@ async def _write_labels(
     wanted = {listed.person_key: listed for listed in persons}
     rows = []
     for row in found:
-        # If an unpublished run wrote the labels, readers see those in the ``prev_`` columns.
-        is_hidden = row.local_ref_run == run_id or row.ref_no is None
         is_adopted = row.first_run != run_id and row.first_no is None
         rows.append(
             {
                 "id": row.person_id,
                 "new_ref": wanted[row.person_key].local_ref,
-                "old_ref": row.prev_local_ref if is_hidden else row.local_ref,
                 "new_cohort": wanted[row.person_key].cohort,
-                "old_cohort": row.prev_cohort if is_hidden else row.cohort,
                 "first": run_id if is_adopted else row.first_run,
             }
         )
@@ -128,9 +118,7 @@ async def _write_labels(
         .where(person.c.person_id == bindparam("id"))
         .values(
             local_ref=bindparam("new_ref"),
-            prev_local_ref=bindparam("old_ref"),
             cohort=bindparam("new_cohort"),
-            prev_cohort=bindparam("old_cohort"),
             first_run=bindparam("first"),
             local_ref_run=run_id,
         ),
