@@ -1,4 +1,4 @@
-"""The tutorial and the first night of the README, typed as they stand, do what they say."""
+"""Tutorial, drills and the first night of the README, typed as they stand, do what they say."""
 
 import os
 import re
@@ -8,45 +8,67 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.program import sandbox
 from tests.architecture.documents import DOCS, README, blocks, section
 
 ENDS = re.compile(r"# ends with (\d+)\n")
 
 
-def script() -> Iterator[str]:
-    """The tutorial's commands in bash, which stops at the first that ends otherwise."""
+def script(page: Path) -> Iterator[str]:
+    """A page's commands in bash, which stops at the first that ends otherwise."""
     yield "set -euo pipefail"
-    for block in blocks((DOCS / "tutorial.md").read_text(encoding="utf-8"), "sh"):
+    for block in blocks(page.read_text(encoding="utf-8"), "sh"):
         *checked, rest = ENDS.split(block)
         for commands, code in zip(checked[::2], checked[1::2], strict=True):
-            *before, command = re.split(r"\n(?=pts-worker|python)", f"\n{commands}")
+            *before, command = re.split(r"\n(?=pts-worker|python|wait)", f"\n{commands}")
             yield from before
             yield f"code=0; {{ {command}\n}} || code=$?"
             yield f'[ $code -eq {code} ] || {{ echo "$code is not {code}" >&2; exit 99; }}'
         yield rest
 
 
-def test_the_tutorial_can_be_typed(tmp_path: Path):
-    """Each command ends with the code that its comment says."""
-    lines = "\n".join(script())
+def typed(page: Path, folder: Path, name: str, persons: int) -> str:
+    """Type a page against a sandbox in a folder of this name; what it prints."""
+    lines = "\n".join(script(page))
     assert lines.count("|| code=$?") >= 14
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LANG": "C.UTF-8"}
-    with sandbox(tmp_path / "hour", "--persons", "200") as served:
+    with sandbox(folder / name, "--persons", str(persons)) as served:
         there = re.sub(r"http://127.0.0.1:\d+/_sandbox/", served.control_url, lines)
         done = subprocess.run(
             ["bash", "-c", there],
             check=False,
-            cwd=tmp_path,
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,
             timeout=300,
         )
     assert 0 == done.returncode, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "withheld, exit 5" in done.stdout
-    assert "2 transient" in done.stdout
+    return done.stdout
+
+
+def test_the_tutorial_can_be_typed(tmp_path: Path):
+    """Each command ends with the code that its comment says."""
+    said = typed(DOCS / "tutorial.md", tmp_path, "hour", 200)
+    assert "withheld, exit 5" in said
+    assert "2 transient" in said
     assert (tmp_path / "hour" / "report.html").exists()
+
+
+@pytest.mark.timeout(400)
+def test_the_recovery_drills_can_be_typed(tmp_path: Path):
+    """Killed, stopped, lost, rotated, withheld: each ends as the page says, and goes on."""
+    said = typed(DOCS / "recovery-drills.md", tmp_path, "drills", 60)
+    ends = re.findall(
+        r"run \d+ \(sync\): (\w+), exit (\d+) .*?( \(continued|$)", said, re.MULTILINE
+    )
+    fine, continued = ("published", "0", ""), ("published", "0", " (continued")
+    stopped, withheld = ("interrupted", "75", ""), ("withheld", "5", "")
+    assert [fine, continued, stopped, continued, continued, fine, withheld, fine] == ends
+    assert "100.00% (20 of 20 read" in said
+    assert "the key before, kid" in said
 
 
 def test_the_first_night_of_the_readme_can_be_typed(tmp_path: Path):

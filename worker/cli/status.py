@@ -74,7 +74,7 @@ def _print(status: Status) -> None:
         ),
         [
             (
-                run.run_id,
+                f"{run.run_id}",
                 run.kind,
                 run.status,
                 "-" if run.exit_code is None else str(run.exit_code),
