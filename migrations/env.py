@@ -13,7 +13,7 @@ from worker.store.dialects import dialect_named
 from worker.store.runs.facts import back_fill
 from worker.store.schema.grants import grants_on
 from worker.store.schema.tables import metadata
-from worker.store.schema.upgrade import HEAD
+from worker.store.schema.upgrade import HEAD, LOCK
 from worker.store.schema.views import create_statements, drop_statements, view_definitions
 
 LOCK_TIMEOUT_S = 10
@@ -24,6 +24,8 @@ def migrate(connection: Connection) -> None:
     dialect = dialect_named(connection.dialect.name)
     granted: Sequence[str] = ()
     if dialect.name == "postgresql":
+        # Of the transaction and not of the session, which a pooler gives to somebody else.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
         granted = grants_on(connection, view_definitions(dialect))
     for statement in drop_statements(dialect):

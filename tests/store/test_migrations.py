@@ -1,10 +1,14 @@
 """The migrations on each database: up, down, up; the tables as declared; other schemas refused."""
 
+import os
+import sys
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -16,12 +20,13 @@ from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
-from worker.errors import SchemaError
+from tests.databases import execute, in_database
+from worker.errors import SchemaError, UnavailableError
 from worker.runtime import real_runtime
 from worker.store.database import Database, open_database
 from worker.store.dialects import dialect_named
 from worker.store.schema.tables import metadata
-from worker.store.schema.upgrade import HEAD, alembic_config, check_schema, revision, upgrade
+from worker.store.schema.upgrade import HEAD, LOCK, alembic_config, check_schema, revision, upgrade
 from worker.store.schema.views import view_definitions
 
 BY_RUN = "ix_person_area_run_id"
@@ -128,6 +133,44 @@ async def test_another_schema_is_refused(database_url, found, says, helps):
             await check_schema(database)
         assert says in caught.value.message
         assert helps in caught.value.hint
+
+
+@pytest.fixture
+def empty_postgres(postgres_url: str) -> Iterator[str]:
+    """A database without tables."""
+    anyio.run(execute, postgres_url, "CREATE DATABASE pts_empty")
+    yield in_database(postgres_url, "pts_empty")
+    anyio.run(execute, postgres_url, "DROP DATABASE pts_empty WITH (FORCE)")
+
+
+async def test_several_upgrades_at_once(empty_postgres: str, tmp_path: Path):
+    """Each shard begins with one: the first works, the others find nothing to do."""
+    environ = os.environ | {"PTS_DATABASE__URL": empty_postgres}
+    command = [sys.executable, "-m", "worker", "db", "upgrade"]
+    processes = [
+        await anyio.open_process(command, env=environ, cwd=tmp_path, stdout=None, stderr=None)
+        for _ in range(4)
+    ]
+    assert [0] * 4 == [await process.wait() for process in processes]
+    async with opened(empty_postgres) as database:
+        await check_schema(database)
+
+
+async def test_an_upgrade_that_goes_on_for_too_long(empty_postgres: str):
+    """One that waits for it says so, and can be started again."""
+    async with (
+        opened(empty_postgres) as first,
+        open_database(empty_postgres, real_runtime(), patience_s=1) as second,
+    ):
+
+        async def held(connection: AsyncConnection) -> None:
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            with pytest.raises(UnavailableError):
+                await upgrade(second)
+
+        await first.write(held)
+        await upgrade(second)
+        await check_schema(second)
 
 
 async def test_a_database_ahead_is_not_upgraded(database_url):

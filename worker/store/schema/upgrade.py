@@ -13,6 +13,8 @@ from worker.store.database import Database
 
 HEAD: Final = "0012"
 """The revision that this program works on; a test compares it with the migrations."""
+LOCK: Final = 0x7074735F7570
+"""PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""
 
 
 async def revision(database: Database) -> str | None:
@@ -58,11 +60,14 @@ async def check_schema(database: Database) -> None:
 async def upgrade(database: Database) -> tuple[str | None, str]:
     """Bring the schema to ours, in one transaction, and make the reporting views anew.
 
+    Of several at once one works. The others wait for it, within the database's patience.
+
     Returns:
         The revision before and after.
 
     Raises:
         SchemaError: the database is ahead of this program.
+        UnavailableError: another upgrade goes on for too long.
     """
     before = await revision(database)
     if before is not None and before > HEAD:
