@@ -68,7 +68,7 @@ async def call(url: str | None, request: bytes) -> tuple[int, str, bytes]:
 async def test_only_get_and_head(request_line: str, status: int, body: bytes):
     """Each answer closes the connection, is not cached and allows no script and no frame."""
     async with serve_pages(PAGES, ANY_PORT) as url:
-        found, head, text = await call(url, f"{request_line}\r\nHost: x\r\n\r\n".encode())
+        found, head, text = await call(url, f"{request_line}\r\nHost: localhost\r\n\r\n".encode())
     assert (status, body) == (found, text)
     assert "Connection: close" in head
     assert "Content-Security-Policy: default-src 'none';" in head
@@ -76,6 +76,36 @@ async def test_only_get_and_head(request_line: str, status: int, body: bytes):
     assert ("Allow: GET, HEAD" in head) == (status == 405)
     if request_line.startswith("HEAD"):
         assert "Content-Length: 6" in head
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (["Host: 127.0.0.1:9464"], 200),
+        (["host: LOCALHOST"], 200),
+        (["Host: [::1]:9464"], 200),
+        (["X: evil.example", "Host: localhost:1"], 200),
+        (["Host: evil.example"], 421),
+        (["Host: evil.example:9464"], 421),
+        (["Host: 127.0.0.1.evil.example"], 421),
+        (["Host: 127.0.0.1@evil.example"], 421),
+        (["Host: 10.1.2.3:9464"], 421),
+        (["Host:"], 421),
+        ([], 400),
+        (["Host: localhost", "Host: localhost"], 400),
+        (["Host: localhost", "host : evil.example"], 400),
+    ],
+)
+async def test_a_page_of_another_name_reads_nothing(headers: list[str], status: int):
+    """A browser on this machine would show it to that name's page (DNS rebinding)."""
+    request = "".join(f"{line}\r\n" for line in ("GET / HTTP/1.1", *headers, "")).encode()
+    async with serve_pages(PAGES, ANY_PORT) as url:
+        found, _, body = await call(url, request)
+        assert (status, status == 200) == (found, body == b"hello\n")
+        assert 200 == (await call(url, b"GET / HTTP/1.0\r\n\r\n"))[0]
+    async with serve_pages(PAGES, "0.0.0.0:0") as url:  # a probe goes to the address of the pod
+        found, _, _ = await call(url, request)
+        assert found == (400 if status == 400 else 200)
 
 
 async def test_a_long_request_is_refused():
@@ -90,7 +120,7 @@ async def test_a_slow_client_is_cut_off():
     """One that sends no request, and one that does not read its response."""
     async with serve_pages(PAGES, ANY_PORT) as url:
         with connect(url) as silent, connect(url) as unread:
-            unread.sendall(b"GET /large HTTP/1.1\r\n\r\n")
+            unread.sendall(b"GET /large HTTP/1.0\r\n\r\n")
             began_s = time.monotonic()
             assert b"" == await asyncio.to_thread(silent.recv, 1)
             assert REQUEST_S_MAX - 1 < time.monotonic() - began_s < REQUEST_S_MAX + 15
@@ -111,7 +141,7 @@ async def test_many_silent_clients_keep_nobody_out():
         with ExitStack() as stack:
             silent = [stack.enter_context(connect(url)) for _ in range(3 * CONNECTIONS_MAX)]
             began_s = time.monotonic()
-            status, _, _ = await call(url, b"GET / HTTP/1.1\r\n\r\n")
+            status, _, _ = await call(url, b"GET / HTTP/1.0\r\n\r\n")
             assert (200, True) == (status, time.monotonic() - began_s < REQUEST_S_MAX)
             for client in silent[:CONNECTIONS_MAX]:
                 client.settimeout(2)  # long before the time limit
@@ -129,11 +159,11 @@ def is_closed(client: socket) -> bool:
 async def test_clients_that_go_away_are_no_error(caplog: pytest.LogCaptureFixture):
     """In the middle of a request, and before the response is read."""
     async with serve_pages(PAGES, ANY_PORT) as url:
-        for request in (b"", b"GET / HT", b"GET /large HTTP/1.1\r\n\r\n"):
+        for request in (b"", b"GET / HT", b"GET /large HTTP/1.0\r\n\r\n"):
             with connect(url) as client:
                 client.sendall(request)
         await asyncio.sleep(0.2)
-        assert 200 == (await call(url, b"GET / HTTP/1.1\r\n\r\n"))[0]
+        assert 200 == (await call(url, b"GET / HTTP/1.0\r\n\r\n"))[0]
     assert [] == [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
 
 

@@ -2,11 +2,13 @@
 
 It answers GET and HEAD with pages that are ready at once, and closes the connection. A client that
 is slow is cut off; when there are too many, the oldest connection goes first, so that nobody can
-keep others out.
+keep others out. On loopback it answers loopback names alone: a web page can have its own name lead
+here (DNS rebinding).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,6 +17,7 @@ from typing import Final
 import anyio
 import anyio.lowlevel
 
+from worker.core.hosts import is_loopback
 from worker.errors import ConfigurationError
 
 CONNECTIONS_MAX: Final = 32
@@ -29,6 +32,8 @@ _HEADERS: Final = (
     "Referrer-Policy: no-referrer\r\n"
     "Connection: close\r\n"
 )
+_HOST: Final = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::[0-9]*)?")
+"""RFC 9110, section 7.2: a name or address, and perhaps a port."""
 _POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
@@ -77,6 +82,8 @@ async def serve_pages(pages: Pages, http_listen: str | None) -> AsyncIterator[st
             hint="choose another port, e.g. 127.0.0.1:9464",
         ) from error
     try:
+        addresses = [socket.getsockname()[0] for socket in server.sockets]
+        connections.is_local = all(map(is_loopback, addresses))
         shown = f"[{host}]" if ":" in host else host
         yield f"http://{shown}:{server.sockets[0].getsockname()[1]}"
     finally:
@@ -85,9 +92,14 @@ async def serve_pages(pages: Pages, http_listen: str | None) -> AsyncIterator[st
 
 
 class _Connections:
-    """Those that are open, the oldest first."""
+    """Those that are open, the oldest first.
+
+    Attributes:
+        is_local: all come over loopback.
+    """
 
     def __init__(self, pages: Pages) -> None:
+        self.is_local = True
         self._pages = pages
         self._open: dict[asyncio.Task[None], None] = {}
 
@@ -128,20 +140,37 @@ class _Connections:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
             return _rendered(_failure(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
-        method, page = _answer(head, self._pages)
+        method, page = _answer(head, self._pages, is_local=self.is_local)
         return _rendered(page, with_body=method != "HEAD")
 
 
-def _answer(head: bytes, pages: Pages) -> tuple[str, Page]:
+def _answer(head: bytes, pages: Pages, *, is_local: bool) -> tuple[str, Page]:
     """Method and page of a request."""
-    match head.partition(b"\r\n")[0].decode("latin-1").split(" "):
-        case [method, target, "HTTP/1.0" | "HTTP/1.1"]:
+    first, *headers = head.decode("latin-1").split("\r\n")
+    match first.split(" "):
+        case [method, target, "HTTP/1.0" | "HTTP/1.1" as version]:
             make = pages.get(target.partition("?")[0])
         case _:
             return "", _failure(HTTPStatus.BAD_REQUEST)
+    hosts = [value.strip() for name, value in _pairs(headers) if name.strip().lower() == "host"]
+    if len(hosts) > 1 or (version == "HTTP/1.1" and not hosts):  # RFC 9112, section 3.2
+        return method, _failure(HTTPStatus.BAD_REQUEST)
+    if is_local and not all(map(_is_loopback, hosts)):
+        return method, _failure(HTTPStatus.MISDIRECTED_REQUEST)
     if method not in {"GET", "HEAD"}:
         return method, _failure(HTTPStatus.METHOD_NOT_ALLOWED)
     return method, _failure(HTTPStatus.NOT_FOUND) if make is None else make()
+
+
+def _pairs(headers: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for header in headers:
+        name, _, value = header.partition(":")
+        yield name, value
+
+
+def _is_loopback(host: str) -> bool:
+    form = _HOST.fullmatch(host)
+    return form is not None and is_loopback(form[1] or form[2])
 
 
 def _failure(status: HTTPStatus) -> Page:
