@@ -1,10 +1,11 @@
-"""Types the install commands of docs/operations.md into a fresh Debian: systemd, cron, offline.
+"""Types docs/operations.md into a fresh Debian: systemd, cron, backup and restore, offline.
 
 ``make install-test``: needs root, mmdebstrap, Debian's mirror and a package index; a minute. Where
 no root can be made it says ``NOT TESTED`` and why, and ends with 0.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,9 @@ def _follow() -> None:
     page = OPERATIONS.read_text(encoding="utf-8")
     common, systemd, cron, offline, *_ = blocks(section(page, "Install"), "sh")
     keys, *_ = blocks(section(page, "Keys"), "sh")
+    backup, _, restore, _ = blocks(section(page, "Backup and restore"), "sh")
+    restore = re.sub(r"\d{4}-\d\d-\d\d", "$(date +%F)", restore)
+    lost = f"{backup}\nrm /var/lib/pts-worker/pts.db\n{restore}\npts-admin db check"
     with tempfile.TemporaryDirectory(prefix="pts-root-") as name:
         first = Path(name, "systemd")
         make_root(first)
@@ -113,10 +117,11 @@ def _follow() -> None:
         subprocess.run(["cp", "--archive", first, Path(name, "cron")], check=True)  # devices too
         for way, commands in (("systemd", systemd), ("cron", cron)):
             run(Path(name, way), f"cd /checkout\n{commands}\n{keys}\n{CHECKS[way]}")
+        run(Path(name, "cron"), lost.replace("sudo ", ""))  # there is none, nor a need for it
         run(first, "cd /checkout && make wheelhouse && python3 -m venv --clear /opt/pts-worker")
         run(first, f"cd /checkout/dist\n{offline}\npts-worker --version", has_network=False)
     sys.stdout.write(
-        "the page can be followed on a clean Debian, with systemd, with cron, and offline\n"
+        "the page can be followed on a clean Debian: systemd, cron, backup and restore, offline\n"
     )
 
 

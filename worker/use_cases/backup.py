@@ -143,7 +143,7 @@ async def _enter(
 
 def _file_of(database: Database, instead: str) -> Path:
     if database.dialect.name != "sqlite":
-        raise ConfigurationError("database.url: this is for SQLite; with PostgreSQL " + instead)
+        raise ConfigurationError(f"database.url: this is for SQLite; with PostgreSQL {instead}")
     return Path(database.engine.url.database or "")
 
 
