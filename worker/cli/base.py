@@ -5,19 +5,18 @@ import gc
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 import click
 
-from worker.app import App
 from worker.cli.options import Given, Group, common_options, given
 from worker.cli.output import print_json, print_text
-from worker.config import load
 from worker.config.urls import has_password
 from worker.errors import ConfigurationError
-from worker.logs import configure
-from worker.runtime import real_runtime
+
+if TYPE_CHECKING:
+    from worker.app import App
 
 T = TypeVar("T")
 
@@ -36,7 +35,7 @@ class Cli:
         """Whether the result is a JSON document."""
         return self.given.as_json
 
-    def load(self, purpose: str | None) -> App:
+    def load(self, purpose: str | None) -> "App":
         """The configured app; logging is set up on the way.
 
         Args:
@@ -45,6 +44,12 @@ class Cli:
         Raises:
             ConfigurationError: every fault of the configuration at once.
         """
+        # The help of a command that works with none of this is there sooner.
+        from worker.app import App  # noqa: PLC0415
+        from worker.config import load  # noqa: PLC0415
+        from worker.logs import configure  # noqa: PLC0415
+        from worker.runtime import real_runtime  # noqa: PLC0415
+
         refuse_secrets(self.given.flags)
         loaded = load(
             self.given.flags,
