@@ -51,6 +51,8 @@ MEANINGS: Final = {
     "retention.unfinished": "Old rows could not be deleted; the run stays published.",
     "roster.cohort_is_an_identifier": "Cohorts contain identifiers; pseudonyms were "
     "stored instead.",
+    "roster.wrong_control_digits": "Control digits in the roster do not add up; PTS was asked "
+    "about these persons all the same.",
     "roster.h_numbers_not_sent": "The roster has H-numbers, and PTS was not asked about them.",
     "roster.line_unreadable": "A roster line is not an identifier. `where` is the file and line.",
     "roster.local_ref_is_an_identifier": "Local references contain identifiers; pseudonyms were "

@@ -90,6 +90,7 @@ class Producer(msgspec.Struct, kw_only=True):
         await self._hand_out(chunk, tasks)
         await self._pass_over(not_sent)
         self._log_not_sent()
+        self._log_control_digits()
         self._log_references()
         if not self.progress.persons_seen:
             raise RosterError(
@@ -125,6 +126,15 @@ class Producer(msgspec.Struct, kw_only=True):
                 persons=self.progress.persons_not_sent,
                 hint="only the organisation that assigned an H-number may use it; "
                 "set roster.send_h_numbers to send them",
+            )
+
+    def _log_control_digits(self) -> None:
+        if self.progress.checksum_warnings:
+            log.warning(
+                "roster.wrong_control_digits",
+                persons=self.progress.checksum_warnings,
+                hint="PTS was asked about them all the same; if one is mistyped, the person who "
+                "was meant has departed",
             )
 
     def _log_references(self) -> None:
