@@ -29,6 +29,7 @@ Neither contains a personal value, a token, a key or a response body.
 
 import enum
 from collections.abc import Sequence
+from datetime import datetime
 
 
 class ExitCode(enum.IntEnum):
@@ -92,9 +93,17 @@ class RosterError(DataContractError):
 
 
 class UnavailableError(WorkerError):
-    """HelseID, PTS or the database is unavailable after all retries."""
+    """HelseID, PTS or the database is unavailable after all retries.
+
+    Attributes:
+        not_before: until when the service wants no request (``Retry-After``); None: it did not say.
+    """
 
     exit_code = ExitCode.UNAVAILABLE
+
+    def __init__(self, message: str, *, hint: str = "", not_before: datetime | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.not_before = not_before
 
 
 class StoppedError(WorkerError):

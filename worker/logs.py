@@ -21,10 +21,7 @@ from worker import tracebacks
 from worker.core.escaping import visible, visible_lines
 from worker.core.masking import MASK, masked
 
-_INFO_LIBRARIES: Final = ("apscheduler",)
-"""Libraries logged from INFO. All others are logged from WARNING, whatever the level: at DEBUG,
-aiosqlite, httpcore and SQLAlchemy's engine log parameters, headers or bodies."""
-_COMPLETE_MESSAGES: Final = ("worker", "py.warnings", *_INFO_LIBRARIES)
+_COMPLETE_MESSAGES: Final = ("worker", "py.warnings", "apscheduler")
 _VALUE_START: Final = re.compile(r"""[\n<({\['"]""")
 
 _SECRET_KEYS: Final = frozenset(
@@ -148,10 +145,10 @@ def _set_levels(handler: logging.Handler, level: int) -> None:
         if isinstance(old, _Handler):
             root.removeHandler(old)
     root.addHandler(handler)
+    # Libraries from WARNING, whatever the level: at DEBUG, aiosqlite, httpcore and SQLAlchemy's
+    # engine log parameters, headers or bodies; at INFO, APScheduler logs what the events say.
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("worker").setLevel(level)
-    for library in _INFO_LIBRARIES:
-        logging.getLogger(library).setLevel(max(level, logging.INFO))
     logging.captureWarnings(capture=True)
 
 

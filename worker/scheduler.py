@@ -19,7 +19,7 @@ from apscheduler.triggers.base import BaseTrigger
 from cronsim import CronSim
 
 from worker.core.run import RunReport
-from worker.errors import ExitCode, WorkerError
+from worker.errors import ExitCode, UnavailableError, WorkerError
 from worker.ports import Runtime
 
 log = structlog.get_logger(__name__)
@@ -27,9 +27,12 @@ log = structlog.get_logger(__name__)
 MISFIRE_GRACE_S: Final = 3600
 """A start missed by at most this time (the machine slept) is made up for once."""
 
-RETRY_WAITS_S: Final = (300.0, 600.0, 1200.0, 2400.0, 3600.0)
-"""Waits before the first retries; the last one is repeated."""
+RETRY_WAIT_S: Final = 300.0
+"""The default wait before the first retry; each further one is twice as long."""
+RETRY_WAIT_S_MAX: Final = 3600.0
+"""No wait grows beyond this."""
 
+_DOUBLINGS_MAX: Final = 20
 _JITTER: Final = 0.1
 _WAKE_S: Final = 60.0
 _RETRIED: Final = frozenset({ExitCode.UNAVAILABLE, ExitCode.STOPPED})
@@ -49,12 +52,17 @@ Work = Callable[[], Awaitable[RunReport | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnd:
-    """How the last run of the schedule ended; reason and hint without personal values."""
+    """How the last run of the schedule ended; reason and hint without personal values.
+
+    Attributes:
+        not_before: until when the service that ended it wants no request; None: unknown.
+    """
 
     at: datetime
     exit_code: ExitCode
     reason: str = ""
     hint: str = ""
+    not_before: datetime | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,8 +82,14 @@ class ScheduleState:
     last_end: RunEnd | None = None
 
 
-def retry_wait_s(
-    exit_code: ExitCode, retries: int, *, until_next_s: float | None, uniform: float
+def wait_before_retry_s(
+    exit_code: ExitCode,
+    retries: int,
+    *,
+    until_next_s: float | None,
+    uniform: float,
+    first_s: float = RETRY_WAIT_S,
+    quiet_s: float = 0.0,
 ) -> float | None:
     """How long to wait before a run is retried: 5, 10, 20, 40 min, then an hour, each +/- 10 %.
 
@@ -84,14 +98,20 @@ def retry_wait_s(
         retries: how many retries there were since the last scheduled start.
         until_next_s: seconds until the next scheduled start; None if there is none.
         uniform: a random number in [0, 1), for jitter.
+        first_s: the first wait, instead of 5 min.
+        quiet_s: how long the service wants no request (``Retry-After``), from now. A retry comes
+            up to a tenth of its wait later, so that not everybody returns at the same second.
 
     Returns:
         Seconds; None if the run is not retried before the next scheduled start.
     """
     if exit_code not in _RETRIED:
         return None
-    base_s = RETRY_WAITS_S[min(retries, len(RETRY_WAITS_S) - 1)]
+    longest_s = max(first_s, RETRY_WAIT_S_MAX)
+    base_s = min(first_s * 2.0 ** min(retries, _DOUBLINGS_MAX), longest_s)
     wait_s = base_s * (1 + _JITTER * (2 * uniform - 1))
+    if quiet_s > 0:
+        wait_s = max(wait_s, quiet_s + base_s * _JITTER * uniform)
     return None if until_next_s is not None and wait_s >= until_next_s else wait_s
 
 
@@ -135,14 +155,15 @@ async def run_on_schedule(
     timezone: str,
     stop: anyio.Event,
     runtime: Runtime,
+    retry_wait_s: float = RETRY_WAIT_S,
     first: Work | None = None,
     state: ScheduleState | None = None,
     beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> None:
     """Run on the expression until ``stop`` is set, which also stops an active run.
 
-    A run that ends with 69 or 75 is retried (``retry_wait_s``). Other exit codes that need a person
-    are logged at ERROR with a hint. The schedule continues in both cases.
+    A run that ends with 69 or 75 is retried (``wait_before_retry_s``). Other exit codes that need a
+    person are logged at ERROR with a hint. The schedule continues in both cases.
 
     Args:
         run_once: executes one run.
@@ -150,6 +171,7 @@ async def run_on_schedule(
         timezone: the IANA time zone of the expression.
         stop: set it to stop.
         runtime: the clock, and the randomness of retries.
+        retry_wait_s: the wait before the first retry.
         first: executed once at the start; retried like a run.
         state: kept up to date, if given.
         beside: tasks that run until the schedule ends.
@@ -184,7 +206,8 @@ async def run_on_schedule(
             tasks.start_soon(_watch, scheduler, stop, requests)
             for task in beside:
                 tasks.start_soon(task)
-            await _execute_requests(due, _Context(lambda: job.next_run_time, runtime, stop, state))
+            context = _Context(lambda: job.next_run_time, runtime, stop, state, retry_wait_s)
+            await _execute_requests(due, context)
             tasks.cancel_scope.cancel()
     finally:
         scheduler.shutdown(wait=False)
@@ -199,6 +222,7 @@ class _Context:
     runtime: Runtime
     stop: anyio.Event
     state: ScheduleState
+    retry_wait_s: float
 
 
 async def _execute_requests(due: MemoryObjectReceiveStream[Work], context: _Context) -> None:
@@ -236,11 +260,13 @@ def _wait_after(end: RunEnd, retries: int, context: _Context) -> float | None:
     """Report how a run ended. Returns the seconds to wait before a retry, or None."""
     state, now = context.state, context.runtime.now()
     state.last_end, state.next_at = end, _utc(context.next_start())
-    wait_s = retry_wait_s(
+    wait_s = wait_before_retry_s(
         end.exit_code,
         retries,
         until_next_s=None if state.next_at is None else (state.next_at - now).total_seconds(),
         uniform=context.runtime.uniform(),
+        first_s=context.retry_wait_s,
+        quiet_s=0.0 if end.not_before is None else (end.not_before - now).total_seconds(),
     )
     facts = {"code": int(end.exit_code), "reason": end.reason, "hint": end.hint}
     if wait_s is not None:
@@ -269,7 +295,11 @@ async def _execute(work: Work, runtime: Runtime) -> RunEnd | None:
         report = await work()
     except WorkerError as error:
         return RunEnd(
-            at=runtime.now(), exit_code=error.exit_code, reason=error.message, hint=error.hint
+            at=runtime.now(),
+            exit_code=error.exit_code,
+            reason=error.message,
+            hint=error.hint,
+            not_before=error.not_before if isinstance(error, UnavailableError) else None,
         )
     if report is None:
         return None
@@ -278,4 +308,5 @@ async def _execute(work: Work, runtime: Runtime) -> RunEnd | None:
         exit_code=report.exit_code,
         reason="; ".join(report.reasons),
         hint=_HINTS.get(report.exit_code, ""),
+        not_before=report.not_before,
     )

@@ -178,8 +178,8 @@ def test_the_schedule_continues_an_open_run(standin: Standin, worker: Installati
 
 
 def test_a_cron_expression_without_meaning(worker: Installation) -> None:
-    """An expression that cannot be is 78, before anything runs."""
+    """An expression that cannot be is wrong usage, before anything runs."""
     ended = worker.run("schedule", "--now", "--cron", "99 3 * * *")
-    assert ended.code == 78, ended.out
+    assert ended.code == 2, ended.out
     assert "schedule.cron" in ended.message
     assert len(worker.store.runs()) == 1

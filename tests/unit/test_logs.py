@@ -109,7 +109,7 @@ def test_nothing_personal_is_written(log_format):
     except ValueError:
         log.exception("failed %s", ID, nested={ID: [ID, {"x": JWT}]}, number=int(ID))
     log.info("x", off_id="short", token="short", person=NationalId(ID), raw=ID.encode())
-    logging.getLogger("apscheduler.scheduler").info("job %s", ID)
+    logging.getLogger("apscheduler.scheduler").warning("job %s", ID)
     logging.getLogger("asyncio").error("task failed", exc_info=ValueError(ID))
     text = stream.getvalue()
     assert text.count("ValueError") >= 2
@@ -186,8 +186,8 @@ def test_a_library_is_heard_without_its_values(library, message, arguments, writ
         ("httpx", logging.WARNING, True),
         ("sqlalchemy.pool", logging.ERROR, True),
         ("alembic.runtime.migration", logging.INFO, False),
-        ("apscheduler.scheduler", logging.INFO, True),
-        ("apscheduler.scheduler", logging.DEBUG, False),
+        ("apscheduler.scheduler", logging.WARNING, True),
+        ("apscheduler.scheduler", logging.INFO, False),
     ],
 )
 def test_libraries_at_debug(library, level, heard):

@@ -18,7 +18,7 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ConfigurationError, ExitCode, UnavailableError
 from worker.ports import Runtime
-from worker.scheduler import ScheduleState, next_start, retry_wait_s, run_on_schedule
+from worker.scheduler import ScheduleState, next_start, run_on_schedule, wait_before_retry_s
 
 OSLO = ZoneInfo("Europe/Oslo")
 
@@ -356,14 +356,47 @@ def test_a_stop_ends_the_wait_for_a_retry(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(("uniform", "expected_s"), [(0.0, 270), (0.5, 300), (0.999_999, 330)])
 def test_retries_are_spread(uniform: float, expected_s: float) -> None:
     """By a tenth in both directions, so that hospitals do not come back at the same second."""
-    wait_s = retry_wait_s(ExitCode.UNAVAILABLE, 0, until_next_s=None, uniform=uniform)
+    wait_s = wait_before_retry_s(ExitCode.UNAVAILABLE, 0, until_next_s=None, uniform=uniform)
     assert wait_s == pytest.approx(expected_s, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("first_s", "expected_s"),
+    [(60, [60, 120, 240, 480, 960, 1920, 3600, 3600]), (7200, [7200, 7200])],
+)
+def test_the_first_wait_is_configured(first_s: float, expected_s: list[float]) -> None:
+    """Twice as long each time, up to an hour; a longer first wait stays as it is."""
+    waits_s = [
+        wait_before_retry_s(
+            ExitCode.UNAVAILABLE, retries, until_next_s=None, uniform=0.5, first_s=first_s
+        )
+        for retries in range(len(expected_s))
+    ]
+    assert expected_s == waits_s
+    assert wait_before_retry_s(ExitCode.UNAVAILABLE, 10**6, until_next_s=None, uniform=0.5) == 3600
+
+
+def test_a_retry_keeps_the_quiet_that_pts_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ``Retry-After`` of two hours is not met with requests after 5, 10 and 20 minutes."""
+
+    async def story(made: Nights) -> None:
+        quiet = made.clock.now() + timedelta(seconds=TO_HALF_PAST_TWO_S + 2 * HOUR_S)
+        made.ends = [UnavailableError("PTS asks for quiet", not_before=quiet)]
+        await anyio.sleep(TO_HALF_PAST_TWO_S + 4 * HOUR_S)
+
+    first, second = nights(monkeypatch, story, "30 2 * * *").begun
+    assert 2 * HOUR_S <= second - first <= 2 * HOUR_S + MINUTE_S
+    for uniform in (0.0, 0.999):
+        wait_s = wait_before_retry_s(
+            ExitCode.UNAVAILABLE, 0, until_next_s=3600.0, uniform=uniform, quiet_s=7200.0
+        )
+        assert wait_s is None  # the next start comes first
 
 
 @pytest.mark.parametrize("code", sorted(set(ExitCode) - {69, 75}))
 def test_only_69_and_75_are_retried(code: ExitCode) -> None:
     """For others a person must act, or there is nothing to do."""
-    assert retry_wait_s(code, 0, until_next_s=None, uniform=0.5) is None
+    assert wait_before_retry_s(code, 0, until_next_s=None, uniform=0.5) is None
 
 
 def test_what_becomes_due_during_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

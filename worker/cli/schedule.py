@@ -27,9 +27,9 @@ HELP = """Stay up and run `sync` on a cron expression in a named time zone.
 Runs never overlap; a start that comes while a run is on is skipped. SIGTERM ends a run that is on
 as it ends `sync`: what is complete is kept, and the next run continues.
 
-A run that ends with 69 or 75 is retried after 5, 10, 20 and 40 minutes and then every hour, until
-the next start. Any other end is logged, and the schedule goes on. A run that was left open is
-continued at once.
+A run that ends with 69 or 75 is retried after 5, 10, 20 and 40 minutes (schedule.retry_wait) and
+then every hour, until the next start. Any other end is logged, and the schedule goes on. A run
+that was left open is continued at once.
 
 Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
 """
@@ -57,6 +57,7 @@ def command(cli: Cli, *, now: bool) -> int:
                 )
             finally:
                 watch.end()
+                readiness.is_outdated.set()
             if cli.as_json:
                 print_json(document(report))
             return report
@@ -72,6 +73,7 @@ def command(cli: Cli, *, now: bool) -> int:
                 timezone=settings.timezone,
                 stop=stop,
                 runtime=app.runtime,
+                retry_wait_s=settings.retry_wait.total_seconds(),
                 first=run_once if now else continue_open_run,
                 state=state,
                 beside=() if url is None else (lambda: keep_checking(app, readiness, board),),

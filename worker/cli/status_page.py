@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
 from http import HTTPStatus
@@ -28,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 CHECK_S: Final = 30.0
 """Seconds between two checks of the database for ``/readyz``."""
+_PATIENCE_S: Final = 2.0
+_CHECK_S_MAX: Final = 5.0
+"""Of a check, which a stop waits for."""
 
 _STYLE: Final = (
     ":root{color-scheme:light dark;background:Canvas;color:CanvasText}"
@@ -51,11 +54,15 @@ class Readiness:
         problems: what is not as it should be; empty if the worker is ready.
         published_at: the last full publication; None if there is none, or if it is unknown.
         checked_at: when that was checked.
+        is_outdated: set it to have that checked anew at once.
+        is_board_filled: the metrics have what the database knows.
     """
 
     problems: tuple[str, ...] = ("not checked yet",)
     published_at: datetime | None = None
     checked_at: datetime | None = None
+    is_outdated: anyio.Event = field(default_factory=anyio.Event)
+    is_board_filled: bool = False
 
 
 def is_overdue(published_at: datetime, now: datetime, *, cron: str, timezone: str) -> bool:
@@ -70,30 +77,29 @@ def is_overdue(published_at: datetime, now: datetime, *, cron: str, timezone: st
 
 
 async def keep_checking(app: App, readiness: Readiness, board: Board) -> None:
-    """Check the database and the age of the publication every 30 s until cancelled.
+    """Check the database and the age of the publication every 30 s, and after each run.
 
     The first time that the database can be used, the board gets what it knows: a restart is no
     gap in the metrics, in which alerts would come and go.
     """
-    is_filled = False
     while True:
-        readiness.problems = await _problems(app, readiness)
-        if not is_filled:
-            try:
-                board.fill(await known_metrics(app))
-                is_filled = True
-            except WorkerError as error:
-                log.debug("schedule.not_ready", code=int(error.exit_code))
+        readiness.problems = await _problems(app, readiness, board)
         readiness.checked_at = app.runtime.now()
-        await app.runtime.sleep(CHECK_S)
+        with anyio.move_on_after(CHECK_S):
+            await readiness.is_outdated.wait()
+        readiness.is_outdated = anyio.Event()
 
 
-async def _problems(app: App, readiness: Readiness) -> tuple[str, ...]:
+async def _problems(app: App, readiness: Readiness, board: Board) -> tuple[str, ...]:
     schedule = app.settings.schedule
     try:
-        async with store_to_read(app) as store:
-            with anyio.fail_after(CHECK_S):
+        # A connection to SQLite that is cancelled while it opens leaves a thread that never ends.
+        with anyio.CancelScope(shield=True), anyio.fail_after(_CHECK_S_MAX):
+            async with store_to_read(app, patience_s_max=_PATIENCE_S) as store:
                 last = await last_publication(store)
+                if not readiness.is_board_filled:
+                    board.fill(await known_metrics(store))
+                    readiness.is_board_filled = True
     except (WorkerError, TimeoutError) as error:
         code = int(error.exit_code) if isinstance(error, WorkerError) else 69
         log.debug("schedule.not_ready", code=code)

@@ -120,6 +120,7 @@ class RunReport(Value, frozen=True, kw_only=True):
         shard: this process's shard; ``None``: the complete run.
         shards_done: the number of finished shards.
         attempt_started_at: when this process began; ``None``: with the run.
+        not_before: until when the service that ended the run wants no request; ``None``: unknown.
     """
 
     run_id: int
@@ -136,6 +137,7 @@ class RunReport(Value, frozen=True, kw_only=True):
     shard: Shard | None = None
     shards_done: int = 0
     attempt_started_at: datetime | None = None
+    not_before: datetime | None = None
 
     @property
     def worked_s(self) -> float:

@@ -171,6 +171,7 @@ class Throttle:
                 f"PTS asks for quiet until {self._quiet_until.isoformat(timespec='seconds')} "
                 "(Retry-After), longer than sync.retry_after_max",
                 hint="run again after that time; the next run continues",
+                not_before=self._quiet_until,
             )
         raise UnavailableError(
             f"PTS is unavailable: {self._circuit.in_a_row} requests in a row failed, the last "

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import anyio
+import msgspec
 import structlog
 
 from worker.core.breaker import Breaker
@@ -12,7 +13,13 @@ from worker.core.ending import nothing_was_read
 from worker.core.identity import Identity
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport, ShardFinished
-from worker.errors import ExitCode, LeaseLostError, WithheldError, WorkerError
+from worker.errors import (
+    ExitCode,
+    LeaseLostError,
+    UnavailableError,
+    WithheldError,
+    WorkerError,
+)
 from worker.ports import AreaReader, Availability, CostMeter, Roster, RunStore, Runtime
 from worker.sync.confirmation import Confirmations
 from worker.sync.evidence import Evidence
@@ -210,7 +217,9 @@ class Run:
             raise
         except WorkerError as second:
             log.error("run.not_recorded", reason=second.message, hint=second.hint)  # noqa: TRY400
-        return self._report(RunStatus.INTERRUPTED, error.exit_code, reasons=_words(error))
+        report = self._report(RunStatus.INTERRUPTED, error.exit_code, reasons=_words(error))
+        not_before = error.not_before if isinstance(error, UnavailableError) else None
+        return msgspec.structs.replace(report, not_before=not_before)
 
     def _report(
         self,

@@ -80,7 +80,7 @@ def samples_of(
     have none.
     """
     samples = [*_result(report), *_totals(report), *_failures(report)]
-    samples += _published_by(report) if standing is None else samples_of_standing(standing)
+    samples += _published_by(report) if standing is None else _published(standing)
     if key_expires_at is not None:
         samples.append(_sample("client_key_expires_timestamp_seconds", key_expires_at.timestamp()))
     return tuple(samples)
@@ -95,6 +95,11 @@ def samples_of_end(
         _sample("last_run_timestamp_seconds", at.timestamp(), run),
         _sample("exit_code", exit_code, run),
     )
+
+
+def samples_of_publication(report: RunReport) -> tuple[Sample, ...]:
+    """What an earlier run published, as far as its report says; nothing of one that did not."""
+    return (*_totals(report), *_published_by(report)) if report.published_at else ()
 
 
 def _sample(name: str, value: float, labels: Iterable[tuple[str, str]] = ()) -> Sample:
@@ -135,8 +140,7 @@ def _published_by(report: RunReport) -> Iterator[Sample]:
             yield _sample("last_success_timestamp_seconds", report.published_at.timestamp())
 
 
-def samples_of_standing(standing: Standing) -> Iterator[Sample]:
-    """The samples of the published state."""
+def _published(standing: Standing) -> Iterator[Sample]:
     if standing.last_published_at is not None:
         yield _sample("last_published_timestamp_seconds", standing.last_published_at.timestamp())
     if standing.last_success_at is not None:

@@ -1,5 +1,6 @@
 """The database of a use case that needs no run."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,13 +11,17 @@ from worker.store.schema.upgrade import check_schema
 
 
 @asynccontextmanager
-async def store_to_read(app: App) -> AsyncIterator[Database]:
+async def store_to_read(app: App, *, patience_s_max: float = math.inf) -> AsyncIterator[Database]:
     """Open the store and check its schema. A missing SQLite file is not created.
+
+    Args:
+        app: the configured program.
+        patience_s_max: wait no longer for a database that is away, whatever is configured.
 
     Raises:
         SchemaError: the database is missing, behind or ahead.
     """
-    async with app.database(checked=False) as database:
+    async with app.database(checked=False, patience_s_max=patience_s_max) as database:
         require_file(database)
         await check_schema(database)
         yield database

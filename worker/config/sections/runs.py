@@ -126,6 +126,12 @@ class Schedule(Section, frozen=True, kw_only=True):
         str, CRON, "Cron expression as in cron(8): minute, hour, day, month, day of the week."
     ] = "30 3 * * *"
     timezone: Annotated[str, TIME_ZONE, "Time zone of `schedule.cron`."] = "Europe/Oslo"
+    retry_wait: Annotated[
+        timedelta,
+        POSITIVE_DURATION,
+        "Wait before a run that ended with 69 or 75 is retried. Each further wait is twice as "
+        "long, up to an hour.",
+    ] = parse_duration("5m")
 
 
 class Telemetry(Section, frozen=True, kw_only=True):
