@@ -58,9 +58,9 @@ def corrupt(path: Path) -> None:
 def corrupt_schema(path: Path) -> None:
     """The schema holds bytes that are no text: the driver cannot even give SQLite's message."""
     content = path.read_bytes()
-    assert b"CREATE TABLE person (" in content
+    assert b"CREATE TABLE person_area (" in content
     path.write_bytes(
-        content.replace(b"CREATE TABLE person (", b"CREATE \xff\xfe\xff\xfe\xff person (")
+        content.replace(b"CREATE TABLE person_area (", b"CREATE \xff\xfe\xff\xfe\xff person_area (")
     )
 
 
