@@ -32,7 +32,7 @@ _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "failure_kind": tuple(FailureKind),
     "kind": tuple(RunKind),
     "status": tuple(RunStatus),
-    "op": ("insert", "update", "close", "depart", "relabel", "erase", "purge"),
+    "op": ("insert", "update", "close", "depart", "relabel", "erase", "purge", "restore"),
     "system": tuple(dict.fromkeys(code.system for code in codes())),
     "type": tuple(Kind),
     "view_name": tuple(COLUMNS),
@@ -96,11 +96,11 @@ def _tests(view: str, column: ViewColumn, *, is_key: bool) -> Iterator[str | dic
     table, field = _LEADS_TO.get(column.name, (view, ""))
     if table != view and (view, column.name) not in _AHEAD:
         to = f"source('{SOURCE}', '{table}')"
-        # Who is erased before the first publication stands in the feed under 0.
-        where = (
-            {"config": {"where": "publication_no > 0"}} if column.name == "publication_no" else {}
-        )
-        yield {"relationships": {"arguments": {"to": to, "field": field}, **where}}
+        arguments = {"arguments": {"to": to, "field": field}}
+        if view == "report_change_feed" and column.name == "publication_no":
+            # Before the first publication, and from a restore until the next one, they have none.
+            arguments["config"] = {"where": "op NOT IN ('erase', 'purge', 'restore')"}
+        yield {"relationships": arguments}
 
 
 def _plain(text: str) -> str:
