@@ -16,8 +16,10 @@ from sqlalchemy import (
     false,
     func,
     literal_column,
+    null,
     or_,
     select,
+    union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -253,19 +255,24 @@ class _Look:
     async def _durations(self) -> tuple[DurationFacts, ...]:
         """By area, of those that came and went while the copy was kept."""
         episode = EPISODE.table()
-        ended = episode.c.ended_at.is_not(None) & (episode.c.is_left_censored == false())
-        days = await self._rows(
-            select(episode.c.area, episode.c.days, func.count())
-            .where(ended)
-            .group_by(episode.c.area, episode.c.days)
-            .order_by(episode.c.area, episode.c.days)
+        # Used twice, so that databases read the view once.
+        ended = (
+            select(episode.c.area, episode.c.days, episode.c.person_key)
+            .where(episode.c.ended_at.is_not(None), episode.c.is_left_censored == false())
+            .cte("ended")
         )
-        persons = await self._rows(
-            select(episode.c.area, func.count(episode.c.person_key.distinct()))
-            .where(ended)
-            .group_by(episode.c.area)
-            .order_by(episode.c.area)
+        counted = await self._rows(
+            union_all(
+                select(ended.c.area, ended.c.days, func.count()).group_by(
+                    ended.c.area, ended.c.days
+                ),
+                select(ended.c.area, null(), func.count(ended.c.person_key.distinct())).group_by(
+                    ended.c.area
+                ),
+            )
         )
+        days = [row for row in counted if row[1] is not None]
+        persons = sorted((row[0], row[2]) for row in counted if row[1] is None)
         found = []
         for area, people in persons:
             amounts = {row[1]: row[2] for row in days if row[0] == area}
