@@ -1,10 +1,11 @@
-"""Exports in the hands of those who read them: pyarrow, DuckDB, Polars and a JSON Schema."""
+"""Exports in the hands of those who read them: pyarrow, DuckDB, Polars, pandas, a JSON Schema."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
 import orjson
+import pandas as pd
 import polars as pl
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
@@ -46,7 +47,7 @@ def as_lines(rows):
     ]
 
 
-async def test_three_readers_see_the_same(database_url, tmp_path):
+async def test_four_readers_see_the_same(database_url, tmp_path):
     """Every row and value of Parquet, in its order, is that of NDJSON."""
     async with world_on(database_url, our_clock=True) as world:
         await both(world, tmp_path)
@@ -56,6 +57,9 @@ async def test_three_readers_see_the_same(database_url, tmp_path):
         assert expected
         assert expected == as_lines(parquet.ParquetFile(path).read().to_pylist())
         assert expected == as_lines(pl.read_parquet(path, hive_partitioning=False).to_dicts())
+        frame = pd.read_parquet(path, partitioning=None, dtype_backend="pyarrow")
+        objects = frame.astype(object).where(frame.notna(), None)
+        assert expected == as_lines(objects.to_dict("records"))
         with duckdb.connect() as database:
             database.execute("SET TimeZone = 'UTC'")
             query = f"SELECT * FROM read_parquet('{path}', hive_partitioning = false)"
@@ -145,3 +149,31 @@ async def test_each_line_fits_the_schema_beside_it(database_url, tmp_path, how):
     assert rows == sum(view.rows for view in manifest.views) > 0
     listed = {f"{manifest.folder}/{file.name}" for file in manifest.files}
     assert listed | {f"{manifest.folder}/_manifest.json", "_LATEST"} == set(contents(out))
+
+
+async def test_parts_are_one_table(sqlite_url, tmp_path):
+    """Parquet ends a part with the row group that reaches the limit; readers put them back."""
+    async with world_on(sqlite_url, our_clock=True) as world:
+        await small_store(world)
+        await world.rows_written(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000) "
+            "INSERT INTO publication_code SELECT 1, 'patient-safety', 'C' || i, '', '', '', NULL, "
+            "i, 0, 0, 0, 0, 1, 0 FROM n"
+        )
+        manifest = await export_of(
+            world, tmp_path, Format.PARQUET, ["daily"], part_bytes_max=100_000
+        )
+    (view,) = manifest.views
+    folder = tmp_path / manifest.folder / view.folder
+    names = [f"{view.folder}/part-{number:05}.parquet" for number in range(3)]
+    assert names == [file.name for file in manifest.files]
+    first, second, last = (file.rows for file in manifest.files)
+    assert first == second >= 50_000 > last
+    codes = parquet.ParquetDataset(folder, partitioning=None).read()["code"].to_pylist()
+    assert view.rows == len(codes) > 120_000
+    pattern = str(folder / "*.parquet")
+    assert codes == pl.read_parquet(pattern, hive_partitioning=False)["code"].to_list()
+    assert codes == pd.read_parquet(folder, partitioning=None)["code"].to_list()
+    with duckdb.connect() as database:
+        query = f"SELECT code FROM read_parquet('{pattern}', hive_partitioning = false)"
+        assert codes == [code for (code,) in database.execute(query).fetchall()]
