@@ -48,7 +48,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test every test-browser dbt-test simulate bench mutate mutate-sample static unit install tools wheel man wheelhouse install-test test-image lock \
+.PHONY: help demo versions check test every test-browser dbt-test simulate bench bench-reports mutate mutate-sample static unit install tools wheel man wheelhouse install-test test-image lock \
 	audit sbom licences clean
 
 help: ## this list
@@ -89,6 +89,9 @@ simulate: $(TOOLS) ## SEEDS=2000 made-up worlds, each n-th call failing, long se
 
 bench: $(TOOLS) ## the worker beside a bare aiohttp loop, a quarter of an hour; BENCH=--quick
 	@$(BIN)/python -m bench $(BENCH)
+
+bench-reports: $(TOOLS) ## what readers of a large database wait for; BENCH="--persons 1000000 --db postgresql"
+	@$(BIN)/python -m bench.reports $(BENCH)
 
 mutate: $(TOOLS) ## faults sown into worker/core: which of them no test sees (docs/mutation.md)
 	@rm -rf mutants && mkdir mutants && cp -R pyproject.toml worker tests mutants

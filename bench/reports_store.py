@@ -1,0 +1,130 @@
+"""The database that readers are timed on, and a copy of what they read, laid by hand.
+
+The nights are real: the worker's own reader, writer and publisher, with made-up answers. Only the
+facts of the year before them are inserted by SQL, as copies of the first night's.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import insert, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bench.nights import night
+from bench.people import answer
+from worker import __version__
+from worker.runtime import real_runtime
+from worker.store.database import Database, open_database
+from worker.store.schema.tables import run
+from worker.store.schema.upgrade import upgrade
+
+DAYS: Final = 365
+NIGHTS: Final = 3
+COHORTS: Final = 10
+_CODES: Final = ("NORU", "NORN_EPO", "NORN_FFL", "NORS", "N", "NORN_UNGDOM")
+
+COPIES: Final = {
+    "report_patient_safety_current": ("person_key", "local_ref", "restriction_id"),
+    "report_patient_privacy_current": ("person_key", "local_ref", "restriction_id"),
+    "report_patient_safety_history": ("person_key", "restriction_id"),
+    "report_person_freshness": ("person_key", "local_ref"),
+    "report_daily": ("publication_no",),
+    "report_publication": ("publication_no",),
+}
+"""The views that are copied, and the columns that get an index."""
+_WIDE: Final = {
+    "report_patient_safety_current": "confidentiality_code, restriction_group, is_in_effect",
+    "report_person_freshness": "area, is_stale, last_confirmed_at",
+    "report_daily": "day, area, code, in_effect",
+}
+"""Indexes that answer a count without the rows."""
+
+
+def various(area: str, person: str, generation: int, change_percent: int) -> bytes:
+    """The answers of ``bench.people``, with a code that depends on the person."""
+    code = _CODES[int(person[:2]) % len(_CODES)]
+    found = answer(area, person, generation, change_percent)
+    return found.replace(b'"NORU"', f'"{code}"'.encode())
+
+
+async def fill(url: str, persons: int, nights: int = NIGHTS) -> None:
+    """A year of published days and some real nights."""
+    async with open_database(url, real_runtime()) as database:
+        await upgrade(database)
+        first = DAYS - nights + 1
+        await database.write(lambda connection: _runs_before(connection, first))
+        for generation in range(nights):
+            await night(database, persons, generation=generation, answers=various, cohorts=COHORTS)
+            if not generation:
+                await database.write(lambda connection: _facts_before(connection, first))
+        await _tidy(database)
+
+
+async def _runs_before(connection: AsyncConnection, first: int) -> None:
+    now = datetime.now(UTC)
+    rows = []
+    for number in range(1, first):
+        at = now - timedelta(days=first - number)
+        times = dict.fromkeys(("started_at", "finished_at", "published_at"), at)
+        rows.append(
+            {
+                "kind": "sync",
+                "status": "published",
+                "areas": '["patient-safety","patient-privacy"]',
+                "publication_no": number,
+                "exit_code": 0,
+                "worker_version": __version__,
+                **times,
+            }
+        )
+    await connection.execute(insert(run), rows)
+
+
+async def _facts_before(connection: AsyncConnection, first: int) -> None:
+    """Copies of the first night's facts, under the numbers and days of the runs before it."""
+    for table in ("publication_code", "publication_cohort", "publication"):
+        own = {
+            "publication_no": "r.publication_no",
+            "run_id": "r.run_id",
+            "published_at": "r.published_at",
+            "day": "substr(CAST(r.published_at AS TEXT), 1, 10)",
+        }
+        columns = list((await connection.execute(text(f"SELECT * FROM {table} LIMIT 0"))).keys())
+        values = ", ".join(own.get(name, f"f.{name}") for name in columns)
+        await connection.execute(
+            text(
+                f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} "
+                f"FROM {table} f, run r WHERE f.publication_no = {first} "
+                f"AND r.publication_no < {first}"
+            )
+        )
+
+
+async def _tidy(database: Database) -> None:
+    """What autovacuum does meanwhile; SQLite has nothing of the kind."""
+    if database.dialect.name == "postgresql":
+        async with database.engine.connect() as connection:
+            autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await autocommit.execute(text("VACUUM (ANALYZE)"))
+
+
+def copy_statements() -> Iterator[str]:
+    """Tables of the same rows, with the indexes that one would make by hand."""
+    for view, columns in COPIES.items():
+        copy = copy_of(view)
+        yield f"CREATE TABLE {copy} AS SELECT * FROM {view}"
+        for column in columns:
+            yield f"CREATE INDEX ix_{copy}_{column} ON {copy} ({column})"
+        if view in _WIDE:
+            yield f"CREATE INDEX ix_{copy}_wide ON {copy} ({_WIDE[view]})"
+    yield (
+        "CREATE TABLE wanted AS SELECT local_ref FROM copy_person_freshness "
+        "WHERE area = 'patient-safety' ORDER BY substr(person_key, 5) LIMIT 500"
+    )
+    yield "ANALYZE wanted"
+
+
+def copy_of(view: str) -> str:
+    """The name of a view's copy."""
+    return view.replace("report_", "copy_", 1)
