@@ -268,12 +268,18 @@ def _wait_after(end: RunEnd, retries: int, context: _Context) -> float | None:
         first_s=context.retry_wait_s,
         quiet_s=0.0 if end.not_before is None else (end.not_before - now).total_seconds(),
     )
-    facts = {"code": int(end.exit_code), "reason": end.reason, "hint": end.hint}
     if wait_s is not None:
         state.retry_at = now + timedelta(seconds=wait_s)
-        log.warning("schedule.retrying", **facts, retry=retries + 1, wait_s=round(wait_s))
+        log.warning(
+            "schedule.retrying",
+            code=int(end.exit_code),
+            reason=end.reason,
+            hint=end.hint,
+            retry=retries + 1,
+            wait_s=round(wait_s),
+        )
     elif end.exit_code not in _UNREMARKABLE:
-        log.error("schedule.run_failed", **facts)
+        log.error("schedule.run_failed", code=int(end.exit_code), reason=end.reason, hint=end.hint)
     return wait_s
 
 

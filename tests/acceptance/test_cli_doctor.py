@@ -36,7 +36,7 @@ def line_of(ended: Ended, name: str) -> dict[str, Any]:
 
 
 @contextmanager
-def another_time(date: str) -> Iterator[str]:
+def another_time(date: str, status: int = 400) -> Iterator[str]:
     """A HelseID whose clock shows another time."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -52,7 +52,7 @@ def another_time(date: str) -> Iterator[str]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             body = b'{"error": "invalid_client"}'
-            self.send_response_only(400)
+            self.send_response_only(status)
             self.send_header("Date", date)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -73,6 +73,7 @@ def another_time(date: str) -> Iterator[str]:
 def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     """``doctor`` on a sound set-up, and on one with something wrong; it changes nothing."""
     folder = tmp_path_factory.mktemp("doctor")
+    (folder / "broken.toml").write_text('sync.concurrency = "lots"\nlog.level = "LOUD"\n')
     with another_time("Tue, 01 Jul 2025 12:00:00 GMT") as issuer:
         options = {
             "sound": "",
@@ -80,7 +81,7 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
             "away": f"--probe --set api.base_url={NOBODY_LISTENS} --set roster.path=none.csv",
             "missing": "--set helseid.private_jwk_file=missing.jwk "
             f"--set database.url=sqlite:///{folder / 'missing.db'}",
-            "broken": "--set sync.concurrency=lots --set log.level=LOUD",
+            "broken": f"--config {folder}/broken.toml",
             "clock": f"--set helseid.issuer={issuer}",
             "proxy": "--set network.proxy_url=http://127.0.0.1:9 "
             "--set api.base_url=https://pts.example.invalid",
@@ -91,6 +92,7 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
             "text": "",
             "person": "--probe --person 16858399649",
             "no probe": "--person -",
+            "no server": "--set database.url=postgresql://reader@127.0.0.1:9/pts",
         }
         roster = f"--set roster.path={two_runs.folder / 'roster.csv'}"
         words = [
@@ -138,6 +140,25 @@ def test_an_unreachable_service_is_69(visits: dict[str, Ended]):
         "database": ("OK", 0),
         "roster": ("FAIL", 65),
     } == {name: found for name, found in lines(visits["away"]).items() if name not in NAMES[:6]}
+    assert "127.0.0.1:9" in line_of(visits["away"], "PTS")["text"]
+
+
+def test_who_is_away_is_named_by_host_and_port(visits: dict[str, Ended]):
+    """A database server too, without its user."""
+    line = line_of(visits["no server"], "database")
+    assert ("FAIL", 69) == (line["state"], line["exit_code"])
+    assert "127.0.0.1:9" in line["text"]
+    assert "reader" not in line["text"]
+
+
+def test_403_without_a_token_names_the_probe(standin: Standin, tmp_path: Path):
+    """It may be a gateway, or PTS: only a call with a token shows."""
+    worker = standin.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
+    with another_time("Tue, 01 Jul 2025 12:00:00 GMT", status=403) as url:
+        (ended,) = calls(worker, f"doctor --json --set api.base_url={url}")
+    line = line_of(ended, "PTS")
+    assert "OK" == line["state"]
+    assert "doctor --probe" in line["hint"]
 
 
 def test_missing_files_are_told_and_the_rest_is_checked(visits: dict[str, Ended]):

@@ -97,6 +97,17 @@ class LogCall(NamedTuple):
     fields: tuple[str, ...]
 
 
+_FIGURES: Final = ("persons_total", "persons_complete", "requests", "…")
+MORE: Final = {
+    "run.heartbeat": (
+        *("persons_done", "persons_total", "persons_with_gaps", "rate_per_s", "eta_s", "slowness"),
+    ),
+    "run.published": _FIGURES,
+    "run.summary": _FIGURES,
+}
+"""Fields that a call passes on as one mapping; ``…``: all figures of a run."""
+
+
 def log_calls() -> Iterator[LogCall]:
     """Each call of a logger in ``worker/`` whose event is a literal with a dot."""
     for path in sorted(WORKER.rglob("*.py")):
@@ -117,7 +128,7 @@ def log_table() -> str:
     lines = ["| event | level | fields | meaning |", "|---|---|---|---|"]
     for event, calls in sorted(places.items()):
         levels = ", ".join(level for level in LEVELS if level in {call.level for call in calls})
-        fields = dict.fromkeys(field for call in calls for field in call.fields)
+        fields = dict.fromkeys((*(f for call in calls for f in call.fields), *MORE.get(event, ())))
         listed = ", ".join(f"`{field}`" for field in fields)
         lines.append(f"| `{event}` | {levels} | {listed} | {MEANINGS.get(event, '')} |")
     return "\n".join(lines) + "\n"

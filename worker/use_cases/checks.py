@@ -1,6 +1,5 @@
 """The checks of ``doctor``, one function each. A check returns its line or raises an error."""
 
-import dataclasses
 import enum
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -8,10 +7,10 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from worker.app import App
 from worker.config import Purpose, needs
-from worker.core.identity import NationalId
 from worker.core.model import RosterLineError
 from worker.core.plurals import counted
 from worker.core.retry import RetryPolicy
@@ -44,10 +43,10 @@ from worker.store.queries.status import (
     require_writable_file,
 )
 from worker.store.schema.upgrade import HEAD, check_schema
-from worker.use_cases.probe import Probe, base_url, probe, reach
 
 CLOCK_WARNING_S: Final = 2.0
 _ENTRIES_MAX: Final = 1_000
+_PORTS: Final = {"http": 80, "https": 443}
 _PATIENCE_S: Final = 5.0
 
 
@@ -107,6 +106,13 @@ def fail(name: str, error: WorkerError) -> CheckResult:
         exit_code=error.exit_code,
         details=problems,
     )
+
+
+def place_of(url: str) -> str:
+    """Host and port of an address, without a password."""
+    parts = urlsplit(url)
+    port = parts.port or _PORTS.get(parts.scheme, 5432)
+    return f"{parts.hostname or 'a socket'}:{port}"
 
 
 def as_run_error(error: AreaError) -> WorkerError:
@@ -236,53 +242,18 @@ async def check_token(app: App) -> CheckResult:
     )
 
 
-async def check_reach(app: App) -> CheckResult:
-    """PTS answers a request without authorization, with any status."""
-    try:
-        status = await reach(app)
-    except AreaError as error:
-        raise as_run_error(error) from None
-    return ok("PTS", f"{base_url(app)} answers (HTTP {status} without a token)", status=status)
-
-
-async def check_probe(app: App, off_id: NationalId) -> list[CheckResult]:
-    """What PTS answers for one person, area by area."""
-    return [_probe_line(found) for found in await probe(app, off_id)]
-
-
-def _probe_line(found: Probe) -> CheckResult:
-    name = f"PTS {found.area}"
-    facts = {
-        "status": found.status,
-        "layout": found.layout,
-        "records": found.records,
-        "pages": found.pages,
-        "key_path": found.key_path,
-        "paging": found.paging,
-        "unknown": list(found.unknown),
-        "fields": {path: list(kinds) for path, kinds in found.fields.items()},
-    }
-    details = tuple(f"{path}: {' or '.join(kinds)}" for path, kinds in found.fields.items())
-    if found.error is not None:
-        line = fail(name, as_run_error(found.error))
-        return dataclasses.replace(
-            line, facts=facts, details=(found.layout, f"paging: {found.paging}", *details)
-        )
-    text = f"HTTP {found.status}, {found.layout}, {found.records} records, {found.paging}"
-    if not found.records:
-        hint = "probe a synthetic person who has restrictions: `doctor --probe --person -`"
-        line = warn(name, f"{text}; without a record its shape is unknown", hint)
-    elif found.unknown:
-        text += f"; key {found.key_path}; unknown: {', '.join(found.unknown)}"
-        hint = "they are stored; report them to the developers, or declare them in [areas.NAME]"
-        line = warn(name, text, hint)
-    else:
-        line = ok(name, f"{text}; key {found.key_path}; every field is known")
-    return dataclasses.replace(line, facts=facts, details=details)
-
-
 async def check_database(app: App) -> CheckResult:
     """The store can be reached, has this program's schema, and uses the same pseudonym key."""
+    try:
+        return await _database_line(app)
+    except UnavailableError as error:
+        url = app.settings.database.url.reveal()
+        if not url.startswith("sqlite"):
+            error.message += f"; asked was {place_of(url)}"
+        raise
+
+
+async def _database_line(app: App) -> CheckResult:
     async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
         require_file(database)
         require_writable_file(database)

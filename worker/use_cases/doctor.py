@@ -8,7 +8,7 @@ from worker.app import App
 from worker.core.identity import NationalId
 from worker.core.offid import is_h_number
 from worker.errors import ConfigurationError, ExitCode, WorkerError
-from worker.use_cases import checks, file_checks, registration_check
+from worker.use_cases import checks, file_checks, pts_checks, registration_check
 from worker.use_cases.checks import CheckResult
 from worker.use_cases.probe import SYNTHETIC_PERSON
 
@@ -103,7 +103,7 @@ class _Checkup:
         if app.settings.api.base_url is None:
             self.add(checks.skip("PTS", "api.base_url is not set"))
             return
-        reached = await self._check("PTS", checks.check_reach, app)
+        reached = await self._check("PTS", pts_checks.check_reach, app)
         if not self._probe:
             return
         if not (reached and has_token):
@@ -114,7 +114,7 @@ class _Checkup:
             self.add(checks.skip("PTS probe", "an H-number is not sent (roster.send_h_numbers)"))
             return
         try:
-            for line in await checks.check_probe(app, off_id):
+            for line in await pts_checks.check_probe(app, off_id):
                 self.add(line)
         except WorkerError as error:
             self.add(checks.fail("PTS probe", error))
