@@ -96,7 +96,7 @@ NOT_INSTALLED = {
     "webcolors": "BSD-3-Clause",
     "zipp": "MIT",
 }
-"""Of other platforms, of databases for rosters, of `make audit`, `make docs` and `make dbt-test`: as
+"""Of other platforms, databases for rosters, `make audit`, `make docs` and `make dbt-test`, as
 their pages say. The file of docutils that is under the GPL, a mode for Emacs, is not in its
 wheel. text-unidecode, a part of dbt, may be had under the Artistic License or the GPL."""
 
