@@ -31,6 +31,11 @@ def spellings(digits: str) -> Iterator[tuple[str, str]]:
     yield "percent space in a query", f"?after={day}%20{rest}&x"
     yield "percent space in a bracket", f"<{day}%20{rest}>"
     yield "dotted date", f"{digits[:2]}.{digits[2:4]}.{digits[4:6]}-{rest}"
+    date = (digits[:2], digits[2:4], f"19{digits[4:6]}")
+    yield "birth date with century", f"{'.'.join(date)} {rest}"
+    yield "birth date by year", f"{'-'.join(reversed(date))} {rest}"
+    yield "birth date without separators", f"{''.join(date)}{rest}"
+    yield "birth date without zeros", f"f. {int(date[0])}/{int(date[1])} 20{date[2][2:]} - {rest}"
     for name, zero in scripts.items():
         yield name, "".join(chr(zero + int(digit)) for digit in digits)
     yield "superscript", digits.translate(str.maketrans(string.digits, "⁰¹²³⁴⁵⁶⁷⁸⁹"))
@@ -79,6 +84,12 @@ def unfound(digits: str) -> Iterator[tuple[str, str]]:
     yield "compressed", base64.b64encode(zlib.compress(digits.encode())).decode()
     yield "letters between the digits", "x".join(digits)
     yield "hexadecimal number", f"{int(digits):x}"
+    yield "list of code points", " ".join(f"U+{ord(digit):04X}" for digit in digits)
+    yield "decimal character codes", " ".join(str(ord(digit)) for digit in digits)
+    yield "hexadecimal of base64", base64.b64encode(digits.encode()).hex()
+    yield "CDATA in the middle", f"{digits[:6]}<![CDATA[{digits[6:]}]]>"
+    yield "tag characters", "".join(chr(0xE0000 + ord(digit)) for digit in digits)
+    yield "base85", base64.b85encode(digits.encode()).decode()
 
 
 def unfound_of_others(digits: str) -> Iterator[tuple[str, str]]:
@@ -87,3 +98,6 @@ def unfound_of_others(digits: str) -> Iterator[tuple[str, str]]:
     yield "within a longer number", f"1{digits}2"
     yield "wrong control digits", f"{digits[:-1]}{(int(digits[-1]) + 1) % 10}"
     yield "without its leading zero", digits[1:]
+    dingbats = string.digits, "🄋➀➁➂➃➄➅➆➇➈"
+    yield "circled sans-serif", digits.translate(str.maketrans(*dingbats))
+    yield "letters for 0 and 1", digits.replace("0", "O").replace("1", "l")

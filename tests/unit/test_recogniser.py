@@ -76,6 +76,7 @@ def test_own_digits_are_found_within_longer_numbers(text):
         "2026-01-02 03:04:05.1", "2026-01-02T03:04:05.1234567+01:00", "9999-12-31",
         "urn:oid:2.16.578.1.12.4.1.1.9603", "123e4567-e89b-12d3-a456-426614174000",
         "a" * 64, "0123456789abcdef" * 4, "16858399649abcde" * 2, "+47 22 33 44 55",
+        "2026-01-02 12345", "12.01.2026 12345", "1764000012345", "31.12.1899 75186",
         "T-04051234567x"[:5], "%", "&#", "\\u", "=", "<", "AAAAAAAAAAAAAAAAAAAAAAAA",
     ],
 )  # fmt: skip
@@ -113,6 +114,14 @@ def test_a_lost_leading_zero():
     assert ["pseudonymC"] * 3 == Recogniser(lambda _: "pseudonymC", own=own).document(
         [int(own), own.lstrip("0"), float(own)]
     )
+
+
+@pytest.mark.parametrize("written", ["17.12.1999 75186", "1999-12-17-75186", "1712199975186"])
+@pytest.mark.parametrize("own", ["57912075186", "57129975186"])
+def test_the_birth_date_of_a_d_number(own, written):
+    """People write the day as it is, without the 40 of the number."""
+    replaced = Recogniser(lambda digits: f"X{digits == own}", own=own, finds_others=False)
+    assert replaced.text(f"f. {written}.") == f"f. {'XTrue' if own[4:6] == '99' else written}."
 
 
 def test_two_spellings_as_field_names_keep_both_values():

@@ -37,6 +37,16 @@ _NUMBERS: Final = re.compile(
 )
 """Eleven digits in one or more groups with only separators between, not preceded or followed by a
 digit. Every separator is scanned at most ten times."""
+_CENTURY: Final = re.compile(r"(?:19|20)(?=[0-9]{2}(?:[\W_]*+[0-9]){5})")
+"""What each of the next has: a quick look."""
+_BIRTH_DATES: Final = re.compile(
+    r"[0-9](?<![0-9][0-9])(?:"
+    r"([0-9]?)[\W_]*+([0-9]{1,2})[\W_]*+(?:19|20)([0-9]{2})"
+    r"|(?:(?<=1)9|(?<=2)0)([0-9]{2})[\W_]*+([0-9]{1,2})[\W_]*+([0-9]{1,2})"
+    r")[\W_]*+([0-9]{3})[\W_]*+([0-9]{2})(?![0-9])"
+)
+"""A date with its century, by its day or its year first, and five digits: how people write a
+birth date and the rest of an identifier."""
 
 Author: TypeAlias = Callable[[Any, str], Any]
 """Cleans the value of an author field, given the value and the field's name."""
@@ -182,8 +192,19 @@ class Recogniser:
             if self._has_short:
                 for match in _digits_within(layer, self._short, is_number=True):
                     yield match._replace(digits=self._own)
+            chars = _without_digits_at(foreign, layer)
             if self._finds_others:
-                yield from _other_identifiers(layer, foreign)
+                yield from _other_identifiers(layer, chars)
+            if _CENTURY.search(chars):
+                yield from self._behind_birth_dates(layer, chars)
+
+    def _behind_birth_dates(self, layer: Layer, chars: str) -> Iterator[IdentifierMatch]:
+        """Identifiers whose first six digits are written as a date with its century."""
+        for match in _BIRTH_DATES.finditer(chars):
+            for digits in _with_birth_date(match):
+                if digits == self._own or (self._finds_others and _is_identifier(digits)):
+                    start, end = layer.starts[match.start()], layer.ends[match.end() - 1]
+                    yield IdentifierMatch(start, end, digits)
 
     def _packed(self, text: str, rounds: int) -> Iterator[IdentifierMatch]:
         """Identifiers inside base64 and hexadecimal, at the position of the encoded characters.
@@ -237,6 +258,8 @@ def _candidates(text: str, rounds: int) -> Iterator[str]:
         text = text.replace("-", "")
     for layer in layers(text):
         yield from (match[1] for match in _ELEVEN.finditer(_squeezed(layer.chars)))
+        for match in _BIRTH_DATES.finditer(layer.chars):
+            yield from _with_birth_date(match)
     if rounds:
         for content in contents(text):
             yield from _candidates(content.text, rounds - 1)
@@ -274,18 +297,33 @@ def _digits_within(
         at = squeezed.find(digits, end)
 
 
-def _other_identifiers(layer: Layer, foreign: list[tuple[int, int]]) -> Iterator[IdentifierMatch]:
+def _other_identifiers(layer: Layer, chars: str) -> Iterator[IdentifierMatch]:
     """Groups of digits that together have the structure of an identifier.
 
     Args:
         layer: the layer to search.
-        foreign: positions of UUIDs, times and digests, which are not searched.
+        chars: its characters, without the digits of UUIDs, times and digests.
     """
-    chars = _without_digits_at(foreign, layer)
     for match in _NUMBERS.finditer(chars):
         digits = _squeezed(match[0] + match[1])
-        if has_structure(digits) and checksum_ok(digits):
+        if _is_identifier(digits):
             yield IdentifierMatch(layer.starts[match.start()], layer.ends[match.end(1) - 1], digits)
+
+
+def _is_identifier(digits: str) -> bool:
+    return has_structure(digits) and checksum_ok(digits)
+
+
+def _with_birth_date(match: re.Match[str]) -> Iterator[str]:
+    """What the identifier may be; that of a D-number begins with the day and 40."""
+    day, month, year = match.group(6, 5, 4)
+    if match[3]:
+        day, month, year = match[0][0] + match[1], match[2], match[3]
+    rest = f"{month:0>2}{year}{match[7]}{match[8]}"
+    if "01" <= f"{day:0>2}" <= "71":  # no felles hjelpenummer, which has no date
+        yield f"{day:0>2}{rest}"
+    if int(day) <= 31:  # noqa: PLR2004 - the last day of a month
+        yield f"{int(day) + 40}{rest}"
 
 
 def _without_digits_at(places: list[tuple[int, int]], layer: Layer) -> str:
