@@ -22,7 +22,9 @@ _CONTROLS_IN_LINES: Final = {code: text for code, text in _CONTROLS.items() if c
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _FORMULAS: Final = "=+\\-@\t\r\n'\uff1d\uff0b\uff0d\uff20"
-_CELL_STARTS: Final = re.compile(rf"(?:^|(?<=[;\t\r\n]))(?=[{_FORMULAS}])")
+_BLANK: Final = r"(?:[^\S\t\r\n]|[\u00ad\u180e\u200b-\u200d\u2060\ufeff])"
+"""What a spreadsheet may strip, or nobody sees."""
+_CELL_STARTS: Final = re.compile(rf"(?:^|(?<=[;\t\r\n]))(?={_BLANK}*+[{_FORMULAS}])")
 
 
 def visible(text: str) -> str:
@@ -49,6 +51,7 @@ def csv_text(text: str) -> str:
     """Escape a cell so that no spreadsheet runs it as a formula (OWASP, "CSV Injection").
 
     An apostrophe is inserted before the start of a formula, also after a semicolon, tab or line
-    end, where a cell begins in some locales. Removing one apostrophe there restores the text.
+    end, where a cell begins in some locales; white space and what is invisible before it does not
+    count. Removing one apostrophe there restores the text.
     """
     return _CELL_STARTS.sub("'", text) if text else text
