@@ -302,6 +302,7 @@ def test_an_empty_page_in_the_middle():
         ({"nextReview": None, "skipped": 0, "truncated": False}, None),
         ({"last": True, "isLastPage": "true", "done": True, "incomplete": False}, None),
         ({"numFound": 1, "total_count": 1, "total_pages": 1, "itemsPerPage": 50}, None),
+        ({"page": 1, "pageSize": 50, "total": 1}, None),
         ({"page": {"size": 20, "totalElements": 1, "totalPages": 1, "number": 0}}, None),
         ({"summary": {"totalCount": 1}, "status": {"code": 200, "durationMs": 12}}, None),
         ({"links": [{"rel": ["self"], "href": "?page=1"}, {"rel": "prev", "href": "?a"}]}, None),

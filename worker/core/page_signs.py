@@ -20,7 +20,7 @@ _COUNTS: Final = re.compile(
     r"total|count|found|matched|hits|treff|antall|records|elements|results|items|^of$"
 )
 _COUNTS_PAGES: Final = re.compile(r"pages|pagecount|pagetotal|lastpage|sider")
-_SIZE_OF_A_PAGE: Final = re.compile(r"per|max|limit|account|discount|country|county")
+_SIZE_OF_A_PAGE: Final = re.compile(r"pagesize|per|max|limit|account|discount|country|county")
 _PART: Final = re.compile(r"\s*(?:\w+\s+)?\d{1,9}\s*-\s*(\d{1,9})\s*/\s*(\d{1,9})\s*")
 
 _HEADER_CONTINUES: Final = re.compile(
