@@ -41,6 +41,10 @@ class Judge:
         few_departing = max(1.0, min(3.0, known / 4))
         return (
             any(areas)
+            or (
+                facts["swapped"] > max(share * facts["open_before"], 5.0)
+                and facts["persons_swapped"] > 3
+            )
             or facts["departing"] > max(share * known, few_departing)
             or (
                 facts["removed"] > max(share * facts["open_before"], few)

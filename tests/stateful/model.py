@@ -281,7 +281,7 @@ class Model:
         left = self._moved_from(came, run, readings, went)
         went |= left
         came = {row: self._since(row, content, went) for row, content in came.items()}
-        moved = _pairs(came, went)
+        moved = _pairs(self._that_may_move(came), went)
         return Outcome(
             readings=readings,
             came=came,
@@ -349,15 +349,31 @@ class Model:
             for slot, failure in self.failures.items()
             if failure.kind == "unstable" and failure.last_run == run.run_id
         }
+        sources: dict[tuple[str, str], set[str]] = defaultdict(
+            set
+        )  # of whom a person got something, by area
+        for row in came:
+            sources[row[:2]] |= {old[1] for old in _elsewhere(row, self.held)}
+        likely = [row for row in came if len(sources[row[:2]]) == 1]
         return {
             row
-            for row in self.held
-            if row not in went and (row[1], row[0]) not in whole and _elsewhere(row, came)
+            for row in self._that_may_move(self.held)
+            if row not in went
+            and (row[1], row[0]) in readings.keys() - whole
+            and _elsewhere(row, likely)
         }
+
+    def _that_may_move(self, rows: Iterable[Row]) -> set[Row]:
+        """Those of areas where no key has parts, and none is held by three persons at once."""
+        holders = Counter((area, key) for area, _, key in self.held)
+        shared = {area for (area, _), count in holders.items() if count > 2}
+        shared |= {area for area, (path, _) in self.key_paths.items() if "+" in path}
+        return {row for row in rows if row[0] not in shared}
 
     def _since(self, row: Row, content: Content, went: Iterable[Row]) -> Content:
         """A moved restriction keeps the time when it was first seen."""
-        times = [self.held[old].content.first_seen_at for old in _elsewhere(row, went)]
+        gone = _elsewhere(row, self._that_may_move(went))
+        times = [self.held[old].content.first_seen_at for old in gone]
         return replace(content, first_seen_at=min([content.first_seen_at, *times]))
 
     def _facts(
@@ -372,18 +388,23 @@ class Model:
     ) -> Mapping[str, Any]:
         """What the guard must be told: removed is gone for good, neither changed nor moved."""
         after = (self.held.keys() - went) | set(came)
-        removed = {row for row in went if not _elsewhere(row, after)}
+        may_move = self._that_may_move(went)
+        removed = {row for row in went if row not in may_move or not _elsewhere(row, after)}
         base = run.base
         if run.kind == "backfill":
             open_rows = {row for row in self.held if (row[1], row[0]) in readings}
             base = (len(open_rows), len({person for _, person, _ in open_rows}), run.base[2])
         areas = {area for area, _, _ in removed}
+        took = {row[:2] for row in came if _elsewhere(row, self.held)}
+        swapped = {row for row in set(went) - removed if row[:2] in took}
         return {
             "open_before": base[0],
             "holders_before": base[1],
             "persons_before": base[2],
             "removed": len(removed),
             "persons_affected": len({person for _, person, _ in removed}),
+            "swapped": len(swapped),
+            "persons_swapped": len({person for _, person, _ in swapped}),
             "departing": len(departing),
             "areas_attempted": len(readings) + roster_faults * len(run.areas),
             "areas_complete": sum(reading.is_whole for reading in readings.values()),

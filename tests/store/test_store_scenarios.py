@@ -287,6 +287,37 @@ async def test_a_contradicted_read_moves_nothing(database_url, order):
         assert {("old", True), ("other", False)} == shown
 
 
+async def test_what_three_persons_hold_moves_from_nobody(database_url):
+    """Keys that begin anew for each person: A fails while C gets the key that A has. A keeps it."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(*(read(world, name, "1") for name in "abe"), read(world, "c"))
+        await turn.publish()
+        turn = await world.begin()
+        others = [read(world, name, "1") for name in "bec"]
+        await turn.write(failed(world, "a", FailureKind.TRANSIENT), *others)
+        await turn.publish()
+        shown = {(key, is_stale) for key, _, _, is_stale in await world.current()}
+        assert {("a", True), ("b", False), ("e", False), ("c", False)} == shown
+        [moved] = await world.rows("SELECT rows_moved, rows_opened FROM report_run WHERE run_id=2")
+        assert (0, 1) == tuple(moved)
+
+
+async def test_what_others_hold_too_is_still_removed(database_url):
+    """Half of all lose what has the same key with everybody: the guard counts each of them."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(*(read(world, name, "1") for name in "abcdefghijklmnop"))
+        await turn.publish()
+        turn = await world.begin()
+        await turn.write(
+            *(read(world, name, "1") for name in "abcdefgh"),
+            *(read(world, name) for name in "ijklmnop"),
+        )
+        with pytest.raises(WithheldError, match="8 of 16 open restrictions"):
+            await turn.publish()
+
+
 async def test_a_withheld_run_leaves_no_trace(database_url):
     """All restrictions gone at once is withheld; current and history stay as they were."""
     async with world_on(database_url) as world:
@@ -428,9 +459,9 @@ async def test_what_has_moved_away_and_comes_back_is_opened_again(database_url):
         turn = await world.begin()
         await turn.write(read(world, "old", "x"), read(world, "new"))
         await turn.publish()
-        turn = await world.begin(RunKind.BACKFILL)
-        await turn.write(read(world, "new", "x"))
-        await turn.publish(may_depart=False)
+        turn = await world.begin()
+        await turn.write(failed(world, "old", FailureKind.TRANSIENT), read(world, "new", "x"))
+        await turn.publish()
         assert {("new", "x", "NORU", False)} == await world.current()
         turn = await world.begin()
         await turn.write(read(world, "old", "x"), read(world, "new"))

@@ -1,8 +1,8 @@
 """Restrictions that move to another identifier of the same person (D-number to fødselsnummer)."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
 from sqlalchemy import Select, Table, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,29 +11,71 @@ from sqlalchemy.sql.elements import ColumnElement
 from worker.core.confirmation import Removed
 from worker.core.model import FailureKind
 from worker.store.dialects import StoreDialect
+from worker.store.queries.published import open_as_published
 from worker.store.runs.undo import undo_persons
-from worker.store.schema.tables import VERSIONS, alias_of, failure, person, person_area, run
+from worker.store.schema.tables import (
+    VERSIONS,
+    alias_of,
+    area_key,
+    failure,
+    person,
+    person_area,
+    run,
+)
+
+_HOLDERS_OF_ONE: Final = 2
+"""A person has two identifiers at most: a D-number, and then a fødselsnummer."""
+
+
+async def shared_areas(connection: AsyncConnection) -> frozenset[str]:
+    """Areas whose record keys do not name one restriction: nothing of them has moved.
+
+    A key that three persons hold at once in the published state begins anew for each of them. A key
+    of several parts names a thing, which two persons may have (a requisition of mother and child).
+    """
+    of_parts = select(area_key.c.area).where(area_key.c.key_path.contains("+"))
+    shared = set((await connection.execute(of_parts)).scalars())
+    for name, table in VERSIONS.items():
+        held = (
+            open_as_published(table)
+            .with_only_columns(table.c.restriction_id)
+            .group_by(table.c.restriction_id)
+            .having(func.count() > _HOLDERS_OF_ONE)
+        )
+        if (await connection.execute(held.limit(1))).first() is not None:
+            shared.add(name)
+    return frozenset(shared)
 
 
 async def close_moved(
-    connection: AsyncConnection, dialect: StoreDialect, run_id: int, others: Sequence[int]
+    connection: AsyncConnection,
+    dialect: StoreDialect,
+    run_id: int,
+    others: Sequence[int],
+    shared: Collection[str],
 ) -> None:
     """Close under the old identifier what this run opened under another.
 
-    A restriction is not closed if this run read the old person's area completely: that read's own
-    proof decides, so the order in which the two persons are read does not matter. It is not closed
-    either if the two reads of that area contradicted each other: one of them still had it.
+    It is closed only if this run asked for the old person's area and could not read it. If the area
+    was read completely, that read's own proof decides, so the order in which the two persons are
+    read does not matter; if the area was not asked for, as in a backfill of others, nothing is
+    known; if its two reads contradicted each other, one of them still had it. Nor is it closed if
+    the new person got restrictions of several others at once: nobody has so many identifiers, and
+    the answer was not about one person.
 
     Args:
         connection: the transaction that publishes the run.
         dialect: of its database.
         run_id: the run.
+        shared: areas in which nothing moves (``shared_areas``).
         others: other open runs. What they wrote for persons that lose a restriction here is undone,
             as for every person that this run decides on.
     """
     if not await _is_anything_published(connection):
         return  # a first run opens millions of rows, and nothing can have moved
     for name, table in VERSIONS.items():
+        if name in shared:
+            continue
         new, old, opened = alias_of(table, "new"), alias_of(table, "old"), alias_of(run, "opened")
         moved = (
             select(old.c.version_id, old.c.person_id)
@@ -45,8 +87,9 @@ async def close_moved(
                 or_(old.c.closed_run.is_(None), old.c.closed_run.in_(others)),
                 old.c.person_id != new.c.person_id,
                 opened.c.publication_no.is_not(None),
-                ~_is_read_completely(old, name, run_id),
+                _has_failed(old, name, run_id),
                 ~_is_unstable(old, name, run_id),
+                new.c.person_id.not_in(takers(table, run_id, of_at_least=2)),
                 # If the new person had it before, it changed and did not move.
                 ~counterpart(table, new, "closed_run", run_id),
             )
@@ -69,6 +112,7 @@ async def gone_claims(
     claimed: Mapping[str, Removed],
     *,
     run_id: int,
+    shared: Collection[str],
 ) -> Mapping[str, int]:
     """By person key, how many restrictions to be closed no other person has.
 
@@ -77,11 +121,12 @@ async def gone_claims(
         dialect: of its database.
         claimed: by person key, published restrictions that the person is about to lose.
         run_id: the run that will close them. Restrictions that it opened count, and published ones.
+        shared: areas in which nothing moves (``shared_areas``).
     """
     holders: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name, table in VERSIONS.items():
         keys = sorted({key for gone in claimed.values() for area, key in gone if area == name})
-        if not keys:
+        if not keys or name in shared:
             continue
         rows = await connection.execute(
             select(table.c.restriction_id, person.c.person_key)
@@ -137,14 +182,38 @@ def counterpart(table: Table, version: Any, column: str, run_id: int) -> ColumnE
     )
 
 
-def _is_read_completely(row: Any, area: str, run_id: int) -> ColumnElement[bool]:
+def takers(table: Table, run_id: int, *, of_at_least: int) -> Select[tuple[int]]:
+    """Persons who got, in this run, restrictions that so many others held before it."""
+    new, old, opened = alias_of(table, "taken"), alias_of(table, "held"), alias_of(run, "first")
+    return (
+        select(new.c.person_id)
+        .join(old, old.c.restriction_id == new.c.restriction_id)
+        .join(opened, opened.c.run_id == old.c.opened_run)
+        .where(
+            new.c.opened_run == run_id,
+            new.c.closed_run.is_(None),
+            old.c.person_id != new.c.person_id,
+            opened.c.publication_no.is_not(None),
+            or_(old.c.closed_run.is_(None), old.c.closed_run.in_(_unpublished_runs())),
+            ~counterpart(table, new, "closed_run", run_id),
+        )
+        .group_by(new.c.person_id)
+        .having(func.count(old.c.person_id.distinct()) >= of_at_least)
+    )
+
+
+def _unpublished_runs() -> Select[tuple[int]]:
+    return select(run.c.run_id).where(run.c.publication_no.is_(None))
+
+
+def _has_failed(row: Any, area: str, run_id: int) -> ColumnElement[bool]:
     return (
         select(person_area.c.person_id)
         .where(
             person_area.c.person_id == row.c.person_id,
             person_area.c.area == area,
             person_area.c.run_id == run_id,
-            person_area.c.is_complete,
+            ~person_area.c.is_complete,
         )
         .exists()
     )

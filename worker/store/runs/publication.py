@@ -6,35 +6,34 @@ totals are counted from the rows themselves, the run gets its publication number
 this publication are written (``store.runs.facts``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 from msgspec import to_builtins
-from sqlalchemy import Select, Table, func, or_, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.confirmation import Removed
 from worker.core.ending import exit_code_of
-from worker.core.guard import AreaFacts, GuardFacts, GuardLimits, advice, reasons_to_withhold
+from worker.core.guard import GuardLimits, advice, reasons_to_withhold
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import Publication, RunHandle
 from worker.errors import ExitCode, WithheldError
 from worker.store.database import Database
-from worker.store.queries.published import open_as_published, rows_and_persons
 from worker.store.runs.departures import Departures
 from worker.store.runs.facts import record_publication
 from worker.store.runs.feed import last_number
+from worker.store.runs.guard_facts import guard_facts, removed_by
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import open_in
-from worker.store.runs.moves import close_moved, gone_claims
+from worker.store.runs.moves import close_moved, gone_claims, shared_areas
 from worker.store.runs.totals import run_totals
 from worker.store.schema.tables import (
     TOTALS,
     VERSIONS,
-    alias_of,
     area_key,
     attempt,
     person,
@@ -53,8 +52,6 @@ _LOOKED_AT: Final = {
 _ANALYZE: Final = "ANALYZE " + ", ".join(
     f"{table.name} ({', '.join(names)})" for table, names in _LOOKED_AT.items()
 )
-
-"""The exit code of a published run, from its totals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +138,17 @@ class Publisher:
         departed = await departures.depart(connection) if may_depart else 0
         open_now = await open_in(connection)
         others = [row.run_id for row in open_now if row.run_id != self.handle.run_id]
-        await close_moved(connection, self.database.dialect, self.handle.run_id, others)
-        facts = await self.facts(connection, departed, roster_faults)
+        shared = await shared_areas(connection)
+        for area in sorted(shared):
+            log.info("run.keys_shared", run=self.handle.run_id, area=area)
+        await close_moved(connection, self.database.dialect, self.handle.run_id, others, shared)
+        facts = await guard_facts(
+            connection,
+            self.handle,
+            departing=departed,
+            roster_faults=roster_faults,
+            shared=shared,
+        )
         reasons = reasons_to_withhold(facts, limits)
         log.info("run.judged", run=self.handle.run_id, withheld=bool(reasons), **to_builtins(facts))
         if reasons:
@@ -157,7 +163,7 @@ class Publisher:
             "persons_not_sent": persons_not_sent,
             "roster_faults": roster_faults,
         }
-        done = await self._mark(connection, outside)
+        done = await self._mark(connection, outside, shared)
         await connection.run_sync(record_publication, self.handle.run_id, returned=returned)
         return done
 
@@ -185,52 +191,18 @@ class Publisher:
         """
 
         async def work(connection: AsyncConnection) -> tuple[int, int]:
-            removed, affected = await self._removed(connection)
+            shared = await shared_areas(connection)
+            removed, affected = await removed_by(connection, self.handle.run_id, shared)
             gone = await gone_claims(
                 connection,
                 self.database.dialect,
                 claimed,
                 run_id=self.handle.run_id,
+                shared=shared,
             )
             return removed + sum(gone.values()), affected + len(gone)
 
         return await self.database.read(work)
-
-    async def facts(
-        self, connection: AsyncConnection, departing: int, roster_faults: int
-    ) -> GuardFacts:
-        """What the guard looks at, counted from the rows."""
-        handle = self.handle
-        removed, affected = await self._removed(connection)
-        attempted, complete = await self._person_areas(connection)
-        is_subset = handle.kind == RunKind.BACKFILL
-        open_before, holders = handle.open_before, handle.holders_before
-        if is_subset:
-            open_before, holders = await self._subset_open(connection)
-        return GuardFacts(
-            open_before=open_before,
-            holders_before=holders,
-            persons_before=handle.persons_before,
-            removed=removed,
-            persons_affected=affected,
-            departing=departing,
-            areas_attempted=attempted + roster_faults * len(handle.areas),
-            areas_complete=complete,
-            is_subset=is_subset,
-            areas=tuple([await self._area_facts(connection, name) for name in VERSIONS]),
-        )
-
-    async def _area_facts(self, connection: AsyncConnection, area: str) -> AreaFacts:
-        """The removals of one area by itself."""
-        table = VERSIONS[area]
-        removed, affected = await rows_and_persons(connection, self._gone(table))
-        open_before = 0
-        if removed:
-            holders = open_as_published(table)
-            open_before, _ = await rows_and_persons(connection, holders)
-        return AreaFacts(
-            area=area, open_before=open_before, removed=removed, persons_affected=affected
-        )
 
     async def published(self, connection: AsyncConnection) -> Publication | None:
         """The publication, if an earlier commit came through unheard."""
@@ -264,62 +236,11 @@ class Publisher:
             .values(since_run=run_id)
         )
 
-    async def _removed(self, connection: AsyncConnection) -> tuple[int, int]:
-        """Closed by this run without a new content, and without a row under another person."""
-        return await rows_and_persons(connection, *map(self._gone, VERSIONS.values()))
-
-    def _gone(self, table: Table) -> Select[tuple[int]]:
-        """The persons of the rows of one area that this run has closed for good."""
-        other, opened = alias_of(table, "other"), alias_of(run, "opened")
-        run_id = self.handle.run_id
-        # What another open run has closed is still open for readers.
-        unpublished = select(run.c.run_id).where(
-            run.c.publication_no.is_(None), run.c.run_id != run_id
-        )
-        lives_on = (
-            select(other.c.version_id)
-            .join(opened, opened.c.run_id == other.c.opened_run)
-            .where(
-                other.c.restriction_id == table.c.restriction_id,
-                or_(other.c.closed_run.is_(None), other.c.closed_run.in_(unpublished)),
-                or_(opened.c.run_id == run_id, opened.c.publication_no.is_not(None)),
-            )
-            .exists()
-        )
-        return select(table.c.person_id).where(table.c.closed_run == run_id, ~lives_on)
-
-    async def _person_areas(self, connection: AsyncConnection) -> tuple[int, int]:
-        """Person-areas that this run asked for, and those that it read whole."""
-        ours = person_area.c.run_id == self.handle.run_id
-        row = (
-            await connection.execute(
-                select(
-                    func.count(),
-                    func.count().filter(person_area.c.is_complete),
-                ).where(ours)
-            )
-        ).one()
-        return row[0], row[1]
-
-    async def _subset_open(self, connection: AsyncConnection) -> tuple[int, int]:
-        """What was open, as published, of the persons that a backfill read."""
-        run_id = self.handle.run_id
-        holders = [
-            select(table.c.person_id)
-            .join(person_area, person_area.c.person_id == table.c.person_id)
-            .where(
-                person_area.c.run_id == run_id,
-                person_area.c.area == name,
-                table.c.opened_run != run_id,
-                or_(table.c.closed_run.is_(None), table.c.closed_run == run_id),
-            )
-            for name, table in VERSIONS.items()
-        ]
-        return await rows_and_persons(connection, *holders)
-
-    async def _mark(self, connection: AsyncConnection, outside: Mapping[str, int]) -> Publication:
+    async def _mark(
+        self, connection: AsyncConnection, outside: Mapping[str, int], shared: Collection[str]
+    ) -> Publication:
         """Give the run its number and time; ``outside`` are totals that its rows do not hold."""
-        totals = {**await run_totals(connection, self.handle.run_id), **outside}
+        totals = {**await run_totals(connection, self.handle.run_id, shared), **outside}
         totals["persons_total"] += totals["persons_departed"]
         exit_code = exit_code_of(totals)
         last_no = select(func.coalesce(func.max(run.c.publication_no), 0))

@@ -1,5 +1,6 @@
 """The totals of a run."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Select, Subquery, Table, case, func, select
@@ -9,7 +10,9 @@ from worker.store.runs.moves import counterpart
 from worker.store.schema.tables import TOTALS, VERSIONS, alias_of, attempt, person_area
 
 
-async def run_totals(connection: AsyncConnection, run_id: int) -> dict[str, int]:
+async def run_totals(
+    connection: AsyncConnection, run_id: int, shared: Collection[str]
+) -> dict[str, int]:
     """The ledger's totals, counted from the rows so that they add up by construction."""
     totals: dict[str, int] = dict.fromkeys(TOTALS, 0)
     per_person = (
@@ -42,8 +45,8 @@ async def run_totals(connection: AsyncConnection, run_id: int) -> dict[str, int]
     totals["areas_complete"] = int(row.complete)
     totals["areas_failed"] = int(row.areas) - int(row.complete)
     totals["rows_read"] = int(row.rows)
-    for table in VERSIONS.values():
-        await _add_row_totals(connection, table, run_id, totals)
+    for name, table in VERSIONS.items():
+        await _add_row_totals(connection, table, run_id, totals, may_move=name not in shared)
     totals["rows_unchanged"] = (
         totals["rows_read"] - totals["rows_opened"] - totals["rows_changed"] - totals["rows_moved"]
     )
@@ -60,7 +63,12 @@ async def run_totals(connection: AsyncConnection, run_id: int) -> dict[str, int]
 
 
 async def _add_row_totals(
-    connection: AsyncConnection, table: Table, run_id: int, totals: dict[str, int]
+    connection: AsyncConnection,
+    table: Table,
+    run_id: int,
+    totals: dict[str, int],
+    *,
+    may_move: bool,
 ) -> None:
     """Count each added or removed row of one area as opened, changed, moved or closed.
 
@@ -77,7 +85,8 @@ async def _add_row_totals(
     removed = _by_restriction(table, "closed_run", "opened_run", run_id)
     least = case((added.c.rows < removed.c.rows, added.c.rows), else_=removed.c.rows)
     pairs = added.join(removed, added.c.restriction_id == removed.c.restriction_id)
-    moved = await _sum(connection, select(func.sum(least)).select_from(pairs))
+    count_moved = select(func.sum(least)).select_from(pairs)
+    moved = await _sum(connection, count_moved) if may_move else 0
     all_added = await _sum(connection, select(func.sum(added.c.rows)))
     totals["rows_moved"] += moved
     totals["rows_opened"] += all_added - moved

@@ -1,0 +1,92 @@
+"""What is no evidence that a restriction moved from one person to another (ADR 0011)."""
+
+import pytest
+
+from tests.store.test_store_scenarios import failed, read, world_on
+from worker.core.model import FailureKind, RunKind
+from worker.errors import WithheldError
+
+PERSONS = tuple("abcdefghijklmnopqrst")
+
+
+async def everybody_has_one(world):
+    turn = await world.begin()
+    await turn.write(*(read(world, name, f"of-{name}") for name in PERSONS))
+    await turn.publish()
+
+
+async def holders(world):
+    """Each person's restriction and whether it is stale."""
+    return {(key, restriction) for key, restriction, *_ in await world.current()}
+
+
+async def test_a_backfill_of_one_takes_nothing_from_the_others(database_url):
+    """One person shows what another has, whom this run did not ask: both have it from now on."""
+    async with world_on(database_url) as world:
+        await everybody_has_one(world)
+        turn = await world.begin(RunKind.BACKFILL)
+        await turn.write(read(world, "a", "of-a", "of-b"))
+        await turn.publish(may_depart=False)
+        shown = await holders(world)
+        assert {(name, f"of-{name}") for name in PERSONS} | {("a", "of-b")} == shown
+
+
+async def test_one_answer_with_everybodys_restrictions_takes_none(database_url):
+    """PTS forgot the filter for one person, in both reads, and the others fail: theirs stand."""
+    async with world_on(database_url) as world:
+        await everybody_has_one(world)
+        turn = await world.begin()
+        await turn.write(
+            read(world, "a", *(f"of-{name}" for name in PERSONS)),
+            *(failed(world, name, FailureKind.TRANSIENT) for name in PERSONS[1:4]),
+            *(read(world, name, f"of-{name}") for name in PERSONS[4:]),
+        )
+        await turn.publish()
+        assert {(name, f"of-{name}") for name in PERSONS} <= await holders(world)
+
+
+async def test_answers_swapped_among_everybody_are_withheld(database_url):
+    """Each answer is the neighbour's, in both reads: nothing is published."""
+    async with world_on(database_url) as world:
+        await everybody_has_one(world)
+        before = await holders(world)
+        turn = await world.begin()
+        shifted = zip(PERSONS, (*PERSONS[1:], PERSONS[0]), strict=True)
+        await turn.write(*(read(world, name, f"of-{other}") for name, other in shifted))
+        with pytest.raises(WithheldError, match="20 of 20 open restrictions of 20 persons would g"):
+            await turn.publish()
+        assert before == await holders(world)
+
+
+async def test_a_night_in_which_everybody_moves_is_published(database_url):
+    """Many D-numbers become fødselsnumre: nobody loses anything, and nobody gets another's."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(
+            *(read(world, name, f"of-{name}") for name in PERSONS),
+            *(read(world, f"new-{name}") for name in PERSONS),
+        )
+        await turn.publish()
+        turn = await world.begin()
+        await turn.write(
+            *(read(world, name) for name in PERSONS),
+            *(read(world, f"new-{name}", f"of-{name}") for name in PERSONS),
+        )
+        await turn.publish()
+        assert {(f"new-{name}", f"of-{name}") for name in PERSONS} == await holders(world)
+
+
+async def test_a_few_moves_are_published(database_url):
+    """A D-number becomes a fødselsnummer while the old one cannot be read: no removal."""
+    async with world_on(database_url) as world:
+        await everybody_has_one(world)
+        turn = await world.begin()
+        await turn.write(
+            read(world, "new", "of-a"),
+            failed(world, "a", FailureKind.REJECTED),
+            *(read(world, name, f"of-{name}") for name in PERSONS[1:]),
+        )
+        await turn.publish()
+        shown = await holders(world)
+        assert ("new", "of-a") in shown
+        assert ("a", "of-a") not in shown
