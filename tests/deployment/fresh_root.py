@@ -32,6 +32,10 @@ CHECKS: Final = {
 """What must work afterwards."""
 
 
+INDEX_PROBE: Final = "pip download --quiet --no-deps click"
+"""Fails where no package index can be reached."""
+
+
 class UntestableError(Exception):
     """This machine lacks what the test needs."""
 
@@ -60,6 +64,10 @@ def make_root(folder: Path) -> None:
     authorities = os.environ.get("PIP_CERT")
     if authorities:
         shutil.copy(authorities, folder / "etc/ssl/certs/ca-certificates.crt")
+    try:
+        run(folder, f"python3 -m venv /tmp/probe && /tmp/probe/bin/{INDEX_PROBE} --dest /tmp/probe")
+    except subprocess.CalledProcessError:
+        raise UntestableError("within the root there is no way to a package index") from None
     run(folder, "cd /checkout && make wheel")
 
 

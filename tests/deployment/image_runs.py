@@ -21,7 +21,7 @@ import pytest
 
 from tests.acceptance.program import Ended, Running, Sandbox, sandbox, wait_for
 from tests.deployment.deployed import tool
-from tests.deployment.fresh_root import copy_checkout, debian
+from tests.deployment.fresh_root import INDEX_PROBE, copy_checkout, debian
 from tests.deployment.test_locks import pins
 from worker import __version__
 from worker.errors import ExitCode
@@ -161,11 +161,15 @@ def podman() -> Iterator[Podman]:
         base = made.folder / "base"
         base.mkdir()
         (base / "Containerfile").write_text(BASE)
+        probe = made.folder / "probe"
+        probe.mkdir()
+        (probe / "Containerfile").write_text(f"FROM base\nRUN {INDEX_PROBE} --dest /tmp\n")
         try:
             for command in (
                 debian(base / "root.tar", "python3-venv,ca-certificates"),
                 made.command("build", "--isolation=chroot", "--tag=base", str(base)),
                 made.command("run", *HARDENED, "base", "true"),
+                made.command("build", *from_index(), "--tag=probe", str(probe)),
             ):
                 subprocess.run(
                     command, env=made.environment, check=True, capture_output=True, timeout=300
@@ -181,6 +185,16 @@ def podman() -> Iterator[Podman]:
         made("rmi", "--all", "--force")
 
 
+def from_index() -> list[str]:
+    """Options of a build that installs packages. The way to their index is this machine's."""
+    options = ["--isolation=chroot", "--network=host", "--pull=never"]
+    if Path("/etc/pip.conf").exists():
+        options += ["--volume=/etc/pip.conf:/etc/pip.conf:ro"]
+    if authorities := os.environ.get("PIP_CERT"):
+        options += [f"--volume={authorities}:/etc/ssl/certs/ca-certificates.crt:ro"]
+    return options
+
+
 @pytest.fixture(scope="session")
 def images(podman: Podman) -> Mapping[str, Image]:
     """Both images, built from a checkout in which private files lie."""
@@ -188,13 +202,7 @@ def images(podman: Podman) -> Mapping[str, Image]:
     copy_checkout(checkout)
     for name in PRIVATE:
         (checkout / name).write_bytes(CANARY)
-    options = ["--isolation=chroot", "--network=host", f"--build-arg=REVISION={REVISION}"]
-    options += ["--pull=never", "--build-arg=BASE=localhost/base"]
-    # The way to the package index is this machine's.
-    if Path("/etc/pip.conf").exists():
-        options += ["--volume=/etc/pip.conf:/etc/pip.conf:ro"]
-    if authorities := os.environ.get("PIP_CERT"):
-        options += [f"--volume={authorities}:/etc/ssl/certs/ca-certificates.crt:ro"]
+    options = [*from_index(), f"--build-arg=REVISION={REVISION}", "--build-arg=BASE=localhost/base"]
     made = {tag: Image(podman=podman, tag=tag) for tag in TAGS}
     targets = {"slim": [], "full": ["--target=full"]}
     for tag, image in made.items():
