@@ -303,6 +303,27 @@ async def test_what_three_persons_hold_moves_from_nobody(database_url):
         assert (0, 1) == tuple(moved)
 
 
+async def test_what_three_persons_held_until_this_run_has_not_moved(database_url):
+    """Two of the three lose the key as D gets it: it is counted as readers still see it."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        mine = [read(world, name, f"of-{name}") for name in "efghij"]
+        await turn.write(*(read(world, name, "1") for name in "abc"), read(world, "d"), *mine)
+        await turn.publish()
+        turn = await world.begin()
+        await turn.write(
+            failed(world, "a", FailureKind.TRANSIENT),
+            *(read(world, name) for name in "bc"),
+            read(world, "d", "1"),
+            *mine,
+        )
+        await turn.publish()
+        [counted] = await world.rows(
+            "SELECT rows_moved, rows_opened, rows_closed FROM report_run WHERE run_id=2"
+        )
+        assert (0, 1, 2) == tuple(counted)
+
+
 async def test_what_others_hold_too_is_still_removed(database_url):
     """Half of all lose what has the same key with everybody: the guard counts each of them."""
     async with world_on(database_url) as world:

@@ -60,9 +60,9 @@ class Departures:
             update(person)
             .where(
                 person.c.departed_run.is_(None),
-                known,
                 ~self._is_seen(),
                 ~self._is_not_sent(),
+                known,
             )
             .values(departed_run=run_id)
         )

@@ -222,17 +222,19 @@ class Publisher:
         unpublished = select(run.c.run_id).where(
             run.c.publication_no.is_(None), run.c.run_id != run_id
         )
-        used = select(person_area.c.area).where(
-            person_area.c.run_id == run_id,
-            person_area.c.is_complete,
-            person_area.c.record_count > 0,
+        is_used = (
+            select(person_area.c.area)
+            .where(
+                person_area.c.area == area_key.c.area,
+                person_area.c.run_id == run_id,
+                person_area.c.is_complete,
+                person_area.c.record_count > 0,
+            )
+            .exists()
         )
         await connection.execute(
             update(area_key)
-            .where(
-                area_key.c.since_run.in_(unpublished),
-                area_key.c.area.in_(used),
-            )
+            .where(area_key.c.since_run.in_(unpublished), is_used)
             .values(since_run=run_id)
         )
 
