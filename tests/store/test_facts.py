@@ -20,7 +20,8 @@ from worker.store.runs.retention import RetentionRules, purge
 
 ANY = GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
 CODES = ("", "N", "NORU", "NORN_EPO", "NORS", "NORN_NEW")
-CAUSES = (None, "Manual", "Automated")
+CAUSES = (None, "Manual", "Automated", "New", "Newer")
+"""The last two are none of PTS's: the facts have one word for both."""
 COHORTS = (None, "Nord", "Sør", "Øst")
 COUNTED = (
     "roster",
@@ -85,6 +86,7 @@ async def counted(world: World) -> list[tuple[Any, ...]]:
             f"COALESCE({name}, '')" if name else "''"
             for name in (area.effect.level, area.effect.cause)
         )
+        cause = f"CASE WHEN {cause} IN ('New', 'Newer') THEN 'other' ELSE {cause} END"
         found = await world.rows(
             f"SELECT COALESCE({area.effect.code}, ''), {level}, {cause}, COALESCE(cohort, ''), "
             f"COUNT(*), SUM(CASE WHEN {does} THEN 1 ELSE 0 END), COUNT(DISTINCT person_key), "

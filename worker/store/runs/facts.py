@@ -320,17 +320,20 @@ def _add_changes(
 def _code_columns(area: ResourceArea) -> str:
     effect = area.effect
     columns = {"code": effect.code, "level": effect.level, "cause": effect.cause}
-    return ", ".join(
-        f"COALESCE(v.{column}, '') AS {name}" if column else f"'' AS {name}"
-        for name, column in columns.items()
-    )
+    texts = {
+        name: f"COALESCE(v.{column}, '')" if column else "''" for name, column in columns.items()
+    }
+    # Before anybody is counted: who has two unknown causes is one person with another cause.
+    known = ", ".join(f"'{cause}'" for cause in ("", *sorted(_CAUSES)))
+    texts["cause"] = f"CASE WHEN {texts['cause']} IN ({known}) THEN {texts['cause']} "
+    texts["cause"] += f"ELSE '{OTHER}' END"
+    return ", ".join(f"{text} AS {name}" for name, text in texts.items())
 
 
 def _as_codes(key: Sequence[str]) -> _Key:
     """The area, and what stands behind it as far as it looks like codes."""
     area, code, level, cause = key
-    is_known = not cause or cause in _CAUSES
-    return area, _as_code(code), _as_code(level), cause if is_known else OTHER
+    return area, _as_code(code), _as_code(level), cause
 
 
 def _as_code(value: str) -> str:
