@@ -72,13 +72,15 @@ VIEWS: Final = {
     "there. `cohort` is empty for persons without one, and `other` for those whose cohort has no "
     "name in the facts.",
     "report_daily_change": "Restrictions added, changed and removed by day in Norway and area, as "
-    "each publication counted them.",
+    "each publication counted them. One that moves to another identifier of its person is removed "
+    "under the one and added under the other; `rows_moved` of `report_run` says how many.",
     "report_person_label": "What the roster calls a person and called them earlier: one row per "
     "interval, the present one without `valid_to`. For the state as of an instant, join it on "
     "`person_key` and the interval.",
     "report_change_feed": "What each publication changed, and what was erased or purged, in order "
     "([how to follow it](../reporting.md#following-the-snapshot)).",
-    "report_run": "The ledger of runs.",
+    "report_run": "The ledger of runs. Totals are counted by the publication, and 0 for a run that "
+    "was not published.",
     "report_access": "Who looked at whom: one row for each `explain`, `erase`, `export`, `report` "
     "and `failures show`. `os_user` is the account that ran the command, `login_user` the one that "
     "logged in, if it is another. `person_key` is empty if the row is not about one person, and "
@@ -86,9 +88,11 @@ VIEWS: Final = {
     "report_failure": "What could not be read at the last attempt, until it is read again. Also of "
     "departed persons.",
     "report_drift": "Fields and codes of PTS's answers that the area's declaration does not know.",
-    "report_episode": "One row per restriction over all its versions, from when it was first seen "
-    "until the publication that no longer found it. `is_left_censored`: it was there when the "
-    "person was first read.",
+    "report_episode": "One row for each time that a restriction stood: over all its versions, from "
+    "when it was first seen until the publication that no longer found it. One that was gone and "
+    "came back has a row for each time. `is_left_censored`: it was there when the person was first "
+    "read. A restriction that moves to another identifier of the person has a row under each: the "
+    "one before ends, the next keeps its beginning.",
     "report_code": "Names of the codes in the other views, in bokmål, nynorsk and English, and "
     "their groups.",
     "report_dictionary": "The meaning of each column of these views, in bokmål and English, and "

@@ -127,6 +127,30 @@ async def test_episodes(database_url):
         assert ("c", True, False, 0) == c[:4]
 
 
+async def test_a_restriction_that_comes_back_begins_a_new_episode(database_url):
+    """Nobody knows it to have stood in between: not in ``days``, and its return is no change."""
+    async with world_on(database_url, our_clock=True) as world:
+        for code in ("N", "NORU", None, None, "NORU", None, "NORU"):
+            stays = (safety(f"s{number}", "N") for number in range(20))
+            await published(world, *stays, *([safety("a", code)] if code else []))
+            world.fake.advance(86_400)
+        rows = await world.rows(
+            "SELECT ended_at IS NULL, is_left_censored, revisions FROM report_episode "
+            "WHERE restriction_id = 'a' ORDER BY started_at"
+        )
+        flags = [(bool(stands), bool(left), revisions) for stands, left, revisions in rows]
+        assert [(False, True, 1), (False, False, 0), (True, False, 0)] == flags
+        assert [(2,), (1,)] == await world.rows(
+            "SELECT days FROM report_episode WHERE ended_at IS NOT NULL ORDER BY started_at"
+        )
+        (same,) = await world.rows(
+            "SELECT c.first_seen_at = e.started_at FROM report_episode e "
+            "JOIN report_patient_safety_current c ON c.restriction_id = e.restriction_id "
+            "WHERE e.ended_at IS NULL AND e.restriction_id = 'a'"
+        )
+        assert same[0]
+
+
 async def test_what_fails_and_what_drifted(database_url):
     """Persons by pseudonym; fields by area."""
     from tests.report.support import key_of, missed

@@ -208,6 +208,9 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
     (row,) = [row for row in table_of(page, "The figures day by day") if "withheld" in row[0]]
     assert row[0].startswith(day)
     assert {"\u2013"} == set(row[1:])
+    runs = {row[0]: row[4:] for row in table_of(page, "The last runs, the newest first")}
+    assert ["", ""] == runs["9"]
+    assert "" not in runs["10"]
 
 
 async def test_small_numbers_are_hidden_and_so_is_what_shows_them(database_url, tmp_path):

@@ -158,7 +158,7 @@ _KEYS: Final[Mapping[str, str]] = {
     "report_person_label": "person_key valid_from",
     "report_failure": "person_key area",
     "report_drift": "area field drift_kind",
-    "report_episode": "area person_key restriction_id",
+    "report_episode": "area person_key restriction_id started_at",
     "report_code": "system code",
     "report_dictionary": "view_name column_name",
 }

@@ -208,11 +208,19 @@ _REST: Final[Mapping[str, Word]] = {
         nb="Publiseringens dato i Norge",
         en="date of the publication in Norway",
     ),
-    "added": _count("restrictions", "Nye begrensninger", "restrictions that came"),
+    "added": _count(
+        "restrictions",
+        "Nye begrensninger; en som flytter til en annen identifikator, er ny der",
+        "restrictions that came; one that moves to another identifier comes there",
+    ),
     "changed": _count(
         "restrictions", "Begrensninger med nytt innhold", "restrictions with a new content"
     ),
-    "removed": _count("restrictions", "Begrensninger som falt bort", "restrictions that are gone"),
+    "removed": _count(
+        "restrictions",
+        "Begrensninger som falt bort; en som flytter til en annen identifikator, faller bort her",
+        "restrictions that are gone; one that moves to another identifier is gone here",
+    ),
     "accessed_at": _time("Når noen så på opplysningene", "when somebody looked"),
     "os_user": _text("Kontoen som kjørte kommandoen", "account that ran the command"),
     "login_user": _text(
@@ -228,7 +236,9 @@ _REST: Final[Mapping[str, Word]] = {
     ),
     "drift_kind": _text("Hva slags avvik", "kind of drift"),
     "ended_at": _time(
-        "Når den falt bort; tom om den står", "when it was gone; empty while it stands", null=True
+        "Når den falt bort, eller flyttet til en annen identifikator; tom om den står",
+        "when it was gone, or moved to another identifier; empty while it stands",
+        null=True,
     ),
     "is_left_censored": _flag(
         "Om den sto alt da personen først ble lest, så begynnelsen er ukjent",

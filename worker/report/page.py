@@ -6,7 +6,7 @@ from typing import Any
 
 from worker.core.model import RunKind
 from worker.report.disclosure import INDEFINITE, LATER, NONE, NOT_NOW, OPEN
-from worker.report.figures import GROUPS, CodeKey
+from worker.report.figures import GROUPS, CodeKey, RunFacts
 from worker.report.language import NOTHING
 from worker.report.overview import Overview
 from worker.report.parts import Cell, Row, Table
@@ -217,11 +217,16 @@ class Page(Overview):
                     Cell(words.short_moment(run.started_at, self.zone)),
                     Cell(self.ending(run)),
                     Cell(words.lasted(run.duration_s)),
-                    Cell(words.number(run.persons_total)),
-                    Cell(words.number(run.requests)),
+                    *self._totals(run),
                 ]
             )
             for run in self.facts.runs
         ]
         keys = ("run", "started", "ending", "took", "persons", "requests")
         return Table(words.text("annex_caption"), [words.text(key) for key in keys], rows, text=3)
+
+    def _totals(self, run: RunFacts) -> list[Cell]:
+        """Persons and requests, which the ledger has of runs that were published."""
+        if run.published_at is None:
+            return [Cell(""), Cell("")]
+        return [Cell(self.words.number(count)) for count in (run.persons_total, run.requests)]

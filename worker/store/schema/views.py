@@ -231,9 +231,10 @@ def _failure() -> str:
 
 
 def _episode(area: ResourceArea) -> str:
-    """One row a person and restriction, from all its published versions.
+    """One row for each time that a person's restriction came, from its published versions.
 
-    It stands from when it was first seen, which outlives a change, a move and retention.
+    It stands from when it was first seen, which outlives a change, a move and retention, and is a
+    new time where the restriction was gone and comes back.
     """
     return (
         f"SELECT CAST('{area.name}' AS TEXT) AS area, e.restriction_id, p.person_key, "
@@ -242,12 +243,12 @@ def _episode(area: ResourceArea) -> str:
         "{typed}(e.started_at <= fr.published_at{as_integer}) "
         "AS is_left_censored, CAST(e.versions - 1 AS BIGINT) AS revisions, "
         "{days} AS days "
-        "FROM (SELECT v.person_id, v.restriction_id, MIN(v.first_seen_at) AS started_at, "
+        "FROM (SELECT v.person_id, v.restriction_id, v.first_seen_at AS started_at, "
         "CASE WHEN COUNT(c.publication_no) = COUNT(*) THEN MAX(c.published_at) END AS ended_at, "
         f"COUNT(*) AS versions FROM {area.table}_version v "
         "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
         "LEFT JOIN run c ON c.run_id = v.closed_run AND c.publication_no IS NOT NULL "
-        "GROUP BY v.person_id, v.restriction_id) e "
+        "GROUP BY v.person_id, v.restriction_id, v.first_seen_at) e "
         "JOIN person p ON p.person_id = e.person_id "
         "JOIN run fr ON fr.run_id = p.first_run "
     )
