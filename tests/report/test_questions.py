@@ -1,7 +1,10 @@
 """The eleven questions of ``docs/reporting.md``, on each database, with answers counted by hand."""
 
+import re
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tests.architecture.documents import ROOT, blocks
 from tests.report.support import NEVER, missed, privacy, safety, seen
@@ -40,8 +43,7 @@ async def test_eleven_questions(database_url):
     """Each has an answer, and it is right."""
     async with world_on(database_url, our_clock=True) as world:
         await two_nights(world)
-        asked = blocks(PAGE.read_text(encoding="utf-8"), "sql")
-        answers = [[_plain(row) for row in await world.rows(sql.rstrip("\n;"))] for sql in asked]
+        answers = [await _answer(world, sql) for sql in _questions(database_url)]
     assert 11 == len(answers)
     day_3 = "2026-04-04"
     assert [(day_3, 2, 2, 3, 2)] == answers[0]
@@ -69,16 +71,75 @@ async def test_eleven_questions(database_url):
         (day_3, SAFETY, 0, 0, 1),
     ] == answers[3]
     assert [("2901-02-03", 1)] == answers[4]
-    assert [("in effect", 1), ("over", 1)] == answers[5]
+    assert [
+        ("patient-privacy", "in effect", 1),
+        (SAFETY, "in effect", 1),
+        (SAFETY, "over", 1),
+    ] == answers[5]
     assert [(SAFETY, 1, 5, 5)] == answers[6]
     assert [("R4", SAFETY, "transient", 2)] == [(*row[:3], row[4]) for row in answers[7]]
-    assert [("2026-03", 4, 1), ("2026-04", 0, 0)] == answers[8]
+    assert [("2026-03", 1, 1), ("2026-04", 0, 0)] == answers[8]
     assert [("published", "Publisert med mangler", None)] * 2 == [row[1:] for row in answers[9]]
+
+
+async def test_rates_days_and_states(database_url):
+    """A rate has its decimal, a delay ends on Norway's day, what has not begun is not over."""
+    now = datetime(2900, 1, 1, tzinfo=UTC)
+    ends = [
+        datetime(2901, month, day, hour, 30, tzinfo=UTC)
+        for month, day, hour in (
+            (1, 9, 22),
+            (1, 9, 23),
+            (3, 26, 23),
+            (3, 27, 22),
+            (7, 9, 21),
+            (7, 9, 22),
+            (10, 29, 22),
+            (10, 30, 23),
+        )
+    ]
+    private = (
+        privacy("p", "Block", "Hard"),
+        privacy("q", "Block", "Hard", restricted_from=now, restricted_to=FUTURE),
+        privacy("r", "Block", "Hard", restricted_to=PAST),
+    )
+    async with world_on(database_url, our_clock=True) as world:
+        delays = [safety(f"s{number}", "NORU", at) for number, at in enumerate(ends)]
+        turn = await world.begin()
+        await turn.write(
+            seen(world, 1, *delays, safety("n", "N"), private=private, cohort="Nord"),
+            *(seen(world, number, cohort="Nord") for number in range(2, 8)),
+        )
+        await turn.publish()
+        asked = _questions(database_url)
+        rates, days, states = [await _answer(world, asked[number]) for number in (2, 5, 6)]
+    assert [("Nord", 7, 1, 9, 1285.7)] == rates
+    zone = ZoneInfo("Europe/Oslo")
+    expected = Counter(at.astimezone(zone).date().isoformat() for at in ends)
+    assert sorted(expected.items()) == days
+    assert [
+        ("patient-privacy", "in effect", 1),
+        ("patient-privacy", "not begun", 1),
+        ("patient-privacy", "over", 1),
+        (SAFETY, "in effect", 8),
+        (SAFETY, "restricts nothing", 1),
+    ] == states
+
+
+def _questions(database_url: str) -> list[str]:
+    """The statements of the page; where the databases differ, that of this one."""
+    name = re.split(r"\W", database_url)[0]
+    page = PAGE.read_text(encoding="utf-8")
+    return blocks(page[page.index("## Eleven questions") :], f"(?:sql|{name})")
+
+
+async def _answer(world: World, sql: str) -> list[tuple[Any, ...]]:
+    return [_plain(row) for row in await world.rows(sql.rstrip("\n;"))]
 
 
 def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """Sums are numbers of one kind, whatever the database calls them."""
     return tuple(
-        int(value) if not isinstance(value, str | bool) and hasattr(value, "__int__") else value
+        float(value) if not isinstance(value, str | bool) and hasattr(value, "__int__") else value
         for value in row
     )
