@@ -1,6 +1,7 @@
 """Exports from real stores, read back from the files."""
 
 import csv
+import dataclasses
 import hashlib
 import io
 import re
@@ -232,10 +233,12 @@ async def test_the_same_publication_gives_the_same_bytes(database_url, tmp_path,
     """However late it is exported, though a delay has ended since and an episode grown longer."""
     async with world_on(database_url, our_clock=True) as world:
         await small_store(world)
-        await export_of(world, tmp_path / "one", fmt, include_payload=True)
+        one = await export_of(world, tmp_path / "one", fmt, include_payload=True)
         world.fake.advance(40 * 86_400)
-        await export_of(world, tmp_path / "two", fmt, include_payload=True)
+        two = await export_of(world, tmp_path / "two", fmt, include_payload=True)
         assert data_of(tmp_path / "one") == data_of(tmp_path / "two")
+        assert one.exported_at < two.exported_at
+        assert one == dataclasses.replace(two, exported_at=one.exported_at)
         await export_of(world, tmp_path / "csv", Format.CSV)
     rows = rows_of(only(tmp_path / "csv", SAFE, "csv"))
     counted = rows_of(only(tmp_path / "csv", "report_daily", "csv"))

@@ -25,8 +25,9 @@ area in `area=AREA/current` and `area=AREA/history`, those of other views in a f
 name, as `part-00000` and so on. `_manifest.json` there says columns, rows and SHA-256 of each file.
 NDJSON has a JSON Schema beside it (`schema.json`), fields of Parquet have the column's meaning.
 The folder appears when it is complete, in the place of an earlier one of the same publication; then
-`_LATEST` names it. The same database gives the same bytes. The files hold health data; only their
-owner can read them (0600). Parquet needs the extra `parquet` of the package.
+`_LATEST` names it. The same database gives the same bytes, but for the manifest's `exported_at`.
+The files hold health data; only their owner can read them (0600). Parquet needs the extra `parquet`
+of the package.
 
 The access is logged, with the purpose that `--purpose` gives, in the view `report_access`, which is
 exported only where it is named.
