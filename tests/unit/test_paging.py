@@ -94,6 +94,8 @@ def test_other_links_are_not_followed():
         {"_links": {"self": {"href": URL}, "next": {"href": "?n=2"}}},
         {"link": [{"relation": "self", "url": URL}, {"relation": "next", "url": "?n=2"}]},
         {"links": ["about", {"rel": "next", "href": "?n=2"}]},
+        {"links": {"rel": "next", "href": "?n=2"}},
+        {"link": {"relation": "next", "url": "?n=2"}},
         {"meta": {"next": "?n=2"}},
         {"paging": {"links": {"next": "?n=2"}}},
         {"next": "?n=2", "nextLink": URL + "?n=2"},
@@ -400,6 +402,26 @@ MORE_SAID_OTHERWISE: tuple[Any, ...] = (
     *({"links": [{"rel": rel, "href": "/x"}]} for rel in (["next"], "Next", "next last")),
     *({"links": [{name: "next", "href": "/x"}]} for name in ("type", "name")),
     {"_links": [{"rel": "next", "href": "/x"}]},
+    {"_links": {"next": [{"href": "/x"}]}},
+    {"info": {"links": {"next": {"href": "/x"}}}},
+    {"info": {"link": {"relation": "next", "url": "/x"}}},
+    *({name: [{"hasMore": True}]} for name in ("meta", "info", "paging")),
+    {"info": [{"total": 3}]},
+    {"a": {"b": {"c": {"hasMore": True}}}},
+    {"hits": {"total": {"value": 3, "relation": "eq"}}},
+    *({name: number} for name in ("recordCount", "totalRecords") for number in (3.0, "3 ", "3.0")),
+    *({name: "1 of 3"} for name in ("range", "showing", "viser", "resultsShown")),
+    *({"range": text} for text in ("1-1 of 3", "items 1-1/3", "1 av 3")),
+    *({name: "abc"} for name in ("pageToken", "pageState", "resumeToken", "lastKey", "pageKey")),
+    *({name: ["a"]} for name in ("lastEvaluatedKey", "searchAfter")),
+    {"lastEvaluatedKey": {"id": "x"}},
+    *({"isLast": no} for no in ("no", "False ", "nei")),
+    *({name: False} for name in ("eof", "isCompleted", "fullstendig")),
+    *({name: 3} for name in ("matches", "elementer", "poster", "antallSider", "maxPage")),
+    *({name: 3} for name in ("totalcount", "TOTALCOUNT", "opensearch:totalResults")),
+    *({name: True} for name in ("avkortet", "ufullstendig", "resultsTruncated", "hasmore")),
+    {"pageInfo": {"hasNextPage": "yes", "endCursor": "abc"}},
+    {"persons": {"pageInfo": {"endCursor": "abc"}}},
 )
 HEADERS_THAT_SAY_MORE = {
     **dict.fromkeys(("x-pages", "x-page-count", "x-item-count", "x-result-count"), "3"),
@@ -409,6 +431,64 @@ HEADERS_THAT_SAY_MORE = {
     "x-remaining-items": "2",
     "x-last-page": "false",
     "items-range": "0-0/3",
+    **dict.fromkeys(("x-records", "x-results", "x-hits", "x-items", "total", "nhn-total"), "3"),
+    **dict.fromkeys(("x-found", "x-matches", "x-max-page", "x-total-results"), "3"),
+    **dict.fromkeys(("nextpage", "x-nextpage", "x-pagination-next", "nhn-next"), "2"),
+    **dict.fromkeys(("x-complete", "x-last", "x-is-last"), "false"),
+    **dict.fromkeys(("x-page-token", "x-resume-token", "x-ms-continuationtoken"), "abc"),
+    "x-total-items": "3.0",
+    "x-range": "1-1 of 3",
+    "x-partial-result": "yes",
+}
+
+HARMLESS: tuple[Any, ...] = (
+    {"pageInfo": {"hasNextPage": False, "startCursor": "abc", "endCursor": "def"}},
+    {"persons": {"pageInfo": {"hasNextPage": False, "endCursor": "def"}}},
+    {"_shards": {"total": 5, "successful": 5, "skipped": 0, "failed": 0}, "timed_out": False},
+    {"rateLimit": {"limit": 100, "remaining": 99, "reset": 60}},
+    {"quota": {"total": 1000, "remaining": 997}},
+    {"statistics": {"total": 12, "totalElapsedMs": 12, "databaseCalls": 4}},
+    {"_count": 100},
+    {"page": {"_count": 100}},
+    {"info": {"link": [{"relation": "self", "url": "?_count=100"}]}},
+    *({name: 12} for name in ("totalTimeMs", "totalElapsedMs", "totalMilliseconds", "antallMs")),
+    *({name: 200} for name in ("resultStatus", "resultSetId", "result", "resultCode")),
+    *({name: 100} for name in ("itemsRequested", "maxResults", "maxCount", "maxPages", "limit")),
+    *({name: 99} for name in ("remainingCalls", "remainingQuota", "rateLimitRemaining")),
+    *({name: 7} for name in ("queryCount", "requestCount", "retryCount", "cacheHits")),
+    *({name: 7} for name in ("rowsExamined", "totalInSystem", "accountNumber", "itemsVersion")),
+    *({name: 7} for name in ("country", "discount", "retentionCountDays", "pageSize", "top")),
+    *({name: "+01:00"} for name in ("utcOffset", "timezoneOffset")),
+    *({name: "https://docs.example"} for name in ("moreInfo", "moreInformation")),
+    *({name: "2027-01-01"} for name in ("nextUpdate", "nextReview", "lastRun")),
+    *({name: False} for name in ("endret", "lastetFraCache", "completedWithWarnings", "ended")),
+    *({name: False} for name in ("finalized", "sisteVersjon", "endUser", "doneInBackground")),
+    *({name: True} for name in ("supportsPaging", "paginationSupported", "limitedAccess")),
+    *({name: True} for name in ("skipCache", "bookmarked", "continuous")),
+    {"hasMore": "no"},
+    {"truncated": "false"},
+    {"hits": {"total": {"value": 1, "relation": "eq"}}},
+    {"total": 1.0, "showing": "1 of 1"},
+    {"status": "1 of 3", "version": "1/3"},
+    {"links": {"rel": "self", "href": "?p=1"}},
+)
+HARMLESS_HEADERS = {
+    **dict.fromkeys(("remaining-calls", "x-remaining-calls", "x-limit-remaining"), "99"),
+    **dict.fromkeys(("x-remaining", "ratelimit-remaining", "x-credits-remaining"), "99"),
+    **dict.fromkeys(("x-hop-count", "x-query-count", "x-connection-count", "x-shard-count"), "5"),
+    **dict.fromkeys(("x-token-count", "x-served-pages", "x-forwarded-count", "x-offset"), "7"),
+    **dict.fromkeys(("x-pagination-page", "x-pagination-total", "x-page", "x-page-size"), "1"),
+    **dict.fromkeys(("x-deeplink", "x-next-deploy", "x-trace-marker", "x-waf-marker"), "a1"),
+    **dict.fromkeys(("x-request-id", "x-ms-request-id", "traceparent", "x-linkerd-id"), "a-1"),
+    "x-next-hop": "10.0.0.1",
+    "x-nextgen-waf": "ok",
+    "x-linkerd-meshed": "true",
+    "x-downlink": "1",
+    "x-total-time": "12ms",
+    "x-total-duration": "12",
+    "x-more-info": "https://docs.example",
+    "x-ms-ratelimit-remaining-subscription-reads": "11999",
+    "x-partial-result": "no",
 }
 
 
@@ -424,6 +504,28 @@ def test_more_said_in_another_header(name):
     """Other APIs' headers for further pages end no area either: they are errors."""
     with pytest.raises(PagingError):
         state().next_request(page(1, headers={name: HEADERS_THAT_SAY_MORE[name]}))
+
+
+@pytest.mark.parametrize("around", HARMLESS, ids=str)
+def test_words_about_something_else(around):
+    """A field is a sign only if all of its name is about records and pages."""
+    assert state().next_request(page(1, around=around)) is None
+
+
+@pytest.mark.parametrize("name", HARMLESS_HEADERS)
+def test_headers_about_something_else(name):
+    """A gateway that counts calls, hops or connections does not stop a night."""
+    assert state().next_request(page(1, headers={name: HARMLESS_HEADERS[name]})) is None
+
+
+def test_the_records_are_not_their_own_envelope():
+    """Where the list lies deep, only what is around it says how many there are."""
+    area = with_overrides(SAFETY, {"envelope": "data.items"})
+    records = [{**restriction(1), "total": 3, "hasMore": True}]
+    whole = {"data": {"items": records, "count": 1}}
+    assert state().next_request(read(whole, area=area)) is None
+    with pytest.raises(PagingError, match="totalHits"):
+        state().next_request(read({**whole, "meta": {"totalHits": 3}}, area=area))
 
 
 @pytest.mark.parametrize("name", BAD_SINGLE)

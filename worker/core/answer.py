@@ -17,7 +17,7 @@ import orjson
 from worker.core import exact_json
 from worker.core.area import NotFoundMeans, ResourceArea
 from worker.core.budgets import check_content, check_records, check_values
-from worker.core.fields import find, parse_path, safe_name
+from worker.core.fields import FieldPath, find, parse_path, safe_name, spelling
 from worker.core.model import Drift, Person, Record
 from worker.core.privacy import Cleaner
 from worker.core.record import RecordReader, reader_of
@@ -247,8 +247,20 @@ def _declared_envelope(document: dict[str, Any], path: str) -> _Wrapped:
     if not isinstance(items, list):
         raise ContractError("no list", field=path)
     parent = find(document, steps[:-1])
-    around = {**document, **parent} if isinstance(parent, dict) else document
+    around = _without(document, steps)
+    if isinstance(parent, dict):
+        around |= _without(parent, steps[-1:])
     return _Wrapped(items, path, around)
+
+
+def _without(document: dict[str, Any], steps: FieldPath) -> dict[str, Any]:
+    """A copy of an object without the list at a path: no field of a record is about paging."""
+    name = spelling(tuple(document)).get(str(steps[0]))
+    if name is None:
+        return dict(document)
+    inner = document[name]
+    is_parent = isinstance(inner, dict) and len(steps) > 1
+    return {**document, name: _without(inner, steps[1:]) if is_parent else None}
 
 
 def _could_hold_records(document: Mapping[str, Any], name: str, reader: RecordReader) -> bool:

@@ -15,8 +15,13 @@ from worker.core.page_signs import (
     continues,
     continues_in_header,
     denies_the_end,
+    flag,
+    is_cursor,
+    is_echo,
+    is_other_subject,
     natural_number,
     plain,
+    says_no,
 )
 from worker.errors import PagingError
 
@@ -43,11 +48,11 @@ _TOTALS: Final = (
     "odatacount",
 )  # fmt: skip
 _FLAGS: Final = ("hasmore", "hasnext", "hasnextpage", "morepages", "more")
-_FLAG_VALUES: Final = {"true": True, "false": False, "1": True, "0": False}
 _NESTED: Final = frozenset({"page", "paging", "pagination", "pageinfo", "meta", "metadata"})
 _LINK_OBJECTS: Final = ("link", "links")
 _RELATIONS: Final = ("relation", "rel", "type", "name")
 _TARGETS: Final = ("url", "href")
+_NOTHING: Final = frozenset({"", "0", "false", "no", "none", "null"})
 _HEADER_TOTALS: Final = ("x-total-count", "x-total", "total-count")
 
 _URL: Final = re.compile(r"https?:|[/?]|[^/]+[/?]")
@@ -64,7 +69,7 @@ _OF_STYLE: Final[Mapping[PageStyle, frozenset[str]]] = {
 }
 _FOLLOWED_BY_AUTO: Final[frozenset[str]] = frozenset().union(*_OF_STYLE.values())
 _KNOWN: Final = _FOLLOWED_BY_AUTO.union(_TOTALS, _FLAGS, ("count",))
-_DEPTH_MAX: Final = 3
+_DEPTH_MAX: Final = 4
 
 _DECLARED_ONLY: Final = frozenset({PageStyle.TOKEN, PageStyle.REFERENCE, PageStyle.NEXT_LINK})
 """Styles that use only the declared field, if there is one."""
@@ -79,7 +84,7 @@ class PageFacts:
         self._envelope = page.envelope
         self._ignored = frozenset(plain(name) for name in paging.ignore)
         self._fields: dict[str, tuple[str, Any]] = {}
-        self._foreign: list[tuple[str, str, Any]] = []
+        self._foreign: list[tuple[str, Any]] = []
         self._collect(page.envelope)
         for value in self._headers.get("x-pagination", ()):
             self._collect(_json_object(value))
@@ -87,29 +92,35 @@ class PageFacts:
     def _collect(self, envelope: Mapping[str, Any]) -> None:
         for name, value in envelope.items():
             key = plain(name)
-            if key in self._ignored:
+            if key in self._ignored or is_echo(name):
                 continue
-            if isinstance(value, dict) and key not in _LINK_OBJECTS:
-                if key in _NESTED:
-                    self._collect(value)
-                else:
-                    self._foreign += self._inside(value)
             if key in _NESTED and isinstance(value, dict):
+                self._collect(value)
                 continue
+            if key not in _LINK_OBJECTS and not is_other_subject(name):
+                self._foreign += self._inside(value)
             known = self._fields.setdefault(key, (name, value))
             if key in _KNOWN and None not in (known[1], value) and str(known[1]) != str(value):
                 raise PagingError(f"the response has {safe_name(name)} twice, with two values")
 
-    def _inside(self, value: Mapping[str, Any], depth: int = 1) -> Iterator[tuple[str, str, Any]]:
-        """Fields of an object that is not known to be about pages."""
+    def _inside(self, value: Any, depth: int = 1) -> Iterator[tuple[str, Any]]:
+        """Names and values inside an object or list that is not known to be about pages."""
+        if depth > _DEPTH_MAX:
+            return
+        if isinstance(value, list):
+            for item in value:
+                yield from self._inside(item, depth + 1)
+        if not isinstance(value, dict):
+            return
+        ends = any(plain(name) in _FLAGS and flag(inner) is False for name, inner in value.items())
         for name, inner in value.items():
-            key = plain(name)
-            if key in self._ignored:
+            if plain(name) in self._ignored or is_other_subject(name) or (ends and is_cursor(name)):
                 continue
-            if not isinstance(inner, dict):
-                yield key, name, inner
-            elif depth < _DEPTH_MAX:
-                yield from self._inside(inner, depth + 1)
+            if plain(name) not in _NESTED or not isinstance(inner, dict):
+                yield name, inner
+            if isinstance(inner, dict) and "value" in inner:
+                yield name, inner["value"]
+            yield from self._inside(inner, depth + 1)
 
     def first(self, names: tuple[str, ...]) -> tuple[str, Scalar] | None:
         """The name and value of the first token that is not empty."""
@@ -158,7 +169,7 @@ class PageFacts:
 
     def flag(self) -> bool | None:
         """Whether a flag in the response says that there are more pages."""
-        flags = [_flag(self._envelope_value(name)) for name in _FLAGS]
+        flags = [flag(self._envelope_value(name)) for name in _FLAGS]
         return any(flags) if set(flags) != {None} else None
 
     def header_links(self) -> list[str]:
@@ -185,14 +196,13 @@ class PageFacts:
         understood = self._understood()
         declared = plain(self._paging.field.rpartition(".")[2])
         for key, (name, value) in self._fields.items():
-            if not value or key == declared or not continues(key):
+            if key == declared or key in understood or not _is_continuation(name, value):
                 continue
-            if key in _FLAGS and _flag(value) is not None:
-                continue
-            if key not in understood:
+            is_understood_flag = key in _FLAGS and flag(value) is not None
+            if not is_understood_flag and not (is_cursor(name) and self.flag() is False):
                 raise PagingError(f"an unknown continuation: {safe_name(name)}")
-        for key, name, value in self._foreign:
-            if value and continues(key):
+        for name, value in self._foreign:
+            if _is_continuation(name, value):
                 raise PagingError(f"an unknown continuation: {safe_name(name)}")
         if "links" not in understood and any(self._linked()):
             raise PagingError("a next link in the body, which the declared paging does not follow")
@@ -206,20 +216,19 @@ class PageFacts:
         Raises:
             PagingError: it says so; the message names the field or header.
         """
-        for key, name, value in self._claims():
-            of_records, of_pages = claimed(key, value)
-            if denies_the_end(key, value) or of_records > records or of_pages > pages:
+        for shown, name, value in self._claims():
+            of_records, of_pages = claimed(name, value)
+            if denies_the_end(name, value) or of_records > records or of_pages > pages:
                 raise PagingError(
-                    f"{safe_name(name)} says that there is more than the {records} records read"
+                    f"{safe_name(shown)} says that there is more than the {records} records read"
                 )
 
     def _claims(self) -> Iterator[tuple[str, str, Any]]:
-        yield from ((key, name, value) for key, (name, value) in self._fields.items())
-        yield from self._foreign
+        yield from ((name, name, value) for name, value in self._fields.values())
+        yield from ((name, name, value) for name, value in self._foreign)
         for name, values in self._headers.items():
-            key = plain(name.removeprefix("x-"))
-            if name != "content-range" and not {key, plain(name)} & self._ignored:
-                yield from ((key, f"header {name}", value.strip()) for value in values)
+            if name != "content-range" and not self._is_ignored_header(name):
+                yield from ((f"header {name}", name, value.strip()) for value in values)
 
     def _understood(self) -> frozenset[str]:
         """The fields, in lower case, that the paging style handles."""
@@ -228,9 +237,7 @@ class PageFacts:
         return _OF_STYLE.get(self._paging.style, _FOLLOWED_BY_AUTO)
 
     def _is_unknown_header(self, name: str, values: tuple[str, ...]) -> bool:
-        if plain(name) in self._ignored or name in _HEADER_TOTALS or name == "x-pagination":
-            return False
-        if not continues_in_header(name):
+        if self._is_ignored_header(name) or name == "x-pagination":
             return False
         if name == "link":
             follows = self._paging.style in {PageStyle.AUTO, PageStyle.LINK}
@@ -238,9 +245,12 @@ class PageFacts:
             return (bool(links) and not follows) or (not links and claims_next(values))
         if name == "content-range":
             return not all(self._is_complete_range(value) for value in values)
-        if name.endswith("total-pages"):
-            return any(value.strip() not in {"", "0", "1"} for value in values)
-        return any(value.strip().lower() not in {"", "0", "false", "null"} for value in values)
+        return continues_in_header(name) and any(
+            value.strip().lower() not in _NOTHING for value in values
+        )
+
+    def _is_ignored_header(self, name: str) -> bool:
+        return not {plain(name), plain(name.removeprefix("x-"))}.isdisjoint(self._ignored)
 
     def _is_complete_range(self, value: str) -> bool:
         form = _CONTENT_RANGE.fullmatch(value)
@@ -285,17 +295,23 @@ class PageFacts:
 
 def _links_in(value: Any) -> list[Any]:
     """The next links of ``links: {next: …}`` or of ``link: [{relation: next, url: …}]``."""
-    if isinstance(value, dict):
-        return [target for name, target in value.items() if plain(name) == "next"]
-    if not isinstance(value, list):
-        return []
-    links: list[Any] = []
-    for link in value:
+    links = value if isinstance(value, list) else [value]
+    found: list[Any] = []
+    for link in links:
         fields = {plain(k): v for k, v in link.items()} if isinstance(link, dict) else {}
+        if link is value and "next" in fields:
+            found.append(fields["next"])
         if any("next" in _relations(fields.get(name)) for name in _RELATIONS):
             # A next link without a known target is one that cannot be followed.
-            links.append(next((fields[name] for name in _TARGETS if name in fields), True))
-    return links
+            found.append(next((fields[name] for name in _TARGETS if name in fields), True))
+    return found
+
+
+def _is_continuation(name: str, value: Any) -> bool:
+    """Whether a field of an object that is not about pages says how to go on."""
+    if plain(name) in {"rel", "relation"} and "next" in _relations(value):
+        return True
+    return bool(value) and not says_no(value) and continues(name)
 
 
 def _relations(value: Any) -> list[str]:
@@ -310,11 +326,6 @@ def _target(link: Any) -> str:
     if not isinstance(url, str) or not _URL.match(url):
         raise PagingError("a next link in the body that is not a URL")
     return url
-
-
-def _flag(value: Any) -> bool | None:
-    """A boolean, also as text or number; None if it is neither true nor false."""
-    return _FLAG_VALUES.get(str(value)[:6].lower())
 
 
 def _json_object(text: str) -> Mapping[str, Any]:
