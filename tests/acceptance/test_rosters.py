@@ -53,6 +53,23 @@ def test_files(standin: Standin, worker: Installation, kind: str) -> None:
     everyone_was_read_once(standin)
 
 
+@pytest.mark.parametrize("command", ["sync", "backfill --person -"])
+def test_a_first_line_that_is_a_person_is_repeated_nowhere(
+    worker: Installation, command: str
+) -> None:
+    """A file without a header: neither log nor database nor status holds a cell of it."""
+    line = b"Ola Nordmann;17\nKari Nordmann;18\n"
+    (worker.folder / "roster.csv").write_bytes(line)
+    ended = worker.run(*command.split(), stdin=line)
+    status = worker.run("status", "--json")
+    assert (65, 0) == (ended.code, status.code)
+    assert "line 1 has 2 columns, and none named off_id" in ended.err
+    told = ended.out + ended.err + status.out + status.err
+    kept = repr(worker.store.rows("SELECT * FROM run"))
+    assert "none named off_id" in kept
+    assert ("Nordmann" in told, "Nordmann" in kept) == (False, False)
+
+
 def test_who_comes_again_much_later_is_read_once(standin: Standin, worker: Installation) -> None:
     """Also when their first reading was written long ago, and nobody in memory knows of it."""
     for number in range(PERSONS, CHUNK_PERSONS + 20):

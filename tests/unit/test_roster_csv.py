@@ -152,22 +152,10 @@ async def test_missing_local_ref_column_field(tmp_path):
     [
         ("off_id\n", "roster.csv contains no identifier"),
         ("off_id\nx\n", "roster.csv contains no identifier"),
-        (
-            "fnr;navn\n1;2\n",
-            "roster.csv has no column off_id; the columns are: fnr, navn",
-        ),
-        (
-            f"{A};p1\n{B};p2\n",
-            "roster.csv has no column off_id; the columns are: (a name with many digits), p1",
-        ),
-        (
-            "168583 99649;x\n",
-            "roster.csv has no column off_id; the columns are: (a name with many digits), x",
-        ),
-        (
-            "off_id;OFF-ID\n1;2\n",
-            "roster.csv has more than one column off_id; the columns are: off_id, OFF-ID",
-        ),
+        ("fnr;navn\n1;2\n", "roster.csv line 1 has 2 columns, and none named off_id"),
+        ("\nOla Nordmann\n", "roster.csv line 2 has 1 column, and none named off_id"),
+        (f"{A};p1\n{B};p2\n", "roster.csv line 1 has 2 columns, and none named off_id"),
+        ("off_id;OFF-ID\n1;2\n", "roster.csv line 1 has 2 columns, and 2 named off_id"),
         (f'off_id;"open\n{A}\n', "roster.csv: the header has unbalanced quotes"),
         ("off_id\n".encode("utf-16"), "roster.csv is UTF-16, not UTF-8"),
         (b"", "roster.csv is empty"),

@@ -210,7 +210,7 @@ class _LineParser:
             raise RosterError(
                 f"{self._name}: the header has unbalanced quotes", hint=_HINT
             ) from None
-        self._columns = find_columns(names, where=self._name, hint=_HINT)
+        self._columns = find_columns(names, where=f"{self._name} line {self._number}", hint=_HINT)
         return True
 
     def _fields(self, text: str) -> list[str]:

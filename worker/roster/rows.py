@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from worker.core import offid
 from worker.core.identity import NationalId
 from worker.core.model import RosterEntry, RosterLineError
+from worker.core.plurals import counted
 from worker.core.value import Value
 from worker.errors import RosterError
 
@@ -16,10 +17,8 @@ RosterLine: TypeAlias = RosterEntry | RosterLineError
 LABEL_CHARACTERS_MAX: Final = 200
 """Of a ``local_ref``, and of a ``cohort``."""
 
-_COLUMNS_SHOWN_MAX: Final = 20
 _SEPARATORS: Final = re.compile(r"[\s_\-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_MANY_DIGITS: Final = re.compile(r"\d{6}")
 
 
 class Columns(Value, frozen=True, kw_only=True):
@@ -42,27 +41,21 @@ def find_columns(names: Sequence[str], *, where: str, hint: str) -> Columns:
     """Find our columns among the names, ignoring case, spaces, ``_`` and ``-``.
 
     Raises:
-        RosterError: there is no ``off_id``, or more than one. The message lists the column names,
-            except those with many digits: without a header, the first line holds identifiers.
+        RosterError: there is no ``off_id``, or more than one. The message repeats no name: without
+            a header, the first line is a person.
     """
     plain = [_SEPARATORS.sub("", name).casefold() for name in names]
-    if plain.count("offid") != 1:
-        problem = "more than one column off_id" if "offid" in plain else "no column off_id"
-        shown = [_shown_name(name) for name in names[:_COLUMNS_SHOWN_MAX]]
-        columns = ", ".join(shown) + (", …" if len(names) > len(shown) else "")
-        raise RosterError(f"{where} has {problem}; the columns are: {columns}", hint=hint)
+    found = plain.count("offid")
+    if found != 1:
+        number = found or "none"
+        columns = counted(len(names), "column")
+        raise RosterError(f"{where} has {columns}, and {number} named off_id", hint=hint)
     local_ref, cohort = (
         plain.index(name) if plain.count(name) == 1 else None for name in ("localref", "cohort")
     )
     return Columns(
         off_id=plain.index("offid"), local_ref=local_ref, cohort=cohort, count=len(names)
     )
-
-
-def _shown_name(name: str) -> str:
-    if _MANY_DIGITS.search(re.sub(r"\W", "", name)):
-        return "(a name with many digits)"
-    return _CONTROL.sub("?", name.strip())[:40] or "(empty)"
 
 
 def read_text(
