@@ -97,7 +97,7 @@ def test_a_log_collector_that_hangs_keeps_no_run_from_publishing(ground: Ground)
     """Log lines that nobody reads are lost; the run publishes and ends."""
     worker = ground.worker()
     with full_pipe() as pipe:
-        process = sync_into(worker, out=subprocess.DEVNULL, err=pipe)
+        process = sync_into(worker, out=pipe, err=pipe)
         assert 0 == process.wait(60)
     assert ground.after == worker.store.published()
 

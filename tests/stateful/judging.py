@@ -42,8 +42,8 @@ class Judge:
         return (
             any(areas)
             or (
-                facts["swapped"] > max(share * facts["open_before"], 5.0)
-                and facts["persons_swapped"] > 3
+                facts["doubtful_moves"] > max(share * facts["open_before"], 5.0)
+                and facts["persons_moved_in_doubt"] > 3
             )
             or facts["departing"] > max(share * known, few_departing)
             or (

@@ -349,12 +349,7 @@ class Model:
             for slot, failure in self.failures.items()
             if failure.kind == "unstable" and failure.last_run == run.run_id
         }
-        sources: dict[tuple[str, str], set[str]] = defaultdict(
-            set
-        )  # of whom a person got something, by area
-        for row in came:
-            sources[row[:2]] |= {old[1] for old in _elsewhere(row, self.held)}
-        likely = [row for row in came if len(sources[row[:2]]) == 1]
+        likely = self._taken_over(came)
         return {
             row
             for row in self._that_may_move(self.held)
@@ -362,6 +357,13 @@ class Model:
             and (row[1], row[0]) in readings.keys() - whole
             and _elsewhere(row, likely)
         }
+
+    def _taken_over(self, came: Collection[Row]) -> list[Row]:
+        """Rows that came to one person alone, who got nothing that a second one held."""
+        sources: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for row in came:
+            sources[row[:2]] |= {old[1] for old in _elsewhere(row, self.held)}
+        return [row for row in came if len(sources[row[:2]]) < 2 and not _elsewhere(row, came)]
 
     def _that_may_move(self, rows: Iterable[Row]) -> set[Row]:
         """Those of areas where no key has parts, and none is held by three persons at once."""
@@ -387,24 +389,27 @@ class Model:
         roster_faults: int,
     ) -> Mapping[str, Any]:
         """What the guard must be told: removed is gone for good, neither changed nor moved."""
-        after = (self.held.keys() - went) | set(came)
+        taken = self._taken_over(came)
         may_move = self._that_may_move(went)
-        removed = {row for row in went if row not in may_move or not _elsewhere(row, after)}
+        removed = {row for row in went if row not in may_move or not _elsewhere(row, taken)}
         base = run.base
         if run.kind == "backfill":
             open_rows = {row for row in self.held if (row[1], row[0]) in readings}
             base = (len(open_rows), len({person for _, person, _ in open_rows}), run.base[2])
         areas = {area for area, _, _ in removed}
         took = {row[:2] for row in came if _elsewhere(row, self.held)}
-        swapped = {row for row in set(went) - removed if row[:2] in took}
+        unread = {slot for slot, reading in readings.items() if not reading.is_whole}
+        doubtful = {
+            row for row in set(went) - removed if row[:2] in took or (row[1], row[0]) in unread
+        }
         return {
             "open_before": base[0],
             "holders_before": base[1],
             "persons_before": base[2],
             "removed": len(removed),
             "persons_affected": len({person for _, person, _ in removed}),
-            "swapped": len(swapped),
-            "persons_swapped": len({person for _, person, _ in swapped}),
+            "doubtful_moves": len(doubtful),
+            "persons_moved_in_doubt": len({person for _, person, _ in doubtful}),
             "departing": len(departing),
             "areas_attempted": len(readings) + roster_faults * len(run.areas),
             "areas_complete": sum(reading.is_whole for reading in readings.values()),

@@ -53,7 +53,7 @@ async def test_answers_swapped_among_everybody_are_withheld(database_url):
         turn = await world.begin()
         shifted = zip(PERSONS, (*PERSONS[1:], PERSONS[0]), strict=True)
         await turn.write(*(read(world, name, f"of-{other}") for name, other in shifted))
-        with pytest.raises(WithheldError, match="20 of 20 open restrictions of 20 persons would g"):
+        with pytest.raises(WithheldError, match="20 of 20 open restrictions of 20 persons who "):
             await turn.publish()
         assert before == await holders(world)
 
@@ -90,3 +90,59 @@ async def test_a_few_moves_are_published(database_url):
         shown = await holders(world)
         assert ("new", "of-a") in shown
         assert ("a", "of-a") not in shown
+
+
+async def test_one_answer_with_everything_hides_no_loss(database_url):
+    """One person gets everybody's, all others nothing, in both reads: theirs count as removed."""
+    async with world_on(database_url) as world:
+        await everybody_has_one(world)
+        before = await holders(world)
+        turn = await world.begin()
+        await turn.write(
+            read(world, "a", *(f"of-{name}" for name in PERSONS)),
+            *(read(world, name) for name in PERSONS[1:]),
+        )
+        with pytest.raises(WithheldError, match="19 of 20 open restrictions of 19 persons would c"):
+            await turn.publish()
+        assert before == await holders(world)
+
+
+async def test_what_another_had_all_along_is_removed(database_url):
+    """Mother and child have one id: half of all lose theirs, whatever the others hold."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        pairs = [read(world, f"{name}{who}", f"of-{name}") for name in PERSONS for who in "mc"]
+        await turn.write(*pairs)
+        await turn.publish()
+        turn = await world.begin()
+        await turn.write(*pairs[::2], *(read(world, f"{name}c") for name in PERSONS))
+        with pytest.raises(WithheldError, match="20 of 40 open restrictions"):
+            await turn.publish()
+
+
+async def test_an_id_that_comes_up_twice_takes_from_nobody(database_url):
+    """Nobody has two new identifiers at once."""
+    async with world_on(database_url) as world:
+        await everybody_has_one(world)
+        turn = await world.begin()
+        await turn.write(
+            failed(world, "a", FailureKind.TRANSIENT),
+            *(read(world, name, f"of-{name}") for name in PERSONS[1:]),
+            *(read(world, name, "of-a") for name in ("x", "y")),
+        )
+        await turn.publish()
+        assert ("a", "of-a") in await holders(world)
+
+
+async def test_many_who_cannot_be_read_lose_nothing_to_others(database_url):
+    """A cache gives the answers of those who fail to their neighbours: withheld."""
+    async with world_on(database_url) as world:
+        await everybody_has_one(world)
+        turn = await world.begin()
+        await turn.write(
+            *(failed(world, name, FailureKind.TRANSIENT) for name in PERSONS[:8]),
+            *(read(world, name, f"of-{name}") for name in PERSONS[8:]),
+            *(read(world, f"new-{name}", f"of-{name}") for name in PERSONS[:8]),
+        )
+        with pytest.raises(WithheldError, match="8 of 20 open restrictions of 8 persons who could"):
+            await turn.publish()

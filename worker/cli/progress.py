@@ -30,6 +30,7 @@ from worker.core.plurals import counted
 from worker.core.run import RunProgress, RunReport
 from worker.errors import StoppedError
 from worker.ports import Runtime
+from worker.streams import stop_waiting
 from worker.use_cases.observed_run import observed_run
 from worker.use_cases.run_sync import RunRequest
 
@@ -252,7 +253,9 @@ def _latest_s(app: App) -> float | None:
 
 
 def print_report(cli: Cli, report: RunReport) -> None:
-    """The run's end, as a document or in words."""
+    """The run's end, as a document or in words; lost if nobody reads it, as the run is over."""
+    if not sys.stdout.isatty():
+        stop_waiting()
     cli.emit(document(report), lambda: _print(report))
 
 

@@ -59,9 +59,9 @@ class GuardFacts(Value, frozen=True, kw_only=True):
         persons_before: persons in the store who have not departed.
         removed: restrictions removed; changed and moved ones do not count.
         persons_affected: persons who lose at least one.
-        swapped: restrictions that one person loses and another has, where the one got something of
-            somebody else's in this run.
-        persons_swapped: persons who lose at least one so.
+        doubtful_moves: restrictions that another person has taken over from one who could not be
+            read, or who took over somebody else's in the same run.
+        persons_moved_in_doubt: persons who lose at least one so.
         departing: persons who are no longer on the roster.
         areas_attempted: person-areas requested; a roster error counts once per area.
         areas_complete: person-areas read to their last page.
@@ -78,8 +78,8 @@ class GuardFacts(Value, frozen=True, kw_only=True):
     areas_attempted: int
     areas_complete: int
     is_subset: bool = False
-    swapped: int = 0
-    persons_swapped: int = 0
+    doubtful_moves: int = 0
+    persons_moved_in_doubt: int = 0
     areas: tuple[AreaFacts, ...] = ()
 
 
@@ -139,11 +139,12 @@ def _removals(facts: GuardFacts, limits: GuardLimits) -> list[str]:
         )
     else:
         reasons += _area_removals(facts.areas, limits)
-    swaps_max = max(limits.max_removed_share * facts.open_before, SMALL_RESTRICTIONS)
-    if facts.swapped > swaps_max and facts.persons_swapped > SMALL_PERSONS:
+    moves_max = max(limits.max_removed_share * facts.open_before, SMALL_RESTRICTIONS)
+    if facts.doubtful_moves > moves_max and facts.persons_moved_in_doubt > SMALL_PERSONS:
         reasons.append(
-            f"{facts.swapped} of {facts.open_before} open restrictions of {facts.persons_swapped} "
-            f"persons would go to others while these persons get those of others "
+            f"{facts.doubtful_moves} of {facts.open_before} open restrictions of "
+            f"{facts.persons_moved_in_doubt} persons who could not be read, or who get those of "
+            f"others, would go to other persons "
             f"(sync.max_removed_share is {limits.max_removed_share:.0%})"
         )
     if facts.departing > departure_limit(facts, limits):

@@ -9,8 +9,8 @@ from worker.core.guard import AreaFacts, GuardFacts
 from worker.core.model import RunKind
 from worker.core.run import RunHandle
 from worker.store.queries.published import open_as_published, rows_and_persons
-from worker.store.runs.moves import counterpart, takers
-from worker.store.schema.tables import VERSIONS, alias_of, person_area, run
+from worker.store.runs.moves import counterpart, has_failed, is_taken_over, takers
+from worker.store.schema.tables import VERSIONS, alias_of, person_area
 
 
 async def guard_facts(
@@ -32,13 +32,16 @@ async def guard_facts(
     """
     run_id = handle.run_id
     removed, affected = await removed_by(connection, run_id, shared)
-    swaps = [
+    doubts = [
         _closed(area, run_id, shared, lives_on=True).where(
-            table.c.person_id.in_(takers(table, run_id, of_at_least=1))
+            or_(
+                table.c.person_id.in_(takers(table, run_id, of_at_least=1)),
+                has_failed(table, area, run_id),
+            )
         )
         for area, table in VERSIONS.items()
     ]
-    swapped, swappers = await rows_and_persons(connection, *swaps)
+    doubtful, doubtful_persons = await rows_and_persons(connection, *doubts)
     attempted, complete = await _person_areas(connection, run_id)
     is_subset = handle.kind == RunKind.BACKFILL
     open_before, holders = handle.open_before, handle.holders_before
@@ -50,8 +53,8 @@ async def guard_facts(
         persons_before=handle.persons_before,
         removed=removed,
         persons_affected=affected,
-        swapped=swapped,
-        persons_swapped=swappers,
+        doubtful_moves=doubtful,
+        persons_moved_in_doubt=doubtful_persons,
         departing=departing,
         areas_attempted=attempted + roster_faults * len(handle.areas),
         areas_complete=complete,
@@ -63,7 +66,7 @@ async def guard_facts(
 async def removed_by(
     connection: AsyncConnection, run_id: int, shared: Collection[str]
 ) -> tuple[int, int]:
-    """Restrictions that this run has closed and that live on with nobody; persons who lose them."""
+    """Restrictions that this run has closed and nobody took over; the persons who lose them."""
     gone = [_closed(area, run_id, shared, lives_on=False) for area in VERSIONS]
     return await rows_and_persons(connection, *gone)
 
@@ -85,20 +88,16 @@ def _closed(
 ) -> Select[tuple[int]]:
     """The persons of the rows of one area that this run has closed without a new content.
 
-    Those of restrictions that live on with another person, or those of the others.
+    Those of restrictions that another person has taken over, or those of the others.
     """
     table = VERSIONS[area]
-    other, opened = alias_of(table, "other"), alias_of(run, "opened")
-    # What another open run has closed is still open for readers.
-    unpublished = select(run.c.run_id).where(run.c.publication_no.is_(None), run.c.run_id != run_id)
+    other = alias_of(table, "other")
     is_elsewhere: ColumnElement[bool] = (
         select(other.c.version_id)
-        .join(opened, opened.c.run_id == other.c.opened_run)
         .where(
             other.c.restriction_id == table.c.restriction_id,
-            or_(other.c.closed_run.is_(None), other.c.closed_run.in_(unpublished)),
-            or_(opened.c.run_id == run_id, opened.c.publication_no.is_not(None)),
             other.c.person_id != table.c.person_id,
+            is_taken_over(table, other, run_id),
         )
         .exists()
     )

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import CompoundSelect, Select, Table, func, or_, select, update
+from sqlalchemy import CompoundSelect, Select, Table, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -72,9 +72,8 @@ async def close_moved(
     It is closed only if this run asked for the old person's area and could not read it. If the area
     was read completely, that read's own proof decides, so the order in which the two persons are
     read does not matter; if the area was not asked for, as in a backfill of others, nothing is
-    known; if its two reads contradicted each other, one of them still had it. Nor is it closed if
-    the new person got restrictions of several others at once: nobody has so many identifiers, and
-    the answer was not about one person.
+    known; if its two reads contradicted each other, one of them still had it. What the new person
+    must look like says ``is_taken_over``.
 
     Args:
         connection: the transaction that publishes the run.
@@ -95,16 +94,12 @@ async def close_moved(
             .join(new, new.c.restriction_id == old.c.restriction_id)
             .join(opened, opened.c.run_id == old.c.opened_run)
             .where(
-                new.c.opened_run == run_id,
-                new.c.closed_run.is_(None),
+                is_taken_over(table, new, run_id),
                 or_(old.c.closed_run.is_(None), old.c.closed_run.in_(others)),
                 old.c.person_id != new.c.person_id,
                 opened.c.publication_no.is_not(None),
-                _has_failed(old, name, run_id),
+                has_failed(old, name, run_id),
                 ~_is_unstable(old, name, run_id),
-                new.c.person_id.not_in(takers(table, run_id, of_at_least=2)),
-                # If the new person had it before, it changed and did not move.
-                ~counterpart(table, new, "closed_run", run_id),
             )
         )
         if others:
@@ -127,13 +122,13 @@ async def gone_claims(
     run_id: int,
     shared: Collection[str],
 ) -> Mapping[str, int]:
-    """By person key, how many restrictions to be closed no other person has.
+    """By person key, how many restrictions to be closed no other person has taken over.
 
     Args:
         connection: of the store.
         dialect: of its database.
         claimed: by person key, published restrictions that the person is about to lose.
-        run_id: the run that will close them. Restrictions that it opened count, and published ones.
+        run_id: the run that will close them.
         shared: areas in which nothing moves (``shared_areas``).
     """
     holders: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -144,12 +139,7 @@ async def gone_claims(
         rows = await connection.execute(
             select(table.c.restriction_id, person.c.person_key)
             .join(person, person.c.person_id == table.c.person_id)
-            .join(run, run.c.run_id == table.c.opened_run)
-            .where(
-                dialect.member(table.c.restriction_id),
-                table.c.closed_run.is_(None),
-                or_(run.c.run_id == run_id, run.c.publication_no.is_not(None)),
-            ),
+            .where(dialect.member(table.c.restriction_id), is_taken_over(table, table, run_id)),
             dialect.members(keys),
         )
         for key, person_key in rows:
@@ -195,6 +185,35 @@ def counterpart(table: Table, version: Any, column: str, run_id: int) -> ColumnE
     )
 
 
+def is_taken_over(table: Table, version: Any, run_id: int) -> ColumnElement[bool]:
+    """Whether this version shows that a restriction came to its person from one other.
+
+    The run opened it for a person who did not have it, for nobody else besides, and the person got
+    nothing that a second one held. One answer with restrictions of many, or an id that comes up in
+    two places at once, was not about one person.
+    """
+    rival = alias_of(table, "rival")
+    comes_up_twice = (
+        select(rival.c.version_id)
+        .where(
+            rival.c.restriction_id == version.c.restriction_id,
+            rival.c.person_id != version.c.person_id,
+            rival.c.opened_run == run_id,
+            rival.c.closed_run.is_(None),
+            ~counterpart(table, rival, "closed_run", run_id),
+        )
+        .correlate(version)
+        .exists()
+    )
+    return and_(
+        version.c.opened_run == run_id,
+        version.c.closed_run.is_(None),
+        ~counterpart(table, version, "closed_run", run_id),
+        ~comes_up_twice,
+        version.c.person_id.not_in(takers(table, run_id, of_at_least=2)),
+    )
+
+
 def takers(table: Table, run_id: int, *, of_at_least: int) -> Select[tuple[int]]:
     """Persons who got, in this run, restrictions that so many others held before it."""
     new, old, opened = alias_of(table, "taken"), alias_of(table, "held"), alias_of(run, "first")
@@ -219,7 +238,8 @@ def _unpublished_runs() -> Select[tuple[int]]:
     return select(run.c.run_id).where(run.c.publication_no.is_(None))
 
 
-def _has_failed(row: Any, area: str, run_id: int) -> ColumnElement[bool]:
+def has_failed(row: Any, area: str, run_id: int) -> ColumnElement[bool]:
+    """Whether the run asked for this row's person and area, and could not read it."""
     return (
         select(person_area.c.person_id)
         .where(
