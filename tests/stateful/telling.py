@@ -23,12 +23,18 @@ Task = tuple[str, tuple[str, ...]]
 """An identifier and the areas to read."""
 
 
+def _label(model: Model, run: Run, turn: Turn, person: str) -> str | None:
+    """A backfill's list without a label says nothing of it; a roster's takes it away."""
+    listed = turn.roster[person]
+    return model.refs.get(KEYS[person]) if run.kind == "backfill" and listed is None else listed
+
+
 def tell_held(model: Model, turn: Turn, tasks: Sequence[Task]) -> None:
     """Nothing was written of these persons: a second read must agree first."""
     run = model.runs[turn.handle.run_id]
     model.take_back([KEYS[person] for person, _ in tasks], but=run)
     for person, _ in tasks:
-        run.refs[KEYS[person]] = turn.roster[person]
+        run.refs[KEYS[person]] = _label(model, run, turn, person)
 
 
 def tell(
@@ -42,7 +48,7 @@ def tell(
     run = model.runs[turn.handle.run_id]
     model.take_back([KEYS[person] for person, _ in tasks], but=run)
     for (person, due), read in zip(tasks, reads, strict=True):
-        run.refs[KEYS[person]] = turn.roster[person]
+        run.refs[KEYS[person]] = _label(model, run, turn, person)
         assert due == tuple(one.area for one in read.areas)
         for one in read.areas:
             _tell_area(model, source, turn, person, one)

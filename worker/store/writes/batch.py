@@ -20,7 +20,7 @@ from worker.core.confirmation import (
     published_rows,
 )
 from worker.core.diff import StoredVersion, by_content, diff_area
-from worker.core.model import AreaFailure, CompleteArea, PersonRead
+from worker.core.model import AreaFailure, CompleteArea, PersonRead, RunKind
 from worker.core.run import BatchResult, RunHandle
 from worker.store.database import Database
 from worker.store.dialects import upsert
@@ -104,6 +104,7 @@ class BatchWriter:
             dialect,
             [read.person for read in batch],
             run_id=run_id,
+            keeps_labels=self.handle.kind == RunKind.BACKFILL,
         )
         for other in self.unpublished:
             await undo_persons(connection, dialect, other, list(resolved.ids.values()))

@@ -59,8 +59,18 @@ async def resolve_persons(
     persons: Sequence[Person],
     *,
     run_id: int,
+    keeps_labels: bool = False,
 ) -> PersonIds:
-    """Find or add the row of every person; keep local references and cohorts up to date."""
+    """Find or add the row of every person; keep local references and cohorts up to date.
+
+    Args:
+        connection: the transaction of the batch.
+        dialect: of its database.
+        persons: as they were listed.
+        run_id: the run.
+        keeps_labels: a person listed without any label keeps the published one; for backfills,
+            whose lists are often bare identifiers.
+    """
     rows = [(listed.person_key, listed.local_ref, listed.cohort) for listed in persons]
     ids: dict[str, int] = {}
     failed, outdated = set(), set()
@@ -76,7 +86,7 @@ async def resolve_persons(
     new = dict(await _PERSONS.execute(connection, _ADD, unknown, run_id=run_id))
     if outdated:
         changed = [listed for listed in persons if listed.person_key in outdated]
-        await _write_labels(connection, dialect, changed, run_id=run_id)
+        await _write_labels(connection, dialect, changed, run_id=run_id, keeps_labels=keeps_labels)
     return PersonIds(ids=ids | new, new=frozenset(new.values()), failed=frozenset(failed))
 
 
@@ -86,6 +96,7 @@ async def _write_labels(
     persons: Sequence[Person],
     *,
     run_id: int,
+    keeps_labels: bool,
 ) -> None:
     first = alias_of(run, "first")
     found = await connection.execute(
@@ -93,6 +104,8 @@ async def _write_labels(
             person.c.person_key,
             person.c.person_id,
             person.c.first_run,
+            person.c.prev_local_ref,
+            person.c.prev_cohort,
             first.c.publication_no.label("first_no"),
         )
         .join(first, first.c.run_id == person.c.first_run)
@@ -104,12 +117,15 @@ async def _write_labels(
     wanted = {listed.person_key: listed for listed in persons}
     rows = []
     for row in found:
+        labels = wanted[row.person_key].local_ref, wanted[row.person_key].cohort
+        if keeps_labels and labels == (None, None):
+            labels = row.prev_local_ref, row.prev_cohort
         is_adopted = row.first_run != run_id and row.first_no is None
         rows.append(
             {
                 "id": row.person_id,
-                "new_ref": wanted[row.person_key].local_ref,
-                "new_cohort": wanted[row.person_key].cohort,
+                "new_ref": labels[0],
+                "new_cohort": labels[1],
                 "first": run_id if is_adopted else row.first_run,
             }
         )

@@ -1,0 +1,19 @@
+"""A backfill reads persons again; what their clinic is called it does not know."""
+
+from tests.store.test_store_scenarios import read, world_on
+from worker.core.model import RunKind
+
+
+async def test_a_backfill_of_bare_identifiers_keeps_the_label(database_url):
+    """Only a list that has a label gives a new one."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x", ref="R1"), read(world, "b", "y", ref="R2"))
+        await turn.publish()
+        turn = await world.begin(RunKind.BACKFILL)
+        await turn.write(read(world, "a", "x", ref=None), read(world, "b", "y", ref="R3"))
+        await turn.publish(may_depart=False)
+        shown = "SELECT DISTINCT person_key, local_ref FROM report_person_freshness"
+        assert {("a", "R1"), ("b", "R3")} == {tuple(row) for row in await world.rows(shown)}
+        relabels = "SELECT count(*) FROM report_change_feed WHERE op = 'relabel'"
+        assert [(1,)] == [tuple(row) for row in await world.rows(relabels)]
