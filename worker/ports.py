@@ -262,6 +262,18 @@ class RunStore(Protocol):
         """
         ...
 
+    async def unknown_failures(self) -> int:
+        """Open failures in this run's areas that no backfill reads.
+
+        Their persons are in no publication, for instance because the first run was withheld, so
+        that nothing says that they are on the roster. 0 unless this run reads failures.
+        """
+        ...
+
+    async def abandon(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
+        """End the run without publishing it; nothing was read."""
+        ...
+
     async def withhold(self, reason: str) -> None:
         """Undo everything that the run wrote and end it."""
         ...

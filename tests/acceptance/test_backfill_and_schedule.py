@@ -70,6 +70,35 @@ def test_what_failed(standin: Standin, worker: Installation) -> None:
     standin.asked.clear()
     again = worker.run("backfill", "--failed")
     assert (0, []) == (again.code, standin.asked)
+    assert ("abandoned", ["nothing to read, so nothing was published"]) == (
+        again.run["status"],
+        again.run["reasons"],
+    )
+    assert ["published"] * 2 + ["abandoned"] == [status for status, _ in worker.store.runs()]
+
+
+@pytest.mark.parametrize(
+    "command", ["failures retry", "backfill --failed", "backfill --failed --area patient-safety"]
+)
+def test_failures_of_a_withheld_first_night(
+    standin: Standin, tmp_path: Path, sqlite_url: str, command: str
+) -> None:
+    """Nobody is known yet, so there is nobody to read again: nothing is published, and not 0."""
+    worker = installed(standin, tmp_path, sqlite_url)
+    worker.configure(sync={"min_completeness": 0.95})
+    for number in range(PERSONS // 2):
+        standin.script[off_id_of(number), SAFETY] = lambda _: http(b"{}")
+    assert worker.sync().code == 5
+    standin.script.clear()
+    standin.asked.clear()
+    ended = worker.run(*command.split())
+    assert (2, [], "abandoned") == (ended.code, standin.asked, ended.run["status"])
+    assert ended.run["reasons"][1:] == [
+        f"{PERSONS // 2} open failures of persons whom no publication knows",
+        "run `pts-worker sync`, which reads everyone",
+    ]
+    assert [("withheld", 5), ("abandoned", 2)] == worker.store.runs()
+    assert 0 == worker.sync().code
 
 
 def test_what_is_stale(standin: Standin, worker: Installation) -> None:

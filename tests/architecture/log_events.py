@@ -66,6 +66,7 @@ MEANINGS: Final = {
     "run.judged": "The guard's decision, with the figures that it rests on.",
     "run.keys_shared": "Record keys of this area are not one restriction's alone, so that nothing "
     "of it is taken for moved from one person to another.",
+    "run.nothing_to_read": "A backfill asked for nobody; nothing is published.",
     "run.not_recorded": "The result of the run could not be written to the ledger.",
     "run.over": "The run of this `--run-key` has already ended.",
     "run.part_done": "This shard is done, and others are not.",

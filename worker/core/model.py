@@ -190,7 +190,7 @@ class RunStatus(enum.StrEnum):
     WITHHELD = "withheld"
     """Undone by the guard; not visible in current or history."""
     ABANDONED = "abandoned"
-    """Too old to continue; undone."""
+    """Undone: too old to continue, or a backfill that had nothing to read."""
 
 
 OPEN_STATUSES: Final = frozenset({RunStatus.RUNNING, RunStatus.INTERRUPTED})

@@ -61,7 +61,8 @@ class Overview(Numbers):
             yield words.text("state_gaps_unknown", when=when)
         else:
             yield words.text(f"state_{facts.state}", when=when)
-        latest = facts.runs[0] if facts.runs else None
+        # An abandoned run read nothing, or a newer one took its place.
+        latest = next((run for run in facts.runs if run.status != RunStatus.ABANDONED), None)
         if latest is not None and latest.status != RunStatus.PUBLISHED:
             yield words.text("state_since", run=latest.run_id, ending=self.ending(latest))
 

@@ -49,6 +49,7 @@ class Producer(msgspec.Struct, kw_only=True):
         pending: keys handed out but not committed. Together with the run's rows in the store they
             prevent duplicate reads of a person.
         is_complete: the roster was read to its end without a bad line.
+        has_tasks: someone was handed out.
     """
 
     roster: Roster
@@ -60,6 +61,7 @@ class Producer(msgspec.Struct, kw_only=True):
     passed_over: Callable[[Person, str], None] = _ignore
     pending: set[str] = msgspec.field(default_factory=set)
     is_complete: bool = False
+    has_tasks: bool = False
 
     async def feed(self, tasks: MemoryObjectSendStream[PersonTask]) -> None:
         """Send a task for everyone who needs reading.
@@ -188,6 +190,7 @@ class Producer(msgspec.Struct, kw_only=True):
                 due.append(PersonTask(person=new[key], areas=areas))
             else:
                 self.progress.persons_skipped += 1
+        self.has_tasks = self.has_tasks or bool(due)
         for task in due:
             self.pending.add(task.person.person_key)
             await send(tasks, task)

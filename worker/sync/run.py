@@ -12,6 +12,7 @@ from worker.core.breaker import Breaker
 from worker.core.ending import nothing_was_read
 from worker.core.identity import Identity
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
+from worker.core.plurals import counted
 from worker.core.run import RunProgress, RunReport, ShardFinished
 from worker.errors import (
     ExitCode,
@@ -113,6 +114,8 @@ class Run:
         self._report_progress(self.progress)
         if ending is None:
             ending = await self._verdict(evidence)
+        if ending is None and handle.kind == RunKind.BACKFILL and not producer.has_tasks:
+            return await self._abandon()
         if ending is None:
             return await self._publish(may_depart=producer.is_complete)
         if isinstance(ending, LeaseLostError):
@@ -198,6 +201,30 @@ class Run:
         if exit_code == ExitCode.OK or self.store.handle.shard is None:
             return ()
         return ("other shards could not read everyone; see `pts-worker failures list`",)
+
+    async def _abandon(self) -> RunReport:
+        """End a backfill that asked for nobody: readers keep the publication that they have."""
+        try:
+            unknown = await self.store.unknown_failures()
+            reasons = ["nothing to read, so nothing was published", *self._failure_reasons()]
+            if unknown:
+                reasons += [
+                    f"{counted(unknown, 'open failure')} of persons whom no publication knows",
+                    "run `pts-worker sync`, which reads everyone",
+                ]
+            code = ExitCode.USAGE if len(reasons) > 1 else ExitCode.OK
+            log.info(
+                "run.nothing_to_read",
+                run=self.store.handle.run_id,
+                code=int(code),
+                unknown_failures=unknown,
+            )
+            await self.store.abandon(code, "; ".join(reasons), self.progress)
+        except LeaseLostError:
+            raise
+        except WorkerError as error:
+            return await self._interrupt(error)
+        return self._report(RunStatus.ABANDONED, code, reasons=tuple(reasons))
 
     async def _withhold(self, error: WorkerError) -> RunReport:
         log.error("run.withheld", reason=error.message, hint=error.hint)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.confirmation import Removed
@@ -211,6 +211,41 @@ class SqlRunStore:
         )
         await self._end(done.exit_code, progress)
         return done
+
+    async def unknown_failures(self) -> int:
+        """See ``RunStore.unknown_failures``."""
+        if self.choice is None or not self.choice.failed:
+            return 0
+        is_known = (
+            select(person_area.c.person_id)
+            .where(
+                person_area.c.person_id == failure.c.person_id,
+                person_area.c.area == failure.c.area,
+            )
+            .exists()
+        )
+        count = (
+            select(func.count())
+            .select_from(failure)
+            .where(failure.c.area.in_(self.handle.areas), ~is_known)
+        )
+
+        async def query(connection: AsyncConnection) -> int:
+            return (await connection.execute(count)).scalar_one()
+
+        return await self.database.read(query)
+
+    async def abandon(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
+        """See ``RunStore.abandon``."""
+        await undo_run(
+            self.database,
+            self.lease,
+            self.handle.run_id,
+            status=RunStatus.ABANDONED,
+            exit_code=exit_code,
+            reason=reason,
+        )
+        await self._end(exit_code, progress)
 
     async def withhold(self, reason: str) -> None:
         """See ``RunStore.withhold``."""
