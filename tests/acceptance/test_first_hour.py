@@ -112,7 +112,11 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     assert before == (setup / "worker.toml").read_text()
     assert not (setup / "nowhere.toml").exists()
     flags = ("--set", "sync.deadline=4h", "--set", "helseid.client_id=me")
-    said(capsys, "init", "--out", "own.toml", *flags, code=0)
+    text = said(capsys, "init", "--out", "own.toml", *flags, code=0)
+    # `config check` looks at the database's file.
+    assert ["db upgrade", "config check", "doctor"] == re.findall(
+        r"own.toml (db upgrade|config check|doctor)", text
+    )
     said(capsys, "init", "--out", "shared.toml", "--group-readable", code=0)
     assert [0o600, 0o640] == [
         Path(name).stat().st_mode & 0o777 for name in ("own.toml", "shared.toml")

@@ -81,6 +81,7 @@ def test_the_first_night_of_the_readme_can_be_typed(tmp_path: Path):
     (folder / "what-is-below.toml").write_text(configuration, encoding="utf-8")
     registered = "cp ../hour/client-key.json helseid.jwk.json; cp ../hour/roster.csv .\n"
     written = "grep -q private_jwk_file worker.toml && cp what-is-below.toml worker.toml\n"
+    commands += "\ncd .. && PTS_CONFIG=night/worker.toml pts-worker status --max-age 1h\n"
     lines = commands.replace("pts-worker db upgrade", f"{registered}{written}pts-worker db upgrade")
     with sandbox(tmp_path / "hour", "--persons", "20") as served:
         made = tomllib.loads((served.folder / "worker.toml").read_text(encoding="utf-8"))

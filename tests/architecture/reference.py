@@ -102,7 +102,7 @@ VIEWS: Final = {
 
 _CONFIGURATION: Final = """# Configuration
 
-Flags take precedence over environment variables, these over the TOML file (`--config`, `PTS_CONFIG`, else `config/worker.toml`), the file over the defaults. Any key can be a flag: `--set sync.concurrency=4`. All errors are reported at once. Relative paths in the file start at its folder, those of flags and environment at the working directory. Secrets are files. `http://` is accepted for loopback addresses only; TLS verification cannot be turned off.
+Flags take precedence over environment variables, these over the TOML file (`--config`, `PTS_CONFIG`, else `config/worker.toml`), the file over the defaults. Any key can be a flag: `--set sync.concurrency=4`. All errors are reported at once. Relative paths in the file start at its folder, those of flags, environment and defaults at the working directory: without `database.url` in the file, each directory has its own `pts.db`. Secrets are files. `http://` is accepted for loopback addresses only; TLS verification cannot be turned off.
 
 """  # noqa: E501
 _EXIT_CODES: Final = """# Exit codes

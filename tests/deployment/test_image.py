@@ -153,6 +153,7 @@ def test_every_file_of_the_package_reaches_the_image():
     "name",
     [
         "worker/sandbox/client-key.json", "worker/pseudonym.key", "worker/keys/helseid.jwk.json",
+        "worker/helseid.jwk.json.old", "worker/helseid.json.new", "worker/one.txt", "one.txt",
         "worker/roster.csv", "worker/pts.db", "worker/pts.db-wal", "worker/worker.toml",
         "worker/cli/ca.pem", "migrations/identifiers.txt", "demo/report.html", "roster.csv",
     ],
@@ -162,8 +163,14 @@ def test_nothing_personal_reaches_the_image_or_git(name: str):
     assert ignored(name)
     # --no-index: the answer does not depend on what is committed.
     git = ["git", "-C", str(ROOT), "check-ignore", "--quiet", "--no-index", name]
-    if name != "worker/worker.toml":
-        assert subprocess.run(git, check=False).returncode == 0
+    assert subprocess.run(git, check=False).returncode == 0
+
+
+def test_what_the_tutorial_leaves_does_not_reach_git():
+    """Its folder is made in the checkout."""
+    git = ["git", "-C", str(ROOT), "check-ignore", "--quiet", "--no-index"]
+    assert subprocess.run([*git, "hour/client.json"], check=False).returncode == 0
+    assert subprocess.run([*git, "config/worker.toml"], check=False).returncode == 1
 
 
 def test_image_has_this_version_and_a_python_that_is_supported():

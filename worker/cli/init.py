@@ -123,6 +123,6 @@ def _print(out: Path, values: dict[str, Any]) -> None:
         print("  set helseid.client_id, from HelseID self-service")
     print(f"  pts-worker keys new --out {keys['client']}    (if you have no client key)")
     print(f"  pts-worker keys pseudonym --out {keys['pseudonym']}    (for a new database)")
-    print(f"  {call} config check")
     print(f"  {call} db upgrade")
+    print(f"  {call} config check")
     print(f"  {call} doctor")

@@ -20,9 +20,9 @@ _FILE_HEAD: Final = """\
 # at the start of a line to set its key.
 #
 # Flags override the environment (PTS_<SECTION>__<KEY>), the environment overrides this file, and
-# this file overrides the defaults. Relative paths in this file start at its folder; paths in flags
-# and in the environment start at the working directory. Durations are written as 30s, 15m, 12h, 1d,
-# 1h30m or PT1H.
+# this file overrides the defaults. Relative paths in this file start at its folder; paths in flags,
+# in the environment and in defaults start at the working directory. Durations are written as 30s,
+# 15m, 12h, 1d, 1h30m or PT1H.
 # `pts-worker config show` shows each value and its origin.
 """
 _NEW_FILE_HEAD: Final = """\
