@@ -1,4 +1,4 @@
-"""The standard streams: closed ones are opened, and none of them decides an exit code."""
+"""The standard streams: closed ones are opened, and none ends a command early."""
 
 import contextlib
 import io
@@ -15,11 +15,18 @@ _LOOK_S: Final = 0.25
 _ATOMIC_BYTES: Final = 4_096
 """A pipe that can be written to takes so much without blocking (PIPE_BUF of Linux, pipe(7))."""
 _stop_requested = threading.Event()
+_output_lost = threading.Event()
 
 
 def stop_waiting() -> None:
     """From now on wait for no reader longer than two seconds, on standard output neither."""
     _stop_requested.set()
+
+
+def is_output_lost() -> bool:
+    """Whether standard output could not be written, and not because its reader went away."""
+    flush_streams()
+    return _output_lost.is_set()
 
 
 def write_last_line(text: str) -> None:
@@ -30,10 +37,10 @@ def write_last_line(text: str) -> None:
 
 
 class _Output(io.FileIO):
-    """A descriptor to write to. What a command did decides its exit code, not who reads of it.
+    """A descriptor to write to. A write that fails does not end what a command does.
 
     After the first error the descriptor is the null device. A reader that went away is no news
-    (``| head``); a full disk is.
+    (``| head``); a full disk is (``is_output_lost``).
 
     A reader that stands still (a log collector that hangs) must not keep a run from ending: what
     standard error cannot take within two seconds is lost, and more at once until it takes something
@@ -66,6 +73,7 @@ class _Output(io.FileIO):
             number = self.fileno()
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
             if number == 1 and not isinstance(error, BrokenPipeError):
+                _output_lost.set()
                 reason = error.strerror or type(error).__name__
                 sys.stderr.write(f"pts-worker: standard output cannot be written: {reason}\n")
             return size

@@ -1,4 +1,4 @@
-"""Standard streams that are closed or full, and names that are not UTF-8: the exit code stays."""
+"""Standard streams that are closed or full, and names not in UTF-8: a run's exit code stays."""
 
 import json
 import subprocess
@@ -27,7 +27,9 @@ def in_a_shell(
     )
 
 
-@pytest.mark.parametrize("stream", [b">&-", b"2>&-", b"<&-", b"<&- >&- 2>&-", b"2>/dev/full"])
+@pytest.mark.parametrize(
+    "stream", [b">&-", b">/dev/full", b"2>&-", b"<&-", b"<&- >&- 2>&-", b"2>/dev/full"]
+)
 def test_a_run_without_a_stream(worker: Installation, stream: bytes) -> None:
     """It publishes, and its code is that of the run."""
     runs = len(worker.store.runs())
@@ -44,6 +46,12 @@ def test_a_run_without_a_stream(worker: Installation, stream: bytes) -> None:
         (b"config show >&-", 0),
         (b"config show --json >&-", 0),
         (b"config show 2>&-", 0),
+        (b"status >/dev/full", 78),
+        (b"status --json >/dev/full", 78),
+        (b"plan >/dev/full", 78),
+        (b"failures list >/dev/full", 78),
+        (b"config show >/dev/full", 78),
+        (b"status > >(exec <&-; sleep 1)", 0),
         (b"--help >/dev/full", 0),
         (b"sync --help >/dev/full", 0),
         (b"--version >/dev/full", 0),
@@ -56,7 +64,7 @@ def test_a_run_without_a_stream(worker: Installation, stream: bytes) -> None:
     ],
 )
 def test_a_command_without_a_stream(worker: Installation, words: bytes, code: int) -> None:
-    """The code is the command's."""
+    """The code is the command's; 78 if all was well and its result could not be written."""
     ended = in_a_shell(worker, words)
     assert (code, b"Traceback" in ended.stderr) == (ended.returncode, False), ended
 

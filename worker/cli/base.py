@@ -13,7 +13,8 @@ import click
 from worker.cli.options import Given, Group, common_options, given
 from worker.cli.output import print_json, print_text
 from worker.config.urls import has_password
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, ExitCode
+from worker.streams import is_output_lost
 
 if TYPE_CHECKING:
     from worker.app import App
@@ -25,10 +26,16 @@ _NEW_OBJECTS_MAX: Final = 5_000
 
 
 class Cli:
-    """One call of a command."""
+    """One call of a command.
+
+    Attributes:
+        keeps_code: the command ends with its own code although its result could not be written:
+            what a run did is in the ledger.
+    """
 
     def __init__(self, common: Given) -> None:
         self.given = common
+        self.keeps_code = False
 
     @property
     def as_json(self) -> bool:
@@ -94,7 +101,11 @@ def subcommand(
     def decorate(function: Callable[..., int]) -> click.Command:
         @functools.wraps(function)
         def callback(**values: Any) -> int:
-            return function(Cli(given(click.get_current_context())), **values)
+            cli = Cli(given(click.get_current_context()))
+            code = function(cli, **values)
+            if code == ExitCode.OK and is_output_lost() and not cli.keeps_code:
+                return ExitCode.CONFIGURATION
+            return code
 
         summary = " ".join(text.partition("\n\n")[0].split())
         made = click.command(name, help=text, short_help=summary)(callback)

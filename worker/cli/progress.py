@@ -195,6 +195,7 @@ def beside_runs(
 
 def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
     """Carry out a run, report how it ended, and give its exit code."""
+    cli.keeps_code = True
     watch = watch_runs(app, wait_s=request.wait_s)
     if app.settings.roster.path == "-" and sys.stdin.isatty():
         print("Identifiers, one a line; Ctrl-D ends the list:", file=sys.stderr, flush=True)

@@ -86,6 +86,7 @@ def command(
     restrictions: Path | None,
 ) -> int:
     """See ``HELP``."""
+    cli.keeps_code = True
     try:
         from worker.sandbox.files import write_setup  # noqa: PLC0415 - an extra
         from worker.sandbox.serve import (  # noqa: PLC0415 - an extra

@@ -41,6 +41,7 @@ Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
 @click.option("--now", is_flag=True, help="Run once at the start, too.")
 def command(cli: Cli, *, now: bool) -> int:
     """See ``HELP``."""
+    cli.keeps_code = True
     app = cli.load("sync")
     settings = app.settings.schedule
     state, watch = ScheduleState(), watch_runs(app)
