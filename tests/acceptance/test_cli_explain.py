@@ -75,6 +75,7 @@ def test_explain_as_text_is_for_people(told: dict[str, Ended], changed: str):
     assert 0 == told["text"].code
     assert f"local ref   {changed}" in told["text"].out
     assert "confidentiality_code = " in told["text"].out
+    assert " on 1 page)" in told["text"].out
 
 
 def test_explain_as_of_shows_what_readers_saw_then(told: dict[str, Ended]):

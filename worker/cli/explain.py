@@ -8,6 +8,7 @@ from worker.cli import options
 from worker.cli.access import purpose_option
 from worker.cli.base import Cli, subcommand
 from worker.cli.showing import instant, read_identifier, span
+from worker.core.plurals import counted
 from worker.errors import ExitCode
 from worker.store.queries.person import Version
 from worker.use_cases.explain import ExplainedArea, Explanation, UnknownPerson, explain
@@ -81,7 +82,8 @@ def _print_area(area: ExplainedArea, *, is_past: bool) -> None:
         age = "" if area.age_s is None else f", {span(area.age_s)} ago"
         print(
             f"  last read   {instant(area.last_confirmed_at)}{age}"
-            f" ({area.records or 0} records on {area.pages or 0} pages){stale}"
+            f" ({counted(area.records or 0, 'record')} on"
+            f" {counted(area.pages or 0, 'page')}){stale}"
         )
     if first := area.first_read:
         same = "the same content" if first.digest == area.digest else "other content"
