@@ -179,7 +179,7 @@ def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: st
         place = examine_by_name(path, key=key, trust=trust)
         status = place.lstat()
     except OSError:
-        return  # not there, or not to be reached: whoever opens it is told
+        return  # not there, or not to be reached: opening it reports that
     folder, mode = place.parent, stat.S_IMODE(status.st_mode)
     if named_rights(place, mode):
         who, hint = _NAMED, f"{_CLEAR} {shlex.quote(str(place))}"

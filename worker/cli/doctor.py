@@ -22,7 +22,7 @@ Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable,
 else 0.
 
 PTS is only reached. With `--probe` one synthetic person is read, and the shape of PTS's answers is
-told: names of fields and kinds of values, never a value.
+shown: names of fields and kinds of values, never a value.
 
 `--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
 

@@ -59,7 +59,7 @@ def load(
         config_path: the file to read; else ``PTS_CONFIG`` names it, else ``config/worker.toml``
             is read if it exists.
         flag_names: the flags' spelling, by key name, for messages (``--concurrency``).
-        purpose: also check what this purpose needs, so that everything is told at once.
+        purpose: also check what this purpose needs, so that everything is reported at once.
 
     Raises:
         ConfigurationError: with every fault in ``problems``, each naming key and origin; never a

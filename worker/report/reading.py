@@ -25,7 +25,7 @@ async def begin_snapshot(connection: AsyncConnection) -> None:
     """Make all that this transaction reads belong to the same publication.
 
     To be called before anything is read. On SQLite a read transaction is a snapshot as it is (WAL);
-    PostgreSQL gives each statement a fresh look unless told otherwise.
+    PostgreSQL gives each statement a fresh look unless configured otherwise.
     """
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
