@@ -213,3 +213,16 @@ async def test_what_another_holds_by_now_is_not_claimed_to_be_gone(world):
     assert (0, 0) == await publisher.removed_so_far({"a": removed_by(found, found.read)})
     gone = frozenset({(SAFETY, "x"), (SAFETY, "y"), (PRIVACY, "x")})
     assert (2, 1) == await publisher.removed_so_far({"a": gone})
+
+
+async def test_what_was_published_since_the_run_began_needs_a_second_read_too(database_url):
+    """A first sync is under way when a backfill publishes: what it took over needs two reads."""
+    async with world_on(database_url) as empty:
+        sync = await empty.begin()
+        backfill = await empty.begin(RunKind.BACKFILL)
+        await apply(backfill, read(empty, "a", "x"))
+        await backfill.publish(may_depart=False)
+        sync = await empty.begin()
+        assert sync.writer.handle.is_continued
+        result = await apply(sync, read(empty, "b", "x"))
+        assert {"b": {SAFETY: frozenset({"x"})}} == held(result)

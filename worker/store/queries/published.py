@@ -30,3 +30,9 @@ async def rows_and_persons(
         )
     ).one()
     return row[0], row[1]
+
+
+async def is_anything_published(connection: AsyncConnection) -> bool:
+    """Whether readers see any run, of whatever kind."""
+    published = select(run.c.run_id).where(run.c.publication_no.is_not(None))
+    return (await connection.execute(published.limit(1))).first() is not None

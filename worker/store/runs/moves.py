@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from worker.core.confirmation import Removed
 from worker.core.model import FailureKind
 from worker.store.dialects import StoreDialect
-from worker.store.queries.published import open_as_published
+from worker.store.queries.published import is_anything_published, open_as_published
 from worker.store.runs.undo import undo_persons
 from worker.store.schema.tables import (
     VERSIONS,
@@ -83,7 +83,7 @@ async def close_moved(
         others: other open runs. What they wrote for persons that lose a restriction here is undone,
             as for every person that this run decides on.
     """
-    if not await _is_anything_published(connection):
+    if not await is_anything_published(connection):
         return  # a first run opens millions of rows, and nothing can have moved
     for name, table in VERSIONS.items():
         if name in shared:
@@ -149,11 +149,6 @@ async def gone_claims(
         for person_key, gone in claimed.items()
     }
     return {person_key: count for person_key, count in left.items() if count}
-
-
-async def _is_anything_published(connection: AsyncConnection) -> bool:
-    published = select(run.c.run_id).where(run.c.publication_no.is_not(None))
-    return (await connection.execute(published.limit(1))).first() is not None
 
 
 async def _forget_digests(

@@ -24,6 +24,7 @@ from worker.core.model import AreaFailure, CompleteArea, PersonRead, RunKind
 from worker.core.run import BatchResult, RunHandle
 from worker.store.database import Database
 from worker.store.dialects import upsert
+from worker.store.queries.published import is_anything_published
 from worker.store.runs.lease import Lease
 from worker.store.runs.undo import undo_persons
 from worker.store.schema.tables import attempt, failure
@@ -184,7 +185,8 @@ class BatchWriter:
         differing: _Differing,
     ) -> _Taken:
         """By area and person, restrictions of first reads that another person has."""
-        if not self.handle.open_before:
+        # Not by what was open when the run began: a backfill may have published since.
+        if not await is_anything_published(connection):
             return {}
         new: dict[str, dict[int, frozenset[str]]] = defaultdict(dict)
         for person_id, area, stored in _first_reads(batch, resolved, differing):
