@@ -7,6 +7,11 @@ and a warning ends the build. No page loads anything from another host.
 import re
 
 from pygments.lexers.special import TextLexer
+from pygments.lexers.sql import SqlLexer
+from sphinx.highlighting import lexers
+
+# Statements for SQLite alone, which the tests run there (docs/reporting.md).
+lexers["sqlite"] = SqlLexer()
 
 project = "pts-sync-worker"
 extensions = ["myst_parser"]
