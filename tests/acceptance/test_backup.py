@@ -88,7 +88,7 @@ def test_a_backup_in_mid_run_is_brought_back(
     """Taken while a run writes, which is then killed; the next run continues, and ends as a twin.
 
     What was read until the backup is not read again, and numbers that were given since are not
-    given again: whoever follows the feed is told to begin anew.
+    given again: the feed tells its followers to begin anew.
     """
     (tmp_path / "backups").mkdir(mode=0o700)
     place = tmp_path / "backups" / "pts.backup"
@@ -135,7 +135,7 @@ def test_a_backup_in_mid_run_is_brought_back(
 
 
 def check_followers(worker: Installation, followed: dict[str, set[int]], out: Path) -> None:
-    """Whoever has taken what came after the backup finds the entry, and all that came after it."""
+    """A follower who is ahead of the backup finds the entry, and everything that follows it."""
     last = max(followed["places"])
     feed = worker.store.rows(
         f"SELECT op, publication_no FROM report_change_feed WHERE seq > {last} ORDER BY seq"
