@@ -270,8 +270,14 @@ class RunStore(Protocol):
         """
         ...
 
-    async def abandon(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
-        """End the run without publishing it; nothing was read."""
+    async def abandon(
+        self, exit_code: ExitCode, reason: str, progress: RunProgress
+    ) -> Mapping[str, int]:
+        """End the run without publishing it, as nothing was read.
+
+        Returns:
+            The counters of the ``run`` table by column name: zero, but for what was not asked for.
+        """
         ...
 
     async def withhold(self, reason: str) -> None:

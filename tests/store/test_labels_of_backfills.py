@@ -17,3 +17,15 @@ async def test_a_backfill_of_bare_identifiers_keeps_the_label(database_url):
         assert {("a", "R1"), ("b", "R3")} == {tuple(row) for row in await world.rows(shown)}
         relabels = "SELECT count(*) FROM report_change_feed WHERE op = 'relabel'"
         assert [(1,)] == [tuple(row) for row in await world.rows(relabels)]
+
+
+async def test_a_label_that_no_run_has_published_is_not_kept(database_url):
+    """A run that was never published listed the person with a label; readers never saw it."""
+    async with world_on(database_url) as world:
+        turn = await world.begin()
+        await turn.write(read(world, "a", "x", ref="R1"))
+        turn = await world.begin(RunKind.BACKFILL)
+        await turn.write(read(world, "a", "x", ref=None))
+        await turn.publish(may_depart=False)
+        shown = "SELECT DISTINCT person_key, local_ref FROM report_person_freshness"
+        assert [("a", None)] == [tuple(row) for row in await world.rows(shown)]

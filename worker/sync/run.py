@@ -219,12 +219,12 @@ class Run:
                 code=int(code),
                 unknown_failures=unknown,
             )
-            await self.store.abandon(code, "; ".join(reasons), self.progress)
+            totals = await self.store.abandon(code, "; ".join(reasons), self.progress)
         except LeaseLostError:
             raise
         except WorkerError as error:
             return await self._interrupt(error)
-        return self._report(RunStatus.ABANDONED, code, reasons=tuple(reasons))
+        return self._report(RunStatus.ABANDONED, code, totals=totals, reasons=tuple(reasons))
 
     async def _withhold(self, error: WorkerError) -> RunReport:
         log.error("run.withheld", reason=error.message, hint=error.hint)

@@ -136,10 +136,7 @@ async def _logged_run(
 
 
 def _logged(report: RunReport, progress: RunProgress) -> RunReport:
-    """Log the report as one event, with the totals of a published run or this process's progress.
-
-    Only a published run has totals.
-    """
+    """Log the report as one event, with the ledger's totals or else this process's progress."""
     figures = report.totals or {
         name: getattr(progress, name)
         for name in (

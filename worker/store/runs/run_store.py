@@ -19,7 +19,7 @@ from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import end_attempt, interrupt_run
 from worker.store.runs.publication import Publisher
 from worker.store.runs.undo import undo_run
-from worker.store.schema.tables import failure, person, person_area
+from worker.store.schema.tables import TOTALS, failure, person, person_area
 from worker.store.writes.batch import BatchWriter
 
 log = structlog.get_logger(__name__)
@@ -235,7 +235,9 @@ class SqlRunStore:
 
         return await self.database.read(query)
 
-    async def abandon(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
+    async def abandon(
+        self, exit_code: ExitCode, reason: str, progress: RunProgress
+    ) -> Mapping[str, int]:
         """See ``RunStore.abandon``."""
         await undo_run(
             self.database,
@@ -246,6 +248,10 @@ class SqlRunStore:
             reason=reason,
         )
         await self._end(exit_code, progress)
+        return dict.fromkeys(TOTALS, 0) | {
+            "persons_not_sent": progress.persons_not_sent,
+            "roster_faults": progress.roster_faults,
+        }
 
     async def withhold(self, reason: str) -> None:
         """See ``RunStore.withhold``."""

@@ -118,9 +118,10 @@ async def _write_labels(
     rows = []
     for row in found:
         labels = wanted[row.person_key].local_ref, wanted[row.person_key].cohort
-        if keeps_labels and labels == (None, None):
+        is_published = row.first_no is not None
+        if keeps_labels and labels == (None, None) and is_published:
             labels = row.prev_local_ref, row.prev_cohort
-        is_adopted = row.first_run != run_id and row.first_no is None
+        is_adopted = row.first_run != run_id and not is_published
         rows.append(
             {
                 "id": row.person_id,
