@@ -18,7 +18,7 @@ from worker.cli.main import COMMANDS as NAMED
 from worker.cli.options import AREA
 
 COMMANDS = sorted(commands())
-HELP_CPU_S_MAX = 0.4
+HELP_CPU_S_MAX = 0.3
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -141,13 +141,13 @@ def _call(folder: Path, *arguments: str, **env: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("words", [("--help",), ("sync", "--help")])
+@pytest.mark.parametrize("words", [(), *COMMANDS], ids=" ".join)
 def test_help_is_there_at_once(words: tuple[str, ...], tmp_path: Path):
-    """It takes less than 0.4 s of processor time; the best of three counts."""
-    took_s = []
-    for _ in range(3):
+    """It takes less than 0.3 s of processor time; the best of three counts."""
+    took_s: list[float] = []
+    while len(took_s) < 3 and min(took_s, default=HELP_CPU_S_MAX) >= HELP_CPU_S_MAX:
         before = os.times()
-        _call(tmp_path, *words)
+        _call(tmp_path, *words, "--help")
         after = os.times()
         took_s.append(after.children_user + after.children_system)
         took_s[-1] -= before.children_user + before.children_system

@@ -147,7 +147,8 @@ def _warm() -> None:
         "sqlalchemy.dialects.sqlite.aiosqlite",
         "uvloop",
         "worker.sandbox.serve",
-        *(f"worker.cli.{name}" for name in COMMANDS),
+        *(f"worker.cli.commands.{name}" for name in COMMANDS),
+        *(f"worker.cli.{name}" for name in COMMANDS if name != "help"),
     ):
         import_module(name)
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.sandbox.caller import SAFETY_PATH, Caller
 from tests.sandbox.test_search import richest
-from worker.sandbox.paging import STYLES
 from worker.sandbox.serve import RunningSandbox
+from worker.sandbox.styles import PAGING_STYLES
 
 
 def walk(caller: Caller, off_id: str, style: str) -> list[list[Any]]:
@@ -46,7 +46,7 @@ def walk(caller: Caller, off_id: str, style: str) -> list[list[Any]]:
     return pages
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", PAGING_STYLES)
 @pytest.mark.parametrize("size", [1, 3])
 def test_pages_together_are_the_whole(
     sandbox: RunningSandbox, signed_in: Caller, style: str, size: int
@@ -60,7 +60,7 @@ def test_pages_together_are_the_whole(
     assert len(pages) == (1 if style == "none" else -(-4 // size))
 
 
-@pytest.mark.parametrize("style", [s for s in STYLES if s != "none"])
+@pytest.mark.parametrize("style", [s for s in PAGING_STYLES if s != "none"])
 def test_loops_never_end(sandbox: RunningSandbox, signed_in: Caller, style: str):
     """With the fault, a client that does not look is led round and round."""
     off_id, _ = richest(signed_in)
@@ -68,7 +68,7 @@ def test_loops_never_end(sandbox: RunningSandbox, signed_in: Caller, style: str)
     assert len(walk(signed_in, off_id, style)) == 10
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", PAGING_STYLES)
 def test_totals_and_continuations_can_be_wrong(
     sandbox: RunningSandbox, signed_in: Caller, style: str
 ):

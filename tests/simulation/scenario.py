@@ -19,7 +19,7 @@ from tests.simulation.process import Process, Trouble
 from tests.simulation.stage import Outcome, Stage, Tally, fast_folder
 from tests.simulation.weather import Weather
 from worker.core.model import RunKind
-from worker.sandbox.paging import STYLES
+from worker.sandbox.styles import PAGING_STYLES
 from worker.store.runs.run_store import Choice
 
 OSLO = ZoneInfo("Europe/Oslo")
@@ -69,7 +69,7 @@ def play(seed: int) -> Result:
 
 
 def _stage(folder: Any, clock: Clock, rng: random.Random, seed: int) -> Stage:
-    paging = rng.choice(("none", "none", *STYLES))
+    paging = rng.choice(("none", "none", *PAGING_STYLES))
     stage = Stage(
         folder,
         clock,

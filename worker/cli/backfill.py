@@ -2,49 +2,15 @@
 
 from datetime import timedelta
 
-import click
-
-from worker.cli import options
-from worker.cli.base import Cli, subcommand
+from worker.cli.base import Cli
 from worker.cli.progress import run_and_report
 from worker.core.model import RunKind
 from worker.errors import UsageError
 from worker.store.runs.run_store import Choice
 from worker.use_cases.run_sync import RunRequest
 
-HELP = """Read some persons again, and publish that. Nobody is departed by a backfill.
 
-Whom: `--roster FILE`, `--person -` (identifiers on standard input, one a line), or out of the
-configured roster what is stale (`--stale-for 36h`) or failed (`--failed`).
-
-Example: `pts-worker backfill --failed`
-
-Example: `pts-worker backfill --person - < identifiers.txt`
-"""
-
-
-@subcommand("backfill", HELP)
-@options.setting("--roster", "roster.path", help="Whom to read: a roster file; - is stdin.")
-@click.option(
-    "--person",
-    metavar="-",
-    help="Whom to read: - takes identifiers from standard input. An identifier never "
-    "stands on the command line, where every process can read it.",
-)
-@click.option(
-    "--stale-for", type=options.DURATION, help="Areas not confirmed for so long, e.g. 36h."
-)
-@click.option("--failed", is_flag=True, help="Areas with an open failure.")
-@options.area
-@options.database
-@options.base_url
-@options.issuer
-@options.concurrency
-@options.rate
-@options.deadline
-@options.wait
-@options.accept_removals
-def command(
+def run(
     cli: Cli,
     *,
     person: str | None,
@@ -53,7 +19,7 @@ def command(
     wait: timedelta,
     accept_removals: bool,
 ) -> int:
-    """See ``HELP``."""
+    """Run ``pts-worker backfill``."""
     if person is not None:
         _take_persons(cli, person)
     return read_again(

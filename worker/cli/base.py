@@ -1,16 +1,15 @@
 """What every command works with: the configured app, the event loop, the result."""
 
-import functools
 import gc
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
-import click
 
-from worker.cli.options import Given, Group, common_options, given
+from worker.cli.options import Given
 from worker.cli.output import print_json, print_text
 from worker.config.urls import has_password
 from worker.errors import ConfigurationError, ExitCode
@@ -51,7 +50,7 @@ class Cli:
         Raises:
             ConfigurationError: every fault of the configuration at once.
         """
-        # The help of a command that works with none of this is there sooner.
+        # A command that needs no configuration starts sooner.
         from worker.app import App  # noqa: PLC0415
         from worker.config import load  # noqa: PLC0415
         from worker.logs import configure  # noqa: PLC0415
@@ -87,34 +86,23 @@ class Cli:
         return anyio.run(work, backend="asyncio", backend_options={"use_uvloop": True})
 
 
-def subcommand(
-    name: str, text: str, *, of: Group | None = None
-) -> Callable[[Callable[..., int]], click.Command]:
-    """Make a command of a function that takes a ``Cli`` and its own options.
+def call(runs: str, common: Given, values: Mapping[str, Any]) -> int:
+    """Run a command.
 
     Args:
-        name: the command's.
-        text: its help: paragraphs, the first of them for lists of commands.
-        of: the group that it belongs to, if it is not the program.
+        runs: ``module:function`` (``worker.cli.options.command``).
+        common: what the call gives for every command.
+        values: the command's own options.
+
+    Returns:
+        Its exit code.
     """
-
-    def decorate(function: Callable[..., int]) -> click.Command:
-        @functools.wraps(function)
-        def callback(**values: Any) -> int:
-            cli = Cli(given(click.get_current_context()))
-            code = function(cli, **values)
-            if code == ExitCode.OK and is_output_lost() and not cli.keeps_code:
-                return ExitCode.CONFIGURATION
-            return code
-
-        summary = " ".join(text.partition("\n\n")[0].split())
-        made = click.command(name, help=text, short_help=summary)(callback)
-        made.params += common_options()
-        if of is not None:
-            of.add_command(made)
-        return made
-
-    return decorate
+    module, _, name = runs.partition(":")
+    cli = Cli(common)
+    code: int = getattr(import_module(module), name)(cli, **values)
+    if code == ExitCode.OK and is_output_lost() and not cli.keeps_code:
+        return ExitCode.CONFIGURATION
+    return code
 
 
 def refuse_secrets(flags: Mapping[str, object]) -> None:

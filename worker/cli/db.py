@@ -5,13 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import click
 import structlog
 
 from worker.app import App
 from worker.areas import AREAS
-from worker.cli.base import Cli, subcommand
-from worker.cli.options import FilePath, group
+from worker.cli.base import Cli
 from worker.core.identity import Identity
 from worker.core.plurals import counted
 from worker.errors import ConfigurationError, ExitCode, UsageError
@@ -27,64 +25,11 @@ from worker.use_cases.backup import Backup, Restored, restored_in_place
 from worker.use_cases.backup import backup as back_up
 from worker.use_cases.backup import restore as bring_back
 
-UPGRADE = """Bring the database to this program's schema, and make the reporting views anew.
-
-Rows of a program before version 0.2 are also rewritten without other persons' identifiers, odd
-spellings of the person's own, and names of those who made a restriction; the next sync finds them
-unchanged. That needs the pseudonym key, and takes the lease (exit 4 while a run is on).
-
-Safe to run again, also after it was stopped. Run it once before the first sync and after each
-upgrade of the program.
-
-`--json`: schema (before, after), rewritten (persons, rows).
-
-Example: `pts-worker db upgrade`
-"""
-CHECK = """Tell which schema the database has and which this program needs. Exit 78 if they differ.
-
-Example: `pts-worker db check`
-"""
-
-BACKUP = """Copy a SQLite database to a new file, while runs go on.
-
-The copy is complete as of one moment, also in the middle of a run, which the next `sync` after a
-restore continues. Before it gets its name it is checked: every page, the schema, and the pseudonym
-key. Only its owner can read it (0600). It holds health data: encrypt it, and keep `pseudonym.key`
-elsewhere. PostgreSQL has `pg_dump`.
-
-`--json`: backup (file, bytes, schema, publication_no).
-
-Example: `pts-worker db backup --out /backup/pts-$(date +%F).db`
-"""
-RESTORE = """Bring a database back: from a file of `db backup`, or by other tools before.
-
-The file is checked as by `db backup`, on a copy of it, and brought to this program's schema; one of
-another pseudonym key or a newer program is refused. A database that is there stays, unless
-`--replace` is given; while a run is on, exit 4. Then the next `sync` continues what was open, or
-begins anew.
-
-With `--in-place` a database that pg_restore, a snapshot or another tool has brought back is checked
-and prepared. Call it once after each such restore, before anything else writes.
-
-Either way the numbers of runs, publications and rows go on from the present time, as those given
-since the backup are in readers' copies; an entry `restore` of `report_change_feed` lets those who
-follow it begin anew. Persons who were erased since the backup are in the database again.
-
-`--json`: restored (schema: before, after; publication_no; next_after; is_rewriting_due).
-
-Example: `pts-worker db restore /backup/pts-2026-11-26.db`
-"""
-
 log = structlog.get_logger(__name__)
 
-command = group(
-    "db", "Create, upgrade, back up and restore the database. Example: `pts-worker db upgrade`"
-)
 
-
-@subcommand("upgrade", UPGRADE, of=command)
 def upgrade(cli: Cli) -> int:
-    """See ``UPGRADE``."""
+    """Run ``pts-worker db upgrade``."""
     app = cli.load("report")
     document = cli.run(lambda: _upgrade(app))
     cli.emit(document, lambda: _print(document))
@@ -161,9 +106,8 @@ def _print(document: dict[str, Any]) -> None:
         )
 
 
-@subcommand("check", CHECK, of=command)
 def check(cli: Cli) -> int:
-    """See ``CHECK``."""
+    """Run ``pts-worker db check``."""
     app = cli.load("report")
 
     async def work() -> str | None:
@@ -180,10 +124,8 @@ def check(cli: Cli) -> int:
     return ExitCode.OK
 
 
-@subcommand("backup", BACKUP, of=command)
-@click.option("--out", type=FilePath(), required=True, help="The file; it must not exist.")
 def backup(cli: Cli, *, out: Path) -> int:
-    """See ``BACKUP``."""
+    """Run ``pts-worker db backup``."""
     app = cli.load("report")
     done = cli.run(lambda: back_up(app, out))
     cli.emit({"backup": asdict(done)}, lambda: _print_backup(done))
@@ -195,14 +137,8 @@ def _print_backup(done: Backup) -> None:
     print(f"{done.file}: {done.bytes} bytes, schema {done.schema}, {last}")
 
 
-@subcommand("restore", RESTORE, of=command)
-@click.argument("file", type=FilePath(), required=False)
-@click.option("--replace", is_flag=True, help="Overwrite the database that is there.")
-@click.option(
-    "--in-place", is_flag=True, help="Another tool has brought it back: check and prepare it."
-)
 def restore(cli: Cli, *, file: Path | None, replace: bool, in_place: bool) -> int:
-    """See ``RESTORE``."""
+    """Run ``pts-worker db restore``."""
     if in_place == (file is not None) or (in_place and replace):
         raise UsageError("give a FILE, with --replace or without; or --in-place alone")
     app = cli.load("report")

@@ -1,9 +1,7 @@
 """``doctor``: what is wrong with the set-up, and what to do about it."""
 
-import click
-
 from worker.app import App
-from worker.cli.base import Cli, subcommand
+from worker.cli.base import Cli
 from worker.cli.showing import coloured, read_identifier
 from worker.core.identity import NationalId
 from worker.errors import ConfigurationError, FlagError, UsageError
@@ -11,35 +9,9 @@ from worker.logs import configure
 from worker.use_cases.checks import CheckResult
 from worker.use_cases.doctor import diagnose
 
-HELP = """Check the whole set-up, and tell what is wrong and what to do.
 
-Configuration, clock, key, HelseID's discovery, token and self-service (expiry of the key, approved
-scopes), PTS, database, roster, and telemetry.textfile if it is set: one line each, OK, WARN or
-FAIL. A failure does not stop the
-other checks; SKIP marks what cannot be checked because of one. Changes nothing.
-
-Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data contract),
-else 0.
-
-PTS is only reached. With `--probe` one synthetic person is read, and the shape of PTS's answers is
-shown: names of fields and kinds of values, never a value.
-
-`--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
-
-Example: `pts-worker doctor --probe`
-"""
-
-
-@subcommand("doctor", HELP)
-@click.option("--probe", is_flag=True, help="Read one synthetic person from PTS.")
-@click.option(
-    "--person",
-    metavar="-",
-    help="With --probe: - takes the identifier from standard input, instead of a number "
-    "that NHN has published.",
-)
-def command(cli: Cli, *, probe: bool, person: str | None) -> int:
-    """See ``HELP``."""
+def run(cli: Cli, *, probe: bool, person: str | None) -> int:
+    """Run ``pts-worker doctor``."""
     if person not in {None, "-"}:
         raise UsageError("--person takes - and reads one identifier from standard input")
     if person and not probe:

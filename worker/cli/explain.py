@@ -2,43 +2,17 @@
 
 from datetime import datetime
 
-import click
-
 from worker.cli import options
-from worker.cli.access import purpose_option
-from worker.cli.base import Cli, subcommand
+from worker.cli.base import Cli
 from worker.cli.showing import instant, read_identifier, span
 from worker.core.plurals import counted
 from worker.errors import ExitCode
 from worker.store.queries.person import Version
 from worker.use_cases.explain import ExplainedArea, Explanation, UnknownPerson, explain
 
-HELP = """Tell everything known of one person.
 
-The identifier stands on standard input, on one line, and is never printed.
-
-By area: the last complete read and, where it had to confirm another, that first one; whether what
-is shown is stale, an open failure, the restrictions in force and those that were. With `--as-of`
-the restrictions that readers saw at that time (a date alone is its midnight in UTC), and what the
-roster called the person then; proofs and failures are kept for the last read only.
-
-The access is logged, with the purpose that `--purpose` gives: see the view `report_access`.
-
-`--json`: is_known, person_key, local_ref, cohort, first_run, first_run_at, departed_at, as_of,
-publication (run_id, kind, published_at), areas (area, last_confirmed_at, age_s, pages, records,
-digest, first_read: read_at, records, digest; is_stale, failure, restrictions: restriction_id,
-columns, first_seen_at, valid_from, valid_to, opened_run, closed_run, is_shown).
-
-Example: `pts-worker explain --as-of 2026-01-31T12:00:00Z < identifier.txt`
-"""
-
-
-@subcommand("explain", HELP)
-@click.option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone.")
-@purpose_option
-@options.database
-def command(cli: Cli, *, as_of: str | None, purpose: str | None) -> int:
-    """See ``HELP``."""
+def run(cli: Cli, *, as_of: str | None, purpose: str | None) -> int:
+    """Run ``pts-worker explain``."""
     at = None if as_of is None else options.parse_as_of(as_of)
     app = cli.load("person")
     app.identity()  # an error of the configuration comes before the question

@@ -3,11 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
-import click
-
 from worker.cli import options
-from worker.cli.access import purpose_option
-from worker.cli.base import Cli, subcommand
+from worker.cli.base import Cli
 from worker.cli.progress import progress_bar
 from worker.cli.showing import columns
 from worker.errors import ExitCode
@@ -18,77 +15,8 @@ from worker.store.schema.upgrade import HEAD
 from worker.use_cases.access import log_access
 from worker.use_cases.reading_store import store_to_read
 
-HELP = """Write the reporting views to a folder as CSV, NDJSON or Parquet.
 
-All rows are as of one publication and stand in a folder of its own, `publication_no=N`: those of an
-area in `area=AREA/current` and `area=AREA/history`, those of other views in a folder of the view's
-name, as `part-00000` and so on. `_manifest.json` there says columns, rows and SHA-256 of each file.
-NDJSON has a JSON Schema beside it (`schema.json`), fields of Parquet have the column's meaning.
-The folder appears when it is complete, in the place of an earlier one of the same publication; then
-`_LATEST` names it. The same database gives the same bytes, but for the manifest's `exported_at`.
-The files hold health data; only their owner can read them (0600). Parquet needs the extra `parquet`
-of the package.
-
-The access is logged, with the purpose that `--purpose` gives, in the view `report_access`, which is
-exported only where it is named.
-
-With `--dialect excel-nb` CSV for Excel in Norwegian: a byte order mark, semicolons, decimal commas,
-times in Europe/Oslo, and beside each code its name in bokmål.
-
-With `--aggregate` only the facts of publications (`report_daily`, `report_publication`,
-`report_publication_cohort`), for those who may not see persons: numbers of fewer persons than
-`--min-cell` are left empty, with those from which they could be computed; `hidden` names them.
-
-With `--since` only what has changed behind that publication: the rows of `report_change_feed`, with
-what was erased and purged, in `area=AREA/feed`.
-
-With `--as-of` what readers saw at that time (a date alone is its midnight in UTC): the current
-views, the history until then and the facts, as of the last publication by then. `local_ref` and
-`cohort` are those of then. What is kept for the last read only is empty: `last_confirmed_at`,
-`is_stale`. `not_kept` says how many restrictions stood then and are gone, by retention or `erase`.
-
-`--json`: the manifest (folder, format, dialect, run_id, publication_no, published_at,
-exported_at, worker_version, schema_revision, include_payload, since, as_of, not_kept, min_cell,
-views: name, folder, rows, order, columns: name, type; files: name, view, rows, bytes, sha256).
-
-Example: `pts-worker export --out export --format csv --view patient_safety_current`
-"""
-
-
-@subcommand("export", HELP)
-@click.option(
-    "--out", type=options.FilePath(), required=True, help="The folder; made if there is none."
-)
-@click.option(
-    "--format",
-    "file_format",
-    type=click.Choice([*map(str, Format)]),
-    metavar="FORMAT",
-    default="csv",
-    help="csv, ndjson or parquet.",
-)
-@click.option(
-    "--dialect",
-    type=click.Choice([*map(str, Dialect)]),
-    metavar="DIALECT",
-    help="excel-nb: CSV for Excel in Norwegian.",
-)
-@click.option(
-    "--view", multiple=True, help="Only this view; may be given again. Default: all but access."
-)
-@click.option(
-    "--since",
-    type=click.IntRange(min=0),
-    metavar="PUBLICATION",
-    help="Only the change feed, behind this publication.",
-)
-@click.option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone.")
-@click.option("--aggregate", is_flag=True, help="Only the facts of publications.")
-@options.min_cell
-@click.option("--include-payload", is_flag=True, help="Also all that PTS sent, as JSON.")
-@purpose_option
-@options.database
-def command(
+def run(
     cli: Cli,
     *,
     out: Path,
@@ -102,7 +30,7 @@ def command(
     include_payload: bool,
     purpose: str | None,
 ) -> int:
-    """See ``HELP``."""
+    """Run ``pts-worker export``."""
     given = Options(
         format=Format(file_format),
         dialect=None if dialect is None else Dialect(dialect),

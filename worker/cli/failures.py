@@ -3,15 +3,10 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-import click
-
-from worker.cli import options
-from worker.cli.access import purpose_option
 from worker.cli.backfill import read_again
-from worker.cli.base import Cli, subcommand
+from worker.cli.base import Cli
 from worker.cli.showing import columns, instant, read_identifier
 from worker.core.identity import short_key
-from worker.core.model import FailureKind
 from worker.core.plurals import counted
 from worker.errors import ExitCode, UsageError
 from worker.store.queries.failures import OpenFailure
@@ -22,64 +17,12 @@ from worker.use_cases.failures import (
     purge_open_failures,
 )
 
-LIST = """List what cannot be read at present, what has failed longest first.
-
-`--json`: failures (person_key, person_id, local_ref, is_departed, area, kind, status, reason,
-attempts, runs, first_at, last_at, first_run, last_run). In a store of plain identifiers person_key
-is null: identifiers are not printed.
-
-Example: `pts-worker failures list --kind contract --limit 20`
-"""
-SHOW = """Show the failures of one person.
-
-Whom: by the key that `list` and the log give (or more of its digits), or by the identifier on
-standard input with `-`.
-
-The access is logged, with the purpose that `--purpose` gives: see the view `report_access`.
-
-`--json`: as `failures list`.
-
-Example: `pts-worker failures show p-3fa94c07`
-
-Example: `pts-worker failures show - < identifier.txt`
-"""
-RETRY = """Read again what could not be read, and publish that: the same as `backfill --failed`.
-
-Example: `pts-worker failures retry --area patient-privacy`
-"""
-PURGE = """Forget failures, e.g. of persons who left the roster.
-
-The areas stay stale; nothing else changes. Give at least one of `--older-than` and `--departed`.
-
-`--json`: purged (a number).
-
-Example: `pts-worker failures purge --departed --older-than 30d`
-"""
 _PREFIX_DIGITS_MIN = 4
 _IDENTIFIER_DIGITS = 11
 
 
-command = options.group("failures", "What could not be read. Example: `pts-worker failures list`")
-
-
-@subcommand("list", LIST, of=command)
-@click.option(
-    "--kind",
-    type=click.Choice([*map(str, FailureKind)]),
-    metavar="KIND",
-    help="transient, rejected, refused, contract, paging or unstable.",
-)
-@click.option(
-    "--area",
-    type=options.AREA,
-    metavar="AREA",
-    multiple=True,
-    help="Only this area; may be given again. Default: all.",
-)
-@click.option("--limit", type=click.IntRange(min=1), default=100, help="How many, at most.")
-@options.database
 def list_(cli: Cli, *, kind: str | None, area: tuple[str, ...], limit: int) -> int:
-    """See ``LIST``."""
+    """Run ``pts-worker failures list``."""
     app = cli.load("report")
 
     found = cli.run(lambda: open_failures(app, kind=kind, areas=area, limit=limit))
@@ -87,14 +30,8 @@ def list_(cli: Cli, *, kind: str | None, area: tuple[str, ...], limit: int) -> i
     return ExitCode.OK
 
 
-@subcommand("show", SHOW, of=command)
-@click.argument(
-    "person", metavar="KEY|-", help="The first digits of the person's key; - for standard input."
-)
-@purpose_option
-@options.database
 def show(cli: Cli, *, person: str, purpose: str | None) -> int:
-    """See ``SHOW``."""
+    """Run ``pts-worker failures show``."""
     key = _prefix(person)
     app = cli.load("report" if key else "person")
     if key:
@@ -107,22 +44,13 @@ def show(cli: Cli, *, person: str, purpose: str | None) -> int:
     return ExitCode.OK
 
 
-@subcommand("retry", RETRY, of=command)
-@options.area
-@options.wait
 def retry(cli: Cli, *, wait: timedelta) -> int:
-    """See ``RETRY``."""
+    """Run ``pts-worker failures retry``."""
     return read_again(cli, failed=True, wait=wait)
 
 
-@subcommand("purge", PURGE, of=command)
-@click.option(
-    "--older-than", type=options.DURATION, help="Failures that were last met so long ago."
-)
-@click.option("--departed", is_flag=True, help="Failures of persons who left the roster.")
-@options.database
 def purge(cli: Cli, *, older_than: timedelta | None, departed: bool) -> int:
-    """See ``PURGE``."""
+    """Run ``pts-worker failures purge``."""
     if older_than is None and not departed:
         raise UsageError(
             "which failures to forget is missing", hint="give --older-than 30d, --departed, or both"

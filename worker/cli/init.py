@@ -7,26 +7,12 @@ from typing import Any, Final
 
 import click
 
-from worker.cli.base import Cli, refuse_secrets, subcommand
-from worker.cli.options import FilePath
+from worker.cli.base import Cli, refuse_secrets
 from worker.config import KEYS, new_toml
 from worker.config.urls import has_password
 from worker.errors import ConfigurationError, ExitCode, UsageError
 from worker.files import write_new
 
-HELP = """Write a configuration file that describes every key, and ask for what is needed.
-
-On a terminal it asks for environment, client, key files, roster and database; Enter takes the value
-in brackets. What `--set` gives is not asked for. Without a terminal the rest has the same defaults,
-and helseid.client_id stays to be set.
-
-The file is new: an existing one is never overwritten. Its owner alone can read it (mode 0600), with
-`--group-readable` its group as well (0640). Relative paths in it start at its folder.
-
-`--json`: file, keys (those that are set).
-
-Example: `pts-worker init --out /etc/pts-worker/worker.toml`
-"""
 _ASKED: Final = {
     "api.environment": ("PTS environment (test, test-internet, production)", "test"),
     "helseid.client_id": ("Client id from HelseID self-service (empty: later)", ""),
@@ -39,13 +25,8 @@ _GROUP_READABLE: Final = 0o640
 _OWNER_ONLY: Final = 0o600
 
 
-@subcommand("init", HELP)
-@click.option(
-    "--out", type=FilePath(), default="worker.toml", show_default=True, help="The new file."
-)
-@click.option("--group-readable", is_flag=True, help="Let the file's group read it (mode 0640).")
-def command(cli: Cli, *, out: Path, group_readable: bool) -> int:
-    """See ``HELP``."""
+def run(cli: Cli, *, out: Path, group_readable: bool) -> int:
+    """Run ``pts-worker init``."""
     refuse_secrets(cli.given.flags)
     if out.exists():
         raise _exists(out)

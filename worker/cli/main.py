@@ -54,7 +54,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "sandbox": "Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.",
     "help": "Show the help of a command.",
 }
-"""What each command or group does. It is the ``command`` of a module of its name."""
+"""What each command or group does. It is the ``command`` of a module of its name in
+``worker.cli.commands``."""
 
 
 class _Program(Group):
@@ -66,7 +67,7 @@ class _Program(Group):
         name, listed, rest = super().resolve_command(ctx, args)
         if listed is None:
             return name, None, rest
-        command: click.Command = import_module(f"worker.cli.{name}").command
+        command: click.Command = import_module(f"worker.cli.commands.{name}").command
         return name, command, rest
 
 

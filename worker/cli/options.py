@@ -98,19 +98,23 @@ def group(name: str, text: str) -> Group:
     return Group(name, help=text, short_help=text, no_args_is_help=True)
 
 
-def deferred(name: str, text: str, *decorators: Callable[[Any], Any]) -> click.Command:
-    """A command whose code is loaded when it is called, so that its help is there at once.
+def command(
+    name: str, text: str, runs: str, *decorators: Callable[[Any], Any], of: Group | None = None
+) -> click.Command:
+    """A command whose code is loaded when it runs, so that its help is there at once.
 
     Args:
-        name: the command's; ``worker.cli.NAME_call`` has its ``execute``, which takes a ``Cli`` and
-            the command's own options.
-        text: its help, as for ``worker.cli.base.subcommand``.
+        name: the command's.
+        text: its help: paragraphs, the first of them for lists of commands.
+        runs: ``module:function``, which takes a ``worker.cli.base.Cli`` and the command's own
+            options, and gives the exit code.
         decorators: its options.
+        of: the group that it belongs to, if it is not the program.
     """
 
     def callback(**values: Any) -> int:
-        cli = import_module("worker.cli.base").Cli(given(click.get_current_context()))
-        return int(import_module(f"worker.cli.{name}_call").execute(cli, **values))
+        call = import_module("worker.cli.base").call
+        return int(call(runs, given(click.get_current_context()), values))
 
     function: Callable[..., int] = callback
     for decorate in reversed(decorators):
@@ -118,6 +122,8 @@ def deferred(name: str, text: str, *decorators: Callable[[Any], Any]) -> click.C
     summary = " ".join(text.partition("\n\n")[0].split())
     made = click.command(name, help=text, short_help=summary)(function)
     made.params += common_options()
+    if of is not None:
+        of.add_command(made)
     return made
 
 

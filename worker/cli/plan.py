@@ -2,31 +2,11 @@
 
 from typing import Final
 
-from worker.cli import options
-from worker.cli.base import Cli, subcommand
+from worker.cli.base import Cli
 from worker.cli.showing import columns, instant, span
 from worker.core.plurals import counted
 from worker.errors import ExitCode
 from worker.use_cases.plan import Plan, PlannedDeadline, PlannedRequests, plan_sync
-
-HELP = """Tell what a `sync` would do now: persons, requests, time, and what the guard would allow.
-
-Reads the roster and the database and writes nothing; asks neither HelseID nor PTS. Persons who
-stand twice on the roster are counted twice here and read once by a run.
-
-A run that is longer than `sync.deadline` is stopped by it and continued by the next start, as long
-as the run made progress within `sync.continue_within`. Shards share the rate, and so need as many
-starts.
-
-`--json`: roster (entries, faults, checksum_warnings, h_numbers, not_sent), areas, continues
-(run_id, began_at, progressed_at, persons_read, person_areas_read) or null, requests (at_least,
-expected, per_person_area), rate_per_s, engine (name, sustained_per_s), duration_s (at_least,
-expected), deadline (deadline_s or null, fits, starts, continue_within_s), guard
-(open_restrictions, holders, persons_known, may_close, may_depart, departing_at_least,
-would_withhold).
-
-Example: `pts-worker plan --roster roster.csv`
-"""
 
 _FASTER: Final = {
     "httpx": "; try api.engine = fast, or run in shards",
@@ -34,14 +14,8 @@ _FASTER: Final = {
 }
 
 
-@subcommand("plan", HELP)
-@options.roster
-@options.database
-@options.area
-@options.rate
-@options.deadline
-def command(cli: Cli) -> int:
-    """See ``HELP``."""
+def run(cli: Cli) -> int:
+    """Run ``pts-worker plan``."""
     app = cli.load("plan")
     plan = cli.run(lambda: plan_sync(app))
     cli.emit(plan, lambda: _print(plan))

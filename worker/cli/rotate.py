@@ -3,58 +3,15 @@
 from datetime import timedelta
 from pathlib import Path
 
-import click
-
-from worker.cli.base import Cli, subcommand
-from worker.cli.options import DURATION, FilePath
+from worker.cli.base import Cli
 from worker.cli.output import print_json
 from worker.cli.showing import instant
 from worker.errors import ExitCode, UsageError
 from worker.use_cases.rotate_keys import FINISH, KeyRotation, Kind, Step, rotate_key
 
-HELP = """Put a new key in the configured key's place, once HelseID accepts it.
-
-Makes a new key pair beside the configured file (FILE.new, readable by its owner only), registers
-its public half through HelseID's self-service API, waits until HelseID issues a token for it, and
-then replaces the file in one step. The old key is kept in FILE.old. This needs the scope
-nhn:selvbetjening/client and helseid.self_service_url.
-
-Without them, `--by-hand` makes the key and prints its public half. Register that in self-service;
-then `--finish` requests a token with it and replaces the file.
-
-The configured file holds a working key at every moment. If this command is stopped or killed, the
-next call continues. A run in progress keeps the key that it began with: leave the old key
-registered until the run has ended.
-
-`--json`: file, state (pending or rotated), alg, kid, former_kid, registered (confirmed by
-self-service), expires_at, pending_file, former_file, public_jwk.
-
-Example: `pts-worker keys rotate`
-
-Example: `pts-worker keys rotate --by-hand`, then `pts-worker keys rotate --finish`
-"""
-_WAIT = "2m"
-"""HelseID's test environment knows a new key after some 20 s (HelseID reference, section 4)."""
 _SELF_SERVICE = "https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
 
-key_option = click.option(
-    "--key",
-    type=FilePath(),
-    help="The private key's file. Default: helseid.private_jwk_file.",
-)
-kind_option = click.option(
-    "--kind", type=click.Choice(["ec", "rsa"]), default="ec", help="ec or rsa."
-)
 
-
-@subcommand("rotate", HELP)
-@key_option
-@kind_option
-@click.option("--by-hand", is_flag=True, help="Make the key, and leave its registration to you.")
-@click.option("--finish", is_flag=True, help="The new key is registered: put it in place.")
-@click.option(
-    "--wait", type=DURATION, default=_WAIT, help="How long HelseID may take to know the new key."
-)
 def rotate(
     cli: Cli,
     *,
@@ -64,7 +21,7 @@ def rotate(
     finish: bool,
     wait: timedelta,
 ) -> int:
-    """See ``HELP``."""
+    """Run ``pts-worker keys rotate``."""
     if by_hand and finish:
         raise UsageError("--by-hand begins and --finish ends: give one of them")
     if key is not None:

@@ -1,11 +1,9 @@
 """``schedule``: stay up and sync on a cron expression."""
 
 import anyio
-import click
 
 from worker.app import App
-from worker.cli import options
-from worker.cli.base import Cli, subcommand
+from worker.cli.base import Cli
 from worker.cli.output import print_json
 from worker.cli.progress import beside_runs, document, stoppable, watch_runs
 from worker.cli.run_watch import find_total
@@ -22,25 +20,9 @@ from worker.use_cases.observed_run import observed_run, telemetry_options
 from worker.use_cases.reading_store import store_to_read
 from worker.use_cases.run_sync import RunRequest
 
-HELP = """Stay up and run `sync` on a cron expression in a named time zone.
 
-Runs never overlap; a start that comes while a run is on is skipped. SIGTERM ends a run that is on
-as it ends `sync`: what is complete is kept, and the next run continues.
-
-A run that ends with 69 or 75 is retried after 5, 10, 20 and 40 minutes (schedule.retry_wait) and
-then every hour, until the next start. Any other end is logged, and the schedule goes on. A run
-that was left open is continued at once.
-
-Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
-"""
-
-
-@subcommand("schedule", HELP)
-@options.setting("--cron", "schedule.cron", help="Five fields: minute hour day month weekday.")
-@options.setting("--timezone", "schedule.timezone", help="IANA zone.")
-@click.option("--now", is_flag=True, help="Run once at the start, too.")
-def command(cli: Cli, *, now: bool) -> int:
-    """See ``HELP``."""
+def run(cli: Cli, *, now: bool) -> int:
+    """Run ``pts-worker schedule``."""
     cli.keeps_code = True
     app = cli.load("sync")
     settings = app.settings.schedule

@@ -2,10 +2,7 @@
 
 from datetime import timedelta
 
-import click
-
-from worker.cli import options
-from worker.cli.base import Cli, subcommand
+from worker.cli.base import Cli
 from worker.cli.showing import columns, instant, span
 from worker.core.clocks import CLOCK_TOLERANCE
 from worker.core.plurals import counted
@@ -19,26 +16,9 @@ from worker.use_cases.status import (
     read_status,
 )
 
-HELP = """Tell the last runs, the age of the published snapshot, gaps, and who holds the lease.
 
-With `--max-age` the exit code is 3 if the last full run was published longer ago, or never.
-
-`--json`: now, freshness (published_at, run_id, age_s, max_age_s, is_fresh), gaps (area, persons,
-stale), failures (area, kind, count), lease (holder, since, expires_at, is_dead), open_run (run_id,
-status, started_at, persons_read, continued_by_next_sync, run_key, shards), runs (latest first).
-Of a run in shards, `shards` tells each shard's last turn: index (from 0), of, host, started_at,
-ended_at, exit_code, is_live, is_done.
-
-Example: `pts-worker status --max-age 36h`
-"""
-
-
-@subcommand("status", HELP)
-@click.option("--max-age", type=options.DURATION, help="Exit 3 if the snapshot is older, e.g. 36h.")
-@click.option("--runs", type=click.IntRange(min=0), default=5, help="How many runs to tell.")
-@options.database
-def command(cli: Cli, *, max_age: timedelta | None, runs: int) -> int:
-    """See ``HELP``."""
+def run(cli: Cli, *, max_age: timedelta | None, runs: int) -> int:
+    """Run ``pts-worker status``."""
     app = cli.load("report")
     status = cli.run(lambda: read_status(app, max_age=max_age, runs=runs))
     cli.emit(status, lambda: _print(status))

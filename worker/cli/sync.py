@@ -1,60 +1,25 @@
 """``sync``: one full snapshot run."""
 
+import os
 from collections.abc import Mapping
-from typing import Final
+from datetime import timedelta
 
-import click
-
-from worker.cli import options
+from worker.cli.base import Cli
+from worker.cli.commands.sync import JOB_INDEX, RUN_KEY, SHARD_COUNT
+from worker.cli.progress import run_and_report
 from worker.core.sharding import ShardAssignment, checked_run_key, parse_shard
 from worker.errors import UsageError
-
-SHARD_COUNT: Final = "PTS_SHARD_COUNT"
-RUN_KEY: Final = "PTS_RUN_KEY"
-JOB_INDEX: Final = "JOB_COMPLETION_INDEX"
-"""Kubernetes gives it to each pod of an Indexed Job."""
-
-HELP = """One full run over the roster: read everyone, then publish.
-
-A run that was stopped or killed is continued. Readers see the new snapshot only when the whole of
-it is there; a person or area that could not be read keeps its last known state, marked stale.
-
-With `--shard` and `--run-key` several processes share one run: each reads its part, the last to
-finish publishes for all, and `sync.requests_per_second` is divided among those that live. A shard
-that is not the last ends with 0, or with 3 if its part has gaps. A shard that was stopped or killed
-is started again alone, with the same key.
-
-Example: `pts-worker sync --config /etc/pts/worker.toml --wait 30m`
-
-Example: `pts-worker sync --shard 2/4 --run-key 2026-03-01`
-"""
+from worker.use_cases.run_sync import RunRequest
 
 
-command: Final = options.deferred(
-    "sync",
-    HELP,
-    options.roster,
-    options.database,
-    options.base_url,
-    options.issuer,
-    options.area,
-    options.concurrency,
-    options.rate,
-    options.deadline,
-    options.wait,
-    options.accept_removals,
-    click.option(
-        "--shard",
-        metavar="I/N",
-        help=f"Read one of N parts of the roster. Else ${JOB_INDEX} of ${SHARD_COUNT}, if that is "
-        "set. Needs --run-key, and PostgreSQL.",
-    ),
-    click.option(
-        "--run-key",
-        metavar="KEY",
-        help=f"The same for all shards of a run, another for the next run. Else ${RUN_KEY}.",
-    ),
-)
+def run(
+    cli: Cli, *, wait: timedelta, accept_removals: bool, shard: str | None, run_key: str | None
+) -> int:
+    """Run it, tell how it ended, and give its exit code."""
+    part = part_of(shard, run_key, os.environ)
+    app = cli.load("sync")
+    request = RunRequest(wait_s=wait.total_seconds(), accept_removals=accept_removals, part=part)
+    return run_and_report(cli, app, request)
 
 
 def part_of(

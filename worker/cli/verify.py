@@ -1,31 +1,13 @@
 """``verify``: re-read a sample from PTS and compare it with what was published."""
 
 import anyio
-import click
 
-from worker.cli import options
-from worker.cli.base import Cli, subcommand
+from worker.cli.base import Cli
 from worker.cli.progress import progress_bar, stoppable
 from worker.cli.showing import columns, instant, span
 from worker.core.plurals import counted
 from worker.errors import ExitCode, StoppedError
 from worker.use_cases.verify import AreaAgreement, Verification, verify
-
-HELP = """Read a random sample of persons' areas from PTS and compare it with what was published.
-
-Writes nothing: the database is opened for reading only. Tells the share that agrees with a 95 %
-confidence interval (Wilson), and the differences by kind, with the first digits of the persons'
-keys. What has changed at PTS since the last publication differs too, and is no fault: the next sync
-brings it. May run beside a sync, but each of the two keeps to `sync.requests_per_second` by itself.
-
-Exit code: 0 if all agree, 3 if some differ or could not be read; 65, 69 or 77 if nothing could be.
-
-`--json`: roster (entries, faults, not_sent), published (run_id, published_at, age_s), is_run_on,
-sampled, read, unread, agree, agreement (share, low, high) or null, areas (area, sampled, agree,
-differences: kind, count, person_areas, of_incomplete, persons).
-
-Example: `pts-worker verify --sample 1000 --requests-per-second 5`
-"""
 
 _WORDS = {
     "missing_here": "restrictions that PTS has and that are not shown here",
@@ -36,19 +18,8 @@ _WORDS = {
 }
 
 
-@subcommand("verify", HELP)
-@click.option(
-    "--sample",
-    type=click.IntRange(min=1),
-    default=200,
-    help="How many areas of persons to read, at most.",
-)
-@options.area
-@options.roster
-@options.database
-@options.rate
-def command(cli: Cli, *, sample: int) -> int:
-    """See ``HELP``."""
+def run(cli: Cli, *, sample: int) -> int:
+    """Run ``pts-worker verify``."""
     app = cli.load("sync")
 
     async def work(stop: anyio.Event) -> Verification:

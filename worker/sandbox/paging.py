@@ -12,19 +12,6 @@ from worker.sandbox.faults import Action
 from worker.sandbox.jose import decode_segment, encode_segment
 from worker.sandbox.web import Headers, Response, json_response
 
-STYLES: Final = ("none", "link", "next_link", "token", "page", "paging_reference")
-"""
-- ``none``: a bare array.
-- ``link``: a bare array, ``Link: <…?cursor=…>; rel="next"`` (RFC 8288).
-- ``next_link``: ``{"items": [...], "nextLink": "<url>" | null}``.
-- ``token``: ``{"items": [...], "continuationToken": "…" | null}``; sent back in the body.
-- ``page``: ``{"items": [...], "page": 1, "pageSize": 2, "total": 5}``; ``page`` in the body.
-- ``paging_reference``: ``{"items": [...], "pagingReference": n}``, 0 at the end, as PVK does.
-
-``cursor``, ``continuationToken``, ``page``, ``pageSize`` and ``pagingReference`` are read from the
-body or the query, case-insensitively.
-"""
-
 _ENDLESS: Final = 1_000_000
 _KEY: Final = secrets.token_bytes(16)
 
@@ -55,7 +42,7 @@ class Pager:
     """One style of paging, for one response.
 
     Attributes:
-        style: one of ``STYLES``.
+        style: one of ``styles.PAGING_STYLES``.
         size: default records per page.
         bound_to: area and person for which a cursor is valid.
         url: the request URL, without query.

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from worker.sandbox.challenges import BEARER, CHALLENGE_STYLES
 from worker.sandbox.clients import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, Client
 from worker.sandbox.faults import Fault, FaultPlan
 from worker.sandbox.ledger import Ledger
 from worker.sandbox.own_restrictions import OwnRestrictions
-from worker.sandbox.paging import STYLES
 from worker.sandbox.people import Population
+from worker.sandbox.styles import BEARER, CHALLENGE_STYLES, PAGING_STYLES
 
 CLIENT_ID: Final = "5a0dba11-0000-4000-8000-000000000001"
 SYNTHETIC_PARENT: Final = "300000017"
@@ -37,7 +36,7 @@ class SandboxOptions:
         own: restrictions of persons of one's own; they take the place of generated ones.
         faults: see ``Fault``; tables or objects.
         generation: the version of the world; a higher one has changed restrictions.
-        paging: a name from ``paging.STYLES``; ``page_size`` records per page.
+        paging: a name from ``styles.PAGING_STYLES``; ``page_size`` records per page.
         strict_jti: refuse a repeated client assertion.
         token_lifetime_s: ``expires_in`` of the tokens.
         rs_nonce: PTS requires a nonce in the DPoP proof.
@@ -204,8 +203,8 @@ def _check(name: str, value: object) -> None:
         raise ValueError(f"cannot set {name!r}; settings are {', '.join(sorted(_KINDS))}")
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{name} has the wrong type")
-    if name == "paging" and value not in STYLES:
-        raise ValueError(f"paging must be one of {', '.join(STYLES)}")
+    if name == "paging" and value not in PAGING_STYLES:
+        raise ValueError(f"paging must be one of {', '.join(PAGING_STYLES)}")
     if name == "challenge_style" and value not in CHALLENGE_STYLES:
         raise ValueError(f"challenge_style must be one of {', '.join(CHALLENGE_STYLES)}")
     if name == "page_size" and isinstance(value, int) and value < 1:

@@ -1,0 +1,36 @@
+"""``doctor``: what is wrong with the set-up, and what to do about it."""
+
+import click
+
+from worker.cli import options
+
+HELP = """Check the whole set-up, and tell what is wrong and what to do.
+
+Configuration, clock, key, HelseID's discovery, token and self-service (expiry of the key, approved
+scopes), PTS, database, roster, and telemetry.textfile if it is set: one line each, OK, WARN or
+FAIL. A failure does not stop the
+other checks; SKIP marks what cannot be checked because of one. Changes nothing.
+
+Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data contract),
+else 0.
+
+PTS is only reached. With `--probe` one synthetic person is read, and the shape of PTS's answers is
+shown: names of fields and kinds of values, never a value.
+
+`--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
+
+Example: `pts-worker doctor --probe`
+"""
+
+command = options.command(
+    "doctor",
+    HELP,
+    "worker.cli.doctor:run",
+    click.option("--probe", is_flag=True, help="Read one synthetic person from PTS."),
+    click.option(
+        "--person",
+        metavar="-",
+        help="With --probe: - takes the identifier from standard input, instead of a number "
+        "that NHN has published.",
+    ),
+)

@@ -1,0 +1,103 @@
+"""``failures``: what could not be read, one by one; read it again; forget it."""
+
+import click
+
+from worker.cli import options
+from worker.cli.commands.purpose import purpose_option
+from worker.core.model import FailureKind
+
+LIST = """List what cannot be read at present, what has failed longest first.
+
+`--json`: failures (person_key, person_id, local_ref, is_departed, area, kind, status, reason,
+attempts, runs, first_at, last_at, first_run, last_run). In a store of plain identifiers person_key
+is null: identifiers are not printed.
+
+Example: `pts-worker failures list --kind contract --limit 20`
+"""
+
+SHOW = """Show the failures of one person.
+
+Whom: by the key that `list` and the log give (or more of its digits), or by the identifier on
+standard input with `-`.
+
+The access is logged, with the purpose that `--purpose` gives: see the view `report_access`.
+
+`--json`: as `failures list`.
+
+Example: `pts-worker failures show p-3fa94c07`
+
+Example: `pts-worker failures show - < identifier.txt`
+"""
+
+RETRY = """Read again what could not be read, and publish that: the same as `backfill --failed`.
+
+Example: `pts-worker failures retry --area patient-privacy`
+"""
+
+PURGE = """Forget failures, e.g. of persons who left the roster.
+
+The areas stay stale; nothing else changes. Give at least one of `--older-than` and `--departed`.
+
+`--json`: purged (a number).
+
+Example: `pts-worker failures purge --departed --older-than 30d`
+"""
+
+command = options.group("failures", "What could not be read. Example: `pts-worker failures list`")
+
+options.command(
+    "list",
+    LIST,
+    "worker.cli.failures:list_",
+    click.option(
+        "--kind",
+        type=click.Choice([*map(str, FailureKind)]),
+        metavar="KIND",
+        help="transient, rejected, refused, contract, paging or unstable.",
+    ),
+    click.option(
+        "--area",
+        type=options.AREA,
+        metavar="AREA",
+        multiple=True,
+        help="Only this area; may be given again. Default: all.",
+    ),
+    click.option("--limit", type=click.IntRange(min=1), default=100, help="How many, at most."),
+    options.database,
+    of=command,
+)
+
+options.command(
+    "show",
+    SHOW,
+    "worker.cli.failures:show",
+    click.argument(
+        "person",
+        metavar="KEY|-",
+        help="The first digits of the person's key; - for standard input.",
+    ),
+    purpose_option,
+    options.database,
+    of=command,
+)
+
+options.command(
+    "retry",
+    RETRY,
+    "worker.cli.failures:retry",
+    options.area,
+    options.wait,
+    of=command,
+)
+
+options.command(
+    "purge",
+    PURGE,
+    "worker.cli.failures:purge",
+    click.option(
+        "--older-than", type=options.DURATION, help="Failures that were last met so long ago."
+    ),
+    click.option("--departed", is_flag=True, help="Failures of persons who left the roster."),
+    options.database,
+    of=command,
+)

@@ -1,0 +1,133 @@
+"""``keys``: the client's key pair for HelseID, and the key of the pseudonyms."""
+
+import click
+
+from worker.cli import options
+
+NEW = """Make a key pair for HelseID.
+
+The private key goes to a new file that only its owner can read, the public key is printed for
+self-service. `ec` is P-521 with ES512, `rsa` 4096 bits with PS512; HelseID takes both.
+
+`--json`: file, alg, kid, public_jwk.
+
+Example: `pts-worker keys new --out helseid.jwk.json`
+"""
+
+PUBLIC = """Print the public key as a JWK.
+
+This, and nothing else, is registered in HelseID's self-service. The output is JSON with and
+without `--json`.
+
+Example: `pts-worker keys public --key helseid.jwk.json`
+"""
+
+CHECK = """Tell the client key's type, size, algorithm and name; never the key.
+
+`--json`: file, alg, kid, description.
+
+Example: `pts-worker keys check`
+"""
+
+PSEUDONYM = """Make the key of the pseudonyms.
+
+32 random bytes in a new file that only its owner can read. Keep a copy in a safe place: without it
+no row can be tied to a person.
+
+`--json`: file, bytes.
+
+Example: `pts-worker keys pseudonym --out pseudonym.key`
+"""
+
+ROTATE = """Put a new key in the configured key's place, once HelseID accepts it.
+
+Makes a new key pair beside the configured file (FILE.new, readable by its owner only), registers
+its public half through HelseID's self-service API, waits until HelseID issues a token for it, and
+then replaces the file in one step. The old key is kept in FILE.old. This needs the scope
+nhn:selvbetjening/client and helseid.self_service_url.
+
+Without them, `--by-hand` makes the key and prints its public half. Register that in self-service;
+then `--finish` requests a token with it and replaces the file.
+
+The configured file holds a working key at every moment. If this command is stopped or killed, the
+next call continues. A run in progress keeps the key that it began with: leave the old key
+registered until the run has ended.
+
+`--json`: file, state (pending or rotated), alg, kid, former_kid, registered (confirmed by
+self-service), expires_at, pending_file, former_file, public_jwk.
+
+Example: `pts-worker keys rotate`
+
+Example: `pts-worker keys rotate --by-hand`, then `pts-worker keys rotate --finish`
+"""
+
+_WAIT = "2m"
+"""HelseID's test environment knows a new key after some 20 s (HelseID reference, section 4)."""
+
+command = options.group(
+    "keys", "Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`"
+)
+
+_out = click.option(
+    "--out", type=options.FilePath(), required=True, help="The new file; never overwritten."
+)
+
+_key = click.option(
+    "--key",
+    type=options.FilePath(),
+    help="The private key's file. Default: helseid.private_jwk_file.",
+)
+
+_kind = click.option("--kind", type=click.Choice(["ec", "rsa"]), default="ec", help="ec or rsa.")
+
+options.command(
+    "new",
+    NEW,
+    "worker.cli.keys:new",
+    _out,
+    _kind,
+    of=command,
+)
+
+options.command(
+    "public",
+    PUBLIC,
+    "worker.cli.keys:public",
+    _key,
+    of=command,
+)
+
+options.command(
+    "check",
+    CHECK,
+    "worker.cli.keys:check",
+    _key,
+    of=command,
+)
+
+options.command(
+    "rotate",
+    ROTATE,
+    "worker.cli.rotate:rotate",
+    _key,
+    _kind,
+    click.option(
+        "--by-hand", is_flag=True, help="Make the key, and leave its registration to you."
+    ),
+    click.option("--finish", is_flag=True, help="The new key is registered: put it in place."),
+    click.option(
+        "--wait",
+        type=options.DURATION,
+        default=_WAIT,
+        help="How long HelseID may take to know the new key.",
+    ),
+    of=command,
+)
+
+options.command(
+    "pseudonym",
+    PSEUDONYM,
+    "worker.cli.keys:pseudonym",
+    _out,
+    of=command,
+)

@@ -1,0 +1,78 @@
+"""``sandbox``: serve the stand-ins for HelseID and PTS on loopback."""
+
+import click
+
+from worker.cli import options
+from worker.sandbox.faults import AREAS, Action
+from worker.sandbox.styles import CHALLENGE_STYLES, PAGING_STYLES
+
+_ACTIONS = ", ".join(Action)
+
+_AREAS = ", ".join(AREAS)
+
+HELP = f"""Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
+
+They check what the real services check and refuse what those refuse. Writes a folder with a
+roster, keys and a configuration that points at them; started again on that folder, it keeps keys,
+configuration and ports.
+
+A refused call is answered as NHN's sample API does, 401 with `Bearer error="invalid_token"`
+whatever is wrong with the DPoP proof, or with `--challenge-style dpop` as RFC 9449 says.
+
+`--faults` is a TOML file with tables `[[fault]]`, or a JSON list. Each has an `action`: {_ACTIONS}.
+Where: `area`, one of {_AREAS}; default pts. When: `nth`, `every`, `first`, `times` (numbers of
+requests), `share` (of persons), `persons` (lines of the roster, from 0). With what: `status`,
+`body`, `retry_after_s`, `slow_s`, `skew_s`, `lifetime_s`. Two persons who cannot be read: `action =
+"status"`, `status = 503`, `persons = [3, 6]`. One replica of three whose clock is ten minutes
+ahead: `action = "clock_skew"`, `skew_s = 600`, `replicas = 3`; what chooses it is `replica_by`,
+each `request` or each `connection`.
+
+The control address takes the same while the sandbox runs: `curl -H "Content-Type:
+application/json" -d '{{"faults": []}}' URL`. `{{"generation": 1}}` lets a night pass.
+
+`--restrictions` is a JSON file with persons of your own, who are added to the roster:
+`{{"IDENTIFIER": {{"patient-safety": [{{"confidentialityCode": "N"}}], "patient-privacy": []}}}}`.
+What a restriction leaves out is filled in. Synthetic identifiers only.
+
+Example: `pts-worker sandbox --folder demo --persons 200`, and in another terminal
+`pts-worker --config demo/worker.toml db upgrade` and `pts-worker --config demo/worker.toml sync`
+"""
+
+_PORT = click.IntRange(0, 65_535)
+
+command = options.command(
+    "sandbox",
+    HELP,
+    "worker.cli.sandbox:run",
+    click.option(
+        "--folder",
+        type=options.FilePath(),
+        default="sandbox",
+        help="Where roster, keys and configuration are written.",
+    ),
+    click.option("--persons", type=int, default=200, help="Persons on the roster."),
+    click.option("--seed", type=int, default=1, help="Same seed, same persons."),
+    click.option(
+        "--generation", type=int, default=0, help="Lets time pass: a little changes with each."
+    ),
+    click.option("--helseid-port", type=_PORT, default=0, help="0: any free port."),
+    click.option("--pts-port", type=_PORT, default=0, help="0: any free port."),
+    click.option(
+        "--challenge-style",
+        type=click.Choice(CHALLENGE_STYLES),
+        default="bearer",
+        help="How PTS refuses a call: bearer or dpop.",
+    ),
+    click.option(
+        "--paging",
+        type=click.Choice(PAGING_STYLES),
+        default="none",
+        help="How PTS's answers are paged.",
+    ),
+    click.option(
+        "--faults", type=options.FilePath(), help="TOML or JSON file with faults to show."
+    ),
+    click.option(
+        "--restrictions", type=options.FilePath(), help="JSON file with persons of your own."
+    ),
+)

@@ -1,0 +1,29 @@
+"""``status``: the last runs, how fresh the published snapshot is, and what is missing from it."""
+
+import click
+
+from worker.cli import options
+
+HELP = """Tell the last runs, the age of the published snapshot, gaps, and who holds the lease.
+
+With `--max-age` the exit code is 3 if the last full run was published longer ago, or never.
+
+`--json`: now, freshness (published_at, run_id, age_s, max_age_s, is_fresh), gaps (area, persons,
+stale), failures (area, kind, count), lease (holder, since, expires_at, is_dead), open_run (run_id,
+status, started_at, persons_read, continued_by_next_sync, run_key, shards), runs (latest first).
+Of a run in shards, `shards` tells each shard's last turn: index (from 0), of, host, started_at,
+ended_at, exit_code, is_live, is_done.
+
+Example: `pts-worker status --max-age 36h`
+"""
+
+command = options.command(
+    "status",
+    HELP,
+    "worker.cli.status:run",
+    click.option(
+        "--max-age", type=options.DURATION, help="Exit 3 if the snapshot is older, e.g. 36h."
+    ),
+    click.option("--runs", type=click.IntRange(min=0), default=5, help="How many runs to tell."),
+    options.database,
+)
