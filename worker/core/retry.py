@@ -6,7 +6,7 @@ import re
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
@@ -117,26 +117,14 @@ class RetryPolicy(Value, frozen=True, kw_only=True):
     wait_s_max: float = 30.0
 
 
-class RetryIn(Value, frozen=True, kw_only=True):
-    """Retry after this wait."""
-
-    wait_s: float
-
-
-class GiveUp(Value, frozen=True, kw_only=True):
-    """Do not retry."""
-
-
-RetryDecision: TypeAlias = RetryIn | GiveUp
-
 _EXPONENT_MAX: Final = 60
 """2 ** 60 is beyond every ``wait_s_max``; a larger power would only overflow a float."""
 
 
-def decide_retry(
+def wait_before_retry(
     policy: RetryPolicy, attempt: int, retry_after_s: float | None, jitter: float
-) -> RetryDecision:
-    """Decide whether to retry after attempt number ``attempt`` (from 1) failed.
+) -> float | None:
+    """Seconds to wait after attempt number ``attempt`` (from 1) failed; None: do not retry.
 
     Args:
         policy: the limits.
@@ -145,10 +133,10 @@ def decide_retry(
         jitter: a random number in [0, 1).
     """
     if attempt >= policy.attempts_max:
-        return GiveUp()
+        return None
     power = min(attempt - 1, _EXPONENT_MAX)
     backoff_s = jitter * min(policy.wait_s_max, policy.wait_s_first * 2.0**power)
-    return RetryIn(wait_s=max(backoff_s, retry_after_s or 0.0))
+    return max(backoff_s, retry_after_s or 0.0)
 
 
 class RetryBudget(msgspec.Struct):

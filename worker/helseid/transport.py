@@ -16,10 +16,8 @@ import structlog
 from worker.core.content_coding import decoded
 from worker.core.hosts import is_loopback
 from worker.core.retry import (
-    GiveUp,
     StatusClass,
     classify,
-    decide_retry,
     parse_http_date,
     parse_retry_after,
 )
@@ -28,6 +26,7 @@ from worker.errors import ConfigurationError, ContractError, TransientError, Una
 from worker.helseid.options import HelseIdOptions
 from worker.ports import Runtime
 from worker.proxy import PROXY_HINT, Proxy, is_refusal, proxy_for, proxy_refusal, status_of_refusal
+from worker.retries import FailedAttempt, with_retries
 from worker.tls import client_context
 
 _BODY_BYTES_MAX: Final = 1_048_576
@@ -189,25 +188,32 @@ class HelseIdClient:
                 certificate is not trusted.
             ConfigurationError: the proxy refuses.
         """
-        attempt = 1
-        while True:
-            retry_after_s: float | None = None
+
+        async def attempt(number: int) -> HelseIdResponse | FailedAttempt:
             try:
                 response = await self._attempt(await make_request())
-                problem = _transient_problem(response) or problem_of(response)
-                hint = ""
-                if not problem:
-                    return response
-                answered_at = parse_http_date(response.headers.get("date")) or self._runtime.now()
-                retry_after_s = parse_retry_after(response.headers.get("retry-after"), answered_at)
             except _NoResponseError as error:
-                problem, hint = error.problem, error.hint
                 if not error.is_transient:
-                    raise UnavailableError(f"HelseID: {problem}", hint=hint) from None
-            wait_s = self._wait_s(attempt, retry_after_s, problem, hint)
-            _log.info("helseid.attempt_failed", attempt=attempt, problem=problem, wait_s=wait_s)
-            await self._runtime.sleep(wait_s)
-            attempt += 1
+                    raise UnavailableError(f"HelseID: {error.problem}", hint=error.hint) from None
+                return _failed(error.problem, number, hint=error.hint)
+            problem = _transient_problem(response) or problem_of(response)
+            if not problem:
+                return response
+            wait_s = self._retry_after_s(response)
+            if wait_s is not None and wait_s > self._options.retry_after_s_max:
+                raise UnavailableError(
+                    f"HelseID: {problem}, Retry-After {wait_s:.0f} s", hint="try again later"
+                )
+            return _failed(problem, number, retry_after_s=wait_s)
+
+        return await with_retries(
+            attempt,
+            policy=self._options.retry,
+            runtime=self._runtime,
+            before_wait=lambda number, failed, wait_s: _log.info(
+                "helseid.attempt_failed", attempt=number, problem=failed.problem, wait_s=wait_s
+            ),
+        )
 
     def new_request(
         self, method: str, url: str, *, headers: dict[str, str] | None = None, **content: object
@@ -215,23 +221,9 @@ class HelseIdClient:
         """A request with the client's default headers; ``content`` is passed to httpx."""
         return self._http.build_request(method, url, headers=headers, **content)  # type: ignore[arg-type]
 
-    def _wait_s(self, attempt: int, retry_after_s: float | None, problem: str, hint: str) -> float:
-        """Seconds to wait before the next attempt.
-
-        Raises:
-            UnavailableError: there is no further attempt.
-        """
-        limit_s = self._options.retry_after_s_max
-        if retry_after_s is not None and retry_after_s > limit_s:
-            raise UnavailableError(
-                f"HelseID: {problem}, Retry-After {retry_after_s:.0f} s", hint="try again later"
-            )
-        decision = decide_retry(
-            self._options.retry, attempt, retry_after_s, self._runtime.uniform()
-        )
-        if isinstance(decision, GiveUp):
-            raise UnavailableError(f"HelseID: {problem} ({attempt} attempts)", hint=hint)
-        return decision.wait_s
+    def _retry_after_s(self, response: HelseIdResponse) -> float | None:
+        answered_at = parse_http_date(response.headers.get("date")) or self._runtime.now()
+        return parse_retry_after(response.headers.get("retry-after"), answered_at)
 
     async def _attempt(self, request: httpx.Request) -> HelseIdResponse:
         try:
@@ -255,6 +247,13 @@ class HelseIdClient:
             body=body,
             clock_ahead_s=clock_ahead_s(response.headers.get("date"), self._runtime.now()),
         )
+
+
+def _failed(
+    problem: str, number: int, *, hint: str = "", retry_after_s: float | None = None
+) -> FailedAttempt:
+    error = UnavailableError(f"HelseID: {problem} ({number} attempts)", hint=hint)
+    return FailedAttempt(error, problem, retry_after_s)
 
 
 async def _read(response: httpx.Response) -> bytes:

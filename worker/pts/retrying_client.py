@@ -13,12 +13,10 @@ import structlog
 
 from worker.core.push_backs import PushBack
 from worker.core.retry import (
-    GiveUp,
     RetryBudget,
     RetryPolicy,
     StatusClass,
     classify,
-    decide_retry,
     instant_after,
     parse_http_date,
     parse_retry_after,
@@ -34,6 +32,7 @@ from worker.ports import (
 )
 from worker.pts.pace_log import log_pause
 from worker.pts.throttle import Throttle
+from worker.retries import FailedAttempt, with_retries
 
 _RENEWALS_MAX: Final = 12
 """Maximum attempts per request with a renewed authorization.
@@ -74,13 +73,6 @@ class Sent(NamedTuple):
 
     response: HttpResponse
     attempts: int
-
-
-class _Failure(NamedTuple):
-    """An attempt that can be retried, and the requested wait."""
-
-    error: TransientError | DeniedError
-    retry_after_s: float | None = None
 
 
 class RetryingClient:
@@ -155,27 +147,44 @@ class RetryingClient:
             url=url, headers=headers, body=body, is_single_use=is_single_use, is_probe=is_probe
         )
         try:
-            while True:
-                response = await self._attempt(request)
-                if response is not None:
-                    return Sent(response, request.sent)
+            response = await with_retries(
+                lambda _number: self._attempt(request),
+                policy=self._policy,
+                runtime=self._runtime,
+                before_wait=lambda _number, failed, wait_s: self._before_wait(
+                    request, failed, wait_s
+                ),
+            )
         except AreaError as error:
             error.attempts = request.sent
             raise
+        return Sent(response, request.sent)
 
-    async def _attempt(self, request: "_Request") -> HttpResponse | None:
-        """Make one attempt and any wait after it; None if another attempt is due."""
-        number = await self._throttle.enter(is_probe=request.is_probe)
-        try:
-            ended = await self._exchange(request, number)
-        finally:
-            self._throttle.leave()
-        if isinstance(ended, _Failure):
-            await self._wait(request, ended)
-            return None
+    async def _attempt(self, request: "_Request") -> HttpResponse | FailedAttempt:
+        """Send the request, again at once if a new connection or authorization can help.
+
+        Raises:
+            TransientError, DeniedError: the request must not be retried.
+            UnavailableError: the circuit breaker has given up.
+        """
+        ended = None
+        while ended is None:
+            number = await self._throttle.enter(is_probe=request.is_probe)
+            try:
+                ended = await self._exchange(request, number)
+            finally:
+                self._throttle.leave()
+        if isinstance(ended, FailedAttempt):
+            self._throttle.check()
+            if request.is_probe and self._throttle.is_open:
+                raise ended.error  # the next probe uses another person-area
+            if request.pushed_back and request.pushed_back.alone_s > self._retry_after_s_max:
+                raise ended.error
         return ended
 
-    async def _exchange(self, request: "_Request", number: int) -> HttpResponse | _Failure | None:
+    async def _exchange(
+        self, request: "_Request", number: int
+    ) -> HttpResponse | FailedAttempt | None:
         """Send and classify; None to retry at once with a new connection or authorization."""
         used = await self._authorizer.authorize("POST", request.url)
         request.sent += 1
@@ -193,10 +202,10 @@ class RetryingClient:
         except StaleConnectionError as error:
             if request.may_reconnect():
                 return None
-            return _Failure(error)
+            return _failed(error)
         except TransientError as error:
             self._push_back(request, number, None)
-            return _Failure(error)
+            return _failed(error)
         self.stats.bytes_received += len(response.body)
         challenge = self._authorizer.handle_challenge(request.url, used, response)
         kind = classify(response.status)
@@ -206,22 +215,22 @@ class RetryingClient:
             denied = _denied(response.status, challenge)
             if not self._was_authorized:
                 raise denied
-            return _Failure(denied)
+            return _failed(denied)
         if kind is StatusClass.OK and _is_from_cache(response):
             self._push_back(request, number, None)
-            return _Failure(TransientError("answered from a cache, not by PTS", status=200))
+            return _failed(TransientError("answered from a cache, not by PTS", status=200))
         if kind is not StatusClass.TRANSIENT:
             self._was_authorized |= kind is StatusClass.OK or kind is StatusClass.NOT_FOUND
             self._throttle.succeeded(number, sent_s, before=request.pushed_back)
             return response
         return self._transient(request, number, response)
 
-    def _transient(self, request: "_Request", number: int, response: HttpResponse) -> _Failure:
+    def _transient(self, request: "_Request", number: int, response: HttpResponse) -> FailedAttempt:
         retry_after_s = self._retry_after_s(response)
         error = TransientError(f"status {response.status}", status=response.status)
         if retry_after_s is None or retry_after_s <= self._retry_after_s_max:
             self._push_back(request, number, retry_after_s, status=response.status)
-            return _Failure(error, retry_after_s)
+            return _failed(error, retry_after_s)
         self._throttle.asked_for_quiet(instant_after(self._runtime.now(), retry_after_s), number)
         self._throttle.check()
         error.message += ", with a Retry-After beyond sync.retry_after_max"
@@ -238,39 +247,23 @@ class RetryingClient:
             retry_after_s, number, status=status, before=request.pushed_back
         )
 
-    async def _wait(self, request: "_Request", failure: _Failure) -> None:
-        """Wait before the next attempt.
+    def _before_wait(self, request: "_Request", failed: FailedAttempt, wait_s: float) -> None:
+        """Count and log a retry.
 
         Raises:
-            TransientError, DeniedError: no attempt is left for this request.
-            UnavailableError: the circuit breaker has given up.
+            TransientError, DeniedError: the retry budget is spent.
         """
-        self._throttle.check()
-        if request.is_probe and self._throttle.is_open:
-            raise failure.error  # the next probe uses another person-area
-        request.failures += 1
-        if request.pushed_back and request.pushed_back.alone_s > self._retry_after_s_max:
-            raise failure.error
-        decision = decide_retry(
-            self._policy, request.failures, failure.retry_after_s, self._runtime.uniform()
-        )
-        if isinstance(decision, GiveUp):
-            raise failure.error
         # An open circuit sends single requests anyway, so this one need not use the budget.
         is_free = request.is_probe or self._throttle.is_open
         if not is_free and not self._budget.take(self._runtime.monotonic()):
             self.stats.unretried += 1
-            raise failure.error
-        self.stats.wait_s += decision.wait_s
+            raise failed.error
+        self.stats.wait_s += wait_s
         _log.debug(
-            "pts.retry",
-            reason=failure.error.message,
-            attempt=request.sent,
-            wait_s=round(decision.wait_s, 3),
+            "pts.retry", reason=failed.problem, attempt=request.sent, wait_s=round(wait_s, 3)
         )
-        if not failure.retry_after_s:
-            log_pause(self._runtime, decision.wait_s, failure.error.message, concerns="request")
-        await self._runtime.sleep(decision.wait_s)
+        if not failed.retry_after_s:
+            log_pause(self._runtime, wait_s, failed.problem, concerns="request")
 
     def _retry_after_s(self, response: HttpResponse) -> float | None:
         value = response.header("retry-after")
@@ -290,7 +283,6 @@ class _Request(msgspec.Struct, kw_only=True):
     is_probe: bool = False
     pushed_back: PushBack | None = None
     sent: int = 0
-    failures: int = 0
     renewals: int = 0
     reconnects: int = 0
     tokens: frozenset[str] = frozenset()
@@ -305,6 +297,10 @@ class _Request(msgspec.Struct, kw_only=True):
         self.renewals += 1
         self.tokens |= {used.token_id}
         return self.renewals <= _RENEWALS_MAX and len(self.tokens) <= _TOKENS_MAX
+
+
+def _failed(error: AreaError, retry_after_s: float | None = None) -> FailedAttempt:
+    return FailedAttempt(error, error.message, retry_after_s)
 
 
 def _is_from_cache(response: HttpResponse) -> bool:
