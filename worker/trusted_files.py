@@ -130,7 +130,7 @@ def examine_by_name(path: Path, *, key: str, trust: Trust) -> Path:
             can be written by somebody else; or others can make files in its folder.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - as above
-    place = _resolved(path, key, trust, is_missing_fine=True)
+    place = _resolved(path, key, trust, of_file=Trust.DATA, is_missing_fine=True)
     require_own_folder(place.parent, key=key, trust=trust)
     with suppress(FileNotFoundError):
         _refuse_no_file(place.lstat(), path, key, is_stream_fine=False)
@@ -228,7 +228,7 @@ def _named(place: Path | int, which: str) -> int:
 def _open(path: Path, key: str, trust: Trust) -> int:
     """The number of the open, examined file."""
     is_handed_over = trust is not Trust.SECRET and str(path).startswith(OWN_DESCRIPTORS)
-    place = path if is_handed_over else _resolved(path, key, trust)
+    place = path if is_handed_over else _resolved(path, key, trust, of_file=trust)
     flags = os.O_RDONLY | os.O_CLOEXEC | (0 if is_handed_over else os.O_NOFOLLOW | os.O_NONBLOCK)
     number = os.open(place, flags)
     try:
@@ -242,10 +242,12 @@ def _open(path: Path, key: str, trust: Trust) -> int:
     return number
 
 
-def _resolved(path: Path, key: str, trust: Trust, *, is_missing_fine: bool = False) -> Path:
+def _resolved(
+    path: Path, key: str, trust: Trust, *, of_file: Trust, is_missing_fine: bool = False
+) -> Path:
     """The path without links, after every folder and link on the way was examined.
 
-    What a file itself lets others do is examined when it is open, or by ``require_private``.
+    The file itself is examined again when it is open, or by ``require_private``.
     """
     names, place, links = list(reversed(path.parts[1:])), Path("/"), 0
     while names:
@@ -256,7 +258,7 @@ def _resolved(path: Path, key: str, trust: Trust, *, is_missing_fine: bool = Fal
             if names or not is_missing_fine:
                 raise
             return place
-        _examine(status, place, key, trust if stat.S_ISDIR(status.st_mode) else Trust.DATA)
+        _examine(status, place, key, trust if stat.S_ISDIR(status.st_mode) else of_file)
         if not stat.S_ISLNK(status.st_mode):
             continue
         links += 1
@@ -301,14 +303,13 @@ def _other_writer(
 ) -> tuple[str, str] | None:
     """Who else can write it by its mode or its list, and the command that mends it."""
     mode = status.st_mode
+    is_group_refused = bool(mode & stat.S_IWGRP) and trust is not Trust.DATA
+    if is_group_refused and named_rights(place, mode) & _WRITE:
+        return _NAMED, _CLEAR
+    is_group_refused = is_group_refused and not _is_own_group(status.st_gid)
     if mode & stat.S_IWOTH:
-        return "everyone on this machine", "chmod o-w"
-    if mode & stat.S_IWGRP and trust is not Trust.DATA:
-        if named_rights(place, mode) & _WRITE:
-            return _NAMED, _CLEAR
-        if not _is_own_group(status.st_gid):
-            return "its group", "chmod g-w"
-    return None
+        return "everyone on this machine", f"chmod {'go' if is_group_refused else 'o'}-w"
+    return ("its group", "chmod g-w") if is_group_refused else None
 
 
 def _is_own_group(group_id: int) -> bool:

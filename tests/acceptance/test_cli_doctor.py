@@ -92,6 +92,7 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
             "text": "",
             "person": "--probe --person 16858399649",
             "no probe": "--person -",
+            "no helseid": "--set helseid.issuer=https://127.0.0.1",
             "no server": "--set database.url=postgresql://reader@127.0.0.1:9/pts",
         }
         roster = f"--set roster.path={two_runs.folder / 'roster.csv'}"
@@ -147,8 +148,15 @@ def test_who_is_away_is_named_by_host_and_port(visits: dict[str, Ended]):
     """A database server too, without its user."""
     line = line_of(visits["no server"], "database")
     assert ("FAIL", 69) == (line["state"], line["exit_code"])
-    assert "127.0.0.1:9" in line["text"]
+    assert 1 == line["text"].count("127.0.0.1:9")
     assert "reader" not in line["text"]
+
+
+def test_a_helseid_that_is_away_is_named_by_host_and_port(visits: dict[str, Ended]):
+    """The port too if it is the usual one."""
+    line = line_of(visits["no helseid"], "discovery")
+    assert ("FAIL", 69) == (line["state"], line["exit_code"])
+    assert "127.0.0.1:443" in line["text"]
 
 
 def test_403_without_a_token_names_the_probe(standin: Standin, tmp_path: Path):

@@ -68,7 +68,7 @@ def carry_out(made: Standin, url: str, folder: Path) -> Erased:
     dumps = {"dry": dump(store)}
     runs = [store.rows("SELECT * FROM report_run ORDER BY run_id")]
     hold_lease(store)
-    (ends["held"],) = calls(worker, ("erase --json", gone))
+    ends["held"], ends["sync held"] = calls(worker, ("erase --json", gone), "sync --json")
     dumps["held"] = dump(store)
     free_lease(store)
     names = ("erased", "twice", "stranger")
@@ -118,6 +118,8 @@ def test_a_run_is_not_disturbed(erased: Erased):
     """While another holds the lease nothing is erased: exit 4."""
     assert 4 == erased.ends["held"].code
     assert "another run holds the lease" in erased.ends["held"].message
+    assert "--wait" not in erased.ends["held"].message
+    assert "`--wait 30m` waits for it" in erased.ends["sync held"].message
     assert erased.dumps["dry"] == erased.dumps["held"]
 
 

@@ -118,3 +118,17 @@ async def test_a_run_under_way_is_told(worker: Installation):
         told["open_run"][name]
         for name in ("run_id", "status", "persons_read", "continued_by_next_sync")
     )
+
+
+def test_a_server_that_is_away_is_named_by_host_and_port(worker: Installation):
+    """Without user and password; the same for a sync."""
+    secret = worker.folder / "password"
+    secret.write_text("sesam-8842")
+    secret.chmod(0o600)
+    server = "--set database.url=postgresql://reader@127.0.0.1:9/pts --set database.patience_s=1"
+    for command in ("status", "sync"):
+        (ended,) = calls(worker, f"{command} --json {server} --set database.password_file={secret}")
+        assert 69 == ended.code
+        assert "the database is unavailable: " in ended.message
+        assert "asked was 127.0.0.1:9" in ended.message
+        assert [] == [word for word in ("reader", "sesam") if word in ended.out + ended.err]

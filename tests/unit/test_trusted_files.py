@@ -62,31 +62,34 @@ def test_a_relative_path_starts_at_the_working_directory(file, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("trust", "mode", "is_read"),
+    ("trust", "mode", "mended_by"),
     [
-        (Trust.SECRET, 0o620, False),
-        (Trust.SECRET, 0o602, False),
-        (Trust.CONFIGURATION, 0o664, False),
-        (Trust.CONFIGURATION, 0o644, True),
-        (Trust.DATA, 0o664, True),
-        (Trust.DATA, 0o646, False),
+        (Trust.SECRET, 0o620, "chmod g-w"),
+        (Trust.SECRET, 0o602, "chmod o-w"),
+        (Trust.SECRET, 0o666, "chmod go-w"),
+        (Trust.CONFIGURATION, 0o664, "chmod g-w"),
+        (Trust.CONFIGURATION, 0o644, None),
+        (Trust.CONFIGURATION, 0o666, "chmod go-w"),
+        (Trust.DATA, 0o664, None),
+        (Trust.DATA, 0o646, "chmod o-w"),
+        (Trust.DATA, 0o666, "chmod o-w"),
     ],
 )
-def test_who_else_may_write(file, trust, mode, is_read):
+def test_who_else_may_write(file, trust, mode, mended_by):
     """A roster's group at most, else nobody; the message gives the command that mends it."""
     file.chmod(mode)
-    if is_read:
+    if mended_by is None:
         assert b"secret" == read(file, trust)
     else:
         told = refusal(file, trust)
         assert f"{mode:04o}" in told
-        assert f"-w {file}" in told
+        assert f"{mended_by} {file}" in told
 
 
 def test_a_folder_that_everyone_can_write(file):
     """Whoever can rename in it can exchange the file; in a sticky folder only the owner can."""
     file.parent.chmod(0o777)
-    assert f"chmod o-w {file.parent}" in refusal(file)
+    assert f"chmod go-w {file.parent}" in refusal(file)
     file.parent.chmod(0o1777)
     assert b"secret" == read(file)
 

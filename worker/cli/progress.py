@@ -28,7 +28,7 @@ from worker.cli.watchdog import Watchdog, on_signals
 from worker.core.model import RunKind
 from worker.core.plurals import counted
 from worker.core.run import RunProgress, RunReport
-from worker.errors import StoppedError
+from worker.errors import LeaseHeldError, StoppedError
 from worker.ports import Runtime
 from worker.streams import stop_waiting
 from worker.use_cases.observed_run import observed_run
@@ -221,7 +221,11 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
                     slowness=run.slowness(),
                 )
             watch.begin()
-            return await observed_run(app, request, stop=stop, changed=changed)
+            try:
+                return await observed_run(app, request, stop=stop, changed=changed)
+            except LeaseHeldError as error:
+                error.hint += "; `--wait 30m` waits for it"
+                raise
 
     async def total(_stop: anyio.Event) -> None:
         if request.kind == RunKind.SYNC and request.part is None:

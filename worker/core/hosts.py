@@ -1,6 +1,12 @@
-"""Recognises loopback hosts."""
+"""Recognises loopback hosts, and names the place of an address."""
 
 import ipaddress
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
+_POSTGRES_PORT: Final = 5432
 
 
 def is_loopback(host: str | None) -> bool:
@@ -13,3 +19,10 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def place_of(url: str) -> str:
+    """Host and port of an HTTP or database address, never its user or password."""
+    parts = urlsplit(url)
+    port = parts.port or _PORTS.get(parts.scheme, _POSTGRES_PORT)
+    return f"{parts.hostname or 'a socket'}:{port}"

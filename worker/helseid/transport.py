@@ -14,7 +14,7 @@ import httpx
 import structlog
 
 from worker.core.content_coding import decoded
-from worker.core.hosts import is_loopback
+from worker.core.hosts import is_loopback, place_of
 from worker.core.retry import (
     StatusClass,
     classify,
@@ -288,7 +288,7 @@ def clock_ahead_s(date_header: str | None, now: datetime) -> float | None:
 def _explain(error: httpx.HTTPError, url: httpx.URL) -> _NoResponseError:
     """Translate an httpx error into a message and a hint."""
     tls_error = _tls_error(error)
-    where = f"{url.host}:{url.port}" if url.port else url.host
+    where = place_of(str(url))
     if isinstance(tls_error, ssl.SSLCertVerificationError):
         return _NoResponseError(
             f"the TLS certificate of {where} is not trusted: {tls_error.verify_message}",

@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from worker.core.hosts import place_of
 from worker.errors import ConfigurationError, UnavailableError, WorkerError
 from worker.postgres_tls import is_tls_refusal
 
@@ -190,12 +191,14 @@ def described(fault: BaseException, url: URL) -> WorkerError:
 
     Args:
         fault: not ``Meaning.OURS``.
-        url: of the database; its file, or its role and name, stand in the message.
+        url: of the database; its file, its host and port, or its role and name stand in the
+            message.
     """
     meaning, reason = meaning_of(fault), plain_reason(fault)
-    if meaning in {Meaning.PASSING, Meaning.WAITED, Meaning.LATER}:
-        return UnavailableError(f"the database is unavailable: {reason}", hint=_LATER_HINT)
     is_file = url.get_backend_name() == "sqlite"
+    if meaning in {Meaning.PASSING, Meaning.WAITED, Meaning.LATER}:
+        asked = "" if is_file else f"; asked was {place_of(url.render_as_string())}"
+        return UnavailableError(f"the database is unavailable: {reason}{asked}", hint=_LATER_HINT)
     what, hint = _of_file(meaning, url) if is_file else _of_server(meaning, url)
     return ConfigurationError(f"{what} ({reason})", hint=hint)
 

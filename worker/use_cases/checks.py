@@ -7,7 +7,6 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from worker.app import App
 from worker.config import Purpose, needs
@@ -46,7 +45,6 @@ from worker.store.schema.upgrade import HEAD, check_schema
 
 CLOCK_WARNING_S: Final = 2.0
 _ENTRIES_MAX: Final = 1_000
-_PORTS: Final = {"http": 80, "https": 443}
 _PATIENCE_S: Final = 5.0
 
 
@@ -106,13 +104,6 @@ def fail(name: str, error: WorkerError) -> CheckResult:
         exit_code=error.exit_code,
         details=problems,
     )
-
-
-def place_of(url: str) -> str:
-    """Host and port of an address, without a password."""
-    parts = urlsplit(url)
-    port = parts.port or _PORTS.get(parts.scheme, 5432)
-    return f"{parts.hostname or 'a socket'}:{port}"
 
 
 def as_run_error(error: AreaError) -> WorkerError:
@@ -244,16 +235,6 @@ async def check_token(app: App) -> CheckResult:
 
 async def check_database(app: App) -> CheckResult:
     """The store can be reached, has this program's schema, and uses the same pseudonym key."""
-    try:
-        return await _database_line(app)
-    except UnavailableError as error:
-        url = app.settings.database.url.reveal()
-        if not url.startswith("sqlite"):
-            error.message += f"; asked was {place_of(url)}"
-        raise
-
-
-async def _database_line(app: App) -> CheckResult:
     async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
         require_file(database)
         require_writable_file(database)

@@ -5,9 +5,10 @@ import dataclasses
 import httpx
 
 from worker.app import App
+from worker.core.hosts import place_of
 from worker.core.identity import NationalId
 from worker.errors import AreaError
-from worker.use_cases.checks import CheckResult, as_run_error, fail, ok, place_of, warn
+from worker.use_cases.checks import CheckResult, as_run_error, fail, ok, warn
 from worker.use_cases.probe import Probe, base_url, probe, reach
 
 

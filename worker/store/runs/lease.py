@@ -242,5 +242,5 @@ def lease_held_error(row: Row[Any]) -> LeaseHeldError:
         who = f"shard {index}/{row.shards} of the run {row.run_key} holds its lease"
     return LeaseHeldError(
         f"{who} ({holder.describe()}, since {row.acquired_at:%Y-%m-%d %H:%M:%S} UTC)",
-        hint="wait until it ends (`pts-worker status` shows it), or use `sync --wait 30m`",
+        hint="wait until it ends; `pts-worker status` shows it",
     )
