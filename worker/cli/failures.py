@@ -94,31 +94,21 @@ def _print_list(found: Sequence[OpenFailure]) -> None:
         print("no open failures")
         return
     columns(
-        (
-            "person",
-            "local ref",
-            "area",
-            "kind",
-            "attempts",
-            "runs",
-            "since",
-            "last",
-            "run",
-            "reason",
-        ),
+        ("person", "local ref", "area", "kind", "runs", "since UTC"),
         [
             (
                 _who(failure),
                 failure.local_ref,
                 failure.area,
                 failure.kind,
-                failure.attempts,
                 failure.runs,
-                instant(failure.first_at),
-                instant(failure.last_at),
-                str(failure.last_run),
-                failure.reason,
+                f"{failure.first_at:%Y-%m-%d %H:%M}",
             )
+            for failure in found
+        ],
+        notes=[
+            f"{failure.reason} (last in run {failure.last_run}, "
+            f"{counted(failure.attempts, 'attempt')})"
             for failure in found
         ],
     )

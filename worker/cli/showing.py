@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from getpass import getpass
 from shutil import get_terminal_size
+from textwrap import wrap
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from worker.core.offid import normalise, problem
 from worker.errors import UsageError
 
 _LINE_LENGTH_MAX = 200
+_NOTE_COLUMNS = 78
 
 
 def instant(at: datetime | None, *, missing: str = "never") -> str:
@@ -39,10 +41,17 @@ def coloured(text: str, verdict: str) -> str:
     return click.style(text, fg=colour)
 
 
-def columns(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str = "") -> None:
+def columns(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    indent: str = "",
+    notes: Sequence[str] = (),
+) -> None:
     """Print rows, under heads if there are any: aligned, and never cut, so that it can be piped.
 
-    What is wider than a terminal is printed there by row, a line for each cell.
+    What is wider than a terminal is printed there by row, a line for each cell. ``notes`` are texts
+    that belong to the rows, printed below each, in lines of at most 80 characters.
     """
     if not rows:
         return
@@ -52,16 +61,18 @@ def columns(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: str 
     gaps = len(widths) - 1
     room = _terminal_columns() - len(indent) - sum(widths) if heads else math.inf
     if gaps > room:
-        _print_records(lines)
+        _print_records(lines, notes)
         return
     gap = "  " if 2 * gaps <= room else " "
     right = [isinstance(value, int) for value in rows[0]]
+    below = iter([*[""] * bool(heads), *notes])
     for line in lines:
         words = [
             word.rjust(width) if is_right else word.ljust(width)
             for word, width, is_right in zip(line, widths, right, strict=True)
         ]
         print(f"{indent}{gap.join(words)}".rstrip())
+        _print_note(next(below, ""))
 
 
 def _terminal_columns() -> float:
@@ -70,7 +81,12 @@ def _terminal_columns() -> float:
     return get_terminal_size().columns if is_read else math.inf
 
 
-def _print_records(lines: Sequence[Sequence[str]]) -> None:
+def _print_note(note: str) -> None:
+    for line in wrap(visible(note), _NOTE_COLUMNS, break_long_words=False):
+        print(f"  {line}")
+
+
+def _print_records(lines: Sequence[Sequence[str]], notes: Sequence[str]) -> None:
     """Each row as a paragraph, a line for each of its cells."""
     heads, *rows = lines
     width = max(map(len, heads))
@@ -79,6 +95,7 @@ def _print_records(lines: Sequence[Sequence[str]]) -> None:
             print()
         for head, cell in zip(heads, row, strict=True):
             print(f"{head.ljust(width)}  {cell}".rstrip())
+        _print_note(notes[number] if notes else "")
 
 
 def _cell(value: Any) -> str:
