@@ -39,7 +39,9 @@ def test_status_tells_runs_freshness_gaps_and_failures(two_runs: Installation):
     ended, text = calls(two_runs, "status --max-age 1h --json", "status --runs 1")
     assert 0 == ended.code
     told = ended.document
-    assert {"now", "freshness", "gaps", "failures", "lease", "open_run", "runs"} == told.keys()
+    assert told.keys() == {
+        "now", "freshness", "last_publication", "gaps", "failures", "lease", "open_run", "runs",
+    }  # fmt: skip
     assert (2, True, 3600.0) == tuple(
         told["freshness"][name] for name in ("run_id", "is_fresh", "max_age_s")
     )
@@ -55,6 +57,30 @@ def test_status_tells_runs_freshness_gaps_and_failures(two_runs: Installation):
     assert "ago (run 2)" in text.out
     assert "patient-safety: 1 of 30 persons stale (failures: transient 1)" in text.out
     assert "free" in text.out
+
+
+def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Installation):
+    """A backfill is a publication, and no full run; the report names both as ``status`` does."""
+    out = worker.folder / "report.html"
+    retried, ended, text, report = calls(
+        worker,
+        "failures retry --json",
+        "status --json",
+        "status",
+        f"report --out {out} --language en",
+    )
+    assert "published" == retried.run["status"]
+    full, last = ended.document["freshness"], ended.document["last_publication"]
+    assert (2, 3, "backfill") == (full["run_id"], last["run_id"], last["kind"])
+    first, second = text.out.splitlines()[:2]
+    assert first.startswith("last full run     ")
+    assert "ago (run 2)" in first
+    assert second.startswith("last publication  ")
+    assert f"number {last['publication_no']} (run 3, a backfill)" in second
+    assert second.split("  ")[1].partition(",")[0] in report.out
+    page = out.read_text(encoding="utf-8")
+    assert f"Publication {last['publication_no']} of " in page
+    assert "Last full run published on " in page
 
 
 def test_an_old_snapshot_is_an_exit_code(worker: Installation):

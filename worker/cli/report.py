@@ -31,6 +31,13 @@ def run(cli: Cli, *, out: Path, language: str, min_cell: int, purpose: str | Non
     published_at = facts.published.published_at if facts.published else None
     cli.emit(
         {"file": str(out), "state": facts.state.value, "published_at": published_at},
-        lambda: print(f"{out}: the state published {instant(published_at)}"),
+        lambda: _print(out, facts),
     )
     return ExitCode.OK
+
+
+def _print(out: Path, facts: ReportFacts) -> None:
+    print(out)
+    full, last = facts.last_sync, facts.published
+    print(f"last full run     {instant(full.published_at if full else None)}")
+    print(f"last publication  {instant(last.published_at if last else None)}")

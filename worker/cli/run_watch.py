@@ -14,7 +14,7 @@ from worker.core.model import RosterEntry
 from worker.core.run import RunProgress
 from worker.errors import WorkerError
 from worker.ports import Runtime
-from worker.store.queries.status import last_publication
+from worker.store.queries.status import last_full_publication
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +104,7 @@ async def find_total(app: App, watch: RunWatch) -> None:
         # A connection to SQLite that is cancelled while it opens leaves a thread that never ends.
         with anyio.CancelScope(shield=True):
             async with app.database(patience_s_max=_TOTAL_S) as store:
-                last = await last_publication(store)
+                last = await last_full_publication(store)
         if last is not None:
             watch.total = last.totals["persons_total"] - last.totals["persons_departed"]
         elif app.settings.roster.path is not None and str(app.settings.roster.path) != "-":

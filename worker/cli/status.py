@@ -5,12 +5,14 @@ from datetime import timedelta
 from worker.cli.base import Cli
 from worker.cli.showing import columns, instant, span
 from worker.core.clocks import CLOCK_TOLERANCE
+from worker.core.model import RunKind
 from worker.core.plurals import counted
 from worker.errors import ExitCode
 from worker.store.queries.status import LeaseState
 from worker.use_cases.status import (
     Freshness,
     OpenRun,
+    Publication,
     RunShard,
     Status,
     read_status,
@@ -26,12 +28,13 @@ def run(cli: Cli, *, max_age: timedelta | None, runs: int) -> int:
 
 
 def _print(status: Status) -> None:
-    print(f"published  {_freshness(status.freshness)}")
-    print(f"lease      {_lease(status.lease)}")
+    print(f"last full run     {_freshness(status.freshness)}")
+    print(f"last publication  {_publication(status.last_publication)}")
+    print(f"lease             {_lease(status.lease)}")
     if status.open_run:
-        print(f"open run   {_open(status.open_run)}")
+        print(f"open run          {_open(status.open_run)}")
         for shard in status.open_run.shards:
-            print(f"shard {shard.index}/{shard.of:<3}  {_shard(shard)}")
+            print(f"{f'shard {shard.index}/{shard.of}':<16}  {_shard(shard)}")
     for area in status.gaps:
         counts = [f"{f.kind} {f.count:,}" for f in status.failures if f.area == area.area]
         failures = f" (failures: {', '.join(counts)})" if counts else ""
@@ -96,6 +99,13 @@ def _freshness(freshness: Freshness) -> str:
     is_old = freshness.age_s is None or freshness.age_s > 0
     verdict = "fresh" if freshness.is_fresh else "TOO OLD" if is_old else "NOT FRESH"
     return f"{described}: {verdict} (--max-age {span(freshness.max_age_s)})"
+
+
+def _publication(last: Publication | None) -> str:
+    if last is None:
+        return "none"
+    kind = "" if last.kind == RunKind.SYNC else f", a {last.kind}"
+    return f"{instant(last.published_at)}, number {last.publication_no} (run {last.run_id}{kind})"
 
 
 def _lease(lease: LeaseState | None) -> str:

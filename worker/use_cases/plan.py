@@ -22,7 +22,7 @@ from worker.store.queries.status import (
     OpenState,
     RunFacts,
     continued_by_next_sync,
-    last_publication,
+    last_full_publication,
     open_state,
     settled_in,
 )
@@ -149,7 +149,7 @@ async def plan_sync(app: App) -> Plan:
     async with store_to_read(app) as store:
         await see_identity(store, identity)
         continues = await _continued_run(app, store)
-        last = await last_publication(store)
+        last = await last_full_publication(store)
         published = await open_state(store)
         roster = await _count(app)
     requests = _requests(roster, len(sync.areas), continues, last)

@@ -15,6 +15,7 @@ from worker.store.queries.status import (
     area_staleness,
     continued_by_next_sync,
     failure_counts,
+    last_full_publication,
     last_publication,
     last_runs,
     lease_state,
@@ -42,6 +43,16 @@ class Freshness:
     age_s: float | None
     max_age_s: float | None
     is_fresh: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """What readers see: the last publication, of a full run or a backfill."""
+
+    publication_no: int
+    run_id: int
+    kind: str
+    published_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +98,7 @@ class Status:
 
     now: datetime
     freshness: Freshness
+    last_publication: Publication | None
     gaps: Sequence[AreaStaleness]
     failures: Sequence[FailureCount]
     lease: LeaseState | None
@@ -109,7 +121,8 @@ async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Stat
         now = await store.read(store.now)
         return Status(
             now=now,
-            freshness=_freshness(await last_publication(store), now, max_age),
+            freshness=_freshness(await last_full_publication(store), now, max_age),
+            last_publication=_publication(await last_publication(store)),
             gaps=await area_staleness(store),
             failures=await failure_counts(store),
             lease=await lease_state(store),
@@ -132,6 +145,17 @@ def _freshness(last: RunFacts | None, now: datetime, max_age: timedelta | None) 
         is_fresh=None
         if max_age_s is None
         else age_s is not None and -CLOCK_TOLERANCE.total_seconds() <= age_s <= max_age_s,
+    )
+
+
+def _publication(last: RunFacts | None) -> Publication | None:
+    if last is None or last.publication_no is None or last.published_at is None:
+        return None
+    return Publication(
+        publication_no=last.publication_no,
+        run_id=last.run_id,
+        kind=last.kind,
+        published_at=last.published_at,
     )
 
 

@@ -20,7 +20,7 @@ from worker.errors import RosterError, StoppedError, WorkerError
 from worker.store.database import Database
 from worker.store.identity import see_identity
 from worker.store.queries.sample import PublishedArea, forbid_writes, published_areas
-from worker.store.queries.status import last_publication, lease_state
+from worker.store.queries.status import last_full_publication, lease_state
 from worker.store.runs.ledger import key_paths
 from worker.sync.evidence import Evidence
 from worker.sync.producer import PersonTask
@@ -128,7 +128,7 @@ async def verify(
         # Queried after the reads, so that what a run publishes meanwhile is no difference.
         persons = sorted({read.person.person_key for read in reads})
         published = await published_areas(store, persons)
-        last = await last_publication(store)
+        last = await last_full_publication(store)
     areas = _compare(reads, published, is_plain=identity.mode == "plain")
     sampled, agree = sum(area.sampled for area in areas), sum(area.agree for area in areas)
     kinds = [difference for area in areas for difference in area.differences]

@@ -6,11 +6,14 @@ from worker.cli import options
 
 HELP = """Tell the last runs, the age of the published snapshot, gaps, and who holds the lease.
 
-With `--max-age` the exit code is 3 if the last full run was published longer ago, or never.
+The last full run says how fresh the snapshot is: everyone was read. The last publication is what
+readers see; it is newer if a backfill came after the full run. With `--max-age` the exit code is 3
+if the last full run was published longer ago, or never.
 
-`--json`: now, freshness (published_at, run_id, age_s, max_age_s, is_fresh), gaps (area, persons,
-stale), failures (area, kind, count), lease (holder, since, expires_at, is_dead), open_run (run_id,
-status, started_at, persons_read, continued_by_next_sync, run_key, shards), runs (latest first).
+`--json`: now, freshness (published_at, run_id, age_s, max_age_s, is_fresh), last_publication
+(publication_no, run_id, kind, published_at), gaps (area, persons, stale), failures (area, kind,
+count), lease (holder, since, expires_at, is_dead), open_run (run_id, status, started_at,
+persons_read, continued_by_next_sync, run_key, shards), runs (latest first).
 Of a run in shards, `shards` tells each shard's last turn: index (from 0), of, host, started_at,
 ended_at, exit_code, is_live, is_done.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, func, or_, select, text
+from sqlalchemy import ColumnElement, Row, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -174,17 +174,22 @@ async def last_runs(database: Database, limit: int) -> Sequence[RunFacts]:
     return await database.read(work)
 
 
-async def last_publication(database: Database) -> RunFacts | None:
+async def last_full_publication(database: Database) -> RunFacts | None:
     """The last full run that was published; a backfill does not make a snapshot fresh."""
+    return await _last_published(database, run.c.kind == RunKind.SYNC)
 
+
+async def last_publication(database: Database) -> RunFacts | None:
+    """The last run that was published, full or not: what readers see."""
+    return await _last_published(database)
+
+
+async def _last_published(database: Database, *conditions: ColumnElement[bool]) -> RunFacts | None:
     async def work(connection: AsyncConnection) -> RunFacts | None:
         row = (
             await connection.execute(
                 select(run)
-                .where(
-                    run.c.kind == RunKind.SYNC,
-                    run.c.publication_no.is_not(None),
-                )
+                .where(run.c.publication_no.is_not(None), *conditions)
                 .order_by(run.c.publication_no.desc())
                 .limit(1)
             )
