@@ -91,12 +91,11 @@ class App:
                 "privacy.pseudonym_key_file is not set",
                 hint="name the key that the database was created with",
             )
+        file = self.path(privacy.pseudonym_key_file)
         try:
-            key = PseudonymKey(
-                read_secret(self.path(privacy.pseudonym_key_file), key="privacy.pseudonym_key_file")
-            )
+            key = PseudonymKey(read_secret(file, key="privacy.pseudonym_key_file"))
         except ValueError as error:
-            raise ConfigurationError(f"privacy.pseudonym_key_file: {error}") from error
+            raise ConfigurationError(f"privacy.pseudonym_key_file: {file}: {error}") from error
         return pseudonyms(key, self.settings.api.environment)
 
     def privacy(self, identity: Identity) -> PrivacyRules:

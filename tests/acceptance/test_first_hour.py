@@ -164,7 +164,7 @@ def test_config_check_reads_every_file(setup: Path, capsys: pytest.CaptureFixtur
     assert "FAIL" not in said(capsys, *config, "config", "check", *words, code=0)
     (setup / "roster.csv").write_bytes(b"PK\x03\x04")
     text = said(capsys, *config, "config", "check", *words, code=65)
-    assert "FAIL roster roster.csv is a workbook" in text
+    assert f"FAIL roster {setup}/roster.csv is a workbook" in text
     (setup / "key.json").write_text("{")
     (setup / "ca.pem").write_text("none")
     words += ["--set", f"tls.ca_file={setup}/ca.pem"]
@@ -235,10 +235,10 @@ def test_a_mistake_is_a_sentence(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('roster = "x"\n', "roster (bad.toml): must be a section, [roster]"),
-        ('[roster]\npath = ["a"]\n', "roster.path (bad.toml): must be a string"),
-        ("[roster\n", "bad.toml, line 1, column 8: not valid TOML"),
-        ("{}", "bad.toml, line 1, column 1: not valid TOML"),
+        ('roster = "x"\n', "roster ({file}): must be a section, [roster]"),
+        ('[roster]\npath = ["a"]\n', "roster.path ({file}): must be a string"),
+        ("[roster\n", "{file}, line 1, column 8: not valid TOML"),
+        ("{}", "{file}, line 1, column 1: not valid TOML"),
     ],
 )
 def test_one_wrong_line_is_one_fault(
@@ -249,7 +249,31 @@ def test_one_wrong_line_is_one_fault(
     key = ("--set", f"privacy.pseudonym_key_file={setup}/pseudonym.key")
     text = said(capsys, "--config", "bad.toml", *key, "plan", code=78)
     assert "has 1 fault:" in text
-    assert message in text
+    assert message.format(file=Path.cwd() / "bad.toml") in text
     missing = said(capsys, "--config", "none.toml", "status", code=78)
     assert f"there is no file {Path.cwd()}/none.toml" in missing
     assert "`pts-worker init`" in missing
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("keys check --key broken", 78),
+        ("keys new --out broken", 78),
+        ("sandbox --faults broken --folder new", 2),
+        ("sandbox --restrictions broken --folder new", 2),
+        ("--config broken status", 78),
+        ("--config {etc}/worker.toml --set privacy.pseudonym_key_file=broken plan", 78),
+        ("--config {etc}/worker.toml plan --roster broken", 65),
+        ("--config {etc}/worker.toml report --out broken/report.html", 78),
+    ],
+)
+def test_a_fault_names_the_file_by_its_absolute_path(
+    words: str, code: int, setup: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Also one that was given relatively."""
+    Path("broken").write_text("{")
+    Path("broken").chmod(0o600)
+    said(capsys, "--config", f"{setup}/worker.toml", "db", "upgrade", code=0)
+    text = said(capsys, *words.format(etc=setup).split(), code=code)
+    assert f"{Path.cwd()}/broken" in text

@@ -94,7 +94,7 @@ def test_a_file_name_that_is_not_utf8(worker: Installation, command: bytes) -> N
     """The key is written, and its name shown with an escape."""
     ended = in_a_shell(worker, b"keys " + command + b" --json --out $'k\\xff'")
     assert 0 == ended.returncode, ended
-    assert "k\\udcff" == json.loads(ended.stdout)["file"]
+    assert json.loads(ended.stdout)["file"].endswith("/k\\udcff")
     assert b"k\xff" in _names(worker)
 
 

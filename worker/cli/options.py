@@ -73,7 +73,7 @@ def parse_as_of(text: str) -> datetime:
 
 
 class FilePath(click.Path[Path]):
-    """A path that is not empty."""
+    """A path that is not empty, made absolute: messages name no file by a part of its path."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -82,7 +82,7 @@ class FilePath(click.Path[Path]):
         """Read it."""
         if not value:
             self.fail("the path is empty", param, ctx)
-        return super().convert(value, param, ctx)
+        return super().convert(value, param, ctx).absolute()
 
 
 class Group(click.Group):

@@ -130,7 +130,7 @@ def from_file(path: Path, *, shown: str) -> Layer:
     layer = Layer(is_unread=True, folder=None if is_handed_over else path.parent)
     try:
         content = read_trusted(
-            path, key=shown, trust=Trust.CONFIGURATION, bytes_max=_FILE_BYTES_MAX
+            path, key="the configuration", trust=Trust.CONFIGURATION, bytes_max=_FILE_BYTES_MAX
         )
     except ConfigurationError as error:
         layer.problems.append("; ".join(filter(None, (error.message, error.hint))))

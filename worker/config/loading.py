@@ -32,7 +32,7 @@ class Loaded:
         settings: the values.
         origins: where each value came from, by key name: ``default``, a file, a variable, a flag.
         cwd: the directory that relative paths of flags, environment and defaults start from.
-        config_file: the file that was read, if one was.
+        config_file: the file that was read, if one was; its path starts at ``cwd``.
     """
 
     settings: Settings
@@ -165,7 +165,8 @@ def _file_layer(
         if is_missing(cwd / DEFAULT_FILE):
             return None, Layer()
         chosen = DEFAULT_FILE
-    return chosen, from_file(cwd / chosen, shown=str(chosen))
+    chosen = cwd / chosen
+    return chosen, from_file(chosen, shown=str(chosen))
 
 
 def _prefer_one_roster(layers: Sequence[Layer]) -> None:

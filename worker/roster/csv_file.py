@@ -60,7 +60,7 @@ class CsvRoster:
         self._path = Path(path)
         self._is_stdin = str(path) == STANDARD_INPUT
         self._standard_input = (stdin or sys.stdin.buffer) if self._is_stdin else None
-        self._name = "standard input" if self._is_stdin else self._path.name
+        self._name = "standard input" if self._is_stdin else str(self._path.absolute())
 
     async def entries(self) -> AsyncGenerator[RosterLine, None]:
         """Each line once, in order; see ``worker.ports.Roster``.

@@ -215,18 +215,18 @@ def read_faults(path: Path) -> list[Fault]:
         text = path.read_text(encoding="utf-8")
         document: Any = json.loads(text) if is_json else tomllib.loads(text)
     except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from None
+        raise ValueError(f"{path}: {error}") from None
     if not is_json and (unknown := sorted(document.keys() - {"fault"})):
-        raise ValueError(f"{path.name}: unknown key {unknown[0]}; write each fault as [[fault]]")
+        raise ValueError(f"{path}: unknown key {unknown[0]}; write each fault as [[fault]]")
     tables: Any = document if is_json else document.get("fault", [])
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-        raise ValueError(f"{path.name}: expected a list of faults")
+        raise ValueError(f"{path}: expected a list of faults")
     faults = []
     for number, table in enumerate(tables, 1):
         try:
             faults.append(Fault.of(table))
         except ValueError as error:
-            raise ValueError(f"{path.name}, fault {number}: {error}") from None
+            raise ValueError(f"{path}, fault {number}: {error}") from None
     return faults
 
 

@@ -28,11 +28,11 @@ def read_own_restrictions(path: Path) -> OwnRestrictions:
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from None
+        raise ValueError(f"{path}: {error}") from None
     if not isinstance(document, dict):
-        raise ValueError(f"{path.name}: expected an object with identifiers as keys")  # noqa: TRY004
+        raise ValueError(f"{path}: expected an object with identifiers as keys")  # noqa: TRY004
     return {
-        off_id: _areas(f"{path.name}, person {number}", off_id, areas)
+        off_id: _areas(f"{path}, person {number}", off_id, areas)
         for number, (off_id, areas) in enumerate(document.items(), 1)
     }
 
