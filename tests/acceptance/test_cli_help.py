@@ -87,6 +87,8 @@ def test_a_wrong_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str
             ["export", "--out", "x", "--format", "parquet", "--dialect", "excel-nb"],
             "--dialect is for CSV, not for parquet",
         ),
+        (["export", "--out", "x", "--since", "2026-13-01"], "for example --since 41"),
+        (["export", "--out", "x", "--since", "-1"], "for example --since 41"),
         (["report", "--out", ""], "the path is empty"),
         (["verify", "--sample", "0"], "0 is not in the range"),
         (["sync", "--wait", "5"], "this is not a duration"),

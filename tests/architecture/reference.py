@@ -35,6 +35,10 @@ _DATA_CONTRACT: Final = (
 _STOPPED: Final = (
     "stopped on request or by its deadline; what was read is kept, the next run continues"
 )
+_TO_BE_MENDED: Final = (
+    "configuration, or a permanent fault of the installation; also a command that only shows "
+    "something and cannot write it to standard output"
+)
 EXIT_CODES: Final = {
     ExitCode.OK: ("published, every person and area read", "\N{EN DASH}"),
     ExitCode.USAGE: ("wrong usage", "fix the call"),
@@ -49,7 +53,7 @@ EXIT_CODES: Final = {
     ExitCode.BUG: ("a bug", "report it"),
     ExitCode.STOPPED: (_STOPPED, "run again"),
     ExitCode.REFUSED: ("refused: HelseID or PTS denies this client", "stop, look"),
-    ExitCode.CONFIGURATION: ("configuration", "stop, fix"),
+    ExitCode.CONFIGURATION: (_TO_BE_MENDED, "stop, fix"),
 }
 """What each code means, and what a scheduler does. A change is a breaking change for every cron
 line and manifest."""

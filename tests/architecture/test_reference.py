@@ -37,7 +37,8 @@ not understood | stop, look
 | 75 | stopped on request or by its deadline; what was read is kept, the next run continues \
 | run again
 | 77 | refused: HelseID or PTS denies this client | stop, look
-| 78 | configuration | stop, fix
+| 78 | configuration, or a permanent fault of the installation; also a command that only shows \
+something and cannot write it to standard output | stop, fix
 """
 """The public surface. A change here is a breaking change for every cron line and manifest."""
 

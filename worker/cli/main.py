@@ -29,7 +29,7 @@ _HELP: Final = (
 _EXIT_CODES: Final = (
     "Exit codes: 0 published whole, 2 usage, 3 published with gaps, 4 another run is on, "
     "5 withheld, 65 data contract, 69 unavailable, 70 bug, 75 stopped, 77 refused, "
-    "78 configuration."
+    "78 configuration, or what a command shows cannot be written."
 )
 COMMANDS: Final[Mapping[str, str]] = {
     "init": "Write a configuration file that describes every key, and ask for what is needed.",

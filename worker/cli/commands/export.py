@@ -1,10 +1,31 @@
 """``export``: the reporting views as files."""
 
+from typing import Any
+
 import click
 
 from worker.cli import options
 from worker.cli.commands.purpose import purpose_option
 from worker.report.sinks import Dialect, Format
+
+
+class Publication(click.ParamType[int, str]):
+    """The number of a publication, from 0."""
+
+    name = "publication"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        text = str(value)
+        if not (text.isascii() and text.isdigit()):
+            self.fail(
+                "this is no number of a publication; the manifest of an export names its own as "
+                "publication_no: for example --since 41. For a time there is --as-of",
+                param,
+                ctx,
+            )
+        return int(text)
+
 
 HELP = """Write the reporting views to a folder as CSV, NDJSON or Parquet.
 
@@ -68,9 +89,9 @@ command = options.command(
     ),
     click.option(
         "--since",
-        type=click.IntRange(min=0),
+        type=Publication(),
         metavar="PUBLICATION",
-        help="Only the change feed, behind this publication.",
+        help="Only the change feed, behind the publication of this number, e.g. 41.",
     ),
     click.option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone."),
     click.option("--aggregate", is_flag=True, help="Only the facts of publications."),

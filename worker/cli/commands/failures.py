@@ -31,6 +31,9 @@ Example: `pts-worker failures show - < identifier.txt`
 
 RETRY = """Read again what could not be read, and publish that: the same as `backfill --failed`.
 
+Persons whom no publication knows, as after a first run that was withheld, are not read: exit 2, and
+`pts-worker sync` reads them with everyone else.
+
 Example: `pts-worker failures retry --area patient-privacy`
 """
 
