@@ -22,26 +22,28 @@ COMPLETION: Final = "_PTS_WORKER_COMPLETE"
 
 _HELP: Final = (
     "Keeps a local, provable copy of PTS access restrictions for your own patients.\n\n"
-    "First time: `pts-worker sandbox` to try it without NHN, `pts-worker init` to write a "
-    "configuration, `pts-worker db upgrade`, `pts-worker doctor`, then `pts-worker sync` every "
-    "night."
+    "To try it without NHN: `pts-worker sandbox`.\n\n"
+    "First night: `pts-worker init` writes a configuration, `pts-worker keys new` and `pts-worker "
+    "keys pseudonym` make keys, `pts-worker db upgrade` makes the database, `pts-worker doctor` "
+    "checks everything, `pts-worker plan` shows what a run would do, `pts-worker sync` does it. "
+    "Then `pts-worker sync` every night, and `pts-worker status` in the morning.\n\n"
+    "`pts-worker COMMAND --help` has the options of a command and an example."
 )
 _EXIT_CODES: Final = (
-    "Exit codes: 0 published whole, 2 usage, 3 published with gaps, 4 another run is on, "
-    "5 withheld, 65 data contract, 69 unavailable, 70 bug, 75 stopped, 77 refused, "
-    "78 configuration, or what a command shows cannot be written."
+    "Exit codes: 0 done, and a run published with everyone read, 2 usage, 3 published with gaps, "
+    "4 another run is on, 5 withheld, 65 data contract, 69 unavailable, 70 bug, 75 stopped, "
+    "77 refused, 78 configuration, or what a command shows cannot be written."
 )
 COMMANDS: Final[Mapping[str, str]] = {
     "init": "Write a configuration file that describes every key, and ask for what is needed.",
     "sync": "One full run over the roster: read everyone, then publish.",
-    "backfill": "Read some persons again, and publish that. Nobody is departed by a backfill.",
+    "backfill": "Read some persons again, and publish that. It marks nobody as departed.",
     "schedule": "Stay up and run `sync` on a cron expression in a named time zone.",
-    "plan": "Tell what a `sync` would do now: persons, requests, time, and what the guard would "
+    "plan": "Show what a `sync` would do now: persons, requests, time, and what the guard would "
     "allow.",
-    "status": "Tell the last runs, the age of the published snapshot, gaps, and who holds the "
-    "lease.",
+    "status": "Show recent runs, snapshot age, failures and the lease.",
     "failures": "What could not be read. Example: `pts-worker failures list`",
-    "explain": "Tell everything known of one person.",
+    "explain": "Show everything that is stored of one person.",
     "erase": "Remove one person completely: versions, history, proofs, failures, and the person.",
     "verify": "Read a random sample of persons' areas from PTS and compare it with what was "
     "published.",
@@ -49,7 +51,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "export": "Write the reporting views to a folder as CSV, NDJSON or Parquet.",
     "db": "Create, upgrade, back up and restore the database. Example: `pts-worker db upgrade`",
     "keys": "Make and look at keys. Example: `pts-worker keys new --out helseid.jwk.json`",
-    "doctor": "Check the whole set-up, and tell what is wrong and what to do.",
+    "doctor": "Check the complete set-up, and show what is wrong and what to do.",
     "config": "The configuration: check, show, schema. Example: `pts-worker config check`",
     "sandbox": "Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.",
     "help": "Show the help of a command.",

@@ -181,8 +181,18 @@ def common_options() -> list[click.Parameter]:
             help="Any configuration key, e.g. --set sync.concurrency=4. Secrets are files, never "
             "flags.",
         ),
-        option("--log-level", callback=_sets("log.level"), help="DEBUG, INFO, WARNING or ERROR."),
-        option("--log-format", callback=_sets("log.format"), help="console or json."),
+        option(
+            "--log-level",
+            metavar="LEVEL",
+            callback=_sets("log.level"),
+            help="DEBUG, INFO, WARNING or ERROR; for logs, on standard error.",
+        ),
+        option(
+            "--log-format",
+            metavar="FORMAT",
+            callback=_sets("log.format"),
+            help="console or json; console on a terminal, else json.",
+        ),
         option(
             "--json",
             is_flag=True,
@@ -199,13 +209,17 @@ AREA: Final = click.Choice(["patient-safety", "patient-privacy"])
 roster = setting(
     "--roster",
     "roster.path",
-    help="CSV with a column off_id, or one identifier a line; - is stdin.",
+    help="File: CSV with a column off_id, or one identifier a line; - is standard input.",
 )
 database = setting(
     "--database", "database.url", metavar="URL", help="sqlite:///FILE or postgresql://…"
 )
-base_url = setting("--base-url", "api.base_url", metavar="URL", help="PTS's address.")
-issuer = setting("--issuer", "helseid.issuer", metavar="URL", help="HelseID's issuer.")
+base_url = setting(
+    "--base-url", "api.base_url", metavar="URL", help="PTS's address; api.environment sets it."
+)
+issuer = setting(
+    "--issuer", "helseid.issuer", metavar="URL", help="HelseID's issuer; api.environment sets it."
+)
 area = setting(
     "--area",
     "sync.areas",
@@ -215,7 +229,7 @@ area = setting(
     help="Only this area; may be given again. Default: sync.areas.",
 )
 concurrency = setting(
-    "--concurrency", "sync.concurrency", type=int, help="Requests in flight, at most."
+    "--concurrency", "sync.concurrency", type=int, help="Requests at once, at most."
 )
 rate = setting(
     "--requests-per-second",
@@ -224,7 +238,10 @@ rate = setting(
     help="Ceiling on requests to PTS.",
 )
 deadline = setting(
-    "--deadline", "sync.deadline", metavar="DURATION", help="Stop by itself, e.g. 4h."
+    "--deadline",
+    "sync.deadline",
+    metavar="DURATION",
+    help="Stop after so long, e.g. 4h; what was read is kept.",
 )
 min_cell = click.option(
     "--min-cell",

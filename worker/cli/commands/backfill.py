@@ -4,7 +4,7 @@ import click
 
 from worker.cli import options
 
-HELP = """Read some persons again, and publish that. Nobody is departed by a backfill.
+HELP = """Read some persons again, and publish that. It marks nobody as departed.
 
 Whom: `--roster FILE`, `--person -` (identifiers on standard input, one a line), or out of the
 configured roster what is stale (`--stale-for 36h`) or failed (`--failed`).

@@ -18,7 +18,7 @@ upgrade of the program.
 Example: `pts-worker db upgrade`
 """
 
-CHECK = """Tell which schema the database has and which this program needs. Exit 78 if they differ.
+CHECK = """Show which schema the database has and which this program needs. Exit 78 if they differ.
 
 Example: `pts-worker db check`
 """

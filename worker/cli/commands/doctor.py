@@ -4,7 +4,7 @@ import click
 
 from worker.cli import options
 
-HELP = """Check the whole set-up, and tell what is wrong and what to do.
+HELP = """Check the complete set-up, and show what is wrong and what to do.
 
 Configuration, clock, key, HelseID's discovery, token and self-service (expiry of the key, approved
 scopes), PTS, database, roster, and telemetry.textfile if it is set: one line each, OK, WARN or

@@ -5,7 +5,7 @@ import click
 from worker.cli import options
 from worker.cli.commands.purpose import purpose_option
 
-HELP = """Tell everything known of one person.
+HELP = """Show everything that is stored of one person.
 
 The identifier stands on standard input, on one line, and is never printed.
 

@@ -22,7 +22,7 @@ without `--json`.
 Example: `pts-worker keys public --key helseid.jwk.json`
 """
 
-CHECK = """Tell the client key's type, size, algorithm and name; never the key.
+CHECK = """Show the client key's type, size, algorithm and name; never the key.
 
 `--json`: file, alg, kid, description.
 

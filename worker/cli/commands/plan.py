@@ -2,7 +2,7 @@
 
 from worker.cli import options
 
-HELP = """Tell what a `sync` would do now: persons, requests, time, and what the guard would allow.
+HELP = """Show what a `sync` would do now: persons, requests, time, and what the guard would allow.
 
 Reads the roster and the database and writes nothing; asks neither HelseID nor PTS. Persons who
 stand twice on the roster are counted twice here and read once by a run.

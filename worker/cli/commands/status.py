@@ -4,7 +4,7 @@ import click
 
 from worker.cli import options
 
-HELP = """Tell the last runs, the age of the published snapshot, gaps, and who holds the lease.
+HELP = """Show recent runs, snapshot age, failures and the lease.
 
 The last full run says how fresh the snapshot is: everyone was read. The last publication is what
 readers see; it is newer if a backfill came after the full run. With `--max-age` the exit code is 3
@@ -27,6 +27,6 @@ command = options.command(
     click.option(
         "--max-age", type=options.DURATION, help="Exit 3 if the snapshot is older, e.g. 36h."
     ),
-    click.option("--runs", type=click.IntRange(min=0), default=5, help="How many runs to tell."),
+    click.option("--runs", type=click.IntRange(min=0), default=5, help="How many runs to show."),
     options.database,
 )
