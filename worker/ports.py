@@ -101,23 +101,18 @@ class Authorization(Value, frozen=True, kw_only=True):
     serial: int = 0
 
 
-class ChallengeResult(Protocol):
-    """The consequence of a response; see ``Authorizer.handle_challenge``."""
+class ChallengeResult(Value, frozen=True, kw_only=True):
+    """What a response means for the authorization; see ``Authorizer.handle_challenge``.
 
-    @property
-    def retry(self) -> bool:
-        """Whether to retry at once with a new authorization."""
-        ...
+    Attributes:
+        retry: an immediate retry with a new authorization may succeed.
+        token_replaced: the retry will use another token.
+        refused: why this client is denied for now; empty if it is not.
+    """
 
-    @property
-    def token_replaced(self) -> bool:
-        """Whether the retry will use a different token."""
-        ...
-
-    @property
-    def refused(self) -> str:
-        """Why this client is denied for now; empty if it is not."""
-        ...
+    retry: bool = False
+    token_replaced: bool = False
+    refused: str = ""
 
 
 class Authorizer(Protocol):

@@ -12,13 +12,13 @@ from requests_oauth2client.dpop import validate_dpop_proof
 
 from tests.helseid.support import YEARS_S
 from worker.core.dpop import token_hash
-from worker.helseid.authorizer import HelseIdAuthorizer, HelseIdChallengeResult
-from worker.ports import Authorizer, HttpResponse
+from worker.helseid.authorizer import HelseIdAuthorizer
+from worker.ports import Authorizer, ChallengeResult, HttpResponse
 
 URL = "https://pts.example/patient-safety/v0.5/_search"
-SAME_TOKEN = HelseIdChallengeResult(retry=True)
-NEW_TOKEN = HelseIdChallengeResult(retry=True, token_replaced=True)
-FINE = HelseIdChallengeResult()
+SAME_TOKEN = ChallengeResult(retry=True)
+NEW_TOKEN = ChallengeResult(retry=True, token_replaced=True)
+FINE = ChallengeResult()
 
 BEARER = 'Bearer error="invalid_token"'
 """What an API built like NHN's sample answers to every fault of a proof."""
@@ -33,7 +33,7 @@ def answer(status: int, challenge: str = "", **headers: str) -> HttpResponse:
     return HttpResponse(status=status, headers=named, body=b"")
 
 
-async def refuse(authorizer: HelseIdAuthorizer) -> HelseIdChallengeResult:
+async def refuse(authorizer: HelseIdAuthorizer) -> ChallengeResult:
     """One attempt with a fresh authorization that PTS refuses."""
     used = await authorizer.authorize("POST", URL)
     return authorizer.handle_challenge(URL, used, answer(401, BEARER))
@@ -103,7 +103,7 @@ async def test_nonce_challenge(clients):
         URL, used, answer(401, challenge, dpop_nonce="n-1")
     )
     verdict = authorizer.handle_challenge(URL, used, answer(401, challenge))
-    assert HelseIdChallengeResult(refused="PTS answered 401 use_dpop_nonce (Use it)") == verdict
+    assert ChallengeResult(refused="PTS answered 401 use_dpop_nonce (Use it)") == verdict
 
 
 @pytest.mark.parametrize("challenge", SUSPECT)
@@ -262,10 +262,7 @@ async def test_forbidden(clients):
     assert "PTS answered 403" == authorizer.handle_challenge(URL, used, answer(403)).refused
     challenge = f'DPoP error="insufficient_scope", error_description="{"a" * 50} is short"'
     verdict = authorizer.handle_challenge(URL, used, answer(403, challenge))
-    assert (
-        HelseIdChallengeResult(refused="PTS answered 403 insufficient_scope (*** is short)")
-        == verdict
-    )
+    assert ChallengeResult(refused="PTS answered 403 insufficient_scope (*** is short)") == verdict
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from worker.errors import (
     TransientError,
     UnavailableError,
 )
-from worker.ports import Authorization, HttpResponse
+from worker.ports import Authorization, ChallengeResult, HttpResponse
 from worker.pts.engines import open_transport
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
@@ -45,13 +45,6 @@ def page(*numbers, headers=(), **around):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FakeChallengeResult:
-    retry: bool = False
-    token_replaced: bool = False
-    refused: str = ""
-
-
 @dataclass(slots=True, kw_only=True)
 class FakeAuthorizer:
     """Numbers its authorizations; on 401 it learns a nonce or drops the token as told."""
@@ -71,13 +64,13 @@ class FakeAuthorizer:
 
     def handle_challenge(
         self, url: str, used: Authorization, answer: HttpResponse
-    ) -> FakeChallengeResult:
+    ) -> ChallengeResult:
         self.judged.append(answer.status)
         if answer.status != 401:
-            return FakeChallengeResult()
+            return ChallengeResult()
         if self.renew_on_401 == "token":
             self.token += 1
-        return FakeChallengeResult(
+        return ChallengeResult(
             retry=bool(self.renew_on_401), refused="" if self.renew_on_401 else "no"
         )
 

@@ -21,7 +21,7 @@ import structlog
 from tests.fakes import START
 from worker.core.retry import RetryPolicy
 from worker.errors import AreaError, TransientError, WorkerError
-from worker.ports import Authorization, HttpResponse, Runtime
+from worker.ports import Authorization, ChallengeResult, HttpResponse, Runtime
 from worker.pts.retrying_client import RetryingClient, SendingStats
 from worker.pts.throttle import Throttle
 
@@ -274,13 +274,6 @@ class _Work:
         return HttpResponse(status=status, headers=told, body=b"")
 
 
-@dataclass(frozen=True)
-class _Unchallenged:
-    retry: bool = False
-    token_replaced: bool = False
-    refused: str = ""
-
-
 class _Open:
     """The port ``Authorizer``, with nothing to authorize."""
 
@@ -289,5 +282,5 @@ class _Open:
 
     def handle_challenge(
         self, url: str, used: Authorization, answer: HttpResponse
-    ) -> _Unchallenged:
-        return _Unchallenged()
+    ) -> ChallengeResult:
+        return ChallengeResult()

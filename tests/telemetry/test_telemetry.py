@@ -18,9 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes import START
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import RunReport
+from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
-from worker.report.figures import Standing
 from worker.telemetry.emit import emit, emit_samples
 from worker.telemetry.numbers import HELP, samples_of, samples_of_end
 from worker.telemetry.options import TelemetryOptions

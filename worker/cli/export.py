@@ -13,7 +13,6 @@ from worker.report.manifest import Manifest
 from worker.report.sinks import Dialect, Format
 from worker.store.schema.upgrade import HEAD
 from worker.use_cases.access import log_access
-from worker.use_cases.reading_store import store_to_read
 
 
 def run(
@@ -52,7 +51,7 @@ def run(
                 if show is not None:
                     show(sum(rows.values()), None, None)
 
-            async with store_to_read(app) as store:
+            async with app.database() as store:
                 await log_access(app, store, "export", purpose)
                 return await export(
                     store.read,

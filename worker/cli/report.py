@@ -8,7 +8,6 @@ from worker.errors import ExitCode
 from worker.report.figures import ReportFacts
 from worker.report.html import write_report
 from worker.use_cases.access import log_access
-from worker.use_cases.reading_store import store_to_read
 
 
 def run(cli: Cli, *, out: Path, language: str, min_cell: int, purpose: str | None) -> int:
@@ -16,7 +15,7 @@ def run(cli: Cli, *, out: Path, language: str, min_cell: int, purpose: str | Non
     app = cli.load("report")
 
     async def work() -> ReportFacts:
-        async with store_to_read(app) as store:
+        async with app.database() as store:
             await log_access(app, store, "report", purpose)
             return await write_report(
                 store.read,

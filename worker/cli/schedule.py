@@ -17,7 +17,6 @@ from worker.store.runs.ledger import open_runs
 from worker.telemetry.http_server import serve_pages
 from worker.telemetry.prometheus import Board
 from worker.use_cases.observed_run import observed_run, telemetry_options
-from worker.use_cases.reading_store import store_to_read
 from worker.use_cases.run_sync import RunRequest
 
 
@@ -76,7 +75,7 @@ def _idle(state: ScheduleState) -> str:
 
 async def _is_left_open(app: App) -> bool:
     """Whether the next ``sync`` would continue a run."""
-    async with store_to_read(app) as store:
+    async with app.database() as store:
         sync = app.settings.sync
         rows = await open_runs(store)
         return (

@@ -22,7 +22,6 @@ from worker.store.queries.status import last_full_publication
 from worker.telemetry.http_server import Page, Pages
 from worker.telemetry.prometheus import Board, metrics_page
 from worker.use_cases.known_metrics import known_metrics
-from worker.use_cases.reading_store import store_to_read
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +94,7 @@ async def _problems(app: App, readiness: Readiness, board: Board) -> tuple[str, 
     try:
         # A connection to SQLite that is cancelled while it opens leaves a thread that never ends.
         with anyio.CancelScope(shield=True), anyio.fail_after(_CHECK_S_MAX):
-            async with store_to_read(app, patience_s_max=_PATIENCE_S) as store:
+            async with app.database(patience_s_max=_PATIENCE_S) as store:
                 last = await last_full_publication(store)
                 if not readiness.is_board_filled:
                     board.fill(await known_metrics(store))

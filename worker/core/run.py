@@ -143,3 +143,16 @@ class RunReport(Value, frozen=True, kw_only=True):
     def worked_s(self) -> float:
         """Seconds that this process worked at the run, without the time between attempts."""
         return (self.finished_at - (self.attempt_started_at or self.started_at)).total_seconds()
+
+
+class Standing(Value, frozen=True, kw_only=True):
+    """The published state that the metrics show after a run, whatever came of that run.
+
+    Attributes:
+        last_success_at: end of the last run that published without failures.
+        persons_stale: persons with an area that the last run could not confirm.
+    """
+
+    last_success_at: datetime | None
+    last_published_at: datetime | None
+    persons_stale: int

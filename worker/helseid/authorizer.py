@@ -17,7 +17,7 @@ from worker.helseid.proof import ProofKey
 from worker.helseid.refusals import clean, clock_problem, error_code
 from worker.helseid.tokens import TokenSource
 from worker.helseid.transport import HelseIdClient, clock_ahead_s
-from worker.ports import Authorization, HttpResponse, Runtime
+from worker.ports import Authorization, ChallengeResult, HttpResponse, Runtime
 
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
@@ -25,26 +25,10 @@ _ORIGINS_MAX: Final = 64
 _ABOUT_THE_TOKEN: Final = frozenset({"", "invalid_token"})
 """Error codes that may concern the token. An API may also use them for a DPoP proof."""
 _ABOUT_THE_PROOF: Final = frozenset({"invalid_dpop_proof", "use_dpop_nonce"})
+_FINE: Final = ChallengeResult()
+_SAME_TOKEN: Final = ChallengeResult(retry=True)
+_NEW_TOKEN: Final = ChallengeResult(retry=True, token_replaced=True)
 _log = structlog.get_logger(__name__)
-
-
-class HelseIdChallengeResult(Value, frozen=True, kw_only=True):
-    """The consequence of a response for authorization.
-
-    Attributes:
-        retry: an immediate retry with a new authorization may succeed.
-        token_replaced: the retry will use a different token.
-        refused: why this client is denied for now; empty if it is not.
-    """
-
-    retry: bool = False
-    token_replaced: bool = False
-    refused: str = ""
-
-
-_FINE: Final = HelseIdChallengeResult()
-_SAME_TOKEN: Final = HelseIdChallengeResult(retry=True)
-_NEW_TOKEN: Final = HelseIdChallengeResult(retry=True, token_replaced=True)
 
 
 class HelseIdAuthorizer:
@@ -95,7 +79,7 @@ class HelseIdAuthorizer:
 
     def handle_challenge(
         self, url: str, used: Authorization, response: HttpResponse
-    ) -> HelseIdChallengeResult:
+    ) -> ChallengeResult:
         """Store the nonce of a response; on 401 and 403 decide whether to retry.
 
         The caller limits how often it retries one request. See ``Authorizer``.
@@ -122,7 +106,7 @@ class HelseIdAuthorizer:
 
     def _handle_denial(
         self, used: Authorization, response: HttpResponse, *, nonce_learnt: bool
-    ) -> HelseIdChallengeResult:
+    ) -> ChallengeResult:
         challenges = parse_challenges(response.headers.get("www-authenticate", ()))
         token = used.headers.get("Authorization", "").partition(" ")[2]
         code, description = _error(challenges, token)
@@ -133,12 +117,12 @@ class HelseIdAuthorizer:
         is_final = code not in _ABOUT_THE_TOKEN | _ABOUT_THE_PROOF
         is_nonce_missing = code == "use_dpop_nonce" and not nonce_learnt
         if response.status == _FORBIDDEN or is_final or is_nonce_missing:
-            return HelseIdChallengeResult(refused=text)
+            return ChallengeResult(refused=text)
         return self._try_again(used, text, is_token_suspect=code in _ABOUT_THE_TOKEN)
 
     def _try_again(
         self, used: Authorization, text: str, *, is_token_suspect: bool
-    ) -> HelseIdChallengeResult:
+    ) -> ChallengeResult:
         """Decide from all responses so far: retry with the same token, with a new one, or not."""
         if not self._tokens.is_current(used.token_id):
             return _NEW_TOKEN
@@ -152,7 +136,7 @@ class HelseIdAuthorizer:
                 return _NEW_TOKEN
             case Step.DENIED:
                 renewed = "a new token" if is_token_suspect else "new proofs"
-                return HelseIdChallengeResult(refused=f"{text}; {renewed} did not help")
+                return ChallengeResult(refused=f"{text}; {renewed} did not help")
 
 
 def _accepted(response: HttpResponse) -> bool:

@@ -186,18 +186,3 @@ class ReportFacts:
     def last(self) -> NightFacts:
         """The last night; there is one unless nothing is published."""
         return self.nights[-1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What stands whatever the next run does; telemetry takes it after a run.
-
-    Attributes:
-        last_success_at: end of the last run that published without a gap.
-        last_published_at: the last publication.
-        persons_stale: persons with an area that the last run could not confirm.
-    """
-
-    last_success_at: datetime | None
-    last_published_at: datetime | None
-    persons_stale: int

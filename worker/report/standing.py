@@ -4,9 +4,10 @@ from sqlalchemy import case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import RunStatus
-from worker.report.figures import Standing
-from worker.report.reading import Instant, Read, begin_snapshot
+from worker.core.run import Standing
+from worker.report.reading import Read, begin_snapshot
 from worker.report.views import FRESHNESS, RUN
+from worker.utc_time import UtcTime
 
 
 async def read_standing(read: Read) -> Standing:
@@ -22,8 +23,8 @@ async def read_standing(read: Read) -> Standing:
         success, published = (
             await connection.execute(
                 select(
-                    func.max(case((run.c.exit_code == 0, run.c.published_at)), type_=Instant),
-                    func.max(run.c.published_at, type_=Instant),
+                    func.max(case((run.c.exit_code == 0, run.c.published_at)), type_=UtcTime),
+                    func.max(run.c.published_at, type_=UtcTime),
                 ).where(run.c.status == RunStatus.PUBLISHED)
             )
         ).one()

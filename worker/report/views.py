@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Boolean, TableClause, Text, column, table
 from worker.areas import AREAS
 from worker.areas.reporting import COLUMNS, Kind
 from worker.errors import UsageError
-from worker.report.reading import Instant
+from worker.utc_time import UtcTime
 
 PAYLOAD: Final = "payload"
 """The column with everything that PTS sent; left out of exports unless asked for."""
@@ -42,7 +42,7 @@ _TYPES: Final[Mapping[Kind, Any]] = {
     Kind.TEXT: Text,
     Kind.INTEGER: BigInteger,
     Kind.BOOLEAN: Boolean(create_constraint=False),
-    Kind.TIME: Instant,
+    Kind.TIME: UtcTime,
     Kind.DATE: Text,
     Kind.JSON: Text,
 }

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import Insert
 
 from worker.errors import ConfigurationError
-from worker.store.schema.types import UtcTime
+from worker.utc_time import UtcTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

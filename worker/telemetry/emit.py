@@ -9,10 +9,10 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from worker.core.run import RunReport
+from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode, WorkerError
 from worker.proxy import proxy_for
-from worker.telemetry.numbers import Sample, Standing, samples_of
+from worker.telemetry.numbers import Sample, samples_of
 from worker.telemetry.options import TelemetryOptions
 from worker.telemetry.otlp import export_otlp, load_otlp
 from worker.telemetry.ping import Ping, send_ping

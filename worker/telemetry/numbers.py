@@ -3,32 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from worker.core.model import FailureKind, RunKind, RunStatus
-from worker.core.run import RunReport
+from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
 
 PREFIX: Final = "pts_worker_"
-
-
-class Standing(Protocol):
-    """Published state from the database. Implemented by ``worker.report.figures.Standing``."""
-
-    @property
-    def last_success_at(self) -> datetime | None:
-        """End of the last run that published without failures."""
-        ...
-
-    @property
-    def last_published_at(self) -> datetime | None:
-        """Time of the last publication."""
-        ...
-
-    @property
-    def persons_stale(self) -> int:
-        """Persons with a stale area."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

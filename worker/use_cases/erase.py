@@ -11,7 +11,6 @@ from worker.store.privacy.erasing import Mask, Traces, erase_traces, find_traces
 from worker.store.privacy.searching import NOT_SEARCHED, Wanted, search
 from worker.store.runs.lease_context import held_lease
 from worker.use_cases.access import log_access
-from worker.use_cases.reading_store import store_to_read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +73,7 @@ async def erase(
         SchemaError: the database is missing, behind or ahead.
     """
     identity = app.identity()
-    async with store_to_read(app) as store:
+    async with app.database() as store:
         identity = await see_identity(store, identity)
         key = identity.person_key(off_id)
         if dry_run:

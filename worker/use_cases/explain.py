@@ -20,7 +20,6 @@ from worker.store.queries.person import (
 )
 from worker.use_cases.access import log_access
 from worker.use_cases.failures import shown
-from worker.use_cases.reading_store import store_to_read
 
 _MASK = "***"
 
@@ -114,7 +113,7 @@ async def explain(
         SchemaError: the database is missing, behind or ahead.
     """
     identity = app.identity()
-    async with store_to_read(app) as store:
+    async with app.database() as store:
         identity = await see_identity(store, identity)
         key = identity.person_key(off_id)
         await log_access(app, store, "explain", purpose, person_key=key)

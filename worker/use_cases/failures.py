@@ -16,7 +16,6 @@ from worker.store.queries.failures import (
     purge_failures,
 )
 from worker.use_cases.access import log_access
-from worker.use_cases.reading_store import store_to_read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +48,7 @@ async def open_failures(
         areas: only these areas; all if empty.
         limit: how many at most.
     """
-    async with store_to_read(app) as store:
+    async with app.database() as store:
         found = await list_failures(store, kind=kind, areas=areas, limit=limit)
         return _failures(found, is_plain=await _is_plain(store))
 
@@ -60,7 +59,7 @@ async def failures_of_key(app: App, key: str, *, purpose: str | None) -> Failure
     Raises:
         UsageError: several persons' keys begin with it, or the store holds plain identifiers.
     """
-    async with store_to_read(app) as store:
+    async with app.database() as store:
         if await _is_plain(store):
             raise UsageError(
                 "this database holds plain identifiers; the command line does not accept them",
@@ -85,7 +84,7 @@ async def failures_of_person(app: App, off_id: NationalId, *, purpose: str | Non
         ConfigurationError: the pseudonym key is missing, or not that of the store.
     """
     identity = app.identity()
-    async with store_to_read(app) as store:
+    async with app.database() as store:
         is_plain = await _is_plain(store)
         identity = await see_identity(store, identity)
         key = identity.person_key(off_id)
@@ -102,7 +101,7 @@ async def purge_open_failures(app: App, *, older_than: timedelta | None, departe
         departed: only failures of departed persons.
     """
     before = None if older_than is None else app.runtime.now() - older_than
-    async with store_to_read(app) as store:
+    async with app.database() as store:
         return Purged(purged=await purge_failures(store, last_before=before, departed=departed))
 
 

@@ -9,13 +9,12 @@ import structlog
 
 from worker.app import App
 from worker.core.model import RunKind, RunStatus
-from worker.core.run import RunProgress, RunReport
+from worker.core.run import RunProgress, RunReport, Standing
 from worker.errors import ExitCode, LeaseHeldError, WorkerError
 from worker.use_cases.registration import key_expiry
 from worker.use_cases.run_sync import RunRequest, run_sync
 
 if TYPE_CHECKING:
-    from worker.telemetry.numbers import Standing
     from worker.telemetry.options import TelemetryOptions
     from worker.telemetry.prometheus import Board
 
@@ -170,7 +169,7 @@ def _logged(report: RunReport, progress: RunProgress) -> RunReport:
     return report
 
 
-async def _standing(app: App) -> "Standing | None":
+async def _standing(app: App) -> Standing | None:
     from worker.report.standing import read_standing  # noqa: PLC0415 - as above
 
     try:

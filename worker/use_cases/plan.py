@@ -27,7 +27,6 @@ from worker.store.queries.status import (
     settled_in,
 )
 from worker.store.runs.ledger import open_runs
-from worker.use_cases.reading_store import store_to_read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +145,7 @@ async def plan_sync(app: App) -> Plan:
     """
     identity = app.identity()
     sync, engine = app.settings.sync, app.settings.api.engine
-    async with store_to_read(app) as store:
+    async with app.database() as store:
         await see_identity(store, identity)
         continues = await _continued_run(app, store)
         last = await last_full_publication(store)

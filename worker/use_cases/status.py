@@ -23,7 +23,6 @@ from worker.store.queries.status import (
 )
 from worker.store.runs.ledger import open_runs
 from worker.store.shards.assignments import ShardState, shard_states
-from worker.use_cases.reading_store import store_to_read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +116,7 @@ async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Stat
     Raises:
         SchemaError: the database is missing, behind or ahead.
     """
-    async with store_to_read(app) as store:
+    async with app.database() as store:
         now = await store.read(store.now)
         return Status(
             now=now,

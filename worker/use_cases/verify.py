@@ -26,7 +26,6 @@ from worker.sync.evidence import Evidence
 from worker.sync.producer import PersonTask
 from worker.sync.reading import PersonReader
 from worker.sync.record_keys import KeyBook
-from worker.use_cases.reading_store import store_to_read
 
 _KEYS_MAX: Final = 10
 """How many person keys are shown for each kind of difference."""
@@ -118,7 +117,7 @@ async def verify(
         WorkerError: nothing could be read, or HelseID or PTS failed for good.
     """
     identity = app.identity()
-    async with store_to_read(app) as store:
+    async with app.database() as store:
         forbid_writes(store)
         identity = await see_identity(store, identity)
         is_run_on = await _is_run_on(store)

@@ -13,7 +13,7 @@ from worker.core.area import ResourceArea
 from worker.store.database import Database
 from worker.store.queries.failures import OpenFailure, failures_by_key
 from worker.store.schema.tables import VERSIONS, alias_of, person, run
-from worker.store.schema.types import UtcTime
+from worker.utc_time import UtcTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

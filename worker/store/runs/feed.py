@@ -16,7 +16,7 @@ from worker.areas import AREAS
 from worker.core.effect import instant_sql
 from worker.store.runs.labels import relabelled_sql
 from worker.store.schema.fact_tables import change_feed, publication
-from worker.store.schema.types import UtcTime
+from worker.utc_time import UtcTime
 
 COLUMNS: Final = ("publication_no", "happened_at", "op", "area", "version_id", "person_id")
 

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Boolean, Column, String, Table
 
 from worker.core.model import FailureKind
 from worker.store.schema.base import Key, metadata
-from worker.store.schema.types import UtcTime
+from worker.utc_time import UtcTime
 
 DENOMINATORS: Final = (
     "roster",

@@ -36,7 +36,7 @@ from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.store.schema import base, fact_tables  # noqa: F401 - the facts are tables, too
 from worker.store.schema.base import Key
-from worker.store.schema.types import UtcTime
+from worker.utc_time import UtcTime
 
 metadata: Final = base.metadata
 

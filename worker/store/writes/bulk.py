@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.value import Value
-from worker.store.schema.types import iso_utc
+from worker.utc_time import iso_utc
 
 Row = Sequence[Any]
 Columns = tuple[tuple[str, str], ...]

@@ -1,4 +1,4 @@
-"""The one time type of the store, and its text form on SQLite."""
+"""The one time type of all databases, and its text form on SQLite."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
