@@ -20,7 +20,6 @@ from worker.core.model import PersonRead, RunKind, RunStatus
 from worker.store.queries.status import open_state
 from worker.store.runs.guard_facts import guard_facts
 from worker.store.runs.ledger import begin_run, key_paths
-from worker.store.runs.publication import Publisher
 from worker.store.runs.undo import leftovers, undo_run
 from worker.store.writes.batch import BatchWriter
 
@@ -252,10 +251,7 @@ async def test_what_an_open_sync_has_opened_does_not_hide_a_removal(database_url
         await sync.write(read(world, "b", "x"))
         backfill = await world.begin(RunKind.BACKFILL)
         await backfill.write(read(world, "a"))
-        publisher = Publisher(
-            database=world.database, lease=backfill.lease, handle=backfill.writer.handle
-        )
-        assert (1, 1) == await publisher.removed_so_far({})
+        assert (1, 1) == await backfill.store().removed_so_far({})
 
 
 async def test_the_guard_measures_an_area_by_what_readers_see(database_url):
@@ -284,7 +280,4 @@ async def test_what_another_holds_all_along_is_removed(database_url):
         await sync.write(read(world, "a"))
         backfill = await world.begin(RunKind.BACKFILL)
         await backfill.write(read(world, "b"))
-        publisher = Publisher(
-            database=world.database, lease=backfill.lease, handle=backfill.writer.handle
-        )
-        assert (1, 1) == await publisher.removed_so_far({})
+        assert (1, 1) == await backfill.store().removed_so_far({})

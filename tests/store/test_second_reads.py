@@ -16,7 +16,6 @@ from tests.store.test_store_scenarios import (
 from worker.core.confirmation import Confirm, compared, removed_by
 from worker.core.model import AreaFailure, CompleteArea, PersonRead, RunKind
 from worker.core.run import BatchResult
-from worker.store.runs.publication import Publisher
 
 OTHERS = ("k1", "k2")
 PROOF = (
@@ -209,10 +208,10 @@ async def test_what_another_holds_by_now_is_not_claimed_to_be_gone(world):
     result = await apply(turn, read(world, "a", "y"), read(world, "b", "x"))
     found, taking = result.unconfirmed
     assert () == (await apply(turn, read_again(taking))).unconfirmed
-    publisher = Publisher(database=world.database, lease=turn.lease, handle=turn.writer.handle)
-    assert (0, 0) == await publisher.removed_so_far({"a": removed_by(found, found.read)})
+    store = turn.store()
+    assert (0, 0) == await store.removed_so_far({"a": removed_by(found, found.read)})
     gone = frozenset({(SAFETY, "x"), (SAFETY, "y"), (PRIVACY, "x")})
-    assert (2, 1) == await publisher.removed_so_far({"a": gone})
+    assert (2, 1) == await store.removed_so_far({"a": gone})
 
 
 async def test_what_was_published_since_the_run_began_needs_a_second_read_too(database_url):

@@ -29,13 +29,14 @@ from worker.core.model import (
     RunStatus,
 )
 from worker.core.record import digest_of
+from worker.core.run import RunProgress
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError, WithheldError
 from worker.store.database import Database, open_database
 from worker.store.queries.status import area_staleness
 from worker.store.runs.lease import Lease, acquire
 from worker.store.runs.ledger import begin_run, interrupt_run, open_runs
 from worker.store.runs.process_identity import Holder, this_process
-from worker.store.runs.publication import Publisher
+from worker.store.runs.run_store import SqlRunStore
 from worker.store.runs.undo import leftovers, undo_run
 from worker.store.writes.batch import BatchWriter
 
@@ -110,11 +111,11 @@ class Turn:
         await apply_confirmed(self.writer.apply, reads)
         self.world.fake.advance(1.5)
 
+    def store(self) -> SqlRunStore:
+        return SqlRunStore(database=self.world.database, lease=self.lease, writer=self.writer)
+
     async def publish(self, *, may_depart: bool = True, limits: GuardLimits = LIMITS) -> ExitCode:
-        publisher = Publisher(
-            database=self.world.database, lease=self.lease, handle=self.writer.handle
-        )
-        done = await publisher.publish(limits, may_depart=may_depart, roster_faults=0)
+        done = await self.store().publish(limits, may_depart=may_depart, progress=RunProgress())
         self.world.fake.advance(60)
         return done.exit_code
 

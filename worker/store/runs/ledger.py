@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
-from worker.core.run import RunHandle
+from worker.core.run import RunHandle, RunProgress
 from worker.core.sharding import Shard
 from worker.errors import ExitCode
 from worker.store.database import Database
@@ -131,10 +131,7 @@ async def end_attempt(
     handle: RunHandle,
     *,
     exit_code: ExitCode,
-    requests: int,
-    retries: int,
-    roster_faults: int,
-    persons_not_sent: int = 0,
+    progress: RunProgress,
 ) -> None:
     """Record how this run attempt ended, and its requests and retries.
 
@@ -150,14 +147,17 @@ async def end_attempt(
             .values(
                 ended_at=database.runtime.now(),
                 exit_code=exit_code,
-                requests=requests,
-                retries=retries,
-                roster_faults=roster_faults,
-                persons_not_sent=persons_not_sent,
+                **counts_of(progress),
             )
         )
 
     await database.write(work)
+
+
+def counts_of(progress: RunProgress) -> dict[str, int]:
+    """What the ledger keeps of a run attempt's progress, by column."""
+    names = ("requests", "retries", "roster_faults", "persons_not_sent")
+    return {name: getattr(progress, name) for name in names}
 
 
 async def key_paths(database: Database) -> Mapping[str, str]:

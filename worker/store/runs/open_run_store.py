@@ -11,7 +11,6 @@ from worker.ports import RateBudget
 from worker.store.database import Database
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, open_runs
-from worker.store.runs.publication import Publisher
 from worker.store.runs.run_store import Choice, SqlRunStore
 from worker.store.runs.undo import leftovers, undo_writes
 from worker.store.shards.assignments import begin_shard, undo_leftovers
@@ -56,7 +55,6 @@ async def open_run_store(
             unpublished=tuple(row.run_id for row in others if row.run_id != handle.run_id),
             confirm=confirm,
         ),
-        publisher=Publisher(database=database, lease=lease, handle=handle),
         choice=choice,
     )
 
@@ -93,7 +91,6 @@ async def open_shard_store(
         database=database,
         lease=lease,
         writer=BatchWriter(database=database, lease=lease, handle=handle, confirm=confirm),
-        publisher=Publisher(database=database, lease=lease, handle=handle),
         shard=part.shard,
         keys=AgreedRecordKeys(database=database, lease=lease, handle=handle),
         budget=budget,

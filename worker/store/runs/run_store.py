@@ -16,10 +16,10 @@ from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, Sh
 from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database
 from worker.store.runs.lease import Lease
-from worker.store.runs.ledger import end_attempt, interrupt_run
-from worker.store.runs.publication import Publisher
+from worker.store.runs.ledger import counts_of, end_attempt, interrupt_run
+from worker.store.runs.publication import publication_of, publish_run, removed_so_far
 from worker.store.runs.undo import undo_run
-from worker.store.schema.tables import TOTALS, failure, person, person_area
+from worker.store.schema.tables import TOTALS, attempt, failure, person, person_area
 from worker.store.writes.batch import BatchWriter
 
 log = structlog.get_logger(__name__)
@@ -49,7 +49,6 @@ class SqlRunStore:
     database: Database
     lease: Lease
     writer: BatchWriter
-    publisher: Publisher
     choice: Choice | None = None
 
     @property
@@ -191,7 +190,13 @@ class SqlRunStore:
 
     async def removed_so_far(self, claimed: Mapping[str, Removed]) -> tuple[int, int]:
         """See ``RunStore.removed_so_far``."""
-        return await self.publisher.removed_so_far(claimed)
+
+        async def query(connection: AsyncConnection) -> tuple[int, int]:
+            return await removed_so_far(
+                connection, self.database.dialect, claimed, run_id=self.handle.run_id
+            )
+
+        return await self.database.read(query)
 
     async def publish(
         self,
@@ -201,14 +206,29 @@ class SqlRunStore:
         progress: RunProgress,
     ) -> Publication | ShardFinished:
         """See ``RunStore.publish``."""
-        done = await self.publisher.publish(
-            limits,
-            may_depart=may_depart,
-            roster_faults=progress.roster_faults,
-            persons_not_sent=progress.persons_not_sent,
-            requests=progress.requests,
-            retries=progress.retries,
-        )
+        handle = self.handle
+
+        async def work(connection: AsyncConnection) -> Publication:
+            await self.lease.renew(self.database, connection)
+            if already := await publication_of(connection, handle.run_id):
+                return already
+            await connection.execute(
+                update(attempt)
+                .where(attempt.c.attempt_id == handle.attempt_id)
+                .values(counts_of(progress))
+            )
+            return await publish_run(
+                connection,
+                self.database,
+                handle,
+                limits,
+                seen_by_attempts=(handle.attempt_id,),
+                may_depart=may_depart,
+                roster_faults=progress.roster_faults,
+                persons_not_sent=progress.persons_not_sent,
+            )
+
+        done = await self.database.write(work)
         await self._end(done.exit_code, progress)
         return done
 
@@ -279,10 +299,7 @@ class SqlRunStore:
                 self.lease,
                 self.handle,
                 exit_code=exit_code,
-                requests=progress.requests,
-                retries=progress.retries,
-                roster_faults=progress.roster_faults,
-                persons_not_sent=progress.persons_not_sent,
+                progress=progress,
             )
         except WorkerError as error:
             log.warning("run.end_not_noted", run=self.handle.run_id, reason=error.message)

@@ -1,7 +1,7 @@
 """``worker.ports.RunStore`` for one shard of a run that several processes share."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +14,8 @@ from worker.core.sharding import Shard
 from worker.errors import ExitCode, WithheldError
 from worker.ports import RateBudget
 from worker.store.runs.lease import lock_lease
-from worker.store.runs.ledger import mark_interrupted
+from worker.store.runs.ledger import counts_of, mark_interrupted
+from worker.store.runs.publication import publication_of, publish_run
 from worker.store.runs.run_store import SqlRunStore
 from worker.store.schema.tables import attempt, person_area, run
 from worker.store.shards.assignments import has_other_live_shards, last_attempts
@@ -73,14 +74,14 @@ class ShardRunStore(SqlRunStore):
             if len(done) < self.shard.count:
                 code = ExitCode.GAPS if await self._has_failures(connection) else ExitCode.OK
                 return ShardFinished(shard=self.shard, done=len(done), exit_code=code)
-            publisher = replace(
-                self.publisher, seen_by_attempts=tuple(sorted(last.attempt_id for last in done))
-            )
             try:
                 async with connection.begin_nested():
-                    return await publisher.publish_in(
+                    return await publish_run(
                         connection,
+                        self.database,
+                        self.handle,
                         limits,
+                        seen_by_attempts=sorted(last.attempt_id for last in done),
                         may_depart=all(last.roster_whole for last in done),
                         # Every shard reads the complete roster and counts the same errors.
                         roster_faults=max(last.roster_faults for last in done),
@@ -120,7 +121,7 @@ class ShardRunStore(SqlRunStore):
         ).one()
         if row.status == RunStatus.WITHHELD:
             return WithheldError(row.reason)
-        return await self.publisher.published(connection)
+        return await publication_of(connection, self.handle.run_id)
 
     async def _mark_done(
         self, connection: AsyncConnection, *, may_depart: bool, progress: RunProgress
@@ -128,14 +129,7 @@ class ShardRunStore(SqlRunStore):
         await connection.execute(
             update(attempt)
             .where(attempt.c.attempt_id == self.handle.attempt_id)
-            .values(
-                is_done=True,
-                roster_whole=may_depart,
-                roster_faults=progress.roster_faults,
-                persons_not_sent=progress.persons_not_sent,
-                requests=progress.requests,
-                retries=progress.retries,
-            )
+            .values(is_done=True, roster_whole=may_depart, **counts_of(progress))
         )
 
     async def _has_failures(self, connection: AsyncConnection) -> bool:
