@@ -13,7 +13,8 @@ from tests.architecture.documents import ROOT
 from tests.architecture.reference import VIEWS
 from worker.areas import AREAS
 from worker.areas.codes import codes
-from worker.areas.reporting import COLUMNS, KEYS, Kind, ViewColumn
+from worker.areas.reporting import COLUMNS, KEYS
+from worker.areas.words import Kind, ViewColumn
 from worker.core.effect import RestrictionGroup
 from worker.core.model import FailureKind, RunKind, RunStatus
 

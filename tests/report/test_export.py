@@ -18,7 +18,8 @@ from tests.report.support import key_of, safety, seen, small_store
 from tests.store.test_erase import erase
 from tests.store.test_store_scenarios import world_on
 from worker import __version__
-from worker.areas.reporting import KEYS, Kind
+from worker.areas.reporting import KEYS
+from worker.areas.words import Kind
 from worker.errors import ConfigurationError, UsageError
 from worker.report.export import Options, export
 from worker.report.sinks import CsvSink, Format, Shape

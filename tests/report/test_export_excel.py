@@ -12,7 +12,8 @@ from tests.report.test_export import SAFE, contents, export_of, only
 from tests.store.test_store_scenarios import world_on
 from worker.areas import AREAS
 from worker.areas.codes import SYSTEMS, codes
-from worker.areas.reporting import COLUMNS, Kind
+from worker.areas.reporting import COLUMNS
+from worker.areas.words import Kind
 from worker.core.times import END_OF_TIME, START_OF_TIME
 from worker.errors import UsageError
 from worker.report.sinks import Dialect, Format, Shape, open_sink

@@ -5,7 +5,7 @@ from sqlalchemy import inspect, select
 
 from tests.report.support import safety, seen, small_store
 from tests.store.test_store_scenarios import world_on
-from worker.areas.reporting import Kind
+from worker.areas.words import Kind
 from worker.errors import UsageError
 from worker.report.views import VIEWS, views_named
 

@@ -4,49 +4,23 @@ The database's dictionary (``report_dictionary``), the export and the report are
 declarations; a test compares them with the real views of both databases.
 """
 
-import enum
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from worker.areas import AREAS
-from worker.areas.words import WORDS
+from worker.areas.words import WORDS, Kind, ViewColumn
 from worker.core.area import ResourceArea
 from worker.core.model import FailureKind
 
-
-class Kind(enum.StrEnum):
-    """What a view's column holds."""
-
-    TEXT = "text"
-    INTEGER = "integer"
-    BOOLEAN = "boolean"
-    TIME = "time"
-    DATE = "date"
-    """A calendar date in Norway (Europe/Oslo), as text ``YYYY-MM-DD``."""
-    JSON = "json"
-    """JSON as text, in every format."""
-
-
-class ViewColumn(NamedTuple):
-    """One column of a reporting view.
-
-    Attributes:
-        nb, en: what it means, in bokmål and English.
-        unit: of a number, else empty.
-        source_path: where PTS has it, else empty.
-    """
-
-    name: str
-    kind: Kind
-    nb: str
-    en: str
-    unit: str = ""
-    is_nullable: bool = True
-    source_path: str = ""
-
-
 _ROW: Final = "restriction_id person_key local_ref"
 _EFFECT: Final = "is_in_effect ends_at restriction_group publication_no cohort"
+_PEOPLE: Final = " ".join(
+    (
+        "roster confirmed stale",
+        *(f"failed_{kind}" for kind in FailureKind),
+        "joined departed persons_in_effect",
+    )
+)
 _PLAIN: Final[Mapping[str, str]] = {
     "report_person_freshness": (
         "person_key local_ref area last_confirmed_at is_stale record_count pages failure_kind "
@@ -57,20 +31,8 @@ _PLAIN: Final[Mapping[str, str]] = {
         "publication_no published_at day area code level restriction_group open in_effect added "
         "changed removed persons persons_in_effect cause cohort"
     ),
-    "report_publication": " ".join(
-        (
-            "publication_no published_at day kind roster confirmed stale",
-            *(f"failed_{kind}" for kind in FailureKind),
-            "joined departed persons_in_effect",
-        )
-    ),
-    "report_publication_cohort": " ".join(
-        (
-            "publication_no published_at day cohort roster confirmed stale",
-            *(f"failed_{kind}" for kind in FailureKind),
-            "joined departed persons_in_effect",
-        )
-    ),
+    "report_publication": f"publication_no published_at day kind {_PEOPLE}",
+    "report_publication_cohort": f"publication_no published_at day cohort {_PEOPLE}",
     "report_change_feed": (
         "seq publication_no published_at op area restriction_id person_key local_ref version_no "
         "person_no cohort"
@@ -111,7 +73,7 @@ def _declared() -> Iterator[tuple[str, tuple[ViewColumn, ...]]]:
         ends = "opened_publication closed_publication version_no cohort"
         yield f"report_{area.table}_history", _area(area, times, ends)
     for view, names in _PLAIN.items():
-        yield view, tuple(map(_column, names.split()))
+        yield view, _columns(names)
 
 
 def _area(area: ResourceArea, *behind: str) -> tuple[ViewColumn, ...]:
@@ -126,20 +88,12 @@ def _area(area: ResourceArea, *behind: str) -> tuple[ViewColumn, ...]:
         )
         for column in area.columns
     ]
-    rest = [_column(name) for names in behind for name in names.split()]
-    return (*map(_column, _ROW.split()), *own, *rest)
+    rest = [column for names in behind for column in _columns(names)]
+    return (*_columns(_ROW), *own, *rest)
 
 
-def _column(name: str) -> ViewColumn:
-    word = WORDS[name]
-    return ViewColumn(
-        name=name,
-        kind=Kind(word.kind),
-        nb=word.nb,
-        en=word.en,
-        unit=word.unit,
-        is_nullable=word.is_nullable,
-    )
+def _columns(names: str) -> tuple[ViewColumn, ...]:
+    return tuple(WORDS[name] for name in names.split())
 
 
 COLUMNS: Final[Mapping[str, tuple[ViewColumn, ...]]] = dict(_declared())

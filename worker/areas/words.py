@@ -1,42 +1,64 @@
 """What the columns of the reporting views mean, but for those that an area declares itself."""
 
+import enum
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from worker.core.model import FailureKind
 
 
-class Word(NamedTuple):
-    """A column's kind, whether it may be NULL, its unit, and its meaning in bokmål and English."""
+class Kind(enum.StrEnum):
+    """What a view's column holds."""
 
-    kind: str
-    is_nullable: bool
-    unit: str
+    TEXT = "text"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    TIME = "time"
+    DATE = "date"
+    """A calendar date in Norway (Europe/Oslo), as text ``YYYY-MM-DD``."""
+    JSON = "json"
+    """JSON as text, in every format."""
+
+
+class ViewColumn(NamedTuple):
+    """One column of a reporting view.
+
+    Attributes:
+        nb, en: what it means, in bokmål and English.
+        unit: of a number, or the time zone; else empty.
+        source_path: where PTS has it, else empty.
+    """
+
+    name: str
+    kind: Kind
     nb: str
     en: str
+    unit: str = ""
+    is_nullable: bool = True
+    source_path: str = ""
 
 
-def _json(nb: str, en: str) -> Word:
-    return Word("json", is_nullable=False, unit="", nb=nb, en=en)
+def _json(nb: str, en: str) -> ViewColumn:
+    return ViewColumn("", Kind.JSON, nb, en, is_nullable=False)
 
 
-def _text(nb: str, en: str, *, null: bool = False) -> Word:
-    return Word("text", is_nullable=null, unit="", nb=nb, en=en)
+def _text(nb: str, en: str, *, null: bool = False) -> ViewColumn:
+    return ViewColumn("", Kind.TEXT, nb, en, is_nullable=null)
 
 
-def _time(nb: str, en: str, *, null: bool = False) -> Word:
-    return Word("time", is_nullable=null, unit="UTC", nb=nb, en=en)
+def _time(nb: str, en: str, *, null: bool = False) -> ViewColumn:
+    return ViewColumn("", Kind.TIME, nb, en, "UTC", is_nullable=null)
 
 
-def _flag(nb: str, en: str, *, null: bool = False) -> Word:
-    return Word("boolean", is_nullable=null, unit="", nb=nb, en=en)
+def _flag(nb: str, en: str, *, null: bool = False) -> ViewColumn:
+    return ViewColumn("", Kind.BOOLEAN, nb, en, is_nullable=null)
 
 
-def _count(unit: str, nb: str, en: str, *, null: bool = False) -> Word:
-    return Word("integer", is_nullable=null, unit=unit, nb=nb, en=en)
+def _count(unit: str, nb: str, en: str, *, null: bool = False) -> ViewColumn:
+    return ViewColumn("", Kind.INTEGER, nb, en, unit, is_nullable=null)
 
 
-_RUN: Final[Mapping[str, Word]] = {
+_RUN: Final[Mapping[str, ViewColumn]] = {
     "run_id": _count("", "Kjøringens nummer", "number of the run"),
     "kind": _text(
         "Full kjøring (sync) eller delvis (backfill)", "full run (sync) or subset (backfill)"
@@ -97,7 +119,7 @@ _RUN: Final[Mapping[str, Word]] = {
     "publication_no": _count("", "Publiseringens nummer", "number of the publication", null=True),
     "worker_version": _text("Programmets versjon", "version of the program"),
 }
-_PERSON: Final[Mapping[str, Word]] = {
+_PERSON: Final[Mapping[str, ViewColumn]] = {
     "restriction_id": _text(
         "PTS' nøkkel for begrensningen", "PTS's key of the restriction", null=True
     ),
@@ -200,13 +222,14 @@ _PERSON: Final[Mapping[str, Word]] = {
     "http_status": _count("", "HTTP-status", "HTTP status", null=True),
     "attempts": _count("requests", "Forsøk i siste kjøring", "attempts in the last run"),
 }
-_REST: Final[Mapping[str, Word]] = {
-    "day": Word(
-        "date",
+_REST: Final[Mapping[str, ViewColumn]] = {
+    "day": ViewColumn(
+        "",
+        Kind.DATE,
+        "Publiseringens dato i Norge",
+        "date of the publication in Norway",
+        "Europe/Oslo",
         is_nullable=False,
-        unit="Europe/Oslo",
-        nb="Publiseringens dato i Norge",
-        en="date of the publication in Norway",
     ),
     "added": _count(
         "restrictions",
@@ -277,7 +300,7 @@ _REST: Final[Mapping[str, Word]] = {
     ),
 }
 
-_FACTS: Final[Mapping[str, Word]] = {
+_FACTS: Final[Mapping[str, ViewColumn]] = {
     "level": _text("Nivået; tomt når det ikke er noe", "the level; empty where there is none"),
     "cause": _text(
         "Hvordan begrensningen oppsto; tom når området ikke sier det",
@@ -322,5 +345,8 @@ _FACTS: Final[Mapping[str, Word]] = {
     ),
 }
 
-WORDS: Final[Mapping[str, Word]] = {**_RUN, **_PERSON, **_REST, **_FACTS}
+WORDS: Final[Mapping[str, ViewColumn]] = {
+    name: column._replace(name=name)
+    for name, column in {**_RUN, **_PERSON, **_REST, **_FACTS}.items()
+}
 """By the column's name."""

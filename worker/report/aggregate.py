@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas.reporting import Kind
+from worker.areas.words import Kind
 from worker.core.model import FailureKind
 from worker.core.small_numbers import Cell, Equation, Mark, hide
 from worker.report.selection import order_of

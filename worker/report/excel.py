@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final
 from zoneinfo import ZoneInfo
 
 from worker.areas.codes import SYSTEMS, codes
-from worker.areas.reporting import Kind
+from worker.areas.words import Kind
 from worker.core.escaping import csv_text
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")

@@ -22,7 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import area_named
-from worker.areas.reporting import KEYS, Kind
+from worker.areas.reporting import KEYS
+from worker.areas.words import Kind
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql, instant_sql
 from worker.errors import UsageError
 from worker.report.views import (

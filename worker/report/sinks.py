@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final, Protocol
 
 import orjson
 
-from worker.areas.reporting import Kind
+from worker.areas.words import Kind
 from worker.core.escaping import csv_text
 from worker.errors import ConfigurationError
 from worker.report.excel import ExcelSink, with_names

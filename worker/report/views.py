@@ -11,7 +11,8 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Boolean, TableClause, Text, column, table
 
 from worker.areas import AREAS
-from worker.areas.reporting import COLUMNS, Kind
+from worker.areas.reporting import COLUMNS
+from worker.areas.words import Kind
 from worker.errors import UsageError
 from worker.utc_time import UtcTime
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from worker.areas.reporting import COLUMNS, Kind, ViewColumn
+from worker.areas.reporting import COLUMNS
+from worker.areas.words import Kind, ViewColumn
 from worker.report.aggregate import HIDDEN
 from worker.report.selection import NOT_OF_THE_PAST
 from worker.report.views import View
