@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
 from worker.store.dialects import dialect_named
-from worker.store.runs.facts import back_fill
+from worker.store.runs.facts import record_missing_facts
 from worker.store.schema.grants import grants_on
 from worker.store.schema.tables import metadata
 from worker.store.schema.upgrade import HEAD, LOCK
@@ -41,7 +41,7 @@ def migrate(connection: Connection) -> None:
     if context.get_context().get_current_revision() == HEAD:  # not on the way down
         for statement in (*create_statements(dialect), *granted):
             connection.exec_driver_sql(statement)
-        back_fill(connection)
+        record_missing_facts(connection)
 
 
 async def on_configured_database() -> None:

@@ -1,7 +1,7 @@
 """What each publication says in numbers, and the change feed.
 
 The facts of earlier publications are written by the program once the tables are there
-(``worker/store/runs/facts.py``, ``back_fill``).
+(``worker/store/runs/facts.py``, ``record_missing_facts``).
 """
 
 import sqlalchemy as sa

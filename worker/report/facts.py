@@ -71,12 +71,12 @@ async def read_facts(
 
     async def work(connection: AsyncConnection) -> ReportFacts:
         await begin_snapshot(connection)
-        return await _Look(connection, now.astimezone(UTC)).facts(fresh_within)
+        return await _Queries(connection, now.astimezone(UTC)).facts(fresh_within)
 
     return await read(work)
 
 
-class _Look:
+class _Queries:
     """The queries of one snapshot."""
 
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:

@@ -39,8 +39,8 @@ from worker.core.recogniser import Recogniser
 from worker.errors import UnavailableError
 from worker.store.database import Database
 from worker.store.errors import plain_reason
-from worker.store.runs.facts import leave_base
-from worker.store.runs.feed import note_erased, note_versions
+from worker.store.runs.facts import invalidate_base
+from worker.store.runs.feed import feed_erased_person, feed_versions
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import VERSIONS, failure, metadata, person, person_label, run
 
@@ -171,7 +171,7 @@ async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: M
         await lease.renew(database, connection)
         if database.dialect.name == "sqlite":
             await connection.exec_driver_sql("PRAGMA secure_delete=ON")
-        await leave_base(connection)
+        await invalidate_base(connection)
         await _add_to_feed(connection, traces, await database.now(connection))
         if traces.person_id is not None:
             for table in (*TABLES, person):
@@ -187,7 +187,7 @@ async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: M
 async def _add_to_feed(connection: AsyncConnection, traces: Traces, at: datetime) -> None:
     """Add to the change feed what its readers must delete, and what they must read again."""
     if traces.person_id is not None:
-        await note_erased(connection, traces.person_id, at)
+        await feed_erased_person(connection, traces.person_id, at)
     for area, table in VERSIONS.items():
         keys = traces.mentions.get(table.name, ())
         for start in range(0, len(keys), _ROWS_PER_QUERY):
@@ -197,7 +197,7 @@ async def _add_to_feed(connection: AsyncConnection, traces: Traces, at: datetime
                 .join(run, run.c.run_id == table.c.opened_run)
                 .where(table.c.version_id.in_(part), run.c.publication_no.is_not(None))
             )
-            await note_versions(connection, "erase", area, rows, at)
+            await feed_versions(connection, "erase", area, rows, at)
 
 
 _SNAPSHOT_QUERIES_MAX: Final = 60

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, func, select
 from worker.store.schema.fact_tables import publication_cohort
 
 COHORTS_MAX: Final = 300
-"""How many cohorts a publication's facts name; persons of others are counted as ``OTHER``."""
+"""Maximum number of cohorts that facts name; persons of others are counted as ``OTHER``."""
 OTHER: Final = "other"
-"""All that facts do not name: no text that may name a person stands in them for ever."""
+"""All cohorts that facts do not name: a text that may name a person must not be kept for ever."""
 
 _DIGITS_MAX: Final = 9
 """An organisation number has nine digits, an identifier eleven, and a pseudonym some forty."""
@@ -25,7 +25,7 @@ class CohortNames:
 
     Attributes:
         named: their names.
-        is_other_divided: one of them may have been counted as ``OTHER`` before.
+        is_other_divided: one of them may have been counted as ``OTHER`` in the last publication.
     """
 
     named: frozenset[str]
@@ -41,8 +41,8 @@ def name_cohorts(
 ) -> CohortNames:
     """Choose the cohorts that a publication names.
 
-    A cohort that has a name keeps it for as long as it counts anybody. If names are left, new
-    cohorts get them, those with most persons first.
+    A named cohort stays named as long as it has persons. New cohorts are added up to
+    ``COHORTS_MAX``, the largest first.
 
     Args:
         connection: in the transaction of the publication.
@@ -61,8 +61,8 @@ def name_cohorts(
     )
     named = before - {"", OTHER}
     new = sorted(
-        (one for one in rosters if one not in before and _may_be_named(one)),
-        key=lambda one: (-(rosters[one] or 0), one),
+        (cohort for cohort in rosters if cohort not in before and _may_be_named(cohort)),
+        key=lambda cohort: (-(rosters[cohort] or 0), cohort),
     )[: max(0, COHORTS_MAX - len(named))]
     return CohortNames(named=named | {*new}, is_other_divided=bool(new) and OTHER in before)
 
@@ -76,10 +76,10 @@ def _may_be_named(cohort: str) -> bool:
 
 
 def cohort_sql(*, before: int | None = None) -> str:
-    """The cohort of the person ``p`` as readers see it; empty if there is none.
+    """The published cohort of the person ``p``; empty if there is none.
 
     Args:
-        before: as they saw it until this run was published.
+        before: as published before this run.
     """
     hidden = "publication_no IS NULL" + (f" OR run_id = {before}" if before is not None else "")
     return (

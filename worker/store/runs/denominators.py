@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
-"""The persons of a publication by cohort: on the roster, confirmed, stale, failing, new, gone."""
+"""Persons of a publication by cohort: roster, confirmed, stale, failing, joined and departed."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from worker.core.model import RunKind
 from worker.store.runs.cohorts import cohort_sql
 
 People: TypeAlias = Mapping[str, Mapping[str, int]]
-"""By cohort, and by the names of columns of ``publication_cohort``. What is not there is 0."""
+"""Counts by cohort and column of ``publication_cohort``; a missing one is 0."""
 
 _IDS_PER_QUERY: Final = 500
 
@@ -22,7 +22,7 @@ def count_people(connection: Connection, row: Any, returned: Sequence[int]) -> P
 
     Args:
         connection: in the transaction of the publication.
-        row: the run, published.
+        row: the published run.
         returned: departed persons who are on the roster again.
     """
     people: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -35,8 +35,8 @@ def count_people(connection: Connection, row: Any, returned: Sequence[int]) -> P
     for start in range(0, len(returned), _IDS_PER_QUERY):
         ids = ", ".join(map(str, returned[start : start + _IDS_PER_QUERY]))
         persons.append(("joined", f"person p WHERE p.person_id IN ({ids})"))
-    for column, some in persons:
-        for cohort, amount in _by_cohort(connection, some).items():
+    for column, rows in persons:
+        for cohort, amount in _by_cohort(connection, rows).items():
             people[cohort][column] += amount
     failed = connection.exec_driver_sql(
         f"SELECT {cohort_sql()}, f.kind, COUNT(DISTINCT f.person_id) FROM failure f "
@@ -47,8 +47,8 @@ def count_people(connection: Connection, row: Any, returned: Sequence[int]) -> P
     return people
 
 
-def people_of_old(connection: Connection, row: Any) -> dict[str, int]:
-    """What is known of a run that was published before facts were kept: totals, if it was full."""
+def people_before_facts(connection: Connection, row: Any) -> dict[str, int]:
+    """The known counts of a run that was published before facts were kept, from its totals."""
     joined = connection.exec_driver_sql(
         f"SELECT COUNT(*) FROM person WHERE first_run = {row.run_id}"
     ).scalar_one()
@@ -63,9 +63,9 @@ def people_of_old(connection: Connection, row: Any) -> dict[str, int]:
 
 
 def _roster(connection: Connection, row: Any) -> list[tuple[str, int, int]]:
-    """Persons, and those with a stale area, by cohort.
+    """Persons, and persons with a stale area, by cohort.
 
-    A full run that has tried everybody knows who is stale: those whom it failed to read.
+    After a full run that tried everybody, the stale ones are those with a failure of that run.
     """
     if row.kind == RunKind.SYNC and all(f'"{area.name}"' in row.areas for area in AREAS):
         rosters = _by_cohort(connection, "person p WHERE p.departed_run IS NULL")

@@ -1,12 +1,12 @@
 # ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
-"""What a publication says in numbers, written in its transaction and never changed afterwards.
+"""The figures of a publication, written in its transaction and never changed afterwards.
 
-Per code, cause and cohort: what stands, what is in effect at the publication's instant, what came,
-changed and went. Per cohort and in all: who is on the roster, confirmed, stale, failing, new and
-gone (``store.runs.denominators``). The numbers are the last publication's and what is different for
-persons that this one touches, so that a night costs by what it changes. They are counted from all
-rows where there is no such base: at first, after rows of a published state were erased or rewritten
-(``leave_base``), and when a cohort gets a name that had none.
+By code, cause and cohort: restrictions that are open, in effect, added, changed and removed. By
+cohort and in total: persons on the roster, confirmed, stale, failing, joined and departed
+(``store.runs.denominators``). A publication starts from the figures of the previous one and counts
+only the persons whose restrictions changed. It counts all rows if there is no such base: the first
+time, after published rows were erased or rewritten (``invalidate_base``), and when a cohort gets a
+name for the first time.
 """
 
 import re
@@ -31,9 +31,9 @@ from worker.store.runs.cohorts import (
     cohort_sql,
     name_cohorts,
 )
-from worker.store.runs.denominators import count_people, people_of_old
+from worker.store.runs.denominators import count_people, people_before_facts
 from worker.store.runs.feed import write_feed
-from worker.store.runs.labels import keep_labels, publish_labels
+from worker.store.runs.labels import archive_labels, publish_labels
 from worker.store.schema.fact_tables import (
     DENOMINATORS,
     publication,
@@ -46,8 +46,8 @@ ZONE: Final = ZoneInfo("Europe/Oslo")
 
 _CODE: Final = re.compile(r"[A-Za-z][\w.-]{0,31}", re.ASCII)
 _DIGITS_MAX: Final = 4
-_CAUSES: Final = frozenset(one.code for one in codes() if one.system == "cause")
-"""PTS's causes. Others are counted as ``OTHER``: free text must not stay for ever."""
+_CAUSES: Final = frozenset(code.code for code in codes() if code.system == "cause")
+"""PTS's causes. Others are counted as ``OTHER``: free text must not be kept for ever."""
 _STANDING: Final = ("open", "in_effect", "persons", "persons_in_effect")
 _CHANGES: Final = {"insert": "added", "update": "changed", "close": "removed"}
 _KEY: Final = ("area", "code", "level", "cause", "cohort")
@@ -63,27 +63,27 @@ def record_publication(
     run_id: int,
     *,
     returned: Sequence[int] = (),
-    is_back_filled: bool = False,
+    is_before_facts: bool = False,
 ) -> None:
-    """Write the facts, the feed and earlier labels of a run that was published just now.
+    """Write the facts, the change feed and the earlier labels of a run that is being published.
 
     Args:
         connection: in the transaction of the publication.
-        run_id: the run, which has its number and instant.
+        run_id: the run; its publication number and time are set.
         returned: departed persons who are on the roster again.
-        is_back_filled: it was published by a program that wrote no facts. Then the roster is known
-            from the run's totals alone, and nobody's cohort is.
+        is_before_facts: it was published by a program that wrote no facts. Only the run's totals
+            are known of its roster, and no cohorts.
     """
     row = connection.execute(select(run).where(run.c.run_id == run_id)).one()
     number = row.publication_no
-    now = _Moment(run_id=run_id, number=number, at=row.published_at)
+    now = _PublishedRun(run_id=run_id, number=number, at=row.published_at)
     feed_from = write_feed(connection, run_id=run_id, number=number, at=row.published_at)
-    if not is_back_filled:
-        keep_labels(connection, run_id=run_id, number=number)
+    if not is_before_facts:
+        archive_labels(connection, run_id=run_id, number=number)
     people: dict[str, dict[str, int | None]] = defaultdict(lambda: dict.fromkeys(_PERSONS, 0))
-    if is_back_filled:
-        people[""] |= dict.fromkeys(DENOMINATORS) | people_of_old(connection, row)
-    found = {} if is_back_filled else count_people(connection, row, returned)
+    if is_before_facts:
+        people[""] |= dict.fromkeys(DENOMINATORS) | people_before_facts(connection, row)
+    found = {} if is_before_facts else count_people(connection, row, returned)
     rosters = {cohort: counts.get("roster", 0) for cohort, counts in found.items()}
     names = name_cohorts(connection, number, rosters)
     for cohort, counts in found.items():
@@ -104,7 +104,7 @@ def _write(
     counts: _Counts,
     people: Mapping[str, Mapping[str, int | None]],
 ) -> None:
-    """Write the rows of a publication. Nothing is written of what counts nobody."""
+    """Write the rows of a publication, except those that are all zero."""
     number = row.publication_no
     codes = [
         {
@@ -142,21 +142,21 @@ def _write(
 
 
 def _add(totals: dict[str, int | None], values: Mapping[str, int | None]) -> None:
-    """Add these numbers; what is not known of some is not known of all."""
+    """Add these numbers; a sum with an unknown number is unknown."""
     for name, value in values.items():
         total = totals[name]
         totals[name] = None if total is None or value is None else total + value
 
 
-async def leave_base(connection: AsyncConnection) -> None:
-    """Let the next publication count from all rows: some of the published state have changed."""
+async def invalidate_base(connection: AsyncConnection) -> None:
+    """Make the next publication count all rows, because published rows were changed."""
     await connection.execute(
         update(publication).where(publication.c.is_base == true()).values(is_base=false())
     )
 
 
-def back_fill(connection: Connection) -> None:
-    """Write the facts of publications that have none: those before the facts were kept."""
+def record_missing_facts(connection: Connection) -> None:
+    """Write the facts of publications that have none, because an earlier program made them."""
     missing = connection.execute(
         select(run.c.run_id)
         .where(
@@ -166,20 +166,20 @@ def back_fill(connection: Connection) -> None:
         .order_by(run.c.publication_no)
     )
     for run_id in missing.scalars().all():
-        record_publication(connection, run_id, is_back_filled=True)
+        record_publication(connection, run_id, is_before_facts=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Moment:
-    """A publication: its run, number and instant."""
+class _PublishedRun:
+    """A published run: its id, publication number and time."""
 
     run_id: int
     number: int
     at: datetime
 
 
-def _base(connection: Connection, number: int) -> _Moment | None:
-    """The publication before, if what it says still is what stands in the rows."""
+def _base(connection: Connection, number: int) -> _PublishedRun | None:
+    """The previous publication, if its figures still equal the rows."""
     row = connection.execute(
         select(publication)
         .where(publication.c.publication_no < number)
@@ -188,11 +188,11 @@ def _base(connection: Connection, number: int) -> _Moment | None:
     ).one_or_none()
     if row is None or not row.is_base:
         return None
-    return _Moment(run_id=row.run_id, number=row.publication_no, at=row.published_at)
+    return _PublishedRun(run_id=row.run_id, number=row.publication_no, at=row.published_at)
 
 
 class _Standing:
-    """What stands, counted on from the base; without one, from all rows.
+    """What is open at a publication, counted from the base; without one, from all rows.
 
     Attributes:
         counts: restrictions and persons by area, code, level, cause and cohort.
@@ -200,7 +200,11 @@ class _Standing:
     """
 
     def __init__(
-        self, connection: Connection, now: _Moment, base: _Moment | None, names: CohortNames
+        self,
+        connection: Connection,
+        now: _PublishedRun,
+        base: _PublishedRun | None,
+        names: CohortNames,
     ) -> None:
         self._connection = connection
         self._names = names
@@ -215,11 +219,11 @@ class _Standing:
         self._count(base, touched, cohort_sql(before=now.run_id), -1)
 
     def is_sound(self) -> bool:
-        """Whether no number is below 0; else the base was not what stood in the rows."""
+        """Whether no number is negative; otherwise the base did not equal the rows."""
         numbers = [value for values in self.counts.values() for value in values.values()]
         return min([*numbers, *self.holders.values()], default=0) >= 0
 
-    def _take(self, base: _Moment) -> None:
+    def _take(self, base: _PublishedRun) -> None:
         for row in self._connection.execute(
             select(publication_code).where(publication_code.c.publication_no == base.number)
         ):
@@ -230,8 +234,8 @@ class _Standing:
         ):
             self.holders[row.cohort] = row.persons_in_effect
 
-    def _count(self, moment: _Moment, touched: str, cohort: str, sign: int) -> None:
-        """Add what stands at a publication, of all persons or of those touched, or take it away."""
+    def _count(self, moment: _PublishedRun, touched: str, cohort: str, sign: int) -> None:
+        """Add or subtract what is open at a publication, of all persons or of those touched."""
         parts = [_standing_sql(area, moment, touched, cohort) for area in AREAS]
         for *key, in_cohort, open_, does, persons, holders in self._rows(parts):
             values = self.counts[*_as_codes(key), self._names.of(in_cohort)]
@@ -248,8 +252,8 @@ def _no_counts() -> _Counts:
     return defaultdict(lambda: dict.fromkeys((*_STANDING, *_CHANGES.values()), 0))
 
 
-def _standing_sql(area: ResourceArea, moment: _Moment, touched: str, cohort: str) -> str:
-    """What stands at a publication by code, level, cause and cohort."""
+def _standing_sql(area: ResourceArea, moment: _PublishedRun, touched: str, cohort: str) -> str:
+    """What is open at a publication by code, level, cause and cohort."""
     does = in_effect_sql(area.effect, "v", instant_sql(moment.at))
     return (
         f"SELECT '{area.name}', code, level, cause, {cohort}, SUM(amount), SUM(does), COUNT(*), "
@@ -261,7 +265,7 @@ def _standing_sql(area: ResourceArea, moment: _Moment, touched: str, cohort: str
     )
 
 
-def _holders_sql(moment: _Moment, touched: str, cohort: str) -> str:
+def _holders_sql(moment: _PublishedRun, touched: str, cohort: str) -> str:
     """Persons with a restriction in effect, by cohort."""
     parts = [
         f"SELECT v.person_id FROM {_published(area, moment)} "
@@ -274,7 +278,7 @@ def _holders_sql(moment: _Moment, touched: str, cohort: str) -> str:
     )
 
 
-def _published(area: ResourceArea, moment: _Moment) -> str:
+def _published(area: ResourceArea, moment: _PublishedRun) -> str:
     """The rows of an area that readers saw at a publication."""
     return (
         f"{area.table}_version v "
@@ -284,8 +288,8 @@ def _published(area: ResourceArea, moment: _Moment) -> str:
     )
 
 
-def _touched(now: _Moment, base: _Moment) -> str:
-    """A condition: something of the person came, went, began, ended or has another cohort."""
+def _touched(now: _PublishedRun, base: _PublishedRun) -> str:
+    """A condition: the person has another cohort or a restriction that changed, began or ended."""
     parts = [changed_sql(now.run_id)]
     for area in AREAS:
         table = f"{area.table}_version"
@@ -305,7 +309,7 @@ def _touched(now: _Moment, base: _Moment) -> str:
 def _add_changes(
     connection: Connection, counts: _Counts, names: CohortNames, feed_from: int
 ) -> None:
-    """What came, changed and went, of the feed's rows behind that number."""
+    """Add what was added, changed and removed, from the feed's rows after that number."""
     parts = [
         f"SELECT f.op, '{area.name}', {_code_columns(area)}, {cohort_sql()} AS cohort, COUNT(*) "
         f"FROM change_feed f JOIN {area.table}_version v ON v.version_id = f.version_id "
@@ -323,7 +327,7 @@ def _code_columns(area: ResourceArea) -> str:
     texts = {
         name: f"COALESCE(v.{column}, '')" if column else "''" for name, column in columns.items()
     }
-    # Before anybody is counted: who has two unknown causes is one person with another cause.
+    # Before persons are counted: somebody with two unknown causes is one person with ``OTHER``.
     known = ", ".join(f"'{cause}'" for cause in ("", *sorted(_CAUSES)))
     texts["cause"] = f"CASE WHEN {texts['cause']} IN ({known}) THEN {texts['cause']} "
     texts["cause"] += f"ELSE '{OTHER}' END"
@@ -331,13 +335,13 @@ def _code_columns(area: ResourceArea) -> str:
 
 
 def _as_codes(key: Sequence[str]) -> _Key:
-    """The area, and what stands behind it as far as it looks like codes."""
+    """The key with each value that does not look like a code replaced by ``OTHER``."""
     area, code, level, cause = key
     return area, _as_code(code), _as_code(level), cause
 
 
 def _as_code(value: str) -> str:
-    """The code if it looks like one: text of PTS's does not stand in facts for ever."""
+    """The code if it looks like one, because free text must not be kept for ever."""
     is_code = not value or (
         _CODE.fullmatch(value) is not None and sum(map(str.isdigit, value)) <= _DIGITS_MAX
     )

@@ -1,8 +1,8 @@
 # ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
-"""The change feed: what a publication changed, in an order that a reader can follow by one number.
+"""The change feed: what each publication changed, in an order that readers follow by one number.
 
-Its rows hold numbers alone. Who a person is and what a restriction is called, the view joins from
-the rows that they name, so that nothing of it is left once those are erased.
+Its rows hold numbers only. The view joins keys and labels from the rows that they point to, so that
+nothing of a person is left once those rows are erased.
 """
 
 from datetime import datetime
@@ -22,9 +22,9 @@ COLUMNS: Final = ("publication_no", "happened_at", "op", "area", "version_id", "
 
 
 def write_feed(connection: Connection, *, run_id: int, number: int, at: datetime) -> int:
-    """Write what a publication changed; the number behind which its rows stand.
+    """Write what a publication changed; return the number after which its rows come.
 
-    What moved to another identifier is closed under the old one before it is inserted.
+    A restriction that moved to another identifier is closed under the old one first.
     """
     last = connection.execute(select(func.coalesce(func.max(change_feed.c.seq), 0))).scalar_one()
     tables = {area.name: f"{area.table}_version" for area in AREAS}
@@ -72,8 +72,8 @@ def _counterpart(table: str, column: str, run_id: int) -> str:
     )
 
 
-async def note_erased(connection: AsyncConnection, person_id: int, at: datetime) -> None:
-    """Let those who follow the feed forget a person."""
+async def feed_erased_person(connection: AsyncConnection, person_id: int, at: datetime) -> None:
+    """Add to the feed that a person was erased."""
     await connection.execute(
         insert(change_feed).values(
             publication_no=_last(), happened_at=at, op="erase", person_id=person_id
@@ -81,20 +81,19 @@ async def note_erased(connection: AsyncConnection, person_id: int, at: datetime)
     )
 
 
-async def note_versions(
+async def feed_versions(
     connection: AsyncConnection, op: str, area: str, rows: Select[tuple[int, int]], at: datetime
 ) -> None:
-    """Say that these versions are purged, or that an erased person was taken out of their texts.
+    """Add to the feed that versions are purged, or that an erased person was masked in them.
 
     Args:
-        connection: in the transaction that does so, before they are deleted.
+        connection: in the transaction that does it, before they are deleted.
         op: ``purge`` or ``erase``.
         area: the area's name.
         rows: their ``version_id`` and ``person_id``.
         at: when.
     """
-    said = rows.subquery()
-    version_id, person_id = said.c
+    version_id, person_id = rows.subquery().c
     await connection.execute(
         insert(change_feed).from_select(
             COLUMNS,
@@ -110,14 +109,14 @@ async def note_versions(
     )
 
 
-async def last_number(connection: AsyncConnection) -> int:
-    """The last publication, or the number behind which a restored database goes on."""
-    found: int = (await connection.execute(select(_last()))).scalar_one()
-    return found
+async def last_publication_no(connection: AsyncConnection) -> int:
+    """The last publication number, or the number after which a restored database continues."""
+    number: int = (await connection.execute(select(_last()))).scalar_one()
+    return number
 
 
 def _last() -> ScalarSelect[int]:
-    """As ``last_number``. The numbers of the feed grow with its places."""
+    """See ``last_publication_no``. Publication numbers grow along the feed."""
     entry = select(change_feed.c.publication_no).order_by(change_feed.c.seq.desc()).limit(1)
     both = union_all(
         select(publication.c.publication_no), select(entry.subquery().c.publication_no)

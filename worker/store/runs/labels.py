@@ -1,9 +1,8 @@
 # ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
-"""What the roster called a person earlier: local reference and cohort until a publication.
+"""Labels of persons (local reference and cohort), as each publication showed them.
 
-The person's row holds what the roster calls them and, beside it, what readers see. What that was
-before another publication changed it stands in ``person_label``, for the publications from
-``since_no`` until before ``until_no``.
+The person's row holds the label of the latest read and the published one. ``person_label`` holds
+earlier labels, each for the publications from ``since_no`` until before ``until_no``.
 """
 
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ _SHOWN: Final = (person.c.prev_local_ref, person.c.prev_cohort)
 
 
 def relabelled_sql(run_id: int) -> str:
-    """A condition: the person ``p`` is called otherwise from this run's publication on."""
+    """A condition: this run's publication changes the label of the person ``p``."""
     return (
         f"p.local_ref_run = {run_id} AND p.first_run <> {run_id} AND ("
         "COALESCE(p.local_ref, '') <> COALESCE(p.prev_local_ref, '') "
@@ -29,8 +28,8 @@ def relabelled_sql(run_id: int) -> str:
     )
 
 
-def keep_labels(connection: Connection, *, run_id: int, number: int) -> None:
-    """Keep what persons were called whom this publication calls otherwise.
+def archive_labels(connection: Connection, *, run_id: int, number: int) -> None:
+    """Archive the labels that this publication changes.
 
     Args:
         connection: in the transaction of the publication.
@@ -46,27 +45,27 @@ def keep_labels(connection: Connection, *, run_id: int, number: int) -> None:
 
 
 def publish_labels(connection: Connection, *, run_id: int) -> None:
-    """Show readers what this run wrote: once everything else is counted by what they saw."""
-    now, shown = (person.c.local_ref, person.c.cohort), _SHOWN
+    """Publish the labels that this run wrote, after everything was counted by the earlier ones."""
+    new_label = (person.c.local_ref, person.c.cohort)
     connection.execute(
         update(person)
         .where(
             person.c.local_ref_run == run_id,
-            or_(*(new.is_distinct_from(old) for new, old in zip(now, shown, strict=True))),
+            or_(*(new.is_distinct_from(old) for new, old in zip(new_label, _SHOWN, strict=True))),
         )
-        .values(dict(zip(shown, now, strict=True)))
+        .values(dict(zip(_SHOWN, new_label, strict=True)))
     )
 
 
-async def forget_labels(
+async def clear_old_labels(
     connection: AsyncConnection, dialect: StoreDialect, before: datetime, limit: int
 ) -> int:
-    """Empty labels that ended before an instant, and that no version in the history needs.
+    """Clear labels that ended before a time and that no version in the history needs.
 
-    The rows stay, so that nobody takes a later label for the one of that time.
+    The rows stay, so that no later label is taken for the one of that time.
 
     Returns:
-        How many.
+        The number of labels.
     """
     last = select(func.max(publication.c.publication_no)).where(publication.c.published_at < before)
     label = person_label.c
@@ -88,7 +87,7 @@ async def forget_labels(
         .where(
             label.until_no <= last.scalar_subquery(),
             or_(label.local_ref.is_not(None), label.cohort.is_not(None)),
-            *(~one for one in needed),
+            *(~is_needed for is_needed in needed),
         )
         .limit(limit)
     )

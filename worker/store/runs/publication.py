@@ -25,7 +25,7 @@ from worker.store.database import Database
 from worker.store.dialects import StoreDialect
 from worker.store.runs.departures import Departures
 from worker.store.runs.facts import record_publication
-from worker.store.runs.feed import last_number
+from worker.store.runs.feed import last_publication_no
 from worker.store.runs.guard_facts import guard_facts, removed_by
 from worker.store.runs.ledger import open_in
 from worker.store.runs.moves import close_moved, gone_claims, shared_areas
@@ -189,7 +189,7 @@ async def _mark(
     exit_code = exit_code_of(totals)
     last_no = select(func.coalesce(func.max(run.c.publication_no), 0))
     last = (await connection.execute(last_no)).scalar_one()
-    number = max(last, await last_number(connection)) + 1
+    number = max(last, await last_publication_no(connection)) + 1
     published_at = await _instant(connection, database, run_id)
     await connection.execute(
         update(run)

@@ -13,7 +13,7 @@ from sqlalchemy import Table, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.database import Database
-from worker.store.runs.feed import last_number
+from worker.store.runs.feed import last_publication_no
 from worker.store.runs.lease import FREE
 from worker.store.schema.fact_tables import change_feed
 from worker.store.schema.tables import VERSIONS, lease, person, run
@@ -32,7 +32,7 @@ async def note_restored(database: Database) -> int:
 
     async def work(connection: AsyncConnection) -> int:
         now = (await database.now(connection)).astimezone(UTC)
-        number = max(_minute(now), await last_number(connection) + 1)
+        number = max(_minute(now), await last_publication_no(connection) + 1)
         await connection.execute(
             update(lease).values({**FREE, "fencing_token": lease.c.fencing_token + 1})
         )

@@ -20,8 +20,8 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from worker.core.model import OPEN_STATUSES
 from worker.store.database import Database
-from worker.store.runs.feed import note_versions
-from worker.store.runs.labels import forget_labels
+from worker.store.runs.feed import feed_versions
+from worker.store.runs.labels import clear_old_labels
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import VERSIONS, access_log, attempt, metadata, run
 
@@ -148,7 +148,7 @@ def _old_versions(area: str, now: datetime, age: timedelta, limit: int) -> _Work
             purged = select(table.c.version_id, table.c.person_id).where(
                 table.c.version_id.in_(rows)
             )
-            await note_versions(connection, "purge", area, purged, now)
+            await feed_versions(connection, "purge", area, purged, now)
             await connection.execute(
                 delete(table).where(database.dialect.member(table.c.version_id)),
                 database.dialect.members(rows),
@@ -162,7 +162,7 @@ def _old_labels(before: datetime, limit: int) -> _Work:
     """What persons were called until before that instant."""
 
     async def work(connection: AsyncConnection, database: Database) -> int:
-        return await forget_labels(connection, database.dialect, before, limit)
+        return await clear_old_labels(connection, database.dialect, before, limit)
 
     return work
 

@@ -24,7 +24,7 @@ from worker.core.record import KeyedHash, digest_of, reader_of
 from worker.errors import ContractError
 from worker.store.database import Database
 from worker.store.identity import NEW, StoredIdentity
-from worker.store.runs.facts import leave_base
+from worker.store.runs.facts import invalidate_base
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import (
     VERSIONS,
@@ -209,7 +209,7 @@ class Rewriter:
         return {row.area: row.key_path for row in found}
 
     async def _mark(self, connection: AsyncConnection, person_id: int | None) -> None:
-        await leave_base(connection)
+        await invalidate_base(connection)
         await connection.execute(update(store_identity).values(rewritten_to=person_id))
 
 
