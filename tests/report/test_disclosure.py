@@ -7,7 +7,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from worker.core.small_numbers import Mark
-from worker.report.disclosure import INDEFINITE, LATER, NONE, NOT_NOW, OPEN, Shown
+from worker.report.disclosure import INDEFINITE, LATER, NONE, NOT_NOW, OPEN, VisibleNumbers
 from worker.report.figures import (
     Amount,
     CodeFacts,
@@ -131,7 +131,7 @@ def is_possible(keys, value):
 )
 def test_an_attacker_computes_no_hidden_number(codes, weeks, cohorts, others):
     """Of each hidden number another would fit as well, however the tables are put together."""
-    shown = Shown(facts_of(codes, weeks, cohorts, **others), least=LEAST)
+    shown = VisibleNumbers(facts_of(codes, weeks, cohorts, **others), least=LEAST)
     cells, marks = shown.cells, shown.marks
     for key, cell in cells.items():
         assert not 0 < cell.value < LEAST or key in marks

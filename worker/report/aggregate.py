@@ -1,7 +1,7 @@
-"""The facts of publications for those who may not see persons: small numbers are hidden.
+"""The facts of publications for readers who may not see persons: small numbers are hidden.
 
-A hidden number is empty, and the column ``hidden`` names it. Which are small and which are hidden
-because of them does not show.
+A hidden number is empty, and the column ``hidden`` names it. It does not show which numbers are
+small and which are hidden because of them.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -36,9 +36,9 @@ _SUBJECTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
         ),
     ),
 }
-"""Columns of each view that are hidden together: one would say the other."""
+"""Columns of each view that are hidden together, because one reveals the other."""
 _ADDED: Final = ("roster", "stale", "joined", "departed", "persons_in_effect", *_FAILED)
-"""Columns of persons of which a publication has the sum of its cohorts."""
+"""Columns of persons that are, in a publication, the sum of its cohorts."""
 _CELL: Final = ("area", "code", "level", "cause", "cohort")
 _FLOWS: Final[Mapping[str, Sequence[str]]] = {
     "roster": ("confirmed", "joined"),

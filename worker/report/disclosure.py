@@ -1,4 +1,4 @@
-"""Which of the report's numbers are hidden, as all its tables say them together."""
+"""Decides which of the report's numbers are hidden, over all its tables together."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -13,8 +13,8 @@ LATER: Final = "later"
 INDEFINITE: Final = "indefinite"
 
 
-class Shown:
-    """The report's numbers by key, and which of them are hidden.
+class VisibleNumbers:
+    """The report's numbers by key, with the hidden ones.
 
     A key is a word of this module or a tuple: ``("total", publication)``, ``("persons", …)``,
     ``("roster", …)``, ``("confirmed", …)``, ``("stale", …)``, ``("group", publication, group)``,
@@ -35,7 +35,7 @@ class Shown:
         self.marks: Mapping[Any, Mark] = hide(self.cells, self.equations, least=least)
 
     def value(self, key: Any) -> int | None:
-        """The number, if there is one that is shown."""
+        """The number; None if it is hidden or missing."""
         return None if key in self.marks or key not in self.cells else self.cells[key].value
 
     def _add(
@@ -83,8 +83,10 @@ class Shown:
             self._add(("cohort", cohort.cohort), cohort.in_effect)
             self._add(("cohort roster", cohort.cohort), cohort.roster)
         if facts.cohorts and facts.last.roster is not None:
-            self._sum(("persons", number), (("cohort", one.cohort) for one in facts.cohorts))
-            self._sum(("roster", number), (("cohort roster", one.cohort) for one in facts.cohorts))
+            self._sum(("persons", number), (("cohort", found.cohort) for found in facts.cohorts))
+            self._sum(
+                ("roster", number), (("cohort roster", found.cohort) for found in facts.cohorts)
+            )
         for kind, persons in facts.last.failed.items():
             self._add(("failed", kind), persons)
         for duration in facts.durations:

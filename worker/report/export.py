@@ -1,4 +1,4 @@
-"""The reporting views as files that belong to one publication, and a manifest that proves it."""
+"""Exports the reporting views as files of one publication, with a manifest."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -20,12 +20,12 @@ from worker.report.manifest import Manifest
 from worker.report.reading import Read, begin_snapshot
 from worker.report.selection import (
     OF_THE_PAST,
-    Shown,
+    ExportedPublication,
     last_of,
     last_publication,
+    open_counts_at,
     past_rows_of,
     rows_of,
-    stood_then,
     until,
 )
 from worker.report.sinks import Dialect, Format, Shape, iso, load_pyarrow
@@ -41,18 +41,17 @@ Wrote = Callable[[str, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is exported, and how.
+    """The options of an export.
 
     Attributes:
         format: of the files.
         dialect: of CSV.
         views: names with or without ``report_``; empty: all but the access log.
-        include_payload: also write what PTS sent.
-        since: write the change feed alone, and of it what is behind this publication.
-        as_of: write what the views showed at this time; of some there is nothing to be had
-            (``selection.OF_THE_PAST``).
-        min_cell: write the facts of publications alone, without numbers of fewer persons.
-        part_bytes_max: the size at which a file ends and the next part begins.
+        include_payload: also write the records as PTS sent them.
+        since: write only the change feed, after this publication.
+        as_of: write what the views showed at this time (only ``selection.OF_THE_PAST``).
+        min_cell: write only the facts of publications; numbers of fewer persons are hidden.
+        part_bytes_max: size at which the next part of a file begins.
     """
 
     format: Format
@@ -65,7 +64,7 @@ class Options:
     part_bytes_max: int = PART_BYTES_MAX
 
     def chosen(self) -> Sequence[View]:
-        """The views.
+        """The views to export.
 
         Raises:
             UsageError: there is no view of a name, or options exclude one another.
@@ -147,7 +146,7 @@ async def export(
         name = f"publication_no={shown.number if shown else 0}"
         folder = PublicationFolder(out, name)
         made.append(folder)
-        copies = [_Copy(view, folder.path, options, wrote) for view in views]
+        copies = [_ViewExport(view, folder.path, options, wrote) for view in views]
         with ExitStack() as stack:
             for copy in copies:
                 stack.enter_context(closing(copy))
@@ -184,8 +183,8 @@ async def export(
     return manifest
 
 
-class _Copy:
-    """The copy of a view on its way; the change feed has files for each area."""
+class _ViewExport:
+    """The export of one view; the change feed has files for each area."""
 
     def __init__(self, view: View, root: Path, options: Options, wrote: Wrote) -> None:
         self.view = view
@@ -239,9 +238,12 @@ class _Copy:
 
 
 async def _copy_view(
-    connection: AsyncConnection, copy: _Copy, options: Options, shown: Shown | None
+    connection: AsyncConnection,
+    copy: _ViewExport,
+    options: Options,
+    shown: ExportedPublication | None,
 ) -> None:
-    """Stream the view's rows, or those behind a place in the feed."""
+    """Stream the view's rows, or those after a place in the feed."""
     behind = None if options.since is None else await last_of(connection, options.since)
     dialect = connection.dialect.name
     if options.as_of is not None and shown is not None:
@@ -254,7 +256,9 @@ async def _copy_view(
             copy.write(until(rows, copy.view, copy.columns, shown.at) if shown else rows)
 
 
-async def _copy_facts(connection: AsyncConnection, copies: Sequence[_Copy], min_cell: int) -> None:
+async def _copy_facts(
+    connection: AsyncConnection, copies: Sequence[_ViewExport], min_cell: int
+) -> None:
     """The facts, one publication after the other."""
     async for rows in facts_by_publication(connection, least=min_cell):
         for copy in copies:
@@ -263,10 +267,10 @@ async def _copy_facts(connection: AsyncConnection, copies: Sequence[_Copy], min_
 
 
 async def _not_kept(
-    connection: AsyncConnection, copies: Sequence[_Copy], shown: Shown | None
+    connection: AsyncConnection, copies: Sequence[_ViewExport], shown: ExportedPublication | None
 ) -> int:
-    """How many restrictions stood at the publication and are in the database no more."""
-    stood = await stood_then(connection, shown) if shown else {}
+    """The number of restrictions open at the publication that are no longer in the database."""
+    stood = await open_counts_at(connection, shown) if shown else {}
     areas = {view.name: area for area, view in CURRENT.items()}
     return sum(
         stood.get(areas[copy.view.name], 0) - copy.rows

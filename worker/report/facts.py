@@ -1,7 +1,7 @@
-"""The report's facts, read from the reporting views in one look.
+"""Reads the report's contents from the reporting views, in one snapshot.
 
-What was published is taken from the facts of the publications. The current rows are asked only for
-what no fact says: when delays end, and how long restrictions stood.
+Counts come from the facts of the publications. Only what the facts do not hold is read from rows:
+when delays end, and how long restrictions were open.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,9 +49,9 @@ from worker.report.reading import Read, begin_snapshot
 from worker.report.views import COHORT, CURRENT, DAILY, EPISODE, PUBLICATION, RUN
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
-"""Whose days the facts of publications have."""
+"""The time zone of the days in the facts of publications."""
 _SLACK_DAYS: Final = 7
-"""How much earlier than asked for the night of a comparison may be."""
+"""Tolerance of the comparison: the earlier night may be this much older than ``CHANGE_DAYS``."""
 _LATER, _INDEFINITE, _NOT_NOW = WEEKS_SHOWN, WEEKS_SHOWN + 1, WEEKS_SHOWN + 2
 
 
@@ -63,7 +63,7 @@ async def read_facts(
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
         now: the time of the report, aware.
-        fresh_within: a full run published longer ago makes the copy old.
+        fresh_within: the copy is out of date if the last full run is older.
 
     Raises:
         UnavailableError: the database cannot be used.
@@ -168,10 +168,11 @@ class _Queries:
         return found
 
     async def _amounts(self, numbers: Sequence[int], *by: str) -> Iterable[list[Any]]:
-        """What stood and what was in effect, each with its persons, of these publications.
+        """Open restrictions and those in effect, each with their persons, of these publications.
 
-        A person may have restrictions of several codes and causes, but is in one cohort. In each
-        cohort the largest number of one code and cause is what there is at least; these are added.
+        A person may have restrictions of several codes and causes, but is in one cohort. So the
+        least number of persons is the sum over the cohorts of the largest count of one code and
+        cause.
         """
         daily = DAILY.table()
         keys = [daily.c[name] for name in by]
@@ -193,7 +194,7 @@ class _Queries:
         return ([*row[: len(by)], *map(int, row[len(by) :])] for row in rows)
 
     async def _cohorts(self, night: NightFacts | None) -> tuple[CohortFacts, ...]:
-        """By cohort, if persons have one."""
+        """By cohort, if any person has one."""
         if night is None:
             return ()
         cohort = COHORT.table()
@@ -210,7 +211,7 @@ class _Queries:
         )
 
     async def _ends(self, at: datetime) -> EndFacts:
-        """When what is in effect at an instant ends, and what is not in effect then."""
+        """When restrictions in effect at a time end, and those not in effect then."""
         found: dict[int, Amount] = {}
         for area in AREAS:
             for place, restrictions, persons in await self._ends_of(area, at):
@@ -253,9 +254,9 @@ class _Queries:
         )
 
     async def _durations(self) -> tuple[DurationFacts, ...]:
-        """By area, of those that came and went while the copy was kept."""
+        """By area, of restrictions that were added and removed since the copy began."""
         episode = EPISODE.table()
-        # Used twice, so that databases read the view once.
+        # A CTE used twice, so that the view is read once.
         ended = (
             select(episode.c.area, episode.c.days, episode.c.person_key)
             .where(episode.c.ended_at.is_not(None), episode.c.is_left_censored == false())
@@ -304,7 +305,7 @@ def _failed(row: Any) -> Mapping[str, int]:
 
 
 def _before(nights: Sequence[NightFacts]) -> NightFacts | None:
-    """The night to compare the last one with."""
+    """The night that the last one is compared with."""
     if not nights:
         return None
     latest = nights[-1].day - timedelta(days=CHANGE_DAYS)
@@ -313,7 +314,7 @@ def _before(nights: Sequence[NightFacts]) -> NightFacts | None:
 
 
 def _median(amounts: Mapping[float, int]) -> float:
-    """The value in the middle; of two the mean."""
+    """The median; of two middle values the mean."""
     total = sum(amounts.values())
     middle, passed = [], 0
     for value, amount in sorted(amounts.items()):

@@ -1,4 +1,4 @@
-"""What the report says, as values."""
+"""The contents of the report, as values."""
 
 import enum
 from collections.abc import Mapping, Sequence
@@ -13,21 +13,21 @@ RUNS_SHOWN: Final = 12
 WEEKS_SHOWN: Final = 12
 CHANGE_DAYS: Final = 30
 UNKNOWN: Final = "unknown"
-"""The group of a code that the worker does not know. It restricts."""
+"""The group of a code that the worker does not know; it counts as restricting."""
 GROUPS: Final = ("denied", "delayed", "blocked", "shielded", UNKNOWN)
 
 
 class SnapshotState(enum.StrEnum):
-    """How far the copy can be relied upon, the worst first."""
+    """How reliable the copy is, the worst state first."""
 
     EMPTY = "empty"
     """Nothing has been published yet."""
     FUTURE = "future"
-    """The last publication is dated later than now: a clock was or is wrong."""
+    """The last publication is in the future: a clock was or is wrong."""
     OLD = "old"
     """The last full run was published too long ago."""
     GAPS = "gaps"
-    """Some persons or areas could not be read by the last run that tried."""
+    """The last run could not read some persons or areas."""
     COMPLETE = "complete"
 
 
@@ -46,14 +46,14 @@ class RunFacts:
     requests: int
 
     def age(self, now: datetime) -> timedelta:
-        """How long ago it was published."""
+        """Time since the publication."""
         return max(now - (self.published_at or self.started_at), timedelta(0))
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from its start to its end, pauses between its turns included.
+        """Seconds from start to end, with the pauses between its run attempts.
 
-        ``None`` while it may go on, and for an abandoned run, whose end says when it was undone.
+        ``None`` for an open run, and for an abandoned one, whose end is when it was undone.
         """
         if self.finished_at is None or self.status == RunStatus.ABANDONED:
             return None
@@ -62,7 +62,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Restrictions, and how many persons at least have them."""
+    """A number of restrictions, and the least number of persons who have them."""
 
     restrictions: int = 0
     persons: int = 0
@@ -70,10 +70,10 @@ class Amount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightFacts:
-    """The last publication of a day in Norway, as it was written down then.
+    """The facts of the last publication of a day in Norway.
 
     Attributes:
-        roster, confirmed, stale: persons; None where nobody counted them.
+        roster, confirmed, stale: persons; None if they were not counted.
         failed: persons with a failure, by its kind.
         persons_in_effect: persons with a restriction in effect.
         groups: restrictions in effect by group.
@@ -97,7 +97,7 @@ class NightFacts:
 
 @dataclass(frozen=True, slots=True)
 class CodeKey:
-    """What is counted together: an area's code and level, with its group."""
+    """The key of counts: area, code and level, with the group of the code."""
 
     group: str
     area: str
@@ -107,7 +107,7 @@ class CodeKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeFacts:
-    """All that stood of one code, and what was in effect of it."""
+    """Restrictions of one code: those open, and those in effect."""
 
     open: Amount
     in_effect: Amount
@@ -115,13 +115,13 @@ class CodeFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndFacts:
-    """When the delays in effect end, and what restricts but is over or has not begun.
+    """When delays in effect end, and restrictions whose time is over or has not begun.
 
     Attributes:
         weeks: those that end in each of the next weeks, from the publication on.
         later: those that end after them.
         indefinite: those without an end.
-        not_now: restrictions of any group, outside their time.
+        not_now: restrictions of any group that are not in effect because of their time.
     """
 
     weeks: Sequence[Amount]
@@ -145,7 +145,7 @@ class CohortFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DurationFacts:
-    """How long restrictions of an area stood, of those that the copy saw come and go."""
+    """How long restrictions of an area were open, if they came and went since the copy began."""
 
     area: str
     amount: Amount
@@ -154,7 +154,7 @@ class DurationFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFacts:
-    """Everything that the report says.
+    """The contents of the report.
 
     Attributes:
         made_at: when it was read.
@@ -164,8 +164,8 @@ class ReportFacts:
         nights: the last ``DAYS_SHOWN`` days with a publication, oldest first.
         then: the night ``CHANGE_DAYS`` before the last one, or a few days earlier.
         codes: by code, of the last night.
-        codes_then: the same of ``then``.
-        withheld: the days of those nights on which a run was withheld and none published.
+        codes_then: by code, of ``then``.
+        withheld: days within those nights on which a run was withheld and none published.
     """
 
     made_at: datetime
@@ -184,5 +184,5 @@ class ReportFacts:
 
     @property
     def last(self) -> NightFacts:
-        """The last night; there is one unless nothing is published."""
+        """The last night; call it only if something is published."""
         return self.nights[-1]

@@ -15,9 +15,9 @@ from worker.files import write_private
 from worker.report.facts import read_facts
 from worker.report.figures import ReportFacts
 from worker.report.language import LANGUAGES, language
+from worker.report.numbers import NIGHTS_MIN
 from worker.report.page import COHORTS_SHOWN, Page
 from worker.report.reading import Read
-from worker.report.shown import NIGHTS_MIN
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 

@@ -1,4 +1,4 @@
-"""The first part of the report: the sentence, the tiles and what there is over time."""
+"""The first part of the report: the summary sentence, the tiles and the trends."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
@@ -7,19 +7,19 @@ from typing import Any
 from worker.core.model import RunStatus
 from worker.report.figures import GROUPS, SnapshotState
 from worker.report.language import NOTHING
+from worker.report.numbers import ReportNumbers
 from worker.report.parts import Cell, Chart, Row, Table, Tile
-from worker.report.shown import Numbers
 
 _SPARK_DAYS = 31
 _A_DAY = timedelta(hours=26)
-"""With some slack for a night that took longer."""
+"""A day, and slack for a run that took longer."""
 
 
-class Overview(Numbers):
-    """Its parts."""
+class Overview(ReportNumbers):
+    """The texts, tiles and charts of the first part."""
 
     def sentence(self) -> str:
-        """What stands, in one sentence."""
+        """The restrictions in effect, in one sentence."""
         last, words = self.facts.last, self.words
         number = last.publication_no
         key = "sentence" if last.roster is None else "sentence_of"
@@ -41,7 +41,7 @@ class Overview(Numbers):
         return said + "."
 
     def state(self) -> Iterator[str]:
-        """How far the figures can be relied upon."""
+        """How reliable the figures are."""
         words, facts = self.words, self.facts
         run = facts.last_sync if facts.state is SnapshotState.OLD else facts.published
         if run is None or run.published_at is None:
@@ -67,7 +67,7 @@ class Overview(Numbers):
             yield words.text("state_since", run=latest.run_id, ending=self.ending(latest))
 
     def tiles(self) -> Iterator[Tile]:
-        """The four figures that matter most."""
+        """The four most important figures."""
         words, last, number = self.words, self.facts.last, self.facts.last.publication_no
         yield self._tile("tile_in_effect", lambda night: ("total", night))
         persons, roster = (
@@ -107,7 +107,7 @@ class Overview(Numbers):
 
     @property
     def groups(self) -> Sequence[str]:
-        """The groups that any night has, in their order."""
+        """The restriction groups of all nights, in order."""
         return [g for g in GROUPS if any(g in night.groups for night in self.facts.nights)]
 
     def trends(self) -> Iterator[Chart]:

@@ -1,4 +1,4 @@
-"""The report's parts as the template shows them: texts, and numbers that may be hidden."""
+"""The tables of the report, for the template."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -12,7 +12,7 @@ from worker.report.overview import Overview
 from worker.report.parts import Cell, Row, Table
 
 COHORTS_SHOWN = 16
-"""What a page of paper holds."""
+"""As many as fit on a printed page."""
 
 
 class Page(Overview):
@@ -99,7 +99,7 @@ class Page(Overview):
         )
 
     def reconciliation(self) -> Table:
-        """From all rows to those in effect."""
+        """The steps from all open restrictions to those in effect."""
         keys: Mapping[str, Any] = {
             "reconciliation_open": OPEN,
             "reconciliation_none": NONE,
@@ -114,7 +114,7 @@ class Page(Overview):
         )
 
     def ends(self) -> Table:
-        """When delays end, week by week."""
+        """When delays end, by week."""
         words, begin = self.words, self.facts.last.published_at.astimezone(self.zone)
         weeks = [
             (words.short_day((begin + timedelta(weeks=week)).date()), ("week", week))
@@ -138,7 +138,7 @@ class Page(Overview):
         return Table(words.text("ends_caption"), head, rows)
 
     def cohorts(self) -> Table | None:
-        """Persons by cohort, the highest rate first and those that are hidden last."""
+        """Persons by cohort, the highest rate first, hidden ones last."""
         words, shown = self.words, self.shown
         rates: dict[str, float | None] = {}
         for found in self.facts.cohorts:
@@ -165,7 +165,7 @@ class Page(Overview):
         return Table(words.text("cohorts_caption"), head, rows) if rows else None
 
     def durations(self) -> Table | None:
-        """How long restrictions stood, where they are of enough persons."""
+        """How long restrictions were open, if they concern enough persons."""
         words, rows = self.words, []
         for found in self.facts.durations:
             key = ("duration", found.area)
@@ -178,7 +178,7 @@ class Page(Overview):
         return Table(words.text("durations_caption"), head, rows) if rows else None
 
     def freshness_table(self) -> Table:
-        """The same in numbers, the newest day first."""
+        """Confirmed and stale persons by day, the newest first."""
         words, rows = self.words, []
         for night in reversed(self.facts.nights):
             cells = [
@@ -190,7 +190,7 @@ class Page(Overview):
         return Table(words.text("freshness_table"), head, rows)
 
     def failures(self) -> Table | None:
-        """Why persons could not be read."""
+        """Persons that could not be read, by kind of failure."""
         rows = [
             (self.words.name("failure_kind", kind), ("failed", kind))
             for kind in self.facts.last.failed
@@ -226,7 +226,7 @@ class Page(Overview):
         return Table(words.text("annex_caption"), [words.text(key) for key in keys], rows, text=3)
 
     def _totals(self, run: RunFacts) -> list[Cell]:
-        """Persons and requests, which the ledger has of runs that were published."""
+        """Persons and requests; the ledger has them for published runs only."""
         if run.published_at is None:
             return [Cell(""), Cell("")]
         return [Cell(self.words.number(count)) for count in (run.persons_total, run.requests)]

@@ -1,4 +1,4 @@
-"""What the template shows: texts in cells, tables, tiles and charts."""
+"""The building blocks of the template: cells, tables, tiles and charts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from worker.report.charts import LineChart
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What a table shows in a place.
+    """One cell of a table.
 
     Attributes:
-        spoken: instead of ``text``, for a screen reader.
+        spoken: replaces ``text`` for a screen reader.
         small: smaller text below it.
-        bar: the length of a bar, in per cent.
-        heat: how much it is beside the others, from 0 to 5.
+        bar: length of a bar in per cent.
+        heat: intensity relative to the other cells, from 0 to 5.
     """
 
     text: str
@@ -26,7 +26,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a table, or with ``is_head`` the head of those below it."""
+    """A row of a table; ``is_head``: the heading of the rows below it."""
 
     cells: Sequence[Cell]
     group: str = ""
@@ -45,7 +45,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A number that matters, with a line of the last month."""
+    """A key figure, with a line of the last month."""
 
     amount: Cell
     words: str
@@ -55,7 +55,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A line with its words."""
+    """A line chart with its texts."""
 
     title: str
     desc: str

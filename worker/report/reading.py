@@ -1,4 +1,4 @@
-"""One consistent look at the reporting views."""
+"""Consistent snapshots of the reporting views."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
@@ -10,21 +10,21 @@ T = TypeVar("T")
 
 
 class Read(Protocol):
-    """Runs a function in a read transaction; ``worker.store.database.Database.read`` is one.
+    """Runs a function in a read transaction, such as ``worker.store.database.Database.read``.
 
-    It may call the function again after a lost connection, so that must bear to run twice.
+    After a lost connection it calls the function again.
     """
 
     async def __call__(self, work: Callable[[AsyncConnection], Awaitable[T]], /) -> T:
-        """What ``work`` returns."""
+        """The result of ``work``."""
         ...
 
 
 async def begin_snapshot(connection: AsyncConnection) -> None:
-    """Make all that this transaction reads belong to the same publication.
+    """Make everything that this transaction reads belong to the same publication.
 
-    To be called before anything is read. On SQLite a read transaction is a snapshot as it is (WAL);
-    PostgreSQL gives each statement a fresh look unless configured otherwise.
+    Call it before anything is read. On SQLite (WAL) a read transaction is a snapshot. PostgreSQL
+    gives each statement a new snapshot by default.
     """
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))

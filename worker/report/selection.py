@@ -1,4 +1,4 @@
-"""Which rows an export takes of a view, and in which order."""
+"""Selects the rows that an export takes from a view, and their order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,14 +52,14 @@ OF_THE_PAST: Final = (
     VIEWS["report_code"],
     VIEWS["report_dictionary"],
 )
-"""What can be had as of an earlier publication; the last two are the program's own words."""
+"""Views that can be exported as of an earlier publication; the last two are constant."""
 NOT_OF_THE_PAST: Final = frozenset({"last_confirmed_at", "is_stale"})
-"""Columns of the current views whose earlier values are not kept: they are empty."""
+"""Columns of the current views whose earlier values are not stored; they are exported empty."""
 _LABELS: Final = ("local_ref", "cohort")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class ExportedPublication:
     """The publication that an export shows; ``run_id`` is None once its run is gone."""
 
     number: int
@@ -69,11 +69,11 @@ class Shown:
 
 async def last_publication(
     connection: AsyncConnection, as_of: datetime | None = None
-) -> Shown | None:
-    """The publication that readers see, or saw at an instant; None before the first one.
+) -> ExportedPublication | None:
+    """The publication that readers see, or saw at a time; None before the first one.
 
     Raises:
-        UsageError: nothing was published by the instant.
+        UsageError: nothing was published by that time.
     """
     facts, run = PUBLICATION.table(), RUN.table()
     query = select(facts.c.publication_no, facts.c.published_at, run.c.run_id).outerjoin(
@@ -84,7 +84,9 @@ async def last_publication(
     found = await connection.execute(query.order_by(facts.c.publication_no.desc()).limit(1))
     row = found.one_or_none()
     if row is not None:
-        return Shown(number=row.publication_no, at=row.published_at, run_id=row.run_id)
+        return ExportedPublication(
+            number=row.publication_no, at=row.published_at, run_id=row.run_id
+        )
     if as_of is None:
         return None
     first = (await connection.execute(select(func.min(facts.c.published_at)))).scalar_one()
@@ -99,22 +101,22 @@ async def last_publication(
 def rows_of(
     view: View,
     columns: Sequence[str],
-    shown: Shown | None,
+    shown: ExportedPublication | None,
     *,
     dialect: str,
     behind: int | None = None,
 ) -> Select[Any]:
-    """The rows of a view in the order of its primary key, by the bytes of a text.
+    """The rows of a view in the order of its primary key; text sorts by its bytes.
 
-    What depends on the time of the question is as of the publication, so that two exports of one
-    publication are the same.
+    Values that depend on the time of the query are as of the publication, so that two exports of
+    one publication are the same.
 
     Args:
         view: the view.
-        columns: those that are taken.
-        shown: the publication; None: there is none, and no row that depends on a time.
+        columns: the columns to export.
+        shown: the publication; None: nothing is published yet.
         dialect: SQLAlchemy's name of the database.
-        behind: of the change feed, only what is behind this place.
+        behind: of the change feed, only rows after this ``seq``.
     """
     table = view.table()
     query = select(*(_column(view, table, name, shown) for name in columns))
@@ -123,10 +125,12 @@ def rows_of(
     return query.order_by(*order_of(view, table, dialect))
 
 
-def past_rows_of(view: View, columns: Sequence[str], shown: Shown, *, dialect: str) -> Select[Any]:
+def past_rows_of(
+    view: View, columns: Sequence[str], shown: ExportedPublication, *, dialect: str
+) -> Select[Any]:
     """The rows that a view of ``OF_THE_PAST`` had at a publication.
 
-    The numbers of publications decide, so that a clock that was wrong does not matter.
+    Publication numbers decide, so that a wrong clock does not matter.
     """
     if view.name not in AREA_VIEWS:
         table = view.table()
@@ -158,13 +162,15 @@ def past_rows_of(view: View, columns: Sequence[str], shown: Shown, *, dialect: s
 def _until_closed(
     table: TableClause, name: str, is_closed: ColumnElement[bool]
 ) -> ColumnElement[Any]:
-    """A column of the history; that a version is closed was not known before."""
+    """A column of the history, without a closing that came later."""
     if name in {"valid_to", "closed_run", "closed_publication"}:
         return case((is_closed, table.c[name])).label(name)
     return table.c[name]
 
 
-def _past_column(area: str, table: TableClause, name: str, shown: Shown) -> ColumnElement[Any]:
+def _past_column(
+    area: str, table: TableClause, name: str, shown: ExportedPublication
+) -> ColumnElement[Any]:
     """A column of the current view, from the history or the labels."""
     effect = area_named(area).effect
     match name:
@@ -184,8 +190,10 @@ def _past_column(area: str, table: TableClause, name: str, shown: Shown) -> Colu
     return literal_column(sql, type_of(kind)).label(name)
 
 
-async def stood_then(connection: AsyncConnection, shown: Shown) -> Mapping[str, int]:
-    """How many restrictions of each area stood at a publication, by its facts."""
+async def open_counts_at(
+    connection: AsyncConnection, shown: ExportedPublication
+) -> Mapping[str, int]:
+    """The number of open restrictions of each area at a publication, from its facts."""
     facts = DAILY.table()
     found = await connection.execute(
         select(facts.c.area, func.sum(facts.c.open))
@@ -196,7 +204,7 @@ async def stood_then(connection: AsyncConnection, shown: Shown) -> Mapping[str, 
 
 
 def order_of(view: View, table: TableClause, dialect: str) -> list[ColumnElement[Any]]:
-    """The primary key of the view; a text sorts by its bytes in both databases."""
+    """The primary key of the view; text sorts by its bytes in both databases."""
     order: list[ColumnElement[Any]] = []
     for name in KEYS[view.name]:
         is_text = view.columns[name] in {Kind.TEXT, Kind.DATE}
@@ -205,7 +213,9 @@ def order_of(view: View, table: TableClause, dialect: str) -> list[ColumnElement
     return order
 
 
-def _column(view: View, table: TableClause, name: str, shown: Shown | None) -> ColumnElement[Any]:
+def _column(
+    view: View, table: TableClause, name: str, shown: ExportedPublication | None
+) -> ColumnElement[Any]:
     if name != "is_in_effect" or shown is None:
         return table.c[name]
     effect = area_named(AREA_VIEWS[view.name][0]).effect
@@ -214,7 +224,7 @@ def _column(view: View, table: TableClause, name: str, shown: Shown | None) -> C
 
 
 def until(rows: Sequence[Any], view: View, columns: Sequence[str], at: datetime) -> Sequence[Any]:
-    """Count the days of an episode that has not ended until the publication."""
+    """Count the days of an open episode up to the publication."""
     if view is not EPISODE:
         return rows
     started, ended, days = map(columns.index, ("started_at", "ended_at", "days"))
@@ -227,9 +237,9 @@ def until(rows: Sequence[Any], view: View, columns: Sequence[str], at: datetime)
 
 
 async def last_of(connection: AsyncConnection, number: int) -> int:
-    """The place in the feed behind which everything is newer than a publication.
+    """The ``seq`` after which all rows of the feed are newer than a publication.
 
-    Erasures and purges that came after it have its number, and are newer.
+    Erasures and purges after a publication have its number, but are newer.
     """
     feed = CHANGE_FEED.table()
     last = select(func.coalesce(func.max(feed.c.seq), 0)).where(

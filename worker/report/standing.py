@@ -1,4 +1,4 @@
-"""What stands whatever the next run does, for telemetry."""
+"""Reads the published state for the metrics."""
 
 from sqlalchemy import case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,7 +11,7 @@ from worker.utc_time import UtcTime
 
 
 async def read_standing(read: Read) -> Standing:
-    """Read what stands.
+    """Read the published state.
 
     Raises:
         UnavailableError: the database cannot be used.

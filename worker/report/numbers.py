@@ -1,4 +1,4 @@
-"""The report's numbers as texts, or what stands in the place of those that are hidden."""
+"""The report's numbers as text; hidden numbers are replaced."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from worker.core.model import RunStatus
 from worker.core.small_numbers import Mark
 from worker.report.charts import LineChart, line
-from worker.report.disclosure import Shown
+from worker.report.disclosure import VisibleNumbers
 from worker.report.figures import NightFacts, ReportFacts, RunFacts
 from worker.report.language import NOTHING, Language
 from worker.report.parts import Cell
@@ -17,17 +17,17 @@ NIGHTS_MIN = 7
 """Fewer nights make no trend."""
 
 
-class Numbers:
-    """What all parts of one report have in common."""
+class ReportNumbers:
+    """Formats the numbers of one report; base class of its parts."""
 
     def __init__(self, facts: ReportFacts, words: Language, zone: ZoneInfo, *, least: int) -> None:
         self.facts = facts
         self.words = words
         self.zone = zone
-        self.shown = Shown(facts, least=least)
+        self.shown = VisibleNumbers(facts, least=least)
 
     def cell(self, key: Any) -> Cell:
-        """A number, or what stands in its place."""
+        """A number, or the text that replaces a hidden one."""
         match self.shown.marks.get(key):
             case Mark.SMALL:
                 least = self.shown.least
@@ -41,7 +41,7 @@ class Numbers:
         return Cell(NOTHING) if found is None else Cell(self.words.number(found.value))
 
     def change(self, key: Any) -> str:
-        """The change of a number since a month ago, if both are shown."""
+        """The change of a number over the last month, if both numbers are shown."""
         if self.facts.then is None:
             return ""
         now = self.shown.value(key(self.facts.last.publication_no))
@@ -49,7 +49,7 @@ class Numbers:
         return "" if now is None or then is None else self.words.change(now, then)
 
     def confirmed(self, night: NightFacts) -> str:
-        """The share that is confirmed; where that is hidden what it is at least."""
+        """The confirmed share; if it is hidden, its lower bound."""
         share = self.confirmed_share(night)
         if share is None:
             return ""
@@ -58,7 +58,7 @@ class Numbers:
         return self.words.text("at_least", share=said) if is_hidden else said
 
     def confirmed_share(self, night: NightFacts) -> float | None:
-        """The same as a number; None where nothing can be said."""
+        """The confirmed share as a number; None if it is unknown."""
         number = night.publication_no
         roster = self.shown.value(("roster", number))
         if not roster:
@@ -78,7 +78,7 @@ class Numbers:
     def line(
         self, values: Sequence[float | None], *, least_step: float = 1, days: int = 0
     ) -> LineChart | None:
-        """A line over the nights, if they are enough."""
+        """A line over the nights, if there are at least ``NIGHTS_MIN``."""
         nights = self.nights(days)
         if len(nights) < NIGHTS_MIN:
             return None
