@@ -121,7 +121,7 @@ async def test_a_key_path_left_over_is_found(database_url):
         )
         with pytest.raises(DiedError):
             await undo_run(mortal, turn.lease, run_id, status=RunStatus.WITHHELD)
-        assert [run_id] == await leftovers(world.database)
+        assert [run_id] == await world.database.read(leftovers)
 
 
 async def test_nobody_departs_whom_readers_never_saw(database_url):

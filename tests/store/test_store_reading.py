@@ -67,7 +67,7 @@ async def test_an_open_run_and_its_holder_are_told(database_url):
         assert await lease_state(world.database) is None
         turn = await world.begin()
         await turn.write(read(world, "a", "x"), failed(world, "b"))
-        rows = await open_runs(world.database)
+        rows = await world.database.read(open_runs)
         run_id = turn.writer.handle.run_id
         settled = await settled_in(world.database, run_id, 2)
         assert (1, 3) == (settled.persons, settled.person_areas)

@@ -67,7 +67,7 @@ class World:
             host="test",
             continue_within=timedelta(hours=12),
         )
-        others = [row.run_id for row in await open_runs(self.database)]
+        others = [row.run_id for row in await self.database.read(open_runs)]
         writer = BatchWriter(
             database=self.database,
             lease=lease,
@@ -357,7 +357,7 @@ async def test_a_withheld_run_leaves_no_trace(database_url):
         )
         assert current == await world.current()
         assert history == await world.rows("SELECT * FROM report_patient_safety_history ORDER BY 1")
-        assert [] == await leftovers(world.database)
+        assert [] == await world.database.read(leftovers)
         assert [("a",), ("b",)] == await world.rows("SELECT person_key FROM person ORDER BY 1")
         turn = await world.begin()
         await turn.write(read(world, "a", "x", "y"), read(world, "b", "z"))
@@ -504,7 +504,7 @@ async def test_a_run_is_undone_step_by_step(database_url, monkeypatch, persons_p
         await turn.write(read(world, "a"), read(world, "b", "y=N", "z"), read(world, "new", "n"))
         run_id = turn.writer.handle.run_id
         await undo_run(world.database, turn.lease, run_id, status=RunStatus.WITHHELD)
-        assert [] == await leftovers(world.database)
+        assert [] == await world.database.read(leftovers)
         assert {("a", "x", "NORU", False), ("b", "y", "NORU", False)} == await world.current()
         after = await world.rows("SELECT * FROM report_person_freshness ORDER BY person_key, area")
         assert before == after

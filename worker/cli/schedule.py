@@ -77,7 +77,7 @@ async def _is_left_open(app: App) -> bool:
     """Whether the next ``sync`` would continue a run."""
     async with app.database() as store:
         sync = app.settings.sync
-        rows = await open_runs(store)
+        rows = await store.read(open_runs)
         return (
             continued_by_next_sync(
                 rows, areas=sync.areas, within=sync.continue_within, now=app.runtime.now()

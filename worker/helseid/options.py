@@ -31,10 +31,7 @@ class HelseIdOptions(Value, frozen=True, kw_only=True):
         tenancy: as registered; None: multi-tenant if a parent is set, else single-tenant.
         token_endpoint_host: required host of the token endpoint, with its port unless it is the
             default; None: the issuer's host and port.
-        resource: resource indicator (RFC 8707) that narrows the token's audience.
         assertion_lifetime_s: lifetime of an assertion, 1 to 60 s.
-        renewal_margin_s_max: renew a token this long before it expires, or at 80 % of its lifetime
-            if that is later.
         retry: attempts and delays for transient failures.
         retry_after_s_max: a longer ``Retry-After`` fails the call at once.
         attempt_s_max: time limit of one attempt.
@@ -50,9 +47,7 @@ class HelseIdOptions(Value, frozen=True, kw_only=True):
     organization_child: str | None = None
     tenancy: Tenancy | None = None
     token_endpoint_host: str | None = None
-    resource: str | None = None
     assertion_lifetime_s: int = 30
-    renewal_margin_s_max: float = 30.0
     retry: RetryPolicy = _RETRY
     retry_after_s_max: float = 300.0
     attempt_s_max: float = 30.0

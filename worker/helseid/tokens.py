@@ -40,7 +40,9 @@ _NONCE_RETRIES_MAX: Final = 2
 _PROOF_RETRIES_MAX: Final = 1
 _NONCE_LIFETIME_S: Final = 50.0
 """HelseID's nonces are presumably valid for 60 s (HelseID reference, section 2)."""
+_RENEWAL_MARGIN_S_MAX: Final = 30.0
 _RENEWAL_SHARE: Final = 0.2
+"""A token is renewed 30 s before it expires, or at 80 % of its lifetime if that is later."""
 _log = structlog.get_logger(__name__)
 
 
@@ -248,8 +250,6 @@ class TokenSource:
                 issuer=metadata.issuer, now=now, jti=self._runtime.new_id()
             ),
         }
-        if self._options.resource:
-            form["resource"] = self._options.resource
         if self._options.subject_token_file is not None and self._options.grant == "token_exchange":
             form["subject_token"] = await _subject_token(self._options.subject_token_file)
             form["subject_token_type"] = _SUBJECT_TOKEN_TYPE
@@ -276,7 +276,7 @@ class TokenSource:
             )
 
     def _token_from(self, granted: Granted, requested_at_s: float) -> Token:
-        margin_s = min(self._options.renewal_margin_s_max, _RENEWAL_SHARE * granted.expires_in_s)
+        margin_s = min(_RENEWAL_MARGIN_S_MAX, _RENEWAL_SHARE * granted.expires_in_s)
         self._issued += 1
         scheme = "DPoP" if self._options.sender_constraint == "dpop" else "Bearer"
         token = Token(

@@ -84,7 +84,6 @@ class RetryingClient:
         throttle: shared by all requests; its circuit breaker gives up after as many probes as a
             request has retries.
         policy: retry limits of one request.
-        budget: retry budget of all requests together.
         runtime: clock, sleep and randomness.
         retry_after_s_max: maximum ``Retry-After``, and maximum sum of those that concern only one
             request; longer ones end the request.
@@ -98,7 +97,6 @@ class RetryingClient:
         throttle: Throttle,
         policy: RetryPolicy,
         runtime: Runtime,
-        budget: RetryBudget | None = None,
         retry_after_s_max: float = math.inf,
     ) -> None:
         self._transport = transport
@@ -106,7 +104,7 @@ class RetryingClient:
         self._throttle = throttle
         self._policy = policy
         self._runtime = runtime
-        self._budget = RetryBudget() if budget is None else budget
+        self._budget = RetryBudget()
         self._retry_after_s_max = retry_after_s_max
         self._was_authorized = False
         throttle.set_probes(policy.attempts_max - 1)

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -28,7 +28,6 @@ async def write_report(
     *,
     now: datetime,
     timezone: str = "Europe/Oslo",
-    fresh_within: timedelta = timedelta(hours=26),
     in_language: str = LANGUAGES[0],
     min_cell: int = LEAST,
 ) -> ReportFacts:
@@ -39,7 +38,6 @@ async def write_report(
         out: the file; an old one is replaced.
         now: the time of the report, aware.
         timezone: of the times shown, e.g. ``schedule.timezone``.
-        fresh_within: a full run published longer ago makes the copy out of date.
         in_language: one of ``LANGUAGES``.
         min_cell: numbers of fewer persons are hidden; 0 hides none.
 
@@ -47,7 +45,7 @@ async def write_report(
         ConfigurationError: the file cannot be written.
         UnavailableError: the database cannot be used.
     """
-    facts = await read_facts(read, now=now, fresh_within=fresh_within)
+    facts = await read_facts(read, now=now)
     page = render(facts, timezone=timezone, in_language=in_language, min_cell=min_cell)
     write_private(out, page.encode())
     return facts

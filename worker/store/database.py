@@ -203,7 +203,7 @@ def _lock_s_max(dialect: StoreDialect, patience_s: float) -> float:
     return max(patience_s / 2, _LOCK_S_MIN)
 
 
-def driver_url(url: str, password: str | None = None) -> tuple[URL, StoreDialect]:
+def driver_url(url: str) -> tuple[URL, StoreDialect]:
     """The URL with its async driver, and the dialect.
 
     Raises:
@@ -218,8 +218,6 @@ def driver_url(url: str, password: str | None = None) -> tuple[URL, StoreDialect
         ) from error
     dialect = dialect_named(parsed.get_backend_name())
     parsed = parsed.set(drivername=dialect.driver_url)
-    if password is not None:
-        parsed = parsed.set(password=password)
     return parsed, dialect
 
 
@@ -228,7 +226,6 @@ async def open_database(
     url: str,
     runtime: Runtime,
     *,
-    password: str | None = None,
     patience_s: float = PATIENCE_S,
     idle_s: float = _IDLE_S,
     ca_file: Path | None = None,
@@ -239,7 +236,6 @@ async def open_database(
     Args:
         url: as configured.
         runtime: clock, sleep and randomness.
-        password: instead of the one in the URL.
         patience_s: total time to wait for the database: an unreachable or silent server, locks of
             other processes, and retries.
         idle_s: PostgreSQL ends an idle transaction of the worker after this time, so that a paused
@@ -251,7 +247,7 @@ async def open_database(
         ConfigurationError: the URL cannot be used or is not safe, a CA file cannot be used, the
             SQLite file's folder does not exist, or other accounts can access the file.
     """
-    parsed, dialect = driver_url(url, password)
+    parsed, dialect = driver_url(url)
     # Last in, first out: every connection in use caches its own pages and statements.
     options: dict[str, Any] = {"hide_parameters": True, "pool_use_lifo": True}
     outage = Outage()

@@ -17,9 +17,7 @@ class RunOptions(Value, frozen=True, kw_only=True):
     Attributes:
         persons_concurrent: persons read at the same time, each with one request in flight.
         batch_persons: maximum number of persons per transaction.
-        flush_s: maximum age of a partial batch before it is written, so that a kill loses little.
         renew_s: interval of lease renewals while nothing is written.
-        grace_s: time that reads in flight have to finish after a stop request.
         deadline_s: the run stops after this long; ``None``: never.
         confirm_after_s: minimum delay between the two reads of an area.
         limits: the guard's limits.
@@ -28,9 +26,7 @@ class RunOptions(Value, frozen=True, kw_only=True):
 
     persons_concurrent: int
     batch_persons: int
-    flush_s: float = 2.0
     renew_s: float = 10.0
-    grace_s: float = 4.0
     deadline_s: float | None = None
     confirm_after_s: float = CONFIRM_AFTER_S
     limits: GuardLimits

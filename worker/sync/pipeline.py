@@ -6,6 +6,7 @@ person, and the error is returned. A ``WorkerError`` never surfaces as an except
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import anyio
 import structlog
@@ -24,7 +25,9 @@ from worker.sync.writing import Writer
 
 log = structlog.get_logger(__name__)
 
-_NEXT = "the next `pts-worker sync` continues"
+_GRACE_S: Final = 4.0
+"""Time that reads in flight have to finish after a stop request."""
+_NEXT: Final = "the next `pts-worker sync` continues"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,7 +174,7 @@ class Pipeline:
         if self._ending is None:
             self._ending = ending
         self._feeding.cancel()
-        await self.runtime.sleep(self.options.grace_s)
+        await self.runtime.sleep(_GRACE_S)
         self._stop_reading()
 
     def _end(self, error: WorkerError) -> None:

@@ -5,6 +5,7 @@ Persons arrive on two streams: after their first read, and after a second read.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
@@ -18,6 +19,9 @@ from worker.sync.confirmation import Confirmations
 from worker.sync.options import RunOptions
 from worker.sync.reading import is_complete
 from worker.sync.streams import receive
+
+_FLUSH_S: Final = 2.0
+"""Maximum age of a partial batch before it is written, so that a kill loses little."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,12 +62,12 @@ class Writer:
     async def _gather(
         self, reads: MemoryObjectReceiveStream[PersonRead], most: int
     ) -> list[PersonRead]:
-        """Collect persons until ``flush_s`` after the first one; empty at the end of the stream."""
+        """Collect persons for at most ``_FLUSH_S``; empty at the end of the stream."""
         read = await receive(reads)
         if read is None:
             return []
         batch = [read]
-        with anyio.move_on_after(self.options.flush_s):
+        with anyio.move_on_after(_FLUSH_S):
             while len(batch) < most and (read := await receive(reads)) is not None:
                 batch.append(read)
         return batch

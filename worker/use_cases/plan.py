@@ -172,7 +172,7 @@ async def plan_sync(app: App) -> Plan:
 async def _continued_run(app: App, store: Database) -> ContinuedRun | None:
     sync = app.settings.sync
     row = continued_by_next_sync(
-        await open_runs(store),
+        await store.read(open_runs),
         areas=sync.areas,
         within=sync.continue_within,
         now=app.runtime.now(),

@@ -165,7 +165,7 @@ def _line(run: RunFacts) -> RunLine:
 
 
 async def _open_run(app: App, store: Database) -> OpenRun | None:
-    rows = await open_runs(store)
+    rows = await store.read(open_runs)
     sync = app.settings.sync
     chosen = continued_by_next_sync(
         rows, areas=sync.areas, within=sync.continue_within, now=app.runtime.now()

@@ -37,14 +37,14 @@ class RunFacts:
     run_id: int
     kind: str
     status: str
+    exit_code: int | None
+    reason: str | None
     areas: tuple[str, ...]
+    turns: int
     started_at: datetime
     finished_at: datetime | None
     published_at: datetime | None
     publication_no: int | None
-    exit_code: int | None
-    reason: str | None
-    turns: int
     totals: Mapping[str, int] = field(default_factory=dict)
 
 

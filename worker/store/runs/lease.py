@@ -88,8 +88,8 @@ class Lease:
         await database.write(work)
 
 
-async def acquire(database: Database, holder: Holder, *, name: str = RUN, ttl_s: float) -> Lease:
-    """Take the lease if it is free, expired, or its holder died on this machine.
+async def acquire(database: Database, holder: Holder, *, ttl_s: float) -> Lease:
+    """Take the lease ``run`` if it is free, expired, or its holder died on this machine.
 
     A live shard prevents it; dead shards lose their leases.
 
@@ -98,7 +98,7 @@ async def acquire(database: Database, holder: Holder, *, name: str = RUN, ttl_s:
     """
 
     async def work(connection: AsyncConnection) -> Lease:
-        row = await lock_lease(database, connection, name)
+        row = await lock_lease(database, connection)
         now = await database.now(connection)
         if database.dialect.name == "postgresql":  # only PostgreSQL has shards
             for shard_lease in await held_by_shards(connection):

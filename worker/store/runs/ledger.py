@@ -39,7 +39,7 @@ async def begin_run(
         LeaseLostError: another holder took over.
     """
     now = database.runtime.now()
-    for row in await open_runs(database):
+    for row in await database.read(open_runs):
         if kind == RunKind.SYNC and is_continuable(row, areas, continue_within, now):
             return await _continue(database, lease, row, host=host)
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
@@ -79,17 +79,8 @@ def last_progress() -> ColumnElement[datetime]:
     return func.coalesce(progressed, run.c.started_at).label("progressed_at")
 
 
-async def open_runs(database: Database) -> Sequence[Row[Any]]:
+async def open_runs(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """Runs that are neither published nor undone, latest first, with ``progressed_at``."""
-
-    async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
-        return await open_in(connection)
-
-    return await database.read(work)
-
-
-async def open_in(connection: AsyncConnection) -> Sequence[Row[Any]]:
-    """See ``open_runs``."""
     found = await connection.execute(
         select(run, last_progress())
         .where(run.c.status.in_(sorted(OPEN_STATUSES)))

@@ -34,7 +34,7 @@ async def open_run_store(
     Raises:
         LeaseLostError: another holder took over.
     """
-    for run_id in await leftovers(database):
+    for run_id in await database.read(leftovers):
         await undo_writes(database, lease, run_id)
     handle = await begin_run(
         database,
@@ -44,7 +44,7 @@ async def open_run_store(
         host=lease.holder.describe(),
         continue_within=continue_within,
     )
-    others = await open_runs(database)
+    others = await database.read(open_runs)
     return SqlRunStore(
         database=database,
         lease=lease,

@@ -27,7 +27,7 @@ from worker.store.runs.departures import Departures
 from worker.store.runs.facts import record_publication
 from worker.store.runs.feed import last_publication_no
 from worker.store.runs.guard_facts import guard_facts, removed_by
-from worker.store.runs.ledger import open_in
+from worker.store.runs.ledger import open_runs
 from worker.store.runs.moves import close_moved, gone_claims, shared_areas
 from worker.store.runs.totals import run_totals
 from worker.store.schema.tables import (
@@ -86,7 +86,7 @@ async def publish_run(
         dialect=dialect, run_id=run_id, seen_by_attempts=tuple(seen_by_attempts)
     )
     departed = await departures.depart(connection) if may_depart else 0
-    open_now = await open_in(connection)
+    open_now = await open_runs(connection)
     others = [row.run_id for row in open_now if row.run_id != run_id]
     shared = await shared_areas(connection)
     for area in sorted(shared):

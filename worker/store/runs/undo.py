@@ -83,17 +83,8 @@ async def undo_writes(database: Database, lease: Lease, run_id: int) -> None:
     await database.write(rest)
 
 
-async def leftovers(database: Database) -> Sequence[int]:
+async def leftovers(connection: AsyncConnection) -> Sequence[int]:
     """Ids of withheld and abandoned runs that are not completely undone yet, in order."""
-
-    async def work(connection: AsyncConnection) -> Sequence[int]:
-        return await leftovers_in(connection)
-
-    return await database.read(work)
-
-
-async def leftovers_in(connection: AsyncConnection) -> Sequence[int]:
-    """See ``leftovers``."""
     unpublished = (RunStatus.WITHHELD.value, RunStatus.ABANDONED.value)
     ended = select(run.c.run_id).where(run.c.status.in_(unpublished))
     marks: list[Column[int]] = [area_key.c.since_run]

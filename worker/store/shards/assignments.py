@@ -20,12 +20,18 @@ from worker.core.sharding import ShardAssignment
 from worker.errors import ConfigurationError, ExitCode, UsageError, WithheldError
 from worker.store.database import Database
 from worker.store.runs.lease import RUN, Lease, displace, held_by_shards, is_live, lock_lease, take
-from worker.store.runs.ledger import handle_of, last_progress, new_attempt, new_run, open_in, resume
+from worker.store.runs.ledger import (
+    handle_of,
+    last_progress,
+    new_attempt,
+    new_run,
+    open_runs,
+    resume,
+)
 from worker.store.runs.process_identity import Holder
 from worker.store.runs.undo import (
     PERSONS_PER_STEP,
     leftovers,
-    leftovers_in,
     undo_next_persons,
     undo_rest,
 )
@@ -142,13 +148,13 @@ async def undo_leftovers(database: Database, own: Lease) -> None:
     Raises:
         LeaseLostError: another process took over this shard.
     """
-    if not await leftovers(database):
+    if not await database.read(leftovers):
         return
 
     async def step(connection: AsyncConnection) -> tuple[int, int] | None:
         await lock_lease(database, connection)
         await own.renew(database, connection)
-        left = await leftovers_in(connection)
+        left = await leftovers(connection)
         if not left:
             return None
         after = done[1] if done[0] == left[0] else 0
@@ -291,7 +297,7 @@ def _check_same(row: Row[Any], part: ShardAssignment, areas: Sequence[str]) -> N
 
 async def _abandon_open_runs(connection: AsyncConnection, now: datetime) -> None:
     """Mark every open run as abandoned. ``undo_leftovers`` undoes what they wrote."""
-    for row in await open_in(connection):
+    for row in await open_runs(connection):
         await connection.execute(
             update(run)
             .where(run.c.run_id == row.run_id)
