@@ -53,6 +53,8 @@ _WRITE: Final = {WRITE: True, FOREIGN_KEYS: True}
 _ALTER: Final = {WRITE: True, FOREIGN_KEYS: False}
 _LOCK_S_MIN: Final = 2.0
 _CLOSE_S: Final = 5.0
+_WRITERS_MAX: Final = 1_000
+"""Concurrent writes on PostgreSQL, more than there are connections. SQLite takes one."""
 
 
 @dataclass(slots=True)
@@ -248,60 +250,92 @@ async def open_database(
             SQLite file's folder does not exist, or other accounts can access the file.
     """
     parsed, dialect = driver_url(url)
-    # Last in, first out: every connection in use caches its own pages and statements.
-    options: dict[str, Any] = {"hide_parameters": True, "pool_use_lifo": True}
+    if dialect.name == "sqlite":
+        database = _sqlite(
+            parsed, dialect, runtime, patience_s=patience_s, is_group_readable=is_group_readable
+        )
+    else:
+        database = _postgresql(
+            parsed, dialect, runtime, patience_s=patience_s, idle_s=idle_s, ca_file=ca_file
+        )
+    try:
+        yield database
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _close(database.engine, database.liveness)
+
+
+def _sqlite(
+    url: URL,
+    dialect: StoreDialect,
+    runtime: Runtime,
+    *,
+    patience_s: float,
+    is_group_readable: bool,
+) -> Database:
+    path = Path(url.database or "")
+    require_folder(path)
+    examine(path, is_group_readable=is_group_readable)
+    engine = _engine(url, {})
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def make_first(*_: object) -> None:
+        make(path, is_group_readable=is_group_readable)
+
+    database = Database(
+        engine=engine,
+        dialect=dialect,
+        runtime=runtime,
+        gate=anyio.Semaphore(1),
+        patience_s=patience_s,
+    )
+    set_rules(engine, database.lock_s_max)
+    return database
+
+
+def _postgresql(
+    url: URL,
+    dialect: StoreDialect,
+    runtime: Runtime,
+    *,
+    patience_s: float,
+    idle_s: float,
+    ca_file: Path | None,
+) -> Database:
+    tls = _tls(url, ca_file)
+    tls.warn()
     outage = Outage()
-    liveness: Liveness | None = None
-    limits: TransactionLimits | None = None
-    tls: PostgresTls | None = None
 
     def left_s() -> float:
         return outage.left_s(runtime.monotonic(), patience_s)
 
-    if dialect.name == "sqlite":
-        require_folder(Path(parsed.database or ""))
-        examine(Path(parsed.database or ""), is_group_readable=is_group_readable)
-    else:
-        tls = _tls(parsed, ca_file)
-        tls.warn()
-        parsed = parsed.difference_update_query(TLS_PARAMETERS)
-        lock_s_max = _lock_s_max(dialect, patience_s)
-        limits = TransactionLimits(lock_s=lambda: min(left_s(), lock_s_max), idle_s=idle_s)
-        liveness = Liveness(
-            runtime,
-            patience_s=patience_s,
-            silent_since=outage.begin,
-            left_s=left_s,
-            connection_class=limits.connection_class,
-        )
-        options |= {"pool_size": 4, "max_overflow": 4}
-        options |= {"pool_timeout": min(_POOL_S_MAX, patience_s)}
-        options |= {"pool_recycle": _CONNECTION_S_MAX}
-        options |= {"connect_args": _connecting(liveness, tls, runtime)}
-    engine = _engine(parsed, options)
-    if dialect.name == "sqlite":
-        path = Path(parsed.database or "")
-
-        @event.listens_for(engine.sync_engine, "do_connect")
-        def make_first(*_: object) -> None:
-            make(path, is_group_readable=is_group_readable)
-
-        set_rules(engine, lambda: min(left_s(), _lock_s_max(dialect, patience_s)))
-    try:
-        yield Database(
-            engine=engine,
-            dialect=dialect,
-            runtime=runtime,
-            gate=anyio.Semaphore(dialect.writers_max or 1_000),
-            patience_s=patience_s,
-            outage=outage,
-            liveness=liveness,
-            limits=limits,
-            tls=tls,
-        )
-    finally:
-        with anyio.CancelScope(shield=True):
-            await _close(engine, liveness)
+    lock_s_max = _lock_s_max(dialect, patience_s)
+    limits = TransactionLimits(lock_s=lambda: min(left_s(), lock_s_max), idle_s=idle_s)
+    liveness = Liveness(
+        runtime,
+        patience_s=patience_s,
+        silent_since=outage.begin,
+        left_s=left_s,
+        connection_class=limits.connection_class,
+    )
+    options = {
+        "pool_size": 4,
+        "max_overflow": 4,
+        "pool_timeout": min(_POOL_S_MAX, patience_s),
+        "pool_recycle": _CONNECTION_S_MAX,
+        "connect_args": _connecting(liveness, tls, runtime),
+    }
+    return Database(
+        engine=_engine(url.difference_update_query(TLS_PARAMETERS), options),
+        dialect=dialect,
+        runtime=runtime,
+        gate=anyio.Semaphore(_WRITERS_MAX),
+        patience_s=patience_s,
+        outage=outage,
+        liveness=liveness,
+        limits=limits,
+        tls=tls,
+    )
 
 
 def _tls(url: URL, ca_file: Path | None) -> PostgresTls:
@@ -329,7 +363,8 @@ def _connecting(liveness: Liveness, tls: PostgresTls, runtime: Runtime) -> Mappi
 
 def _engine(url: URL, options: Mapping[str, Any]) -> AsyncEngine:
     try:
-        return create_async_engine(url, **options)
+        # Last in, first out: every connection in use caches its own pages and statements.
+        return create_async_engine(url, hide_parameters=True, pool_use_lifo=True, **options)
     except (ArgumentError, TypeError, ValueError) as error:
         raise _unusable(error) from error
 

@@ -34,7 +34,6 @@ class StoreDialect:
     Attributes:
         name: SQLAlchemy's name of the dialect.
         driver_url: the URL scheme with the async driver.
-        writers_max: concurrent write transactions that the database takes; ``None`` is any number.
         insert: the dialect's INSERT with ``on_conflict_do_update``.
         has_clock: whether there is a server whose clock all holders of a lease go by.
         words: what the reporting views say differently: literals, the time, and the types that
@@ -43,7 +42,6 @@ class StoreDialect:
 
     name: str
     driver_url: str
-    writers_max: int | None
     insert: Callable[[Table], Any]
     has_clock: bool
     words: Mapping[str, str]
@@ -100,7 +98,6 @@ def _insert_on(name: str) -> Callable[[Table], Any]:
 SQLITE: Final = StoreDialect(
     name="sqlite",
     driver_url="sqlite+aiosqlite",
-    writers_max=1,
     insert=_insert_on("sqlite"),
     has_clock=False,
     words={
@@ -117,7 +114,6 @@ SQLITE: Final = StoreDialect(
 POSTGRESQL: Final = StoreDialect(
     name="postgresql",
     driver_url="postgresql+asyncpg",
-    writers_max=None,
     insert=_insert_on("postgresql"),
     has_clock=True,
     words={
