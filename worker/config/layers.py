@@ -101,7 +101,9 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
         if name is None:
             problems = list(_unknown_variable(variable, origin))
             layer.problems += problems
-            layer.meant |= {key for key in KEYS for one in problems if KEYS[key].variable in one}
+            layer.meant |= {
+                key for key in KEYS for problem in problems if KEYS[key].variable in problem
+            }
         elif environ[variable] != "":
             layer.put(name, environ[variable], origin)
     return layer

@@ -84,17 +84,10 @@ def load(
     problems += (f"{name} ({origins[name]}): {fault}" for name, fault in faults.items())
     problems += _misfits(read, origins)
     if purpose is not None and not file_layer.is_unread:
-        known = {name: read.get(name, key.default) for name, key in KEYS.items()}
         unknown = set(faults).union(*(layer.meant for layer in layers))
-        if "api.environment" in unknown:
-            unknown |= {"helseid.issuer", "api.base_url"}
-        judged = {
-            name: value
-            for name, value in known.items()
-            if unknown.isdisjoint({name, name.partition(".")[0]})
-        }
         is_chosen = file_name is not None or "database.url" in values
-        problems += unmet(judged, Purpose(purpose), cwd=cwd, is_database_chosen=is_chosen)
+        known = _known(read, unknown)
+        problems += unmet(known, Purpose(purpose), cwd=cwd, is_database_chosen=is_chosen)
     if problems:
         is_flag = bool(layers[0].problems) or not faults.keys().isdisjoint(layers[0].values)
         raise configuration_error(
@@ -103,6 +96,17 @@ def load(
     all_origins = {name: origins.get(name, "default") for name in KEYS}
     all_origins |= {name: origin for name, origin in origins.items() if name in AREA_KEYS}
     return Loaded(settings=_settings(read), origins=all_origins, cwd=cwd, config_file=file_name)
+
+
+def _known(read: Mapping[str, Any], unknown: set[str]) -> dict[str, Any]:
+    """The value of each key, except keys and sections whose value is unknown."""
+    if "api.environment" in unknown:
+        unknown = unknown | {"helseid.issuer", "api.base_url"}
+    return {
+        name: read.get(name, key.default)
+        for name, key in KEYS.items()
+        if unknown.isdisjoint({name, name.partition(".")[0]})
+    }
 
 
 def needs(loaded: Loaded, purpose: Purpose | str) -> None:
@@ -216,9 +220,9 @@ def _contradictions(values: Mapping[str, Any], origins: Mapping[str, str]) -> li
             f"roster.path ({origins['roster.path']}) and roster.url ({origins['roster.url']}) "
             "are both set; set one"
         )
-    for one, other in (("roster.url", "roster.query"), ("roster.query", "roster.url")):
-        if one in values and other not in values:
-            problems.append(f"{other}: is missing; {one} ({origins[one]}) cannot do without it")
+    for given, needed in (("roster.url", "roster.query"), ("roster.query", "roster.url")):
+        if given in values and needed not in values:
+            problems.append(f"{needed}: is missing; {given} ({origins[given]}) requires it")
     problems += _proxy_contradictions(values, origins)
     origin = origins.get("telemetry.ping_url", "")
     if origin.startswith(("flag", "command line")):

@@ -74,7 +74,7 @@ def by_content(stored: Sequence[StoredVersion], read: CompleteArea) -> Sequence[
     if not any(ERASED in row.key for row in stored):
         return stored
     keys = {row.key for row in stored}
-    known = {one.content_hash: one.key for one in read.records if one.key not in keys}
+    known = {record.content_hash: record.key for record in read.records if record.key not in keys}
     return [
         msgspec.structs.replace(row, key=known.get(row.content_hash, row.key))
         if ERASED in row.key

@@ -89,7 +89,7 @@ def in_effect_sql(effect: Effect, row: str, now: str) -> str:
     """
     single = _single(effect, row)
     code = f"{row}.{effect.code}"
-    nothing = [one for group, codes in effect.groups if group == "none" for one in codes]
+    nothing = [code for group, codes in effect.groups if group == "none" for code in codes]
     cases = [f"WHEN {code} IN ({_texts(nothing)}) THEN 0"] if nothing else []
     cases.append(f"WHEN {row}.{effect.ends} <= {now}{single} THEN 0")
     if effect.begins:

@@ -28,7 +28,9 @@ class Language:
     def __init__(self, code: str, texts: Mapping[str, Any]) -> None:
         self.code = code
         self.texts = texts
-        self._names = {(one.system, one.code): getattr(one, f"name_{code}") for one in codes()}
+        self._names = {
+            (coded.system, coded.code): getattr(coded, f"name_{code}") for coded in codes()
+        }
 
     def text(self, key: str, /, n: int | None = None, **values: object) -> str:
         """The text of a key, with these values in it; ``n`` chooses its form and is ``{n}``."""

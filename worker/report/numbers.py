@@ -53,9 +53,9 @@ class ReportNumbers:
         share = self.confirmed_share(night)
         if share is None:
             return ""
-        said = self.words.percent_down(share)
+        text = self.words.percent_down(share)
         is_hidden = ("confirmed", night.publication_no) in self.shown.marks
-        return self.words.text("at_least", share=said) if is_hidden else said
+        return self.words.text("at_least", share=text) if is_hidden else text
 
     def confirmed_share(self, night: NightFacts) -> float | None:
         """The confirmed share as a number; None if it is unknown."""

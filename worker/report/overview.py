@@ -23,7 +23,7 @@ class Overview(ReportNumbers):
         last, words = self.facts.last, self.words
         number = last.publication_no
         key = "sentence" if last.roster is None else "sentence_of"
-        said = words.text(
+        sentence = words.text(
             key,
             n=last.in_effect,
             day=words.day(last.day),
@@ -32,13 +32,13 @@ class Overview(ReportNumbers):
             roster=self.cell(("roster", number)).text,
         )
         if change := self.change(lambda night: ("total", night)):
-            said += words.text("sentence_change", change=change)
+            sentence += words.text("sentence_change", change=change)
         if share := self.confirmed(last):
             age = self.facts.made_at - last.published_at
             is_fresh = self.facts.state is not SnapshotState.FUTURE and age < _A_DAY
             key = "sentence_confirmed" if is_fresh else "sentence_confirmed_old"
-            said += words.text(key, share=share)
-        return said + "."
+            sentence += words.text(key, share=share)
+        return sentence + "."
 
     def state(self) -> Iterator[str]:
         """How reliable the figures are."""
@@ -186,11 +186,11 @@ class Overview(ReportNumbers):
         drawn = self.line(shares, least_step=0.0001)
         if drawn is None:
             return None
-        said = [None if share is None else words.percent_down(share) for share in shares]
+        percents = [None if share is None else words.percent_down(share) for share in shares]
         ticks = [words.percent(tick, 1) if tick <= 1 else "" for tick in drawn.ticks]
         return Chart(
             title=words.text("freshness_chart"),
-            desc=self._desc("freshness_desc", said),
+            desc=self._desc("freshness_desc", percents),
             line=drawn,
             ticks=ticks,
             first=words.short_day(nights[0].day),

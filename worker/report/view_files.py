@@ -94,7 +94,7 @@ class ViewFiles:
                 self._part()
             self._end_part()
             self._write_schema()
-        said = ExportedView(
+        view = ExportedView(
             name=self.view.name,
             folder=self._folder,
             rows=sum(file.rows for file in self._files),
@@ -103,7 +103,7 @@ class ViewFiles:
                 ExportedColumn(name=name, type=kind) for name, kind in self._shape.written.items()
             ],
         )
-        return said, self._files
+        return view, self._files
 
     def close(self) -> None:
         """Close the file, finished or not."""

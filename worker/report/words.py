@@ -74,10 +74,10 @@ def _property(column: ViewColumn) -> Mapping[str, Any]:
 
 def meanings(column: ViewColumn) -> Mapping[str, str]:
     """What is known of a column, under the names that ``report_dictionary`` has for it."""
-    said = {
+    texts = {
         "meaning_en": column.en,
         "meaning_nb": column.nb,
         "unit": column.unit,
         "source_path": column.source_path,
     }
-    return {name: text for name, text in said.items() if text}
+    return {name: text for name, text in texts.items() if text}

@@ -81,7 +81,7 @@ def require_writable(path: Path) -> None:
     places = (path.parent, *(Path(f"{path}{suffix}") for suffix in _FILES))
     closed = [place for place in places if _is_closed(place)]
     if closed and os.access(path, os.R_OK, effective_ids=True):
-        named = [f"the {'folder' if one == path.parent else 'file'} {one}" for one in closed]
+        named = [f"the {'folder' if place == path.parent else 'file'} {place}" for place in closed]
         raise ConfigurationError(
             f"the database file {path} cannot be written: {', '.join(named)} may not be written",
             hint=f"let the worker's user (uid {os.geteuid()}) own what is there, and "

@@ -86,6 +86,21 @@ class Run:
             sends_h_numbers=self.options.sends_h_numbers,
             passed_over=evidence.suggest,
         )
+        ending = await self._pipeline(evidence, producer).work()
+        self._report_progress(self.progress)
+        if ending is None:
+            ending = await self._verdict(evidence)
+        if ending is None and handle.kind == RunKind.BACKFILL and not producer.has_tasks:
+            return await self._abandon()
+        if ending is None:
+            return await self._publish(may_depart=producer.is_complete)
+        if isinstance(ending, LeaseLostError):
+            raise ending
+        if isinstance(ending, WithheldError):
+            return await self._withhold(ending)
+        return await self._interrupt(ending)
+
+    def _pipeline(self, evidence: Evidence, producer: Producer) -> Pipeline:
         reader = PersonReader(
             reader=self.reader,
             keys=self.keys,
@@ -94,7 +109,7 @@ class Run:
             progress=self.progress,
             runtime=self.runtime,
         )
-        pipeline = Pipeline(
+        return Pipeline(
             producer=producer,
             reader=reader,
             confirmations=Confirmations(
@@ -110,19 +125,6 @@ class Run:
             stop=self.stop,
             changed=self._report_progress,
         )
-        ending = await pipeline.work()
-        self._report_progress(self.progress)
-        if ending is None:
-            ending = await self._verdict(evidence)
-        if ending is None and handle.kind == RunKind.BACKFILL and not producer.has_tasks:
-            return await self._abandon()
-        if ending is None:
-            return await self._publish(may_depart=producer.is_complete)
-        if isinstance(ending, LeaseLostError):
-            raise ending
-        if isinstance(ending, WithheldError):
-            return await self._withhold(ending)
-        return await self._interrupt(ending)
 
     async def _verdict(self, evidence: Evidence) -> WorkerError | None:
         """The error of a run that read nothing, unless PTS answers a known-good person-area."""

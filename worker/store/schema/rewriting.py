@@ -142,7 +142,9 @@ class Rewriter:
         count = 0
         for row in persons:
             own = {name: versions.get(row.person_id, []) for name, versions in stored.items()}
-            cleaner = self._cleaner(row, [one for versions in own.values() for one in versions])
+            cleaner = self._cleaner(
+                row, [version for versions in own.values() for version in versions]
+            )
             count += await self._references(connection, row, cleaner)
             for area in self.areas:
                 batch = _Area(area, keys.get(area.name), row, cleaner, own[area.name])
@@ -157,7 +159,7 @@ class Rewriter:
             for version in versions:
                 texts += [version.restriction_id, exact_json.loads(version.payload.encode())]
             tried = dict.fromkeys(candidates(texts))
-            own = next((one for one in tried if self._is_own(one, row.person_key)), "")
+            own = next((digits for digits in tried if self._is_own(digits, row.person_key)), "")
         return self.rules.cleaner(Person(off_id=NationalId(own), person_key=row.person_key))
 
     def _is_own(self, digits: str, person_key: str) -> bool:

@@ -280,9 +280,9 @@ def _first_reads(
     batch: Sequence[PersonRead], resolved: PersonIds, differing: _Differing
 ) -> Iterator[tuple[int, CompleteArea, Sequence[StoredVersion]]]:
     """Complete reads that no second one has confirmed and that may differ from what is stored."""
-    for one in batch:
-        person_id = resolved.ids[one.person.person_key]
-        for area in one.areas:
+    for read in batch:
+        person_id = resolved.ids[read.person.person_key]
+        for area in read.areas:
             stored = differing.get(area.area, {}).get(person_id)
             if stored is None or not isinstance(area, CompleteArea):
                 continue
