@@ -87,7 +87,6 @@ class RunProgress(msgspec.Struct, kw_only=True):
     persons_total: int | None = None
     persons_seen: int = 0
     persons_skipped: int = 0
-    duplicates: int = 0
     persons_complete: int = 0
     persons_with_gaps: int = 0
     persons_not_sent: int = 0

@@ -1,7 +1,6 @@
 """Checks tokens, DPoP proofs and their binding, as NHN's sample API does."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from worker.sandbox.challenges import DeniedError
 from worker.sandbox.clients import PTS_SCOPE, Registration
@@ -21,8 +20,6 @@ from worker.sandbox.state import World
 from worker.sandbox.tokens import PARENT_CLAIM, TokenError, TokenReader
 from worker.sandbox.web import Request
 from worker.sandbox.windows import ReplayWindow
-
-PTS_AUDIENCE: Final = "nhn:pts"
 
 
 @dataclass(frozen=True, slots=True)

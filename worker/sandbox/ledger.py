@@ -20,7 +20,7 @@ class Ledger:
         self.proof_ids = RepeatDetector()
         self.in_flight = 0
         self.in_flight_max = 0
-        self._log: deque[tuple[float, str, str, int, str, str]] = deque(maxlen=LOG_LENGTH)
+        self._log: deque[tuple[float, str, str, int, str]] = deque(maxlen=LOG_LENGTH)
         self._second = 0
         self._in_second = 0
         self._per_second_max = 0
@@ -44,7 +44,7 @@ class Ledger:
         self.count(f"requests {where}")
         if fault:
             self.count(f"fault {fault}")
-        self._log.append((time.time(), where, method, status, fault, ""))
+        self._log.append((time.time(), where, method, status, fault))
 
     def count(self, name: str) -> None:
         """Increment a counter."""
@@ -84,7 +84,7 @@ class Ledger:
         """The latest requests, oldest first."""
         return [
             {"at": at, "where": where, "method": method, "status": status, "fault": fault}
-            for at, where, method, status, fault, _ in list(self._log)
+            for at, where, method, status, fault in list(self._log)
         ]
 
     def clear(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
@@ -90,10 +90,6 @@ class Response:
     headers: Headers = ()
     delay_s: float = 0.0
     delivery: Delivery = Delivery.COMPLETE
-
-    def with_headers(self, *headers: tuple[bytes, bytes]) -> "Response":
-        """A copy with additional headers."""
-        return replace(self, headers=self.headers + headers)
 
 
 def json_response(value: object, status: int = 200, headers: Headers = ()) -> Response:

@@ -171,10 +171,8 @@ class Producer(msgspec.Struct, kw_only=True):
     ) -> None:
         new: dict[str, Person] = {}
         for person in chunk:
-            if person.person_key in self.pending or person.person_key in new:
-                self.progress.duplicates += 1
-            else:
-                new[person.person_key] = person
+            if person.person_key not in self.pending:
+                new.setdefault(person.person_key, person)
         settled = await self.store.settled(list(new))
         chosen = await self.store.chosen(list(new))
         every = self.store.handle.areas
