@@ -77,10 +77,12 @@ class HttpTransport(Protocol):
             is_single_use: use a new connection for this request only.
 
         Raises:
-            TransientError: no complete response: refused, reset, timed out or truncated.
+            TransientError: no complete response: refused, reset, timed out, truncated, or followed
+                by surplus bytes.
             ContractError: the response exceeds the size limit or is not HTTP.
             UnavailableError: the server's certificate is not trusted, expired or for another host.
-            ConfigurationError: the URL is invalid.
+            ConfigurationError: the URL or a header is invalid, the URL is not HTTPS, or the proxy
+                refuses.
         """
         ...
 
@@ -124,6 +126,7 @@ class Authorizer(Protocol):
         Raises:
             RefusedError: HelseID denies the client.
             UnavailableError: HelseID cannot be reached after all retries.
+            ConfigurationError: the issuer or the subject token file cannot be used.
         """
         ...
 

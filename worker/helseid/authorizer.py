@@ -48,13 +48,7 @@ class HelseIdAuthorizer:
         self._evidence = TokenEvidence()
 
     async def authorize(self, method: str, url: str) -> Authorization:
-        """A valid token and a new DPoP proof for one attempt. See ``Authorizer``.
-
-        Raises:
-            RefusedError: HelseID denies the client.
-            UnavailableError: HelseID cannot be reached after all retries.
-            ConfigurationError: the issuer or the subject token file cannot be used.
-        """
+        """See ``Authorizer.authorize``."""
         token = await self._tokens.token()
         while self._evidence.refusals:
             wait_s = self._evidence.wait_s(self._runtime.monotonic())

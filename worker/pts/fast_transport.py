@@ -45,14 +45,7 @@ class FastTransport:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
     ) -> HttpResponse:
-        """Send one request and read the complete response. See ``HttpTransport``.
-
-        Raises:
-            TransientError: no complete response: refused, reset, timed out or truncated.
-            ContractError: the response exceeds the size limit or is not HTTP.
-            UnavailableError: the server's certificate is untrusted, expired or for another host.
-            ConfigurationError: the URL or a header is invalid, or the URL is not HTTPS.
-        """
+        """See ``HttpTransport.post``."""
         target = target_of(url, self._options.user_agent)
         head = f"{target.head}{header_lines(headers)}Content-Length: {len(body)}\r\n\r\n"
         place = (target.host, target.port, target.is_tls)

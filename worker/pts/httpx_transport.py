@@ -45,16 +45,7 @@ class HttpxTransport:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
     ) -> HttpResponse:
-        """Send one request and read the complete response. See ``HttpTransport``.
-
-        Raises:
-            TransientError: no complete response: refused, reset, timed out, truncated, or followed
-                by surplus bytes.
-            ContractError: the response exceeds the size limit or is not HTTP.
-            UnavailableError: the server's certificate is untrusted, expired or for another host.
-            ConfigurationError: the URL or a header is invalid, the URL is not HTTPS, or the proxy
-                refuses.
-        """
+        """See ``HttpTransport.post``."""
         target = target_of(url, self._options.user_agent)
         header_lines(headers)
         try:

@@ -89,12 +89,7 @@ class PtsReader:
         is_single_use: bool = False,
         is_probe: bool = False,
     ) -> CompleteArea:
-        """Read the complete area, with its completeness proof. See ``AreaReader``.
-
-        Raises:
-            AreaError: the area could not be read; ``attempts`` counts those of all pages.
-            WorkerError: the run cannot go on.
-        """
+        """See ``AreaReader.read``."""
         prepared = self._areas[area]
         paging = PagingState(
             paging=prepared.area.paging,
