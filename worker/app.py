@@ -99,11 +99,7 @@ class App:
         return pseudonyms(key, self.settings.api.environment)
 
     def privacy(self, identity: Identity) -> PrivacyRules:
-        """What of PTS's answers may be stored.
-
-        Args:
-            identity: how persons are keyed, as the store has it.
-        """
+        """What of PTS's answers may be stored."""
         return PrivacyRules(
             key_of=identity.pseudonym_of, keep_names=self.settings.privacy.keep_names
         )

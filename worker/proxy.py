@@ -53,11 +53,7 @@ class Proxy(Value, frozen=True, kw_only=True):
         return self.url.startswith("https://")
 
     def for_httpx(self, context: ssl.SSLContext) -> httpx.Proxy:
-        """The proxy for an httpx client.
-
-        Args:
-            context: for TLS to the proxy.
-        """
+        """The proxy for an httpx client."""
         return httpx.Proxy(
             self.url,
             ssl_context=context if self.is_tls else None,

@@ -185,11 +185,7 @@ def reference_toml() -> str:
 
 
 def new_toml(values: Mapping[str, Any]) -> str:
-    """A configuration file that sets these keys, and describes all others.
-
-    Args:
-        values: by key name, as in TOML.
-    """
+    """A configuration file that sets these keys, and describes all others."""
     return _commented(_NEW_FILE_HEAD, values)
 
 

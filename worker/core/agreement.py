@@ -93,10 +93,6 @@ class Sample(Generic[T]):
 
     Each distinct name gets a pseudo-random tag, and the items with the smallest tags are kept
     (bottom-k sampling: E. Cohen, H. Kaplan, PODC 2007). Duplicate names count once.
-
-    Args:
-        size: maximum number of items.
-        seed: selects the sample.
     """
 
     def __init__(self, size: int, seed: str) -> None:

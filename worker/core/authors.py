@@ -69,12 +69,7 @@ def role_and_organisation(author: Any) -> Any:
 
 
 def without_name(value: Any, name: str) -> Any:
-    """Remove names from the value of an author field; return the same object if there are none.
-
-    Args:
-        value: the value.
-        name: the name of the field.
-    """
+    """Remove names from the value of an author field; return the same object if there are none."""
     match value:
         case str():
             return value if _are_words[value] and not _are_names[name] else NOT_KEPT

@@ -55,10 +55,6 @@ def check_content(compact: bytes) -> None:
 def check_records(items: list[Any], body_bytes: int) -> None:
     """Check the number and the size of records.
 
-    Args:
-        items: the elements of the response's list.
-        body_bytes: the size of the response.
-
     Raises:
         ContractError: more than ``RECORDS_MAX`` records, or one above ``RECORD_BYTES_MAX``.
     """

@@ -2,11 +2,5 @@
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """The number and its noun: ``1 person``, ``1,200 persons``.
-
-    Args:
-        count: how many.
-        noun: the singular.
-        plural: if it is not the noun with an s.
-    """
+    """The number and its noun: ``1 person``, ``1,200 persons``."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

@@ -18,10 +18,6 @@ def read_secret(path: Path, *, key: str) -> bytes:
     ``worker.config.needs`` checks whether others can read it, because the rule depends on the
     environment.
 
-    Args:
-        path: the file.
-        key: the configuration key, for messages.
-
     Raises:
         ConfigurationError: the file cannot be read or trusted, is empty, or exceeds 64 KiB.
     """

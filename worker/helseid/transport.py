@@ -139,10 +139,6 @@ class _Routes(httpx.AsyncBaseTransport):
 def require_safe_url(url: str, *, key: str) -> None:
     """Require an ``https`` URL, or ``http`` to loopback.
 
-    Args:
-        url: the URL.
-        key: the configuration key, for the message.
-
     Raises:
         ConfigurationError: it is neither.
     """

@@ -22,13 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class PaceLog:
-    """Logs each pause once and each halving of the pace once.
-
-    Args:
-        runtime: the clock.
-        rate: the ceiling on requests per second.
-        concurrency: the ceiling on concurrent requests.
-    """
+    """Logs each pause once and each halving of the pace once."""
 
     def __init__(self, runtime: Runtime, rate: float, concurrency: float) -> None:
         self._runtime = runtime

@@ -127,11 +127,7 @@ class ResponseParser:
         return b""
 
     def _check_head(self, seen: int) -> None:
-        """Check that an incomplete head can still become a valid one.
-
-        Args:
-            seen: number of bytes already checked.
-        """
+        """Check that an incomplete head can still become a valid one."""
         buffer = self._unread
         _sum_of_overhead(self._overhead, len(buffer))
         begins_as_http = buffer.startswith(_START[: len(buffer)])

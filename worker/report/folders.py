@@ -14,10 +14,6 @@ from worker.report.manifest import LATEST, MANIFEST, Manifest
 class PublicationFolder:
     """A folder on its way, under a temporary name beside the one that it will replace.
 
-    Args:
-        out: the folder of all publications, which exists.
-        name: of this one's.
-
     Raises:
         ConfigurationError: it cannot be made, or what has its name is no export.
     """

@@ -27,13 +27,7 @@ _TYPES: Final[Mapping[Kind, Mapping[str, str]]] = {
 
 
 def words_of(view: View, *, is_hidden: bool, is_past: bool) -> Mapping[str, ViewColumn]:
-    """The declarations of the view's columns, with what may be empty in this export.
-
-    Args:
-        view: the view.
-        is_hidden: numbers of few persons are hidden.
-        is_past: as of an earlier publication.
-    """
+    """The declarations of the view's columns, with what may be empty in this export."""
     declared = {column.name: column for column in COLUMNS[view.name]} | {HIDDEN: _HIDDEN}
     found = {}
     for name in view.columns:
@@ -46,12 +40,7 @@ def words_of(view: View, *, is_hidden: bool, is_past: bool) -> Mapping[str, View
 
 
 def json_schema(title: str, words: Mapping[str, ViewColumn]) -> Mapping[str, Any]:
-    """The JSON Schema (2020-12) of one line of NDJSON.
-
-    Args:
-        title: the view's name.
-        words: its columns, those that are written.
-    """
+    """The JSON Schema (2020-12) of one line of NDJSON."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": title,

@@ -31,14 +31,7 @@ class Ledger:
         self.in_flight_max = max(self.in_flight_max, self.in_flight)
 
     def end(self, where: str, method: str, status: int, *, fault: str = "") -> None:
-        """Record the end of a request.
-
-        Args:
-            where: the endpoint's name, not the requested path.
-            method: the request method.
-            status: the HTTP status; 0 if the connection was dropped.
-            fault: the action of an applied fault.
-        """
+        """Record the end of a request."""
         self.in_flight -= 1
         self.count(f"{where} {status}")
         self.count(f"requests {where}")

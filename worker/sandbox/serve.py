@@ -313,10 +313,6 @@ def running_sandbox(
 def serve_forever(options: SandboxOptions, on_ready: Callable[[RunningSandbox], None]) -> None:
     """Run a sandbox until SIGINT or SIGTERM.
 
-    Args:
-        options: the sandbox options.
-        on_ready: called once, when both ports accept requests.
-
     Raises:
         OSError: a port is in use.
         ValueError: an option is invalid.

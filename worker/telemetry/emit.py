@@ -71,11 +71,6 @@ async def ping(
     """Send a ping to ``options.ping_url``, if there is one. A failure is logged and never raised.
 
     It has ``options.push_s_max`` seconds.
-
-    Args:
-        options: the target.
-        signal: what the ping says; None sends nothing.
-        exit_code: how the run ended.
     """
     if options.ping_url is not None and signal is not None:
         await _send("ping", partial(send_ping, options, signal, exit_code), options)

@@ -108,11 +108,6 @@ class Status:
 async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Status:
     """Read the state of the store. Changes nothing.
 
-    Args:
-        app: the configured program.
-        max_age: the greatest age of a fresh snapshot.
-        runs: how many runs to list.
-
     Raises:
         SchemaError: the database is missing, behind or ahead.
     """

@@ -210,13 +210,7 @@ def continued_by_next_sync(
 
 
 async def settled_in(database: Database, run_id: int, areas: int) -> Settled:
-    """How much a run has read completely so far.
-
-    Args:
-        database: the store.
-        run_id: the run.
-        areas: how many areas make a person complete.
-    """
+    """How much a run has read completely so far."""
 
     async def work(connection: AsyncConnection) -> Settled:
         per_person = (

@@ -18,13 +18,7 @@ _IDS_PER_QUERY: Final = 500
 
 
 def count_people(connection: Connection, row: Any, returned: Sequence[int]) -> People:
-    """Count the persons of a publication.
-
-    Args:
-        connection: in the transaction of the publication.
-        row: the published run.
-        returned: departed persons who are on the roster again.
-    """
+    """Count the persons of a publication."""
     people: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for cohort, roster, stale in _roster(connection, row):
         people[cohort] |= {"roster": roster, "confirmed": roster - stale, "stale": stale}

@@ -29,13 +29,7 @@ def relabelled_sql(run_id: int) -> str:
 
 
 def archive_labels(connection: Connection, *, run_id: int, number: int) -> None:
-    """Archive the labels that this publication changes.
-
-    Args:
-        connection: in the transaction of the publication.
-        run_id: the run.
-        number: its publication's number.
-    """
+    """Archive the labels that this publication changes."""
     connection.exec_driver_sql(
         "INSERT INTO person_label (person_id, since_no, until_no, local_ref, cohort) "
         "SELECT p.person_id, COALESCE((SELECT MAX(l.until_no) FROM person_label l "
