@@ -282,8 +282,22 @@ class RunStore(Protocol):
         """Undo everything that the run wrote and end it."""
         ...
 
-    async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
-        """Stop this run attempt and leave the run open, for the next one to continue."""
+    async def interrupt(
+        self,
+        exit_code: ExitCode,
+        reason: str,
+        progress: RunProgress,
+        *,
+        not_before: datetime | None = None,
+    ) -> None:
+        """Stop this run attempt and leave the run open, for the next one to continue.
+
+        Args:
+            exit_code: how it ended.
+            reason: why, without personal values.
+            progress: its counters.
+            not_before: until when the service that ended it wants no request, of any start.
+        """
         ...
 
 

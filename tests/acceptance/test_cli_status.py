@@ -40,7 +40,8 @@ def test_status_tells_runs_freshness_gaps_and_failures(two_runs: Installation):
     assert 0 == ended.code
     told = ended.document
     assert told.keys() == {
-        "now", "freshness", "last_publication", "gaps", "failures", "lease", "open_run", "runs",
+        "now", "freshness", "last_publication", "gaps", "failures", "lease", "quiet_until",
+        "open_run", "runs",
     }  # fmt: skip
     assert (2, True, 3600.0) == tuple(
         told["freshness"][name] for name in ("run_id", "is_fresh", "max_age_s")

@@ -71,6 +71,8 @@ MEANINGS: Final = {
     "run.over": "The run of this `--run-key` has already ended.",
     "run.part_done": "This shard is done, and others are not.",
     "run.published": "The run is published.",
+    "run.quiet": "HelseID or PTS asked an earlier run for quiet until that time; the run waits for "
+    "it.",
     "run.stopping": "The run stops: on request, by its deadline, or by an error.",
     "run.stuck": "The run made no progress for too long.",
     "run.summary": "The end of a run, with every figure. One event per run.",

@@ -37,11 +37,11 @@ async def old_world(world: World, *statements: str) -> None:
         await world.rows_written(statement)
 
 
-OTHERWISE = {"tenant_id", "prev_local_ref", "prev_cohort"}
+OTHERWISE = {"tenant_id", "prev_local_ref", "prev_cohort", "not_before"}
 
 
 async def everything(world: World) -> dict[str, list[list[tuple[str, Any]]]]:
-    """Each row of each table as names and values, but for the tenant's and what readers see."""
+    """Each row of each table as names and values, but for the tenant's and what came later."""
 
     def work(connection: Connection) -> dict[str, list[list[tuple[str, Any]]]]:
         found = {}

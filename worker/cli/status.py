@@ -31,6 +31,11 @@ def _print(status: Status) -> None:
     print(f"last full run     {_freshness(status.freshness)}")
     print(f"last publication  {_publication(status.last_publication)}")
     print(f"lease             {_lease(status.lease)}")
+    if status.quiet_until:
+        print(
+            f"quiet             until {instant(status.quiet_until)} (Retry-After): a run waits, or "
+            "ends with 69 and sends nothing"
+        )
     if status.open_run:
         print(f"open run          {_open(status.open_run)}")
         for shard in status.open_run.shards:

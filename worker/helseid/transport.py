@@ -18,6 +18,7 @@ from worker.core.hosts import is_loopback, place_of
 from worker.core.retry import (
     StatusClass,
     classify,
+    instant_after,
     parse_http_date,
     parse_retry_after,
 )
@@ -198,7 +199,9 @@ class HelseIdClient:
             wait_s = self._retry_after_s(response)
             if wait_s is not None and wait_s > self._options.retry_after_s_max:
                 raise UnavailableError(
-                    f"HelseID: {problem}, Retry-After {wait_s:.0f} s", hint="try again later"
+                    f"HelseID: {problem}, Retry-After {wait_s:.0f} s",
+                    hint="try again later",
+                    not_before=instant_after(self._runtime.now(), wait_s),
                 )
             return _failed(problem, number, retry_after_s=wait_s)
 

@@ -240,14 +240,16 @@ class Run:
 
     async def _interrupt(self, error: WorkerError) -> RunReport:
         log.error("run.interrupted", reason=error.message, hint=error.hint)
+        not_before = error.not_before if isinstance(error, UnavailableError) else None
         try:
-            await self.store.interrupt(error.exit_code, error.message, self.progress)
+            await self.store.interrupt(
+                error.exit_code, error.message, self.progress, not_before=not_before
+            )
         except LeaseLostError:
             raise
         except WorkerError as second:
             log.error("run.not_recorded", reason=second.message, hint=second.hint)  # noqa: TRY400
         report = self._report(RunStatus.INTERRUPTED, error.exit_code, reasons=_words(error))
-        not_before = error.not_before if isinstance(error, UnavailableError) else None
         return msgspec.structs.replace(report, not_before=not_before)
 
     def _report(

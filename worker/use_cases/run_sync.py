@@ -23,6 +23,7 @@ from worker.store.runs.lease import Lease
 from worker.store.runs.lease_context import held_lease
 from worker.store.runs.ledger import key_paths
 from worker.store.runs.open_run_store import open_run_store, open_shard_store
+from worker.store.runs.quiet import keep_quiet
 from worker.store.runs.retention import Purged, RetentionRules, purge
 from worker.store.runs.run_store import Choice
 from worker.store.shards.assignments import refuse_sqlite
@@ -77,6 +78,7 @@ async def run_sync(
         LeaseHeldError: another run is active; nothing was done.
         LeaseLostError: another holder took over.
         WithheldError: the run of this key was withheld before.
+        UnavailableError: HelseID or PTS asked an earlier run for a quiet that is not over.
         WorkerError: the run could not begin.
     """
     areas = app.areas(request.areas)
@@ -94,6 +96,12 @@ async def run_sync(
                 wait_s=request.wait_s,
                 stop=stop,
             )
+        )
+        await keep_quiet(
+            database,
+            lease,
+            wait_s_max=app.settings.sync.retry_after_max.total_seconds(),
+            stop=stop,
         )
         identity = await check_identity(database, lease, identity)
         reader = await stack.enter_async_context(

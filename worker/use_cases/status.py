@@ -22,6 +22,7 @@ from worker.store.queries.status import (
     settled_in,
 )
 from worker.store.runs.ledger import open_runs
+from worker.store.runs.quiet import quiet_until
 from worker.store.shards.assignments import ShardState, shard_states
 
 
@@ -93,7 +94,11 @@ class RunLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The state of the store. Runs are listed latest first."""
+    """The state of the store. Runs are listed latest first.
+
+    Attributes:
+        quiet_until: when the quiet ends that HelseID or PTS asked an earlier run for.
+    """
 
     now: datetime
     freshness: Freshness
@@ -101,6 +106,7 @@ class Status:
     gaps: Sequence[AreaStaleness]
     failures: Sequence[FailureCount]
     lease: LeaseState | None
+    quiet_until: datetime | None
     open_run: OpenRun | None
     runs: Sequence[RunLine]
 
@@ -120,6 +126,7 @@ async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Stat
             gaps=await area_staleness(store),
             failures=await failure_counts(store),
             lease=await lease_state(store),
+            quiet_until=await quiet_until(store),
             open_run=await _open_run(app, store),
             runs=[_line(run) for run in await last_runs(store, runs)],
         )

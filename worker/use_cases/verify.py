@@ -22,6 +22,7 @@ from worker.store.identity import see_identity
 from worker.store.queries.sample import PublishedArea, forbid_writes, published_areas
 from worker.store.queries.status import last_full_publication, lease_state
 from worker.store.runs.ledger import key_paths
+from worker.store.runs.quiet import refuse_during_quiet
 from worker.sync.evidence import Evidence
 from worker.sync.producer import PersonTask
 from worker.sync.reading import PersonReader
@@ -114,11 +115,13 @@ async def verify(
         SchemaError: the database is missing, behind or ahead.
         RosterError: the roster cannot be read, or has no identifier.
         StoppedError: ``stop`` was set.
+        UnavailableError: HelseID or PTS asked a run for a quiet that is not over.
         WorkerError: nothing could be read, or HelseID or PTS failed for good.
     """
     identity = app.identity()
     async with app.database() as store:
         forbid_writes(store)
+        await refuse_during_quiet(store)
         identity = await see_identity(store, identity)
         is_run_on = await _is_run_on(store)
         keys = KeyBook(dict(await key_paths(store)))

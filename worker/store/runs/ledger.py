@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker import __version__
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
+from worker.core.quiet import bounded_quiet
 from worker.core.run import RunHandle, RunProgress
 from worker.core.sharding import Shard
 from worker.errors import ExitCode
@@ -123,12 +124,14 @@ async def end_attempt(
     *,
     exit_code: ExitCode,
     progress: RunProgress,
+    not_before: datetime | None = None,
 ) -> None:
-    """Record how this run attempt ended, and its requests and retries.
+    """Record how this run attempt ended, its requests and retries, and the quiet it leaves.
 
     Raises:
         LeaseLostError: another holder took over.
     """
+    now = database.runtime.now()
 
     async def work(connection: AsyncConnection) -> None:
         await lease.renew(database, connection)
@@ -136,9 +139,10 @@ async def end_attempt(
             update(attempt)
             .where(attempt.c.attempt_id == handle.attempt_id)
             .values(
-                ended_at=database.runtime.now(),
+                ended_at=now,
                 exit_code=exit_code,
                 **counts_of(progress),
+                not_before=bounded_quiet(not_before, now),
             )
         )
 

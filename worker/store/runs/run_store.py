@@ -284,14 +284,23 @@ class SqlRunStore:
             reason=reason,
         )
 
-    async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
+    async def interrupt(
+        self,
+        exit_code: ExitCode,
+        reason: str,
+        progress: RunProgress,
+        *,
+        not_before: datetime | None = None,
+    ) -> None:
         """See ``RunStore.interrupt``."""
         await interrupt_run(
             self.database, self.lease, self.handle, exit_code=exit_code, reason=reason
         )
-        await self._end(exit_code, progress)
+        await self._end(exit_code, progress, not_before)
 
-    async def _end(self, exit_code: ExitCode, progress: RunProgress) -> None:
+    async def _end(
+        self, exit_code: ExitCode, progress: RunProgress, not_before: datetime | None = None
+    ) -> None:
         """Record the end of this attempt. An error here does not change how the run ended."""
         try:
             await end_attempt(
@@ -300,6 +309,7 @@ class SqlRunStore:
                 self.handle,
                 exit_code=exit_code,
                 progress=progress,
+                not_before=not_before,
             )
         except WorkerError as error:
             log.warning("run.end_not_noted", run=self.handle.run_id, reason=error.message)

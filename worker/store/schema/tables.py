@@ -131,6 +131,7 @@ attempt = Table(
     Column("ended_at", UtcTime),
     Column("progressed_at", UtcTime),
     Column("exit_code", Integer),
+    Column("not_before", UtcTime),
     Column("requests", BigInteger, nullable=False, server_default=text("0")),
     Column("retries", BigInteger, nullable=False, server_default=text("0")),
     Column("roster_faults", BigInteger, nullable=False, server_default=text("0")),
@@ -142,7 +143,8 @@ attempt = Table(
     sqlite_autoincrement=True,
 )
 """The last two are for shards: this attempt has done the shard's part, and read the whole roster.
-``progressed_at`` is when it last wrote a person's area that was read to its end."""
+``progressed_at`` is when it last wrote a person's area that was read to its end. ``not_before``:
+until when the service that ended it wants no request (``store.runs.quiet``)."""
 
 person = Table(
     "person",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -98,7 +99,14 @@ class ShardRunStore(SqlRunStore):
             raise done
         return done
 
-    async def interrupt(self, exit_code: ExitCode, reason: str, progress: RunProgress) -> None:
+    async def interrupt(
+        self,
+        exit_code: ExitCode,
+        reason: str,
+        progress: RunProgress,
+        *,
+        not_before: datetime | None = None,
+    ) -> None:
         """See ``RunStore.interrupt``. The run continues while another shard works on it."""
 
         async def work(connection: AsyncConnection) -> None:
@@ -110,7 +118,7 @@ class ShardRunStore(SqlRunStore):
                 await mark_interrupted(connection, run_id, exit_code, reason, now)
 
         await self.database.write(work)
-        await self._end(exit_code, progress)
+        await self._end(exit_code, progress, not_before)
 
     async def _ended(self, connection: AsyncConnection) -> Publication | WithheldError | None:
         """How the run ended, if an earlier commit of this call succeeded unacknowledged."""

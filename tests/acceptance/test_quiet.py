@@ -1,0 +1,102 @@
+"""A `Retry-After` that ended a run binds the starts after it, whichever scheduler makes them."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import Ended, Installation, wait_for
+from tests.acceptance.standin import Standin, http, person
+
+LONG_S, SHORT_S = 600, 6
+ROWS = "SELECT status, exit_code FROM report_run ORDER BY run_id"
+
+
+@pytest.fixture
+def worker(standin: Standin, tmp_path: Path, sqlite_url: str) -> Iterator[Installation]:
+    """A worker that waits for a second at most; everything that it sends is by the rules."""
+    for number in range(20):
+        person(standin, number, safeties=1)
+    yield standin.install(tmp_path, sqlite_url)
+    assert [] == standin.violations
+
+
+def end_by_quiet(standin: Standin, worker: Installation, quiet_s: int, **sync: str) -> Ended:
+    """A run that PTS ends with 69, asking for quiet; PTS answers everybody from then on."""
+    worker.configure(sync={"retry_after_max": "1s"} | sync)
+    standin.everybody = lambda _: http(
+        status="503 Service Unavailable", headers=[f"Retry-After: {quiet_s}"]
+    )
+    ended = worker.sync()
+    assert (69, "interrupted") == (ended.code, ended.run["status"]), ended.story()
+    standin.everybody = None
+    return ended
+
+
+@pytest.mark.parametrize(
+    "again", [("sync",), ("backfill", "--stale-for", "1d"), ("failures", "retry"), ("verify",)]
+)
+def test_a_start_within_the_quiet_sends_nothing(
+    standin: Standin, worker: Installation, again: tuple[str, ...]
+) -> None:
+    """It ends with 69 at once, so that a scheduler goes on, and says until when."""
+    ended = end_by_quiet(standin, worker, LONG_S)
+    until = ended.run["reasons"][0].partition("until ")[2].partition(" ")[0]
+    sent, tokens = len(standin.asked), len(standin.tokens)
+    second = worker.run(*again)
+    assert 69 == second.code, second.story()
+    assert f"quiet until {until}" in second.message
+    assert (sent, tokens) == (len(standin.asked), len(standin.tokens))
+    assert again == ("verify",) or f"quiet until {until}" in second.err
+    status = worker.run("status")
+    assert status.document["quiet_until"][:19] == until[:19]
+    assert [("interrupted", 69)] == worker.store.rows(ROWS)
+    assert [(None,)] == worker.store.rows("SELECT holder FROM lease")
+
+
+def test_a_start_waits_for_a_short_rest(standin: Standin, worker: Installation) -> None:
+    """What is left is not longer than sync.retry_after_max: the start waits, then goes on."""
+    end_by_quiet(standin, worker, SHORT_S)
+    quiet_s = time.monotonic() + SHORT_S - 1
+    sent = len(standin.heard)
+    done = worker.sync("--set", "sync.retry_after_max=30s")
+    assert (0, "published", True) == (done.code, done.run["status"], done.run["continued"])
+    assert standin.heard[sent].at_s > quiet_s
+    assert '"event":"run.quiet"' in done.err.replace(" ", "")
+    assert worker.run("status").document["quiet_until"] is None
+
+
+def test_a_stop_ends_the_wait(standin: Standin, worker: Installation) -> None:
+    end_by_quiet(standin, worker, LONG_S)
+    sent = len(standin.asked)
+    running = worker.start("sync", "--set", "sync.retry_after_max=20m")
+    wait_for(lambda: "run.quiet" in running.tail(), "the wait")
+    running.signal(15)
+    ended = running.wait(10)
+    assert (75, sent) == (ended.code, len(standin.asked)), ended.story()
+
+
+def test_a_new_schedule_keeps_the_quiet(standin: Standin, worker: Installation) -> None:
+    """It would continue the open run at its start: it retries after the quiet instead."""
+    end_by_quiet(standin, worker, SHORT_S, retry_attempts="1")
+    quiet_s = time.monotonic() + SHORT_S - 1
+    sent = len(standin.heard)
+    worker.configure(schedule={"retry_wait": "1s"})
+    running = worker.start("schedule", "--cron", "0 0 1 1 *")
+    wait_for(lambda: '"status": "published"' in running.out.read_text(), "the retry")
+    running.signal(15)
+    ended = running.wait()
+    assert 0 == ended.code, ended.story()
+    assert "schedule.retrying" in ended.err
+    assert standin.heard[sent].at_s > quiet_s
+
+
+def test_helseid_is_left_in_peace_too(standin: Standin, worker: Installation) -> None:
+    worker.configure(sync={"retry_after_max": "1s"})
+    standin.token_reply = http(status="503 Service Unavailable", headers=[f"Retry-After: {LONG_S}"])
+    assert 69 == worker.sync().code
+    standin.token_reply = None
+    second = worker.sync()
+    assert (69, 0) == (second.code, len(standin.asked)), second.story()
+    assert "quiet until" in second.message
