@@ -136,10 +136,12 @@ VARIANTS: Final = (
     ("test",),
     ("production", "shards"),
     ("production", "roster-pvc"),
+    ("production", "sqlite"),
     ("production", "openshift"),
     ("production", "shards", "roster-pvc", "openshift"),
+    ("production", "sqlite", "roster-pvc", "openshift"),
 )
-"""The overlays, each component, and all together."""
+"""The overlays, each component, and those together that go together."""
 
 
 def workloads(*variants: tuple[str, ...]) -> list[Workload]:
@@ -169,7 +171,10 @@ def calls() -> Iterator[tuple[str, tuple[str, ...]]]:
                 script = shlex.split(command)[-1]
                 yield name, tuple(shlex.split(script.partition(PROGRAM)[2]))
     for workload in workloads(("production",)):
-        yield workload.name, tuple(str(argument) for argument in workload.container["args"])
+        args = tuple(str(argument) for argument in workload.container["args"])
+        if "command" in workload.container:  # a shell
+            args = tuple(shlex.split(args[0].partition("pts-worker ")[2].splitlines()[0]))
+        yield workload.name, args
     for command in cron_commands():
         for match in re.finditer(r'"\$WORKER" ([^>]+?) >', command):
             yield CRONTAB.name, tuple(shlex.split(match[1]))

@@ -3,6 +3,7 @@
 import copy
 import re
 import warnings
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -11,13 +12,15 @@ import pytest
 from tests.deployment.deployed import KUBERNETES, VARIANTS, Workload, manifests, workloads
 from worker import __version__
 from worker.cli.sync import part_of
+from worker.config import load
 from worker.core.sharding import Shard, ShardAssignment
 
 OLDEST = "1.31.0"  # podFailurePolicy is stable from here on
 WORKLOADS = pytest.mark.parametrize("workload", workloads(), ids=str)
 EACH_VARIANT = pytest.mark.parametrize("variant", VARIANTS, ids=" ".join)
-COMMANDS = ["pts-backfill", "pts-command", "pts-freshness", "pts-migrate", "pts-sync"]
-BY_HAND = {"pts-backfill", "pts-command", "pts-migrate"}
+COMMANDS = ["pts-backfill", "pts-backup", "pts-command", "pts-freshness", "pts-migrate", "pts-sync"]
+BY_HAND = {"pts-backfill", "pts-backup", "pts-command", "pts-migrate"}
+WRITABLE = {"data", "tmp", "backup"}
 
 
 @pytest.mark.parametrize("version", [OLDEST, kubernetes_validate.latest_version()])
@@ -63,7 +66,7 @@ def test_pod_is_allowed_by_restricted_pod_security(workload: Workload):
 
 @WORKLOADS
 def test_pod_mounts_what_it_declares(workload: Workload):
-    """Each volume is mounted once; secrets are for the group alone; the writable ones are empty."""
+    """Each volume is mounted once; secrets are for the group alone; what is written is a claim."""
     volumes = {volume["name"]: volume for volume in workload.pod["volumes"]}
     mounts = {mount["name"]: mount for mount in workload.container["volumeMounts"]}
     assert sorted(volumes) == sorted(mounts)
@@ -71,8 +74,12 @@ def test_pod_mounts_what_it_declares(workload: Workload):
         assert len(volume) == 2, "a name and one source"
         if "secret" in volume:
             assert volume["secret"]["defaultMode"] == 0o440
-        assert mounts[name].get("readOnly", False) == ("emptyDir" not in volume)
-    assert {mounts["data"]["mountPath"], mounts["tmp"]["mountPath"]} == {"/data", "/tmp"}  # noqa: S108
+        assert mounts[name].get("readOnly", False) == (name not in WRITABLE)
+        has_claim = "sqlite" in workload.variant and name in {"data", "backup"}
+        claim = {"claimName": f"pts-worker-{name}"} if has_claim else None
+        assert name not in WRITABLE or volume.get("persistentVolumeClaim") == claim
+    places = {mounts[name]["mountPath"] for name in WRITABLE & mounts.keys()}
+    assert places - {"/backup"} == {"/data", "/tmp"}  # noqa: S108
     assert volumes["config"]["configMap"]["name"] == "pts-worker"
     assert mounts["config"]["mountPath"] == "/etc/pts-worker"
     if "roster" in volumes:
@@ -162,6 +169,20 @@ def test_numbers_go_where_the_network_policy_lets_them(overlay: str):
     named = re.findall(r"(?m)^# PTS_TELEMETRY__\w+=https://\w+\.(\w+):(\d+)$", text)
     assert len(named) == 2
     assert {(where, "TCP", int(port)) for where, port in named} <= allowed(overlay)
+
+
+def test_sqlite_is_backed_up_each_day():
+    """The component alone turns it on, by day, and every Job uses the file on the volume."""
+    spec = manifests("production", "sqlite")["pts-backup"]["spec"]
+    assert (spec["suspend"], spec["schedule"]) == (False, "0 11 * * *")
+    assert spec["startingDeadlineSeconds"] > 0
+    environment = manifests("production", "sqlite")["pts-worker-environment"]["data"]
+    loaded = load({}, environ=environment, cwd=Path("/"), purpose="report")
+    assert loaded.settings.database.url.reveal() == "sqlite:////data/pts.db"
+    assert (loaded.settings.database.password_file, loaded.settings.database.group_readable) == (
+        None,
+        True,
+    )
 
 
 def test_replacement_of_a_killed_pod_waits_for_its_lease():

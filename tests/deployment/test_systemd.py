@@ -39,11 +39,12 @@ HARDENING = {
 
 
 def test_there_is_a_unit_for_each_way_to_run():
-    """The nightly run, its shards, the scheduler and the look at the snapshot's age."""
+    """The nightly run, its shards, the scheduler, the snapshot's age and the backup."""
     assert WORKERS == [
         "pts-freshness.service",
         "pts-sync-shard@.service",
         "pts-sync.service",
+        "pts-worker-backup.service",
         "pts-worker-schedule.service",
     ]
 
@@ -83,7 +84,8 @@ def test_unit_shuts_the_process_in(name: str):
     assert {key: one(service, key) for key in HARDENING} == HARDENING
     assert service["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
     assert one(service, "User") == "pts-worker"
-    assert one(service, "StateDirectory") == "pts-worker"
+    folders = {"pts-worker-backup.service": "pts-worker pts-worker/backup"}
+    assert one(service, "StateDirectory") == folders.get(name, "pts-worker")
     assert one(service, "WorkingDirectory") == "/var/lib/pts-worker"
     assert "ReadWritePaths" not in service
 

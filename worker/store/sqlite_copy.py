@@ -23,7 +23,9 @@ _HEADER: Final = b"SQLite format 3\x00"
 
 
 @contextmanager
-def copied(source: Path, beside: Path, *, key: str, is_store: bool) -> Iterator[Path]:
+def copied(
+    source: Path, beside: Path, *, key: str, is_store: bool, is_group_trusted: bool = False
+) -> Iterator[Path]:
     """A sound copy of a database under a hidden name beside a file; removed afterwards.
 
     Args:
@@ -31,12 +33,13 @@ def copied(source: Path, beside: Path, *, key: str, is_store: bool) -> Iterator[
         beside: in whose folder the copy lies.
         key: the option or key that names the source, for messages.
         is_store: the source is in use; else nothing is written to it.
+        is_group_trusted: its group may write it and its folder (``database.group_readable``).
 
     Raises:
         ConfigurationError: the source is missing, damaged or no SQLite database, or has parts
             beside it that do not belong to a copy; a file cannot be written.
     """
-    _require_database(source, key)
+    _require_database(source, key, _trust(is_group_trusted=is_group_trusted))
     with named_faults(beside):
         number, name = tempfile.mkstemp(
             dir=beside.parent, prefix=f".{beside.name}.", suffix=".part"
@@ -54,12 +57,13 @@ def copied(source: Path, beside: Path, *, key: str, is_store: bool) -> Iterator[
                 Path(f"{copy}{suffix}").unlink()
 
 
-def new_place(path: Path, *, key: str) -> Path:
+def new_place(path: Path, *, key: str, is_group_trusted: bool = False) -> Path:
     """Where a new copy may stand: there is nothing of this name, and nobody else makes files there.
 
     Args:
         path: its name; a link of this name is something, wherever it leads.
         key: the option or key that names it, for messages.
+        is_group_trusted: its folder's group may make files there (``database.group_readable``).
 
     Returns:
         The path without links.
@@ -70,7 +74,7 @@ def new_place(path: Path, *, key: str) -> Path:
     if path.is_symlink() or path.exists():
         raise _taken(path)
     try:
-        return examine_by_name(path, key=key, trust=Trust.SECRET)
+        return examine_by_name(path, key=key, trust=_trust(is_group_trusted=is_group_trusted))
     except OSError as error:
         raise ConfigurationError(
             f"{key}: {path.absolute()} cannot be written ({error.strerror})",
@@ -124,9 +128,13 @@ def is_empty(path: Path) -> bool:
     return found is None
 
 
-def _require_database(path: Path, key: str) -> None:
+def _trust(*, is_group_trusted: bool) -> Trust:
+    return Trust.DATA if is_group_trusted else Trust.SECRET
+
+
+def _require_database(path: Path, key: str, trust: Trust) -> None:
     try:
-        place = examine_by_name(path, key=key, trust=Trust.SECRET)
+        place = examine_by_name(path, key=key, trust=trust)
         with place.open("rb") as file:
             is_database = file.read(len(_HEADER)) == _HEADER
     except OSError as error:

@@ -1,6 +1,6 @@
 """``db backup`` and ``db restore``: a copy of the store that can be brought back."""
 
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,13 +63,14 @@ async def backup(app: App, out: Path) -> Backup:
         ConfigurationError: the store is no SQLite file, or is damaged; the key or the schema is
             another program's; the file exists or cannot be written.
     """
-    place = sqlite_copy.new_place(out, key="--out")
+    is_group_trusted = app.settings.database.group_readable
+    place = sqlite_copy.new_place(out, key="--out", is_group_trusted=is_group_trusted)
     async with app.database(checked=False) as database:
         path = _file_of(database, "back it up with its own pg_dump (docs/operations.md)")
         require_file(database)
     async with AsyncExitStack() as stack:
-        copy = await _enter(stack, path, place, key=_KEY, is_store=True)
-        async with open_database(f"sqlite:///{copy}", app.runtime) as store:
+        copy = await _enter(app, stack, path, place, key=_KEY, is_store=True)
+        async with _open(app, copy) as store:
             found = await _require_ours(app, store)
             last = await last_publication(store)
         await anyio.to_thread.run_sync(sqlite_copy.name_copy, copy, place)
@@ -99,8 +100,8 @@ async def restore(app: App, file: Path, *, replace: bool) -> Restored:
                 "it, if no run is on",
             )
         async with AsyncExitStack() as stack:
-            copy = await _enter(stack, file, path.absolute(), key="FILE", is_store=False)
-            async with open_database(f"sqlite:///{copy}", app.runtime) as store:
+            copy = await _enter(app, stack, file, path.absolute(), key="FILE", is_store=False)
+            async with _open(app, copy) as store:
                 await _require_ours(app, store)
                 before, _ = await upgrade(store)
                 done = await _restored(store, before or "")
@@ -132,13 +133,25 @@ async def restored_in_place(app: App) -> Restored:
 
 
 async def _enter(
-    stack: AsyncExitStack, source: Path, beside: Path, *, key: str, is_store: bool
+    app: App, stack: AsyncExitStack, source: Path, beside: Path, *, key: str, is_store: bool
 ) -> Path:
     """``sqlite_copy.copied``, in a thread."""
-    context = sqlite_copy.copied(source, beside, key=key, is_store=is_store)
+    context = sqlite_copy.copied(
+        source,
+        beside,
+        key=key,
+        is_store=is_store,
+        is_group_trusted=app.settings.database.group_readable,
+    )
     copy = await anyio.to_thread.run_sync(context.__enter__)
     stack.push(context.__exit__)
     return copy
+
+
+def _open(app: App, copy: Path) -> AbstractAsyncContextManager[Database]:
+    return open_database(
+        f"sqlite:///{copy}", app.runtime, is_group_readable=app.settings.database.group_readable
+    )
 
 
 def _file_of(database: Database, instead: str) -> Path:

@@ -1,0 +1,105 @@
+"""The nightly backups, as the unit and the CronJob make them: run, thinned out and restored."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import Installation
+from tests.acceptance.standin import Standin, person
+from tests.deployment.deployed import PROGRAM, manifests, unit
+
+KEPT = 14
+ROWS = "SELECT local_ref, restriction_id FROM report_patient_safety_current ORDER BY 1, 2"
+
+
+def unit_commands(folder: Path) -> list[list[str]]:
+    """What systemd executes, in its order; the working directory is the state folder."""
+    service = unit("pts-worker-backup.service")["Service"]
+    lines = [line for key in ("ExecStart", "ExecStartPost") for line in service[key]]
+    commands = []
+    for line in lines:
+        shell, option, script = line.split(" ", 2)
+        script = script.strip("'").replace("%%", "%").replace("$$", "$")
+        commands.append([shell, option, script.replace(PROGRAM, str(folder / "pts-worker"))])
+    return commands
+
+
+def pod_commands(folder: Path) -> list[list[str]]:
+    """What the container executes, with the volume in a folder."""
+    job = manifests("production", "sqlite")["pts-backup"]["spec"]["jobTemplate"]["spec"]
+    (container,) = job["template"]["spec"]["containers"]
+    (script,) = container["args"]
+    script = script.replace("/backup/", f"{folder}/backup/")
+    return [[*container["command"], script.replace("pts-worker db", f"{folder}/pts-worker db")]]
+
+
+@pytest.fixture(params=[unit_commands, pod_commands], ids=["unit", "CronJob"])
+def backup(request: pytest.FixtureRequest, tmp_path: Path) -> list[list[str]]:
+    program = tmp_path / "pts-worker"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m worker "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "backup").mkdir(mode=0o700)
+    commands: list[list[str]] = request.param(tmp_path)
+    return commands
+
+
+def execute(worker: Installation, commands: list[list[str]], **more: str) -> int:
+    """Execute until one fails, as systemd does; returns the last exit code."""
+    environment = {"PTS_CONFIG": str(worker.config), "PATH": os.environ["PATH"]} | more
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    for command in commands:
+        done = subprocess.run(command, cwd=worker.folder, env=environment, check=False, timeout=90)
+        if done.returncode:
+            return done.returncode
+    return 0
+
+
+def test_a_backup_can_be_restored_and_the_newest_stay(
+    standin: Standin, tmp_path: Path, sqlite_url: str, backup: list[list[str]]
+) -> None:
+    """Each is checked and named by its time; the oldest go, once the new one is there."""
+    person(standin, 1, safeties=2)
+    worker = standin.install(tmp_path, sqlite_url)
+    assert 0 == worker.sync().code
+    rows = worker.store.rows(ROWS)
+    assert 2 == len(rows)
+    folder = tmp_path / "backup"
+    older = [folder / f"pts-2026-01-{day:02}T060000Z.db" for day in range(1, KEPT + 4)]
+    for path in older:
+        path.touch()
+    (folder / "notes.txt").touch()
+    assert 0 == execute(worker, backup)
+    found = sorted(folder.glob("pts-*.db"))
+    assert found[:-1] == older[4:]
+    assert (KEPT, 0o600) == (len(found), found[-1].stat().st_mode & 0o777)
+    assert (folder / "notes.txt").exists()
+
+    worker.store.path.unlink()
+    assert 0 == worker.run("db", "restore", str(found[-1])).code
+    assert rows == worker.store.rows(ROWS)
+
+    (worker.folder / "pseudonym.key").write_bytes(bytes(range(48)))
+    before = sorted(folder.iterdir())
+    assert 78 == execute(worker, backup)
+    assert before == sorted(folder.iterdir()), "a backup that fails removes nothing"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root can give folders away")
+def test_a_volume_that_its_group_can_write(
+    standin: Standin, tmp_path: Path, sqlite_url: str
+) -> None:
+    """As Kubernetes' `fsGroup` makes them; `components/sqlite` sets database.group_readable."""
+    person(standin, 1, safeties=1)
+    worker = standin.install(tmp_path, sqlite_url)
+    worker.configure(database={"group_readable": True})
+    for folder in (worker.store.path.parent, tmp_path / "backup"):
+        folder.mkdir(exist_ok=True)
+        os.chown(folder, 0, 10001)
+        folder.chmod(0o2770)
+    copy = str(tmp_path / "backup" / "pts.db")
+    for words in (["sync"], ["db", "backup", "--out", copy], ["db", "restore", "--replace", copy]):
+        ended = worker.run(*words)
+        assert ended.code == 0, ended.story()
