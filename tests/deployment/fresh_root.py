@@ -40,8 +40,8 @@ class UntestableError(Exception):
     """This machine lacks what the test needs."""
 
 
-def make_root(folder: Path) -> None:
-    """A minimal Debian with this checkout in /checkout, and its wheel.
+def make_root(folder: Path, packages: str = PACKAGES) -> None:
+    """A minimal Debian with these packages, with this checkout in /checkout, and its wheel.
 
     Raises:
         UntestableError: no root can be made here.
@@ -53,7 +53,7 @@ def make_root(folder: Path) -> None:
             raise UntestableError(f"there is no {program} here (apt-get install {program})")
     if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], check=False).returncode:
         raise UntestableError("no namespace can be made here")
-    made = subprocess.run(debian(folder, PACKAGES), check=False, stderr=subprocess.PIPE, text=True)
+    made = subprocess.run(debian(folder, packages), check=False, stderr=subprocess.PIPE, text=True)
     if made.returncode != 0:
         raise UntestableError(f"mmdebstrap makes no Debian here: {made.stderr.strip()[-300:]}")
     copy_checkout(folder / "checkout")
