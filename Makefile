@@ -48,7 +48,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test every test-browser dbt-test simulate bench bench-reports mutate mutate-sample static unit install tools wheel man wheelhouse install-test test-image lock \
+.PHONY: help demo versions check test every test-browser dbt-test simulate bench bench-reports mutate mutate-sample static unit install tools wheel man wheelhouse install-test boot-test test-image lock \
 	audit sbom licences clean
 
 help: ## this list
@@ -131,6 +131,9 @@ wheelhouse: wheel ## what a server without a package index needs, into dist/whee
 
 install-test: $(TOOLS) ## docs/operations.md typed into a fresh Debian; needs root and mmdebstrap
 	@$(BIN)/python -m tests.deployment.fresh_root
+
+boot-test: $(TOOLS) ## the units under a systemd that is booted; needs root, mmdebstrap and cgroups
+	@$(BIN)/python -m tests.deployment.booted
 
 # In a mount namespace of its own, with cgroups as crun wants them.
 test-image: $(TOOLS) ## the Dockerfile's two tags built and run with podman; needs root and mmdebstrap

@@ -148,16 +148,30 @@ def reboot(machine: Machine, play: Callable[[Machine], None]) -> None:
         play(machine)
 
 
-RUNS: Final = "pts-admin status | sed -n '/^run /,$p' | head -3 | cut -c1-60"
 LAST: Final = (
     "journalctl --unit=pts-sync --output=cat --grep=run.summary --lines=1"
     " | grep -Eo '\"(status|code|continued)\": [^,]+' | xargs"
 )
-NO_ALERT: Final = f"{ALERT} | wc -l"
+ALARMS: Final = f'echo "$({ALERT} | wc -l) alarms"'
+START: Final = (
+    "systemctl reset-failed pts-sync; journalctl --show-cursor --lines=0 | sed 's/^-- cursor: //' "
+    "> /tmp/cursor; systemctl start --no-block pts-sync"
+)
+SINCE: Final = 'journalctl --unit=pts-sync --output=cat --after-cursor="$(cat /tmp/cursor)" --grep='
+"""The log of the unit since ``START``, by a pattern."""
+QUIET_S: Final = 120
+"""Longer than eight starts take."""
+
+
+def control(**settings: str) -> str:
+    """The command that changes the sandbox."""
+    text = ", ".join(f'"{name}": {value}' for name, value in settings.items())
+    kind = "Content-Type: application/json"
+    return f"curl --silent --fail -H '{kind}' --data '{{{text}}}' {PTS}/_sandbox/control"
 
 
 def nights(machine: Machine) -> None:
-    """A night that succeeds, one that fails, a stop, a stuck worker; the reboot comes after."""
+    """A night that succeeds, its backup, one that fails, a stop, a stuck worker, half a run."""
     machine.sh(
         "mkdir -p /run/systemd/system/pts-sync.timer.d\n"
         "printf '[Timer]\\nOnCalendar=\\nOnCalendar=*:*:0/5\\n' "
@@ -170,43 +184,43 @@ def nights(machine: Machine) -> None:
         "systemctl stop pts-sync.timer && systemctl start pts-freshness"
     )
     machine.says("systemctl is-active pts-sync.service", "inactive")
-    machine.note("1. The timer starts a run, which publishes. Alarms:", f"{LAST}; {NO_ALERT}")
+    machine.note("1. The timer starts a run. Its end, alarms:", f"{LAST}; {ALARMS}")
+    machine.sh("systemctl enable --now pts-worker-backup.timer; systemctl start pts-worker-backup")
+    machine.note("   The backup:", "ls -l /var/lib/pts-worker/backup | cut -d' ' -f1,3,4,9-")
 
-    control = f'curl --silent --fail -H "Content-Type: application/json" {PTS}/_sandbox/control -d'
-    fault = '{"area": "pts", "action": "status", "status": 503, "retry_after_s": 40}'
-    machine.sh(f"{control} '{{\"faults\": [{fault}]}}' && systemctl start --no-block pts-sync")
+    fault = f'{{"area": "pts", "action": "status", "status": 503, "retry_after_s": {QUIET_S}}}'
+    machine.sh(f"{control(faults=f'[{fault}]')}; {START}")
     machine.says("systemctl is-failed pts-sync.service", "failed")
-    machine.says(NO_ALERT, "1")
+    machine.says(ALARMS, "1 alarms")
     machine.note(
-        "2. PTS asks for 40 s of quiet. Starts, requests after the first one, alarms:",
-        "journalctl --unit=pts-sync --output=cat --grep='Starting PTS' --since=-2min | wc -l\n"
-        f"journalctl --unit=pts-sync --output=cat --grep=run.began --since=-2min | wc -l; {ALERT}",
+        "2. PTS asks for quiet. Starts that read, starts that sent nothing, alarms:",
+        f"{SINCE}run.began | wc -l; {SINCE}'nothing was sent\", \"hint' | wc -l; {ALERT}",
     )
 
-    machine.sh(f'sleep 40; {control} \'{{"faults": [], "generation": 1}}\'')
-    start = "systemctl reset-failed pts-sync; systemctl start --no-block pts-sync"
-    began = "journalctl --unit=pts-sync --output=cat --grep=run.began --since=-8s | wc -l"
-    machine.sh(start)
-    machine.says(began, "1")
-    machine.sh("sleep 2; systemctl stop pts-sync")
+    machine.sh(control(faults="[]", generation="1"))
+    machine.until(
+        "the end of the quiet",
+        lambda: '"quiet_until": null' in machine.sh("pts-admin status --json"),
+    )
+    machine.sh(START)
+    machine.says(f"{SINCE}run.began | wc -l", "1")
+    machine.sh("sleep 2; systemctl stop pts-sync; sleep 3")
     machine.note(
-        "3. Stopped in mid-run. Its end, the unit, alarms:",
-        f"{LAST}\nsystemctl show --property=ExecMainStatus pts-sync; sleep 3; {NO_ALERT}",
+        "3. Stopped in mid-run. Its end, alarms since the first night:", f"{LAST}; {ALARMS}"
     )
 
-    machine.sh(start)
-    machine.says("systemctl is-active pts-sync", "active")
+    machine.sh(START)
+    machine.says(f"{SINCE}run.began | wc -l", "1")
     machine.sh("sleep 2; systemctl kill --signal=STOP --kill-whom=main pts-sync")
     machine.says(LAST, "status: published code: 0 continued: true")
     machine.note(
-        "4. Stuck (SIGSTOP). The watchdog, the end, alarms:",
-        "journalctl --unit=pts-sync --output=cat --grep='[Ww]atchdog' --since=-1min\n"
-        f"{LAST}; {NO_ALERT}",
+        "4. Stuck (SIGSTOP). The watchdog, the next start's end, alarms:",
+        f"{SINCE}'Watchdog timeout'; {LAST}; {ALARMS}",
     )
-    machine.sh(f"{control} '{{\"generation\": 2}}'; systemctl enable pts-continue@pts-sync.service")
+    machine.sh(f"{control(generation='2')}; systemctl enable pts-continue@pts-sync.service")
     machine.says("systemctl is-active pts-sync || :", "inactive")
-    machine.sh(start)
-    machine.says(began, "1")
+    machine.sh(START)
+    machine.says(f"{SINCE}run.began | wc -l", "1")
     machine.sh("sleep 3")
 
 
@@ -214,9 +228,9 @@ def continued(machine: Machine) -> None:
     """What the boot went on with."""
     machine.says(LAST, "status: published code: 0 continued: true")
     machine.note(
-        "5. A reboot in mid-run. What started the run, its end, alarms:",
-        "journalctl --boot --unit=pts-continue@pts-sync --output=cat | head -2\n"
-        f"{LAST}; {NO_ALERT}; {RUNS}",
+        "5. A reboot in mid-run. What started the run, its end, alarms, the ledger:",
+        "journalctl --boot --unit=pts-continue@pts-sync --output=cat | head -1\n"
+        f"{LAST}; {ALARMS}; pts-admin status | sed -n '/^run /,$p' | head -4 | cut -c1-60",
     )
 
 
