@@ -154,10 +154,10 @@ LAST: Final = (
 )
 ALARMS: Final = f'echo "$({ALERT} | wc -l) alarms"'
 START: Final = (
-    "systemctl reset-failed pts-sync; journalctl --show-cursor --lines=0 | sed 's/^-- cursor: //' "
-    "> /tmp/cursor; systemctl start --no-block pts-sync"
+    "systemctl reset-failed pts-sync; date +%s > /tmp/since; sleep 1; "
+    "systemctl start --no-block pts-sync"
 )
-SINCE: Final = 'journalctl --unit=pts-sync --output=cat --after-cursor="$(cat /tmp/cursor)" --grep='
+SINCE: Final = 'journalctl --unit=pts-sync --output=cat --since="@$(cat /tmp/since)" --grep='
 """The log of the unit since ``START``, by a pattern."""
 QUIET_S: Final = 120
 """Longer than eight starts take."""
