@@ -148,7 +148,7 @@ def dialect_named(name: str) -> StoreDialect:
 
 
 def upsert(dialect: StoreDialect, table: Table, values: Sequence[str]) -> Insert:
-    """INSERT of whole rows that overwrites ``values`` where the primary key exists already."""
+    """INSERT of complete rows that overwrites ``values`` where the primary key exists already."""
     statement = dialect.insert(table)
     result: Insert = statement.on_conflict_do_update(
         index_elements=list(table.primary_key.columns),

@@ -1,7 +1,7 @@
-"""What a driver's error means: try again, come back later, or stop and fix something.
+"""Classifies the errors of database drivers: retry, try later, or stop and fix something.
 
 PostgreSQL gives an SQLSTATE (its manual, appendix A), SQLite a result code (sqlite.org/rescode).
-Words are looked at only where a driver gives neither.
+The message is used only if a driver gives neither.
 """
 
 import enum
@@ -21,22 +21,22 @@ from worker.postgres_tls import is_tls_refusal
 
 
 class Meaning(enum.Enum):
-    """What follows from a database's error."""
+    """The consequence of a database error."""
 
-    OURS = "not the database's fault: a constraint, a value, or a bug"
-    PASSING = "the same transaction may succeed in a moment"
-    WAITED = "the same, and it has waited for somebody's lock as long as it was allowed to"
-    LATER = "not in a moment, but perhaps at another time"
-    DAMAGED = "what is stored cannot be read any more"
+    OURS = "the worker's own error: a constraint, a value, or a bug"
+    PASSING = "an immediate retry may succeed"
+    WAITED = "the same, after a lock timeout"
+    LATER = "a retry may succeed later, but not at once"
+    DAMAGED = "stored data is damaged"
     NO_DATABASE = "there is no such database"
-    NO_ACCESS = "the file or the socket may not be opened"
-    READ_ONLY = "it may be read, not written"
+    NO_ACCESS = "no permission to open the file or the socket"
+    READ_ONLY = "read-only"
     NO_LOGIN = "the role or its password is refused"
     NO_PRIVILEGE = "the role may not do this"
-    BUILT_UPON = "somebody else's objects depend on what is to be replaced"
+    BUILT_UPON = "objects of others depend on what is to be replaced"
     BAD_URL = "the driver cannot use the URL"
-    NO_TRUST = "the server does not prove who it is"
-    BAD_POOLER = "a pooler lost what was prepared on the connection"
+    NO_TRUST = "the server's certificate is not accepted"
+    BAD_POOLER = "a pooler lost the prepared statements of the connection"
 
 
 _BY_SQLSTATE: Final[Mapping[str, Meaning]] = {
@@ -74,7 +74,7 @@ _BY_SQLITE_CODE: Final[Mapping[int, Meaning]] = {
     23: Meaning.NO_ACCESS,  # AUTH
     26: Meaning.DAMAGED,  # NOTADB
 }
-"""By the low byte, which all extended codes of a kind share. FULL (13) and IOERR (10): later."""
+"""By the low byte, which the extended codes of a kind share. FULL (13) and IOERR (10): later."""
 
 _LATER_HINT: Final = (
     "check that the database server runs, that database.url is right, and that the disk has room "

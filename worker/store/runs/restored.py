@@ -1,8 +1,8 @@
-"""What a database must forget and what its readers must learn when it comes from a backup.
+"""Prepares a database that was restored from a backup.
 
-Numbers given since the backup are in readers' copies and stand for other rows. So a restored
-database never gives them again: its numbers go on from the time of the restore, and an entry of the
-change feed says to begin anew. ADR 0028.
+Numbers assigned since the backup are in readers' copies, for other rows. So a restored database
+never assigns them again: its numbers continue from the time of the restore, and an entry of the
+change feed asks readers to start over. ADR 0028.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from worker.store.schema.tables import VERSIONS, lease, person, run
 
 OP: Final = "restore"
 _BY_MICROSECOND: Final[Sequence[Table]] = (person, *VERSIONS.values(), change_feed)
-"""Tables whose keys readers see, and of which a second may bring thousands of rows."""
+"""Tables whose keys readers see, and that may get thousands of rows a second."""
 
 
 async def note_restored(database: Database) -> int:
-    """Free the leases, number on from now, and tell the followers of the feed.
+    """Free the leases, continue all numbers from now, and add an entry to the change feed.
 
     Returns:
-        The number behind which the next publication stands.
+        The number after which the next publication comes.
     """
 
     async def work(connection: AsyncConnection) -> int:

@@ -1,10 +1,8 @@
-"""Forgets closed versions and old runs, if the operator chose so; never what is current.
+"""Deletes closed versions, old runs and old rows of the access log, if the operator chose so.
 
-Rows of the access log go as well when they are old enough.
-
-Afterwards history and ``explain --as-of`` are complete only for times younger than the purge: a
-version that is gone is gone from every question about its time. The facts of each publication stay,
-and with them ``report_daily`` and ``report_daily_change``. The change feed says what was purged.
+Current state is never deleted. Afterwards history and ``explain --as-of`` are complete only for
+times after the purged ones. The facts of each publication stay, and with them ``report_daily`` and
+``report_daily_change``. The change feed lists the purged versions.
 """
 
 import math
@@ -26,7 +24,7 @@ from worker.store.runs.lease import Lease
 from worker.store.schema.tables import VERSIONS, access_log, attempt, metadata, run
 
 RUN_STEPS_MAX: Final = 10
-"""What is left over waits for the next publication."""
+"""The remaining runs wait for the next publication."""
 
 
 _Work: TypeAlias = Callable[[AsyncConnection, Database], Awaitable[int]]
@@ -34,16 +32,15 @@ _Work: TypeAlias = Callable[[AsyncConnection, Database], Awaitable[int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionRules:
-    """How long to keep; None keeps for ever.
+    """How long rows are kept; None: for ever.
 
     Attributes:
-        versions: of closed versions, from the publication that closed them; and of what persons
-            were called then.
-        runs: of runs that nothing refers to, from their end.
-        access_log: of accesses; at least ``access.KEPT_AT_LEAST``.
-        versions_per_step: in one transaction; of accesses as many.
-        runs_per_step: the same; each run that goes costs a look through every table that may name
-            it.
+        versions: closed versions, from the publication that closed them, and the labels of that
+            time.
+        runs: runs that no row refers to, from their end.
+        access_log: rows of the access log; at least ``access.KEPT_AT_LEAST``.
+        versions_per_step: versions, labels or accesses per transaction.
+        runs_per_step: runs per transaction; for each, all tables that may refer to it are searched.
     """
 
     versions: timedelta | None = None
@@ -55,7 +52,7 @@ class RetentionRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
-    """What went."""
+    """The numbers of deleted rows."""
 
     versions: int = 0
     labels: int = 0
@@ -70,15 +67,15 @@ async def purge(
     *,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Purged:
-    """Forget what is older than the rules, in bounded transactions; done again, it goes on.
+    """Delete what is older than the rules, in bounded transactions; a later call continues.
 
-    Versions go first: they are what keeps most old runs.
+    Versions are deleted first, because they refer to most of the old runs.
 
     Args:
         database: the store.
         lease: held by the caller.
         rules: how long to keep.
-        is_stopping: asked between transactions; what is left over waits for the next time.
+        is_stopping: checked between transactions; the rest waits for the next call.
 
     Raises:
         LeaseLostError: another holder took over.
@@ -89,7 +86,7 @@ async def purge(
     versions = labels = runs = accesses = 0
 
     async def all_of(work: _Work, limit: int, steps_max: float = math.inf) -> int:
-        """Take steps until one finds less than it may take; how many rows went."""
+        """Take steps until one finds fewer rows than its limit; return the number of rows."""
         gone = steps = 0
         while steps < steps_max and not is_stopping():
             in_step = await _step(database, lease, work)
@@ -120,7 +117,7 @@ async def _now_and_first_access(
 
 
 async def _step(database: Database, lease: Lease, work: _Work) -> int:
-    """One transaction under the lease; how many rows went."""
+    """One transaction under the lease; returns the number of deleted rows."""
 
     async def fenced(connection: AsyncConnection) -> int:
         await lease.renew(database, connection)
@@ -132,7 +129,7 @@ async def _step(database: Database, lease: Lease, work: _Work) -> int:
 
 
 def _old_versions(area: str, now: datetime, age: timedelta, limit: int) -> _Work:
-    """Versions that a publication closed that long ago."""
+    """Deletes versions that a publication closed at least that long ago."""
     table, before = VERSIONS[area], now - age
 
     async def work(connection: AsyncConnection, database: Database) -> int:
@@ -159,7 +156,7 @@ def _old_versions(area: str, now: datetime, age: timedelta, limit: int) -> _Work
 
 
 def _old_labels(before: datetime, limit: int) -> _Work:
-    """What persons were called until before that instant."""
+    """Clears labels that ended before that time."""
 
     async def work(connection: AsyncConnection, database: Database) -> int:
         return await clear_old_labels(connection, database.dialect, before, limit)
@@ -168,7 +165,7 @@ def _old_labels(before: datetime, limit: int) -> _Work:
 
 
 def _old_accesses(before: datetime, limit: int) -> _Work:
-    """Rows of the access log that are older than that instant."""
+    """Deletes rows of the access log that are older than that time."""
 
     async def work(connection: AsyncConnection, database: Database) -> int:
         found = await connection.execute(
@@ -189,7 +186,7 @@ def _old_accesses(before: datetime, limit: int) -> _Work:
 
 
 def _old_runs(before: datetime, limit: int) -> _Work:
-    """Runs that ended before that instant and that no row refers to, with their attempts."""
+    """Deletes runs that ended before that time and that no row refers to, with their attempts."""
 
     async def work(connection: AsyncConnection, database: Database) -> int:
         found = await connection.execute(
@@ -223,9 +220,9 @@ def _last_numbers() -> Select[tuple[int]]:
 
 
 def _unreferred() -> Iterator[ColumnElement[bool]]:
-    """No row names the run, and none names one of its attempts.
+    """Conditions: no row refers to the run or to one of its attempts.
 
-    What has an index is asked run by run; the rest is read once for all runs.
+    Indexed columns are searched for each run; the others are read once for all runs.
     """
     scanned = []
     for column in _naming(run.c.run_id):

@@ -1,9 +1,8 @@
-"""Rewrites what an earlier program stored by today's privacy rules (``core.privacy``).
+"""Rewrites rows of an earlier program by the current privacy rules (``core.privacy``).
 
-Record keys, columns, payloads, content hashes, local references, and the digests that depend on
-them become what the next reading of the same answers gives: nothing looks removed, changed or new.
-It goes in batches of persons, each of which commits how far it has come, so that it may be stopped
-anywhere and begun again.
+Record keys, columns, payloads, content hashes, local references and digests become what the next
+read of the same responses would give, so that nothing looks removed, changed or new. Each batch of
+persons commits its progress, so the rewriting can be stopped anywhere and continued.
 """
 
 from collections import defaultdict
@@ -41,14 +40,14 @@ _DIGESTS: Final = ("digest", "first_digest", "prev_digest", "prev_first_digest")
 
 
 class Rewritten(NamedTuple):
-    """How many persons were looked at, and how many rows of them were rewritten."""
+    """The number of persons checked, and of their rows rewritten."""
 
     persons: int = 0
     rows: int = 0
 
 
 async def identity_before_upgrade(database: Database) -> StoredIdentity:
-    """How persons are keyed in a store of any revision; all rows of an early one wait."""
+    """How persons are keyed in a store of any revision; an early one is always to be rewritten."""
 
     async def work(connection: AsyncConnection) -> StoredIdentity:
         has_ours = await connection.run_sync(
@@ -73,10 +72,10 @@ class Rewriter:
 
     Attributes:
         lease: held, so that no run writes meanwhile.
-        areas: as configured; how records are keyed and hashed depends on it.
+        areas: as configured; record keys and hashes depend on it.
         identity: how persons are keyed, as the store has it.
         rules: what may be stored.
-        persons_per_batch: what one transaction takes.
+        persons_per_batch: persons per transaction.
         changed: called after each batch.
     """
 
@@ -89,10 +88,10 @@ class Rewriter:
     changed: Callable[[Rewritten], None] = lambda _: None
 
     async def work(self) -> Rewritten:
-        """Rewrite what is left, and count it. ``finish`` ends it.
+        """Rewrite the remaining rows and count them. Call ``finish`` afterwards.
 
         Raises:
-            LeaseLostError: another holder took over; what was committed stands.
+            LeaseLostError: another holder took over; committed batches stay.
         """
         done = Rewritten()
         while (batch := await self.database.write(self._batch)) is not None:
@@ -101,7 +100,7 @@ class Rewriter:
         return done
 
     async def finish(self) -> None:
-        """Nothing waits any more."""
+        """Record that no row is left to rewrite."""
 
         async def work(connection: AsyncConnection) -> None:
             await self.lease.renew(self.database, connection)
@@ -110,7 +109,7 @@ class Rewriter:
         await self.database.write(work)
 
     async def _batch(self, connection: AsyncConnection) -> Rewritten | None:
-        """Rewrite the next persons and note how far it went; None if there are none."""
+        """Rewrite the next persons and record the progress; None if there are none."""
         await self.lease.renew(self.database, connection)
         if self.database.dialect.name == "sqlite":
             await connection.exec_driver_sql("PRAGMA secure_delete=ON")
@@ -152,7 +151,7 @@ class Rewriter:
         return count
 
     def _cleaner(self, row: Row[Any], versions: Iterable[Row[Any]]) -> Cleaner:
-        """The rules for a person, whose own identifier is found by the key that it gives."""
+        """The rules for a person, whose own identifier is recognised by its person key."""
         own = ""
         if self.identity.mode == "pseudonym":
             texts = [row.local_ref, row.prev_local_ref]
@@ -225,7 +224,7 @@ class _Area(NamedTuple):
     versions: Sequence[Row[Any]]
 
     async def rewrite(self, connection: AsyncConnection) -> int:
-        """Rewrite them and the digests of what they were read as; how many rows changed."""
+        """Rewrite the rows and the digests of their proofs; return the number of changed rows."""
         changes = {row.version_id: self._change(row) for row in self.versions}
         self._keep_keys_apart(changes)
         changed = {version: values for version, values in changes.items() if values}
@@ -240,9 +239,9 @@ class _Area(NamedTuple):
         return len(changed)
 
     def _keep_keys_apart(self, changes: Mapping[int, dict[str, Any]]) -> None:
-        """Two open rows whose keys differed in an identifier's spelling alone stay two rows.
+        """Keep two open rows apart whose keys differed only in the spelling of an identifier.
 
-        Such an answer fails when it is read (two records have one key), so that both stay, stale.
+        A read of them fails, because two records have one key, so that both stay, stale.
         """
         taken: set[str] = set()
         for row in self.versions:
@@ -283,7 +282,7 @@ class _Area(NamedTuple):
         }
 
     def _by_text(self, row: Row[Any], item: Any) -> dict[str, Any]:
-        """The same for a record that today's declaration cannot read: text by text."""
+        """The new values of a record that the current declaration cannot read, text by text."""
         names = ("restriction_id", *_text_columns(self.area))
         after = {name: (text := getattr(row, name)) and self.cleaner.text(text) for name in names}
         after["payload"] = exact_json.canonical(self.cleaner.record(item)).decode()
@@ -292,9 +291,9 @@ class _Area(NamedTuple):
     async def _digests(
         self, connection: AsyncConnection, changes: Mapping[int, Mapping[str, Any]]
     ) -> None:
-        """Give the proofs the digest of the same records as they are now; none if it is unclear.
+        """Give the proofs the digest of the rewritten records, or none if it is unknown.
 
-        Without a digest the next reading is compared row by row.
+        Without a digest the next read is compared row by row.
         """
         sets = (
             [row for row in self.versions if row.closed_run is None],
