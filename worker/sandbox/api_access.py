@@ -14,7 +14,7 @@ from worker.sandbox.dpop import (
     refuse_replay,
     token_hash,
 )
-from worker.sandbox.faults import Action, Fault
+from worker.sandbox.faults import Action, Fault, has_action
 from worker.sandbox.jose import Claims
 from worker.sandbox.state import World
 from worker.sandbox.tokens import PARENT_CLAIM, TokenError, TokenReader
@@ -117,14 +117,16 @@ class AccessChecker:
             refuse_replay(self._seen, proof)
         except ProofError as error:
             nonce = ""
-            if error.error == "use_dpop_nonce" and not _is(fault, Action.NONCE_WITHOUT_HEADER):
+            if error.error == "use_dpop_nonce" and not has_action(
+                fault, Action.NONCE_WITHOUT_HEADER
+            ):
                 nonce = self._nonces.issue(now_s)
             raise DeniedError(error.error, error.description, nonce=nonce) from error
         self._world.ledger.proof_ids.add(proof.claims["jti"])
 
     def _check_nonce(self, proof: Proof, fault: Fault | None, now_s: float) -> None:
-        each_call = _is(fault, Action.NONCE_EVERY_CALL)
-        never = _is(fault, Action.NONCE_FOREVER, Action.NONCE_WITHOUT_HEADER)
+        each_call = has_action(fault, Action.NONCE_EVERY_CALL)
+        never = has_action(fault, Action.NONCE_FOREVER, Action.NONCE_WITHOUT_HEADER)
         nonce = proof.claims.get("nonce")
         used = nonce is not None and self._used_nonces.seen(str(nonce))
         if not (self._world.rs_nonce or each_call or never):
@@ -133,10 +135,6 @@ class AccessChecker:
             raise ProofError("Missing 'nonce' value.", "use_dpop_nonce")
         if never or (each_call and used) or not self._nonces.is_valid(nonce, now_s):
             raise ProofError("Invalid 'nonce' value.", "use_dpop_nonce")
-
-
-def _is(fault: Fault | None, *actions: Action) -> bool:
-    return fault is not None and fault.action in actions
 
 
 def _credentials(request: Request) -> _Credentials:

@@ -203,6 +203,11 @@ def _check_type(name: str, value: object) -> None:
         raise ValueError(f"{name} of a fault must be {expected}")
 
 
+def has_action(fault: Fault | None, *actions: Action) -> bool:
+    """Whether there is a fault with one of these actions."""
+    return fault is not None and fault.action in actions
+
+
 def read_faults(path: Path) -> list[Fault]:
     """Read faults from a TOML file (``[[fault]]`` tables) or a JSON file (a list).
 

@@ -28,7 +28,7 @@ from worker.sandbox.dpop import (
     refuse_replay,
 )
 from worker.sandbox.fault_responses import corrupt_response, corrupt_token, fault_response
-from worker.sandbox.faults import Action, Fault, Target
+from worker.sandbox.faults import Action, Fault, Target, has_action
 from worker.sandbox.jose import Claims, KeyRefusedError
 from worker.sandbox.organizations import OrganizationError, read_organizations
 from worker.sandbox.state import World
@@ -242,7 +242,9 @@ class HelseId:
             refuse_replay(self._proofs, proof)
         except ProofError as error:
             nonce = ""
-            if error.error == "use_dpop_nonce" and not _is(fault, Action.NONCE_WITHOUT_HEADER):
+            if error.error == "use_dpop_nonce" and not has_action(
+                fault, Action.NONCE_WITHOUT_HEADER
+            ):
                 nonce = self._nonces.issue(now_s)
             raise RefusalError(error.error, error.description, nonce=nonce) from error
         self._world.ledger.proof_ids.add(proof.claims["jti"])
@@ -251,11 +253,11 @@ class HelseId:
     def _check_nonce(self, nonce: object, now_s: float, fault: Fault | None) -> None:
         if nonce is None:
             raise ProofError("Missing 'nonce' value.", "use_dpop_nonce")
-        valid = self._nonces.is_valid(nonce, now_s) and not _is(
+        valid = self._nonces.is_valid(nonce, now_s) and not has_action(
             fault, Action.NONCE_FOREVER, Action.NONCE_WITHOUT_HEADER
         )
         # Record every use, so that a nonce used before the fault counts as used.
-        used = self._used_nonces.seen(str(nonce)) and _is(fault, Action.NONCE_EVERY_CALL)
+        used = self._used_nonces.seen(str(nonce)) and has_action(fault, Action.NONCE_EVERY_CALL)
         if not valid or used:
             raise ProofError("Invalid 'nonce' value.", "use_dpop_nonce")
 
@@ -290,10 +292,6 @@ class HelseId:
         if len(self._issued) >= _ISSUED_MAX:
             self._issued.clear()
         self._issued[purpose] = now_s + grant.lifetime_s
-
-
-def _is(fault: Fault | None, *actions: Action) -> bool:
-    return fault is not None and fault.action in actions
 
 
 def _registered(jwk: Mapping[str, Any], life_s: float) -> RegisteredKey:
