@@ -362,6 +362,14 @@ def test_a_line_has_gaps_where_there_is_no_number():
     assert [2, 1, 0] == list(drawn.ticks)
 
 
+def test_a_line_is_broken_on_a_withheld_day():
+    """Nothing was published, so there is no number between the days beside it."""
+    days = [date(2026, 1, day) for day in (1, 2, 4, 5)]
+    drawn = line(days, [0, 2, 2, 0], withheld=[date(2026, 1, 3)])
+    assert drawn
+    assert ["M0.0 100.0L25.0 0.0", "M75.0 0.0L100.0 100.0"] == drawn.paths
+
+
 def test_without_a_number_there_is_no_line():
     """All nights are hidden, or there is one day."""
     days = [date(2026, 1, 1), date(2026, 1, 2)]
