@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import CompoundSelect, Select, Table, and_, func, or_, select, update
+from sqlalchemy import Select, Table, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -27,37 +27,43 @@ _HOLDERS_OF_ONE: Final = 2
 """A person has two identifiers at most: a D-number, and then a fødselsnummer."""
 
 
-async def shared_areas(connection: AsyncConnection) -> frozenset[str]:
+async def shared_areas(connection: AsyncConnection, run_id: int) -> frozenset[str]:
     """Areas whose record keys do not name one restriction: nothing of them has moved.
 
     A key that three persons hold at once in the published state begins anew for each of them. A key
     of several parts names a thing, which two persons may have (a requisition of mother and child).
+    All keys are counted only if the run shows one that another person has or had: without, nothing
+    can have moved, and in a usual night there is none.
+
+    Args:
+        connection: of the store.
+        run_id: the run.
     """
     of_parts = select(area_key.c.area).where(area_key.c.key_path.contains("+"))
     shared = set((await connection.execute(of_parts)).scalars())
+    if not await is_anything_published(connection):
+        return frozenset(shared)
     for name, table in VERSIONS.items():
-        key = table.c.restriction_id
-        held = open_as_published(table).with_only_columns(key).group_by(key)
-        held = held.having(func.count() > _HOLDERS_OF_ONE)
-        if connection.dialect.name == "sqlite":  # PostgreSQL reads the table faster as it is
-            held = held.where(key.in_(_may_be_shared(table)))
-        if (await connection.execute(held.limit(1))).first() is not None:
-            shared.add(name)
+        if name not in shared and await _is_any_key_of_another(connection, table, run_id):
+            key = table.c.restriction_id
+            held = open_as_published(table).with_only_columns(key).group_by(key)
+            held = held.having(func.count() > _HOLDERS_OF_ONE)
+            # Counted: for the first alone, PostgreSQL would read all rows in the order of an index.
+            counted = select(func.count()).select_from(held.subquery())
+            if (await connection.execute(counted)).scalar_one():
+                shared.add(name)
     return frozenset(shared)
 
 
-def _may_be_shared(table: Table) -> CompoundSelect[tuple[str]]:
-    """Keys that three persons hold, counted by the index alone, or that lost a holder just now."""
-    row = alias_of(table, "row")
-    held = (
-        select(row.c.restriction_id)
-        .where(row.c.closed_run.is_(None))
-        .group_by(row.c.restriction_id)
-        .having(func.count() > _HOLDERS_OF_ONE)
+async def _is_any_key_of_another(connection: AsyncConnection, table: Table, run_id: int) -> bool:
+    """Whether the run shows a restriction for a person under the key of another's, open or not."""
+    new, old = alias_of(table, "new"), alias_of(table, "old")
+    pair = (
+        select(new.c.version_id)
+        .join(old, old.c.restriction_id == new.c.restriction_id)
+        .where(new.c.opened_run == run_id, old.c.person_id != new.c.person_id)
     )
-    return held.union_all(
-        select(row.c.restriction_id).where(row.c.closed_run.in_(_unpublished_runs()))
-    )
+    return (await connection.execute(pair.limit(1))).first() is not None
 
 
 async def close_moved(

@@ -88,7 +88,7 @@ async def publish_run(
     departed = await departures.depart(connection) if may_depart else 0
     open_now = await open_runs(connection)
     others = [row.run_id for row in open_now if row.run_id != run_id]
-    shared = await shared_areas(connection)
+    shared = await shared_areas(connection, run_id)
     for area in sorted(shared):
         log.info("run.keys_shared", run=run_id, area=area)
     await close_moved(connection, dialect, run_id, others, shared)
@@ -139,7 +139,7 @@ async def removed_so_far(
         claimed: by person key, those that it has not closed yet.
         run_id: the run.
     """
-    shared = await shared_areas(connection)
+    shared = await shared_areas(connection, run_id)
     removed, affected = await removed_by(connection, run_id, shared)
     gone = await gone_claims(connection, dialect, claimed, run_id=run_id, shared=shared)
     return removed + sum(gone.values()), affected + len(gone)
