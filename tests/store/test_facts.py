@@ -281,6 +281,17 @@ async def test_what_is_no_code_is_not_kept(database_url, text):
         )
 
 
+async def test_a_person_with_two_texts_that_are_no_codes_is_one_person(database_url):
+    """A number of few persons is not taken for a larger one."""
+    async with world_on(database_url, our_clock=True) as world:
+        odd = safety("a", "a b"), safety("b", "1"), safety("c", "NORN-123456", NEVER)
+        sql = "SELECT open, persons FROM report_daily WHERE code = 'other' AND publication_no = {}"
+        await publish(world, seen(world, 1, *odd), seen(world, 2, odd[0]))
+        assert [(4, 2)] == await world.rows(sql.format(1))
+        await publish(world, seen(world, 1, odd[2]), seen(world, 2, odd[0]))
+        assert [(2, 2)] == await world.rows(sql.format(2))
+
+
 async def test_a_withheld_run_leaves_none(database_url):
     """The facts are of the transaction that publishes."""
     from worker.errors import WithheldError

@@ -9,7 +9,6 @@ time, after published rows were erased or rewritten (``invalidate_base``), and w
 name for the first time.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,16 +20,16 @@ from sqlalchemy import Connection, false, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
-from worker.areas.codes import codes, group_of
+from worker.areas.codes import group_of
 from worker.core.area import ResourceArea
 from worker.core.effect import in_effect_sql, instant_sql
 from worker.store.runs.cohorts import (
-    OTHER,
     CohortNames,
     changed_sql,
     cohort_sql,
     name_cohorts,
 )
+from worker.store.runs.counted_codes import code_columns
 from worker.store.runs.denominators import count_people, people_before_facts
 from worker.store.runs.feed import write_feed
 from worker.store.runs.labels import archive_labels, publish_labels
@@ -44,10 +43,6 @@ from worker.store.schema.tables import run
 
 ZONE: Final = ZoneInfo("Europe/Oslo")
 
-_CODE: Final = re.compile(r"[A-Za-z][\w.-]{0,31}", re.ASCII)
-_DIGITS_MAX: Final = 4
-_CAUSES: Final = frozenset(code.code for code in codes() if code.system == "cause")
-"""PTS's causes. Others are counted as ``OTHER``: free text must not be kept for ever."""
 _STANDING: Final = ("open", "in_effect", "persons", "persons_in_effect")
 _CHANGES: Final = {"insert": "added", "update": "changed", "close": "removed"}
 _KEY: Final = ("area", "code", "level", "cause", "cohort")
@@ -238,7 +233,7 @@ class _Standing:
         """Add or subtract what is open at a publication, of all persons or of those touched."""
         parts = [_standing_sql(area, moment, touched, cohort) for area in AREAS]
         for *key, in_cohort, open_, does, persons, holders in self._rows(parts):
-            values = self.counts[*_as_codes(key), self._names.of(in_cohort)]
+            values = self.counts[*key, self._names.of(in_cohort)]
             for name, value in zip(_STANDING, (open_, does, persons, holders), strict=True):
                 values[name] += sign * int(value)
         for in_cohort, holders in self._rows([_holders_sql(moment, touched, cohort)]):
@@ -258,7 +253,7 @@ def _standing_sql(area: ResourceArea, moment: _PublishedRun, touched: str, cohor
     return (
         f"SELECT '{area.name}', code, level, cause, {cohort}, SUM(amount), SUM(does), COUNT(*), "
         "SUM(CASE WHEN does > 0 THEN 1 ELSE 0 END) FROM ("
-        f"SELECT {_code_columns(area)}, v.person_id, COUNT(*) AS amount, "
+        f"SELECT {code_columns(area)}, v.person_id, COUNT(*) AS amount, "
         f"SUM(CASE WHEN {does} THEN 1 ELSE 0 END) AS does FROM {_published(area, moment)}{touched} "
         "GROUP BY 4, 1, 2, 3) AS persons JOIN person p ON p.person_id = persons.person_id "
         "GROUP BY 2, 3, 4, 5"
@@ -311,41 +306,14 @@ def _add_changes(
 ) -> None:
     """Add what was added, changed and removed, from the feed's rows after that number."""
     parts = [
-        f"SELECT f.op, '{area.name}', {_code_columns(area)}, {cohort_sql()} AS cohort, COUNT(*) "
+        f"SELECT f.op, '{area.name}', {code_columns(area)}, {cohort_sql()} AS cohort, COUNT(*) "
         f"FROM change_feed f JOIN {area.table}_version v ON v.version_id = f.version_id "
         "JOIN person p ON p.person_id = v.person_id "
         f"WHERE f.seq > {feed_from} AND f.area = '{area.name}' GROUP BY 1, 3, 4, 5, 6"
         for area in AREAS
     ]
     for op, *key, cohort, amount in connection.exec_driver_sql(" UNION ALL ".join(parts)):
-        counts[*_as_codes(key), names.of(cohort)][_CHANGES[op]] += amount
-
-
-def _code_columns(area: ResourceArea) -> str:
-    effect = area.effect
-    columns = {"code": effect.code, "level": effect.level, "cause": effect.cause}
-    texts = {
-        name: f"COALESCE(v.{column}, '')" if column else "''" for name, column in columns.items()
-    }
-    # Before persons are counted: somebody with two unknown causes is one person with ``OTHER``.
-    known = ", ".join(f"'{cause}'" for cause in ("", *sorted(_CAUSES)))
-    texts["cause"] = f"CASE WHEN {texts['cause']} IN ({known}) THEN {texts['cause']} "
-    texts["cause"] += f"ELSE '{OTHER}' END"
-    return ", ".join(f"{text} AS {name}" for name, text in texts.items())
-
-
-def _as_codes(key: Sequence[str]) -> _Key:
-    """The key with each value that does not look like a code replaced by ``OTHER``."""
-    area, code, level, cause = key
-    return area, _as_code(code), _as_code(level), cause
-
-
-def _as_code(value: str) -> str:
-    """The code if it looks like one, because free text must not be kept for ever."""
-    is_code = not value or (
-        _CODE.fullmatch(value) is not None and sum(map(str.isdigit, value)) <= _DIGITS_MAX
-    )
-    return value if is_code else OTHER
+        counts[*key, names.of(cohort)][_CHANGES[op]] += amount
 
 
 def _group(area_name: str, code: str) -> str | None:
