@@ -21,6 +21,7 @@ _MOVEMENTS: Final = ("joined", "departed", "persons_in_effect")
 _SLOT: Final = (
     "LEFT JOIN person_area pa ON pa.person_id = {person} AND pa.area = {area} "
     # PostgreSQL leaves out a LEFT JOIN of which nothing is asked.
+    "LEFT JOIN run r ON r.run_id = pa.run_id "
     "LEFT JOIN person p ON p.person_id = {person} "
 )
 
@@ -38,32 +39,31 @@ _AT: Final = (
 
 
 _UNPUBLISHED: Final = "(SELECT u.run_id FROM run u WHERE u.publication_no IS NULL)"
-"""Few, and the same for all rows: a set that is made once, where a join looks up a run for each."""
 
 
 def _published(column: str) -> str:
-    """A proof's column as the last published run saw it."""
-    return f"CASE WHEN pa.run_id IN {_UNPUBLISHED} THEN pa.prev_{column} ELSE pa.{column} END"
+    """A proof's column as the last published run saw it; ``r`` is the run that wrote the proof."""
+    return f"CASE WHEN r.publication_no IS NULL THEN pa.prev_{column} ELSE pa.{column} END"
 
 
 def _is_stale(*areas: ResourceArea) -> str:
     """Not read whole by the last publication that read it, or not met by the last full run."""
     fresh = " ".join(
-        f"WHEN pa.area = '{area.name}' AND (pa.is_complete AND pa.run_id IN {runs} "
-        f"OR pa.prev_is_complete AND pa.prev_run_id IN {runs} AND pa.run_id IN {_UNPUBLISHED}) "
+        f"WHEN pa.area = '{area.name}' AND (pa.is_complete AND r.publication_no >= {since} "
+        "OR r.publication_no IS NULL AND pa.prev_is_complete AND pa.prev_run_id IN "
+        f"(SELECT s.run_id FROM run s WHERE s.publication_no >= {since})) "
         "THEN {false}"
         for area in areas
-        for runs in [_since_last_sync(area)]
+        for since in [_last_sync(area)]
     )
     return f"{{typed}}(CASE {fresh} ELSE {{true}} END{{as_integer}})"
 
 
-def _since_last_sync(area: ResourceArea) -> str:
-    """The runs published from the last full one on."""
+def _last_sync(area: ResourceArea) -> str:
+    """The number of the last full publication."""
     return (
-        "(SELECT r.run_id FROM run r WHERE r.publication_no >= COALESCE("
-        "(SELECT MAX(s.publication_no) FROM run s "
-        f"WHERE s.kind = 'sync' AND s.areas LIKE '%\"{area.name}\"%'), 0))"
+        "COALESCE((SELECT MAX(l.publication_no) FROM run l "
+        f"WHERE l.kind = 'sync' AND l.areas LIKE '%\"{area.name}\"%'), 0)"
     )
 
 
@@ -121,10 +121,11 @@ def _freshness() -> str:
         f"{{typed}}({_published('digest')}{{as_text}}) AS digest, {first_read}, "
         f"{_COHORT} AS cohort "
         "FROM person_area pa "
+        "JOIN run r ON r.run_id = pa.run_id "
         "JOIN person p ON p.person_id = pa.person_id "
         "LEFT JOIN failure f ON f.person_id = pa.person_id AND f.area = pa.area "
         "WHERE p.departed_run IS NULL "
-        f"AND (pa.prev_run_id IS NOT NULL OR pa.run_id NOT IN {_UNPUBLISHED})"
+        "AND (pa.prev_run_id IS NOT NULL OR r.publication_no IS NOT NULL)"
     )
 
 
