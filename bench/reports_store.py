@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bench.multiply import multiply
 from bench.nights import night
 from bench.people import answer
 from worker import __version__
@@ -21,6 +22,8 @@ from worker.store.schema.upgrade import upgrade
 
 DAYS: Final = 365
 NIGHTS: Final = 3
+BY_PROGRAM: Final = 200_000
+"""Persons who are read and written by the program, at most; the others are copies of them."""
 COHORTS: Final = 10
 _CODES: Final = ("NORU", "NORN_EPO", "NORN_FFL", "NORS", "N", "NORN_UNGDOM")
 
@@ -48,8 +51,17 @@ def various(area: str, person: str, generation: int, change_percent: int) -> byt
     return found.replace(b'"NORU"', f'"{code}"'.encode())
 
 
-async def fill(url: str, persons: int, nights: int = NIGHTS) -> None:
-    """A year of published days and some real nights."""
+async def fill(url: str, persons: int, nights: int = NIGHTS, by_program: int = BY_PROGRAM) -> None:
+    """A year of published days and some real nights.
+
+    Args:
+        url: of an empty database.
+        persons: how many; beyond ``by_program`` a multiple of it.
+        nights: the real ones.
+        by_program: persons who are written by the program.
+    """
+    times = max(1, persons // by_program)
+    persons //= times
     async with open_database(url, real_runtime()) as database:
         await upgrade(database)
         first = DAYS - nights + 1
@@ -58,6 +70,7 @@ async def fill(url: str, persons: int, nights: int = NIGHTS) -> None:
             await night(database, persons, generation=generation, answers=various, cohorts=COHORTS)
             if not generation:
                 await database.write(lambda connection: _facts_before(connection, first))
+        await database.write(lambda connection: multiply(connection, times))
         await _tidy(database)
 
 
