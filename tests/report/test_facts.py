@@ -4,14 +4,19 @@ from datetime import timedelta
 
 import pytest
 
-from tests.report.support import NEVER, privacy, safety, seen, small_store
+from tests.fakes import START
+from tests.report.support import NEVER, key_of, privacy, safety, seen, small_store
 from tests.store.test_store_scenarios import world_on
+from worker.core.identity import NationalId
 from worker.core.model import RunKind, RunStatus
 from worker.errors import ExitCode
 from worker.report.facts import read_facts
 from worker.report.figures import Amount, CodeKey, SnapshotState
 from worker.report.standing import read_standing
+from worker.store.privacy.erasing import Mask, erase_traces, find_traces
 from worker.store.runs.undo import undo_run
+
+PAST, NEAR = START - timedelta(days=1), START + timedelta(days=20)
 
 
 async def facts_of(world, **options):
@@ -137,6 +142,51 @@ async def test_how_long_restrictions_stood(database_url):
             duration.amount,
             duration.median_days,
         )
+
+
+async def test_an_erasure_changes_no_figure_of_its_publication(database_url):
+    """Neither the facts nor what is beside them tells two reports apart; the next night has all."""
+    async with world_on(database_url, our_clock=True) as world:
+        for keys in ("a", "ab", "a"):
+            await _night(world, [safety(key, "NORU", NEAR) for key in keys])
+            world.fake.advance(86_400)
+        before = await facts_of(world)
+        await _erase(world, key_of(1))
+        after = await facts_of(world)
+        for name in ("nights", "codes", "cohorts", "runs"):
+            assert getattr(before, name) == getattr(after, name)
+        assert before.ends.not_now == after.ends.not_now == Amount(1, 1)
+        assert (False, 2, 1) == (
+            before.is_altered,
+            sum(week.restrictions for week in before.ends.weeks),
+            len(before.durations),
+        )
+        assert (True, 0, ()) == (
+            after.is_altered,
+            sum(week.restrictions for week in after.ends.weeks),
+            after.durations,
+        )
+        await _night(world)
+        last = await facts_of(world)
+        assert (False, 1) == (
+            last.is_altered,
+            sum(week.restrictions for week in last.ends.weeks),
+        )
+
+
+async def _night(world, *mine):
+    """A person who changes, if they are there, and one who does not."""
+    turn = await world.begin()
+    others = [safety("x", "NORU", NEAR), safety("y", "NORU", PAST)]
+    await turn.write(*(seen(world, 1, *records) for records in mine), seen(world, 2, *others))
+    await turn.publish(limits=_any())
+
+
+async def _erase(world, key):
+    lease = await world.lease()
+    identifier = NationalId("16858399649")
+    traces = await find_traces(world.database, key, identifier)
+    await erase_traces(world.database, lease, traces, Mask(identifier, key))
 
 
 def _any():

@@ -72,13 +72,8 @@ class VisibleNumbers:
         )
         self._add(NOT_NOW, ends.not_now.restrictions, ends.not_now.persons)
         self._sum(OPEN, (NONE, NOT_NOW, ("total", number)))
-        for week, amount in enumerate(ends.weeks):
-            self._add(("week", week), amount.restrictions, amount.persons)
-        self._add(LATER, ends.later.restrictions, ends.later.persons)
-        self._add(INDEFINITE, ends.indefinite.restrictions, ends.indefinite.persons)
-        if "delayed" in facts.last.groups:
-            weeks = (("week", week) for week in range(len(ends.weeks)))
-            self._sum(("group", number, "delayed"), (*weeks, LATER, INDEFINITE))
+        if not facts.is_altered:
+            self._ends(facts)
         for cohort in facts.cohorts:
             self._add(("cohort", cohort.cohort), cohort.in_effect)
             self._add(("cohort roster", cohort.cohort), cohort.roster)
@@ -92,6 +87,17 @@ class VisibleNumbers:
         for duration in facts.durations:
             amount = duration.amount
             self._add(("duration", duration.area), amount.restrictions, amount.persons)
+
+    def _ends(self, facts: ReportFacts) -> None:
+        ends = facts.ends
+        for week, amount in enumerate(ends.weeks):
+            self._add(("week", week), amount.restrictions, amount.persons)
+        self._add(LATER, ends.later.restrictions, ends.later.persons)
+        self._add(INDEFINITE, ends.indefinite.restrictions, ends.indefinite.persons)
+        if "delayed" in facts.last.groups:
+            weeks = (("week", week) for week in range(len(ends.weeks)))
+            delayed = ("group", facts.last.publication_no, "delayed")
+            self._sum(delayed, (*weeks, LATER, INDEFINITE))
 
     def _codes(self, night: NightFacts, codes: Mapping[CodeKey, CodeFacts]) -> None:
         number = night.publication_no

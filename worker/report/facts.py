@@ -1,7 +1,9 @@
 """Reads the report's contents from the reporting views, in one snapshot.
 
-Counts come from the facts of the publications. Only what the facts do not hold is read from rows:
-when delays end, and how long restrictions were open.
+What was published is taken from the facts of the publications. Rows are asked only for what no fact
+says: when delays end, and how long restrictions stood. After an erasure they say something else
+than the facts, and two reports of one publication would tell of the erased person: then they are
+not asked until the next publication.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +19,6 @@ from sqlalchemy import (
     func,
     literal_column,
     null,
-    or_,
     select,
     union_all,
 )
@@ -46,13 +47,13 @@ from worker.report.figures import (
     SnapshotState,
 )
 from worker.report.reading import Read, begin_snapshot
-from worker.report.views import COHORT, CURRENT, DAILY, EPISODE, PUBLICATION, RUN
+from worker.report.views import CHANGE_FEED, COHORT, CURRENT, DAILY, EPISODE, PUBLICATION, RUN
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
 """The time zone of the days in the facts of publications."""
 _SLACK_DAYS: Final = 7
-"""Tolerance of the comparison: the earlier night may be this much older than ``CHANGE_DAYS``."""
-_LATER, _INDEFINITE, _NOT_NOW = WEEKS_SHOWN, WEEKS_SHOWN + 1, WEEKS_SHOWN + 2
+"""How much earlier than asked for the night of a comparison may be."""
+_LATER, _INDEFINITE = WEEKS_SHOWN, WEEKS_SHOWN + 1
 
 
 async def read_facts(
@@ -91,6 +92,7 @@ class _Queries:
         then = _before(nights)
         codes = await self._codes([night.publication_no for night in (last, then) if night])
         last_sync = syncs[0] if syncs else None
+        is_altered = last is not None and await self._is_altered(last)
         return ReportFacts(
             made_at=self._now,
             state=_state(self._now, last_sync, last, fresh_within),
@@ -101,10 +103,11 @@ class _Queries:
             then=then,
             codes=codes.get(last.publication_no, {}) if last else {},
             codes_then=codes.get(then.publication_no, {}) if then else {},
-            ends=await self._ends(last.published_at if last else self._now),
+            ends=await self._ends(last, is_altered=is_altered),
             cohorts=await self._cohorts(last),
-            durations=await self._durations(),
+            durations=() if is_altered else await self._durations(),
             withheld=await self._withheld(nights),
+            is_altered=is_altered,
         )
 
     async def _rows(self, query: Any) -> Sequence[Any]:
@@ -210,11 +213,22 @@ class _Queries:
             for row in rows
         )
 
-    async def _ends(self, at: datetime) -> EndFacts:
-        """When restrictions in effect at a time end, and those not in effect then."""
+    async def _is_altered(self, night: NightFacts) -> bool:
+        """Whether somebody was erased since: the feed says it behind the publication's changes."""
+        feed = CHANGE_FEED.table(("seq", "op", "publication_no"))
+        newest = await self._rows(
+            select(feed.c.op, feed.c.publication_no)
+            .where(feed.c.op != "purge")
+            .order_by(feed.c.seq.desc())
+            .limit(1)
+        )
+        return [tuple(row) for row in newest] == [("erase", night.publication_no)]
+
+    async def _ends(self, night: NightFacts | None, *, is_altered: bool) -> EndFacts:
+        """When what is in effect at a publication ends, and what is not in effect then."""
         found: dict[int, Amount] = {}
-        for area in AREAS:
-            for place, restrictions, persons in await self._ends_of(area, at):
+        for area in AREAS if night and not is_altered else ():
+            for place, restrictions, persons in await self._ends_of(area, night.published_at):
                 before = found.get(place, Amount())
                 found[place] = Amount(
                     before.restrictions + restrictions, max(before.persons, persons)
@@ -223,12 +237,30 @@ class _Queries:
             weeks=tuple(found.get(week, Amount()) for week in range(WEEKS_SHOWN)),
             later=found.get(_LATER, Amount()),
             indefinite=found.get(_INDEFINITE, Amount()),
-            not_now=found.get(_NOT_NOW, Amount()),
+            not_now=await self._not_now(night) if night else Amount(),
         )
+
+    async def _not_now(self, night: NightFacts) -> Amount:
+        """What restricts and is outside its time, and how many persons at least have such a one."""
+        daily = DAILY.table()
+        persons = daily.c.persons - daily.c.persons_in_effect
+        outside = daily.c.open - daily.c.in_effect
+        rows = await self._rows(
+            select(
+                func.sum(outside),
+                # Who has others in effect, too, is not in the difference.
+                func.max(case((outside == 0, 0), (persons == 0, 1), else_=persons)),
+            )
+            .where(
+                daily.c.publication_no == night.publication_no,
+                func.coalesce(daily.c.restriction_group, UNKNOWN) != RestrictionGroup.NONE,
+            )
+            .group_by(daily.c.cohort)
+        )
+        return Amount(sum(int(row[0]) for row in rows), sum(int(row[1]) for row in rows))
 
     async def _ends_of(self, area: ResourceArea, at: datetime) -> Sequence[Any]:
         current = CURRENT[area.name].table()
-        group = func.coalesce(current.c.restriction_group, UNKNOWN)
         does = in_effect_sql(area.effect, CURRENT[area.name].name, instant_sql(at))
         in_effect: ColumnElement[bool] = literal_column(
             f"({does})", Boolean(create_constraint=False)
@@ -239,17 +271,13 @@ class _Queries:
             for week in range(WEEKS_SHOWN)
         ]
         place = case(
-            (~in_effect, literal_column(str(_NOT_NOW))),
             (ends.is_(None), literal_column(str(_INDEFINITE))),
             *weeks,
             else_=literal_column(str(_LATER)),
         ).label("place")
         return await self._rows(
             select(place, func.count(), func.count(current.c.person_key.distinct()))
-            .where(
-                group != RestrictionGroup.NONE,
-                or_(group == RestrictionGroup.DELAYED, ~in_effect),
-            )
+            .where(current.c.restriction_group == RestrictionGroup.DELAYED, in_effect)
             .group_by(place)
         )
 

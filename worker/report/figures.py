@@ -117,6 +117,8 @@ class CodeFacts:
 class EndFacts:
     """When delays in effect end, and restrictions whose time is over or has not begun.
 
+    What ends is counted from rows, and nothing if somebody was erased since the publication.
+
     Attributes:
         weeks: those that end in each of the next weeks, from the publication on.
         later: those that end after them.
@@ -164,8 +166,10 @@ class ReportFacts:
         nights: the last ``DAYS_SHOWN`` days with a publication, oldest first.
         then: the night ``CHANGE_DAYS`` before the last one, or a few days earlier.
         codes: by code, of the last night.
-        codes_then: by code, of ``then``.
-        withheld: days within those nights on which a run was withheld and none published.
+        codes_then: the same of ``then``.
+        withheld: the days of those nights on which a run was withheld and none published.
+        is_altered: somebody was erased since the last night, so that what is counted from rows
+            (ends, durations) is not of that night and is left out.
     """
 
     made_at: datetime
@@ -181,6 +185,7 @@ class ReportFacts:
     cohorts: Sequence[CohortFacts] = ()
     durations: Sequence[DurationFacts] = ()
     withheld: Sequence[date] = ()
+    is_altered: bool = False
 
     @property
     def last(self) -> NightFacts:

@@ -78,7 +78,9 @@ class Overview(ReportNumbers):
         if persons is not None and roster:
             rate = [words.text("tile_per_1000", rate=words.number(persons / roster * 1000))]
         yield self._tile("tile_persons", lambda night: ("persons", night), rate)
-        ends = [words.text("tile_ends", amount=self.cell(("week", 0)).text)]
+        ends = []
+        if not self.facts.is_altered:
+            ends = [words.text("tile_ends", amount=self.cell(("week", 0)).text)]
         yield self._tile("tile_delayed", lambda night: ("group", night, "delayed"), ends)
         if share := self.confirmed(last):
             shares = [self.confirmed_share(night) for night in self.nights(_SPARK_DAYS)]
