@@ -1,6 +1,10 @@
 """What is no evidence that a restriction moved from one person to another (ADR 0011)."""
 
+import shutil
+from typing import Any
+
 import pytest
+from sqlalchemy import event
 
 from tests.store.test_store_scenarios import failed, read, world_on
 from worker.core.model import FailureKind, RunKind
@@ -146,3 +150,37 @@ async def test_many_who_cannot_be_read_lose_nothing_to_others(database_url):
         )
         with pytest.raises(WithheldError, match="8 of 20 open restrictions of 8 persons who could"):
             await turn.publish()
+
+
+async def test_a_night_of_new_restrictions_reads_each_by_its_key(migrated_sqlite, tmp_path):
+    """After a backfill all of a first run are new: for each, SQLite went through all of them."""
+    path = shutil.copy(migrated_sqlite, tmp_path / "pts.db")
+    async with world_on(f"sqlite:///{path}") as world:
+        for kind, persons in ((RunKind.BACKFILL, "a"), (RunKind.SYNC, "abcd")):
+            turn = await world.begin(kind)
+            await turn.write(*(read(world, one, f"of {one}") for one in persons))
+            statements: list[tuple[str, Any]] = []
+            engine = world.database.engine.sync_engine
+
+            def keep(_connection, _cursor, sql, parameters, *_more, into=statements):
+                into.append((sql, parameters))
+
+            event.listen(engine, "before_cursor_execute", keep)
+            await turn.publish(may_depart=kind == RunKind.SYNC)
+            event.remove(engine, "before_cursor_execute", keep)
+
+        async def plans(connection):
+            return [
+                row.detail
+                for sql, parameters in statements
+                if sql.startswith(("SELECT", "UPDATE"))
+                for row in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)
+            ]
+
+        found = [
+            detail
+            for detail in await world.database.read(plans)
+            if detail.startswith(("SEARCH rival", "SCAN rival", "SEARCH other", "SCAN other"))
+        ]
+        assert found
+        assert [] == [detail for detail in found if "restriction_id=?" not in detail]

@@ -97,7 +97,7 @@ def _closed(
         .where(
             other.c.restriction_id == table.c.restriction_id,
             other.c.person_id != table.c.person_id,
-            is_taken_over(table, other, run_id),
+            is_taken_over(table, other, run_id, by_key=True),
         )
         .exists()
     )

@@ -145,7 +145,10 @@ async def gone_claims(
         rows = await connection.execute(
             select(table.c.restriction_id, person.c.person_key)
             .join(person, person.c.person_id == table.c.person_id)
-            .where(dialect.member(table.c.restriction_id), is_taken_over(table, table, run_id)),
+            .where(
+                dialect.member(table.c.restriction_id),
+                is_taken_over(table, table, run_id, by_key=True),
+            ),
             dialect.members(keys),
         )
         for key, person_key in rows:
@@ -186,12 +189,21 @@ def counterpart(table: Table, version: Any, column: str, run_id: int) -> ColumnE
     )
 
 
-def is_taken_over(table: Table, version: Any, run_id: int) -> ColumnElement[bool]:
+def is_taken_over(
+    table: Table, version: Any, run_id: int, *, by_key: bool = False
+) -> ColumnElement[bool]:
     """Whether this version shows that a restriction came to its person from one other.
 
     The run opened it for a person who did not have it, for nobody else besides, and the person got
     nothing that a second one held. One answer with restrictions of many, or an id that comes up in
     two places at once, was not about one person.
+
+    Args:
+        table: of the area.
+        version: the version, an alias of the table.
+        run_id: the run.
+        by_key: the query names the restriction, so that its few rows are to be looked at and not
+            all that the run opened.
     """
     rival = alias_of(table, "rival")
     comes_up_twice = (
@@ -199,7 +211,7 @@ def is_taken_over(table: Table, version: Any, run_id: int) -> ColumnElement[bool
         .where(
             rival.c.restriction_id == version.c.restriction_id,
             rival.c.person_id != version.c.person_id,
-            rival.c.opened_run == run_id,
+            _opened_by(rival, run_id),
             rival.c.closed_run.is_(None),
             ~counterpart(table, rival, "closed_run", run_id),
         )
@@ -207,12 +219,21 @@ def is_taken_over(table: Table, version: Any, run_id: int) -> ColumnElement[bool
         .exists()
     )
     return and_(
-        version.c.opened_run == run_id,
+        _opened_by(version, run_id) if by_key else version.c.opened_run == run_id,
         version.c.closed_run.is_(None),
         ~counterpart(table, version, "closed_run", run_id),
         ~comes_up_twice,
         version.c.person_id.not_in(takers(table, run_id, of_at_least=2)),
     )
+
+
+def _opened_by(version: Any, run_id: int) -> ColumnElement[bool]:
+    """The run opened it; a condition that no index serves.
+
+    SQLite takes the index of the run for no worse than that of the key, and looks through all that
+    the run opened for each row that it opened.
+    """
+    return version.c.opened_run + 0 == run_id
 
 
 def takers(table: Table, run_id: int, *, of_at_least: int) -> Select[tuple[int]]:
