@@ -227,7 +227,9 @@ class _Queries:
     async def _ends(self, night: NightFacts | None, *, is_altered: bool) -> EndFacts:
         """When what is in effect at a publication ends, and what is not in effect then."""
         found: dict[int, Amount] = {}
-        for area in AREAS if night and not is_altered else ():
+        if night is None:
+            return EndFacts(weeks=(), later=Amount(), indefinite=Amount(), not_now=Amount())
+        for area in () if is_altered else AREAS:
             for place, restrictions, persons in await self._ends_of(area, night.published_at):
                 before = found.get(place, Amount())
                 found[place] = Amount(
@@ -237,7 +239,7 @@ class _Queries:
             weeks=tuple(found.get(week, Amount()) for week in range(WEEKS_SHOWN)),
             later=found.get(_LATER, Amount()),
             indefinite=found.get(_INDEFINITE, Amount()),
-            not_now=await self._not_now(night) if night else Amount(),
+            not_now=await self._not_now(night),
         )
 
     async def _not_now(self, night: NightFacts) -> Amount:

@@ -103,7 +103,7 @@ SQLITE: Final = StoreDialect(
     words={
         "true": "1",
         "false": "0",
-        "days": "CAST(julianday(COALESCE(e.ended_at, {now})) - julianday(e.started_at) + 1e-6 "
+        "days": "CAST(julianday(COALESCE(e.ended_at, {now})) - julianday(e.first_seen_at) + 1e-6 "
         "AS INTEGER)",
         "now": "strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')",
         "typed": "CAST",
@@ -119,7 +119,7 @@ POSTGRESQL: Final = StoreDialect(
     words={
         "true": "true",
         "false": "false",
-        "days": "CAST(floor(EXTRACT(EPOCH FROM COALESCE(e.ended_at, {now}) - e.started_at) "
+        "days": "CAST(floor(EXTRACT(EPOCH FROM COALESCE(e.ended_at, {now}) - e.first_seen_at) "
         "/ 86400) AS BIGINT)",
         "now": "CURRENT_TIMESTAMP",
         "typed": "",

@@ -235,23 +235,47 @@ def _episode(area: ResourceArea) -> str:
     """One row for each time that a person's restriction came, from its published versions.
 
     It stands from when it was first seen, which outlives a change, a move and retention, and is a
-    new time where the restriction was gone and comes back.
+    new time where the restriction was gone and comes back. Those that stand and those that are gone
+    are apart, so that who asks for one of the two does not read the other.
     """
-    return (
+    table = f"{area.table}_version"
+    key = ("person_id", "restriction_id", "first_seen_at")
+    same = " AND ".join(f"w.{column} = v.{column}" for column in key)
+    gone = (
+        f"SELECT {', '.join(f'v.{column}' for column in key)}, MAX(c.published_at) AS ended_at, "
+        f"COUNT(*) AS versions FROM {table} v "
+        "JOIN run c ON c.run_id = v.closed_run AND c.publication_no IS NOT NULL "
+    )
+    grouped = f"GROUP BY {', '.join(f'v.{column}' for column in key)}"
+    stands = (
+        "SELECT v.person_id, v.restriction_id, v.first_seen_at, "
+        "CAST(NULL AS TIMESTAMPTZ) AS ended_at, COALESCE(w.versions, 0) AS revisions "
+        f"FROM {table} v LEFT JOIN ({gone}{grouped}) w ON {same} WHERE {_stands('v')}"
+    )
+    ended = (
+        f"SELECT v.person_id, v.restriction_id, v.first_seen_at, v.ended_at, "
+        f"v.versions - 1 AS revisions FROM ({gone}"
+        f"WHERE NOT EXISTS (SELECT 1 FROM {table} w WHERE {same} AND {_stands('w')}) {grouped}) v"
+    )
+    return " UNION ALL ".join(
         f"SELECT CAST('{area.name}' AS TEXT) AS area, e.restriction_id, p.person_key, "
         f"{_LOCAL_REF} AS local_ref, "
-        "{typed}(e.started_at{as_text}) AS started_at, {typed}(e.ended_at{as_text}) AS ended_at, "
-        "{typed}(e.started_at <= fr.published_at{as_integer}) "
-        "AS is_left_censored, CAST(e.versions - 1 AS BIGINT) AS revisions, "
-        "{days} AS days "
-        "FROM (SELECT v.person_id, v.restriction_id, v.first_seen_at AS started_at, "
-        "CASE WHEN COUNT(c.publication_no) = COUNT(*) THEN MAX(c.published_at) END AS ended_at, "
-        f"COUNT(*) AS versions FROM {area.table}_version v "
-        "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
-        "LEFT JOIN run c ON c.run_id = v.closed_run AND c.publication_no IS NOT NULL "
-        "GROUP BY v.person_id, v.restriction_id, v.first_seen_at) e "
+        "{typed}(e.first_seen_at{as_text}) AS started_at, "
+        "{typed}(e.ended_at{as_text}) AS ended_at, "
+        "{typed}(e.first_seen_at <= fr.published_at{as_integer}) "
+        "AS is_left_censored, CAST(e.revisions AS BIGINT) AS revisions, "
+        f"{{days}} AS days FROM ({episodes}) e "
         "JOIN person p ON p.person_id = e.person_id "
-        "JOIN run fr ON fr.run_id = p.first_run "
+        "JOIN run fr ON fr.run_id = p.first_run"
+        for episodes in (stands, ended)
+    )
+
+
+def _stands(row: str) -> str:
+    """Whether a version is one that readers see as open."""
+    return (
+        f"({row}.closed_run IS NULL OR {row}.closed_run IN {_UNPUBLISHED}) "
+        f"AND {row}.opened_run NOT IN {_UNPUBLISHED}"
     )
 
 
