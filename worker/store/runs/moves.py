@@ -233,7 +233,8 @@ def _opened_by(version: Any, run_id: int) -> ColumnElement[bool]:
     SQLite takes the index of the run for no worse than that of the key, and looks through all that
     the run opened for each row that it opened.
     """
-    return version.c.opened_run + 0 == run_id
+    found: ColumnElement[bool] = version.c.opened_run + 0 == run_id
+    return found
 
 
 def takers(table: Table, run_id: int, *, of_at_least: int) -> Select[tuple[int]]:
