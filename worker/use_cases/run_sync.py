@@ -1,6 +1,6 @@
 """One run, from the lease to its end: opens what it needs, in order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -8,7 +8,6 @@ import anyio
 import structlog
 
 from worker.app import App
-from worker.core.area import ResourceArea
 from worker.core.confirmation import Confirm
 from worker.core.guard import GuardLimits
 from worker.core.model import RunKind, RunStatus
@@ -25,9 +24,8 @@ from worker.store.runs.ledger import key_paths
 from worker.store.runs.open_run_store import open_run_store, open_shard_store
 from worker.store.runs.quiet import keep_quiet
 from worker.store.runs.retention import Purged, RetentionRules, purge
-from worker.store.runs.run_store import Choice
+from worker.store.runs.run_store import Choice, SqlRunStore
 from worker.store.shards.assignments import refuse_sqlite
-from worker.store.shards.run_store import ShardRunStore
 from worker.sync.options import RunOptions
 from worker.sync.rate_share import RateShare, wait_for_share
 from worker.sync.record_keys import KeyBook
@@ -107,23 +105,11 @@ async def run_sync(
         reader = await stack.enter_async_context(
             app.reader(areas, identity, throttle=throttle, share=share)
         )
-        if request.part is None or share is None:
-            store = await open_run_store(
-                database,
-                lease,
-                kind=request.kind,
-                areas=tuple(area.name for area in areas),
-                continue_within=app.settings.sync.continue_within,
-                choice=request.choice,
-                confirm=Confirm(app.settings.sync.confirm),
-            )
-        else:
-            found = await _shard_store(
-                app, database, lease, part=request.part, areas=areas, share=share
-            )
-            if isinstance(found, RunReport):
-                return found
-            store = found
+        store = await _open_store(app, database, lease, request, share)
+        if isinstance(store, RunReport):
+            log.info("run.over", run=store.run_id, shard=str(store.shard))
+            return store
+        if share is not None:
             await wait_for_share(store, share, app.runtime, stop)
         known = await key_paths(database)
         run = Run(
@@ -182,28 +168,32 @@ def _share(app: App, database: Database, throttle: Throttle, part: ShardAssignme
     return RateShare(throttle, ceiling, app.runtime)
 
 
-async def _shard_store(
-    app: App,
-    database: Database,
-    lease: Lease,
-    *,
-    part: ShardAssignment,
-    areas: Sequence[ResourceArea],
-    share: RateShare,
-) -> ShardRunStore | RunReport:
-    """The store of this shard; or the report of the run, if it has ended."""
-    found = await open_shard_store(
+async def _open_store(
+    app: App, database: Database, lease: Lease, request: RunRequest, share: RateShare | None
+) -> SqlRunStore | RunReport:
+    """The store of the run or of its shard; or the report of the run, if it has ended."""
+    areas = request.areas or tuple(app.settings.sync.areas)
+    continue_within = app.settings.sync.continue_within
+    confirm = Confirm(app.settings.sync.confirm)
+    if request.part is None or share is None:
+        return await open_run_store(
+            database,
+            lease,
+            kind=request.kind,
+            areas=areas,
+            continue_within=continue_within,
+            choice=request.choice,
+            confirm=confirm,
+        )
+    return await open_shard_store(
         database,
         lease,
-        part,
-        areas=tuple(area.name for area in areas),
-        continue_within=app.settings.sync.continue_within,
+        request.part,
+        areas=areas,
+        continue_within=continue_within,
         budget=share,
-        confirm=Confirm(app.settings.sync.confirm),
+        confirm=confirm,
     )
-    if isinstance(found, RunReport):
-        log.info("run.over", run=found.run_id, shard=str(part.shard))
-    return found
 
 
 def _options(app: App, *, accept_removals: bool) -> RunOptions:
