@@ -65,6 +65,20 @@ def nothing_of_anybody(
     return worker
 
 
+def test_three_persons_who_hold_most(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """Three of thirty are few persons, but what they hold is more than half of everything."""
+    world(standin, (10,) * 3 + (1,) * 27)
+    worker = standin.install(tmp_path, sqlite_url)
+    assert worker.sync().code == 0
+    for number in range(3):
+        standin.people[off_id_of(number)][SAFETY].clear()
+    ended, before, after = night(worker)
+    assert (5, before) == (ended.code, after)
+    assert "30 of 57 open restrictions of 3 persons" in " ".join(ended.run["reasons"])
+    assert night(worker, "--accept-removals")[0].code == 0
+    assert len(worker.store.ids()) == 27
+
+
 def test_a_large_roster_stops_early(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """On a large roster the run ends long before everyone was asked."""
     world(standin, (1, 0, 2) * 130)

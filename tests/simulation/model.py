@@ -314,7 +314,7 @@ class Model:
         persons = {person for _, person in gone}
         holders = {person for _, person, _ in old}
         is_much = len(gone) > max(0.1 * len(old), min(5, len(old) / 2))
-        is_wide = len(persons) > min(3, len(holders) / 2)
+        is_wide = len(persons) > min(3, len(holders) / 2) or len(gone) > len(old) / 2
         expect(not (is_much and is_wide), f"{len(gone)} of {len(old)} closed, and published")
 
     def _check_history(self, reader: Any) -> None:

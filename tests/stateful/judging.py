@@ -37,6 +37,8 @@ class Judge:
         if not facts["is_subset"]:
             few = min(few, facts["open_before"] / 2)
             few_persons = min(few_persons, facts["holders_before"] / 2)
+            if facts["removed"] > facts["open_before"] / 2:
+                few_persons = 0
         known = facts["persons_before"]
         few_departing = max(1.0, min(3.0, known / 4))
         return (

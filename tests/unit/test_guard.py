@@ -44,12 +44,12 @@ def facts(**values) -> GuardFacts:
             id="one of two persons",
         ),
         pytest.param(
-            {"open_before": 8, "holders_before": 4, "removed": 5, "persons_affected": 1},
-            id="all five of one person among four",
+            {"open_before": 10, "holders_before": 4, "removed": 5, "persons_affected": 1},
+            id="all five of one person among four, half of ten",
         ),
         pytest.param(
-            {"open_before": 8, "holders_before": 4, "removed": 5, "persons_affected": 2},
-            id="five of eight, of two of four",
+            {"open_before": 157, "holders_before": 40, "removed": 78, "persons_affected": 3},
+            id="those of three persons, just half of all",
         ),
         pytest.param(
             {"open_before": 8, "holders_before": 4, "removed": 4, "persons_affected": 4},
@@ -78,6 +78,14 @@ def test_an_ordinary_night_passes(night):
         pytest.param(
             {"open_before": 3, "holders_before": 3, "removed": 3, "persons_affected": 3},
             id="all of three",
+        ),
+        pytest.param(
+            {"open_before": 8, "holders_before": 4, "removed": 5, "persons_affected": 2},
+            id="five of eight, of two of four",
+        ),
+        pytest.param(
+            {"open_before": 157, "holders_before": 40, "removed": 79, "persons_affected": 1},
+            id="those of one person, more than half of all",
         ),
         pytest.param({"persons_before": 7, "departing": 2}, id="two of seven leave"),
         pytest.param({"persons_before": 10, "departing": 5}, id="the roster is cut in half"),

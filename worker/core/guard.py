@@ -2,7 +2,7 @@
 
 A limit on shares alone would withhold ordinary runs on small rosters (one restriction of three is a
 third); a limit on counts alone would publish a truncated roster. So a share applies only above a
-small absolute number, and closing everything always exceeds the limit.
+small absolute number, and closing more than half always exceeds it.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from worker.core.value import Value
 SMALL_RESTRICTIONS: Final = 5
 """Restrictions that may close in any run, unless they are more than half of all."""
 SMALL_PERSONS: Final = 3
-"""Persons whose restrictions may close in any run, unless they are more than half of all."""
+"""Persons whose restrictions may close in any run, unless the restrictions, or the persons who
+lose one, are more than half of all."""
 EARLY_SLACK: Final = 10
 """Margin of the early stop: some removals may turn out to be moves at the end of the run."""
 EVIDENCE_MIN: Final = 10
@@ -131,7 +132,10 @@ def _removals(facts: GuardFacts, limits: GuardLimits) -> list[str]:
     persons_small = (
         SMALL_PERSONS if facts.is_subset else min(SMALL_PERSONS, facts.holders_before / 2)
     )
-    if facts.removed > removal_limit(facts, limits) and facts.persons_affected > persons_small:
+    is_most = not facts.is_subset and facts.removed > facts.open_before / 2
+    if facts.removed > removal_limit(facts, limits) and (
+        is_most or facts.persons_affected > persons_small
+    ):
         reasons.append(
             f"{facts.removed} of {facts.open_before} open restrictions of "
             f"{facts.persons_affected} persons would close "
