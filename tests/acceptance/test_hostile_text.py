@@ -100,6 +100,22 @@ def test_a_spreadsheet_runs_nothing(worker: Installation):
     assert [] == [cell for cell in cells if cell.startswith(("=", "+", "@"))]
 
 
+@pytest.mark.parametrize("dialect", ["", "--dialect excel-nb"])
+def test_a_csv_file_drives_no_terminal(worker: Installation, dialect: str):
+    """`cat` of an export shows what a code holds, and does nothing that it says."""
+    out = f"cells{dialect[-8:]}"
+    ended = worker.run(
+        "export", "--out", out, "--format", "csv", "--include-payload", *dialect.split()
+    )
+    assert ended.code == 0, ended.err
+    pages = [
+        path.read_bytes().decode().replace("\r\n", "\n")
+        for path in (worker.folder / out).rglob("*.csv")
+    ]
+    assert any("\\u001b]0;owned\\u0007\\u009b2J\\u202egpj" in page for page in pages)
+    assert [] == [found for page in pages for found in _CONTROLS.findall(page)]
+
+
 def test_the_store_keeps_what_was_sent(worker: Installation):
     """Escaping is for where text leaves us; the columns hold it as received."""
     path = worker.store.path

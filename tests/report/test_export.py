@@ -218,7 +218,7 @@ async def test_an_empty_store_exports_headers(database_url, tmp_path):
 async def test_cells_that_a_spreadsheet_would_run(tmp_path):
     """A leading apostrophe makes a formula text, and taking one away gives the value back."""
     shape = Shape(format=Format.CSV, columns={"a": Kind.TEXT, "n": Kind.INTEGER})
-    values = ["=1+1", "+4", "-5", "@x", "\tx", "\rx", "'x", "\uff1d1", "", "x=1", 'a,"b"\nc', "æ"]
+    values = ["=1+1", "+4", "-5", "@x", "\tx", "'x", "\uff1d1", "", "x=1", 'a,"b"\nc', "æ"]
     stream = io.BytesIO()
     sink = CsvSink(stream, shape)
     sink.write([(value, -1) for value in values])

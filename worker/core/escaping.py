@@ -18,6 +18,11 @@ _CONTROLS: Final = {
     for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDI, *_LINE_ENDS, *_INVISIBLE, *_SURROGATES)
 }
 _CONTROLS_IN_LINES: Final = {code: text for code, text in _CONTROLS.items() if code not in {9, 10}}
+_CONTROLS_IN_CELLS: Final = {
+    code: text
+    for code, text in _CONTROLS_IN_LINES.items()
+    if code <= 0xFFFF  # noqa: PLR2004 - escapes of JSON have four digits
+}
 
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -55,3 +60,12 @@ def csv_text(text: str) -> str:
     count. Removing one apostrophe there restores the text.
     """
     return _CELL_STARTS.sub("'", text) if text else text
+
+
+def csv_cell(text: str) -> str:
+    """A cell of a CSV file: ``csv_text`` of a text that does not control a terminal.
+
+    Control characters and bidirectional marks are escaped as in ``visible``, which keeps JSON valid
+    and its meaning; line feeds and tabs are kept.
+    """
+    return csv_text(text.translate(_CONTROLS_IN_CELLS))

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from worker.areas.codes import SYSTEMS, codes
 from worker.areas.words import Kind
-from worker.core.escaping import csv_text
+from worker.core.escaping import csv_cell
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
 _NAME: Final = "_name"
@@ -86,10 +86,10 @@ def _time(at: datetime) -> str:
 
 
 _SHAPES: Final[Mapping[Kind, Callable[[Any], str]]] = {
-    Kind.TEXT: csv_text,
+    Kind.TEXT: csv_cell,
     Kind.INTEGER: _number,
     Kind.BOOLEAN: _boolean,
     Kind.TIME: _time,
     Kind.DATE: str,
-    Kind.JSON: csv_text,
+    Kind.JSON: csv_cell,
 }

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import orjson
 
 from worker.areas.words import Kind
-from worker.core.escaping import csv_text
+from worker.core.escaping import csv_cell
 from worker.errors import ConfigurationError
 from worker.report.excel import ExcelSink, with_names
 
@@ -99,12 +99,12 @@ def _csv_bool(value: Any) -> str:
 
 
 _CSV: Final[dict[Kind, Callable[[Any], Any]]] = {
-    Kind.TEXT: csv_text,
+    Kind.TEXT: csv_cell,
     Kind.INTEGER: _plain,
     Kind.BOOLEAN: _csv_bool,
     Kind.TIME: iso,
     Kind.DATE: _plain,
-    Kind.JSON: csv_text,
+    Kind.JSON: csv_cell,
 }
 _NDJSON: Final[dict[Kind, Callable[[Any], Any]]] = {
     Kind.TEXT: _plain,
