@@ -501,8 +501,8 @@ def test_more_said_in_other_words(around):
 
 @pytest.mark.parametrize("name", HEADERS_THAT_SAY_MORE)
 def test_more_said_in_another_header(name):
-    """Other APIs' headers for further pages end no area either: they are errors."""
-    with pytest.raises(PagingError):
+    """Other APIs' headers for further pages end no area either: they are errors that name it."""
+    with pytest.raises(PagingError, match=f"header {name}"):
         state().next_request(page(1, headers={name: HEADERS_THAT_SAY_MORE[name]}))
 
 

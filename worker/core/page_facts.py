@@ -216,19 +216,19 @@ class PageFacts:
         Raises:
             PagingError: it says so; the message names the field or header.
         """
-        for shown, name, value in self._claims():
+        for what, name, value in self._claims():
             of_records, of_pages = claimed(name, value)
             if denies_the_end(name, value) or of_records > records or of_pages > pages:
                 raise PagingError(
-                    f"{safe_name(shown)} says that there is more than the {records} records read"
+                    f"{what}{safe_name(name)} says that there is more than the {records} records read"
                 )
 
     def _claims(self) -> Iterator[tuple[str, str, Any]]:
-        yield from ((name, name, value) for name, value in self._fields.values())
-        yield from ((name, name, value) for name, value in self._foreign)
+        yield from (("", name, value) for name, value in self._fields.values())
+        yield from (("", name, value) for name, value in self._foreign)
         for name, values in self._headers.items():
             if name != "content-range" and not self._is_ignored_header(name):
-                yield from ((f"header {name}", name, value.strip()) for value in values)
+                yield from (("header ", name, value.strip()) for value in values)
 
     def _understood(self) -> frozenset[str]:
         """The fields, in lower case, that the paging style handles."""
