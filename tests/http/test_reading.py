@@ -379,12 +379,30 @@ async def test_the_longest_pause_that_a_run_makes():
     assert 900.0 in it.fake.waits_s
 
 
-@pytest.mark.parametrize("age", ["1", "86400", "1, 0", "old"])
-async def test_a_response_from_a_cache_is_no_read(age):
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(f"Age: {age}" for age in ("1", "86400", "1, 0", "old", "")),
+        "Cache-Status: origin; fwd=miss, edge; hit; ttl=300",
+        "X-Cache: HIT from proxy",
+        "CF-Cache-Status: HIT",
+        'Warning: 110 - "Response is Stale"',
+    ],
+)
+async def test_a_response_from_a_cache_is_no_read(header):
     """A stored answer says nothing of now, twice as little as once (RFC 9111 §5.1)."""
-    cached = page(1, headers=(f"Age: {age}",))
+    cached = page(1, headers=(header,))
     async with raw_server(cached, page(1, 2)) as server, open_transport(OPTIONS) as transport:
         read = await World(server, transport).read()
+    assert 2 == len(read.records)
+
+
+async def test_no_restrictions_from_a_cache():
+    """A 404 may mean an empty area, and caches store it as well."""
+    cached = answer(b"", status="404 Not Found", headers=("X-Cache: HIT",))
+    async with raw_server(cached, page(1, 2)) as server, open_transport(OPTIONS) as transport:
+        areas = (with_overrides(SAFETY, {"not_found_means": "empty"}),)
+        read = await World(server, transport, areas=areas).read()
     assert 2 == len(read.records)
 
 

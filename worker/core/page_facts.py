@@ -216,11 +216,12 @@ class PageFacts:
         Raises:
             PagingError: it says so; the message names the field or header.
         """
-        for what, name, value in self._claims():
+        for where, name, value in self._claims():
             of_records, of_pages = claimed(name, value)
             if denies_the_end(name, value) or of_records > records or of_pages > pages:
+                claims = f"{where}{safe_name(name)}"
                 raise PagingError(
-                    f"{what}{safe_name(name)} says that there is more than the {records} records read"
+                    f"{claims} says that there is more than the {records} records read"
                 )
 
     def _claims(self) -> Iterator[tuple[str, str, Any]]:

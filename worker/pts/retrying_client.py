@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
+from worker.core.caches import is_from_cache
 from worker.core.push_backs import PushBack
 from worker.core.retry import (
     RetryBudget,
@@ -214,11 +215,13 @@ class RetryingClient:
             if not self._was_authorized:
                 raise denied
             return _failed(denied)
-        if kind is StatusClass.OK and _is_from_cache(response):
+        is_read = kind is StatusClass.OK or kind is StatusClass.NOT_FOUND
+        if is_read and is_from_cache(response.headers):
             self._push_back(request, number, None)
-            return _failed(TransientError("answered from a cache, not by PTS", status=200))
+            error = TransientError("answered from a cache, not by PTS", status=response.status)
+            return _failed(error)
         if kind is not StatusClass.TRANSIENT:
-            self._was_authorized |= kind is StatusClass.OK or kind is StatusClass.NOT_FOUND
+            self._was_authorized |= is_read
             self._throttle.succeeded(number, sent_s, before=request.pushed_back)
             return response
         return self._transient(request, number, response)
@@ -299,12 +302,6 @@ class _Request(msgspec.Struct, kw_only=True):
 
 def _failed(error: AreaError, retry_after_s: float | None = None) -> FailedAttempt:
     return FailedAttempt(error, error.message, retry_after_s)
-
-
-def _is_from_cache(response: HttpResponse) -> bool:
-    """Whether a cache says that it stored the response a while ago (RFC 9111 §5.1)."""
-    age = response.header("age") or "0"
-    return age.strip().strip("0") != ""
 
 
 def _denied(status: int, challenge: ChallengeResult) -> DeniedError:
