@@ -218,8 +218,8 @@ class RetryingClient:
         is_read = kind is StatusClass.OK or kind is StatusClass.NOT_FOUND
         if is_read and is_from_cache(response.headers):
             self._push_back(request, number, None)
-            error = TransientError("answered from a cache, not by PTS", status=response.status)
-            return _failed(error)
+            stored = TransientError("answered from a cache, not by PTS", status=response.status)
+            return _failed(stored)
         if kind is not StatusClass.TRANSIENT:
             self._was_authorized |= is_read
             self._throttle.succeeded(number, sent_s, before=request.pushed_back)
