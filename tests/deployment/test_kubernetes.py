@@ -9,7 +9,14 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
-from tests.deployment.deployed import KUBERNETES, VARIANTS, Workload, manifests, workloads
+from tests.deployment.deployed import (
+    CRON_JOBS,
+    KUBERNETES,
+    VARIANTS,
+    Workload,
+    manifests,
+    workloads,
+)
 from worker import __version__
 from worker.cli.sync import part_of
 from worker.config import load
@@ -18,7 +25,6 @@ from worker.core.sharding import Shard, ShardAssignment
 OLDEST = "1.31.0"  # podFailurePolicy is stable from here on
 WORKLOADS = pytest.mark.parametrize("workload", workloads(), ids=str)
 EACH_VARIANT = pytest.mark.parametrize("variant", VARIANTS, ids=" ".join)
-COMMANDS = ["pts-backfill", "pts-backup", "pts-command", "pts-freshness", "pts-migrate", "pts-sync"]
 BY_HAND = {"pts-backfill", "pts-backup", "pts-command", "pts-migrate"}
 WRITABLE = {"data", "tmp", "backup"}
 
@@ -39,7 +45,7 @@ def test_every_variant_has_the_same_parts(variant: tuple[str, ...]):
     """A component changes what is there and takes nothing away; all is in one namespace."""
     found = manifests(*variant)
     configuration = ["pts-worker", "pts-worker-environment"]
-    assert sorted(found) == sorted(["Namespace", "NetworkPolicy", *configuration, *COMMANDS])
+    assert sorted(found) == sorted(["Namespace", "NetworkPolicy", *configuration, *CRON_JOBS])
     namespace = found["Namespace"]["metadata"]["name"]
     assert namespace == ("pts-worker-test" if variant == ("test",) else "pts-worker")
     others = [document for document in found.values() if document["kind"] != "Namespace"]
@@ -123,7 +129,7 @@ def test_image_is_named_once():
     assert named == [f'    newTag: "{__version__}-slim"']
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", CRON_JOBS)
 def test_cron_job_starts_at_an_hour_that_every_day_has_once(name: str):
     """Never two of them, a late start within limits, the zone named, not in the hour of change."""
     spec = manifests()[name]["spec"]
