@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,16 @@ import pytest
 from hypothesis import settings
 
 from tests.acceptance.program import last_ends
-from tests.databases import execute, in_database, migrate_now, postgres_server
+from tests.databases import (
+    copied_database,
+    execute,
+    in_database,
+    migrate_now,
+    postgres_server,
+    share_compiled_statements,
+)
+
+share_compiled_statements()
 
 # A zone far from UTC, so that a naive local time shows at once.
 os.environ["TZ"] = "Asia/Dubai"
@@ -26,8 +34,6 @@ time.tzset()
 # tests/stateful takes others each time, from the seed below.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
-
-_names = count(1)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -124,7 +130,5 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         return
     server = request.getfixturevalue("postgres_url")
     template = request.getfixturevalue("migrated_postgres")
-    name = f"pts_{next(_names)}"
-    anyio.run(execute, server, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield in_database(server, name)
-    anyio.run(execute, server, f"DROP DATABASE {name} WITH (FORCE)")
+    with copied_database(server, template) as url:
+        yield url

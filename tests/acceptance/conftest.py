@@ -3,18 +3,16 @@
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
 import pytest
 from sqlalchemy import make_url
 
 from tests.acceptance.program import Installation, Sandbox, sandbox
 from tests.acceptance.standin import Standin
 from tests.acceptance.standin import standin as serve
-from tests.databases import execute, in_database
+from tests.databases import copy_database
 
 MakeDatabase = Callable[..., str]
 """Makes a fresh database at the program's schema, or a copy: ``make(like=URL)``."""
@@ -24,8 +22,6 @@ FAILING = 3
 
 DATABASES = ("sqlite", "postgresql")
 T = TypeVar("T")
-
-_numbers = count(1)
 
 
 @pytest.fixture
@@ -52,11 +48,8 @@ def make_postgres(postgres_url: str, migrated_postgres: str) -> MakeDatabase:
     """Makes fresh PostgreSQL databases at the program's schema."""
 
     def make(*, like: str = "") -> str:
-        name = f"acceptance_{next(_numbers)}"
-        template = make_url(like).database if like else migrated_postgres
-        statement = f"CREATE DATABASE {name} TEMPLATE {template}"
-        anyio.run(execute, postgres_url, statement)
-        return in_database(postgres_url, name)
+        template = make_url(like).database if like else None
+        return copy_database(postgres_url, template or migrated_postgres)
 
     return make
 

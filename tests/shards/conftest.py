@@ -1,26 +1,20 @@
 """A PostgreSQL database for each test of shards."""
 
 from collections.abc import AsyncIterator, Iterator
-from itertools import count
 
-import anyio
 import pytest
 
-from tests.databases import execute, in_database
+from tests.databases import copied_database
 from tests.fakes import FakeRuntime
 from tests.shards.world import World
 from worker.store.database import open_database
-
-_numbers = count(1)
 
 
 @pytest.fixture
 def shard_url(postgres_url: str, migrated_postgres: str) -> Iterator[str]:
     """The URL of a fresh database at the program's schema."""
-    name = f"shards_{next(_numbers)}"
-    anyio.run(execute, postgres_url, f"CREATE DATABASE {name} TEMPLATE {migrated_postgres}")
-    yield in_database(postgres_url, name)
-    anyio.run(execute, postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    with copied_database(postgres_url, migrated_postgres) as url:
+        yield url
 
 
 @pytest.fixture

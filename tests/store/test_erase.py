@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.columns import as_columns
-from tests.databases import data_files_of, execute, in_database
+from tests.databases import copied_database, data_files_of
 from tests.store.test_store_scenarios import (
     PRIVACY,
     SAFETY,
@@ -41,9 +41,8 @@ KEPT = "kept-content"
 @pytest.fixture
 def postgres_database_url(postgres_url: str, migrated_postgres: str) -> Iterator[str]:
     """A fresh PostgreSQL database alone."""
-    anyio.run(execute, postgres_url, f"CREATE DATABASE erase TEMPLATE {migrated_postgres}")
-    yield in_database(postgres_url, "erase")
-    anyio.run(execute, postgres_url, "DROP DATABASE erase WITH (FORCE)")
+    with copied_database(postgres_url, migrated_postgres) as url:
+        yield url
 
 
 async def history(world: World) -> None:
