@@ -6,7 +6,7 @@ from random import Random
 from tests.acceptance.program import Store, wait_for
 from tests.deaths.ground import TOO_LATE, Ground, die
 
-DEATHS = 4
+DEATHS = 2
 SEED = 20_261_124
 
 

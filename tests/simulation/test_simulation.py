@@ -15,7 +15,8 @@ from tests.simulation.stage import Tally
 from tests.simulation.weather import DRAWN
 from worker.sandbox.faults import Action
 
-SEEDS = 100
+SEEDS = 40
+"""`make simulate` plays 2,000."""
 GROUP = 20
 COMPLETE = 20
 """The first seed of a group that meets every kind."""
@@ -24,20 +25,17 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_same_seed_gives_the_same_trace_in_any_process():
     """Neither memory addresses nor hash seeds have a say: a failing seed replays exactly."""
-    seed = 30
+    seed = 4
     digests = {play(seed).digest, play(seed).digest}
     script = f"from tests.simulation.scenario import play; print(play({seed}).digest)"
-    for hash_seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        digests.add(done.stdout.strip())
-    assert 1 == len(digests)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert digests == {done.stdout.strip()}
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, GROUP))

@@ -14,12 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import anyio
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.databases import execute, in_database
+from tests.databases import copy_database
 from tests.stateful.machine import StoreMachine
 from tests.stateful.process import Ground
 
@@ -60,12 +59,10 @@ def test_sqlite(migrated_sqlite, memory_folder):
     path = memory_folder / "pts.db"
     shutil.copy(migrated_sqlite, path)
     with machine_on(f"sqlite:///{path}") as machine:
-        run_state_machine_as_test(machine, settings=tried(1, examples=40, steps=25))
+        run_state_machine_as_test(machine, settings=tried(1, examples=16, steps=25))
 
 
 def test_postgresql(postgres_url, migrated_postgres):
     """On PostgreSQL, fewer."""
-    statement = f"CREATE DATABASE stateful TEMPLATE {migrated_postgres}"
-    anyio.run(execute, postgres_url, statement)
-    with machine_on(in_database(postgres_url, "stateful")) as machine:
-        run_state_machine_as_test(machine, settings=tried(0.1, examples=10, steps=20))
+    with machine_on(copy_database(postgres_url, migrated_postgres)) as machine:
+        run_state_machine_as_test(machine, settings=tried(0.1, examples=5, steps=20))
