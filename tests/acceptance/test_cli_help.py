@@ -23,22 +23,16 @@ HELP_CPU_S_MAX = 0.3
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_has_help_with_an_example(
-    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    """``--help`` of each command and group shows how it is called, and ends with 0."""
+    """``--help`` of each command and group shows how it is called, and ends with 0.
+
+    On a terminal of 80 columns no line of its text ends where the next one's first word had room.
+    """
+    monkeypatch.setenv("COLUMNS", "80")
     assert 0 == run([*words, "--help"])
     out, err = capsys.readouterr()
     assert ("", True) == (err, "Example: " in out)
-
-
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_the_text_of_help_fills_its_lines(
-    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    """On a terminal of 80 columns no line ends where the next one's first word had room."""
-    monkeypatch.setenv("COLUMNS", "80")
-    run([*words, "--help"])
-    out = capsys.readouterr().out
     lines = re.split(r"\n(?:Options|Positional arguments):", out)[0].splitlines()
     ended = [a for a, b in pairwise(lines) if a and b and len(f"{a} {b.split()[0]}") < 78]
     assert [] == ended

@@ -73,7 +73,8 @@ def plain(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_every_command_is_called(traces: Traces) -> None:
     """There is a call for each command of the program: a new one cannot be forgotten here."""
-    assert LEAVES == traces.leaves
+    once = set() if traces.night.worker.store.is_sqlite else {("sandbox",)}
+    assert LEAVES - once == traces.leaves
 
 
 def test_every_fault_was_met(traces: Traces) -> None:

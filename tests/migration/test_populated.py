@@ -173,59 +173,52 @@ def test_there_are_earlier_revisions():
 
 
 @pytest.mark.parametrize("old", REVISIONS)
-async def test_the_views_say_what_they_said(empty_url: str, old: str):
-    """Current state, history, freshness, changes by day and the ledger."""
+async def test_the_store_keeps_its_meaning(empty_url: str, old: str):
+    """The views say what they said; the next syncs find what has changed, and nothing else."""
     async with world_on(empty_url) as world:
         await make_old(world, old)
         assert (old, HEAD) == await upgrade(world.database)
         for sql, expected in VIEWS.items():
             assert expected == await seen(world, sql), sql
+        await nothing_is_new_and_nothing_gone(world)
+        world.fake.advance(86_400)
+        await a_change_is_told_as_one(world)
 
 
-@pytest.mark.parametrize("old", REVISIONS)
-async def test_the_next_sync_finds_nothing_new_and_nothing_gone(empty_url: str, old: str):
-    """It undoes what the open run left, cures the failure, and otherwise writes proofs alone."""
-    async with world_on(empty_url) as world:
-        await make_old(world, old)
-        await upgrade(world.database)
-        before = await seen(world, next(sql for sql in VIEWS if "safety_history" in sql))
-        turn = await world.begin()
-        assert not turn.writer.handle.is_continued
-        await turn.write(*unchanged(world))
-        assert ExitCode.OK == await turn.publish()
-        totals = await world.rows(
-            "SELECT rows_read, rows_opened, rows_changed, rows_closed, rows_moved, rows_unchanged, "
-            "persons_departed FROM report_run ORDER BY run_id DESC LIMIT 1"
-        )
-        assert [(4, 0, 0, 0, 0, 4, 0)] == totals
-        assert before == await seen(world, next(sql for sql in VIEWS if "safety_history" in sql))
-        assert {(A, "x", "N", False), (A, "w", "NORU", False), (C, "z", "NORS", False)} == (
-            await world.current()
-        )
-        assert [] == await world.rows("SELECT * FROM failure")
-        assert await counted(world) == sorted(await world.rows(DAILY))
-        assert {("R2",), ("C1",)} == set(
-            await world.rows("SELECT DISTINCT local_ref FROM report_person_freshness")
-        )
+async def nothing_is_new_and_nothing_gone(world: World) -> None:
+    """A sync undoes what the open run left, cures the failure, and else writes proofs alone."""
+    before = await seen(world, next(sql for sql in VIEWS if "safety_history" in sql))
+    turn = await world.begin()
+    assert not turn.writer.handle.is_continued
+    await turn.write(*unchanged(world))
+    assert ExitCode.OK == await turn.publish()
+    totals = await world.rows(
+        "SELECT rows_read, rows_opened, rows_changed, rows_closed, rows_moved, rows_unchanged, "
+        "persons_departed FROM report_run ORDER BY run_id DESC LIMIT 1"
+    )
+    assert [(4, 0, 0, 0, 0, 4, 0)] == totals
+    assert before == await seen(world, next(sql for sql in VIEWS if "safety_history" in sql))
+    assert {(A, "x", "N", False), (A, "w", "NORU", False), (C, "z", "NORS", False)} == (
+        await world.current()
+    )
+    assert [] == await world.rows("SELECT * FROM failure")
+    assert await counted(world) == sorted(await world.rows(DAILY))
+    assert {("R2",), ("C1",)} == set(
+        await world.rows("SELECT DISTINCT local_ref FROM report_person_freshness")
+    )
 
 
-@pytest.mark.parametrize("old", REVISIONS)
-async def test_a_change_after_it_is_told_as_one(empty_url: str, old: str):
+async def a_change_is_told_as_one(world: World) -> None:
     """The rows that were there are those that a change closes."""
-    async with world_on(empty_url) as world:
-        await make_old(world, old)
-        await upgrade(world.database)
-        a, _ = unchanged(world)
-        turn = await world.begin()
-        await turn.write(
-            a, answered(world, C, "C1", safety=[{"id": "z", "confidentialityCode": "N"}])
-        )
-        await turn.publish()
-        rows = await world.rows(
-            "SELECT confidentiality_code, valid_to IS NULL FROM report_patient_safety_history "
-            f"WHERE person_key = '{C}' ORDER BY valid_from"
-        )
-        assert [("NORS", False), ("N", True)] == [(code, bool(is_open)) for code, is_open in rows]
+    a, _ = unchanged(world)
+    turn = await world.begin()
+    await turn.write(a, answered(world, C, "C1", safety=[{"id": "z", "confidentialityCode": "N"}]))
+    await turn.publish()
+    rows = await world.rows(
+        "SELECT confidentiality_code, valid_to IS NULL FROM report_patient_safety_history "
+        f"WHERE person_key = '{C}' ORDER BY valid_from"
+    )
+    assert [("NORS", False), ("N", True)] == [(code, bool(is_open)) for code, is_open in rows]
 
 
 async def test_facts_that_were_there_stay(empty_url: str):
