@@ -85,11 +85,8 @@ def night(
 
 
 NIGHTS: dict[tuple[str, ...], Callable[[Path, str], Night]] = {
-    ("8 of 600", "503", "tail"): partial(
-        night, kind="503", place="tail", persons=600, failing=8, retry_attempts=5
-    ),
-    ("5 of 300", "500", "tail"): partial(
-        night, kind="500", place="tail", persons=300, failing=5, retry_attempts=5
+    ("8 of 300", "503", "tail"): partial(
+        night, kind="503", place="tail", persons=300, failing=8, retry_attempts=5
     ),
     **{
         ("3 of 60", "cut", place): partial(
