@@ -1,6 +1,8 @@
 """Nights of the demo before today: ``python -m worker.demo_nights CONFIG SANDBOX NIGHTS``.
 
 Each is a run like any other, against the sandbox. Its clock and the sandbox's are set back alike.
+
+On SQLite, as the demo has it: a PostgreSQL server dates publications by its own clock, all today.
 """
 
 import os
