@@ -192,7 +192,7 @@ def outage(folder: Path, url: str, *, kind: str, good: int) -> tuple[Ended, int,
 OUTAGES = {
     (kind, start): partial(outage, kind=kind, good=good)
     for kind, (start, good) in (
-        *product(KINDS, [("later", 150)]),
+        *product(KINDS, [("later", 60)]),
         *product(["503", "403", "shape"], [("from the start", 0)]),
     )
 }
