@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bench.people import answer, off_id
 from worker.areas import AREAS
 from worker.config import Settings
+from worker.core.answer_forms import AnswerForms
 from worker.core.confirmation import Unconfirmed, compared
 from worker.core.guard import GuardLimits
 from worker.core.identity import NationalId, PseudonymKey, pseudonyms
@@ -216,7 +217,7 @@ async def _apply(store: SqlRunStore, reads: Sequence[PersonRead]) -> int:
 
 def _read_again(found: Unconfirmed) -> PersonRead:
     areas = [
-        compared(found.published[area.area], area, area, found.confirm)
+        compared(found.published[area.area], area, area, found.confirm, AnswerForms())
         if isinstance(area, CompleteArea) and area.area in found.published
         else area
         for area in found.read.areas

@@ -359,3 +359,45 @@ def test_accepted_removals_are_all_confirmed(
     assert 0 == ended.code, ended.err
     assert set() == worker.store.ids()
     assert {2} == set(standin.count().values())
+
+
+@pytest.mark.parametrize(
+    ("sign", "usual"),
+    [
+        ({"exceededTransferLimit": True}, {"exceededTransferLimit": False}),
+        ({"antallBegrensninger": 9}, {"antallBegrensninger": 1}),
+        ({"fortsett_her": "side-2"}, {}),
+        ({"kilder": [{"navn": "A", "svarte": True}, {"navn": "B", "svarte": False}]}, {}),
+        ({"deler": {"brukt": 5, "borte": 1}}, {"deler": {"brukt": 5, "borte": 0}}),
+        ({"limit": 1}, {"limit": 100}),
+    ],
+    ids=str,
+)
+def test_a_field_that_only_the_closing_answer_has_is_no_evidence(
+    standin: Standin,
+    tmp_path: Path,
+    sqlite_url: str,
+    sign: dict[str, object],
+    usual: dict[str, object],
+) -> None:
+    """Whatever it means. What all answers say closes as ever, and a named field means nothing."""
+
+    def answer(ask: Ask, said: dict[str, object], left_out: int = 0) -> Reply:
+        return http({"items": ask.records[left_out:], "tookMs": 7, **said})
+
+    for number in range(12):
+        person(standin, number, safeties=2)
+        standin.script[off_id_of(number), SAFETY] = lambda ask: answer(ask, usual)
+    worker = standin.install(tmp_path, sqlite_url)
+    assert 0 == worker.sync().code
+    standin.script[FIRST, SAFETY] = lambda ask: answer(ask, sign, left_out=1)
+    standin.script[off_id_of(1), SAFETY] = lambda ask: answer(ask, usual, left_out=1)
+    ended = worker.sync()
+    assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
+    assert (2, 1) == (len(ids_of(worker, FIRST)), len(ids_of(worker, off_id_of(1))))
+    failure = worker.run("failures", "list").document["failures"][0]
+    assert next(iter(sign)) in failure["reason"]
+    worker.configure(**{f"areas.{SAFETY}.paging": {"ignore": list(sign)}})
+    ignoring = worker.sync()
+    assert 0 == ignoring.code, ignoring.err
+    assert 1 == len(ids_of(worker, FIRST))

@@ -13,6 +13,7 @@ from tests.store.test_store_scenarios import (
     read,
     world_on,
 )
+from worker.core.answer_forms import AnswerForms
 from worker.core.confirmation import Confirm, compared, removed_by
 from worker.core.model import AreaFailure, CompleteArea, PersonRead, RunKind
 from worker.core.run import BatchResult
@@ -178,7 +179,7 @@ async def test_what_another_person_has_needs_two_reads(world):
     first, second = taking.read.areas[0], read(world, "new", "w").areas[0]
     assert isinstance(first, CompleteArea)
     assert isinstance(second, CompleteArea)
-    outcome = compared(taking.published[SAFETY], first, second, taking.confirm)
+    outcome = compared(taking.published[SAFETY], first, second, taking.confirm, AnswerForms())
     assert isinstance(outcome, AreaFailure), "the second read no longer holds it"
     done = await apply(turn, *map(read_again, result.unconfirmed))
     assert () == done.unconfirmed

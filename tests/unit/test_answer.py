@@ -439,6 +439,45 @@ def test_failures_told_with_status_200(told):
 
 
 @pytest.mark.parametrize(
+    ("told", "field"),
+    [
+        ({"timed_out": True}, "timedout"),
+        ({"has_errors": "true"}, "haserrors"),
+        ({"is_success": False}, "issuccess"),
+        ({"success": "false"}, "success"),
+        ({"succeeded": 0}, "succeeded"),
+        ({"status_code": 503}, "statuscode"),
+        ({"validation_errors": ["x"]}, "validationerrors"),
+        ({"@error": {"code": "x"}}, "error"),
+        ({"odata.error": {"code": "x"}}, "odataerror"),
+        ({"_shards": {"total": 5, "failed": 1}}, "shards.failed"),
+        ({"meta": {"error": "x"}}, "meta.error"),
+        ({"metadata": {"errors": ["x"]}}, "metadata.errors"),
+        ({"outcome": "error"}, "outcome"),
+        ({"resultCode": "ERROR"}, "resultcode"),
+        ({"feilmelding": "x"}, "feilmelding"),
+        ({"degraded": True}, "degraded"),
+    ],
+    ids=str,
+)
+def test_failures_in_other_spellings(told, field):
+    """Letter case, underscores and prefixes do not matter, nor does an object about the request."""
+    with pytest.raises(ContractError, match="an error reported with status 200") as caught:
+        read({"items": [], **told})
+    assert field == caught.value.field
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"errors": "0"}, {"warnings": "no"}, {"has_errors": "false"}, {"_shards": {"failed": 0}}],
+    ids=str,
+)
+def test_failures_that_did_not_happen(told):
+    """A negative value says that all is well."""
+    assert () == read({"items": [], **told}).records
+
+
+@pytest.mark.parametrize(
     "told",
     [
         {"status": 399},

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.fakes import START, FakeRuntime
+from worker.core.answer_forms import AnswerForms
 from worker.core.breaker import Breaker
 from worker.core.confirmation import Confirm, Unconfirmed, compared, needs_second_read
 from worker.core.guard import evidence_needed
@@ -76,7 +77,7 @@ def test_what_needs_a_second_read(published, read):
 def test_two_reads_agree_or_are_a_failure(published, first, second, confirm):
     """What two agree on is the second, with both in its proof, and needs no third."""
     keys = frozenset(published)
-    result = compared(keys, area(first), area(second, after_s=2.5), confirm)
+    result = compared(keys, area(first), area(second, after_s=2.5), confirm, AnswerForms())
     agrees = keys - first.keys() == keys - second.keys()
     if confirm == CHANGES:
         agrees = first == second

@@ -19,6 +19,7 @@ from worker.core.area import NotFoundMeans, ResourceArea
 from worker.core.budgets import check_content, check_records, check_values
 from worker.core.fields import FieldPath, find, parse_path, safe_name, spelling
 from worker.core.model import Drift, Person, Record
+from worker.core.page_signs import flag, plain
 from worker.core.privacy import Cleaner
 from worker.core.record import RecordReader, reader_of
 from worker.core.retry import StatusClass, classify
@@ -35,22 +36,30 @@ _ENVELOPES: Final = frozenset(
 
 _ERROR_FIELDS: Final = frozenset(
     {
-        "error", "errors", "errorcode", "errormessage", "error_code", "error_message",
-        "error_description", "errordescription", "errorcategory", "exception",
-        "exceptionmessage", "fault", "faultcode", "faultstring", "haserrors", "stacktrace",
-        "validationerrors", "problem", "warning", "warnings", "failed", "failures", "timedout",
-        "unavailable",
+        "error", "errors", "errorcode", "errormessage", "errordescription", "errorcategory",
+        "odataerror", "partialerrors", "exception", "exceptionmessage", "fault", "faultcode",
+        "faultstring", "haserrors", "stacktrace", "validationerrors", "problem", "warning",
+        "warnings", "failed", "failures", "requestfailed", "timedout", "unavailable", "degraded",
+        "stale", "feil", "feilmelding", "feilkode",
     }
 )  # fmt: skip
-_STATUS_FIELDS: Final = frozenset({"status", "code", "statuscode", "httpstatus", "httpstatuscode"})
+"""Names, as ``plain`` has them, that say with any value but a negative one that it failed."""
+_STATUS_FIELDS: Final = frozenset(
+    {
+        "status", "code", "statuscode", "httpstatus", "httpstatuscode", "result", "resultcode",
+        "outcome", "severity",
+    }
+)  # fmt: skip
 _LINKS: Final = frozenset({"link", "links"})
 _SUCCESS_FIELDS: Final = frozenset(
     {"success", "succeeded", "issuccess", "ok", "complete", "completed", "iscomplete"}
 )
 _MESSAGE_FIELDS: Final = frozenset({"message", "messages", "detail", "details", "title", "info"})
+_ABOUT: Final = frozenset({"meta", "metadata", "status", "result", "response", "shards"})
+"""Objects that say how the request went."""
 _FAILURE_STATUSES: Final = frozenset(
-    {"error", "failed", "failure", "fail", "partial", "incomplete", "timeout", "unavailable",
-     "degraded", "pending", "aborted"}
+    {"error", "failed", "failure", "fail", "fatal", "partial", "incomplete", "truncated", "timeout",
+     "unavailable", "degraded", "stale", "pending", "aborted"}
 )  # fmt: skip
 _FAILURE_WORDS: Final = re.compile(
     r"error|fail|unavailable|not available|incomplete|partial|time(?:d )?.?out|again|feil|"
@@ -287,20 +296,20 @@ def _rest(document: dict[str, Any], name: str) -> Mapping[str, Any]:
     return {key: value for key, value in document.items() if key != name}
 
 
-def _refuse_error(document: Mapping[str, Any]) -> None:
+def _refuse_error(document: Mapping[str, Any], within: str = "") -> None:
     """Refuse an object that reports an error or an incomplete result."""
     for name, value in document.items():
-        lower = name.lower()
-        if lower in _ERROR_FIELDS and value:
-            _refuse(lower)
-        if lower in _SUCCESS_FIELDS and value is False:
-            _refuse(lower)
-        if lower in _STATUS_FIELDS and _is_error_status(value):
-            _refuse(lower)
-        if lower in _MESSAGE_FIELDS and _FAILURE_WORDS.search(str(value)[:_MESSAGE_MAX].lower()):
-            _refuse(lower)
-        if lower == "resourcetype" and value == "OperationOutcome":
-            _refuse(lower)
+        key = plain(name)
+        is_error = key in _ERROR_FIELDS and value and flag(value) is not False
+        is_failure = key in _SUCCESS_FIELDS and flag(value) is False
+        if is_error or is_failure or (key in _STATUS_FIELDS and _is_error_status(value)):
+            _refuse(within + key)
+        if key in _MESSAGE_FIELDS and _FAILURE_WORDS.search(str(value)[:_MESSAGE_MAX].lower()):
+            _refuse(within + key)
+        if key == "resourcetype" and value == "OperationOutcome":
+            _refuse(within + key)
+        if key in _ABOUT and isinstance(value, dict) and not within:
+            _refuse_error(value, f"{key}.")
 
 
 def _refuse(name: str) -> NoReturn:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from worker.core.answer_forms import AnswerForms
 from worker.core.diff import StoredVersion
 from worker.core.model import (
     AreaFailure,
@@ -77,15 +78,29 @@ def needs_second_read(
 
 
 def compared(
-    published: frozenset[str], first: CompleteArea, second: CompleteArea, confirm: Confirm
+    published: frozenset[str],
+    first: CompleteArea,
+    second: CompleteArea,
+    confirm: Confirm,
+    forms: AnswerForms,
 ) -> AreaRead:
     """The second read with both reads in its proof, or a failure if they contradict each other.
 
     The reads agree if they lack the same published restrictions (``Unconfirmed.published``); with
-    ``changes``, they must also hold the same records with the same content.
+    ``changes``, they must also hold the same records with the same content. What they lack is not
+    believed if either has a field around its records that the other answers of the run lack.
     """
     gone, gone_again = _removed(published, first), _removed(published, second)
     is_same = first.proof.digest == second.proof.digest
+    unusual = (forms.unusual(first) or forms.unusual(second)) if gone and gone_again else None
+    if unusual is not None:
+        return _contradiction(
+            first,
+            second,
+            f"{len(gone)} of {len(published)} published restrictions would close, but {unusual}, a "
+            "field beside the records, is not as in the answers to other persons; if it does not "
+            f"say that records are missing, add it to areas.{second.area}.paging.ignore",
+        )
     if gone == gone_again and (is_same or confirm == Confirm.REMOVALS):
         proof = first.proof
         both = msgspec.structs.replace(
@@ -95,12 +110,20 @@ def compared(
             ),
         )
         return msgspec.structs.replace(second, proof=both, drift=first.drift | second.drift)
+    return _contradiction(
+        first,
+        second,
+        f"two complete reads contradict each other: of {len(published)} published "
+        f"restrictions the first lacked {len(gone)}, the second {len(gone_again)}; "
+        f"they held {len(first.records)} and {len(second.records)} records",
+    )
+
+
+def _contradiction(first: CompleteArea, second: CompleteArea, reason: str) -> AreaFailure:
     return AreaFailure(
         area=second.area,
         kind=FailureKind.UNSTABLE,
-        reason=f"two complete reads contradict each other: of {len(published)} published "
-        f"restrictions the first lacked {len(gone)}, the second {len(gone_again)}; "
-        f"they held {len(first.records)} and {len(second.records)} records",
+        reason=reason,
         attempts=first.proof.pages + second.proof.pages,
         failed_at=second.proof.read_at,
         status=200,

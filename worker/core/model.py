@@ -119,6 +119,7 @@ class CompleteArea(Value, frozen=True, kw_only=True):
     Attributes:
         drift: fields and values unknown to the declaration, up to a limit; ``drift_left_out``
             counts the rest.
+        form: the kinds of fields around the records, see ``answer_forms``.
     """
 
     area: str
@@ -126,6 +127,7 @@ class CompleteArea(Value, frozen=True, kw_only=True):
     proof: Proof
     drift: frozenset[Drift] = frozenset()
     drift_left_out: int = 0
+    form: frozenset[str] = frozenset()
 
 
 class FailureKind(enum.StrEnum):
@@ -142,7 +144,7 @@ class FailureKind(enum.StrEnum):
     PAGING = "paging"
     """The pages could not be read to the last one."""
     UNSTABLE = "unstable"
-    """Two complete reads contradict each other."""
+    """Two complete reads contradict each other, or are no evidence for what they would close."""
 
 
 class AreaFailure(Value, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ _TOTALS: Final = (
 )  # fmt: skip
 _FLAGS: Final = ("hasmore", "hasnext", "hasnextpage", "morepages", "more")
 _NESTED: Final = frozenset({"page", "paging", "pagination", "pageinfo", "meta", "metadata"})
-_LINK_OBJECTS: Final = ("link", "links")
+LINK_OBJECTS: Final = ("link", "links")
 _RELATIONS: Final = ("relation", "rel", "type", "name")
 _TARGETS: Final = ("url", "href")
 _NOTHING: Final = frozenset({"", "0", "false", "no", "none", "null"})
@@ -60,7 +60,7 @@ _CONTENT_RANGE: Final = re.compile(r"\s*\w+\s+0-(\d{1,9})/(\d{1,9})\s*|\s*\w+\s+
 
 _OF_STYLE: Final[Mapping[PageStyle, frozenset[str]]] = {
     PageStyle.LINK: frozenset(),
-    PageStyle.NEXT_LINK: frozenset({*_NEXT_LINKS, *_LINK_OBJECTS}),
+    PageStyle.NEXT_LINK: frozenset({*_NEXT_LINKS, *LINK_OBJECTS}),
     PageStyle.TOKEN: frozenset(TOKENS),
     PageStyle.PAGE: frozenset({*PAGES, *PAGE_SIZES, *PAGE_COUNTS}),
     PageStyle.OFFSET: frozenset({*OFFSETS, *PAGE_SIZES}),
@@ -69,6 +69,8 @@ _OF_STYLE: Final[Mapping[PageStyle, frozenset[str]]] = {
 }
 _FOLLOWED_BY_AUTO: Final[frozenset[str]] = frozenset().union(*_OF_STYLE.values())
 _KNOWN: Final = _FOLLOWED_BY_AUTO.union(_TOTALS, _FLAGS, ("count",))
+UNDERSTOOD: Final = _KNOWN.difference(PAGE_SIZES)
+"""Names whose values are followed or checked, whatever the style; a page's size is neither."""
 _DEPTH_MAX: Final = 4
 
 _DECLARED_ONLY: Final = frozenset({PageStyle.TOKEN, PageStyle.REFERENCE, PageStyle.NEXT_LINK})
@@ -97,7 +99,7 @@ class PageFacts:
             if key in _NESTED and isinstance(value, dict):
                 self._collect(value)
                 continue
-            if key not in _LINK_OBJECTS and not is_other_subject(name):
+            if key not in LINK_OBJECTS and not is_other_subject(name):
                 self._foreign += self._inside(value)
             known = self._fields.setdefault(key, (name, value))
             if key in _KNOWN and None not in (known[1], value) and str(known[1]) != str(value):
@@ -185,7 +187,7 @@ class PageFacts:
         return [_target(link) for link in links if link]
 
     def _linked(self) -> list[Any]:
-        return [link for name in _LINK_OBJECTS for link in _links_in(self._envelope_value(name))]
+        return [link for name in LINK_OBJECTS for link in _links_in(self._envelope_value(name))]
 
     def refuse_unknown(self) -> None:
         """Refuse any sign of more pages that the paging style does not handle.

@@ -13,18 +13,21 @@ import msgspec
 import orjson
 
 from worker.core.answer import Page
+from worker.core.answer_forms import Form, form_of
 from worker.core.area import PageStyle, Paging, SendIn
 from worker.core.page_facts import (
+    LINK_OBJECTS,
     OFFSETS,
     PAGE_COUNTS,
     PAGE_SIZES,
     PAGES,
     REFERENCES,
     TOKENS,
+    UNDERSTOOD,
     PageFacts,
     Scalar,
 )
-from worker.core.page_signs import paging_headers
+from worker.core.page_signs import paging_headers, plain
 from worker.core.recogniser import Recogniser
 from worker.core.value import Value
 from worker.errors import PagingError
@@ -96,6 +99,17 @@ class PagingState:
             self._check_loop(request, page)
             self._request = request
         return request
+
+    def form(self, page: Page) -> Form:
+        """The form of the answer that ended with this page."""
+        return form_of(
+            page.envelope,
+            understood=UNDERSTOOD,
+            ignored=frozenset({*LINK_OBJECTS, *map(plain, self._paging.ignore)}),
+            sizes=PAGE_SIZES,
+            page_items=page.item_count,
+            items=self.items,
+        )
 
     def _check_total(self, facts: PageFacts) -> None:
         total = facts.total()

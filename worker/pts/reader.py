@@ -10,6 +10,7 @@ import orjson
 from msgspec.structs import replace
 
 from worker.core.answer import Page, read_page
+from worker.core.answer_forms import Form
 from worker.core.area import OFF_ID, ResourceArea
 from worker.core.budgets import DriftBudget, check_area
 from worker.core.model import CompleteArea, Person, Proof
@@ -118,7 +119,8 @@ class PtsReader:
             key_path = page.key_path or key_path
             # The envelope is no longer needed and can be megabytes.
             pages.append(page if request is None else replace(page, envelope={}, headers={}))
-        return self._complete(area, pages)
+        form = paging.form(pages[-1]) if pages[-1].envelope else frozenset()
+        return self._complete(area, pages, form)
 
     async def _send(
         self,
@@ -160,7 +162,7 @@ class PtsReader:
         # The lease is renewed and a stop is heard meanwhile.
         return await anyio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=self._large)
 
-    def _complete(self, area: str, pages: list[Page]) -> CompleteArea:
+    def _complete(self, area: str, pages: list[Page], form: Form) -> CompleteArea:
         records, drift, left_out = pages[0].records, pages[0].drift, pages[0].drift_left_out
         if len(pages) > 1:
             records = tuple(record for page in pages for record in page.records)
@@ -176,7 +178,12 @@ class PtsReader:
             key_path=next((page.key_path for page in pages if page.records), ""),
         )
         return CompleteArea(
-            area=area, records=records, proof=proof, drift=drift, drift_left_out=left_out
+            area=area,
+            records=records,
+            proof=proof,
+            drift=drift,
+            drift_left_out=left_out,
+            form=form,
         )
 
 

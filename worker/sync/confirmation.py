@@ -72,10 +72,13 @@ class Confirmations:
         self._notify()
 
     def written(self, batch: Sequence[PersonRead]) -> None:
-        """Drop the claims of persons that the store now counts."""
+        """Drop the claims of persons that the store now counts, and remember the answers' forms."""
         for read in batch:
             self._claims.pop(read.person.person_key, None)
             self._holds.pop(read.person.person_key, None)
+            for area in read.areas:
+                if isinstance(area, CompleteArea) and area.proof.first_read is None:
+                    self.reader.forms.remember(area)
 
     @property
     def claims(self) -> Mapping[str, Removed]:

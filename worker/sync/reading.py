@@ -1,10 +1,11 @@
 """Reads the areas of one person in sequence. An area that fails does not end the run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
+from worker.core.answer_forms import AnswerForms
 from worker.core.breaker import Breaker
 from worker.core.confirmation import Unconfirmed, compared
 from worker.core.identity import short_key
@@ -45,7 +46,11 @@ def kind_of(error: AreaError) -> FailureKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonReader:
-    """Reads persons, counts failures, and asks for evidence before it ends the run."""
+    """Reads persons, counts failures, and asks for evidence before it ends the run.
+
+    Attributes:
+        forms: the forms of answers that closed nothing.
+    """
 
     reader: AreaReader
     keys: KeyBook
@@ -53,6 +58,7 @@ class PersonReader:
     evidence: Evidence
     progress: RunProgress
     runtime: Runtime
+    forms: AnswerForms = field(default_factory=AnswerForms)
 
     async def read(self, task: PersonTask) -> tuple[PersonRead, WorkerError | None]:
         """Read all areas of the task; also return an error if the run should end.
@@ -101,7 +107,8 @@ class PersonReader:
             if isinstance(read, CompleteArea):
                 self.breaker.succeeded()
                 self.evidence.remember(unconfirmed.read.person, read)
-                read = compared(unconfirmed.published[first.area], first, read, unconfirmed.confirm)
+                published = unconfirmed.published[first.area]
+                read = compared(published, first, read, unconfirmed.confirm, self.forms)
                 if isinstance(read, AreaFailure):
                     self._log_failure(unconfirmed.read.person, read)
             else:

@@ -1,0 +1,126 @@
+"""An answer that would close something is compared with other answers (promise 1)."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.unit.test_confirmation import area
+from worker.core.answer_forms import AnswerForms, Form, form_of
+from worker.core.model import CompleteArea
+
+
+def form(envelope: Mapping[str, Any], items: int = 2) -> Form:
+    return form_of(
+        envelope,
+        understood={"total", "page"},
+        ignored={"ignored"},
+        sizes={"pagesize"},
+        page_items=items,
+        items=items,
+    )
+
+
+def read(found: Form, *, records: int = 1, pages: int = 1) -> CompleteArea:
+    one = area({str(number): 1 for number in range(records)})
+    return replace(one, form=found, proof=replace(one.proof, pages=pages))
+
+
+def known(*reads: CompleteArea) -> AnswerForms:
+    forms = AnswerForms()
+    for one in reads:
+        forms.remember(one)
+    return forms
+
+
+@pytest.mark.parametrize(
+    ("usual", "said", "named"),
+    [
+        ({}, {"more": True}, "more"),
+        ({"more": False}, {"more": True}, "more"),
+        ({"cursor": None}, {"cursor": "x"}, "cursor"),
+        ({"cursor": ""}, {"cursor": "x"}, "cursor"),
+        ({"left": []}, {"left": ["x"]}, "left"),
+        ({"left": {}}, {"left": {"n": 1}}, "left.n"),
+        ({"n": 2}, {"n": 3}, "n"),
+        ({"n": 0}, {"n": 1}, "n"),
+        ({"n": "2"}, {"n": "3"}, "n"),
+        ({"parts": [{"ok": 1}]}, {"parts": [{"ok": 1}, {"ok": 0}]}, "parts.ok"),
+        ({"pageSize": 100}, {"pageSize": 2}, "pageSize"),
+        ({"a": {"b": {"c": 0}}}, {"a": {"b": {"c": 1}}}, "a.b.c"),
+    ],
+    ids=str,
+)
+def test_what_hardly_any_other_answer_says(usual, said, named):
+    """Another field, or another kind of value; a number that is more than the records, or not 0."""
+    others = [read(form(usual))] * 20
+    assert named == known(*others).unusual(read(form(said)))
+    assert named == known(*others, read(form(said))).unusual(read(form(said)))
+    assert known(*others).unusual(read(form(usual))) is None
+
+
+@pytest.mark.parametrize(
+    ("usual", "said"),
+    [
+        ({"id": "a"}, {"id": "b"}),
+        ({"tookMs": 7}, {"tookMs": 8}),
+        ({"n": 1}, {"n": 2}),
+        ({"score": 1.5}, {"score": -2.5}),
+        ({"more": False}, {}),
+        ({"total": 2}, {"total": 9}),
+        ({"ignored": 1}, {"ignored": {"anything": True}}),
+        ({"page": {"ok": True}}, {"page": {"ok": True}}),
+    ],
+    ids=str,
+)
+def test_what_is_as_usual(usual, said):
+    """Another value of the same kind, no value, or what is checked elsewhere."""
+    assert known(read(form(usual))).unusual(read(form(said))) is None
+
+
+def test_one_in_ten_is_usual():
+    """So many wrong answers would be more than the guard lets pass."""
+    plain, marked = read(form({})), read(form({"x": 1}))
+    assert known(*[plain] * 18, *[marked] * 2).unusual(marked) is None
+    assert "x" == known(*[plain] * 19, marked).unusual(marked)
+
+
+def test_empty_answers_are_compared_with_empty_ones():
+    """A server may say that there is nothing. Without any, those with records are asked."""
+    nothing = read(form({"text": "none"}), records=0)
+    filled = [read(form({}))] * 20
+    assert "text" == known(*filled).unusual(nothing)
+    assert known(*filled, nothing).unusual(nothing) is None
+    assert "text" == known(*filled, nothing).unusual(read(form({"text": "none"})))
+
+
+def test_answers_of_several_pages_are_compared_with_each_other():
+    """Their last page may say more. If there is no other, nothing is known."""
+    last = read(form({"first": False}), pages=2)
+    assert known(*[read(form({"first": True}))] * 20).unusual(last) is None
+    assert "first" == known(*[read(form({}), pages=2)] * 20).unusual(last)
+
+
+def test_nothing_to_compare_with():
+    """The first answers of a run, and the only one of a backfill."""
+    assert AnswerForms().unusual(read(form({"x": 1}))) is None
+
+
+def test_no_name_is_shown_that_could_be_somebodys():
+    """A field's name may be an identifier."""
+    assert "?" == known(read(form({}))).unusual(read(form({"02867599994": True})))
+
+
+def test_large_envelopes_cost_little():
+    """Neither time nor memory grows with what an answer says."""
+    hostile = {f"n{number}": {"a": [[{"b": number}] * 9] * 99} for number in range(20_000)}
+    began_s = time.process_time()
+    found = form(hostile)
+    assert 0.5 > time.process_time() - began_s
+    assert 101 >= len(found)
+    forms = AnswerForms()
+    for number in range(200):
+        forms.remember(read(form({f"n{number}x{n}": n for n in range(99)})))
+    assert forms.unusual(read(form({"n199x9": 1}))) == "n199x9"

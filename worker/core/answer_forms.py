@@ -1,0 +1,125 @@
+"""Compares the form of an answer that would close something with that of other answers (promise 1).
+
+The response format of PTS is not published, so no list of words knows every way to say "this is not
+all". But a field that only the incomplete answers have stands out: the answers to other persons of
+the same run do not have it. ADR 0031.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from worker.core.fields import safe_name
+from worker.core.model import CompleteArea
+from worker.core.page_signs import natural_number, plain
+
+Form: TypeAlias = frozenset[str]
+"""What stands around the list of records, each as a path and a kind of value; holds no value."""
+
+COMMON_SHARE: Final = 0.1
+"""A field is common if so many of the answers have it that the guard would stop a run in which they
+were all wrong (``sync.max_removed_share`` is 10 % by default)."""
+_FILLED, _EMPTY, _PAGED = "filled", "empty", "paged"
+_FIELDS_MAX: Final = 100
+_DEPTH_MAX: Final = 4
+_ITEMS_MAX: Final = 20
+_KNOWN_MAX: Final = 10_000
+
+
+def form_of(
+    envelope: Mapping[str, Any],
+    *,
+    understood: Collection[str],
+    ignored: Collection[str],
+    sizes: Collection[str],
+    page_items: int,
+    items: int,
+) -> Form:
+    """The form of an answer, from the envelope of its last page.
+
+    Args:
+        envelope: the fields around the list of records.
+        understood: plain names whose values are followed or checked.
+        ignored: plain names that say nothing, with all that is in them.
+        sizes: plain names of the size of a page; a page that is exactly full stands out.
+        page_items: the number of items on the page.
+        items: the number of items on all pages.
+    """
+    found: set[str] = set()
+    for path, value in _fields(envelope, (), ignored):
+        name = plain(path[-1])
+        if name in understood and not isinstance(value, list | Mapping):
+            continue
+        found.add(f"{'.'.join(path)}: {_kind(value, page_items if name in sizes else items)}")
+        if len(found) >= _FIELDS_MAX:
+            return frozenset({*found, "?: more"})
+    return frozenset(found)
+
+
+class AnswerForms(msgspec.Struct):
+    """The forms of this run's answers that closed nothing, by area.
+
+    Empty answers and those of several pages are kept apart, as a server may say more or less in
+    them. Bounded in memory: beyond ``_KNOWN_MAX`` different fields, new ones are not counted.
+    """
+
+    _answers: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    _fields: Counter[tuple[str, str, str]] = msgspec.field(default_factory=Counter)
+
+    def remember(self, read: CompleteArea) -> None:
+        """Count an answer that closed nothing."""
+        sort = _sort(read)
+        self._answers[read.area, sort] += 1
+        for name in read.form:
+            key = read.area, sort, name
+            if key in self._fields or len(self._fields) < _KNOWN_MAX:
+                self._fields[key] += 1
+
+    def unusual(self, read: CompleteArea) -> str | None:
+        """The path of a field that hardly any other answer of its sort has; None if there is none.
+
+        Nothing is unusual if there is nothing to compare with. An empty answer is compared with
+        those that have records, if no other is empty.
+        """
+        sort = _sort(read)
+        if sort == _EMPTY and not self._answers[read.area, sort]:
+            sort = _FILLED
+        least = COMMON_SHARE * self._answers[read.area, sort]
+        rare = sorted(name for name in read.form if self._fields[read.area, sort, name] < least)
+        return rare[0].rpartition(": ")[0] if rare else None
+
+
+def _sort(read: CompleteArea) -> str:
+    if read.proof.pages > 1:
+        return _PAGED
+    return _FILLED if read.records else _EMPTY
+
+
+def _fields(
+    value: Any, path: tuple[str, ...], ignored: Collection[str]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if len(path) > _DEPTH_MAX:
+        return
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if plain(name) not in ignored:
+                below = *path, safe_name(name)
+                yield below, inner
+                yield from _fields(inner, below, ignored)
+    elif isinstance(value, list):
+        for inner in value[:_ITEMS_MAX]:
+            yield from _fields(inner, path, ignored)
+
+
+def _kind(value: Any, items: int) -> str:
+    """The kind of a value; of a number, whether it is 0, up to the number of items, or more."""
+    if value is None or isinstance(value, bool):
+        return str(value)
+    number = natural_number(value)
+    if number is not None:
+        return "0" if number == 0 else "some" if number <= items else "more"
+    if isinstance(value, list | Mapping | str):
+        return type(value).__name__ if value else f"no {type(value).__name__}"
+    return "number"
