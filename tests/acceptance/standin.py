@@ -113,6 +113,7 @@ class Standin:
         token_reply, discovery_reply: what HelseID says instead.
         token_replies, discovery_replies: what it says to the next requests, before that.
         token_more: further fields of a token's answer.
+        client_keys: the public keys that the client may sign its assertions with.
         pushed: whatever was sent below ``/pushed``.
         delay_s: how long each search takes.
     """
@@ -129,12 +130,12 @@ class Standin:
     token_replies: list[Reply] = field(default_factory=list)
     discovery_replies: list[Reply] = field(default_factory=list)
     token_more: dict[str, Any] = field(default_factory=dict)
+    client_keys: list[Any] = field(default_factory=list)
     pushed: list[bytes] = field(default_factory=list)
     delay_s: float = 0.0
     port: int = 0
     private_jwk: dict[str, Any] = field(default_factory=dict)
     nonce: str = "nonce-of-the-second-stand-in"
-    _public: Any = None
     _connections: int = 0
     _at: tuple[int, int] = (0, 0)
     _seen: set[str] = field(default_factory=set)
@@ -242,7 +243,7 @@ class Standin:
         if method != "POST" or form.get("grant_type") != "client_credentials" or problem:
             self.violations.append(problem or "not a client credentials request")
             return http({"error": "invalid_client"}, status="401 Unauthorized")
-        claims, thumbprint = self._proof(headers.get("dpop", ""))
+        claims, thumbprint = self.read_proof(headers.get("dpop", ""))
         if claims.get("nonce") != self.nonce:
             return http(
                 {"error": "use_dpop_nonce"},
@@ -269,7 +270,7 @@ class Standin:
 
     def _assertion_problem(self, form: Mapping[str, str]) -> str:
         try:
-            header, claims = self._verified(form["client_assertion"], self._public)
+            header, claims = self._verified(form["client_assertion"], self.client_keys)
         except (KeyError, ValueError, InvalidSignature):
             return "an assertion that cannot be verified"
         now = time.time()
@@ -291,7 +292,7 @@ class Standin:
         thumbprint, until_s = self.tokens.get(token, ("", 0.0))
         if method != "POST" or scheme != "DPoP" or time.time() > until_s:
             return "no valid token"
-        claims, proof_thumbprint = self._proof(headers.get("dpop", ""))
+        claims, proof_thumbprint = self.read_proof(headers.get("dpop", ""))
         if proof_thumbprint != thumbprint:
             return "a proof by another key"
         if claims.get("ath") != _b64(hashlib.sha256(token.encode()).digest()):
@@ -300,10 +301,11 @@ class Standin:
             return "a proof for another request"
         return ""
 
-    def _proof(self, proof: str) -> tuple[Mapping[str, Any], str]:
+    def read_proof(self, proof: str) -> tuple[Mapping[str, Any], str]:
+        """The claims of a DPoP proof and the thumbprint of its key; none if it is not valid."""
         try:
             jwk = json.loads(_unb64(proof.partition(".")[0]))["jwk"]
-            header, claims = self._verified(proof, _public_key(jwk))
+            header, claims = self._verified(proof, [public_key(jwk)])
         except (KeyError, ValueError, InvalidSignature):
             self.violations.append("a proof that cannot be verified")
             return {}, ""
@@ -316,15 +318,20 @@ class Standin:
         text = json.dumps(names, separators=(",", ":"), sort_keys=True)
         return claims, _b64(hashlib.sha256(text.encode()).digest())
 
-    def _verified(self, jwt: str, key: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _verified(self, jwt: str, keys: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         head, payload, signature = jwt.split(".")
         raw = _unb64(signature)
         half = len(raw) // 2
         der = encode_dss_signature(
             int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big")
         )
-        key.verify(der, f"{head}.{payload}".encode(), ec.ECDSA(hashes.SHA256()))
-        return json.loads(_unb64(head)), json.loads(_unb64(payload))
+        algorithm, curve = _ALGORITHMS[json.loads(_unb64(head))["alg"]]
+        for key in keys:
+            if isinstance(key.curve, curve):
+                with contextlib.suppress(InvalidSignature):
+                    key.verify(der, f"{head}.{payload}".encode(), ec.ECDSA(algorithm()))
+                    return json.loads(_unb64(head)), json.loads(_unb64(payload))
+        raise InvalidSignature
 
 
 def _b64(data: bytes) -> str:
@@ -335,9 +342,17 @@ def _unb64(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def _public_key(jwk: Mapping[str, str]) -> Any:
+def public_key(jwk: Mapping[str, str]) -> Any:
+    """The key of an EC JWK."""
     x, y = (int.from_bytes(_unb64(jwk[name]), "big") for name in "xy")
-    return ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+    return ec.EllipticCurvePublicNumbers(x, y, _CURVES[jwk["crv"]]()).public_key()
+
+
+_CURVES = {"P-256": ec.SECP256R1, "P-521": ec.SECP521R1}
+_ALGORITHMS = {
+    "ES256": (hashes.SHA256, ec.SECP256R1),
+    "ES512": (hashes.SHA512, ec.SECP521R1),
+}
 
 
 def _new_key() -> tuple[dict[str, Any], Any]:
@@ -359,7 +374,8 @@ def _new_key() -> tuple[dict[str, Any], Any]:
 def standin() -> Iterator[Standin]:
     """Serve a stand-in from a thread of its own."""
     made = Standin()
-    made.private_jwk, made._public = _new_key()
+    made.private_jwk, key = _new_key()
+    made.client_keys.append(key)
     ready = threading.Event()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()

@@ -80,7 +80,7 @@ class SelfService:
             RefusedError: HelseID or self-service denies this client.
             UnavailableError: no valid response after all retries.
         """
-        document = await self._call("GET", _KEYS)
+        document = await self._read(_KEYS)
         secrets = document if isinstance(document, list) else []
         return tuple(_registered(secret) for secret in secrets if isinstance(secret, dict))
 
@@ -91,7 +91,7 @@ class SelfService:
             RefusedError: HelseID or self-service denies this client.
             UnavailableError: no valid response after all retries.
         """
-        document = await self._call("GET", _CLIENT)
+        document = await self._read(_CLIENT)
         scopes = document.get("apiScopes") if isinstance(document, dict) else None
         found = scopes if isinstance(scopes, list) else []
         return tuple(_access(scope) for scope in found if isinstance(scope, dict))
@@ -99,6 +99,7 @@ class SelfService:
     async def register(self, public_jwk: Mapping[str, str]) -> datetime | None:
         """Register a public key and return its expiry, if self-service reports one.
 
+        Any 2xx is success, also without a body: which one self-service sends is not documented.
         Not idempotent: a repeated call registers the key again. When in doubt, check ``keys``.
 
         Raises:
@@ -108,6 +109,12 @@ class SelfService:
         document = await self._call("POST", _KEYS, orjson.dumps(public_jwk))
         _log.info("self_service.key_registered", kid=public_jwk.get("kid"))
         return _instant(document.get("expiration")) if isinstance(document, dict) else None
+
+    async def _read(self, path: str) -> Any:
+        document = await self._call("GET", path)
+        if not isinstance(document, dict | list):
+            raise UnavailableError("HelseID self-service: no valid response (not JSON)")
+        return document
 
     async def _call(self, method: str, path: str, content: bytes | None = None) -> Any:
         url = f"{self._url}{path}"
@@ -139,11 +146,12 @@ def _http_response(response: HelseIdResponse) -> HttpResponse:
 
 
 def _parse(response: HelseIdResponse) -> Any:
+    """The JSON of a successful response; None if it has none."""
     try:
         document = orjson.loads(response.body)
     except orjson.JSONDecodeError:
         document = None
-    if response.status == httpx.codes.OK and isinstance(document, dict | list):
+    if httpx.codes.is_success(response.status):
         return document
     if response.status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         raise RefusedError(
@@ -182,11 +190,13 @@ def _access(scope: Mapping[str, Any]) -> ScopeAccess:
 
 
 def _instant(value: object) -> datetime | None:
-    """An ISO 8601 time; UTC if it has no zone."""
-    if not isinstance(value, str):
-        return None
+    """A time as ISO 8601, UTC if it has no zone, or as a number of seconds since 1970."""
     try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        if isinstance(value, str):
+            at = datetime.fromisoformat(value)
+            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None

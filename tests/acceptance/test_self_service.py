@@ -1,0 +1,155 @@
+"""HelseID's self-service once more, after the public clients that call the real one.
+
+NHN's libraries and samples and FHI's ``Fhi.HelseId.Tools`` call ``/v1/client-secret`` with a DPoP
+token of the scope ``nhn:selvbetjening/client``. FHI's tests hold an answer: keys made in the user
+interface (origin ``Gui``) have no expiry, ``publicJwk`` is null, and keys are known by their
+thumbprint. All of them take any 2xx as success. What is not public (which one it is, how a time is
+written) is answered here in several ways. It shares no code with the worker or the sandbox.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.program import Installation
+from tests.acceptance.standin import Reply, Standin, http, person, public_key
+
+SCOPES = "nhn:pts/api nhn:selvbetjening/client"
+DAYS = 20
+PATHS = {"/v1/client-secret", "/v1/client"}
+
+
+def iso(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def dotnet(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%S}.1234567+00:00"
+
+
+@dataclass
+class SelfService:
+    """The client's keys, on the port of a stand-in, whose other calls it leaves alone.
+
+    Attributes:
+        keys: what the list answers.
+        posted: the bodies of registrations.
+        registered: the status of a registration and whether it has a body.
+        written: how the expiry is written.
+    """
+
+    standin: Standin
+    registered: tuple[str, bool] = ("200 OK", True)
+    written: Callable[[datetime], object] = iso
+    posted: list[Mapping[str, Any]] = field(default_factory=list)
+    keys: list[dict[str, Any]] = field(default_factory=list)
+    expires_at: datetime = field(
+        default_factory=lambda: datetime.now(UTC) + timedelta(days=DAYS, hours=1)
+    )
+
+    def add(self, kid: str, *, origin: str, expires: bool) -> None:
+        expiration = self.written(self.expires_at) if expires else None
+        key = {"expiration": expiration, "kid": kid, "jwkThumbprint": kid}
+        self.keys.append(key | {"origin": origin, "publicJwk": None})
+
+    def answer(self, line: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """The answer to a call of self-service."""
+        method, path, _ = line.split(" ", 2)
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        thumbprint, _ = self.standin.tokens.get(token, ("", 0.0))
+        claims, proof_thumbprint = self.standin.read_proof(headers.get("dpop", ""))
+        asked = (scheme, claims.get("htm"), claims.get("htu"), proof_thumbprint)
+        if asked != ("DPoP", method, f"{self.standin.base_url}{path}", thumbprint):
+            return http({"title": "Unauthorized"}, status="401 Unauthorized")
+        if path == "/v1/client":
+            scopes = [
+                {"scope": name, "status": "Ok", "statusReason": None} for name in SCOPES.split()
+            ]
+            return http({"apiScopes": scopes})
+        return http(self.keys) if method == "GET" else self._register(headers, body)
+
+    def _register(self, headers: Mapping[str, str], body: bytes) -> Reply:
+        jwk = json.loads(body)
+        is_json = headers.get("content-type", "").partition(";")[0] == "application/json"
+        if not is_json or not isinstance(jwk, dict) or "d" in jwk:
+            return http({"title": "Bad Request", "status": 400}, status="400 Bad Request")
+        self.posted.append(jwk)
+        self.add(jwk["kid"], origin="Api", expires=True)
+        self.standin.client_keys.append(public_key(jwk))
+        status, has_body = self.registered
+        answer = {"expiration": self.written(self.expires_at)}
+        return http(answer if has_body else b"", status=status)
+
+
+@pytest.fixture
+def service(standin: Standin) -> Iterator[SelfService]:
+    made, handle = SelfService(standin), standin.handle
+
+    def answer(line: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        is_own = line.split(" ")[1] in PATHS
+        return made.answer(line, headers, body) if is_own else handle(line, headers, body)
+
+    standin.handle = answer  # type: ignore[method-assign]
+    yield made
+    assert [] == standin.violations
+
+
+@pytest.fixture
+def worker(service: SelfService, tmp_path: Path, sqlite_url: str) -> Installation:
+    person(service.standin, 1, safeties=1)
+    made = service.standin.install(tmp_path, sqlite_url)
+    made.configure(
+        helseid={"self_service_url": service.standin.base_url},
+        telemetry={"textfile": str(tmp_path / "pts.prom"), "key_expiry": True},
+    )
+    return made
+
+
+@pytest.mark.parametrize(
+    ("registered", "written"),
+    [
+        (("200 OK", True), iso),
+        (("201 Created", True), dotnet),
+        (("201 Created", False), datetime.timestamp),
+        (("202 Accepted", True), lambda at: int(at.timestamp())),
+    ],
+    ids=["iso", "dotnet", "empty-unix", "accepted-unix"],
+)
+def test_a_rotation_and_what_is_known_afterwards(
+    service: SelfService,
+    worker: Installation,
+    registered: tuple[str, bool],
+    written: Callable[[datetime], object],
+) -> None:
+    """The key of the user interface has no expiry; the new one has, for doctor and the metric."""
+    service.registered, service.written = registered, written
+    service.add("kid-1", origin="Gui", expires=False)
+    assert "gives no date" in self_service_line(worker)["text"]
+
+    rotated = worker.run("keys", "rotate")
+    assert 0 == rotated.code, rotated.story()
+    (posted,) = service.posted
+    assert {"kty": "EC", "use": "sig"}.items() <= posted.items()
+    assert (rotated.document["expires_at"] is not None) is registered[1]
+
+    after = self_service_line(worker)
+    assert "WARN" == after["state"], after
+    assert f"in {DAYS} days" in after["text"]
+    ended = worker.sync()
+    assert 0 == ended.code, ended.story()
+    text = (worker.folder / "pts.prom").read_text()
+    found = re.search(r"(?m)^pts_worker_client_key_expires_timestamp_seconds (\S+)$", text)
+    assert found
+    assert abs(float(found[1]) - service.expires_at.timestamp()) < 1.0
+
+
+def self_service_line(worker: Installation) -> dict[str, Any]:
+    lines = worker.run("doctor").document["lines"]
+    found: dict[str, Any] = next(line for line in lines if line["name"] == "self-service")
+    return found
