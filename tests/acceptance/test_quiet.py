@@ -92,11 +92,13 @@ def test_a_new_schedule_keeps_the_quiet(standin: Standin, worker: Installation) 
     assert standin.heard[sent].at_s > quiet_s
 
 
-def test_helseid_is_left_in_peace_too(standin: Standin, worker: Installation) -> None:
+@pytest.mark.parametrize("reply", ["token_reply", "discovery_reply"])
+def test_helseid_is_left_in_peace_too(standin: Standin, worker: Installation, reply: str) -> None:
     worker.configure(sync={"retry_after_max": "1s"})
-    standin.token_reply = http(status="503 Service Unavailable", headers=[f"Retry-After: {LONG_S}"])
+    busy = http(status="503 Service Unavailable", headers=[f"Retry-After: {LONG_S}"])
+    setattr(standin, reply, busy)
     assert 69 == worker.sync().code
-    standin.token_reply = None
+    setattr(standin, reply, None)
     second = worker.sync()
     assert (69, 0) == (second.code, len(standin.asked)), second.story()
     assert "quiet until" in second.message
