@@ -18,6 +18,7 @@ from joserfc.jwk import ECKey
 
 from tests.acceptance.program import Ended, Installation, environment, install, run
 from tests.sandbox.caller import Caller, ath, public
+from worker.errors import RefusedError
 from worker.helseid.authorizer import open_helseid
 from worker.helseid.keys import load_client_key
 from worker.helseid.options import HelseIdOptions
@@ -28,6 +29,8 @@ from worker.sandbox.serve import RunningSandbox, running_sandbox
 
 MODEST = "c0ffee00-0000-4000-8000-0000000000aa"
 """A client that may not change its own keys."""
+SWIFT = "c0ffee00-0000-4000-8000-0000000000bb"
+"""A client whose old key HelseID refuses as soon as it has a new one."""
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +39,17 @@ def key_pair() -> ECKey:
 
 
 @pytest.fixture(scope="module")
-def helseid(key_pair: ECKey) -> Iterator[RunningSandbox]:
+def swift_pair() -> ECKey:
+    return ECKey.generate_key("P-256", private=True)
+
+
+@pytest.fixture(scope="module")
+def helseid(key_pair: ECKey, swift_pair: ECKey) -> Iterator[RunningSandbox]:
     """HelseID with self-service, and a client whose first key is ``key_pair``."""
     jwks = (public(key_pair),)
     modest = Client(client_id=MODEST, jwks=jwks, scopes=(PTS_SCOPE,))
-    with running_sandbox(persons=1, client_jwks=jwks, clients=[modest]) as sandbox:
+    swift = Client(client_id=SWIFT, jwks=(public(swift_pair),))
+    with running_sandbox(persons=1, client_jwks=jwks, clients=[modest, swift]) as sandbox:
         yield sandbox
 
 
@@ -149,9 +158,17 @@ def test_by_hand(worker: Installation, helseid: RunningSandbox):
     assert_nothing_private(worker, made, again, early, done)
 
 
-def register(helseid: RunningSandbox, worker: Installation, jwk: dict[str, Any]) -> None:
-    """What a person does in self-service."""
-    caller = Caller(helseid, key=ECKey.import_key(json.loads(key_file(worker).read_text())))
+def register(
+    helseid: RunningSandbox,
+    worker: Installation,
+    jwk: dict[str, Any],
+    *,
+    key: ECKey | None = None,
+    client_id: str = "",
+) -> None:
+    """What a person does in self-service, or a call that is killed before it has the answer."""
+    key = key or ECKey.import_key(json.loads(key_file(worker).read_text()))
+    caller = Caller(helseid, key=key, client_id=client_id)
     caller.sign_in(form={"scope": "nhn:selvbetjening/client"})
     url = helseid.self_service_url
     headers = {
@@ -160,6 +177,33 @@ def register(helseid: RunningSandbox, worker: Installation, jwk: dict[str, Any])
     }
     assert 200 == caller.http.post(url, json=jwk, headers=headers).status_code
     caller.close()
+
+
+def test_only_the_new_key_is_accepted(
+    worker: Installation, helseid: RunningSandbox, swift_pair: ECKey
+):
+    """Self-service has taken it, and the call died before it knew: the next one ends the rotation.
+
+    While neither is accepted it says so, and how to go on.
+    """
+    worker.configure(helseid={"client_id": SWIFT})
+    key_file(worker).write_text(json.dumps(swift_pair.as_dict(private=True)))
+    helseid.control(retire_after_s=0.0)
+    (made,) = calls(worker, "keys rotate --by-hand --json")
+    third = ECKey.generate_key("P-256", private=True)
+    register(helseid, worker, public(third), client_id=SWIFT)
+    with pytest.raises(RefusedError):
+        is_accepted(helseid, key_file(worker), SWIFT)
+    early, denied = calls(worker, "keys rotate --wait 0s --json", "doctor")
+    assert 77 == early.code
+    assert "neither" in early.message
+    assert "--finish" in early.message
+    assert "keys rotate" in denied.out
+    register(helseid, worker, made.document["public_jwk"], key=third, client_id=SWIFT)
+    (done,) = calls(worker, "keys rotate --json")
+    assert (0, "rotated") == (done.code, done.document["state"]), done.err
+    assert made.document["public_jwk"]["kid"] == kid_of(key_file(worker))
+    assert is_accepted(helseid, key_file(worker), SWIFT)
 
 
 def test_helseid_takes_its_time(worker: Installation, helseid: RunningSandbox):

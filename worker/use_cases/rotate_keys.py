@@ -28,6 +28,8 @@ Step: TypeAlias = Literal["all", "by_hand", "finish"]
 """``by_hand`` only makes the key; ``finish`` continues when it is registered."""
 
 FINISH = "pts-worker keys rotate --finish"
+_NOT_THIS_CLIENT = "invalid_client"
+"""HelseID's error code for a key that it does not accept, or not yet, or no longer."""
 _POLL_S = (1.0, 2.0, 4.0, 8.0)
 """Waits between attempts; the last one repeats."""
 
@@ -99,6 +101,9 @@ class _Change:
     old: ClientKey
     new: ClientKey
     state: Literal["pending", "rotated"] = "pending"
+    may_be_registered: bool = False
+    """An earlier call made the new key; it may have registered it and not come to its end."""
+    is_old_refused: bool = False
     is_registered: bool = False
     expires_at: datetime | None = None
 
@@ -140,7 +145,8 @@ def _begin(app: App, files: KeyFiles, kind: str, *, may_make: bool) -> _Change:
         ConfigurationError: none is pending and none may be made, or a file cannot be used.
     """
     old = load_client_key(files.current)
-    if not files.has_pending():
+    was_pending = files.has_pending()
+    if not was_pending:
         if not may_make:
             raise ConfigurationError(
                 f"no new key is pending: {files.pending} does not exist",
@@ -148,7 +154,8 @@ def _begin(app: App, files: KeyFiles, kind: str, *, may_make: bool) -> _Change:
             )
         hints = KeyHints(client_id=old.client_id_hint, issuer=old.issuer_hint)
         files.put_pending(new_client_key("rsa" if kind == "rsa" else "ec"), hints)
-    return _Change(app=app, files=files, old=old, new=load_client_key(files.pending))
+    new = load_client_key(files.pending)
+    return _Change(app=app, files=files, old=old, new=new, may_be_registered=was_pending)
 
 
 async def _register_and_switch(change: _Change, *, is_registered: bool, wait_s: float) -> _Change:
@@ -183,7 +190,7 @@ async def _clients(change: _Change) -> AsyncIterator[_ClientWith]:
 
 
 async def _registered(change: _Change, client_with: _ClientWith) -> _Change:
-    """Register the new key with HelseID's self-service.
+    """Register the new key with HelseID's self-service, unless only the new one is accepted by now.
 
     Raises:
         RefusedError: the client may not change its keys.
@@ -204,8 +211,11 @@ async def _registered(change: _Change, client_with: _ClientWith) -> _Change:
         for known in await service.keys():
             if change.new.kid in {known.kid, known.thumbprint}:
                 return replace(change, is_registered=True, expires_at=known.expires_at)
+        change = replace(change, may_be_registered=True)
         expires_at = await service.register(change.new.public_jwk())
     except RefusedError as error:
+        if error.code == _NOT_THIS_CLIENT and change.may_be_registered:
+            return replace(change, is_old_refused=True)
         if error.code not in SCOPE_REFUSALS:
             raise
         raise RefusedError(
@@ -229,13 +239,18 @@ async def _accepted(change: _Change, client_with: _ClientWith, wait_s: float) ->
         try:
             await tokens.token()
         except RefusedError as error:
-            if error.code == "invalid_client" and runtime.monotonic() + pause_s <= end_s:
+            if error.code == _NOT_THIS_CLIENT and runtime.monotonic() + pause_s <= end_s:
                 if not number:
                     log.info("key_rotation.waiting", kid=change.new.kid, wait_s=wait_s)
                 await runtime.sleep(pause_s)
                 continue
+            refuses = (
+                "HelseID accepts neither the key in use nor the new one"
+                if change.is_old_refused
+                else "HelseID does not accept the new key yet"
+            )
             raise RefusedError(
-                f"HelseID does not accept the new key yet: {error.message}",
+                f"{refuses}: {error.message}",
                 code=error.code,
                 hint=f"{change.files.current} is unchanged, the new key is in "
                 f"{change.files.pending}; when it is registered: `{FINISH}`",
