@@ -372,6 +372,7 @@ BAD_SINGLE: dict[str, tuple[dict[str, object] | None, dict[str, str] | None]] = 
     "a part of a range": (None, {"content-range": "items 0-0/2"}),
     "a range that is unclear": (None, {"content-range": "items 0-0/*"}),
     "pagination that is no JSON": (None, {"x-pagination": "page 1"}),
+    "paging headers": (None, {"paging-headers": '{"totalCount": 9, "totalPages": 2}'}),
     "page two": ({"page": 2, "total": 1}, None),
     "page is no number": ({"page": "one"}, None),
     "offset beyond the start": ({"offset": 50, "limit": 50}, None),
@@ -439,6 +440,10 @@ HEADERS_THAT_SAY_MORE = {
     "x-total-items": "3.0",
     "x-range": "1-1 of 3",
     "x-partial-result": "yes",
+    **dict.fromkeys(("x-wp-total", "x-wp-totalpages", "x-row-count"), "3"),
+    "x-page": "1/2",
+    "x-response-complete": "false",
+    "next-range": "id abc..",
 }
 
 HARMLESS: tuple[Any, ...] = (

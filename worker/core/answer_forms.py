@@ -52,7 +52,10 @@ def form_of(
         name = plain(path[-1])
         if name in understood and not isinstance(value, list | Mapping):
             continue
-        found.add(f"{'.'.join(path)}: {_kind(value, page_items if name in sizes else items)}")
+        kinds = _kinds(value, items)
+        if name in sizes:
+            kinds = ("full",) if kinds and (natural_number(value) or 0) <= page_items else ()
+        found.update(f"{'.'.join(path)}: {kind}" for kind in kinds)
         if len(found) >= _FIELDS_MAX:
             return frozenset({*found, "?: more"})
     return frozenset(found)
@@ -113,13 +116,13 @@ def _fields(
             yield from _fields(inner, path, ignored)
 
 
-def _kind(value: Any, items: int) -> str:
-    """The kind of a value; of a number, whether it is 0, up to the number of items, or more."""
+def _kinds(value: Any, items: int) -> tuple[str, ...]:
+    """What is said of a value. A larger number says more: a small one is never unusual."""
     if value is None or isinstance(value, bool):
-        return str(value)
+        return (str(value),)
     number = natural_number(value)
     if number is not None:
-        return "0" if number == 0 else "some" if number <= items else "more"
+        return ("number", "not 0", "more")[: 1 + (number > 0) + (number > items)]
     if isinstance(value, list | Mapping | str):
-        return type(value).__name__ if value else f"no {type(value).__name__}"
-    return "number"
+        return (type(value).__name__ if value else f"no {type(value).__name__}",)
+    return ("number",)

@@ -53,6 +53,7 @@ LINK_OBJECTS: Final = ("link", "links")
 _RELATIONS: Final = ("relation", "rel", "type", "name")
 _TARGETS: Final = ("url", "href")
 _NOTHING: Final = frozenset({"", "0", "false", "no", "none", "null"})
+_JSON_HEADERS: Final = ("x-pagination", "paging-headers")
 _HEADER_TOTALS: Final = ("x-total-count", "x-total", "total-count")
 
 _URL: Final = re.compile(r"https?:|[/?]|[^/]+[/?]")
@@ -88,8 +89,9 @@ class PageFacts:
         self._fields: dict[str, tuple[str, Any]] = {}
         self._foreign: list[tuple[str, Any]] = []
         self._collect(page.envelope)
-        for value in self._headers.get("x-pagination", ()):
-            self._collect(_json_object(value))
+        for name in _JSON_HEADERS:
+            for value in self._headers.get(name, ()):
+                self._collect(_json_object(name, value))
 
     def _collect(self, envelope: Mapping[str, Any]) -> None:
         for name, value in envelope.items():
@@ -240,7 +242,7 @@ class PageFacts:
         return _OF_STYLE.get(self._paging.style, _FOLLOWED_BY_AUTO)
 
     def _is_unknown_header(self, name: str, values: tuple[str, ...]) -> bool:
-        if self._is_ignored_header(name) or name == "x-pagination":
+        if self._is_ignored_header(name) or name in _JSON_HEADERS:
             return False
         if name == "link":
             follows = self._paging.style in {PageStyle.AUTO, PageStyle.LINK}
@@ -331,11 +333,11 @@ def _target(link: Any) -> str:
     return url
 
 
-def _json_object(text: str) -> Mapping[str, Any]:
+def _json_object(header: str, text: str) -> Mapping[str, Any]:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         value = None
     if not isinstance(value, dict):
-        raise PagingError("header x-pagination is not a JSON object")
+        raise PagingError(f"header {header} is not a JSON object")
     return value

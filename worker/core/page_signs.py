@@ -30,10 +30,10 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_PREFIXES: Final = _words("x nhn pts ms amz goog odata hydra opensearch")
+_PREFIXES: Final = _words("x nhn pts ms amz goog odata hydra opensearch iot wp")
 _FILLERS: Final = _words("is er has har are there the")
 _RECORDS: Final = _words("records items elements results entries hits matches elementer poster")
-_RECORD: Final = _words("record item element result entry hit match rader rows list search")
+_RECORD: Final = _words("record item element result entry hit match rader rows row list search")
 _COUNTS: Final = _words("total totalt totalte count antall treff found matched")
 _PAGES: Final = _words("pages sider")
 _PAGE: Final = _words("page side")
@@ -51,14 +51,14 @@ _CONTINUES: Final = _words(
 _BESIDE_CONTINUES: Final = (
     _CONTINUES | _FILLERS | _OF_RECORDS | _COUNTS | _PAGING
     | _words("link links lenke url uri href path token key id batch set chunk block start index")
-    | _words("number position state partition available exist exists data response end after")
+    | _words("number position state partition available exist exists data response end after range")
 )  # fmt: skip
 _CONTINUES_IN_HEADERS: Final = _CONTINUES - _words("offset skip skipped remaining continue")
 _CONTINUES_EXACTLY: Final = frozenset(
     {
         "after", "search after", "page after", "page token", "page state", "paging state",
         "page key", "resume token", "last key", "last evaluated key", "limit reached",
-        "limit exceeded", "size limit exceeded", "paging", "pagination",
+        "limit exceeded", "size limit exceeded", "paging", "pagination", "paging headers",
     }
 )  # fmt: skip
 
@@ -66,7 +66,7 @@ _ENDS: Final = _words(
     "last siste final end eof complete completed komplett fullstendig done finished ferdig"
     " exhausted"
 )
-_BESIDE_ENDS: Final = _ENDS | _FILLERS | _OF_RECORDS | _words("of reached data set")
+_BESIDE_ENDS: Final = _ENDS | _FILLERS | _OF_RECORDS | _words("of reached data set response")
 
 _BESIDE_COUNTS: Final = _FILLERS | _RECORD | _PAGING | _words("number num of all")
 _COUNTS_RECORDS: Final = _COUNTS | _RECORDS
@@ -120,6 +120,7 @@ def paging_headers(names: tuple[str, ...]) -> tuple[str, ...]:
         or _is_end(_split(name))
         or _counts(_split(name)) is not None
         or _is_range(_split(name))
+        or _split(name) == ("page",)
     )
 
 
@@ -137,7 +138,7 @@ def claimed(name: str, value: Any) -> tuple[int, int]:
     """
     words = _split(name)
     counts = _counts(words)
-    if isinstance(value, str) and (counts is not None or _is_range(words)):
+    if isinstance(value, str) and (counts is not None or _is_range(words) or words == ("page",)):
         part = _RANGE.fullmatch(value)
         if part:
             return int(part[1]), 0
