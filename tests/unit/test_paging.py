@@ -511,6 +511,13 @@ def test_more_said_in_another_header(name):
         state().next_request(page(1, headers={name: HEADERS_THAT_SAY_MORE[name]}))
 
 
+def test_a_place_among_pages():
+    """``1/2`` of pages is more than one page, whatever that page holds."""
+    with pytest.raises(PagingError, match="header x-page"):
+        state().next_request(page(1, 2, 3, headers={"x-page": "1/2"}))
+    assert state().next_request(page(1, headers={"x-page": "1/1"})) is None
+
+
 @pytest.mark.parametrize("around", HARMLESS, ids=str)
 def test_words_about_something_else(around):
     """A field is a sign only if all of its name is about records and pages."""

@@ -38,6 +38,7 @@ _COUNTS: Final = _words("total totalt totalte count antall treff found matched")
 _PAGES: Final = _words("pages sider")
 _PAGE: Final = _words("page side")
 _PAGING: Final = _words("paging pagination")
+_A_PAGE: Final = ("page",)
 _OF_PAGES: Final = _PAGES | _PAGE
 _OF_RECORDS: Final = _RECORDS | _RECORD | _OF_PAGES
 _RANGES: Final = _words("range showing shown viser")
@@ -120,7 +121,7 @@ def paging_headers(names: tuple[str, ...]) -> tuple[str, ...]:
         or _is_end(_split(name))
         or _counts(_split(name)) is not None
         or _is_range(_split(name))
-        or _split(name) == ("page",)
+        or _split(name) == _A_PAGE
     )
 
 
@@ -138,10 +139,10 @@ def claimed(name: str, value: Any) -> tuple[int, int]:
     """
     words = _split(name)
     counts = _counts(words)
-    if isinstance(value, str) and (counts is not None or _is_range(words) or words == ("page",)):
+    if isinstance(value, str) and (counts is not None or _is_range(words) or words == _A_PAGE):
         part = _RANGE.fullmatch(value)
         if part:
-            return int(part[1]), 0
+            return (0, int(part[1])) if words == _A_PAGE else (int(part[1]), 0)
     number = natural_number(value)
     if number is None or counts is None or is_echo(name):
         return 0, 0
