@@ -37,6 +37,7 @@ FIXED_REQUESTS, REQUESTS_EACH = 30, 6
 
 ROOM_S = 900.0
 """``sync.retry_after_max``."""
+DAY_S = 24 * 3600.0
 LONGER_THAN_A_LEASE_S = 61.0
 FAR_AWAY = datetime(9999, 6, 1, tzinfo=UTC)
 
@@ -216,6 +217,8 @@ class Lasting:
                 everyone = {(off_id, area) for off_id in self._roster() for area in AREAS}
                 with self._for_everybody(fault, silence):
                     await self._run_in_silence(everyone, silence)
+                # The next start keeps the quiet as well, for a day at most.
+                await anyio.sleep(min(silence.asked_s, DAY_S) + 1.0)
         await self._well_again()
 
     @contextmanager
