@@ -54,6 +54,11 @@ class Silence:
     fault: dict[str, Any]
     asked_s: float
 
+    @property
+    def binds_s(self) -> float:
+        """For how long the starts after a run that it has ended have to wait."""
+        return 0.0 if self.asked_s <= ROOM_S else min(self.asked_s, DAY_S) + 1.0
+
 
 SILENCES: dict[str, tuple[float, str, float]] = {
     "0": (0, "seconds", 0),
@@ -149,7 +154,12 @@ class Lasting:
         return [digest(off_id) for off_id in found]
 
     async def _run_with(
-        self, failing: set[tuple[str, str]], kind: str, *, is_replica: bool = False
+        self,
+        failing: set[tuple[str, str]],
+        kind: str,
+        *,
+        is_replica: bool = False,
+        wait_s: float = 60.0,
     ) -> Outcome:
         """Others speak for PTS, once somebody was read; before that there is no evidence."""
         due = len(AREAS) * len(self._roster())
@@ -157,7 +167,7 @@ class Lasting:
         outcome = await self._run(60.0)
         for number in range(12):
             if number:
-                outcome = await self._run(60.0)
+                outcome = await self._run(wait_s)
             served = self.stage.upstream.served[outcome.process.number]
             requests = served.searches.total()
             if not served.whole and (failing or is_replica):
@@ -217,8 +227,7 @@ class Lasting:
                 everyone = {(off_id, area) for off_id in self._roster() for area in AREAS}
                 with self._for_everybody(fault, silence):
                     await self._run_in_silence(everyone, silence)
-                # The next start keeps the quiet as well, for a day at most.
-                await anyio.sleep(min(silence.asked_s, DAY_S) + 1.0)
+        await anyio.sleep(silence.binds_s)
         await self._well_again()
 
     @contextmanager
@@ -233,7 +242,7 @@ class Lasting:
         """One that is too long is not waited for, and the run says until when it was asked for."""
         async with anyio.create_task_group() as beside:
             beside.start_soon(self._compete)
-            outcome = await self._run_with(failing, "503")
+            outcome = await self._run_with(failing, "503", wait_s=max(60.0, silence.binds_s))
             beside.cancel_scope.cancel()
         if outcome.code == 69 and silence.asked_s > ROOM_S:
             assert outcome.report is not None
