@@ -63,6 +63,7 @@ BODIES: dict[str, object] = {
     "empty": b"",
     "flag is text": {"offId": OFF_ID, "ApplicableOnly": "true"},
     "flag is null": {"offId": OFF_ID, "ApplicableOnly": None},
+    "object is null": {"offId": OFF_ID, "confidentialObjectId": None},
     "object is text": {"offId": OFF_ID, "confidentialObjectId": "Svarrapport"},
     "object without value": {"offId": OFF_ID, "confidentialObjectId": {"type": "Svarrapport"}},
     "parent with number": {

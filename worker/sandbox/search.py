@@ -117,9 +117,9 @@ def _fields(body: bytes) -> dict[str, Any]:
 
 
 def _object_id(fields: Mapping[str, Any], name: str) -> tuple[str, str] | None:
-    value = fields.get(name.lower())
-    if value is None:
+    if name.lower() not in fields:
         return None
+    value = fields[name.lower()]
     if not isinstance(value, dict):
         raise SearchError(f"$.{name}", "The value must be an object with type and value.")
     parts = {key.lower(): part for key, part in value.items()}
