@@ -203,8 +203,11 @@ def test_command_by_hand_runs_as_the_units_do(tmp_path: Path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_a_command_by_hand(number: signal.Signals, tmp_path: Path):
     """Ctrl-C stops the unit and not only the one who waits; its exit code is pts-admin's own."""
+    # Between two sleeps, since a shell may miss a signal that comes just before a read.
     command, environment = install_pts_admin(
-        tmp_path, "trap 'sleep 0.5; echo lease given back; exit 75' TERM\necho on\nread line\n"
+        tmp_path,
+        "trap 'sleep 0.5; echo lease given back; exit 75' TERM\necho on\n"
+        "for _ in $(seq 600); do sleep 0.1; done\n",
     )
     with subprocess.Popen(
         [*command, "backfill", "--failed"],
