@@ -1,16 +1,22 @@
 """What shards of one run do beside one another, and what else may happen between their turns."""
 
+from datetime import timedelta
+
 import anyio
 import pytest
 from msgspec.structs import replace
 
 from tests.shards.test_one_run import publish
-from tests.shards.world import World, names, part_code, read, whole, whole_code
+from tests.shards.world import KEY, TTL_S, World, names, part_code, read, whole, whole_code
 from tests.store.test_store_scenarios import PRIVACY, SAFETY, record
 from worker.core.identity import NationalId
 from worker.core.model import CompleteArea, Drift, Person, PersonRead, RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
-from worker.errors import ExitCode
+from worker.core.sharding import Shard, ShardAssignment
+from worker.errors import ExitCode, UnavailableError
+from worker.store.runs.process_identity import this_process
+from worker.store.runs.quiet import keep_quiet, refuse_during_quiet
+from worker.store.shards.assignments import acquire_shard
 
 A, B, C = names(0, 3)
 P, Q, R = names(1, 3)
@@ -199,3 +205,27 @@ async def test_shards_come_back_to_a_run_that_an_ordinary_sync_had(world: World)
     assert ExitCode.OK == whole_code(await first.end())
     assert [] == await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL")
     assert 2 == len(await world.current())
+
+
+async def test_the_quiet_that_ended_a_shard_binds_the_starts_of_all(world: World):
+    """Also of an ordinary run. A shard that waits for its end goes on with the same run."""
+    first, second = await world.begin(0), await world.begin(1)
+    await first.write(read(world, A))
+    until = world.fake.now() + timedelta(seconds=2 * TTL_S)
+    await first.store.interrupt(
+        ExitCode.UNAVAILABLE, "PTS asks for quiet", RunProgress(), not_before=until
+    )
+    await first.store.lease.release(world.database)
+    with pytest.raises(UnavailableError) as raised:
+        await refuse_during_quiet(world.database)
+    assert until == raised.value.not_before
+    await second.store.lease.release(world.database)
+
+    part = ShardAssignment(shard=Shard(index=0, count=2), run_key=KEY)
+    holder = this_process(world.fake.runtime.new_id())
+    lease = await acquire_shard(world.database, holder, part=part, ttl_s=TTL_S)
+    await keep_quiet(world.database, lease, wait_s_max=3 * TTL_S, stop=anyio.Event())
+    assert until == world.fake.now()
+    await lease.release(world.database)
+    again = await world.begin(0)
+    assert again.handle.run_id == first.handle.run_id
