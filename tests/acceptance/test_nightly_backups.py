@@ -67,15 +67,15 @@ def test_a_backup_can_be_restored_and_the_newest_stay(
     rows = worker.store.rows(ROWS)
     assert 2 == len(rows)
     folder = tmp_path / "backup"
-    older = [folder / f"pts-2026-01-{day:02}T060000Z.db" for day in range(1, KEPT + 4)]
-    for path in older:
+    older = [folder / f"nightly-2026-01-{day:02}T060000Z.db" for day in range(1, KEPT + 4)]
+    by_hand = [folder / "pts-2025-12-31.db", folder / "notes.txt"]
+    for path in (*older, *by_hand):
         path.touch()
-    (folder / "notes.txt").touch()
     assert 0 == execute(worker, backup)
-    found = sorted(folder.glob("pts-*.db"))
+    found = sorted(folder.glob("nightly-*.db"))
     assert found[:-1] == older[4:]
     assert (KEPT, 0o600) == (len(found), found[-1].stat().st_mode & 0o777)
-    assert (folder / "notes.txt").exists()
+    assert all(path.exists() for path in by_hand), "only its own files are counted and removed"
 
     worker.store.path.unlink()
     assert 0 == worker.run("db", "restore", str(found[-1])).code
