@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 from alembic import command
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 
 from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Ended, Installation, Store
@@ -278,7 +278,11 @@ def test_a_backup_of_an_earlier_program_is_upgraded(worker: Installation, tmp_pa
 
 
 def test_postgresql_has_tools_of_its_own(served_on_postgres: Installation, tmp_path: Path) -> None:
-    """The message names them."""
+    """The message names them; `db upgrade` names the database, without user or password."""
+    ended = served_on_postgres.run("db", "upgrade")
+    url = make_url(served_on_postgres.database_url)
+    place = f"{url.host or 'a socket'}:{url.port or 5432}/{url.database}"
+    assert place == ended.document["database"], ended.story()
     ended = served_on_postgres.run("db", "backup", "--out", str(tmp_path / "x"))
     assert (78, True) == (ended.code, "pg_dump" in ended.message), ended.story()
     ended = served_on_postgres.run("db", "restore", str(tmp_path / "x"))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,6 +15,7 @@ from tests.architecture.command_line import described
 from worker.cli import run
 from worker.cli.man import man_page
 from worker.config import KEYS, load
+from worker.store.schema.upgrade import HEAD
 
 OTHER_USER = 65_534
 
@@ -60,10 +62,19 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int) -> str:
 def test_from_another_directory(setup: Path, capsys: pytest.CaptureFixture[str]):
     """The files of the configuration are found from anywhere; nothing is made where we stand."""
     config = ("--config", "../etc/worker.toml")
-    said(capsys, *config, "db", "upgrade", code=0)
+    text = said(capsys, *config, "db", "upgrade", code=0)
+    assert f"the database {setup}/pts.db is at schema {HEAD} (was empty)" in text
+    assert f"configuration: {Path.cwd()}/../etc/worker.toml was read" in text
     assert (setup / "pts.db").is_file()
     assert "lease free" in said(capsys, *config, "status", code=0)
     assert [] == list(Path.cwd().iterdir())
+
+
+def test_a_new_database_is_named(setup: Path, capsys: pytest.CaptureFixture[str]):
+    """Without a configuration too: who stands in a wrong directory sees where the file is now."""
+    text = said(capsys, "db", "upgrade", code=0)
+    assert f"the database {Path.cwd()}/pts.db is at schema {HEAD} (was empty)" in text
+    assert "configuration: none was read" in text
 
 
 @pytest.mark.parametrize("command", ["status", "db check", "sync", "plan", "failures list"])
@@ -117,7 +128,11 @@ def test_init_never_overwrites(setup: Path, capsys: pytest.CaptureFixture[str]):
     assert ["db upgrade", "config check", "doctor"] == re.findall(
         r"own.toml (db upgrade|config check|doctor)", text
     )
-    said(capsys, "init", "--out", "shared.toml", "--group-readable", code=0)
+    assert ["keys new --out", "keys pseudonym --out"] == re.findall(r"keys \w+ --out", text)
+    shutil.copy(setup / "pseudonym.key", Path.cwd())
+    text = said(capsys, "init", "--out", "shared.toml", "--group-readable", code=0)
+    assert ["keys new --out"] == re.findall(r"keys \w+ --out", text), "the other key is there"
+    Path("pseudonym.key").unlink()
     assert [0o600, 0o640] == [
         Path(name).stat().st_mode & 0o777 for name in ("own.toml", "shared.toml")
     ]

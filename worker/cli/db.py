@@ -16,7 +16,7 @@ from worker.errors import ConfigurationError, ExitCode, UsageError
 from worker.store.database import Database
 from worker.store.identity import NEW, judged_identity
 from worker.store.privacy.erasing import scrub
-from worker.store.queries.status import is_there, require_file
+from worker.store.queries.status import is_there, place_of_database, require_file
 from worker.store.runs.lease_context import held_lease
 from worker.store.schema.rewriting import Rewriter, Rewritten, identity_before_upgrade
 from worker.store.schema.upgrade import HEAD, check_schema, revision
@@ -43,7 +43,11 @@ async def _upgrade(app: App) -> dict[str, Any]:
         done = Rewritten()
         if identity is not None:
             done = await _rewrite(app, database, identity)
+        place = place_of_database(database)
+    file = app.loaded.config_file
     return {
+        "database": place,
+        "config_file": None if file is None else str(file),
         "schema": {"before": before, "after": after},
         "rewritten": {"persons": done.persons, "rows": done.rows},
     }
@@ -95,8 +99,13 @@ async def _rewrite(app: App, database: Database, identity: Identity) -> Rewritte
 def _print(document: dict[str, Any]) -> None:
     before, after = document["schema"]["before"], document["schema"]["after"]
     print(
-        f"the database is at schema {after}"
+        f"the database {document['database']} is at schema {after}"
         + ("" if before == after else f" (was {before or 'empty'})")
+    )
+    print(
+        f"configuration: {document['config_file']} was read"
+        if document["config_file"]
+        else "configuration: none was read; --config or PTS_CONFIG names one"
     )
     done = document["rewritten"]
     if done["persons"]:

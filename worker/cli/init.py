@@ -11,7 +11,7 @@ from worker.cli.base import Cli, refuse_secrets
 from worker.config import KEYS, new_toml
 from worker.config.urls import has_password
 from worker.errors import ConfigurationError, ExitCode, UsageError
-from worker.files import write_new
+from worker.files import is_missing, write_new
 
 _ASKED: Final = {
     "api.environment": ("PTS environment (test, test-internet, production)", "test"),
@@ -93,17 +93,22 @@ def _ask(key: str, question: str, default: str) -> str:
 def _print(out: Path, values: dict[str, Any]) -> None:
     call, folder = f"pts-worker --config {shlex.quote(str(out))}", out.parent
     keys = {
-        name: shlex.quote(str(folder / values[key])) if key in values else "FILE"
-        for name, key in (
-            ("client", "helseid.private_jwk_file"),
-            ("pseudonym", "privacy.pseudonym_key_file"),
-        )
+        "new": _missing(folder, values.get("helseid.private_jwk_file")),
+        "pseudonym": _missing(folder, values.get("privacy.pseudonym_key_file")),
     }
     print(f"{out.absolute()} written; it describes every key. Next:")
     if "helseid.client_id" not in values:
         print("  set helseid.client_id, from HelseID self-service")
-    print(f"  pts-worker keys new --out {keys['client']}    (if you have no client key)")
-    print(f"  pts-worker keys pseudonym --out {keys['pseudonym']}    (for a new database)")
+    for name, when in (("new", "if you have no client key"), ("pseudonym", "for a new database")):
+        if missing := keys[name]:
+            print(f"  pts-worker keys {name} --out {missing}    ({when})")
     print(f"  {call} db upgrade")
     print(f"  {call} config check")
     print(f"  {call} doctor")
+
+
+def _missing(folder: Path, name: str | None) -> str:
+    """The word for a file that is still to be made; empty if there is one."""
+    if name is None:
+        return "FILE"
+    return shlex.quote(str(folder / name)) if is_missing(folder / name) else ""

@@ -10,10 +10,12 @@ Rows of a program before version 0.2 are also rewritten without other persons' i
 spellings of the person's own, and names of those who made a restriction; the next sync finds them
 unchanged. That needs the pseudonym key, and takes the lease (exit 4 while a run is on).
 
+It names the database, which it makes if there is none, and the configuration that was read.
+
 Safe to run again, also after it was stopped. Run it once before the first sync and after each
 upgrade of the program.
 
-`--json`: schema (before, after), rewritten (persons, rows).
+`--json`: database, config_file, schema (before, after), rewritten (persons, rows).
 
 Example: `pts-worker db upgrade`
 """

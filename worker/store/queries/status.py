@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Row, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
+from worker.core.hosts import place_of
 from worker.core.model import RunKind
 from worker.errors import SchemaError
 from worker.files import is_missing
@@ -116,6 +117,13 @@ def is_there(database: Database) -> bool:
     """False for a SQLite file that does not exist; opening it would create it."""
     file = _sqlite_file(database)
     return file is None or not is_missing(file)
+
+
+def place_of_database(database: Database) -> str:
+    """The absolute path of a SQLite file; else host, port and name, without user or password."""
+    url = database.engine.url
+    file = _sqlite_file(database)
+    return str(file) if file else f"{place_of(url.render_as_string())}/{url.database or ''}"
 
 
 def require_writable_file(database: Database) -> None:
