@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import anyio
+
 from worker.areas import AREAS
 from worker.config import Loaded, Settings, database_url, is_rehearsal
 from worker.core.area import ResourceArea
@@ -129,16 +131,22 @@ class App:
 
     @asynccontextmanager
     async def database(
-        self, *, checked: bool = True, patience_s_max: float = math.inf
+        self,
+        *,
+        checked: bool = True,
+        patience_s_max: float = math.inf,
+        stop: anyio.Event | None = None,
     ) -> AsyncIterator[Database]:
         """The store's database.
 
         Args:
             checked: refuse another schema.
             patience_s_max: wait no longer for a database that is away, whatever is configured.
+            stop: once it is set, a database that is away is waited for no longer.
 
         Raises:
             SchemaError: ``checked``, and the schema is missing, behind or ahead.
+            StoppedError: ``stop`` was set while waiting for it.
         """
         url = database_url(self.settings.database, cwd=self.loaded.cwd)
         idle_s = float(self.settings.lease.ttl_s)
@@ -150,6 +158,7 @@ class App:
             idle_s=idle_s,
             ca_file=self._ca_file(),
             is_group_readable=self.settings.database.group_readable,
+            stop=stop,
         ) as database:
             if checked:
                 require_file(database)

@@ -4,6 +4,8 @@ Not for that long by each thing that the command asks of it, nor by each of the 
 run.
 """
 
+import signal
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Installation, Running, Sandbox, wait_for
+from tests.acceptance.program import Installation, Running, Sandbox, closed_port, wait_for
 from tests.deaths.ground import Ground, PostgresDatabases, SqliteFiles
 from tests.deaths.servers import OwnServer, own_server
 from tests.deaths.test_away import frozen
@@ -166,3 +168,55 @@ def test_a_file_is_locked_within_a_run(on_sqlite: Ground):
     running = begun(on_sqlite, worker, wrote)
     assert_gives_up(running, lambda: locked(worker.store.path))
     on_sqlite.assert_recovers(worker)
+
+
+STOPPED_S = 2.5
+"""How long a stop may take, on a machine that has other work."""
+RETRY = b"database.retry"
+
+
+def assert_stops(running: Running, number: signal.Signals = signal.SIGTERM) -> None:
+    """It ends with 75 at once, and says what it was waiting for."""
+    running.signal(number)
+    asked_s = time.monotonic()
+    ended = running.wait()
+    took_s = time.monotonic() - asked_s
+    assert 75 == ended.code, ended.out + ended.err
+    assert "stopped while waiting for the database" in ended.out + ended.err
+    assert took_s < STOPPED_S
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_no_server_listens(on_sqlite: Ground, number: signal.Signals):
+    """Before the run has begun."""
+    worker = on_sqlite.worker()
+    url = f"postgresql://pts@127.0.0.1:{closed_port()}/pts"
+    worker.configure(database={"url": url, "patience_s": 30})
+    running = worker.start("sync")
+    wait_for(lambda: RETRY in running.err.read_bytes(), "a retry")
+    time.sleep(2)
+    assert_stops(running, number)
+
+
+def test_a_stop_while_a_server_is_silent(on_sqlite: Ground):
+    """While the first connection is being opened."""
+    worker = on_sqlite.worker()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://pts@127.0.0.1:{silent.getsockname()[1]}/pts"
+        worker.configure(database={"url": url, "patience_s": 60})
+        running = worker.start("sync")
+        caller, _ = silent.accept()
+        with caller:
+            time.sleep(2)
+            assert_stops(running)
+
+
+def test_a_stop_after_a_server_went_away_within_a_run(on_server: Ground, server: OwnServer):
+    """What was written before is kept, and the next run continues."""
+    worker = worker_on(on_server)
+    worker.configure(database={"patience_s": 60})
+    running = begun(on_server, worker, lambda: worker.store.one(WRITTEN))
+    with stopped(server):
+        wait_for(lambda: RETRY in running.err.read_bytes(), "a retry")
+        assert_stops(running)
+    assert on_server.assert_recovers(worker).run["continued"]

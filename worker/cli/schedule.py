@@ -45,7 +45,7 @@ def run(cli: Cli, *, now: bool) -> int:
             return report
 
         async def continue_open_run() -> RunReport | None:
-            return await run_once() if await _is_left_open(app) else None
+            return await run_once() if await _is_left_open(app, stop) else None
 
         pages = pages_of(app, board=board, state=state, readiness=readiness, progress=watch.text)
         async with serve_pages(pages, served.http_listen) as url:
@@ -73,9 +73,9 @@ def _idle(state: ScheduleState) -> str:
     return f"waiting for the start at {instant(state.next_at)}"
 
 
-async def _is_left_open(app: App) -> bool:
+async def _is_left_open(app: App, stop: anyio.Event) -> bool:
     """Whether the next ``sync`` would continue a run."""
-    async with app.database() as store:
+    async with app.database(stop=stop) as store:
         sync = app.settings.sync
         rows = await store.read(open_runs)
         return (

@@ -20,12 +20,13 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from worker.core.database_tls import TLS_PARAMETERS
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, StoppedError
 from worker.ports import Runtime
 from worker.postgres_tls import PostgresTls, open_tls
 from worker.store.dialects import LATER, StoreDialect, dialect_named
 from worker.store.errors import Meaning, described, meaning_of, plain_reason
 from worker.store.liveness import Liveness
+from worker.store.outage import Outage
 from worker.store.pooling import TransactionLimits
 from worker.store.sqlite_connections import FOREIGN_KEYS, WRITE, set_rules
 from worker.store.sqlite_file import examine, make, require_folder
@@ -36,8 +37,6 @@ T = TypeVar("T")
 
 PATIENCE_S: Final = 60.0
 """How long a transaction is retried before the database counts as unavailable."""
-_LAST_TRY_S: Final = 0.5
-"""The shortest time for a transaction to wait, even when patience has run out."""
 _FIRST_PAUSE_S: Final = 0.05
 _PAUSE_S_MAX: Final = 5.0
 _BUSY_S_MAX: Final = 20.0
@@ -55,23 +54,6 @@ _LOCK_S_MIN: Final = 2.0
 _CLOSE_S: Final = 5.0
 _WRITERS_MAX: Final = 1_000
 """Concurrent writes on PostgreSQL, more than there are connections. SQLite takes one."""
-
-
-@dataclass(slots=True)
-class Outage:
-    """The time of the first failure without a success since, on the monotonic clock; or None."""
-
-    since_s: float | None = None
-
-    def begin(self, at_s: float) -> float:
-        """Begin an outage, or extend it backwards to ``at_s``; return its beginning."""
-        self.since_s = at_s if self.since_s is None else min(at_s, self.since_s)
-        return self.since_s
-
-    def left_s(self, now_s: float, patience_s: float) -> float:
-        """How long a transaction that begins now may wait."""
-        waited_s = 0.0 if self.since_s is None else now_s - self.since_s
-        return min(patience_s, max(_LAST_TRY_S, patience_s - waited_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +79,7 @@ class Database:
 
         Raises:
             UnavailableError: the database cannot be used after all retries.
+            StoppedError: a stop was requested while it cannot be used.
             ConfigurationError: the database cannot be used until someone fixes the cause.
         """
         return await self._transact(work, _READ)
@@ -108,6 +91,7 @@ class Database:
 
         Raises:
             UnavailableError: the database cannot be used after all retries.
+            StoppedError: a stop was requested while it cannot be used.
             ConfigurationError: the database cannot be used until someone fixes the cause.
         """
         return await self._transact(work, _WRITE)
@@ -151,16 +135,25 @@ class Database:
                     if meaning == Meaning.WAITED:
                         failing_since_s = max(began_s, failing_since_s - lock_s)
                 left_s = self.patience_s - self._waited_s(failing_since_s)
+                if meaning == Meaning.PASSING:
+                    self._refuse_if_stopped(error)
                 if meaning not in {Meaning.PASSING, Meaning.WAITED} or left_s < _FIRST_PAUSE_S:
                     refusal = None if self.tls is None else self.tls.refusal(error)
                     raise refusal or described(error, self.engine.url) from error
                 log.warning("database.retry", reason=plain_reason(error), left_s=round(left_s, 3))
                 drawn_s = pause_s * (0.5 + self.runtime.uniform() / 2)
-                await self.runtime.sleep(min(drawn_s, left_s))
+                await self.outage.pause(self.runtime, min(drawn_s, left_s))
                 pause_s = min(pause_s * 2, _PAUSE_S_MAX)
             else:
                 self.outage.since_s = None
                 return result
+
+    def _refuse_if_stopped(self, error: Exception) -> None:
+        if self.outage.ends_waiting(self.runtime.monotonic()):
+            raise StoppedError(
+                f"stopped while waiting for the database ({plain_reason(error)})",
+                hint="what was committed is kept, and the next run continues",
+            ) from error
 
     def _waited_s(self, failing_since_s: float) -> float:
         """Seconds without a success, for a call that has failed since ``failing_since_s``.
@@ -232,6 +225,7 @@ async def open_database(
     idle_s: float = _IDLE_S,
     ca_file: Path | None = None,
     is_group_readable: bool = False,
+    stop: anyio.Event | None = None,
 ) -> AsyncIterator[Database]:
     """The database for the duration of the block. It connects on first use.
 
@@ -244,19 +238,21 @@ async def open_database(
             or disconnected process does not keep the lease's row locked for ever.
         ca_file: a private CA, trusted in addition to the machine's own (``tls.ca_file``).
         is_group_readable: the group of a SQLite file may read it (``database.group_readable``).
+        stop: once it is set, a server that is away is waited for no longer.
 
     Raises:
         ConfigurationError: the URL cannot be used or is not safe, a CA file cannot be used, the
             SQLite file's folder does not exist, or other accounts can access the file.
     """
     parsed, dialect = driver_url(url)
+    outage = Outage(stop=stop)
     if dialect.name == "sqlite":
         database = _sqlite(
-            parsed, dialect, runtime, patience_s=patience_s, is_group_readable=is_group_readable
+            parsed, dialect, runtime, outage, patience_s, is_group_readable=is_group_readable
         )
     else:
         database = _postgresql(
-            parsed, dialect, runtime, patience_s=patience_s, idle_s=idle_s, ca_file=ca_file
+            parsed, dialect, runtime, outage, patience_s, idle_s=idle_s, ca_file=ca_file
         )
     try:
         yield database
@@ -269,8 +265,9 @@ def _sqlite(
     url: URL,
     dialect: StoreDialect,
     runtime: Runtime,
-    *,
+    outage: Outage,
     patience_s: float,
+    *,
     is_group_readable: bool,
 ) -> Database:
     path = Path(url.database or "")
@@ -288,6 +285,7 @@ def _sqlite(
         runtime=runtime,
         gate=anyio.Semaphore(1),
         patience_s=patience_s,
+        outage=outage,
     )
     set_rules(engine, database.lock_s_max)
     return database
@@ -297,14 +295,14 @@ def _postgresql(
     url: URL,
     dialect: StoreDialect,
     runtime: Runtime,
-    *,
+    outage: Outage,
     patience_s: float,
+    *,
     idle_s: float,
     ca_file: Path | None,
 ) -> Database:
     tls = _tls(url, ca_file)
     tls.warn()
-    outage = Outage()
 
     def left_s() -> float:
         return outage.left_s(runtime.monotonic(), patience_s)
@@ -317,6 +315,7 @@ def _postgresql(
         silent_since=outage.begin,
         left_s=left_s,
         connection_class=limits.connection_class,
+        stop=outage.stop,
     )
     options = {
         "pool_size": 4,

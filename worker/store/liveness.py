@@ -15,9 +15,11 @@ from importlib import import_module
 from typing import Any, Final
 from weakref import WeakSet
 
+import anyio
 import structlog
 
 from worker.ports import Runtime
+from worker.store.outage import STOPPED_S
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +38,7 @@ class Liveness:
         silent_since: called with the time at which the server went silent, on the monotonic clock.
         left_s: gives what is left of ``patience_s``, the limit for opening a connection.
         connection_class: returns the connection class to use, given the caller's class or None.
+        stop: once it is set, opening a connection takes no longer than ``STOPPED_S``.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Liveness:
         silent_since: Callable[[float], object],
         left_s: Callable[[], float],
         connection_class: Callable[[Any], Any],
+        stop: anyio.Event | None = None,
     ) -> None:
         self.ask_after_s = min(10.0, max(1.0, patience_s / 6))
         self.silence_s_max = min(20.0, max(2.0, patience_s / 3))
@@ -53,6 +57,7 @@ class Liveness:
         self._silent_since = silent_since
         self._left_s = left_s
         self._connection_class = connection_class
+        self._stop = stop or anyio.Event()
         self._open: WeakSet[Any] = WeakSet()
         self._connect_arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._probe: Any = None
@@ -155,7 +160,16 @@ class Liveness:
         args, more = self._connect_arguments
         driver = import_module("asyncpg")  # SQLite installations do not need it
         wait_s = min(self.silence_s_max, self._left_s())
-        return await driver.connect(*args, timeout=wait_s, **more)
+        loop = asyncio.get_running_loop()
+        connecting = loop.create_task(driver.connect(*args, timeout=wait_s, **more))
+        stopping = loop.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(STOPPED_S if self._stop.is_set() else None):
+                return await connecting
+        finally:
+            stopping.cancel()
+            connecting.cancel()
 
     def _drop_probe(self) -> None:
         if self._probe is not None:

@@ -76,6 +76,7 @@ async def run_sync(
         LeaseHeldError: another run is active; nothing was done.
         LeaseLostError: another holder took over.
         WithheldError: the run of this key was withheld before.
+        StoppedError: ``stop`` was set while waiting for the database, a lease or a quiet.
         UnavailableError: HelseID or PTS asked an earlier run for a quiet that is not over.
         WorkerError: the run could not begin.
     """
@@ -83,7 +84,7 @@ async def run_sync(
     identity = app.identity()
     roster = request.roster or app.roster()
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(app.database())
+        database = await stack.enter_async_context(app.database(stop=stop))
         throttle = app.throttle()
         share = None if request.part is None else _share(app, database, throttle, request.part)
         lease = await stack.enter_async_context(

@@ -119,7 +119,7 @@ async def verify(
         WorkerError: nothing could be read, or HelseID or PTS failed for good.
     """
     identity = app.identity()
-    async with app.database() as store:
+    async with app.database(stop=stop) as store:
         forbid_writes(store)
         await refuse_during_quiet(store)
         identity = await see_identity(store, identity)
