@@ -16,6 +16,8 @@ _ATOMIC_BYTES: Final = 4_096
 """A pipe that can be written to takes so much without blocking (PIPE_BUF of Linux, pipe(7))."""
 _stop_requested = threading.Event()
 _output_lost = threading.Event()
+_output_closed = threading.Event()
+"""Standard output was closed when the process began."""
 
 
 def stop_waiting() -> None:
@@ -57,6 +59,8 @@ class _Output(io.FileIO):
     def write(self, data: Any, /) -> int:
         """Write, or drop what cannot be written."""
         size = memoryview(data).nbytes
+        if self.fileno() == 1 and _output_closed.is_set() and not _output_lost.is_set():
+            _report_loss("it is closed")
         try:
             if not self._can_block:
                 return super().write(data)
@@ -73,9 +77,7 @@ class _Output(io.FileIO):
             number = self.fileno()
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
             if number == 1 and not isinstance(error, BrokenPipeError):
-                _output_lost.set()
-                reason = error.strerror or type(error).__name__
-                sys.stderr.write(f"pts-worker: standard output cannot be written: {reason}\n")
+                _report_loss(error.strerror or type(error).__name__)
             return size
 
     def _is_ready(self) -> bool:
@@ -90,12 +92,22 @@ class _Output(io.FileIO):
         return True
 
 
+def _report_loss(reason: str) -> None:
+    _output_lost.set()
+    sys.stderr.write(
+        f"pts-worker: standard output cannot be written: {reason}\n"
+        "  → make room or name another file, and run it again\n"
+    )
+
+
 def open_streams() -> None:
     """Make 0, 1 and 2 usable. Call it before anything else opens a file, which would be one."""
     for number in _STANDARD:
         try:
             os.fstat(number)
         except OSError:
+            if number == 1:
+                _output_closed.set()
             # The lowest free number is the one that is missing.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - no keyword
     if sys.stdin is None:

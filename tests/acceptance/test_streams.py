@@ -40,8 +40,9 @@ def test_a_run_without_a_stream(worker: Installation, stream: bytes) -> None:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (b"status >&-", 0),
-        (b"config show >&-", 0),
+        (b"status >&-", 78),
+        (b"config show >&-", 78),
+        (b"keys pseudonym --out k 2>&- >&-", 78),
         (b"config show 2>&-", 0),
         (b"status >/dev/full", 78),
         (b"plan >/dev/full", 78),
@@ -99,7 +100,7 @@ def test_no_raw_byte_of_a_name(worker: Installation, locale: str) -> None:
     """0x9B begins a control sequence on some terminals; it is written out."""
     ended = in_a_shell(worker, b"keys pseudonym --out $'p\\x9b31m'", LC_ALL=locale)
     assert (0, b"") == (ended.returncode, ended.stderr)
-    assert ended.stdout.startswith(b"p\\udc9b31m: 32 random bytes"), ended
+    assert b"/p\\udc9b31m: 32 random bytes" in ended.stdout, ended
 
 
 @pytest.mark.parametrize(
@@ -121,3 +122,16 @@ def test_a_completion_controls_no_terminal(worker: Installation) -> None:
         COMP_CWORD="3",
     )
     assert (0, b"file,\\u001b[31mx\n") == (ended.returncode, ended.stdout), ended
+
+
+@pytest.mark.parametrize(
+    ("stream", "reason"),
+    [(b">&-", b"it is closed"), (b">/dev/full", b"No space left on device")],
+)
+def test_what_to_do_about_a_lost_result(worker: Installation, stream: bytes, reason: bytes) -> None:
+    """One message, with a hint."""
+    ended = in_a_shell(worker, b"config schema " + stream)
+    first, hint, *rest = ended.stderr.decode().splitlines()
+    assert (78, []) == (ended.returncode, rest)
+    assert f"pts-worker: standard output cannot be written: {reason.decode()}" == first
+    assert "→ make room or name another file, and run it again" in hint

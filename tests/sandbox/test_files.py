@@ -5,10 +5,12 @@ import json
 import stat
 import tomllib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from joserfc.jwk import ECKey
 
+from tests.acceptance.program import run, sandbox
 from tests.sandbox.caller import Caller
 from worker.sandbox.files import write_setup
 from worker.sandbox.own_restrictions import read_own_restrictions
@@ -118,3 +120,18 @@ def test_a_multi_tenant_client_is_configured_as_one(tmp_path: Path):
     config = tomllib.loads((tmp_path / "worker.toml").read_text(encoding="utf-8"))
     assert config["helseid"]["tenancy"] == "multi-tenant"
     assert config["helseid"]["organization_parent"] == "300000033"
+
+
+def test_a_second_sandbox_in_a_folder_changes_no_file(tmp_path: Path):
+    """Its port is in use: it says which, and the files of the running one stay."""
+    folder = tmp_path / "served"
+    names = ("roster.csv", "worker.toml", "client-key.json", "pseudonym.key")
+    with sandbox(folder, "--persons", "9"):
+        before = [(folder / name).read_bytes() for name in names]
+        words = ("sandbox", "--folder", str(folder), "--persons", "5")
+        ended = run(*words, folder=tmp_path, afresh=True)
+        assert before == [(folder / name).read_bytes() for name in names]
+    config = tomllib.loads((folder / "worker.toml").read_text(encoding="utf-8"))
+    port = urlsplit(config["helseid"]["issuer"]).port
+    assert 2 == ended.code
+    assert f"port {port} cannot be used: address already in use" in ended.err

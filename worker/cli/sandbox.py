@@ -53,7 +53,7 @@ def run(
         reason = (error.strerror or type(error).__name__).lower()
         raise UsageError(
             f"sandbox: {error.filename or folder} cannot be used: {reason}",
-            hint="see `pts-worker sandbox --help` for --folder, --faults and --restrictions",
+            hint="see `pts-worker sandbox --help` for its ports, --folder, --faults and the like",
         ) from error
     except ValueError as error:
         raise UsageError(
@@ -85,7 +85,8 @@ def run(
         serve_forever(options, ready)
     except OSError as error:
         raise UsageError(
-            f"the sandbox cannot serve: {error.strerror or type(error).__name__}",
+            f"the sandbox cannot serve: {error.filename or 'a port'}: "
+            f"{error.strerror or type(error).__name__}",
             hint="choose other ports (--helseid-port, --pts-port), or 0 for any free one",
         ) from error
     return ExitCode.OK

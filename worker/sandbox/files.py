@@ -5,7 +5,6 @@ import csv
 import json
 import os
 import secrets
-import socket
 import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from typing import Any, Final, TextIO
 from urllib.parse import urlsplit
 
 from worker.sandbox.people import Population, clinic, roster
-from worker.sandbox.serve import SandboxOptions, new_key_pair
+from worker.sandbox.serve import SandboxOptions, bind, new_key_pair
 
 ROSTER: Final = "roster.csv"
 CLIENT_KEY: Final = "client-key.json"
@@ -40,11 +39,19 @@ def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
         The options with ports and the client's public key, for ``serve_forever``.
 
     Raises:
+        OSError: a port is in use, and nothing was written; or a file cannot be written.
         ValueError: the existing configuration names other addresses than the options.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    options = _with_known_ports(folder / CONFIG, options)
+    with contextlib.ExitStack() as stack:
+        # Before anything is written: the folder may be that of a running sandbox.
+        ports = [stack.enter_context(opened).getsockname()[1] for opened in bind(options)]
+        return _write(folder, replace(options, helseid_port=ports[0], pts_port=ports[1]))
+
+
+def _write(folder: Path, options: SandboxOptions) -> SandboxOptions:
     config = folder / CONFIG
-    options = _with_ports(_with_known_ports(config, options))
     ready = replace(options, client_jwks=[_client_key(folder / CLIENT_KEY)])
     if not (folder / PSEUDONYM_KEY).exists():
         _write_secret(folder / PSEUDONYM_KEY, secrets.token_bytes(_KEY_BYTES))
@@ -95,19 +102,6 @@ def _open_private(path: Path) -> TextIO:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "w", newline="", encoding="utf-8")
-
-
-def _with_ports(options: SandboxOptions) -> SandboxOptions:
-    """Replace 0 by free ports. Both are bound at the same time, so they differ."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for port in (options.helseid_port, options.pts_port):
-            family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-            probe = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            if port == 0:
-                probe.bind((options.host, 0))
-            ports.append(port or probe.getsockname()[1])
-    return replace(options, helseid_port=ports[0], pts_port=ports[1])
 
 
 def _client_key(path: Path) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from worker.sandbox.web import (
     read_request,
 )
 
-__all__ = ["RunningSandbox", "SandboxOptions", "running_sandbox", "serve_forever"]
+__all__ = ["RunningSandbox", "SandboxOptions", "bind", "running_sandbox", "serve_forever"]
 
 _T = TypeVar("_T")
 _KEEP_ALIVE_S: Final = 75
@@ -227,21 +227,28 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _bind(options: SandboxOptions) -> tuple[socket.socket, socket.socket]:
+def bind(options: SandboxOptions) -> tuple[socket.socket, socket.socket]:
+    """Bind the ports of HelseID and PTS; 0 is any free port.
+
+    Raises:
+        OSError: a port cannot be used; ``filename`` names it.
+        ValueError: the host is not a loopback address.
+    """
     address = ipaddress.ip_address(options.host)
     if not address.is_loopback:
         raise ValueError("the sandbox serves loopback addresses only")
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET  # noqa: PLR2004
-    sockets: list[socket.socket] = []
-    try:
+    with contextlib.ExitStack() as stack:
+        sockets = []
         for port in (options.helseid_port, options.pts_port):
-            sockets.append(socket.socket(family, socket.SOCK_STREAM))
-            sockets[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sockets[-1].bind((options.host, port))
-    except OSError:
-        for opened in sockets:
-            opened.close()
-        raise
+            opened = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                opened.bind((options.host, port))
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, f"port {port}") from None
+            sockets.append(opened)
+        stack.pop_all()
     return sockets[0], sockets[1]
 
 
@@ -264,7 +271,7 @@ def _prepare(options: SandboxOptions) -> RunningSandbox:
     if not options.client_jwks:
         private_jwk, public_jwk = new_key_pair()
         options = replace(options, client_jwks=[public_jwk])
-    sockets = _bind(options)
+    sockets = bind(options)
     try:
         return RunningSandbox(options, sockets, private_jwk)
     except ValueError:
