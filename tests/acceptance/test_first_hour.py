@@ -274,16 +274,14 @@ def test_one_wrong_line_is_one_fault(
     ("words", "code"),
     [
         ("keys check --key broken", 78),
-        ("keys new --out broken", 78),
         ("sandbox --faults broken --folder new", 2),
         ("sandbox --restrictions broken --folder new", 2),
         ("--config broken status", 78),
         ("--config {etc}/worker.toml --set privacy.pseudonym_key_file=broken plan", 78),
         ("--config {etc}/worker.toml plan --roster broken", 65),
-        ("--config {etc}/worker.toml report --out broken/report.html", 78),
     ],
 )
-def test_a_fault_names_the_file_by_its_absolute_path(
+def test_a_fault_in_a_file_names_it_by_its_absolute_path(
     words: str, code: int, setup: Path, capsys: pytest.CaptureFixture[str]
 ):
     """Also one that was given relatively."""

@@ -87,7 +87,7 @@ def test_a_file_name_that_is_not_utf8(worker: Installation, command: bytes) -> N
     """The key is written, and its name shown with an escape."""
     ended = in_a_shell(worker, b"keys " + command + b" --json --out $'k\\xff'")
     assert 0 == ended.returncode, ended
-    assert json.loads(ended.stdout)["file"].endswith("/k\\udcff")
+    assert "k\\udcff" == json.loads(ended.stdout)["file"]
     assert b"k\xff" in _names(worker)
 
 

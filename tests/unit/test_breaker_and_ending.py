@@ -80,7 +80,7 @@ def test_once_understood_the_breaker_is_more_patient_with_shapes():
     """A shape that is not understood late in a run needs more evidence."""
     breaker = Breaker()
     breaker.succeeded()
-    assert (200, ExitCode.DATA_CONTRACT) == first_end(breaker, K.CONTRACT, 500)
+    assert (150, ExitCode.DATA_CONTRACT) == first_end(breaker, K.CONTRACT, 500)
 
 
 @pytest.mark.parametrize(

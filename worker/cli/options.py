@@ -72,8 +72,8 @@ def parse_as_of(text: str) -> datetime:
         raise UsageError(f"--as-of: {error}", hint="for example 2026-01-31T12:00:00Z") from None
 
 
-class FilePath(click.Path[Path]):
-    """A path that is not empty, made absolute: messages name no file by a part of its path."""
+class NewPath(click.Path[Path]):
+    """A path that is not empty, shown as it was typed."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -82,6 +82,14 @@ class FilePath(click.Path[Path]):
         """Read it."""
         if not value:
             self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class FilePath(NewPath):
+    """A file that is read, made absolute: messages name no file by a part of its path."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Read it."""
         return super().convert(value, param, ctx).absolute()
 
 

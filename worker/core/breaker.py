@@ -17,7 +17,7 @@ REFUSED_STREAK: Final = 10
 """Person-areas in a row that PTS refused with a new token and DPoP proof."""
 CONTRACT_STREAK: Final = 20
 """Person-areas in a row with an unexpected response, before the first success of the run."""
-CONTRACT_STREAK_LATER: Final = 200
+CONTRACT_STREAK_LATER: Final = 150
 """The same after the first success."""
 
 

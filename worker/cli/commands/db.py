@@ -79,7 +79,7 @@ options.command(
     BACKUP,
     "worker.cli.db:backup",
     click.option(
-        "--out", type=options.FilePath(), required=True, help="The file; it must not exist."
+        "--out", type=options.NewPath(), required=True, help="The file; it must not exist."
     ),
     of=command,
 )

@@ -68,7 +68,7 @@ command = options.command(
     HELP,
     "worker.cli.export:run",
     click.option(
-        "--out", type=options.FilePath(), required=True, help="The folder; made if there is none."
+        "--out", type=options.NewPath(), required=True, help="The folder; made if there is none."
     ),
     click.option(
         "--format",

@@ -24,7 +24,7 @@ command = options.command(
     "worker.cli.init:run",
     click.option(
         "--out",
-        type=options.FilePath(),
+        type=options.NewPath(),
         default="worker.toml",
         show_default=True,
         help="The new file.",

@@ -69,7 +69,7 @@ command = options.group(
 )
 
 _out = click.option(
-    "--out", type=options.FilePath(), required=True, help="The new file; never overwritten."
+    "--out", type=options.NewPath(), required=True, help="The new file; never overwritten."
 )
 
 _key = click.option(

@@ -24,7 +24,7 @@ command = options.command(
     "report",
     HELP,
     "worker.cli.report:run",
-    click.option("--out", type=options.FilePath(), required=True, help="The file."),
+    click.option("--out", type=options.NewPath(), required=True, help="The file."),
     click.option(
         "--language",
         type=click.Choice(LANGUAGES),

@@ -46,7 +46,7 @@ command = options.command(
     "worker.cli.sandbox:run",
     click.option(
         "--folder",
-        type=options.FilePath(),
+        type=options.NewPath(),
         default="sandbox",
         help="Where roster, keys and configuration are written.",
     ),
