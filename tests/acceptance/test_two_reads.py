@@ -401,3 +401,55 @@ def test_a_field_that_only_the_closing_answer_has_is_no_evidence(
     ignoring = worker.sync()
     assert 0 == ignoring.code, ignoring.err
     assert 1 == len(ids_of(worker, FIRST))
+
+
+def enveloped(ask: Ask, *, left_out: int = 0, **said: object) -> Reply:
+    return http({"items": ask.records[left_out:], "kilder": "alle", **said})
+
+
+def test_a_continued_run_compares_as_well(
+    standin: Standin, tmp_path: Path, sqlite_url: str
+) -> None:
+    """A start that has only the doubtful person left asks for others whom it need not read."""
+    for number in range(12):
+        person(standin, number, safeties=2)
+        standin.script[off_id_of(number), SAFETY] = enveloped
+    worker = standin.install(tmp_path, sqlite_url)
+    assert 0 == worker.sync().code
+    standin.heard.clear()
+    standin.script[FIRST, SAFETY] = lambda ask: enveloped(ask, left_out=1, utelatt=True)
+    running = worker.start("sync")
+    wait_for(
+        lambda: len({one.off_id for one in standin.heard if one.area == PRIVACY}) == 12,
+        "everybody's first read",
+    )
+    wait_for(lambda: worker.store.one(PROVED) == 11, "all others are written")
+    running.kill()
+    running.wait()
+    ended = worker.sync()
+    assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
+    assert 2 == len(ids_of(worker, FIRST))
+
+
+PROVED = (
+    "SELECT count(*) FROM person_area WHERE area = 'patient-safety' "
+    "AND run_id = (SELECT max(run_id) FROM run)"
+)
+
+
+def test_forms_count_where_every_change_is_confirmed(
+    standin: Standin, tmp_path: Path, sqlite_url: str
+) -> None:
+    """`sync.confirm = changes`, on a night on which every record has changed."""
+    for number in range(12):
+        person(standin, number, safeties=2)
+        standin.script[off_id_of(number), SAFETY] = enveloped
+    worker = standin.install(tmp_path, sqlite_url, confirm="changes")
+    assert 0 == worker.sync().code
+    for number in range(12):
+        for record in standin.people[off_id_of(number)][SAFETY]:
+            record["confidentialityCode"] = "NORN"
+    standin.script[FIRST, SAFETY] = lambda ask: enveloped(ask, left_out=1, utelatt=True)
+    ended = worker.sync()
+    assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
+    assert 2 == len(ids_of(worker, FIRST))

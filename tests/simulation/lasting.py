@@ -37,7 +37,7 @@ FIXED_REQUESTS, REQUESTS_EACH = 30, 6
 
 ROOM_S = 900.0
 """``sync.retry_after_max``."""
-DAY_S = 24 * 3600.0
+HOUR_S = 3600.0
 LONGER_THAN_A_LEASE_S = 61.0
 FAR_AWAY = datetime(9999, 6, 1, tzinfo=UTC)
 
@@ -57,7 +57,7 @@ class Silence:
     @property
     def binds_s(self) -> float:
         """For how long the starts after a run that it has ended have to wait."""
-        return 0.0 if self.asked_s <= ROOM_S else min(self.asked_s, DAY_S) + 1.0
+        return 0.0 if self.asked_s <= ROOM_S else min(self.asked_s, HOUR_S) + 1.0
 
 
 SILENCES: dict[str, tuple[float, str, float]] = {

@@ -13,7 +13,6 @@ from worker.store.runs.quiet import quiet_until, refuse_during_quiet
 from worker.store.runs.undo import undo_run
 
 HOUR = timedelta(hours=1)
-DAY = 24 * HOUR
 
 
 async def asked_for_quiet(world: World, until: datetime | None) -> None:
@@ -27,9 +26,9 @@ async def asked_for_quiet(world: World, until: datetime | None) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "kept"),
-    [(2 * HOUR, 2 * HOUR), (timedelta(days=90), DAY), (None, None), (-HOUR, None)],
+    [(HOUR / 2, HOUR / 2), (timedelta(days=90), HOUR), (None, None), (-HOUR, None)],
 )
-async def test_it_binds_until_its_end_and_for_a_day_at_most(database_url, asked, kept):
+async def test_it_binds_until_its_end_and_for_an_hour_at_most(database_url, asked, kept):
     async with world_on(database_url) as world:
         began = world.fake.now()
         await asked_for_quiet(world, None if asked is None else began + asked)
@@ -44,18 +43,18 @@ async def test_it_binds_until_its_end_and_for_a_day_at_most(database_url, asked,
         assert await refuse_during_quiet(world.database) == 0
 
 
-async def test_the_year_9999_is_a_day(database_url):
+async def test_the_year_9999_is_an_hour(database_url):
     async with world_on(database_url) as world:
         last = datetime.max.replace(microsecond=0, tzinfo=UTC)
         await asked_for_quiet(world, last)
-        assert await quiet_until(world.database) == world.fake.now() + DAY
+        assert await quiet_until(world.database) == world.fake.now() + HOUR
 
 
 async def test_a_clock_that_was_ahead_blocks_nobody(database_url):
     """The record is of the future: it was made under a wrong clock."""
     async with world_on(database_url) as world:
         right = world.fake.now()
-        world.fake.set_wall_clock(right + 3650 * DAY)
+        world.fake.set_wall_clock(right + timedelta(days=3650))
         await asked_for_quiet(world, world.fake.now() + HOUR)
         assert await quiet_until(world.database) is not None
         world.fake.set_wall_clock(right)
@@ -66,8 +65,8 @@ async def test_an_abandoned_run_binds_too(database_url):
     """The longest counts, whatever became of the runs."""
     async with world_on(database_url) as world:
         began = world.fake.now()
-        await asked_for_quiet(world, began + 3 * HOUR)
-        await asked_for_quiet(world, began + 2 * HOUR)
+        await asked_for_quiet(world, began + HOUR / 2)
+        await asked_for_quiet(world, began + HOUR / 4)
         lease = await world.lease()
         await undo_run(world.database, lease, 1, status=RunStatus.ABANDONED)
-        assert await quiet_until(world.database) == began + 3 * HOUR
+        assert await quiet_until(world.database) == began + HOUR / 2

@@ -24,7 +24,8 @@ were all wrong (``sync.max_removed_share`` is 10 % by default)."""
 _FILLED, _EMPTY, _PAGED = "filled", "empty", "paged"
 _FIELDS_MAX: Final = 100
 _DEPTH_MAX: Final = 4
-_ITEMS_MAX: Final = 20
+_VALUES_MAX: Final = 2_000
+_THERE: Final = "is there"
 _KNOWN_MAX: Final = 10_000
 
 
@@ -37,7 +38,7 @@ def form_of(
     page_items: int,
     items: int,
 ) -> Form:
-    """The form of an answer, from the envelope of its last page.
+    """The form of an answer, from the envelope of one of its pages.
 
     Args:
         envelope: the fields around the list of records.
@@ -45,19 +46,20 @@ def form_of(
         ignored: plain names that say nothing, with all that is in them.
         sizes: plain names of the size of a page; a page that is exactly full stands out.
         page_items: the number of items on the page.
-        items: the number of items on all pages.
+        items: the number of items on all pages so far.
     """
     found: set[str] = set()
-    for path, value in _fields(envelope, (), ignored):
+    for number, (path, value) in enumerate(_fields(envelope, (), ignored)):
+        if len(found) >= _FIELDS_MAX or number >= _VALUES_MAX:
+            return frozenset({*found, "?: more"})
         name = plain(path[-1])
         if name in understood and not isinstance(value, list | Mapping):
             continue
-        kinds = _kinds(value, items)
+        kinds = (_THERE, *_kinds(value, items))
         if name in sizes:
-            kinds = ("full",) if kinds and (natural_number(value) or 0) <= page_items else ()
+            is_full = (natural_number(value) or 0) <= page_items
+            kinds = (_THERE, "full") if is_full else (_THERE,)
         found.update(f"{'.'.join(path)}: {kind}" for kind in kinds)
-        if len(found) >= _FIELDS_MAX:
-            return frozenset({*found, "?: more"})
     return frozenset(found)
 
 
@@ -80,18 +82,38 @@ class AnswerForms(msgspec.Struct):
             if key in self._fields or len(self._fields) < _KNOWN_MAX:
                 self._fields[key] += 1
 
-    def unusual(self, read: CompleteArea) -> str | None:
-        """The path of a field that hardly any other answer of its sort has; None if there is none.
+    def knows(self, area: str) -> bool:
+        """Whether there is an answer of this area to compare with."""
+        return any(name == area for name, _ in self._answers)
 
-        Nothing is unusual if there is nothing to compare with. An empty answer is compared with
-        those that have records, if no other is empty.
+    def unusual(self, read: CompleteArea) -> str | None:
+        """The path of a field that hardly any other answer of its sort has, or nearly all have.
+
+        Nothing is unusual if there is nothing to compare with. If no other answer is empty, or of
+        several pages, those with records on one page are compared.
+
+        Returns:
+            None if there is no such field.
         """
         sort = _sort(read)
-        if sort == _EMPTY and not self._answers[read.area, sort]:
+        if not self._answers[read.area, sort]:
             sort = _FILLED
-        least = COMMON_SHARE * self._answers[read.area, sort]
-        rare = sorted(name for name in read.form if self._fields[read.area, sort, name] < least)
-        return rare[0].rpartition(": ")[0] if rare else None
+        answers = self._answers[read.area, sort]
+        counts = {
+            name: count
+            for (area, one, name), count in self._fields.items()
+            if (area, one) == (read.area, sort)
+        }
+        rare = {name for name in read.form if counts.get(name, 0) < COMMON_SHARE * answers}
+        missing = {
+            name
+            for name, count in counts.items()
+            if name.endswith(_THERE)
+            and name not in read.form
+            and answers - count < COMMON_SHARE * answers
+        }
+        found = sorted(rare | missing)
+        return found[0].rpartition(": ")[0] if found else None
 
 
 def _sort(read: CompleteArea) -> str:
@@ -112,14 +134,14 @@ def _fields(
                 yield below, inner
                 yield from _fields(inner, below, ignored)
     elif isinstance(value, list):
-        for inner in value[:_ITEMS_MAX]:
+        for inner in value:
             yield from _fields(inner, path, ignored)
 
 
 def _kinds(value: Any, items: int) -> tuple[str, ...]:
     """What is said of a value. A larger number says more: a small one is never unusual."""
     if value is None or isinstance(value, bool):
-        return (str(value),)
+        return () if value is None else (str(value),)
     number = natural_number(value)
     if number is not None:
         return ("number", "not 0", "more")[: 1 + (number > 0) + (number > items)]

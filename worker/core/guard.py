@@ -144,7 +144,10 @@ def _removals(facts: GuardFacts, limits: GuardLimits) -> list[str]:
     else:
         reasons += _area_removals(facts.areas, limits)
     moves_max = max(limits.max_removed_share * facts.open_before, SMALL_RESTRICTIONS)
-    if facts.doubtful_moves > moves_max and facts.persons_moved_in_doubt > SMALL_PERSONS:
+    is_most = not facts.is_subset and facts.doubtful_moves > facts.open_before / 2
+    if facts.doubtful_moves > moves_max and (
+        is_most or facts.persons_moved_in_doubt > SMALL_PERSONS
+    ):
         reasons.append(
             f"{facts.doubtful_moves} of {facts.open_before} open restrictions of "
             f"{facts.persons_moved_in_doubt} persons who could not be read, or who get those of "

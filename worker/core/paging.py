@@ -101,7 +101,7 @@ class PagingState:
         return request
 
     def form(self, page: Page) -> Form:
-        """The form of the answer that ended with this page."""
+        """The form of this page, the latest."""
         return form_of(
             page.envelope,
             understood=UNDERSTOOD,

@@ -5,8 +5,8 @@ from typing import Final
 
 from worker.core.clocks import is_of_the_future
 
-QUIET_MAX: Final = timedelta(hours=24)
-"""A longer request for quiet binds the next starts for this long only."""
+QUIET_MAX: Final = timedelta(hours=1)
+"""A longer request for quiet binds the next starts for this long only: it may be of one person."""
 
 
 def bounded_quiet(until: datetime | None, now: datetime) -> datetime | None:

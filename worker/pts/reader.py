@@ -101,6 +101,7 @@ class PtsReader:
         cleaner = self._privacy.cleaner(person)
         pages: list[Page] = []
         attempts = received_bytes = 0
+        form: Form = frozenset()
         request: PageRequest | None = paging.first
         while request is not None:
             answered = 0
@@ -112,6 +113,7 @@ class PtsReader:
                 received_bytes += len(response.body)
                 check_area(records=paging.items + page.item_count, received_bytes=received_bytes)
                 request = paging.next_request(page)
+                form |= paging.form(page) if page.envelope else frozenset()
             except AreaError as error:
                 error.attempts = attempts + (answered or error.attempts)
                 raise
@@ -119,7 +121,6 @@ class PtsReader:
             key_path = page.key_path or key_path
             # The envelope is no longer needed and can be megabytes.
             pages.append(page if request is None else replace(page, envelope={}, headers={}))
-        form = paging.form(pages[-1]) if pages[-1].envelope else frozenset()
         return self._complete(area, pages, form)
 
     async def _send(

@@ -6,12 +6,13 @@ done. If everything seems to be gone, the guard stops the run before everyone is
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
+from worker.core.answer_forms import AnswerForms
 from worker.core.confirmation import Removed, Unconfirmed, held_by, removed_by
 from worker.core.guard import evidence_needed
 from worker.core.model import AreaFailure, CompleteArea, FailureKind, PersonRead
@@ -35,12 +36,14 @@ class Confirmations:
     """Queues persons for a second read.
 
     Attributes:
+        forms: the forms of answers that closed nothing.
         after_s: minimum delay between the two reads.
         waiting_max: maximum queue length, if no batch is larger than ``room``.
     """
 
     reader: PersonReader
     runtime: Runtime
+    forms: AnswerForms = field(default_factory=AnswerForms)
     after_s: float = CONFIRM_AFTER_S
     waiting_max: int = WAITING_MAX
     _waiting: deque[_Waiting] = field(default_factory=deque)
@@ -67,6 +70,7 @@ class Confirmations:
         due_s = self.runtime.monotonic() + self.after_s
         for item in unconfirmed:
             self._claim(item, item.read)
+            self._remember_forms(item.read, {area for area, _ in removed_by(item, item.read)})
         if not self._is_abandoned:
             self._waiting.extend(_Waiting(due_s=due_s, unconfirmed=item) for item in unconfirmed)
         self._notify()
@@ -76,9 +80,7 @@ class Confirmations:
         for read in batch:
             self._claims.pop(read.person.person_key, None)
             self._holds.pop(read.person.person_key, None)
-            for area in read.areas:
-                if isinstance(area, CompleteArea) and area.proof.first_read is None:
-                    self.reader.forms.remember(area)
+            self._remember_forms(read)
 
     @property
     def claims(self) -> Mapping[str, Removed]:
@@ -183,6 +185,13 @@ class Confirmations:
         if gone:
             self._claims[key] = gone
         self._holds[key] = held_by(unconfirmed, read)
+
+    def _remember_forms(self, read: PersonRead, closing: Collection[str] = ()) -> None:
+        for area in read.areas:
+            if not isinstance(area, CompleteArea) or area.area in closing:
+                continue
+            if area.proof.first_read is None:
+                self.forms.remember(area)
 
     def _notify(self) -> None:
         self._changed.set()

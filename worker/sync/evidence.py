@@ -1,12 +1,14 @@
 """Reads known-good person-areas again before a run concludes that PTS fails. ADR 0021."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
 import structlog
 
-from worker.core.evidence import KnownGood
+from worker.core.answer_forms import AnswerForms
+from worker.core.evidence import WITNESSES_MAX, KnownGood
 from worker.core.model import CompleteArea, Person
 from worker.errors import AreaError, WorkerError
 from worker.ports import AreaReader, Availability, Runtime
@@ -25,13 +27,16 @@ class Evidence:
     Attributes:
         reader, keys: used as in a run; the results are discarded.
         availability: the source of the doubts that ``watch`` answers.
+        forms: the forms of answers that closed nothing.
     """
 
     reader: AreaReader
     keys: KeyBook
     runtime: Runtime
     availability: Availability
+    forms: AnswerForms = field(default_factory=AnswerForms)
     _known: KnownGood = field(default_factory=KnownGood)
+    _settled: dict[str, deque[Person]] = field(default_factory=dict)
     _asking: anyio.Lock = field(default_factory=anyio.Lock)
     _doubted: anyio.Event = field(default_factory=anyio.Event)
 
@@ -42,6 +47,18 @@ class Evidence:
     def suggest(self, person: Person, area: str) -> None:
         """Remember an area that an earlier run attempt, or a run before a backfill, has read."""
         self._known.remember(person, area, has_records=False)
+        self._settled.setdefault(area, deque(maxlen=WITNESSES_MAX)).append(person)
+
+    async def compare(self, area: str) -> None:
+        """Read persons whom this start need not read, if it knows no form of answer in this area.
+
+        Raises:
+            WorkerError: the run cannot go on.
+        """
+        async with self._asking:
+            if not self.forms.knows(area):
+                for person in self._settled.get(area, ()):
+                    await self._is_read(person, area)
 
     async def refutes(self, area: str) -> bool:
         """Whether PTS answers a known-good person-area, so that only certain persons fail.
@@ -94,4 +111,7 @@ class Evidence:
             self._known.failed(person, area)
             log.warning("pts.probe_failed", area=area, reason=error.message, status=error.status)
             return False
-        return isinstance(self.keys.admit(read), CompleteArea)
+        admitted = self.keys.admit(read)
+        if isinstance(admitted, CompleteArea):
+            self.forms.remember(admitted)
+        return isinstance(admitted, CompleteArea)

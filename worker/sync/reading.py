@@ -1,11 +1,10 @@
 """Reads the areas of one person in sequence. An area that fails does not end the run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from worker.core.answer_forms import AnswerForms
 from worker.core.breaker import Breaker
 from worker.core.confirmation import Unconfirmed, compared
 from worker.core.identity import short_key
@@ -46,11 +45,7 @@ def kind_of(error: AreaError) -> FailureKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonReader:
-    """Reads persons, counts failures, and asks for evidence before it ends the run.
-
-    Attributes:
-        forms: the forms of answers that closed nothing.
-    """
+    """Reads persons, counts failures, and asks for evidence before it ends the run."""
 
     reader: AreaReader
     keys: KeyBook
@@ -58,7 +53,6 @@ class PersonReader:
     evidence: Evidence
     progress: RunProgress
     runtime: Runtime
-    forms: AnswerForms = field(default_factory=AnswerForms)
 
     async def read(self, task: PersonTask) -> tuple[PersonRead, WorkerError | None]:
         """Read all areas of the task; also return an error if the run should end.
@@ -107,8 +101,10 @@ class PersonReader:
             if isinstance(read, CompleteArea):
                 self.breaker.succeeded()
                 self.evidence.remember(unconfirmed.read.person, read)
+                if first.form or read.form:
+                    await self.evidence.compare(first.area)
                 published = unconfirmed.published[first.area]
-                read = compared(published, first, read, unconfirmed.confirm, self.forms)
+                read = compared(published, first, read, unconfirmed.confirm, self.evidence.forms)
                 if isinstance(read, AreaFailure):
                     self._log_failure(unconfirmed.read.person, read)
             else:

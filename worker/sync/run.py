@@ -115,6 +115,7 @@ class Run:
             confirmations=Confirmations(
                 reader=reader,
                 runtime=self.runtime,
+                forms=evidence.forms,
                 after_s=self.options.confirm_after_s,
                 waiting_max=max(WAITING_MAX, self.options.batch_persons),
             ),
