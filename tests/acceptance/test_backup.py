@@ -191,51 +191,75 @@ def test_while_a_run_is_on_nothing_is_replaced(
     assert 0 == worker.sync().code
 
 
+def refused(worker: Installation, path: Path) -> str:
+    """What ``db restore`` says of a file: it names it, and changes and leaves nothing."""
+    before = worker.store.path.read_bytes()
+    ended = worker.run("db", "restore", str(path), "--replace")
+    assert 78 == ended.code, ended.story()
+    assert worker.store.path.read_bytes() == before
+    assert [] == list(worker.store.path.parent.glob(".*.part*"))
+    assert str(path) in ended.message
+    assert ended.document["error"]["hint"], ended.story()
+    return ended.message
+
+
 def test_what_is_no_backup_of_this_database_is_refused(
     worker: Installation, tmp_path: Path
 ) -> None:
-    """Another key, a newer program, a cut file, a foreign one: 78, and nothing is left behind."""
+    """A cut file, another one, a foreign database, a newer program."""
     place = tmp_path / "backup.db"
     save_to(worker, place)
-    before = worker.store.path.read_bytes()
-
-    def refused(*arguments: str) -> str:
-        ended = worker.run("db", "restore", *arguments, "--replace")
-        assert 78 == ended.code, ended.story()
-        assert worker.store.path.read_bytes() == before
-        assert [] == list(tmp_path.glob(".*.part*"))
-        return ended.message
-
     cut = tmp_path / "cut.db"
     cut.write_bytes(place.read_bytes()[:-5000])
-    assert f"{cut} is damaged" in refused(str(cut))
+    assert f"{cut} is damaged" in refused(worker, cut)
     hollow = bytearray(place.read_bytes())
     hollow[len(hollow) // 2 : len(hollow) // 2 + 9000] = bytes(9000)
     cut.write_bytes(hollow)
-    assert f"{cut} is damaged" in refused(str(cut))
+    assert f"{cut} is damaged" in refused(worker, cut)
     cut.write_text("off_id\n")
-    assert "is no SQLite database" in refused(str(cut))
-    assert "no such file" in refused(str(tmp_path / "none.db"))
-    assert "is a directory" in refused(str(tmp_path))
+    assert "is no SQLite database" in refused(worker, cut)
+    cut.write_bytes(b"")
+    assert f"{cut} is empty" in refused(worker, cut)
+    assert "no such file" in refused(worker, tmp_path / "none.db")
+    assert "is a directory" in refused(worker, tmp_path)
     foreign = tmp_path / "foreign.db"
     with closing(sqlite3.connect(foreign)) as connection:
         connection.execute("CREATE TABLE lease (id INTEGER)")
         connection.commit()
-    assert "no tables of this program" in refused(str(foreign))
+    message = refused(worker, foreign)
+    assert "has no tables of this program" in message
+    assert "db upgrade" not in message, "which would change the database, not the file"
     newer = tmp_path / "newer.db"
     shutil.copy(place, newer)
     with closing(sqlite3.connect(newer)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
-    assert "is ahead: it is at 9999" in refused(str(newer))
+    assert "is ahead: it is at 9999" in refused(worker, newer)
 
+
+def test_a_backup_of_another_key_is_refused(worker: Installation, tmp_path: Path) -> None:
+    """And with that key the database is not backed up either."""
+    place = tmp_path / "backup.db"
+    save_to(worker, place)
     other = tmp_path / "other.key"
     other.write_bytes(os.urandom(32))
     other.chmod(0o600)
     worker.configure(privacy={"pseudonym_key_file": str(other)})
-    assert "not the key" in refused(str(place))
+    assert "not the key" in refused(worker, place)
     ended = worker.run("db", "backup", "--out", str(tmp_path / "again.db"))
     assert (78, False) == (ended.code, (tmp_path / "again.db").exists())
+
+
+def test_a_database_is_not_restored_from_itself(worker: Installation, tmp_path: Path) -> None:
+    """By whatever name: 2, and it stays."""
+    (tmp_path / "link.db").symlink_to(worker.store.path)
+    (tmp_path / "second.db").hardlink_to(worker.store.path)
+    before = worker.store.published()
+    for path in (worker.store.path, tmp_path / "link.db", tmp_path / "second.db"):
+        for more in ([], ["--replace"]):
+            ended = worker.run("db", "restore", str(path), *more)
+            assert (2, True) == (ended.code, f"{path} is the database" in ended.message)
+    assert before == worker.store.published()
 
 
 def test_a_backup_overwrites_nothing(worker: Installation, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name
 
 _BUSY_S: Final = 20.0
 _HEADER: Final = b"SQLite format 3\x00"
+BACKUP_HINT: Final = "name a file that `pts-worker db backup` wrote"
 
 
 @contextmanager
@@ -39,7 +40,8 @@ def copied(
         ConfigurationError: the source is missing, damaged or no SQLite database, or has parts
             beside it that do not belong to a copy; a file cannot be written.
     """
-    _require_database(source, key, _trust(is_group_trusted=is_group_trusted))
+    hint = "" if is_store else BACKUP_HINT
+    _require_database(source, key, _trust(is_group_trusted=is_group_trusted), hint)
     with named_faults(beside):
         number, name = tempfile.mkstemp(
             dir=beside.parent, prefix=f".{beside.name}.", suffix=".part"
@@ -128,20 +130,30 @@ def is_empty(path: Path) -> bool:
     return found is None
 
 
+def is_same(path: Path, other: Path) -> bool:
+    """Whether two names, links or not, lead to the same file."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
 def _trust(*, is_group_trusted: bool) -> Trust:
     return Trust.DATA if is_group_trusted else Trust.SECRET
 
 
-def _require_database(path: Path, key: str, trust: Trust) -> None:
+def _require_database(path: Path, key: str, trust: Trust, hint: str) -> None:
     try:
         place = examine_by_name(path, key=key, trust=trust)
         with place.open("rb") as file:
-            is_database = file.read(len(_HEADER)) == _HEADER
+            header = file.read(len(_HEADER))
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
-        raise ConfigurationError(f"{key}: {path.absolute()} cannot be read: {reason}") from None
-    if not is_database:
-        raise ConfigurationError(f"{key}: {place} is no SQLite database")
+        message = f"{key}: {path.absolute()} cannot be read: {reason}"
+        raise ConfigurationError(message, hint=hint) from None
+    if header != _HEADER:
+        what = "no SQLite database" if header else "empty"
+        raise ConfigurationError(f"{key}: {place} is {what}", hint=hint)
 
 
 def _copy(source: Path, target: Path, mode: str) -> None:

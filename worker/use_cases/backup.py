@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 
 from worker.app import App
-from worker.errors import ConfigurationError, SchemaError
+from worker.errors import ConfigurationError, SchemaError, UsageError
 from worker.store import sqlite_copy
 from worker.store.database import Database, open_database
 from worker.store.identity import judged_identity, stored_identity
@@ -85,6 +85,7 @@ async def restore(app: App, file: Path, *, replace: bool) -> Restored:
     store is written in one step.
 
     Raises:
+        UsageError: the file is the store.
         ConfigurationError: there is a store already and not ``replace``; the file is damaged, no
             store of this program, or of another key; the store is no SQLite file.
         SchemaError: the file is of a newer program.
@@ -92,6 +93,11 @@ async def restore(app: App, file: Path, *, replace: bool) -> Restored:
     """
     async with app.database(checked=False) as database:
         path = _file_of(database, "bring it back with pg_restore, then `db restore --in-place`")
+        if await anyio.to_thread.run_sync(sqlite_copy.is_same, path, file):
+            raise UsageError(
+                f"FILE: {app.path(file)} is the database itself (database.url)",
+                hint=sqlite_copy.BACKUP_HINT,
+            )
         is_new = await anyio.to_thread.run_sync(sqlite_copy.is_empty, path)
         if not (is_new or replace):
             raise ConfigurationError(
@@ -102,7 +108,7 @@ async def restore(app: App, file: Path, *, replace: bool) -> Restored:
         async with AsyncExitStack() as stack:
             copy = await _enter(app, stack, file, path.absolute(), key="FILE", is_store=False)
             async with _open(app, copy) as store:
-                await _require_ours(app, store)
+                await _require_restorable(app, store, app.path(file))
                 before, _ = await upgrade(store)
                 done = await _restored(store, before or "")
             if not is_new:
@@ -168,6 +174,26 @@ async def _require_ours(app: App, store: Database) -> str:
         raise SchemaError("the database has no tables of this program")
     judged_identity(await identity_before_upgrade(store), app.identity())
     return found
+
+
+async def _require_restorable(app: App, store: Database, file: Path) -> None:
+    """Like ``_require_ours`` for the copy of a file, which the errors name."""
+    found = await revision(store)
+    if found is None:
+        message = f"FILE: {file} has no tables of this program"
+        raise SchemaError(message, hint=sqlite_copy.BACKUP_HINT)
+    if found > HEAD:
+        raise SchemaError(
+            f"FILE: {file}: its schema is ahead: it is at {found}, this program knows {HEAD}",
+            hint="restore it with the newer program that it is of, or name an earlier backup",
+        )
+    try:
+        await _require_ours(app, store)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"FILE: {file} is no backup for this configuration: {error.message}",
+            hint=f"name another backup; or {error.hint}",
+        ) from None
 
 
 async def _require_replaceable(database: Database) -> None:
