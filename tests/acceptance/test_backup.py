@@ -235,6 +235,15 @@ def test_what_is_no_backup_of_this_database_is_refused(
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
     assert "is ahead: it is at 9999" in refused(worker, newer)
+    changing = tmp_path / "changing.db"
+    shutil.copy(place, changing)
+    with closing(sqlite3.connect(changing)) as connection:
+        connection.execute(
+            "CREATE TRIGGER access_log_x AFTER INSERT ON run_attempt BEGIN "
+            "DELETE FROM patient_safety_version; END"
+        )
+        connection.commit()
+    assert "has a trigger that this program did not make" in refused(str(changing))
 
 
 def test_a_backup_of_another_key_is_refused(worker: Installation, tmp_path: Path) -> None:

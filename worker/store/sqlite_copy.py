@@ -6,6 +6,7 @@ belongs beside it.
 """
 
 import os
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -163,10 +164,25 @@ def _copy(source: Path, target: Path, mode: str) -> None:
         reading.backup(writing)
 
 
+_OWN_TRIGGER: Final = re.compile(
+    r"CREATE TRIGGER \"?access_log_\w+\"? BEFORE \w+ ON \"?access_log\"? (?:WHEN [^;]{1,200} )?"
+    r"BEGIN SELECT RAISE\(ABORT, '[\w -]{1,100}'\); END"
+)
+"""Those that refuse changes of the access log (migration 0007)."""
+
+
 def _require_sound(source: Path, copy: Path, key: str) -> None:
     with closing(_open(copy, "rw")) as connection:
         found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)")]
         orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
+        triggers = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'")
+        foreign = [sql for (sql,) in triggers if not _OWN_TRIGGER.fullmatch(" ".join(sql.split()))]
+    if foreign:
+        raise ConfigurationError(
+            f"{key}: {source} has a trigger that this program did not make",
+            hint="a trigger can change what a run writes: take another copy, and find out who "
+            "changed this one",
+        )
     if found != ["ok"] or orphans:
         raise _damaged(source, key)
 
