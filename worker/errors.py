@@ -24,12 +24,38 @@
         └── PagingError             the pages cannot be read to the end
 
 A message says what is wrong and where (file and line, key, field); ``hint`` says what to do.
-Neither contains a personal value, a token, a key or a response body.
+Neither contains a personal value, a token, a key or a response body. A path that was named by
+mistake may be an identifier, so every text of an error is masked (``without_identifiers``): it is
+printed, logged and stored as the run's reason.
 """
 
 import enum
+import re
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
+
+_IDENTIFIER: Final = re.compile(
+    r"""
+    (?P<keep>                             # digests, UUIDs and times may hold long runs of digits
+        (?<![0-9A-Za-z])(?=[0-9a-f]*[a-f])[0-9a-f]{32,}(?![0-9A-Za-z])
+      | (?<![0-9A-Za-z])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9A-Za-z])
+      | (?<!\d)20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])(?:[0-5]\d){1,2}(?!\d)
+    )
+  | \d{11,}
+  | (?<!\d)\d{6}[ _\-]\d{5}(?!\d)
+    """,
+    re.VERBOSE,
+)
+
+
+def without_identifiers(text: str) -> str:
+    """The text with ``***`` for eleven or more digits in a row, or six and five.
+
+    Only one blank, hyphen or underscore may stand between, so that host and port are kept. So are
+    digests, UUIDs, and times to the minute or second (``roster-20260131020000.csv``).
+    """
+    return _IDENTIFIER.sub(lambda match: match["keep"] or "***", text)
 
 
 class ExitCode(enum.IntEnum):
@@ -52,16 +78,16 @@ class WorkerError(Exception):
     """Base class of all expected errors.
 
     Attributes:
-        message: what is wrong and where.
-        hint: what to do about it; may be empty.
+        message: what is wrong and where, without identifiers.
+        hint: what to do about it, likewise; may be empty.
     """
 
     exit_code: ExitCode = ExitCode.BUG
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = without_identifiers(message)
+        self.hint = without_identifiers(hint)
+        super().__init__(self.message)
 
 
 class UsageError(WorkerError):
@@ -141,7 +167,7 @@ class ConfigurationError(WorkerError):
 
     def __init__(self, message: str, *, problems: Sequence[str] = (), hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.problems = tuple(problems)
+        self.problems = tuple(map(without_identifiers, problems))
 
 
 class SchemaError(ConfigurationError):

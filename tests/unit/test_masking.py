@@ -4,6 +4,7 @@ import pytest
 
 from tests.identifier_spellings import spellings
 from worker.core.masking import masked, masked_strictly
+from worker.errors import ConfigurationError, without_identifiers
 
 ID = "16858399649"
 DIGEST = "12345678901234567890a1b2c3d4e5f6" * 2
@@ -50,3 +51,26 @@ def test_what_helps_stays(mask, text):
 def test_a_pseudonym_stays_in_a_log():
     """Of a service's text a digest is masked, as it may be a token."""
     assert (DIGEST, "***") == (masked(DIGEST), masked_strictly(DIGEST))
+
+
+@pytest.mark.parametrize("name", [ID, f"{ID}.csv", f"a{ID}1", "168583-99649", "168583 99649"])
+def test_an_error_holds_no_identifier(name):
+    """A path in its message, hint or problems may be one: only that part of it is masked."""
+    error = ConfigurationError(f"no {name} here", hint=f"move {name}", problems=[f"key: {name}!"])
+    texts = (str(error), error.message, error.hint, *error.problems)
+    assert [] == [text for text in texts if name.split(".")[0] in text or "***" not in text]
+    assert (error.message[:3], error.message[-5:]) == ("no ", " here")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " ".join(f"https://127.0.0.1:{port}/token" for port in range(30_000, 30_200)),
+        "https://10.20.30.40:12345/ and 9 times more",
+        "/srv/roster-20260131020000.csv, /srv/roster-202601310200.csv, /srv/2026-01-31.csv",
+        f"run {UUID} has the digest {DIGEST}",
+    ],
+)
+def test_an_error_keeps_addresses_times_and_digests(text):
+    """Host and port together may have eleven digits that are an identifier."""
+    assert text == without_identifiers(text)

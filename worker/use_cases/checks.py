@@ -25,6 +25,7 @@ from worker.errors import (
     TransientError,
     UnavailableError,
     WorkerError,
+    without_identifiers,
 )
 from worker.helseid.discovery import Discovery
 from worker.helseid.keys import ClientKey
@@ -60,7 +61,7 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """One line of ``doctor``.
+    """One line of ``doctor``. Its texts are masked, as an error's are.
 
     Attributes:
         hint: what to do; may be empty.
@@ -76,6 +77,11 @@ class CheckResult:
     exit_code: ExitCode = ExitCode.OK
     details: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("text", "hint"):
+            object.__setattr__(self, name, without_identifiers(getattr(self, name)))
+        object.__setattr__(self, "details", tuple(map(without_identifiers, self.details)))
 
 
 def ok(name: str, text: str, **facts: Any) -> CheckResult:
