@@ -70,6 +70,64 @@ def test_a_first_line_that_is_a_person_is_repeated_nowhere(
     assert ("Nordmann" in told, "Nordmann" in kept) == (False, False)
 
 
+@pytest.mark.parametrize("header", ["off_id,local_ref\n", "12345\n"], ids=["header", "none"])
+@pytest.mark.parametrize("command", ["sync", "backfill --person -"])
+def test_unreadable_lines_are_what_is_reported(
+    worker: Installation, command: str, header: str
+) -> None:
+    """If no line can be read, the message counts them and names the first, but not the header."""
+    text = f"{header}12346\n4711x\n".encode()
+    (worker.folder / "roster.csv").write_bytes(text)
+    ended = worker.run(*command.split(), stdin=text)
+    assert 65 == ended.code
+    lines, first = (2, 2) if header.startswith("off_id") else (3, 1)
+    assert (
+        f"contains no identifier: {lines} lines could not be read, the first is line {first}: "
+        "the identifier must be 11 digits; 5 were found"
+    ) in ended.err
+    assert ("name the columns" in ended.err, "12346" in ended.err, "4711" in ended.err) == (
+        False,
+        False,
+        False,
+    )
+
+
+@pytest.mark.parametrize("where", ["{}", "{}-1.csv", "a{}2"])
+@pytest.mark.parametrize(
+    ("code", "command"),
+    [
+        (65, "sync --roster {}"),
+        (65, "backfill --roster {}"),
+        (65, "--set roster.path={} sync"),
+        (65, "--set roster.path={} doctor"),
+        (65, "--set roster.path={} config check"),
+        (78, "--config {} status"),
+        (78, "status --database sqlite:///{}"),
+        (78, "--set tls.ca_file={} sync"),
+    ],
+)
+def test_an_identifier_that_is_taken_for_a_file_is_repeated_nowhere(
+    standin: Standin, worker: Installation, command: str, code: int, where: str
+) -> None:
+    """Neither a message nor a log nor the run's reason holds it, and the rest of the path stays."""
+    off_id = next(iter(standin.people))
+    words = [word.format(where.format(off_id)) for word in command.split()]
+    ended = worker.run(*words)
+    status = worker.run("status", "--json")
+    told = ended.out + ended.err + status.out + status.err
+    kept = repr(worker.store.rows("SELECT * FROM run"))
+    assert ("***" in ended.out + ended.err, off_id in told, off_id in kept) == (True, False, False)
+
+
+def test_doctor_repeats_no_identifier_from_a_path(standin: Standin, worker: Installation) -> None:
+    """Where it names a line of a roster, too."""
+    off_id = next(iter(standin.people))
+    (worker.folder / f"{off_id}.csv").write_text(f"{off_id}\n123\n", encoding="utf-8")
+    ended = worker.run("doctor", "--set", f"roster.path={off_id}.csv")
+    assert "***.csv line 2" in ended.out
+    assert off_id not in ended.out + ended.err
+
+
 def test_who_comes_again_much_later_is_read_once(standin: Standin, worker: Installation) -> None:
     """Also when their first reading was written long ago, and nobody in memory knows of it."""
     for number in range(PERSONS, CHUNK_PERSONS + 20):
@@ -102,6 +160,23 @@ def test_a_query_on_sqlite(standin: Standin, worker: Installation) -> None:
     assert (0, PERSONS) == (ended.code, ended.run["totals"]["persons_total"])
     everyone_was_read_once(standin)
     assert {ref_of(x) for x in standin.people} == {ref for ref, _ in worker.store.ids()}
+
+
+def test_a_query_without_a_readable_row(worker: Installation) -> None:
+    """The message says what is wrong with the first row; the columns are right."""
+    source = worker.folder / "ehr.db"
+    with sqlite3.connect(source) as connection:
+        connection.execute("CREATE TABLE patient (fnr TEXT)")
+        connection.executemany("INSERT INTO patient VALUES (?)", [("12345",), ("123",)])
+    connection.close()
+    query = "select fnr as off_id from patient"
+    worker.configure(roster={"path": None, "url": f"sqlite:///{source}", "query": query})
+    ended = worker.sync()
+    assert 65 == ended.code
+    assert (
+        "returned 2 rows and no identifier; row 1: the identifier must be 11 digits; 5 were found"
+    ) in ended.err
+    assert "name the columns" not in ended.err
 
 
 def test_a_query_on_postgresql(

@@ -152,7 +152,13 @@ async def test_missing_local_ref_column_field(tmp_path):
     ("content", "message"),
     [
         ("off_id\n", "roster.csv contains no identifier"),
-        ("off_id\nx\n", "roster.csv contains no identifier"),
+        (
+            "off_id\nx\n",
+            (
+                "roster.csv contains no identifier: 1 line could not be read, the first is line 2: "
+                "the identifier must be 11 digits; other characters were found"
+            ),
+        ),
         ("fnr;navn\n1;2\n", "roster.csv line 1 has 2 columns, and none named off_id"),
         ("\nOla Nordmann\n", "roster.csv line 2 has 1 column, and none named off_id"),
         (f"{A};p1\n{B};p2\n", "roster.csv line 1 has 2 columns, and none named off_id"),

@@ -13,6 +13,7 @@ import anyio
 from anyio import to_thread
 
 from worker.core.model import RosterEntry, RosterLineError
+from worker.core.plurals import counted
 from worker.errors import RosterError
 from worker.roster.rows import Columns, RosterLine, find_columns, read_text
 from worker.trusted_files import Trust, open_examined
@@ -138,12 +139,14 @@ async def _line_chunks(
 
 
 class _LineParser:
-    """Parses the lines of one file; keeps the header and the line number."""
+    """Parses the lines of one file; keeps the header, the line number and the first error."""
 
     def __init__(self, name: str, encoding: str) -> None:
         self._name = name
         self._encoding = encoding
         self._undecoded = 0
+        self._unreadable = 0
+        self._first_error = ""
         self._number = 0
         self._columns: Columns | None = None
         self._delimiter = ""
@@ -151,6 +154,13 @@ class _LineParser:
 
     def parse(self, raw_lines: Sequence[bytes]) -> Iterator[RosterLine]:
         """The entries and errors of some lines; a header and blank lines give none."""
+        for line in self._parsed(raw_lines):
+            if isinstance(line, RosterLineError):
+                self._unreadable += 1
+                self._first_error = self._first_error or f"line {self._number}: {line.problem}"
+            yield line
+
+    def _parsed(self, raw_lines: Sequence[bytes]) -> Iterator[RosterLine]:
         for raw in raw_lines:
             self._number += 1
             if self._number == 1:
@@ -177,7 +187,14 @@ class _LineParser:
             return RosterError(f"{self._name} is empty", hint=_HINT)
         if self._undecoded:
             return self._wrong_encoding()
-        return RosterError(f"{self._name} contains no identifier", hint=_HINT)
+        problem = f"{self._name} contains no identifier"
+        if not self._unreadable:
+            return RosterError(problem, hint=_HINT)
+        lines = counted(self._unreadable, "line")
+        return RosterError(
+            f"{problem}: {lines} could not be read, the first is {self._first_error}",
+            hint="correct the lines; the log names each (roster.line_unreadable)",
+        )
 
     def _wrong_encoding(self) -> RosterError:
         return RosterError(

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from worker.core.database_tls import TLS_PARAMETERS
 from worker.core.model import RosterEntry
+from worker.core.plurals import counted
 from worker.errors import ConfigurationError, RosterError
 from worker.postgres_tls import PostgresTls, open_tls
 from worker.roster.rows import Columns, RosterLine, find_columns, read_value
@@ -25,6 +26,7 @@ SOURCE: Final = "roster.query"
 _KEY: Final = "roster.url"
 _ROWS_FETCHED: Final = 512
 _HINT: Final = "name the columns in the query: select … as off_id, … as local_ref, … as cohort"
+_LOG_HINT: Final = "correct the rows; the log names each (roster.line_unreadable)"
 _DRIVERS: Final = {"postgresql": "postgresql+asyncpg", "sqlite+aiosqlite": "sqlite"}
 """aiosqlite is a thread too, but cannot be closed before a long query has ended."""
 
@@ -64,16 +66,23 @@ class QueryRoster:
                 everyone.
         """
         number = 0
+        first_error = ""
         has_entry = False
         async with self._rows() as (columns, partitions):
             async for rows in _translated(partitions):
                 for row in rows:
                     number += 1
                     line = _line(row, columns, number)
-                    has_entry = has_entry or isinstance(line, RosterEntry)
+                    if isinstance(line, RosterEntry):
+                        has_entry = True
+                    else:
+                        first_error = first_error or f"; row {number}: {line.problem}"
                     yield line
         if not has_entry:
-            raise RosterError(f"{SOURCE} returned {number} rows and no identifier", hint=_HINT)
+            raise RosterError(
+                f"{SOURCE} returned {counted(number, 'row')} and no identifier{first_error}",
+                hint=_LOG_HINT if first_error else _HINT,
+            )
 
     @asynccontextmanager
     async def _rows(self) -> AsyncIterator[tuple[Columns, AsyncIterator[Sequence[sa.Row[Any]]]]]:
