@@ -243,7 +243,7 @@ def test_what_is_no_backup_of_this_database_is_refused(
             "DELETE FROM patient_safety_version; END"
         )
         connection.commit()
-    assert "has a trigger that this program did not make" in refused(str(changing))
+    assert "has a trigger that this program did not make" in refused(worker, changing)
 
 
 def test_a_backup_of_another_key_is_refused(worker: Installation, tmp_path: Path) -> None:
