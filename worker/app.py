@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import anyio
 
@@ -106,8 +106,11 @@ class App:
             key_of=identity.pseudonym_of, keep_names=self.settings.privacy.keep_names
         )
 
-    def roster(self) -> Roster:
+    def roster(self, *, stdin: BinaryIO | None = None) -> Roster:
         """The configured roster.
+
+        Args:
+            stdin: read for ``-`` instead of the process's standard input.
 
         Raises:
             ConfigurationError: none is configured.
@@ -115,7 +118,7 @@ class App:
         roster = self.settings.roster
         if roster.path is not None:
             path = roster.path if roster.path == "-" else self.path(roster.path)
-            return open_roster(path=path, encoding=roster.encoding)
+            return open_roster(path=path, encoding=roster.encoding, stdin=stdin)
         url = database_url(roster, cwd=self.loaded.cwd) if roster.url is not None else None
         return open_roster(url=url, query=roster.query, ca_file=self._ca_file())
 

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -33,7 +34,7 @@ def on_a_terminal(
     worker: Installation,
     *arguments: str,
     code: int = 0,
-    typed: Sequence[tuple[str, str]] = (),
+    typed: Sequence[tuple[str, str | Callable[[], str]]] = (),
     **env: str,
 ) -> str:
     """All that a command writes to the terminal on which it runs.
@@ -67,14 +68,20 @@ def on_a_terminal(
         shown += some
         if rest and rest[0][0].encode() in shown:
             answer = rest.pop(0)[1]
+            answer = answer() if callable(answer) else answer
             if answer == CTRL_C:
                 process.send_signal(signal.SIGINT)
             else:
-                os.write(ours, answer.encode())
+                _type(ours, answer.encode())
     os.close(ours)
     limit.cancel()
     assert code == process.wait(60), shown
     return shown.decode()
+
+
+def _type(terminal: int, text: bytes) -> None:
+    while text:
+        text = text[os.write(terminal, text) :]
 
 
 def lines_of(shown: str) -> list[str]:
@@ -188,22 +195,55 @@ def test_erase_asks_first(worker: Installation):
     assert persons - 1 == worker.store.one("SELECT count(*) FROM person")
 
 
-def test_backfill_says_what_it_waits_for(worker: Installation):
-    """On a terminal identifiers are asked for, and Ctrl-D ends the list."""
-    typed = [("Ctrl-D ends", f"{_identifier(worker)}\n"), ("", CTRL_D)]
-    shown = on_a_terminal(worker, "backfill", "--person", "-", typed=typed)
-    assert "(backfill): published" in shown
-    assert "persons           1 " in shown
+@pytest.mark.parametrize("command", ["backfill --person -", "sync --roster - --accept-removals"])
+def test_identifiers_are_read_before_the_lease_is_taken(worker: Installation, command: str):
+    """A forgotten prompt stops no night. What is typed is not shown, and Ctrl-D ends the list."""
+    lines = (worker.folder / "roster.csv").read_text(encoding="utf-8").splitlines()[5:8]
+    listed = [line[:11] for line in lines]
+    between: list[int] = []
+
+    def night() -> str:
+        time.sleep(2.0)  # a run that had begun would hold the lease by now
+        between.append(worker.sync().code)
+        return "".join(f"{off_id}\n" for off_id in listed) + CTRL_D
+
+    shown = on_a_terminal(worker, *command.split(), typed=[("Ctrl-D ends", night)])
+    assert [0] == between
+    assert [] == [off_id for off_id in listed if off_id in shown]
+    kind = command.split(maxsplit=1)[0]
+    assert f"({kind}): published" in shown
+    assert "3 lines read" in shown
+    assert re.search(r"complete 3,|persons +3 ", shown)
+    before, _, _ = shown.partition("3 lines read")
+    assert "reading" not in before
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_ends_what_waits_for_input(worker: Installation, times: int):
-    """Once or twice, while a roster is awaited on the terminal: 75, and no abort."""
-    # After a second the roster is surely being read.
-    typed = [("0:00:01", CTRL_C), ("interrupted", CTRL_C)][:times]
+def test_an_empty_list_begins_no_run(worker: Installation):
+    """Ctrl-D at once: 65, and the ledger has no run of it."""
+    runs = worker.store.runs()
+    typed = [("Ctrl-D ends", CTRL_D)]
+    shown = on_a_terminal(worker, "backfill", "--person", "-", code=65, typed=typed)
+    assert "standard input is empty" in shown
+    assert runs == worker.store.runs()
+
+
+def test_too_long_a_list_is_refused(worker: Installation):
+    """What is typed is held in memory, so more than 10,000 lines belong into a file."""
+    runs = worker.store.runs()
+    typed = [("Ctrl-D ends", f"{_identifier(worker)}\n" * 10_001)]
+    shown = on_a_terminal(worker, "backfill", "--person", "-", code=2, typed=typed)
+    assert "more than 10,000 lines were typed" in shown
+    assert runs == worker.store.runs()
+
+
+def test_ctrl_c_ends_what_waits_for_input(worker: Installation):
+    """While a roster is awaited on the terminal: 75, and no run."""
+    runs = worker.store.runs()
+    typed = [("Ctrl-D ends", CTRL_C)]
     shown = on_a_terminal(worker, "backfill", "--person", "-", code=75, typed=typed)
     assert "Fatal" not in shown
     assert "Traceback" not in shown
+    assert runs == worker.store.runs()
 
 
 def test_init_asks(worker: Installation):

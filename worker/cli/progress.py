@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import anyio
@@ -23,7 +24,7 @@ from worker.cli.run_watch import (
     keep_logging,
     keep_notified,
 )
-from worker.cli.showing import instant, span
+from worker.cli.showing import instant, read_identifiers, span
 from worker.cli.watchdog import Watchdog, on_signals
 from worker.core.model import RunKind
 from worker.core.plurals import counted
@@ -196,10 +197,11 @@ def beside_runs(
 def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
     """Carry out a run, report how it ended, and give its exit code."""
     cli.keeps_code = True
-    watch = watch_runs(app, wait_s=request.wait_s)
     if app.settings.roster.path == "-" and sys.stdin.isatty():
-        print("Identifiers, one a line; Ctrl-D ends the list:", file=sys.stderr, flush=True)
-
+        app.identity()  # an error of the configuration comes before the question
+        typed = read_identifiers()  # and the lease after it: a forgotten prompt stops no night
+        request = replace(request, roster=app.roster(stdin=typed))
+    watch = watch_runs(app, wait_s=request.wait_s)
     run = RunProgress()
     draw: Callable[[RunProgress], None] = _draw_nothing
 

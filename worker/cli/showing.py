@@ -1,14 +1,17 @@
 """Results as text, and the identifier that a command reads."""
 
+import io
 import math
 import os
 import sys
-from collections.abc import Sequence
+import termios
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from getpass import getpass
 from shutil import get_terminal_size
 from textwrap import wrap
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -16,10 +19,12 @@ from worker.core.durations import format_duration
 from worker.core.escaping import visible
 from worker.core.identity import NationalId
 from worker.core.offid import normalise, problem
-from worker.errors import UsageError
+from worker.core.plurals import counted
+from worker.errors import RosterError, UsageError
 
 _LINE_LENGTH_MAX = 200
 _NOTE_COLUMNS = 78
+_TYPED_LINES_MAX = 10_000
 
 
 def instant(at: datetime | None, *, missing: str = "never") -> str:
@@ -122,3 +127,42 @@ def read_identifier() -> NationalId:
             "every process of the machine can read",
         )
     return NationalId(digits)
+
+
+def read_identifiers() -> BinaryIO:
+    """What is typed or pasted on the terminal, without an echo, up to Ctrl-D.
+
+    Raises:
+        RosterError: nothing was typed.
+        UsageError: more than 10,000 lines were.
+    """
+    print("Identifiers, one a line, not shown; Ctrl-D ends the list:", file=sys.stderr, flush=True)
+    typed = io.BytesIO()
+    lines = 0
+    with _without_echo(sys.stdin.fileno()):
+        while text := sys.stdin.buffer.readline(_LINE_LENGTH_MAX):
+            typed.write(text)
+            lines += 1
+            if lines > _TYPED_LINES_MAX:
+                raise UsageError(
+                    f"standard input: more than {_TYPED_LINES_MAX:,} lines were typed",
+                    hint="write them to a file, and give that as --roster",
+                )
+    if not lines:
+        raise RosterError("standard input is empty", hint="nothing was done; type an identifier")
+    print(f"{counted(lines, 'line')} read", file=sys.stderr, flush=True)
+    typed.seek(0)
+    return typed
+
+
+@contextmanager
+def _without_echo(terminal: int) -> Iterator[None]:
+    """What is typed meanwhile is not shown. Nothing that was typed ahead is lost."""
+    former = termios.tcgetattr(terminal)
+    hidden = former[:]
+    hidden[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSADRAIN, hidden)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, former)

@@ -7,7 +7,8 @@ from worker.cli import options
 HELP = """Read some persons again, and publish that. It marks nobody as departed.
 
 Whom: `--roster FILE`, `--person -` (identifiers on standard input, one a line), or out of the
-configured roster what is stale (`--stale-for 36h`) or failed (`--failed`).
+configured roster what is stale (`--stale-for 36h`) or failed (`--failed`). On a terminal the list
+is not shown while it is typed, and the run begins when Ctrl-D has ended it.
 
 Example: `pts-worker backfill --failed`
 
