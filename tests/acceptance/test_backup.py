@@ -114,6 +114,8 @@ def test_a_backup_in_mid_run_is_brought_back(
 
     ended = bring_back(worker, place, make_empty)
     assert ended.code == 0, ended.story()
+    lost = ("--since", str(max(followed["publications"])), "--out", str(tmp_path / "early"))
+    assert 0 == worker.run("export", *lost).code, "its follower finds the entry `restore`"
     assert ended.document["restored"]["publication_no"] == 1
     assert worker.store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL") == 0
     kept, stood = settled(worker), numbers(worker.store)

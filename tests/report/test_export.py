@@ -203,6 +203,9 @@ async def test_what_changed_since_a_publication(database_url, tmp_path):
         assert found[1][-1:] == found[2]
         with pytest.raises(UsageError, match="by themselves"):
             await export_of(world, tmp_path, Format.CSV, ["run"], since=1)
+        with pytest.raises(UsageError, match="publication 3 does not exist; the last one is 2"):
+            await export_of(world, tmp_path / "3", Format.CSV, since=3)
+        assert [] == list((tmp_path / "3").iterdir()), "nothing is left of it"
 
 
 async def test_an_empty_store_exports_headers(database_url, tmp_path):

@@ -62,14 +62,19 @@ def run(
                     wrote=wrote,
                 )
 
+    before = {folder.name for folder in out.glob("publication_no=*")}
     manifest = cli.run(work)
-    cli.emit(asdict(manifest), lambda: _print(out, manifest))
+    is_replaced = manifest.folder in before
+    cli.emit(asdict(manifest), lambda: _print(out, manifest, is_replaced=is_replaced))
     return ExitCode.OK
 
 
-def _print(out: Path, manifest: Manifest) -> None:
+def _print(out: Path, manifest: Manifest, *, is_replaced: bool) -> None:
     published = manifest.published_at or "nothing yet"
     print(f"{out / manifest.folder}: {published}")
+    if is_replaced:
+        number = manifest.publication_no or 0
+        print(f"replaced the export of publication {number} that was there")
     if manifest.not_kept:
         print(
             f"{manifest.not_kept} restrictions that stood then are not in the database any more "

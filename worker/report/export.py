@@ -25,6 +25,7 @@ from worker.report.selection import (
     last_publication,
     open_counts_at,
     past_rows_of,
+    require_published,
     rows_of,
     until,
 )
@@ -128,8 +129,8 @@ async def export(
         wrote: called with the view and the rows written of it so far.
 
     Raises:
-        UsageError: there is no view of a name, options exclude one another, or nothing was
-            published by ``as_of``.
+        UsageError: there is no view of a name, options exclude one another, nothing was
+            published by ``as_of``, or there is no publication ``since``.
         ConfigurationError: the folder cannot be written, or Parquet lacks its library.
         UnavailableError: the database cannot be used.
     """
@@ -143,6 +144,8 @@ async def export(
         _discard(made)
         await begin_snapshot(connection)
         shown = await last_publication(connection, options.as_of)
+        if options.since is not None:
+            await require_published(connection, options.since, shown)
         name = f"publication_no={shown.number if shown else 0}"
         folder = PublicationFolder(out, name)
         made.append(folder)

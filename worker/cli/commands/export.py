@@ -49,7 +49,7 @@ With `--aggregate` only the facts of publications (`report_daily`, `report_publi
 `--min-cell` are left empty, with those from which they could be computed; `hidden` names them.
 
 With `--since` only what has changed behind that publication: the rows of `report_change_feed`, with
-what was erased and purged, in `area=AREA/feed`.
+what was erased and purged, in `area=AREA/feed`. A number that no publication has had is refused.
 
 With `--as-of` what readers saw at that time (a date alone is its midnight in UTC): the current
 views, the history until then and the facts, as of the last publication by then. `local_ref` and
@@ -68,7 +68,11 @@ command = options.command(
     HELP,
     "worker.cli.export:run",
     click.option(
-        "--out", type=options.NewPath(), required=True, help="The folder; made if there is none."
+        "--out",
+        type=options.NewPath(),
+        required=True,
+        help="The folder; made if there is none. An export of the same publication that is there "
+        "is replaced, also one of other options.",
     ),
     click.option(
         "--format",
