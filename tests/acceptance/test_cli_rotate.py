@@ -16,7 +16,7 @@ import anyio
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.acceptance.program import Ended, Installation, environment, install, run
+from tests.acceptance.program import Ended, Installation, environment, install, run, wait_for
 from tests.sandbox.caller import Caller, ath, public
 from worker.errors import RefusedError
 from worker.helseid.authorizer import open_helseid
@@ -204,6 +204,26 @@ def test_only_the_new_key_is_accepted(
     assert (0, "rotated") == (done.code, done.document["state"]), done.err
     assert made.document["public_jwk"]["kid"] == kid_of(key_file(worker))
     assert is_accepted(helseid, key_file(worker), SWIFT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_helseid_takes_its_time(
+    worker: Installation, helseid: RunningSandbox, number: signal.Signals
+):
+    """It says that the rotation is not finished and what finishes it; so does ``doctor``."""
+    helseid.control(activation_delay_s=600.0)
+    old = kid_of(key_file(worker))
+    rotating = worker.start("keys", "rotate", "--wait", "60s")
+    wait_for(lambda: b"key_rotation.waiting" in rotating.err.read_bytes(), "its wait")
+    rotating.signal(number)
+    ended = rotating.wait()
+    assert 75 == ended.code, ended.story()
+    assert "the rotation is not finished" in ended.message
+    assert "`pts-worker keys rotate` again" in ended.message
+    assert old == kid_of(key_file(worker))
+    (seen,) = calls(worker, "doctor --json")
+    (line,) = [line for line in seen.document["lines"] if line["name"] == "key"]
+    assert ("WARN", True) == (line["state"], "client.jwk.new holds a new key" in line["text"])
 
 
 def test_helseid_takes_its_time(worker: Installation, helseid: RunningSandbox):

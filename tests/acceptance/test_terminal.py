@@ -70,6 +70,7 @@ def on_a_terminal(
             answer = rest.pop(0)[1]
             answer = answer() if callable(answer) else answer
             if answer == CTRL_C:
+                time.sleep(0.2)  # a signal between the prompt and its read(2) would be heard later
                 process.send_signal(signal.SIGINT)
             else:
                 _type(ours, answer.encode())
@@ -244,6 +245,17 @@ def test_ctrl_c_ends_what_waits_for_input(worker: Installation):
     assert "Fatal" not in shown
     assert "Traceback" not in shown
     assert runs == worker.store.runs()
+
+
+@pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
+def test_a_question_that_is_not_answered(worker: Installation, key: str):
+    """Ctrl-C or Ctrl-D: 75, and one line that nothing was done."""
+    said = "pts-worker: stopped before it began; nothing was done"
+    init = ("init", "--out", "new.toml")
+    assert said in lines_of(on_a_terminal(worker, *init, code=75, typed=[("[test]: ", key)]))
+    assert not (worker.folder / "new.toml").exists()
+    typed = [("", f"{_identifier(worker)}\n"), ("[y/N]", key)]
+    assert said in lines_of(on_a_terminal(worker, "erase", code=75, typed=typed))
 
 
 def test_init_asks(worker: Installation):

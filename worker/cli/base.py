@@ -2,17 +2,19 @@
 
 import gc
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
+import click
 
 from worker.cli.options import Given
 from worker.cli.output import print_json, print_text
 from worker.config.urls import has_password
-from worker.errors import ConfigurationError, ExitCode
+from worker.errors import ConfigurationError, ExitCode, StoppedError
 from worker.streams import is_output_lost
 
 if TYPE_CHECKING:
@@ -30,11 +32,13 @@ class Cli:
     Attributes:
         keeps_code: the command ends with its own code although its result could not be written:
             what a run did is in the ledger.
+        has_begun: it may have done something: its coroutine was started, or its result printed.
     """
 
     def __init__(self, common: Given) -> None:
         self.given = common
         self.keeps_code = False
+        self.has_begun = False
 
     @property
     def as_json(self) -> bool:
@@ -70,6 +74,7 @@ class Cli:
 
     def emit(self, result: Any, text: Callable[[], None]) -> None:
         """Print the command's result: as JSON (``print_json``), or what ``text`` prints."""
+        self.has_begun = True
         if self.as_json:
             print_json(result)
         else:
@@ -81,6 +86,7 @@ class Cli:
         What is imported by now is never garbage, and is not looked through again and again: 6 % of
         the processor time of a run with ``api.engine = fast``.
         """
+        self.has_begun = True
         gc.freeze()
         gc.set_threshold(_NEW_OBJECTS_MAX)
         return anyio.run(work, backend="asyncio", backend_options={"use_uvloop": True})
@@ -96,10 +102,22 @@ def call(runs: str, common: Given, values: Mapping[str, Any]) -> int:
 
     Returns:
         Its exit code.
+
+    Raises:
+        StoppedError: a signal or the end of a terminal's input stopped it.
     """
     module, _, name = runs.partition(":")
     cli = Cli(common)
-    code: int = getattr(import_module(module), name)(cli, **values)
+    try:
+        code: int = getattr(import_module(module), name)(cli, **values)
+    except (SystemExit, KeyboardInterrupt, click.Abort) as stopped:
+        if isinstance(stopped, SystemExit) and stopped.code != ExitCode.STOPPED:
+            raise
+        if not cli.has_begun and sys.stdin.isatty():
+            print(file=sys.stderr)  # a question has left the cursor in its line
+        raise StoppedError(
+            "stopped" if cli.has_begun else "stopped before it began; nothing was done"
+        ) from None
     if code == ExitCode.OK and is_output_lost() and not cli.keeps_code:
         return ExitCode.CONFIGURATION
     return code

@@ -14,7 +14,7 @@ from worker import __version__
 from worker.cli.options import Group, common_options
 from worker.cli.output import report_bug, report_call, report_error
 from worker.core.escaping import visible_lines
-from worker.errors import ExitCode, WorkerError
+from worker.errors import ExitCode, StoppedError, WorkerError
 
 NAME: Final = "pts-worker"
 COMPLETION: Final = "_PTS_WORKER_COMPLETE"
@@ -110,6 +110,7 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(error.__cause__, SystemExit):
             # Stopped while a module was being loaded: before 3.12 Python makes a RuntimeError of
             # whatever is raised while a class is made.
+            report_error(StoppedError("stopped"), as_json=as_json)
             return ExitCode.STOPPED
         report_bug(error, as_json=as_json)
         return ExitCode.BUG

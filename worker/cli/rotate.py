@@ -6,7 +6,8 @@ from pathlib import Path
 from worker.cli.base import Cli
 from worker.cli.output import print_json
 from worker.cli.showing import instant
-from worker.errors import ExitCode, UsageError
+from worker.errors import ExitCode, StoppedError, UsageError
+from worker.helseid.key_files import pending_file
 from worker.use_cases.rotate_keys import FINISH, KeyRotation, Kind, Step, rotate_key
 
 _SELF_SERVICE = "https://selvbetjening.nhn.no (test: https://selvbetjening.test.nhn.no)"
@@ -28,7 +29,17 @@ def rotate(
         cli.given.set("helseid.private_jwk_file", str(key), flag="--key")
     app = cli.load("helseid")
     step: Step = "by_hand" if by_hand else "finish" if finish else "all"
-    done = cli.run(lambda: rotate_key(app, kind=kind, step=step, wait_s=wait.total_seconds()))
+    try:
+        done = cli.run(lambda: rotate_key(app, kind=kind, step=step, wait_s=wait.total_seconds()))
+    except (SystemExit, KeyboardInterrupt):
+        pending = pending_file(app.path(app.settings.helseid.private_jwk_file or ""))
+        if not pending.exists():
+            raise
+        raise StoppedError(
+            f"stopped; the rotation is not finished: the new key is in {pending}",
+            hint=f"to finish it, run `pts-worker keys rotate` again, or `{FINISH}` if the new key "
+            "is registered; the key in use is unchanged",
+        ) from None
     cli.emit(done, lambda: _print(done))
     return ExitCode.OK
 

@@ -86,6 +86,16 @@ class KeyFiles(Value, frozen=True, kw_only=True):
             ) from None
 
 
+def pending_file(path: Path) -> Path:
+    """Where the new key lies until HelseID accepts it.
+
+    Args:
+        path: the key file as configured. If it is a symbolic link, that of its target.
+    """
+    current = path.resolve()
+    return current.with_name(f"{current.name}.new")
+
+
 @contextlib.contextmanager
 def key_files(path: Path) -> Iterator[KeyFiles]:
     """Lock the folder of a key file and yield the paths.
@@ -114,7 +124,7 @@ def key_files(path: Path) -> Iterator[KeyFiles]:
             ) from None
         yield KeyFiles(
             current=current,
-            pending=current.with_name(f"{current.name}.new"),
+            pending=pending_file(current),
             former=current.with_name(f"{current.name}.old"),
         )
     finally:

@@ -28,6 +28,7 @@ from worker.errors import (
     without_identifiers,
 )
 from worker.helseid.discovery import Discovery
+from worker.helseid.key_files import pending_file
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.refusals import CLOCK_TOLERANCE_S
@@ -209,6 +210,12 @@ def _key_doubt(app: App, key: ClientKey) -> tuple[str, str] | None:
         return (
             f"{key.alg} is unusual: HelseID's own keys are PS or ES",
             "set helseid.private_key_alg as registered, e.g. PS256; or make a new key",
+        )
+    pending = pending_file(app.path(chosen.private_jwk_file or ""))
+    if pending.exists():
+        return (
+            f"a rotation is not finished: {pending.name} holds a new key",
+            "`pts-worker keys rotate` finishes it",
         )
     return None
 
