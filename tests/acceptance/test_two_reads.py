@@ -403,6 +403,12 @@ def test_a_field_that_only_the_closing_answer_has_is_no_evidence(
     assert 1 == len(ids_of(worker, FIRST))
 
 
+PROVED = (
+    "SELECT count(*) FROM person_area WHERE area = 'patient-safety' "
+    "AND run_id = (SELECT max(run_id) FROM run)"
+)
+
+
 def enveloped(ask: Ask, *, left_out: int = 0, **said: object) -> Reply:
     return http({"items": ask.records[left_out:], "kilder": "alle", **said})
 
@@ -429,12 +435,6 @@ def test_a_continued_run_compares_as_well(
     ended = worker.sync()
     assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
     assert 2 == len(ids_of(worker, FIRST))
-
-
-PROVED = (
-    "SELECT count(*) FROM person_area WHERE area = 'patient-safety' "
-    "AND run_id = (SELECT max(run_id) FROM run)"
-)
 
 
 def test_forms_count_where_every_change_is_confirmed(
