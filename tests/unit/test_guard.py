@@ -55,6 +55,13 @@ def facts(**values) -> GuardFacts:
             {"open_before": 8, "holders_before": 4, "removed": 4, "persons_affected": 4},
             id="half of eight, of everybody",
         ),
+        pytest.param(
+            {"doubtful_moves": 50, "persons_moved_in_doubt": 3}, id="three move, with half of all"
+        ),
+        pytest.param(
+            {"doubtful_moves": 60, "persons_moved_in_doubt": 3, "is_subset": True},
+            id="three move in a backfill",
+        ),
         pytest.param({"persons_before": 5, "departing": 1}, id="one of five leaves"),
         pytest.param({"persons_before": 9, "departing": 2}, id="two of nine leave"),
         pytest.param({"persons_before": 2, "departing": 1}, id="one of two leaves"),
@@ -92,6 +99,10 @@ def test_an_ordinary_night_passes(night):
         pytest.param({"persons_before": 4, "departing": 2}, id="a small roster is cut in half"),
         pytest.param({"departing": 21}, id="more than a tenth leaves"),
         pytest.param({"areas_attempted": 10, "areas_complete": 4}, id="too little was read"),
+        pytest.param(
+            {"doubtful_moves": 51, "persons_moved_in_doubt": 3},
+            id="three move, with more than half of all",
+        ),
     ],
 )
 def test_too_good_to_be_true_is_withheld(night):
