@@ -413,15 +413,23 @@ def enveloped(ask: Ask, *, left_out: int = 0, **said: object) -> Reply:
     return http({"items": ask.records[left_out:], "kilder": "alle", **said})
 
 
+def enveloped_night(
+    standin: Standin, folder: Path, database_url: str, **sync: object
+) -> Installation:
+    """A worker after a first night of 12 persons, whose lists stand in an object."""
+    for number in range(12):
+        person(standin, number, safeties=2)
+        standin.script[off_id_of(number), SAFETY] = enveloped
+    worker = standin.install(folder, database_url, **sync)
+    assert 0 == worker.sync().code
+    return worker
+
+
 def test_a_continued_run_compares_as_well(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
     """A start that has only the doubtful person left asks for others whom it need not read."""
-    for number in range(12):
-        person(standin, number, safeties=2)
-        standin.script[off_id_of(number), SAFETY] = enveloped
-    worker = standin.install(tmp_path, sqlite_url)
-    assert 0 == worker.sync().code
+    worker = enveloped_night(standin, tmp_path, sqlite_url)
     standin.heard.clear()
     standin.script[FIRST, SAFETY] = lambda ask: enveloped(ask, left_out=1, utelatt=True)
     running = worker.start("sync")
@@ -441,11 +449,7 @@ def test_forms_count_where_every_change_is_confirmed(
     standin: Standin, tmp_path: Path, sqlite_url: str
 ) -> None:
     """`sync.confirm = changes`, on a night on which every record has changed."""
-    for number in range(12):
-        person(standin, number, safeties=2)
-        standin.script[off_id_of(number), SAFETY] = enveloped
-    worker = standin.install(tmp_path, sqlite_url, confirm="changes")
-    assert 0 == worker.sync().code
+    worker = enveloped_night(standin, tmp_path, sqlite_url, confirm="changes")
     for number in range(12):
         for record in standin.people[off_id_of(number)][SAFETY]:
             record["confidentialityCode"] = "NORN"
