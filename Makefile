@@ -85,7 +85,7 @@ dbt-test: $(TOOLS) ## config/dbt with real dbt, on a PostgreSQL of made-up night
 
 simulate: $(TOOLS) ## SEEDS=2000 made-up worlds, each n-th call failing, long sequences, each write fenced
 	@$(BIN)/python -m tests.simulation.campaign --seeds $(SEEDS) --first $(FIRST) --jobs 2 --nth
-	@$(BIN)/pytest tests/stateful/test_stateful.py --hypothesis-profile long
+	@$(BIN)/pytest tests/simulation/stateful/test_stateful.py --hypothesis-profile long
 	@NTH=all $(BIN)/pytest tests/store/test_fencing.py
 
 bench: $(TOOLS) ## the worker beside a bare aiohttp loop, a quarter of an hour; BENCH=--quick

@@ -31,7 +31,7 @@ os.environ["TZ"] = "Asia/Dubai"
 time.tzset()
 
 # The same examples every time: a failure is one of the change, not of chance or a busy machine.
-# tests/stateful takes others each time, from the seed below.
+# tests/simulation/stateful takes others each time, from the seed below.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
@@ -76,7 +76,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 _LONGEST: Final = (
     "tests/store/test_fencing.py",
-    "tests/stateful/test_stateful.py",
+    "tests/simulation/stateful/test_stateful.py",
     "tests/simulation/test_simulation.py",
 )
 """Files whose tests take minutes; a process takes a file at a time."""

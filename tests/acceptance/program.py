@@ -143,7 +143,7 @@ def start(
     given = folder / f"in-{number}.txt"
     given.write_bytes(stdin or b"")
     if env is None and not afresh:
-        from tests.deaths.zygote import the_zygote
+        from tests.crash.zygote import the_zygote
 
         return the_zygote().start(*arguments, folder=folder, stdin=given)
     with out.open("wb") as out_file, err.open("wb") as err_file, given.open("rb") as in_file:

@@ -20,8 +20,8 @@ from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Ended, Installation, Sandbox, environment
 from tests.acceptance.standin import Standin, person
 from tests.acceptance.standin import standin as serve
+from tests.crash.zygote import the_zygote
 from tests.databases import execute
-from tests.deaths.zygote import the_zygote
 
 STRANGER = "16858399649"
 SHOWN = "SELECT os_user, host, command, person_key, purpose FROM report_access ORDER BY accessed_at"

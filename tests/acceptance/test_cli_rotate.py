@@ -17,7 +17,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from tests.acceptance.program import Ended, Installation, environment, install, run, wait_for
-from tests.sandbox.caller import Caller, ath, public
+from tests.http.sandbox.caller import Caller, ath, public
 from worker.errors import RefusedError
 from worker.helseid.authorizer import open_helseid
 from worker.helseid.keys import load_client_key

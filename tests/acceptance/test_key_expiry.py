@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey
 from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Ended, Installation, install
 from tests.acceptance.test_supervised import events
-from tests.sandbox.caller import public
+from tests.http.sandbox.caller import public
 from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE, Client
 from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox

@@ -66,7 +66,6 @@ def test_wheelhouse_holds_locked_wheels_alone():
 def test_ci_has_the_programs_that_the_tests_ask_for():
     """What `tool()` would skip elsewhere is installed in CI."""
     (programs,) = re.findall(r"for program in (.+); do", (ROOT / ".ci" / "run").read_text())
-    folders = (Path(__file__).parent, Path(__file__).parents[1] / "drills")
-    sources = [path.read_text() for folder in folders for path in folder.glob("*.py")]
+    sources = [path.read_text() for path in Path(__file__).parent.rglob("*.py")]
     asked = {name for text in sources for name in re.findall(r'tool\("([\w-]+)"\)', text)}
     assert asked - {"systemd-analyze"} == set(programs.split()) - {"chromium"}

@@ -38,15 +38,14 @@ SCOPE = (
 )
 FAST = (
     "tests/unit",
-    "tests/helseid",
-    "tests/http",
+    "tests/http/helseid",
+    "tests/http/engines",
     "tests/store",
-    "tests/shards",
     "tests/report",
-    "tests/stateful",
+    "tests/simulation/stateful",
     "tests/simulation/test_found.py",
     "tests/simulation/test_simulation.py",
-    "tests/politeness",
+    "tests/http/politeness",
 )
 """Run in one process, where it can be seen which lines they run."""
 
@@ -62,7 +61,7 @@ _SLOW = {
     "use_cases": ("guard", "several_starts", "cli_erase", "h_numbers"),
     "scheduler": (),
 }
-_DEATHS = {
+_CRASHES = {
     "store": ("away", "disk", "permanent", "shards"),
     "sync": ("signals", "shards"),
     "use_cases": ("signals", "shards"),
@@ -70,18 +69,18 @@ _DEATHS = {
 SLOW = {
     package: (
         *(f"tests/acceptance/test_{name}.py" for name in (*names, *_RUNS)),
-        *(f"tests/deaths/test_{name}.py" for name in _DEATHS.get(package, ())),
+        *(f"tests/crash/test_{name}.py" for name in _CRASHES.get(package, ())),
     )
     for package, names in _SLOW.items()
 }
 """By package, for what the others do not see."""
 
 NEARBY = {
-    "store": ("tests/store", "tests/shards"),
+    "store": ("tests/store",),
     "sync": ("tests/unit", "tests/simulation"),
     "pts": ("tests/http", "tests/unit"),
-    "helseid": ("tests/helseid", "tests/politeness"),
-    "use_cases": ("tests/shards", "tests/simulation/test_found.py", "tests/politeness"),
+    "helseid": ("tests/http/helseid", "tests/http/politeness"),
+    "use_cases": ("tests/store/shards", "tests/simulation/test_found.py", "tests/http/politeness"),
     "scheduler": ("tests/unit",),
 }
 """For lines that run when a module is imported, and so in no test: folders of tests."""

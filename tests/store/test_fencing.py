@@ -18,10 +18,10 @@ import pytest
 from msgspec import structs
 
 from tests.acceptance.program import Store
-from tests.shards.world import Budget
 from tests.simulation.nth_call import change
 from tests.simulation.stage import Outcome, materials
 from tests.store.fencing import FencedStage, Scenario, Trials, Usurper, Writes, nothing
+from tests.store.shards.world import Budget
 from worker.app import App
 from worker.core.identity import NationalId
 from worker.core.model import RunKind

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.http.calls import response
+from tests.http.engines.calls import response
 from worker.errors import StaleConnectionError, TransientError
 from worker.pts.batching import RequestBatcher, ResponseBatcher
 from worker.pts.http1 import Connection

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.http.response_cases import ALL
+from tests.http.engines.response_cases import ALL
 from worker.errors import ContractError, TransientError, WorkerError
 from worker.pts.response_parser import HEADER_BYTES_MAX, ResponseParser
 

@@ -1,0 +1,198 @@
+"""PostgreSQL goes away under a run: stopped, crashed, or frozen.
+
+Frozen is a server whose processes stand still (SIGSTOP), as when its machine or its storage does:
+connections stay open, nothing comes back, and nothing says so.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import anyio
+import pytest
+
+from tests.acceptance.program import Ended, Installation, Running, Sandbox, wait_for
+from tests.crash.ground import Ground
+from tests.crash.servers import OwnServer, own_server
+from tests.crash.zygote import Zygote
+from tests.databases import execute
+
+PATIENCE_S = 3.0
+"""``database.patience_s`` of these runs."""
+END_S_MAX = 5 * PATIENCE_S
+"""Noticing it, the patience, and two writes that end a run and are tried once each."""
+WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OwnServer]:
+    """A server of these tests' own."""
+    with own_server() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ground(
+    served: Sandbox, zygote: Zygote, server: OwnServer, tmp_path_factory: pytest.TempPathFactory
+) -> Ground:
+    """The ground on it."""
+    folder = tmp_path_factory.mktemp("away")
+    return Ground(
+        sandbox=served, zygote=zygote, databases=server.databases, folder=folder
+    ).prepare()
+
+
+@pytest.fixture
+def worker(ground: Ground) -> Installation:
+    """A worker that waits for its database for a few seconds only."""
+    made = ground.worker()
+    made.configure(database={"patience_s": PATIENCE_S})
+    return made
+
+
+def begun(ground: Ground, worker: Installation) -> Running:
+    """A run that has written a batch."""
+    running = ground.start(worker)
+    wait_for(lambda: worker.store.one(WRITTEN), "a batch")
+    return running
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_stopped_for_a_moment(ground: Ground, server: OwnServer, mode: str):
+    """A run outlives a PostgreSQL that is stopped, or crashes, and is back after two seconds."""
+    worker = ground.worker()
+    # PostgreSQL 18 forgets a sequence's last steps if it crashes before the first checkpoint after
+    # CREATE DATABASE has copied it (STRATEGY WAL_LOG): the copy's fault, not that of a run.
+    anyio.run(execute, server.url, "CHECKPOINT")
+    running = begun(ground, worker)
+    server.stop(mode)
+    assert running.process.poll() is None
+    time.sleep(2)
+    server.start()
+    ended = running.wait()
+    assert 0 == ended.code, ended.out + ended.err
+    assert '"database.retry"' in ended.err
+    assert ground.after == worker.store.published()
+    assert [("published", 0)] * 2 == worker.store.runs()
+
+
+def test_stopped_for_longer_than_a_run_waits(
+    ground: Ground, server: OwnServer, worker: Installation
+):
+    """The run ends with 69 after one such wait, not one for each write; the next run continues."""
+    running = begun(ground, worker)
+    began_s = time.monotonic()  # a run may notice before the server's end is told
+    server.stop()
+    ended = running.wait()
+    took_s = time.monotonic() - began_s
+    server.start()
+    assert_given_up(ended)
+    assert PATIENCE_S < took_s < END_S_MAX
+    assert ground.before == worker.store.published()
+    assert ground.assert_recovers(worker).run["continued"]
+
+
+def assert_given_up(ended: Ended) -> None:
+    """69, with the reason and no traceback."""
+    assert 69 == ended.code, ended.out + ended.err
+    assert "the database is unavailable" in ended.out + ended.err
+    assert "Traceback" not in ended.err
+
+
+@contextmanager
+def frozen(server: OwnServer, *, wholly: bool = True) -> Iterator[None]:
+    """The server's processes stand still; without ``wholly`` but for the one that makes others."""
+    first, made = server.processes()
+    stopped = [first, *made] if wholly else made
+    send(stopped, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        send(stopped, signal.SIGCONT)
+
+
+def send(pids: list[int], number: int) -> None:
+    """A signal for each that is still there: a backend may just have ended."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def test_frozen_for_longer_than_a_run_waits(
+    ground: Ground, server: OwnServer, worker: Installation
+):
+    """69 after the patience, where it was once for ever; the next run continues.
+
+    Whoever begins meanwhile, be it only to look, is told the same.
+    """
+    running = begun(ground, worker)
+    with frozen(server):
+        began_s = time.monotonic()
+        looking = worker.start("status")
+        ended = running.wait()
+        took_s = time.monotonic() - began_s
+        looked = looking.wait(END_S_MAX)
+    assert_given_up(ended)
+    assert_given_up(looked)
+    assert '"database.silent"' in ended.err
+    assert PATIENCE_S < took_s < END_S_MAX
+    assert ground.before == ground.seen(worker)
+    assert ground.assert_recovers(worker).run["continued"]
+
+
+def test_its_backends_frozen_within_a_transaction(
+    ground: Ground, server: OwnServer, worker: Installation
+):
+    """The same where new connections can be had, and meet the locks of a transaction that stands.
+
+    It is the publication, which holds the lease. When its backend goes on there is nobody behind it
+    any more, and it is rolled back.
+    """
+    dawdle(worker, 1.0)
+    running = ground.start(worker)
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    wait_for(lambda: worker.store.one(asleep), "the publication")
+    with frozen(server, wholly=False):
+        ended = running.wait()
+    assert_given_up(ended)
+    assert '"database.silent"' in ended.err
+    assert ground.before == ground.seen(worker)
+    assert ground.assert_recovers(worker).run["continued"]
+
+
+def test_frozen_for_a_moment(ground: Ground, server: OwnServer, worker: Installation):
+    """For less than the patience: the run waits, and comes to its end."""
+    running = begun(ground, worker)
+    with frozen(server):
+        time.sleep(PATIENCE_S / 2)
+        assert running.process.poll() is None
+    ended = running.wait()
+    assert 0 == ended.code, ended.out + ended.err
+    assert ground.after == worker.store.published()
+
+
+def test_a_long_statement_is_left_alone(ground: Ground, worker: Installation):
+    """A publication longer than the patience is whole: the server answers on another connection."""
+    dawdle(worker, 1.5 * PATIENCE_S)
+    ended = ground.sync(worker)
+    assert 0 == ended.code, ended.out + ended.err
+    assert ended.took_s > 1.5 * PATIENCE_S
+    assert {"database.silent", "database.retry"} == {
+        event for event in ("database.silent", "database.retry") if event not in ended.err
+    }
+    assert ground.after == worker.store.published()
+
+
+def dawdle(worker: Installation, sleep_s: float) -> None:
+    """Publication takes so much longer, within the database."""
+    worker.store.rows(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN PERFORM pg_sleep({sleep_s}); RETURN NEW; END $$"
+    )
+    worker.store.rows(
+        "CREATE TRIGGER slow BEFORE UPDATE ON run FOR EACH ROW "
+        "WHEN (OLD.publication_no IS NULL AND NEW.publication_no IS NOT NULL) "
+        "EXECUTE FUNCTION dawdle()"
+    )

@@ -1,0 +1,162 @@
+"""Stopped twice, and paused for longer than the lease."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.acceptance.program import Installation, Running, Store, environment, wait_for
+from tests.crash.ground import SYNC, Ground, has_begun, name_of
+from tests.crash.processes import is_paused, tables_of
+
+
+@contextlib.contextmanager
+def slow_pts(ground: Ground, slow_s: float) -> Iterator[None]:
+    """PTS answers so late."""
+    ground.sandbox.control(faults=[{"action": "slow", "slow_s": slow_s}])
+    try:
+        yield
+    finally:
+        ground.sandbox.control(faults=[])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_run_at_once(ground: Ground, number: signal.Signals):
+    """A second SIGTERM or SIGINT does not wait for persons in flight; the next run continues."""
+    worker = ground.worker()
+    with slow_pts(ground, 0.05):
+        running = ground.start(worker)
+        wait_for(lambda: has_begun(running), "the run")
+        sql = "SELECT count(*) FROM person_area WHERE run_id = 2"
+        wait_for(lambda: worker.store.one(sql), "a batch")
+        ground.sandbox.control(faults=[{"action": "slow", "slow_s": 30.0}], clear=True)
+        wait_for(lambda: ground.sandbox.stats()["searches"] >= 2, "searches that hang")
+        running.signal(number)
+        wait_for(lambda: b"run.stopping" in running.err.read_bytes(), "the first to be heard")
+        running.signal(number)
+        ended = running.wait()
+    assert 75 == ended.code, ended.out + ended.err
+    assert "at once" in ended.message
+    assert ground.before == worker.store.published()
+    kept = worker.store.one(sql)
+    assert kept
+    assert ground.assert_recovers(worker).run["continued"]
+
+
+@contextlib.contextmanager
+def full_pipe() -> Iterator[int]:
+    """The writing end of a pipe that is full and that nobody reads."""
+    unread, end = os.pipe()
+    fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(end, b"x" * 4_096)
+    fcntl.fcntl(end, fcntl.F_SETFL, 0)
+    try:
+        yield end
+    finally:
+        os.close(unread)
+        os.close(end)
+
+
+def sync_into(worker: Installation, *, out: int, err: int) -> subprocess.Popen[bytes]:
+    words = ("--config", str(worker.config), "--log-level", "DEBUG", *SYNC, "--json")
+    return subprocess.Popen(
+        [sys.executable, "-m", "worker", *words],
+        cwd=worker.folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=err,
+    )
+
+
+def test_a_log_collector_that_hangs_delays_no_stop(ground: Ground):
+    """Nobody reads what the run writes: SIGTERM ends it within ten seconds with 75."""
+    worker = ground.worker()
+    with slow_pts(ground, 0.05), full_pipe() as pipe:
+        process = sync_into(worker, out=pipe, err=pipe)
+        sql = "SELECT count(*) FROM person_area WHERE run_id = 2"
+        wait_for(lambda: worker.store.one(sql), "a batch")
+        began_s = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert 75 == process.wait(30)
+        assert time.monotonic() - began_s < 10
+    assert ground.before == worker.store.published()
+    assert ground.assert_recovers(worker).run["continued"]
+
+
+def test_a_log_collector_that_hangs_keeps_no_run_from_publishing(ground: Ground):
+    """Log lines that nobody reads are lost; the run publishes and ends."""
+    worker = ground.worker()
+    with full_pipe() as pipe:
+        process = sync_into(worker, out=pipe, err=pipe)
+        assert 0 == process.wait(60)
+    assert ground.after == worker.store.published()
+
+
+def test_paused_for_longer_than_the_lease(ground: Ground):
+    """Another run takes over and publishes; the paused holder wakes up and writes nothing: 75."""
+    worker = ground.worker()
+    worker.configure(lease={"ttl_s": 5})
+    with slow_pts(ground, 0.2):
+        paused = ground.start(worker)
+        wait_for(lambda: has_begun(paused), "the run")
+        sql = "SELECT count(*) FROM person_area WHERE run_id = 2"
+        wait_for(lambda: worker.store.one(sql), "a batch")
+        _pause_between_transactions(worker, paused)
+    held = ground.sync(worker)
+    assert 4 == held.code, held.out + held.err
+    ended = ground.sync(worker, "--wait", "20s")
+    assert (0, True) == (ended.code, ended.run["continued"])
+    assert ground.after == worker.store.published()
+    before = tables_of(worker.store)
+    paused.signal(signal.SIGCONT)
+    late = paused.wait()
+    assert 75 == late.code, late.out + late.err
+    assert "took over" in late.message
+    assert before == tables_of(worker.store)
+
+
+def _pause_between_transactions(worker: Installation, running: Running) -> None:
+    """SIGSTOP where nothing is locked.
+
+    A process that is paused within a transaction on SQLite keeps the file locked, and nobody can
+    take over before it goes on or is killed; on PostgreSQL see ``test_postgres.py``.
+    """
+
+    def try_it() -> bool:
+        running.signal(signal.SIGSTOP)
+        wait_for(lambda: is_paused(running), "the pause")
+        if not _is_locked(worker.store):
+            return True
+        running.signal(signal.SIGCONT)
+        time.sleep(0.02)
+        return False
+
+    wait_for(try_it, "a moment between two transactions")
+
+
+def _is_locked(store: Store) -> bool:
+    if not store.is_sqlite:
+        return bool(
+            store.rows(
+                "SELECT 1 FROM pg_stat_activity WHERE xact_start IS NOT NULL "
+                f"AND datname = '{name_of(store.url)}' AND pid <> pg_backend_pid()"
+            )
+        )
+    with contextlib.closing(sqlite3.connect(store.path, timeout=0)) as connection:
+        connection.isolation_level = None
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        connection.execute("ROLLBACK")
+        return False

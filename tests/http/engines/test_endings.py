@@ -1,0 +1,198 @@
+"""Connections that end, stand still or drip, at every stage of a response; also in TLS."""
+
+import asyncio
+import socket
+import threading
+import time
+
+import pytest
+from msgspec.structs import replace
+
+from tests.http.engines.calls import OPTIONS, TRANSIENT, chunked, outcome, response
+from tests.http.engines.conftest import ENGINES
+from tests.http.engines.raw_server import Reply, raw_server
+from tests.http.engines.response_cases import CUT
+from tests.http.engines.scripted_server import scripted_server
+from worker.errors import TransientError
+
+NEXT = b'["next"]'
+OPEN_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+PATIENCE_S = 0.4
+
+
+async def outcomes(engine, replies, options=OPTIONS):
+    """What becomes of each reply, all at once, each from a server of its own."""
+
+    async def outcome_of(reply):
+        async with raw_server(reply) as server, engine(options) as transport:
+            return await outcome(transport, server.url)
+
+    return dict(zip(replies, await asyncio.gather(*map(outcome_of, replies.values())), strict=True))
+
+
+async def test_resets(engine):
+    """A reset is transient wherever it comes."""
+    replies = {name: Reply(data=data, then="reset") for name, data in CUT.items()}
+    assert dict.fromkeys(CUT, TransientError) == await outcomes(engine, replies)
+
+
+async def test_stalls(engine):
+    """A response that stops is transient once the silence is too long."""
+    replies = {name: Reply(data=data, then="hang") for name, data in CUT.items()}
+    begin = time.monotonic()
+    got = await outcomes(engine, replies, replace(OPTIONS, silence_s_max=PATIENCE_S))
+    assert dict.fromkeys(CUT, TransientError) == got
+    assert time.monotonic() - begin < OPTIONS.attempt_s_max
+
+
+@pytest.mark.parametrize("data", [response(), chunked(b"[", b"1]", end=b"0\r\nX-A: b\r\n\r\n")])
+async def test_an_end_at_every_byte(engine, data):
+    """A response is complete with its last byte, and with none before."""
+    replies = {size: Reply(data=data[:size], then="close") for size in range(len(data) + 1)}
+    got = await outcomes(engine, replies)
+    assert {**dict.fromkeys(range(len(data)), TransientError), len(data): b"[1]"} == got
+
+
+async def test_a_response_that_comes_to_an_end_takes_its_time():
+    """Silence is counted from the last byte: a slow response is read if it ends in time."""
+    body = b"[" + b" " * 200 + b"]"
+    drips = {"drips": Reply(data=response(body), slices=9, pause_s=0.5)}
+    options = replace(OPTIONS, silence_s_max=3.5)
+    got = await asyncio.gather(*(outcomes(engine, drips, options) for engine in ENGINES.values()))
+    assert [{"drips": body}] * len(ENGINES) == got
+
+
+@pytest.mark.parametrize("stage", ["at once", "in the request"])
+async def test_a_server_that_does_not_listen(engine, stage):
+    """A connection that ends before the request is read is transient."""
+
+    def script(peer):
+        if stage == "in the request":
+            peer.link.recv(10)
+        peer.reset()
+
+    with scripted_server(script) as server:
+        async with engine(OPTIONS) as transport:
+            body = b"[" + b" " * 4_000_000 + b"]"
+            assert TransientError is await outcome(transport, server.url, body=body)
+
+
+async def test_a_response_before_the_end_of_the_request(engine):
+    """A server may refuse a request that it has not read; then its response counts, or nothing."""
+
+    def script(peer):
+        peer.link.recv(10)
+        peer.send(response(b"[413]", "Connection: close", status="413 Too Large"))
+        peer.closed_by_client()
+
+    with scripted_server(script) as server:
+        async with engine(replace(OPTIONS, silence_s_max=PATIENCE_S)) as transport:
+            body = b"[" + b" " * 4_000_000 + b"]"
+            assert await outcome(transport, server.url, body=body) in {b"[413]", TransientError}
+
+
+async def test_an_idle_connection_that_the_server_ends(engine):
+    """It is closed on this side as well, and does not stay half open until the next request."""
+    closed = threading.Event()
+
+    def script(peer):
+        peer.request()
+        peer.send(response())
+        peer.link.shutdown(socket.SHUT_WR)
+        if peer.closed_by_client():
+            closed.set()
+
+    with scripted_server(script) as server:
+        async with engine(OPTIONS) as transport:
+            assert b"[1]" == await outcome(transport, server.url)
+            assert await asyncio.to_thread(closed.wait, 20)
+
+
+def ends(peer, how):
+    """End a connection of TLS: as it should be, without a word, or otherwise."""
+    if how == "close_notify":
+        peer.link.unwrap()
+    elif how == "no close_notify":
+        peer.link.shutdown(socket.SHUT_RDWR)
+    elif how == "reset":
+        peer.reset()
+    elif how == "alert":
+        peer.inject(b"\x15\x03\x03\x00\x02\x02\x50")
+    elif how == "no TLS":
+        peer.inject(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[2]")
+    elif how == "a damaged record":
+        peer.inject(b"\x17\x03\x03\x00\x20" + b"\0" * 32)
+    else:
+        peer.closed_by_client()
+
+
+HOW = ("close_notify", "no close_notify", "reset", "alert", "no TLS", "a damaged record", "silence")
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_tls_that_ends_in_a_response(engine, tls_server, tls_options, how):
+    """An end in the middle is transient; a body without a length must be closed by TLS itself."""
+    options = replace(tls_options, silence_s_max=PATIENCE_S) if how == "silence" else tls_options
+
+    async def outcome_of(data):
+        def script(peer):
+            peer.request()
+            if data:
+                peer.send(data)
+            ends(peer, how)
+
+        with tls_server(script) as server:
+            async with engine(options) as transport:
+                return await outcome(transport, server.url)
+
+    until_end = await outcome_of(OPEN_HEAD + b"[1]")
+    assert (b"[1]" if how == "close_notify" else TransientError) == until_end
+    got = await asyncio.gather(*map(outcome_of, CUT.values()))
+    assert dict.fromkeys(CUT, TransientError) == dict(zip(CUT, got, strict=True))
+
+
+@pytest.mark.parametrize("how", HOW[:-1])
+async def test_tls_that_ends_after_a_response(engine, tls_server, tls_options, how):
+    """A complete response needs no end of the connection; the next request goes on another."""
+    ended = threading.Event()
+
+    def script(peer):
+        peer.request()
+        peer.send(response(NEXT if peer.number else b"[1]"))
+        if peer.number:
+            peer.closed_by_client()
+        else:
+            try:
+                ends(peer, how)
+            finally:
+                ended.set()
+
+    with tls_server(script) as server:
+        async with engine(tls_options) as transport:
+            first = await outcome(transport, server.url)
+            assert await asyncio.to_thread(ended.wait, 20)
+            await asyncio.sleep(0.1)
+            second = await outcome(transport, server.url)
+    # What comes right behind a response may be read with it: then it is surplus, or damage.
+    assert first in TRANSIENT | {b"[1]"}
+    assert (NEXT, 2) == (second, server.connections)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100, 20_000])
+async def test_records_of_any_size(engine, tls_server, tls_options, size):
+    """A response is the same in one record or many."""
+    data = response(b"[" + b" " * 9000 + b"]")
+    data = data if size > 10 else response(b"[" + b" " * 90 + b"]")
+
+    def script(peer):
+        for _ in range(2):
+            peer.request()
+            for start in range(0, len(data), size):
+                peer.send(data[start : start + size])
+        peer.closed_by_client()
+
+    with tls_server(script) as server:
+        async with engine(tls_options) as transport:
+            got = [await outcome(transport, server.url) for _ in range(2)]
+    assert [data.partition(b"\r\n\r\n")[2]] * 2 == got
+    assert 1 == server.connections

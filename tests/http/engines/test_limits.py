@@ -1,0 +1,160 @@
+"""What a response may hold, to the byte, and how soon it is refused if it holds more."""
+
+import itertools
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tests.http.engines.calls import OPTIONS, chunked, outcome, response
+from tests.http.engines.raw_server import Reply, raw_server
+from tests.http.engines.scripted_server import scripted_server
+from worker.errors import ContractError
+
+LIMIT = OPTIONS.response_bytes_max
+BLOCK = 65_536
+START = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = START + b"Transfer-Encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "status line": (b"HTTP/1.1 200 ", b"O"),
+    "field name": (START, b"X"),
+    "field value": (START + b"X-A: ", b"x"),
+    "fields": (START, b"X-A: b\r\n"),
+    "fields of one name": (START, b"A:\r\n"),
+    "interim responses": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "fields of an interim response": (b"HTTP/1.1 103 Early Hints\r\n", b"X-A: b\r\n"),
+    "chunk extension": (CHUNKED + b"1;", b"a"),
+    "extensions of many chunks": (CHUNKED, b"1;%b\r\n \r\n" % (b"a" * 100)),
+    "size of a chunk": (CHUNKED, b"0"),
+    "trailer": (CHUNKED + b"3\r\n[1]\r\n0\r\nX-A: ", b"x"),
+    "trailers": (CHUNKED + b"3\r\n[1]\r\n0\r\n", b"X-A: b\r\n"),
+    "body": (START + b"\r\n", b" "),
+    "chunk": (CHUNKED + b"2000\r\n", b" "),
+    "chunks": (CHUNKED, b"1\r\n \r\n"),
+    "declared body": (START + b"Content-Length: 99999999\r\n\r\n", b" "),
+    "empty lines": (b"", b"\r\n"),
+    "zero bytes": (b"", b"\0"),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_endless_responses(engine, name):
+    """What has no end is refused while it arrives, before the sockets' buffers are full twice."""
+    start, repeated = ENDLESS[name]
+    block = repeated * (BLOCK // len(repeated))
+    sent = []
+
+    def script(peer):
+        peer.request()
+        peer.send(start)
+        for _ in range(2000):
+            peer.send(block)
+            sent.append(len(block))
+
+    begin = time.monotonic()
+    with scripted_server(script) as server:
+        async with engine(OPTIONS) as transport:
+            got = await outcome(transport, server.url)
+            took_s = time.monotonic() - begin
+    assert ContractError is got
+    assert took_s < OPTIONS.silence_s_max
+    assert sum(sent) < 32 * 1024 * 1024
+
+
+async def test_endless_drips_of_a_header(engine):
+    """A header that grows slowly is refused at the same size."""
+    start, repeated = ENDLESS["field value"]
+    sent = []
+
+    def script(peer):
+        peer.request()
+        peer.send(start)
+        for _ in range(64):
+            peer.send(repeated * 1024)
+            sent.append(1024)
+            time.sleep(0.005)
+        peer.link.shutdown(socket.SHUT_WR)  # which would be transient
+
+    with scripted_server(script) as server:
+        async with engine(OPTIONS) as transport:
+            assert ContractError is await outcome(transport, server.url)
+    assert 31 * 1024 <= sum(sent)
+
+
+OVERHEAD = {
+    "headers": lambda size: response(b"[1]", "X-A: " + "x" * size),
+    "interim responses": lambda size: (
+        b"".join([b"HTTP/1.1 103 Hm\r\nX-A: %b\r\n\r\n" % (b"x" * (size // 4))] * 4) + response()
+    ),
+    "extensions": lambda size: (
+        CHUNKED + b"1;%b\r\n[\r\n2;%b\r\n1]\r\n0\r\n\r\n" % (b"a" * (size // 2), b"b" * (size // 2))
+    ),
+    "trailers": lambda size: chunked(b"[1]", end=b"0\r\nX-A: %b\r\n\r\n" % (b"x" * size)),
+}
+
+
+@pytest.mark.parametrize("name", OVERHEAD)
+async def test_bytes_besides_the_body(engine, name):
+    """32 KiB besides the body are accepted, more are not."""
+    for size, expected in (31 * 1024, b"[1]"), (33 * 1024, ContractError):
+        reply = Reply(data=OVERHEAD[name](size))
+        async with raw_server(reply) as server, engine(OPTIONS) as transport:
+            assert expected == await outcome(transport, server.url)
+
+
+@pytest.mark.parametrize("kind", ["declared", "in chunks", "in one chunk", "until the end"])
+async def test_the_largest_body(engine, kind):
+    """A body of just the limit is read; one byte more is refused."""
+    for size, is_read in (LIMIT, True), (LIMIT + 1, False):
+        body = b"[" + b" " * (size - 2) + b"]"
+        pieces = [body[start : start + 999] for start in range(0, size, 999)]
+        data = {
+            "declared": response(body),
+            "in chunks": chunked(*pieces),
+            "in one chunk": chunked(body),
+            "until the end": START + b"\r\n" + body,
+        }[kind]
+        reply = Reply(data=data, then="close" if kind == "until the end" else "keep")
+        async with raw_server(reply) as server, engine(OPTIONS) as transport:
+            got = await outcome(transport, server.url)
+        assert (body if is_read else ContractError) == got
+
+
+async def test_what_is_too_large_is_known_from_its_size(engine):
+    """A declared size above the limit is refused before the body arrives."""
+    for start in (
+        START + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1),
+        CHUNKED + b"%x\r\n" % (LIMIT + 1),
+    ):
+        async with raw_server(Reply(data=start, then="hang")) as server:
+            begin = time.monotonic()
+            async with engine(OPTIONS) as transport:
+                assert ContractError is await outcome(transport, server.url)
+            assert time.monotonic() - begin < OPTIONS.silence_s_max
+
+
+async def test_tiny_chunks_take_linear_time(engine):
+    """Eight times the chunks take about eight times the time."""
+    options = replace(OPTIONS, response_bytes_max=16 * 1024 * 1024, attempt_s_max=60.0)
+
+    async def seconds(count):
+        data = chunked(*itertools.repeat(b"  ", count))
+        async with raw_server(Reply(data=data)) as server, engine(options) as transport:
+            start = time.process_time()
+            assert b"  " * count == await outcome(transport, server.url)
+            return time.process_time() - start
+
+    few = min([await seconds(10_000) for _ in range(3)])
+    assert await seconds(80_000) < 24 * few
+
+
+def test_tiny_chunks_take_little_memory(engine_name):
+    """A body in chunks of two bytes takes the memory of a body, not of half a million objects."""
+    command = [sys.executable, "-m", "tests.http.engines.tiny_chunks", engine_name, "1000000"]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1_000_000 + 8 * 1024 * 1024

@@ -1,0 +1,28 @@
+"""Responses of every kind, through every engine: the right body, or none."""
+
+import pytest
+
+from tests.http.engines.calls import OPTIONS, TRANSIENT, outcome, response
+from tests.http.engines.raw_server import Reply, raw_server
+from tests.http.engines.response_cases import ALL
+
+NEXT = b'["next"]'
+
+
+@pytest.mark.parametrize("is_dripped", [False, True], ids=["at once", "in drips"])
+async def test_responses(engine, is_dripped):
+    """Each response gives its body or the right error; the next request gets its own response."""
+    wrong = {}
+    async with engine(OPTIONS) as transport:
+        for name, case in ALL.items():
+            reply = Reply(
+                data=case.data,
+                then="close" if case.closes else "keep",
+                slices=min(len(case.data), 150) if is_dripped else 1,
+            )
+            async with raw_server(reply, Reply(data=response(NEXT))) as server:
+                first = await outcome(transport, server.url)
+                following = await outcome(transport, server.url)
+            if first not in case.allowed or following not in TRANSIENT | {NEXT}:
+                wrong[name] = (first, following)
+    assert {} == wrong

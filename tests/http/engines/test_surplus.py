@@ -1,0 +1,220 @@
+"""Bytes that nobody asked for: they never become, or change, the response to a request."""
+
+import asyncio
+import threading
+import time
+from itertools import product
+
+import pytest
+
+from tests.http.engines.calls import OPTIONS, TRANSIENT, Outcome, chunked, outcome, response
+from tests.http.engines.raw_server import Reply, answer, raw_server
+from tests.http.engines.scripted_server import scripted_server
+from worker.errors import TransientError
+
+NEXT = b'["next"]'
+SURPLUS = {
+    "a second response": response(b"[2]"),
+    "more of the body": b", 2]",
+    "a line break": b"\r\n",
+    "one byte": b" ",
+    "a zero byte": b"\0",
+    "an interim response": b"HTTP/1.1 103 Early Hints\r\n\r\n",
+    "half a second response": b"HTTP/1.1 200 OK\r\nContent-Le",
+}
+LATER = ("a second response", "one byte", "half a second response")
+"""Those that are tried where each waits for a thread of the server."""
+ENDS = {
+    "a length": response(),
+    "a length of zero": response(b""),
+    "chunks": chunked(b"[1]"),
+    "chunks and trailers": chunked(b"[1]", end=b"0\r\nX-A: b\r\n\r\n"),
+    "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "not modified": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n",
+    "a length, then closed": response(b"[1]", "Connection: close"),
+    "version 1.0": b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n[1]",
+}
+
+
+async def test_with_the_end_of_a_response(engine):
+    """Surplus that comes with the end of a response makes it transient and ends the connection."""
+    wrong = {}
+    async with engine(OPTIONS) as transport:
+        for end, surplus in product(ENDS, SURPLUS):
+            both = Reply(data=ENDS[end] + SURPLUS[surplus])
+            async with raw_server(both, answer(NEXT)) as server:
+                got = [await outcome(transport, server.url) for _ in range(2)]
+            if ([TransientError, NEXT], 2) != (got, server.connections):
+                wrong[end, surplus] = got
+    assert {} == wrong
+
+
+@pytest.mark.parametrize("surplus", LATER)
+async def test_in_tls(engine, tls_server, tls_options, surplus):
+    """So does surplus in a TLS record of its own, behind the one with the end of the response."""
+    closed = threading.Event()
+
+    def script(peer):
+        peer.request()
+        if peer.number == 0:
+            peer.send(response())
+            peer.send(SURPLUS[surplus])
+            if peer.closed_by_client():
+                closed.set()
+        else:
+            peer.send(response(NEXT))
+            peer.closed_by_client()
+
+    with tls_server(script) as server:
+        async with engine(tls_options) as transport:
+            first = await outcome(transport, server.url)
+            assert await asyncio.to_thread(closed.wait, 20)
+            second = await outcome(transport, server.url)
+    # Two records may come in two reads: then the first response was complete, and handed over.
+    assert first in TRANSIENT | {b"[1]"}
+    assert (NEXT, 2) == (second, server.connections)
+
+
+async def test_a_length_shorter_than_the_body(engine):
+    """A body that is cut by its own length is not taken for a shorter body."""
+    body = b'[{"id": "a"}]'
+    short = [Reply(data=response(body, length=length)) for length in range(len(body))]
+    async with raw_server(*short, answer(body)) as server, engine(OPTIONS) as transport:
+        got = [await outcome(transport, server.url) for _ in range(len(body) + 1)]
+    assert [TransientError] * len(body) + [body] == got
+
+
+@pytest.mark.parametrize("surplus", LATER)
+async def test_on_an_idle_connection(engine, surplus):
+    """Surplus on an idle connection closes it; the next request goes on another."""
+    is_idle, closed = threading.Event(), threading.Event()
+
+    def script(peer):
+        peer.request()
+        if peer.number == 0:
+            peer.send(response())
+            is_idle.wait(20)
+            peer.send(SURPLUS[surplus])
+            if peer.closed_by_client():
+                closed.set()
+        else:
+            peer.send(response(NEXT))
+            peer.closed_by_client()
+
+    with scripted_server(script) as server:
+        async with engine(OPTIONS) as transport:
+            first = await outcome(transport, server.url)
+            is_idle.set()
+            was_closed = await asyncio.to_thread(closed.wait, 20)
+            second = await outcome(transport, server.url)
+    assert (b"[1]", NEXT, 2) == (first, second, server.connections)
+    assert was_closed
+
+
+@pytest.mark.parametrize("surplus", LATER)
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+async def test_unread_when_the_connection_is_taken(
+    engine, tls_server, tls_options, surplus, is_tls
+):
+    """Surplus that the loop has not read yet is noticed before the next request goes out."""
+    sent, requests = threading.Event(), []
+
+    def script(peer):
+        requests.append(peer.request())
+        peer.send(response())
+        if peer.number == 0:
+            may_send.wait(20)
+            peer.send(SURPLUS[surplus])
+            sent.set()
+            requests.append(peer.request())
+        else:
+            peer.closed_by_client()
+
+    may_send = threading.Event()
+    with (tls_server if is_tls else scripted_server)(script) as server:
+        async with engine(tls_options if is_tls else OPTIONS) as transport:
+            assert b"[1]" == await outcome(transport, server.url, body=b"1")
+            await asyncio.sleep(0.05)
+            may_send.set()
+            sent.wait(20)  # the loop stands still meanwhile, as it does while a batch is written
+            time.sleep(0.02)  # noqa: ASYNC251
+            second = await outcome(transport, server.url, body=b"2")
+            if second is TransientError:
+                second = await outcome(transport, server.url, body=b"2")
+    assert b"[1]" == second
+    assert ([b"1", b"2"], 2) == (requests, server.connections)
+
+
+async def test_a_proxy_that_answers_one_request_in_ten_twice(engine):
+    """Nobody gets the response to another request."""
+    lock, count = threading.Lock(), iter(range(10_000))
+
+    def script(peer):
+        while True:
+            body = peer.request()
+            with lock:
+                number = next(count)
+            peer.send(response(b"[%b]" % body) * (1 + (number % 10 == 0)))
+
+    async def ask(numbers):
+        for number in numbers:
+            got[number] = await outcome(transport, server.url, body=b"%d" % number)
+
+    got: dict[int, Outcome] = {}
+    numbers = iter(range(400))
+    with scripted_server(script) as server:
+        async with engine(OPTIONS) as transport:
+            await asyncio.gather(*(ask(numbers) for _ in range(8)))
+    wrong = {
+        number: body
+        for number, body in got.items()
+        if body not in {b"[%d]" % number, TransientError}
+    }
+    assert {} == wrong
+    assert 40 == sum(body is TransientError for body in got.values())
+
+
+async def test_a_connection_of_its_own(engine):
+    """A request for a single-use connection shares none, whatever the server adds to responses."""
+    served = []
+
+    def script(peer):
+        while True:
+            body = peer.request()
+            served.append((peer.number, body))
+            peer.send(response(b"[%b]" % body))
+            time.sleep(0.01)
+            if body != b"0":
+                peer.send(response(b'["extra"]'))
+
+    with scripted_server(script) as server:
+        async with engine(OPTIONS) as transport:
+            kept = [await outcome(transport, server.url, body=b"0") for _ in range(2)]
+            alone = [
+                await outcome(transport, server.url, body=b"%d" % number, is_single_use=True)
+                for number in (1, 2, 3)
+            ]
+            kept.append(await outcome(transport, server.url, body=b"0"))
+    assert [b"[0]"] * 3 == kept
+    assert [b"[1]", b"[2]", b"[3]"] == alone
+    numbers = sorted({number for number, _ in served})
+    assert [[b"0"] * 3, [b"1"], [b"2"], [b"3"]] == [
+        [body for number, body in served if number == wanted] for wanted in numbers
+    ]
+
+
+async def test_a_single_use_connection_is_closed(engine):
+    """A connection that is used once is closed at once."""
+    closed = threading.Event()
+
+    def script(peer):
+        peer.request()
+        peer.send(response())
+        if peer.closed_by_client():
+            closed.set()
+
+    with scripted_server(script) as server:
+        async with engine(OPTIONS) as transport:
+            assert b"[1]" == await outcome(transport, server.url, is_single_use=True)
+            await asyncio.to_thread(closed.wait, 20)
+    assert closed.is_set()

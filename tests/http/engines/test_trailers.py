@@ -1,0 +1,56 @@
+"""Trailers of a chunked response are not its headers (RFC 9110 §6.5)."""
+
+import gzip
+
+import pytest
+
+from tests.http.engines.calls import OPTIONS, chunked
+from tests.http.engines.raw_server import Reply, raw_server
+
+FIELDS = {
+    "Retry-After": "3600",
+    "DPoP-Nonce": "forged",
+    "WWW-Authenticate": 'DPoP error="use_dpop_nonce"',
+    "Link": '<?page=2>; rel="next"',
+    "Date": "Fri, 31 Dec 9999 23:59:59 GMT",
+    "Content-Type": "text/html",
+    "Content-Length": "1",
+    "Content-Encoding": "gzip",
+    "Transfer-Encoding": "chunked",
+    "Connection": "close",
+    "X-A": "b",
+}
+
+
+async def exchange(engine, headers, trailers, body=b"[1]"):
+    end = "".join(["0\r\n", *(f"{name}: {value}\r\n" for name, value in trailers.items()), "\r\n"])
+    lines = tuple(f"{name}: {value}" for name, value in headers.items())
+    reply = Reply(data=chunked(body, headers=lines, end=end.encode()))
+    async with raw_server(reply) as server, engine(OPTIONS) as transport:
+        got = [await transport.post(server.url, headers={}, body=b"{}") for _ in range(2)]
+    return got, server.connections
+
+
+@pytest.mark.parametrize("name", FIELDS)
+async def test_a_trailer_adds_no_header(engine, name):
+    """A header that only a trailer names is not there, and the connection is kept."""
+    got, connections = await exchange(engine, {}, {name: FIELDS[name]})
+    assert {b"[1]"} == {bytes(response.body) for response in got}
+    for response in got:
+        assert {"transfer-encoding": ("chunked",)} == dict(response.headers)
+    assert 1 == connections
+
+
+@pytest.mark.parametrize("name", ["Retry-After", "DPoP-Nonce", "Link", "X-A"])
+async def test_a_trailer_changes_no_header(engine, name):
+    """A header keeps its only value."""
+    got, _ = await exchange(engine, {name: "first"}, {name: FIELDS[name], name.lower(): "again"})
+    assert [("first",)] * 2 == [response.headers[name.lower()] for response in got]
+
+
+async def test_a_trailer_changes_no_coding(engine):
+    """The body is decoded as the headers say."""
+    body = gzip.compress(b"[1]")
+    trailers = {"Content-Encoding": "identity"}
+    got, _ = await exchange(engine, {"Content-Encoding": "gzip"}, trailers, body)
+    assert [b"[1]"] * 2 == [response.body for response in got]

@@ -1,0 +1,300 @@
+"""The transport on real sockets, with answers whole and broken."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+
+import pytest
+from msgspec.structs import replace
+
+from tests.http.engines.calls import OPTIONS
+from tests.http.engines.certificates import make_authority, server_context
+from tests.http.engines.raw_server import Reply, answer, raw_server
+from worker.errors import (
+    ConfigurationError,
+    ContractError,
+    ExitCode,
+    StaleConnectionError,
+    TransientError,
+    UnavailableError,
+)
+from worker.pts.transport import TransportOptions
+from worker.tls import client_context
+
+SECRET = "16858399649"
+
+
+async def post(engine, url, options=OPTIONS, path="/search"):
+    async with engine(options) as transport:
+        return await transport.post(url + path, headers={"DPoP": "proof-1"}, body=b'{"offId":"x"}')
+
+
+async def test_request_and_answer(engine):
+    """The request goes out as given, the answer comes back whole."""
+    async with raw_server(answer(b'[{"a":1}]')) as server:
+        got = await post(engine, server.url)
+    request = server.requests[0]
+    assert ("POST /search HTTP/1.1", b'{"offId":"x"}') == (request.line, request.body)
+    assert ("proof-1", "pts-sync-worker") == (
+        request.headers["dpop"],
+        request.headers["user-agent"],
+    )
+    assert (200, b'[{"a":1}]') == (got.status, got.body)
+    assert "application/json" == got.header("content-type")
+
+
+async def test_headers_that_come_twice(engine):
+    """All values of a header are kept, under its lower-case name."""
+    twice = answer(headers=("Link: <a>; rel=prev", "LINK: <b>; rel=next"))
+    async with raw_server(twice) as server:
+        got = await post(engine, server.url)
+    assert ("<a>; rel=prev", "<b>; rel=next") == got.headers["link"]
+    assert "<a>; rel=prev" == got.header("link")
+
+
+async def test_connections_are_kept(engine):
+    """Requests one after another share a connection."""
+    async with raw_server() as server, engine(OPTIONS) as transport:
+        for _ in range(3):
+            await transport.post(server.url, headers={}, body=b"{}")
+    assert (3, 1) == (len(server.requests), server.connections)
+
+
+async def test_no_request_waits_in_a_pool(engine):
+    """However many requests there are, each goes out at once."""
+    slow = Reply(data=answer().data, slices=2, pause_s=0.2)
+    async with raw_server(slow) as server, engine(OPTIONS) as transport:
+        calls = (transport.post(server.url, headers={}, body=b"{}") for _ in range(40))
+        await asyncio.gather(*calls)
+    assert 40 == server.connections
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
+async def test_redirects_are_not_followed(engine, status):
+    """A redirect is an answer; what it points to never sees the token."""
+    async with raw_server() as elsewhere:
+        moved = answer(b"", status=status, headers=(f"Location: {elsewhere.url}/x",))
+        async with raw_server(moved) as server:
+            got = await post(engine, server.url)
+    assert (int(status[:3]), 0) == (got.status, len(elsewhere.requests))
+
+
+async def test_cookies_are_not_kept(engine):
+    """A cookie that was set is never sent back."""
+    setting = answer(headers=("Set-Cookie: a=b",))
+    async with raw_server(setting) as server, engine(OPTIONS) as transport:
+        for _ in range(2):
+            await transport.post(server.url, headers={}, body=b"{}")
+    assert "cookie" not in server.requests[1].headers
+
+
+async def test_the_environment_has_no_proxy(engine, monkeypatch):
+    """A proxy in the environment is not used: it would see every person."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    async with raw_server() as server:
+        assert 200 == (await post(engine, server.url)).status
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+TRANSIENT = {
+    "reset in the headers": Reply(data=HEAD, then="reset"),
+    "cut in the body": Reply(data=HEAD + b"Content-Length: 100\r\n\r\n[", then="close"),
+    "bad gzip": answer(b"not gzip", headers=("Content-Encoding: gzip",)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSIENT)
+async def test_broken_answers(engine, name):
+    """An error that another attempt may cure names neither the target nor what was received."""
+    async with raw_server(TRANSIENT[name]) as server:
+        with pytest.raises(TransientError) as caught:
+            await post(engine, server.url, path=f"/search?secret={SECRET}")
+    assert SECRET not in repr(caught.value)
+    assert (None, True) == (caught.value.__cause__, caught.value.__suppress_context__)
+
+
+NOT_HTTP = {
+    "no HTTP": Reply(data=f"SSH-2.0-{SECRET}\r\n\r\n".encode(), then="close"),
+    "bad status": Reply(data=f"HTTP/1.1 {SECRET} OK\r\n\r\n".encode(), then="close"),
+    "bad header": Reply(data=HEAD + f"{SECRET}\r\n\r\n".encode(), then="close"),
+    "two lengths": Reply(
+        data=HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n[]", then="close"
+    ),
+    "bad length": Reply(data=HEAD + f"Content-Length: {SECRET}x\r\n\r\n".encode(), then="close"),
+    "bad chunk": Reply(data=HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n[]", then="close"),
+    "large header": Reply(data=HEAD + b"X: " + b"x" * 40_000 + b"\r\n\r\n[]", then="close"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_HTTP)
+async def test_what_is_no_http(engine, name):
+    """An answer that is no HTTP is a breach of contract, and what was received is not told."""
+    async with raw_server(NOT_HTTP[name]) as server:
+        with pytest.raises(ContractError) as caught:
+            await post(engine, server.url)
+    assert SECRET not in repr(caught.value)
+
+
+async def test_an_answer_in_drops(engine):
+    """An answer that never pauses long enough still has to end in time."""
+    options = TransportOptions(attempt_s_max=0.4, silence_s_max=20.0)
+    drops = Reply(data=answer(b"[" + b" " * 80 + b"]").data, slices=40, pause_s=0.05)
+    async with raw_server(drops) as server:
+        with pytest.raises(TransientError, match="in time"):
+            await post(engine, server.url, options)
+
+
+async def test_nobody_listens(engine):
+    """A refused connection is transient."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(TransientError, match="no connection"):
+            await post(engine, url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://pts.example",
+        "http://10.0.0.1",
+        "http://127.0.0.1.example",
+        "http://[::2]",
+        "ftp://127.0.0.1",
+        "127.0.0.1",
+        "https://",
+        "https://[x",
+        "",
+    ],
+)
+async def test_only_https_leaves_the_machine(engine, url):
+    """Plain HTTP is for loopback only, and another scheme for nobody."""
+    with pytest.raises(ConfigurationError):
+        await post(engine, url)
+
+
+async def test_tls_with_a_private_authority(engine, tmp_path):
+    """A private CA is a file."""
+    authority = make_authority(tmp_path)
+    options = TransportOptions(tls=client_context(authority.file))
+    async with raw_server(tls=server_context(authority, tmp_path)) as server:
+        assert 200 == (await post(engine, server.url, options)).status
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ("authority", "unable to get local issuer|self.signed|verify"),
+        ("age", "expired"),
+        ("host", "127.0.0.2|mismatch"),
+    ],
+)
+async def test_certificates_that_are_not_accepted(engine, tmp_path, wrong, reason):
+    """A certificate that is untrusted, expired or another's ends the run with the reason."""
+    authority = make_authority(tmp_path)
+    context = server_context(
+        authority,
+        tmp_path,
+        address="127.0.0.2" if wrong == "host" else "127.0.0.1",
+        days=-1 if wrong == "age" else 1,
+    )
+    ca_file = None if wrong == "authority" else authority.file
+    async with raw_server(tls=context) as server:
+        with pytest.raises(UnavailableError, match=reason) as caught:
+            await post(engine, server.url, TransportOptions(tls=client_context(ca_file)))
+    assert ExitCode.UNAVAILABLE == caught.value.exit_code
+
+
+async def test_old_tls_is_not_spoken(engine, tmp_path):
+    """TLS below 1.2 is refused."""
+    authority = make_authority(tmp_path)
+    context = server_context(authority, tmp_path)
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.minimum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    async with raw_server(tls=context) as server:
+        with pytest.raises(TransientError, match="no connection"):
+            await post(engine, server.url, TransportOptions(tls=client_context(authority.file)))
+
+
+def test_every_cipher_suite_has_forward_secrecy():
+    """No RSA or static key exchange, no SHA-1, RC4 or 3DES; TLS 1.3 first, then AEAD by ECDHE."""
+    context = client_context()
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    offered = context.get_ciphers()
+    assert {"kx-any", "kx-ecdhe", "kx-dhe"} >= {suite["kea"] for suite in offered}
+    assert "TLSv1.3" == offered[0]["protocol"]
+    older = [suite for suite in offered if suite["protocol"] != "TLSv1.3"]
+    assert (older[0]["kea"], older[0]["aead"]) == ("kx-ecdhe", True)
+    assert not [suite["name"] for suite in older if suite["name"].endswith("-SHA")]
+    assert all("aes" in suite["symmetric"] or "chacha" in suite["symmetric"] for suite in offered)
+
+
+async def test_plain_http_on_a_tls_port(engine):
+    """A server without TLS where TLS is expected is no connection."""
+    async with raw_server(Reply(data=b"", then="close")) as server:
+        with pytest.raises(TransientError):
+            await post(
+                engine,
+                server.url.replace("http://", "https://"),
+                replace(OPTIONS, connect_s_max=0.2),
+            )
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_ca_files_that_cannot_be_used(tmp_path, content):
+    """A CA file that is not there, or is none, is named before anything is sent."""
+    ca_file = tmp_path / "ca.pem"
+    if content is not None:
+        ca_file.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"tls\.ca_file: .*ca\.pem"):
+        client_context(ca_file)
+
+
+@pytest.mark.parametrize("value", ["a\r\nX: b", "a\nb", "a\0b"], ids=["crlf", "lf", "nul"])
+async def test_no_header_breaks_its_line(engine, value):
+    """A configured header can add nothing to a request but itself."""
+    async with raw_server(answer()) as server, engine(OPTIONS) as transport:
+        with pytest.raises(ConfigurationError, match="line break"):
+            await transport.post(server.url, headers={"X-Source": value}, body=b"{}")
+
+
+async def test_interim_answers_are_passed_over(engine):
+    """RFC 9110 §15.2: 1xx answers come before the one that counts."""
+    reply = Reply(data=b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer().data)
+    async with raw_server(reply) as server, engine(OPTIONS) as transport:
+        got = await transport.post(server.url, headers={}, body=b"{}")
+    assert 200 == got.status
+    assert "link" not in got.headers
+
+
+async def test_a_kept_connection_that_was_closed_is_told_apart(engine):
+    """A server may close an idle connection just when we write: that says nothing about it."""
+
+    async def one_answer_then_close(reader, writer):
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(answer().data)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(one_answer_then_close, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+    async with server, engine(OPTIONS) as transport:
+        assert 200 == (await transport.post(url, headers={}, body=b"{}")).status
+        with pytest.raises(StaleConnectionError):
+            await transport.post(url, headers={}, body=b"{}")
+
+
+async def test_a_whole_answer_is_not_lost_with_its_connection(engine, monkeypatch):
+    """It waits for its turn; that the connection ends meanwhile takes nothing from it."""
+    monkeypatch.setattr("worker.pts.batching.RESPONSES_MAX", 1)
+    async with (
+        raw_server(Reply(data=answer().data, then="close")) as server,
+        engine(OPTIONS) as transport,
+    ):
+        posts = (transport.post(server.url, headers={}, body=b"{}") for _ in range(100))
+        assert [200] * 100 == [one.status for one in await asyncio.gather(*posts)]

@@ -1,0 +1,86 @@
+"""How long a request waits before it is sent again: to the millisecond, on a clock of our own."""
+
+import math
+from datetime import timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from tests.fakes import START, FakeRuntime
+from tests.http.engines.raw_server import answer, raw_server
+from tests.http.engines.test_reading import FakeAuthorizer
+from worker.core.retry import RetryPolicy
+from worker.pts.engines import open_transport
+from worker.pts.retrying_client import RetryingClient
+from worker.pts.throttle import Throttle
+from worker.pts.transport import TransportOptions
+
+GOOD = answer(b"[]")
+POLICY = RetryPolicy(attempts_max=5, wait_s_first=0.5, wait_s_max=30.0)
+
+
+def busy(*headers):
+    """An answer that asks for patience."""
+    return answer(b"", status="429 Too Many Requests", headers=headers)
+
+
+def at(seconds):
+    """An HTTP date so long after the worker's clock began."""
+    moment = START.replace(microsecond=0) + timedelta(seconds=seconds)
+    return format_datetime(moment, usegmt=True)
+
+
+async def waits(*replies, requests=1, uniforms=(0.5,)):
+    """When each of these requests, one after the other, was answered well."""
+    fake = FakeRuntime(uniforms=uniforms)
+    began_s, ends = fake.monotonic(), []
+    async with (
+        raw_server(*replies) as server,
+        open_transport(TransportOptions(attempt_s_max=5.0)) as transport,
+    ):
+        client = RetryingClient(
+            transport=transport,
+            authorizer=FakeAuthorizer(),
+            throttle=Throttle(math.inf, fake.runtime),
+            policy=POLICY,
+            runtime=fake.runtime,
+        )
+        for _ in range(requests):
+            sent = await client.send(server.url, headers={}, body=b"{}")
+            assert 200 == sent.response.status
+            ends.append(round(fake.monotonic() - began_s, 6))
+    return ends
+
+
+async def test_every_wait_is_drawn_anew():
+    """Requests that failed together must not come back together, nor the same one in step."""
+    bad = answer(b"", status="500 Oops")
+    replies = (bad, bad, bad, bad, GOOD, bad, GOOD)
+    drawn = (0.2, 0.0, 0.75, 0.5, 1.0)
+    first = 0.2 * 0.5 + 0.0 * 1.0 + 0.75 * 2.0 + 0.5 * 4.0
+    ends = await waits(*replies, requests=2, uniforms=drawn)
+    assert [first, first + 1.0 * 0.5] == pytest.approx(ends)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        (("Retry-After: 90",), 90.0),
+        (("Retry-After: 0.2",), 0.25),  # our own wait is longer
+        ((f"Date: {at(-3600)}", f"Retry-After: {at(-3480)}"), 120.0),  # its clock is behind
+        ((f"Date: {at(86_400)}", f"Retry-After: {at(86_430)}"), 30.0),  # its clock is ahead
+        ((f"Date: {at(0)}", f"Retry-After: {at(-60)}"), 0.25),  # over already
+        ((f"Retry-After: {at(45)}",), 45.0 - START.microsecond / 1e6),  # by our own clock
+        (("Date: nonsense", f"Retry-After: {at(45)}"), 45.0 - START.microsecond / 1e6),
+        (("Retry-After: nonsense",), 0.25),
+    ],
+)
+async def test_a_pause_is_as_long_as_was_asked_for(headers, wait_s):
+    """Neither shorter nor longer, whoever's clock is wrong."""
+    assert [wait_s] == pytest.approx(await waits(busy(*headers), GOOD))
+
+
+async def test_a_pause_ends():
+    """What comes after it waits no more."""
+    ends = await waits(busy("Retry-After: 90"), GOOD, GOOD, requests=2)
+    assert [90.0, 90.0] == ends

@@ -1,0 +1,298 @@
+"""Authorizing calls to PTS, and what its answers mean."""
+
+import asyncio
+import re
+import time
+from typing import Any
+
+import jwskate
+import msgspec
+import pytest
+from requests_oauth2client.dpop import validate_dpop_proof
+
+from tests.http.helseid.support import YEARS_S
+from worker.core.dpop import token_hash
+from worker.helseid.authorizer import HelseIdAuthorizer
+from worker.ports import Authorizer, ChallengeResult, HttpResponse
+
+URL = "https://pts.example/patient-safety/v0.5/_search"
+SAME_TOKEN = ChallengeResult(retry=True)
+NEW_TOKEN = ChallengeResult(retry=True, token_replaced=True)
+FINE = ChallengeResult()
+
+BEARER = 'Bearer error="invalid_token"'
+"""What an API built like NHN's sample answers to every fault of a proof."""
+SUSPECT = ["", "Bearer", "DPoP", BEARER, 'DPoP error="invalid_token"', f"{BEARER}, DPoP"]
+"""Challenges that may be about the token, and may be about the proof."""
+
+
+def answer(status: int, challenge: str = "", **headers: str) -> HttpResponse:
+    named = {name.replace("_", "-"): (value,) for name, value in headers.items()}
+    if challenge:
+        named["www-authenticate"] = (challenge,)
+    return HttpResponse(status=status, headers=named, body=b"")
+
+
+async def refuse(authorizer: HelseIdAuthorizer) -> ChallengeResult:
+    """One attempt with a fresh authorization that PTS refuses."""
+    used = await authorizer.authorize("POST", URL)
+    return authorizer.handle_challenge(URL, used, answer(401, BEARER))
+
+
+def claims(used) -> dict[str, Any]:
+    return dict(jwskate.SignedJwt(used.headers["DPoP"]).claims)
+
+
+async def test_authorizes(clients, fake):
+    """Each attempt has the token and a fresh proof that is bound to it."""
+    authorizer: Authorizer = clients.open().authorizer
+    first = await authorizer.authorize("POST", f"{URL}?page=2")
+    second = await authorizer.authorize("POST", URL)
+    assert "DPoP secret-token-1" == first.headers["Authorization"]
+    ath = token_hash("secret-token-1")
+    judge: dict[str, Any] = {
+        "htm": "POST",
+        "htu": URL,
+        "ath": ath,
+        "algs": ["ES256"],
+        "leeway": YEARS_S,
+    }
+    found = [validate_dpop_proof(used.headers["DPoP"], **judge) for used in (first, second)]
+    assert 2 == len({proof.jwt_token_id for proof in found})
+    assert {int(fake.now().timestamp())} == {proof.claims["iat"] for proof in found}
+    assert "nonce" not in found[0].claims
+    assert first.token_id == second.token_id
+
+
+async def test_bearer(clients):
+    """With bearer there is no proof, and nonces are not learnt."""
+    authorizer = clients.open(sender_constraint="bearer").authorizer
+    used = await authorizer.authorize("POST", URL)
+    assert {"Authorization": "Bearer secret-token-1"} == used.headers
+    assert FINE == authorizer.handle_challenge(URL, used, answer(200, dpop_nonce="n"))
+    assert {"Authorization"} == (await authorizer.authorize("POST", URL)).headers.keys()
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 500])
+async def test_learns_nonce_of_any_answer(status, clients):
+    """A nonce of any answer goes into the next proof for that origin, and for no other."""
+    authorizer = clients.open().authorizer
+    used = await authorizer.authorize("POST", URL)
+    authorizer.handle_challenge(
+        URL, used, answer(status, 'DPoP error="use_dpop_nonce"', dpop_nonce="n-7")
+    )
+    same = await authorizer.authorize("POST", "https://PTS.example:443/other")
+    other = await authorizer.authorize("POST", "https://else.example/")
+    assert ("n-7", None) == (claims(same)["nonce"], claims(other).get("nonce"))
+
+
+async def test_odd_nonce_not_learnt(clients):
+    """A nonce that could break out of the claims is not taken."""
+    authorizer = clients.open().authorizer
+    used = await authorizer.authorize("POST", URL)
+    authorizer.handle_challenge(URL, used, answer(200, dpop_nonce='x","ath":"y'))
+    assert "nonce" not in claims(await authorizer.authorize("POST", URL))
+
+
+async def test_nonce_challenge(clients):
+    """A challenge with a nonce is worth another attempt; one without is a refusal."""
+    authorizer = clients.open().authorizer
+    used = await authorizer.authorize("POST", URL)
+    challenge = 'DPoP error="use_dpop_nonce", error_description="Use it"'
+    assert SAME_TOKEN == authorizer.handle_challenge(
+        URL, used, answer(401, challenge, dpop_nonce="n-1")
+    )
+    verdict = authorizer.handle_challenge(URL, used, answer(401, challenge))
+    assert ChallengeResult(refused="PTS answered 401 use_dpop_nonce (Use it)") == verdict
+
+
+@pytest.mark.parametrize("challenge", SUSPECT)
+async def test_the_same_token_with_a_fresh_proof_first(challenge, clients, server):
+    """A 401 that does not say what is bad: the proof is made anew, the token stays."""
+    authorizer = clients.open().authorizer
+    refused = await authorizer.authorize("POST", URL)
+    assert SAME_TOKEN == authorizer.handle_challenge(URL, refused, answer(401, challenge))
+    fresh = await authorizer.authorize("POST", URL)
+    assert (refused.token_id, 1) == (fresh.token_id, server.tokens_given)
+    assert claims(refused)["jti"] != claims(fresh)["jti"]
+    assert FINE == authorizer.handle_challenge(URL, fresh, answer(200))
+
+
+@pytest.mark.parametrize("challenge", SUSPECT)
+async def test_a_token_is_replaced_once_for_all(challenge, clients, server, fake):
+    """Refused with fresh proofs too, the token is replaced, once for all that were under way."""
+    authorizer = clients.open().authorizer
+    first = [await authorizer.authorize("POST", URL) for _ in range(31)]
+    results = [authorizer.handle_challenge(URL, used, answer(401, challenge)) for used in first]
+    assert [SAME_TOKEN] * 31 == results
+    second = [await authorizer.authorize("POST", URL) for _ in range(31)]
+    results = [authorizer.handle_challenge(URL, used, answer(401, challenge)) for used in second]
+    assert [NEW_TOKEN] * 31 == results
+    third = await asyncio.gather(*(authorizer.authorize("POST", URL) for _ in range(31)))
+    assert ({"2"}, 2, []) == ({used.token_id for used in third}, server.tokens_given, fake.waits_s)
+
+
+async def test_late_refusals_of_the_old_token(clients, server):
+    """What was sent with the old token and is refused late says nothing of the new one."""
+    authorizer = clients.open().authorizer
+    late = [await authorizer.authorize("POST", URL) for _ in range(5)]
+    assert [SAME_TOKEN, NEW_TOKEN] == [await refuse(authorizer) for _ in range(2)]
+    fresh = await authorizer.authorize("POST", URL)
+    for used in late:
+        assert NEW_TOKEN == authorizer.handle_challenge(URL, used, answer(401, BEARER))
+    assert FINE == authorizer.handle_challenge(URL, fresh, answer(200))
+    assert ("2", 2) == ((await authorizer.authorize("POST", URL)).token_id, server.tokens_given)
+
+
+@pytest.mark.parametrize("under_way", [1, 16])
+async def test_a_client_that_is_denied(under_way, clients, server, fake):
+    """Everything refused for two seconds, with a fresh token too, is a denial, at two tokens."""
+    authorizer = clients.open().authorizer
+    began_s, rounds = fake.monotonic(), 0
+    results = [SAME_TOKEN]
+    while any(result.retry for result in results) and rounds < 20:
+        rounds += 1
+        used = [await authorizer.authorize("POST", URL) for _ in range(under_way)]
+        results = [authorizer.handle_challenge(URL, one, answer(401, BEARER)) for one in used]
+    assert {"PTS answered 401 invalid_token; a new token did not help"} == {
+        result.refused for result in results
+    }
+    assert (6, 2) == (rounds, server.tokens_given)
+    assert 1.5 < fake.monotonic() - began_s < 3
+    assert not (await refuse(authorizer)).retry
+
+
+async def test_refusals_while_others_wait_for_the_token(clients, server, fake):
+    """Sixteen who wait for the new token, each refused before the next has it, count as one."""
+    fake.runtime = msgspec.structs.replace(
+        fake.runtime, monotonic=time.monotonic, sleep=asyncio.sleep
+    )
+    authorizer = clients.open().authorizer
+    began_s, denied_after_s = time.monotonic(), []
+
+    async def ask() -> None:
+        while (await refuse(authorizer)).retry:
+            pass
+        denied_after_s.append(time.monotonic() - began_s)
+
+    await asyncio.gather(*(ask() for _ in range(16)))
+    assert (16, 2) == (len(denied_after_s), server.tokens_given)
+    assert min(denied_after_s) > 1.5
+
+
+async def test_a_refused_token_costs_helseid_little(clients, server, fake):
+    """Refused for ten minutes, a token is replaced every 30 s at most."""
+    authorizer = clients.open().authorizer
+    for _ in range(600):
+        await refuse(authorizer)
+        fake.advance(1)
+    assert 2 < server.tokens_given <= 21
+
+
+@pytest.mark.parametrize("status", [200, 404])
+async def test_an_accepted_token_is_kept(status, clients, server, fake):
+    """Of three replicas one refuses every proof: nobody waits, and the token stays."""
+    authorizer = clients.open().authorizer
+    for _ in range(100):
+        assert SAME_TOKEN == await refuse(authorizer)
+        used = await authorizer.authorize("POST", URL)
+        assert FINE == authorizer.handle_challenge(URL, used, answer(status))
+    assert (1, []) == (server.tokens_given, fake.waits_s)
+
+
+async def test_an_acceptance_ends_the_waits(clients, fake):
+    """When PTS accepts again, proofs are made at once."""
+    authorizer = clients.open().authorizer
+    assert [SAME_TOKEN, NEW_TOKEN, SAME_TOKEN] == [await refuse(authorizer) for _ in range(3)]
+    used = await authorizer.authorize("POST", URL)
+    waits_s = list(fake.waits_s)
+    assert [0.25] == waits_s
+    assert SAME_TOKEN == await refuse(authorizer)
+    assert FINE == authorizer.handle_challenge(URL, used, answer(200))
+    await authorizer.authorize("POST", URL)
+    assert waits_s == fake.waits_s
+
+
+async def test_what_does_not_speak_for_a_token(clients):
+    """Neither an acceptance of the token before, nor a 503, nor a refusal of the person."""
+    authorizer = clients.open().authorizer
+    old = await authorizer.authorize("POST", URL)
+    assert [SAME_TOKEN, NEW_TOKEN] == [await refuse(authorizer) for _ in range(2)]
+    for _ in range(3):
+        fresh = await authorizer.authorize("POST", URL)
+        authorizer.handle_challenge(URL, old, answer(200))
+        authorizer.handle_challenge(URL, fresh, answer(503))
+        authorizer.handle_challenge(URL, fresh, answer(403))
+        assert authorizer.handle_challenge(URL, fresh, answer(401)).retry
+    assert not (await refuse(authorizer)).retry
+
+
+async def test_token_due_for_renewal(clients, fake):
+    """A token refused at the end of its life is renewed anyway, and counts for nothing."""
+    authorizer = clients.open().authorizer
+    old = await authorizer.authorize("POST", URL)
+    fake.advance(600)
+    assert NEW_TOKEN == authorizer.handle_challenge(URL, old, answer(401, BEARER))
+    assert [SAME_TOKEN, NEW_TOKEN] == [await refuse(authorizer) for _ in range(2)]
+
+
+@pytest.mark.parametrize("code", ["invalid_dpop_proof", "use_dpop_nonce"])
+async def test_refused_proofs(code, clients, server):
+    """A refusal that names the proof costs no token, and ends with the clock's error."""
+    authorizer = clients.open().authorizer
+    used = await authorizer.authorize("POST", URL)
+    server.clock_ahead_s = 60
+    results = []
+    for _ in range(6):
+        refused = answer(401, f'DPoP error="{code}"', date=server.date(), dpop_nonce="n-1")
+        results.append(authorizer.handle_challenge(URL, used, refused))
+        used = await authorizer.authorize("POST", URL)
+    assert ([SAME_TOKEN] * 5, 1) == (results[:5], server.tokens_given)
+    assert re.fullmatch(
+        rf"PTS answered 401 {code}; this machine's clock is \d+ s behind PTS's; "
+        "new proofs did not help",
+        results[5].refused,
+    )
+
+
+async def test_forbidden(clients):
+    """403 is a refusal with the reason that PTS gives, less what looks like a secret."""
+    authorizer = clients.open().authorizer
+    used = await authorizer.authorize("POST", URL)
+    assert "PTS answered 403" == authorizer.handle_challenge(URL, used, answer(403)).refused
+    challenge = f'DPoP error="insufficient_scope", error_description="{"a" * 50} is short"'
+    verdict = authorizer.handle_challenge(URL, used, answer(403, challenge))
+    assert ChallengeResult(refused="PTS answered 403 insufficient_scope (*** is short)") == verdict
+
+
+@pytest.mark.parametrize(
+    ("error", "description", "told"),
+    [
+        ("13097248022", "", "an error without a code"),
+        ("0paque-t0ken", "", "an error without a code"),
+        ("access_denied", "of 13097248022, 130972 48022 or 13.09.72-48022", "(of ***, *** or ***)"),
+        ("access_denied", "secret-token-1 is bad", "(*** is bad)"),
+    ],
+)
+async def test_a_refusal_names_nobody(error, description, told, clients):
+    """Neither the code nor the description gives an identifier away, nor the token in use."""
+    authorizer = clients.open().authorizer
+    used = await authorizer.authorize("POST", URL)
+    challenge = f'DPoP error="{error}", error_description="{description}"'
+    refused = authorizer.handle_challenge(URL, used, answer(403, challenge)).refused
+    assert told in refused
+    assert [] == [one for one in ("13097248022", "48022", "paque", "token-1") if one in refused]
+
+
+async def test_one_assertion_per_attempt(clients, server, fake):
+    """Over many tokens and proofs no jti comes twice, and every assertion lives 30 s."""
+    server.token_fields = {"expires_in": 10}
+    authorizer = clients.open().authorizer
+    seen = []
+    for _ in range(10):
+        seen.append(claims(await authorizer.authorize("POST", URL))["jti"])
+        fake.advance(10)
+    seen += [request.assertion["jti"] for request in server.seen]
+    seen += [request.proof["jti"] for request in server.seen]
+    assert len(seen) == len(set(seen))
+    assert {30} == {r.assertion["exp"] - r.assertion["iat"] for r in server.seen}

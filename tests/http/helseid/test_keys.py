@@ -1,0 +1,195 @@
+"""The client's key, in each form that HelseID gives it, and in the forms that it refuses."""
+
+import json
+import pickle
+from urllib.parse import quote
+
+import jwskate
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from tests.http.helseid.support import CLIENT_ID, write_secret
+from worker.errors import ConfigurationError
+from worker.helseid.keys import load_client_key, new_client_key, public_jwk
+from worker.helseid.secret_files import write_private_jwk
+
+KIND_OF = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
+ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", *KIND_OF]
+PEM_FORMATS = [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL]
+
+
+def pem(key, form=PrivateFormat.PKCS8, encryption=None) -> str:
+    content: bytes = key.private_bytes(Encoding.PEM, form, encryption or NoEncryption())
+    return content.decode()
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+def test_signs_with_each_algorithm(alg, private_jwks, tmp_path):
+    """A JWK that names any of HelseID's nine algorithms signs what others can verify."""
+    jwk = {**private_jwks[KIND_OF.get(alg, "RSA")], "alg": alg, "kid": "my-key"}
+    key = load_client_key(write_secret(tmp_path / "key", jwk))
+    signed = jwskate.SignedJwt(key.sign(typ="JWT", claims={"a": 1}))
+    assert {"alg": alg, "kid": "my-key", "typ": "JWT"} == dict(signed.headers)
+    assert signed.verify_signature(jwskate.Jwk(key.public_jwk()), alg=alg)
+
+
+@pytest.mark.parametrize(
+    ("kind", "alg"), [("RSA", "PS256"), ("P-256", "ES256"), ("P-384", "ES384"), ("P-521", "ES512")]
+)
+def test_chooses_alg_and_kid(kind, alg, private_jwks, tmp_path):
+    """Without alg and kid, the key's type decides and the kid is the RFC 7638 thumbprint."""
+    key = load_client_key(write_secret(tmp_path / "key", private_jwks[kind]))
+    assert (alg, jwskate.Jwk(private_jwks[kind]).thumbprint()) == (key.alg, key.kid)
+
+
+def test_configured_names_win(private_jwks, tmp_path):
+    """What the configuration says of alg and kid stands above the file."""
+    jwk = {**private_jwks["RSA"], "alg": "PS512", "kid": "old"}
+    key = load_client_key(write_secret(tmp_path / "key", jwk), alg="RS384", kid="new")
+    assert ("RS384", "new") == (key.alg, key.kid)
+
+
+@pytest.mark.parametrize("form", PEM_FORMATS, ids=["pkcs8", "traditional"])
+@pytest.mark.parametrize("kind", ["RSA", "P-521"])
+def test_reads_pem(kind, form, private_jwks, tmp_path):
+    """A PEM private key, PKCS#8 or traditional, is the same key as the JWK."""
+    native = jwskate.Jwk(private_jwks[kind]).cryptography_key
+    key = load_client_key(write_secret(tmp_path / "key", pem(native, form)))
+    assert jwskate.Jwk(private_jwks[kind]).thumbprint() == key.kid
+
+
+@pytest.mark.parametrize("encode", [json.dumps, lambda jwk: quote(json.dumps(jwk))])
+def test_reads_self_service_json(encode, private_jwks, tmp_path):
+    """HelseID self-service's JSON holds the JWK as a string, at times URL-encoded."""
+    jwk = {**private_jwks["RSA"], "alg": "PS512", "kid": "nhn"}
+    document = {
+        "clientName": "x",
+        "clientId": CLIENT_ID,
+        "authority": "https://helseid-sts.test.nhn.no/connect/token",
+        "rsaPrivateKey": "<RSAKeyValue>",
+        "privateJwk": encode(jwk),
+    }
+    key = load_client_key(write_secret(tmp_path / "key", document))
+    assert ("PS512", "nhn", CLIENT_ID) == (key.alg, key.kid, key.client_id_hint)
+    assert "https://helseid-sts.test.nhn.no" == key.issuer_hint
+
+
+def test_reads_client_jwk_json(private_jwks, tmp_path):
+    """The JSON of NHN's library, with a byte order mark and the JWK as an object, is read."""
+    document = {"ClientId": CLIENT_ID, "ClientJwk": private_jwks["P-256"]}
+    path = write_secret(tmp_path / "key", "\ufeff" + json.dumps(document))
+    assert CLIENT_ID == load_client_key(path).client_id_hint
+
+
+@pytest.mark.parametrize("value", [None, "", 5, ["x"]])
+def test_a_hint_that_is_no_text_is_none(value, private_jwks, tmp_path):
+    """What stands beside the key and cannot be an id or an address is passed over."""
+    document = {"clientId": value, "authority": value, "privateJwk": private_jwks["P-256"]}
+    key = load_client_key(write_secret(tmp_path / "key", document))
+    assert (None, None) == (key.client_id_hint, key.issuer_hint)
+
+
+def unusable_keys(jwks) -> dict[str, tuple[object, str]]:
+    """Contents that must be refused, and what the message says."""
+    small = rsa.generate_private_key(65537, 1024)  # noqa: S505 -- it must be refused
+    small_jwk = jwskate.Jwk(small).to_dict()
+    rsa_jwk, ec_jwk = jwks["RSA"], jwks["P-256"]
+    odd_curve = ec.generate_private_key(ec.SECP256K1())
+    edwards = ed25519.Ed25519PrivateKey.generate()
+    native = jwskate.Jwk(rsa_jwk).cryptography_key
+    public_pem = native.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    other_rsa = jwskate.Jwk(rsa.generate_private_key(65537, 2048)).to_dict()
+    other = jwskate.ECJwk.generate(crv="P-256").to_dict()
+    return {
+        "small JWK": ({**small_jwk, "alg": "RS256"}, "1024 bits"),
+        "small PEM": (pem(small), "1024 bits"),
+        "symmetric": ({"kty": "oct", "k": "c2VjcmV0LXNlY3JldA"}, "symmetric"),
+        "public JWK": ({n: v for n, v in ec_jwk.items() if n != "d"}, "public key"),
+        "public PEM": (public_pem.decode(), "not a private key"),
+        "secp256k1 JWK": (jwskate.Jwk(odd_curve).to_dict(), "curve"),
+        "secp256k1 PEM": (pem(odd_curve), "P-256, P-384 and P-521"),
+        "Ed25519 JWK": (jwskate.Jwk(edwards).to_dict(), "neither an RSA nor an EC"),
+        "Ed25519 PEM": (pem(edwards), "P-256, P-384 and P-521"),
+        "encrypted PEM": (pem(native, encryption=BestAvailableEncryption(b"x")), "encrypted"),
+        "broken PEM": (pem(native)[:400] + "\n-----END PRIVATE KEY-----\n", "readable PEM"),
+        "halves of two RSA keys": ({**rsa_jwk, "n": other_rsa["n"]}, "valid RSA"),
+        "halves of two keys": ({**ec_jwk, "d": other["d"]}, "private"),
+        "broken number": ({**rsa_jwk, "d": "!!"}, "valid RSA"),
+        "number, not text": ({**rsa_jwk, "n": 5}, "valid RSA"),
+        "HS256": ({**rsa_jwk, "alg": "HS256"}, "does not match"),
+        "none": ({**rsa_jwk, "alg": "none"}, "does not match"),
+        "wrong curve for alg": ({**ec_jwk, "alg": "ES512"}, "does not match"),
+        "for encryption": ({**ec_jwk, "use": "enc"}, "signing"),
+        "no JSON": ("hello", "neither a PEM file nor a JSON"),
+        "a list": ([ec_jwk], "neither a PEM file nor a JSON"),
+        "no key in it": ({"clientId": "x"}, "privateJwk"),
+        "empty": ("", "is empty"),
+    }
+
+
+def test_refuses_unfit_keys(private_jwks, tmp_path):
+    """Keys that HelseID would not take are refused, by name of the file and never by content."""
+    for name, (content, expected) in unusable_keys(private_jwks).items():
+        path = write_secret(tmp_path / name.replace(" ", "-"), content)
+        with pytest.raises(ConfigurationError) as caught:
+            load_client_key(path)
+        assert expected in caught.value.message, name
+        assert "helseid.private_jwk_file" in caught.value.message
+        assert private_jwks["RSA"]["d"] not in repr(caught.value)
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "allowed"),
+    [(0o400, True), (0o440, True), (0o644, True), (0o646, False), (0o602, False)],
+)
+def test_file_mode(mode, allowed, private_jwks, tmp_path):
+    """Nobody but owner and group may write the key's file; reading is judged elsewhere."""
+    path = write_secret(tmp_path / "key", private_jwks["P-256"])
+    path.chmod(mode)
+    if allowed:
+        assert "ES256" == load_client_key(path).alg
+        return
+    with pytest.raises(ConfigurationError, match="everyone on this machine") as caught:
+        load_client_key(path)
+    assert "chmod" in caught.value.hint
+
+
+def test_missing_file(tmp_path):
+    """A file that is not there is a configuration error that names its key."""
+    with pytest.raises(ConfigurationError, match=r"helseid\.private_jwk_file: there is no file"):
+        load_client_key(tmp_path / "none")
+
+
+def test_new_key_round_trip(tmp_path):
+    """A new key is written for its owner only, loads, and its public half holds no secret."""
+    jwk = new_client_key("ec")
+    path = tmp_path / "new.jwk"
+    write_private_jwk(path, jwk)
+    assert 0o600 == path.stat().st_mode & 0o777
+    key = load_client_key(path)
+    assert ("ES512", jwk["kid"]) == (key.alg, key.kid)
+    assert public_jwk(jwk) == key.public_jwk()
+    assert {"kty", "crv", "x", "y", "alg", "use", "kid"} == key.public_jwk().keys()
+    with pytest.raises(ConfigurationError, match="already exists"):
+        write_private_jwk(path, jwk)
+
+
+def test_says_what_it_is(client_key):
+    """Type, size, algorithm and name: what a person compares with self-service."""
+    assert f"EC 256 bits, ES256, kid {client_key.kid}" == client_key.describe()
+
+
+def test_prints_no_key(client_key, private_jwks):
+    """Neither repr nor str nor pickle gives the key away."""
+    shown = f"{client_key!r} {client_key} {client_key.describe()}"
+    assert private_jwks["P-256"]["d"] not in shown
+    with pytest.raises(TypeError):
+        pickle.dumps(client_key)

@@ -1,0 +1,100 @@
+"""Proofs of possession, judged by requests-oauth2client."""
+
+import jwskate
+import pytest
+from requests_oauth2client.dpop import InvalidDPoPProof, validate_dpop_proof
+
+from tests.http.helseid.support import YEARS_S
+from worker.core.dpop import is_nonce, origin, target_uri, token_hash
+from worker.helseid.proof import ProofKey
+
+URL = "https://api.example/patient-safety/v0.5/_search"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://A.Example", "https://a.example/"),
+        ("https://a.example:443/x", "https://a.example/x"),
+        ("http://a.example:80/x", "http://a.example/x"),
+        ("HTTPS://a.example:8443/X/%2F?q=1#f", "https://a.example:8443/X/%2F"),
+        ("https://a.example?page=2", "https://a.example/"),
+        ("http://[::1]:8080/x#f", "http://[::1]:8080/x"),
+    ],
+)
+def test_target_uri(url, expected):
+    """An htu is the URL without query and fragment, normalised as RFC 9449 §4.3 asks."""
+    assert expected == target_uri(url)
+
+
+@pytest.mark.parametrize("url", ["/x", "ftp://a/x", "https:///x", ""])
+def test_target_uri_of_no_url(url):
+    """What is no absolute http URL has no htu."""
+    with pytest.raises(ValueError, match="not an absolute"):
+        target_uri(url)
+
+
+def test_origin():
+    """An origin is scheme, host and port, with the default port left out."""
+    assert origin("https://A.example:443/x?y") == origin("https://a.example/z")
+    assert origin("https://a.example:444/") != origin("https://a.example/")
+
+
+@pytest.mark.parametrize(
+    ("value", "allowed"), [("eyJ-._~", True), ("", False), ('a"b', False), ("a b", False)]
+)
+def test_is_nonce(value, allowed):
+    """A nonce that could break out of the claims is not one."""
+    assert allowed == is_nonce(value)
+
+
+def test_proof_is_valid():
+    """A proof holds the claims of RFC 9449 and verifies by the key in its header."""
+    key = ProofKey()
+    ath = token_hash("token")
+    proof = key.proof(
+        "POST", f"{URL}?page=2", iat=1_790_000_000, jti="id-1", access_token_hash=ath, nonce="n1"
+    )
+    valid = validate_dpop_proof(
+        proof, htm="POST", htu=URL, ath=ath, nonce="n1", algs=["ES256"], leeway=YEARS_S
+    )
+    assert {
+        "jti": "id-1",
+        "iat": 1_790_000_000,
+        "htm": "POST",
+        "htu": URL,
+        "ath": ath,
+        "nonce": "n1",
+    } == dict(valid.claims)
+    assert key.thumbprint == jwskate.Jwk(valid.headers["jwk"]).thumbprint()
+    assert {"kty", "crv", "x", "y"} == valid.headers["jwk"].keys()
+
+
+def test_many_proofs_are_valid():
+    """Proofs for 300 URLs, more than are remembered, do not mix."""
+    key = ProofKey()
+    for number in range(600):
+        url = f"{URL}/{number % 300}"
+        proof = key.proof("GET", url, iat=1_790_000_000, jti=f"id-{number}")
+        validate_dpop_proof(proof, htm="GET", htu=url, algs=["ES256"], leeway=YEARS_S)
+
+
+def test_signatures_are_padded():
+    """A signature has 64 bytes also when its numbers begin with zeros (one in 128 does)."""
+    key = ProofKey()
+    proofs = (key.proof("GET", URL, iat=1, jti="id") for _ in range(3000))
+    assert {86} == {len(proof.rpartition(".")[2]) for proof in proofs}
+
+
+def test_judge_notices():
+    """The judge of these tests is one: it refuses a proof for another URL."""
+    proof = ProofKey().proof("POST", URL, iat=1_790_000_000, jti="id-1")
+    with pytest.raises(InvalidDPoPProof):
+        validate_dpop_proof(proof, htm="POST", htu=f"{URL}x", algs=["ES256"], leeway=YEARS_S)
+
+
+def test_keys_differ():
+    """Each process has a key of its own, and its repr holds the thumbprint only."""
+    first, second = ProofKey(), ProofKey()
+    assert first.thumbprint != second.thumbprint
+    assert f"ProofKey(thumbprint='{first.thumbprint}')" == repr(first)

@@ -1,0 +1,232 @@
+"""PostgreSQL off loopback: who may answer, and what is sent to whoever does."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from sqlalchemy import make_url, text
+
+from tests.acceptance.conftest import MakeDatabase
+from tests.acceptance.program import Installation, Sandbox, sandbox
+from tests.fakes import FakeRuntime
+from tests.http.engines.certificates import Authority, make_authority, server_context
+from tests.http.network.postgres_front import HOST, Front, front
+from worker.errors import ConfigurationError, WorkerError
+from worker.roster.query import QueryRoster
+from worker.store.database import open_database
+
+LIES = {
+    "no TLS": "does not offer TLS, or an attacker",
+    "authority": "unable to get local issuer certificate",
+    "age": "certificate has expired",
+    "host": "IP address mismatch",
+}
+"""How somebody in the middle answers, and what is said of it."""
+PATIENCE_S = 1.0
+QUERY = "SELECT '16858399649' AS off_id"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The CA that the hospital trusts."""
+    return make_authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox for whole runs."""
+    with sandbox(tmp_path_factory.mktemp("served"), "--persons", "12") as made:
+        yield made
+
+
+@contextmanager
+def liar(
+    lie: str, authority: Authority, folder: Path, server: str | None = None
+) -> Iterator[Front]:
+    """Somebody in the middle who lies so; before a server, or a thief."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tls = None
+    if lie != "no TLS":
+        signer = make_authority(folder) if lie == "authority" else authority
+        tls = server_context(
+            signer,
+            folder,
+            address="192.0.2.1" if lie == "host" else HOST,
+            days=-1 if lie == "age" else 1,
+        )
+    with front(server, tls=tls) as made:
+        yield made
+
+
+async def use_store(url: str, ca_file: Path) -> None:
+    """Ask the store's database for one thing."""
+    runtime = FakeRuntime().runtime
+    async with open_database(url, runtime, ca_file=ca_file, patience_s=PATIENCE_S) as database:
+        await database.read(lambda connection: connection.execute(text("SELECT 1")))
+
+
+async def use_roster(url: str, ca_file: Path) -> None:
+    """Read a roster of one person."""
+    async for _ in QueryRoster(url, QUERY, ca_file=ca_file).entries():
+        pass
+
+
+def test_no_password_for_whoever_is_in_the_middle(authority: Authority, tmp_path: Path):
+    """Of store and roster, for each lie and each way to ask for verified TLS: not one password."""
+    root = f"sslrootcert={authority.file}"
+    queries = ["", "?sslmode=verify-full", f"?{root}", f"?sslmode=verify-ca&{root}"]
+    attempts = passwords = 0
+    for lie, use in product(LIES, (use_store, use_roster)):
+        with liar(lie, authority, tmp_path / f"{attempts}") as thief:
+            # Whose certificate is good but for the name, verify-ca takes: that is what it means.
+            asked = [query for query in queries if lie != "host" or "verify-ca" not in query]
+            for query in asked:
+                with pytest.raises(ConfigurationError) as caught:
+                    anyio.run(use, thief.url(query=query), authority.file)
+                message = caught.value.message
+                assert f"{HOST}:{thief.port}" in message
+                assert LIES[lie] in message
+                assert "no password was sent" in message
+                assert caught.value.hint
+                assert "hemmelig" not in message + caught.value.hint
+            assert thief.connections == len(asked)  # once each: it is not tried again
+            attempts += thief.connections
+            passwords += len(thief.passwords)
+    assert (passwords, attempts) == (0, 30)
+
+
+@pytest.mark.parametrize("use", [use_store, use_roster])
+@pytest.mark.parametrize("query", ["", "?sslmode=verify-full", "?sslmode=disable"])
+def test_who_is_believed_gets_it(authority: Authority, tmp_path: Path, use: Any, query: str):
+    """The thief above can read: with a certificate that is believed, or where none is asked for."""
+    tls = None if "disable" in query else server_context(authority, tmp_path, address=HOST)
+    with front(tls=tls) as thief:
+        with pytest.raises(WorkerError):
+            anyio.run(use, thief.url(query=query), authority.file)
+        assert [b"hemmelig\0"] == thief.passwords[:1]
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_the_program_refuses(
+    served: Sandbox, authority: Authority, tmp_path: Path, make_postgres: MakeDatabase, lie: str
+):
+    """Exit code 78 at once, with the place and what to do; nothing is read or written."""
+    url = make_postgres()
+    with liar(lie, authority, tmp_path / "liar", url) as between:
+        worker = served.install(tmp_path / "worker", between.url())
+        worker.configure(tls={"ca_file": str(authority.file)})
+        ended = worker.sync()
+    assert 78 == ended.code, ended.story()
+    assert LIES[lie] in ended.message
+    assert f"{HOST}:{between.port}" in ended.message
+    assert "hemmelig" not in ended.out + ended.err
+    assert 0 == Installation(folder=tmp_path, database_url=url).store.one(
+        "SELECT count(*) FROM run"
+    )
+
+
+WAYS = {
+    "ca_file": ("", True, "certificate and host name verified"),
+    "sslrootcert": ("?sslrootcert={}", False, "certificate and host name verified"),
+    "verify-ca": (
+        "?sslmode=verify-ca&sslrootcert={}",
+        False,
+        "certificate verified, host name not",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_right_authority_passes(
+    served: Sandbox, authority: Authority, tmp_path: Path, make_postgres: MakeDatabase, way: str
+):
+    """A whole run, store and roster over verified TLS; ``doctor`` says which and how."""
+    query, is_ca_file, says = WAYS[way]
+    query = query.format(authority.file)
+    url = make_postgres()
+    address = "192.0.2.1" if way == "verify-ca" else HOST
+    with front(url, tls=server_context(authority, tmp_path, address=address)) as between:
+        worker = served.install(tmp_path / "worker", between.url(query=query))
+        worker.configure(
+            roster={"path": None, "url": between.url(query=query), "query": _query(served)},
+            tls={"ca_file": str(authority.file) if is_ca_file else None},
+        )
+        ended = worker.sync()
+        assert 0 == ended.code, ended.story()
+        assert 12 == ended.run["totals"]["persons_complete"]
+        assert "database.not_encrypted" not in ended.err
+        lines = {line["name"]: line for line in worker.run("doctor").document["lines"]}
+        assert between.secured == between.connections > 2
+    for name in ("database", "roster"):
+        assert ("OK", f"TLSv1.3, {says}") == (
+            lines[name]["state"],
+            lines[name]["facts"]["connection"],
+        )
+        assert f"TLSv1.3, {says}" in lines[name]["text"]
+
+
+def test_disable_is_warned_of_at_each_start(
+    served: Sandbox, tmp_path: Path, make_postgres: MakeDatabase
+):
+    """Switched off by name it runs, and says so each time; ``doctor`` has it as a warning."""
+    with front(make_postgres()) as between:
+        url = between.url(query="?sslmode=disable")
+        worker = served.install(tmp_path / "worker", url)
+        worker.configure(roster={"path": None, "url": url, "query": _query(served)})
+        for _ in range(2):
+            ended = worker.sync()
+            assert 0 == ended.code, ended.story()
+            events = [json.loads(line) for line in ended.err.splitlines()]
+            warned = [one for one in events if one["event"] == "database.not_encrypted"]
+            assert {"database.url", "roster.url"} == {one["key"] for one in warned}
+            assert {f"{HOST}:{between.port}"} == {one["server"] for one in warned}
+            assert {"warning"} == {one["level"] for one in warned}
+        ended = worker.run("doctor")
+        lines = {line["name"]: line for line in ended.document["lines"]}
+    for name in ("database", "roster"):
+        assert ("WARN", "not encrypted") == (
+            lines[name]["state"],
+            lines[name]["facts"]["connection"],
+        )
+    assert 0 == ended.code
+
+
+def test_plain_on_this_machine(served: Sandbox, tmp_path: Path, make_postgres: MakeDatabase):
+    """On loopback and by a socket nothing need be set, and nothing is warned of."""
+    url = make_postgres()
+    with ExitStack() as stack:
+        between = stack.enter_context(front(url))
+        near = make_url(between.url()).set(host="127.0.0.1").render_as_string(hide_password=False)
+        for where, says in ((near, "not encrypted, on this machine"), (url, "UNIX socket")):
+            worker = served.install(tmp_path / says.replace(" ", "-"), where)
+            ended = worker.sync()
+            assert (0, False) == (ended.code, "not_encrypted" in ended.err), ended.story()
+            lines = {line["name"]: line for line in worker.run("doctor").document["lines"]}
+            assert ("OK", says) == (
+                lines["database"]["state"],
+                lines["database"]["facts"]["connection"],
+            )
+
+
+@pytest.mark.parametrize("variable", ["PGSSLMODE=disable", "PGSSLNEGOTIATION=direct", "PGHOST=x"])
+def test_the_environment_decides_nothing(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+):
+    """Variables of libpq's, which the driver reads where it is told nothing."""
+    monkeypatch.setenv(*variable.split("="))
+    with liar("authority", authority, tmp_path) as thief:
+        with pytest.raises(WorkerError):
+            anyio.run(use_store, thief.url(), authority.file)
+        assert (1, []) == (thief.connections, thief.passwords)
+
+
+def _query(served: Sandbox) -> str:
+    """The sandbox's roster as a query."""
+    rows = (line.split(",") for line in served.lines())
+    values = ", ".join(f"('{off_id}', '{ref}')" for off_id, ref, *_ in rows)
+    return f"SELECT off_id, local_ref FROM (VALUES {values}) AS roster (off_id, local_ref)"

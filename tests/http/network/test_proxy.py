@@ -1,0 +1,318 @@
+"""``network.proxy_url``: HelseID, PTS, Pushgateway and OTLP are reached through it alone."""
+
+import shutil
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+import trustme
+
+from bench.people import off_id
+from tests.acceptance.program import Ended, Installation, closed_port, environment, run
+from tests.acceptance.standin import standin
+from tests.crash.zygote import Zygote
+from tests.http.engines.raw_server import answer, raw_server
+from tests.http.network.conftest import PERSONS, Net
+from tests.http.network.connect_proxy import ConnectProxy, connect_proxy
+from tests.http.network.proxy import proxy
+from tests.http.telemetry.test_telemetry import NIGHT, Collector
+from worker.errors import TransientError, UnavailableError
+from worker.proxy import Proxy
+from worker.pts.engines import open_transport
+from worker.pts.transport import TransportOptions
+from worker.sandbox.serve import running_sandbox
+from worker.telemetry.emit import emit, ping
+from worker.telemetry.options import TelemetryOptions
+from worker.telemetry.ping import Ping
+from worker.tls import client_context
+
+HELSEID, PTS = "helseid.test:443", "pts.test:8443"
+CREDENTIALS = "worker:p:ss @/word"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hospital:
+    """HelseID and PTS under names that nobody resolves, with certificates of a private CA."""
+
+    net: Net
+    routes: dict[str, int]
+    ca_file: Path
+    server_tls: ssl.SSLContext
+
+    def sync(
+        self, template: Path, folder: Path, url: str, *, credentials: str = "", **api: str
+    ) -> tuple[Ended, Installation]:
+        """A run through that proxy."""
+        worker = self.net.install(folder, template)
+        network = {"proxy_url": url}
+        if credentials:
+            file = folder / "proxy-credentials"
+            file.write_text(credentials + "\n", encoding="utf-8")
+            file.chmod(0o600)
+            network["proxy_credentials_file"] = file.name
+        worker.configure(
+            tls={"ca_file": str(self.ca_file)},
+            network=network,
+            api=api,
+            sync={"request_timeout_s": 5.0, "retry_attempts": 2},
+        )
+        return self.net.sync(worker), worker
+
+
+@pytest.fixture(scope="module")
+def hospital(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    """The sandbox behind TLS; the names are the proxy's to resolve."""
+    authority = trustme.CA()
+    ca_file = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(ca_file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("helseid.test", "pts.test", "push.test", "localhost").configure_cert(
+        context
+    )
+    with ExitStack() as stack:
+        helseid = stack.enter_context(proxy(tls=context))
+        pts = stack.enter_context(proxy(tls=context))
+        sandbox = stack.enter_context(
+            running_sandbox(
+                persons=PERSONS,
+                public_helseid_url="https://helseid.test",
+                public_pts_url=f"https://{PTS}",
+            )
+        )
+        helseid.target = sandbox.options.helseid_port
+        pts.target = sandbox.options.pts_port
+        yield Hospital(
+            net=Net(sandbox=sandbox, helseid=helseid, pts=pts, zygote=zygote),
+            routes={HELSEID: _port(helseid.url), PTS: _port(pts.url)},
+            ca_file=ca_file,
+            server_tls=context,
+        )
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+@pytest.fixture(params=["http", "https"])
+def forward(hospital: Hospital, request: pytest.FixtureRequest) -> Iterator[ConnectProxy]:
+    """A proxy that knows the way; with https it is spoken to over TLS itself."""
+    tls = hospital.server_tls if request.param == "https" else None
+    with connect_proxy(tls=tls) as made:
+        made.routes |= hospital.routes
+        yield made
+
+
+def test_a_whole_run(
+    hospital: Hospital, forward: ConnectProxy, migrated_sqlite: Path, tmp_path: Path
+):
+    """HelseID and PTS are reached by CONNECT; TLS ends behind the proxy, which sees no token."""
+    ended, worker = hospital.sync(migrated_sqlite, tmp_path, forward.url)
+    assert 0 == ended.code, ended.out + ended.err
+    assert PERSONS == ended.run["totals"]["persons_complete"]
+    assert {HELSEID, PTS} == set(forward.asked)
+    assert not [head for head in forward.heads if "authorization" in head.lower()]
+    assert worker.store.ids()
+
+
+def test_a_proxy_that_wants_credentials(
+    hospital: Hospital, forward: ConnectProxy, migrated_sqlite: Path, tmp_path: Path
+):
+    """Those of the file are sent to the proxy, and stand in no output."""
+    forward.credentials = CREDENTIALS
+    ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url, credentials=CREDENTIALS)
+    assert 0 == ended.code, ended.out + ended.err
+    assert "p:ss" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize("given", ["", "worker:wrong"])
+def test_credentials_that_are_missing_or_wrong(
+    hospital: Hospital, migrated_sqlite: Path, tmp_path: Path, given: str
+):
+    """78, with the proxy's name and the key; a wrong password is not tried again."""
+    with connect_proxy() as forward:
+        forward.routes |= hospital.routes
+        forward.credentials = CREDENTIALS
+        ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url, credentials=given)
+    assert 78 == ended.code, ended.out + ended.err
+    assert f"the proxy {forward.url.removeprefix('http://')}" in ended.out
+    assert ("does not accept the credentials" if given else "requires credentials") in ended.out
+    assert 1 == len(forward.asked)
+    assert "wrong" not in ended.out + ended.err
+
+
+def test_a_proxy_that_forbids_pts(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path):
+    """78: nothing but another rule in the proxy helps."""
+    with connect_proxy() as forward:
+        forward.routes |= hospital.routes
+        forward.answers[PTS] = "403 Forbidden"
+        ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url)
+    assert 78 == ended.code, ended.out + ended.err
+    assert "does not allow this request (status 403)" in ended.out
+
+
+@pytest.mark.parametrize("target", [HELSEID, PTS])
+def test_a_proxy_that_finds_no_way(
+    hospital: Hospital, migrated_sqlite: Path, tmp_path: Path, target: str
+):
+    """502 passes, so it is tried again; in the end 69, and the proxy is named."""
+    with connect_proxy() as forward:
+        forward.routes |= hospital.routes
+        forward.answers[target] = "502 Bad Gateway"
+        ended, _ = hospital.sync(migrated_sqlite, tmp_path, forward.url)
+    assert 69 == ended.code, ended.out + ended.err
+    assert forward.asked.count(target) > 1
+
+
+def test_a_proxy_that_is_not_there(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path):
+    """69, and the proxy is named, not HelseID."""
+    url = f"http://127.0.0.1:{closed_port()}"
+    ended, _ = hospital.sync(migrated_sqlite, tmp_path, url)
+    assert 69 == ended.code, ended.out + ended.err
+    assert f"cannot connect to the proxy {url.removeprefix('http://')}" in ended.out
+
+
+def test_the_fast_engine_knows_no_proxy(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path):
+    """It is refused before anything is sent past the proxy."""
+    ended, _ = hospital.sync(migrated_sqlite, tmp_path, "http://proxy.example", engine="fast")
+    assert 78 == ended.code
+    assert "fast knows no proxy" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [("502 Bad Gateway", "cannot reach PTS"), ("429 Slow down", "cannot reach PTS")],
+)
+async def test_what_the_engine_says_of_a_proxy(status: str, problem: str):
+    """The proxy is named where it is what failed."""
+    with connect_proxy() as forward:
+        forward.answers["pts.test:443"] = status
+        with pytest.raises(TransientError, match=f"the proxy localhost:.* {problem}"):
+            await _post("https://pts.test", TransportOptions(proxy=Proxy(url=forward.url)))
+    gone = Proxy(url=f"http://127.0.0.1:{closed_port()}")
+    with pytest.raises(TransientError, match=f"the proxy {gone.shown}: no connection"):
+        await _post("https://pts.test", TransportOptions(proxy=gone))
+
+
+async def test_a_proxy_that_says_nothing():
+    """It costs the time for silence, and is named."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        shown = f"127.0.0.1:{mute.getsockname()[1]}"
+        options = TransportOptions(proxy=Proxy(url=f"http://{shown}"), silence_s_max=0.2)
+        with pytest.raises(TransientError, match=f"the proxy {shown}: no complete .* in time"):
+            await _post("https://pts.test", options)
+
+
+async def test_a_proxy_whose_certificate_is_not_accepted(hospital: Hospital):
+    """It is the proxy's, and not PTS's, that the message names."""
+    with connect_proxy(tls=hospital.server_tls) as forward:
+        options = TransportOptions(proxy=Proxy(url=forward.url))
+        with pytest.raises(UnavailableError, match=r"the proxy localhost:[0-9]+'s certificate"):
+            await _post("https://pts.test", options)
+
+
+async def test_this_very_machine_is_reached_without_the_proxy():
+    """Loopback addresses are, whatever is configured."""
+    gone = Proxy(url=f"http://127.0.0.1:{closed_port()}")
+    async with raw_server(answer()) as server:
+        assert 200 == await _post(server.url, TransportOptions(proxy=gone))
+
+
+async def _post(url: str, options: TransportOptions) -> int:
+    async with open_transport(options) as transport:
+        return (await transport.post(url, headers={}, body=b"{}")).status
+
+
+def _to(target: str) -> dict[str, Any]:
+    return {target: "https://push.test"}
+
+
+async def _send(options: TelemetryOptions) -> None:
+    await emit(NIGHT, options)
+    await ping(options, Ping.SUCCESS)
+
+
+@pytest.mark.parametrize("target", ["pushgateway_url", "otlp_endpoint", "ping_url"])
+async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str):
+    """Each target is reached through the proxy, with its credentials and the private CA."""
+    forward.credentials = CREDENTIALS
+    user, _, password = CREDENTIALS.partition(":")
+    collector = Collector()
+    with collector.serving() as url, proxy(tls=hospital.server_tls) as behind:
+        behind.target = _port(url)
+        forward.routes["push.test:443"] = _port(behind.url)
+        options = replace(
+            TelemetryOptions(
+                ca_file=hospital.ca_file,
+                proxy=Proxy(url=forward.url, user=user, password=password),
+            ),
+            **_to(target),
+        )
+        with structlog.testing.capture_logs() as logs:
+            await _send(options)
+    assert [] == logs
+    assert collector.pushes
+    assert {"push.test:443"} == set(forward.asked)
+
+
+@pytest.mark.parametrize("target", ["pushgateway_url", "otlp_endpoint", "ping_url"])
+async def test_telemetry_names_a_proxy_that_is_not_there(target: str):
+    """The line in the log says which, so that nobody looks for the fault at the target."""
+    gone = Proxy(url=f"http://127.0.0.1:{closed_port()}")
+    options = TelemetryOptions(proxy=gone, push_s_max=1.0)
+    with structlog.testing.capture_logs() as logs:
+        await _send(replace(options, **_to(target)))
+    assert [True] == [log["reason"].endswith(f"(through the proxy {gone.shown})") for log in logs]
+
+
+def test_nothing_is_taken_from_the_environment(tmp_path: Path, migrated_sqlite: Path):
+    """A trap that every variable names is not asked by anybody, nor are session keys written."""
+    with standin() as upstream, socket.create_server(("127.0.0.1", 0)) as trap:
+        trap.setblocking(False)
+        url = f"http://127.0.0.1:{trap.getsockname()[1]}"
+        shutil.copy(migrated_sqlite, tmp_path / "pts.db")
+        worker = upstream.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
+        everybody = [off_id(number) for number in range(5)]
+        worker.roster(*everybody)
+        worker.configure(
+            telemetry={
+                "pushgateway_url": f"{upstream.base_url}/pushed",
+                "otlp_endpoint": f"{upstream.base_url}/pushed",
+            }
+        )
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+        env = environment(
+            **dict.fromkeys(names, url),
+            NO_PROXY="",
+            SSL_CERT_FILE=str(tmp_path / "no-such-file.pem"),
+            REQUESTS_CA_BUNDLE=str(tmp_path / "no-such-file.pem"),
+            CURL_CA_BUNDLE=str(tmp_path / "no-such-file.pem"),
+            SSLKEYLOGFILE=str(tmp_path / "session-keys"),
+        )
+        words = ("--config", str(worker.config), "sync", "--json")
+        ended = run(*words, folder=tmp_path, env=env)
+        assert 0 == ended.code, ended.out + ended.err
+        assert "telemetry.failed" not in ended.err
+        assert len(upstream.pushed) > 1
+        with pytest.raises(BlockingIOError):
+            trap.accept()
+    assert not (tmp_path / "session-keys").exists()
+
+
+async def test_nobody_is_trusted_because_of_the_environment(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """A CA in SSL_CERT_FILE is not trusted: whoever sets a variable could read every person."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(hospital.ca_file))
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "session-keys"))
+    async with raw_server(answer(), tls=hospital.server_tls, host="localhost") as server:
+        with pytest.raises(UnavailableError, match="certificate is not accepted"):
+            await _post(server.url, TransportOptions())
+        trusted = TransportOptions(tls=client_context(hospital.ca_file))
+        assert 200 == await _post(server.url, trusted)
+    assert not (tmp_path / "session-keys").exists()

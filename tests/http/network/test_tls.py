@@ -1,0 +1,115 @@
+"""TLS from a private CA before HelseID and PTS, as hospitals have it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import Ended, Installation
+from tests.crash.zygote import Zygote
+from tests.http.engines.certificates import Authority, make_authority, server_context
+from tests.http.network.conftest import CONCURRENCY, PERSONS, Net, net
+from tests.http.network.proxy import Strike, Weather
+from tests.http.network.test_weather import WEATHERS, assert_counted
+
+REASONS = {
+    "authority": "unable to get local issuer certificate|self.signed certificate",
+    "age": "certificate has expired",
+    "host": "(IP address|Hostname) mismatch",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hospital:
+    """A sandbox whose certificates are those of a private authority."""
+
+    net: Net
+    authority: Authority
+
+    def sync(self, worker: Installation, weather: Weather, **settings: float) -> Ended:
+        """A run in that weather."""
+        self.net.clear(weather)
+        worker.configure(tls={"ca_file": str(self.authority.file)}, sync=settings)
+        return self.net.sync(worker)
+
+
+@pytest.fixture(scope="module")
+def hospital(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    """The sandbox behind TLS."""
+    folder = tmp_path_factory.mktemp("authority")
+    authority = make_authority(folder)
+    context = server_context(authority, folder)
+    with net(zygote, helseid_tls=context, pts_tls=context) as made:
+        yield Hospital(net=made, authority=authority)
+
+
+@pytest.mark.parametrize("name", ["fair", *sorted(WEATHERS)[::3]])
+def test_a_private_authority(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path, name: str):
+    """With tls.ca_file a run over https is whole, in fair weather and in other."""
+    weather = replace(WEATHERS.get(name, Weather()), strikes_max=5)
+    worker = hospital.net.install(tmp_path, migrated_sqlite)
+    assert worker.settings["api"]["base_url"].startswith("https://")
+    assert worker.settings["helseid"]["issuer"].startswith("https://")
+    ended = hospital.sync(worker, weather)
+    assert 0 == ended.code, ended.out + ended.err
+    assert PERSONS == ended.run["totals"]["persons_complete"]
+    hospital.net.assert_no_proof_twice()
+    assert_counted(hospital.net, weather, ended)
+    # Connections are kept: beside those that were struck one for each request at a time.
+    assert hospital.net.pts.connections <= hospital.net.pts.struck + 2 * CONCURRENCY
+
+
+def test_silence_behind_tls(hospital: Hospital, migrated_sqlite: Path, tmp_path: Path):
+    """A half-open connection with TLS costs sync.request_timeout_s, and is tried again."""
+    worker = hospital.net.install(tmp_path, migrated_sqlite)
+    weather = Weather(strike=Strike.SILENCE, strikes_max=3)
+    hospital.net.clear(weather)
+    hospital.net.helseid.weather = Weather()
+    worker.configure(tls={"ca_file": str(hospital.authority.file)}, sync={"request_timeout_s": 1.0})
+    ended = hospital.net.sync(worker)
+    assert 0 == ended.code, ended.out + ended.err
+    assert 3 == hospital.net.pts.struck
+    assert_counted(hospital.net, weather, ended)
+    hospital.net.assert_no_proof_twice()
+
+
+@pytest.mark.parametrize(
+    ("who", "wrong"), [("pts", "host"), *(("helseid", wrong) for wrong in REASONS)]
+)
+def test_a_certificate_that_is_not_accepted(
+    zygote: Zygote, migrated_sqlite: Path, tmp_path: Path, who: str, wrong: str
+):
+    """A certificate of another authority, or expired, or another host's: 69, with the reason."""
+    authority = make_authority(tmp_path)
+    good = server_context(authority, tmp_path)
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    signer = make_authority(stranger) if wrong == "authority" else authority
+    bad = server_context(
+        signer,
+        stranger,
+        address="127.0.0.2" if wrong == "host" else "127.0.0.1",
+        days=-1 if wrong == "age" else 1,
+    )
+    contexts = {"helseid_tls": good, "pts_tls": good} | {f"{who}_tls": bad}
+    with net(zygote, **contexts) as secure:
+        worker = secure.install(tmp_path / "worker", migrated_sqlite)
+        worker.configure(tls={"ca_file": str(authority.file)})
+        ended = secure.sync(worker)
+        assert 69 == ended.code, ended.out + ended.err
+        told = " ".join(ended.run["reasons"])
+        assert re.search(REASONS[wrong], told), told
+        assert ("HelseID" if who == "helseid" else "PTS") in told
+        _assert_nothing_was_sent(secure, who)
+    assert set() == worker.store.ids()
+    assert [] == worker.store.rows("SELECT 1 FROM run WHERE publication_no IS NOT NULL")
+
+
+def _assert_nothing_was_sent(secure: Net, who: str) -> None:
+    """Neither assertion nor token left the machine."""
+    stats = secure.stats()
+    assert 0 == stats["searches"]
+    if who == "helseid":
+        assert 0 == stats["token_calls"] + stats["discovery_calls"]

@@ -1,0 +1,107 @@
+"""The worker on a bad network: what it reads is right, or it says that it could not read it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import Ended
+from tests.http.network.conftest import PERSONS, Net, text_of
+from tests.http.network.proxy import Strike, Weather
+
+WEATHERS = {
+    "latency": Weather(latency_s=0.02),
+    "bandwidth": Weather(bytes_per_s=40_000),
+    "bytes one by one": Weather(slice_bytes=1),
+    "three bytes at a time, late": Weather(slice_bytes=300, latency_s=0.005),
+    "reset in mid-body": Weather(strike=Strike.RESET),
+    "closed in mid-body": Weather(strike=Strike.CLOSE),
+    "slow close": Weather(strike=Strike.SLOW_CLOSE),
+}
+
+
+@pytest.mark.parametrize("name", WEATHERS)
+def test_the_run_is_whole(
+    plain: Net,
+    undisturbed: Callable[[], str],
+    migrated_sqlite: Path,
+    tmp_path: Path,
+    name: str,
+):
+    """0, and what is published is what a run in fair weather publishes; no proof is used twice."""
+    weather = WEATHERS[name]
+    expected = undisturbed()
+    plain.clear(weather)
+    worker = plain.install(tmp_path, migrated_sqlite)
+    ended = plain.sync(worker)
+    assert 0 == ended.code, ended.out + ended.err
+    assert expected == text_of(worker)
+    plain.assert_no_proof_twice()
+    assert_counted(plain, weather, ended)
+
+
+def assert_counted(net: Net, weather: Weather, ended: Ended) -> None:
+    """Each connection that was struck cost one request more, and nothing else did."""
+    totals = ended.run["totals"]
+    assert (net.pts.struck > 0) == (weather.strike is not None)
+    assert net.pts.struck == totals["retries"]
+    assert 2 * PERSONS + totals["retries"] == totals["requests"]
+
+
+def test_silence_is_given_up(
+    plain: Net, undisturbed: Callable[[], str], migrated_sqlite: Path, tmp_path: Path
+):
+    """A half-open connection costs sync.request_timeout_s and no more, and is tried again."""
+    expected = undisturbed()
+    plain.clear(Weather(strike=Strike.SILENCE, strikes_max=6))
+    worker = plain.install(tmp_path, migrated_sqlite)
+    worker.configure(sync={"request_timeout_s": 1.0})
+    plain.helseid.weather = Weather()
+    ended = plain.sync(worker)
+    assert 0 == ended.code, ended.out + ended.err
+    assert expected == text_of(worker)
+    plain.assert_no_proof_twice()
+    assert 6 == plain.pts.struck
+    assert 1.0 < ended.took_s < 30
+
+
+def test_what_cannot_be_read_is_a_gap(
+    plain: Net, undisturbed: Callable[[], str], migrated_sqlite: Path, tmp_path: Path
+):
+    """Without attempts left 3: the rest is published, what is missing is read the next time."""
+    expected = undisturbed()
+    plain.clear(Weather(strike=Strike.RESET, strikes_max=5))
+    plain.helseid.weather = Weather()
+    worker = plain.install(tmp_path, migrated_sqlite)
+    worker.configure(sync={"retry_attempts": 1})
+    ended = plain.sync(worker)
+    assert 3 == ended.code, ended.out + ended.err
+    assert {"transient": 5} == ended.run["failures"]
+    plain.clear(Weather())
+    again = plain.sync(worker)
+    assert 0 == again.code
+    assert [("published", 3), ("published", 0)] == worker.store.runs()
+    assert restrictions(expected) == restrictions(text_of(worker))
+
+
+def restrictions(text: str) -> list[str]:
+    """The lines that hold a restriction's payload."""
+    return sorted(line for line in text.splitlines() if "{" in line)
+
+
+def test_a_network_that_stays_down(
+    plain: Net, undisturbed: Callable[[], str], migrated_sqlite: Path, tmp_path: Path
+):
+    """69 with nothing published, and the next run continues."""
+    expected = undisturbed()
+    plain.clear(Weather(strike=Strike.RESET, after_bytes=(1, 100), strikes_max=10_000))
+    plain.helseid.weather = Weather()
+    worker = plain.install(tmp_path, migrated_sqlite)
+    worker.configure(sync={"retry_attempts": 2})
+    ended = plain.sync(worker)
+    assert 69 == ended.code, ended.out + ended.err
+    assert set() == worker.store.ids()
+    plain.clear(Weather())
+    again = plain.sync(worker)
+    assert (0, True) == (again.code, again.run["continued"])
+    assert expected == text_of(worker)

@@ -1,0 +1,224 @@
+"""Who may call the stand-in for PTS."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from joserfc.jwk import ECKey
+
+from tests.http.sandbox.caller import MISSING, SAFETY_PATH, Caller, ath, public, sign
+from worker.sandbox.clients import Client
+from worker.sandbox.people import roster
+from worker.sandbox.serve import RunningSandbox, running_sandbox
+
+OFF_ID = next(roster(1, 200))[0]
+BEARER = 'Bearer error="invalid_token"'
+
+Make = Callable[[Caller, str], dict[str, str]]
+
+
+def _with(**parts: Any) -> Make:
+    return lambda c, url: c.headers(url, **parts)
+
+
+def _foreign_token(caller: Caller, url: str) -> dict[str, str]:
+    token = sign(
+        caller.key,
+        {"alg": "ES256", "typ": "at+jwt"},
+        {"iss": caller.sandbox.issuer, "aud": "nhn:pts", "exp": int(time.time()) + 60},
+    )
+    proof = caller.proof(url, ath=ath(token))
+    return {"Authorization": f"DPoP {token}", "DPoP": proof}
+
+
+def _bearer(caller: Caller, _url: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {caller.token}"}
+
+
+def _other_key(caller: Caller, url: str) -> dict[str, str]:
+    key = ECKey.generate_key("P-256", private=True)
+    return caller.headers(url, key=key)
+
+
+REFUSALS: dict[str, tuple[Make, str]] = {
+    "iat 8 s ago": (lambda c, u: c.headers(u, iat=int(time.time()) - 8), "invalid_dpop_proof"),
+    "iat 8 s ahead": (lambda c, u: c.headers(u, iat=int(time.time()) + 8), "invalid_dpop_proof"),
+    "no iat": (_with(iat=MISSING), "invalid_dpop_proof"),
+    "htu with query": (lambda c, u: c.headers(u, htu=f"{u}?a=1"), "invalid_dpop_proof"),
+    "htu upper case": (lambda c, u: c.headers(u, htu=u.upper()), "invalid_dpop_proof"),
+    "htu with slash": (lambda c, u: c.headers(u, htu=f"{u}/"), "invalid_dpop_proof"),
+    "htm GET": (_with(htm="GET"), "invalid_dpop_proof"),
+    "no ath": (_with(ath=MISSING), "invalid_dpop_proof"),
+    "ath of another": (_with(ath=ath("another")), "invalid_dpop_proof"),
+    "no jti": (_with(jti=MISSING), "invalid_dpop_proof"),
+    "typ": (_with(header_typ="JWT"), "invalid_dpop_proof"),
+    "no jwk": (_with(header_jwk=MISSING), "invalid_dpop_proof"),
+    "private jwk": (
+        lambda c, u: c.headers(u, header_jwk=c.dpop_key.as_dict(private=True)),
+        "invalid_dpop_proof",
+    ),
+    "another key": (_other_key, "invalid_token"),
+    "no proof": (
+        lambda c, _: {"Authorization": f"DPoP {c.token}"},
+        "invalid_request",
+    ),
+    "bearer with a bound token": (_bearer, "invalid_token"),
+    "foreign token": (_foreign_token, "invalid_token"),
+    "cut token": (
+        lambda c, u: {"Authorization": f"DPoP {c.token[:-9]}", "DPoP": c.proof(u)},
+        "invalid_token",
+    ),
+}
+
+
+@pytest.fixture
+def rfc9449(sandbox: RunningSandbox) -> None:
+    """Refusals in RFC 9449's style, which names what is wrong."""
+    sandbox.control(challenge_style="dpop")
+
+
+@pytest.mark.parametrize("make", [make for make, _ in REFUSALS.values()], ids=REFUSALS.keys())
+def test_a_wrong_call_is_refused_as_by_the_sample(signed_in: Caller, make: Make):
+    """By default 401 as NHN's sample API: whatever is wrong, the token is called invalid."""
+    url = f"{signed_in.sandbox.base_url}{SAFETY_PATH}"
+    answer = signed_in.search(OFF_ID, headers=make(signed_in, url))
+    assert answer.status_code == 401
+    challenge, _, description = answer.headers["www-authenticate"].partition(", ")
+    is_token_bad = make in (REFUSALS["foreign token"][0], REFUSALS["cut token"][0])
+    assert (challenge, "The token is not accepted" in description) == (BEARER, is_token_bad)
+
+
+@pytest.mark.usefixtures("rfc9449")
+@pytest.mark.parametrize(("make", "error"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_wrong_call_is_refused(signed_in: Caller, make: Make, error: str):
+    """401 with the error in WWW-Authenticate; the answer never echoes the person."""
+    url = f"{signed_in.sandbox.base_url}{SAFETY_PATH}"
+    answer = signed_in.search(OFF_ID, headers=make(signed_in, url))
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith(f'DPoP error="{error}"')
+    assert OFF_ID not in answer.text
+
+
+@pytest.mark.parametrize("seconds", [-5, 0, 4])
+def test_the_window_of_a_proof(signed_in: Caller, seconds: int):
+    """A proof may be some seconds old or early."""
+    url = f"{signed_in.sandbox.base_url}{SAFETY_PATH}"
+    headers = signed_in.headers(url, iat=int(time.time()) + seconds)
+    assert signed_in.search(OFF_ID, headers=headers).status_code == 200
+
+
+def test_a_proof_serves_once(signed_in: Caller):
+    """The same proof again is a replay."""
+    for style, challenge in (("bearer", BEARER), ("dpop", "Detected replay")):
+        signed_in.sandbox.control(challenge_style=style)
+        headers = signed_in.headers(f"{signed_in.sandbox.base_url}{SAFETY_PATH}")
+        assert signed_in.search(OFF_ID, headers=headers).status_code == 200
+        answer = signed_in.search(OFF_ID, headers=headers)
+        assert challenge in answer.headers["www-authenticate"]
+        assert ("Detected" in answer.headers["www-authenticate"]) == (style == "dpop")
+
+
+@pytest.mark.usefixtures("rfc9449")
+def test_two_proofs_are_refused(signed_in: Caller):
+    """There must be exactly one DPoP header."""
+    url = f"{signed_in.sandbox.base_url}{SAFETY_PATH}"
+    headers = signed_in.headers(url)
+    answer = signed_in.http.post(
+        url,
+        json={"offId": OFF_ID},
+        headers=[*headers.items(), ("DPoP", signed_in.proof(url, ath=ath(signed_in.token)))],
+    )
+    assert 'error="invalid_request"' in answer.headers["www-authenticate"]
+
+
+def test_without_a_token_only_the_scheme_is_told(caller: Caller):
+    """No credentials: the bare scheme, or a challenge with the algorithms; no error."""
+    answer = caller.search(OFF_ID, headers={})
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    caller.sandbox.control(challenge_style="dpop")
+    answer = caller.search(OFF_ID, headers={})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith('DPoP algs="RS256')
+
+
+def test_an_expired_token_is_refused(sandbox: RunningSandbox, caller: Caller):
+    """A token serves for its lifetime by the server's clock and no longer."""
+    sandbox.control(token_lifetime_s=60)
+    caller.sign_in()
+    assert caller.search(OFF_ID).status_code == 200
+    sandbox.control(clock_skew_s=61)
+    url = f"{sandbox.base_url}{SAFETY_PATH}"
+    answer = caller.search(OFF_ID, headers=caller.headers(url, iat=int(time.time()) + 61))
+    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+def test_tokens_can_be_revoked(sandbox: RunningSandbox, signed_in: Caller):
+    """After revoke_tokens, old tokens are invalid_token and new ones serve."""
+    sandbox.control(revoke_tokens=True)
+    assert 'error="invalid_token"' in signed_in.search(OFF_ID).headers["www-authenticate"]
+    assert signed_in.sign_in().search(OFF_ID).status_code == 200
+
+
+def test_pts_needs_its_own_scope_and_audience(signed_in: Caller):
+    """A token for another API is for another audience."""
+    signed_in.sign_in(form={"scope": "nhn:selvbetjening/client"})
+    answer = signed_in.search(OFF_ID)
+    assert (answer.status_code, "wrong audience" in answer.headers["www-authenticate"]) == (
+        401,
+        True,
+    )
+
+
+def test_pts_needs_the_organisation():
+    """A token without orgnr_parent is forbidden; only RFC 9449's style says why."""
+    with running_sandbox(tenancy="multi-tenant", persons=1) as sandbox:
+        caller = Caller(sandbox).sign_in()
+        answer = caller.search(OFF_ID)
+        assert (answer.status_code, "www-authenticate" in answer.headers) == (403, False)
+        sandbox.control(challenge_style="dpop")
+        answer = caller.search(OFF_ID)
+        assert answer.status_code == 403
+        assert "orgnr_parent" in answer.headers["www-authenticate"]
+        caller.close()
+
+
+def test_the_resource_server_may_ask_for_a_nonce(sandbox: RunningSandbox, signed_in: Caller):
+    """With rs_nonce, a proof without nonce is challenged; with it, accepted, more than once."""
+    sandbox.control(rs_nonce=True)
+    assert signed_in.search(OFF_ID).headers["www-authenticate"] == BEARER
+    sandbox.control(challenge_style="dpop")
+    url = f"{sandbox.base_url}{SAFETY_PATH}"
+    challenge = signed_in.search(OFF_ID)
+    assert challenge.status_code == 401
+    assert challenge.headers["www-authenticate"].startswith('DPoP error="use_dpop_nonce"')
+    nonce = challenge.headers["dpop-nonce"]
+    for _ in range(2):
+        headers = signed_in.headers(url, nonce=nonce)
+        assert signed_in.search(OFF_ID, headers=headers).status_code == 200
+
+
+def test_a_bearer_client_needs_no_proof():
+    """A client registered without DPoP gets bearer tokens, which serve with that scheme only."""
+    with running_sandbox(sender_constraint="bearer", persons=200) as sandbox:
+        caller = Caller(sandbox)
+        body = caller.ask(proof="").json()
+        assert body["token_type"] == "Bearer"
+        caller.token = body["access_token"]
+        bearer = {"Authorization": f"Bearer {caller.token}"}
+        assert caller.search(OFF_ID, headers=bearer).status_code == 200
+        assert caller.search(OFF_ID).status_code == 401
+        caller.close()
+
+
+def test_each_client_has_its_own_keys():
+    """A further client is told from the first one by its key."""
+    key = ECKey.generate_key("P-256", private=True)
+    second = Client(client_id="second", jwks=[public(key)])
+    with running_sandbox(clients=[second], persons=200) as sandbox:
+        caller = Caller(sandbox, key=key, client_id="second").sign_in()
+        assert caller.search(OFF_ID).status_code == 200
+        impostor = Caller(sandbox, key=key)
+        assert impostor.ask().json() == {"error": "invalid_client"}
+        caller.close()
+        impostor.close()

@@ -1,0 +1,306 @@
+"""Faults as data."""
+
+import hashlib
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.http.sandbox.caller import PRIVACY_PATH, SAFETY_PATH, Caller
+from worker.sandbox.faults import Action, Fault, read_faults
+from worker.sandbox.people import is_synthetic, roster
+from worker.sandbox.serve import RunningSandbox, running_sandbox
+
+ROOT = Path(__file__).parents[3]
+OFF_IDS = [off_id for off_id, _ in roster(1, 200)]
+
+
+def fault(sandbox: RunningSandbox, action: str, **settings: Any) -> None:
+    sandbox.control(faults=[{"action": action} | settings])
+
+
+BODIES: dict[str, bytes] = {
+    "empty_object": b"{}",
+    "null": b"null",
+    "empty_body": b"",
+    "empty_list": b"[]",
+}
+
+
+@pytest.mark.parametrize(("action", "body"), BODIES.items())
+def test_plain_bodies(sandbox: RunningSandbox, signed_in: Caller, action: str, body: bytes):
+    """Some faults answer 200 with a body that says nothing."""
+    fault(sandbox, action)
+    answer = signed_in.search(OFF_IDS[0])
+    assert (answer.status_code, answer.content) == (200, body)
+
+
+def test_status_with_seconds_or_date(sandbox: RunningSandbox, signed_in: Caller):
+    """A status comes with Retry-After in seconds or as a date, or without."""
+    fault(sandbox, "status", status=429, retry_after_s=7)
+    answer = signed_in.search(OFF_IDS[0])
+    assert (answer.status_code, answer.headers["retry-after"], answer.content) == (429, "7", b"")
+    fault(sandbox, "status", retry_after_s=60, retry_after_as="date")
+    answer = signed_in.search(OFF_IDS[0])
+    ahead_s = parsedate_to_datetime(answer.headers["retry-after"]).timestamp() - time.time()
+    assert (answer.status_code, 58 < ahead_s < 62) == (503, True)
+
+
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [
+        ("drop", httpx.RemoteProtocolError),
+        ("truncate", httpx.RemoteProtocolError),
+        ("reset", httpx.ReadError),
+    ],
+)
+def test_broken_connections(
+    sandbox: RunningSandbox, signed_in: Caller, action: str, error: type[Exception]
+):
+    """No answer, half an answer, or a reset; the next request is answered again."""
+    fault(sandbox, action, times=1)
+    with pytest.raises(error):
+        signed_in.search(OFF_IDS[0])
+    assert signed_in.search(OFF_IDS[0]).status_code == 200
+
+
+def test_slow(sandbox: RunningSandbox, signed_in: Caller):
+    """A slow answer is right, but late."""
+    right = signed_in.search(OFF_IDS[0]).content
+    fault(sandbox, "slow", slow_s=0.3)
+    started = time.monotonic()
+    assert signed_in.search(OFF_IDS[0]).content == right
+    assert time.monotonic() - started >= 0.3
+
+
+def test_html_error_object_and_redirect(sandbox: RunningSandbox, signed_in: Caller):
+    """A page, an error object in a 200, a redirect."""
+    fault(sandbox, "html")
+    assert signed_in.search(OFF_IDS[0]).headers["content-type"].startswith("text/html")
+    fault(sandbox, "error_object")
+    answer = signed_in.search(OFF_IDS[0])
+    assert (answer.status_code, "errorCode" in answer.json()) == (200, True)
+    fault(sandbox, "redirect")
+    answer = signed_in.search(OFF_IDS[0])
+    assert (answer.status_code, "location" in answer.headers) == (307, True)
+
+
+@pytest.mark.parametrize("action", ["broken_json", "broken_utf8"])
+def test_broken_bodies(sandbox: RunningSandbox, signed_in: Caller, action: str):
+    """The body is whole by its length, but is not JSON."""
+    fault(sandbox, action)
+    answer = signed_in.search(OFF_IDS[0])
+    with pytest.raises(ValueError):  # noqa: PT011 - json says it in its own words
+        answer.json()
+
+
+@pytest.mark.parametrize("path", [SAFETY_PATH, PRIVACY_PATH])
+def test_spoilt_records(sandbox: RunningSandbox, signed_in: Caller, path: str):
+    """Another's record, a record without id, a wrong type: also for a person without any."""
+    for off_id in OFF_IDS[:10]:
+        fault(sandbox, "other_person")
+        last = signed_in.search(off_id, path).json()[-1]
+        other = (last.get("person") or last["patientSafetyObject"]["person"])["offId"]
+        assert other != off_id
+        assert is_synthetic(other)
+        fault(sandbox, "no_key")
+        assert "id" not in signed_in.search(off_id, path).json()[-1]
+        fault(sandbox, "wrong_type")
+        last = signed_in.search(off_id, path).json()[-1]
+        assert 17 in (last.get("confidentialityCode"), last.get("privacyType"))
+
+
+def test_conditions_nth_every_first_times(sandbox: RunningSandbox, signed_in: Caller):
+    """Which of the matching requests are struck."""
+
+    def struck(**conditions: int) -> list[int]:
+        fault(sandbox, "status", **conditions)
+        answers = [signed_in.search(OFF_IDS[0]).status_code for _ in range(6)]
+        return [n for n, status in enumerate(answers, 1) if status == 503]
+
+    assert struck(nth=3) == [3]
+    assert struck(every=2) == [2, 4, 6]
+    assert struck(first=2) == [1, 2]
+    assert struck(every=2, times=2) == [2, 4]
+    assert sandbox.control()["faults_struck"] == [2]
+
+
+def test_conditions_area_person_and_share(sandbox: RunningSandbox, signed_in: Caller):
+    """Which areas and which persons are struck; a share is always the same persons."""
+    fault(sandbox, "status", area="patient-privacy")
+    assert signed_in.search(OFF_IDS[0]).status_code == 200
+    assert signed_in.search(OFF_IDS[0], PRIVACY_PATH).status_code == 503
+    digest = hashlib.sha256(OFF_IDS[5].encode()).hexdigest()
+    for conditions in ({"persons": [5]}, {"off_id_sha256": [digest]}):
+        fault(sandbox, "status", **conditions)
+        statuses = [signed_in.search(o).status_code for o in OFF_IDS[3:8]]
+        assert statuses == [200, 200, 503, 200, 200]
+    fault(sandbox, "status", share=0.25)
+    first = [signed_in.search(o).status_code for o in OFF_IDS]
+    assert first == [signed_in.search(o).status_code for o in OFF_IDS]
+    assert 25 < first.count(503) < 75
+
+
+def test_an_expired_token_and_a_skewed_clock(sandbox: RunningSandbox, signed_in: Caller):
+    """The server takes the token for expired; its clock is off in both directions."""
+    fault(sandbox, "expired_token", nth=1)
+    assert 'error="invalid_token"' in signed_in.search(OFF_IDS[0]).headers["www-authenticate"]
+    assert signed_in.search(OFF_IDS[0]).status_code == 200
+    for skew_s in (30, -30):
+        fault(sandbox, "clock_skew", skew_s=skew_s)
+        answer = signed_in.search(OFF_IDS[0])
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+        sandbox.control(challenge_style="dpop")
+        assert "Invalid 'iat'" in signed_in.search(OFF_IDS[0]).headers["www-authenticate"]
+        sandbox.control(challenge_style="bearer")
+
+
+SKEWED: dict[str, Any] = {"action": "clock_skew", "skew_s": 60, "replicas": 3}
+
+
+def test_one_replica_of_three_has_a_wrong_clock(sandbox: RunningSandbox, signed_in: Caller):
+    """Every third request or so is refused, and with the same requests always the same ones."""
+
+    def statuses(**changes: Any) -> list[int]:
+        sandbox.control(faults=[SKEWED | changes], clear=True)
+        return [signed_in.search(OFF_IDS[0]).status_code for _ in range(60)]
+
+    seen = statuses()
+    assert {200, 401} == set(seen)
+    assert 10 <= seen.count(401) <= 30
+    counts = sandbox.stats()["counts"]
+    assert counts["refused patient-safety: Invalid 'iat' value."] == seen.count(401)
+    assert seen == statuses(skew_s=-60)
+    assert set(statuses(skew_s=3)) == {200}
+    assert 200 not in statuses(replicas=1)
+
+
+def test_each_replica_may_have_its_fault(sandbox: RunningSandbox, signed_in: Caller):
+    """Faults of as many replicas divide the requests among them."""
+    status = {"action": "status", "replicas": 2}
+    faults = [status | {"status": 503}, status | {"status": 500, "replica": 1}]
+    sandbox.control(faults=faults)
+    seen = [signed_in.search(OFF_IDS[0]).status_code for _ in range(40)]
+    assert {500, 503} == set(seen)
+
+
+def test_a_connection_stays_at_its_replica(sandbox: RunningSandbox, signed_in: Caller):
+    """With ``replica_by = "connection"`` all requests of a connection have the same fate."""
+    sandbox.control(faults=[SKEWED | {"replica_by": "connection"}])
+    fates = set()
+    for _ in range(24):
+        signed_in.http.close()
+        signed_in.http = httpx.Client(trust_env=False, timeout=10)
+        seen = {signed_in.search(OFF_IDS[0]).status_code for _ in range(3)}
+        assert 1 == len(seen)
+        fates |= seen
+    assert {200, 401} == fates
+
+
+def test_nonces_at_pts(sandbox: RunningSandbox, signed_in: Caller):
+    """A nonce for every call, one that never serves, and a challenge without one."""
+    sandbox.control(challenge_style="dpop")
+    url = f"{sandbox.base_url}{SAFETY_PATH}"
+
+    def call(nonce: str | None) -> httpx.Response:
+        parts = {"nonce": nonce} if nonce else {}
+        return signed_in.search(OFF_IDS[0], headers=signed_in.headers(url, **parts))
+
+    fault(sandbox, "nonce_every_call")
+    nonce = call(None).headers["dpop-nonce"]
+    assert call(nonce).status_code == 200
+    again = call(nonce)
+    assert (again.status_code, again.headers["dpop-nonce"] != nonce) == (401, True)
+    fault(sandbox, "nonce_forever")
+    assert call(call(None).headers["dpop-nonce"]).status_code == 401
+    fault(sandbox, "nonce_without_header")
+    assert "dpop-nonce" not in call(None).headers
+
+
+def test_faults_of_helseid(sandbox: RunningSandbox, caller: Caller):
+    """5xx, a token of another type, malformed JSON, a short life, nonces, a wrong issuer."""
+    fault(sandbox, "status", area="token", status=500)
+    assert caller.ask().status_code == 500
+    sandbox.control(faults=[])
+    caller.ask()
+    fault(sandbox, "bearer_token_type", area="token")
+    assert caller.ask().json()["token_type"] == "Bearer"
+    fault(sandbox, "malformed_token", area="token")
+    assert not caller.ask().text.endswith("}")
+    fault(sandbox, "token_lifetime", area="token", lifetime_s=5)
+    assert caller.ask().json()["expires_in"] == 5
+    fault(sandbox, "nonce_every_call", area="token")
+    assert caller.ask().status_code == 400
+    assert caller.ask().status_code == 200
+    assert caller.ask().status_code == 400
+    fault(sandbox, "nonce_without_header", area="token")
+    answer = caller.ask()
+    assert (answer.status_code, "dpop-nonce" in answer.headers) == (400, False)
+    fault(sandbox, "clock_skew", area="token", skew_s=-120)
+    assert caller.ask().json() == {"error": "invalid_client"}
+    fault(sandbox, "wrong_issuer", area="discovery")
+    document = caller.http.get(f"{sandbox.issuer}/.well-known/openid-configuration").json()
+    assert document["issuer"] != sandbox.issuer
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"action": "explode"}, "explode"),
+        ({"action": "drop", "area": "moon"}, "no area 'moon'"),
+        ({"action": "drop", "often": 1}, "no key 'often'"),
+        ({}, "has no action"),
+        ({"action": "clock_skew", "replicas": 3, "replica": 3}, "from 0 to 2"),
+        ({"action": "clock_skew", "replicas": 3, "replica_by": "moon"}, "request, connection"),
+        ({"action": "clock_skew", "replicas": 3, "area": "token"}, "only PTS has replicas"),
+    ],
+)
+def test_a_wrong_fault_is_refused(data: dict[str, Any], words: str):
+    """An unknown key, action or area is an error before anything starts."""
+    with pytest.raises(ValueError, match=words), running_sandbox(faults=[data]):
+        pass
+
+
+def test_every_action_can_be_armed():
+    """Each action is a fault by its name alone."""
+    assert [Fault.of({"action": str(action)}).action for action in Action] == list(Action)
+
+
+def test_faults_come_from_files(tmp_path: Path):
+    """TOML tables and a JSON list say the same; anything else is an error."""
+    toml, json_, wrong = (tmp_path / n for n in ("f.toml", "f.json", "wrong.json"))
+    toml.write_text('[[fault]]\naction = "drop"\npersons = [1, 2]\n', encoding="utf-8")
+    json_.write_text('[{"action": "drop", "persons": [1, 2]}]', encoding="utf-8")
+    wrong.write_text('{"action": "drop"}', encoding="utf-8")
+    expected = [Fault(action=Action.DROP, persons=(1, 2))]
+    assert (read_faults(toml), read_faults(json_)) == (expected, expected)
+    with pytest.raises(ValueError, match="expected a list"):
+        read_faults(wrong)
+
+
+def test_the_example_of_faults():
+    """The file in config/ is read, and shows a replica with a wrong clock."""
+    faults = read_faults(ROOT / "config/sandbox-faults.toml")
+    assert (Action.CLOCK_SKEW, 3) in [(fault.action, fault.replicas) for fault in faults]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"action": "statu"}, "no action 'statu'; actions are status, drop"),
+        ({"status": 503}, "no action None"),
+        ({"action": "status", "status": "503"}, "status of a fault must be an integer"),
+        ({"action": "status", "persons": 3}, "persons of a fault must be a list"),
+        ({"action": "status", "persons": ["3"]}, "persons of a fault must be a list"),
+        ({"action": "slow", "slow_s": "1"}, "slow_s of a fault must be a number"),
+        ({"action": "slow", "slow_s": True}, "slow_s of a fault must be a number"),
+        ({"action": "drop", "replica_by": 1}, "replica_by of a fault must be a string"),
+    ],
+)
+def test_a_fault_that_would_only_fail_later_is_refused(table: dict[str, Any], message: str):
+    """Actions and types are checked when the fault is read."""
+    with pytest.raises(ValueError, match=message):
+        Fault.of(table)

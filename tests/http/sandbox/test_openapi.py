@@ -1,0 +1,129 @@
+"""The stand-in for PTS against our OpenAPI document, over a real socket, with real tokens."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+import yaml
+from hypothesis import HealthCheck, settings
+
+from tests.http.sandbox.caller import Caller
+from worker.sandbox.people import roster
+from worker.sandbox.serve import running_sandbox
+
+DOCUMENT = Path(__file__).parents[3] / "docs/openapi/pts-read.yaml"
+PERSONS = 60
+OFF_IDS = [off_id for off_id, _ in roster(1, PERSONS)]
+
+schema = schemathesis.openapi.from_path(DOCUMENT)
+
+
+@pytest.fixture(scope="module")
+def caller() -> Iterator[Caller]:
+    """A client with a token, of a sandbox that serves the module."""
+    with running_sandbox(persons=PERSONS) as sandbox:
+        made = Caller(sandbox).sign_in()
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    """The session that schemathesis calls with."""
+    with requests.Session() as made:
+        made.trust_env = False
+        yield made
+
+
+def conforms(path: str) -> Any:
+    """A test that answers of this path are as the document says.
+
+    One function for each: pytest gives all cases of ``schema.parametrize`` the function's own id.
+    """
+
+    @schema.include(path=path).parametrize()
+    @settings(
+        max_examples=40,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    def test(case: "schemathesis.Case[Any]", caller: Caller, session: requests.Session) -> None:
+        """Whatever is sent, status, media type, headers and body are as the document says."""
+        assert path == case.path
+        meta = case.meta
+        if meta is not None and meta.generation.mode.is_positive and isinstance(case.body, dict):
+            # The document admits every person, the sandbox only synthetic ones.
+            case.body["offId"] = OFF_IDS[int(str(case.body["offId"])) % PERSONS]
+        url = caller.sandbox.base_url + case.path
+        case.call_and_validate(
+            base_url=caller.sandbox.base_url, session=session, headers=caller.headers(url)
+        )
+
+    return test
+
+
+SAFETY, SAFETY_OLD, PRIVACY = PATHS = (
+    "/v0.5/access-restrictions/patient-safety/_search",
+    "/access-restrictions/patient-safety/_search",
+    "/access-restrictions/patient-privacy/_search",
+)
+
+test_patient_safety = conforms(SAFETY)
+test_patient_safety_under_its_old_path = conforms(SAFETY_OLD)
+test_patient_privacy = conforms(PRIVACY)
+
+
+def test_every_path_is_tried():
+    """The tests above call all that the document names."""
+    assert set(PATHS) == set(yaml.safe_load(DOCUMENT.read_text(encoding="utf-8"))["paths"])
+
+
+def test_the_examples_reached_restrictions(caller: Caller):
+    """The persons that the test asks for have restrictions in both areas."""
+    found = [len(caller.search(off_id).json()) for off_id in OFF_IDS]
+    assert sum(found) > PERSONS / 2
+    private = [caller.search(o, "/access-restrictions/patient-privacy/_search") for o in OFF_IDS]
+    assert any(answer.json() for answer in private)
+
+
+def test_every_item_is_marked():
+    """Each operation, parameter, response, header, schema and property is marked, with why."""
+    document = yaml.safe_load(DOCUMENT.read_text(encoding="utf-8"))
+    unmarked = [where for where, item in _items(document) if not _is_marked(item)]
+    assert unmarked == []
+
+
+def _is_marked(item: dict[str, Any]) -> bool:
+    match item.get("x-status"):
+        case "confirmed":
+            return bool(item.get("x-source"))
+        case "inferred":
+            return bool(item.get("x-reason"))
+        case _:
+            return False
+
+
+def _items(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What must be marked; a reference is marked where it points."""
+    for path, operations in document["paths"].items():
+        yield from ((f"{path} {method}", operation) for method, operation in operations.items())
+    for kind, members in document["components"].items():
+        for name, item in members.items():
+            yield f"{kind}/{name}", item
+            yield from _properties(f"{kind}/{name}", item)
+            for header, described in item.get("headers", {}).items():
+                yield f"{kind}/{name}/{header}", described
+
+
+def _properties(where: str, item: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, child in item.get("properties", {}).items():
+        if "$ref" not in child:
+            yield f"{where}.{name}", child
+            yield from _properties(f"{where}.{name}", child)
+    if "items" in item and "$ref" not in item["items"]:
+        yield from _properties(f"{where}[]", item["items"])

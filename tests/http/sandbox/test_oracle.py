@@ -1,0 +1,57 @@
+"""A client that others wrote, requests_oauth2client, against the stand-ins."""
+
+from typing import Any
+
+import jwskate
+import requests
+from requests_oauth2client import OAuth2Client, PrivateKeyJwt, validate_dpop_proof
+
+from tests.http.sandbox.caller import SAFETY_PATH, Caller, ath
+from worker.sandbox.people import roster
+from worker.sandbox.serve import RunningSandbox
+
+
+class HelseIdAuthentication(PrivateKeyJwt):
+    """The library's method with HelseID's typ, which it cannot set."""
+
+    def client_assertion(self, audience: str) -> str:
+        plain = jwskate.SignedJwt(super().client_assertion(audience))
+        typ = "client-authentication+jwt"
+        return str(jwskate.Jwt.sign(plain.claims, key=self.private_jwk, alg=self.alg, typ=typ))
+
+
+def test_another_client_gets_a_token_and_an_answer(sandbox: RunningSandbox):
+    """The library's own nonce dance, assertion and proofs are accepted from end to end."""
+    private: Any = sandbox.client_private_jwk
+    authentication = HelseIdAuthentication(
+        sandbox.client_id, jwskate.Jwk(private), alg="ES256", lifetime=30, aud=sandbox.issuer
+    )
+    session = requests.Session()
+    session.trust_env = False
+    client = OAuth2Client(
+        f"{sandbox.issuer}/connect/token",
+        auth=authentication,
+        dpop_bound_access_tokens=True,
+        testing=True,
+        session=session,
+    )
+    token = client.client_credentials(scope="nhn:pts/api")
+    off_id = next(roster(1, 200))[0]
+    sandbox.control(challenge_style="dpop")  # the library takes a nonce from that challenge only
+    for nonce in (False, True):
+        sandbox.control(rs_nonce=nonce)
+        answer = session.post(
+            f"{sandbox.base_url}{SAFETY_PATH}", json={"offId": off_id}, auth=token
+        )
+        assert (answer.status_code, type(answer.json())) == (200, list)
+    session.close()
+
+
+def test_another_judge_accepts_our_hand_made_proof(signed_in: Caller):
+    """The proofs of these tests pass the library's own check: the tests are no closed circle."""
+    url = f"{signed_in.sandbox.base_url}{SAFETY_PATH}"
+    proof = signed_in.headers(url)["DPoP"]
+    judged = validate_dpop_proof(
+        proof, htm="POST", htu=url, ath=ath(signed_in.token), algs=["ES256"]
+    )
+    assert judged.claims["htu"] == url

@@ -1,0 +1,191 @@
+"""The searches of the stand-in for PTS."""
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.http.sandbox.caller import OLD_SAFETY_PATH, PRIVACY_PATH, SAFETY_PATH, Caller
+from worker.sandbox.people import moved_pairs, roster
+from worker.sandbox.serve import RunningSandbox, running_sandbox
+
+OFF_IDS = [off_id for off_id, _ in roster(1, 200)]
+OFF_ID = OFF_IDS[0]
+STRANGER = next(roster(2, 1))[0]
+ORDINARY = "12057900499"  # published by NHN for test; nothing in it shows that (reference, 5)
+
+
+_RICHEST: dict[str, str] = {}
+
+
+def richest(caller: Caller, path: str = SAFETY_PATH) -> tuple[str, list[Any]]:
+    """The person with the most restrictions; who that is never changes, and is sought once."""
+    if path not in _RICHEST:
+        counts = {off_id: len(caller.search(off_id, path).json()) for off_id in OFF_IDS}
+        _RICHEST[path] = max(OFF_IDS, key=counts.__getitem__)
+    return _RICHEST[path], caller.search(_RICHEST[path], path).json()
+
+
+@pytest.mark.parametrize("path", [SAFETY_PATH, PRIVACY_PATH])
+def test_each_restriction_is_the_persons_own(signed_in: Caller, path: str):
+    """The answer is an array whose records name the person."""
+    off_id, found = richest(signed_in, path)
+    assert found
+    for record in found:
+        person = record.get("person") or record["patientSafetyObject"]["person"]
+        assert person == {"offId": off_id}
+
+
+@pytest.mark.parametrize("off_id", [STRANGER, "01819012345", "41669012345"])
+def test_unknown_synthetic_persons_have_nothing(signed_in: Caller, off_id: str):
+    """A synthetic identifier that is not on the roster is answered with an empty list."""
+    assert signed_in.search(off_id).json() == []
+
+
+@pytest.mark.parametrize("off_id", [ORDINARY, "52057900499", "81234567890", "99999999999"])
+def test_persons_who_may_be_real_are_refused(signed_in: Caller, off_id: str):
+    """An ordinary month is 400, and the answer does not echo the identifier."""
+    answer = signed_in.search(off_id)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert off_id not in answer.text
+
+
+BODIES: dict[str, object] = {
+    "no offId": {},
+    "offId null": {"offId": None},
+    "offId number": {"offId": int(OFF_ID)},
+    "offId short": {"offId": OFF_ID[:10]},
+    "offId long": {"offId": OFF_ID + "1"},
+    "offId other digits": {"offId": "\u0661" * 11},
+    "array": [OFF_ID, OFF_ID],
+    "not JSON": f'{{"offId": "{OFF_ID}"'.encode(),
+    "empty": b"",
+    "flag is text": {"offId": OFF_ID, "ApplicableOnly": "true"},
+    "flag is null": {"offId": OFF_ID, "ApplicableOnly": None},
+    "object is null": {"offId": OFF_ID, "confidentialObjectId": None},
+    "object is text": {"offId": OFF_ID, "confidentialObjectId": "Svarrapport"},
+    "object without value": {"offId": OFF_ID, "confidentialObjectId": {"type": "Svarrapport"}},
+    "parent with number": {
+        "offId": OFF_ID,
+        "parentConfidentialObjectId": {"type": "Rekvisisjon", "value": 1},
+    },
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
+def test_a_wrong_body_is_refused(signed_in: Caller, body: object):
+    """400 with problem details that name the field and never hold a value."""
+    answer = signed_in.search(body)
+    assert answer.status_code == 400
+    assert answer.json()["errors"]
+    assert OFF_ID[:10] not in answer.text
+
+
+@pytest.mark.parametrize("name", ["offId", "OffId", "offid", "OFFID"])
+def test_field_names_are_taken_in_any_case(signed_in: Caller, name: str):
+    """.NET reads names in any case, and ignores what it does not know."""
+    body = {name: OFF_ID, "unknown": {"a": 1}}
+    assert signed_in.search(body).json() == signed_in.search(OFF_ID).json()
+
+
+def test_only_json_is_taken(signed_in: Caller):
+    """Another media type is 415."""
+    url = f"{signed_in.sandbox.base_url}{SAFETY_PATH}"
+    headers = signed_in.headers(url) | {"Content-Type": "text/plain"}
+    assert signed_in.search(b"{}", headers=headers).status_code == 415
+
+
+def test_large_bodies_are_refused(signed_in: Caller):
+    """A body beyond the limit is 413."""
+    assert signed_in.search(b" " * 70_000).status_code == 413
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", [SAFETY_PATH, OLD_SAFETY_PATH, PRIVACY_PATH])
+def test_only_post_is_allowed(caller: Caller, method: str, path: str):
+    """Other methods are 405 and told so."""
+    answer = caller.http.request(method, caller.sandbox.base_url + path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def test_other_paths_are_unknown(caller: Caller):
+    """There is no list of everything."""
+    url = f"{caller.sandbox.base_url}/v0.5/access-restrictions/patient-safety"
+    assert caller.http.post(url, json={}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [
+        ("0.3", 200),
+        ("0.4", 200),
+        ("v0.4", 200),
+        ("V0.3", 200),
+        ("0.5", 400),
+        ("", 400),
+        (None, 400),
+    ],
+)
+def test_the_old_route_wants_its_version(signed_in: Caller, version: str | None, status: int):
+    """Without api-version, or with an unknown one, the old route answers 400."""
+    headers = signed_in.headers(f"{signed_in.sandbox.base_url}{OLD_SAFETY_PATH}")
+    if version is not None:
+        headers["api-version"] = version
+    answer = signed_in.search(OFF_ID, OLD_SAFETY_PATH, headers=headers)
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.json() == signed_in.search(OFF_ID).json()
+
+
+def test_filters_by_object(signed_in: Caller):
+    """A filter leaves the one object, or its children; a parent is found under its own id."""
+    everyone = [(o, signed_in.search(o).json()) for o in OFF_IDS]
+    off_id, record = next((o, r) for o, records in everyone for r in records)
+    wanted = record["patientSafetyObject"]["confidentialObjectId"]
+    assert signed_in.search({"offId": off_id, "confidentialObjectId": wanted}).json() == [record]
+    off_id, child = next(
+        (o, r) for o, records in everyone for r in records if r["parentConfidentialObjectId"]
+    )
+    parent = child["parentConfidentialObjectId"]
+    found = signed_in.search({"offId": off_id, "parentConfidentialObjectId": parent}).json()
+    assert child in found
+    assert all(r["parentConfidentialObjectId"] == parent for r in found)
+
+
+def test_applicable_only_leaves_out_what_has_passed(signed_in: Caller):
+    """With the flag, delays whose time has come are left out; without it they are there."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    passed = 0
+    for off_id in OFF_IDS:
+        found = signed_in.search(off_id).json()
+        kept = [
+            r for r in found if r["delayDeliveryUntil"] is None or r["delayDeliveryUntil"] > now
+        ]
+        assert signed_in.search({"offId": off_id, "ApplicableOnly": True}).json() == kept
+        passed += len(found) - len(kept)
+    assert passed > 0
+
+
+def test_a_move_takes_the_restrictions_along(sandbox: RunningSandbox, signed_in: Caller):
+    """The D-number answers before its generation, the foedselsnummer with the same ids after it."""
+    move = next(moved_pairs(1, 200))
+    sandbox.control(generation=move.generation - 1)
+    before = signed_in.search(move.d_number).json()
+    assert before
+    assert signed_in.search(move.off_id).json() == []
+    sandbox.control(generation=move.generation)
+    after = signed_in.search(move.off_id).json()
+    assert signed_in.search(move.d_number).json() == []
+    assert {r["id"] for r in before} & {r["id"] for r in after}
+
+
+def test_the_same_seed_is_the_same_world(signed_in: Caller):
+    """Another sandbox with the same seed answers with the same bytes, with another it does not."""
+    ours = [signed_in.search(o).content for o in OFF_IDS[:40]]
+    with running_sandbox(seed=1, persons=200) as again, running_sandbox(seed=2) as other:
+        same, different = Caller(again).sign_in(), Caller(other).sign_in()
+        assert [same.search(o).content for o in OFF_IDS[:40]] == ours
+        assert {different.search(o).content for o in OFF_IDS[:40]} == {b"[]"}
+        same.close()
+        different.close()

@@ -1,0 +1,495 @@
+"""What the stand-in for HelseID accepts and refuses."""
+
+import base64
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, OctKey, import_key
+
+from tests.http.sandbox.caller import ACCESS_TOKEN, EXCHANGE, MISSING, Caller, public, rsa, sign
+from worker.sandbox.clients import Client
+from worker.sandbox.serve import RunningSandbox, running_sandbox
+
+CLAIMS = "helseid://claims/client/claims/"
+
+
+def now() -> int:
+    return int(time.time())
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """The claims of a token, unverified."""
+    segment = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(segment + "=="))
+    return claims
+
+
+def test_discovery_names_the_issuer_with_its_path(sandbox: RunningSandbox, caller: Caller):
+    """Discovery stands below the issuer's path and names it, the token endpoint and the keys."""
+    answer = caller.http.get(f"{sandbox.issuer}/.well-known/openid-configuration")
+    document = answer.json()
+    assert document["issuer"] == sandbox.issuer
+    assert document["token_endpoint"] == f"{sandbox.issuer}/connect/token"
+    assert "client_credentials" in document["grant_types_supported"]
+    assert caller.http.get(document["jwks_uri"]).json()["keys"][0]["kty"] == "RSA"
+    root = sandbox.issuer.removesuffix("/helseid")
+    assert caller.http.get(f"{root}/.well-known/openid-configuration").status_code == 404
+
+
+def test_an_issuer_may_have_no_path():
+    """Without a path the issuer is scheme, host and port."""
+    with running_sandbox(issuer_path="", persons=1) as sandbox:
+        assert sandbox.issuer.count("/") == 2
+        caller = Caller(sandbox).sign_in()
+        assert claims_of(caller.token)["iss"] == sandbox.issuer
+        caller.close()
+
+
+def test_a_token_has_the_shape_of_a_real_one(sandbox: RunningSandbox, caller: Caller):
+    """RS256 at+jwt, signed with the published key, bound to the proof's key, with org claims."""
+    answer = caller.ask_with_nonce()
+    body = answer.json()
+    assert answer.headers["cache-control"] == "no-store, no-cache, max-age=0"
+    assert answer.headers["pragma"] == "no-cache"
+    assert "dpop-nonce" not in answer.headers
+    assert (body["token_type"], body["scope"], body["expires_in"]) == ("DPoP", "nhn:pts/api", 600)
+    jwks = caller.http.get(f"{sandbox.issuer}/.well-known/openid-configuration/jwks").json()
+    token = jwt.decode(body["access_token"], import_key(jwks["keys"][0]), algorithms=["RS256"])
+    assert token.header["typ"] == "at+jwt"
+    assert token.header["kid"] == jwks["keys"][0]["kid"]
+    claims = token.claims
+    assert claims["iss"] == sandbox.issuer
+    assert claims["aud"] == "nhn:pts"
+    assert claims["scope"] == ["nhn:pts/api"]
+    assert claims["cnf"] == {"jkt": caller.dpop_key.thumbprint()}
+    assert claims["exp"] - claims["iat"] == 600
+    assert claims["client_id"] == sandbox.client_id
+    assert claims[f"{CLAIMS}orgnr_parent"] == "300000017"
+    assert len(claims["jti"]) == 32
+
+
+@pytest.mark.parametrize("alg", ["RS256", "RS512", "PS256", "PS384", "PS512"])
+def test_rsa_proofs_are_accepted(caller: Caller, alg: str):
+    """A proof may be signed with RSA of 2048 bits, by each algorithm of HelseID's list."""
+    caller.ask(proof=caller.proof(caller.token_endpoint))
+    proof = caller.proof(caller.token_endpoint, key=rsa(), alg=alg, nonce=caller.nonce)
+    assert caller.ask(proof=proof).status_code == 200
+
+
+@pytest.mark.parametrize(("alg", "curve"), [("ES384", "P-384"), ("ES512", "P-521")])
+def test_larger_curves_are_accepted(caller: Caller, alg: str, curve: str):
+    """A proof may be signed on P-384 and P-521."""
+    key = ECKey.generate_key(curve, private=True)
+    caller.ask(proof=caller.proof(caller.token_endpoint))
+    proof = caller.proof(caller.token_endpoint, key=key, alg=alg, nonce=caller.nonce)
+    assert caller.ask(proof=proof).status_code == 200
+
+
+ASSERTIONS: dict[str, Callable[[Caller], str]] = {
+    "typ JWT": lambda c: c.assertion(header_typ="JWT"),
+    "no typ": lambda c: c.assertion(header_typ=MISSING),
+    "aud is the token endpoint": lambda c: c.assertion(aud=c.token_endpoint),
+    "aud has two members": lambda c: c.assertion(aud=[c.sandbox.issuer, c.token_endpoint]),
+    "no aud": lambda c: c.assertion(aud=MISSING),
+    "exp 65 s ahead": lambda c: c.assertion(exp=now() + 65),
+    "no exp": lambda c: c.assertion(exp=MISSING),
+    "expired 6 min ago": lambda c: c.assertion(exp=now() - 360),
+    "nbf 6 min ahead": lambda c: c.assertion(nbf=now() + 360),
+    "exp is text": lambda c: c.assertion(exp=str(now() + 30)),
+    "no jti": lambda c: c.assertion(jti=MISSING),
+    "jti is empty": lambda c: c.assertion(jti=""),
+    "iss is another": lambda c: c.assertion(iss="another"),
+    "sub is another": lambda c: c.assertion(sub="another"),
+    "another key": lambda c: c.assertion(key=ECKey.generate_key("P-256", private=True)),
+    "unknown kid": lambda c: c.assertion(header_kid="another"),
+    "HS256": lambda c: sign(
+        OctKey.import_key(b"s" * 32),
+        {"alg": "HS256", "typ": "client-authentication+jwt"},
+        {"iss": c.client_id, "sub": c.client_id, "aud": c.sandbox.issuer, "exp": now() + 30},
+    ),
+    "signature cut": lambda c: c.assertion()[:-8],
+    "not a JWT": lambda _: "assertion",
+}
+
+
+@pytest.mark.parametrize("make", ASSERTIONS.values(), ids=ASSERTIONS.keys())
+def test_a_wrong_assertion_is_refused(caller: Caller, make: Callable[[Caller], str]):
+    """Whatever is wrong with it, the client hears invalid_client, with status 400 and no more."""
+    answer = caller.ask(assertion=make(caller))
+    assert (answer.status_code, answer.json()) == (400, {"error": "invalid_client"})
+
+
+FORMS: dict[str, tuple[dict[str, Any], str]] = {
+    "client_id is another": ({"client_id": "another"}, "invalid_client"),
+    "no client_id": ({"client_id": MISSING}, "invalid_client"),
+    "assertion type": ({"client_assertion_type": "urn:another"}, "invalid_client"),
+    "shared secret": ({"client_secret": "s"}, "invalid_client"),
+    "no grant": ({"grant_type": MISSING}, "unsupported_grant_type"),
+    "unknown grant": ({"grant_type": "password"}, "unsupported_grant_type"),
+    "unknown scope": ({"scope": "nhn:pts/api nhn:other/api"}, "invalid_scope"),
+    "identity scope": ({"scope": "openid"}, "invalid_scope"),
+    "long scope": ({"scope": "nhn:pts/api " * 30}, "invalid_scope"),
+    "empty scope": ({"scope": ""}, "invalid_scope"),
+    "unknown resource": ({"resource": "nhn:other"}, "invalid_target"),
+}
+
+
+@pytest.mark.parametrize(("form", "error"), FORMS.values(), ids=FORMS.keys())
+def test_a_wrong_form_is_refused(caller: Caller, form: dict[str, Any], error: str):
+    """Each wrong field has its error."""
+    caller.ask(proof=caller.proof(caller.token_endpoint))
+    answer = caller.ask(form=form)
+    assert (answer.status_code, answer.json()["error"]) == (400, error)
+    assert answer.headers["cache-control"].startswith("no-store")
+
+
+def test_without_a_scope_all_that_are_allowed_are_granted(caller: Caller):
+    """An absent scope means every scope of the client; two audiences make a list."""
+    answer = caller.ask_with_nonce(form={"scope": MISSING}).json()
+    assert answer["scope"] == "nhn:pts/api nhn:selvbetjening/client"
+    assert claims_of(answer["access_token"])["aud"] == ["nhn:pts", "nhn:selvbetjening"]
+
+
+def test_only_forms_are_taken(caller: Caller):
+    """Another media type, or a repeated parameter, is invalid_request."""
+    for content, kind in ((b"{}", "application/json"), (b"a=1&a=2", None)):
+        answer = caller.http.post(
+            caller.token_endpoint,
+            content=content,
+            headers={"Content-Type": kind or "application/x-www-form-urlencoded"},
+        )
+        assert (answer.status_code, answer.json()) == (400, {"error": "invalid_request"})
+
+
+def test_an_assertion_serves_once(caller: Caller):
+    """The second use of a jti is invalid_client, also after a nonce challenge."""
+    assertion = caller.assertion()
+    assert caller.ask(assertion=assertion).json()["error"] == "use_dpop_nonce"
+    assert caller.ask(assertion=assertion).json() == {"error": "invalid_client"}
+
+
+def test_an_assertion_may_serve_again_when_the_sandbox_is_lenient():
+    """With strict_jti off, a repeated jti passes, and the repeat is counted."""
+    with running_sandbox(strict_jti=False, persons=1) as sandbox:
+        caller = Caller(sandbox)
+        assertion = caller.assertion()
+        caller.ask(assertion=assertion)
+        assert caller.ask(assertion=assertion).status_code == 200
+        assert sandbox.stats()["assertion_ids_repeated"] == 1
+        caller.close()
+
+
+def _private_in_jwk(caller: Caller) -> str:
+    return caller.proof(
+        caller.token_endpoint, header_jwk=caller.dpop_key.as_dict(private=True), nonce=caller.nonce
+    )
+
+
+def _hmac_proof(caller: Caller) -> str:
+    key = OctKey.import_key(b"s" * 32)
+    header = {"alg": "HS256", "typ": "dpop+jwt", "jwk": public(caller.dpop_key)}
+    return sign(key, header, {"jti": "1", "htm": "POST", "htu": caller.token_endpoint})
+
+
+def _other_signature(caller: Caller) -> str:
+    return caller.proof(
+        caller.token_endpoint,
+        key=ECKey.generate_key("P-256", private=True),
+        header_jwk=public(caller.dpop_key),
+        nonce=caller.nonce,
+    )
+
+
+def _proof(**parts: Any) -> Callable[[Caller], str]:
+    return lambda c: c.proof(c.token_endpoint, **{"nonce": c.nonce} | parts)
+
+
+PROOFS: dict[str, tuple[Callable[[Caller], str], str, str]] = {
+    "not a JWT": (lambda _: "proof", "invalid_dpop_proof", "Malformed DPoP token."),
+    "too long": (_proof(x="x" * 4_000), "invalid_dpop_proof", "Malformed DPoP token."),
+    "typ": (_proof(header_typ="JWT"), "invalid_dpop_proof", "Invalid 'typ' value."),
+    "alg": (_hmac_proof, "invalid_dpop_proof", "Invalid 'alg' value."),
+    "no jwk": (_proof(header_jwk=MISSING), "invalid_dpop_proof", "Invalid 'jwk' value."),
+    "private": (_private_in_jwk, "invalid_dpop_proof", "'jwk' value contains a private key."),
+    "signature": (_other_signature, "invalid_dpop_proof", "Invalid signature on DPoP token."),
+    "no jti": (_proof(jti=MISSING), "invalid_dpop_proof", "Invalid 'jti' value."),
+    "htm": (_proof(htm="post"), "invalid_dpop_proof", "Invalid 'htm' value."),
+    "no htu": (_proof(htu=MISSING), "invalid_dpop_proof", "Invalid 'htu' value."),
+    "htu": (_proof(htu="http://127.0.0.1/token"), "invalid_dpop_proof", "Invalid 'htu' value."),
+    "no iat": (_proof(iat=MISSING), "invalid_dpop_proof", "Missing 'iat' value."),
+    "iat is text": (_proof(iat="now"), "invalid_dpop_proof", "Invalid 'iat' value."),
+    "iat is old": (_proof(iat=1_700_000_000), "invalid_dpop_proof", "Invalid 'iat' value."),
+    "no nonce": (_proof(nonce=MISSING), "use_dpop_nonce", "Missing 'nonce' value."),
+    "foreign nonce": (_proof(nonce="bm9uY2U"), "use_dpop_nonce", "Invalid 'nonce' value."),
+    "missing": (
+        lambda _: "",
+        "invalid_request",
+        "Client requires DPoP and a DPoP header value was not provided.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "error", "words"), PROOFS.values(), ids=PROOFS.keys())
+def test_a_wrong_proof_is_refused(
+    caller: Caller, make: Callable[[Caller], str], error: str, words: str
+):
+    """Each wrong proof has Duende's error and words; a nonce comes with a challenge only."""
+    caller.ask(proof=caller.proof(caller.token_endpoint))
+    answer = caller.ask(proof=make(caller))
+    assert answer.status_code == 400
+    assert answer.json() == {"error": error, "error_description": words}
+    assert ("dpop-nonce" in answer.headers) == (error == "use_dpop_nonce")
+
+
+def test_short_rsa_keys_are_refused():
+    """RSA under 2048 bits serves neither in a proof nor in an assertion."""
+    with pytest.warns(Warning, match="."):
+        weak = rsa(1024)
+    with running_sandbox(client_jwks=[public(weak)], persons=1) as sandbox:
+        caller = Caller(sandbox, key=weak)
+        assertion = caller.assertion(alg="RS256")
+        assert caller.ask(assertion=assertion).json() == {"error": "invalid_client"}
+        caller.close()
+    with running_sandbox(persons=1) as sandbox:
+        caller = Caller(sandbox)
+        proof = caller.proof(caller.token_endpoint, key=weak, alg="RS256")
+        answer = caller.ask(proof=proof).json()
+        assert answer["error_description"] == "Invalid 'jwk' value."
+        caller.close()
+
+
+def test_a_proof_serves_once(caller: Caller):
+    """A proof that was accepted is refused the second time; one without a nonce was not noted."""
+    jti = str(uuid.uuid4())
+    caller.ask(proof=caller.proof(caller.token_endpoint, jti=jti))
+    proof = caller.proof(caller.token_endpoint, jti=jti, nonce=caller.nonce)
+    assert caller.ask(proof=proof).status_code == 200
+    words = caller.ask(proof=proof).json()["error_description"]
+    assert words == "Detected replay of DPoP proof token."
+
+
+def test_two_proofs_are_refused(caller: Caller):
+    """More than one DPoP header is invalid_request."""
+    proofs = [caller.proof(caller.token_endpoint) for _ in range(2)]
+    answer = caller.ask(proof=proofs).json()
+    assert answer["error_description"] == "Too many DPoP headers provided."
+
+
+def test_a_nonce_lives_60_s(sandbox: RunningSandbox, caller: Caller):
+    """A nonce serves more than once while it is fresh, and is challenged when it is older."""
+    assert caller.ask_with_nonce().status_code == 200
+    assert caller.ask().status_code == 200
+    sandbox.control(clock_skew_s=-61.5)
+    caller.ask(proof=caller.proof(caller.token_endpoint), assertion=caller.assertion(exp=now() - 5))
+    sandbox.control(clock_skew_s=0.0)
+    answer = caller.ask()
+    assert answer.json()["error"] == "use_dpop_nonce"
+    assert answer.headers["dpop-nonce"]
+
+
+def details(system: str, value: object, **parts: object) -> dict[str, object]:
+    """One organisation in HelseID's form."""
+    identifier = {"system": system, "type": "ENH", "value": value} | parts
+    return {
+        "type": "helseid_authorization",
+        "practitioner_role": {"organization": {"identifier": identifier}},
+    }
+
+
+NEW_CHILD = "urn:oid:2.16.578.1.12.4.1.4.101"
+OLD_CHILD = "urn:oid:2.16.578.1.12.4.1.2.101"
+PARENT = "urn:oid:1.0.6523"
+SINGLE, MULTI, OPEN, CLOSED, NONE = "single", "multi", "open", "closed", "none"
+ORGANIZATION_ERRORS = [
+    (MULTI, details(PARENT, "NO:ORGNR:399999999"), "HID-1001"),
+    (SINGLE, details(NEW_CHILD, "399999999"), "HID-1002"),
+    (OPEN, details(PARENT, "NO:ORGNR:300000017:399999999"), "HID-1003"),
+    (OPEN, details(PARENT, "NO:ORGNR:300000033"), "HID-1001"),
+    (SINGLE, details(OLD_CHILD, "12345"), "HID-1004"),
+    (MULTI, details(PARENT, "NO:ORGNR:30000003:"), "HID-1004"),
+    (SINGLE, details(PARENT, "NO:ORGNR:300000017"), "HID-1005"),
+    (CLOSED, details(NEW_CHILD, "300000025"), "HID-1006"),
+    (MULTI, details(PARENT, "300000033"), "HID-1007"),
+    (MULTI, details("urn:oid:9.9", "300000033"), "HID-1007"),
+    (MULTI, details(PARENT, 300000033), "HID-1007"),
+    (MULTI, details(PARENT, "NO:ORGNR:300000033", type="EPJ"), "HID-1007"),
+    (MULTI, {"type": "helseid_authorization"}, "HID-1007"),
+    (MULTI, [], "HID-1007"),
+    (NONE, details(NEW_CHILD, "300000025"), "HID-1010"),
+    (MULTI, details(NEW_CHILD, "300000025"), "HID-1010"),
+]
+ORGANIZATIONS = [
+    (SINGLE, MISSING, {"orgnr_parent": "300000017"}),
+    (
+        SINGLE,
+        details(NEW_CHILD, "300000025"),
+        {"orgnr_parent": "300000017", "orgnr_child": "300000025"},
+    ),
+    (
+        SINGLE,
+        [details(OLD_CHILD, "300000025")],
+        {"orgnr_parent": "300000017", "orgnr_child": "300000025"},
+    ),
+    (
+        OPEN,
+        details(PARENT, "NO:ORGNR:300000017:300000025"),
+        {"orgnr_parent": "300000017", "orgnr_child": "300000025"},
+    ),
+    (MULTI, MISSING, {"orgnr_supplier": "300000017"}),
+    (
+        MULTI,
+        details(PARENT, "NO:ORGNR:300000033"),
+        {"orgnr_parent": "300000033", "orgnr_supplier": "300000017"},
+    ),
+    (
+        MULTI,
+        [details(PARENT, "NO:ORGNR:300000033:")],
+        {"orgnr_parent": "300000033", "orgnr_supplier": "300000017"},
+    ),
+    (
+        MULTI,
+        details(PARENT, "NO:ORGNR:300000033:399999999"),
+        {
+            "orgnr_parent": "300000033",
+            "orgnr_child": "399999999",
+            "orgnr_supplier": "300000017",
+        },
+    ),
+    (NONE, MISSING, {}),
+]
+
+
+@pytest.fixture(scope="module")
+def clients() -> Iterator[dict[str, Caller]]:
+    """One client of each kind."""
+    keys = {n: ECKey.generate_key("P-256", private=True) for n in (SINGLE, MULTI, OPEN, CLOSED)}
+    keys[NONE] = ECKey.generate_key("P-256", private=True)
+
+    def client(name: str, **settings: Any) -> Client:
+        return Client(client_id=name, jwks=[public(keys[name])], **settings)
+
+    registered = [
+        client(SINGLE),
+        client(MULTI, tenancy="multi-tenant"),
+        client(OPEN, may_name_parent=True),
+        client(CLOSED, may_name_child=False),
+        client(NONE, tenancy="none", grants=()),
+    ]
+    registered[-1] = client(NONE, tenancy="none")
+    with running_sandbox(clients=registered, persons=1) as running:
+        callers = {n: Caller(running, key=key, client_id=n) for n, key in keys.items()}
+        yield callers
+        for each in callers.values():
+            each.close()
+
+
+@pytest.mark.parametrize(("name", "sent", "code"), ORGANIZATION_ERRORS)
+def test_a_wrong_organisation_has_its_code(
+    clients: dict[str, Caller], name: str, sent: object, code: str
+):
+    """Each HID code is given for what it stands for."""
+    caller = clients[name]
+    answer = caller.ask_with_nonce(assertion=caller.assertion(assertion_details=sent))
+    assert answer.status_code == 400
+    assert answer.json()["error_description"].startswith(code)
+
+
+@pytest.mark.parametrize(("name", "sent", "expected"), ORGANIZATIONS)
+def test_an_organisation_becomes_claims(
+    clients: dict[str, Caller], name: str, sent: object, expected: dict[str, str]
+):
+    """Object or array, both systems, with or without the last colon: the claims are right."""
+    caller = clients[name].sign_in(assertion=clients[name].assertion(assertion_details=sent))
+    found = {
+        key.removeprefix(CLAIMS): value
+        for key, value in claims_of(caller.token).items()
+        if key.startswith(CLAIMS)
+    }
+    assert found == expected
+
+
+def test_an_organisation_without_signed_terms_gets_no_scope(clients: dict[str, Caller]):
+    """The scope is in rejected_scope, and the token holds none."""
+    caller = clients[MULTI]
+    sent = details(PARENT, "NO:ORGNR:300000041")
+    body = caller.ask_with_nonce(assertion=caller.assertion(assertion_details=sent)).json()
+    assert (body["scope"], body["rejected_scope"]) == ("", "nhn:pts/api")
+    assert claims_of(body["access_token"])["scope"] == []
+
+
+def test_organisations_do_not_go_with_the_code_flow(clients: dict[str, Caller]):
+    """HID-1009."""
+    caller = clients[SINGLE]
+    assertion = caller.assertion(assertion_details=details(NEW_CHILD, "300000025"))
+    answer = caller.ask(assertion=assertion, form={"grant_type": "authorization_code"})
+    assert answer.json()["error_description"].startswith("HID-1009")
+
+
+def test_a_subject_token_is_exchanged(sandbox: RunningSandbox, caller: Caller):
+    """The token tells the subject and, in act, the client; it is bound to the client's key."""
+    subject = sandbox.subject_token("person-1")
+    form = {
+        "grant_type": EXCHANGE,
+        "subject_token": subject,
+        "subject_token_type": ACCESS_TOKEN,
+    }
+    body = caller.ask_with_nonce(form=form).json()
+    claims = claims_of(body["access_token"])
+    assert body["issued_token_type"] == ACCESS_TOKEN
+    assert claims["sub"] == "person-1"
+    assert claims["act"] == {"client_id": sandbox.client_id}
+    assert claims["cnf"] == {"jkt": caller.dpop_key.thumbprint()}
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"subject_token_type": "urn:ietf:params:oauth:token-type:jwt"}, "invalid_request"),
+        ({"subject_token_type": MISSING}, "invalid_request"),
+        ({"subject_token": "token"}, "invalid_grant"),
+        ({"subject_token": MISSING}, "invalid_grant"),
+        ({"actor_token": "token"}, "invalid_request"),
+    ],
+)
+def test_a_wrong_exchange_is_refused(
+    sandbox: RunningSandbox, caller: Caller, change: dict[str, Any], error: str
+):
+    """The subject token must be an access token of this issuer, and be called one."""
+    form = {
+        "grant_type": EXCHANGE,
+        "subject_token": sandbox.subject_token(),
+        "subject_token_type": ACCESS_TOKEN,
+    }
+    assert caller.ask_with_nonce(form=form | change).json()["error"] == error
+
+
+def test_an_expired_subject_token_is_refused(sandbox: RunningSandbox, caller: Caller):
+    """A subject token whose time is over is invalid_grant."""
+    form = {
+        "grant_type": EXCHANGE,
+        "subject_token": sandbox.subject_token(lifetime_s=-1),
+        "subject_token_type": ACCESS_TOKEN,
+    }
+    assert caller.ask_with_nonce(form=form).json()["error"] == "invalid_grant"
+
+
+def test_a_grant_must_be_enabled():
+    """A client without token exchange hears unauthorized_client."""
+    with running_sandbox(grants=["client_credentials"], persons=1) as sandbox:
+        caller = Caller(sandbox)
+        answer = caller.ask_with_nonce(form={"grant_type": EXCHANGE})
+        assert answer.json()["error"] == "unauthorized_client"
+        caller.close()
+
+
+def test_reuse_of_the_token_is_watched(sandbox: RunningSandbox, caller: Caller):
+    """A second token for the same purpose while the first is valid is counted (FK3)."""
+    caller.sign_in()
+    assert sandbox.stats()["tokens_issued_while_valid"] == 0
+    caller.ask()
+    assert sandbox.stats()["tokens_issued_while_valid"] == 1

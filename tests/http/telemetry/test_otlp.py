@@ -1,0 +1,94 @@
+"""OpenTelemetry: what a collector receives, and what a missing extra says."""
+
+import subprocess
+import sys
+
+import anyio
+import pytest
+import structlog
+
+from tests.http.engines.raw_server import Reply, raw_server
+from tests.http.telemetry.test_telemetry import NIGHT, Collector
+from worker.telemetry.emit import emit
+from worker.telemetry.options import TelemetryOptions
+
+WITHOUT = """
+import sys
+sys.modules["opentelemetry"] = None
+from worker.errors import ConfigurationError
+from worker.telemetry.emit import check_telemetry
+from worker.telemetry.options import TelemetryOptions
+check_telemetry(TelemetryOptions(textfile=None))
+try:
+    check_telemetry(TelemetryOptions(otlp_endpoint="http://127.0.0.1:9"))
+except ConfigurationError as fault:
+    print(int(fault.exit_code), fault.hint)
+"""
+
+
+def test_a_missing_extra_is_told_before_the_run():
+    """The check names what to install; without an endpoint nothing is needed."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "78 run `pip install pts-sync-worker[otlp]`, or remove telemetry.otlp_endpoint" == (
+        done.stdout.strip()
+    )
+
+
+@pytest.mark.parametrize("ending", ["", "/", "/v1/metrics"])
+async def test_a_collector_receives_gauges(ending):
+    """One request with every number, its unit and labels, read by OpenTelemetry's own messages."""
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+        ExportMetricsServiceRequest,
+    )
+
+    collector = Collector()
+    with collector.serving() as url:
+        await emit(NIGHT, TelemetryOptions(otlp_endpoint=url + ending))
+    ((method, path, body),) = collector.pushes
+    assert ("POST", "/v1/metrics") == (method, path)
+    (resource,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
+    names = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
+    assert "pts-sync-worker" == names["service.name"]
+    metrics = {metric.name: metric for metric in resource.scope_metrics[0].metrics}
+    duration = metrics["pts_worker_run_duration_seconds"]
+    assert ("s", 93.0) == (duration.unit, duration.gauge.data_points[0].as_double)
+    persons = {
+        point.attributes[0].value.string_value: point.as_double
+        for point in metrics["pts_worker_persons"].gauge.data_points
+    }
+    assert 500.0 in persons.values()
+    assert {"run", "kind"} == {
+        pair.key
+        for metric in metrics.values()
+        for point in metric.gauge.data_points
+        for pair in point.attributes
+    }
+
+
+async def test_a_collector_that_is_not_there_changes_nothing():
+    """It is one line in the log."""
+    with Collector().serving() as url:
+        pass
+    with structlog.testing.capture_logs() as logs:
+        await emit(NIGHT, TelemetryOptions(otlp_endpoint=url, push_s_max=1.0))
+    assert ["otlp"] == [log["target"] for log in logs]
+
+
+async def test_the_body_of_an_answer_is_not_read():
+    """What a collector sends behind its status is left alone, however much it says it is."""
+    endless = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10737418240\r\n\r\n"
+    async with raw_server(Reply(data=endless, then="hang")) as server:
+        with structlog.testing.capture_logs() as logs:
+            await emit(NIGHT, TelemetryOptions(otlp_endpoint=server.url, push_s_max=10.0))
+    assert ([], 1) == (logs, len(server.requests))
+
+
+async def test_a_redirect_is_not_followed():
+    """Nor is its body read; the numbers go where the configuration says, or nowhere."""
+    elsewhere = b"HTTP/1.1 307 Elsewhere\r\nLocation: /v2\r\nContent-Length: 10737418240\r\n\r\n"
+    async with raw_server(Reply(data=elsewhere, then="hang")) as server:
+        with structlog.testing.capture_logs() as logs, anyio.fail_after(15.0):
+            await emit(NIGHT, TelemetryOptions(otlp_endpoint=server.url, push_s_max=30.0))
+    assert (["otlp"], 1) == ([log["target"] for log in logs], len(server.requests))

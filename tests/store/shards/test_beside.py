@@ -1,0 +1,231 @@
+"""What shards of one run do beside one another, and what else may happen between their turns."""
+
+from datetime import timedelta
+
+import anyio
+import pytest
+from msgspec.structs import replace
+
+from tests.store.shards.test_one_run import publish
+from tests.store.shards.world import KEY, TTL_S, World, names, part_code, read, whole, whole_code
+from tests.store.test_store_scenarios import PRIVACY, SAFETY, record
+from worker.core.identity import NationalId
+from worker.core.model import CompleteArea, Drift, Person, PersonRead, RunKind, RunStatus
+from worker.core.run import RunProgress, RunReport
+from worker.core.sharding import Shard, ShardAssignment
+from worker.errors import ExitCode, UnavailableError
+from worker.store.runs.process_identity import this_process
+from worker.store.runs.quiet import keep_quiet, refuse_during_quiet
+from worker.store.shards.assignments import acquire_shard
+
+A, B, C = names(0, 3)
+P, Q, R = names(1, 3)
+
+
+@pytest.mark.parametrize("new_first", [True, False])
+async def test_a_restriction_moves_to_a_person_of_another_shard(world: World, new_first: bool):
+    """It is one moved row and no removal, in whichever order the two shards write."""
+    await publish(world, A, P, key="night-0", codes=())
+    first, second = await world.begin(0, key="night-1"), await world.begin(1, key="night-1")
+    await first.write(read(world, A, "x"))
+    await second.write(read(world, P))
+    await first.end()
+    await second.end()
+    since = await world.rows("SELECT first_seen_at FROM report_patient_safety_current")
+
+    old, new = await world.begin(0, key="night-2"), await world.begin(1, key="night-2")
+    writes = [(old, read(world, A)), (new, read(world, P, "x"))]
+    for turn, one in reversed(writes) if new_first else writes:
+        await turn.write(one)
+    await old.end()
+    assert ExitCode.OK == whole_code(await new.end())
+    assert {(P, "x", "NORU", False)} == await world.current()
+    assert since == await world.rows("SELECT first_seen_at FROM report_patient_safety_current")
+    assert [(1, 0, 0)] == await world.rows(
+        "SELECT rows_moved, rows_opened, rows_closed FROM report_run ORDER BY run_id DESC LIMIT 1"
+    )
+
+
+async def test_it_moves_from_a_person_who_left(world: World):
+    """The old identifier is gone from the roster, so its shard meets nobody: moved, not removed."""
+    await publish(world, P, key="night-0")
+    old, new = await world.begin(0), await world.begin(1)
+    await old.write(read(world, A, "x"))
+    await new.write(read(world, P))
+    await old.end()
+    await new.end()
+    old, new = await world.begin(0, key="night-2"), await world.begin(1, key="night-2")
+    await new.write(read(world, P, "x"))
+    await new.end()
+    assert ExitCode.OK == whole_code(await old.end())
+    assert {(P, "x", "NORU", False)} == await world.current()
+    assert [(1, 1, 0)] == await world.rows(
+        "SELECT persons_departed, rows_moved, rows_closed FROM report_run "
+        "ORDER BY run_id DESC LIMIT 1"
+    )
+
+
+def keyed(world: World, key: str, path: str, *codes: str) -> PersonRead:
+    """A person whose records were keyed by another path."""
+    one = read(world, key, *codes)
+    areas = tuple(
+        replace(area, proof=replace(area.proof, key_path=path if area.records else ""))
+        for area in one.areas
+        if isinstance(area, CompleteArea)
+    )
+    return replace(one, areas=areas)
+
+
+async def test_the_first_record_key_serves_all_shards(world: World):
+    """What another shard finds keyed otherwise is a failure, in the same batch and ever after."""
+    first, second = await world.begin(0), await world.begin(1)
+    await first.write(keyed(world, A, "id", "x"))
+    await second.write(keyed(world, P, "guid", "y"), keyed(world, Q, "id", "z"))
+    await second.write(keyed(world, R, "guid", "k"))
+    assert ExitCode.GAPS == part_code(await second.end())
+    assert ExitCode.GAPS == whole_code(await first.end())
+    assert {(A, "x", "NORU", False), (Q, "z", "NORU", False)} == await world.current()
+    assert [("contract", 200)] * 2 == await world.rows("SELECT kind, status FROM failure")
+    assert [(SAFETY, "id")] == await world.rows("SELECT area, key_path FROM area_key")
+
+
+def busy(world: World, key: str, number: int) -> PersonRead:
+    """A person with restrictions in both areas and drift, in an order of its own."""
+    drift = frozenset(Drift(field=f"[].f{n}", kind="unknown_field") for n in range(number % 7))
+    areas = [
+        replace(whole(world, area, record(f"{area}-{key}-{n}", area=area)), drift=drift)
+        for n, area in enumerate((SAFETY, PRIVACY))
+    ]
+    if number % 2:
+        areas.reverse()
+    person = Person(off_id=NationalId("1" * 11), person_key=key)
+    return PersonRead(person=person, areas=tuple(areas))
+
+
+async def test_four_write_at_once(world: World):
+    """Transactions run side by side and meet in the keys and the drift: nothing is lost."""
+    persons, count = 60, 4
+
+    async def work(index: int) -> None:
+        async with world.process() as database:
+            turn = await world.begin(index, count, database=database)
+            ours = names(index, persons, count)
+            for start in range(0, persons, 5):
+                await turn.write(
+                    *(busy(world, key, start + index) for key in ours[start : start + 5])
+                )
+                await turn.store.renew()
+            await turn.end()
+
+    async with anyio.create_task_group() as tasks:
+        for index in range(count):
+            tasks.start_soon(work, index)
+    total = persons * count
+    assert [("published", 0, total, 2 * total, 2 * total)] == await world.rows(
+        "SELECT status, exit_code, persons_complete, rows_read, rows_opened FROM report_run"
+    )
+    assert [(2 * 6,)] == await world.rows("SELECT count(*) FROM drift")
+
+
+async def test_a_stopped_shard_leaves_the_run_to_the_others(world: World):
+    """The run is interrupted when the last who worked on it stops, not before."""
+    first, second = await world.begin(0), await world.begin(1)
+    await first.write(read(world, A))
+    status = "SELECT status, exit_code FROM run"
+    await first.store.interrupt(ExitCode.STOPPED, "stopped", RunProgress(requests=2))
+    await first.store.lease.release(world.database)
+    assert [("running", None)] == await world.rows(status)
+    await second.store.interrupt(ExitCode.UNAVAILABLE, "PTS is away", RunProgress(requests=3))
+    await second.store.lease.release(world.database)
+    assert [("interrupted", 69)] == await world.rows(status)
+    assert [(0, 75, 2), (1, 69, 3)] == await world.rows(
+        "SELECT shard, exit_code, requests FROM run_attempt ORDER BY shard"
+    )
+    again = await world.begin(0)
+    assert [("running", None)] == await world.rows(status)
+    assert {A: {SAFETY, PRIVACY}} == await again.meet(A)
+
+
+async def test_a_backfill_between_has_every_part_looked_at_again(world: World):
+    """It takes back what the open run had of a person: that shard must meet them anew."""
+    await publish(world, A, B, P, key="night-0", codes=("x",))
+    first, second = await world.begin(0), await world.begin(1)
+    await first.write(read(world, A, "x"), read(world, B, "x"))
+    await first.end()
+    await world.expire("run/1")
+    backfill = await world.alone(RunKind.BACKFILL)
+    await backfill.write(read(world, A, "x", "y"))
+    assert ExitCode.OK == whole_code(await backfill.end())
+
+    second = await world.begin(1)
+    await second.write(read(world, P, "x"))
+    assert ExitCode.OK == part_code(await second.end())
+    again = await world.begin(0)
+    assert {B: {SAFETY, PRIVACY}} == await again.meet(A, B)
+    await again.write(read(world, A, "x", "y"))
+    assert ExitCode.OK == whole_code(await again.end())
+    assert [] == await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL")
+
+
+async def test_an_ordinary_sync_finishes_what_shards_began(world: World):
+    """It continues their run over the whole roster; a shard that comes later has nothing to do."""
+    await publish(world, A, P, key="night-0", codes=("x",))
+    first, second = await world.begin(0), await world.begin(1)
+    await first.write(read(world, A, "x"))
+    await first.end()
+    await world.expire("run/1")
+    turn = await world.alone()
+    assert (second.handle.run_id, True) == (turn.handle.run_id, turn.handle.is_continued)
+    assert {A: {SAFETY, PRIVACY}} == await turn.meet(A, P)
+    await turn.write(read(world, P, "x"))
+    assert ExitCode.OK == whole_code(await turn.end())
+    assert [] == await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL")
+    report = await world.join(1)
+    assert isinstance(report, RunReport)
+    assert RunStatus.PUBLISHED == report.status
+
+
+async def test_shards_come_back_to_a_run_that_an_ordinary_sync_had(world: World):
+    """Every part is looked at again: whom the ordinary turn met counts for no shard."""
+    await publish(world, A, P, key="night-0", codes=("x",))
+    first, second = await world.begin(0), await world.begin(1)
+    await first.write(read(world, A, "x"))
+    await second.write(read(world, P, "x"))
+    await first.end()
+    await world.expire("run/1")
+    turn = await world.alone()
+    await turn.meet(A, P)
+    await turn.store.interrupt(ExitCode.STOPPED, "stopped", RunProgress())
+    await turn.store.lease.release(world.database)
+    second = await world.begin(1)
+    await second.meet(P)
+    assert ExitCode.OK == part_code(await second.end())
+    first = await world.begin(0)
+    await first.meet(A)
+    assert ExitCode.OK == whole_code(await first.end())
+    assert [] == await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL")
+    assert 2 == len(await world.current())
+
+
+async def test_the_quiet_that_ended_a_shard_binds_the_starts_of_all(world: World):
+    """Also of an ordinary run. A shard that waits for its end goes on with the same run."""
+    first, second = await world.begin(0), await world.begin(1)
+    await first.write(read(world, A))
+    until = world.fake.now() + timedelta(seconds=2 * TTL_S)
+    await first.store.interrupt(
+        ExitCode.UNAVAILABLE, "PTS asks for quiet", RunProgress(), not_before=until
+    )
+    await first.store.lease.release(world.database)
+    with pytest.raises(UnavailableError) as raised:
+        await refuse_during_quiet(world.database)
+    assert until == raised.value.not_before
+    await second.store.lease.release(world.database)
+
+    part = ShardAssignment(shard=Shard(index=0, count=2), run_key=KEY)
+    holder = this_process(world.fake.runtime.new_id())
+    lease = await acquire_shard(world.database, holder, part=part, ttl_s=TTL_S)
+    await keep_quiet(world.database, lease, wait_s_max=3 * TTL_S, stop=anyio.Event())
+    assert until == world.fake.now()
+    await lease.release(world.database)
+    again = await world.begin(0)
+    assert again.handle.run_id == first.handle.run_id

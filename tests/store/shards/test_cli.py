@@ -1,0 +1,122 @@
+"""``--shard`` and ``--run-key``, and what ``status`` tells of shards."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import Ended, run
+from tests.store.shards.world import KEY, World, dead, names, read
+from worker.cli.sync import part_of
+from worker.core.run import RunProgress
+from worker.core.sharding import Shard, ShardAssignment
+from worker.errors import ExitCode, UsageError
+
+POD = {"JOB_COMPLETION_INDEX": "2", "PTS_SHARD_COUNT": "4", "PTS_RUN_KEY": "job-x"}
+
+
+def test_flags_name_the_part():
+    """Counted from 0 or from 1; without either flag the run is whole, also in an Indexed Job."""
+    assert ShardAssignment(shard=Shard(index=0, count=4), run_key="k") == part_of("4/4", "k", {})
+    assert part_of(None, None, {"JOB_COMPLETION_INDEX": "2"}) is None
+
+
+def test_the_environment_names_the_part():
+    """As Kubernetes sets it; a flag goes before it."""
+    assert ShardAssignment(shard=Shard(index=2, count=4), run_key="job-x") == part_of(
+        None, None, POD
+    )
+    assert ShardAssignment(shard=Shard(index=1, count=3), run_key="k") == part_of("1/3", "k", POD)
+
+
+@pytest.mark.parametrize(
+    ("shard", "run_key", "environ", "says"),
+    [
+        ("1/4", None, {}, "--shard goes with --run-key"),
+        (None, "k", {}, "--run-key goes with --shard"),
+        (None, None, {"PTS_RUN_KEY": "k"}, "--run-key goes with --shard"),
+        (None, None, POD | {"PTS_RUN_KEY": ""}, "--shard goes with --run-key"),
+        (None, "k", {"PTS_SHARD_COUNT": "4"}, "JOB_COMPLETION_INDEX is not"),
+        ("5/4", "k", {}, "no shard 5 of 4"),
+        ("x", "k", {}, "is not i/n"),
+        ("1/4", "a b", {}, "a run key is"),
+    ],
+)
+def test_half_a_part_is_wrong_usage(shard, run_key, environ, says):
+    """One without the other, or what is neither."""
+    with pytest.raises(UsageError, match=says):
+        part_of(shard, run_key, environ)
+
+
+def test_sqlite_is_refused(tmp_path: Path, migrated_sqlite: Path):
+    """Shards on SQLite are a fault of the configuration, with what to do; and nothing is begun."""
+    ended = on(f"sqlite:///{migrated_sqlite}", tmp_path, "sync", "--shard", "1/4", "--run-key", "k")
+    assert 78 == ended.code
+    assert "shards need PostgreSQL" in ended.message
+    assert "postgresql://" in ended.message
+
+
+async def test_a_rate_that_cannot_be_divided_is_refused(world: World, tmp_path: Path):
+    """Each shard needs a request an hour at least; nothing is begun."""
+    call = ("sync", "--shard", "1/4", "--run-key", "k", "--set", "sync.requests_per_second=0.001")
+    ended = on(world.url, tmp_path, *call)
+    assert 78 == ended.code
+    assert "sync.requests_per_second: too low" in ended.message
+    assert [(0,)] == await world.rows("SELECT count(*) FROM run")
+
+
+async def test_status_tells_how_far_each_shard_is(world: World, tmp_path: Path):
+    """On, done, ended, died; and who holds a lease."""
+    done, ended, _ = [await world.begin(index, 4) for index in (0, 1, 2)]
+    await world.begin(3, 4, holder=dead())
+    await done.write(read(world, names(0, 1, 4)[0]))
+    await done.end()
+    await ended.store.interrupt(ExitCode.UNAVAILABLE, "PTS is away", RunProgress())
+    await ended.store.lease.release(world.database)
+    told = on(world.url, tmp_path, "status").document
+    assert told["lease"]["is_dead"] is False
+    assert (KEY, "running") == (told["open_run"]["run_key"], told["open_run"]["status"])
+    assert [
+        (0, 4, 0, False, True),
+        (1, 4, 69, False, False),
+        (2, 4, None, True, False),
+        (3, 4, None, False, False),
+    ] == [
+        tuple(one[name] for name in ("index", "of", "exit_code", "is_live", "is_done"))
+        for one in told["open_run"]["shards"]
+    ]
+    text = run("--config", "worker.toml", "status", folder=tmp_path).out
+    for words in (
+        "in 4 shards, key night-1",
+        "has done its part",
+        "ended with 69",
+        "is on",
+        "died",
+    ):
+        assert words in text
+
+
+def on(database_url: str, folder: Path, *arguments: str) -> Ended:
+    """A command on this database, with a configuration that lacks nothing."""
+    for name in ("client.jwk", "pseudonym.key"):
+        (folder / name).write_bytes(b"x" * 32)
+        (folder / name).chmod(0o600)
+    (folder / "roster.csv").write_text("off_id\n", encoding="utf-8")
+    sections = {
+        "database": {"url": database_url},
+        "helseid": {
+            "issuer": "http://127.0.0.1:9",
+            "client_id": "c",
+            "private_jwk_file": "client.jwk",
+        },
+        "api": {"base_url": "http://127.0.0.1:9"},
+        "roster": {"path": "roster.csv"},
+        "privacy": {"pseudonym_key_file": "pseudonym.key"},
+    }
+    lines = [
+        line
+        for name, values in sections.items()
+        for line in (f"[{name}]", *(f"{key} = {json.dumps(v)}" for key, v in values.items()))
+    ]
+    (folder / "worker.toml").write_text("\n".join(lines), encoding="utf-8")
+    return run("--config", "worker.toml", *arguments, "--json", folder=folder)
