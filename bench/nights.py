@@ -231,9 +231,8 @@ async def _store(database: Database, begin: Watch) -> AsyncIterator[SqlRunStore]
     async with AsyncExitStack() as stack:
         with begin:
             lease = await stack.enter_async_context(held_lease(database, ttl_s=60))
-            await check_identity(database, lease, pseudonyms(_KEY, None))
+            await check_identity(lease, pseudonyms(_KEY, None))
             store = await open_run_store(
-                database,
                 lease,
                 kind=RunKind.SYNC,
                 areas=tuple(area.name for area in AREAS),

@@ -23,15 +23,13 @@ async def run_under_way(worker: Installation) -> AsyncIterator[Lease]:
     async with open_database(worker.database_url, real_runtime()) as database:
         lease = await acquire(database, this_process("other"), ttl_s=50)
         await begin_run(
-            database,
             lease,
             kind=RunKind.SYNC,
             areas=AREAS,
-            host="test",
             continue_within=timedelta(hours=12),
         )
         yield lease
-        await lease.release(database)
+        await lease.release()
 
 
 def test_status_tells_runs_freshness_gaps_and_failures(two_runs: Installation):

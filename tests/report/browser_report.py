@@ -34,7 +34,6 @@ async def month(world: World) -> None:
         if night == WITHHELD_NIGHT:
             await turn.write(seen(world, 1, cohort="Clinic 1"))
             await undo_run(
-                world.database,
                 turn.lease,
                 turn.writer.handle.run_id,
                 status=RunStatus.WITHHELD,

@@ -186,7 +186,7 @@ async def _erase(world, key):
     lease = await world.lease()
     identifier = NationalId("16858399649")
     traces = await find_traces(world.database, key, identifier)
-    await erase_traces(world.database, lease, traces, Mask(identifier, key))
+    await erase_traces(lease, traces, Mask(identifier, key))
 
 
 def _any():
@@ -204,7 +204,6 @@ async def test_a_withheld_run_is_listed_and_does_not_count(database_url):
         turn = await world.begin()
         await turn.write(seen(world, 5))
         await undo_run(
-            world.database,
             turn.lease,
             turn.writer.handle.run_id,
             status=RunStatus.WITHHELD,

@@ -189,7 +189,6 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
         turn = await world.begin()
         await turn.write(seen(world, 5))
         await undo_run(
-            world.database,
             turn.lease,
             turn.writer.handle.run_id,
             status=RunStatus.WITHHELD,

@@ -88,10 +88,10 @@ async def test_retention_forgets_old_rows_in_steps(database_url):
             await aged(world, timedelta(days=days))
         world.fake.advance((datetime.now(UTC) - world.fake.now()).total_seconds())
         lease = await world.lease()
-        assert Purged() == await purge(world.database, lease, RetentionRules())
+        assert Purged() == await purge(lease, RetentionRules())
         rules = RetentionRules(access_log=timedelta(days=200), versions_per_step=2)
-        assert Purged(accesses=3) == await purge(world.database, lease, rules)
-        assert Purged() == await purge(world.database, lease, rules)
+        assert Purged(accesses=3) == await purge(lease, rules)
+        assert Purged() == await purge(lease, rules)
         assert [(2,)] == await world.rows("SELECT count(*) FROM access_log")
 
 
@@ -103,5 +103,5 @@ async def test_retention_of_it_stops_when_asked(database_url):
         world.fake.advance((datetime.now(UTC) - world.fake.now()).total_seconds())
         rules = RetentionRules(access_log=timedelta(days=200))
         lease = await world.lease()
-        assert Purged() == await purge(world.database, lease, rules, is_stopping=lambda: True)
+        assert Purged() == await purge(lease, rules, is_stopping=lambda: True)
         assert [(3,)] == await world.rows("SELECT count(*) FROM access_log")

@@ -89,7 +89,7 @@ async def test_a_run_that_is_undone_leaves_the_prev_cohort(database_url):
             await turn.write(seen(world, 1, safety("a", "N"), ref="R1", cohort=cohort))
         assert {key_of(1): "Nord"} == await shown(world)
         run_id = turn.writer.handle.run_id
-        await undo_run(world.database, turn.lease, run_id, status=RunStatus.ABANDONED)
+        await undo_run(turn.lease, run_id, status=RunStatus.ABANDONED)
         assert {key_of(1): "Nord"} == await shown(world)
         assert [("R1",)] == await world.rows(
             "SELECT local_ref FROM report_person_freshness LIMIT 1"

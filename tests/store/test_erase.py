@@ -57,7 +57,7 @@ async def history(world: World) -> None:
 async def erase(world: World, key: str = GONE, *, rewrite: bool = False) -> Traces:
     lease = await world.lease()
     found = await find_traces(world.database, key, OFF_ID)
-    await erase_traces(world.database, lease, found, Mask(OFF_ID, key))
+    await erase_traces(lease, found, Mask(OFF_ID, key))
     await scrub(world.database, rewrite=rewrite)
     return found
 
@@ -234,9 +234,7 @@ async def test_an_open_run_is_continued_without_the_person(database_url):
         await history(world)
         turn = await world.begin()
         await turn.write(read(world, GONE, "x=new", "y"), read(world, "b", f"k={KEPT}", "l"))
-        await interrupt_run(
-            world.database, turn.lease, turn.writer.handle, exit_code=ExitCode.STOPPED, reason="t"
-        )
+        await interrupt_run(turn.lease, turn.writer.handle, exit_code=ExitCode.STOPPED, reason="t")
         await erase(world)
         again = await world.begin()
         assert again.writer.handle.is_continued
@@ -373,7 +371,7 @@ async def test_without_the_lease_nothing_is_erased(database_url):
         await acquire(world.database, other, ttl_s=50)
         found = await find_traces(world.database, GONE, OFF_ID)
         with pytest.raises(LeaseLostError):
-            await erase_traces(world.database, lease, found, Mask(OFF_ID, GONE))
+            await erase_traces(lease, found, Mask(OFF_ID, GONE))
         assert found == await find_traces(world.database, GONE, OFF_ID)
 
 

@@ -258,7 +258,7 @@ async def test_nothing_changes_them(database_url):
             world.fake.advance(40 * 86_400)
         before = await facts(world)
         rules = RetentionRules(versions=timedelta(days=1), runs=timedelta(days=1))
-        purged = await purge(world.database, await world.lease(), rules)
+        purged = await purge(await world.lease(), rules)
         assert (2, 1) <= (purged.versions, purged.runs)
         await erase_person(world, key_of(2))
         world.fake.advance(-300 * 86_400)
@@ -356,7 +356,7 @@ async def test_a_lake_that_follows_the_feed(database_url):
             await publish(world, *night(world, rng, range(12)))
             if step == 3:
                 rules = RetentionRules(versions=timedelta(hours=1))
-                assert (await purge(world.database, await world.lease(), rules)).versions
+                assert (await purge(await world.lease(), rules)).versions
             if step == 4:
                 await erase_person(world, key_of(5))
             seq = await follow(world, lake, seq)
@@ -410,7 +410,7 @@ async def test_texts_that_named_an_erased_person_are_to_be_read_again(database_u
         )
         lease = await world.lease()
         found = await find_traces(world.database, key_of(9), off_id)
-        await erase_traces(world.database, lease, found, Mask(off_id, key_of(9)))
+        await erase_traces(lease, found, Mask(off_id, key_of(9)))
         assert [(1, "erase", SAFETY, "a", key_of(1))] == (await feed(world))[2:]
 
 

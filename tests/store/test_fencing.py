@@ -136,7 +136,7 @@ async def erasing(stage: FencedStage) -> None:
     async with app.database() as database, held_lease(database, ttl_s=50) as lease:
         traces = await find_traces(database, key, off_id)
         assert traces.person_id is not None
-        await erase_traces(database, lease, traces, Mask(off_id, key))
+        await erase_traces(lease, traces, Mask(off_id, key))
 
 
 def app_of(stage: FencedStage) -> App:
@@ -191,23 +191,21 @@ async def two_shards(stage: FencedStage) -> None:
             holder = this_process(f"shard-{index}")
             lease = await acquire_shard(database, holder, part=part, ttl_s=50)
             await begin_shard(
-                database,
                 lease,
                 part=part,
                 areas=(SAFETY, PRIVACY),
-                host="test",
                 continue_within=timedelta(hours=1),
             )
             for _ in range(2):
-                await balance(database, lease, Budget(), shards=2)
+                await balance(lease, Budget(), shards=2)
 
 
 async def making_room(stage: FencedStage) -> None:
     """The first gives half of the rate away."""
     holder = this_process("shard-0")
-    lease = Lease(name="run/0", fencing_token=1, holder=holder, ttl_s=50)
     async with app_of(stage).database() as database:
-        await balance(database, lease, Budget(), shards=2)
+        lease = Lease(database=database, name="run/0", fencing_token=1, holder=holder, ttl_s=50)
+        await balance(lease, Budget(), shards=2)
 
 
 ENDED = "UPDATE run_attempt SET ended_at"

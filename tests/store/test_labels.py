@@ -121,7 +121,7 @@ async def test_retention_forgets_and_does_not_falsify(database_url):
     rules = RetentionRules(versions=timedelta(days=1))
 
     async def forget(world: World) -> tuple[int, int]:
-        done = await purge(world.database, await world.lease(), rules)
+        done = await purge(await world.lease(), rules)
         return done.versions, done.labels
 
     async with world_on(database_url, our_clock=True) as world:
@@ -184,7 +184,7 @@ async def test_an_earlier_label_that_names_an_erased_person(database_url):
         await publish(world, seen(world, 1, ref="R2", cohort="Nord"))
         found = await find_traces(world.database, key_of(9), off_id)
         assert 1 == found.mention_count
-        await erase_traces(world.database, await world.lease(), found, Mask(off_id, key_of(9)))
+        await erase_traces(await world.lease(), found, Mask(off_id, key_of(9)))
         assert [("child of erased", "Nord", 1, 2), ("R2", "Nord", 2, None)] == (
             await world.rows(LABELS)
         )

@@ -45,7 +45,7 @@ async def test_a_process_of_elsewhere_is_not_known_to_be_dead(database_url: str)
 async def give_back(world: World, holder: Holder) -> None:
     """The holder gives its lease back."""
     lease = await acquire(world.database, holder, ttl_s=50)
-    await lease.release(world.database)
+    await lease.release()
 
 
 def test_the_first_process_of_this_machine_lives():

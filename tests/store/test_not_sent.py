@@ -14,7 +14,6 @@ from worker.store.runs.run_store import SqlRunStore
 
 async def begin(world: World) -> SqlRunStore:
     return await open_run_store(
-        world.database,
         await world.lease(),
         kind=RunKind.SYNC,
         areas=(SAFETY, PRIVACY),

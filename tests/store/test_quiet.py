@@ -21,7 +21,7 @@ async def asked_for_quiet(world: World, until: datetime | None) -> None:
     await store.interrupt(
         ExitCode.UNAVAILABLE, "PTS asks for quiet", RunProgress(), not_before=until
     )
-    await store.lease.release(world.database)
+    await store.lease.release()
 
 
 @pytest.mark.parametrize(
@@ -68,5 +68,5 @@ async def test_an_abandoned_run_binds_too(database_url):
         await asked_for_quiet(world, began + HOUR / 2)
         await asked_for_quiet(world, began + HOUR / 4)
         lease = await world.lease()
-        await undo_run(world.database, lease, 1, status=RunStatus.ABANDONED)
+        await undo_run(lease, 1, status=RunStatus.ABANDONED)
         assert await quiet_until(world.database) == began + HOUR / 2

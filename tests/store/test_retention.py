@@ -34,7 +34,7 @@ async def forget(
         versions=None if versions is None else timedelta(days=versions),
         runs=None if runs is None else timedelta(days=runs),
     )
-    return await purge(world.database, await world.lease(), rules)
+    return await purge(await world.lease(), rules)
 
 
 async def seen(world: World) -> list[list[tuple[Any, ...]]]:
@@ -172,9 +172,9 @@ async def test_a_purge_goes_in_steps_and_stops_when_asked(database_url):
             asked.append(True)
             return len(asked) > 1
 
-        done = await purge(world.database, lease, rules, is_stopping=after_one)
+        done = await purge(lease, rules, is_stopping=after_one)
         assert Purged(versions=2) == done
-        assert Purged(versions=3, runs=4) == await purge(world.database, lease, rules)
+        assert Purged(versions=3, runs=4) == await purge(lease, rules)
 
 
 async def test_a_lost_lease_purges_nothing(database_url):
@@ -191,7 +191,7 @@ async def test_a_lost_lease_purges_nothing(database_url):
         other = Holder(holder_id="other", host="elsewhere", process="1:1")
         await acquire(world.database, other, ttl_s=50)
         with pytest.raises(LeaseLostError):
-            await purge(world.database, stale, RetentionRules(versions=timedelta(seconds=1)))
+            await purge(stale, RetentionRules(versions=timedelta(seconds=1)))
         assert [(2,)] == await world.rows(
             "SELECT count(*) FROM patient_safety_version WHERE restriction_id = 'x'"
         )

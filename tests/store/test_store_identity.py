@@ -18,13 +18,13 @@ async def test_another_key_is_seen_without_writing(database_url):
         one, two = (pseudonyms(PseudonymKey(random.Random(n).randbytes(32)), None) for n in (1, 2))
         assert one == await see_identity(database, one)
         lease = await world.lease()
-        assert one == await check_identity(database, lease, one)
+        assert one == await check_identity(lease, one)
         assert one == await see_identity(database, one)
         for another in (two, PLAIN):
             with pytest.raises(ConfigurationError, match="privacy"):
                 await see_identity(database, another)
             with pytest.raises(ConfigurationError, match="privacy"):
-                await check_identity(database, lease, another)
+                await check_identity(lease, another)
 
 
 @pytest.mark.parametrize("begun_under", ["", "test"])
@@ -36,9 +36,9 @@ async def test_a_store_keeps_the_label_that_it_was_begun_with(database_url, begu
     assert stored is not None
     async with world_on(database_url) as world:
         lease = await world.lease()
-        await check_identity(world.database, lease, stored)
+        await check_identity(lease, stored)
         for settled in (
-            await check_identity(world.database, lease, now),
+            await check_identity(lease, now),
             await see_identity(world.database, now),
         ):
             off_id = NationalId("16858399649")
@@ -53,11 +53,11 @@ async def test_a_key_that_may_be_guessed(database_url, caplog):
         lease = await world.lease()
         for check in (
             lambda: see_identity(world.database, weak),
-            lambda: check_identity(world.database, lease, weak),
+            lambda: check_identity(lease, weak),
         ):
             with pytest.raises(ConfigurationError, match="no new database"):
                 await check()
         begun = msgspec.structs.replace(weak, weakness="")
-        await check_identity(world.database, lease, begun)
-        assert weak == await check_identity(world.database, lease, weak)
+        await check_identity(lease, begun)
+        assert weak == await check_identity(lease, weak)
         assert weak == await see_identity(world.database, weak)

@@ -60,16 +60,13 @@ class World:
     ) -> "Turn":
         lease = await self.lease()
         handle = await begin_run(
-            self.database,
             lease,
             kind=kind,
             areas=areas,
-            host="test",
             continue_within=timedelta(hours=12),
         )
         others = [row.run_id for row in await self.database.read(open_runs)]
         writer = BatchWriter(
-            database=self.database,
             lease=lease,
             handle=handle,
             unpublished=tuple(other for other in others if other != handle.run_id),
@@ -112,7 +109,7 @@ class Turn:
         self.world.fake.advance(1.5)
 
     def store(self) -> SqlRunStore:
-        return SqlRunStore(database=self.world.database, lease=self.lease, writer=self.writer)
+        return SqlRunStore(writer=self.writer)
 
     async def publish(self, *, may_depart: bool = True, limits: GuardLimits = LIMITS) -> ExitCode:
         done = await self.store().publish(limits, may_depart=may_depart, progress=RunProgress())
@@ -352,9 +349,7 @@ async def test_a_withheld_run_leaves_no_trace(database_url):
         await turn.write(read(world, "a"), read(world, "b"), read(world, "new", ref="N"))
         with pytest.raises(WithheldError, match="3 of 3 open restrictions"):
             await turn.publish()
-        await undo_run(
-            world.database, turn.lease, turn.writer.handle.run_id, status=RunStatus.WITHHELD
-        )
+        await undo_run(turn.lease, turn.writer.handle.run_id, status=RunStatus.WITHHELD)
         assert current == await world.current()
         assert history == await world.rows("SELECT * FROM report_patient_safety_history ORDER BY 1")
         assert [] == await world.database.read(leftovers)
@@ -370,9 +365,7 @@ async def test_an_interrupted_run_is_continued(database_url):
     async with world_on(database_url) as world:
         turn = await world.begin()
         await turn.write(read(world, "a", "x"))
-        await interrupt_run(
-            world.database, turn.lease, turn.writer.handle, exit_code=ExitCode.STOPPED, reason="t"
-        )
+        await interrupt_run(turn.lease, turn.writer.handle, exit_code=ExitCode.STOPPED, reason="t")
         again = await world.begin()
         assert again.writer.handle.is_continued
         assert turn.writer.handle.run_id == again.writer.handle.run_id
@@ -503,7 +496,7 @@ async def test_a_run_is_undone_step_by_step(database_url, monkeypatch, persons_p
         turn = await world.begin()
         await turn.write(read(world, "a"), read(world, "b", "y=N", "z"), read(world, "new", "n"))
         run_id = turn.writer.handle.run_id
-        await undo_run(world.database, turn.lease, run_id, status=RunStatus.WITHHELD)
+        await undo_run(turn.lease, run_id, status=RunStatus.WITHHELD)
         assert [] == await world.database.read(leftovers)
         assert {("a", "x", "NORU", False), ("b", "y", "NORU", False)} == await world.current()
         after = await world.rows("SELECT * FROM report_person_freshness ORDER BY person_key, area")
@@ -522,9 +515,7 @@ async def test_a_withheld_run_takes_its_references_back(database_url):
         before = await world.rows(references), await world.rows(shown)
         turn = await world.begin()
         await turn.write(read(world, "a", ref="R2"), read(world, "b", ref="new"))
-        await undo_run(
-            world.database, turn.lease, turn.writer.handle.run_id, status=RunStatus.WITHHELD
-        )
+        await undo_run(turn.lease, turn.writer.handle.run_id, status=RunStatus.WITHHELD)
         assert before == (await world.rows(references), await world.rows(shown))
         turn = await world.begin()  # what the roster says now shows when it is published
         await turn.write(read(world, "a", "x", ref="R3"), read(world, "b", "y"))

@@ -125,7 +125,6 @@ async def start(world: World, *, after_s: float) -> Turn:
 async def stop(turn: Turn) -> None:
     """What the deadline does."""
     await interrupt_run(
-        turn.world.database,
         turn.lease,
         turn.writer.handle,
         exit_code=ExitCode.STOPPED,

@@ -87,7 +87,7 @@ async def see_identity(database: Database, identity: Identity) -> Identity:
     return _settled(await stored_identity(database), identity)
 
 
-async def check_identity(database: Database, lease: Lease, identity: Identity) -> Identity:
+async def check_identity(lease: Lease, identity: Identity) -> Identity:
     """Refuse a store whose person keys were made in another way; the first run notes its own.
 
     Under another pseudonym key every known person would look departed and every one read new.
@@ -101,7 +101,6 @@ async def check_identity(database: Database, lease: Lease, identity: Identity) -
     """
 
     async def work(connection: AsyncConnection) -> StoredIdentity | None:
-        await lease.renew(database, connection)
         stored = await _stored(connection)
         if stored.mode:
             return stored
@@ -114,7 +113,7 @@ async def check_identity(database: Database, lease: Lease, identity: Identity) -
         # Else another shard was first, at this moment.
         return None if first.rowcount else await _stored(connection)
 
-    stored = await database.write(work)
+    stored = await lease.write(work)
     return identity if stored is None else _settled(stored, identity)
 
 

@@ -83,7 +83,7 @@ async def erase(
         async with held_lease(store, ttl_s=app.settings.lease.ttl_s) as lease:
             await log_access(app, store, "erase", purpose, person_key=key)
             traces = await find_traces(store, key, off_id)
-            await erase_traces(store, lease, traces, Mask(off_id, key))
+            await erase_traces(lease, traces, Mask(off_id, key))
             await scrub(store, rewrite=rewrite)
         wanted = Wanted(off_id=off_id, person_key=key, local_refs=traces.local_refs)
         remains = await _remains(store, wanted)

@@ -97,16 +97,15 @@ async def run_sync(
             )
         )
         await keep_quiet(
-            database,
             lease,
             wait_s_max=app.settings.sync.retry_after_max.total_seconds(),
             stop=stop,
         )
-        identity = await check_identity(database, lease, identity)
+        identity = await check_identity(lease, identity)
         reader = await stack.enter_async_context(
             app.reader(areas, identity, throttle=throttle, share=share)
         )
-        store = await _open_store(app, database, lease, request, share)
+        store = await _open_store(app, lease, request, share)
         if isinstance(store, RunReport):
             log.info("run.over", run=store.run_id, shard=str(store.shard))
             return store
@@ -131,16 +130,16 @@ async def run_sync(
             changed(run.progress)
         report = await run.execute()
         if report.status == RunStatus.PUBLISHED and report.kind == RunKind.SYNC:
-            await _forget_old(app, database, lease, stop)
+            await _forget_old(app, lease, stop)
         return report
 
 
-async def _forget_old(app: App, database: Database, lease: Lease, stop: anyio.Event) -> None:
+async def _forget_old(app: App, lease: Lease, stop: anyio.Event) -> None:
     """Apply the retention settings. An error here does not change that the run is published."""
     kept = app.settings.retention
     rules = RetentionRules(versions=kept.versions, runs=kept.runs, access_log=kept.access_log)
     try:
-        purged = await purge(database, lease, rules, is_stopping=stop.is_set)
+        purged = await purge(lease, rules, is_stopping=stop.is_set)
     except WorkerError as error:
         log.error("retention.unfinished", reason=error.message, hint=error.hint)  # noqa: TRY400
         return
@@ -170,7 +169,7 @@ def _share(app: App, database: Database, throttle: Throttle, part: ShardAssignme
 
 
 async def _open_store(
-    app: App, database: Database, lease: Lease, request: RunRequest, share: RateShare | None
+    app: App, lease: Lease, request: RunRequest, share: RateShare | None
 ) -> SqlRunStore | RunReport:
     """The store of the run or of its shard; or the report of the run, if it has ended."""
     areas = request.areas or tuple(app.settings.sync.areas)
@@ -178,7 +177,6 @@ async def _open_store(
     confirm = Confirm(app.settings.sync.confirm)
     if request.part is None or share is None:
         return await open_run_store(
-            database,
             lease,
             kind=request.kind,
             areas=areas,
@@ -187,7 +185,6 @@ async def _open_store(
             confirm=confirm,
         )
     return await open_shard_store(
-        database,
         lease,
         request.part,
         areas=areas,

@@ -390,7 +390,7 @@ class StoreMachine(RuleBasedStateMachine):
     def _leave_turn(self) -> None:
         turn = self.at_work
         turn.database.fuse.left = None
-        self.ground.do(turn.lease.release(turn.database))
+        self.ground.do(turn.lease.release())
         self.turn = None
 
     def _do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -463,7 +463,7 @@ class StoreMachine(RuleBasedStateMachine):
             "renew": ghost.store.renew,
         }
         if deed == "release":
-            self.ground.do(ghost.lease.release(ghost.database))
+            self.ground.do(ghost.lease.release())
             return
         with pytest.raises(LeaseLostError):
             self.ground.do(deeds[deed]())

@@ -216,9 +216,7 @@ async def begin(
     roster_faults: int,
 ) -> Turn:
     """Begin or continue a run, as ``worker.use_cases.run_sync`` does once it holds the lease."""
-    store = await open_run_store(
-        database, lease, kind=kind, areas=areas, continue_within=CONTINUE_WITHIN
-    )
+    store = await open_run_store(lease, kind=kind, areas=areas, continue_within=CONTINUE_WITHIN)
     pts = PtsReader(
         areas=[area for area in AREAS if area.name in areas],
         base_url=BASE_URL,

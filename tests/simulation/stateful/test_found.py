@@ -1,5 +1,6 @@
 """What the machine and its model have found, each by itself and by name."""
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -46,14 +47,12 @@ async def sync_of(world: World, areas: tuple[str, ...], reads: Sequence[PersonRe
     """A sync of some areas, published."""
     lease = await world.lease()
     handle = await begin_run(
-        world.database,
         lease,
         kind=RunKind.SYNC,
         areas=areas,
-        host="test",
         continue_within=timedelta(hours=12),
     )
-    writer = BatchWriter(database=world.database, lease=lease, handle=handle)
+    writer = BatchWriter(lease=lease, handle=handle)
     turn = Turn(world=world, lease=lease, writer=writer)
     await turn.write(
         *(
@@ -73,7 +72,7 @@ async def test_the_key_path_of_a_published_run_outlives_the_run_before(database_
         await backfill.write(read(world, "b", "y"))
         await backfill.publish(may_depart=False)
         run_id = sync.writer.handle.run_id
-        await undo_run(world.database, backfill.lease, run_id, status=RunStatus.ABANDONED)
+        await undo_run(backfill.lease, run_id, status=RunStatus.ABANDONED)
         assert {SAFETY: "id"} == await key_paths(world.database)
 
 
@@ -120,7 +119,9 @@ async def test_a_key_path_left_over_is_found(database_url):
             gate=database.gate,
         )
         with pytest.raises(DiedError):
-            await undo_run(mortal, turn.lease, run_id, status=RunStatus.WITHHELD)
+            await undo_run(
+                dataclasses.replace(turn.lease, database=mortal), run_id, status=RunStatus.WITHHELD
+            )
         assert [run_id] == await world.database.read(leftovers)
 
 

@@ -133,10 +133,10 @@ async def test_a_stopped_shard_leaves_the_run_to_the_others(world: World):
     await first.write(read(world, A))
     status = "SELECT status, exit_code FROM run"
     await first.store.interrupt(ExitCode.STOPPED, "stopped", RunProgress(requests=2))
-    await first.store.lease.release(world.database)
+    await first.store.lease.release()
     assert [("running", None)] == await world.rows(status)
     await second.store.interrupt(ExitCode.UNAVAILABLE, "PTS is away", RunProgress(requests=3))
-    await second.store.lease.release(world.database)
+    await second.store.lease.release()
     assert [("interrupted", 69)] == await world.rows(status)
     assert [(0, 75, 2), (1, 69, 3)] == await world.rows(
         "SELECT shard, exit_code, requests FROM run_attempt ORDER BY shard"
@@ -196,7 +196,7 @@ async def test_shards_come_back_to_a_run_that_an_ordinary_sync_had(world: World)
     turn = await world.alone()
     await turn.meet(A, P)
     await turn.store.interrupt(ExitCode.STOPPED, "stopped", RunProgress())
-    await turn.store.lease.release(world.database)
+    await turn.store.lease.release()
     second = await world.begin(1)
     await second.meet(P)
     assert ExitCode.OK == part_code(await second.end())
@@ -215,17 +215,17 @@ async def test_the_quiet_that_ended_a_shard_binds_the_starts_of_all(world: World
     await first.store.interrupt(
         ExitCode.UNAVAILABLE, "PTS asks for quiet", RunProgress(), not_before=until
     )
-    await first.store.lease.release(world.database)
+    await first.store.lease.release()
     with pytest.raises(UnavailableError) as raised:
         await refuse_during_quiet(world.database)
     assert until == raised.value.not_before
-    await second.store.lease.release(world.database)
+    await second.store.lease.release()
 
     part = ShardAssignment(shard=Shard(index=0, count=2), run_key=KEY)
     holder = this_process(world.fake.runtime.new_id())
     lease = await acquire_shard(world.database, holder, part=part, ttl_s=TTL_S)
-    await keep_quiet(world.database, lease, wait_s_max=3 * TTL_S, stop=anyio.Event())
+    await keep_quiet(lease, wait_s_max=3 * TTL_S, stop=anyio.Event())
     assert until == world.fake.now()
-    await lease.release(world.database)
+    await lease.release()
     again = await world.begin(0)
     assert again.handle.run_id == first.handle.run_id

@@ -72,7 +72,7 @@ async def test_status_tells_how_far_each_shard_is(world: World, tmp_path: Path):
     await done.write(read(world, names(0, 1, 4)[0]))
     await done.end()
     await ended.store.interrupt(ExitCode.UNAVAILABLE, "PTS is away", RunProgress())
-    await ended.store.lease.release(world.database)
+    await ended.store.lease.release()
     told = on(world.url, tmp_path, "status").document
     assert told["lease"]["is_dead"] is False
     assert (KEY, "running") == (told["open_run"]["run_key"], told["open_run"]["status"])

@@ -32,10 +32,10 @@ WRITTEN = "SELECT count(*) FROM person_area"
 async def test_an_ordinary_run_waits_for_every_shard(world: World):
     """As long as one shard lives it is refused, and it is told which."""
     first, second = await world.begin(0), await world.begin(1)
-    await first.store.lease.release(world.database)
+    await first.store.lease.release()
     with pytest.raises(LeaseHeldError, match=f"shard 1/2 of the run {KEY}"):
         await world.take()
-    await second.store.lease.release(world.database)
+    await second.store.lease.release()
     assert "run" == (await world.take()).name
 
 
@@ -64,7 +64,7 @@ async def test_a_shard_waits_for_an_ordinary_run(world: World):
 async def test_a_paused_shard_cannot_write_beside_an_ordinary_run(world: World):
     """It was taken over: whatever it tries, nothing is written, nor ended."""
     first, second = await world.begin(0), await world.begin(1)
-    await second.store.lease.release(world.database)
+    await second.store.lease.release()
     await first.write(read(world, A, "x"))
     await world.expire("run/0")
     turn = await world.alone()
@@ -156,9 +156,7 @@ async def test_a_joining_call_may_be_repeated(world: World):
     found = []
     for _ in range(2):
         lease = await acquire_shard(world.database, holder, part=part, ttl_s=TTL_S)
-        handle = await begin_shard(
-            world.database, lease, part=part, areas=AREAS, host="test", continue_within=HOLD
-        )
+        handle = await begin_shard(lease, part=part, areas=AREAS, continue_within=HOLD)
         found.append((lease, handle))
     assert found[0] == found[1]
 

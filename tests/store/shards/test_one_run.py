@@ -253,7 +253,7 @@ async def test_another_open_run_is_undone_before_anybody_writes(world: World):
     await publish(world, A, P, key="night-0")
     left = await world.alone()
     await left.write(read(world, A, "x"), read(world, P, "y"), read(world, Q, "z"))
-    await left.store.lease.release(world.database)
+    await left.store.lease.release()
     turns = []
 
     async def begin(index: int) -> None:
@@ -278,7 +278,7 @@ async def test_another_open_run_is_undone_before_anybody_writes(world: World):
 async def test_another_shape_of_the_run_is_refused(world: World, count: int, areas):
     """A key whose open run has other shards or areas is not continued, and not given up."""
     first = await world.begin(0)
-    await first.store.lease.release(world.database)
+    await first.store.lease.release()
     with pytest.raises(UsageError, match=KEY):
         await world.join(1, count, **({"areas": areas} if areas else {}))
     assert [("running",)] == await world.rows("SELECT status FROM run")
@@ -303,7 +303,7 @@ async def test_a_withheld_run_leaves_no_trace(world: World):
     with pytest.raises(WithheldError):
         await second.finish(limits=STRICT)
     await second.store.withhold(caught.value.message)
-    await second.store.lease.release(world.database)
+    await second.store.lease.release()
     assert before == await world.current()
     assert [] == await world.rows(f"SELECT 1 FROM person_area WHERE run_id = {first.handle.run_id}")
     assert [("withheld", 5)] == await world.rows(

@@ -40,7 +40,7 @@ async def test_what_one_leaves_goes_to_the_others(world: World):
     await world.rows(
         f"UPDATE lease SET share_per_hour = {CEILING_PER_HOUR // 4} WHERE name = 'run/3'"
     )
-    await turns[0].store.lease.release(world.database)
+    await turns[0].store.lease.release()
     for turn in (turns[1], turns[2], turns[1]):
         await turn.store.renew()
         assert [(True,)] == await world.rows(f"SELECT ({TOTAL}) <= {CEILING_PER_HOUR}")

@@ -111,22 +111,20 @@ class World:
         budget = Budget()
         try:
             store = await open_shard_store(
-                database, lease, part, areas=areas, continue_within=HOLD, budget=budget
+                lease, part, areas=areas, continue_within=HOLD, budget=budget
             )
         except WorkerError:
-            await lease.release(database)
+            await lease.release()
             raise
         if isinstance(store, RunReport):
-            await lease.release(database)
+            await lease.release()
             return store
         return ShardTurn(world=self, store=store, budget=budget)
 
     async def alone(self, kind: RunKind = RunKind.SYNC) -> "Turn":
         """A turn of an ordinary run."""
         lease = await self.take()
-        store = await open_run_store(
-            self.database, lease, kind=kind, areas=AREAS, continue_within=HOLD
-        )
+        store = await open_run_store(lease, kind=kind, areas=AREAS, continue_within=HOLD)
         return Turn(world=self, store=store)
 
     async def take(self) -> Lease:
@@ -156,7 +154,7 @@ class Turn:
     async def end(self, **how: Any) -> Publication | ShardFinished:
         """``finish``, and give the lease back."""
         done = await self.finish(**how)
-        await self.store.lease.release(self.store.database)
+        await self.store.lease.release()
         return done
 
     async def finish(

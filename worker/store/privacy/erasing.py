@@ -155,7 +155,7 @@ async def find_traces(database: Database, person_key: str, off_id: NationalId) -
     return await database.read(work)
 
 
-async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: Mask) -> None:
+async def erase_traces(lease: Lease, traces: Traces, mask: Mask) -> None:
     """Remove the traces in one transaction, including rows of an unpublished run.
 
     If the roster still names the person, an open run that the next ``sync`` continues reads them
@@ -166,9 +166,9 @@ async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: M
     Raises:
         LeaseLostError: another holder took over; nothing was removed.
     """
+    database = lease.database
 
     async def work(connection: AsyncConnection) -> None:
-        await lease.renew(database, connection)
         if database.dialect.name == "sqlite":
             await connection.exec_driver_sql("PRAGMA secure_delete=ON")
         await invalidate_base(connection)
@@ -181,7 +181,7 @@ async def erase_traces(database: Database, lease: Lease, traces: Traces, mask: M
             for start in range(0, len(keys), _ROWS_PER_QUERY):
                 await texts.mask(connection, database, keys[start : start + _ROWS_PER_QUERY], mask)
 
-    await database.write(work)
+    await lease.write(work)
 
 
 async def _add_to_feed(connection: AsyncConnection, traces: Traces, at: datetime) -> None:

@@ -9,10 +9,10 @@ only, see ``store.shards.assignments``). Every acquisition locks ``run`` first, 
 run and shards, or shards of two runs, never hold leases at the same time.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Row, select, text, update
 from sqlalchemy.exc import DBAPIError
@@ -24,6 +24,8 @@ from worker.store.database import Database
 from worker.store.errors import is_lock_timeout
 from worker.store.runs.process_identity import Holder, has_died
 from worker.store.schema.tables import attempt, lease, run
+
+T = TypeVar("T")
 
 TTL_S_MAX: Final = 60.0
 """Longest time until the lease of a holder that died on another machine can be taken (contract)."""
@@ -42,14 +44,36 @@ _LOCK_S_MAX: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A lease that this process holds or has held."""
+    """A lease that this process holds or has held, in one database."""
 
+    database: Database = field(repr=False, compare=False)
     name: str
     fencing_token: int
     holder: Holder
     ttl_s: float
 
-    async def renew(self, database: Database, connection: AsyncConnection) -> None:
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Renew the lease and run ``work``, in one write transaction (``Database.write``).
+
+        Raises:
+            LeaseLostError: another holder took over; nothing was written.
+        """
+
+        async def fenced(connection: AsyncConnection) -> T:
+            await self.renew(connection)
+            return await work(connection)
+
+        return await self.database.write(fenced)
+
+    async def keep(self) -> None:
+        """Renew the lease while nothing is written.
+
+        Raises:
+            LeaseLostError: another holder took over.
+        """
+        await self.database.write(self.renew)
+
+    async def renew(self, connection: AsyncConnection) -> None:
         """Check inside a write transaction that we own the lease; extend it by ``ttl_s``.
 
         Raises:
@@ -62,8 +86,8 @@ class Lease:
                 lease.c.fencing_token == self.fencing_token,
                 lease.c.holder == self.holder.holder_id,
             )
-            .values(expires_at=database.dialect.later),
-            database.later(self.ttl_s),
+            .values(expires_at=self.database.dialect.later),
+            self.database.later(self.ttl_s),
         )
         if done.rowcount != 1:
             raise LeaseLostError(
@@ -71,7 +95,7 @@ class Lease:
                 hint="nothing was lost; `pts-worker status` shows the run that continues",
             )
 
-    async def release(self, database: Database) -> None:
+    async def release(self) -> None:
         """Release the lease if we still own it."""
 
         async def work(connection: AsyncConnection) -> None:
@@ -85,7 +109,7 @@ class Lease:
                 .values(FREE)
             )
 
-        await database.write(work)
+        await self.database.write(work)
 
 
 async def acquire(database: Database, holder: Holder, *, ttl_s: float) -> Lease:
@@ -104,22 +128,25 @@ async def acquire(database: Database, holder: Holder, *, ttl_s: float) -> Lease:
             for shard_lease in await held_by_shards(connection):
                 await displace(connection, shard_lease, now)
             await _reopen_finished_shards(connection)
-        return await take(connection, row, holder, now, ttl_s)
+        return await take(database, connection, row, holder, now, ttl_s=ttl_s)
 
     return await database.write(work)
 
 
 async def take(
+    database: Database,
     connection: AsyncConnection,
     row: Row[Any],
     holder: Holder,
     now: datetime,
+    *,
     ttl_s: float,
     **more: Any,
 ) -> Lease:
     """Take a lease whose row is locked.
 
     Args:
+        database: the store.
         connection: in a transaction.
         row: the lease's row, as locked.
         holder: the new holder.
@@ -150,7 +177,7 @@ async def take(
             }
         )
     )
-    return Lease(name=row.name, fencing_token=token, holder=holder, ttl_s=ttl_s)
+    return Lease(database=database, name=row.name, fencing_token=token, holder=holder, ttl_s=ttl_s)
 
 
 def is_live(row: Row[Any], now: datetime) -> bool:

@@ -48,7 +48,7 @@ async def held_lease(
         yield lease
     finally:
         with anyio.CancelScope(shield=True):
-            await _release(database, lease)
+            await _release(lease)
 
 
 async def _acquire(
@@ -78,9 +78,9 @@ async def _acquire(
             await runtime.sleep(_POLL_S)
 
 
-async def _release(database: Database, lease: Lease) -> None:
+async def _release(lease: Lease) -> None:
     """Release the lease. If that fails it expires by itself, and committed work stands."""
     try:
-        await lease.release(database)
+        await lease.release()
     except WorkerError as error:
         log.warning("lease.not_released", reason=error.message, expires_in_s=lease.ttl_s)

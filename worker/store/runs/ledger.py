@@ -17,17 +17,16 @@ from worker.errors import ExitCode
 from worker.store.database import Database
 from worker.store.queries.published import open_as_published, rows_and_persons
 from worker.store.runs.lease import Lease
+from worker.store.runs.process_identity import Holder
 from worker.store.runs.undo import undo_run
 from worker.store.schema.tables import VERSIONS, area_key, attempt, person, person_area, run
 
 
 async def begin_run(
-    database: Database,
     lease: Lease,
     *,
     kind: RunKind,
     areas: Sequence[str],
-    host: str,
     continue_within: timedelta,
 ) -> RunHandle:
     """Continue the run that an earlier ``sync`` left open, or begin a new one.
@@ -39,13 +38,13 @@ async def begin_run(
     Raises:
         LeaseLostError: another holder took over.
     """
-    now = database.runtime.now()
-    for row in await database.read(open_runs):
+    now = lease.database.runtime.now()
+    for row in await lease.database.read(open_runs):
         if kind == RunKind.SYNC and is_continuable(row, areas, continue_within, now):
-            return await _continue(database, lease, row, host=host)
+            return await _continue(lease, row)
         if kind == RunKind.SYNC or row.kind == RunKind.BACKFILL:
-            await undo_run(database, lease, row.run_id, status=RunStatus.ABANDONED)
-    return await _begin(database, lease, kind=kind, areas=areas, host=host)
+            await undo_run(lease, row.run_id, status=RunStatus.ABANDONED)
+    return await _begin(lease, kind, areas)
 
 
 def is_continuable(
@@ -91,7 +90,7 @@ async def open_runs(connection: AsyncConnection) -> Sequence[Row[Any]]:
 
 
 async def interrupt_run(
-    database: Database, lease: Lease, handle: RunHandle, *, exit_code: ExitCode, reason: str
+    lease: Lease, handle: RunHandle, *, exit_code: ExitCode, reason: str
 ) -> None:
     """Leave the run open for the next one to continue.
 
@@ -100,10 +99,10 @@ async def interrupt_run(
     """
 
     async def work(connection: AsyncConnection) -> None:
-        await lease.renew(database, connection)
-        await mark_interrupted(connection, handle.run_id, exit_code, reason, database.runtime.now())
+        now = lease.database.runtime.now()
+        await mark_interrupted(connection, handle.run_id, exit_code, reason, now)
 
-    await database.write(work)
+    await lease.write(work)
 
 
 async def mark_interrupted(
@@ -118,7 +117,6 @@ async def mark_interrupted(
 
 
 async def end_attempt(
-    database: Database,
     lease: Lease,
     handle: RunHandle,
     *,
@@ -131,10 +129,9 @@ async def end_attempt(
     Raises:
         LeaseLostError: another holder took over.
     """
-    now = database.runtime.now()
+    now = lease.database.runtime.now()
 
     async def work(connection: AsyncConnection) -> None:
-        await lease.renew(database, connection)
         await connection.execute(
             update(attempt)
             .where(attempt.c.attempt_id == handle.attempt_id)
@@ -146,7 +143,7 @@ async def end_attempt(
             )
         )
 
-    await database.write(work)
+    await lease.write(work)
 
 
 def counts_of(progress: RunProgress) -> dict[str, int]:
@@ -169,34 +166,26 @@ def _areas(row: Row[Any]) -> tuple[str, ...]:
     return tuple(orjson.loads(row.areas))
 
 
-async def _continue(database: Database, lease: Lease, row: Row[Any], *, host: str) -> RunHandle:
+async def _continue(lease: Lease, row: Row[Any]) -> RunHandle:
     async def work(connection: AsyncConnection) -> int:
-        await lease.renew(database, connection)
         await resume(connection, row.run_id)
-        return await new_attempt(connection, row.run_id, database.runtime.now(), host)
+        now = lease.database.runtime.now()
+        return await new_attempt(connection, row.run_id, now, lease.holder)
 
-    return handle_of(row, await database.write(work), is_continued=True)
+    return handle_of(row, await lease.write(work), is_continued=True)
 
 
-async def _begin(
-    database: Database,
-    lease: Lease,
-    *,
-    kind: RunKind,
-    areas: Sequence[str],
-    host: str,
-) -> RunHandle:
-    now = database.runtime.now()
+async def _begin(lease: Lease, kind: RunKind, areas: Sequence[str]) -> RunHandle:
+    now = lease.database.runtime.now()
 
     async def work(connection: AsyncConnection) -> RunHandle:
-        await lease.renew(database, connection)
         committed = await _committed_before(connection, kind, now)
         if committed is not None:
             return committed
         row = await new_run(connection, kind, areas, now)
-        return handle_of(row, await new_attempt(connection, row.run_id, now, host))
+        return handle_of(row, await new_attempt(connection, row.run_id, now, lease.holder))
 
-    return await database.write(work)
+    return await lease.write(work)
 
 
 async def _committed_before(
@@ -278,13 +267,13 @@ async def resume(connection: AsyncConnection, run_id: int) -> None:
 
 
 async def new_attempt(
-    connection: AsyncConnection, run_id: int, now: datetime, host: str, *, shard: int = 0
+    connection: AsyncConnection, run_id: int, now: datetime, holder: Holder, *, shard: int = 0
 ) -> int:
     """Add a run attempt to the ledger; return its id."""
     result: int = (
         await connection.execute(
             insert(attempt)
-            .values(run_id=run_id, host=host, started_at=now, shard=shard)
+            .values(run_id=run_id, host=holder.describe(), started_at=now, shard=shard)
             .returning(attempt.c.attempt_id)
         )
     ).scalar_one()

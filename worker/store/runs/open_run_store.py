@@ -8,7 +8,6 @@ from worker.core.model import RunKind
 from worker.core.run import RunReport
 from worker.core.sharding import ShardAssignment
 from worker.ports import RateBudget
-from worker.store.database import Database
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import begin_run, open_runs
 from worker.store.runs.run_store import Choice, SqlRunStore
@@ -20,7 +19,6 @@ from worker.store.writes.record_keys import AgreedRecordKeys
 
 
 async def open_run_store(
-    database: Database,
     lease: Lease,
     *,
     kind: RunKind,
@@ -34,22 +32,12 @@ async def open_run_store(
     Raises:
         LeaseLostError: another holder took over.
     """
-    for run_id in await database.read(leftovers):
-        await undo_writes(database, lease, run_id)
-    handle = await begin_run(
-        database,
-        lease,
-        kind=kind,
-        areas=areas,
-        host=lease.holder.describe(),
-        continue_within=continue_within,
-    )
-    others = await database.read(open_runs)
+    for run_id in await lease.database.read(leftovers):
+        await undo_writes(lease, run_id)
+    handle = await begin_run(lease, kind=kind, areas=areas, continue_within=continue_within)
+    others = await lease.database.read(open_runs)
     return SqlRunStore(
-        database=database,
-        lease=lease,
         writer=BatchWriter(
-            database=database,
             lease=lease,
             handle=handle,
             unpublished=tuple(row.run_id for row in others if row.run_id != handle.run_id),
@@ -60,7 +48,6 @@ async def open_run_store(
 
 
 async def open_shard_store(
-    database: Database,
     lease: Lease,
     part: ShardAssignment,
     *,
@@ -76,22 +63,13 @@ async def open_shard_store(
         UsageError: the open run of this key has other shards or areas.
         WithheldError: the run of this key was withheld.
     """
-    handle = await begin_shard(
-        database,
-        lease,
-        part=part,
-        areas=areas,
-        host=lease.holder.describe(),
-        continue_within=continue_within,
-    )
+    handle = await begin_shard(lease, part=part, areas=areas, continue_within=continue_within)
     if isinstance(handle, RunReport):
         return handle
-    await undo_leftovers(database, lease)
+    await undo_leftovers(lease)
     return ShardRunStore(
-        database=database,
-        lease=lease,
-        writer=BatchWriter(database=database, lease=lease, handle=handle, confirm=confirm),
+        writer=BatchWriter(lease=lease, handle=handle, confirm=confirm),
         shard=part.shard,
-        keys=AgreedRecordKeys(database=database, lease=lease, handle=handle),
+        keys=AgreedRecordKeys(lease=lease, handle=handle),
         budget=budget,
     )

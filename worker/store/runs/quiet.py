@@ -58,9 +58,7 @@ async def refuse_during_quiet(database: Database, *, wait_s_max: float = 0.0) ->
     return max(0.0, left_s)
 
 
-async def keep_quiet(
-    database: Database, lease: Lease, *, wait_s_max: float, stop: anyio.Event
-) -> None:
+async def keep_quiet(lease: Lease, *, wait_s_max: float, stop: anyio.Event) -> None:
     """Wait for the end of the quiet, if it is near, and keep the lease meanwhile.
 
     Raises:
@@ -68,12 +66,8 @@ async def keep_quiet(
         StoppedError: ``stop`` was set while waiting.
         LeaseLostError: another holder took over.
     """
-
-    async def renew(connection: AsyncConnection) -> None:
-        await lease.renew(database, connection)
-
-    runtime = database.runtime
-    wait_s = await refuse_during_quiet(database, wait_s_max=wait_s_max)
+    runtime = lease.database.runtime
+    wait_s = await refuse_during_quiet(lease.database, wait_s_max=wait_s_max)
     if wait_s:
         log.warning(
             "run.quiet", until=str(instant_after(runtime.now(), wait_s)), wait_s=round(wait_s)
@@ -86,4 +80,4 @@ async def keep_quiet(
                 hint="nothing was sent",
             )
         await runtime.sleep(min(_POLL_S, left_s))
-        await database.write(renew)
+        await lease.keep()

@@ -61,7 +61,6 @@ class Purged:
 
 
 async def purge(
-    database: Database,
     lease: Lease,
     rules: RetentionRules,
     *,
@@ -72,7 +71,6 @@ async def purge(
     Versions are deleted first, because they refer to most of the old runs.
 
     Args:
-        database: the store.
         lease: held by the caller.
         rules: how long to keep.
         is_stopping: checked between transactions; the rest waits for the next call.
@@ -81,6 +79,7 @@ async def purge(
         LeaseLostError: another holder took over.
         UnavailableError: the database cannot be used after all retries.
     """
+    database = lease.database
     now, first_access_at = await database.read(partial(_now_and_first_access, database))
     limit = rules.versions_per_step
     versions = labels = runs = accesses = 0
@@ -89,7 +88,7 @@ async def purge(
         """Take steps until one finds fewer rows than its limit; return the number of rows."""
         gone = steps = 0
         while steps < steps_max and not is_stopping():
-            in_step = await _step(database, lease, work)
+            in_step = await _step(lease, work)
             gone, steps = gone + in_step, steps + 1
             if in_step < limit:
                 break
@@ -116,16 +115,15 @@ async def _now_and_first_access(
     return await database.now(connection), first.scalar_one()
 
 
-async def _step(database: Database, lease: Lease, work: _Work) -> int:
+async def _step(lease: Lease, work: _Work) -> int:
     """One transaction under the lease; returns the number of deleted rows."""
 
-    async def fenced(connection: AsyncConnection) -> int:
-        await lease.renew(database, connection)
-        if database.dialect.name == "sqlite":
+    async def step(connection: AsyncConnection) -> int:
+        if lease.database.dialect.name == "sqlite":
             await connection.exec_driver_sql("PRAGMA secure_delete=ON")
-        return await work(connection, database)
+        return await work(connection, lease.database)
 
-    return await database.write(fenced)
+    return await lease.write(step)
 
 
 def _old_versions(area: str, now: datetime, age: timedelta, limit: int) -> _Work:

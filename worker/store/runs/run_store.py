@@ -46,10 +46,18 @@ class Choice:
 class SqlRunStore:
     """The store of one run. The lease fences every write."""
 
-    database: Database
-    lease: Lease
     writer: BatchWriter
     choice: Choice | None = None
+
+    @property
+    def lease(self) -> Lease:
+        """The lease of this run attempt."""
+        return self.writer.lease
+
+    @property
+    def database(self) -> Database:
+        """The database of the store."""
+        return self.lease.database
 
     @property
     def handle(self) -> RunHandle:
@@ -95,7 +103,6 @@ class SqlRunStore:
         dialect = self.database.dialect
 
         async def work(connection: AsyncConnection) -> None:
-            await self.lease.renew(self.database, connection)
             await connection.execute(
                 update(person_area)
                 .where(
@@ -107,7 +114,7 @@ class SqlRunStore:
                 dialect.members(persons),
             )
 
-        await self.database.write(work)
+        await self.lease.write(work)
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
         """See ``RunStore.not_sent``."""
@@ -121,7 +128,6 @@ class SqlRunStore:
             return list(found.scalars())
 
         async def work(connection: AsyncConnection) -> None:
-            await self.lease.renew(self.database, connection)
             await connection.execute(
                 update(person)
                 .where(dialect.member(person.c.person_id))
@@ -130,7 +136,7 @@ class SqlRunStore:
             )
 
         if person_keys and (known := await self.database.read(query)):
-            await self.database.write(work)
+            await self.lease.write(work)
 
     async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
         """See ``RunStore.chosen``."""
@@ -182,11 +188,7 @@ class SqlRunStore:
 
     async def renew(self) -> None:
         """See ``RunStore.renew``."""
-
-        async def work(connection: AsyncConnection) -> None:
-            await self.lease.renew(self.database, connection)
-
-        await self.database.write(work)
+        await self.lease.keep()
 
     async def removed_so_far(self, claimed: Mapping[str, Removed]) -> tuple[int, int]:
         """See ``RunStore.removed_so_far``."""
@@ -209,7 +211,6 @@ class SqlRunStore:
         handle = self.handle
 
         async def work(connection: AsyncConnection) -> Publication:
-            await self.lease.renew(self.database, connection)
             if already := await publication_of(connection, handle.run_id):
                 return already
             await connection.execute(
@@ -228,7 +229,7 @@ class SqlRunStore:
                 persons_not_sent=progress.persons_not_sent,
             )
 
-        done = await self.database.write(work)
+        done = await self.lease.write(work)
         await self._end(done.exit_code, progress)
         return done
 
@@ -260,7 +261,6 @@ class SqlRunStore:
     ) -> Mapping[str, int]:
         """See ``RunStore.abandon``."""
         await undo_run(
-            self.database,
             self.lease,
             self.handle.run_id,
             status=RunStatus.ABANDONED,
@@ -276,7 +276,6 @@ class SqlRunStore:
     async def withhold(self, reason: str) -> None:
         """See ``RunStore.withhold``."""
         await undo_run(
-            self.database,
             self.lease,
             self.handle.run_id,
             status=RunStatus.WITHHELD,
@@ -293,9 +292,7 @@ class SqlRunStore:
         not_before: datetime | None = None,
     ) -> None:
         """See ``RunStore.interrupt``."""
-        await interrupt_run(
-            self.database, self.lease, self.handle, exit_code=exit_code, reason=reason
-        )
+        await interrupt_run(self.lease, self.handle, exit_code=exit_code, reason=reason)
         await self._end(exit_code, progress, not_before)
 
     async def _end(
@@ -304,7 +301,6 @@ class SqlRunStore:
         """Record the end of this attempt. An error here does not change how the run ended."""
         try:
             await end_attempt(
-                self.database,
                 self.lease,
                 self.handle,
                 exit_code=exit_code,

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import RunStatus
 from worker.errors import ExitCode
-from worker.store.database import Database
 from worker.store.dialects import StoreDialect
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import (
@@ -28,7 +27,6 @@ PERSONS_PER_STEP: Final = 2_000
 
 
 async def undo_run(
-    database: Database,
     lease: Lease,
     run_id: int,
     *,
@@ -46,23 +44,22 @@ async def undo_run(
     """
 
     async def mark(connection: AsyncConnection) -> None:
-        await lease.renew(database, connection)
         await connection.execute(
             update(run)
             .where(run.c.run_id == run_id)
             .values(
                 status=status,
-                finished_at=database.runtime.now(),
+                finished_at=lease.database.runtime.now(),
                 exit_code=exit_code,
                 reason=reason or None,
             )
         )
 
-    await database.write(mark)
-    await undo_writes(database, lease, run_id)
+    await lease.write(mark)
+    await undo_writes(lease, run_id)
 
 
-async def undo_writes(database: Database, lease: Lease, run_id: int) -> None:
+async def undo_writes(lease: Lease, run_id: int) -> None:
     """The steps of ``undo_run`` after the status is set.
 
     Raises:
@@ -70,17 +67,15 @@ async def undo_writes(database: Database, lease: Lease, run_id: int) -> None:
     """
 
     async def step(connection: AsyncConnection) -> Sequence[int]:
-        await lease.renew(database, connection)
-        return await undo_next_persons(connection, database.dialect, run_id, after=after)
+        return await undo_next_persons(connection, lease.database.dialect, run_id, after=after)
 
     async def rest(connection: AsyncConnection) -> None:
-        await lease.renew(database, connection)
         await undo_rest(connection, run_id)
 
     after = 0
-    while persons := await database.write(step):
+    while persons := await lease.write(step):
         after = persons[-1]
-    await database.write(rest)
+    await lease.write(rest)
 
 
 async def leftovers(connection: AsyncConnection) -> Sequence[int]:

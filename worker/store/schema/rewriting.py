@@ -103,14 +103,14 @@ class Rewriter:
         """Record that no row is left to rewrite."""
 
         async def work(connection: AsyncConnection) -> None:
-            await self.lease.renew(self.database, connection)
+            await self.lease.renew(connection)
             await self._mark(connection, None)
 
         await self.database.write(work)
 
     async def _batch(self, connection: AsyncConnection) -> Rewritten | None:
         """Rewrite the next persons and record the progress; None if there are none."""
-        await self.lease.renew(self.database, connection)
+        await self.lease.renew(connection)
         if self.database.dialect.name == "sqlite":
             await connection.exec_driver_sql("PRAGMA secure_delete=ON")
         done_to = await _done_to(connection)

@@ -74,11 +74,12 @@ async def acquire_shard(
             if held.holder is not None and held.name != name and not is_same_run:
                 await displace(connection, held, now)
         return await take(
+            database,
             connection,
             row,
             holder,
             now,
-            ttl_s,
+            ttl_s=ttl_s,
             run_key=part.run_key,
             shards=part.shard.count,
             share_per_hour=0,
@@ -88,12 +89,10 @@ async def acquire_shard(
 
 
 async def begin_shard(
-    database: Database,
     own: Lease,
     *,
     part: ShardAssignment,
     areas: Sequence[str],
-    host: str,
     continue_within: timedelta,
 ) -> RunHandle | RunReport:
     """Join the open run of this run key, or begin one. If it has ended, return its report.
@@ -106,11 +105,12 @@ async def begin_shard(
         UsageError: the open run of this key has other shards or areas.
         WithheldError: the run of this key was withheld.
     """
+    database = own.database
     now = database.runtime.now()
 
     async def work(connection: AsyncConnection) -> RunHandle | RunReport:
         await lock_lease(database, connection)
-        await own.renew(database, connection)
+        await own.renew(connection)
         row = await _latest_run(connection, part.run_key)
         if row is not None and row.status not in OPEN_STATUSES:
             if now - (row.finished_at or row.started_at) <= continue_within:
@@ -118,7 +118,7 @@ async def begin_shard(
             row = None
         if row is not None:
             has_progress = now - row.progressed_at <= continue_within
-            if has_progress or await has_other_live_shards(database, connection, own, row.run_id):
+            if has_progress or await has_other_live_shards(connection, own, row.run_id):
                 _check_same(row, part, areas)
                 await resume(connection, row.run_id)
             else:
@@ -133,13 +133,13 @@ async def begin_shard(
                 run_key=part.run_key,
                 shards=part.shard.count,
             )
-        await _displace_other_runs(database, connection, own, row.run_id)
-        return await _begin_attempt(connection, row, part, now, host)
+        await _displace_other_runs(connection, own, row.run_id)
+        return await _begin_attempt(connection, row, part, now, own.holder)
 
     return await database.write(work)
 
 
-async def undo_leftovers(database: Database, own: Lease) -> None:
+async def undo_leftovers(own: Lease) -> None:
     """Undo what withheld and abandoned runs have left, before this shard writes.
 
     Other shards may do the same concurrently. A shard writes once it finds nothing left, and no
@@ -148,12 +148,13 @@ async def undo_leftovers(database: Database, own: Lease) -> None:
     Raises:
         LeaseLostError: another process took over this shard.
     """
+    database = own.database
     if not await database.read(leftovers):
         return
 
     async def step(connection: AsyncConnection) -> tuple[int, int] | None:
         await lock_lease(database, connection)
-        await own.renew(database, connection)
+        await own.renew(connection)
         left = await leftovers(connection)
         if not left:
             return None
@@ -222,11 +223,9 @@ async def shard_states(database: Database, run_id: int) -> Sequence[ShardState]:
     return await database.read(work)
 
 
-async def has_other_live_shards(
-    database: Database, connection: AsyncConnection, own: Lease, run_id: int
-) -> bool:
+async def has_other_live_shards(connection: AsyncConnection, own: Lease, run_id: int) -> bool:
     """Whether another live shard works on this run."""
-    now = await database.now(connection)
+    now = await own.database.now(connection)
     return any(
         row.run_id == run_id and row.name != own.name and is_live(row, now)
         for row in await held_by_shards(connection)
@@ -307,11 +306,9 @@ async def _abandon_open_runs(connection: AsyncConnection, now: datetime) -> None
         await connection.execute(delete(area_key).where(area_key.c.since_run == row.run_id))
 
 
-async def _displace_other_runs(
-    database: Database, connection: AsyncConnection, own: Lease, run_id: int
-) -> None:
+async def _displace_other_runs(connection: AsyncConnection, own: Lease, run_id: int) -> None:
     """Displace shards that were paused while their run was abandoned; they may not write again."""
-    now = await database.now(connection)
+    now = await own.database.now(connection)
     for row in await held_by_shards(connection):
         if row.name != own.name and row.run_id not in (None, run_id):
             await displace(connection, row, now)
@@ -319,7 +316,7 @@ async def _displace_other_runs(
 
 
 async def _begin_attempt(
-    connection: AsyncConnection, row: Row[Any], part: ShardAssignment, now: datetime, host: str
+    connection: AsyncConnection, row: Row[Any], part: ShardAssignment, now: datetime, holder: Holder
 ) -> RunHandle:
     """Begin a new attempt of this shard.
 
@@ -336,7 +333,7 @@ async def _begin_attempt(
     attempt_id = (
         own_ids[-1]
         if own_ids
-        else await new_attempt(connection, row.run_id, now, host, shard=part.shard.index)
+        else await new_attempt(connection, row.run_id, now, holder, shard=part.shard.index)
     )
     is_continued = len(attempts) > len(own_ids)
     return handle_of(row, attempt_id, is_continued=is_continued, shard=part.shard)

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.sharding import next_share
 from worker.ports import RateBudget
-from worker.store.database import Database
 from worker.store.runs.lease import Lease, held_by_shards, is_live, lock_lease
 from worker.store.schema.tables import lease
 
@@ -33,12 +32,13 @@ class _Shares:
     others: int
 
 
-async def balance(database: Database, own: Lease, budget: RateBudget, *, shards: int) -> None:
+async def balance(own: Lease, budget: RateBudget, *, shards: int) -> None:
     """Renew the lease and adjust this shard's share to the number of live shards.
 
     Raises:
         LeaseLostError: another process took over this shard.
     """
+    database = own.database
     until_s = database.runtime.monotonic() + own.ttl_s
 
     def wanted(shares: _Shares) -> int:
@@ -50,36 +50,34 @@ async def balance(database: Database, own: Lease, budget: RateBudget, *, shards:
             others=shares.others,
         )
 
-    async def renew_and_read(connection: AsyncConnection) -> _Shares:
-        await own.renew(database, connection)
-        return await _read_shares(database, connection, own)
+    async def read(connection: AsyncConnection) -> _Shares:
+        return await _read_shares(connection, own)
 
     async def shrink(connection: AsyncConnection) -> None:
-        await own.renew(database, connection)
         await _write_share(connection, own, share)
 
     async def grow(connection: AsyncConnection) -> int:
         await lock_lease(database, connection)
-        await own.renew(database, connection)
-        await _take_from_the_dead(database, connection, own)
-        shares = await _read_shares(database, connection, own)
+        await own.renew(connection)
+        await _take_from_the_dead(connection, own)
+        shares = await _read_shares(connection, own)
         share = max(wanted(shares), shares.own)
         await _write_share(connection, own, share)
         return share
 
-    shares = await database.write(renew_and_read)
+    shares = await own.write(read)
     share = wanted(shares)
     if share < shares.own:
         budget.use(share, until_s=until_s)
-        await database.write(shrink)
+        await own.write(shrink)
         return
     budget.use(shares.own, until_s=until_s)
     if shares.own < budget.total_per_hour // shares.live:
         budget.use(await database.write(grow), until_s=until_s)
 
 
-async def _read_shares(database: Database, connection: AsyncConnection, own: Lease) -> _Shares:
-    now = await database.now(connection)
+async def _read_shares(connection: AsyncConnection, own: Lease) -> _Shares:
+    now = await own.database.now(connection)
     live, own_share, others = 1, 0, 0
     for row in await held_by_shards(connection):
         if row.name == own.name:
@@ -96,9 +94,9 @@ async def _write_share(connection: AsyncConnection, own: Lease, share: int) -> N
     )
 
 
-async def _take_from_the_dead(database: Database, connection: AsyncConnection, own: Lease) -> None:
+async def _take_from_the_dead(connection: AsyncConnection, own: Lease) -> None:
     """Set the shares of dead shards to 0. The caller has locked the lease ``run``."""
-    now = await database.now(connection)
+    now = await own.database.now(connection)
     for seen in await held_by_shards(connection):
         if seen.name == own.name or not seen.share_per_hour or is_live(seen, now):
             continue

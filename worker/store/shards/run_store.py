@@ -44,7 +44,7 @@ class ShardRunStore(SqlRunStore):
 
     async def renew(self) -> None:
         """See ``RunStore.renew``. Also adjusts this shard's share of the request ceiling."""
-        await balance(self.database, self.lease, self.budget, shards=self.shard.count)
+        await balance(self.lease, self.budget, shards=self.shard.count)
 
     async def removed_so_far(self, _claimed: Mapping[str, Removed]) -> tuple[int, int]:
         """Always zero: the last shard applies the guard, to the complete run."""
@@ -65,7 +65,7 @@ class ShardRunStore(SqlRunStore):
 
         async def work(connection: AsyncConnection) -> Publication | ShardFinished | WithheldError:
             await lock_lease(self.database, connection)
-            await self.lease.renew(self.database, connection)
+            await self.lease.renew(connection)
             ended = await self._ended(connection)
             if ended is not None:
                 return ended
@@ -111,9 +111,9 @@ class ShardRunStore(SqlRunStore):
 
         async def work(connection: AsyncConnection) -> None:
             await lock_lease(self.database, connection)
-            await self.lease.renew(self.database, connection)
+            await self.lease.renew(connection)
             run_id = self.handle.run_id
-            if not await has_other_live_shards(self.database, connection, self.lease, run_id):
+            if not await has_other_live_shards(connection, self.lease, run_id):
                 now = self.database.runtime.now()
                 await mark_interrupted(connection, run_id, exit_code, reason, now)
 

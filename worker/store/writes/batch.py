@@ -22,7 +22,6 @@ from worker.core.confirmation import (
 from worker.core.diff import StoredVersion, by_content, diff_area
 from worker.core.model import AreaFailure, CompleteArea, PersonRead, RunKind
 from worker.core.run import BatchResult, RunHandle
-from worker.store.database import Database
 from worker.store.dialects import upsert
 from worker.store.queries.published import is_anything_published
 from worker.store.runs.lease import Lease
@@ -59,7 +58,6 @@ class BatchWriter:
             writes, so that the difference is always to the published state.
     """
 
-    database: Database
     lease: Lease
     handle: RunHandle
     unpublished: tuple[int, ...] = ()
@@ -78,19 +76,21 @@ class BatchWriter:
         if not batch:
             return BatchResult()
 
+        database = self.lease.database
+
         async def work(connection: AsyncConnection) -> tuple[BatchResult, Notes]:
             result, written = await self._apply(connection, batch)
             notes = notes_of(written).without(self._known)
             kept = await write_notes(
                 connection,
-                self.database.dialect,
+                database.dialect,
                 notes,
                 run_id=self.handle.run_id,
-                now=self.database.runtime.now,
+                now=database.runtime.now,
             )
             return result, kept
 
-        result, kept = await self.database.write(work)
+        result, kept = await self.lease.write(work)
         self._known = self._known.with_(kept)
         return result
 
@@ -98,8 +98,7 @@ class BatchWriter:
         self, connection: AsyncConnection, batch: Sequence[PersonRead]
     ) -> tuple[BatchResult, Sequence[PersonRead]]:
         """Write the batch; return the result and the reads that were written."""
-        await self.lease.renew(self.database, connection)
-        dialect, run_id = self.database.dialect, self.handle.run_id
+        dialect, run_id = self.lease.database.dialect, self.handle.run_id
         resolved = await resolve_persons(
             connection,
             dialect,
@@ -145,14 +144,14 @@ class BatchWriter:
             await connection.execute(
                 update(attempt)
                 .where(attempt.c.attempt_id == self.handle.attempt_id)
-                .values(progressed_at=self.database.runtime.now())
+                .values(progressed_at=self.lease.database.runtime.now())
             )
 
     async def _differing(
         self, connection: AsyncConnection, batch: Sequence[PersonRead], resolved: PersonIds
     ) -> _Differing:
         """The stored rows of all areas, except those whose digest shows that nothing differs."""
-        dialect = self.database.dialect
+        dialect = self.lease.database.dialect
         known = [person_id for person_id in resolved.ids.values() if person_id not in resolved.new]
         digests = await published_digests(connection, dialect, known) if known else {}
         persons: dict[str, dict[int, CompleteArea]] = defaultdict(dict)
@@ -195,7 +194,7 @@ class BatchWriter:
         return {
             name: await taken_from_others(
                 connection,
-                self.database.dialect,
+                self.lease.database.dialect,
                 name,
                 keys,
                 unpublished=(self.handle.run_id, *self.unpublished),
@@ -235,7 +234,7 @@ class BatchWriter:
                     failed[person_id, area.area] = area
                 elif person_id in resolved.failed:
                     resolved_failures[area.area].append(person_id)
-        dialect = self.database.dialect
+        dialect = self.lease.database.dialect
         for name, persons in resolved_failures.items():
             await connection.execute(
                 delete(failure).where(dialect.member(failure.c.person_id), failure.c.area == name),
@@ -247,7 +246,7 @@ class BatchWriter:
     async def _upsert_failures(
         self, connection: AsyncConnection, failed: Mapping[tuple[int, str], AreaFailure]
     ) -> None:
-        dialect = self.database.dialect
+        dialect = self.lease.database.dialect
         persons = sorted({person_id for person_id, _ in failed})
         rows = await connection.execute(
             select(failure).where(dialect.member(failure.c.person_id)), dialect.members(persons)
@@ -273,7 +272,9 @@ class BatchWriter:
                     "last_run": run_id,
                 }
             )
-        await connection.execute(upsert(self.database.dialect, failure, _FAILURE_VALUES), values)
+        await connection.execute(
+            upsert(self.lease.database.dialect, failure, _FAILURE_VALUES), values
+        )
 
 
 def _first_reads(

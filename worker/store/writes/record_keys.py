@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, FailureKind, PersonRead
 from worker.core.run import RunHandle
-from worker.store.database import Database
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import area_key
 
@@ -21,7 +20,6 @@ from worker.store.schema.tables import area_key
 class AgreedRecordKeys:
     """The agreed paths that this shard has needed so far."""
 
-    database: Database
     lease: Lease
     handle: RunHandle
     _agreed: dict[str, str] = field(default_factory=dict)
@@ -50,9 +48,8 @@ class AgreedRecordKeys:
 
     async def _claim(self, paths: Mapping[str, str]) -> Mapping[str, str]:
         async def work(connection: AsyncConnection) -> Mapping[str, str]:
-            await self.lease.renew(self.database, connection)
             await connection.execute(
-                self.database.dialect.insert(area_key).on_conflict_do_nothing(),
+                self.lease.database.dialect.insert(area_key).on_conflict_do_nothing(),
                 [
                     {
                         "area": area,
@@ -67,7 +64,7 @@ class AgreedRecordKeys:
             )
             return {row.area: row.key_path for row in rows}
 
-        return await self.database.write(work)
+        return await self.lease.write(work)
 
     def _is_agreed(self, read: AreaRead) -> bool:
         if not isinstance(read, CompleteArea) or not read.proof.key_path:
