@@ -2,14 +2,12 @@
 
 What is forked is a process like any other, with its own id, its own signals and its own end; only
 the loading of modules is behind it. The parent has no threads and no event loop. What a start does
-by itself is seen where the program is started afresh: ``test_cli_help``, ``calls``, the demo.
+by itself is seen where the program is started afresh: ``test_cli_help``, the demo.
 """
 
 import atexit
-import ctypes
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -18,14 +16,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import import_module
 from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any
 
 from tests.acceptance.program import REPOSITORY, Running, environment
-from worker.cli.main import COMMANDS
 
 _numbers = count(1)
 
@@ -74,7 +70,7 @@ class Zygote:
     def begin(cls) -> "Zygote":
         """Start it and wait until it is warm."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.zygote"],
+            [sys.executable, "-m", "tests.crash.zygote_process"],
             cwd=REPOSITORY,
             env=environment(),
             stdin=subprocess.PIPE,
@@ -110,24 +106,47 @@ class Zygote:
         ``obeys_modes``: a file that its mode protects is protected even if the tests are root.
         """
         number = next(_numbers)
-        names = {name: folder / f"{name}-f{number}.txt" for name in ("out", "err", "ended")}
-        order: dict[str, Any] = {
+        out, err = (folder / f"{name}-f{number}.txt" for name in ("out", "err"))
+        for path in (out, err):
+            path.touch()
+        process: Any = self.fork(
+            "worker.__main__",
+            *arguments,
+            folder=folder,
+            files=(stdin or Path(os.devnull), out, err),
+            env=environment(),
+            obeys_modes=obeys_modes,
+        )
+        return Running(process=process, out=out, err=err, began_s=time.monotonic())
+
+    def fork(
+        self,
+        module: str,
+        *arguments: str,
+        folder: Path,
+        files: tuple[Path, Path, Path],
+        env: Mapping[str, str],
+        obeys_modes: bool = False,
+    ) -> "ForkedProcess":
+        """Call ``main`` of a module with these arguments, its standard files, and an environment.
+
+        Its exit code is kept in the folder of its standard error.
+        """
+        ended = files[2].with_suffix(f".ended-{next(_numbers)}")
+        order = {
+            "module": module,
             "arguments": arguments,
             "folder": str(folder),
-            "env": environment(),
+            "files": [str(path) for path in files],
+            "env": dict(env),
+            "obeys_modes": obeys_modes,
+            "ended": str(ended),
         }
-        order |= {"obeys_modes": obeys_modes, "in": str(stdin or os.devnull)}
-        order |= {name: str(path) for name, path in names.items()}
-        for name in ("out", "err"):
-            names[name].touch()
         assert self.process.stdin is not None
         with self.lock:
             self.process.stdin.write(json.dumps(order) + "\n")
             pid = int(self._out.readline())
-        process: Any = ForkedProcess(pid, names["ended"])
-        return Running(
-            process=process, out=names["out"], err=names["err"], began_s=time.monotonic()
-        )
+        return ForkedProcess(pid, ended)
 
 
 @cache
@@ -136,104 +155,3 @@ def the_zygote() -> Zygote:
     made = Zygote.begin()
     atexit.register(made.end)
     return made
-
-
-def _warm() -> None:
-    """Load what runs and most commands load."""
-    for name in (
-        "alembic.command",
-        "asyncpg",
-        "sqlalchemy.dialects.postgresql.asyncpg",
-        "sqlalchemy.dialects.sqlite.aiosqlite",
-        "uvloop",
-        "worker.sandbox.serve",
-        *(f"worker.cli.commands.{name}" for name in COMMANDS),
-        *(f"worker.cli.{name}" for name in COMMANDS if name != "help"),
-    ):
-        import_module(name)
-
-
-def _serve() -> None:
-    woken, wake = os.pipe()
-    for end in (woken, wake):
-        os.set_blocking(end, False)
-    signal.set_wakeup_fd(wake)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    children: dict[int, Path] = {}
-    _say("warm")
-    while True:
-        ready, _, _ = select.select([0, woken], [], [])
-        if woken in ready:
-            os.read(woken, 1000)
-            _reap(children)
-        if 0 in ready:
-            line = sys.stdin.readline()
-            if not line:
-                return
-            order = json.loads(line)
-            pid = os.fork()
-            if not pid:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                os.close(woken)
-                os.close(wake)
-                _become(order)
-            children[pid] = Path(order["ended"])
-            _say(str(pid))
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def _reap(children: dict[int, Path]) -> None:
-    for pid in tuple(children):
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            path = children.pop(pid)
-            part = path.with_suffix(".part")
-            part.write_text(str(os.waitstatus_to_exitcode(status)))
-            part.rename(path)
-
-
-def _become(order: Mapping[str, Any]) -> None:
-    """Be the program; does not return."""
-    for descriptor, name in ((0, order["in"]), (1, order["out"]), (2, order["err"])):
-        flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        opened = os.open(name, flags, 0o600)
-        os.dup2(opened, descriptor)
-        os.close(opened)
-    if order["obeys_modes"]:
-        _obey_modes()
-    os.chdir(order["folder"])
-    os.environ.clear()
-    os.environ.update(order["env"])
-    time.tzset()
-    sys.argv = ["pts-worker", *order["arguments"]]
-    code: Any = 70
-    try:
-        from worker.__main__ import main
-
-        main()
-    except SystemExit as end:
-        code = end.code
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 1)
-
-
-def _obey_modes() -> None:
-    """Give up the right to pass over the modes of files (capabilities(7): CAP_DAC_...)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    sets = (ctypes.c_uint32 * 6)()
-    assert 0 == libc.capget(header, sets)
-    sets[0] &= ~(1 << 1 | 1 << 2)  # OVERRIDE, READ_SEARCH
-    assert 0 == libc.capset(header, sets)
-
-
-if __name__ == "__main__":
-    _warm()
-    _serve()
