@@ -207,7 +207,7 @@ class Lasting:
     async def _silence(self, name: str) -> None:
         """For one person alone, for everybody a few times, or for everybody for good."""
         silence = silence_of(name, self.stage.clock.true_now())
-        is_demanding = self.stage.upstream.state.rs_nonce
+        is_demanding = self.stage.upstream.state.options.rs_nonce
         fault: dict[str, Any] = {
             "action": Action.STATUS, "status": self.rng.choice((429, 503)), **silence.fault
         }  # fmt: skip
@@ -267,7 +267,7 @@ class Lasting:
         """Nonces hold a replica's time; few readers meet six refusals in a row by chance."""
         sync = self.stage.settings.sync
         has_others = sync.concurrency > 1 and sync.retry_attempts > 2
-        return has_others and not self.stage.upstream.state.rs_nonce
+        return has_others and not self.stage.upstream.state.options.rs_nonce
 
     async def _replicas(self) -> None:
         """One of three has a wrong clock: nobody fails by that."""

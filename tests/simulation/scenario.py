@@ -192,7 +192,7 @@ class Life:
                 case "look":
                     self.stage.look()
                 case "world":
-                    if self.stage.upstream.state.paging == "none":
+                    if self.stage.upstream.state.options.paging == "none":
                         faults["world changed in a run"] += 1
                         self.change_world_quietly()
                 case "stop":

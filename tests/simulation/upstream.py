@@ -65,7 +65,7 @@ class SimState(World):
     clock: Clock
 
     def now(self) -> float:
-        return self.clock.epoch_s() + self.clock_skew_s
+        return self.clock.epoch_s() + self.options.clock_skew_s
 
 
 class DictPts(Pts):
@@ -208,10 +208,8 @@ class Upstream:
         self._trace = trace
         self.clock = clock
         chosen = SandboxOptions(seed=seed, persons=PERSONS, client_jwks=[jwk], **options)
-        state = SimState.of(chosen)
-        assert isinstance(state, SimState)
-        state.clock = clock
-        self.state = state
+        self.state = SimState(chosen)
+        self.state.clock = clock
         self._helseid = HelseId(self.state, ISSUER)
         self._pts = DictPts(
             self.state, self._helseid.reader, self._helseid.registrations, truth=self.truth
@@ -340,7 +338,7 @@ class Upstream:
 
     @property
     def _is_in_pages(self) -> bool:
-        return self.state.paging != "none"
+        return self.state.options.paging != "none"
 
     def date(self) -> bytes:
         """The ``Date`` header."""

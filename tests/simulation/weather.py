@@ -77,7 +77,7 @@ class Weather:
         for _ in range(self.rng.choice((0, 1, 1, 2, 2, 3))):
             where = self.rng.choice(("pts", "pts", "pts", *AREAS, "token", "discovery"))
             action = self._action(where)
-            if action == Action.EMPTY_LIST and self.stage.upstream.state.paging != "none":
+            if action == Action.EMPTY_LIST and self.stage.upstream.state.options.paging != "none":
                 continue  # half an answer that calls itself whole: nobody could tell
             if action == Action.NO_KEY and not self._keys_are_known():
                 continue  # the first record ever decides by which field an area is keyed

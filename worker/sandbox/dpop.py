@@ -1,6 +1,5 @@
 """DPoP proofs (RFC 9449) as HelseID's token endpoint and NHN's sample API check them."""
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -9,16 +8,20 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from worker.sandbox.faults import Action, Fault, has_action
 from worker.sandbox.jose import (
     ALGORITHMS,
     Claims,
     KeyRefusedError,
     PublicKey,
     Token,
+    decode_segment,
+    encode_segment,
     import_public,
     split,
     verifies,
 )
+from worker.sandbox.web import Request
 from worker.sandbox.windows import ReplayWindow
 
 PROOF_CHARACTERS_MAX: Final = 4_000
@@ -115,9 +118,7 @@ def check_at_token_endpoint(proof: Proof, url: str, now_s: float) -> None:
         raise ProofError("Invalid 'iat' value.")
 
 
-def check_at_api(
-    proof: Proof, url: str, token_hash: str, now_s: float, *, method: str = "POST"
-) -> None:
+def check_at_api(proof: Proof, request: Request, token: str, now_s: float) -> None:
     """Check ``htm``, ``htu``, ``ath`` and ``iat`` as NHN's sample API does.
 
     ``htu`` must equal scheme, host and path as a string; ``iat`` must be in [now-6, now+5].
@@ -126,11 +127,11 @@ def check_at_api(
         ProofError: one of them is invalid.
     """
     claims = proof.claims
-    if claims.get("ath") != token_hash:
+    if claims.get("ath") != token_hash(token):
         raise ProofError("Invalid 'ath' value.")
-    if claims.get("htm") != method:
+    if claims.get("htm") != request.method:
         raise ProofError("Invalid 'htm' value.")
-    if claims.get("htu") != url:
+    if claims.get("htu") != request.url:
         raise ProofError("Invalid 'htu' value.")
     if not -IAT_FUTURE_S <= int(now_s) - _iat(proof) <= IAT_PAST_S:
         raise ProofError("Invalid 'iat' value.")
@@ -149,7 +150,7 @@ def refuse_replay(seen: ReplayWindow, proof: Proof) -> None:
 def token_hash(access_token: str) -> str:
     """The expected ``ath``: base64url of the token's SHA-256 (RFC 9449, section 4.2)."""
     digest = hashlib.sha256(access_token.encode("latin-1")).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+    return encode_segment(digest)
 
 
 def _iat(proof: Proof) -> float:
@@ -174,28 +175,51 @@ def _plain(url: object) -> tuple[str, str, int | None, str] | None:
     return parts.scheme.lower(), parts.hostname.lower(), port, parts.path
 
 
-class NonceIssuer:
+class Nonces:
     """Nonces as authenticated timestamps, like Duende's: no table, not bound to a client."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
+        self._used = ReplayWindow(NONCE_VALID_S)
 
-    def issue(self, now_s: float) -> str:
-        """A nonce that is valid for ``NONCE_VALID_S`` seconds."""
+    def check(self, proof: Proof, fault: Fault | None, now_s: float, *, is_required: bool) -> None:
+        """Check the proof's nonce, if one is required or a fault demands one.
+
+        Raises:
+            ProofError: it is missing or not accepted.
+        """
+        each_call = has_action(fault, Action.NONCE_EVERY_CALL)
+        never = has_action(fault, Action.NONCE_FOREVER, Action.NONCE_WITHOUT_HEADER)
+        nonce = proof.claims.get("nonce")
+        # Record every use, so that a nonce used before the fault counts as used.
+        is_used = nonce is not None and self._used.seen(str(nonce))
+        if not (is_required or each_call or never):
+            return
+        if nonce is None:
+            raise ProofError("Missing 'nonce' value.", "use_dpop_nonce")
+        if never or (each_call and is_used) or not self._is_valid(nonce, now_s):
+            raise ProofError("Invalid 'nonce' value.", "use_dpop_nonce")
+
+    def answer(self, error: ProofError, fault: Fault | None, now_s: float) -> str:
+        """The nonce to send with a refusal, valid for ``NONCE_VALID_S`` seconds; else empty."""
+        if error.error != "use_dpop_nonce" or has_action(fault, Action.NONCE_WITHOUT_HEADER):
+            return ""
         stamp = struct.pack(">d", now_s) + secrets.token_bytes(4)
-        mac = hmac.digest(self._key, stamp, "sha256")[:16]
-        return base64.urlsafe_b64encode(stamp + mac).rstrip(b"=").decode("ascii")
+        return encode_segment(stamp + self._mac(stamp))
 
-    def is_valid(self, nonce: object, now_s: float) -> bool:
-        """Whether this issuer created the nonce and it has not expired."""
+    def _mac(self, stamp: bytes) -> bytes:
+        return hmac.digest(self._key, stamp, "sha256")[:16]
+
+    def _is_valid(self, nonce: object, now_s: float) -> bool:
+        """Whether the nonce was created here and has not expired."""
         if not isinstance(nonce, str):
             return False
         try:
-            data = base64.urlsafe_b64decode(nonce + "=" * (-len(nonce) % 4))
+            data = decode_segment(nonce)
         except ValueError:
             return False
         stamp, mac = data[:12], data[12:]
-        if not hmac.compare_digest(hmac.digest(self._key, stamp, "sha256")[:16], mac):
+        if not hmac.compare_digest(self._mac(stamp), mac):
             return False
         issued_s: float = struct.unpack(">d", stamp[:8])[0]
         return now_s - NONCE_VALID_S <= issued_s <= now_s + 1

@@ -21,14 +21,14 @@ from worker.sandbox.clients import (
     register_key,
 )
 from worker.sandbox.dpop import (
-    NonceIssuer,
+    Nonces,
     ProofError,
     check_at_token_endpoint,
     open_proof,
     refuse_replay,
 )
-from worker.sandbox.fault_responses import corrupt_response, corrupt_token, fault_response
-from worker.sandbox.faults import Action, Fault, Target, has_action
+from worker.sandbox.fault_responses import corrupt_response, corrupt_token
+from worker.sandbox.faults import Action, Fault, Target
 from worker.sandbox.jose import Claims, KeyRefusedError
 from worker.sandbox.organizations import OrganizationError, read_organizations
 from worker.sandbox.state import World
@@ -91,8 +91,7 @@ class HelseId:
         self._world = world
         self._assertions = AssertionChecker(strict_jti=world.options.strict_jti)
         self._proofs = ReplayWindow(_PROOF_WINDOW_S)
-        self._nonces = NonceIssuer()
-        self._used_nonces = ReplayWindow(60)
+        self._nonces = Nonces()
         self._issued: dict[str, float] = {}
         self.reader = TokenReader(issuer)
         self.registrations = {
@@ -116,15 +115,12 @@ class HelseId:
         name, method, handler = endpoint
         if request.method != method:
             return name, Response(405, headers=(header_line("allow", method),)), ""
-        fault = self._world.faults.pick(Target(name), before_checks=True)
-        if fault is not None:
-            response = fault_response(fault, request.url, self._world.now())
-            if response is not None:
-                return name, response, fault.action
-        fault = fault or self._world.faults.pick(Target(name), before_checks=False)
-        response = handler(request, fault)
-        if fault is not None:
-            response = corrupt_response(response, fault)
+        fault, response = self._world.strike(Target(name), request.url)
+        if response is None:
+            fault = fault or self._world.faults.pick(Target(name), before_checks=False)
+            response = handler(request, fault)
+            if fault is not None:
+                response = corrupt_response(response, fault)
         return name, response, fault.action if fault else ""
 
     def mint_subject_token(self, subject: str, *, lifetime_s: int = 600) -> str:
@@ -200,7 +196,7 @@ class HelseId:
     def _lifetime_s(self, fault: Fault | None) -> int:
         if fault is not None and fault.action is Action.TOKEN_LIFETIME:
             return fault.lifetime_s
-        return self._world.token_lifetime_s
+        return self._world.options.token_lifetime_s
 
     def _authenticate(
         self, request: Request, form: Mapping[str, str], now_s: float
@@ -238,28 +234,13 @@ class HelseId:
         try:
             proof = open_proof(header)
             check_at_token_endpoint(proof, request.url, now_s)
-            self._check_nonce(proof.claims.get("nonce"), now_s, fault)
+            self._nonces.check(proof, fault, now_s, is_required=True)
             refuse_replay(self._proofs, proof)
         except ProofError as error:
-            nonce = ""
-            if error.error == "use_dpop_nonce" and not has_action(
-                fault, Action.NONCE_WITHOUT_HEADER
-            ):
-                nonce = self._nonces.issue(now_s)
+            nonce = self._nonces.answer(error, fault, now_s)
             raise RefusalError(error.error, error.description, nonce=nonce) from error
         self._world.ledger.proof_ids.add(proof.claims["jti"])
         return proof.thumbprint
-
-    def _check_nonce(self, nonce: object, now_s: float, fault: Fault | None) -> None:
-        if nonce is None:
-            raise ProofError("Missing 'nonce' value.", "use_dpop_nonce")
-        valid = self._nonces.is_valid(nonce, now_s) and not has_action(
-            fault, Action.NONCE_FOREVER, Action.NONCE_WITHOUT_HEADER
-        )
-        # Record every use, so that a nonce used before the fault counts as used.
-        used = self._used_nonces.seen(str(nonce)) and has_action(fault, Action.NONCE_EVERY_CALL)
-        if not valid or used:
-            raise ProofError("Invalid 'nonce' value.", "use_dpop_nonce")
 
     def _exchange(self, client: Client, form: Mapping[str, str], now_s: float) -> Claims:
         """The claims that the exchanged token takes from the subject token (RFC 8693)."""

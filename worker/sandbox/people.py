@@ -201,8 +201,3 @@ CLINICS: Final = (
 def clinic(index: int) -> str:
     """The cohort of a line of the roster: of unequal sizes, and the same for both of a move."""
     return CLINICS[min(index // 2 * 7 % 13 // 2, len(CLINICS) - 1)]
-
-
-def moved_pairs(seed: int, count: int) -> Iterator[Move]:
-    """The persons on this roster who move; see ``Move``."""
-    return Population(seed, count).moves()

@@ -10,7 +10,7 @@ from typing import Final
 from worker.sandbox.api_access import AccessChecker
 from worker.sandbox.challenges import DeniedError
 from worker.sandbox.clients import PTS_SCOPE, Registration
-from worker.sandbox.fault_responses import corrupt_documents, corrupt_response, fault_response
+from worker.sandbox.fault_responses import corrupt_documents, corrupt_response
 from worker.sandbox.faults import Action, Fault, Target
 from worker.sandbox.paging import CursorError, Pager
 from worker.sandbox.restrictions import (
@@ -66,12 +66,9 @@ class Pts:
             return area, problem(405, "Method Not Allowed", headers=headers), ""
         self._world.ledger.search()
         target = self._target(area, request)
-        fault = self._world.faults.pick(target, before_checks=True)
-        if fault is not None:
-            response = fault_response(fault, request.url, self._world.now())
-            if response is not None:
-                return area, response, fault.action
-        response, fault = self._search(request, target, fault, versioned=versioned)
+        fault, response = self._world.strike(target, request.url)
+        if response is None:
+            response, fault = self._search(request, target, fault, versioned=versioned)
         return area, response, fault.action if fault else ""
 
     def _target(self, area: str, request: Request) -> Target:
@@ -94,7 +91,7 @@ class Pts:
             search = read_search(target.area, request)
         except DeniedError as denied:
             self._world.ledger.refuse(target.area, denied.description or "no token")
-            return denied.response(self._world.challenge_style), fault
+            return denied.response(self._world.options.challenge_style), fault
         except SearchError as error:
             return _bad_request(error), fault
         self._world.ledger.count("searches")
@@ -112,8 +109,8 @@ class Pts:
                 lambda of_other: self._sample(area, search.off_id, of_other=of_other),
             )
         pager = Pager(
-            style=self._world.paging,
-            size=self._world.page_size,
+            style=self._world.options.paging,
+            size=self._world.options.page_size,
             bound_to=f"{area} {search.off_id}",
             url=request.url,
             fault=fault.action if fault is not None and fault.action in _PAGING_FAULTS else None,
@@ -130,11 +127,12 @@ class Pts:
             mine = [Restriction(document, None) for document in own[area]]
             return [r for r in mine if not _is_filtered(search) or matches(search, r, world.now())]
         index = world.people.index(search.off_id)
-        owner = None if index is None else world.people.owner(index, world.generation)
+        owner = None if index is None else world.people.owner(index, world.options.generation)
         if index is None or owner is None:
             return []
         holder = Holder(owner, search.off_id, certain=world.people.is_mover(index))
-        all_restrictions = restrictions(area, world.options.seed, holder, world.generation)
+        options = world.options
+        all_restrictions = restrictions(area, options.seed, holder, options.generation)
         if _is_filtered(search):
             return [r for r in all_restrictions if matches(search, r, world.now())]
         return all_restrictions

@@ -12,7 +12,6 @@ import orjson
 from worker.sandbox.api_access import AccessChecker
 from worker.sandbox.challenges import DeniedError
 from worker.sandbox.clients import SELF_SERVICE_SCOPE, RegisteredKey, Registration, register_key
-from worker.sandbox.fault_responses import fault_response
 from worker.sandbox.faults import Target
 from worker.sandbox.jose import KeyRefusedError
 from worker.sandbox.state import World
@@ -43,15 +42,13 @@ class SelfService:
         if request.method not in methods:
             headers = (header_line("allow", ", ".join(methods)),)
             return where, problem(405, "Method Not Allowed", headers=headers), ""
-        fault = self._world.faults.pick(Target(where), before_checks=True)
-        if fault is not None:
-            response = fault_response(fault, request.url, self._world.now())
-            if response is not None:
-                return where, response, fault.action
+        fault, response = self._world.strike(Target(where), request.url)
+        if response is not None:
+            return where, response, fault.action if fault else ""
         try:
-            claims = self._access.check(request, fault, method=request.method)
+            claims = self._access.check(request, fault)
         except DeniedError as denied:
-            response = denied.response(self._world.challenge_style)
+            response = denied.response(self._world.options.challenge_style)
             return where, response, fault.action if fault else ""
         registration = self._registrations[claims["client_id"]]
         if request.path == CLIENT_PATH:
@@ -66,18 +63,19 @@ class SelfService:
     def _post(self, request: Request, registration: Registration) -> Response:
         if request.media_type != "application/json":
             return problem(415, "Unsupported Media Type")
-        now_s = self._world.now()
+        now_s, options = self._world.now(), self._world.options
         try:
             jwk = _jwk(request.body)
-            active_s = now_s + self._world.activation_delay_s
+            active_s = now_s + options.activation_delay_s
             registered = register_key(
-                jwk, origin="Api", active_s=active_s, life_s=self._world.options.key_life_s
+                jwk, origin="Api", active_s=active_s, life_s=options.key_life_s
             )
         except (KeyRefusedError, ValueError) as error:
             return problem(400, "The public JWK is not accepted.", errors={"jwk": [str(error)]})
         for earlier in registration.keys:
             earlier.retired_s = min(
-                earlier.retired_s or earlier.expires_s, active_s + self._world.retire_after_s
+                earlier.retired_s or earlier.expires_s,
+                active_s + options.retire_after_s,
             )
         registration.keys[:] = [k for k in registration.keys if _is_listed(k, now_s)][-_KEYS_MAX:]
         registration.keys.append(registered)

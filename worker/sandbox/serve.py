@@ -147,7 +147,7 @@ class RunningSandbox:
         self.control_url = f"{replace(self.options, public_pts_url='').pts_url}{PREFIX}"
         self.client_id = options.client_id
         self.client_private_jwk: dict[str, Any] | None = private_jwk
-        self._world = World.of(self.options)
+        self._world = World(self.options)
         self._application = _Application(self._world, self.issuer, pts_port)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: _Server | None = None

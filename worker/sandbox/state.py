@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from worker.sandbox.clients import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, Client
-from worker.sandbox.faults import Fault, FaultPlan
+from worker.sandbox.fault_responses import fault_response
+from worker.sandbox.faults import Fault, FaultPlan, Target
 from worker.sandbox.ledger import Ledger
 from worker.sandbox.own_restrictions import OwnRestrictions
 from worker.sandbox.people import Population
 from worker.sandbox.styles import BEARER, CHALLENGE_STYLES, PAGING_STYLES
+from worker.sandbox.web import Response
 
 CLIENT_ID: Final = "5a0dba11-0000-4000-8000-000000000001"
 SYNTHETIC_PARENT: Final = "300000017"
@@ -130,38 +132,35 @@ _KINDS: Final[dict[str, type | tuple[type, ...]]] = {
 
 @dataclass(slots=True)
 class World:
-    """The state shared by both stand-ins. Changed only in the server's thread."""
+    """The state shared by both stand-ins. Changed only in the server's thread.
+
+    Attributes:
+        options: as changed by ``apply``.
+
+    Raises:
+        ValueError: an option is invalid.
+    """
 
     options: SandboxOptions
-    generation: int = 0
-    persons: int = 0
-    paging: str = "none"
-    page_size: int = 2
-    clock_skew_s: float = 0.0
-    token_lifetime_s: int = 600
-    rs_nonce: bool = False
-    challenge_style: str = BEARER
-    activation_delay_s: float = 0.0
-    retire_after_s: float = 0.0
     token_epoch: int = 0
-    faults: FaultPlan = field(default_factory=FaultPlan)
+    faults: FaultPlan = field(init=False)
     ledger: Ledger = field(default_factory=Ledger)
-    people: Population = field(default_factory=lambda: Population(1, 0))
+    people: Population = field(init=False)
 
-    @classmethod
-    def of(cls, options: SandboxOptions) -> "World":
-        """The world that these options describe.
-
-        Raises:
-            ValueError: an option is invalid.
-        """
-        world = cls(options)
-        world.apply({name: getattr(options, name) for name in (*_KINDS, "faults")})
-        return world
+    def __post_init__(self) -> None:
+        self.apply({name: getattr(self.options, name) for name in (*_KINDS, "faults")})
 
     def now(self) -> float:
         """The stand-ins' clock: seconds since 1970."""
-        return time.time() + self.clock_skew_s
+        return time.time() + self.options.clock_skew_s
+
+    def strike(self, target: Target, url: str) -> tuple[Fault | None, Response | None]:
+        """The fault that affects this request before it is checked, and its response.
+
+        The response is None unless the fault replaces the normal one.
+        """
+        fault = self.faults.pick(target, before_checks=True)
+        return fault, None if fault is None else fault_response(fault, url, self.now())
 
     def apply(self, changes: Mapping[str, Any]) -> None:
         """Change settings of the running sandbox: all of them, or none on an error.
@@ -174,14 +173,12 @@ class World:
         """
         for name, value in changes.items():
             _check(name, value)
-        plan = FaultPlan.of(changes["faults"]) if "faults" in changes else None
-        persons = changes.get("persons", self.persons)
-        people = Population(self.options.seed, persons)
-        for name in _KINDS.keys() & changes.keys():
-            setattr(self, name, changes[name])
-        self.people = people
-        if plan is not None:
-            self.faults = plan
+        changed = {name: value for name, value in changes.items() if name in _KINDS}
+        options = replace(self.options, **changed)
+        people = Population(options.seed, options.persons)
+        if "faults" in changes:
+            self.faults = FaultPlan.of(changes["faults"])
+        self.options, self.people = options, people
         if changes.get("revoke_tokens"):
             self.token_epoch += 1
         if changes.get("clear"):
@@ -189,7 +186,7 @@ class World:
 
     def settings(self) -> dict[str, Any]:
         """The current settings."""
-        return {name: getattr(self, name) for name in _KINDS} | {
+        return {name: getattr(self.options, name) for name in _KINDS} | {
             "faults": [str(fault.action) for fault in self.faults.faults],
             "faults_struck": self.faults.struck(),
         }

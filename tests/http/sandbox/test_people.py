@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.sandbox.people import CAPACITY, Population, is_synthetic, moved_pairs, roster
+from worker.sandbox.people import CAPACITY, Population, is_synthetic, roster
 
 SEEDS = st.integers(min_value=0, max_value=10_000)
 
@@ -38,7 +38,7 @@ def test_identifiers_are_unique_and_of_both_kinds():
     assert len(set(off_ids)) == 20_000
     nhn = sum(int(o[2:4]) < 78 for o in off_ids)
     assert 9_000 < nhn < 11_000
-    assert sum(o[0] >= "4" for o in off_ids) == len(list(moved_pairs(1, 20_000)))
+    assert sum(o[0] >= "4" for o in off_ids) == len(list(Population(1, 20_000).moves()))
 
 
 def test_the_roster_is_the_same_for_a_seed_and_differs_between_seeds():

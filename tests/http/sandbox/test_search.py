@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.http.sandbox.caller import OLD_SAFETY_PATH, PRIVACY_PATH, SAFETY_PATH, Caller
-from worker.sandbox.people import moved_pairs, roster
+from worker.sandbox.people import Population, roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
 OFF_IDS = [off_id for off_id, _ in roster(1, 200)]
@@ -169,7 +169,7 @@ def test_applicable_only_leaves_out_what_has_passed(signed_in: Caller):
 
 def test_a_move_takes_the_restrictions_along(sandbox: RunningSandbox, signed_in: Caller):
     """The D-number answers before its generation, the foedselsnummer with the same ids after it."""
-    move = next(moved_pairs(1, 200))
+    move = next(Population(1, 200).moves())
     sandbox.control(generation=move.generation - 1)
     before = signed_in.search(move.d_number).json()
     assert before
