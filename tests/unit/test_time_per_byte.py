@@ -8,7 +8,6 @@ import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-import httpx
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -51,7 +50,7 @@ def _helseid(text: str) -> None:
     for body in text, '{"error":"' + text, f'{{"expires_in":"{"9" * len(text)}"}}':
         response = HelseIdResponse(
             status=400,
-            headers=httpx.Headers([(b"dpop-nonce", text.encode())]),
+            headers={"dpop-nonce": (text,)},
             body=body.encode(errors="replace"),
             clock_ahead_s=None,
         )

@@ -1,6 +1,5 @@
 """Client assertions, which authenticate the client to HelseID (``private_key_jwt``)."""
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -9,29 +8,23 @@ import structlog
 
 from worker.errors import ConfigurationError
 from worker.helseid.keys import ClientKey
-from worker.helseid.options import ASSERTION_LIFETIME_S_MAX, HelseIdOptions
+from worker.helseid.options import HelseIdOptions
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _log = structlog.get_logger(__name__)
 _TYP: Final = "client-authentication+jwt"
 _SINGLE_TENANT_SYSTEM: Final = "urn:oid:2.16.578.1.12.4.1.4.101"
 _MULTI_TENANT_SYSTEM: Final = "urn:oid:1.0.6523"
-_ORGANIZATION_NUMBER: Final = re.compile(r"[0-9]{9}")
 
 
 class AssertionMaker:
     """Creates a new assertion for each attempt (HelseID reference, sections 1 and 3).
 
     Raises:
-        ConfigurationError: the lifetime is not 1 to 60 s, the client id is missing, or the
-            organisation numbers do not match the tenancy.
+        ConfigurationError: the client id is missing, or a multi-tenant client has no parent.
     """
 
     def __init__(self, options: HelseIdOptions, key: ClientKey) -> None:
-        if not 1 <= options.assertion_lifetime_s <= ASSERTION_LIFETIME_S_MAX:
-            raise ConfigurationError(
-                f"helseid.assertion_lifetime_s: must be 1 to {ASSERTION_LIFETIME_S_MAX} s"
-            )
         if not options.client_id:
             raise ConfigurationError(
                 "helseid.client_id: is not set", hint="copy the client id from HelseID self-service"
@@ -70,16 +63,15 @@ def assertion_details(options: HelseIdOptions) -> Mapping[str, Any] | None:
     A single-tenant client sends only the child: HelseID knows its parent organisation.
 
     Raises:
-        ConfigurationError: a number does not have 9 digits, or a multi-tenant client has no parent.
+        ConfigurationError: a multi-tenant client has no parent.
     """
-    parent = _organization("organization_parent", options.organization_parent)
-    child = _organization("organization_child", options.organization_child)
+    parent, child = options.organization_parent, options.organization_child
     tenancy = options.tenancy or ("multi-tenant" if parent else "single-tenant")
     if tenancy == "single-tenant":
         if parent:
             _log.warning("helseid.organization_parent_not_sent", tenancy=tenancy)
         return _details(_SINGLE_TENANT_SYSTEM, child) if child else None
-    if parent is None:
+    if not parent:
         raise ConfigurationError(
             "helseid.organization_parent: is not set, but the client is multi-tenant",
             hint="set it to the organisation that the client acts for; PTS requires it",
@@ -87,14 +79,6 @@ def assertion_details(options: HelseIdOptions) -> Mapping[str, Any] | None:
     # Without a child, HelseID's Java library ends the value here; its C# library adds a colon.
     value = f"NO:ORGNR:{parent}:{child}" if child else f"NO:ORGNR:{parent}"
     return _details(_MULTI_TENANT_SYSTEM, value)
-
-
-def _organization(name: str, number: str | None) -> str | None:
-    if not number:
-        return None
-    if not _ORGANIZATION_NUMBER.fullmatch(number):
-        raise ConfigurationError(f"helseid.{name}: must be an organisation number of 9 digits")
-    return number
 
 
 def _details(system: str, value: str) -> Mapping[str, Any]:

@@ -10,9 +10,6 @@ SenderConstraint: TypeAlias = Literal["dpop", "bearer"]
 GrantKind: TypeAlias = Literal["client_credentials", "token_exchange"]
 Tenancy: TypeAlias = Literal["single-tenant", "multi-tenant"]
 
-ASSERTION_LIFETIME_S_MAX: Final = 60
-"""HelseID refuses assertions with a longer lifetime (HelseID reference, section 1)."""
-
 _RETRY: Final = RetryPolicy(attempts_max=5)
 
 

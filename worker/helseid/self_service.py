@@ -17,7 +17,7 @@ from worker.errors import ConfigurationError, RefusedError, UnavailableError
 from worker.helseid.authorizer import HelseId
 from worker.helseid.refusals import clean
 from worker.helseid.transport import HelseIdResponse, require_safe_url
-from worker.ports import Authorization, HttpResponse
+from worker.ports import Authorization
 
 SCOPE: Final = "nhn:selvbetjening/client"
 """The scope that a client needs to manage its keys."""
@@ -130,19 +130,10 @@ class SelfService:
         repeats = 0
         while True:
             response = await self._helseid.client.call(request)
-            challenge = self._helseid.authorizer.handle_challenge(
-                url, used[-1], _http_response(response)
-            )
+            challenge = self._helseid.authorizer.handle_challenge(url, used[-1], response)
             if not challenge.retry or repeats == _REPEATS_MAX:
                 return _parse(response)
             repeats += 1
-
-
-def _http_response(response: HelseIdResponse) -> HttpResponse:
-    headers: dict[str, tuple[str, ...]] = {}
-    for name, value in response.headers.multi_items():
-        headers[name.lower()] = (*headers.get(name.lower(), ()), value)
-    return HttpResponse(status=response.status, headers=headers, body=response.body)
 
 
 def _parse(response: HelseIdResponse) -> Any:

@@ -106,7 +106,7 @@ def parse_token_response(
 
 def nonce_from(response: HelseIdResponse) -> str | None:
     """The ``DPoP-Nonce`` header of a response, if its value is a valid nonce."""
-    value: str | None = response.headers.get("dpop-nonce")
+    value = response.header("dpop-nonce")
     return value if value is not None and is_nonce(value) else None
 
 

@@ -22,10 +22,9 @@ from worker.core.retry import (
     parse_http_date,
     parse_retry_after,
 )
-from worker.core.value import Value
 from worker.errors import ConfigurationError, ContractError, TransientError, UnavailableError
 from worker.helseid.options import HelseIdOptions
-from worker.ports import Runtime
+from worker.ports import HttpResponse, Runtime
 from worker.proxy import PROXY_HINT, Proxy, is_refusal, proxy_for, proxy_refusal, status_of_refusal
 from worker.retries import FailedAttempt, with_retries
 from worker.tls import client_context
@@ -37,20 +36,14 @@ _LIMITS: Final = httpx.Limits(max_connections=4)
 _log = structlog.get_logger(__name__)
 
 
-class HelseIdResponse(Value, frozen=True, kw_only=True):
-    """A complete response from HelseID.
+class HelseIdResponse(HttpResponse, frozen=True, kw_only=True):
+    """A complete response from HelseID. Its body is never logged: it may hold a token.
 
     Attributes:
-        body: never logged: it may hold a token.
         clock_ahead_s: how far this machine's clock is ahead of the ``Date`` header, accurate to
             1 to 2 s; None without the header.
     """
 
-    hidden = frozenset({"headers", "body"})
-
-    status: int
-    headers: httpx.Headers
-    body: bytes
     clock_ahead_s: float | None
 
 
@@ -221,8 +214,8 @@ class HelseIdClient:
         return self._http.build_request(method, url, headers=headers, **content)  # type: ignore[arg-type]
 
     def _retry_after_s(self, response: HelseIdResponse) -> float | None:
-        answered_at = parse_http_date(response.headers.get("date")) or self._runtime.now()
-        return parse_retry_after(response.headers.get("retry-after"), answered_at)
+        answered_at = parse_http_date(response.header("date")) or self._runtime.now()
+        return parse_retry_after(response.header("retry-after"), answered_at)
 
     async def _attempt(self, request: httpx.Request) -> HelseIdResponse:
         try:
@@ -242,7 +235,7 @@ class HelseIdClient:
             raise _explain(error, request.url) from None
         return HelseIdResponse(
             status=response.status_code,
-            headers=response.headers,
+            headers={name: tuple(response.headers.get_list(name)) for name in response.headers},
             body=body,
             clock_ahead_s=clock_ahead_s(response.headers.get("date"), self._runtime.now()),
         )

@@ -74,10 +74,6 @@ def test_organizations(given, expected, client_key):
     ("given", "named"),
     [
         ({"tenancy": "multi-tenant"}, "helseid.organization_parent"),
-        ({"organization_child": "88888888"}, "helseid.organization_child"),
-        ({"organization_parent": "99999999X"}, "helseid.organization_parent"),
-        ({"assertion_lifetime_s": 61}, "helseid.assertion_lifetime_s"),
-        ({"assertion_lifetime_s": 0}, "helseid.assertion_lifetime_s"),
         ({"client_id": ""}, "helseid.client_id"),
     ],
 )
