@@ -190,9 +190,6 @@ class App:
     async def helseid(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[HelseId]:
         """The HelseID client. Nothing is called before it is needed.
 
-        Args:
-            tls: whom to trust, where it is made already.
-
         Raises:
             ConfigurationError: the key, the options or the private CA cannot be used.
         """
@@ -245,8 +242,6 @@ class App:
         """Reads PTS with the configured limits.
 
         Args:
-            areas: what to read.
-            identity: how persons are keyed, as the store has it.
             throttle: the pace, instead of one of the reader's own.
             share: of the ceiling on requests, if other processes have one too.
 
@@ -283,9 +278,6 @@ class App:
     @asynccontextmanager
     async def transport(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpTransport]:
         """The engine that carries the calls to PTS.
-
-        Args:
-            tls: whom to trust, where it is made already.
 
         Raises:
             ConfigurationError: the private CA or the proxy's credentials cannot be used.

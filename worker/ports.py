@@ -71,9 +71,7 @@ class HttpTransport(Protocol):
         """Send one request and read the complete response.
 
         Args:
-            url: the request URL.
             headers: all headers except the engine's own (``Host``, ``Content-Length``, …).
-            body: sent unchanged.
             is_single_use: use a new connection for this request only.
 
         Raises:
@@ -173,8 +171,6 @@ class AreaReader(Protocol):
         """The complete area, with its completeness proof.
 
         Args:
-            person: the person to read.
-            area: the area's name.
             key_path: the record key path that the area has used before, if any.
             is_single_use: use a new connection for each request.
             is_probe: read before all other requests, to find out whether PTS is available.
@@ -293,9 +289,7 @@ class RunStore(Protocol):
         """Stop this run attempt and leave the run open, for the next one to continue.
 
         Args:
-            exit_code: how it ended.
             reason: why, without personal values.
-            progress: its counters.
             not_before: until when the service that ended it wants no request, of any start.
         """
         ...

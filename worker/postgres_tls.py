@@ -28,7 +28,6 @@ class PostgresTls:
     """TLS settings for one PostgreSQL server.
 
     Attributes:
-        demand: the required TLS mode.
         ssl: asyncpg's argument ``ssl``.
         is_direct: start TLS without negotiation (``direct_tls=true``).
         places: hosts and ports, for messages.
@@ -93,9 +92,7 @@ def open_tls(
 
     Args:
         arguments: the driver's arguments, with ``host`` and ``port``.
-        parameters: parameters of the URL.
         key: configuration key of the URL, for messages.
-        ca_file: ``tls.ca_file``.
 
     Raises:
         ConfigurationError: the URL is not secure, or a CA file cannot be used.

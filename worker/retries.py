@@ -15,7 +15,6 @@ class FailedAttempt(NamedTuple):
 
     Attributes:
         error: raised if no attempt is left.
-        problem: what went wrong, for the log.
         retry_after_s: the wait that the response asked for, in seconds.
     """
 
@@ -36,7 +35,6 @@ async def with_retries(
     Args:
         attempt: makes one attempt; gets its number, from 1. What it raises ends the retries.
         policy: number of attempts and backoff. ``Retry-After`` is obeyed and not clipped.
-        runtime: sleep and randomness.
         before_wait: gets the number of the failed attempt, its failure and the wait in seconds.
             What it raises ends the retries.
 

@@ -70,10 +70,7 @@ class ScheduleState:
     """The current state of the schedule, for monitoring. All times are UTC.
 
     Attributes:
-        next_at: the next scheduled start.
         retry_at: the next retry, if there is one before the next scheduled start.
-        running_since: the start of the active run.
-        last_end: the end of the last run.
     """
 
     next_at: datetime | None = None
@@ -166,11 +163,6 @@ async def run_on_schedule(
     person are logged at ERROR with a hint. The schedule continues in both cases.
 
     Args:
-        run_once: executes one run.
-        cron: five fields, e.g. ``30 3 * * *``.
-        timezone: the IANA time zone of the expression.
-        stop: set it to stop.
-        runtime: the clock, and the randomness of retries.
         retry_wait_s: the wait before the first retry.
         first: executed once at the start; retried like a run.
         state: kept up to date, if given.

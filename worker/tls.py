@@ -40,9 +40,7 @@ def postgres_context(
     With a context, asyncpg closes the connection if the server does not support TLS.
 
     Args:
-        demand: the required TLS mode.
         key: configuration key of the URL, for messages.
-        ca_file: ``tls.ca_file``.
 
     Raises:
         ConfigurationError: a CA file cannot be read or trusted, or contains no certificate.

@@ -66,7 +66,6 @@ def open_trusted(path: Path, *, key: str, trust: Trust) -> io.FileIO:
     Args:
         path: the file; a relative path starts at the working directory.
         key: the configuration key that names it, for messages.
-        trust: what for.
 
     Raises:
         ConfigurationError: it is not there, cannot be read, is no plain file, or belongs to or can
@@ -143,7 +142,6 @@ def require_own_folder(folder: Path, *, key: str, trust: Trust) -> None:
     Args:
         folder: without links on the way to it.
         key: the configuration key that names a file in it, for messages.
-        trust: what for.
 
     Raises:
         OSError: it cannot be examined.

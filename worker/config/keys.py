@@ -39,10 +39,7 @@ class Key(Value, frozen=True, kw_only=True):
 
     Attributes:
         name: ``section.key``; ``areas.<name>.key`` for an override of an area.
-        variable: the environment variable.
-        kind: the kind of value.
         default: the default; None if there is none.
-        description: one or two sentences.
         example: an example if there is no default.
     """
 

@@ -28,7 +28,6 @@ class Layer:
 
     Attributes:
         values: by key name.
-        origins: origin of each value, by key name.
         problems: one line per problem, without values.
         is_unread: whether the source could not be read, so that its values are unknown.
         meant: keys and sections that a misspelled one seems to stand for.

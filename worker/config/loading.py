@@ -29,7 +29,6 @@ class Loaded:
     """The effective configuration.
 
     Attributes:
-        settings: the values.
         origins: where each value came from, by key name: ``default``, a file, a variable, a flag.
         cwd: the directory that relative paths of flags, environment and defaults start from.
         config_file: the file that was read, if one was; its path starts at ``cwd``.
@@ -54,7 +53,6 @@ def load(
 
     Args:
         flags: values by key name (``sync.concurrency``); None for a flag that was not given.
-        environ: the environment variables.
         cwd: where relative paths start; those in the file start at its folder.
         config_path: the file to read; else ``PTS_CONFIG`` names it, else ``config/worker.toml``
             is read if it exists.
@@ -133,15 +131,7 @@ def configuration_error(
     is_unread: bool = False,
     is_flag: bool = False,
 ) -> ConfigurationError:
-    """The one error for all faults of a configuration, of which a file may be none.
-
-    Args:
-        problems: a line for each.
-        config_file: the file that was read.
-        cwd: where one was looked for, if none was read.
-        is_unread: the file could not be read.
-        is_flag: one of them is a value on the command line.
-    """
+    """The one error for all faults of a configuration, of which a file may be none."""
     count = len(problems)
     message = f"the configuration has {count} {'fault' if count == 1 else 'faults'}"
     hint = "`pts-worker config schema` tells what each key may hold"

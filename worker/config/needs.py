@@ -80,8 +80,6 @@ def unmet(
 
     Args:
         values: values by key; missing keys are not checked.
-        purpose: the command's purpose.
-        cwd: base of relative paths.
         is_database_chosen: something says which database; otherwise nobody knows if it is new.
     """
     forbidden_mode = stat.S_IWOTH if _is_rehearsal(values) else stat.S_IRWXO

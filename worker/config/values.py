@@ -31,7 +31,6 @@ class Kind(Value, frozen=True, kw_only=True):
     Attributes:
         read: parses a value from the file, a variable or a flag. Raises ValueError with a message
             that says what is expected and never contains the value.
-        schema: the JSON Schema.
         under: a parsed value with its relative path starting at a folder; for paths only.
     """
 

@@ -40,7 +40,6 @@ class AssertionMaker:
         Args:
             issuer: HelseID's issuer, the only audience.
             now: aware; rounded down to a full second.
-            jti: unique per assertion.
         """
         issued_s = int(now.timestamp())
         claims: dict[str, Any] = {

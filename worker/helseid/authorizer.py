@@ -177,9 +177,6 @@ def open_helseid(
     """Build a HelseID client. Sends no request.
 
     Args:
-        options: the client's configuration.
-        key: the client key.
-        runtime: clock, sleep, randomness and ids.
         http: see ``helseid_client``; the caller closes it.
         discovery: shared with another client of the same issuer, to read the metadata once.
         granted: shared by the clients of a process that come one after the other (``TokenSource``).

@@ -29,7 +29,6 @@ class Metadata(Value, frozen=True, kw_only=True):
 
     Attributes:
         issuer: as HelseID writes it; the audience of assertions.
-        token_endpoint: URL of the token endpoint.
     """
 
     issuer: str
@@ -40,9 +39,6 @@ class Discovery:
     """Reads ``{issuer}/.well-known/openid-configuration`` and caches it for 24 h.
 
     Args:
-        issuer: as configured.
-        client: sends the requests.
-        runtime: the clock.
         endpoint_host: required host of the token endpoint, with its port unless it is the default;
             None: the issuer's host and port.
 

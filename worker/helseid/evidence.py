@@ -84,13 +84,7 @@ class TokenEvidence(msgspec.Struct):
         self._resume_s = -math.inf
 
     def refused(self, serial: int, now_s: float, *, is_token_suspect: bool) -> Step:
-        """Record that PTS refused the current token or its proof, and decide the next step.
-
-        Args:
-            serial: serial number of the refused authorization.
-            now_s: monotonic.
-            is_token_suspect: whether the refusal may concern the token.
-        """
+        """Record that PTS refused the current token or its proof, and decide the next step."""
         if serial > self._made_at_refusal:
             self.refusals += 1
             self._made_at_refusal = self._made

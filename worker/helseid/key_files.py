@@ -45,7 +45,6 @@ class KeyFiles(Value, frozen=True, kw_only=True):
         """Write the new key with mode 0600.
 
         Args:
-            jwk: the private key.
             hints: client id and issuer to copy from the current file.
 
         Raises:

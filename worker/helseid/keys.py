@@ -51,8 +51,6 @@ class ClientKey:
     """A private key that signs assertions. Key material never appears in ``repr`` or pickles.
 
     Attributes:
-        alg: the signature algorithm, e.g. ``PS512``.
-        kid: the key id at HelseID.
         client_id_hint: the client id in the self-service file, if any.
         issuer_hint: the issuer in the self-service file, if any.
     """

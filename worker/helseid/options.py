@@ -18,20 +18,16 @@ class HelseIdOptions(Value, frozen=True, kw_only=True):
 
     Attributes:
         issuer: HelseID's issuer, with or without a path.
-        client_id: the client's GUID in self-service.
         scope: required scopes, space-separated.
         sender_constraint: ``dpop``, or ``bearer`` for tokens that are not bound to a key.
         grant: ``client_credentials``, or ``token_exchange`` on behalf of a signed-in person.
         subject_token_file: file with the person's access token, read at each exchange.
         organization_parent: 9 digits; sent by multi-tenant clients only.
-        organization_child: 9 digits.
         tenancy: as registered; None: multi-tenant if a parent is set, else single-tenant.
         token_endpoint_host: required host of the token endpoint, with its port unless it is the
             default; None: the issuer's host and port.
         assertion_lifetime_s: lifetime of an assertion, 1 to 60 s.
-        retry: attempts and delays for transient failures.
         retry_after_s_max: a longer ``Retry-After`` fails the call at once.
-        attempt_s_max: time limit of one attempt.
     """
 
     issuer: str

@@ -48,12 +48,10 @@ class ProofKey:
         """A DPoP proof for one attempt of one request.
 
         Args:
-            method: the HTTP method, upper case.
             url: the request URL; ``htu`` is the URL without query and fragment.
             iat: seconds since 1970, never rounded up.
             jti: unique per proof; base64url characters or a UUID.
             access_token_hash: ``ath``, for requests with a token.
-            nonce: the nonce from the server.
         """
         claims = f'{{"jti":"{jti}","iat":{iat},{self._target(method, url)}'
         if access_token_hash is not None:

@@ -72,7 +72,6 @@ def refusal(
     Args:
         code: ``error`` of the response, unchecked.
         description: ``error_description``, unchecked; possible secrets are masked.
-        status: the HTTP status.
         clock_ahead_s: how far this machine's clock is ahead of HelseID's, if known.
     """
     name = error_code(code)

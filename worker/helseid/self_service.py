@@ -38,7 +38,6 @@ class RegisteredKey(Value, frozen=True, kw_only=True):
     """A public key registered for this client.
 
     Attributes:
-        kid: the key id.
         thumbprint: RFC 7638; empty if missing.
         expires_at: when HelseID stops accepting it; None if missing.
     """

@@ -23,7 +23,6 @@ class Granted(Value, frozen=True, kw_only=True):
     """HelseID issued a token.
 
     Attributes:
-        access_token: opaque.
         expires_in_s: lifetime from the time of issue.
         scopes: the requested scopes that were granted.
     """
@@ -83,11 +82,6 @@ def parse_token_response(
     response: HelseIdResponse, *, required_scopes: Collection[str], constraint: SenderConstraint
 ) -> TokenResponse:
     """Parse a response for which ``response_problem`` is empty.
-
-    Args:
-        response: the response.
-        required_scopes: each must be granted.
-        constraint: the required token type.
 
     Raises:
         RefusedError: the token has the wrong type, or a required scope was not granted.

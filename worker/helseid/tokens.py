@@ -53,8 +53,6 @@ class Token(Value, frozen=True, kw_only=True):
         authorization: the ``Authorization`` header. Never logged.
         token_id: a sequence number; safe to log.
         token_hash: ``ath`` of its DPoP proofs.
-        expires_in_s: lifetime when issued.
-        scopes: granted scopes.
         renew_at_s: on the runtime's monotonic clock.
     """
 

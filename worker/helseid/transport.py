@@ -67,7 +67,6 @@ def helseid_client(
 
     Args:
         tls: trusted authorities; None: the system's.
-        proxy: for requests to other machines.
         attempt_s_max: timeout of each connect, read and write. ``HelseIdOptions.attempt_s_max``
             limits the attempt.
     """

@@ -22,13 +22,7 @@ class Connection(asyncio.Protocol):
     """One connection to the server; it carries one exchange at a time.
 
     Args:
-        loop: the event loop.
         peer: the socket, polled for bytes that the event loop has not read yet.
-        requests: batches the writes.
-        responses: batches the responses.
-        body_bytes_max: maximum body size; reading stops beyond it.
-        silence_s_max: maximum time between two bytes of a response.
-        attempt_s_max: maximum time for one exchange.
 
     Attributes:
         is_usable: the connection can carry another exchange.

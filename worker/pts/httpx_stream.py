@@ -31,8 +31,6 @@ class Backend(httpcore.AsyncNetworkBackend):
 
     Args:
         connect_s_max: timeout for connecting, and again for the TLS handshake.
-        body_bytes_max: maximum body size; reading stops beyond it.
-        proxy: the proxy to connect through; None: connect directly.
     """
 
     def __init__(self, *, connect_s_max: float, body_bytes_max: int, proxy: Proxy | None) -> None:

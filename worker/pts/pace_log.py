@@ -52,7 +52,6 @@ class PaceLog:
         """Why requests wait at present, or why they are sent more slowly than configured.
 
         Args:
-            rate: the current requests per second.
             is_cut: rate or concurrency is below its ceiling.
         """
         wait_s = self._paused_until_s - self._runtime.monotonic()
@@ -76,9 +75,6 @@ def log_pause(runtime: Runtime, wait_s: float, reason: str, *, concerns: str = "
     """Log a pause longer than ``PAUSE_LOGGED_S``.
 
     Args:
-        runtime: the wall clock.
-        wait_s: seconds from now.
-        reason: the reason to log.
         concerns: ``all`` requests, or one ``request``.
     """
     if wait_s > PAUSE_LOGGED_S:

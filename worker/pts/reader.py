@@ -51,10 +51,7 @@ class PtsReader:
     """The port ``AreaReader`` on PTS.
 
     Args:
-        areas: the areas that can be read.
         base_url: PTS's address, with or without a path.
-        client: sends the requests.
-        runtime: the clock, for completeness proofs.
         privacy: what may be stored of a response.
         pages_max: maximum number of pages of one person's area.
     """

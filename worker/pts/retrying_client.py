@@ -80,12 +80,8 @@ class RetryingClient:
     """Sends requests and retries them.
 
     Args:
-        transport: sends one attempt.
-        authorizer: authorizes each attempt.
         throttle: shared by all requests; its circuit breaker gives up after as many probes as a
             request has retries.
-        policy: retry limits of one request.
-        runtime: clock, sleep and randomness.
         retry_after_s_max: maximum ``Retry-After``, and maximum sum of those that concern only one
             request; longer ones end the request.
     """
@@ -123,9 +119,7 @@ class RetryingClient:
         """Send a POST request, with retries.
 
         Args:
-            url: the target.
             headers: all headers but the authorization, which is new for each attempt.
-            body: the request body.
             is_single_use: use a new connection for each attempt, and close it afterwards.
             is_probe: send it before all other requests and outside the retry budget. It is not
                 retried while the circuit is open.

@@ -42,7 +42,6 @@ class Throttle:
 
     Args:
         requests_per_second: the ceiling; infinity for none.
-        runtime: clock and sleep.
         concurrency: the ceiling on concurrent requests; infinity for none.
     """
 

@@ -25,12 +25,9 @@ class TransportOptions(Value, frozen=True, kw_only=True):
 
     Attributes:
         attempt_s_max: maximum time from the first byte sent to the last byte received.
-        connect_s_max: maximum time to connect.
         silence_s_max: maximum time between two bytes of a response.
         response_bytes_max: maximum size of a response body; reading stops beyond it.
         tls: the TLS context; None: trust the system's certificate authorities.
-        proxy: the proxy for calls to other machines; None: connect directly.
-        user_agent: the ``User-Agent`` header.
     """
 
     attempt_s_max: float = 60.0

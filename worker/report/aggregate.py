@@ -63,7 +63,6 @@ async def facts_by_publication(
     """The rows of ``FACTS`` by view, one publication after the other.
 
     Args:
-        connection: in a snapshot.
         least: numbers of fewer persons are hidden; 0 hides none.
     """
     publication = PUBLICATION.table()
@@ -97,7 +96,6 @@ def hidden_of(
     """The hidden columns of a publication's rows, by view and place, and for the next one.
 
     Args:
-        rows: all rows of the three views.
         least: numbers of fewer persons are hidden.
         before: what the publication before gave as second: the rosters and open restrictions that
             it hid. The next ones, and what came and went in between, would say what they were.

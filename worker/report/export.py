@@ -45,7 +45,6 @@ class Options:
     """The options of an export.
 
     Attributes:
-        format: of the files.
         dialect: of CSV.
         views: names with or without ``report_``; empty: all but the access log.
         include_payload: also write the records as PTS sent them.
@@ -123,9 +122,6 @@ async def export(
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
         out: the folder of all publications; made (mode 0700) if there is none.
-        options: what is exported, and how.
-        now: for the manifest.
-        schema_revision: for the manifest.
         wrote: called with the view and the rows written of it so far.
 
     Raises:

@@ -63,7 +63,6 @@ async def read_facts(
 
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
-        now: the time of the report, aware.
         fresh_within: the copy is out of date if the last full run is older.
 
     Raises:

@@ -74,9 +74,6 @@ class NightFacts:
 
     Attributes:
         roster, confirmed, stale: persons; None if they were not counted.
-        failed: persons with a failure, by its kind.
-        persons_in_effect: persons with a restriction in effect.
-        groups: restrictions in effect by group.
     """
 
     publication_no: int
@@ -121,8 +118,6 @@ class EndFacts:
 
     Attributes:
         weeks: those that end in each of the next weeks, from the publication on.
-        later: those that end after them.
-        indefinite: those without an end.
         not_now: restrictions of any group that are not in effect because of their time.
     """
 
@@ -159,7 +154,6 @@ class ReportFacts:
     """The contents of the report.
 
     Attributes:
-        made_at: when it was read.
         published: the last published run, full or not.
         last_sync: the last published full run.
         runs: the last runs, newest first.

@@ -36,7 +36,6 @@ async def write_report(
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
         out: the file; an old one is replaced.
-        now: the time of the report, aware.
         timezone: of the times shown, e.g. ``schedule.timezone``.
         in_language: one of ``LANGUAGES``.
         min_cell: numbers of fewer persons are hidden; 0 hides none.

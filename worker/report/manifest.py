@@ -15,7 +15,6 @@ class ExportedFile:
     Attributes:
         name: the file's path in the folder of its publication.
         rows: of the view; a schema has none.
-        sha256: of its bytes, in hexadecimal.
     """
 
     name: str
@@ -59,7 +58,6 @@ class Manifest:
         folder: the name of the publication's folder.
         run_id, publication_no, published_at: the publication that the files show; null before the
             first one. The run is null too once retention has removed it.
-        schema_revision: of the database.
         include_payload: whether the files hold what PTS sent, besides the typed columns.
         since: the publication behind which the change feed was exported; null for views.
         as_of: the time in question; null for now.

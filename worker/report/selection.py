@@ -112,10 +112,6 @@ def rows_of(
     one publication are the same.
 
     Args:
-        view: the view.
-        columns: the columns to export.
-        shown: the publication; None: nothing is published yet.
-        dialect: SQLAlchemy's name of the database.
         behind: of the change feed, only rows after this ``seq``.
     """
     table = view.table()

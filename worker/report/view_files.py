@@ -25,7 +25,6 @@ def folder_of(view: View, area: str | None = None) -> str:
     """Where the files of a view are, in the folder of their publication.
 
     Args:
-        view: the view.
         area: of the rows, for the change feed: it is divided by it.
     """
     if view is CHANGE_FEED:

@@ -20,12 +20,7 @@ def open_roster(
     """The configured roster: a file (``-`` is standard input) or a query.
 
     Args:
-        path: ``roster.path``.
-        url: ``roster.url``, with its password.
-        query: ``roster.query``.
-        ca_file: ``tls.ca_file``, for PostgreSQL.
         stdin: read for ``-`` instead of the process's standard input.
-        encoding: of the file (``roster.encoding``).
 
     Raises:
         ConfigurationError: neither a path nor a URL with a query is set, or both are.

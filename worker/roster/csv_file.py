@@ -50,8 +50,6 @@ class CsvRoster:
 
     Args:
         path: the file, or ``-`` for standard input.
-        stdin: read for ``-``.
-        encoding: of the file (``roster.encoding``).
     """
 
     def __init__(

@@ -41,7 +41,6 @@ class QueryRoster:
         url: SQLAlchemy URL. Its password never appears in messages.
         query: returns ``off_id`` and optionally ``local_ref`` and ``cohort``. Colons are not bind
             parameters.
-        ca_file: private CA for PostgreSQL (``tls.ca_file``).
 
     Attributes:
         tls: TLS settings for PostgreSQL; None for other databases.

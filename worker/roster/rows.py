@@ -22,14 +22,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Columns(Value, frozen=True, kw_only=True):
-    """Positions of the roster's columns.
-
-    Attributes:
-        off_id: index of ``off_id``.
-        local_ref: index of ``local_ref``, if present.
-        cohort: index of ``cohort``, if present.
-        count: number of columns.
-    """
+    """Positions of the roster's columns."""
 
     off_id: int
     local_ref: int | None
@@ -67,16 +60,7 @@ def read_text(
     unit: str,
     number: int,
 ) -> RosterLine:
-    """A roster entry, or a roster error, from text.
-
-    Args:
-        off_id: the identifier, unchecked.
-        local_ref: the local reference, unchecked.
-        cohort: the same.
-        source: the file or query, for messages.
-        unit: ``line`` or ``row``.
-        number: number of the line or row, from 1.
-    """
+    """A roster entry, or a roster error, from unchecked text."""
     digits = offid.normalise(off_id)
     if digits is None:
         return RosterLineError(where=f"{source} {unit} {number}", problem=offid.problem(off_id))

@@ -14,9 +14,7 @@ class DeniedError(Exception):
 
     Attributes:
         error: the RFC 9449 error code; empty if the request has no token.
-        description: what is wrong.
         status: 401, or 403 if a valid token lacks permission.
-        nonce: value of ``DPoP-Nonce``.
         is_about_token: whether the token itself is invalid.
     """
 

@@ -25,10 +25,7 @@ class Client:
     """A client registered at HelseID.
 
     Attributes:
-        jwks: public keys as JWK.
-        scopes: scopes that the client may request.
         pending_scopes: scopes that the client has asked for; they are not approved yet.
-        grants: allowed grant types.
         dpop: whether DPoP is required; without it, the client may use bearer tokens.
         tenancy: ``single-tenant``, ``multi-tenant``, or ``none`` (no organisations).
         organization: the parent organisation of a single-tenant client, and the supplier.

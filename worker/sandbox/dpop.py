@@ -37,7 +37,6 @@ class ProofError(Exception):
     """A DPoP proof is refused.
 
     Attributes:
-        error: the OAuth error code.
         description: Duende's text (HelseID reference, section 7).
     """
 

@@ -73,9 +73,6 @@ def corrupt_documents(
     """The records with one of them corrupted; a sample record is used if there is none.
 
     Args:
-        documents: the correct records.
-        fault: the fault.
-        area: the area of the request.
         sample_of: creates a record of this person (False) or of another person (True).
     """
     match fault.action:

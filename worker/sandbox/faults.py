@@ -94,7 +94,6 @@ class Fault:
     """One fault. It affects requests that match all conditions.
 
     Attributes:
-        action: the kind of fault.
         area: see ``AREAS``.
         nth: only the nth matching request, from 1.
         every: every nth matching request.

@@ -33,7 +33,6 @@ def write_setup(folder: Path, options: SandboxOptions) -> SandboxOptions:
 
     Args:
         folder: created if missing.
-        options: the sandbox options.
 
     Returns:
         The options with ports and the client's public key, for ``serve_forever``.

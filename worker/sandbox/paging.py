@@ -26,12 +26,7 @@ class CursorError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The position of a page.
-
-    Attributes:
-        start: index of the first record.
-        size: records per page.
-    """
+    """The position of a page."""
 
     start: int
     size: int
@@ -43,10 +38,7 @@ class Pager:
 
     Attributes:
         style: one of ``styles.PAGING_STYLES``.
-        size: default records per page.
         bound_to: area and person for which a cursor is valid.
-        url: the request URL, without query.
-        fault: a paging fault, or None.
     """
 
     style: str

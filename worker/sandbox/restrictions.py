@@ -41,7 +41,6 @@ class Restriction:
     """One restriction, with the data for the filters.
 
     Attributes:
-        document: as sent in a response.
         until_s: end of the delay, in seconds since 1970; None without an end or a delay.
     """
 

@@ -30,7 +30,6 @@ class Search:
     """A valid search.
 
     Attributes:
-        off_id: the person.
         object_id, parent_id: filters, as (type, value).
         applicable_only: omit restrictions whose delay has passed.
         fields: all fields of body and query, by lower-case name, for paging.

@@ -127,11 +127,7 @@ class RunningSandbox:
 
     Attributes:
         options: the options, with ports and keys filled in.
-        issuer: HelseID's issuer.
         base_url: PTS's base URL, without a trailing slash.
-        self_service_url: URL of HelseID's self-service API.
-        control_url: URL of the control endpoints.
-        client_id: the registered client.
         client_private_jwk: its private key, if the sandbox created it; else None.
     """
 
@@ -287,7 +283,6 @@ def running_sandbox(
     """Run a sandbox in a separate thread, for tests.
 
     Args:
-        options: the base options.
         settings: override options by name: ``with running_sandbox(persons=50) as sandbox:``.
 
     Raises:

@@ -34,13 +34,11 @@ class SandboxOptions:
             sandbox creates a key pair.
         sender_constraint: ``dpop``, or ``bearer`` for a client without DPoP.
         grants, tenancy, organization_parent, organization_children, delegations: see ``Client``.
-        clients: additional clients.
         own: restrictions of persons of one's own; they take the place of generated ones.
         faults: see ``Fault``; tables or objects.
         generation: the version of the world; a higher one has changed restrictions.
         paging: a name from ``styles.PAGING_STYLES``; ``page_size`` records per page.
         strict_jti: refuse a repeated client assertion.
-        token_lifetime_s: ``expires_in`` of the tokens.
         rs_nonce: PTS requires a nonce in the DPoP proof.
         challenge_style: how PTS refuses a request. ``bearer``: like NHN's sample, 401 with
             ``Bearer error="invalid_token"`` for every invalid proof. ``dpop``: like RFC 9449, with

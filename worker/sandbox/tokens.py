@@ -31,10 +31,8 @@ class Grant:
     """The contents of a token.
 
     Attributes:
-        scopes: granted scopes.
         thumbprint: thumbprint of the DPoP key; None for a bearer token.
         extra: organisation claims; with token exchange also ``sub`` and ``act``.
-        lifetime_s: lifetime in seconds.
         epoch: for ``revoke_tokens``, which starts a new epoch.
     """
 
@@ -79,9 +77,7 @@ class TokenReader:
         """The claims of a valid token.
 
         Args:
-            compact: the token.
             audience: required ``aud``; None for any.
-            now_s: current time, seconds since 1970.
             epoch: current epoch; tokens of other epochs are revoked.
 
         Raises:

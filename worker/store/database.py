@@ -230,8 +230,6 @@ async def open_database(
     """The database for the duration of the block. It connects on first use.
 
     Args:
-        url: as configured.
-        runtime: clock, sleep and randomness.
         patience_s: total time to wait for the database: an unreachable or silent server, locks of
             other processes, and retries.
         idle_s: PostgreSQL ends an idle transaction of the worker after this time, so that a paused

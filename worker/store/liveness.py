@@ -33,8 +33,6 @@ class Liveness:
     After waiting a sixth of ``patience_s`` it queries the server, which has a third to answer.
 
     Args:
-        runtime: the monotonic clock and sleep.
-        patience_s: how long an outage may last.
         silent_since: called with the time at which the server went silent, on the monotonic clock.
         left_s: gives what is left of ``patience_s``, the limit for opening a connection.
         connection_class: returns the connection class to use, given the caller's class or None.

@@ -33,7 +33,6 @@ def set_rules(engine: AsyncEngine, busy_s: Callable[[], float]) -> None:
     read first and then deadlock (SQLAlchemy's SQLite page, "Serializable isolation").
 
     Args:
-        engine: of a SQLite file.
         busy_s: how long to wait for a lock now.
     """
 

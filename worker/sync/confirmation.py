@@ -37,7 +37,6 @@ class Confirmations:
 
     Attributes:
         forms: the forms of answers that closed nothing.
-        after_s: minimum delay between the two reads.
         waiting_max: maximum queue length, if no batch is larger than ``room``.
     """
 

@@ -16,12 +16,8 @@ class RunOptions(Value, frozen=True, kw_only=True):
 
     Attributes:
         persons_concurrent: persons read at the same time, each with one request in flight.
-        batch_persons: maximum number of persons per transaction.
         renew_s: interval of lease renewals while nothing is written.
         deadline_s: the run stops after this long; ``None``: never.
-        confirm_after_s: minimum delay between the two reads of an area.
-        limits: the guard's limits.
-        sends_h_numbers: send H-numbers to PTS like other identifiers.
     """
 
     persons_concurrent: int

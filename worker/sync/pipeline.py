@@ -37,7 +37,6 @@ class Pipeline:
     Attributes:
         confirmations: persons who wait for a second read.
         stop: set to stop the run (SIGTERM, SIGINT).
-        changed: called when the progress changes.
     """
 
     producer: Producer

@@ -41,9 +41,7 @@ class Producer(msgspec.Struct, kw_only=True):
     """Reads the roster and hands out tasks.
 
     Attributes:
-        identity: how persons are keyed in the store.
         shard: hand out only the persons of this shard; ``None``: everyone.
-        sends_h_numbers: hand out persons with an H-number, too.
         passed_over: called with each person and area already read, which can serve as a probe
             when PTS is in doubt.
         pending: keys handed out but not committed. Together with the run's rows in the store they

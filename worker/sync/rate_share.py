@@ -28,13 +28,7 @@ class Pace(Protocol):
 
 
 class RateShare:
-    """The port ``RateBudget`` on a rate limiter.
-
-    Args:
-        pace: the rate limiter of this process.
-        total_per_hour: the ceiling over all shards.
-        runtime: clock and sleep.
-    """
+    """The port ``RateBudget`` on a rate limiter."""
 
     def __init__(self, pace: Pace, total_per_hour: int, runtime: Runtime) -> None:
         self._pace = pace

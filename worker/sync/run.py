@@ -42,10 +42,7 @@ class Run:
     """One run and its dependencies, wired by ``app``.
 
     Attributes:
-        availability: whether PTS is available.
         stop: set to stop the run (SIGTERM, SIGINT).
-        cost: counts the requests sent to PTS.
-        changed: called when the progress changes.
     """
 
     roster: Roster

@@ -31,7 +31,6 @@ class Writer:
     Attributes:
         confirmations: persons who wait for a second read.
         pending: keys handed out but not committed, shared with the producer.
-        changed: called after each batch, for the progress bar.
     """
 
     store: RunStore

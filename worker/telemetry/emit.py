@@ -44,8 +44,6 @@ async def emit(
     Each target has ``options.push_s_max`` seconds.
 
     Args:
-        report: the result of the run.
-        options: the targets; see ``check_telemetry``.
         standing: published state from the database; default: what the report contains.
         key_expires_at: when the client key expires, if that is known.
         board: the samples of ``/metrics``, if it is served.

@@ -14,13 +14,9 @@ class TelemetryOptions:
 
     Attributes:
         textfile: for node_exporter's textfile collector, which reads ``*.prom``.
-        textfile_mode: file mode of ``textfile``.
-        pushgateway_url: Prometheus Pushgateway.
         http_listen: ``host:port`` where ``schedule`` serves its pages.
         otlp_endpoint: OpenTelemetry collector (OTLP over HTTP); ``/v1/metrics`` is appended.
         ping_url: dead man's switch; ``/start`` or ``/fail`` is appended. Never log its path.
-        ca_file: private CA for the URLs.
-        push_s_max: time limit of each push, in seconds.
         proxy: for the URLs, except loopback.
     """
 

@@ -38,10 +38,6 @@ async def log_access(
     """Commit the row. Call it before anything is shown.
 
     Args:
-        app: with ``privacy.access_log``.
-        database: the store.
-        command: its name, without arguments.
-        purpose: why, as given by the user.
         person_key: the person; None for all persons.
 
     Raises:

@@ -29,7 +29,6 @@ class Backup:
 
     Attributes:
         file: absolute.
-        schema: the copy's revision.
         publication_no: the last publication in it; None before the first one.
     """
 

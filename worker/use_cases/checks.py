@@ -66,7 +66,6 @@ class CheckResult:
 
     Attributes:
         hint: what to do; may be empty.
-        exit_code: the exit code of a failure.
         details: further lines, e.g. each error in the configuration.
         facts: for the JSON document.
     """

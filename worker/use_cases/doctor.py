@@ -41,7 +41,6 @@ async def diagnose(
     """Check everything. Changes nothing; a failed check does not stop the others.
 
     Args:
-        app: the configured program, or the error that the configuration caused.
         probe: also read one person from PTS.
         off_id: that person; ``None``: a synthetic number that NHN has published.
         on_line: called with each line as soon as it is known.

@@ -60,10 +60,6 @@ async def erase(
     """Erase one person, and search the database afterwards. The access is logged.
 
     Args:
-        app: the configured program.
-        off_id: the person.
-        purpose: why, for the access log.
-        dry_run: count only, change nothing.
         rewrite: rewrite PostgreSQL's tables. SQLite's file is always rewritten.
 
     Raises:

@@ -38,8 +38,6 @@ class ExplainedArea:
     Fields of the completeness proof are ``None`` if there is no proof.
 
     Attributes:
-        last_confirmed_at: time of the last complete read of the area.
-        age_s: seconds since then.
         first_read: the earlier read that the last one confirmed.
     """
 
@@ -76,7 +74,6 @@ class KnownPerson:
     Attributes:
         person_key: ``None`` in a store of plain identifiers.
         local_ref: as of that time, as ``cohort``; ``None`` before the first publication.
-        first_run: the run that first read the person.
     """
 
     is_known: bool = True
@@ -102,10 +99,7 @@ async def explain(
     The identifier is masked wherever it occurs: a store may hold it in plain text.
 
     Args:
-        app: the configured program.
-        off_id: the person.
         as_of: the restrictions that readers saw at that time; ``None``: now.
-        purpose: why, for the access log.
 
     Raises:
         ConfigurationError: the pseudonym key is missing, or not that of the store; or the access

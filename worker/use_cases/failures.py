@@ -43,10 +43,7 @@ async def open_failures(
     """List open failures.
 
     Args:
-        app: the configured program.
-        kind: only failures of this kind (``worker.core.model.FailureKind``).
         areas: only these areas; all if empty.
-        limit: how many at most.
     """
     async with app.database() as store:
         found = await list_failures(store, kind=kind, areas=areas, limit=limit)
@@ -96,9 +93,7 @@ async def purge_open_failures(app: App, *, older_than: timedelta | None, departe
     """Purge failures. The areas stay stale.
 
     Args:
-        app: the configured program.
         older_than: only failures that last occurred longer ago than this.
-        departed: only failures of departed persons.
     """
     before = None if older_than is None else app.runtime.now() - older_than
     async with app.database() as store:

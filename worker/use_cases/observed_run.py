@@ -61,10 +61,6 @@ async def observed_run(
     Only full runs are pinged: a backfill says nothing of the night.
 
     Args:
-        app: the configured program.
-        request: what to read.
-        stop: set it to stop the run.
-        changed: called when the progress has changed.
         board: what ``/metrics`` shows, if it is served.
     """
     chosen = app.settings.telemetry

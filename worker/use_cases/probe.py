@@ -63,7 +63,6 @@ class Probe:
 
     Attributes:
         error: why the area could not be read; None if it could.
-        status: of the last response; None if there was none.
         layout: ``array``, ``object`` and so on, and the names of lists in an object.
         fields: kinds of value by path.
         key_path: where the record key was found; empty if there was no record.

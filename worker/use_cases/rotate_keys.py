@@ -47,7 +47,6 @@ class KeyRotation:
         expires_at: when the registration expires, if self-service says so.
         pending_file: the new key, until the file is replaced.
         former_file: the key before, after that.
-        public_jwk: the new key's public half.
     """
 
     file: str
@@ -72,8 +71,6 @@ async def rotate_key(
     """Make a new key, register it, and replace the configured file once HelseID accepts it.
 
     Args:
-        app: the configured app.
-        kind: the kind of a new key.
         step: all of it, or the part before or after a registration by hand.
         wait_s: how long HelseID may take to know the new key.
 

@@ -44,7 +44,6 @@ class RunRequest:
         areas: instead of ``sync.areas``; if empty, those.
         choice: the areas that a backfill reads.
         accept_removals: a person has decided that the removals are right.
-        wait_s: how long to wait for the lease.
         part: one shard of a run that several processes share; ``None``: the complete run.
     """
 
@@ -65,12 +64,6 @@ async def run_sync(
     changed: Callable[[RunProgress], None] | None = None,
 ) -> RunReport:
     """Execute one run, from the lease to its end.
-
-    Args:
-        app: the configured program.
-        request: what to read.
-        stop: set it to stop the run.
-        changed: called when the progress has changed.
 
     Raises:
         LeaseHeldError: another run is active; nothing was done.

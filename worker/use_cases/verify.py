@@ -106,10 +106,7 @@ async def verify(
     """Read a random sample from PTS and compare it with the published state. Writes nothing.
 
     Args:
-        app: the configured program.
         size: the most areas of persons to read.
-        stop: set it to stop.
-        on_progress: called after each area.
 
     Raises:
         SchemaError: the database is missing, behind or ahead.

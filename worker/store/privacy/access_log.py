@@ -41,8 +41,6 @@ async def record_access(
     erased, it refers to no one.
 
     Args:
-        database: the store.
-        access: who, with which command, and why.
         person_key: the person; None if all persons were accessed. A key that is not in the store
             is not recorded.
 

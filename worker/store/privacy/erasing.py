@@ -216,7 +216,6 @@ async def scrub(database: Database, *, rewrite: bool = False, command: str = "er
     overwritten, unless the tables are rewritten.
 
     Args:
-        database: the store.
         rewrite: on PostgreSQL rewrite the tables (VACUUM FULL), which locks each table exclusively
             meanwhile.
         command: the command that the error's hint says to run again.
@@ -286,8 +285,6 @@ class _Texts(NamedTuple):
     """The text columns of a table that may mention persons.
 
     Attributes:
-        key: the id column.
-        columns: the text columns.
         documents: the text columns that hold canonical JSON.
         area: the only area whose rows are meant, if ``key`` is unique within an area alone.
     """

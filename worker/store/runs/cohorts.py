@@ -45,8 +45,6 @@ def name_cohorts(
     ``COHORTS_MAX``, the largest first.
 
     Args:
-        connection: in the transaction of the publication.
-        number: of the publication.
         rosters: persons on the roster by cohort.
     """
     last = select(func.max(publication_cohort.c.publication_no)).where(

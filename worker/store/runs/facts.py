@@ -63,7 +63,6 @@ def record_publication(
     """Write the facts, the change feed and the earlier labels of a run that is being published.
 
     Args:
-        connection: in the transaction of the publication.
         run_id: the run; its publication number and time are set.
         returned: departed persons who are on the roster again.
         is_before_facts: it was published by a program that wrote no facts. Only the run's totals

@@ -89,9 +89,7 @@ async def feed_versions(
     Args:
         connection: in the transaction that does it, before they are deleted.
         op: ``purge`` or ``erase``.
-        area: the area's name.
         rows: their ``version_id`` and ``person_id``.
-        at: when.
     """
     version_id, person_id = rows.subquery().c
     await connection.execute(

@@ -24,10 +24,6 @@ async def guard_facts(
     """Count them.
 
     Args:
-        connection: in the transaction that publishes the run.
-        handle: of the run.
-        departing: persons who depart with this publication.
-        roster_faults: lines of the roster that could not be read.
         shared: areas in which nothing moves (``store.runs.moves.shared_areas``).
     """
     run_id = handle.run_id

@@ -146,12 +146,7 @@ async def take(
     """Take a lease whose row is locked.
 
     Args:
-        database: the store.
-        connection: in a transaction.
-        row: the lease's row, as locked.
-        holder: the new holder.
         now: the database's time, which all holders share.
-        ttl_s: how long it lasts without a renewal.
         more: further columns to set.
 
     Raises:

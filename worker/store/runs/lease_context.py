@@ -31,11 +31,8 @@ async def held_lease(
     """Acquire the lease of an ordinary run or of one shard; release it on exit.
 
     Args:
-        database: where the lease is.
-        ttl_s: how long it lasts without a renewal.
         part: the shard; None for an ordinary run.
         wait_s: how long to wait while another process holds it.
-        stop: set it to stop waiting.
 
     Raises:
         LeaseHeldError: another process still holds it.

@@ -57,8 +57,6 @@ def is_continuable(
 
     Args:
         row: the run, as returned by ``open_runs``.
-        areas: the areas to read.
-        continue_within: how long a run may make no progress.
         now: from the worker's clock, like ``started_at`` and ``progressed_at``.
     """
     is_same = row.kind == RunKind.SYNC and _areas(row) == tuple(areas)

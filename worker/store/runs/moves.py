@@ -34,10 +34,6 @@ async def shared_areas(connection: AsyncConnection, run_id: int) -> frozenset[st
     of several parts names a thing, which two persons may have (a requisition of mother and child).
     All keys are counted only if the run shows one that another person has or had: without, nothing
     can have moved, and in a usual night there is none.
-
-    Args:
-        connection: of the store.
-        run_id: the run.
     """
     of_parts = select(area_key.c.area).where(area_key.c.key_path.contains("+"))
     shared = set((await connection.execute(of_parts)).scalars())
@@ -82,9 +78,6 @@ async def close_moved(
     must look like says ``is_taken_over``.
 
     Args:
-        connection: the transaction that publishes the run.
-        dialect: of its database.
-        run_id: the run.
         shared: areas in which nothing moves (``shared_areas``).
         others: other open runs. What they wrote for persons that lose a restriction here is undone,
             as for every person that this run decides on.
@@ -131,10 +124,7 @@ async def gone_claims(
     """By person key, how many restrictions to be closed no other person has taken over.
 
     Args:
-        connection: of the store.
-        dialect: of its database.
         claimed: by person key, published restrictions that the person is about to lose.
-        run_id: the run that will close them.
         shared: areas in which nothing moves (``shared_areas``).
     """
     holders: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -199,9 +189,6 @@ def is_taken_over(
     two places at once, was not about one person.
 
     Args:
-        table: of the area.
-        version: the version, an alias of the table.
-        run_id: the run.
         by_key: the query names the restriction, so that its few rows are to be looked at and not
             all that the run opened.
     """

@@ -71,8 +71,6 @@ async def purge(
     Versions are deleted first, because they refer to most of the old runs.
 
     Args:
-        lease: held by the caller.
-        rules: how long to keep.
         is_stopping: checked between transactions; the rest waits for the next call.
 
     Raises:

@@ -101,9 +101,6 @@ async def undo_next_persons(
     """Undo what the run wrote for the next ``PERSONS_PER_STEP`` persons.
 
     Args:
-        connection: in a transaction.
-        dialect: of its database.
-        run_id: the run.
         after: the last person of the previous step, 0 for the first step. Proofs have no index by
             run, so the steps scan them once, in order.
 

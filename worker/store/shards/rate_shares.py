@@ -22,8 +22,6 @@ class _Shares:
     """How the ceiling is divided now, in requests per hour.
 
     Attributes:
-        live: number of live shards.
-        own: share of this shard.
         others: shares of all other shards, live or dead.
     """
 

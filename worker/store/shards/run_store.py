@@ -29,7 +29,6 @@ class ShardRunStore(SqlRunStore):
     """A shard's store. Its writes are fenced by the shard's own lease.
 
     Attributes:
-        shard: the shard that this process works on.
         keys: makes all shards use the same record keys.
         budget: limits this shard's requests to PTS.
     """

@@ -67,11 +67,9 @@ class InputRows(Value, frozen=True):
         """Execute a statement over the rows, and return its result rows.
 
         Args:
-            connection: in a transaction.
             sql: the statement, with ``{input_rows}`` where it reads from that table, and the names
                 of ``numbers`` in braces.
             rows: the rows; if empty, nothing is executed.
-            numbers: constants of the statement.
         """
         if connection.dialect.name == "sqlite":
             return await self._on_sqlite(connection, sql, rows, numbers)

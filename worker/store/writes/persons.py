@@ -43,7 +43,6 @@ class PersonIds(Value, frozen=True, kw_only=True):
     """The row ids of a batch's persons.
 
     Attributes:
-        ids: row ids by person key.
         new: ids of rows that this batch added.
         failed: ids of persons with an open failure.
     """
@@ -64,10 +63,6 @@ async def resolve_persons(
     """Find or add the row of every person; keep local references and cohorts up to date.
 
     Args:
-        connection: the transaction of the batch.
-        dialect: of its database.
-        persons: as they were listed.
-        run_id: the run.
         keeps_labels: a person listed without any label keeps the published one; for backfills,
             whose lists are often bare identifiers.
     """

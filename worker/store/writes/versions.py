@@ -99,10 +99,6 @@ async def taken_from_others(
     """Of these restrictions, by person, those that another person has, as published.
 
     Args:
-        connection: of the store.
-        dialect: of its database.
-        area: the area's name.
-        keys: restrictions by person.
         unpublished: open runs; what they have closed is published still.
     """
     table = VERSIONS[area]
