@@ -69,6 +69,20 @@ def another_time(date: str, status: int = 400) -> Iterator[str]:
         thread.join()
 
 
+def test_a_rehearsal_with_secrets_that_all_can_read(worker: Installation) -> None:
+    """The sandbox accepts them, the real HelseID would not: a warning, and 0."""
+    key = Path(worker.settings["helseid"]["private_jwk_file"])
+    copy = worker.folder / "copy.jwk"
+    copy.write_bytes((worker.folder / key).read_bytes())
+    copy.chmod(0o644)
+    worker.configure(helseid={"private_jwk_file": str(copy)})
+    found = line_of(worker.run("doctor"), "configuration")
+    assert ("WARN", 0) == (found["state"], found["exit_code"])
+    assert "helseid.private_jwk_file" in found["text"]
+    copy.chmod(0o600)
+    assert "OK" == line_of(worker.run("doctor"), "configuration")["state"]
+
+
 @pytest.fixture(scope="module")
 def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     """``doctor`` on a sound set-up, and on one with something wrong; it changes nothing."""

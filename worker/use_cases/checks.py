@@ -2,6 +2,7 @@
 
 import enum
 import os
+import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.app import App
-from worker.config import Purpose, needs
+from worker.config import KEYS, Purpose, needs
 from worker.core.model import RosterLineError
 from worker.core.plurals import counted
 from worker.core.retry import RetryPolicy
@@ -134,12 +135,29 @@ def as_run_error(error: AreaError) -> WorkerError:
             return DataContractError(f"PTS: {error.message}", hint=error.hint)
 
 
+def _secrets_of_all(app: App) -> list[str]:
+    """The keys whose secret file others can read, which ``needs`` accepts in a rehearsal."""
+    found = []
+    for name, key in KEYS.items():
+        section, _, word = name.partition(".")
+        file = getattr(getattr(app.settings, section), word) if key.is_secret_file else None
+        if file is not None and app.path(file).stat().st_mode & stat.S_IRWXO:
+            found.append(name)
+    return found
+
+
 async def check_configuration(app: App) -> CheckResult:
     """Everything that a sync needs is set, and every configured file can be read."""
     needs(app.loaded, Purpose.SYNC)
     app.areas()
     file = app.loaded.config_file
     read = f"{file} read" if file else "no file read"
+    if is_open := _secrets_of_all(app):
+        return warn(
+            "configuration",
+            f"{read}; everyone on this machine can read {', '.join(is_open)}",
+            "accepted while HelseID is on loopback, refused otherwise: `chmod o=` each",
+        )
     return ok("configuration", f"{read}; everything that a sync needs is set")
 
 
