@@ -18,7 +18,7 @@ from tests.acceptance.standin import Standin
 from tests.acceptance.standin import person as add_person
 
 NAMES = ["configuration", "clock", "key", "discovery", "token", "self-service"]
-NAMES += ["PTS", "database", "roster"]
+NAMES += ["database", "PTS", "roster"]
 NOBODY_LISTENS = "http://127.0.0.1:9"
 
 

@@ -102,3 +102,22 @@ def test_helseid_is_left_in_peace_too(standin: Standin, worker: Installation, re
     second = worker.sync()
     assert (69, 0) == (second.code, len(standin.asked)), second.story()
     assert "quiet until" in second.message
+
+
+def test_plan_and_doctor_show_it_and_nobody_is_probed(
+    standin: Standin, worker: Installation
+) -> None:
+    """``--probe`` reads nobody in the quiet unless that is said; afterwards it does."""
+    end_by_quiet(standin, worker, LONG_S)
+    until = worker.run("status").document["quiet_until"]
+    assert until == worker.run("plan").document["quiet_until"]
+    sent = len(standin.asked)
+    probed = worker.run("doctor", "--probe")
+    lines = {line["name"]: line for line in probed.document["lines"]}
+    assert (0, sent) == (probed.code, len(standin.asked)), probed.story()
+    assert ("WARN", "SKIP") == (lines["quiet"]["state"], lines["PTS probe"]["state"])
+    assert until[:10] in lines["quiet"]["text"]
+    assert "--despite-quiet" in lines["PTS probe"]["text"]
+    worker.run("doctor", "--probe", "--despite-quiet")
+    assert len(standin.asked) > sent
+    assert 2 == worker.run("doctor", "--despite-quiet").code

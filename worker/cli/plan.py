@@ -3,7 +3,7 @@
 from typing import Final
 
 from worker.cli.base import Cli
-from worker.cli.showing import columns, instant, span
+from worker.cli.showing import columns, instant, quiet, span
 from worker.core.plurals import counted
 from worker.errors import ExitCode
 from worker.use_cases.plan import Plan, PlannedDeadline, PlannedRequests, plan_sync
@@ -49,6 +49,8 @@ def _print(plan: Plan) -> None:
         rows.append(
             ("no longer on the roster", f"at least {counted(guard.departing_at_least, 'person')}")
         )
+    if plan.quiet_until:
+        rows.append(("quiet", quiet(plan.quiet_until)))
     columns((), rows)
     if plan.rate_per_s > plan.engine.sustained_per_s:
         print(

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from worker.cli.base import Cli
-from worker.cli.showing import columns, instant, span
+from worker.cli.showing import columns, instant, quiet, span
 from worker.core.clocks import CLOCK_TOLERANCE
 from worker.core.model import RunKind
 from worker.core.plurals import counted
@@ -32,10 +32,7 @@ def _print(status: Status) -> None:
     print(f"last publication  {_publication(status.last_publication)}")
     print(f"lease             {_lease(status.lease)}")
     if status.quiet_until:
-        print(
-            f"quiet             until {instant(status.quiet_until)} (Retry-After): a run waits, or "
-            "ends with 69 and sends nothing"
-        )
+        print(f"quiet             {quiet(status.quiet_until)}")
     if status.open_run:
         print(f"open run          {_open(status.open_run)}")
         for shard in status.open_run.shards:

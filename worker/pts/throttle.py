@@ -169,7 +169,7 @@ class Throttle:
             raise UnavailableError(
                 f"PTS asks for quiet until {self._quiet_until.isoformat(timespec='seconds')} "
                 "(Retry-After), longer than sync.retry_after_max",
-                hint="run again after that time; the next run continues",
+                hint="run again after that time; it continues within sync.continue_within",
                 not_before=self._quiet_until,
             )
         raise UnavailableError(

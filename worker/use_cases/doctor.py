@@ -10,7 +10,6 @@ from worker.core.offid import is_h_number
 from worker.errors import ConfigurationError, ExitCode, WorkerError
 from worker.use_cases import checks, file_checks, pts_checks, registration_check
 from worker.use_cases.checks import CheckResult
-from worker.use_cases.probe import SYNTHETIC_PERSON
 
 _OFFLINE: Final = {
     "key": checks.check_key,
@@ -19,7 +18,15 @@ _OFFLINE: Final = {
     "database": file_checks.check_database_file,
     "roster": file_checks.check_roster_file,
 }
-_CHECKED = ("clock", "key", "discovery", "token", "self-service", "PTS", "database", "roster")
+_CHECKED = ("clock", "key", "discovery", "token", "self-service", "database", "PTS", "roster")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRequest:
+    """Read this person from PTS too; ``despite_quiet``: even while PTS wants quiet."""
+
+    off_id: NationalId
+    despite_quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,20 +40,18 @@ class Diagnosis:
 async def diagnose(
     app: App | ConfigurationError,
     *,
-    probe: bool,
-    off_id: NationalId | None,
+    probe: ProbeRequest | None,
     on_line: Callable[[CheckResult], None],
     is_offline: bool = False,
 ) -> Diagnosis:
     """Check everything. Changes nothing; a failed check does not stop the others.
 
     Args:
-        probe: also read one person from PTS.
-        off_id: that person; ``None``: a synthetic number that NHN has published.
+        probe: whom to read from PTS as well, if anybody.
         on_line: called with each line as soon as it is known.
         is_offline: check files only, and use no network.
     """
-    checkup = _Checkup(probe=probe, off_id=off_id, on_line=on_line)
+    checkup = _Checkup(probe=probe, on_line=on_line)
     if isinstance(app, ConfigurationError):
         checkup.add(checks.fail("configuration", app))
         for name in _OFFLINE if is_offline else _CHECKED:
@@ -63,10 +68,9 @@ class _Checkup:
     """One round of all checks."""
 
     def __init__(
-        self, *, probe: bool, off_id: NationalId | None, on_line: Callable[[CheckResult], None]
+        self, *, probe: ProbeRequest | None, on_line: Callable[[CheckResult], None]
     ) -> None:
         self._probe = probe
-        self._off_id = off_id
         self._on_line = on_line
         self.lines: list[CheckResult] = []
 
@@ -84,8 +88,11 @@ class _Checkup:
         else:
             for name in ("token", "self-service"):
                 self.add(checks.skip(name, f"first the {'discovery' if has_key else 'key'}"))
-        await self._pts(app, has_token=has_token)
-        await self._check("database", checks.check_database, app)
+        has_database = await self._check("database", checks.check_database, app)
+        quiet = await pts_checks.check_quiet(app) if has_database else None
+        if quiet is not None:
+            self.add(quiet)
+        await self._pts(app, has_token=has_token, is_quiet=quiet is not None)
         await self._check("roster", checks.check_roster, app)
         if app.settings.telemetry.textfile is not None:
             await self._check("telemetry", checks.check_textfile, app)
@@ -98,17 +105,22 @@ class _Checkup:
         if app.settings.telemetry.textfile is not None:
             await self._check("telemetry", checks.check_textfile, app)
 
-    async def _pts(self, app: App, *, has_token: bool) -> None:
+    async def _pts(self, app: App, *, has_token: bool, is_quiet: bool) -> None:
         if app.settings.api.base_url is None:
             self.add(checks.skip("PTS", "api.base_url is not set"))
             return
         reached = await self._check("PTS", pts_checks.check_reach, app)
-        if not self._probe:
+        if self._probe is None:
             return
         if not (reached and has_token):
             self.add(checks.skip("PTS probe", f"first {'the token' if reached else 'PTS'}"))
             return
-        off_id = self._off_id or NationalId(SYNTHETIC_PERSON)
+        if is_quiet and not self._probe.despite_quiet:
+            self.add(
+                checks.skip("PTS probe", "PTS wants quiet; --despite-quiet reads all the same")
+            )
+            return
+        off_id = self._probe.off_id
         if is_h_number(off_id.reveal()) and not app.sends_h_numbers:
             self.add(checks.skip("PTS probe", "an H-number is not sent (roster.send_h_numbers)"))
             return

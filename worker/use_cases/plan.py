@@ -27,6 +27,7 @@ from worker.store.queries.status import (
     settled_in,
 )
 from worker.store.runs.ledger import open_runs
+from worker.store.runs.quiet import quiet_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,11 @@ class GuardForecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a sync would do."""
+    """What a sync would do.
+
+    Attributes:
+        quiet_until: when the quiet ends that HelseID or PTS asked an earlier run for.
+    """
 
     roster: RosterCount
     areas: tuple[str, ...]
@@ -132,6 +137,7 @@ class Plan:
     engine: EngineRate
     duration_s: PlannedDuration
     deadline: PlannedDeadline
+    quiet_until: datetime | None
     guard: GuardForecast
 
 
@@ -150,6 +156,7 @@ async def plan_sync(app: App) -> Plan:
         continues = await _continued_run(app, store)
         last = await last_full_publication(store)
         published = await open_state(store)
+        quiet = await quiet_until(store)
         roster = await _count(app)
     requests = _requests(roster, len(sync.areas), continues, last)
     duration = PlannedDuration(
@@ -165,6 +172,7 @@ async def plan_sync(app: App) -> Plan:
         engine=EngineRate(name=engine, sustained_per_s=SUSTAINED_PER_S[engine]),
         duration_s=duration,
         deadline=_deadline(app, duration.expected),
+        quiet_until=quiet,
         guard=_guard(app, roster, published),
     )
 

@@ -1,15 +1,20 @@
 """The checks of ``doctor`` on PTS: whether it answers, and what it answers for one person."""
 
 import dataclasses
+from typing import Final
 
 import httpx
 
 from worker.app import App
 from worker.core.hosts import place_of
 from worker.core.identity import NationalId
-from worker.errors import AreaError
+from worker.errors import AreaError, WorkerError
+from worker.store.runs.quiet import quiet_until
 from worker.use_cases.checks import CheckResult, as_run_error, fail, ok, warn
 from worker.use_cases.probe import Probe, base_url, probe, reach
+
+_LEDGER_S: Final = 1.0
+"""How long a database that is away is waited for here."""
 
 
 async def check_reach(app: App) -> CheckResult:
@@ -26,6 +31,22 @@ async def check_reach(app: App) -> CheckResult:
         return line
     hint = "a gateway may answer so; `pts-worker doctor --probe` shows whether this client gets in"
     return dataclasses.replace(line, hint=hint)
+
+
+async def check_quiet(app: App) -> CheckResult | None:
+    """A warning while a quiet lasts that HelseID or PTS asked an earlier run for."""
+    try:
+        async with app.database(patience_s_max=_LEDGER_S) as store:
+            until = await quiet_until(store)
+    except WorkerError:  # the check of the database reports it
+        return None
+    if until is None:
+        return None
+    return warn(
+        "quiet",
+        f"HelseID or PTS asked for quiet until {until:%Y-%m-%d %H:%M:%S} UTC (Retry-After)",
+        "a run that starts before waits, or ends with 69 and sends nothing",
+    )
 
 
 async def check_probe(app: App, off_id: NationalId) -> list[CheckResult]:

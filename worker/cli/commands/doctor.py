@@ -8,14 +8,15 @@ HELP = """Check the complete set-up, and show what is wrong and what to do.
 
 Configuration, clock, key, HelseID's discovery, token and self-service (expiry of the key, approved
 scopes), PTS, database, roster, and telemetry.textfile if it is set: one line each, OK, WARN or
-FAIL. A failure does not stop the
-other checks; SKIP marks what cannot be checked because of one. Changes nothing.
+FAIL. A failure does not stop the other checks; SKIP marks what is not checked because of one.
+Changes nothing.
 
 Exit code: that of the first FAIL (78 configuration, 77 refused, 69 unavailable, 65 data contract),
 else 0.
 
 PTS is only reached. With `--probe` one synthetic person is read, and the shape of PTS's answers is
-shown: names of fields and kinds of values, never a value.
+shown: names of fields and kinds of values, never a value. While a quiet lasts that PTS or HelseID
+asked an earlier run for (`Retry-After`), nobody is read unless `--despite-quiet` is given.
 
 `--json`: exit_code, lines (name, state, text, hint, exit_code, details, facts).
 
@@ -33,4 +34,5 @@ command = options.command(
         help="With --probe: - takes the identifier from standard input, instead of a number "
         "that NHN has published.",
     ),
+    click.option("--despite-quiet", is_flag=True, help="With --probe: also while PTS wants quiet."),
 )

@@ -14,8 +14,8 @@ starts.
 `--json`: roster (entries, faults, checksum_warnings, h_numbers, not_sent), areas, continues
 (run_id, began_at, progressed_at, persons_read, person_areas_read) or null, requests (at_least,
 expected, per_person_area), rate_per_s, engine (name, sustained_per_s), duration_s (at_least,
-expected), deadline (deadline_s or null, fits, starts, continue_within_s), guard
-(open_restrictions, holders, persons_known, may_close, may_depart, departing_at_least,
+expected), deadline (deadline_s or null, fits, starts, continue_within_s), quiet_until or null,
+guard (open_restrictions, holders, persons_known, may_close, may_depart, departing_at_least,
 would_withhold).
 
 Example: `pts-worker plan --roster roster.csv`

@@ -52,7 +52,7 @@ async def refuse_during_quiet(database: Database, *, wait_s_max: float = 0.0) ->
         raise UnavailableError(
             f"HelseID or PTS asked for quiet until {until.isoformat(timespec='seconds')} "
             "(Retry-After) when it ended an earlier run; nothing was sent",
-            hint="run again after that time; the next run continues",
+            hint="run again after that time; it continues within sync.continue_within",
             not_before=until,
         )
     return max(0.0, left_s)
