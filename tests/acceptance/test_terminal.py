@@ -96,10 +96,9 @@ def lines_of(shown: str) -> list[str]:
 
 
 def test_the_log_stands_above_the_progress_bar(worker: Installation):
-    """A run shows a bar and its log; each event has a line of its own, and the bar goes away."""
-    shown = on_a_terminal(worker, "sync")
+    """A run shows a bar, and its log if a format is chosen: a line for each event."""
+    shown = on_a_terminal(worker, "--log-format", "console", "sync")
     assert "reading" in shown
-    assert " persons " in CONTROL.sub("", shown)
     lines = lines_of(shown)
     events = [line for line in lines if "run.began" in line or "run.published" in line]
     assert 2 == len(events)
@@ -107,12 +106,25 @@ def test_the_log_stands_above_the_progress_bar(worker: Installation):
     assert lines[-5].startswith("run 3 (sync): published, exit 0 (ok)")
 
 
+def test_warnings_alone_stand_above_the_bar(worker: Installation):
+    """Unless level or format of the log is chosen, and the bar has room in 80 columns."""
+    shown = on_a_terminal(worker, "sync")
+    [begun, *_] = [line for line in lines_of(shown) if line]
+    assert begun.startswith("run 3 (sync): published, exit 0 (ok)")
+    assert re.search(r"reading \S+ \d+ of \d+ \d+/s", CONTROL.sub("", shown))
+    with (worker.folder / "roster.csv").open("a", encoding="utf-8") as roster:
+        roster.write("no identifier\n")
+    lines = lines_of(on_a_terminal(worker, "sync", code=3))
+    assert [line for line in lines if "roster.line_unreadable" in line]
+    assert [] == [line for line in lines if "run." in line and line.startswith("20")]
+
+
 def test_verify_shows_how_far_it_is(worker: Installation):
     """Its bar counts areas, up to all of the sample, and goes away."""
     shown = on_a_terminal(worker, "verify", "--sample", "100000", code=3)
     lines = lines_of(shown)
     [sampled] = [line.split()[1] for line in lines if line.startswith("sampled ")]
-    assert f" {sampled} areas " in CONTROL.sub("", shown)
+    assert f" {sampled} of {sampled} " in CONTROL.sub("", shown)
     assert [] == [line for line in lines if "reading" in line]
 
 

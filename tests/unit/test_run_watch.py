@@ -60,6 +60,15 @@ def test_the_first_seconds_have_a_rate() -> None:
     assert pace.per_s(110.0) == pytest.approx(1000, rel=0.02)
 
 
+def test_between_two_batches_the_rate_stands() -> None:
+    """Work is written in batches; the rate falls only when one is late."""
+    pace = Pace(0.0)
+    for batch in range(1, 11):
+        pace.add(batch * 4, batch * 100)
+    assert [25.0] * 4 == [pace.per_s(40 + waited_s) for waited_s in (0, 1, 4, 5)]
+    assert pace.per_s(60) == pytest.approx(1000 / 55)
+
+
 def test_a_resumed_run_does_not_count_old_work() -> None:
     """Persons whom an earlier process has read are done, and tell nothing of the rate."""
 

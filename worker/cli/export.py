@@ -43,7 +43,7 @@ def run(
     app = cli.load("report")
 
     async def work() -> Manifest:
-        with progress_bar(cli, doing="writing", unit="row") as show:
+        with progress_bar(cli, app, doing="writing", unit="row") as show:
             rows: dict[str, int] = {}
 
             def wrote(view: str, count: int) -> None:

@@ -193,7 +193,8 @@ def common_options() -> list[click.Parameter]:
             "--log-level",
             metavar="LEVEL",
             callback=_sets("log.level"),
-            help="DEBUG, INFO, WARNING or ERROR; for logs, on standard error.",
+            help="DEBUG, INFO, WARNING or ERROR, of logs on standard error; INFO, or WARNING above "
+            "a progress bar, unless set.",
         ),
         option(
             "--log-format",

@@ -5,6 +5,8 @@ from typing import Final
 
 WINDOW_S: Final = 60.0
 _STEP_S: Final = 1.0
+_PAUSE_S: Final = 5.0
+"""Work is done in batches: so long after the last one the rate is that up to it."""
 
 
 class Pace:
@@ -23,8 +25,9 @@ class Pace:
     def per_s(self, now_s: float) -> float:
         """The rate of the last minute, or since the start if that is shorter."""
         self._drop(now_s)
-        (first_s, before), (_, done) = self._samples[0], self._samples[-1]
-        return (done - before) / (now_s - first_s) if now_s > first_s else 0.0
+        (first_s, before), (last_s, done) = self._samples[0], self._samples[-1]
+        until_s = max(last_s, now_s - _PAUSE_S)
+        return (done - before) / (until_s - first_s) if until_s > first_s else 0.0
 
     def left_s(self, now_s: float, left: int) -> float | None:
         """Seconds for the rest at that rate; None if nothing was done in the last minute."""

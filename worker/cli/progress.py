@@ -30,6 +30,7 @@ from worker.core.model import RunKind
 from worker.core.plurals import counted
 from worker.core.run import RunProgress, RunReport
 from worker.errors import LeaseHeldError, StoppedError
+from worker.logs import configure
 from worker.ports import Runtime
 from worker.streams import stop_waiting
 from worker.use_cases.observed_run import observed_run
@@ -38,6 +39,7 @@ from worker.use_cases.run_sync import RunRequest
 _REDRAW_S = 1.0
 _PUBLICATION_S_MAX = 600.0
 """A run that was stopped at its deadline may still write what was read."""
+_STOPPING = "stopping: who was read completely is written; once more stops at once"
 
 
 async def stoppable(
@@ -127,16 +129,30 @@ class _Bar(Progress):
             yield Text(f"  {self.note}", overflow="ellipsis", no_wrap=True)
 
 
+def _log_warnings_only(app: App) -> None:
+    """Leave the terminal to the bar, unless the level or the format of the log was chosen."""
+    origins = app.loaded.origins
+    if {origins["log.level"], origins["log.format"]} == {"default"}:
+        configure("WARNING", app.settings.log.format)
+
+
 @contextmanager
-def progress_bar(cli: Cli, doing: str = "reading", unit: str = "person") -> Iterator[Shown | None]:
-    """A bar on standard error, if that is a terminal; ``None`` if nobody would see it."""
+def progress_bar(
+    cli: Cli, app: App, doing: str = "reading", unit: str = "person"
+) -> Iterator[Shown | None]:
+    """A bar on standard error, if that is a terminal; ``None`` if nobody would see it.
+
+    Warnings stand above it, and the rest of the log only if its level or format was chosen. The
+    bar never goes back: a total that grows makes it wait.
+    """
     if not _is_shown(cli):
         yield None
         return
+    _log_warnings_only(app)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
+        BarColumn(bar_width=12),
         TextColumn("{task.fields[count]}"),
         TextColumn("{task.fields[rate]:,.0f}/s{task.fields[left]}{task.fields[gaps]}"),
         TimeElapsedColumn(),
@@ -144,22 +160,25 @@ def progress_bar(cli: Cli, doing: str = "reading", unit: str = "person") -> Iter
     with _Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(doing, total=None, rate=0.0, left="", gaps="", count="")
         pace = Pace(bar.get_time())
+        share = 0.0
 
         def show(
             done: int, of: int | None, gaps: int | None, *, old: int = 0, slowness: str = ""
         ) -> None:
+            nonlocal share
             bar.note = slowness
+            share = max(share, min(done / of, 1.0)) if of else share
             now_s = bar.get_time()
             pace.add(now_s, done - old)
             left_s = None if of is None else pace.left_s(now_s, of - done)
             bar.update(
                 task,
-                completed=done,
-                count=counted(done, unit),
-                total=of,
+                completed=share,
+                count=counted(done, unit) if of is None else f"{done:,} of {of:,}",
+                total=1.0 if of else None,
                 rate=pace.per_s(now_s),
                 left="" if left_s is None else f", {span(left_s)} left",
-                gaps="" if gaps is None else f", {gaps:,} with gaps",
+                gaps=f", {gaps:,} with gaps" if gaps else "",
             )
 
         yield show
@@ -213,14 +232,14 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
 
     async def work(stop: anyio.Event) -> RunReport:
         nonlocal draw
-        with progress_bar(cli) as show:
+        with progress_bar(cli, app) as show:
             if show is not None:
                 draw = lambda run: show(  # noqa: E731 - has the bar at hand
                     run.persons_done,
                     run.persons_total or watch.total,
                     run.persons_with_gaps,
                     old=run.persons_skipped,
-                    slowness=run.slowness(),
+                    slowness=_STOPPING if stop.is_set() else run.slowness(),
                 )
             watch.begin()
             try:

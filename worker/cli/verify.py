@@ -23,7 +23,7 @@ def run(cli: Cli, *, sample: int) -> int:
     app = cli.load("sync")
 
     async def work(stop: anyio.Event) -> Verification:
-        with progress_bar(cli, unit="area") as show:
+        with progress_bar(cli, app, unit="area") as show:
             return await verify(app, sample, stop=stop, on_progress=show)
 
     found: Verification | None = cli.run(lambda: stoppable(work, app.runtime))

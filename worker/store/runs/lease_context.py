@@ -70,7 +70,7 @@ async def _acquire(
             if stop is not None and stop.is_set():
                 raise StoppedError("stopped while waiting for another run to end") from None
             if not is_reported:
-                log.info("lease.waiting", reason=error.message, wait_s=wait_s)
+                log.warning("lease.waiting", reason=error.message, wait_s=wait_s)
                 is_reported = True
             await runtime.sleep(_POLL_S)
 
