@@ -249,9 +249,7 @@ class App:
             ConfigurationError: something that it needs is not set or cannot be used.
         """
         sync = self.settings.sync
-        if self.settings.api.base_url is None:
-            raise ConfigurationError("api.base_url is not set", hint="or set api.environment")
-        tls = self.tls()
+        base_url, tls = self.base_url(), self.tls()
         async with AsyncExitStack() as stack:
             helseid = await stack.enter_async_context(self.helseid(tls))
             transport = await stack.enter_async_context(self.transport(tls))
@@ -268,7 +266,7 @@ class App:
             )
             yield PtsReader(
                 areas=areas,
-                base_url=self.settings.api.base_url,
+                base_url=base_url,
                 client=client,
                 runtime=self.runtime,
                 privacy=self.privacy(identity),
@@ -291,6 +289,16 @@ class App:
         )
         async with open_transport(options, self.settings.api.engine) as transport:
             yield transport
+
+    def base_url(self) -> str:
+        """PTS's address.
+
+        Raises:
+            ConfigurationError: it is not set.
+        """
+        if self.settings.api.base_url is None:
+            raise ConfigurationError("api.base_url is not set", hint="or set api.environment")
+        return self.settings.api.base_url
 
     def proxy(self) -> Proxy | None:
         """The proxy for calls to other machines, if one is configured.

@@ -58,6 +58,11 @@ def without_identifiers(text: str) -> str:
     return _IDENTIFIER.sub(lambda match: match["keep"] or "***", text)
 
 
+def reason_of(error: OSError) -> str:
+    """What the system says of an error, without the name of a file."""
+    return (error.strerror or type(error).__name__).lower()
+
+
 class ExitCode(enum.IntEnum):
     """Exit codes; part of the public interface (docs/reference/exit-codes.md)."""
 

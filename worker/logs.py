@@ -165,7 +165,9 @@ def _shared_processors() -> list[Processor]:
 
 def _console(*, colours: bool) -> list[Processor]:
     return [
-        structlog.processors.ExceptionRenderer(_as_text),
+        structlog.processors.ExceptionRenderer(
+            lambda info: tracebacks.safe_traceback(info[1]).rstrip()
+        ),
         _redact_event,
         structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False),
     ]
@@ -173,7 +175,7 @@ def _console(*, colours: bool) -> list[Processor]:
 
 def _json() -> list[Processor]:
     return [
-        structlog.processors.ExceptionRenderer(_as_documents),
+        structlog.processors.ExceptionRenderer(lambda info: tracebacks.documents(info[1])),
         _redact_event,
         structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
@@ -181,10 +183,6 @@ def _json() -> list[Processor]:
 
 def _as_text(exc_info: ExcInfo) -> str:
     return tracebacks.safe_traceback(exc_info[1]).rstrip()
-
-
-def _as_documents(exc_info: ExcInfo) -> list[dict[str, Any]]:
-    return tracebacks.documents(exc_info[1])
 
 
 def _cut_library_message(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, reason_of
 
 _LINKS_MAX: Final = 40
 """As many links as Linux follows in one path (path_resolution(7))."""
@@ -78,8 +78,7 @@ def open_trusted(path: Path, *, key: str, trust: Trust) -> io.FileIO:
     except FileNotFoundError:
         raise ConfigurationError(f"{key}: there is no file {path}") from None
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise ConfigurationError(f"{key}: {path} cannot be read: {reason}") from None
+        raise ConfigurationError(f"{key}: {path} cannot be read: {reason_of(error)}") from None
 
 
 def open_examined(path: Path, *, key: str, trust: Trust) -> io.FileIO:

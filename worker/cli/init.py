@@ -10,7 +10,7 @@ import click
 from worker.cli.base import Cli, refuse_secrets
 from worker.config import KEYS, new_toml
 from worker.config.urls import has_password
-from worker.errors import ConfigurationError, ExitCode, UsageError
+from worker.errors import ConfigurationError, ExitCode, UsageError, reason_of
 from worker.files import is_missing, write_new
 
 _ASKED: Final = {
@@ -44,7 +44,7 @@ def run(cli: Cli, *, out: Path, group_readable: bool) -> int:
         raise _exists(out) from None
     except OSError as error:
         raise ConfigurationError(
-            f"cannot write {out.absolute()}: {(error.strerror or type(error).__name__).lower()}",
+            f"cannot write {out.absolute()}: {reason_of(error)}",
             hint="make the folder, or name another file with --out",
         ) from None
     cli.emit({"file": str(out.absolute()), "keys": sorted(values)}, lambda: _print(out, values))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from worker.cli.base import Cli
-from worker.errors import ConfigurationError, ExitCode, UsageError
+from worker.errors import ConfigurationError, ExitCode, UsageError, reason_of
 from worker.sandbox.faults import read_faults
 from worker.sandbox.own_restrictions import read_own_restrictions
 
@@ -50,9 +50,8 @@ def run(
         )
         options = write_setup(folder, options)
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
         raise UsageError(
-            f"sandbox: {error.filename or folder} cannot be used: {reason}",
+            f"sandbox: {error.filename or folder} cannot be used: {reason_of(error)}",
             hint="see `pts-worker sandbox --help` for its ports, --folder, --faults and the like",
         ) from error
     except ValueError as error:

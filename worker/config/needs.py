@@ -12,7 +12,7 @@ from worker.config.keys import KEYS, variable_of
 from worker.config.store_url import sqlite_file
 from worker.core.hosts import is_loopback
 from worker.core.identity import KEY_BYTES_MIN
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, reason_of
 from worker.files import is_missing
 from worker.trusted_files import Trust, named_rights, open_examined
 
@@ -135,9 +135,8 @@ def _file_problems(name: str, path: Path, forbidden_mode: int, remedy: str) -> I
             status = os.fstat(file.fileno())
             named = named_rights(file.fileno(), status.st_mode)
     except OSError as error:
-        is_missing = isinstance(error, FileNotFoundError)
-        reason = (error.strerror or type(error).__name__).lower()
-        yield f"{name}: {path} cannot be read: {reason}{f'; {remedy}' if is_missing else ''}"
+        hint = f"; {remedy}" if isinstance(error, FileNotFoundError) else ""
+        yield f"{name}: {path} cannot be read: {reason_of(error)}{hint}"
         return
     except ConfigurationError as error:
         yield "; ".join(filter(None, (error.message, error.hint)))

@@ -17,7 +17,7 @@ from typing import Final
 import orjson
 
 from worker.core.value import Value
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, reason_of
 from worker.helseid.keys import KEY_FILE, KeyHints
 from worker.trusted_files import Trust, require_own_folder
 
@@ -77,9 +77,8 @@ class KeyFiles(Value, frozen=True, kw_only=True):
         try:
             yield
         except OSError as error:
-            reason = (error.strerror or type(error).__name__).lower()
             raise ConfigurationError(
-                f"cannot change keys in {self.current.parent}: {reason}",
+                f"cannot change keys in {self.current.parent}: {reason_of(error)}",
                 hint="run this on the machine that holds the original key file, as its owner; the "
                 "copies that systemd and Kubernetes provide are read-only",
             ) from None
@@ -110,8 +109,7 @@ def key_files(path: Path) -> Iterator[KeyFiles]:
         current = path.resolve(strict=True)
         folder = os.open(current.parent, os.O_RDONLY)
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise ConfigurationError(f"{KEY_FILE}: cannot read {path}: {reason}") from None
+        raise ConfigurationError(f"{KEY_FILE}: cannot read {path}: {reason_of(error)}") from None
     try:
         require_own_folder(current.parent, key=KEY_FILE, trust=Trust.SECRET)
         try:

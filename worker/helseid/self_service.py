@@ -25,6 +25,12 @@ SCOPE_REFUSALS: Final = frozenset(
     {"invalid_scope", "insufficient_scope", "rejected_scope", "unauthorized_client"}
 )
 """HelseID's error codes for a client without this scope."""
+OPTIONS: Final[Mapping[str, str]] = {
+    "scope": SCOPE,
+    "sender_constraint": "dpop",
+    "grant": "client_credentials",
+}
+"""What a client of self-service has in place of its own ``HelseIdOptions``."""
 
 _KEYS: Final = "/v1/client-secret"
 _CLIENT: Final = "/v1/client"

@@ -14,7 +14,7 @@ from anyio import to_thread
 
 from worker.core.model import RosterEntry, RosterLineError
 from worker.core.plurals import counted
-from worker.errors import RosterError
+from worker.errors import RosterError, reason_of
 from worker.roster.rows import Columns, RosterLine, find_columns, read_text
 from worker.trusted_files import Trust, open_examined
 
@@ -97,8 +97,9 @@ class CsvRoster:
 
 
 def _unreadable(name: str, error: OSError) -> RosterError:
-    reason = (error.strerror or type(error).__name__).lower()
-    return RosterError(f"cannot read the roster {name}: {reason}", hint="check roster.path")
+    return RosterError(
+        f"cannot read the roster {name}: {reason_of(error)}", hint="check roster.path"
+    )
 
 
 async def _until_readable(source: BinaryIO | None) -> None:

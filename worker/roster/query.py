@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from worker.core.database_tls import TLS_PARAMETERS
 from worker.core.model import RosterEntry
 from worker.core.plurals import counted
-from worker.errors import ConfigurationError, RosterError
+from worker.errors import ConfigurationError, RosterError, reason_of
 from worker.postgres_tls import PostgresTls, open_tls
 from worker.roster.rows import Columns, RosterLine, find_columns, read_value
 from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name
@@ -228,9 +228,8 @@ def _examine_sqlite_file(url: sa.URL) -> None:
     except FileNotFoundError:
         is_there = False
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
         raise RosterError(
-            f"cannot read the roster database {name}: {reason}", hint="check roster.url"
+            f"cannot read the roster database {name}: {reason_of(error)}", hint="check roster.url"
         ) from None
     if not is_there:
         raise RosterError(f"the roster database {name} does not exist", hint="check roster.url")

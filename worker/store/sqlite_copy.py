@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, reason_of
 from worker.files import named_faults
 from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name
 
@@ -149,8 +149,7 @@ def _require_database(path: Path, key: str, trust: Trust, hint: str) -> None:
         with place.open("rb") as file:
             header = file.read(len(_HEADER))
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        message = f"{key}: {path.absolute()} cannot be read: {reason}"
+        message = f"{key}: {path.absolute()} cannot be read: {reason_of(error)}"
         raise ConfigurationError(message, hint=hint) from None
     if header != _HEADER:
         what = "no SQLite database" if header else "empty"

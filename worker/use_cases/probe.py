@@ -17,7 +17,7 @@ from worker.core.page_signs import paging_headers
 from worker.core.privacy import PrivacyRules
 from worker.core.retry import RetryPolicy
 from worker.core.shape import shape_of
-from worker.errors import AreaError, ConfigurationError, ContractError
+from worker.errors import AreaError, ContractError
 from worker.ports import HttpResponse, HttpTransport
 from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
@@ -94,7 +94,7 @@ async def probe(app: App, off_id: NationalId) -> Sequence[Probe]:
         recording = _RecordingTransport(transport)
         reader = PtsReader(
             areas=areas,
-            base_url=base_url(app),
+            base_url=app.base_url(),
             client=RetryingClient(
                 transport=recording,
                 authorizer=helseid.authorizer,
@@ -120,19 +120,8 @@ async def reach(app: App) -> int:
         WorkerError: it cannot be reached.
     """
     async with app.transport() as transport:
-        response = await transport.post(base_url(app), headers={}, body=b"")
+        response = await transport.post(app.base_url(), headers={}, body=b"")
         return response.status
-
-
-def base_url(app: App) -> str:
-    """PTS's address.
-
-    Raises:
-        ConfigurationError: it is not set.
-    """
-    if app.settings.api.base_url is None:
-        raise ConfigurationError("api.base_url is not set", hint="or set api.environment")
-    return app.settings.api.base_url
 
 
 async def _probe_area(

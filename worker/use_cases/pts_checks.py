@@ -11,7 +11,7 @@ from worker.core.identity import NationalId
 from worker.errors import AreaError, WorkerError
 from worker.store.runs.quiet import quiet_until
 from worker.use_cases.checks import CheckResult, as_run_error, fail, ok, warn
-from worker.use_cases.probe import Probe, base_url, probe, reach
+from worker.use_cases.probe import Probe, probe, reach
 
 _LEDGER_S: Final = 1.0
 """How long a database that is away is waited for here."""
@@ -19,7 +19,7 @@ _LEDGER_S: Final = 1.0
 
 async def check_reach(app: App) -> CheckResult:
     """PTS answers a request without authorization, with any status."""
-    url = base_url(app)
+    url = app.base_url()
     try:
         status = await reach(app)
     except AreaError as error:

@@ -12,7 +12,7 @@ from worker.core.retry import RetryPolicy
 from worker.core.value import Value
 from worker.errors import ConfigurationError, RefusedError, WorkerError
 from worker.helseid.authorizer import open_helseid
-from worker.helseid.self_service import SCOPE, SCOPE_REFUSALS, ScopeAccess, SelfService
+from worker.helseid.self_service import OPTIONS, SCOPE_REFUSALS, ScopeAccess, SelfService
 
 log = structlog.get_logger(__name__)
 
@@ -50,9 +50,7 @@ async def read_registration(app: App, *, with_scopes: bool) -> Registration:
     key = app.client_key()
     options = msgspec.structs.replace(
         app.helseid_options(key),
-        scope=SCOPE,
-        sender_constraint="dpop",
-        grant="client_credentials",
+        **OPTIONS,
         retry=RetryPolicy(attempts_max=2),
         attempt_s_max=min(_PATIENCE_S, app.settings.sync.request_timeout_s),
     )

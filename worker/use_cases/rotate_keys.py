@@ -19,7 +19,7 @@ from worker.errors import ConfigurationError, RefusedError
 from worker.helseid.authorizer import HelseId, open_helseid
 from worker.helseid.key_files import KeyFiles, key_files
 from worker.helseid.keys import ClientKey, KeyHints, load_client_key, new_client_key
-from worker.helseid.self_service import SCOPE, SCOPE_REFUSALS, SelfService
+from worker.helseid.self_service import OPTIONS, SCOPE, SCOPE_REFUSALS, SelfService
 
 log = structlog.get_logger(__name__)
 
@@ -200,10 +200,7 @@ async def _registered(change: _Change, client_with: _ClientWith) -> _Change:
     url = change.app.settings.helseid.self_service_url
     if url is None:
         raise ConfigurationError("helseid.self_service_url is not set", hint=f"or {by_hand}")
-    helseid = client_with(
-        change.old, scope=SCOPE, sender_constraint="dpop", grant="client_credentials"
-    )
-    service = SelfService(url, helseid)
+    service = SelfService(url, client_with(change.old, **OPTIONS))
     try:
         for known in await service.keys():
             if change.new.kid in {known.kid, known.thumbprint}:
