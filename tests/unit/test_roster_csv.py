@@ -15,6 +15,7 @@ from worker.roster.csv_file import LINE_BYTES_MAX, CsvRoster
 A = "16858399649"
 B = "02013299997"
 BAD_SUM = "12845678901"
+CHANGED = "the file was written to while it was read; write another and rename it"
 
 
 async def read(roster):
@@ -275,3 +276,35 @@ async def test_a_bad_line_keeps_its_number_in_later_chunks(tmp_path):
         if isinstance(line, RosterLineError)
     ]
     assert [f"roster.csv line {number}" for number in sorted(bad)] == faults
+
+
+def _write_in_place(path: Path, lines: list[str]) -> None:
+    with path.open("r+") as file:
+        file.write("\n".join(lines))
+        file.truncate()
+
+
+def _write_another(path: Path, lines: list[str]) -> None:
+    another = path.with_suffix(".new")
+    another.write_text("\n".join(lines))
+    another.rename(path)
+
+
+@pytest.mark.parametrize(
+    ("write", "problems"),
+    [
+        (_write_in_place, [CHANGED]),
+        (_write_another, []),
+    ],
+)
+async def test_a_file_that_is_written_to_while_it_is_read(tmp_path, write, problems):
+    """Lines that move while they are passed over must not look like persons who have left."""
+    path = tmp_path / "roster.csv"
+    lines = [A, *[B] * 3_000]
+    path.write_text("\n".join(lines))
+    found = []
+    async for line in CsvRoster(path).entries():
+        if not found:
+            write(path, lines[1:])
+        found.append(line)
+    assert [line.problem for line in found if isinstance(line, RosterLineError)] == problems

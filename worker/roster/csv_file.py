@@ -3,11 +3,13 @@
 import codecs
 import csv
 import io
+import os
+import stat
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeAlias
 
 import anyio
 from anyio import to_thread
@@ -36,10 +38,13 @@ _ENCODING_HINT: Final = (
     'save the file as "CSV UTF-8", or set roster.encoding (what Excel calls plain CSV is '
     "windows-1252)"
 )
+_REWRITTEN: Final = "the file was written to while it was read; write another and rename it"
 _HINT: Final = (
     "name the columns off_id and (optional) local_ref and cohort in the first line; "
     "a file without a header holds one 11-digit identifier per line"
 )
+
+_Source: TypeAlias = BinaryIO | io.RawIOBase
 
 
 class CsvRoster:
@@ -64,27 +69,31 @@ class CsvRoster:
     async def entries(self) -> AsyncGenerator[RosterLine, None]:
         """Each line once, in order; see ``worker.ports.Roster``.
 
+        A file that was written to meanwhile ends with an error: lines may have been passed over.
+
         Raises:
             RosterError: the file is missing, or has no column ``off_id`` or no identifier.
         """
         parser = _LineParser(self._name, self._encoding)
         has_entry = False
-        async with self._opened() as read:
-            async for raw_lines in _line_chunks(read, self._name, self._standard_input):
+        async with self._opened() as source:
+            begun = _last_write(source)
+            async for raw_lines in _line_chunks(source, self._name, self._standard_input):
                 for line in parser.parse(raw_lines):
                     has_entry = has_entry or isinstance(line, RosterEntry)
                     yield line
+            if _last_write(source) != begun:
+                yield RosterLineError(where=self._name, problem=_REWRITTEN)
         if not has_entry:
             raise parser.no_identifier()
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Callable[[int], bytes]]:
+    async def _opened(self) -> AsyncIterator[_Source]:
         if self._standard_input is not None:
             standard = self._standard_input
             # Not through the buffer: at its end the interpreter waits for the lock of a read that
             # goes on there, or aborts. Nothing else reads standard input.
-            raw = standard.raw if isinstance(standard, io.BufferedReader) else standard
-            yield lambda size: raw.read(size) or b""
+            yield standard.raw if isinstance(standard, io.BufferedReader) else standard
             return
         try:
             stream = await to_thread.run_sync(
@@ -93,13 +102,22 @@ class CsvRoster:
         except OSError as error:
             raise _unreadable(str(self._path), error) from None
         with stream:
-            yield lambda size: stream.read(size) or b""
+            yield stream
 
 
 def _unreadable(name: str, error: OSError) -> RosterError:
     return RosterError(
         f"cannot read the roster {name}: {reason_of(error)}", hint="check roster.path"
     )
+
+
+def _last_write(source: _Source) -> tuple[int, int] | None:
+    """The size of a file and the time of its last write; None for anything else."""
+    try:
+        status = os.fstat(source.fileno())
+    except OSError:
+        return None
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 async def _until_readable(source: BinaryIO | None) -> None:
@@ -113,14 +131,14 @@ async def _until_readable(source: BinaryIO | None) -> None:
 
 
 async def _line_chunks(
-    read: Callable[[int], bytes], name: str, source: BinaryIO | None
+    source: _Source, name: str, awaited: BinaryIO | None
 ) -> AsyncIterator[Sequence[bytes]]:
     """Complete lines without line ends, chunk by chunk. Truncates lines that are too long."""
     tail = b""
     while True:
         try:
-            await _until_readable(source)
-            chunk = await to_thread.run_sync(read, _CHUNK_BYTES, abandon_on_cancel=True)
+            await _until_readable(awaited)
+            chunk = await to_thread.run_sync(source.read, _CHUNK_BYTES, abandon_on_cancel=True)
         except (OSError, ValueError) as error:
             reason = error if isinstance(error, OSError) else OSError(0, "the file is closed")
             raise _unreadable(name, reason) from None
