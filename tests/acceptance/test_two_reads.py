@@ -15,6 +15,7 @@ from tests.acceptance.standin import (
     Answerer,
     Ask,
     Heard,
+    Records,
     Reply,
     Standin,
     http,
@@ -401,6 +402,31 @@ def test_a_field_that_only_the_closing_answer_has_is_no_evidence(
     ignoring = worker.sync()
     assert 0 == ignoring.code, ignoring.err
     assert 1 == len(ids_of(worker, FIRST))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda records: {"items": records[1:], "utelattKilde": True},
+        lambda records: {"value": records[1:]},
+        lambda records: records[1:],
+        lambda records: {"items": [*records[1:], *records[1:]], "total": 2},
+    ],
+    ids=["another field", "another list", "a bare list", "a record twice"],
+)
+def test_the_only_person_with_records(
+    standin: Standin, tmp_path: Path, sqlite_url: str, answer: Callable[[Records], object]
+) -> None:
+    """Nobody else's answer has records, so it is compared with empty ones."""
+    for number in range(12):
+        person(standin, number, safeties=0 if number else 2)
+        standin.script[off_id_of(number), SAFETY] = lambda ask: http({"items": ask.records})
+    worker = standin.install(tmp_path, sqlite_url)
+    assert 0 == worker.sync().code
+    standin.script[FIRST, SAFETY] = lambda ask: http(answer(ask.records))
+    ended = worker.sync("--accept-removals")
+    assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
+    assert 2 == len(ids_of(worker, FIRST))
 
 
 PROVED = (

@@ -12,9 +12,13 @@ from worker.core.answer_forms import AnswerForms, Form, form_of
 from worker.core.model import CompleteArea
 
 
-def form(envelope: Mapping[str, Any], items: int = 2) -> Form:
+def form(
+    envelope: Mapping[str, Any], items: int = 2, *, name: str = "items", repeats: bool = False
+) -> Form:
     return form_of(
         envelope,
+        list_name=name,
+        has_repeats=repeats,
         understood={"total", "page"},
         ignored={"ignored"},
         sizes={"pagesize"},
@@ -106,6 +110,29 @@ def test_answers_of_several_pages_are_compared_with_each_other():
     last = read(form({"first": False}), pages=2)
     assert "first" == known(*[read(form({"first": True}))] * 20).unusual(last)
     assert "first" == known(*[read(form({}), pages=2)] * 20).unusual(last)
+
+
+def test_the_only_person_with_records():
+    """Where nobody else has any, or nobody else has several pages, all answers are asked."""
+    empty = [read(form({}), records=0)] * 20
+    assert "more" == known(*empty).unusual(read(form({"more": True})))
+    assert "more" == known(*empty).unusual(read(form({"more": True}), pages=2))
+    assert known(*empty).unusual(read(form({}))) is None
+
+
+def test_another_list():
+    """Under another name, or with nothing around it: another server may have answered."""
+    wrapped, bare = read(form({})), read(form({}, name=""))
+    assert "items" == known(*[wrapped] * 20).unusual(read(form({}, name="value")))
+    assert "items" == known(*[wrapped] * 20).unusual(bare)
+    assert "items" == known(*[bare] * 20).unusual(wrapped)
+
+
+def test_a_record_that_stands_twice():
+    """It may stand in the place of another one, also where a total says three."""
+    repeating = read(form({}, repeats=True))
+    assert "repeatedRecord" == known(*[read(form({}))] * 20).unusual(repeating)
+    assert known(*[repeating] * 20).unusual(repeating) is None
 
 
 def test_nothing_to_compare_with():

@@ -21,6 +21,8 @@ Form: TypeAlias = frozenset[str]
 COMMON_SHARE: Final = 0.1
 """A field is common if so many of the answers have it that the guard would stop a run in which they
 were all wrong (``sync.max_removed_share`` is 10 % by default)."""
+REPEATED: Final = "repeatedRecord"
+"""Names a record that stands twice, as if it were a field."""
 _FILLED, _EMPTY, _PAGED = "filled", "empty", "paged"
 _FIELDS_MAX: Final = 100
 _DEPTH_MAX: Final = 4
@@ -32,6 +34,8 @@ _KNOWN_MAX: Final = 10_000
 def form_of(
     envelope: Mapping[str, Any],
     *,
+    list_name: str,
+    has_repeats: bool,
     understood: Collection[str],
     ignored: Collection[str],
     sizes: Collection[str],
@@ -42,13 +46,20 @@ def form_of(
 
     Args:
         envelope: the fields around the list of records.
+        list_name: the path of the list; empty if there is nothing around it.
+        has_repeats: a record stands twice on the page, perhaps in the place of another one.
         understood: plain names whose values are followed or checked.
         ignored: plain names that say nothing, with all that is in them.
         sizes: plain names of the size of a page; a page that is exactly full stands out.
         page_items: the number of items on the page.
         items: the number of items on all pages so far.
     """
-    found: set[str] = set()
+    about_list = {list_name: bool(list_name), REPEATED: has_repeats}
+    found = {
+        f"{name}: {_THERE}"
+        for name, is_there in about_list.items()
+        if is_there and plain(name) not in ignored
+    }
     for number, (path, value) in enumerate(_fields(envelope, (), ignored)):
         if len(found) >= _FIELDS_MAX or number >= _VALUES_MAX:
             return frozenset({*found, "?: more"})
@@ -89,15 +100,14 @@ class AnswerForms(msgspec.Struct):
     def unusual(self, read: CompleteArea) -> str | None:
         """The path of a field that hardly any other answer of its sort has, or nearly all have.
 
-        Nothing is unusual if there is nothing to compare with. If no other answer is empty, or of
-        several pages, those with records on one page are compared.
+        Nothing is unusual if there is nothing to compare with. If there is no other answer of its
+        sort, those with records on one page are compared; if there are none either, any.
 
         Returns:
             None if there is no such field.
         """
-        sort = _sort(read)
-        if not self._answers[read.area, sort]:
-            sort = _FILLED
+        sorts = (_sort(read), _FILLED, _EMPTY, _PAGED)
+        sort = next((sort for sort in sorts if self._answers[read.area, sort]), _FILLED)
         answers = self._answers[read.area, sort]
         counts = {
             name: count

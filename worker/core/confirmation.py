@@ -88,7 +88,7 @@ def compared(
 
     The reads agree if they lack the same published restrictions (``Unconfirmed.published``); with
     ``changes``, they must also hold the same records with the same content. What they lack is not
-    believed if either has a field around its records that the other answers of the run lack.
+    believed if either has not the form of the other answers of the run.
     """
     gone, gone_again = _removed(published, first), _removed(published, second)
     is_same = first.proof.digest == second.proof.digest
@@ -97,9 +97,9 @@ def compared(
         return _contradiction(
             first,
             second,
-            f"{len(gone)} of {len(published)} published restrictions would close, but {unusual}, a "
-            "field beside the records, is not as in the answers to other persons; if it does not "
-            f"say that records are missing, add it to areas.{second.area}.paging.ignore",
+            f"{len(gone)} of {len(published)} published restrictions would close, but {unusual} in "
+            "the answer is not as in those to other persons; if it does not say that records are "
+            f"missing, add it to areas.{second.area}.paging.ignore",
         )
     if gone == gone_again and (is_same or confirm == Confirm.REMOVALS):
         proof = first.proof

@@ -110,7 +110,7 @@ class PtsReader:
                 received_bytes += len(response.body)
                 check_area(records=paging.items + page.item_count, received_bytes=received_bytes)
                 request = paging.next_request(page)
-                form |= paging.form(page) if page.envelope else frozenset()
+                form |= paging.form(page)
             except AreaError as error:
                 error.attempts = attempts + (answered or error.attempts)
                 raise
