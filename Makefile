@@ -66,8 +66,10 @@ check: static unit ## format, lint, types, layers and unit tests: under a minute
 test: $(TOOLS) ## everything: the static checks beside every test (starts its own PostgreSQL)
 	@$(MAKE) --no-print-directory --jobs 2 static every
 
-# By files, as their fixtures are dear; in their order, as the first folders wait the longest.
+# By files, as their fixtures are dear; in their order, as the first folders wait the longest. Their
+# modules are compiled first, or each process would compile them all.
 every: $(TOOLS)
+	@$(BIN)/pytest --collect-only -qq >/dev/null
 	@$(BIN)/pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
 
 # axe-core, which judges contrast and names for screen readers, comes from npm where it can be had.

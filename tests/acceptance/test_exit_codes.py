@@ -118,14 +118,14 @@ def test_3_of_a_run_in_shards(standin: Standin, tmp_path: Path, make_postgres: M
     ] == sorted(said)
 
 
-def test_4_another_run_is_on(worker: Installation, standin: Standin) -> None:
+def test_4_another_run_is_on(lite: Installation, standin: Standin) -> None:
     """A second run beside the first ends with 4 and asks PTS nothing."""
     standin.delay_s = 0.4
-    worker.configure(sync={"concurrency": 1})
-    first = worker.start("sync")
+    lite.configure(sync={"concurrency": 1})
+    first = lite.start("sync")
     wait_for(lambda: standin.asked, "the first search")
     asked = len(standin.asked)
-    second = worker.sync()
+    second = lite.sync()
     assert second.code == 4
     first.signal(signal.SIGTERM)
     assert first.wait().code == 75
@@ -174,32 +174,6 @@ def test_65_the_roster(later: Installation) -> None:
     later.roster(f"{off_id_of(0)},A")
     ended = later.sync("--roster", "elsewhere.csv")
     assert (65, before) == (ended.code, later.store.published())
-
-
-NONSENSE = (
-    b"<html>maintenance</html>",
-    b"{}",
-    b'{"error": "x"}',
-    b'[{"other": 1}]',
-)
-
-
-def test_65_pts_is_not_understood(later: Installation, standin: Standin) -> None:
-    """PTS answering everybody in a shape that is not understood is 65, and changes nothing."""
-    before = later.store.published()
-    for body in NONSENSE:
-        standin.everybody = lambda _, body=body: http(body)
-        ended = later.sync()
-        assert ended.code == 65, (body, ended.out)
-        after = later.store.published()
-        assert before["report_patient_safety_current"] == after["report_patient_safety_current"]
-        assert before["report_patient_safety_history"] == after["report_patient_safety_history"]
-
-
-def test_65_on_the_first_run(lite: Installation, standin: Standin) -> None:
-    """So it is on a new database."""
-    standin.everybody = lambda _: http(b"<html>", kind="text/html")
-    assert lite.sync().code == 65
 
 
 def test_69_helseid_is_down(lite: Installation) -> None:

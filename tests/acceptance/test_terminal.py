@@ -98,6 +98,7 @@ def lines_of(shown: str) -> list[str]:
 def test_the_log_stands_above_the_progress_bar(worker: Installation):
     """A run shows a bar, and its log if a format is chosen: a line for each event."""
     shown = on_a_terminal(worker, "--log-format", "console", "sync")
+    assert COLOUR.search(shown)
     assert "reading" in shown
     lines = lines_of(shown)
     events = [line for line in lines if "run.began" in line or "run.published" in line]
@@ -146,33 +147,23 @@ def test_tables_fit_the_terminal(worker: Installation, command: str):
     assert [] == [line for line in lines if len(line) > COLUMNS]
 
 
-def test_no_color_is_obeyed(worker: Installation):
-    """With ``NO_COLOR`` nothing is in colour; without it much is."""
-    assert COLOUR.search(on_a_terminal(worker, "sync"))
-    assert not COLOUR.search(on_a_terminal(worker, "sync", NO_COLOR="1"))
-
-
 def test_no_bar_where_nobody_looks(worker: Installation):
-    """Off a terminal, and with ``--json``, there is no bar."""
+    """Off a terminal, and with ``--json``, there is no bar; with ``NO_COLOR`` no colour."""
     command = [sys.executable, "-m", "worker", "--config", str(worker.config), "sync"]
     folder, env = worker.folder, environment()
     ended = subprocess.run(command, cwd=folder, env=env, capture_output=True, check=True)
     told = ended.stdout + ended.stderr
     assert (False, False) == (b"reading" in told, b"\x1b" in told)
-    assert "reading" not in on_a_terminal(worker, "sync", "--json")
+    shown = on_a_terminal(worker, "sync", "--json", NO_COLOR="1")
+    assert "reading" not in shown
+    assert not COLOUR.search(shown)
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
-@pytest.mark.parametrize("where", ["a reader that is gone", "a full disk"])
-def test_output_that_cannot_be_written(
-    worker: Installation, where: str, options: tuple[str, ...]
-) -> None:
+def test_a_reader_that_is_gone(worker: Installation, options: tuple[str, ...]) -> None:
     """A published run ends with its own code, whoever reads what it says, and without a bug."""
-    if where == "a full disk":
-        out = os.open("/dev/full", os.O_WRONLY)
-    else:
-        gone, out = os.pipe()
-        os.close(gone)
+    gone, out = os.pipe()
+    os.close(gone)
     process = subprocess.run(
         [sys.executable, "-m", "worker", "--config", str(worker.config), "sync", *options],
         cwd=worker.folder,
@@ -187,7 +178,7 @@ def test_output_that_cannot_be_written(
     assert 0 == process.returncode, said
     assert ("published", 0) == worker.store.runs()[-1]
     assert "Traceback" not in said
-    assert (where == "a full disk") == ("standard output cannot be written: No space" in said)
+    assert "cannot be written" not in said
 
 
 def _identifier(worker: Installation) -> str:

@@ -17,7 +17,7 @@ from worker.runtime import real_runtime
 async def work(stop):
     print("begun", flush=True)
     while sys.argv[1] == "stuck":
-        pass
+        time.sleep(0.01)
     while sys.argv[1] == "slow":
         time.sleep(2)
         await anyio.sleep(0.1)
