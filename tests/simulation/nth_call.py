@@ -18,7 +18,7 @@ import anyio
 
 from tests.simulation.loop import Clock, SimLoop, inline_files, inline_writes, run_simulated
 from tests.simulation.model import Snapshot, expect
-from tests.simulation.process import CLOCK, DATABASE, FILE, HTTP, WRITE, Trouble
+from tests.simulation.process import CLOCK, COMMIT, DATABASE, FILE, HTTP, WRITE, Trouble
 from tests.simulation.scenario import STARTS
 from tests.simulation.stage import Line, Outcome, Stage, fast_folder, lasting_folder
 from tests.simulation.upstream import Rows
@@ -143,6 +143,12 @@ def calls() -> dict[str, int]:
     stage, _ = _try(None)
     process = stage.processes[0]
     return {**{kind: process.counts[kind] for kind in FLAVOURS}, CRASH: process.touches}
+
+
+def commits() -> int:
+    """How many of its database calls are commits."""
+    stage, _ = _try(None)
+    return stage.processes[0].counts[COMMIT]
 
 
 def all_points() -> Iterator[Point]:
