@@ -1,12 +1,10 @@
-"""HelseID and PTS once more, made independently of the sandbox: what an outside checker brings.
+"""HelseID and PTS on raw sockets, so that any bytes can be answered.
 
-One loopback port, raw sockets, so that any bytes can be answered. HelseID wants a signed client
-assertion and a DPoP proof with its nonce; PTS wants the token with a proof bound to it. What the
-worker does against the rules is kept in ``violations``.
+One loopback port. The sandbox's own handlers check assertions, tokens and proofs, and give tokens;
+what they refuse is kept in ``violations``. What PTS answers then is each test's to say.
 """
 
 import asyncio
-import base64
 import contextlib
 import hashlib
 import json
@@ -20,14 +18,17 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from urllib.parse import unquote
 
 from tests.acceptance.program import Installation, install
+from worker.sandbox.api_access import AccessChecker
+from worker.sandbox.challenges import DeniedError
+from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE
+from worker.sandbox.helseid import HelseId
+from worker.sandbox.serve import new_key_pair
+from worker.sandbox.state import SandboxOptions, World
+from worker.sandbox.styles import BEARER
+from worker.sandbox.web import Request, Response
 
 SAFETY, PRIVACY = "patient-safety", "patient-privacy"
 CLIENT_ID = "c0ffee00-0000-4000-8000-000000000007"
@@ -113,7 +114,8 @@ class Standin:
         token_reply, discovery_reply: what HelseID says instead.
         token_replies, discovery_replies: what it says to the next requests, before that.
         token_more: further fields of a token's answer.
-        client_keys: the public keys that the client may sign its assertions with.
+        tokens: those that were given.
+        helseid: the sandbox's, with the client's keys.
         pushed: whatever was sent below ``/pushed``.
         delay_s: how long each search takes.
     """
@@ -124,21 +126,20 @@ class Standin:
     asked: list[tuple[str, str]] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
-    tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
+    tokens: list[str] = field(default_factory=list)
     token_reply: Reply | None = None
     discovery_reply: Reply | None = None
     token_replies: list[Reply] = field(default_factory=list)
     discovery_replies: list[Reply] = field(default_factory=list)
     token_more: dict[str, Any] = field(default_factory=dict)
-    client_keys: list[Any] = field(default_factory=list)
     pushed: list[bytes] = field(default_factory=list)
     delay_s: float = 0.0
     port: int = 0
     private_jwk: dict[str, Any] = field(default_factory=dict)
-    nonce: str = "nonce-of-the-second-stand-in"
+    helseid: HelseId = field(init=False)
+    _access: dict[str, AccessChecker] = field(init=False)
     _connections: int = 0
     _at: tuple[int, int] = (0, 0)
-    _seen: set[str] = field(default_factory=set)
 
     @property
     def issuer(self) -> str:
@@ -168,46 +169,74 @@ class Standin:
     def count(self) -> Counter[tuple[str, str]]:
         return Counter(self.asked)
 
-    # What the real ones would check.
+    def begin(self, port: int) -> None:
+        """Register the client, and check for this port from now on."""
+        self.port = port
+        self.private_jwk, public = new_key_pair()
+        options = SandboxOptions(
+            persons=0, client_id=CLIENT_ID, client_jwks=[public], token_lifetime_s=300
+        )
+        world = World(options)
+        self.helseid = helseid = HelseId(world, self.issuer)
+        self._access = {
+            scope: AccessChecker(world, helseid.reader, helseid.registrations, scope)
+            for scope in (PTS_SCOPE, SELF_SERVICE_SCOPE)
+        }
 
     def connected(self) -> int:
         """The number of a new connection."""
         self._connections += 1
         return self._connections
 
-    def receive(
-        self, connection: int, place: int, line: str, headers: Mapping[str, str], body: bytes
-    ) -> Reply:
+    def receive(self, connection: int, place: int, request: Request) -> Reply:
         """Answer a request that came by a connection as its ``place``-th."""
         self._at = (connection, place)
-        return self.handle(line, headers, body)
+        return self.handle(request)
 
-    def handle(self, line: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        method, target, _ = line.split(" ", 2)
-        path = target.partition("?")[0]
-        if path == "/sts/.well-known/openid-configuration":
-            if self.discovery_replies:
-                return self.discovery_replies.pop(0)
-            return self.discovery_reply or http(
-                {"issuer": self.issuer, "token_endpoint": f"{self.issuer}/connect/token"}
-            )
-        if path == "/sts/connect/token":
-            return self._token(method, headers, body)
+    def handle(self, request: Request) -> Reply:
+        path = request.path
+        if path.startswith("/sts/"):
+            return self._helseid(request)
         if path.startswith("/pushed"):
-            self.pushed.append(line.encode() + b"\n" + body)
+            line = f"{request.method} {_target(request)}\n"
+            self.pushed.append(line.encode() + request.body)
             return http(b"")
         area = PATHS.get(path)
         if area is None:
             return http({"title": "no such path"}, status="404 Not Found")
-        problem = self._problem(method, path, headers)
-        if problem:
-            self.violations.append(problem)
-            return http(status="401 Unauthorized", headers=['WWW-Authenticate: DPoP error="x"'])
-        return self._search(area, target, body)
+        refusal = self.denied(request)
+        return refusal or self._search(area, request)
 
-    def _search(self, area: str, target: str, body: bytes) -> Reply:
-        fields = json.loads(body)
-        off_id = fields["offId"]
+    def denied(self, request: Request, scope: str = PTS_SCOPE) -> Reply | None:
+        """The refusal of a request without a token of this scope or a proof of its own."""
+        try:
+            self._access[scope].check(request, None)
+        except DeniedError as denied:
+            self.violations.append(denied.description or "no token")
+            return _reply(denied.response(BEARER))
+        return None
+
+    def _helseid(self, request: Request) -> Reply:
+        endpoint, response, _ = self.helseid.handle(request)
+        if endpoint == "discovery":
+            if self.discovery_replies:
+                return self.discovery_replies.pop(0)
+            return self.discovery_reply or _reply(response)
+        document = json.loads(response.body)
+        if endpoint != "token" or response.status != 200:
+            if document.get("error") != "use_dpop_nonce":
+                self.violations.append(f"{endpoint}: {document}")
+            return _reply(response)
+        if self.token_replies:
+            return self.token_replies.pop(0)
+        if self.token_reply is not None:
+            return self.token_reply
+        self.tokens.append(document["access_token"])
+        return http({**document, **self.token_more})
+
+    def _search(self, area: str, request: Request) -> Reply:
+        fields = json.loads(request.body)
+        off_id, target = fields["offId"], _target(request)
         if off_id in "".join(filter(str.isalnum, unquote(target))):
             self.violations.append("an identifier in a URL")
         self.asked.append((off_id, area))
@@ -237,134 +266,16 @@ class Standin:
             return Reply(data=reply.data, then=reply.then, before_s=self.delay_s)
         return reply
 
-    def _token(self, method: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
-        problem = self._assertion_problem(form)
-        if method != "POST" or form.get("grant_type") != "client_credentials" or problem:
-            self.violations.append(problem or "not a client credentials request")
-            return http({"error": "invalid_client"}, status="401 Unauthorized")
-        claims, thumbprint = self.read_proof(headers.get("dpop", ""))
-        if claims.get("nonce") != self.nonce:
-            return http(
-                {"error": "use_dpop_nonce"},
-                status="400 Bad Request",
-                headers=[f"DPoP-Nonce: {self.nonce}"],
-            )
-        if claims.get("htu") != f"{self.issuer}/connect/token" or claims.get("htm") != "POST":
-            self.violations.append("a proof for another address")
-        if self.token_replies:
-            return self.token_replies.pop(0)
-        if self.token_reply is not None:
-            return self.token_reply
-        token = f"tok.{thumbprint[:8]}.{len(self.tokens)}.{hashlib.sha256(body).hexdigest()}"
-        self.tokens[token] = (thumbprint, time.time() + 300)
-        return http(
-            {
-                "access_token": token,
-                "token_type": "DPoP",
-                "expires_in": 300,
-                "scope": form.get("scope", ""),
-                **self.token_more,
-            }
-        )
 
-    def _assertion_problem(self, form: Mapping[str, str]) -> str:
-        try:
-            header, claims = self._verified(form["client_assertion"], self.client_keys)
-        except (KeyError, ValueError, InvalidSignature):
-            return "an assertion that cannot be verified"
-        now = time.time()
-        for fault, text in (
-            (header.get("typ") != "client-authentication+jwt", "an assertion of the wrong type"),
-            (claims.get("aud") != self.issuer, "an assertion for another audience"),
-            (claims.get("iss") != CLIENT_ID or claims.get("sub") != CLIENT_ID, "another client"),
-            (not now - 5 < claims.get("exp", 0) <= now + 65, "an assertion that lives too long"),
-            (form.get("client_id") != CLIENT_ID, "another client_id in the form"),
-            (claims["jti"] in self._seen, "a jti used twice"),
-        ):
-            if fault:
-                return text
-        self._seen.add(claims["jti"])
-        return ""
-
-    def _problem(self, method: str, path: str, headers: Mapping[str, str]) -> str:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        thumbprint, until_s = self.tokens.get(token, ("", 0.0))
-        if method != "POST" or scheme != "DPoP" or time.time() > until_s:
-            return "no valid token"
-        claims, proof_thumbprint = self.read_proof(headers.get("dpop", ""))
-        if proof_thumbprint != thumbprint:
-            return "a proof by another key"
-        if claims.get("ath") != _b64(hashlib.sha256(token.encode()).digest()):
-            return "a proof for another token"
-        if (claims.get("htm"), claims.get("htu")) != ("POST", f"{self.base_url}{path}"):
-            return "a proof for another request"
-        return ""
-
-    def read_proof(self, proof: str) -> tuple[Mapping[str, Any], str]:
-        """The claims of a DPoP proof and the thumbprint of its key; none if it is not valid."""
-        try:
-            jwk = json.loads(_unb64(proof.partition(".")[0]))["jwk"]
-            header, claims = self._verified(proof, [public_key(jwk)])
-        except (KeyError, ValueError, InvalidSignature):
-            self.violations.append("a proof that cannot be verified")
-            return {}, ""
-        if header.get("typ") != "dpop+jwt" or "d" in jwk or claims["jti"] in self._seen:
-            self.violations.append("a proof against the rules")
-        if abs(time.time() - claims["iat"]) > 30:
-            self.violations.append("a proof that is old")
-        self._seen.add(claims["jti"])
-        names = {name: jwk[name] for name in ("crv", "kty", "x", "y")}
-        text = json.dumps(names, separators=(",", ":"), sort_keys=True)
-        return claims, _b64(hashlib.sha256(text.encode()).digest())
-
-    def _verified(self, jwt: str, keys: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        head, payload, signature = jwt.split(".")
-        raw = _unb64(signature)
-        half = len(raw) // 2
-        der = encode_dss_signature(
-            int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big")
-        )
-        algorithm, curve = _ALGORITHMS[json.loads(_unb64(head))["alg"]]
-        for key in keys:
-            if isinstance(key.curve, curve):
-                with contextlib.suppress(InvalidSignature):
-                    key.verify(der, f"{head}.{payload}".encode(), ec.ECDSA(algorithm()))
-                    return json.loads(_unb64(head)), json.loads(_unb64(payload))
-        raise InvalidSignature
+def _target(request: Request) -> str:
+    query = request.query_string.decode("latin-1")
+    return f"{request.path}?{query}" if query else request.path
 
 
-def _b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _unb64(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def public_key(jwk: Mapping[str, str]) -> Any:
-    """The key of an EC JWK."""
-    x, y = (int.from_bytes(_unb64(jwk[name]), "big") for name in "xy")
-    return ec.EllipticCurvePublicNumbers(x, y, _CURVES[jwk["crv"]]()).public_key()
-
-
-_CURVES = {"P-256": ec.SECP256R1, "P-521": ec.SECP521R1}
-_ALGORITHMS = {
-    "ES256": (hashes.SHA256, ec.SECP256R1),
-    "ES512": (hashes.SHA512, ec.SECP521R1),
-}
-
-
-def _new_key() -> tuple[dict[str, Any], Any]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    numbers = key.private_numbers()
-    names = {
-        "d": numbers.private_value,
-        "x": numbers.public_numbers.x,
-        "y": numbers.public_numbers.y,
-    }
-    jwk = {name: _b64(value.to_bytes(32, "big")) for name, value in names.items()}
-    return {"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "kid-1", **jwk}, key.public_key()
+def _reply(response: Response) -> Reply:
+    headers = [f"{name.decode()}: {value.decode()}" for name, value in response.headers]
+    kind, status = response.content_type.decode(), f"{response.status} As the sandbox says"
+    return http(response.body, status=status, kind=kind, headers=headers)
 
 
 # Serving.
@@ -374,8 +285,6 @@ def _new_key() -> tuple[dict[str, Any], Any]:
 def standin() -> Iterator[Standin]:
     """Serve a stand-in from a thread of its own."""
     made = Standin()
-    made.private_jwk, key = _new_key()
-    made.client_keys.append(key)
     ready = threading.Event()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
@@ -412,7 +321,7 @@ async def _serve(made: Standin, ready: threading.Event, stop: asyncio.Event) -> 
             writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=500)
-    made.port = server.sockets[0].getsockname()[1]
+    made.begin(server.sockets[0].getsockname()[1])
     ready.set()
     await stop.wait()
     server.close()
@@ -426,14 +335,15 @@ async def _converse(
 ) -> None:
     connection = made.connected()
     for place in count(1):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        line, *lines = head.split("\r\n")[:-2]
-        headers = {}
-        for item in lines:
-            name, _, value = item.partition(":")
-            headers[name.lower()] = value.strip()
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        reply = made.receive(connection, place, line, headers, body)
+        head = await reader.readuntil(b"\r\n\r\n")
+        line, *lines = head.split(b"\r\n")[:-2]
+        pairs = (item.partition(b":") for item in lines)
+        headers = [(name.lower(), value.strip()) for name, _, value in pairs]
+        body = await reader.readexactly(int(dict(headers).get(b"content-length", b"0")))
+        method, target, _ = line.decode("latin-1").split(" ", 2)
+        path, _, query = target.partition("?")
+        request = Request(method, path, query.encode(), headers, body, made.base_url)
+        reply = made.receive(connection, place, request)
         if reply.before_s:
             await asyncio.sleep(reply.before_s)
         size = max(1, -(-len(reply.data) // reply.slices))

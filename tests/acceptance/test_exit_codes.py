@@ -410,29 +410,14 @@ def test_78_a_password_on_the_command_line(lite: Installation) -> None:
     assert "hemmelig" not in ended.out + ended.err
 
 
-def test_78_the_schema(worker: Installation) -> None:
-    """A schema that is missing, behind or ahead is 78 and names the command that helps."""
-    for state, number in (("behind", "0000"), ("ahead", "9999")):
-        worker.store.rows(f"UPDATE alembic_version SET version_num = '{number}'")
-        ended = worker.sync()
-        assert ended.code == 78, ended.out
-        assert state in ended.message
-        assert "pts-worker db" in ended.message
-    assert worker.run("db", "check").code == 78
-    _without_schema(worker)
-    ended = worker.sync()
+def test_78_the_schema(lite: Installation) -> None:
+    """A schema that is behind is 78 and names the command that helps."""
+    lite.store.rows("UPDATE alembic_version SET version_num = '0000'")
+    ended = lite.sync()
     assert ended.code == 78, ended.out
+    assert "behind" in ended.message
     assert "pts-worker db upgrade" in ended.message
-
-
-def _without_schema(worker: Installation) -> None:
-    """Take all tables away."""
-    store = worker.store
-    if store.is_sqlite:
-        store.path.unlink()
-    else:
-        store.rows("DROP SCHEMA public CASCADE")
-        store.rows("CREATE SCHEMA public")
+    assert lite.run("db", "check").code == 78
 
 
 def test_78_another_pseudonym_key(later: Installation, standin: Standin) -> None:

@@ -4,7 +4,7 @@ NHN's libraries and samples and FHI's ``Fhi.HelseId.Tools`` call ``/v1/client-se
 token of the scope ``nhn:selvbetjening/client``. FHI's tests hold an answer: keys made in the user
 interface (origin ``Gui``) have no expiry, ``publicJwk`` is null, and keys are known by their
 thumbprint. All of them take any 2xx as success. What is not public (which one it is, how a time is
-written) is answered here in several ways. It shares no code with the worker or the sandbox.
+written) is answered here in several ways.
 """
 
 import json
@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from tests.acceptance.program import Installation
-from tests.acceptance.standin import Reply, Standin, http, person, public_key
+from tests.acceptance.standin import CLIENT_ID, Reply, Standin, http, person
+from worker.sandbox.clients import SELF_SERVICE_SCOPE, register_key
+from worker.sandbox.web import Request
 
 SCOPES = "nhn:pts/api nhn:selvbetjening/client"
 DAYS = 20
@@ -58,30 +60,26 @@ class SelfService:
         key = {"expiration": expiration, "kid": kid, "jwkThumbprint": kid}
         self.keys.append(key | {"origin": origin, "publicJwk": None})
 
-    def answer(self, line: str, headers: Mapping[str, str], body: bytes) -> Reply:
+    def answer(self, request: Request) -> Reply:
         """The answer to a call of self-service."""
-        method, path, _ = line.split(" ", 2)
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        thumbprint, _ = self.standin.tokens.get(token, ("", 0.0))
-        claims, proof_thumbprint = self.standin.read_proof(headers.get("dpop", ""))
-        asked = (scheme, claims.get("htm"), claims.get("htu"), proof_thumbprint)
-        if asked != ("DPoP", method, f"{self.standin.base_url}{path}", thumbprint):
-            return http({"title": "Unauthorized"}, status="401 Unauthorized")
-        if path == "/v1/client":
+        refusal = self.standin.denied(request, SELF_SERVICE_SCOPE)
+        if refusal is not None:
+            return refusal
+        if request.path == "/v1/client":
             scopes = [
                 {"scope": name, "status": "Ok", "statusReason": None} for name in SCOPES.split()
             ]
             return http({"apiScopes": scopes})
-        return http(self.keys) if method == "GET" else self._register(headers, body)
+        return http(self.keys) if request.method == "GET" else self._register(request)
 
-    def _register(self, headers: Mapping[str, str], body: bytes) -> Reply:
-        jwk = json.loads(body)
-        is_json = headers.get("content-type", "").partition(";")[0] == "application/json"
-        if not is_json or not isinstance(jwk, dict) or "d" in jwk:
+    def _register(self, request: Request) -> Reply:
+        jwk = json.loads(request.body)
+        if request.media_type != "application/json" or not isinstance(jwk, dict) or "d" in jwk:
             return http({"title": "Bad Request", "status": 400}, status="400 Bad Request")
         self.posted.append(jwk)
         self.add(jwk["kid"], origin="Api", expires=True)
-        self.standin.client_keys.append(public_key(jwk))
+        key = register_key(jwk, origin="Api", life_s=86_400.0 * DAYS)
+        self.standin.helseid.registrations[CLIENT_ID].keys.append(key)
         status, has_body = self.registered
         answer = {"expiration": self.written(self.expires_at)}
         return http(answer if has_body else b"", status=status)
@@ -91,9 +89,8 @@ class SelfService:
 def service(standin: Standin) -> Iterator[SelfService]:
     made, handle = SelfService(standin), standin.handle
 
-    def answer(line: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        is_own = line.split(" ")[1] in PATHS
-        return made.answer(line, headers, body) if is_own else handle(line, headers, body)
+    def answer(request: Request) -> Reply:
+        return made.answer(request) if request.path in PATHS else handle(request)
 
     standin.handle = answer  # type: ignore[method-assign]
     yield made
@@ -129,7 +126,7 @@ def test_a_rotation_and_what_is_known_afterwards(
 ) -> None:
     """The key of the user interface has no expiry; the new one has, for doctor and the metric."""
     service.registered, service.written = registered, written
-    service.add("kid-1", origin="Gui", expires=False)
+    service.add(service.standin.private_jwk["kid"], origin="Gui", expires=False)
     assert "gives no date" in self_service_line(worker)["text"]
 
     rotated = worker.run("keys", "rotate")

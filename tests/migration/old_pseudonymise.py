@@ -5,7 +5,6 @@ groupings that people write (``160583 99649``, ``16.05.83-99649``). A number tha
 becomes a string, also one that has lost the identifier's leading zeros.
 """
 
-import json
 import re
 from typing import Any, Final
 
@@ -13,11 +12,6 @@ from worker.core import exact_json
 from worker.core.exact_json import LargeInteger
 
 _SEPARATOR: Final = r"[\s./\-\u2010-\u2015]{0,3}"
-_TAIL_DIGITS: Final = 5
-"""Every form we know keeps the last five digits together, so their absence proves enough."""
-
-_WORD: Final = re.compile(r"[0-9A-Za-z]+", re.ASCII)
-_NOT_OF_A_NUMBER: Final = re.compile(r"[^0-9eE+.\-]")
 
 
 def pseudonymise(canonical: bytes, identifier: str, replacement: str) -> bytes:
@@ -27,33 +21,12 @@ def pseudonymise(canonical: bytes, identifier: str, replacement: str) -> bytes:
         canonical: compact UTF-8 JSON as ``exact_json.canonical`` makes it.
         identifier: the digits to be replaced.
         replacement: what stands in their place; letters and digits, not all of them digits.
-
-    Returns:
-        Canonical JSON again; the same object if the identifier is not in it.
     """
-    tails = canonical.count(identifier[-_TAIL_DIGITS:].encode())
-    if tails == 0:
-        return canonical
-    digits = identifier.encode()
-    if tails == canonical.count(b':"%b"' % digits) and _WORD.fullmatch(replacement):
-        # Only whole values of fields: what comes out is JSON, and sorted as before.
-        return canonical.replace(digits, replacement.encode())
-    if tails == canonical.count(digits) and _NOT_OF_A_NUMBER.search(replacement):
-        # Only whole identifiers. In strings a replacement of bytes does; in a number it leaves
-        # something that is no JSON, which the parser tells.
-        try:
-            replaced = exact_json.loads(canonical.replace(digits, replacement.encode()))
-        except json.JSONDecodeError:
-            pass
-        else:
-            return exact_json.canonical(replaced)
     walk = _Walk(identifier, replacement)
     return exact_json.canonical(walk.value(exact_json.loads(canonical)))
 
 
 class _Walk:
-    """The slow way, for the forms that a replacement of bytes does not meet."""
-
     def __init__(self, identifier: str, replacement: str) -> None:
         self._identifier = identifier
         self._short = identifier.lstrip("0")

@@ -8,7 +8,20 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from tests.migration.old_store import AREAS, PRIVACY, SAFETY, A, B, C, at, write
+from tests.migration.old_store import (
+    AREAS,
+    EMPTY,
+    PRIVACY,
+    SAFETY,
+    X_AND_W,
+    A,
+    B,
+    C,
+    K,
+    Z,
+    at,
+    write,
+)
 from tests.store.test_facts import DAILY, counted
 from tests.store.test_store_scenarios import World, world_on
 from worker.areas import area_named
@@ -45,11 +58,12 @@ VIEWS = {
         (C, "z", "NORS", DAY_1, None, 1, None),
     },
     "SELECT person_key, area, last_confirmed_at, is_stale, record_count, failure_kind, "
-    "failing_since, failed_runs FROM report_person_freshness": {
-        (A, SAFETY, READ_3, False, 2, None, None, None),
-        (A, PRIVACY, READ_3, False, 1, None, None, None),
-        (C, SAFETY, READ_1, True, 1, "transient", READ_2, 1),
-        (C, PRIVACY, READ_2, False, 0, None, None, None),
+    "failing_since, failed_runs, digest, first_read_at, first_digest "
+    "FROM report_person_freshness": {
+        (A, SAFETY, READ_3, False, 2, None, None, None, X_AND_W, None, None),
+        (A, PRIVACY, READ_3, False, 1, None, None, None, K, None, None),
+        (C, SAFETY, READ_1, True, 1, "transient", READ_2, 1, Z, None, None),
+        (C, PRIVACY, READ_2, False, 0, None, None, None, EMPTY, None, None),
     },
     "SELECT day, area, added, changed, removed FROM report_daily_change": {
         ("2026-03-01", SAFETY, 3, 0, 0),

@@ -1,7 +1,5 @@
 """The migrations on each database: up, down, up; the tables as declared; other schemas refused."""
 
-import os
-import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -10,7 +8,6 @@ from typing import Any
 
 import anyio
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
@@ -20,6 +17,7 @@ from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
+from tests.acceptance.program import Installation
 from tests.databases import execute, in_database
 from worker.errors import SchemaError, UnavailableError
 from worker.runtime import real_runtime
@@ -145,13 +143,10 @@ def empty_postgres(postgres_url: str) -> Iterator[str]:
 
 async def test_several_upgrades_at_once(empty_postgres: str, tmp_path: Path):
     """Each shard begins with one: the first works, the others find nothing to do."""
-    environ = os.environ | {"PTS_DATABASE__URL": empty_postgres}
-    command = [sys.executable, "-m", "worker", "db", "upgrade"]
-    processes = [
-        await anyio.open_process(command, env=environ, cwd=tmp_path, stdout=None, stderr=None)
-        for _ in range(4)
-    ]
-    assert [0] * 4 == [await process.wait() for process in processes]
+    worker = Installation(folder=tmp_path, database_url=empty_postgres)
+    worker.configure(database={"url": empty_postgres})
+    processes = [worker.start("db", "upgrade") for _ in range(4)]
+    assert [0] * 4 == [process.wait().code for process in processes]
     async with opened(empty_postgres) as database:
         await check_schema(database)
 
@@ -186,49 +181,3 @@ async def test_a_database_ahead_is_not_upgraded(database_url):
         with pytest.raises(SchemaError, match="ahead"):
             await upgrade(database)
         assert before == await names_in(database)
-
-
-POPULATED = """
-    INSERT INTO run (run_id, tenant_id, kind, status, areas, started_at, published_at,
-        publication_no, exit_code, worker_version)
-    VALUES (1, 1, 'sync', 'published', '["patient-safety","patient-privacy"]', '{at}', '{at}', 1,
-        0, '0.1.0'), (2, 1, 'sync', 'interrupted', '["patient-safety","patient-privacy"]', '{at}',
-        NULL, NULL, 69, '0.1.0');
-    INSERT INTO run_attempt (attempt_id, run_id, host, started_at)
-    VALUES (1, 1, 'h', '{at}'), (2, 2, 'h', '{at}');
-    INSERT INTO person (person_id, tenant_id, person_key, first_run, local_ref_run)
-    VALUES (1, 1, 'a', 1, 1);
-    INSERT INTO person_area (person_id, area, run_id, attempt_id, is_complete, confirmed_at, pages,
-        record_count, digest, prev_run_id, prev_is_complete, prev_confirmed_at, prev_pages,
-        prev_record_count, prev_digest)
-    VALUES (1, 'patient-safety', 2, 2, {true}, '{at}', 1, 2, 'bb', 1, {true}, '{at}', 1, 1, 'aa'),
-        (1, 'patient-privacy', 1, 1, {true}, '{at}', 1, 0, 'cc', NULL, NULL, NULL, NULL, NULL,
-        NULL)
-"""
-"""A store at 0004: a published run, and one that is open and has written a proof in front of it."""
-
-
-async def test_proofs_of_one_read_keep_their_meaning(database_url):
-    """From 0004: what readers see of every proof stays, and says nothing of a first read."""
-    query = text(
-        "SELECT area, record_count, digest, pages, first_read_at, first_record_count, first_digest "
-        "FROM report_person_freshness ORDER BY area"
-    )
-
-    def populate(connection: Connection) -> None:
-        is_sqlite = connection.dialect.name == "sqlite"
-        take_back(connection)
-        command.upgrade(alembic_config(connection=connection), "0004")
-        at = "2026-11-25T03:00:00.000000+00:00"
-        for statement in POPULATED.format(at=at, true="1" if is_sqlite else "true").split(";"):
-            connection.execute(text(statement))
-
-    async with opened(database_url) as database:
-        await in_sync(database, populate)
-        assert ("0004", HEAD) == await upgrade(database)
-        assert [] == await in_sync(database, differences)
-        shown = await in_sync(database, lambda connection: connection.execute(query).all())
-        assert [
-            ("patient-privacy", 0, "cc", 1, None, None, None),
-            ("patient-safety", 1, "aa", 1, None, None, None),
-        ] == [tuple(row) for row in shown]

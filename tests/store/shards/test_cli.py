@@ -1,11 +1,10 @@
 """``--shard`` and ``--run-key``, and what ``status`` tells of shards."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Ended, run
+from tests.acceptance.program import Ended, install, run
 from tests.store.shards.world import KEY, World, dead, names, read
 from worker.cli.sync import part_of
 from worker.core.run import RunProgress
@@ -98,25 +97,14 @@ async def test_status_tells_how_far_each_shard_is(world: World, tmp_path: Path):
 
 def on(database_url: str, folder: Path, *arguments: str) -> Ended:
     """A command on this database, with a configuration that lacks nothing."""
-    for name in ("client.jwk", "pseudonym.key"):
-        (folder / name).write_bytes(b"x" * 32)
-        (folder / name).chmod(0o600)
-    (folder / "roster.csv").write_text("off_id\n", encoding="utf-8")
-    sections = {
-        "database": {"url": database_url},
-        "helseid": {
-            "issuer": "http://127.0.0.1:9",
-            "client_id": "c",
-            "private_jwk_file": "client.jwk",
-        },
-        "api": {"base_url": "http://127.0.0.1:9"},
-        "roster": {"path": "roster.csv"},
-        "privacy": {"pseudonym_key_file": "pseudonym.key"},
-    }
-    lines = [
-        line
-        for name, values in sections.items()
-        for line in (f"[{name}]", *(f"{key} = {json.dumps(v)}" for key, v in values.items()))
-    ]
-    (folder / "worker.toml").write_text("\n".join(lines), encoding="utf-8")
-    return run("--config", "worker.toml", *arguments, "--json", folder=folder)
+    closed = "http://127.0.0.1:9"
+    worker = install(
+        folder,
+        database_url=database_url,
+        issuer=closed,
+        base_url=closed,
+        client_id="c",
+        client_key={},
+    )
+    worker.roster()
+    return worker.run(*arguments)
