@@ -302,7 +302,7 @@ async def test_a_file_that_is_written_to_while_it_is_read(tmp_path, write, probl
     path = tmp_path / "roster.csv"
     lines = [A, *[B] * 3_000]
     path.write_text("\n".join(lines))
-    found = []
+    found: list[object] = []
     async for line in CsvRoster(path).entries():
         if not found:
             write(path, lines[1:])
