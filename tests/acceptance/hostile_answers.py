@@ -13,7 +13,8 @@ from typing import Final
 
 from tests.acceptance.memory import peak_of
 from tests.acceptance.program import Ended, Installation
-from tests.acceptance.standin import SAFETY, Answerer, Reply, Standin, person, standin
+from tests.acceptance.standin import SAFETY, Answerer, Standin, person, standin
+from tests.http.engines.raw_server import Reply
 from worker.core.budgets import RECORDS_MAX
 
 SIZE: Final = 16 * 1024 * 1024

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from tests.acceptance.bad_answers import CANARY
 from tests.acceptance.canaries import JWT, OPAQUE, WORD, spaced
-from tests.acceptance.standin import Answerer, Ask, Reply, Standin, http
+from tests.acceptance.standin import Answerer, Ask, Standin, http
+from tests.http.engines.raw_server import Reply
 
 Speaker = Callable[[Ask, str], Reply]
 """Answers a search; knows the token, too."""

@@ -8,19 +8,18 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import socket
-import struct
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from tests.acceptance.program import Installation, install
+from tests.http.engines.raw_server import Reply, raw_server
+from tests.http.engines.raw_server import Request as RawRequest
 from worker.sandbox.api_access import AccessChecker
 from worker.sandbox.challenges import DeniedError
 from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE
@@ -38,21 +37,6 @@ PATHS = {
 }
 
 Records = list[dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """Bytes to send, and what to do then: ``keep``, ``close``, ``reset`` or ``hang``.
-
-    ``slices`` pieces of one size, or pieces cut at ``cuts``, go with ``pause_s`` between them.
-    """
-
-    data: bytes
-    then: str = "keep"
-    before_s: float = 0.0
-    slices: int = 1
-    cuts: tuple[int, ...] = ()
-    pause_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +122,6 @@ class Standin:
     private_jwk: dict[str, Any] = field(default_factory=dict)
     helseid: HelseId = field(init=False)
     _access: dict[str, AccessChecker] = field(init=False)
-    _connections: int = 0
     _at: tuple[int, int] = (0, 0)
 
     @property
@@ -183,15 +166,13 @@ class Standin:
             for scope in (PTS_SCOPE, SELF_SERVICE_SCOPE)
         }
 
-    def connected(self) -> int:
-        """The number of a new connection."""
-        self._connections += 1
-        return self._connections
-
-    def receive(self, connection: int, place: int, request: Request) -> Reply:
-        """Answer a request that came by a connection as its ``place``-th."""
-        self._at = (connection, place)
-        return self.handle(request)
+    def receive(self, raw: RawRequest) -> Reply:
+        """Answer a request as it came in."""
+        self._at = (raw.connection, raw.place)
+        method, target, _ = raw.line.split(" ", 2)
+        path, _, query = target.partition("?")
+        fields = [(name.encode(), value.encode("latin-1")) for name, value in raw.fields]
+        return self.handle(Request(method, path, query.encode(), fields, raw.body, self.base_url))
 
     def handle(self, request: Request) -> Reply:
         path = request.path
@@ -306,62 +287,11 @@ def standin() -> Iterator[Standin]:
 
 
 async def _serve(made: Standin, ready: threading.Event, stop: asyncio.Event) -> None:
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            await _converse(made, reader, writer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client went away, or the test is over
-        finally:
-            tasks.discard(task)
-            writer.close()
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=500)
-    made.begin(server.sockets[0].getsockname()[1])
-    ready.set()
-    await stop.wait()
-    server.close()
-    for task in tuple(tasks):
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _converse(
-    made: Standin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    connection = made.connected()
-    for place in count(1):
-        head = await reader.readuntil(b"\r\n\r\n")
-        line, *lines = head.split(b"\r\n")[:-2]
-        pairs = (item.partition(b":") for item in lines)
-        headers = [(name.lower(), value.strip()) for name, _, value in pairs]
-        body = await reader.readexactly(int(dict(headers).get(b"content-length", b"0")))
-        method, target, _ = line.decode("latin-1").split(" ", 2)
-        path, _, query = target.partition("?")
-        request = Request(method, path, query.encode(), headers, body, made.base_url)
-        reply = made.receive(connection, place, request)
-        if reply.before_s:
-            await asyncio.sleep(reply.before_s)
-        size = max(1, -(-len(reply.data) // reply.slices))
-        begins = [0, *reply.cuts] if reply.cuts else [*range(0, max(1, len(reply.data)), size)]
-        for begin, end in zip(begins, [*begins[1:], len(reply.data)], strict=True):
-            writer.write(reply.data[begin:end])
-            await writer.drain()
-            if len(begins) > 1:
-                await asyncio.sleep(reply.pause_s)
-        if reply.then == "close":
-            return
-        if reply.then == "reset":
-            raw = writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
-            return
-        if reply.then == "hang":
-            await asyncio.sleep(60)
+    async with raw_server() as server:
+        server.reply = made.receive
+        made.begin(urlsplit(server.url).port or 0)
+        ready.set()
+        await stop.wait()
 
 
 # Persons and their restrictions.

@@ -16,7 +16,6 @@ from tests.acceptance.program import Ended, Installation, Store, wait_for
 from tests.acceptance.standin import (
     PRIVACY,
     SAFETY,
-    Reply,
     Standin,
     http,
     off_id_of,
@@ -26,6 +25,7 @@ from tests.acceptance.standin import (
 )
 from tests.acceptance.standin import standin as serve
 from tests.databases import execute
+from tests.http.engines.raw_server import Reply
 
 PERSONS = 10
 

@@ -19,7 +19,8 @@ from tests.acceptance.hostile_answers import (
     run_over,
 )
 from tests.acceptance.program import Ended, Installation, wait_for
-from tests.acceptance.standin import Reply, Standin, person, standin
+from tests.acceptance.standin import Standin, person, standin
+from tests.http.engines.raw_server import Reply
 from worker.core.budgets import DRIFT_MAX, RECORDS_MAX
 
 ENGINES = ("httpx", "fast")

@@ -12,7 +12,6 @@ from tests.acceptance.program import Installation, Running, wait_for
 from tests.acceptance.standin import (
     PRIVACY,
     SAFETY,
-    Reply,
     Standin,
     off_id_of,
     person,
@@ -20,6 +19,7 @@ from tests.acceptance.standin import (
     ref_of,
     safety,
 )
+from tests.http.engines.raw_server import Reply
 
 PERSONS = 60
 SEED = random.SystemRandom().randrange(10**6)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.program import Installation, sandbox
-from tests.acceptance.standin import Ask, Reply, Standin, http, person
+from tests.acceptance.standin import Ask, Standin, http, person
+from tests.http.engines.raw_server import Reply
 
 PERSONS = 120
 REFUSAL = http(

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.program import Installation
-from tests.acceptance.standin import CLIENT_ID, Reply, Standin, http, person
+from tests.acceptance.standin import CLIENT_ID, Standin, http, person
+from tests.http.engines.raw_server import Reply
 from worker.sandbox.clients import SELF_SERVICE_SCOPE, register_key
 from worker.sandbox.web import Request
 

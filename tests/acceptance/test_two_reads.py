@@ -16,7 +16,6 @@ from tests.acceptance.standin import (
     Ask,
     Heard,
     Records,
-    Reply,
     Standin,
     http,
     off_id_of,
@@ -24,6 +23,7 @@ from tests.acceptance.standin import (
     ref_of,
     safety,
 )
+from tests.http.engines.raw_server import Reply
 
 LATER_S = 2.0
 FIRST = off_id_of(0)

@@ -27,7 +27,11 @@ def slow_pts(ground: Ground, slow_s: float) -> Iterator[None]:
         ground.sandbox.control(faults=[])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("ground", "number"),
+    [("sqlite", signal.SIGTERM), ("postgresql", signal.SIGINT)],
+    indirect=["ground"],
+)
 def test_a_second_signal_ends_the_run_at_once(ground: Ground, number: signal.Signals):
     """A second SIGTERM or SIGINT does not wait for persons in flight; the next run continues."""
     worker = ground.worker()
@@ -78,10 +82,10 @@ def sync_into(worker: Installation, *, out: int, err: int) -> subprocess.Popen[b
     )
 
 
-def test_a_log_collector_that_hangs_delays_no_stop(ground: Ground):
+def test_a_log_collector_that_hangs_delays_no_stop(on_sqlite: Ground):
     """Nobody reads what the run writes: SIGTERM ends it within ten seconds with 75."""
-    worker = ground.worker()
-    with slow_pts(ground, 0.05), full_pipe() as pipe:
+    worker = on_sqlite.worker()
+    with slow_pts(on_sqlite, 0.05), full_pipe() as pipe:
         process = sync_into(worker, out=pipe, err=pipe)
         sql = "SELECT count(*) FROM person_area WHERE run_id = 2"
         wait_for(lambda: worker.store.one(sql), "a batch")
@@ -89,17 +93,17 @@ def test_a_log_collector_that_hangs_delays_no_stop(ground: Ground):
         process.send_signal(signal.SIGTERM)
         assert 75 == process.wait(30)
         assert time.monotonic() - began_s < 10
-    assert ground.before == worker.store.published()
-    assert ground.assert_recovers(worker).run["continued"]
+    assert on_sqlite.before == worker.store.published()
+    assert on_sqlite.assert_recovers(worker).run["continued"]
 
 
-def test_a_log_collector_that_hangs_keeps_no_run_from_publishing(ground: Ground):
+def test_a_log_collector_that_hangs_keeps_no_run_from_publishing(on_sqlite: Ground):
     """Log lines that nobody reads are lost; the run publishes and ends."""
-    worker = ground.worker()
+    worker = on_sqlite.worker()
     with full_pipe() as pipe:
         process = sync_into(worker, out=pipe, err=pipe)
         assert 0 == process.wait(60)
-    assert ground.after == worker.store.published()
+    assert on_sqlite.after == worker.store.published()
 
 
 def test_paused_for_longer_than_the_lease(ground: Ground):

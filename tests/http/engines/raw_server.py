@@ -7,29 +7,43 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from itertools import count, pairwise
 
 READ_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request as it came in; header names in lower case."""
+    """A request as it came in; field names in lower case.
+
+    ``connection`` counts those of the server from 1, ``place`` the requests of the connection.
+    """
 
     line: str
-    headers: dict[str, str]
+    fields: tuple[tuple[str, str], ...]
     body: bytes
+    connection: int
+    place: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The last field of each name."""
+        return dict(self.fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What to send, and what to do then: ``keep``, ``close``, ``reset`` or ``hang``.
 
-    ``slices`` above 1 sends that many pieces with ``pause_s`` between them.
+    It begins after ``before_s``. ``slices`` pieces of one size, or pieces cut at ``cuts``, go with
+    ``pause_s`` between them.
     """
 
     data: bytes
     then: str = "keep"
+    before_s: float = 0.0
     slices: int = 1
+    cuts: tuple[int, ...] = ()
     pause_s: float = 0.0
 
 
@@ -74,7 +88,7 @@ async def raw_server(
         tasks.add(task)
         server.connections += 1
         try:
-            await _serve(server, reader, writer)
+            await _serve(server, server.connections, reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client went away, or the test is over
         finally:
@@ -83,7 +97,7 @@ async def raw_server(
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
 
-    listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls, backlog=500)
     port = listener.sockets[0].getsockname()[1]
     server.url = f"{'https' if tls else 'http'}://{host}:{port}"
     try:
@@ -97,15 +111,18 @@ async def raw_server(
 
 
 async def _serve(
-    server: RawServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    server: RawServer,
+    connection: int,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
 ) -> None:
-    while True:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    for place in count(1):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         line, *lines = head.split("\r\n")[:-2]
-        fields = (item.partition(":") for item in lines)
-        headers = {name.lower(): value.strip() for name, _, value in fields}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        request = Request(line=line, headers=headers, body=body)
+        pairs = (item.partition(":") for item in lines)
+        fields = tuple((name.lower(), value.strip()) for name, _, value in pairs)
+        body = await reader.readexactly(int(dict(fields).get("content-length", "0")))
+        request = Request(line=line, fields=fields, body=body, connection=connection, place=place)
         server.requests.append(request)
         reply = server.reply(request)
         await _send(writer, reply)
@@ -119,11 +136,13 @@ async def _serve(
 
 
 async def _send(writer: asyncio.StreamWriter, reply: Reply) -> None:
+    await asyncio.sleep(reply.before_s)
     size = max(1, -(-len(reply.data) // reply.slices))
-    for start in range(0, len(reply.data), size):
-        writer.write(reply.data[start : start + size])
+    begins = [0, *reply.cuts] if reply.cuts else [*range(0, max(1, len(reply.data)), size)]
+    for begin, end in pairwise([*begins, len(reply.data)]):
+        writer.write(reply.data[begin:end])
         await writer.drain()
-        if reply.slices > 1:
+        if len(begins) > 1:
             await asyncio.sleep(reply.pause_s)
 
 
