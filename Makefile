@@ -48,11 +48,11 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test every test-browser dbt-test simulate bench bench-reports mutate mutate-sample static unit install tools wheel man wheelhouse install-test boot-test test-image lock \
+.PHONY: help demo versions check test every test-browser dbt-test simulate bench bench-reports mutate mutate-sample static unit install tools wheel man wheelhouse install-test boot-test kubernetes-test test-image lock \
 	audit sbom licences clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## install, a month of made-up nights, demo/report.html and rapport.html; KEEP=1: leave it running
 	@KEEP=$(KEEP) $(BIN)/python -m worker.sandbox.demo
@@ -137,6 +137,14 @@ install-test: $(TOOLS) ## docs/operations.md typed into a fresh Debian; needs ro
 
 boot-test: $(TOOLS) ## the units under a systemd that is booted; needs root, mmdebstrap and cgroups
 	@$(BIN)/python -m tests.deployment.booted
+
+# Where the programs are: KUBEBUILDER_ASSETS, as for controller-runtime's envtest, or the path.
+kubernetes-test: $(TOOLS) ## config/kubernetes on a real API server with its controllers; needs their programs, etcd and kustomize
+	@PATH="$$KUBEBUILDER_ASSETS:/usr/local/kubebuilder/bin:$$PATH"; \
+	for program in etcd kube-apiserver kube-controller-manager kustomize; do \
+		command -v $$program >/dev/null || \
+			{ echo "NOT TESTED: there is no $$program here (KUBEBUILDER_ASSETS names its folder)"; exit 0; }; \
+	done; $(BIN)/pytest tests/deployment/kubernetes_runs.py
 
 # In a mount namespace of its own, with cgroups as crun wants them.
 test-image: $(TOOLS) ## the Dockerfile's two tags built and run with podman; needs root and mmdebstrap
