@@ -162,6 +162,32 @@ def test_its_backends_frozen_within_a_transaction(
     assert ground.assert_recovers(worker).run["continued"]
 
 
+STOP_S_MAX = 20.0
+"""The server is asked after 10 s, has 4 s to answer, and two writes are tried once each."""
+
+
+def test_a_stop_while_it_is_frozen_within_a_statement(
+    ground: Ground, server: OwnServer, worker: Installation
+):
+    """75 in seconds, however long the configured patience is; the next run continues."""
+    worker.configure(database={"patience_s": 60.0})
+    dawdle(worker, 1.0)
+    running = ground.start(worker)
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    wait_for(lambda: worker.store.one(asleep), "the publication")
+    with frozen(server):
+        time.sleep(1.5)
+        running.signal(signal.SIGTERM)
+        asked_s = time.monotonic()
+        ended = running.wait()
+        took_s = time.monotonic() - asked_s
+    assert 75 == ended.code, ended.out + ended.err
+    assert took_s < STOP_S_MAX
+    assert ground.before == ground.seen(worker)
+    worker.configure(database={"patience_s": PATIENCE_S})
+    assert ground.assert_recovers(worker).run["continued"]
+
+
 def test_frozen_for_a_moment(ground: Ground, server: OwnServer, worker: Installation):
     """For less than the patience: the run waits, and comes to its end."""
     running = begun(ground, worker)

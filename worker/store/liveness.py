@@ -9,6 +9,7 @@ publication is not interrupted, because the server answers the query.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -25,18 +26,20 @@ log = structlog.get_logger(__name__)
 
 _CLOSE_S: Final = 2.0
 _SLICES: Final = 8
+_STOPPED_SILENCE_S: Final = 4.0
 
 
 class Liveness:
     """Watches the connections to one PostgreSQL server.
 
-    After waiting a sixth of ``patience_s`` it queries the server, which has a third to answer.
+    After waiting a sixth of ``patience_s`` it queries the server, which has a third to answer, and
+    no longer than ``_STOPPED_SILENCE_S`` once ``stop`` is set.
 
     Args:
         silent_since: called with the time at which the server went silent, on the monotonic clock.
         left_s: gives what is left of ``patience_s``, the limit for opening a connection.
         connection_class: returns the connection class to use, given the caller's class or None.
-        stop: once it is set, opening a connection takes no longer than ``STOPPED_S``.
+        stop: once it is set, opening a connection takes no longer than ``STOPPED_S`` either.
     """
 
     def __init__(
@@ -110,9 +113,11 @@ class Liveness:
     async def _query_while_waiting(self) -> None:
         """Query the server as long as a block has waited for ``ask_after_s``."""
         while self._is_long():
+            asked_s = self._runtime.monotonic()
             if not await self._answers():
-                log.warning("database.silent", silence_s=round(self.silence_s_max, 3))
-                self._silent_since(self._runtime.monotonic() - self.silence_s_max)
+                silence_s = self._runtime.monotonic() - asked_s
+                log.warning("database.silent", silence_s=round(silence_s, 3))
+                self._silent_since(asked_s)
                 self.cut_off()
                 return
             await self._runtime.sleep(self.ask_after_s)
@@ -132,7 +137,9 @@ class Liveness:
         asking = asyncio.get_running_loop().create_task(self._ask())
         try:
             for _ in range(_SLICES):
-                await asyncio.wait({asking}, timeout=self.silence_s_max / _SLICES)
+                is_stopping = self._stop.is_set()
+                silence_s = min(self.silence_s_max, _STOPPED_SILENCE_S if is_stopping else math.inf)
+                await asyncio.wait({asking}, timeout=silence_s / _SLICES)
                 if asking.done():
                     break
         finally:
