@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from worker.core.database_tls import TLS_PARAMETERS
 from worker.core.model import RosterEntry
 from worker.core.plurals import counted
-from worker.errors import ConfigurationError, RosterError, reason_of
+from worker.errors import ConfigurationError, RosterError, UnavailableError, reason_of
 from worker.postgres_tls import PostgresTls, open_tls
 from worker.roster.rows import Columns, RosterLine, find_columns, read_value
 from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name
@@ -27,6 +27,8 @@ _KEY: Final = "roster.url"
 _ROWS_FETCHED: Final = 512
 _HINT: Final = "name the columns in the query: select … as off_id, … as local_ref, … as cohort"
 _LOG_HINT: Final = "correct the rows; the log names each (roster.line_unreadable)"
+_AWAY: Final = ("08", "53", "57P0")
+"""SQLSTATE of a lost connection, of a server that is full, and of one that starts or stops."""
 _DRIVERS: Final = {"postgresql": "postgresql+asyncpg", "sqlite+aiosqlite": "sqlite"}
 """aiosqlite is a thread too, but cannot be closed before a long query has ended."""
 
@@ -61,6 +63,7 @@ class QueryRoster:
 
         Raises:
             RosterError: the query fails, or returns no column ``off_id`` or no identifier.
+            UnavailableError: the database cannot be reached, or its connection was lost.
             ConfigurationError: a SQLite file, or its folder, is another user's or can be written by
                 everyone.
         """
@@ -246,6 +249,11 @@ def _translating(tls: PostgresTls | None = None) -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
         kind = type(cause).__name__ + (f", {code}" if code else "")
+        if isinstance(cause, OSError) or str(code).startswith(_AWAY):
+            raise UnavailableError(
+                f"the database of the roster is unavailable: {kind}",
+                hint="check that its server runs, and host and port in roster.url",
+            ) from None
         raise RosterError(
             f"{SOURCE} failed: {kind}", hint="try the query in the database's own client"
         ) from None
