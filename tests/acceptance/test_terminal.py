@@ -195,7 +195,9 @@ def test_erase_asks_first(worker: Installation):
     assert off_id not in shown
     assert persons == worker.store.one("SELECT count(*) FROM person")
     assert "[y/N]" not in on_a_terminal(worker, "erase", "--dry-run", typed=[asked])
-    assert "[y/N]" not in on_a_terminal(worker, "erase", "--yes", typed=[asked])
+    erased = on_a_terminal(worker, "erase", "--yes", typed=[asked])
+    assert "[y/N]" not in erased
+    assert [] == [line for line in lines_of(erased) if re.fullmatch(r"\w+ +0", line)]
     assert persons - 1 == worker.store.one("SELECT count(*) FROM person")
 
 
@@ -220,6 +222,16 @@ def test_identifiers_are_read_before_the_lease_is_taken(worker: Installation, co
     assert re.search(r"complete 3,|persons +3 ", shown)
     before, _, _ = shown.partition("3 lines read")
     assert "reading" not in before
+
+
+@pytest.mark.parametrize("command", ["plan --roster -", "verify --roster - --sample 100"])
+def test_identifiers_for_a_look_are_not_shown_either(worker: Installation, command: str):
+    """``plan`` and ``verify`` ask for the list as a run does."""
+    listed = [_identifier(worker)]
+    typed = [("Ctrl-D ends", f"{listed[0]}\n{CTRL_D}")]
+    shown = on_a_terminal(worker, *command.split(), typed=typed)
+    assert "1 line read" in shown
+    assert listed[0] not in shown
 
 
 def test_an_empty_list_begins_no_run(worker: Installation):

@@ -39,7 +39,7 @@ def _confirm() -> None:
 def _print(erasure: Erasure) -> None:
     if erasure.is_known:
         print("would be erased:" if erasure.is_dry_run else "erased:")
-        columns((), list(erasure.rows.items()), indent="  ")
+        columns((), [(name, rows) for name, rows in erasure.rows.items() if rows], indent="  ")
     else:
         print("this person is not known here: never read, or erased already")
     if erasure.mentions:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from worker.cli.base import Cli
-from worker.cli.showing import columns, instant, quiet, span
+from worker.cli.showing import columns, instant, quiet, span, typed_roster
 from worker.core.plurals import counted
 from worker.errors import ExitCode
 from worker.use_cases.plan import Plan, PlannedDeadline, PlannedRequests, plan_sync
@@ -17,7 +17,8 @@ _FASTER: Final = {
 def run(cli: Cli) -> int:
     """Run ``pts-worker plan``."""
     app = cli.load("plan")
-    plan = cli.run(lambda: plan_sync(app))
+    roster = typed_roster(app)
+    plan = cli.run(lambda: plan_sync(app, roster))
     cli.emit(plan, lambda: _print(plan))
     return ExitCode.OK
 

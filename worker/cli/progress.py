@@ -24,7 +24,7 @@ from worker.cli.run_watch import (
     keep_logging,
     keep_notified,
 )
-from worker.cli.showing import instant, read_identifiers, span
+from worker.cli.showing import instant, span, typed_roster
 from worker.cli.watchdog import Watchdog, on_signals
 from worker.core.model import RunKind
 from worker.core.plurals import counted
@@ -216,10 +216,9 @@ def beside_runs(
 def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
     """Carry out a run, report how it ended, and give its exit code."""
     cli.keeps_code = True
-    if app.settings.roster.path == "-" and sys.stdin.isatty():
-        app.identity()  # an error of the configuration comes before the question
-        typed = read_identifiers()  # and the lease after it: a forgotten prompt stops no night
-        request = replace(request, roster=app.roster(stdin=typed))
+    typed = typed_roster(app)  # before the lease: a forgotten prompt stops no night
+    if typed is not None:
+        request = replace(request, roster=typed)
     watch = watch_runs(app, wait_s=request.wait_s)
     run = RunProgress()
     draw: Callable[[RunProgress], None] = _draw_nothing

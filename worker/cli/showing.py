@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from getpass import getpass
 from shutil import get_terminal_size
 from textwrap import wrap
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -21,6 +21,10 @@ from worker.core.identity import NationalId
 from worker.core.offid import normalise, problem
 from worker.core.plurals import counted
 from worker.errors import RosterError, UsageError
+from worker.ports import Roster
+
+if TYPE_CHECKING:
+    from worker.app import App
 
 _LINE_LENGTH_MAX = 200
 _NOTE_COLUMNS = 78
@@ -132,6 +136,20 @@ def read_identifier() -> NationalId:
             "every process of the machine can read",
         )
     return NationalId(digits)
+
+
+def typed_roster(app: "App") -> Roster | None:
+    """The roster that is typed on the terminal; None if it comes from elsewhere.
+
+    Raises:
+        ConfigurationError: of the configuration, before the question.
+        RosterError: nothing was typed.
+        UsageError: more than 10,000 lines were.
+    """
+    if str(app.settings.roster.path) != "-" or not sys.stdin.isatty():
+        return None
+    app.identity()
+    return app.roster(stdin=read_identifiers())
 
 
 def read_identifiers() -> BinaryIO:

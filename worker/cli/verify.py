@@ -4,7 +4,7 @@ import anyio
 
 from worker.cli.base import Cli
 from worker.cli.progress import progress_bar, stoppable
-from worker.cli.showing import columns, instant, span
+from worker.cli.showing import columns, instant, span, typed_roster
 from worker.core.plurals import counted
 from worker.errors import ExitCode, StoppedError
 from worker.use_cases.verify import AreaAgreement, Verification, verify
@@ -22,9 +22,11 @@ def run(cli: Cli, *, sample: int) -> int:
     """Run ``pts-worker verify``."""
     app = cli.load("sync")
 
+    roster = typed_roster(app)
+
     async def work(stop: anyio.Event) -> Verification:
         with progress_bar(cli, app, unit="area") as show:
-            return await verify(app, sample, stop=stop, on_progress=show)
+            return await verify(app, sample, roster, stop=stop, on_progress=show)
 
     found: Verification | None = cli.run(lambda: stoppable(work, app.runtime))
     if found is None:

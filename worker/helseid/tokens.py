@@ -170,7 +170,7 @@ class TokenSource:
                 refusals += 1
                 wait_s = self._wait_after_s(refusals)
                 if wait_s is None:
-                    _log.warning("helseid.refused", code=error.code)
+                    _log.debug("helseid.refused", code=error.code)
                     raise
                 _log.warning("helseid.refused_once", code=error.code, wait_s=wait_s)
                 await self._runtime.sleep(wait_s)

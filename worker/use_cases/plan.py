@@ -15,6 +15,7 @@ from worker.core.guard import (
     removal_limit,
 )
 from worker.core.model import RosterLineError
+from worker.ports import Roster
 from worker.pts.engines import SUSTAINED_PER_S
 from worker.store.database import Database
 from worker.store.identity import see_identity
@@ -141,8 +142,11 @@ class Plan:
     guard: GuardForecast
 
 
-async def plan_sync(app: App) -> Plan:
+async def plan_sync(app: App, roster: Roster | None = None) -> Plan:
     """Plan a sync. Reads the roster and the store, writes nothing, and sends no request.
+
+    Args:
+        roster: None for the configured one.
 
     Raises:
         ConfigurationError: something that a sync needs is not set.
@@ -157,14 +161,14 @@ async def plan_sync(app: App) -> Plan:
         last = await last_full_publication(store)
         published = await open_state(store)
         quiet = await quiet_until(store)
-        roster = await _count(app)
-    requests = _requests(roster, len(sync.areas), continues, last)
+        counted = await _count(app, roster or app.roster())
+    requests = _requests(counted, len(sync.areas), continues, last)
     duration = PlannedDuration(
         at_least=requests.at_least / sync.requests_per_second,
         expected=requests.expected / sync.requests_per_second,
     )
     return Plan(
-        roster=roster,
+        roster=counted,
         areas=sync.areas,
         continues=continues,
         requests=requests,
@@ -173,7 +177,7 @@ async def plan_sync(app: App) -> Plan:
         duration_s=duration,
         deadline=_deadline(app, duration.expected),
         quiet_until=quiet,
-        guard=_guard(app, roster, published),
+        guard=_guard(app, counted, published),
     )
 
 
@@ -197,9 +201,9 @@ async def _continued_run(app: App, store: Database) -> ContinuedRun | None:
     )
 
 
-async def _count(app: App) -> RosterCount:
+async def _count(app: App, roster: Roster) -> RosterCount:
     entries = faults = checksum_warnings = h_numbers = 0
-    async for entry in app.roster().entries():
+    async for entry in roster.entries():
         if isinstance(entry, RosterLineError):
             faults += 1
         else:

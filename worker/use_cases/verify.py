@@ -17,6 +17,7 @@ from worker.core.identity import Identity, NationalId, short_key
 from worker.core.model import CompleteArea, Person, PersonRead, RosterLineError
 from worker.core.run import RunProgress
 from worker.errors import RosterError, StoppedError, WorkerError
+from worker.ports import Roster
 from worker.store.database import Database
 from worker.store.identity import see_identity
 from worker.store.queries.sample import PublishedArea, forbid_writes, published_areas
@@ -101,12 +102,18 @@ class Verification:
 
 
 async def verify(
-    app: App, size: int, *, stop: anyio.Event, on_progress: OnProgress | None = None
+    app: App,
+    size: int,
+    roster: Roster | None = None,
+    *,
+    stop: anyio.Event,
+    on_progress: OnProgress | None = None,
 ) -> Verification:
     """Read a random sample from PTS and compare it with the published state. Writes nothing.
 
     Args:
         size: the most areas of persons to read.
+        roster: None for the configured one.
 
     Raises:
         SchemaError: the database is missing, behind or ahead.
@@ -122,7 +129,7 @@ async def verify(
         identity = await see_identity(store, identity)
         is_run_on = await _is_run_on(store)
         keys = KeyBook(dict(await key_paths(store)))
-        roster, tasks = await _draw(app, identity, size)
+        sampled_roster, tasks = await _draw(app, roster or app.roster(), identity, size)
         reads = await _read(app, identity, tasks, keys, stop=stop, on_progress=on_progress)
         # Queried after the reads, so that what a run publishes meanwhile is no difference.
         persons = sorted({read.person.person_key for read in reads})
@@ -134,7 +141,7 @@ async def verify(
     unread = sum(found.count for found in kinds if found.kind == Difference.UNREAD)
     published_at = last.published_at if last else None
     return Verification(
-        roster=roster,
+        roster=sampled_roster,
         published=Published(
             run_id=last.run_id if last else None,
             published_at=published_at,
@@ -163,7 +170,7 @@ async def _is_run_on(store: Database) -> bool:
 
 
 async def _draw(
-    app: App, identity: Identity, size: int
+    app: App, roster: Roster, identity: Identity, size: int
 ) -> tuple[SampledRoster, Sequence[PersonTask]]:
     """Draw areas of persons from the roster, because only the roster has the identifiers.
 
@@ -172,7 +179,7 @@ async def _draw(
     """
     entries = faults = not_sent = 0
     sample: Sample[tuple[NationalId, str]] = Sample(size, seed=app.runtime.new_id())
-    async for entry in app.roster().entries():
+    async for entry in roster.entries():
         if isinstance(entry, RosterLineError):
             faults += 1
             continue
