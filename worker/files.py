@@ -46,8 +46,10 @@ def make_folder(path: Path) -> None:
     """Create the folder with mode 0700 if it does not exist.
 
     Raises:
-        ConfigurationError: the folder cannot be created.
+        ConfigurationError: the folder cannot be created, or a file is there.
     """
+    if path.is_file():
+        raise ConfigurationError(f"{path} is a file", hint="name a folder; it is made if need be")
     with named_faults(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
 

@@ -233,6 +233,9 @@ def test_the_man_page_has_every_command():
         ("status --set sync.deadline=x", 2, "sync.deadline (flag --set sync.deadline): is not a"),
         ("status --set sync.no=x", 2, "sync.no (flag --set sync.no): unknown key"),
         ("doctor --set sync.deadline=x", 2, "sync.deadline (flag --set sync.deadline): is not a"),
+        ("export --out roster.csv", 78, "roster.csv is a file → name a folder"),
+        ("db restore none.db", 78, "FILE: {folder}/none.db cannot be read: no such file"),
+        ("plan --roster empty.csv", 65, "{folder}/empty.csv is empty → look at what writes it"),
     ],
 )
 def test_a_mistake_is_a_sentence(
@@ -242,6 +245,8 @@ def test_a_mistake_is_a_sentence(
     places = {"folder": str(Path.cwd()), "etc": str(setup)}
     arguments = words.format(**places).split()
     (setup / "roster.csv").write_text("off_id\n16858399649\n")
+    for name in ("roster.csv", "empty.csv"):
+        Path(name).touch()
     said(capsys, "--config", f"{setup}/worker.toml", "db", "upgrade", code=0)
     text = said(capsys, "--config", f"{setup}/worker.toml", *arguments, code=code)
     assert message.format(**places) in text
@@ -254,6 +259,11 @@ def test_a_mistake_is_a_sentence(
         ('[roster]\npath = ["a"]\n', "roster.path ({file}): must be a string"),
         ("[roster\n", "{file}, line 1, column 8: not valid TOML"),
         ("{}", "{file}, line 1, column 1: not valid TOML"),
+        ("[roster]\npath = \u201cx\u201d\n", "Invalid value; text stands between straight double"),
+        ('[roster]\npath = "x\n', "the quote that ends the text is missing"),
+        ('[roster]\npath = "C:\\Users"\n', "write \\\\ for each \\"),
+        ("[sync]\nrequests_per_second = 20,5\n", "a number has a point and no comma"),
+        ("[sync]\n[sync]\n", "the section stands above already"),
     ],
 )
 def test_one_wrong_line_is_one_fault(

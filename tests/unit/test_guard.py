@@ -219,3 +219,5 @@ def test_only_removals_can_be_accepted():
     too_little = reasons_to_withhold(facts(areas_complete=1), LIMITS)
     assert "doctor --probe" in advice(too_little)
     assert "--accept-removals" not in advice(too_little)
+    both = (*removals, *too_little)
+    assert "--accept-removals" not in advice(both)

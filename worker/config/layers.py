@@ -21,6 +21,18 @@ _BY_FLAT_VARIABLE: Final = {variable.replace("__", "_"): variable for variable i
 _FILE_BYTES_MAX: Final = 1 << 20
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|(end of document))\)$")
 
+_ESCAPE: Final = "between double quotes write \\\\ for each \\; between single quotes \\ is enough"
+_SYNTAX: Final = {
+    "Invalid value": 'text stands between straight double quotes: key = "text"',
+    "Illegal character '\\n'": "the quote that ends the text is missing",
+    "Invalid hex value": _ESCAPE,
+    "Unescaped '\\\\'": _ESCAPE,
+    "Expected newline": "a key has one value; a number has a point and no comma",
+    "Cannot overwrite": "the key stands above already",
+    "Cannot declare": "the section stands above already; put the keys there",
+}
+"""What to do about some of the parser's messages, by their beginning."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Layer:
@@ -158,6 +170,8 @@ def _syntax_problem(message: str, content: bytes) -> str:
     if match is None:
         return ": not valid TOML"
     reason = message[: match.start()]
+    remedy = next((text for start, text in _SYNTAX.items() if reason.startswith(start)), "")
+    reason += f"; {remedy}" * bool(remedy)
     if match[3]:
         last_line = content.count(b"\n") + 1
         return f", line {last_line}, at the end of the file: not valid TOML: {reason}"

@@ -134,10 +134,12 @@ def configuration_error(
     """The one error for all faults of a configuration, of which a file may be none."""
     count = len(problems)
     message = f"the configuration has {count} {'fault' if count == 1 else 'faults'}"
-    hint = "`pts-worker config schema` tells what each key may hold"
+    hint = ""
+    if not all("; " in problem for problem in problems):  # what to do is not said yet
+        hint = "`pts-worker config schema` tells what each key may hold"
     if is_unread:
         hint = (
-            f"correct the file, name another with --config or {CONFIG_VARIABLE}, or write one with "
+            f"name another file with --config or {CONFIG_VARIABLE}, or write one with "
             "`pts-worker init`"
         )
     elif config_file is None:

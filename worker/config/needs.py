@@ -142,7 +142,7 @@ def _file_problems(name: str, path: Path, forbidden_mode: int, remedy: str) -> I
         yield "; ".join(filter(None, (error.message, error.hint)))
         return
     if status.st_size == 0 and stat.S_ISREG(status.st_mode):
-        yield f"{name}: {path} is empty"
+        yield f"{name}: {path} is empty; {remedy}"
     elif status.st_size > _FILE_BYTES_MAX:
         yield f"{name}: {path} is larger than {_FILE_BYTES_MAX} bytes; check the file name"
     elif name == "privacy.pseudonym_key_file" and status.st_size < KEY_BYTES_MIN:

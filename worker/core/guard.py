@@ -88,11 +88,11 @@ _TOO_LITTLE: Final = "only "
 
 
 def advice(reasons: Sequence[str]) -> str:
-    """The hint for a withheld run. Only removals can be accepted."""
-    if all(reason.startswith(_TOO_LITTLE) for reason in reasons):
+    """The hint for a withheld run. Removals can be accepted, unless too little was read."""
+    if any(reason.startswith(_TOO_LITTLE) for reason in reasons):
         return (
-            "see what could not be read with `pts-worker failures list`, and check the address "
-            "with `pts-worker doctor --probe`"
+            "see what could not be read with `pts-worker failures list` and, of the roster, in the "
+            "log; check the address with `pts-worker doctor --probe`"
         )
     return "check what changed; if it is correct, run `pts-worker sync --accept-removals`"
 

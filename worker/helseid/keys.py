@@ -194,7 +194,11 @@ def _from_pem(content: bytes, path: Path) -> _Key:
             path, "the PEM file is encrypted", hint="store it decrypted, with mode 0400"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise _unusable(path, "is not a readable PEM private key") from None
+        raise _unusable(
+            path,
+            "is not a readable PEM private key",
+            hint="use an EC or RSA key; `ssh-keygen` writes another format",
+        ) from None
     if isinstance(key, rsa.RSAPrivateKey):
         _require_rsa_size(key.key_size, path)
         return RSAKey(key, key)

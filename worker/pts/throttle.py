@@ -175,7 +175,8 @@ class Throttle:
         raise UnavailableError(
             f"PTS is unavailable: {self._circuit.in_a_row} requests in a row failed, the last "
             f"{self._circuit.probes} of them sent one at a time with growing waits",
-            hint="run again later; the next run continues",
+            hint="run again later, and the next run continues; `pts-worker doctor` finds what is "
+            "wrong on this side",
         )
 
     def pause_for(self, seconds: float, reason: str = "the rate limit is redistributed") -> None:

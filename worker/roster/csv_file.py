@@ -43,6 +43,7 @@ _HINT: Final = (
     "name the columns off_id and (optional) local_ref and cohort in the first line; "
     "a file without a header holds one 11-digit identifier per line"
 )
+_EMPTY_HINT: Final = "look at what writes it: there is no line with an identifier"
 
 _Source: TypeAlias = BinaryIO | io.RawIOBase
 
@@ -201,12 +202,12 @@ class _LineParser:
     def no_identifier(self) -> RosterError:
         """Why a file without any identifier has none."""
         if self._number == 0:
-            return RosterError(f"{self._name} is empty", hint=_HINT)
+            return RosterError(f"{self._name} is empty", hint=_EMPTY_HINT)
         if self._undecoded:
             return self._wrong_encoding()
         problem = f"{self._name} contains no identifier"
         if not self._unreadable:
-            return RosterError(problem, hint=_HINT)
+            return RosterError(problem, hint=_EMPTY_HINT)
         lines = counted(self._unreadable, "line")
         return RosterError(
             f"{problem}: {lines} could not be read, the first is {self._first_error}",

@@ -76,9 +76,9 @@ _BY_SQLITE_CODE: Final[Mapping[int, Meaning]] = {
 }
 """By the low byte, which the extended codes of a kind share. FULL (13) and IOERR (10): later."""
 
-_LATER_HINT: Final = (
-    "check that the database server runs, that database.url is right, and that the disk has room "
-    "and works"
+_LATER_FILE: Final = "another program may hold the file, or its disk be full or broken"
+_LATER_SERVER: Final = (
+    "check that the server runs and its disk has room, and host and port in database.url"
 )
 _RESTORE: Final = (
     "look at database.url; if it is right, restore from a backup "
@@ -198,7 +198,8 @@ def described(fault: BaseException, url: URL) -> WorkerError:
     is_file = url.get_backend_name() == "sqlite"
     if meaning in {Meaning.PASSING, Meaning.WAITED, Meaning.LATER}:
         asked = "" if is_file else f"; asked was {place_of(url.render_as_string())}"
-        return UnavailableError(f"the database is unavailable: {reason}{asked}", hint=_LATER_HINT)
+        hint = _LATER_FILE if is_file else _LATER_SERVER
+        return UnavailableError(f"the database is unavailable: {reason}{asked}", hint=hint)
     what, hint = _of_file(meaning, url) if is_file else _of_server(meaning, url)
     return ConfigurationError(f"{what} ({reason})", hint=hint)
 

@@ -97,6 +97,11 @@ async def restore(app: App, file: Path, *, replace: bool) -> Restored:
                 f"FILE: {app.path(file)} is the database itself (database.url)",
                 hint=sqlite_copy.BACKUP_HINT,
             )
+        if not await anyio.Path(app.path(file)).exists():
+            raise ConfigurationError(
+                f"FILE: {app.path(file)} cannot be read: no such file or directory",
+                hint=sqlite_copy.BACKUP_HINT,
+            )
         is_new = await anyio.to_thread.run_sync(sqlite_copy.is_empty, path)
         if not (is_new or replace):
             raise ConfigurationError(

@@ -44,7 +44,7 @@ async def check_schema(database: Database) -> None:
     if found is None:
         raise SchemaError(
             "the database has no tables of this program yet",
-            hint="run `pts-worker db upgrade` once",
+            hint="if database.url names the right one, run `pts-worker db upgrade` once",
         )
     if found < HEAD:
         raise SchemaError(
