@@ -1,6 +1,7 @@
 """Following an answer to its end, and noticing when that is not possible."""
 
 import base64
+import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -125,6 +126,24 @@ def test_tokens(name):
     assert ({name: "a b&c"}, {name: "a b&c"}) == sent(request)
     assert walk.next_request(page(2, around={name: None})) is None
     assert (2, 2) == (walk.pages, walk.items)
+
+
+def test_thousands_of_next_links():
+    """They are not examined one by one, which would take half a minute."""
+    links = [{"rel": "next", "href": f"?page={number}"} for number in range(40_000)]
+    began_s = time.process_time()
+    with pytest.raises(PagingError, match="several next links"):
+        state().next_request(page(1, around={"links": links}))
+    assert time.process_time() - began_s < 5
+
+
+@pytest.mark.parametrize("name", ["nextLink", "nextPageToken", "pagingReference"])
+def test_a_continuation_without_end(name):
+    """It is neither sent nor searched for identifiers, which takes seconds with a megabyte."""
+    at_most, longer = (page(1, around={name: "?" + "a" * (n - 1)}) for n in (8_192, 8_193))
+    assert state().next_request(at_most) is not None
+    with pytest.raises(PagingError, match="a continuation of more than 8192 characters"):
+        state().next_request(longer)
 
 
 @pytest.mark.parametrize("token", [1, "0"])

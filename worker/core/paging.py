@@ -33,6 +33,11 @@ from worker.core.value import Value
 from worker.errors import PagingError
 
 _COUNTED: Final = frozenset({PageStyle.PAGE, PageStyle.OFFSET})
+CONTINUATION_MAX: Final = 8 * 1024
+"""Maximum length of a link or token. Many servers refuse longer URLs, and each is searched for
+identifiers, which takes seconds with a megabyte."""
+_LINKS_MAX: Final = 10
+"""Ways to write one next link in a response, each of which is examined."""
 _BELOW: Final = re.compile(r"/?|(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+/?")
 
 
@@ -190,13 +195,16 @@ class PagingState:
         )
 
     def _by_link(self, targets: list[str]) -> PageRequest | None:
-        urls = {self._resolved(target) for target in targets}
+        spellings = set(targets)
+        is_one = len(spellings) <= _LINKS_MAX
+        urls = {self._resolved(target) for target in spellings} if is_one else spellings
         if len(urls) > 1:
             raise PagingError("the response has several next links")
         return PageRequest(url=urls.pop()) if urls else None
 
     def _resolved(self, target: str) -> str:
         """A next link as an absolute URL of the same origin, without the person's identifier."""
+        _check_length(target)
         try:
             url = urlsplit(urljoin(self._request.url, target))
             same = _origin(url.geturl()) == _origin(self._first_url)
@@ -277,6 +285,8 @@ class PagingState:
     def _with_fields(self, fields: Mapping[str, Scalar]) -> PageRequest:
         """The first request, with the continuation in body or query."""
         place = self._paging.send_in
+        for value in fields.values():
+            _check_length(str(value))
         if any(self._names_person(str(value)) for value in fields.values()):
             if place is SendIn.QUERY:
                 raise PagingError("the continuation holds the person's identifier")
@@ -290,6 +300,11 @@ class PagingState:
         """Whether a text holds any person's identifier, in any encoding."""
         recogniser = Recogniser(str, own=self._off_id)
         return self._off_id in text or recogniser.text(text) != text or bool(recogniser.find(text))
+
+
+def _check_length(continuation: str) -> None:
+    if len(continuation) > CONTINUATION_MAX:
+        raise PagingError(f"a continuation of more than {CONTINUATION_MAX} characters")
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
