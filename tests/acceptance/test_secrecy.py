@@ -37,7 +37,9 @@ def all_traces(
 
     def tell(name: str) -> Traces:
         with serve() as made:
-            night = prepare(made, folders[name], urls[name])
+            # What is said of a bad answer is the same beside each database.
+            every = 1 if name == "sqlite" else 3
+            night = prepare(made, folders[name], urls[name], every=every)
             killed_in_mid_run(night)
             with session(night.worker, {"TMPDIR": str(folders[name] / "tmp")}) as running:
                 lines = list(live(night, running))

@@ -7,6 +7,7 @@ import pytest
 
 from tests.acceptance.program import Sandbox, sandbox
 from tests.crash.ground import PERSONS, Databases, Ground, PostgresDatabases, SqliteFiles
+from tests.crash.servers import OwnServer, own_server
 from tests.crash.zygote import Zygote, the_zygote
 
 
@@ -57,6 +58,21 @@ def on_postgres(
 ) -> Ground:
     """The ground on PostgreSQL."""
     return _ground(served, zygote, postgres_databases, tmp_path_factory.mktemp("deaths"))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OwnServer]:
+    """A PostgreSQL of the module's own, which its tests may stop."""
+    with own_server() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def on_server(
+    served: Sandbox, zygote: Zygote, server: OwnServer, tmp_path_factory: pytest.TempPathFactory
+) -> Ground:
+    """The ground on it."""
+    return _ground(served, zygote, server.databases, tmp_path_factory.mktemp("deaths"))
 
 
 def _ground(served: Sandbox, zygote: Zygote, databases: Databases, folder: Path) -> Ground:

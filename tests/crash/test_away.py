@@ -13,10 +13,9 @@ from contextlib import contextmanager, suppress
 import anyio
 import pytest
 
-from tests.acceptance.program import Ended, Installation, Running, Sandbox, wait_for
+from tests.acceptance.program import Ended, Installation, Running, wait_for
 from tests.crash.ground import Ground
-from tests.crash.servers import OwnServer, own_server
-from tests.crash.zygote import Zygote
+from tests.crash.servers import OwnServer
 from tests.databases import execute
 
 PATIENCE_S = 3.0
@@ -26,47 +25,29 @@ END_S_MAX = 5 * PATIENCE_S
 WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[OwnServer]:
-    """A server of these tests' own."""
-    with own_server() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def ground(
-    served: Sandbox, zygote: Zygote, server: OwnServer, tmp_path_factory: pytest.TempPathFactory
-) -> Ground:
-    """The ground on it."""
-    folder = tmp_path_factory.mktemp("away")
-    return Ground(
-        sandbox=served, zygote=zygote, databases=server.databases, folder=folder
-    ).prepare()
-
-
 @pytest.fixture
-def worker(ground: Ground) -> Installation:
+def worker(on_server: Ground) -> Installation:
     """A worker that waits for its database for a few seconds only."""
-    made = ground.worker()
+    made = on_server.worker()
     made.configure(database={"patience_s": PATIENCE_S})
     return made
 
 
-def begun(ground: Ground, worker: Installation) -> Running:
+def begun(on_server: Ground, worker: Installation) -> Running:
     """A run that has written a batch."""
-    running = ground.start(worker)
+    running = on_server.start(worker)
     wait_for(lambda: worker.store.one(WRITTEN), "a batch")
     return running
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_stopped_for_a_moment(ground: Ground, server: OwnServer, mode: str):
+def test_stopped_for_a_moment(on_server: Ground, server: OwnServer, mode: str):
     """A run outlives a PostgreSQL that is stopped, or crashes, and is back after two seconds."""
-    worker = ground.worker()
+    worker = on_server.worker()
     # PostgreSQL 18 forgets a sequence's last steps if it crashes before the first checkpoint after
     # CREATE DATABASE has copied it (STRATEGY WAL_LOG): the copy's fault, not that of a run.
     anyio.run(execute, server.url, "CHECKPOINT")
-    running = begun(ground, worker)
+    running = begun(on_server, worker)
     server.stop(mode)
     assert running.process.poll() is None
     time.sleep(2)
@@ -74,15 +55,15 @@ def test_stopped_for_a_moment(ground: Ground, server: OwnServer, mode: str):
     ended = running.wait()
     assert 0 == ended.code, ended.out + ended.err
     assert '"database.retry"' in ended.err
-    assert ground.after == worker.store.published()
+    assert on_server.after == worker.store.published()
     assert [("published", 0)] * 2 == worker.store.runs()
 
 
 def test_stopped_for_longer_than_a_run_waits(
-    ground: Ground, server: OwnServer, worker: Installation
+    on_server: Ground, server: OwnServer, worker: Installation
 ):
     """The run ends with 69 after one such wait, not one for each write; the next run continues."""
-    running = begun(ground, worker)
+    running = begun(on_server, worker)
     began_s = time.monotonic()  # a run may notice before the server's end is told
     server.stop()
     ended = running.wait()
@@ -90,8 +71,8 @@ def test_stopped_for_longer_than_a_run_waits(
     server.start()
     assert_given_up(ended)
     assert PATIENCE_S < took_s < END_S_MAX
-    assert ground.before == worker.store.published()
-    assert ground.assert_recovers(worker).run["continued"]
+    assert on_server.before == worker.store.published()
+    assert on_server.assert_recovers(worker).run["continued"]
 
 
 def assert_given_up(ended: Ended) -> None:
@@ -121,13 +102,13 @@ def send(pids: list[int], number: int) -> None:
 
 
 def test_frozen_for_longer_than_a_run_waits(
-    ground: Ground, server: OwnServer, worker: Installation
+    on_server: Ground, server: OwnServer, worker: Installation
 ):
     """69 after the patience, where it was once for ever; the next run continues.
 
     Whoever begins meanwhile, be it only to look, is told the same.
     """
-    running = begun(ground, worker)
+    running = begun(on_server, worker)
     with frozen(server):
         began_s = time.monotonic()
         looking = worker.start("status")
@@ -138,12 +119,12 @@ def test_frozen_for_longer_than_a_run_waits(
     assert_given_up(looked)
     assert '"database.silent"' in ended.err
     assert PATIENCE_S < took_s < END_S_MAX
-    assert ground.before == ground.seen(worker)
-    assert ground.assert_recovers(worker).run["continued"]
+    assert on_server.before == on_server.seen(worker)
+    assert on_server.assert_recovers(worker).run["continued"]
 
 
 def test_its_backends_frozen_within_a_transaction(
-    ground: Ground, server: OwnServer, worker: Installation
+    on_server: Ground, server: OwnServer, worker: Installation
 ):
     """The same where new connections can be had, and meet the locks of a transaction that stands.
 
@@ -151,15 +132,15 @@ def test_its_backends_frozen_within_a_transaction(
     any more, and it is rolled back.
     """
     dawdle(worker, 1.0)
-    running = ground.start(worker)
+    running = on_server.start(worker)
     asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     wait_for(lambda: worker.store.one(asleep), "the publication")
     with frozen(server, wholly=False):
         ended = running.wait()
     assert_given_up(ended)
     assert '"database.silent"' in ended.err
-    assert ground.before == ground.seen(worker)
-    assert ground.assert_recovers(worker).run["continued"]
+    assert on_server.before == on_server.seen(worker)
+    assert on_server.assert_recovers(worker).run["continued"]
 
 
 STOP_S_MAX = 20.0
@@ -167,12 +148,12 @@ STOP_S_MAX = 20.0
 
 
 def test_a_stop_while_it_is_frozen_within_a_statement(
-    ground: Ground, server: OwnServer, worker: Installation
+    on_server: Ground, server: OwnServer, worker: Installation
 ):
     """75 in seconds, however long the configured patience is; the next run continues."""
     worker.configure(database={"patience_s": 60.0})
     dawdle(worker, 1.0)
-    running = ground.start(worker)
+    running = on_server.start(worker)
     asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     wait_for(lambda: worker.store.one(asleep), "the publication")
     with frozen(server):
@@ -183,32 +164,32 @@ def test_a_stop_while_it_is_frozen_within_a_statement(
         took_s = time.monotonic() - asked_s
     assert 75 == ended.code, ended.out + ended.err
     assert took_s < STOP_S_MAX
-    assert ground.before == ground.seen(worker)
+    assert on_server.before == on_server.seen(worker)
     worker.configure(database={"patience_s": PATIENCE_S})
-    assert ground.assert_recovers(worker).run["continued"]
+    assert on_server.assert_recovers(worker).run["continued"]
 
 
-def test_frozen_for_a_moment(ground: Ground, server: OwnServer, worker: Installation):
+def test_frozen_for_a_moment(on_server: Ground, server: OwnServer, worker: Installation):
     """For less than the patience: the run waits, and comes to its end."""
-    running = begun(ground, worker)
+    running = begun(on_server, worker)
     with frozen(server):
         time.sleep(PATIENCE_S / 2)
         assert running.process.poll() is None
     ended = running.wait()
     assert 0 == ended.code, ended.out + ended.err
-    assert ground.after == worker.store.published()
+    assert on_server.after == worker.store.published()
 
 
-def test_a_long_statement_is_left_alone(ground: Ground, worker: Installation):
+def test_a_long_statement_is_left_alone(on_server: Ground, worker: Installation):
     """A publication longer than the patience is whole: the server answers on another connection."""
     dawdle(worker, 1.5 * PATIENCE_S)
-    ended = ground.sync(worker)
+    ended = on_server.sync(worker)
     assert 0 == ended.code, ended.out + ended.err
     assert ended.took_s > 1.5 * PATIENCE_S
     assert {"database.silent", "database.retry"} == {
         event for event in ("database.silent", "database.retry") if event not in ended.err
     }
-    assert ground.after == worker.store.published()
+    assert on_server.after == worker.store.published()
 
 
 def dawdle(worker: Installation, sleep_s: float) -> None:

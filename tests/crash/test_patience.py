@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Installation, Running, Sandbox, closed_port, wait_for
+from tests.acceptance.program import Installation, Running, closed_port, wait_for
 from tests.crash.ground import Ground, PostgresDatabases, SqliteFiles
-from tests.crash.servers import OwnServer, own_server
+from tests.crash.servers import OwnServer
 from tests.crash.test_away import frozen
-from tests.crash.zygote import Zygote
 
 PATIENCE_S = 8.0
 """``database.patience_s`` of these runs. Who is patient twice waits for longer than 16 s."""
@@ -27,23 +26,6 @@ DOCTOR_S = 5.0
 WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
 
 Away = Callable[[], AbstractContextManager[object]]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OwnServer]:
-    """A server of these tests' own."""
-    with own_server() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def on_server(
-    served: Sandbox, zygote: Zygote, server: OwnServer, tmp_path_factory: pytest.TempPathFactory
-) -> Ground:
-    """The ground on it."""
-    folder = tmp_path_factory.mktemp("patience")
-    databases = server.databases
-    return Ground(sandbox=served, zygote=zygote, databases=databases, folder=folder).prepare()
 
 
 def worker_on(ground: Ground) -> Installation:

@@ -8,11 +8,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.acceptance.program import Ended, Installation, Sandbox, Store
+from tests.acceptance.program import Ended, Installation, Store
 from tests.crash.disks import small_disk
 from tests.crash.ground import Ground, SqliteFiles, name_of
 from tests.crash.servers import OwnServer, own_server
-from tests.crash.zygote import Zygote
 from tests.databases import execute, in_database
 
 COMMANDS = ("sync", "status", "doctor")
@@ -143,16 +142,6 @@ def server() -> Iterator[OwnServer]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def ground(
-    served: Sandbox, zygote: Zygote, server: OwnServer, tmp_path_factory: pytest.TempPathFactory
-) -> Ground:
-    """The ground on it."""
-    folder = tmp_path_factory.mktemp("permanent")
-    databases = server.databases
-    return Ground(sandbox=served, zygote=zygote, databases=databases, folder=folder).prepare()
-
-
 def as_role(url: str, account: str) -> str:
     """The URL for another role."""
     made, count = re.subn(r"//[^@]*@", f"//{account}@", url)
@@ -169,38 +158,38 @@ ROLES = {
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role(ground: Ground, role: str):
+def test_a_role(on_server: Ground, role: str):
     """Missing privileges, a role that only reads, and one that there is not."""
-    worker = ground.worker()
+    worker = on_server.worker()
     command, says = ROLES[role]
     worker.configure(database={"url": as_role(worker.database_url, role)})
-    ended = run(ground, worker, command)
+    ended = run(on_server, worker, command)
     assert_to_mend(ended, f"the role {role}", name_of(worker.database_url), says)
-    assert ground.before == worker.store.published()
+    assert on_server.before == worker.store.published()
 
 
 @pytest.mark.parametrize(("password", "command"), [(":wrong", "sync"), ("", "status")])
-def test_a_password(ground: Ground, password: str, command: str):
+def test_a_password(on_server: Ground, password: str, command: str):
     """It is refused, and told to nobody."""
-    worker = ground.worker()
+    worker = on_server.worker()
     worker.configure(database={"url": as_role(worker.database_url, f"wary{password}")})
-    ended = run(ground, worker, command)
+    ended = run(on_server, worker, command)
     assert_to_mend(ended, "the role wary", "is refused", "password_file")
     assert "wrong" not in ended.out + ended.err
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_unknown_database(ground: Ground, command: str):
+def test_an_unknown_database(on_server: Ground, command: str):
     """The server says that there is none of this name."""
-    worker = ground.worker()
+    worker = on_server.worker()
     worker.configure(database={"url": in_database(worker.database_url, "elsewhere")})
-    assert_to_mend(run(ground, worker, command), "no such database", "elsewhere")
+    assert_to_mend(run(on_server, worker, command), "no such database", "elsewhere")
 
 
-def test_a_socket(ground: Ground):
+def test_a_socket(on_server: Ground):
     """The server's, in a folder that is closed to this account."""
-    worker = ground.worker()
-    ended = run(ground, worker, "sync", obeys=True)
+    worker = on_server.worker()
+    ended = run(on_server, worker, "sync", obeys=True)
     assert_to_mend(ended, "socket may not be opened", name_of(worker.database_url))
 
 
@@ -213,11 +202,11 @@ def test_a_socket(ground: Ground):
         ("sync", "?prepared_statement_cache_size=many", "cannot be used"),
     ],
 )
-def test_parameters(ground: Ground, behind: str, says: str, command: str):
+def test_parameters(on_server: Ground, behind: str, says: str, command: str):
     """Unknown ones are refused before anything is connected to, and so are impossible values."""
-    worker = ground.worker()
+    worker = on_server.worker()
     worker.configure(database={"url": f"postgresql://u@localhost/pts{behind}"})
-    ended = run(ground, worker, command)
+    ended = run(on_server, worker, command)
     assert 78 == ended.code, ended.out + ended.err
     assert says in ended.out
     assert "database.url" in ended.out

@@ -11,15 +11,12 @@ from typing import Any
 import pytest
 
 from tests.report.browser import SIZES, browser, check, show
-from tests.report.support import NEVER, missed, privacy, safety, seen
+from tests.report.support import NEVER, missed, privacy, safety, seen, withhold
 from tests.store.test_store_scenarios import World, world_on
 from worker.areas.codes import codes
 from worker.core.guard import GuardLimits
-from worker.core.model import RunStatus
-from worker.errors import ExitCode
 from worker.report.html import write_report
 from worker.report.language import LANGUAGES
-from worker.store.runs.undo import undo_run
 
 NIGHTS, WITHHELD_NIGHT, PERSONS, CLINICS = 31, 20, 90, 18
 PAGES_MAX = 4
@@ -30,17 +27,10 @@ async def month(world: World) -> None:
     """All codes, delays, long names of clinics, a withheld night, and persons who are missed."""
     limits = GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
     for night in range(NIGHTS):
-        turn = await world.begin()
         if night == WITHHELD_NIGHT:
-            await turn.write(seen(world, 1, cohort="Clinic 1"))
-            await undo_run(
-                turn.lease,
-                turn.writer.handle.run_id,
-                status=RunStatus.WITHHELD,
-                exit_code=ExitCode.WITHHELD,
-                reason="too many removals",
-            )
+            await withhold(world, seen(world, 1, cohort="Clinic 1"))
         else:
+            turn = await world.begin()
             await turn.write(*(_read(world, night, n) for n in range(PERSONS)))
             await turn.publish(limits=limits)
         world.fake.advance(86_400 - 61.5)

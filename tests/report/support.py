@@ -7,12 +7,13 @@ from typing import Any
 import orjson
 
 from tests.columns import as_columns
-from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed
+from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed, whole
 from worker.areas import area_named
 from worker.core.area import ResourceArea
 from worker.core.identity import NationalId
-from worker.core.model import AreaRead, CompleteArea, Person, PersonRead, Proof, Record
-from worker.core.record import digest_of
+from worker.core.model import AreaRead, Person, PersonRead, Record, RunStatus
+from worker.errors import ExitCode
+from worker.store.runs.undo import undo_run
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -63,8 +64,8 @@ def seen(
 ) -> PersonRead:
     """A person whose two areas were read whole."""
     areas: tuple[AreaRead, ...] = (
-        _whole(world, SAFETY, safe),
-        _whole(world, PRIVACY, private),
+        whole(world, SAFETY, *safe),
+        whole(world, PRIVACY, *private),
     )
     return PersonRead(person=_person(number, ref, cohort), areas=areas)
 
@@ -82,15 +83,17 @@ def _person(number: int | str, ref: str | None, cohort: str | None) -> Person:
     return Person(off_id=NationalId("1" * 11), person_key=key, local_ref=ref, cohort=cohort)
 
 
-def _whole(world: World, area: str, records: tuple[Record, ...]) -> CompleteArea:
-    proof = Proof(
-        pages=1,
-        record_count=len(records),
-        digest=digest_of(records),
-        read_at=world.fake.now(),
-        key_path="id" if records else "",
+async def withhold(world: World, *reads: PersonRead) -> None:
+    """A run that reads these and is withheld."""
+    turn = await world.begin()
+    await turn.write(*reads)
+    await undo_run(
+        turn.lease,
+        turn.writer.handle.run_id,
+        status=RunStatus.WITHHELD,
+        exit_code=ExitCode.WITHHELD,
+        reason="too many removals",
     )
-    return CompleteArea(area=area, records=records, proof=proof)
 
 
 async def small_store(world: World) -> None:

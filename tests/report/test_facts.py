@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.fakes import START
-from tests.report.support import NEVER, key_of, privacy, safety, seen, small_store
+from tests.report.support import NEVER, key_of, privacy, safety, seen, small_store, withhold
 from tests.store.test_store_scenarios import world_on
 from worker.core.identity import NationalId
 from worker.core.model import RunKind, RunStatus
@@ -14,7 +14,6 @@ from worker.report.facts import read_facts
 from worker.report.figures import Amount, CodeKey, SnapshotState
 from worker.report.standing import read_standing
 from worker.store.privacy.erasing import Mask, erase_traces, find_traces
-from worker.store.runs.undo import undo_run
 
 PAST, NEAR = START - timedelta(days=1), START + timedelta(days=20)
 
@@ -201,15 +200,7 @@ async def test_a_withheld_run_is_listed_and_does_not_count(database_url):
         await small_store(world)
         before = await facts_of(world)
         world.fake.advance(2 * 86_400)
-        turn = await world.begin()
-        await turn.write(seen(world, 5))
-        await undo_run(
-            turn.lease,
-            turn.writer.handle.run_id,
-            status=RunStatus.WITHHELD,
-            exit_code=ExitCode.WITHHELD,
-            reason="too many removals",
-        )
+        await withhold(world, seen(world, 5))
         after = await facts_of(world)
         assert before.codes == after.codes
         assert before.published == after.published

@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.report.support import NEVER, missed, privacy, safety, seen, small_store
+from tests.report.support import NEVER, missed, privacy, safety, seen, small_store, withhold
 from tests.store.test_store_scenarios import world_on
 from worker.core.guard import GuardLimits
-from worker.core.model import RunKind, RunStatus
-from worker.errors import ConfigurationError, ExitCode
+from worker.core.model import RunKind
+from worker.errors import ConfigurationError
 from worker.report.charts import line, scale
 from worker.report.html import write_report
 from worker.report.language import LANGUAGES
-from worker.store.runs.undo import undo_run
 
 IDENTIFIER = "01869912345"
 
@@ -186,15 +185,7 @@ async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
     """In the drawing, in words, and in the table of the same numbers."""
     async with world_on(sqlite_url) as world:
         await month(world, nights=8)
-        turn = await world.begin()
-        await turn.write(seen(world, 5))
-        await undo_run(
-            turn.lease,
-            turn.writer.handle.run_id,
-            status=RunStatus.WITHHELD,
-            exit_code=ExitCode.WITHHELD,
-            reason="too many removals",
-        )
+        await withhold(world, seen(world, 5))
         withheld = world.fake.now()
         page, outline = await report_of(world, tmp_path / "r.html")
         assert "After that: run 9, withheld." in outline.text
