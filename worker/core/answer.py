@@ -236,7 +236,7 @@ def _content_type(values: tuple[str, ...]) -> str:
 
 def _unwrap(document: dict[str, Any], area: ResourceArea, reader: RecordReader) -> _Wrapped:
     """The list inside an object."""
-    _refuse_error(document)
+    _refuse_error(document, area)
     if area.envelope:
         return _declared_envelope(document, area.envelope)
     if reader.recognises(document):
@@ -299,24 +299,31 @@ def _rest(document: dict[str, Any], name: str) -> Mapping[str, Any]:
     return {key: value for key, value in document.items() if key != name}
 
 
-def _refuse_error(document: Mapping[str, Any], within: str = "") -> None:
+def _refuse_error(document: Mapping[str, Any], area: ResourceArea, within: str = "") -> None:
     """Refuse an object that reports an error or an incomplete result."""
+    ignored = {plain(name) for name in area.paging.ignore}
     for name, value in document.items():
         key = plain(name)
+        if key in ignored:
+            continue
         is_error = key in _ERROR_FIELDS and value and flag(value) is not False
         is_failure = key in _SUCCESS_FIELDS and flag(value) is False
         if is_error or is_failure or (key in _STATUS_FIELDS and _is_error_status(value)):
-            _refuse(within + key)
+            _refuse(within + key, area)
         if key in _MESSAGE_FIELDS and _FAILURE_WORDS.search(str(value)[:_MESSAGE_MAX].lower()):
-            _refuse(within + key)
+            _refuse(within + key, area)
         if key == "resourcetype" and value == "OperationOutcome":
-            _refuse(within + key)
+            _refuse(within + key, area)
         if key in _ABOUT and isinstance(value, dict) and not within:
-            _refuse_error(value, f"{key}.")
+            _refuse_error(value, area, f"{key}.")
 
 
-def _refuse(name: str) -> NoReturn:
-    raise ContractError("an error reported with status 200", field=name)
+def _refuse(name: str, area: ResourceArea) -> NoReturn:
+    raise ContractError(
+        "an error reported with status 200; if it is none, add it to "
+        f"areas.{area.name}.paging.ignore",
+        field=name,
+    )
 
 
 def _is_error_status(value: Any) -> bool:

@@ -95,7 +95,8 @@ class Paging(Value, frozen=True, kw_only=True):
         send_as: the name of the continuation in the next request; empty: the received name.
         send_in: where to send the continuation.
         total: the path of the total number of records; empty: common names.
-        ignore: envelope fields and headers that look like a continuation but are not.
+        ignore: envelope fields and headers that look like a continuation, an error or a sign of
+            missing records, but are not.
     """
 
     style: PageStyle = PageStyle.AUTO
