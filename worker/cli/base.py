@@ -98,7 +98,6 @@ def call(runs: str, common: Given, values: Mapping[str, Any]) -> int:
     Args:
         runs: ``module:function`` (``worker.cli.options.command``).
         common: what the call gives for every command.
-        values: the command's own options.
 
     Returns:
         Its exit code.

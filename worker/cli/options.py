@@ -112,12 +112,9 @@ def command(
     """A command whose code is loaded when it runs, so that its help is there at once.
 
     Args:
-        name: the command's.
         text: its help: paragraphs, the first of them for lists of commands.
         runs: ``module:function``, which takes a ``worker.cli.base.Cli`` and the command's own
             options, and gives the exit code.
-        decorators: its options.
-        of: the group that it belongs to, if it is not the program.
     """
 
     def callback(**values: Any) -> int:

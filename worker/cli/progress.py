@@ -56,8 +56,6 @@ async def stoppable(
     exception group that a task group would make of it: it decides the exit code.
 
     Args:
-        work: is given the event.
-        runtime: the clock.
         deadline_s: seconds after which ``work`` has ended by itself, unless it is stuck.
         beside: run at the same time, and are cancelled at its end.
     """

@@ -30,7 +30,6 @@ class RunWatch:
     """What is known of the run that is on.
 
     Args:
-        monotonic: the clock, in seconds.
         stalled_s_max: seconds without progress after which the run is stuck.
     """
 
@@ -125,9 +124,6 @@ async def keep_notified(
     makes no progress.
 
     Args:
-        notifier: where to.
-        watch: the run.
-        runtime: the clock.
         idle: the status while no run is on.
     """
     notifier.send("READY=1", wait_s=READY_S)

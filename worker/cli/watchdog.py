@@ -30,7 +30,6 @@ class Watchdog:
     """Watches one event loop; enter it in the loop's own thread.
 
     Args:
-        monotonic: the clock, in seconds.
         deadline_s: seconds from now after which the process must have ended.
     """
 

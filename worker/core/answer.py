@@ -121,11 +121,7 @@ def read_page(
     """Read a page from a response.
 
     Args:
-        status: the response status.
         headers: the headers by lower-case name.
-        body: the body, without content coding.
-        area: the requested area.
-        person: the requested person.
         key_path: the record key path that the area has used before, if any.
         cleaner: removes what must not be stored; None keeps everything.
 

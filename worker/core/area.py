@@ -43,7 +43,6 @@ class Column(Value, frozen=True, kw_only=True):
         never_of: instead of paths, the name of an earlier time column; true if that time is in the
             year 9999, which PTS uses for "never".
         nb, en: the meaning in bokmål and English, for the dictionary of the reporting views.
-        unit: the unit of a number.
     """
 
     name: str
@@ -90,7 +89,6 @@ class Paging(Value, frozen=True, kw_only=True):
     """How an area is paged.
 
     Attributes:
-        style: detected automatically, or declared.
         field: the path of the continuation in the response's envelope; empty: common names.
         send_as: the name of the continuation in the next request; empty: the received name.
         send_in: where to send the continuation.
@@ -122,7 +120,6 @@ class ResourceArea(Value, frozen=True, kw_only=True, eq=False):
     Attributes:
         name: e.g. ``patient-safety``.
         table: the stem of its tables and views, e.g. ``patient_safety``.
-        path: the route of its search.
         unversioned_path: the route used with an ``api-version`` header.
         api_version: the version of ``path``.
         headers: request headers besides the content type.
@@ -131,14 +128,10 @@ class ResourceArea(Value, frozen=True, kw_only=True, eq=False):
             composite key; ``DIGEST_KEY`` is the digest of the record.
         person_paths: paths that may hold the person's identifier; any other value is an error.
         recognised_by: fields of which a record has at least one.
-        columns: the typed columns.
-        effect: when one of its restrictions is in effect.
         known_fields: top-level fields that are neither columns nor drift.
         volatile: fields that are stored but ignored when comparing records.
         envelope: the path of the array in the response; empty: the response itself or a common
             name.
-        paging: how the area is paged.
-        not_found_means: the meaning of 404.
     """
 
     name: str

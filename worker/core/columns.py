@@ -77,7 +77,6 @@ class ColumnReader:
         """The values of all columns, in order; None for a missing value.
 
         Args:
-            document: the record.
             where: its location, for messages.
             drift: receives tolerated deviations.
 

@@ -65,8 +65,6 @@ def needs_second_read(
     """Whether a second read must confirm this one before it is written.
 
     Args:
-        published: the person's published restrictions.
-        read: the complete read.
         confirm: what needs two reads.
         taken: restrictions of the read that another person has, as published.
     """

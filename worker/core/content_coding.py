@@ -20,7 +20,6 @@ def decoded(
     coding, so a list of codings is refused like an unknown one.
 
     Args:
-        body: as received.
         codings: the values of ``Content-Encoding``, one per header line.
         bytes_max: maximum decoded size; decoding stops beyond it.
 

@@ -14,7 +14,6 @@ class StoredVersion(Value, frozen=True, kw_only=True):
     """A version row of one person's area that is open, or that this run closed.
 
     Attributes:
-        version_id: the row's id.
         opened_here: this run opened it; readers cannot see it yet.
         closed_here: this run closed it; readers still see it as open.
     """

@@ -60,7 +60,6 @@ def group_sql(effect: Effect, row: str, *, code: str = "") -> str:
     """The restriction's group; NULL for a code that is not known.
 
     Args:
-        effect: the area's.
         row: the name of the table or view in the query.
         code: another expression for the code than the area's column.
     """
@@ -83,7 +82,6 @@ def in_effect_sql(effect: Effect, row: str, now: str) -> str:
     """A condition: whether it is in effect at an instant. It is never NULL.
 
     Args:
-        effect: the area's.
         row: the name of the table or view in the query.
         now: an expression for the instant, or what ``instant_sql`` gives.
     """

@@ -39,7 +39,6 @@ class AreaFacts(Value, frozen=True, kw_only=True):
     """The removals of a run in one area, so that a large area cannot hide a broken small one.
 
     Attributes:
-        area: the area's name.
         open_before: its open restrictions, as published.
         removed: those that the run removes.
         persons_affected: persons who lose at least one.
@@ -183,9 +182,5 @@ def stops_early(facts: GuardFacts, limits: GuardLimits) -> bool:
 
 
 def evidence_needed(contradicted: int) -> int:
-    """How many second reads must confirm removals before all claimed removals count.
-
-    Args:
-        contradicted: second reads that contradicted the first read.
-    """
+    """How many second reads must confirm removals before all claimed removals count."""
     return EVIDENCE_MIN * max(1, contradicted)

@@ -152,7 +152,6 @@ class AreaFailure(Value, frozen=True, kw_only=True):
 
     Attributes:
         reason: what happened, without any value from the response.
-        attempts: HTTP attempts made.
     """
 
     area: str

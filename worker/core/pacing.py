@@ -124,7 +124,6 @@ class RatePace:
 
     Attributes:
         ceiling: maximum rate; may be infinite.
-        rate: the current rate.
     """
 
     ceiling: float
@@ -158,7 +157,6 @@ class RatePace:
         """Record a refusal, and cut the rate.
 
         Args:
-            now_s: the time.
             sent_per_s: the measured send rate.
             resume_s: when sending resumes; later than now after a ``Retry-After``.
             is_recent: the request was sent after the last cut, at the current rate.
@@ -249,7 +247,6 @@ class ConcurrencyPace:
 
     Attributes:
         ceiling: maximum limit; may be infinite.
-        limit: the current limit, an integer.
         usual_s, recent_s: long-term and recent latency.
     """
 

@@ -59,10 +59,8 @@ class PagingState:
     """The state of reading one person's area page by page.
 
     Args:
-        paging: how the area is paged.
         url: the URL of the first request.
         off_id: the requested identifier, which must not appear in a URL.
-        pages_max: maximum number of pages.
     """
 
     def __init__(self, *, paging: Paging, url: str, off_id: str, pages_max: int) -> None:

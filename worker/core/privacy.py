@@ -19,7 +19,6 @@ class Cleaner:
     """Removes from one person's records what must not be stored.
 
     Args:
-        person: the requested person.
         key_of: maps an identifier to its key in the store; None keeps identifiers.
         keep_names: keep the names of authors.
     """

@@ -116,7 +116,6 @@ class Recogniser:
         """Replace identifiers in the values and field names of a JSON document.
 
         Args:
-            value: the document.
             author: cleans author fields after identifiers are replaced; None keeps them.
         """
         if isinstance(value, str):
@@ -278,8 +277,6 @@ def _digits_within(
     """Occurrences of these digits among the letters and digits of a layer.
 
     Args:
-        layer: the layer to search.
-        digits: what to find.
         is_number: only where no digit precedes or follows.
     """
     ascii_alone = layer.chars.encode("ascii", "ignore").translate(None, _NEITHER)
@@ -301,7 +298,6 @@ def _other_identifiers(layer: Layer, chars: str) -> Iterator[IdentifierMatch]:
     """Groups of digits that together have the structure of an identifier.
 
     Args:
-        layer: the layer to search.
         chars: its characters, without the digits of UUIDs, times and digests.
     """
     for match in _NUMBERS.finditer(chars):

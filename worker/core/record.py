@@ -105,8 +105,6 @@ class RecordReader:
         """The records of a page's items.
 
         Args:
-            items: the elements of the response's array.
-            person: the requested person.
             key_path: the key path that the area has used before, if any.
             cleaner: removes what must not be stored, before keys and columns are read; None keeps
                 everything.
@@ -152,8 +150,6 @@ class RecordReader:
         """Rebuild a stored record by the current rules.
 
         Args:
-            item: the stored payload.
-            person_key: the person's key.
             key_path: the key path that the area has used.
             cleaner: removes what must not be stored.
 

@@ -127,7 +127,6 @@ def wait_before_retry(
     """Seconds to wait after attempt number ``attempt`` (from 1) failed; None: do not retry.
 
     Args:
-        policy: the limits.
         attempt: attempts made so far.
         retry_after_s: the response's ``Retry-After``, if any.
         jitter: a random number in [0, 1).

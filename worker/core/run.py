@@ -63,9 +63,7 @@ class ShardFinished(Value, frozen=True, kw_only=True):
     """A finished shard of a run in which other shards are not finished; the last one publishes.
 
     Attributes:
-        shard: the shard.
         done: number of finished shards, including this one.
-        exit_code: the exit code for this shard.
     """
 
     shard: Shard

@@ -23,7 +23,6 @@ class Shard(Value, frozen=True, kw_only=True):
 
     Attributes:
         index: number of the shard, from 0.
-        count: number of shards.
     """
 
     index: int
@@ -90,7 +89,6 @@ def next_share(*, total: int, shards: int, live: int, own: int, others: int) -> 
 
     Args:
         total: the ceiling over all shards.
-        shards: number of shards of the run.
         live: number of shards that hold a lease, including this one.
         own: this shard's current share.
         others: sum of all other shares, including those of dead shards until they are reclaimed.

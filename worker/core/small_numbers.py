@@ -62,7 +62,6 @@ def hide(
     everybody who takes the equations one by one.
 
     Args:
-        cells: all numbers, by any key.
         equations: what a reader knows of their sums. It must be true of the numbers.
         least: a cell of fewer persons is hidden; 0 hides nothing.
         names_small: a small number is shown as such; else all hidden ones look alike.

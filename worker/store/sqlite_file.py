@@ -26,10 +26,6 @@ def examine(path: Path, *, is_group_readable: bool) -> None:
 
     None is needed yet. SQLite follows links, and what it keeps lies beside the file itself.
 
-    Args:
-        path: the database's file.
-        is_group_readable: its group may (``database.group_readable``).
-
     Raises:
         ConfigurationError: who can, where, and what to do.
     """
