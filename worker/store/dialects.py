@@ -10,18 +10,21 @@ import orjson
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     Column,
     ColumnElement,
+    Dialect,
     Interval,
     String,
     Table,
     Text,
-    any_,
+    TypeDecorator,
     bindparam,
     func,
-    select,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.functions import FunctionElement
 
 from worker.errors import ConfigurationError
 from worker.utc_time import UtcTime
@@ -46,20 +49,6 @@ class StoreDialect:
     has_clock: bool
     words: Mapping[str, str]
 
-    def member(self, what: Column[Any]) -> ColumnElement[bool]:
-        """``what`` is one of ``members``, as one parameter however many there are.
-
-        An expanding ``IN`` is compiled anew for each length and was 3 to 12 times slower
-        (performance reference, section 3).
-        """
-        return _member(self.name, what)
-
-    def members(self, values: Sequence[int] | Sequence[str]) -> Mapping[str, Any]:
-        """The parameter of a statement with ``member``."""
-        if self.name == "postgresql":
-            return {_MEMBERS: list(values)}
-        return {_MEMBERS: orjson.dumps(list(values)).decode()}
-
     @property
     def later(self) -> ColumnElement[Any]:
         """A time from now on, by the statement itself: ``Database.later`` says how far."""
@@ -72,18 +61,64 @@ _LATER_BY_SERVER: Final = func.clock_timestamp() + bindparam(LATER, type_=Interv
 _MEMBERS: Final = "members"
 
 
-@cache
-def _member(dialect: str, what: Column[Any]) -> ColumnElement[bool]:
-    """Made once for each column, and without values.
+class _Members(TypeDecorator[Sequence[Any]]):
+    """Values as one parameter: an array on PostgreSQL, JSON on SQLite."""
 
-    SQLAlchemy's expressions are cycles: with a batch's values in them these would be kept until
-    the garbage collector looks.
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, item: type[Text | BigInteger]) -> None:
+        super().__init__()
+        self.item = item
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """Text on SQLite, which has no arrays."""
+        return dialect.type_descriptor(ARRAY(self.item) if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> Any:
+        """The values as the database takes them."""
+        values = list(value or ())
+        return values if dialect.name == "postgresql" else orjson.dumps(values).decode()
+
+
+class _IsMember(FunctionElement[bool]):
+    """A value, and the parameter with the values that it may be one of."""
+
+    type = Boolean()
+    inherit_cache = True
+
+    def self_group(self, against: Any = None) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
+        """As it is: ``= 1`` behind it, as behind a function, would keep SQLite from its index."""
+        return self
+
+
+@compiles(_IsMember, "postgresql")
+def _in_array(element: _IsMember, compiler: Any, **more: Any) -> str:
+    what, listed = (compiler.process(clause, **more) for clause in element.clauses)
+    return f"{what} = ANY ({listed})"
+
+
+@compiles(_IsMember, "sqlite")
+def _in_json(element: _IsMember, compiler: Any, **more: Any) -> str:
+    what, listed = (compiler.process(clause, **more) for clause in element.clauses)
+    return f"{what} IN (SELECT value FROM json_each({listed}))"  # noqa: S608 - a column
+
+
+@cache
+def member(what: Column[Any]) -> ColumnElement[bool]:
+    """``what`` is one of ``members``, as one parameter however many there are.
+
+    An expanding ``IN`` is compiled anew for each length and was 3 to 12 times slower (performance
+    reference, section 3). Made once for each column, and without values: SQLAlchemy's expressions
+    are cycles, and would keep a batch's values until the garbage collector looks.
     """
-    if dialect == "postgresql":
-        kind = ARRAY(Text if isinstance(what.type, String) else BigInteger)
-        return what == any_(bindparam(_MEMBERS, type_=kind))
-    listed = func.json_each(bindparam(_MEMBERS, type_=Text)).table_valued("value")
-    return what.in_(select(listed.c.value))
+    item = Text if isinstance(what.type, String) else BigInteger
+    return _IsMember(what, bindparam(_MEMBERS, type_=_Members(item)))
+
+
+def members(values: Sequence[int] | Sequence[str]) -> Mapping[str, Any]:
+    """The parameter of a statement with ``member``."""
+    return {_MEMBERS: values}
 
 
 def _insert_on(name: str) -> Callable[[Table], Any]:

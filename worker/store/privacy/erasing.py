@@ -38,6 +38,7 @@ from worker.core.identity import NationalId
 from worker.core.recogniser import Recogniser
 from worker.errors import UnavailableError
 from worker.store.database import Database
+from worker.store.dialects import member, members
 from worker.store.errors import plain_reason
 from worker.store.runs.facts import invalidate_base
 from worker.store.runs.feed import feed_erased_person, feed_versions
@@ -179,7 +180,7 @@ async def erase_traces(lease: Lease, traces: Traces, mask: Mask) -> None:
         for texts in _ALL_TEXTS:
             keys = traces.mentions.get(texts.name, ())
             for start in range(0, len(keys), _ROWS_PER_QUERY):
-                await texts.mask(connection, database, keys[start : start + _ROWS_PER_QUERY], mask)
+                await texts.mask(connection, keys[start : start + _ROWS_PER_QUERY], mask)
 
     await lease.write(work)
 
@@ -317,14 +318,9 @@ class _Texts(NamedTuple):
                 return
             last = rows[-1][0]
 
-    async def mask(
-        self, connection: AsyncConnection, database: Database, keys: Sequence[int], mask: Mask
-    ) -> None:
+    async def mask(self, connection: AsyncConnection, keys: Sequence[int], mask: Mask) -> None:
         """Mask the person in these rows."""
-        dialect = database.dialect
-        rows = await connection.execute(
-            self._query().where(dialect.member(self.key)), dialect.members(keys)
-        )
+        rows = await connection.execute(self._query().where(member(self.key)), members(keys))
         for row in rows.all():
             if changed := self._changed(row, mask):
                 await connection.execute(

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import and_, event, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.database import Database
+from worker.store.dialects import member, members
 from worker.store.schema.tables import VERSIONS, person, person_area, run
 
 _PERSONS_PER_QUERY: Final = 500
@@ -46,18 +48,12 @@ async def published_areas(
     found: dict[tuple[str, str], PublishedArea] = {}
     for start in range(0, len(person_keys), _PERSONS_PER_QUERY):
         keys = person_keys[start : start + _PERSONS_PER_QUERY]
-
-        async def work(
-            connection: AsyncConnection, keys: Sequence[str] = keys
-        ) -> Mapping[tuple[str, str], PublishedArea]:
-            return await _areas(connection, database, keys)
-
-        found |= await database.read(work)
+        found |= await database.read(partial(_areas, keys=keys))
     return found
 
 
 async def _areas(
-    connection: AsyncConnection, database: Database, keys: Sequence[str]
+    connection: AsyncConnection, keys: Sequence[str]
 ) -> Mapping[tuple[str, str], PublishedArea]:
     now = run.alias("now")
     is_published = now.c.publication_no.is_not(None)
@@ -74,15 +70,15 @@ async def _areas(
         .join(person_area, person_area.c.person_id == person.c.person_id)
         .join(now, now.c.run_id == person_area.c.run_id)
         .where(
-            database.dialect.member(person.c.person_key),
+            member(person.c.person_key),
             person.c.departed_run.is_(None),
             or_(is_published, person_area.c.prev_run_id.is_not(None)),
         ),
-        database.dialect.members(keys),
+        members(keys),
     )
     proofs = rows.all()
     persons = sorted({row.person_id for row in proofs})
-    records = {area: await _records(connection, database, area, persons) for area in VERSIONS}
+    records = {area: await _records(connection, area, persons) for area in VERSIONS}
     return {
         (row.person_key, row.area): PublishedArea(
             records=records.get(row.area, {}).get(row.person_id, {}),
@@ -93,7 +89,7 @@ async def _areas(
 
 
 async def _records(
-    connection: AsyncConnection, database: Database, area: str, persons: Sequence[int]
+    connection: AsyncConnection, area: str, persons: Sequence[int]
 ) -> Mapping[int, Mapping[str, bytes]]:
     """Content hashes by person and record key, as shown by the view of the current state."""
     table = VERSIONS[area]
@@ -103,11 +99,11 @@ async def _records(
         .join(opened, opened.c.run_id == table.c.opened_run)
         .outerjoin(closed, closed.c.run_id == table.c.closed_run)
         .where(
-            database.dialect.member(table.c.person_id),
+            member(table.c.person_id),
             opened.c.publication_no.is_not(None),
             closed.c.publication_no.is_(None),
         ),
-        database.dialect.members(persons),
+        members(persons),
     )
     found: dict[int, dict[str, bytes]] = {}
     for row in rows:

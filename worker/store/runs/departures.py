@@ -11,7 +11,6 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
-from worker.store.dialects import StoreDialect
 from worker.store.runs.undo import forget_new_persons, undo_persons
 from worker.store.schema.tables import VERSIONS, alias_of, attempt, person, person_area
 
@@ -24,7 +23,6 @@ class Departures:
         seen_by_attempts: a person that one of these run attempts saw is on the roster.
     """
 
-    dialect: StoreDialect
     run_id: int
     seen_by_attempts: tuple[int, ...]
 
@@ -107,9 +105,8 @@ class Departures:
         )
         persons = list(read.scalars())
         if persons:
-            dialect, run_id = self.dialect, self.run_id
-            await undo_persons(connection, dialect, run_id, persons)
-            await forget_new_persons(connection, run_id)
+            await undo_persons(connection, self.run_id, persons)
+            await forget_new_persons(connection, self.run_id)
 
     async def _has_other_attempts(self, connection: AsyncConnection) -> bool:
         """Whether the run has attempts outside ``seen_by_attempts``."""

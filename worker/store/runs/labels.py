@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.store.dialects import StoreDialect
+from worker.store.dialects import member, members
 from worker.store.schema.fact_tables import publication
 from worker.store.schema.tables import VERSIONS, alias_of, person, person_label, run
 
@@ -51,9 +51,7 @@ def publish_labels(connection: Connection, *, run_id: int) -> None:
     )
 
 
-async def clear_old_labels(
-    connection: AsyncConnection, dialect: StoreDialect, before: datetime, limit: int
-) -> int:
+async def clear_old_labels(connection: AsyncConnection, before: datetime, limit: int) -> int:
     """Clear labels that ended before a time and that no version in the history needs.
 
     The rows stay, so that no later label is taken for the one of that time.
@@ -88,9 +86,7 @@ async def clear_old_labels(
     rows: Sequence[int] = list(found.scalars())
     if rows:
         await connection.execute(
-            update(person_label)
-            .where(dialect.member(label.label_id))
-            .values(local_ref=None, cohort=None),
-            dialect.members(rows),
+            update(person_label).where(member(label.label_id)).values(local_ref=None, cohort=None),
+            members(rows),
         )
     return len(rows)

@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from worker.core.confirmation import Removed
 from worker.core.model import FailureKind
-from worker.store.dialects import StoreDialect
+from worker.store.dialects import member, members
 from worker.store.queries.published import is_anything_published, open_as_published
 from worker.store.runs.undo import undo_persons
 from worker.store.schema.tables import (
@@ -64,7 +64,6 @@ async def _is_any_key_of_another(connection: AsyncConnection, table: Table, run_
 
 async def close_moved(
     connection: AsyncConnection,
-    dialect: StoreDialect,
     run_id: int,
     others: Sequence[int],
     shared: Collection[str],
@@ -104,7 +103,7 @@ async def close_moved(
         if others:
             persons = sorted({row.person_id for row in await connection.execute(moved)})
             for other in others if persons else ():
-                await undo_persons(connection, dialect, other, persons)
+                await undo_persons(connection, other, persons)
         await _forget_digests(connection, name, moved.with_only_columns(old.c.person_id))
         ids = moved.with_only_columns(old.c.version_id)
         await connection.execute(
@@ -115,7 +114,6 @@ async def close_moved(
 
 async def gone_claims(
     connection: AsyncConnection,
-    dialect: StoreDialect,
     claimed: Mapping[str, Removed],
     *,
     run_id: int,
@@ -136,10 +134,10 @@ async def gone_claims(
             select(table.c.restriction_id, person.c.person_key)
             .join(person, person.c.person_id == table.c.person_id)
             .where(
-                dialect.member(table.c.restriction_id),
+                member(table.c.restriction_id),
                 is_taken_over(table, table, run_id, by_key=True),
             ),
-            dialect.members(keys),
+            members(keys),
         )
         for key, person_key in rows:
             holders[name, key].add(person_key)

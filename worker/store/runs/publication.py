@@ -22,7 +22,6 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.run import Publication, RunHandle
 from worker.errors import ExitCode, WithheldError
 from worker.store.database import Database
-from worker.store.dialects import StoreDialect
 from worker.store.runs.departures import Departures
 from worker.store.runs.facts import record_publication
 from worker.store.runs.feed import last_publication_no
@@ -80,18 +79,16 @@ async def publish_run(
     Raises:
         WithheldError: the guard found reasons; what was done here must not be committed.
     """
-    run_id, dialect = handle.run_id, database.dialect
+    run_id = handle.run_id
     await _analyze(connection, database, handle)
-    departures = Departures(
-        dialect=dialect, run_id=run_id, seen_by_attempts=tuple(seen_by_attempts)
-    )
+    departures = Departures(run_id=run_id, seen_by_attempts=tuple(seen_by_attempts))
     departed = await departures.depart(connection) if may_depart else 0
     open_now = await open_runs(connection)
     others = [row.run_id for row in open_now if row.run_id != run_id]
     shared = await shared_areas(connection, run_id)
     for area in sorted(shared):
         log.info("run.keys_shared", run=run_id, area=area)
-    await close_moved(connection, dialect, run_id, others, shared)
+    await close_moved(connection, run_id, others, shared)
     facts = await guard_facts(
         connection, handle, departing=departed, roster_faults=roster_faults, shared=shared
     )
@@ -126,7 +123,6 @@ async def _analyze(connection: AsyncConnection, database: Database, handle: RunH
 
 async def removed_so_far(
     connection: AsyncConnection,
-    dialect: StoreDialect,
     claimed: Mapping[str, Removed],
     *,
     run_id: int,
@@ -135,13 +131,12 @@ async def removed_so_far(
 
     Args:
         connection: of the store.
-        dialect: of its database.
         claimed: by person key, those that it has not closed yet.
         run_id: the run.
     """
     shared = await shared_areas(connection, run_id)
     removed, affected = await removed_by(connection, run_id, shared)
-    gone = await gone_claims(connection, dialect, claimed, run_id=run_id, shared=shared)
+    gone = await gone_claims(connection, claimed, run_id=run_id, shared=shared)
     return removed + sum(gone.values()), affected + len(gone)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from worker.core.model import OPEN_STATUSES
 from worker.store.database import Database
+from worker.store.dialects import member, members
 from worker.store.runs.feed import feed_versions
 from worker.store.runs.labels import clear_old_labels
 from worker.store.runs.lease import Lease
@@ -27,7 +28,7 @@ RUN_STEPS_MAX: Final = 10
 """The remaining runs wait for the next publication."""
 
 
-_Work: TypeAlias = Callable[[AsyncConnection, Database], Awaitable[int]]
+_Work: TypeAlias = Callable[[AsyncConnection], Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +96,11 @@ async def purge(
     if rules.versions is not None:
         for area in VERSIONS:
             versions += await all_of(_old_versions(area, now, rules.versions, limit), limit)
-        labels = await all_of(_old_labels(now - rules.versions, limit), limit)
+        work = partial(clear_old_labels, before=now - rules.versions, limit=limit)
+        labels = await all_of(work, limit)
     if rules.runs is not None:
-        work = _old_runs(now - rules.runs, rules.runs_per_step)
-        runs = await all_of(work, rules.runs_per_step, RUN_STEPS_MAX)
+        unreferred = _old_runs(now - rules.runs, rules.runs_per_step)
+        runs = await all_of(unreferred, rules.runs_per_step, RUN_STEPS_MAX)
     if rules.access_log is not None and first_access_at is not None:
         before = now - rules.access_log
         if first_access_at < before:
@@ -119,7 +121,7 @@ async def _step(lease: Lease, work: _Work) -> int:
     async def step(connection: AsyncConnection) -> int:
         if lease.database.dialect.name == "sqlite":
             await connection.exec_driver_sql("PRAGMA secure_delete=ON")
-        return await work(connection, lease.database)
+        return await work(connection)
 
     return await lease.write(step)
 
@@ -128,7 +130,7 @@ def _old_versions(area: str, now: datetime, age: timedelta, limit: int) -> _Work
     """Deletes versions that a publication closed at least that long ago."""
     table, before = VERSIONS[area], now - age
 
-    async def work(connection: AsyncConnection, database: Database) -> int:
+    async def work(connection: AsyncConnection) -> int:
         ended = select(run.c.run_id).where(
             run.c.publication_no.is_not(None),
             run.c.published_at < before,
@@ -143,19 +145,10 @@ def _old_versions(area: str, now: datetime, age: timedelta, limit: int) -> _Work
             )
             await feed_versions(connection, "purge", area, purged, now)
             await connection.execute(
-                delete(table).where(database.dialect.member(table.c.version_id)),
-                database.dialect.members(rows),
+                delete(table).where(member(table.c.version_id)),
+                members(rows),
             )
         return len(rows)
-
-    return work
-
-
-def _old_labels(before: datetime, limit: int) -> _Work:
-    """Clears labels that ended before that time."""
-
-    async def work(connection: AsyncConnection, database: Database) -> int:
-        return await clear_old_labels(connection, database.dialect, before, limit)
 
     return work
 
@@ -163,7 +156,7 @@ def _old_labels(before: datetime, limit: int) -> _Work:
 def _old_accesses(before: datetime, limit: int) -> _Work:
     """Deletes rows of the access log that are older than that time."""
 
-    async def work(connection: AsyncConnection, database: Database) -> int:
+    async def work(connection: AsyncConnection) -> int:
         found = await connection.execute(
             select(access_log.c.access_id)
             .where(access_log.c.accessed_at < before)
@@ -173,8 +166,8 @@ def _old_accesses(before: datetime, limit: int) -> _Work:
         rows = list(found.scalars())
         if rows:
             await connection.execute(
-                delete(access_log).where(database.dialect.member(access_log.c.access_id)),
-                database.dialect.members(rows),
+                delete(access_log).where(member(access_log.c.access_id)),
+                members(rows),
             )
         return len(rows)
 
@@ -184,7 +177,7 @@ def _old_accesses(before: datetime, limit: int) -> _Work:
 def _old_runs(before: datetime, limit: int) -> _Work:
     """Deletes runs that ended before that time and that no row refers to, with their attempts."""
 
-    async def work(connection: AsyncConnection, database: Database) -> int:
+    async def work(connection: AsyncConnection) -> int:
         found = await connection.execute(
             select(run.c.run_id)
             .where(
@@ -198,9 +191,9 @@ def _old_runs(before: datetime, limit: int) -> _Work:
         )
         runs = list(found.scalars())
         if runs:
-            ours, members = database.dialect.member, database.dialect.members(runs)
-            await connection.execute(delete(attempt).where(ours(attempt.c.run_id)), members)
-            await connection.execute(delete(run).where(ours(run.c.run_id)), members)
+            listed = members(runs)
+            await connection.execute(delete(attempt).where(member(attempt.c.run_id)), listed)
+            await connection.execute(delete(run).where(member(run.c.run_id)), listed)
         return len(runs)
 
     return work

@@ -15,6 +15,7 @@ from worker.core.model import PersonRead, RunStatus
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
 from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database
+from worker.store.dialects import member, members
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import counts_of, end_attempt, interrupt_run
 from worker.store.runs.publication import publication_of, publish_run, removed_so_far
@@ -68,7 +69,7 @@ class SqlRunStore:
         """See ``RunStore.settled``."""
         if not person_keys:
             return {}
-        handle, dialect = self.handle, self.database.dialect
+        handle = self.handle
 
         async def query(connection: AsyncConnection) -> list[tuple[str, str, int, bool, int]]:
             rows = await connection.execute(
@@ -81,10 +82,10 @@ class SqlRunStore:
                 )
                 .join(person_area, person_area.c.person_id == person.c.person_id)
                 .where(
-                    dialect.member(person.c.person_key),
+                    member(person.c.person_key),
                     _run_of_proof == handle.run_id,
                 ),
-                dialect.members(person_keys),
+                members(person_keys),
             )
             return [tuple(row) for row in rows]
 
@@ -100,39 +101,37 @@ class SqlRunStore:
         """Record that this attempt saw persons on the roster whom an earlier attempt read."""
         if not persons:
             return
-        dialect = self.database.dialect
 
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(
                 update(person_area)
                 .where(
-                    dialect.member(person_area.c.person_id),
+                    member(person_area.c.person_id),
                     person_area.c.run_id == self.handle.run_id,
                     person_area.c.is_complete,
                 )
                 .values(attempt_id=self.handle.attempt_id),
-                dialect.members(persons),
+                members(persons),
             )
 
         await self.lease.write(work)
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
         """See ``RunStore.not_sent``."""
-        dialect = self.database.dialect
-        is_one = dialect.member(person.c.person_key)
+        is_one = member(person.c.person_key)
 
         async def query(connection: AsyncConnection) -> list[int]:
             found = await connection.execute(
-                select(person.c.person_id).where(is_one), dialect.members(person_keys)
+                select(person.c.person_id).where(is_one), members(person_keys)
             )
             return list(found.scalars())
 
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(
                 update(person)
-                .where(dialect.member(person.c.person_id))
+                .where(member(person.c.person_id))
                 .values(not_sent_by=self.handle.attempt_id),
-                dialect.members(known),
+                members(known),
             )
 
         if person_keys and (known := await self.database.read(query)):
@@ -145,7 +144,6 @@ class SqlRunStore:
             return None
         if not person_keys:
             return {}
-        dialect = self.database.dialect
 
         async def work(connection: AsyncConnection) -> list[tuple[str, str, datetime | None, bool]]:
             rows = await connection.execute(
@@ -162,9 +160,9 @@ class SqlRunStore:
                     & (failure.c.area == person_area.c.area),
                 )
                 .where(
-                    dialect.member(person.c.person_key),
+                    member(person.c.person_key),
                 ),
-                dialect.members(person_keys),
+                members(person_keys),
             )
             return [tuple(row) for row in rows]
 
@@ -194,9 +192,7 @@ class SqlRunStore:
         """See ``RunStore.removed_so_far``."""
 
         async def query(connection: AsyncConnection) -> tuple[int, int]:
-            return await removed_so_far(
-                connection, self.database.dialect, claimed, run_id=self.handle.run_id
-            )
+            return await removed_so_far(connection, claimed, run_id=self.handle.run_id)
 
         return await self.database.read(query)
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import RunStatus
 from worker.errors import ExitCode
-from worker.store.dialects import StoreDialect
+from worker.store.dialects import member, members
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import (
     PROOF_COLUMNS,
@@ -67,7 +67,7 @@ async def undo_writes(lease: Lease, run_id: int) -> None:
     """
 
     async def step(connection: AsyncConnection) -> Sequence[int]:
-        return await undo_next_persons(connection, lease.database.dialect, run_id, after=after)
+        return await undo_next_persons(connection, run_id, after=after)
 
     async def rest(connection: AsyncConnection) -> None:
         await undo_rest(connection, run_id)
@@ -96,7 +96,7 @@ async def leftovers(connection: AsyncConnection) -> Sequence[int]:
 
 
 async def undo_next_persons(
-    connection: AsyncConnection, dialect: StoreDialect, run_id: int, *, after: int
+    connection: AsyncConnection, run_id: int, *, after: int
 ) -> Sequence[int]:
     """Undo what the run wrote for the next ``PERSONS_PER_STEP`` persons.
 
@@ -116,7 +116,7 @@ async def undo_next_persons(
     )
     persons = [row.person_id for row in await connection.execute(touched)]
     if persons:
-        await undo_persons(connection, dialect, run_id, persons)
+        await undo_persons(connection, run_id, persons)
     return persons
 
 
@@ -131,37 +131,33 @@ async def undo_rest(connection: AsyncConnection, run_id: int) -> None:
     await forget_new_persons(connection, run_id)
 
 
-async def undo_persons(
-    connection: AsyncConnection, dialect: StoreDialect, run_id: int, persons: Sequence[int]
-) -> None:
+async def undo_persons(connection: AsyncConnection, run_id: int, persons: Sequence[int]) -> None:
     """Undo what the run wrote for these persons, in the caller's transaction."""
-    members = dialect.members(persons)
+    listed = members(persons)
     for table in VERSIONS.values():
-        of_them = dialect.member(table.c.person_id)
-        await connection.execute(
-            delete(table).where(of_them, table.c.opened_run == run_id), members
-        )
+        of_them = member(table.c.person_id)
+        await connection.execute(delete(table).where(of_them, table.c.opened_run == run_id), listed)
         await connection.execute(
             update(table).where(of_them, table.c.closed_run == run_id).values(closed_run=None),
-            members,
+            listed,
         )
-    proofs = dialect.member(person_area.c.person_id)
+    proofs = member(person_area.c.person_id)
     await connection.execute(
         delete(person_area).where(
             proofs, person_area.c.run_id == run_id, person_area.c.prev_run_id.is_(None)
         ),
-        members,
+        listed,
     )
     await connection.execute(
         update(person_area)
         .where(proofs, person_area.c.run_id == run_id)
         .values({name: person_area.c[f"prev_{name}"] for name in PROOF_COLUMNS}),
-        members,
+        listed,
     )
     await connection.execute(
         update(person)
         .where(
-            dialect.member(person.c.person_id),
+            member(person.c.person_id),
             person.c.local_ref_run == run_id,
             person.c.first_run != run_id,
         )
@@ -170,7 +166,7 @@ async def undo_persons(
             cohort=person.c.prev_cohort,
             local_ref_run=person.c.first_run,
         ),
-        members,
+        listed,
     )
 
 

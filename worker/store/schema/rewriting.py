@@ -22,6 +22,7 @@ from worker.core.recogniser import candidates
 from worker.core.record import KeyedHash, digest_of, reader_of
 from worker.errors import ContractError
 from worker.store.database import Database
+from worker.store.dialects import member, members
 from worker.store.identity import NEW, StoredIdentity
 from worker.store.runs.facts import invalidate_base
 from worker.store.runs.lease import Lease
@@ -179,7 +180,7 @@ class Rewriter:
     async def _versions(
         self, connection: AsyncConnection, area: ResourceArea, persons: Sequence[int]
     ) -> Mapping[int, list[Row[Any]]]:
-        table, dialect = VERSIONS[area.name], self.database.dialect
+        table = VERSIONS[area.name]
         opened, closed = alias_of(run, "opened"), alias_of(run, "closed")
         texts = [table.c[name] for name in _text_columns(area)]
         rows = await connection.execute(
@@ -196,9 +197,9 @@ class Rewriter:
             )
             .join(opened, opened.c.run_id == table.c.opened_run)
             .outerjoin(closed, closed.c.run_id == table.c.closed_run)
-            .where(dialect.member(table.c.person_id))
+            .where(member(table.c.person_id))
             .order_by(table.c.version_id),
-            dialect.members(persons),
+            members(persons),
         )
         found: dict[int, list[Row[Any]]] = defaultdict(list)
         for row in rows:

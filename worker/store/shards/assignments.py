@@ -159,7 +159,7 @@ async def undo_leftovers(own: Lease) -> None:
         if not left:
             return None
         after = done[1] if done[0] == left[0] else 0
-        persons = await undo_next_persons(connection, database.dialect, left[0], after=after)
+        persons = await undo_next_persons(connection, left[0], after=after)
         if len(persons) < PERSONS_PER_STEP:
             # In the same transaction: a run that no longer shows as a leftover must have none.
             await undo_rest(connection, left[0])

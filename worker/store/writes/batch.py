@@ -22,7 +22,7 @@ from worker.core.confirmation import (
 from worker.core.diff import StoredVersion, by_content, diff_area
 from worker.core.model import AreaFailure, CompleteArea, PersonRead, RunKind
 from worker.core.run import BatchResult, RunHandle
-from worker.store.dialects import upsert
+from worker.store.dialects import member, members, upsert
 from worker.store.queries.published import is_anything_published
 from worker.store.runs.lease import Lease
 from worker.store.runs.undo import undo_persons
@@ -98,16 +98,15 @@ class BatchWriter:
         self, connection: AsyncConnection, batch: Sequence[PersonRead]
     ) -> tuple[BatchResult, Sequence[PersonRead]]:
         """Write the batch; return the result and the reads that were written."""
-        dialect, run_id = self.lease.database.dialect, self.handle.run_id
+        run_id = self.handle.run_id
         resolved = await resolve_persons(
             connection,
-            dialect,
             [read.person for read in batch],
             run_id=run_id,
             keeps_labels=self.handle.kind == RunKind.BACKFILL,
         )
         for other in self.unpublished:
-            await undo_persons(connection, dialect, other, list(resolved.ids.values()))
+            await undo_persons(connection, other, list(resolved.ids.values()))
         differing = await self._differing(connection, batch, resolved)
         taken = await self._taken(connection, batch, resolved, differing)
         unconfirmed = self._unconfirmed(batch, resolved, differing, taken)
@@ -117,7 +116,7 @@ class BatchWriter:
             written = [read for read in batch if read.person.person_key not in held_back]
         changes, unchanged = _changes(written, resolved, differing)
         for area, area_changes in changes.items():
-            await write_versions(connection, dialect, area, area_changes, run_id=run_id)
+            await write_versions(connection, area, area_changes, run_id=run_id)
         await write_proofs(
             connection, written, resolved.ids, run_id=run_id, attempt_id=self.handle.attempt_id
         )
@@ -151,9 +150,8 @@ class BatchWriter:
         self, connection: AsyncConnection, batch: Sequence[PersonRead], resolved: PersonIds
     ) -> _Differing:
         """The stored rows of all areas, except those whose digest shows that nothing differs."""
-        dialect = self.lease.database.dialect
         known = [person_id for person_id in resolved.ids.values() if person_id not in resolved.new]
-        digests = await published_digests(connection, dialect, known) if known else {}
+        digests = await published_digests(connection, known) if known else {}
         persons: dict[str, dict[int, CompleteArea]] = defaultdict(dict)
         for read in batch:
             person_id = resolved.ids[read.person.person_key]
@@ -167,9 +165,7 @@ class BatchWriter:
         for name, reads in persons.items():
             stored: Mapping[int, Sequence[StoredVersion]] = {}
             if old := [person_id for person_id in reads if person_id not in resolved.new]:
-                stored = await stored_versions(
-                    connection, dialect, name, old, run_id=self.handle.run_id
-                )
+                stored = await stored_versions(connection, name, old, run_id=self.handle.run_id)
             differing[name] = {
                 person_id: by_content(stored.get(person_id, ()), area)
                 for person_id, area in reads.items()
@@ -194,7 +190,6 @@ class BatchWriter:
         return {
             name: await taken_from_others(
                 connection,
-                self.lease.database.dialect,
                 name,
                 keys,
                 unpublished=(self.handle.run_id, *self.unpublished),
@@ -234,11 +229,10 @@ class BatchWriter:
                     failed[person_id, area.area] = area
                 elif person_id in resolved.failed:
                     resolved_failures[area.area].append(person_id)
-        dialect = self.lease.database.dialect
         for name, persons in resolved_failures.items():
             await connection.execute(
-                delete(failure).where(dialect.member(failure.c.person_id), failure.c.area == name),
-                dialect.members(persons),
+                delete(failure).where(member(failure.c.person_id), failure.c.area == name),
+                members(persons),
             )
         if failed:
             await self._upsert_failures(connection, failed)
@@ -246,10 +240,9 @@ class BatchWriter:
     async def _upsert_failures(
         self, connection: AsyncConnection, failed: Mapping[tuple[int, str], AreaFailure]
     ) -> None:
-        dialect = self.lease.database.dialect
         persons = sorted({person_id for person_id, _ in failed})
         rows = await connection.execute(
-            select(failure).where(dialect.member(failure.c.person_id)), dialect.members(persons)
+            select(failure).where(member(failure.c.person_id)), members(persons)
         )
         known = {(row.person_id, row.area): row for row in rows}
         run_id = self.handle.run_id

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import Person
 from worker.core.value import Value
-from worker.store.dialects import StoreDialect
+from worker.store.dialects import member, members
 from worker.store.schema.tables import alias_of, person, run
 from worker.store.writes.bulk import InputRows
 
@@ -54,7 +54,6 @@ class PersonIds(Value, frozen=True, kw_only=True):
 
 async def resolve_persons(
     connection: AsyncConnection,
-    dialect: StoreDialect,
     persons: Sequence[Person],
     *,
     run_id: int,
@@ -81,13 +80,12 @@ async def resolve_persons(
     new = dict(await _PERSONS.execute(connection, _ADD, unknown, run_id=run_id))
     if outdated:
         changed = [listed for listed in persons if listed.person_key in outdated]
-        await _write_labels(connection, dialect, changed, run_id=run_id, keeps_labels=keeps_labels)
+        await _write_labels(connection, changed, run_id=run_id, keeps_labels=keeps_labels)
     return PersonIds(ids=ids | new, new=frozenset(new.values()), failed=frozenset(failed))
 
 
 async def _write_labels(
     connection: AsyncConnection,
-    dialect: StoreDialect,
     persons: Sequence[Person],
     *,
     run_id: int,
@@ -105,9 +103,9 @@ async def _write_labels(
         )
         .join(first, first.c.run_id == person.c.first_run)
         .where(
-            dialect.member(person.c.person_key),
+            member(person.c.person_key),
         ),
-        dialect.members([listed.person_key for listed in persons]),
+        members([listed.person_key for listed in persons]),
     )
     wanted = {listed.person_key: listed for listed in persons}
     rows = []

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import AreaRead, CompleteArea, PersonRead
-from worker.store.dialects import StoreDialect
+from worker.store.dialects import member, members
 from worker.store.schema.tables import FIRST_READ, PROOF_COLUMNS, person_area, run
 from worker.store.writes.bulk import InputRows
 
@@ -59,7 +59,7 @@ def _row(person_id: int, area: AreaRead) -> tuple[Any, ...]:
 
 
 async def published_digests(
-    connection: AsyncConnection, dialect: StoreDialect, persons: Sequence[int]
+    connection: AsyncConnection, persons: Sequence[int]
 ) -> Mapping[tuple[int, str], str]:
     """The digest of the open rows of these persons, by person and area, where it is known.
 
@@ -70,11 +70,11 @@ async def published_digests(
         select(person_area.c.person_id, person_area.c.area, person_area.c.digest)
         .join(run, run.c.run_id == person_area.c.run_id)
         .where(
-            dialect.member(person_area.c.person_id),
+            member(person_area.c.person_id),
             person_area.c.is_complete,
             run.c.publication_no.is_not(None),
         ),
-        dialect.members(persons),
+        members(persons),
     )
     return {(person_id, area): digest for person_id, area, digest in found}
 

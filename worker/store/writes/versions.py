@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.areas import AREAS
 from worker.core.area import ColumnType, ResourceArea
 from worker.core.diff import AreaChange, Opening, StoredVersion
-from worker.store.dialects import StoreDialect
+from worker.store.dialects import member, members
 from worker.store.schema.tables import VERSIONS, run
 from worker.store.writes.bulk import InputRows, Row
 
@@ -50,7 +50,6 @@ _INSERT: Final = {area.name: _insert(area) for area in AREAS}
 
 async def stored_versions(
     connection: AsyncConnection,
-    dialect: StoreDialect,
     area: str,
     persons: Sequence[int],
     *,
@@ -68,10 +67,10 @@ async def stored_versions(
             table.c.opened_run,
             table.c.closed_run,
         ).where(
-            dialect.member(table.c.person_id),
+            member(table.c.person_id),
             or_(table.c.closed_run.is_(None), table.c.closed_run == run_id),
         ),
-        dialect.members(persons),
+        members(persons),
     )
     stored: dict[int, list[StoredVersion]] = defaultdict(list)
     for row in rows:
@@ -90,7 +89,6 @@ async def stored_versions(
 
 async def taken_from_others(
     connection: AsyncConnection,
-    dialect: StoreDialect,
     area: str,
     keys: Mapping[int, frozenset[str]],
     *,
@@ -108,12 +106,12 @@ async def taken_from_others(
         *(
             select(table.c.restriction_id, table.c.person_id)
             .join(run, run.c.run_id == table.c.opened_run)
-            .where(dialect.member(table.c.restriction_id), state, run.c.publication_no.is_not(None))
+            .where(member(table.c.restriction_id), state, run.c.publication_no.is_not(None))
             for state in states
         )
     )
     holders: dict[str, set[int]] = defaultdict(set)
-    rows = await connection.execute(found, dialect.members(sorted(set().union(*keys.values()))))
+    rows = await connection.execute(found, members(sorted(set().union(*keys.values()))))
     for key, person_id in rows:
         holders[key].add(person_id)
     return {
@@ -124,7 +122,6 @@ async def taken_from_others(
 
 async def write_versions(
     connection: AsyncConnection,
-    dialect: StoreDialect,
     area: str,
     changes: Sequence[Change],
     *,
@@ -132,17 +129,17 @@ async def write_versions(
 ) -> None:
     """Apply the changes to one area's version rows."""
     table = VERSIONS[area]
-    is_listed = dialect.member(table.c.version_id)
+    is_listed = member(table.c.version_id)
     erased = [row for _, change in changes for row in change.erase]
     if erased:
-        await connection.execute(delete(table).where(is_listed), dialect.members(erased))
+        await connection.execute(delete(table).where(is_listed), members(erased))
     for closed_run, rows in (
         (run_id, [row for _, change in changes for row in change.close]),
         (None, [row for _, change in changes for row in change.reopen]),
     ):
         if rows:
             await connection.execute(
-                update(table).where(is_listed).values(closed_run=closed_run), dialect.members(rows)
+                update(table).where(is_listed).values(closed_run=closed_run), members(rows)
             )
     opened = [_row(person_id, opening) for person_id, change in changes for opening in change.open]
     for part in _parts(opened):
