@@ -177,7 +177,7 @@ async def night(
             runtime=database.runtime,
             privacy=PrivacyRules(key_of=_KEY.pseudonym),
         )
-        paths = await key_paths(database)
+        paths = await database.read(key_paths)
         for first in range(0, persons, _CHUNK):
             numbers = range(first, min(first + _CHUNK, persons))
             reads = await _reads(reader, paths, numbers, cohorts)

@@ -129,7 +129,7 @@ async def test_a_second_organisation_is_refused(empty_url: str):
             await upgrade(world.database)
         assert "docs/operations.md" in caught.value.hint
         assert before == (await schema(world), await everything(world))
-        assert BEFORE == await revision(world.database)
+        assert BEFORE == await world.database.read(revision)
         await world.rows_written("DELETE FROM tenant WHERE tenant_id = 2")
         await upgrade(world.database)
         await check_schema(world.database)

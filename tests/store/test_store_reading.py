@@ -8,7 +8,6 @@ from worker.store.queries.failures import failures_by_key, list_failures, purge_
 from worker.store.queries.person import person_story, publication_at
 from worker.store.queries.status import (
     area_staleness,
-    continued_by_next_sync,
     engine_facts,
     failure_counts,
     last_publication,
@@ -17,7 +16,7 @@ from worker.store.queries.status import (
     open_state,
     settled_in,
 )
-from worker.store.runs.ledger import open_runs
+from worker.store.runs.ledger import is_continuable, open_runs
 
 
 async def stale_in_view(world: World) -> dict[str, tuple[int, int]]:
@@ -30,7 +29,7 @@ async def stale_in_view(world: World) -> dict[str, tuple[int, int]]:
 
 
 async def stale_as_read(world: World) -> dict[str, tuple[int, int]]:
-    return {one.area: (one.persons, one.stale) for one in await area_staleness(world.database)}
+    return {one.area: (one.persons, one.stale) for one in await world.database.read(area_staleness)}
 
 
 async def test_gaps_are_those_of_the_reporting_view(database_url):
@@ -69,24 +68,24 @@ async def test_an_open_run_and_its_holder_are_told(database_url):
         await turn.write(read(world, "a", "x"), failed(world, "b"))
         rows = await world.database.read(open_runs)
         run_id = turn.writer.handle.run_id
-        settled = await settled_in(world.database, run_id, 2)
+        settled = await world.database.read(settled_in, run_id, 2)
         assert (1, 3) == (settled.persons, settled.person_areas)
         held = await lease_state(world.database)
         assert held is not None
         assert held.is_dead is False
         now, within = world.fake.now(), timedelta(hours=12)
         both = (SAFETY, PRIVACY)
-        chosen = continued_by_next_sync(rows, areas=both, within=within, now=now)
+        chosen = next(row for row in rows if is_continuable(row, both, within, now))
         assert chosen is not None
         assert run_id == chosen.run_id
-        assert continued_by_next_sync(rows, areas=(SAFETY,), within=within, now=now) is None
+        assert not any(is_continuable(row, (SAFETY,), within, now) for row in rows)
         late = now + timedelta(hours=13)
-        assert continued_by_next_sync(rows, areas=both, within=within, now=late) is None
-        assert await last_publication(world.database) is None
+        assert not any(is_continuable(row, both, within, late) for row in rows)
+        assert await world.database.read(last_publication) is None
         await turn.publish()
-        (ended,) = await last_runs(world.database, 5)
+        (ended,) = await world.database.read(last_runs, 5)
         assert (run_id, 1, 2) == (ended.run_id, ended.turns, ended.totals["persons_total"])
-        state = await open_state(world.database)
+        state = await world.database.read(open_state)
         assert (1, 1, 2) == (state.restrictions, state.holders, state.persons)
         assert "engine" in await engine_facts(world.database)
 
@@ -98,16 +97,16 @@ async def test_failures_are_listed_found_and_forgotten(database_url):
         await turn.write(read(world, "aaaa", "x"), failed(world, "bbbb"), failed(world, "bbcc"))
         await turn.publish()
         database = world.database
-        assert [2] == [one.count for one in await failure_counts(database)]
-        assert ["bbbb", "bbcc"] == [one.person_key for one in await list_failures(database)]
-        assert [] == await list_failures(database, kind="paging")
-        assert 1 == len(await list_failures(database, areas=(SAFETY,), limit=1))
-        assert ["bbcc"] == [one.person_key for one in await failures_by_key(database, "bbc")]
-        assert [] == await failures_by_key(database, "%")
+        assert [2] == [one.count for one in await database.read(failure_counts)]
+        assert ["bbbb", "bbcc"] == [one.person_key for one in await database.read(list_failures)]
+        assert [] == await database.read(list_failures, kind="paging")
+        assert 1 == len(await database.read(list_failures, areas=(SAFETY,), limit=1))
+        assert ["bbcc"] == [one.person_key for one in await database.read(failures_by_key, "bbc")]
+        assert [] == await database.read(failures_by_key, "%")
         before = world.fake.now() - timedelta(days=1)
         assert 0 == await purge_failures(database, last_before=before, departed=True)
         assert 2 == await purge_failures(database, last_before=world.fake.now(), departed=False)
-        assert [] == await failure_counts(database)
+        assert [] == await database.read(failure_counts)
 
 
 async def test_a_person_is_told_as_published(database_url):
@@ -119,11 +118,11 @@ async def test_a_person_is_told_as_published(database_url):
         first = world.fake.now()
         turn = await world.begin()
         await turn.write(read(world, "a", "x=N", "y"))
-        story = await person_story(world.database, "a")
+        story = await world.database.read(person_story, "a")
         assert story is not None
         assert ["x"] == [one.restriction_id for one in story.areas[0].versions]
         await turn.publish()
-        story = await person_story(world.database, "a")
+        story = await world.database.read(person_story, "a")
         assert story is not None
         assert [("x", "NORU", True), ("x", "N", False), ("y", "NORU", False)] == [
             (one.restriction_id, one.columns["confidentiality_code"], one.shown_at(first))
@@ -132,8 +131,8 @@ async def test_a_person_is_told_as_published(database_url):
         proof = story.areas[0].proof
         assert proof is not None
         assert (2, 1, False) == (proof.records, proof.pages, proof.is_stale)
-        seen = await publication_at(world.database, first)
+        seen = await world.database.read(publication_at, first)
         assert seen is not None
         assert 1 == seen.run_id
-        assert await publication_at(world.database, first - timedelta(days=1)) is None
-        assert await person_story(world.database, "nobody") is None
+        assert await world.database.read(publication_at, first - timedelta(days=1)) is None
+        assert await world.database.read(person_story, "nobody") is None

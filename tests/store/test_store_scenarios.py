@@ -541,7 +541,7 @@ async def test_an_area_that_was_not_asked_for_is_not_stale(database_url, area):
         await turn.publish(may_depart=False)
         rows = await world.rows("SELECT person_key, area, is_stale FROM report_person_freshness")
         assert {("b", area)} == {(key, name) for key, name, is_stale in rows if is_stale}
-        told = await area_staleness(world.database)
+        told = await world.database.read(area_staleness)
         assert {SAFETY: area == SAFETY, PRIVACY: area == PRIVACY} == {
             one.area: bool(one.stale) for one in told
         }

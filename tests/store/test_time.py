@@ -59,7 +59,7 @@ async def test_six_publications_after_a_clock_a_day_ahead(database_url):
         assert 7 == len(found)
         for number, (run_id, at) in enumerate(found):
             assert {f"C{number}"} == await as_of(world, at)
-            publication = await publication_at(world.database, at)
+            publication = await world.database.read(publication_at, at)
             assert publication is not None
             assert run_id == publication.run_id
         for (_, earlier), (_, later) in pairwise(found):

@@ -60,8 +60,8 @@ async def _identity(app: App, database: Database) -> Identity | None:
     only upgrades needs no key while no rows wait.
     """
     stored = NEW
-    if is_there(database) and await revision(database) is not None:
-        stored = await identity_before_upgrade(database)
+    if is_there(database) and await database.read(revision) is not None:
+        stored = await database.read(identity_before_upgrade)
     privacy = app.settings.privacy
     file = privacy.pseudonym_key_file
     if not stored.is_to_rewrite and (file is None or not os.access(app.path(file), os.R_OK)):
@@ -122,7 +122,7 @@ def check(cli: Cli) -> int:
     async def work() -> str | None:
         async with app.database(checked=False) as database:
             require_file(database)
-            found = await revision(database)
+            found = await database.read(revision)
             if not cli.as_json:
                 print(f"database: {found or 'no schema'}; program: {HEAD}")
             await check_schema(database)

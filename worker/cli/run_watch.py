@@ -103,7 +103,7 @@ async def find_total(app: App, watch: RunWatch) -> None:
         # A connection to SQLite that is cancelled while it opens leaves a thread that never ends.
         with anyio.CancelScope(shield=True):
             async with app.database(patience_s_max=_TOTAL_S) as store:
-                last = await last_full_publication(store)
+                last = await store.read(last_full_publication)
         if last is not None:
             watch.total = last.totals["persons_total"] - last.totals["persons_departed"]
         elif app.settings.roster.path is not None and str(app.settings.roster.path) != "-":

@@ -12,12 +12,12 @@ from worker.cli.status_page import Readiness, keep_checking, pages_of
 from worker.core.run import RunReport
 from worker.errors import ExitCode
 from worker.scheduler import ScheduleState, run_on_schedule
-from worker.store.queries.status import continued_by_next_sync
 from worker.store.runs.ledger import open_runs
 from worker.telemetry.http_server import serve_pages
 from worker.telemetry.prometheus import Board
 from worker.use_cases.observed_run import observed_run, telemetry_options
 from worker.use_cases.run_sync import RunRequest
+from worker.use_cases.status import continued_by_next_sync
 
 
 def run(cli: Cli, *, now: bool) -> int:
@@ -76,11 +76,4 @@ def _idle(state: ScheduleState) -> str:
 async def _is_left_open(app: App, stop: anyio.Event) -> bool:
     """Whether the next ``sync`` would continue a run."""
     async with app.database(stop=stop) as store:
-        sync = app.settings.sync
-        rows = await store.read(open_runs)
-        return (
-            continued_by_next_sync(
-                rows, areas=sync.areas, within=sync.continue_within, now=app.runtime.now()
-            )
-            is not None
-        )
+        return continued_by_next_sync(app, await store.read(open_runs)) is not None

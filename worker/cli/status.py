@@ -8,11 +8,10 @@ from worker.core.clocks import CLOCK_TOLERANCE
 from worker.core.model import RunKind
 from worker.core.plurals import counted
 from worker.errors import ExitCode
-from worker.store.queries.status import LeaseState
+from worker.store.queries.status import LeaseState, Publication
 from worker.use_cases.status import (
     Freshness,
     OpenRun,
-    Publication,
     RunShard,
     Status,
     read_status,

@@ -95,7 +95,7 @@ async def _problems(app: App, readiness: Readiness, board: Board) -> tuple[str, 
         # A connection to SQLite that is cancelled while it opens leaves a thread that never ends.
         with anyio.CancelScope(shield=True), anyio.fail_after(_CHECK_S_MAX):
             async with app.database(patience_s_max=_PATIENCE_S) as store:
-                last = await last_full_publication(store)
+                last = await store.read(last_full_publication)
                 if not readiness.is_board_filled:
                     board.fill(await known_metrics(store))
                     readiness.is_board_filled = True

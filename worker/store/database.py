@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 import structlog
@@ -33,6 +33,7 @@ from worker.store.sqlite_file import examine, make, require_folder
 
 log = structlog.get_logger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 PATIENCE_S: Final = 60.0
@@ -74,15 +75,20 @@ class Database:
         """Stop waiting for the database within the block if the server is frozen."""
         return nullcontext() if self.liveness is None else self.liveness.watching()
 
-    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run ``work`` in a read transaction.
+    async def read(
+        self,
+        work: Callable[Concatenate[AsyncConnection, P], Awaitable[T]],
+        *args: P.args,
+        **more: P.kwargs,
+    ) -> T:
+        """Run ``work`` with these arguments in a read transaction.
 
         Raises:
             UnavailableError: the database cannot be used after all retries.
             StoppedError: a stop was requested while it cannot be used.
             ConfigurationError: the database cannot be used until someone fixes the cause.
         """
-        return await self._transact(work, _READ)
+        return await self._transact(lambda connection: work(connection, *args, **more), _READ)
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run ``work`` in one write transaction, committed when it returns.

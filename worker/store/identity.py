@@ -29,9 +29,10 @@ class StoredIdentity(NamedTuple):
     is_to_rewrite: bool = False
 
 
-async def stored_identity(database: Database) -> StoredIdentity:
+async def stored_identity(connection: AsyncConnection) -> StoredIdentity:
     """How persons are keyed in the store."""
-    return await database.read(_stored)
+    row = (await connection.execute(select(store_identity))).one()
+    return StoredIdentity(row.identity, row.key_check, row.rewritten_to is not None)
 
 
 NEW: Final = StoredIdentity("", "")
@@ -84,7 +85,7 @@ async def see_identity(database: Database, identity: Identity) -> Identity:
             or the store is new, and the key is too simple to begin with.
         SchemaError: rows of an earlier program are not yet rewritten.
     """
-    return _settled(await stored_identity(database), identity)
+    return _settled(await database.read(stored_identity), identity)
 
 
 async def check_identity(lease: Lease, identity: Identity) -> Identity:
@@ -101,7 +102,7 @@ async def check_identity(lease: Lease, identity: Identity) -> Identity:
     """
 
     async def work(connection: AsyncConnection) -> StoredIdentity | None:
-        stored = await _stored(connection)
+        stored = await stored_identity(connection)
         if stored.mode:
             return stored
         judged_identity(NEW, identity)
@@ -111,15 +112,10 @@ async def check_identity(lease: Lease, identity: Identity) -> Identity:
             .values(identity=identity.mode, key_check=identity.key_check)
         )
         # Else another shard was first, at this moment.
-        return None if first.rowcount else await _stored(connection)
+        return None if first.rowcount else await stored_identity(connection)
 
     stored = await lease.write(work)
     return identity if stored is None else _settled(stored, identity)
-
-
-async def _stored(connection: AsyncConnection) -> StoredIdentity:
-    row = (await connection.execute(select(store_identity))).one()
-    return StoredIdentity(row.identity, row.key_check, row.rewritten_to is not None)
 
 
 def _settled(stored: StoredIdentity, identity: Identity) -> Identity:

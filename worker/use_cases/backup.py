@@ -71,7 +71,7 @@ async def backup(app: App, out: Path) -> Backup:
         copy = await _enter(app, stack, path, place, key=_KEY, is_store=True)
         async with _open(app, copy) as store:
             found = await _require_ours(app, store)
-            last = await last_publication(store)
+            last = await store.read(last_publication)
         await anyio.to_thread.run_sync(sqlite_copy.name_copy, copy, place)
         size = place.stat().st_size
     return Backup(file=str(place), bytes=size, schema=found, publication_no=last)
@@ -172,17 +172,17 @@ def _file_of(database: Database, instead: str) -> Path:
 
 async def _require_ours(app: App, store: Database) -> str:
     """The revision of a store whose persons the configured key has keyed."""
-    found = await revision(store)
+    found = await store.read(revision)
     if found is None or found > HEAD:
         await check_schema(store)
         raise SchemaError("the database has no tables of this program")
-    judged_identity(await identity_before_upgrade(store), app.identity())
+    judged_identity(await store.read(identity_before_upgrade), app.identity())
     return found
 
 
 async def _require_restorable(app: App, store: Database, file: Path) -> None:
     """Like ``_require_ours`` for the copy of a file, which the errors name."""
-    found = await revision(store)
+    found = await store.read(revision)
     if found is None:
         message = f"FILE: {file} has no tables of this program"
         raise SchemaError(message, hint=sqlite_copy.BACKUP_HINT)
@@ -201,7 +201,7 @@ async def _require_restorable(app: App, store: Database, file: Path) -> None:
 
 
 async def _require_replaceable(database: Database) -> None:
-    if await revision(database) != HEAD:
+    if await database.read(revision) != HEAD:
         raise ConfigurationError(
             "the database that is there is not at this program's schema, and cannot be replaced",
             hint="move it and what lies beside it (-wal, -shm) away, and call this again",
@@ -211,7 +211,7 @@ async def _require_replaceable(database: Database) -> None:
 async def _restored(store: Database, before: str) -> Restored:
     return Restored(
         schema=(before, HEAD),
-        publication_no=await last_publication(store),
+        publication_no=await store.read(last_publication),
         next_after=await note_restored(store),
-        is_rewriting_due=(await stored_identity(store)).is_to_rewrite,
+        is_rewriting_due=(await store.read(stored_identity)).is_to_rewrite,
     )

@@ -112,8 +112,8 @@ async def explain(
         key = identity.person_key(off_id)
         await log_access(app, store, "explain", purpose, person_key=key)
         now = app.runtime.now()
-        publication = await publication_at(store, as_of or now)
-        story = await person_story(store, key, as_of=as_of)
+        publication = await store.read(publication_at, as_of or now)
+        story = await store.read(person_story, key, as_of=as_of)
     if story is None:
         return UnknownPerson(as_of=as_of, publication=publication)
     is_plain = identity.mode == "plain"

@@ -46,7 +46,7 @@ async def open_failures(
         areas: only these areas; all if empty.
     """
     async with app.database() as store:
-        found = await list_failures(store, kind=kind, areas=areas, limit=limit)
+        found = await store.read(list_failures, kind=kind, areas=areas, limit=limit)
         return _failures(found, is_plain=await _is_plain(store))
 
 
@@ -62,7 +62,7 @@ async def failures_of_key(app: App, key: str, *, purpose: str | None) -> Failure
                 "this database holds plain identifiers; the command line does not accept them",
                 hint="give - and the identifier on standard input",
             )
-        found = await failures_by_key(store, key)
+        found = await store.read(failures_by_key, key)
         persons = {failure.person_id for failure in found}
         if len(persons) > 1:
             raise UsageError(
@@ -86,7 +86,7 @@ async def failures_of_person(app: App, off_id: NationalId, *, purpose: str | Non
         identity = await see_identity(store, identity)
         key = identity.person_key(off_id)
         await log_access(app, store, "failures show", purpose, person_key=key)
-        return _failures(await failures_by_key(store, key), is_plain=is_plain)
+        return _failures(await store.read(failures_by_key, key), is_plain=is_plain)
 
 
 async def purge_open_failures(app: App, *, older_than: timedelta | None, departed: bool) -> Purged:
@@ -101,7 +101,7 @@ async def purge_open_failures(app: App, *, older_than: timedelta | None, departe
 
 
 async def _is_plain(store: Database) -> bool:
-    return (await stored_identity(store)).mode != "pseudonym"
+    return (await store.read(stored_identity)).mode != "pseudonym"
 
 
 def _failures(found: Sequence[OpenFailure], *, is_plain: bool) -> Failures:

@@ -19,7 +19,7 @@ async def known_metrics(store: Database) -> list[Sample]:
     Raises:
         WorkerError: the database cannot be used.
     """
-    runs = await last_runs(store, RUNS_MAX)
+    runs = await store.read(last_runs, RUNS_MAX)
     samples: list[Sample] = []
     for kind in RunKind:
         own = [_report(run) for run in runs if run.kind == kind and run.finished_at is not None]

@@ -22,13 +22,13 @@ from worker.store.identity import see_identity
 from worker.store.queries.status import (
     OpenState,
     RunFacts,
-    continued_by_next_sync,
     last_full_publication,
     open_state,
     settled_in,
 )
 from worker.store.runs.ledger import open_runs
 from worker.store.runs.quiet import quiet_until
+from worker.use_cases.status import continued_by_next_sync
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +158,8 @@ async def plan_sync(app: App, roster: Roster | None = None) -> Plan:
     async with app.database() as store:
         await see_identity(store, identity)
         continues = await _continued_run(app, store)
-        last = await last_full_publication(store)
-        published = await open_state(store)
+        last = await store.read(last_full_publication)
+        published = await store.read(open_state)
         quiet = await quiet_until(store)
         counted = await _count(app, roster or app.roster())
     requests = _requests(counted, len(sync.areas), continues, last)
@@ -182,16 +182,10 @@ async def plan_sync(app: App, roster: Roster | None = None) -> Plan:
 
 
 async def _continued_run(app: App, store: Database) -> ContinuedRun | None:
-    sync = app.settings.sync
-    row = continued_by_next_sync(
-        await store.read(open_runs),
-        areas=sync.areas,
-        within=sync.continue_within,
-        now=app.runtime.now(),
-    )
+    row = continued_by_next_sync(app, await store.read(open_runs))
     if row is None:
         return None
-    read = await settled_in(store, row.run_id, len(sync.areas))
+    read = await store.read(settled_in, row.run_id, len(app.settings.sync.areas))
     return ContinuedRun(
         run_id=row.run_id,
         began_at=row.started_at,

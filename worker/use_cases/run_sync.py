@@ -104,7 +104,7 @@ async def run_sync(
             return store
         if share is not None:
             await wait_for_share(store, share, app.runtime, stop)
-        known = await key_paths(database)
+        known = await database.read(key_paths)
         run = Run(
             roster=roster,
             reader=reader,

@@ -1,8 +1,9 @@
 """``status``: recent runs, the age of the published snapshot, failures and the lease."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from worker.app import App
 from worker.core.clocks import CLOCK_TOLERANCE, is_of_the_future
@@ -11,9 +12,9 @@ from worker.store.queries.status import (
     AreaStaleness,
     FailureCount,
     LeaseState,
+    Publication,
     RunFacts,
     area_staleness,
-    continued_by_next_sync,
     failure_counts,
     last_full_publication,
     last_publication,
@@ -21,7 +22,7 @@ from worker.store.queries.status import (
     lease_state,
     settled_in,
 )
-from worker.store.runs.ledger import open_runs
+from worker.store.runs.ledger import is_continuable, open_runs
 from worker.store.runs.quiet import quiet_until
 from worker.store.shards.assignments import ShardState, shard_states
 
@@ -46,16 +47,6 @@ class Freshness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
-    """What readers see: the last publication, of a full run or a backfill."""
-
-    publication_no: int
-    run_id: int
-    kind: str
-    published_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunShard(ShardState):
     """One shard of an open run; ``of`` is the number of shards."""
 
@@ -76,23 +67,6 @@ class OpenRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunLine:
-    """One run of the ledger. See ``worker.store.queries.status.RunFacts``."""
-
-    run_id: int
-    kind: str
-    status: str
-    exit_code: int | None
-    reason: str | None
-    areas: tuple[str, ...]
-    turns: int
-    started_at: datetime
-    finished_at: datetime | None
-    published_at: datetime | None
-    totals: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The state of the store. Runs are listed latest first.
 
@@ -108,7 +82,7 @@ class Status:
     lease: LeaseState | None
     quiet_until: datetime | None
     open_run: OpenRun | None
-    runs: Sequence[RunLine]
+    runs: Sequence[RunFacts]
 
 
 async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Status:
@@ -121,15 +95,23 @@ async def read_status(app: App, *, max_age: timedelta | None, runs: int) -> Stat
         now = await store.read(store.now)
         return Status(
             now=now,
-            freshness=_freshness(await last_full_publication(store), now, max_age),
-            last_publication=_publication(await last_publication(store)),
-            gaps=await area_staleness(store),
-            failures=await failure_counts(store),
+            freshness=_freshness(await store.read(last_full_publication), now, max_age),
+            last_publication=await store.read(last_publication),
+            gaps=await store.read(area_staleness),
+            failures=await store.read(failure_counts),
             lease=await lease_state(store),
             quiet_until=await quiet_until(store),
             open_run=await _open_run(app, store),
-            runs=[_line(run) for run in await last_runs(store, runs)],
+            runs=await store.read(last_runs, runs),
         )
+
+
+def continued_by_next_sync(app: App, rows: Sequence[Any]) -> Any | None:
+    """The open run (of ``ledger.open_runs``) that the next ``sync`` continues."""
+    sync, now = app.settings.sync, app.runtime.now()
+    return next(
+        (row for row in rows if is_continuable(row, sync.areas, sync.continue_within, now)), None
+    )
 
 
 def _freshness(last: RunFacts | None, now: datetime, max_age: timedelta | None) -> Freshness:
@@ -149,33 +131,13 @@ def _freshness(last: RunFacts | None, now: datetime, max_age: timedelta | None) 
     )
 
 
-def _publication(last: RunFacts | None) -> Publication | None:
-    if last is None or last.publication_no is None or last.published_at is None:
-        return None
-    return Publication(
-        publication_no=last.publication_no,
-        run_id=last.run_id,
-        kind=last.kind,
-        published_at=last.published_at,
-    )
-
-
-def _line(run: RunFacts) -> RunLine:
-    fields = asdict(run)
-    del fields["publication_no"]
-    return RunLine(**fields)
-
-
 async def _open_run(app: App, store: Database) -> OpenRun | None:
     rows = await store.read(open_runs)
-    sync = app.settings.sync
-    chosen = continued_by_next_sync(
-        rows, areas=sync.areas, within=sync.continue_within, now=app.runtime.now()
-    )
+    chosen = continued_by_next_sync(app, rows)
     row = chosen if chosen is not None else next(iter(rows), None)
     if row is None:
         return None
-    read = await settled_in(store, row.run_id, len(sync.areas))
+    read = await store.read(settled_in, row.run_id, len(app.settings.sync.areas))
     shards = await shard_states(store, row.run_id) if row.shards else ()
     return OpenRun(
         run_id=row.run_id,

@@ -128,13 +128,13 @@ async def verify(
         await refuse_during_quiet(store)
         identity = await see_identity(store, identity)
         is_run_on = await _is_run_on(store)
-        keys = KeyBook(dict(await key_paths(store)))
+        keys = KeyBook(dict(await store.read(key_paths)))
         sampled_roster, tasks = await _draw(app, roster or app.roster(), identity, size)
         reads = await _read(app, identity, tasks, keys, stop=stop, on_progress=on_progress)
         # Queried after the reads, so that what a run publishes meanwhile is no difference.
         persons = sorted({read.person.person_key for read in reads})
         published = await published_areas(store, persons)
-        last = await last_full_publication(store)
+        last = await store.read(last_full_publication)
     areas = _compare(reads, published, is_plain=identity.mode == "plain")
     sampled, agree = sum(area.sampled for area in areas), sum(area.agree for area in areas)
     kinds = [difference for area in areas for difference in area.differences]

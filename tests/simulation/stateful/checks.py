@@ -184,7 +184,7 @@ class Checks:
         model = self.model
         counted = {
             one.area: (one.persons, one.stale)
-            for one in self.ground.do(area_staleness(self.ground.database))
+            for one in self.ground.do(self.ground.database.read(area_staleness))
         }
         slots = [
             (area, proof)
@@ -199,7 +199,7 @@ class Checks:
             for area in {one for one, _ in slots}
         }
         same(expected, counted, "gaps")
-        state = self.ground.do(open_state(self.ground.database))
+        state = self.ground.do(self.ground.database.read(open_state))
         holders = {person for _, person, _ in model.held}
         same(
             {

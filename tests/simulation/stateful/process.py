@@ -224,7 +224,7 @@ async def begin(
         runtime=database.runtime,
         privacy=PrivacyRules(key_of=PSEUDONYMS.pseudonym),
     )
-    keys = KeyBook(dict(await key_paths(database)))
+    keys = KeyBook(dict(await database.read(key_paths)))
     return Turn(
         database=database,
         lease=lease,

@@ -73,7 +73,7 @@ async def test_the_key_path_of_a_published_run_outlives_the_run_before(database_
         await backfill.publish(may_depart=False)
         run_id = sync.writer.handle.run_id
         await undo_run(backfill.lease, run_id, status=RunStatus.ABANDONED)
-        assert {SAFETY: "id"} == await key_paths(world.database)
+        assert {SAFETY: "id"} == await world.database.read(key_paths)
 
 
 async def test_of_runs_given_up_together_no_key_path_is_left(database_url):
@@ -89,7 +89,7 @@ async def test_of_runs_given_up_together_no_key_path_is_left(database_url):
         await sync_of(world, (SAFETY,), [read(world, "a")])
         statuses = await world.rows("SELECT status FROM run ORDER BY run_id")
         assert [("abandoned",), ("abandoned",), ("published",)] == statuses
-        assert {} == await key_paths(world.database)
+        assert {} == await world.database.read(key_paths)
 
 
 async def test_a_key_path_left_over_is_found(database_url):
@@ -229,7 +229,7 @@ async def test_what_an_open_run_has_closed_is_open_for_readers(database_url):
         await published(world, read(world, "a", "x"))
         turn = await world.begin()
         await turn.write(read(world, "a"))
-        assert 3 == (await open_state(world.database)).restrictions
+        assert 3 == (await world.database.read(open_state)).restrictions
 
 
 async def test_a_backfill_leaves_what_an_open_sync_has_closed(database_url):

@@ -18,11 +18,9 @@ class OpenFailure:
 
     Attributes:
         person_key: the key in the store; None where it is a plain identifier and is shown.
-        person_id: the person's row.
         reason: without any value of the answer.
         attempts: HTTP attempts in the last run.
         runs: runs in a row in which it failed.
-        is_departed: the person is no longer on the roster.
     """
 
     person_key: str | None
@@ -42,7 +40,7 @@ class OpenFailure:
 
 
 async def list_failures(
-    database: Database,
+    connection: AsyncConnection,
     *,
     kind: str | None = None,
     areas: Sequence[str] = (),
@@ -54,13 +52,13 @@ async def list_failures(
         statement = statement.where(failure.c.kind == kind)
     if areas:
         statement = statement.where(failure.c.area.in_(areas))
-    return await _read(database, statement.limit(limit))
+    return await _read(connection, statement.limit(limit))
 
 
-async def failures_by_key(database: Database, prefix: str) -> Sequence[OpenFailure]:
+async def failures_by_key(connection: AsyncConnection, prefix: str) -> Sequence[OpenFailure]:
     """Open failures of the persons whose key begins so."""
     statement = _select().where(person.c.person_key.startswith(prefix, autoescape=True))
-    return await _read(database, statement.order_by(failure.c.person_id, failure.c.area))
+    return await _read(connection, statement.order_by(failure.c.person_id, failure.c.area))
 
 
 async def purge_failures(
@@ -69,7 +67,6 @@ async def purge_failures(
     """Forget failures; the areas stay stale, and the next failure is counted anew.
 
     Args:
-        database: the store.
         last_before: those that failed last before this instant; None for none.
         departed: those of persons who are no longer on the roster.
 
@@ -101,11 +98,8 @@ def _select() -> Select[Any]:
     ).join(person, person.c.person_id == failure.c.person_id)
 
 
-async def _read(database: Database, statement: Select[Any]) -> Sequence[OpenFailure]:
-    async def work(connection: AsyncConnection) -> Sequence[OpenFailure]:
-        return [_failure(row) for row in await connection.execute(statement)]
-
-    return await database.read(work)
+async def _read(connection: AsyncConnection, statement: Select[Any]) -> Sequence[OpenFailure]:
+    return [_failure(row) for row in await connection.execute(statement)]
 
 
 def _failure(row: Row[Any]) -> OpenFailure:

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
-from worker.store.database import Database
 from worker.store.queries.failures import OpenFailure, failures_by_key
 from worker.store.schema.tables import VERSIONS, alias_of, person, run
 from worker.utc_time import UtcTime
@@ -94,11 +93,9 @@ class PersonStory:
     """One person.
 
     Attributes:
-        person_key: the key in the store.
         local_ref: what the roster calls the person, as published; None if it has no word.
         cohort: the clinic or department, likewise.
         first_run_at: start of the first run that saw the person.
-        departed_at: when the person's departure was published.
     """
 
     person_key: str
@@ -111,65 +108,55 @@ class PersonStory:
 
 
 async def person_story(
-    database: Database, person_key: str, *, as_of: datetime | None = None
+    connection: AsyncConnection, person_key: str, *, as_of: datetime | None = None
 ) -> PersonStory | None:
     """Everything stored about a person; None if the store does not have the key.
 
     Args:
-        database: at our schema.
-        person_key: the person.
         as_of: when the person was called what is said; None: now.
     """
-
-    async def work(connection: AsyncConnection) -> PersonStory | None:
-        row = await _person(connection, person_key)
-        if row is None:
-            return None
-        label = await _label(connection, person_key, as_of)
-        proofs = await _proofs(connection, person_key)
-        areas = [
-            AreaStory(
-                area=area.name,
-                proof=proofs.get(area.name),
-                failure=next((failure for failure in failed if failure.area == area.name), None),
-                versions=await _versions(connection, area, person_key),
-            )
-            for area in AREAS
-        ]
-        return PersonStory(
-            person_key=person_key,
-            local_ref=label.local_ref if label else None,
-            cohort=label.cohort if label else None,
-            first_run=row.first_run,
-            first_run_at=row.first_run_at,
-            departed_at=row.departed_at,
-            areas=areas,
-        )
-
-    found = await failures_by_key(database, person_key)
+    row = await _person(connection, person_key)
+    if row is None:
+        return None
+    label = await _label(connection, person_key, as_of)
+    proofs = await _proofs(connection, person_key)
+    found = await failures_by_key(connection, person_key)
     failed = [failure for failure in found if failure.person_key == person_key]
-    return await database.read(work)
-
-
-async def publication_at(database: Database, at: datetime) -> Publication | None:
-    """The publication that readers saw at this time."""
-
-    async def work(connection: AsyncConnection) -> Publication | None:
-        found = await connection.execute(
-            select(run.c.run_id, run.c.kind, run.c.published_at)
-            .where(
-                run.c.publication_no.is_not(None),
-                run.c.published_at <= at,
-            )
-            .order_by(run.c.publication_no.desc())
-            .limit(1)
+    areas = [
+        AreaStory(
+            area=area.name,
+            proof=proofs.get(area.name),
+            failure=next((failure for failure in failed if failure.area == area.name), None),
+            versions=await _versions(connection, area, person_key),
         )
-        row = found.one_or_none()
-        if row is None:
-            return None
-        return Publication(run_id=row.run_id, kind=row.kind, published_at=row.published_at)
+        for area in AREAS
+    ]
+    return PersonStory(
+        person_key=person_key,
+        local_ref=label.local_ref if label else None,
+        cohort=label.cohort if label else None,
+        first_run=row.first_run,
+        first_run_at=row.first_run_at,
+        departed_at=row.departed_at,
+        areas=areas,
+    )
 
-    return await database.read(work)
+
+async def publication_at(connection: AsyncConnection, at: datetime) -> Publication | None:
+    """The publication that readers saw at this time."""
+    found = await connection.execute(
+        select(run.c.run_id, run.c.kind, run.c.published_at)
+        .where(
+            run.c.publication_no.is_not(None),
+            run.c.published_at <= at,
+        )
+        .order_by(run.c.publication_no.desc())
+        .limit(1)
+    )
+    row = found.one_or_none()
+    if row is None:
+        return None
+    return Publication(run_id=row.run_id, kind=row.kind, published_at=row.published_at)
 
 
 async def _person(connection: AsyncConnection, person_key: str) -> Any:

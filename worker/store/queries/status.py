@@ -5,7 +5,7 @@ Nothing here writes, or waits for an active run.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from worker.errors import SchemaError
 from worker.files import is_missing
 from worker.store.database import Database
 from worker.store.runs.lease import is_live
-from worker.store.runs.ledger import is_continuable, known_persons, open_counts
+from worker.store.runs.ledger import known_persons, open_counts
 from worker.store.runs.process_identity import Holder
 from worker.store.schema.tables import TOTALS, attempt, failure, lease, person, person_area, run
 from worker.store.sqlite_file import require_writable
@@ -45,8 +45,17 @@ class RunFacts:
     started_at: datetime
     finished_at: datetime | None
     published_at: datetime | None
-    publication_no: int | None
     totals: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """What readers see: the last publication, of a full run or a backfill."""
+
+    publication_no: int
+    run_id: int
+    kind: str
+    published_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,80 +173,66 @@ async def engine_facts(database: Database) -> Mapping[str, str]:
     return await database.read(work)
 
 
-async def last_runs(database: Database, limit: int) -> Sequence[RunFacts]:
+async def last_runs(connection: AsyncConnection, limit: int) -> Sequence[RunFacts]:
     """The latest runs, latest first."""
-
-    async def work(connection: AsyncConnection) -> Sequence[RunFacts]:
-        turns = (
-            select(func.count())
-            .where(attempt.c.run_id == run.c.run_id)
-            .scalar_subquery()
-            .label("turns")
-        )
-        found = await connection.execute(
-            select(run, turns).order_by(run.c.run_id.desc()).limit(limit)
-        )
-        return [_facts(row) for row in found]
-
-    return await database.read(work)
+    turns = (
+        select(func.count())
+        .where(attempt.c.run_id == run.c.run_id)
+        .scalar_subquery()
+        .label("turns")
+    )
+    found = await connection.execute(select(run, turns).order_by(run.c.run_id.desc()).limit(limit))
+    return [_facts(row) for row in found]
 
 
-async def last_full_publication(database: Database) -> RunFacts | None:
+async def last_full_publication(connection: AsyncConnection) -> RunFacts | None:
     """The last full run that was published; a backfill does not make a snapshot fresh."""
-    return await _last_published(database, run.c.kind == RunKind.SYNC)
+    row = await _last_published(connection, run.c.kind == RunKind.SYNC)
+    return None if row is None else _facts(row)
 
 
-async def last_publication(database: Database) -> RunFacts | None:
+async def last_publication(connection: AsyncConnection) -> Publication | None:
     """The last run that was published, full or not: what readers see."""
-    return await _last_published(database)
+    row = await _last_published(connection)
+    if row is None:
+        return None
+    return Publication(
+        publication_no=row.publication_no,
+        run_id=row.run_id,
+        kind=row.kind,
+        published_at=row.published_at,
+    )
 
 
-async def _last_published(database: Database, *conditions: ColumnElement[bool]) -> RunFacts | None:
-    async def work(connection: AsyncConnection) -> RunFacts | None:
-        row = (
-            await connection.execute(
-                select(run)
-                .where(run.c.publication_no.is_not(None), *conditions)
-                .order_by(run.c.publication_no.desc())
-                .limit(1)
-            )
-        ).one_or_none()
-        return None if row is None else _facts(row)
-
-    return await database.read(work)
-
-
-def continued_by_next_sync(
-    rows: Sequence[Row[Any]], *, areas: Sequence[str], within: timedelta, now: datetime
+async def _last_published(
+    connection: AsyncConnection, *conditions: ColumnElement[bool]
 ) -> Row[Any] | None:
-    """The open run (of ``ledger.open_runs``) that the next ``sync`` over these areas continues.
+    found = await connection.execute(
+        select(run)
+        .where(run.c.publication_no.is_not(None), *conditions)
+        .order_by(run.c.publication_no.desc())
+        .limit(1)
+    )
+    return found.one_or_none()
 
-    It follows the rule of ``ledger.begin_run``.
-    """
-    return next((row for row in rows if is_continuable(row, areas, within, now)), None)
 
-
-async def settled_in(database: Database, run_id: int, areas: int) -> Settled:
+async def settled_in(connection: AsyncConnection, run_id: int, areas: int) -> Settled:
     """How much a run has read completely so far."""
-
-    async def work(connection: AsyncConnection) -> Settled:
-        per_person = (
-            select(func.count().label("areas"))
-            .where(person_area.c.run_id == run_id, person_area.c.is_complete)
-            .group_by(person_area.c.person_id)
-            .subquery()
+    per_person = (
+        select(func.count().label("areas"))
+        .where(person_area.c.run_id == run_id, person_area.c.is_complete)
+        .group_by(person_area.c.person_id)
+        .subquery()
+    )
+    row = (
+        await connection.execute(
+            select(
+                func.count().filter(per_person.c.areas >= areas).label("persons"),
+                func.coalesce(func.sum(per_person.c.areas), 0).label("person_areas"),
+            ).select_from(per_person)
         )
-        row = (
-            await connection.execute(
-                select(
-                    func.count().filter(per_person.c.areas >= areas).label("persons"),
-                    func.coalesce(func.sum(per_person.c.areas), 0).label("person_areas"),
-                ).select_from(per_person)
-            )
-        ).one()
-        return Settled(persons=row.persons, person_areas=int(row.person_areas))
-
-    return await database.read(work)
+    ).one()
+    return Settled(persons=row.persons, person_areas=int(row.person_areas))
 
 
 async def lease_state(database: Database) -> LeaseState | None:
@@ -264,17 +259,13 @@ def _lease_state(row: Row[Any], now: datetime) -> LeaseState:
     )
 
 
-async def area_staleness(database: Database) -> Sequence[AreaStaleness]:
+async def area_staleness(connection: AsyncConnection) -> Sequence[AreaStaleness]:
     """Persons and stale persons by area, counted as in ``report_person_freshness``.
 
     The view finds the last full run for each row; here it is found once for each area.
     """
-
-    async def work(connection: AsyncConnection) -> Sequence[AreaStaleness]:
-        found = [await _staleness_of(connection, area.name) for area in AREAS]
-        return [staleness for staleness in found if staleness.persons]
-
-    return await database.read(work)
+    found = [await _staleness_of(connection, area.name) for area in AREAS]
+    return [staleness for staleness in found if staleness.persons]
 
 
 async def _staleness_of(connection: AsyncConnection, area: str) -> AreaStaleness:
@@ -315,29 +306,21 @@ async def _staleness_of(connection: AsyncConnection, area: str) -> AreaStaleness
     return AreaStaleness(area=area, persons=row.persons, stale=row.persons - row.fresh)
 
 
-async def failure_counts(database: Database) -> Sequence[FailureCount]:
+async def failure_counts(connection: AsyncConnection) -> Sequence[FailureCount]:
     """Open failures by area and kind."""
-
-    async def work(connection: AsyncConnection) -> Sequence[FailureCount]:
-        rows = await connection.execute(
-            select(failure.c.area, failure.c.kind, func.count().label("number"))
-            .group_by(failure.c.area, failure.c.kind)
-            .order_by(failure.c.area, failure.c.kind)
-        )
-        return [FailureCount(area=row.area, kind=row.kind, count=row.number) for row in rows]
-
-    return await database.read(work)
+    rows = await connection.execute(
+        select(failure.c.area, failure.c.kind, func.count().label("number"))
+        .group_by(failure.c.area, failure.c.kind)
+        .order_by(failure.c.area, failure.c.kind)
+    )
+    return [FailureCount(area=row.area, kind=row.kind, count=row.number) for row in rows]
 
 
-async def open_state(database: Database) -> OpenState:
+async def open_state(connection: AsyncConnection) -> OpenState:
     """Restrictions open as published, the persons who have them, and all persons in the store."""
-
-    async def work(connection: AsyncConnection) -> OpenState:
-        restrictions, holders = await open_counts(connection)
-        persons = await known_persons(connection)
-        return OpenState(restrictions=restrictions, holders=holders, persons=persons)
-
-    return await database.read(work)
+    restrictions, holders = await open_counts(connection)
+    persons = await known_persons(connection)
+    return OpenState(restrictions=restrictions, holders=holders, persons=persons)
 
 
 def _facts(row: Row[Any]) -> RunFacts:
@@ -349,7 +332,6 @@ def _facts(row: Row[Any]) -> RunFacts:
         started_at=row.started_at,
         finished_at=row.finished_at,
         published_at=row.published_at,
-        publication_no=row.publication_no,
         exit_code=row.exit_code,
         reason=row.reason,
         turns=getattr(row, "turns", 0),

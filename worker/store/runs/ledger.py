@@ -14,7 +14,6 @@ from worker.core.quiet import bounded_quiet
 from worker.core.run import RunHandle, RunProgress
 from worker.core.sharding import Shard
 from worker.errors import ExitCode
-from worker.store.database import Database
 from worker.store.queries.published import open_as_published, rows_and_persons
 from worker.store.runs.lease import Lease
 from worker.store.runs.process_identity import Holder
@@ -150,14 +149,10 @@ def counts_of(progress: RunProgress) -> dict[str, int]:
     return {name: getattr(progress, name) for name in names}
 
 
-async def key_paths(database: Database) -> Mapping[str, str]:
+async def key_paths(connection: AsyncConnection) -> Mapping[str, str]:
     """The record key path in use, by area."""
-
-    async def work(connection: AsyncConnection) -> Mapping[str, str]:
-        found = await connection.execute(select(area_key.c.area, area_key.c.key_path))
-        return {row.area: row.key_path for row in found}
-
-    return await database.read(work)
+    found = await connection.execute(select(area_key.c.area, area_key.c.key_path))
+    return {row.area: row.key_path for row in found}
 
 
 def _areas(row: Row[Any]) -> tuple[str, ...]:

@@ -65,9 +65,6 @@ async def publish_run(
     """Publish a run in the caller's transaction, which has renewed the lease.
 
     Args:
-        connection: in that transaction.
-        database: the store.
-        handle: of the run.
         limits: the operator's limits, which the guard applies.
         seen_by_attempts: run attempts whose sightings count as being on the roster. Each shard of
             a run has one.
@@ -130,9 +127,7 @@ async def removed_so_far(
     """Restrictions that are gone for good by this run, and the persons who lose them.
 
     Args:
-        connection: of the store.
         claimed: by person key, those that it has not closed yet.
-        run_id: the run.
     """
     shared = await shared_areas(connection, run_id)
     removed, affected = await removed_by(connection, run_id, shared)

@@ -47,15 +47,11 @@ async def note_restored(database: Database) -> int:
     return await database.write(work)
 
 
-async def last_publication(database: Database) -> int | None:
+async def last_publication(connection: AsyncConnection) -> int | None:
     """The number of the last publication; None before the first one."""
-
-    async def work(connection: AsyncConnection) -> int | None:
-        found = await connection.execute(select(func.max(run.c.publication_no)))
-        last: int | None = found.scalar_one()
-        return last
-
-    return await database.read(work)
+    found = await connection.execute(select(func.max(run.c.publication_no)))
+    last: int | None = found.scalar_one()
+    return last
 
 
 def _minute(now: datetime) -> int:

@@ -47,24 +47,16 @@ class Rewritten(NamedTuple):
     rows: int = 0
 
 
-async def identity_before_upgrade(database: Database) -> StoredIdentity:
+async def identity_before_upgrade(connection: AsyncConnection) -> StoredIdentity:
     """How persons are keyed in a store of any revision; an early one is always to be rewritten."""
-
-    async def work(connection: AsyncConnection) -> StoredIdentity:
-        has_ours = await connection.run_sync(
-            lambda sync: inspect(sync).has_table(store_identity.name)
-        )
-        name = store_identity.name if has_ours else "tenant"  # before 0011
-        found = await connection.execute(
-            select(text("*")).select_from(table(name)).order_by(text("1"))
-        )
-        row = found.first()
-        if row is None:
-            return NEW
-        waits = getattr(row, "rewritten_to", 0) is not None  # a column since 0008
-        return StoredIdentity(row.identity, row.key_check, bool(row.identity) and waits)
-
-    return await database.read(work)
+    has_ours = await connection.run_sync(lambda sync: inspect(sync).has_table(store_identity.name))
+    name = store_identity.name if has_ours else "tenant"  # before 0011
+    found = await connection.execute(select(text("*")).select_from(table(name)).order_by(text("1")))
+    row = found.first()
+    if row is None:
+        return NEW
+    waits = getattr(row, "rewritten_to", 0) is not None  # a column since 0008
+    return StoredIdentity(row.identity, row.key_check, bool(row.identity) and waits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +67,6 @@ class Rewriter:
         lease: held, so that no run writes meanwhile.
         areas: as configured; record keys and hashes depend on it.
         identity: how persons are keyed, as the store has it.
-        rules: what may be stored.
-        persons_per_batch: persons per transaction.
-        changed: called after each batch.
     """
 
     database: Database

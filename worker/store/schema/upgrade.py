@@ -17,19 +17,13 @@ LOCK: Final = 0x7074735F7570
 """PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""
 
 
-async def revision(database: Database) -> str | None:
+async def revision(connection: AsyncConnection) -> str | None:
     """The database's revision; ``None`` if no migration ever ran."""
-
-    async def work(connection: AsyncConnection) -> str | None:
-        has_table = await connection.run_sync(
-            lambda sync: inspect(sync).has_table("alembic_version")
-        )
-        if not has_table:
-            return None
-        found = await connection.execute(text("SELECT version_num FROM alembic_version"))
-        return found.scalar_one_or_none()
-
-    return await database.read(work)
+    has_table = await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version"))
+    if not has_table:
+        return None
+    found = await connection.execute(text("SELECT version_num FROM alembic_version"))
+    return found.scalar_one_or_none()
 
 
 async def check_schema(database: Database) -> None:
@@ -38,7 +32,7 @@ async def check_schema(database: Database) -> None:
     Raises:
         SchemaError: the schema is missing, behind or ahead; the hint names the command that helps.
     """
-    found = await revision(database)
+    found = await database.read(revision)
     if found == HEAD:
         return
     if found is None:
@@ -69,7 +63,7 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
         SchemaError: the database is ahead of this program.
         UnavailableError: another upgrade goes on for too long.
     """
-    before = await revision(database)
+    before = await database.read(revision)
     if before is not None and before > HEAD:
         await check_schema(database)
 
