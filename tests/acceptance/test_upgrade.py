@@ -237,7 +237,6 @@ async def stopped_upgrades(url: str, stop_after: Sequence[int]) -> None:
             with pytest.raises(DeadError):
                 async with held_lease(database, ttl_s=50) as lease:
                     await Rewriter(
-                        database=database,
                         lease=lease,
                         areas=AREAS,
                         identity=settled,

@@ -83,7 +83,6 @@ async def _rewrite(app: App, database: Database, identity: Identity) -> Rewritte
 
     async with held_lease(database, ttl_s=app.settings.lease.ttl_s) as lease:
         rewriter = Rewriter(
-            database=database,
             lease=lease,
             areas=app.areas([area.name for area in AREAS]),
             identity=identity,

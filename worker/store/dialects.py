@@ -22,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     func,
 )
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.functions import FunctionElement
@@ -180,6 +181,12 @@ def dialect_named(name: str) -> StoreDialect:
                 f"database.url: {name} is not supported",
                 hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE",
             )
+
+
+async def delete_securely(connection: AsyncConnection) -> None:
+    """Let SQLite overwrite what this transaction deletes."""
+    if connection.dialect.name == "sqlite":
+        await connection.exec_driver_sql("PRAGMA secure_delete=ON")
 
 
 def upsert(dialect: StoreDialect, table: Table, values: Sequence[str]) -> Insert:

@@ -38,7 +38,7 @@ from worker.core.identity import NationalId
 from worker.core.recogniser import Recogniser
 from worker.errors import UnavailableError
 from worker.store.database import Database
-from worker.store.dialects import member, members
+from worker.store.dialects import delete_securely, member, members
 from worker.store.errors import plain_reason
 from worker.store.runs.facts import invalidate_base
 from worker.store.runs.feed import feed_erased_person, feed_versions
@@ -170,8 +170,7 @@ async def erase_traces(lease: Lease, traces: Traces, mask: Mask) -> None:
     database = lease.database
 
     async def work(connection: AsyncConnection) -> None:
-        if database.dialect.name == "sqlite":
-            await connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        await delete_securely(connection)
         await invalidate_base(connection)
         await _add_to_feed(connection, traces, await database.now(connection))
         if traces.person_id is not None:

@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from worker.core.model import OPEN_STATUSES
 from worker.store.database import Database
-from worker.store.dialects import member, members
+from worker.store.dialects import delete_securely, member, members
 from worker.store.runs.feed import feed_versions
 from worker.store.runs.labels import clear_old_labels
 from worker.store.runs.lease import Lease
@@ -28,7 +28,7 @@ RUN_STEPS_MAX: Final = 10
 """The remaining runs wait for the next publication."""
 
 
-_Work: TypeAlias = Callable[[AsyncConnection], Awaitable[int]]
+_Work: TypeAlias = Callable[..., Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +85,14 @@ async def purge(
 
     async def all_of(work: _Work, limit: int, steps_max: float = math.inf) -> int:
         """Take steps until one finds fewer rows than its limit; return the number of rows."""
+
+        async def step(connection: AsyncConnection) -> int:
+            await delete_securely(connection)
+            return await work(connection, limit=limit)
+
         gone = steps = 0
         while steps < steps_max and not is_stopping():
-            in_step = await _step(lease, work)
+            in_step = await lease.write(step)
             gone, steps = gone + in_step, steps + 1
             if in_step < limit:
                 break
@@ -95,16 +100,18 @@ async def purge(
 
     if rules.versions is not None:
         for area in VERSIONS:
-            versions += await all_of(_old_versions(area, now, rules.versions, limit), limit)
-        work = partial(clear_old_labels, before=now - rules.versions, limit=limit)
-        labels = await all_of(work, limit)
+            work = partial(_delete_versions, area=area, now=now, age=rules.versions)
+            versions += await all_of(work, limit)
+        labels = await all_of(partial(clear_old_labels, before=now - rules.versions), limit)
     if rules.runs is not None:
-        unreferred = _old_runs(now - rules.runs, rules.runs_per_step)
-        runs = await all_of(unreferred, rules.runs_per_step, RUN_STEPS_MAX)
+        before = now - rules.runs
+        runs = await all_of(
+            partial(_delete_runs, before=before), rules.runs_per_step, RUN_STEPS_MAX
+        )
     if rules.access_log is not None and first_access_at is not None:
         before = now - rules.access_log
         if first_access_at < before:
-            accesses = await all_of(_old_accesses(before, limit), limit)
+            accesses = await all_of(partial(_delete_accesses, before=before), limit)
     return Purged(versions=versions, labels=labels, runs=runs, accesses=accesses)
 
 
@@ -115,88 +122,65 @@ async def _now_and_first_access(
     return await database.now(connection), first.scalar_one()
 
 
-async def _step(lease: Lease, work: _Work) -> int:
-    """One transaction under the lease; returns the number of deleted rows."""
-
-    async def step(connection: AsyncConnection) -> int:
-        if lease.database.dialect.name == "sqlite":
-            await connection.exec_driver_sql("PRAGMA secure_delete=ON")
-        return await work(connection)
-
-    return await lease.write(step)
-
-
-def _old_versions(area: str, now: datetime, age: timedelta, limit: int) -> _Work:
-    """Deletes versions that a publication closed at least that long ago."""
+async def _delete_versions(
+    connection: AsyncConnection, area: str, now: datetime, age: timedelta, limit: int
+) -> int:
+    """Delete versions that a publication closed at least that long ago; return their number."""
     table, before = VERSIONS[area], now - age
-
-    async def work(connection: AsyncConnection) -> int:
-        ended = select(run.c.run_id).where(
-            run.c.publication_no.is_not(None),
-            run.c.published_at < before,
+    ended = select(run.c.run_id).where(
+        run.c.publication_no.is_not(None),
+        run.c.published_at < before,
+    )
+    found = await connection.execute(
+        select(table.c.version_id).where(table.c.closed_run.in_(ended)).limit(limit)
+    )
+    rows = list(found.scalars())
+    if rows:
+        purged = select(table.c.version_id, table.c.person_id).where(table.c.version_id.in_(rows))
+        await feed_versions(connection, "purge", area, purged, now)
+        await connection.execute(
+            delete(table).where(member(table.c.version_id)),
+            members(rows),
         )
-        found = await connection.execute(
-            select(table.c.version_id).where(table.c.closed_run.in_(ended)).limit(limit)
+    return len(rows)
+
+
+async def _delete_accesses(connection: AsyncConnection, before: datetime, limit: int) -> int:
+    """Delete rows of the access log that are older than that time; return their number."""
+    found = await connection.execute(
+        select(access_log.c.access_id)
+        .where(access_log.c.accessed_at < before)
+        .order_by(access_log.c.access_id)
+        .limit(limit)
+    )
+    rows = list(found.scalars())
+    if rows:
+        await connection.execute(
+            delete(access_log).where(member(access_log.c.access_id)),
+            members(rows),
         )
-        rows = list(found.scalars())
-        if rows:
-            purged = select(table.c.version_id, table.c.person_id).where(
-                table.c.version_id.in_(rows)
-            )
-            await feed_versions(connection, "purge", area, purged, now)
-            await connection.execute(
-                delete(table).where(member(table.c.version_id)),
-                members(rows),
-            )
-        return len(rows)
-
-    return work
+    return len(rows)
 
 
-def _old_accesses(before: datetime, limit: int) -> _Work:
-    """Deletes rows of the access log that are older than that time."""
-
-    async def work(connection: AsyncConnection) -> int:
-        found = await connection.execute(
-            select(access_log.c.access_id)
-            .where(access_log.c.accessed_at < before)
-            .order_by(access_log.c.access_id)
-            .limit(limit)
+async def _delete_runs(connection: AsyncConnection, before: datetime, limit: int) -> int:
+    """Delete runs that ended before that time and that no row refers to, with their attempts."""
+    found = await connection.execute(
+        select(run.c.run_id)
+        .where(
+            run.c.status.not_in(sorted(OPEN_STATUSES)),
+            run.c.finished_at < before,
+            or_(run.c.publication_no.is_(None), run.c.publication_no.not_in(_last_numbers())),
+            *_unreferred(),
         )
-        rows = list(found.scalars())
-        if rows:
-            await connection.execute(
-                delete(access_log).where(member(access_log.c.access_id)),
-                members(rows),
-            )
-        return len(rows)
-
-    return work
-
-
-def _old_runs(before: datetime, limit: int) -> _Work:
-    """Deletes runs that ended before that time and that no row refers to, with their attempts."""
-
-    async def work(connection: AsyncConnection) -> int:
-        found = await connection.execute(
-            select(run.c.run_id)
-            .where(
-                run.c.status.not_in(sorted(OPEN_STATUSES)),
-                run.c.finished_at < before,
-                or_(run.c.publication_no.is_(None), run.c.publication_no.not_in(_last_numbers())),
-                *_unreferred(),
-            )
-            .order_by(run.c.run_id)
-            .limit(limit)
-        )
-        runs = list(found.scalars())
-        if runs:
-            listed = members(runs)
-            await connection.execute(delete(attempt).where(member(attempt.c.run_id)), listed)
-            await connection.execute(delete(run).where(member(run.c.run_id)), listed)
-        return len(runs)
-
-    return work
+        .order_by(run.c.run_id)
+        .limit(limit)
+    )
+    runs = list(found.scalars())
+    if runs:
+        listed = members(runs)
+        await connection.execute(delete(attempt).where(member(attempt.c.run_id)), listed)
+        await connection.execute(delete(run).where(member(run.c.run_id)), listed)
+    return len(runs)
 
 
 def _last_numbers() -> Select[tuple[int]]:

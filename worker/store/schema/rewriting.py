@@ -21,8 +21,7 @@ from worker.core.privacy import Cleaner, PrivacyRules
 from worker.core.recogniser import candidates
 from worker.core.record import KeyedHash, digest_of, reader_of
 from worker.errors import ContractError
-from worker.store.database import Database
-from worker.store.dialects import member, members
+from worker.store.dialects import delete_securely, member, members
 from worker.store.identity import NEW, StoredIdentity
 from worker.store.runs.facts import invalidate_base
 from worker.store.runs.lease import Lease
@@ -69,7 +68,6 @@ class Rewriter:
         identity: how persons are keyed, as the store has it.
     """
 
-    database: Database
     lease: Lease
     areas: Sequence[ResourceArea]
     identity: Identity
@@ -84,25 +82,18 @@ class Rewriter:
             LeaseLostError: another holder took over; committed batches stay.
         """
         done = Rewritten()
-        while (batch := await self.database.write(self._batch)) is not None:
+        while (batch := await self.lease.write(self._batch)) is not None:
             done = Rewritten(done.persons + batch.persons, done.rows + batch.rows)
             self.changed(done)
         return done
 
     async def finish(self) -> None:
         """Record that no row is left to rewrite."""
-
-        async def work(connection: AsyncConnection) -> None:
-            await self.lease.renew(connection)
-            await self._mark(connection, None)
-
-        await self.database.write(work)
+        await self.lease.write(lambda connection: self._mark(connection, None))
 
     async def _batch(self, connection: AsyncConnection) -> Rewritten | None:
         """Rewrite the next persons and record the progress; None if there are none."""
-        await self.lease.renew(connection)
-        if self.database.dialect.name == "sqlite":
-            await connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        await delete_securely(connection)
         done_to = await _done_to(connection)
         if done_to is None:
             return None
