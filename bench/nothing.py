@@ -5,17 +5,16 @@ the roster, HelseID, signing, reading and hashing of answers, the pipeline with 
 writer task, and the lease and schema check on the configured database, a few statements a run.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from worker.core.confirmation import Removed
-from worker.core.guard import GuardFacts
+from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunKind
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress
 from worker.errors import ExitCode
 from worker.ports import Runtime
-from worker.store.database import Database
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import TOTALS
 from worker.use_cases import run_sync
@@ -54,8 +53,7 @@ class Nothing:
 
     async def publish(
         self,
-        _judge: Callable[[GuardFacts], tuple[str, ...]],
-        _exit_decision: Callable[[Mapping[str, int]], ExitCode],
+        _limits: GuardLimits,
         *,
         may_depart: bool,  # noqa: ARG002 - the port fixes the names
         progress: RunProgress,
@@ -67,15 +65,15 @@ class Nothing:
     async def withhold(self, _reason: str) -> None:
         """Nothing is kept, so nothing is undone."""
 
-    async def interrupt(self, _exit_code: ExitCode, _reason: str, _progress: RunProgress) -> None:
+    async def interrupt(
+        self, _exit_code: ExitCode, _reason: str, _progress: RunProgress, **_more: Any
+    ) -> None:
         """Nothing is left open."""
 
 
-async def open_nothing(
-    database: Database, _lease: Lease, *, areas: tuple[str, ...], **_options: Any
-) -> Nothing:
+async def open_nothing(lease: Lease, *, areas: tuple[str, ...], **_options: Any) -> Nothing:
     """In the place of ``open_run_store``."""
-    runtime = database.runtime
+    runtime = lease.database.runtime
     handle = RunHandle(
         run_id=1, attempt_id=1, kind=RunKind.SYNC, areas=areas, started_at=runtime.now()
     )
