@@ -8,9 +8,9 @@ PEAK_MB_MAX = 120
 
 
 def test_ten_times_the_persons_take_no_more_memory(tmp_path: Path) -> None:
-    """4,000 persons against the sandbox peak within 10 MB of 400, and below 120 MB."""
-    small, _ = measure(tmp_path / "small", 400)
-    large, _ = measure(tmp_path / "large", 4_000)
+    """2,500 persons against the sandbox peak within 10 MB of 250, and below 120 MB."""
+    small, _ = measure(tmp_path / "small", 250)
+    large, _ = measure(tmp_path / "large", 2_500)
     assert small > 20
     assert large - small < 10
     assert large < PEAK_MB_MAX

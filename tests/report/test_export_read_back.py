@@ -5,8 +5,6 @@ from typing import Any
 
 import duckdb
 import orjson
-import pandas as pd
-import polars as pl
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from pyarrow import parquet
@@ -49,6 +47,10 @@ def as_lines(rows):
 
 async def test_four_readers_see_the_same(database_url, tmp_path):
     """Every row and value of Parquet, in its order, is that of NDJSON."""
+    # Every process of pytest loads this module, and one runs it.
+    import pandas as pd
+    import polars as pl
+
     async with world_on(database_url, our_clock=True) as world:
         await both(world, tmp_path)
     for view in (SAFE, "report_patient_safety_history", DAILY, "report_person_freshness"):
@@ -153,6 +155,9 @@ async def test_each_line_fits_the_schema_beside_it(database_url, tmp_path, how):
 
 async def test_parts_are_one_table(sqlite_url, tmp_path):
     """Parquet ends a part with the row group that reaches the limit; readers put them back."""
+    import pandas as pd
+    import polars as pl
+
     async with world_on(sqlite_url, our_clock=True) as world:
         await small_store(world)
         await world.rows_written(
