@@ -12,7 +12,7 @@ from typing import Final, cast
 from worker.errors import ContractError, StaleConnectionError, TransientError, WorkerError
 from worker.ports import HttpResponse
 from worker.pts.batching import RequestBatcher, ResponseBatcher
-from worker.pts.response_parser import ResponseParser, surplus
+from worker.pts.response_parser import ResponseParser, closed_early, stale_surplus, surplus
 from worker.pts.transport import is_clean_end
 
 _READ_NOTHING: Final = 0
@@ -126,8 +126,7 @@ class Connection(asyncio.Protocol):
             response = parser.feed(data)
         except ContractError as error:
             if self._is_proven and not parser.has_status:
-                # Surplus bytes of an earlier response.
-                self._fail(StaleConnectionError("an earlier response was longer than declared"))
+                self._fail(stale_surplus())
             else:
                 self._fail(error)
         except WorkerError as error:
@@ -155,15 +154,9 @@ class Connection(asyncio.Protocol):
         if parser is None and self._request is None:
             return  # nothing is expected
         is_silent = self._heard_s == self._began_s
-        if parser is not None and parser.has_status:
-            what = "the response was truncated"
-        elif exc is None and is_silent:
-            what = "the connection was closed before a response"
-        else:
-            what = "the connection broke"
-        name = f" ({type(exc).__name__})" if exc is not None else ""
         is_stale = self._is_proven and is_silent
-        self._fail((StaleConnectionError if is_stale else TransientError)(f"{what}{name}"))
+        error = StaleConnectionError if is_stale else TransientError
+        self._fail(error(closed_early(parser, exc, is_silent=is_silent)))
 
     # --- ends of an exchange ---
 

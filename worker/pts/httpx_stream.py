@@ -18,7 +18,7 @@ from worker.errors import ContractError, StaleConnectionError, TransientError, W
 from worker.ports import HttpResponse
 from worker.proxy import PROXY_HINT, Proxy
 from worker.pts.happy_eyeballs import open_socket
-from worker.pts.response_parser import ResponseParser, surplus
+from worker.pts.response_parser import ResponseParser, closed_early, stale_surplus, surplus
 from worker.pts.transport import certificate_error, is_clean_end
 
 _AT_ONCE: Final = 0
@@ -260,7 +260,7 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         except WorkerError as error:
             is_kept = self._has_answered
             if is_kept and not parser.has_status and isinstance(error, ContractError):
-                error = StaleConnectionError("an earlier response was longer than declared")
+                error = stale_surplus()
             self._fail(error)
             return
         if response is not None:
@@ -284,15 +284,9 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         """The error for a connection that ended before its response."""
         if self._error is not None:
             return self._error
-        if self._parser is not None and self._parser.has_status:
-            what = "the response was truncated"
-        elif exc is None and self._is_silent:
-            what = "the connection was closed before a response"
-        else:
-            what = "the connection broke"
-        name = "" if exc is None else f" ({type(exc).__name__})"
+        what = closed_early(self._parser, exc, is_silent=self._is_silent)
         is_stale = self._has_answered and self._is_silent
-        return StaleConnectionError(what + name) if is_stale else self._failure(what + name)
+        return StaleConnectionError(what) if is_stale else self._failure(what)
 
     def _failure(self, problem: str) -> TransientError:
         return _failure(self._proxy, problem)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from worker.core.content_coding import decoded, too_large
-from worker.errors import ContractError, TransientError
+from worker.errors import ContractError, StaleConnectionError, TransientError
 from worker.ports import HttpResponse
 
 HEADER_BYTES_MAX: Final = 32 * 1024
@@ -280,6 +280,26 @@ class _ChunkedBody:
 def surplus() -> TransientError:
     """The error for surplus bytes, which make it unclear which bytes are the response."""
     return TransientError("surplus bytes follow the response")
+
+
+def stale_surplus() -> StaleConnectionError:
+    """The error for bytes that are no response, on a connection that has carried another."""
+    return StaleConnectionError("an earlier response was longer than declared")
+
+
+def closed_early(parser: ResponseParser | None, exc: Exception | None, *, is_silent: bool) -> str:
+    """How the connection ended before the response was complete.
+
+    Args:
+        is_silent: the server has sent nothing since the request.
+    """
+    if parser is not None and parser.has_status:
+        what = "the response was truncated"
+    elif exc is None and is_silent:
+        what = "the connection was closed before a response"
+    else:
+        what = "the connection broke"
+    return what if exc is None else f"{what} ({type(exc).__name__})"
 
 
 def _sum_of_overhead(size: int, more: int) -> int:

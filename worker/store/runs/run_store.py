@@ -190,11 +190,7 @@ class SqlRunStore:
 
     async def removed_so_far(self, claimed: Mapping[str, Removed]) -> tuple[int, int]:
         """See ``RunStore.removed_so_far``."""
-
-        async def query(connection: AsyncConnection) -> tuple[int, int]:
-            return await removed_so_far(connection, claimed, run_id=self.handle.run_id)
-
-        return await self.database.read(query)
+        return await self.database.read(removed_so_far, claimed, run_id=self.handle.run_id)
 
     async def publish(
         self,
