@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.model import AreaFailure, AreaRead, CompleteArea, FailureKind, PersonRead
+from worker.core.model import AreaRead, CompleteArea, PersonRead, keyed_otherwise
 from worker.core.run import RunHandle
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import area_key
@@ -74,12 +74,4 @@ class AgreedRecordKeys:
     def _checked(self, read: AreaRead) -> AreaRead:
         if self._is_agreed(read) or not isinstance(read, CompleteArea):
             return read
-        return AreaFailure(
-            area=read.area,
-            kind=FailureKind.CONTRACT,
-            reason=f"records are keyed by {read.proof.key_path}, but another shard uses "
-            f"{self._agreed[read.area]}",
-            attempts=1,
-            failed_at=read.proof.read_at,
-            status=200,
-        )
+        return keyed_otherwise(read, f"but another shard uses {self._agreed[read.area]}")
