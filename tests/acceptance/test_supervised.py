@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Installation, Running, environment, start, wait_for
+from tests.acceptance.program import (
+    Installation,
+    Running,
+    closed_port,
+    environment,
+    start,
+    wait_for,
+)
 from tests.acceptance.standin import Standin, http, person
 
 PERSONS = 6
@@ -24,12 +31,6 @@ def worker(standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase) -> Insta
     for number in range(PERSONS):
         person(standin, number, safeties=1)
     return standin.install(tmp_path, make_sqlite())
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def fetch(port: int, path: str) -> tuple[int, str]:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -22,7 +21,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.acceptance.program import wait_for
+from tests.acceptance.program import closed_port, wait_for
 
 PROGRAMS: Final = ("etcd", "kube-apiserver", "kube-controller-manager")
 ASSETS: Final = "KUBEBUILDER_ASSETS"
@@ -47,13 +46,6 @@ def program(name: str) -> str | None:
     """The path of one of ``PROGRAMS``; None where it cannot be had."""
     folders = [os.environ.get(ASSETS, ""), "/usr/local/kubebuilder/bin", os.environ["PATH"]]
     return shutil.which(name, path=os.pathsep.join(folders))
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +205,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         )
     )
     (folder / "tokens.csv").write_text(f"{TOKEN},admin,1,system:masters\n")
-    etcd, peer, port = _free_port(), _free_port(), _free_port()
+    etcd, peer, port = closed_port(), closed_port(), closed_port()
     with contextlib.ExitStack() as stack:
         stores = f"http://127.0.0.1:{etcd}"
         _start(stack, folder, "etcd", *(
@@ -253,7 +245,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
             f"--controllers={','.join(CONTROLLERS)}",
             f"--service-account-private-key-file={key}",
             f"--cert-dir={folder / 'manager'}",
-            f"--secure-port={_free_port()}",
+            f"--secure-port={closed_port()}",
             "--bind-address=127.0.0.1",
             "--leader-elect=false",
         ))  # fmt: skip

@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 
 from worker import files
+from worker.ports import Runtime
 from worker.roster import csv_file
 from worker.telemetry import emit
 
@@ -55,6 +56,16 @@ class Clock:
     def epoch_s(self) -> float:
         """The true time in seconds since 1970."""
         return self.true_now().timestamp()
+
+    def runtime(self) -> Runtime:
+        """These clocks; nothing else is drawn."""
+        return Runtime(
+            now=self.now,
+            monotonic=lambda: self.elapsed_s,
+            sleep=anyio.sleep,
+            uniform=lambda: 0.5,
+            new_id=lambda: "id",
+        )
 
 
 class SimTask(asyncio.Task[Any]):

@@ -21,16 +21,9 @@ from worker.ports import Runtime
 
 def simulated(story: Callable[[Clock, Runtime], Awaitable[None]]) -> None:
     clock = Clock(datetime(2026, 11, 26, 2, 30, tzinfo=UTC))
-    runtime = Runtime(
-        now=clock.now,
-        monotonic=lambda: clock.elapsed_s,
-        sleep=anyio.sleep,
-        uniform=lambda: 0.5,
-        new_id=lambda: "id",
-    )
 
     async def run(_loop: object) -> None:
-        await story(clock, runtime)
+        await story(clock, clock.runtime())
 
     run_simulated(run, clock, Random(1))
 

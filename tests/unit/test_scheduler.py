@@ -17,7 +17,6 @@ from tests.simulation.loop import Clock, run_simulated
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ConfigurationError, ExitCode, UnavailableError
-from worker.ports import Runtime
 from worker.scheduler import ScheduleState, next_start, run_on_schedule, wait_before_retry_s
 
 OSLO = ZoneInfo("Europe/Oslo")
@@ -201,13 +200,7 @@ def nights(
                     cron=cron,
                     timezone="Europe/Oslo",
                     stop=made.stop,
-                    runtime=Runtime(
-                        now=clock.now,
-                        monotonic=lambda: clock.elapsed_s,
-                        sleep=anyio.sleep,
-                        uniform=lambda: 0.5,
-                        new_id=lambda: "id",
-                    ),
+                    runtime=clock.runtime(),
                     first=made.run if now else None,
                     state=made.state,
                 )
