@@ -301,6 +301,12 @@ class Store:
             kind = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
         return [row[0] for row in self.rows(kind) if not row[0].startswith("sqlite_")]
 
+    def everything(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every row of every table and view, sorted."""
+        names = self.tables()
+        found = self.rows_of(*(f'SELECT * FROM "{name}"' for name in names))
+        return {name: sorted(rows, key=repr) for name, rows in zip(names, found, strict=True)}
+
     def current(self, area: str = "patient_safety") -> set[tuple[Any, ...]]:
         """The published restrictions: local reference, id, payload and whether stale."""
         return {

@@ -65,10 +65,6 @@ def see(ended: Ended, store: Store) -> Seen:
     )
 
 
-def dump_of(store: Store) -> str:
-    return "\n".join(str(store.rows(f"SELECT * FROM {name}")) for name in store.tables())
-
-
 @pytest.fixture(scope="module")
 def all_nights(
     make_sqlite: MakeDatabase, make_postgres: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
@@ -107,7 +103,7 @@ def _three_nights(made: Standin, database_url: str, folder: Path) -> Nights:
         new = privacy if other == PRIVACY else safety
         made.people[off_id][other].append(new(off_id, "new"))
     bad = see(worker.sync("--log-level", "DEBUG"), worker.store)
-    dump = dump_of(worker.store)
+    dump = str(worker.store.everything())
 
     made.script.clear()
     healed = see(worker.sync(), worker.store)

@@ -31,8 +31,7 @@ def free_lease(store: Store) -> None:
 
 def dump(store: Store) -> str:
     """All rows but the lease's."""
-    names = sorted(set(store.tables()) - {"lease"})
-    return "\n".join(str(sorted(store.rows(f"SELECT * FROM {name}"), key=str)) for name in names)
+    return str({name: rows for name, rows in store.everything().items() if name != "lease"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,6 @@ from tests.acceptance.program import Ended, Installation, Sandbox
 from tests.acceptance.test_cli_status import run_under_way
 
 
-def dump(worker: Installation) -> list[str]:
-    """Everything that the database holds."""
-    with contextlib.closing(sqlite3.connect(worker.store.path)) as connection:
-        return list(connection.iterdump())
-
-
 @pytest.fixture(scope="module")
 def told(two_runs: Installation, served: Sandbox) -> list[Ended]:
     """The plan for the whole roster, and for others."""
@@ -114,12 +108,12 @@ def test_plan_ends_as_a_run_would(told: list[Ended]):
 
 def test_plan_writes_nothing_and_waits_for_nobody(worker: Installation):
     """It reads on while another process holds the database's only write lock."""
-    before = dump(worker)
+    before = worker.store.everything()
     with contextlib.closing(sqlite3.connect(worker.store.path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         ended = worker.run("plan")
         connection.rollback()
-    assert (0, before) == (ended.code, dump(worker))
+    assert (0, before) == (ended.code, worker.store.everything())
     assert ended.took_s < 15  # a writer would wait 20 s for the lock
 
 

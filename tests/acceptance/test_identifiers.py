@@ -109,7 +109,7 @@ def keep(url: str, folder: Path) -> Kept:
         )
         ended = dict(zip(("sync", "csv", "ndjson", "again"), calls(worker, *lines), strict=True))
     store = worker.store
-    rows = [store.rows(f"SELECT * FROM {name}") for name in store.tables()]
+    rows = list(store.everything().values())
     exported = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("part-*")}
     parsed = [
         list(csv.reader(io.StringIO(content.decode())))

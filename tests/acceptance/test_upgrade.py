@@ -113,7 +113,7 @@ def upgraded(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFacto
         )
         ended |= dict(zip(names[:3], calls(worker, *lines[:3]), strict=True))
         store = worker.store
-        rows = [store.rows(f"SELECT * FROM {name}") for name in store.tables()]
+        rows = list(store.everything().values())
         after, history = files_of(worker), store.history()
         ended |= dict(zip(names[3:], calls(worker, *lines[3:]), strict=True))
     return Upgraded(

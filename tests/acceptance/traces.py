@@ -90,8 +90,8 @@ def gather(night: Night, running: Session, lines: list[str]) -> Traces:
         for line in (*lines, *running.spawned)
     ]
     night.places += [
-        Place(kind="database", name=table, data=repr(store.rows(f"SELECT * FROM {table}")).encode())
-        for table in store.tables()
+        Place(kind="database", name=table, data=repr(rows).encode())
+        for table, rows in store.everything().items()
     ]
     night.places += [Place(kind="metrics", name="pushed", data=one) for one in night.made.pushed]
     exported = folder / "exported"

@@ -9,7 +9,7 @@ from random import Random
 
 from tests.acceptance.program import Ended, Installation, Running, wait_for
 from tests.crash.ground import Ground, has_begun
-from tests.crash.processes import is_paused, tables_of
+from tests.crash.processes import is_paused
 
 LEASE_TTL_S = 5
 RATE = 60
@@ -73,14 +73,14 @@ class Shards:
             assert 0 == ended.code, f"shard {index}: {ended.out}{ended.err}"
         assert self.ground.after == self.worker.store.published(), "another result"
         assert [("published", 0)] * 2 == self.worker.store.runs(), self.worker.store.runs()
-        before = tables_of(self.worker.store)
+        before = self.worker.store.everything()
         for _, running in self.slept:
             running.signal(signal.SIGCONT)
             late = running.wait()
             # Whoever had not held the lease yet takes it now, and is told that all is done.
             was_early = late.code == 0 and "already published" in late.out
             assert was_early or late.code == 75, f"one that overslept: {late.out}{late.err}"
-        after = tables_of(self.worker.store)
+        after = self.worker.store.everything()
         del before["lease"], after["lease"]
         assert before == after, "one that overslept has written"
 

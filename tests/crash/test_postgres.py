@@ -7,7 +7,7 @@ import anyio
 
 from tests.acceptance.program import Store, wait_for
 from tests.crash.ground import Ground, has_begun, name_of
-from tests.crash.processes import is_paused, tables_of
+from tests.crash.processes import is_paused
 from tests.crash.servers import hold_publication, terminate_within
 
 WHERE = ("person_area", "person_area", "run")
@@ -66,10 +66,10 @@ def test_paused_within_a_transaction(on_postgres: Ground):
     other.configure(lease={"ttl_s": 5})
     ended = on_postgres.sync(other, "--wait", "40s")
     assert 0 == ended.code, ended.out + ended.err
-    before = tables_of(worker.store)
+    before = worker.store.everything()
     paused.signal(signal.SIGCONT)
     late = paused.wait()
     assert 75 == late.code, late.out + late.err
     assert "took over" in late.message
-    assert before == tables_of(worker.store)
+    assert before == worker.store.everything()
     assert on_postgres.after == worker.store.published()

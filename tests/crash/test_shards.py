@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.program import Ended, Installation, Running, Sandbox, sandbox, wait_for
 from tests.crash.ground import PERSONS, Ground, PostgresDatabases
-from tests.crash.processes import is_paused, tables_of
+from tests.crash.processes import is_paused
 from tests.crash.zygote import Zygote
 from worker.store.schema.tables import TOTALS
 
@@ -109,12 +109,12 @@ def test_killed_paused_and_replaced_they_end_where_one_ends(ground: Ground, quie
     assert [True, True] == [ended[index].run["continued"] for index in (1, 2)]
     assert {"index": last.run["shard"]["index"], "count": COUNT, "done": COUNT} == last.run["shard"]
 
-    before = tables_of(worker.store)
+    before = worker.store.everything()
     slept.signal(signal.SIGCONT)
     late = slept.wait()
     assert 75 == late.code, late.out + late.err
     assert "took over" in late.message
-    assert before == tables_of(worker.store)
+    assert before == worker.store.everything()
 
     again: Ended = start(0).wait()
     assert (0, "published") == (again.code, again.run["status"])

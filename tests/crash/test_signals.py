@@ -14,7 +14,7 @@ import pytest
 
 from tests.acceptance.program import Installation, Running, Store, environment, wait_for
 from tests.crash.ground import SYNC, Ground, has_begun, name_of
-from tests.crash.processes import is_paused, tables_of
+from tests.crash.processes import is_paused
 
 
 @contextlib.contextmanager
@@ -121,12 +121,12 @@ def test_paused_for_longer_than_the_lease(ground: Ground):
     ended = ground.sync(worker, "--wait", "20s")
     assert (0, True) == (ended.code, ended.run["continued"])
     assert ground.after == worker.store.published()
-    before = tables_of(worker.store)
+    before = worker.store.everything()
     paused.signal(signal.SIGCONT)
     late = paused.wait()
     assert 75 == late.code, late.out + late.err
     assert "took over" in late.message
-    assert before == tables_of(worker.store)
+    assert before == worker.store.everything()
 
 
 def _pause_between_transactions(worker: Installation, running: Running) -> None:
