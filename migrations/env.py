@@ -12,6 +12,7 @@ import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
 from worker.store.dialects import dialect_named
 from worker.store.runs.facts import record_missing_facts
 from worker.store.schema.grants import grants_on
+from worker.store.schema.statistics import statistics_statements
 from worker.store.schema.tables import metadata
 from worker.store.schema.upgrade import HEAD, LOCK
 from worker.store.schema.views import create_statements, drop_statements, view_definitions
@@ -42,6 +43,8 @@ def migrate(connection: Connection) -> None:
         for statement in (*create_statements(dialect), *granted):
             connection.exec_driver_sql(statement)
         record_missing_facts(connection)
+        for statement in statistics_statements(dialect):
+            connection.exec_driver_sql(statement)
 
 
 async def on_configured_database() -> None:

@@ -172,6 +172,15 @@ class _PublishedRun:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moment:
+    """A publication at which is counted, by which cohort of a person ``p``, and added or not."""
+
+    run: _PublishedRun
+    cohort: str
+    sign: int
+
+
 def _base(connection: Connection, number: int) -> _PublishedRun | None:
     """The previous publication, if its figures still equal the rows."""
     row = connection.execute(
@@ -204,13 +213,13 @@ class _Standing:
         self._names = names
         self.counts: _Counts = _no_counts()
         self.holders: dict[str, int] = defaultdict(int)
+        as_now = _Moment(run=now, cohort=cohort_sql(), sign=1)
         if base is None:
-            self._count(now, "", cohort_sql(), 1)
+            self._count([as_now], "")
             return
         self._take(base)
-        touched = _touched(now, base)
-        self._count(now, touched, cohort_sql(), 1)
-        self._count(base, touched, cohort_sql(before=now.run_id), -1)
+        as_before = _Moment(run=base, cohort=cohort_sql(before=now.run_id), sign=-1)
+        self._count([as_now, as_before], _touched(now, base))
 
     def is_sound(self) -> bool:
         """Whether no number is negative; otherwise the base did not equal the rows."""
@@ -228,62 +237,66 @@ class _Standing:
         ):
             self.holders[row.cohort] = row.persons_in_effect
 
-    def _count(self, moment: _PublishedRun, touched: str, cohort: str, sign: int) -> None:
-        """Add or subtract what is open at a publication, of all persons or of those touched."""
-        parts = [_standing_sql(area, moment, touched, cohort) for area in AREAS]
-        for *key, in_cohort, open_, does, persons, holders in self._rows(parts):
+    def _count(self, moments: Sequence[_Moment], touched: str) -> None:
+        """Add or subtract what is open at publications, of all persons or of those touched."""
+        parts = [_standing_sql(area, moment, touched) for moment in moments for area in AREAS]
+        for sign, *key, in_cohort, open_, does, persons, holders in self._rows(parts, touched):
             values = self.counts[*key, self._names.of(in_cohort)]
             for name, value in zip(_STANDING, (open_, does, persons, holders), strict=True):
                 values[name] += sign * int(value)
-        for in_cohort, holders in self._rows([_holders_sql(moment, touched, cohort)]):
+        parts = [_holders_sql(moment, touched) for moment in moments]
+        for sign, in_cohort, holders in self._rows(parts, touched):
             self.holders[self._names.of(in_cohort)] += sign * int(holders)
 
-    def _rows(self, parts: Sequence[str]) -> Iterable[Any]:
-        return self._connection.exec_driver_sql(" UNION ALL ".join(parts))
+    def _rows(self, parts: Sequence[str], touched: str) -> Iterable[Any]:
+        found = f"WITH touched AS ({touched}) " if touched else ""
+        return self._connection.exec_driver_sql(f"{found}{' UNION ALL '.join(parts)}")
 
 
 def _no_counts() -> _Counts:
     return defaultdict(lambda: dict.fromkeys((*_STANDING, *_CHANGES.values()), 0))
 
 
-def _standing_sql(area: ResourceArea, moment: _PublishedRun, touched: str, cohort: str) -> str:
+def _standing_sql(area: ResourceArea, moment: _Moment, touched: str) -> str:
     """What is open at a publication by code, level, cause and cohort."""
-    does = in_effect_sql(area.effect, "v", instant_sql(moment.at))
+    does = in_effect_sql(area.effect, "v", instant_sql(moment.run.at))
     return (
-        f"SELECT '{area.name}', code, level, cause, {cohort}, SUM(amount), SUM(does), COUNT(*), "
-        "SUM(CASE WHEN does > 0 THEN 1 ELSE 0 END) FROM ("
+        f"SELECT {moment.sign}, '{area.name}', code, level, cause, {moment.cohort}, SUM(amount), "
+        "SUM(does), COUNT(*), SUM(CASE WHEN does > 0 THEN 1 ELSE 0 END) FROM ("
         f"SELECT {code_columns(area)}, v.person_id, COUNT(*) AS amount, "
-        f"SUM(CASE WHEN {does} THEN 1 ELSE 0 END) AS does FROM {_published(area, moment)}{touched} "
+        f"SUM(CASE WHEN {does} THEN 1 ELSE 0 END) AS does FROM {_published(area, moment, touched)} "
         "GROUP BY 4, 1, 2, 3) AS persons JOIN person p ON p.person_id = persons.person_id "
-        "GROUP BY 2, 3, 4, 5"
+        "GROUP BY 3, 4, 5, 6"
     )
 
 
-def _holders_sql(moment: _PublishedRun, touched: str, cohort: str) -> str:
+def _holders_sql(moment: _Moment, touched: str) -> str:
     """Persons with a restriction in effect, by cohort."""
     parts = [
-        f"SELECT v.person_id FROM {_published(area, moment)} "
-        f"AND {in_effect_sql(area.effect, 'v', instant_sql(moment.at))}{touched}"
+        f"SELECT v.person_id FROM {_published(area, moment, touched)} "
+        f"AND {in_effect_sql(area.effect, 'v', instant_sql(moment.run.at))}"
         for area in AREAS
     ]
     return (
-        f"SELECT {cohort}, COUNT(*) FROM ({' UNION '.join(parts)}) AS holders "
-        "JOIN person p ON p.person_id = holders.person_id GROUP BY 1"
+        f"SELECT {moment.sign}, {moment.cohort}, COUNT(*) FROM ({' UNION '.join(parts)}) AS "
+        "holders JOIN person p ON p.person_id = holders.person_id GROUP BY 2"
     )
 
 
-def _published(area: ResourceArea, moment: _PublishedRun) -> str:
+def _published(area: ResourceArea, moment: _Moment, touched: str) -> str:
     """The rows of an area that readers saw at a publication."""
+    number = moment.run.number
     return (
         f"{area.table}_version v "
-        f"JOIN run o ON o.run_id = v.opened_run AND o.publication_no <= {moment.number} "
+        f"JOIN run o ON o.run_id = v.opened_run AND o.publication_no <= {number} "
         "LEFT JOIN run c ON c.run_id = v.closed_run "
-        f"WHERE (c.publication_no IS NULL OR c.publication_no > {moment.number})"
+        f"WHERE (c.publication_no IS NULL OR c.publication_no > {number})"
+        + (" AND v.person_id IN (SELECT person_id FROM touched)" if touched else "")
     )
 
 
 def _touched(now: _PublishedRun, base: _PublishedRun) -> str:
-    """A condition: the person has another cohort or a restriction that changed, began or ended."""
+    """Persons with another cohort or a restriction that changed, began or ended."""
     parts = [changed_sql(now.run_id)]
     for area in AREAS:
         table = f"{area.table}_version"
@@ -297,7 +310,7 @@ def _touched(now: _PublishedRun, base: _PublishedRun) -> str:
             for column in (area.effect.begins, area.effect.ends)
             if column
         ]
-    return f" AND v.person_id IN ({' UNION '.join(parts)})"
+    return " UNION ".join(parts)
 
 
 def _add_changes(

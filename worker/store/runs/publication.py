@@ -40,15 +40,29 @@ from worker.store.schema.tables import (
 
 log = structlog.get_logger(__name__)
 
-_LOOKED_AT: Final = {
+_BY_EVERY_RUN: Final = {
     run: ("run_id", "status", "publication_no"),
-    person: ("person_id", "first_run", "departed_run"),
     person_area: ("person_id", "area", "run_id", "attempt_id", "is_complete"),
-} | dict.fromkeys(VERSIONS.values(), ("person_id", "restriction_id", "opened_run", "closed_run"))
-"""What the statements of a publication join and choose by: payloads cost most, and say nothing."""
-_ANALYZE: Final = "ANALYZE " + ", ".join(
-    f"{table.name} ({', '.join(names)})" for table, names in _LOOKED_AT.items()
+}
+"""What each run writes in all rows, so that no earlier statistics know it."""
+_BY_CHANGES: Final = {person: ("person_id", "first_run", "departed_run")} | dict.fromkeys(
+    VERSIONS.values(), ("person_id", "restriction_id", "opened_run", "closed_run")
 )
+"""With the above, what a publication joins and chooses by: payloads cost most, and say nothing."""
+_OUTDATED: Final = """
+    SELECT c.relname FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid
+    WHERE c.oid = to_regclass(c.relname) AND (
+        c.reltuples < 1 OR s.n_mod_since_analyze > c.reltuples / 10
+        OR NOT CAST(current_setting('track_counts') AS boolean)
+    )
+"""
+"""Tables that were never analysed, or of which a tenth has changed since, as for autovacuum."""
+_PLANNED: Final = (
+    "SET LOCAL random_page_cost = 1.1",
+    "SET LOCAL max_parallel_workers_per_gather = 0",
+)
+"""What changed is found by indexes, and has just been written, so that no disk is waited for; to
+start processes for that takes longer than to do it."""
 
 
 async def publish_run(
@@ -77,7 +91,7 @@ async def publish_run(
         WithheldError: the guard found reasons; what was done here must not be committed.
     """
     run_id = handle.run_id
-    await _analyze(connection, database, handle)
+    await _prepare(connection, database, handle)
     departures = Departures(run_id=run_id, seen_by_attempts=tuple(seen_by_attempts))
     departed = await departures.depart(connection) if may_depart else 0
     open_now = await open_runs(connection)
@@ -108,14 +122,22 @@ async def publish_run(
     return done
 
 
-async def _analyze(connection: AsyncConnection, database: Database, handle: RunHandle) -> None:
-    """Let PostgreSQL know how large the tables are by now (a sample; SQLite needs none).
+async def _prepare(connection: AsyncConnection, database: Database, handle: RunHandle) -> None:
+    """Let PostgreSQL know how large the tables are by now (a sample), and plan by that.
 
     Autovacuum looks once a minute. Before its first look at a first run, the departures alone
     took 20 s at 20,000 persons, and grew with the square (docs/scale.md).
     """
-    if database.dialect.name == "postgresql" and handle.kind == RunKind.SYNC:
-        await connection.execute(text(_ANALYZE))
+    if database.dialect.name != "postgresql" or handle.kind != RunKind.SYNC:
+        return
+    outdated = set((await connection.execute(text(_OUTDATED))).scalars())
+    wanted = _BY_EVERY_RUN | {
+        table: names for table, names in _BY_CHANGES.items() if table.name in outdated
+    }
+    listed = ", ".join(f"{table.name} ({', '.join(names)})" for table, names in wanted.items())
+    await connection.execute(text(f"ANALYZE {listed}"))
+    for setting in _PLANNED:
+        await connection.execute(text(setting))
 
 
 async def removed_so_far(

@@ -174,7 +174,7 @@ person_label = Table(
     Column("person_id", Key, ForeignKey("person.person_id"), nullable=False),
     Column("since_no", BigInteger, nullable=False),
     Column("until_no", BigInteger, nullable=False),
-    Column("local_ref", Text),
+    Column("local_ref", Text, index=True),
     Column("cohort", Text),
     UniqueConstraint("person_id", "since_no"),
     sqlite_autoincrement=True,

@@ -11,7 +11,7 @@ import worker
 from worker.errors import SchemaError
 from worker.store.database import Database
 
-HEAD: Final = "0013"
+HEAD: Final = "0014"
 """The revision that this program works on; a test compares it with the migrations."""
 LOCK: Final = 0x7074735F7570
 """PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""

@@ -32,10 +32,8 @@ _THEN: Final = (
     "{{typed}}(CASE WHEN pl.label_id IS NOT NULL THEN pl.{0} ELSE p.prev_{0} END{{as_text}})"
 )
 """What the person was called at a publication, with ``_AT``."""
-_AT: Final = (
-    "LEFT JOIN person_label pl ON pl.person_id = {person} AND pl.since_no <= {number} "
-    "AND pl.until_no > {number} "
-)
+_IS_THEN: Final = "pl.person_id = {person} AND pl.since_no <= {number} AND pl.until_no > {number} "
+_AT: Final = f"LEFT JOIN person_label pl ON {_IS_THEN}"
 
 
 _UNPUBLISHED: Final = "(SELECT u.run_id FROM run u WHERE u.publication_no IS NULL)"
@@ -88,21 +86,31 @@ def _current(area: ResourceArea) -> str:
 
 
 def _history(area: ResourceArea) -> str:
-    columns = "".join(f"v.{column.name}, " for column in area.columns)
+    """Versions under the label that still holds, and the others; each label has its index."""
+    label = _IS_THEN.format(person="p.person_id", number="o.publication_no")
     return (
-        f"SELECT v.restriction_id, p.person_key, {_THEN.format('local_ref')} AS local_ref, "
+        _versions(area, (_LOCAL_REF, _COHORT))
+        + f"WHERE NOT EXISTS (SELECT 1 FROM person_label pl WHERE {label}) UNION ALL "
+        + _versions(area, ("pl.local_ref", "pl.cohort"))
+        + f"JOIN person_label pl ON {label}"
+    )
+
+
+def _versions(area: ResourceArea, label: tuple[str, str]) -> str:
+    columns = "".join(f"v.{column.name}, " for column in area.columns)
+    local_ref, cohort = label
+    return (
+        f"SELECT v.restriction_id, p.person_key, {local_ref} AS local_ref, "
         f"{columns}v.first_seen_at, v.observed_at, o.published_at AS valid_from, "
         "c.published_at AS valid_to, v.opened_run, "
         "{typed}(CASE WHEN c.publication_no IS NOT NULL THEN v.closed_run END{as_integer}) "
         "AS closed_run, "
         "v.payload, o.publication_no AS opened_publication, "
-        "c.publication_no AS closed_publication, v.version_id AS version_no, "
-        f"{_THEN.format('cohort')} AS cohort "
+        f"c.publication_no AS closed_publication, v.version_id AS version_no, {cohort} AS cohort "
         f"FROM {area.table}_version v "
         "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
         "LEFT JOIN run c ON c.run_id = v.closed_run AND c.publication_no IS NOT NULL "
         "JOIN person p ON p.person_id = v.person_id "
-        + _AT.format(person="p.person_id", number="o.publication_no")
     )
 
 
@@ -244,7 +252,9 @@ def _episode(area: ResourceArea) -> str:
     gone = (
         f"SELECT {', '.join(f'v.{column}' for column in key)}, MAX(c.published_at) AS ended_at, "
         f"COUNT(*) AS versions FROM {table} v "
+        # PostgreSQL takes a join by a column for one of all rows, whatever is NULL.
         "JOIN run c ON c.run_id = v.closed_run AND c.publication_no IS NOT NULL "
+        "AND v.closed_run IS NOT NULL "
     )
     grouped = f"GROUP BY {', '.join(f'v.{column}' for column in key)}"
     stands = (
