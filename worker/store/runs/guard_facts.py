@@ -19,17 +19,17 @@ async def guard_facts(
     *,
     departing: int,
     roster_faults: int,
-    shared: Collection[str] = (),
+    unmoved: Collection[str] = (),
 ) -> GuardFacts:
     """Count them.
 
     Args:
-        shared: areas in which nothing moves (``store.runs.moves.shared_areas``).
+        unmoved: areas in which nothing has moved (``store.runs.moves.unmoved_areas``).
     """
     run_id = handle.run_id
-    removed, affected = await removed_by(connection, run_id, shared)
+    removed, affected = await removed_by(connection, run_id, unmoved)
     doubts = [
-        _closed(area, run_id, shared, lives_on=True).where(
+        _closed(area, run_id, unmoved, lives_on=True).where(
             or_(
                 table.c.person_id.in_(takers(table, run_id, of_at_least=1)),
                 has_failed(table, area, run_id),
@@ -55,23 +55,23 @@ async def guard_facts(
         areas_attempted=attempted + roster_faults * len(handle.areas),
         areas_complete=complete,
         is_subset=is_subset,
-        areas=tuple([await _area_facts(connection, name, run_id, shared) for name in VERSIONS]),
+        areas=tuple([await _area_facts(connection, name, run_id, unmoved) for name in VERSIONS]),
     )
 
 
 async def removed_by(
-    connection: AsyncConnection, run_id: int, shared: Collection[str]
+    connection: AsyncConnection, run_id: int, unmoved: Collection[str]
 ) -> tuple[int, int]:
     """Restrictions that this run has closed and nobody took over; the persons who lose them."""
-    gone = [_closed(area, run_id, shared, lives_on=False) for area in VERSIONS]
+    gone = [_closed(area, run_id, unmoved, lives_on=False) for area in VERSIONS]
     return await rows_and_persons(connection, *gone)
 
 
 async def _area_facts(
-    connection: AsyncConnection, area: str, run_id: int, shared: Collection[str]
+    connection: AsyncConnection, area: str, run_id: int, unmoved: Collection[str]
 ) -> AreaFacts:
     """The removals of one area by itself."""
-    gone = _closed(area, run_id, shared, lives_on=False)
+    gone = _closed(area, run_id, unmoved, lives_on=False)
     removed, affected = await rows_and_persons(connection, gone)
     open_before = 0
     if removed:
@@ -80,7 +80,7 @@ async def _area_facts(
 
 
 def _closed(
-    area: str, run_id: int, shared: Collection[str], *, lives_on: bool
+    area: str, run_id: int, unmoved: Collection[str], *, lives_on: bool
 ) -> Select[tuple[int]]:
     """The persons of the rows of one area that this run has closed without a new content.
 
@@ -97,7 +97,7 @@ def _closed(
         )
         .exists()
     )
-    if area in shared:
+    if area in unmoved:
         is_elsewhere = false()
     return select(table.c.person_id).where(
         table.c.closed_run == run_id,

@@ -27,28 +27,32 @@ _HOLDERS_OF_ONE: Final = 2
 """A person has two identifiers at most: a D-number, and then a fødselsnummer."""
 
 
-async def shared_areas(connection: AsyncConnection, run_id: int) -> frozenset[str]:
-    """Areas whose record keys do not name one restriction: nothing of them has moved.
+async def unmoved_areas(connection: AsyncConnection, run_id: int) -> Mapping[str, bool]:
+    """Areas in which nothing can have moved; True: because their keys do not name one restriction.
 
     A key that three persons hold at once in the published state begins anew for each of them. A key
     of several parts names a thing, which two persons may have (a requisition of mother and child).
-    All keys are counted only if the run shows one that another person has or had: without, nothing
-    can have moved, and in a usual night there is none.
+    In a usual night the run shows no key that another person has or had: nothing has moved then,
+    and no keys need be counted.
     """
     of_parts = select(area_key.c.area).where(area_key.c.key_path.contains("+"))
-    shared = set((await connection.execute(of_parts)).scalars())
+    unmoved = dict.fromkeys((await connection.execute(of_parts)).scalars(), True)
     if not await is_anything_published(connection):
-        return frozenset(shared)
+        return unmoved
     for name, table in VERSIONS.items():
-        if name not in shared and await _is_any_key_of_another(connection, table, run_id):
-            key = table.c.restriction_id
-            held = open_as_published(table).with_only_columns(key).group_by(key)
-            held = held.having(func.count() > _HOLDERS_OF_ONE)
-            # Counted: for the first alone, PostgreSQL would read all rows in the order of an index.
-            counted = select(func.count()).select_from(held.subquery())
-            if (await connection.execute(counted)).scalar_one():
-                shared.add(name)
-    return frozenset(shared)
+        if name in unmoved:
+            continue
+        if not await _is_any_key_of_another(connection, table, run_id):
+            unmoved[name] = False
+            continue
+        key = table.c.restriction_id
+        held = open_as_published(table).with_only_columns(key).group_by(key)
+        held = held.having(func.count() > _HOLDERS_OF_ONE)
+        # Counted: for the first alone, PostgreSQL would read all rows in the order of an index.
+        counted = select(func.count()).select_from(held.subquery())
+        if (await connection.execute(counted)).scalar_one():
+            unmoved[name] = True
+    return unmoved
 
 
 async def _is_any_key_of_another(connection: AsyncConnection, table: Table, run_id: int) -> bool:
@@ -66,7 +70,7 @@ async def close_moved(
     connection: AsyncConnection,
     run_id: int,
     others: Sequence[int],
-    shared: Collection[str],
+    unmoved: Collection[str],
 ) -> None:
     """Close under the old identifier what this run opened under another.
 
@@ -77,14 +81,14 @@ async def close_moved(
     must look like says ``is_taken_over``.
 
     Args:
-        shared: areas in which nothing moves (``shared_areas``).
+        unmoved: areas in which nothing has moved (``unmoved_areas``).
         others: other open runs. What they wrote for persons that lose a restriction here is undone,
             as for every person that this run decides on.
     """
     if not await is_anything_published(connection):
         return  # a first run opens millions of rows, and nothing can have moved
     for name, table in VERSIONS.items():
-        if name in shared:
+        if name in unmoved:
             continue
         new, old, opened = alias_of(table, "new"), alias_of(table, "old"), alias_of(run, "opened")
         moved = (
@@ -117,18 +121,18 @@ async def gone_claims(
     claimed: Mapping[str, Removed],
     *,
     run_id: int,
-    shared: Collection[str],
+    unmoved: Collection[str],
 ) -> Mapping[str, int]:
     """By person key, how many restrictions to be closed no other person has taken over.
 
     Args:
         claimed: by person key, published restrictions that the person is about to lose.
-        shared: areas in which nothing moves (``shared_areas``).
+        unmoved: areas in which nothing has moved (``unmoved_areas``).
     """
     holders: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name, table in VERSIONS.items():
         keys = sorted({key for gone in claimed.values() for area, key in gone if area == name})
-        if not keys or name in shared:
+        if not keys or name in unmoved:
             continue
         rows = await connection.execute(
             select(table.c.restriction_id, person.c.person_key)

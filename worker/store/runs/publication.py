@@ -27,7 +27,7 @@ from worker.store.runs.facts import record_publication
 from worker.store.runs.feed import last_publication_no
 from worker.store.runs.guard_facts import guard_facts, removed_by
 from worker.store.runs.ledger import open_runs
-from worker.store.runs.moves import close_moved, gone_claims, shared_areas
+from worker.store.runs.moves import close_moved, gone_claims, unmoved_areas
 from worker.store.runs.totals import run_totals
 from worker.store.schema.tables import (
     TOTALS,
@@ -96,12 +96,12 @@ async def publish_run(
     departed = await departures.depart(connection) if may_depart else 0
     open_now = await open_runs(connection)
     others = [row.run_id for row in open_now if row.run_id != run_id]
-    shared = await shared_areas(connection, run_id)
-    for area in sorted(shared):
+    unmoved = await unmoved_areas(connection, run_id)
+    for area in sorted(area for area, is_shared in unmoved.items() if is_shared):
         log.info("run.keys_shared", run=run_id, area=area)
-    await close_moved(connection, run_id, others, shared)
+    await close_moved(connection, run_id, others, unmoved)
     facts = await guard_facts(
-        connection, handle, departing=departed, roster_faults=roster_faults, shared=shared
+        connection, handle, departing=departed, roster_faults=roster_faults, unmoved=unmoved
     )
     reasons = reasons_to_withhold(facts, limits)
     log.info("run.judged", run=run_id, withheld=bool(reasons), **to_builtins(facts))
@@ -117,7 +117,7 @@ async def publish_run(
         "persons_not_sent": persons_not_sent,
         "roster_faults": roster_faults,
     }
-    done = await _mark(connection, database, run_id, outside, shared)
+    done = await _mark(connection, database, run_id, outside, unmoved)
     await connection.run_sync(record_publication, run_id, returned=returned)
     return done
 
@@ -151,9 +151,9 @@ async def removed_so_far(
     Args:
         claimed: by person key, those that it has not closed yet.
     """
-    shared = await shared_areas(connection, run_id)
-    removed, affected = await removed_by(connection, run_id, shared)
-    gone = await gone_claims(connection, claimed, run_id=run_id, shared=shared)
+    unmoved = await unmoved_areas(connection, run_id)
+    removed, affected = await removed_by(connection, run_id, unmoved)
+    gone = await gone_claims(connection, claimed, run_id=run_id, unmoved=unmoved)
     return removed + sum(gone.values()), affected + len(gone)
 
 
@@ -193,10 +193,10 @@ async def _mark(
     database: Database,
     run_id: int,
     outside: Mapping[str, int],
-    shared: Collection[str],
+    unmoved: Collection[str],
 ) -> Publication:
     """Give the run its number and time; ``outside`` are totals that its rows do not hold."""
-    totals = {**await run_totals(connection, run_id, shared), **outside}
+    totals = {**await run_totals(connection, run_id, unmoved), **outside}
     totals["persons_total"] += totals["persons_departed"]
     exit_code = exit_code_of(totals)
     last_no = select(func.coalesce(func.max(run.c.publication_no), 0))

@@ -11,7 +11,7 @@ from worker.store.schema.tables import TOTALS, VERSIONS, alias_of, attempt, pers
 
 
 async def run_totals(
-    connection: AsyncConnection, run_id: int, shared: Collection[str]
+    connection: AsyncConnection, run_id: int, unmoved: Collection[str]
 ) -> dict[str, int]:
     """The ledger's totals, counted from the rows so that they add up by construction."""
     totals: dict[str, int] = dict.fromkeys(TOTALS, 0)
@@ -46,7 +46,7 @@ async def run_totals(
     totals["areas_failed"] = int(row.areas) - int(row.complete)
     totals["rows_read"] = int(row.rows)
     for name, table in VERSIONS.items():
-        await _add_row_totals(connection, table, run_id, totals, may_move=name not in shared)
+        await _add_row_totals(connection, table, run_id, totals, may_move=name not in unmoved)
     totals["rows_unchanged"] = (
         totals["rows_read"] - totals["rows_opened"] - totals["rows_changed"] - totals["rows_moved"]
     )
