@@ -56,7 +56,7 @@ _OUTDATED: Final = """
         OR NOT CAST(current_setting('track_counts') AS boolean)
     )
 """
-"""Tables that were never analysed, or of which a tenth has changed since, as for autovacuum."""
+"""Tables that nobody has analysed, or of which a tenth has changed since autovacuum did."""
 _PLANNED: Final = (
     "SET LOCAL random_page_cost = 1.1",
     "SET LOCAL max_parallel_workers_per_gather = 0",

@@ -1,0 +1,63 @@
+"""What the planners are given: SQLite by ``db upgrade``, PostgreSQL by each publication."""
+
+import shutil
+
+import pytest
+from sqlalchemy import text
+
+from tests.databases import copied_database
+from tests.store.test_store_scenarios import read, world_on
+
+PERSONS = "abcdefghijkl"
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite, tmp_path):
+    """A SQLite file at the program's schema."""
+    return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'pts.db')}"
+
+
+@pytest.fixture
+def postgresql_url(postgres_url, migrated_postgres):
+    """A PostgreSQL at the program's schema."""
+    with copied_database(postgres_url, migrated_postgres) as url:
+        yield url
+
+
+async def test_figures_of_sqlite_name_indexes_that_exist(sqlite_url):
+    """SQLite says nothing of a figure for an index that it does not have."""
+    async with world_on(sqlite_url) as world:
+        found = await world.rows("SELECT tbl, idx FROM sqlite_stat1")
+        indexes = await world.rows("SELECT tbl_name, name FROM sqlite_schema WHERE type = 'index'")
+        assert found
+        assert set(found) <= {*indexes, ("person_area", "person_area")}
+
+
+async def analyzed(world, table):
+    """How often the table was analysed."""
+    (row,) = await world.rows(
+        f"SELECT analyze_count FROM pg_stat_user_tables WHERE relname = '{table}'"
+    )
+    return row[0]
+
+
+async def test_a_publication_analyses_what_nobody_has_since_it_changed(postgresql_url):
+    """Proofs each time; other tables if a tenth has changed since autovacuum looked."""
+    counts = []
+    for change in ("", "", "=N"):
+        async with world_on(postgresql_url) as world:
+            turn = await world.begin()
+            await turn.write(*(read(world, one, f"{one}1{change}") for one in PERSONS))
+            # What a session has counted is seen at once, and not a second later.
+            await world.database.write(
+                lambda connection: connection.execute(text("SELECT pg_stat_force_next_flush()"))
+            )
+            await turn.publish()
+        async with world_on(postgresql_url) as world:
+            tables = ("person_area", "person", "patient_safety_version")
+            counts.append([await analyzed(world, table) for table in tables])
+            await world.rows_written("ANALYZE")
+    proofs, persons, versions = zip(*counts, strict=True)
+    assert (1, 3, 5) == proofs
+    assert (1, 2, 3) == persons
+    assert (1, 2, 4) == versions
