@@ -1,19 +1,13 @@
-"""Answers of 16 MiB that are made to take memory, and what a run over them takes.
-
-``python -m tests.acceptance.hostile_answers`` measures the answer in chunks of two bytes alone, to
-its end, on both engines. That takes minutes.
-"""
+"""Answers of 16 MiB that are made to take memory, and what a run over them takes."""
 
 import json
-import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from tests.acceptance.memory import peak_of
 from tests.acceptance.program import Ended, Installation
-from tests.acceptance.standin import SAFETY, Answerer, Standin, person, standin
+from tests.acceptance.standin import SAFETY, Answerer, Standin, person
 from tests.http.engines.raw_server import Reply
 from worker.core.budgets import RECORDS_MAX
 
@@ -37,8 +31,6 @@ def bodies() -> Mapping[str, bytes]:
     return {
         "blanks": b"[".ljust(SIZE - 1) + b"]",
         "objects": filled(b"{}"),
-        "numbers": filled(b"1.5"),
-        "values": filled(b'{"a":[]}', times=60_000),
         "one text": filled(b'"' + b"x" * (SIZE - 100) + b'"'),
         "a record": filled(
             b'{"a":1}',
@@ -106,23 +98,3 @@ def reasons(ended: Ended) -> list[str]:
     """Why areas were not read, as logged."""
     lines = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
     return sorted(line["reason"] for line in lines if line["event"] == "area.unread")
-
-
-def main() -> None:
-    """Measure, and print."""
-    reply = in_tiny_chunks(bodies()["blanks"], tiny=SIZE)
-    for engine in ("httpx", "fast"):
-        idle, _ = _measured(engine, {})
-        peak, ended = _measured(engine, {"blanks": reply})
-        text = f"{engine}: {peak - idle:.1f} MiB above idle, {ended.took_s:.0f} s"
-        sys.stdout.write(f"{text}, exit {ended.code}\n")
-
-
-def _measured(engine: str, replies: Mapping[str, Reply]) -> tuple[float, Ended]:
-    with tempfile.TemporaryDirectory() as name, standin() as made:
-        peak, ended, _ = run_over(made, Path(name), engine, replies)
-    return peak, ended
-
-
-if __name__ == "__main__":
-    main()
