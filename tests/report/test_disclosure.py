@@ -142,7 +142,7 @@ def test_an_attacker_computes_no_hidden_number(codes, weeks, cohorts, others):
     for steps in product((0, 1, -1), repeat=len(free)):
         step = dict(zip(free, steps, strict=True))
         fits = all(
-            0 <= cells[key].value + step[key]
+            min(cells[key].value, 1) <= cells[key].value + step[key]  # 0 is shown as 0
             and (marks[key] is not Mark.SMALL or cells[key].value + step[key] < LEAST)
             for key in free
         )

@@ -220,6 +220,33 @@ async def test_small_numbers_are_hidden_and_so_is_what_shows_them(database_url, 
     assert "Numbers of fewer than 5 persons are shown as <5." in outline.text
 
 
+async def test_the_order_of_rows_does_not_rank_hidden_numbers(sqlite_url, tmp_path):
+    """Codes with a number first, by size; then those without, by name."""
+    held = {"NORN_KUT": 4, "NORN_ANG": 3, "NORN_EPO": 9, "NORN_FFL": 30}
+    async with world_on(sqlite_url) as world:
+        turn = await world.begin()
+        await turn.write(
+            *(seen(world, f"{code}{n}", safety("s", code, NEVER))
+              for code, persons in held.items() for n in range(persons))
+        )  # fmt: skip
+        await turn.publish()
+        page, _ = await report_of(world, tmp_path / "r.html", min_cell=5)
+    table = table_of(page, "Restrictions in effect, by code")
+    codes = [row[0].split("\n")[0] for row in table if row[0].startswith("NORN")]
+    assert ["NORN_FFL", "NORN_EPO", "NORN_ANG", "NORN_KUT"] == codes
+
+
+async def test_a_line_that_ends_at_a_bound_says_so(sqlite_url, tmp_path):
+    """One of forty is stale, and hidden: the share is drawn and spoken as a lower bound."""
+    async with world_on(sqlite_url) as world:
+        await month(world, nights=7)
+        turn = await world.begin()
+        await turn.write(*(seen(world, number) for number in range(39)), missed(world, 39))
+        await turn.publish(limits=_any())
+        page, _ = await report_of(world, tmp_path / "r.html", min_cell=5)
+    assert "From 100.0% to at least 90.0% confirmed" in page
+
+
 async def test_the_head_says_what_the_copy_is_worth(sqlite_url, tmp_path):
     """Publication and gaps in plain words, in the zone; an old copy is called so."""
     async with world_on(sqlite_url) as world:

@@ -27,11 +27,16 @@ def other_solutions(cells, equations, marks, least):
             continue
         values = {key: cells[key].value + step[key] for key in free}
         if all(
-            0 <= value and (marks.get(key) is not Mark.SMALL or value < least)
+            at_least(cells[key]) <= value and (marks.get(key) is not Mark.SMALL or value < least)
             for key, value in values.items()
         ):
             found |= {key for key in free if step[key]}
     return found
+
+
+def at_least(cell):
+    """What a reader knows: 0 is shown as 0, so that what is hidden is 1 or more."""
+    return min(cell.value, 1) if cell.is_shown else 0
 
 
 def assert_hides(cells, equations, least, *, names_small=True):
@@ -145,6 +150,27 @@ def test_what_is_of_one_subject_is_hidden_together():
         "restrictions": Mark.HIDDEN,
         "none": Mark.SMALL,
     } == hide(cells, least=5)
+
+
+def test_small_numbers_that_can_only_be_1():
+    """Six weeks of one person each add up to six, and zeros are shown: the total is hidden."""
+    cells = {week: Cell(value=1) for week in range(6)}
+    cells |= {"later": Cell(value=0), "all": Cell(value=6)}
+    marks = hide(cells, [total("all", [*range(6), "later"])], least=5)
+    assert Mark.HIDDEN == marks["all"]
+    assert "later" not in marks
+
+
+def test_a_small_total_of_ones_is_not_called_small():
+    """Four of one each in a total below five: it could only be four."""
+    cells = {part: Cell(value=1) for part in range(4)} | {"all": Cell(value=4)}
+    marks = hide(cells, [total("all", range(4))], least=5)
+    assert Mark.HIDDEN == marks["all"]
+
+
+def test_below_two_is_one():
+    """A limit of 2 hides without saying that the number is below it."""
+    assert {"a": Mark.HIDDEN} == hide({"a": Cell(value=1)}, least=2)
 
 
 def test_nothing_is_hidden_for_a_limit_of_0():

@@ -14,6 +14,9 @@ from worker.core.value import Value
 LEAST: Final = 5
 """The number of persons from which a cell is shown, where nobody has said another."""
 
+_ONE_BELOW: Final = 2
+"""A limit with one number below it, so that to say "below" is to say which."""
+
 Equation: TypeAlias = Mapping[Any, int]
 """Cells with a sign, 1 or -1, whose sum is 0: the total with -1, its parts with 1."""
 
@@ -57,9 +60,9 @@ def hide(
 ) -> dict[Hashable, Mark]:
     """The cells that are not shown.
 
-    From what is shown and the equations, no hidden cell can be computed. This holds if no two
-    equations are connected in more than one way, as in totals of totals; else it holds against
-    everybody who takes the equations one by one.
+    From what is shown and the equations, no hidden cell can be computed, even by a reader who knows
+    which of them are not 0. This holds if no two equations are connected in more than one way, as
+    in totals of totals; else it holds against everybody who takes the equations one by one.
 
     Args:
         equations: what a reader knows of their sums. It must be true of the numbers.
@@ -79,7 +82,7 @@ def hide(
             if chosen is None:
                 break
             for key in together.get(cells[chosen].subject, (chosen,)):
-                marks[key] = Mark.HIDDEN
+                marks[key] = Mark.HIDDEN  # one that is small, too: its limit said too much
     return marks
 
 
@@ -115,6 +118,7 @@ def _small(cells: Mapping[Any, Cell], least: int, *, names_small: bool) -> dict[
         if cell.is_shown and (_is_few(cell.value, least) or _is_few(cell.persons or 0, least))
     }
     subjects = {cells[key].subject for key in found} - {None}
+    names_small = names_small and least > _ONE_BELOW
     return {
         key: Mark.SMALL if names_small and cell.value < least else Mark.HIDDEN
         for key, cell in cells.items()
@@ -136,13 +140,14 @@ def _exposed(
     bounds: _Bounds = {}
     for key in dict.fromkeys(key for equation in equations for key in equation):
         cell = cells[key]
+        low = min(cell.value, 1) if cell.is_shown else 0  # 0 is shown as 0
         match marks.get(key):
             case Mark.SMALL:
-                bounds[key] = (0, least - 1)
+                bounds[key] = (low, least - 1)
             case None if cell.is_shown:
                 bounds[key] = (cell.value, cell.value)
             case _:
-                bounds[key] = (0, math.inf)
+                bounds[key] = (low, math.inf)
     using: dict[Hashable, list[int]] = {}
     for place, equation in enumerate(equations):
         for key in equation:
@@ -203,7 +208,9 @@ def _next(
 ) -> Hashable | None:
     """The cell to hide next, near those that are exposed: the least loss.
 
-    None: all are hidden. Then 0 would fit everywhere, so that only what is 0 can be computed.
+    If all are hidden, the largest of those that are shown as small.
+
+    None: of no number a limit is known. Then larger ones would fit everywhere.
     """
     order = {key: place for place, key in enumerate(k for e in equations for k in e)}
     region, size = set(exposed), 0
@@ -214,7 +221,8 @@ def _next(
         near = [key for key in region if cells[key].is_shown and key not in marks]
         if near:
             return min(near, key=lambda key: _dearness(cells[key], order[key]))
-    return None
+    small = [key for key in region if marks.get(key) is Mark.SMALL]
+    return max(small, key=lambda key: (cells[key].value, order[key]), default=None)
 
 
 def _dearness(cell: Cell, place: int) -> tuple[int, bool, int, int]:

@@ -188,7 +188,7 @@ class Overview(ReportNumbers):
         drawn = self.line(shares, least_step=0.0001)
         if drawn is None:
             return None
-        percents = [None if share is None else words.percent_down(share) for share in shares]
+        percents = [self.confirmed(night) for night in nights]
         ticks = [words.percent(tick, 1) if tick <= 1 else "" for tick in drawn.ticks]
         return Chart(
             title=words.text("freshness_chart"),

@@ -32,7 +32,8 @@ class Page(Overview):
         top = max((self.shown.value(("code", number, key)) or 0 for key in keys), default=0)
         for group in GROUPS:
             inside = sorted(
-                (key for key in keys if key.group == group), key=lambda key: (-keys[key], key.code)
+                (key for key in keys if key.group == group),
+                key=lambda key: (-(self.shown.value(("code", number, key)) or 0), key.code),
             )
             if inside:
                 rows.append(self._group_row(group))
