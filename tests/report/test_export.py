@@ -452,6 +452,6 @@ async def test_faults_are_named(database_url, tmp_path):
     async with world_on(database_url, our_clock=True) as world:
         with pytest.raises(UsageError, match="no reporting view"):
             await export_of(world, tmp_path / "out", Format.CSV, ["nothing"])
-        with pytest.raises(ConfigurationError, match="cannot be written"):
+        with pytest.raises(ConfigurationError, match="is a file"):
             await export_of(world, tmp_path / "file", Format.CSV)
         assert [] == world.fake.waits_s
