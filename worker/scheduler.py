@@ -2,7 +2,7 @@
 
 APScheduler 3 cancels running coroutine jobs when it shuts down, so its job only sends a request to
 a stream with room for one. If the stream is full the request is dropped: runs never overlap and
-never queue up. A run that ends with 69 or 75 is retried with growing waits until the next start.
+never queue up. A run that ends with 4, 69 or 75 is retried with growing waits until the next start.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -35,8 +35,8 @@ RETRY_WAIT_S_MAX: Final = 3600.0
 _DOUBLINGS_MAX: Final = 20
 _JITTER: Final = 0.1
 _WAKE_S: Final = 60.0
-_RETRIED: Final = frozenset({ExitCode.UNAVAILABLE, ExitCode.STOPPED})
-_UNREMARKABLE: Final = frozenset({ExitCode.OK, ExitCode.GAPS, ExitCode.LEASE_HELD})
+_RETRIED: Final = frozenset({ExitCode.LEASE_HELD, ExitCode.UNAVAILABLE, ExitCode.STOPPED})
+_UNREMARKABLE: Final = frozenset({ExitCode.OK, ExitCode.GAPS})
 _HINTS: Final = {
     ExitCode.WITHHELD: "`pts-worker status` shows the figures; if the removals are right, run "
     "`pts-worker sync --accept-removals` once",
@@ -91,7 +91,7 @@ def wait_before_retry_s(
     """How long to wait before a run is retried: 5, 10, 20, 40 min, then an hour, each +/- 10 %.
 
     Args:
-        exit_code: how the run ended; 69 and 75 are retried, others are not.
+        exit_code: how the run ended; 4, 69 and 75 are retried, others are not.
         retries: how many retries there were since the last scheduled start.
         until_next_s: seconds until the next scheduled start; None if there is none.
         uniform: a random number in [0, 1), for jitter.
@@ -159,7 +159,7 @@ async def run_on_schedule(
 ) -> None:
     """Run on the expression until ``stop`` is set, which also stops an active run.
 
-    A run that ends with 69 or 75 is retried (``wait_before_retry_s``). Other exit codes that need a
+    A run that ends with 4, 69 or 75 is retried (``wait_before_retry_s``). Exit codes that need a
     person are logged at ERROR with a hint. The schedule continues in both cases.
 
     Args:
@@ -270,6 +270,8 @@ def _wait_after(end: RunEnd, retries: int, context: _Context) -> float | None:
             retry=retries + 1,
             wait_s=round(wait_s),
         )
+    elif end.exit_code == ExitCode.LEASE_HELD:
+        log.warning("schedule.skipped", reason=end.reason)
     elif end.exit_code not in _UNREMARKABLE:
         log.error("schedule.run_failed", code=int(end.exit_code), reason=end.reason, hint=end.hint)
     return wait_s

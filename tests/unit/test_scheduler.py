@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from tests.simulation.loop import Clock, run_simulated
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
-from worker.errors import ConfigurationError, ExitCode, UnavailableError
+from worker.errors import ConfigurationError, ExitCode, LeaseHeldError, UnavailableError
 from worker.scheduler import ScheduleState, next_start, run_on_schedule, wait_before_retry_s
 
 OSLO = ZoneInfo("Europe/Oslo")
@@ -299,6 +299,37 @@ def test_69_does_not_wait_until_tomorrow(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [] == [one for one in logs if one["log_level"] == "error"]
 
 
+HELD = LeaseHeldError("another run holds the lease")
+
+
+def test_a_held_lease_does_not_cost_the_night(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backfill that somebody started is waited for as an outage is, and the log says so."""
+
+    async def story(made: Nights) -> None:
+        made.ends = [HELD, HELD]
+        await anyio.sleep(TO_HALF_PAST_TWO_S + 2 * HOUR_S)
+
+    with capture_logs() as logs:
+        begun = nights(monkeypatch, story, "30 2 * * *").begun
+    waits = [round((b - a - MINUTE_S) / MINUTE_S) for a, b in itertools.pairwise(begun)]
+    assert [5, 10] == waits
+    retries = [one for one in logs if one["event"] == "schedule.retrying"]
+    assert [(4, HELD.message)] * 2 == [(one["code"], one["reason"]) for one in retries]
+
+
+def test_a_lease_that_is_held_until_the_next_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That start was skipped, which nobody has to mend."""
+
+    async def story(made: Nights) -> None:
+        made.ends = [HELD]
+        await anyio.sleep(2 * MINUTE_S + 3)
+
+    with capture_logs() as logs:
+        nights(monkeypatch, story, "*/2 * * * *", now=True)
+    assert [HELD.message] == [one["reason"] for one in logs if one["event"] == "schedule.skipped"]
+    assert [] == [one for one in logs if one["log_level"] == "error"]
+
+
 def test_a_night_without_recovery_keeps_the_next_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hourly until the next start, which comes in time; its own retries begin with 5 min again."""
 
@@ -386,8 +417,8 @@ def test_a_retry_keeps_the_quiet_that_pts_asks_for(monkeypatch: pytest.MonkeyPat
         assert wait_s is None  # the next start comes first
 
 
-@pytest.mark.parametrize("code", sorted(set(ExitCode) - {69, 75}))
-def test_only_69_and_75_are_retried(code: ExitCode) -> None:
+@pytest.mark.parametrize("code", sorted(set(ExitCode) - {4, 69, 75}))
+def test_only_4_69_and_75_are_retried(code: ExitCode) -> None:
     """For others a person must act, or there is nothing to do."""
     assert wait_before_retry_s(code, 0, until_next_s=None, uniform=0.5) is None
 

@@ -9,8 +9,8 @@ HELP = """Stay up and run `sync` on a cron expression in a named time zone.
 Runs never overlap; a start that comes while a run is on is skipped. SIGTERM ends a run that is on
 as it ends `sync`: what is complete is kept, and the next run continues.
 
-A run that ends with 69 or 75 is retried after 5, 10, 20 and 40 minutes (schedule.retry_wait) and
-then every hour, until the next start. Any other end is logged, and the schedule goes on. A run
+A run that ends with 4, 69 or 75 is retried after 5, 10, 20 and 40 minutes (schedule.retry_wait)
+and then every hour, until the next start. Any other end is logged, and the schedule goes on. A run
 that was left open is continued at once.
 
 Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`

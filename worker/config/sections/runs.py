@@ -129,7 +129,7 @@ class Schedule(Section, frozen=True, kw_only=True):
     retry_wait: Annotated[
         timedelta,
         POSITIVE_DURATION,
-        "Wait before a run that ended with 69 or 75 is retried. Each further wait is twice as "
+        "Wait before a run that ended with 4, 69 or 75 is retried. Each further wait is twice as "
         "long, up to an hour.",
     ] = parse_duration("5m")
 
