@@ -1,12 +1,13 @@
 """``status``: what was published, how long ago, and what is missing."""
 
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 from tests.acceptance.calls import calls
-from tests.acceptance.program import Installation
+from tests.acceptance.program import Installation, Sandbox
 from worker.core.model import RunKind
 from worker.runtime import real_runtime
 from worker.store.database import open_database
@@ -56,6 +57,32 @@ def test_status_tells_runs_freshness_gaps_and_failures(two_runs: Installation):
     assert "ago (run 2)" in text.out
     assert "patient-safety: 1 of 30 persons stale (failures: transient 1)" in text.out
     assert "free" in text.out
+
+
+def test_sync_status_and_failures_count_the_same(worker: Installation, served: Sandbox) -> None:
+    """Three persons, one of them in both areas: stale persons by run, stale areas by failure."""
+    everywhere = {"action": "status", "status": 500}
+    served.control(
+        generation=15,
+        faults=[
+            everywhere | {"area": "patient-safety", "persons": [5, 6]},
+            everywhere | {"area": "patient-privacy", "persons": [6, 7]},
+        ],
+    )
+    try:
+        ended = worker.run("sync", "--set", "sync.retry_attempts=1")
+    finally:
+        served.control(faults=[])
+    status = worker.run("status").document
+    failures = worker.run("failures", "list").document["failures"]
+    stale = ended.run["totals"]["persons_stale"]
+    assert (3, 3) == (ended.code, stale), ended.story()
+    assert stale == status["runs"][0]["totals"]["persons_stale"]
+    assert stale == len({failure["person_key"] for failure in failures})
+    by_area = Counter(failure["area"] for failure in failures)
+    assert {"patient-safety": 2, "patient-privacy": 2} == by_area
+    assert by_area == {gap["area"]: gap["stale"] for gap in status["gaps"]}
+    assert by_area == {failure["area"]: failure["count"] for failure in status["failures"]}
 
 
 def test_the_last_full_run_and_the_last_publication_have_their_names(worker: Installation):
