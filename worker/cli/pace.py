@@ -17,6 +17,8 @@ class Pace:
 
     def add(self, now_s: float, done: int) -> None:
         """Note how much is done in all at a time of a monotonic clock."""
+        if done == self._samples[-1][1]:
+            return
         if len(self._samples) > 1 and now_s - self._samples[-2][0] < _STEP_S:
             self._samples.pop()
         self._samples.append((now_s, done))
