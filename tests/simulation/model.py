@@ -316,6 +316,11 @@ class Model:
         is_much = len(gone) > max(0.1 * len(old), min(5, len(old) / 2))
         is_wide = len(persons) > min(3, len(holders) / 2) or len(gone) > len(old) / 2
         expect(not (is_much and is_wide), f"{len(gone)} of {len(old)} closed, and published")
+        for area in AREAS:
+            lost = [person for where, person in gone if where == area]
+            there = sum(where == area for where, _, _ in old)
+            is_most = len(lost) > there / 2 and len(set(lost)) > 1
+            expect(not is_most, f"{area}: {len(lost)} of {there} closed, and published")
 
     def _check_history(self, reader: Any) -> None:
         """As-of of every publication so far, by number and by time; intervals as they must be."""

@@ -5,6 +5,7 @@ third); a limit on counts alone would publish a truncated roster. So a share app
 small absolute number, and closing more than half always exceeds it.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -141,7 +142,7 @@ def _removals(facts: GuardFacts, limits: GuardLimits) -> list[str]:
             f"(sync.max_removed_share is {limits.max_removed_share:.0%})"
         )
     else:
-        reasons += _area_removals(facts.areas, limits)
+        reasons += _area_removals(facts, limits)
     moves_max = max(limits.max_removed_share * facts.open_before, SMALL_RESTRICTIONS)
     is_most = not facts.is_subset and facts.doubtful_moves > facts.open_before / 2
     if facts.doubtful_moves > moves_max and (
@@ -161,15 +162,19 @@ def _removals(facts: GuardFacts, limits: GuardLimits) -> list[str]:
     return reasons
 
 
-def _area_removals(areas: Sequence[AreaFacts], limits: GuardLimits) -> list[str]:
-    """Reasons of single areas. Half of a small area is no sign of an error."""
+def _area_removals(facts: GuardFacts, limits: GuardLimits) -> list[str]:
+    """Reasons of single areas. All that one person has in a small area is no sign of an error."""
+    most = math.inf if facts.is_subset else max(limits.max_removed_share, 0.5)
     return [
         f"{area.removed} of {area.open_before} open restrictions of {area.area}, of "
         f"{area.persons_affected} persons, would close "
         f"(sync.max_removed_share is {limits.max_removed_share:.0%})"
-        for area in areas
-        if area.removed > max(limits.max_removed_share * area.open_before, SMALL_RESTRICTIONS)
-        and area.persons_affected > SMALL_PERSONS
+        for area in facts.areas
+        if (area.persons_affected > 1 and area.removed > most * area.open_before)
+        or (
+            area.removed > max(limits.max_removed_share * area.open_before, SMALL_RESTRICTIONS)
+            and area.persons_affected > SMALL_PERSONS
+        )
     ]
 
 

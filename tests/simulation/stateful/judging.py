@@ -31,7 +31,8 @@ class Judge:
         share = self.limits.max_removed_share
         few, few_persons = 5.0, 3.0
         areas = [
-            removed > max(share * there, few) and persons > few_persons
+            (removed > max(share * there, few) and persons > few_persons)
+            or (not facts["is_subset"] and persons > 1 and removed > max(share, 0.5) * there)
             for there, removed, persons in facts["areas"].values()
         ]
         if not facts["is_subset"]:
