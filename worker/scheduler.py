@@ -24,9 +24,6 @@ from worker.ports import Runtime
 
 log = structlog.get_logger(__name__)
 
-MISFIRE_GRACE_S: Final = 3600
-"""A start missed by at most this time (the machine slept) is made up for once."""
-
 RETRY_WAIT_S: Final = 300.0
 """The default wait before the first retry; each further one is twice as long."""
 RETRY_WAIT_S_MAX: Final = 3600.0
@@ -35,6 +32,8 @@ RETRY_WAIT_S_MAX: Final = 3600.0
 _DOUBLINGS_MAX: Final = 20
 _JITTER: Final = 0.1
 _WAKE_S: Final = 60.0
+_LATE: Final = timedelta(seconds=60)
+"""A start is on time until then."""
 _RETRIED: Final = frozenset({ExitCode.LEASE_HELD, ExitCode.UNAVAILABLE, ExitCode.STOPPED})
 _UNREMARKABLE: Final = frozenset({ExitCode.OK, ExitCode.GAPS})
 _HINTS: Final = {
@@ -131,17 +130,28 @@ def next_start(cron: str, after: datetime) -> datetime | None:
 
 
 class CronSimTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no types
-    """``next_start`` for APScheduler, whose own trigger starts twice in autumn."""
+    """``next_start`` for APScheduler, whose own trigger starts twice in autumn.
+
+    Attributes:
+        last: the last start that was due.
+    """
 
     def __init__(self, cron: str, timezone: str) -> None:
         self._cron = cron
         self._zone = ZoneInfo(timezone)
+        self.last: datetime | None = None
 
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
     ) -> datetime | None:
-        """The first start after the previous one; without a previous one, from ``now`` on."""
-        after = previous_fire_time or now - timedelta(microseconds=1)
+        """The first start from ``now`` on that is after the previous one, if there is one.
+
+        Starts between the two are not returned: however many were missed, one makes up for them.
+        """
+        self.last = previous_fire_time or self.last
+        after = now - timedelta(microseconds=1)
+        if previous_fire_time is not None:
+            after = max(after, previous_fire_time.astimezone(UTC))
         return next_start(self._cron, after.astimezone(self._zone))
 
 
@@ -160,7 +170,8 @@ async def run_on_schedule(
     """Run on the expression until ``stop`` is set, which also stops an active run.
 
     A run that ends with 4, 69 or 75 is retried (``wait_before_retry_s``). Exit codes that need a
-    person are logged at ERROR with a hint. The schedule continues in both cases.
+    person are logged at ERROR with a hint. The schedule continues in both cases. Starts that were
+    missed (the machine slept) are made up for once, whenever that is noticed.
 
     Args:
         retry_wait_s: the wait before the first retry.
@@ -181,13 +192,16 @@ async def run_on_schedule(
         except anyio.ClosedResourceError:
             log.info("schedule.skipped", reason="the schedule is ending")
 
+    async def request_due_run() -> None:
+        if trigger.last is not None and (late := runtime.now() - trigger.last) > _LATE:
+            log.warning(
+                "schedule.late", start=str(trigger.last), late_s=round(late.total_seconds())
+            )
+        await request_run(run_once)
+
+    trigger = CronSimTrigger(cron, timezone)
     job = scheduler.add_job(
-        request_run,
-        CronSimTrigger(cron, timezone),
-        args=(run_once,),
-        coalesce=True,
-        max_instances=1,
-        misfire_grace_time=MISFIRE_GRACE_S,
+        request_due_run, trigger, coalesce=True, max_instances=1, misfire_grace_time=None
     )
     scheduler.start()
     log.info("schedule.started", cron=cron, timezone=timezone, next=str(job.next_run_time))
