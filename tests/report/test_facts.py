@@ -257,6 +257,15 @@ async def test_what_stands_for_telemetry(database_url):
         gap = standing.last_published_at - standing.last_success_at
         assert timedelta(days=1) < gap < timedelta(days=1, hours=1)
         assert 1 == standing.persons_stale
+        world.fake.set_wall_clock(world.fake.now() + timedelta(days=2))
+        turn = await world.begin(RunKind.BACKFILL)
+        await turn.write(seen(world, 1, safety("a", "N")))
+        await turn.publish(may_depart=False)
+        later = await read_standing(world.database.read)
+        assert (standing.last_success_at, standing.last_published_at) == (
+            later.last_success_at,
+            later.last_published_at,
+        )
 
 
 async def test_the_facts_are_of_one_publication(database_url):

@@ -146,7 +146,8 @@ class Standing(Value, frozen=True, kw_only=True):
     """The published state that the metrics show after a run, whatever came of that run.
 
     Attributes:
-        last_success_at: end of the last run that published without failures.
+        last_success_at: when a full run last published without failures.
+        last_published_at: when a full run last published; a backfill says nothing of the night.
         persons_stale: persons with an area that the last run could not confirm.
     """
 

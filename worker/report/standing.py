@@ -3,7 +3,7 @@
 from sqlalchemy import case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.core.model import RunStatus
+from worker.core.model import RunKind, RunStatus
 from worker.core.run import Standing
 from worker.report.reading import Read, begin_snapshot
 from worker.report.views import FRESHNESS, RUN
@@ -25,7 +25,7 @@ async def read_standing(read: Read) -> Standing:
                 select(
                     func.max(case((run.c.exit_code == 0, run.c.published_at)), type_=UtcTime),
                     func.max(run.c.published_at, type_=UtcTime),
-                ).where(run.c.status == RunStatus.PUBLISHED)
+                ).where(run.c.status == RunStatus.PUBLISHED, run.c.kind == RunKind.SYNC)
             )
         ).one()
         stale = select(func.count(fresh.c.person_key.distinct())).where(fresh.c.is_stale == true())

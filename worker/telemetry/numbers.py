@@ -28,8 +28,8 @@ class Sample:
 
 HELP: Final[Mapping[str, str]] = {
     "last_run_timestamp_seconds": "End of the last run, whatever its result.",
-    "last_success_timestamp_seconds": "End of the last run that published without failures.",
-    "last_published_timestamp_seconds": "Time of the last publication.",
+    "last_success_timestamp_seconds": "Time of the last full publication without failures.",
+    "last_published_timestamp_seconds": "Time of the last publication by a full run (`sync`).",
     "run_duration_seconds": "Duration of the last process of a run; not the time between attempts.",
     "exit_code": "Exit code of the last run.",
     "persons": "Persons of the last published run.",
@@ -111,14 +111,14 @@ def _failures(report: RunReport) -> Iterator[Sample]:
 
 
 def _published_by(report: RunReport) -> Iterator[Sample]:
-    """Samples of the published state, as far as the report contains it."""
-    if report.status is not RunStatus.PUBLISHED or report.published_at is None:
+    """Samples of the published state, as far as the report contains it: a full run's does."""
+    is_published = report.status is RunStatus.PUBLISHED and report.kind is RunKind.SYNC
+    if not is_published or report.published_at is None:
         return
     yield _sample("last_published_timestamp_seconds", report.published_at.timestamp())
-    if report.kind is RunKind.SYNC:
-        yield _sample("stale_persons", report.totals.get("persons_stale", 0))
-        if report.exit_code is ExitCode.OK:
-            yield _sample("last_success_timestamp_seconds", report.published_at.timestamp())
+    yield _sample("stale_persons", report.totals.get("persons_stale", 0))
+    if report.exit_code is ExitCode.OK:
+        yield _sample("last_success_timestamp_seconds", report.published_at.timestamp())
 
 
 def _published(standing: Standing) -> Iterator[Sample]:

@@ -156,9 +156,16 @@ async def test_a_backfill_does_not_replace_a_sync(tmp_path):
     """Both kinds of run stand side by side; what stands is not taken from a subset."""
     options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
     await emit(NIGHT, options)
-    totals = {"persons_total": 2, "persons_stale": 2}
-    await emit(msgspec.structs.replace(NIGHT, kind=RunKind.BACKFILL, totals=totals), options)
+    backfill = msgspec.structs.replace(
+        NIGHT,
+        kind=RunKind.BACKFILL,
+        totals={"persons_total": 2, "persons_stale": 2},
+        published_at=PUBLISHED_AT + timedelta(days=2),
+    )
+    await emit(backfill, options)
     numbers = told((tmp_path / "pts_worker.prom").read_text())
+    for name in ("last_published_timestamp_seconds", "last_success_timestamp_seconds"):
+        assert PUBLISHED_AT.timestamp() == numbers[name]
     assert (500.0, 2.0, 0.0) == (
         numbers["persons kind=total run=sync"],
         numbers["persons kind=total run=backfill"],
