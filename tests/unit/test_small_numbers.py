@@ -154,7 +154,7 @@ def test_what_is_of_one_subject_is_hidden_together():
 
 def test_small_numbers_that_can_only_be_1():
     """Six weeks of one person each add up to six, and zeros are shown: the total is hidden."""
-    cells = {week: Cell(value=1) for week in range(6)}
+    cells: dict[int | str, Cell] = {week: Cell(value=1) for week in range(6)}
     cells |= {"later": Cell(value=0), "all": Cell(value=6)}
     marks = hide(cells, [total("all", [*range(6), "later"])], least=5)
     assert Mark.HIDDEN == marks["all"]
