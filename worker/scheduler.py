@@ -34,6 +34,8 @@ _JITTER: Final = 0.1
 _WAKE_S: Final = 60.0
 _LATE: Final = timedelta(seconds=60)
 """A start is on time until then."""
+_SET_BACK: Final = timedelta(hours=1)
+"""A clock that is set back by no more repeats no start."""
 _RETRIED: Final = frozenset({ExitCode.LEASE_HELD, ExitCode.UNAVAILABLE, ExitCode.STOPPED})
 _UNREMARKABLE: Final = frozenset({ExitCode.OK, ExitCode.GAPS})
 _HINTS: Final = {
@@ -203,16 +205,21 @@ async def run_on_schedule(
     job = scheduler.add_job(
         request_due_run, trigger, coalesce=True, max_instances=1, misfire_grace_time=None
     )
+
+    async def watch(context: _Context) -> None:
+        await _watch(job, trigger, context, scheduler)
+        await requests.aclose()
+
     scheduler.start()
     log.info("schedule.started", cron=cron, timezone=timezone, next=str(job.next_run_time))
     if first is not None:
         await request_run(first)
     try:
         async with anyio.create_task_group() as tasks, requests, due:
-            tasks.start_soon(_watch, scheduler, stop, requests)
+            context = _Context(lambda: job.next_run_time, runtime, stop, state, retry_wait_s)
+            tasks.start_soon(watch, context)
             for task in beside:
                 tasks.start_soon(task)
-            context = _Context(lambda: job.next_run_time, runtime, stop, state, retry_wait_s)
             await _execute_requests(due, context)
             tasks.cancel_scope.cancel()
     finally:
@@ -295,13 +302,26 @@ def _utc(at: datetime | None) -> datetime | None:
     return None if at is None else at.astimezone(UTC)
 
 
-async def _watch(scheduler: AsyncIOScheduler, stop: anyio.Event, requests: Any) -> None:
-    """Make APScheduler check the wall clock every minute: timers stop while a machine sleeps."""
-    while not stop.is_set():
+async def _watch(job: Any, trigger: CronSimTrigger, context: _Context, scheduler: Any) -> None:
+    """Follow the wall clock every minute: it may be set, and timers stop while a machine sleeps."""
+    while not context.stop.is_set():
         with anyio.move_on_after(_WAKE_S):
-            await stop.wait()
+            await context.stop.wait()
+        _correct_next_start(job, trigger, context)
         scheduler.wakeup()
-    await requests.aclose()
+
+
+def _correct_next_start(job: Any, trigger: CronSimTrigger, context: _Context) -> None:
+    """Compute the next start anew: the clock may have been ahead when that was last done."""
+    now, kept = context.runtime.now(), _utc(job.next_run_time)
+    if kept is None or kept <= now:
+        return
+    is_done = trigger.last is not None and trigger.last <= now + _SET_BACK
+    start = trigger.get_next_fire_time(trigger.last if is_done else None, now)
+    if start is not None and _utc(start) != kept:
+        job.modify(next_run_time=start)
+        context.state.next_at = _utc(start)
+        log.warning("schedule.rescheduled", kept=str(kept), next=str(start))
 
 
 async def _execute(work: Work, runtime: Runtime) -> RunEnd | None:

@@ -81,6 +81,7 @@ MEANINGS: Final = {
     "schedule.ended": "The schedule has ended.",
     "schedule.late": "A missed start is made up for: the machine slept, or its clock was wrong.",
     "schedule.not_ready": "The readiness check failed.",
+    "schedule.rescheduled": "The clock was set back, and the next start is computed anew.",
     "schedule.retrying": "A scheduled run ended with 4, 69 or 75 and is started again.",
     "schedule.run_failed": "A scheduled run ended with a code that a retry does not help.",
     "schedule.skipped": "A scheduled start was skipped, or found the lease held until the next.",

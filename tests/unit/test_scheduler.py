@@ -290,6 +290,42 @@ def test_a_start_that_was_missed(
     assert [] == [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
 
 
+@pytest.mark.parametrize("runs_ahead", [False, True])
+def test_a_clock_that_was_ahead(monkeypatch: pytest.MonkeyPatch, runs_ahead: bool) -> None:
+    """Corrected, it costs no night, though a run was started while it was two days ahead."""
+    ahead_s, begun_s = 48 * HOUR_S, 4 * HOUR_S if runs_ahead else HOUR_S
+
+    async def story(made: Nights) -> None:
+        await anyio.sleep(begun_s)
+        made.clock.leap_s -= ahead_s
+        await anyio.sleep(2 * MINUTE_S)
+        assert made.state.next_at == expected
+        await anyio.sleep(24 * HOUR_S)
+
+    begin = EVENING + timedelta(seconds=ahead_s)
+    tonight = EVENING + timedelta(seconds=TO_HALF_PAST_TWO_S)
+    expected = (tonight + timedelta(days=runs_ahead)).astimezone(UTC)
+    with capture_logs() as logs:
+        begun = nights(monkeypatch, story, "30 2 * * *", begin=begin).begun
+    nightly = [TO_HALF_PAST_TWO_S, TO_HALF_PAST_TWO_S + 24 * HOUR_S]
+    assert (nightly if runs_ahead else nightly[:1]) == pytest.approx(begun, abs=1)
+    (event,) = [one for one in logs if one["event"] == "schedule.rescheduled"]
+    assert datetime.fromisoformat(event["next"]) == expected
+
+
+def test_a_clock_that_is_set_back_a_little_repeats_no_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when it is corrected by ten minutes after the night's start."""
+
+    async def story(made: Nights) -> None:
+        await anyio.sleep(TO_HALF_PAST_TWO_S + MINUTE_S)
+        made.clock.leap_s -= 10 * MINUTE_S
+        await anyio.sleep(20 * HOUR_S)
+
+    assert 1 == len(nights(monkeypatch, story, "30 2 * * *").begun)
+
+
 AWAY = UnavailableError("PTS is away")
 
 
