@@ -12,12 +12,9 @@ from worker.core.answer_forms import AnswerForms, Form, form_of
 from worker.core.model import CompleteArea
 
 
-def form(
-    envelope: Mapping[str, Any], items: int = 2, *, name: str = "items", repeats: bool = False
-) -> Form:
+def form(envelope: Mapping[str, Any], items: int = 2, *, repeats: bool = False) -> Form:
     return form_of(
         envelope,
-        list_name=name,
         has_repeats=repeats,
         understood={"total", "page"},
         ignored={"ignored"},
@@ -118,14 +115,6 @@ def test_the_only_person_with_records():
     assert "more" == known(*empty).unusual(read(form({"more": True})))
     assert "more" == known(*empty).unusual(read(form({"more": True}), pages=2))
     assert known(*empty).unusual(read(form({}))) is None
-
-
-def test_another_list():
-    """Under another name, or with nothing around it: another server may have answered."""
-    wrapped, bare = read(form({})), read(form({}, name=""))
-    assert "items" == known(*[wrapped] * 20).unusual(read(form({}, name="value")))
-    assert "items" == known(*[wrapped] * 20).unusual(bare)
-    assert "items" == known(*[bare] * 20).unusual(wrapped)
 
 
 def test_a_record_that_stands_twice():

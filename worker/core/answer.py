@@ -80,7 +80,6 @@ class Page(Value, frozen=True, kw_only=True):
         records: the page's records, without exact duplicates.
         item_count: the number of items on the page, including duplicates.
         key_path: the key path used; empty if there was no record.
-        list_name: the path of the list in the response; empty if the response is the list.
         envelope: the fields around the list, for paging; may hold personal values.
         headers: the response headers.
         drift: fields and values unknown to the declaration, up to a limit; ``drift_left_out``
@@ -92,7 +91,6 @@ class Page(Value, frozen=True, kw_only=True):
     records: tuple[Record, ...]
     item_count: int
     key_path: str
-    list_name: str = ""
     envelope: Mapping[str, Any] = msgspec.field(default_factory=dict)
     headers: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     drift: frozenset[Drift] = frozenset()
@@ -153,7 +151,6 @@ def read_page(
         records=reading.records,
         item_count=len(page_list.items),
         key_path=reading.key_path,
-        list_name=page_list.where,
         envelope=page_list.envelope,
         headers=headers,
         drift=reading.drift | page_list.drift,

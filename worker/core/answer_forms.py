@@ -34,7 +34,6 @@ _KNOWN_MAX: Final = 10_000
 def form_of(
     envelope: Mapping[str, Any],
     *,
-    list_name: str,
     has_repeats: bool,
     understood: Collection[str],
     ignored: Collection[str],
@@ -46,7 +45,6 @@ def form_of(
 
     Args:
         envelope: the fields around the list of records.
-        list_name: the path of the list; empty if there is nothing around it.
         has_repeats: a record stands twice on the page, perhaps in the place of another one.
         understood: plain names whose values are followed or checked.
         ignored: plain names that say nothing, with all that is in them.
@@ -54,12 +52,9 @@ def form_of(
         page_items: the number of items on the page.
         items: the number of items on all pages so far.
     """
-    about_list = {list_name: bool(list_name), REPEATED: has_repeats}
-    found = {
-        f"{name}: {_THERE}"
-        for name, is_there in about_list.items()
-        if is_there and plain(name) not in ignored
-    }
+    found: set[str] = set()
+    if has_repeats and plain(REPEATED) not in ignored:
+        found.add(f"{REPEATED}: {_THERE}")
     for number, (path, value) in enumerate(_fields(envelope, (), ignored)):
         if len(found) >= _FIELDS_MAX or number >= _VALUES_MAX:
             return frozenset({*found, "?: more"})

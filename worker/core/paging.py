@@ -106,11 +106,10 @@ class PagingState:
     def form(self, page: Page) -> Form:
         """The form of this page, the latest."""
         has_repeats = page.item_count > len(page.records)
-        if not (page.list_name or has_repeats):
+        if not (page.envelope or has_repeats):
             return frozenset()
         return form_of(
             page.envelope,
-            list_name=page.list_name,
             has_repeats=has_repeats,
             understood=UNDERSTOOD,
             ignored=frozenset({*LINK_OBJECTS, *map(plain, self._paging.ignore)}),

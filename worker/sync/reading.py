@@ -101,7 +101,8 @@ class PersonReader:
             if isinstance(read, CompleteArea):
                 self.breaker.succeeded()
                 self.evidence.remember(unconfirmed.read.person, read)
-                await self.evidence.compare(first.area)
+                if first.form or read.form:
+                    await self.evidence.compare(first.area)
                 published = unconfirmed.published[first.area]
                 read = compared(published, first, read, unconfirmed.confirm, self.evidence.forms)
                 if isinstance(read, AreaFailure):
