@@ -9,6 +9,7 @@ import anyio
 import structlog
 from anyio import to_thread
 
+from worker.core.hosts import place_of
 from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode, WorkerError
 from worker.proxy import proxy_for
@@ -89,25 +90,31 @@ def _targets(
 
 async def _send(name: str, send: Callable[[], Awaitable[None]], options: TelemetryOptions) -> None:
     """Send to one target within the time limit; a thread that takes longer is left behind."""
-    via_proxy = _via_proxy(name, options)
+    way = _way(name, options)
     try:
         with anyio.fail_after(options.push_s_max):
             await send()
     except TimeoutError:
-        reason = f"no response within {options.push_s_max:g} s{via_proxy}"
+        reason = f"no response within {options.push_s_max:g} s{way}"
         log.warning("telemetry.failed", target=name, reason=reason)
     except WorkerError as error:
         log.warning("telemetry.failed", target=name, reason=error.message, hint=error.hint)
     except Exception as error:  # noqa: BLE001 - a target never changes the result of a run
-        log.warning("telemetry.failed", target=name, reason=f"{type(error).__name__}{via_proxy}")
+        log.warning("telemetry.failed", target=name, reason=f"{type(error).__name__}{way}")
 
 
-def _via_proxy(name: str, options: TelemetryOptions) -> str:
-    """The proxy for a target, for messages; empty if none."""
+def _way(name: str, options: TelemetryOptions) -> str:
+    """Host and port of a target on the network and its proxy, for messages.
+
+    A ping's host is left out: its whole address is a secret.
+    """
     url = {
         "pushgateway": options.pushgateway_url,
         "otlp": options.otlp_endpoint,
         "ping": options.ping_url,
     }.get(name)
-    proxy = None if url is None else proxy_for(options.proxy, urlsplit(url).hostname)
-    return "" if proxy is None else f" (through the proxy {proxy.shown})"
+    if url is None:
+        return ""
+    place = "" if name == "ping" else f" at {place_of(url)}"
+    proxy = proxy_for(options.proxy, urlsplit(url).hostname)
+    return place if proxy is None else f"{place} (through the proxy {proxy.shown})"

@@ -16,7 +16,8 @@ from prometheus_client.exposition import pushadd_to_gateway
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from worker.errors import ConfigurationError
+from worker.core.hosts import place_of
+from worker.errors import ConfigurationError, UnavailableError, reason_of
 from worker.files import write_atomically
 from worker.proxy import proxy_for
 from worker.telemetry.http_server import Page
@@ -29,6 +30,16 @@ _TEXTFILE_BYTES_MAX: Final = 256 * 1024
 """Many times what we write."""
 _NO_FILE: Final = (errno.ELOOP, errno.ENXIO)
 """It is a link, or a socket (open(2))."""
+_HINTS: Final = {
+    errno.EROFS: "the file system is read-only for the worker; under systemd, name the folder in "
+    "ReadWritePaths= (config/systemd/textfile.conf)",
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room within the quota of the worker's user",
+    errno.ENOENT: "make the folder, or correct telemetry.textfile",
+    errno.EISDIR: "name a file in that folder, e.g. pts_worker.prom",
+    errno.ENOTDIR: "correct telemetry.textfile",
+}
+"""What to do about an error of the file system; else it is permissions."""
 
 
 class Board(Collector):
@@ -78,13 +89,18 @@ def write_textfile(path: Path, samples: Iterable[Sample], *, mode: int) -> None:
     The time of the last success thus survives a failed run.
 
     Raises:
-        ConfigurationError: as ``read_textfile``.
-        OSError: the file cannot be read or written.
+        ConfigurationError: as ``read_textfile``; or the file cannot be read or written.
     """
-    board = Board(read_textfile(path))
-    board.post(samples)
-    # The collector reads every *.prom in the folder; the temporary name does not match.
-    write_atomically(path, generate_latest(registry_of(board)), mode=mode)
+    try:
+        board = Board(read_textfile(path))
+        board.post(samples)
+        # The collector reads every *.prom in the folder; the temporary name does not match.
+        write_atomically(path, generate_latest(registry_of(board)), mode=mode)
+    except OSError as error:
+        raise ConfigurationError(
+            f"telemetry.textfile: {path} cannot be written ({reason_of(error)})",
+            hint=_HINTS.get(error.errno or 0, "let the worker's user create files in that folder"),
+        ) from error
 
 
 def read_textfile(path: Path) -> list[Sample]:
@@ -140,7 +156,9 @@ async def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
     response is not read: the status says enough, and a body may be without an end.
 
     Raises:
-        httpx.HTTPError: the Pushgateway cannot be reached or refuses the push.
+        ConfigurationError: the Pushgateway refuses the push, or redirects.
+        UnavailableError: it answers with an error of its own.
+        httpx.HTTPError: it cannot be reached.
     """
     if options.pushgateway_url is None:
         return
@@ -168,7 +186,16 @@ async def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
         for request in requests:
             response = await client.send(request, stream=True)
             await response.aclose()
-            response.raise_for_status()
+            _require_success(response, options.pushgateway_url)
+
+
+def _require_success(response: httpx.Response, url: str) -> None:
+    if response.is_success:
+        return
+    problem = f"the Pushgateway at {place_of(url)} answered with status {response.status_code}"
+    if response.is_server_error:
+        raise UnavailableError(problem, hint="see the Pushgateway's own log")
+    raise ConfigurationError(problem, hint="check telemetry.pushgateway_url")
 
 
 def _keeper(

@@ -223,12 +223,15 @@ async def test_a_push_replaces_only_its_own(tmp_path):
 
 @pytest.mark.parametrize("answer", [400, 500])
 async def test_a_pushgateway_that_refuses_changes_nothing(tmp_path, answer):
-    """It is logged without its address, and the other targets are told all the same."""
+    """Host, port and status are logged, no credentials; the other targets get all the same."""
     options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
     with Collector(answer=answer).serving() as url, structlog.testing.capture_logs() as logs:
-        await emit(NIGHT, replace(options, pushgateway_url=url))
+        secret = url.replace("//", "//somebody:hunter2@")
+        await emit(NIGHT, replace(options, pushgateway_url=secret))
     assert [("telemetry.failed", "pushgateway")] == [(log["event"], log["target"]) for log in logs]
-    assert "127.0.0.1" not in str(logs)
+    assert f"{url.removeprefix('http://')} answered with status {answer}" in logs[0]["reason"]
+    assert ("telemetry.pushgateway_url" in logs[0]["hint"]) == (answer < 500)
+    assert "hunter2" not in str(logs)
     assert (tmp_path / "pts_worker.prom").exists()
 
 
@@ -239,7 +242,9 @@ async def test_targets_that_are_not_there_change_nothing(tmp_path):
     options = TelemetryOptions(textfile=tmp_path / "nowhere" / "x.prom", pushgateway_url=url)
     with structlog.testing.capture_logs() as logs:
         await emit(NIGHT, options)
-    assert {"pushgateway", "textfile"} == {log["target"] for log in logs}
+    reasons = {log["target"]: log["reason"] for log in logs}
+    assert {"pushgateway", "textfile"} == set(reasons)
+    assert reasons["pushgateway"].endswith(f" at {url.removeprefix('http://')}")
 
 
 async def test_a_pushgateway_that_never_answers_is_left(tmp_path):
