@@ -84,6 +84,19 @@ def _id(value: object) -> str:
     return "+".join(sorted(value)) if isinstance(value, set) else str(value)
 
 
+NEVER_CLEAN: dict[str, int | None] = {
+    "last_published_timestamp_seconds": 6 * DAY,
+    "last_success_timestamp_seconds": None,
+}
+FAILED_BACKFILL: dict[str, int | None] = {
+    'exit_code{run="backfill"}': ExitCode.CONFIGURATION,
+    'last_run_timestamp_seconds{run="backfill"}': 0,
+    'last_run_timestamp_seconds{run="sync"}': 0,
+}
+FAILED_NIGHT: dict[str, int | None] = FAILED_BACKFILL | {
+    'exit_code{run="backfill"}': ExitCode.OK,
+    'exit_code{run="sync"}': ExitCode.CONFIGURATION,
+}
 CASES: list[tuple[int, set[str], dict[str, int | None]]] = [
     (24, set(), {}),
     (36, set(), {}),
@@ -96,7 +109,17 @@ CASES: list[tuple[int, set[str], dict[str, int | None]]] = [
     (1, {"PtsStaleShare"}, {"stale_persons": 6}),
     (23, set(), {"client_key_expires_timestamp_seconds": 31 * DAY}),
     (25, {"PtsKeyExpires"}, {"client_key_expires_timestamp_seconds": 31 * DAY}),
+    (25, {"PtsKeyExpired"}, {"client_key_expires_timestamp_seconds": DAY}),
     (1, set(), {"client_key_expires_timestamp_seconds": None}),
+    (7 * 24 - 1, set(), NEVER_CLEAN),
+    (7 * 24 + 1, {"PtsNeverWithoutGaps"}, NEVER_CLEAN),
+    (23, {"PtsNeedsAPerson"}, FAILED_BACKFILL),
+    (25, set(), FAILED_BACKFILL),
+    (23, {"PtsWithheld"}, FAILED_BACKFILL | {'exit_code{run="backfill"}': ExitCode.WITHHELD}),
+    (25, set(), FAILED_BACKFILL | {'exit_code{run="backfill"}': ExitCode.WITHHELD}),
+    (23, {"PtsUnavailable"}, FAILED_BACKFILL | {'exit_code{run="backfill"}': ExitCode.UNAVAILABLE}),
+    (25, set(), FAILED_BACKFILL | {'exit_code{run="backfill"}': ExitCode.UNAVAILABLE}),
+    (25, {"PtsNeedsAPerson"}, FAILED_NIGHT),
     (5, set(), {'exit_code{run="sync"}': ExitCode.UNAVAILABLE}),
     (7, {"PtsUnavailable"}, {'exit_code{run="sync"}': ExitCode.UNAVAILABLE}),
     (1, {"PtsWithheld"}, {'exit_code{run="sync"}': ExitCode.WITHHELD}),
