@@ -115,6 +115,26 @@ def test_cron_runs_again_only_where_the_night_left_no_fresh_snapshot(
     assert (tmp_path / "calls").read_text() == calls
 
 
+@pytest.mark.parametrize("code", sorted(ExitCode))
+def test_cron_does_not_repeat_what_a_person_must_look_at(code: ExitCode, tmp_path: Path):
+    """Neither after the night's run nor after the first repetition; 69 and 75 are repeated."""
+    run_cron_line(cron_commands()[0], tmp_path, sync=code, status=3)
+    run_cron_line(cron_commands()[1], tmp_path, sync=ExitCode.REFUSED, status=3)
+    again = [] if code in FOR_A_PERSON else ["status", "sync"]
+    assert (tmp_path / "calls").read_text().split() == ["sync", *again]
+    run_cron_line(cron_commands()[1], tmp_path, sync=0, status=3)
+    assert (tmp_path / "calls").read_text().split() == ["sync", *again]
+
+
+def test_cron_repeats_a_night_that_was_killed(tmp_path: Path):
+    """The code of the night before does not count: the line removes it before it starts."""
+    run_cron_line(cron_commands()[0], tmp_path, sync=ExitCode.REFUSED, status=3)
+    killed = cron_commands()[0].replace('"$WORKER" sync', "kill -9 $$", 1)
+    run_cron_line(killed, tmp_path, sync=0, status=3)
+    run_cron_line(cron_commands()[1], tmp_path, sync=0, status=3)
+    assert (tmp_path / "calls").read_text().split() == ["sync", "status", "sync"]
+
+
 def test_cron_mails_when_the_snapshot_is_too_old(tmp_path: Path):
     """The third line prints only when `status --max-age` says so."""
     assert run_cron_line(cron_commands()[2], tmp_path, sync=0, status=0) == ""
@@ -194,7 +214,10 @@ def test_nobody_is_paged_for_a_stop_or_before_the_last_start(
 
 
 def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:
-    """Run a crontab line with a stand-in for the worker; what cron would mail."""
+    """Run a crontab line with a stand-in for the worker; what cron would mail.
+
+    Lines that are run in the same folder see what earlier ones left.
+    """
     stub = folder / "worker"
     stub.write_text(
         f'#!/bin/sh\necho "$1" | tee -a {folder}/calls\nulimit -c >>{folder}/core\n'
@@ -203,7 +226,12 @@ def run_cron_line(command: str, folder: Path, *, sync: int, status: int) -> str:
     stub.chmod(0o755)
     done = subprocess.run(
         ["/bin/sh", "-c", command],
-        env={"PATH": "/usr/bin:/bin", "WORKER": str(stub), "LOG": str(folder / "log")},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "WORKER": str(stub),
+            "LOG": str(folder / "log"),
+            "CODE": str(folder / "code"),
+        },
         capture_output=True,
         text=True,
         check=False,
