@@ -10,6 +10,7 @@ import threading
 from types import FrameType
 from typing import Final, NoReturn
 
+from worker.stop_signals import stop_signals
 from worker.streams import flush_streams, open_streams, stop_waiting
 
 _PR_SET_DUMPABLE: Final = 4
@@ -23,7 +24,7 @@ def main() -> None:
     open_streams()
     # A run listens for itself once it is on. Until then, and in all other commands, being stopped
     # has its code too; and as a container's first process we would not be stopped at all.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         signal.signal(number, _stop)
         # Python's own end puts the default back, which would take the exit code's place.
         atexit.register(signal.signal, number, signal.SIG_IGN)
@@ -48,7 +49,7 @@ def _leave(code: int) -> NoReturn:
     """
     if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
         sys.exit(code)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
     flush_streams()
     os._exit(code)
@@ -65,10 +66,12 @@ def _leave_no_core() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
+def _stop(number: int, _frame: FrameType | None) -> None:
     stop_waiting()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end_at_once)
+    for another in stop_signals():
+        signal.signal(another, _end_at_once)
+    if number == signal.SIGHUP:  # the kernel and the shell both send it
+        signal.signal(number, signal.SIG_IGN)
     raise SystemExit(_STOPPED)
 
 

@@ -1,14 +1,18 @@
 """Killed anywhere, stopped anywhere, two at once: nothing lost, nothing doubled, nothing twice."""
 
+import os
+import pty
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Installation, Running, wait_for
+from tests.acceptance.program import Installation, Running, environment, wait_for
 from tests.acceptance.standin import (
     PRIVACY,
     SAFETY,
@@ -186,6 +190,32 @@ def test_stopped_while_pts_is_silent(standin: Standin, tmp_path: Path, sqlite_ur
     wait_for(lambda: standin.asked, "a search")
     assert stop(running, signal.SIGINT) < 20
     assert running.wait().code == 75
+
+
+def test_the_terminal_of_a_run_is_closed(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+    """It is stopped as by SIGTERM: what was read is kept, and the next run continues."""
+    first_world(standin)
+    worker = standin.install(tmp_path, sqlite_url)
+    standin.delay_s = 0.3
+    worker.configure(sync={"concurrency": 1})
+    ours, theirs = pty.openpty()
+    begin = len(standin.asked)
+    arguments = [sys.executable, "-m", "worker", "--config", str(worker.config), "sync"]
+    with subprocess.Popen(
+        ["setsid", "--ctty", "env", "--default-signal=HUP", *arguments],
+        cwd=worker.folder,
+        env=environment(TERM="xterm-256color"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        wait_for(lambda: len(standin.asked) > begin + 2, "some searches")
+        os.close(ours)
+        assert 75 == process.wait(60)
+    standin.delay_s = 0.0
+    again = worker.sync()
+    assert (0, True) == (again.code, again.run["continued"])
 
 
 def test_stopped_before_it_began(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:

@@ -32,6 +32,7 @@ def test_a_bug_stays_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 BUSY = """
+import signal
 import time
 import worker.cli
 from worker.__main__ import main
@@ -45,12 +46,21 @@ def run(_arguments):
         time.sleep(STOPPING_S)
 
 worker.cli.run = run
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize(("stopping_s", "signals"), [(0, 1), (60, 2)])
+@pytest.mark.parametrize(
+    ("number", "stopping_s", "signals"),
+    [
+        (signal.SIGTERM, 0, 1),
+        (signal.SIGTERM, 60, 2),
+        (signal.SIGINT, 0, 1),
+        (signal.SIGINT, 60, 2),
+        (signal.SIGHUP, 0, 1),
+    ],
+)
 def test_a_command_is_stopped_and_a_second_signal_does_not_wait(
     number: signal.Signals, stopping_s: int, signals: int
 ) -> None:

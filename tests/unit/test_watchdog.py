@@ -22,6 +22,8 @@ async def work(stop):
         time.sleep(2)
         await anyio.sleep(0.1)
     await stop.wait()
+    if sys.argv[1] == "ending":
+        await anyio.sleep(1.5)
     return "ended"
 
 deadline_s = float(sys.argv[2]) or None
@@ -30,9 +32,11 @@ print(anyio.run(lambda: stoppable(work, real_runtime(), deadline_s=deadline_s),
 """
 
 
-def start(how: str, deadline_s: float = 0.0, loop: str = "asyncio") -> "subprocess.Popen[str]":
+def start(
+    how: str, deadline_s: float = 0.0, loop: str = "asyncio", before: tuple[str, ...] = ()
+) -> "subprocess.Popen[str]":
     program = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, how, str(deadline_s), loop],
+        [*before, sys.executable, "-c", _PROGRAM, how, str(deadline_s), loop],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -74,6 +78,27 @@ def test_stuck_beyond_the_deadline():
     _, err = program.communicate(timeout=90)
     assert 75 == program.returncode, err
     assert err.startswith("pts-worker: beyond sync.deadline, and stuck for ")
+
+
+def test_a_terminal_that_is_closed():
+    """SIGHUP asks for a stop once, however often it comes."""
+    program = start("ending", before=("env", "--default-signal=HUP"))
+    program.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    program.send_signal(signal.SIGHUP)
+    out, err = program.communicate(timeout=90)
+    assert (0, "ended\n", "") == (program.returncode, out, err)
+
+
+def test_a_terminal_that_was_left_on_purpose():
+    """Under nohup(1), SIGHUP stops nothing."""
+    program = start("waiting", before=("nohup",))
+    program.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert program.poll() is None
+    program.send_signal(signal.SIGTERM)
+    out, _ = program.communicate(timeout=90)
+    assert (0, "ended\n") == (program.returncode, out)
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

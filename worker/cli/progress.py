@@ -49,7 +49,7 @@ async def stoppable(
     deadline_s: float | None = None,
     beside: Sequence[Callable[[anyio.Event], Coroutine[Any, Any, None]]] = (),
 ) -> Any:
-    """Run ``work``; SIGTERM or SIGINT sets its event, a second one cancels it.
+    """Run ``work``; SIGTERM, SIGINT or SIGHUP sets its event, a second one cancels it.
 
     What is being committed is finished even then. Where the event loop is stuck the process is
     ended all the same (``worker.cli.watchdog``). An error of ``work`` leaves as it is, not in the

@@ -14,6 +14,7 @@ from typing import Final, Self
 import anyio
 
 from worker.errors import ExitCode
+from worker.stop_signals import stop_signals
 from worker.streams import stop_waiting, write_last_line
 
 STUCK_S: Final = 5.0
@@ -84,20 +85,22 @@ class Watchdog:
 
 
 def on_signals(asked: Callable[[], None]) -> Callable[[], None]:
-    """Make SIGTERM and SIGINT call ``asked`` in the main thread, between two bytecodes.
+    """Make the stop signals call ``asked`` in the main thread, between two bytecodes.
 
-    Unlike an event loop's own handlers, these also run when the loop is stuck.
+    Unlike an event loop's own handlers, these also run when the loop is stuck. Of several SIGHUP
+    one counts: the kernel and the shell both send it when a terminal is closed.
 
     Returns:
         A function that restores the former handlers.
     """
-    numbers = (signal.SIGTERM, signal.SIGINT)
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            signal.signal(number, signal.SIG_IGN)
         stop_waiting()
         asked()
 
-    former = {number: signal.signal(number, handle) for number in numbers}
+    former = {number: signal.signal(number, handle) for number in stop_signals()}
 
     def restore() -> None:
         for number, handler in former.items():
