@@ -1,6 +1,8 @@
 """``doctor``: each part of the set-up on its own, with what to do."""
 
 import json
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -250,6 +252,32 @@ def test_a_database_that_cannot_be_written(standin: Standin, tmp_path: Path, clo
     assert "cannot be written" in line["text"]
     assert f"chmod u+w {place}" in line["hint"]
     assert (tmp_path / "pts.db-shm").exists() is (str(tmp_path / "pts.db-shm") in line["text"])
+
+
+def test_a_full_disk_is_a_warning(standin: Standin, tmp_path: Path):
+    """Path and free space of the database, and the textfile; with room again, both are OK."""
+    small = tmp_path / "small"
+    small.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=80m,mode=700", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root mounts, and not in every container")
+    try:
+        worker = standin.install(tmp_path, f"sqlite:///{small / 'pts.db'}")
+        words = f"doctor --json --set telemetry.textfile={small}/pts.prom"
+        _, roomy = calls(worker, "db upgrade", words)
+        (small / "other").write_bytes(bytes(shutil.disk_usage(small).free - 1024 * 1024))
+        (scarce,) = calls(worker, words)
+        (small / "last").write_bytes(bytes(shutil.disk_usage(small).free))
+        (full,) = calls(worker, words)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    assert ("OK", "OK") == (states(roomy)["database"], states(roomy)["telemetry"])
+    assert "WARN" == states(scarce)["database"]
+    line = line_of(scarce, "database")
+    assert f"only 1 MiB of 64 MiB are free beside {small / 'pts.db'}" in line["text"]
+    assert "make room" in line["hint"]
+    assert ("FAIL", "WARN") == (states(full)["database"], states(full)["telemetry"])
+    assert f"the disk of {small}/pts.prom is full" in line_of(full, "telemetry")["text"]
 
 
 def test_an_identifier_never_stands_in_the_call(visits: dict[str, Ended]):

@@ -6,6 +6,7 @@ so both are right if the file was made so.
 
 import os
 import shlex
+import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ _KEY: Final = "database.url"
 _PRIVATE: Final = 0o600
 _GROUP_READABLE: Final = 0o640
 _FILES: Final = ("", *SQLITE_SUFFIXES)
+_MIB: Final = 1024 * 1024
+_ROOM_BYTES_MIN: Final = 64 * _MIB
 
 
 def examine(path: Path, *, is_group_readable: bool) -> None:
@@ -83,6 +86,21 @@ def require_writable(path: Path) -> None:
             hint=f"let the worker's user (uid {os.geteuid()}) own what is there, and "
             f"`chmod u+w {shlex.join(map(str, closed))}`",
         )
+
+
+def want_of_room(path: Path) -> str:
+    """What room is free where a database lies, if a run may want more; else empty.
+
+    That is as much as its log (WAL) holds now, which is to go into the file, and 64 MiB at least.
+    """
+    path = path.absolute()
+    with suppress(OSError):
+        log = Path(f"{path}-wal")
+        wanted = max(_ROOM_BYTES_MIN, log.stat().st_size if log.exists() else 0)
+        free = shutil.disk_usage(path.parent).free
+        if free < wanted:
+            return f"only {free // _MIB:,} MiB of {wanted // _MIB:,} MiB are free beside {path}"
+    return ""
 
 
 def _is_closed(place: Path) -> bool:

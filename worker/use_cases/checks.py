@@ -2,6 +2,7 @@
 
 import enum
 import os
+import shutil
 import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -43,12 +44,14 @@ from worker.store.queries.status import (
     lease_state,
     require_file,
     require_writable_file,
+    want_of_room_of,
 )
 from worker.store.schema.upgrade import HEAD, check_schema
 
 CLOCK_WARNING_S: Final = 2.0
 _ENTRIES_MAX: Final = 1_000
 _PATIENCE_S: Final = 5.0
+_TEXTFILE_ROOM_BYTES: Final = 64 * 1024
 
 
 class State(enum.StrEnum):
@@ -289,6 +292,9 @@ async def check_database(app: App) -> CheckResult:
         way = "ahead of" if ahead_s > 0 else "behind"
         text += f"; this machine's clock is {abs(ahead_s):,.0f} s {way} the server's"
         hints.append("publications use the server's time: synchronise both clocks (NTP)")
+    if want := want_of_room_of(database):
+        text += f"; {want}"
+        hints.append("make room on that disk: a run that finds it full ends with 69")
     if weakness:
         text += f"; {weakness}, and anyone who guesses it can identify every person"
         hints.append(WEAK_HINT)
@@ -327,6 +333,10 @@ async def check_textfile(app: App) -> CheckResult:
         read_textfile(file)
     except ConfigurationError as error:
         return warn("telemetry", error.message, error.hint)
+    if shutil.disk_usage(folder).free < _TEXTFILE_ROOM_BYTES:
+        return warn(
+            "telemetry", f"telemetry.textfile: the disk of {file} is full", "make room there"
+        )
     return ok("telemetry", f"{file} can be written")
 
 

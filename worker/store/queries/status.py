@@ -23,7 +23,7 @@ from worker.store.runs.lease import is_live
 from worker.store.runs.ledger import known_persons, open_counts
 from worker.store.runs.process_identity import Holder
 from worker.store.schema.tables import TOTALS, attempt, failure, lease, person, person_area, run
-from worker.store.sqlite_file import require_writable
+from worker.store.sqlite_file import require_writable, want_of_room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +143,12 @@ def require_writable_file(database: Database) -> None:
     """
     if file := _sqlite_file(database):
         require_writable(file)
+
+
+def want_of_room_of(database: Database) -> str:
+    """What room a SQLite file lacks for a run (``sqlite_file.want_of_room``); empty for servers."""
+    file = _sqlite_file(database)
+    return want_of_room(file) if file else ""
 
 
 def _sqlite_file(database: Database) -> Path | None:
