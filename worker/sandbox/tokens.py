@@ -2,6 +2,7 @@
 
 import functools
 import secrets
+import threading
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,9 +21,20 @@ class TokenError(Exception):
     """A token is refused; the message is the reason."""
 
 
-@functools.cache
+_MAKING = threading.Lock()
+
+
 def signer() -> TokenSigner:
-    """The signing key of this process. Generating it takes most of a second."""
+    """The signing key of this process. Generating it takes most of a second.
+
+    Threads that ask at the same time get the same one.
+    """
+    with _MAKING:
+        return _signer()
+
+
+@functools.cache
+def _signer() -> TokenSigner:
     return TokenSigner()
 
 
