@@ -1,6 +1,7 @@
 """``plan``: what a run would do, without doing any of it."""
 
 import contextlib
+import re
 import sqlite3
 
 import pytest
@@ -40,6 +41,7 @@ def test_plan_counts_persons_requests_and_time(told: list[Ended], two_runs: Inst
     assert {
         "entries": 30,
         "faults": 0,
+        "first_fault": "",
         "checksum_warnings": 0,
         "h_numbers": 0,
         "not_sent": 0,
@@ -98,6 +100,7 @@ def test_plan_tells_bad_lines(told: list[Ended]):
     found = told[3].document
     assert (10, 1) == tuple(found["roster"][name] for name in ("entries", "faults"))
     assert 0 == found["guard"]["departing_at_least"]
+    assert re.search(r"bad line \d+: .*11 digits", found["roster"]["first_fault"])
 
 
 def test_plan_ends_as_a_run_would(told: list[Ended]):

@@ -147,6 +147,22 @@ def test_tables_fit_the_terminal(worker: Installation, command: str):
     assert [] == [line for line in lines if len(line) > COLUMNS]
 
 
+@pytest.mark.parametrize(
+    ("code", "command"),
+    [
+        (69, "doctor --set helseid.issuer=http://localhost:1"),
+        (2, "sync --set sync.concurrency=0 --set privacy.pseudonym_key_file=nowhere/to/be/found"),
+        (2, "explain 12345678901"),
+    ],
+)
+def test_sentences_break_between_words(worker: Installation, command: str, code: int):
+    """A hint longer than a line goes on below, and the terminal cuts no word."""
+    lines = lines_of(on_a_terminal(worker, *command.split(), code=code))
+    assert any(line.lstrip().startswith("→") for line in lines)
+    paths = str(worker.folder)
+    assert [] == [line for line in lines if len(line) > COLUMNS and paths not in line]
+
+
 def test_no_bar_where_nobody_looks(worker: Installation):
     """Off a terminal, and with ``--json``, there is no bar; with ``NO_COLOR`` no colour."""
     command = [sys.executable, "-m", "worker", "--config", str(worker.config), "sync"]

@@ -51,7 +51,7 @@ async def test_eleven_questions(database_url):
         ("Block", "Sperring", "blocked", 1),
         ("NORU", "Utsatt innsyn for innbyggeren", "delayed", 1),
     ] == answers[1]
-    assert [("Nord", 2, 2, 2, 1000), ("Sør", 1, 0, 0, 0)] == answers.pop(2)
+    assert [("Nord", 2, 2, 2, 1000, 1000), ("Sør", 1, 0, 0, 0, 0)] == answers.pop(2)
     assert [
         (DAY_1, "blocked", 1),
         (DAY_1, "delayed", 1),
@@ -113,7 +113,7 @@ async def test_rates_days_and_states(database_url):
         await turn.publish()
         asked = _questions(database_url)
         rates, days, states = [await _answer(world, asked[number]) for number in (2, 5, 6)]
-    assert [("Nord", 7, 1, 9, 1285.7)] == rates
+    assert [("Nord", 7, 1, 9, 142.9, 1285.7)] == rates
     zone = ZoneInfo("Europe/Oslo")
     expected = Counter(at.astimezone(zone).date().isoformat() for at in ends)
     assert sorted(expected.items()) == days

@@ -1,7 +1,10 @@
 """``doctor``: what is wrong with the set-up, and what to do about it."""
 
+import sys
+
 from worker.app import App
 from worker.cli.base import Cli
+from worker.cli.output import fitted
 from worker.cli.showing import coloured, read_identifier
 from worker.core.identity import NationalId
 from worker.errors import ConfigurationError, FlagError, UsageError
@@ -64,8 +67,9 @@ def _ignore(_line: CheckResult) -> None:
 
 
 def _print(line: CheckResult) -> None:
-    print(f"{coloured(line.state.ljust(4), line.state)}  {line.name:<19} {line.text}")
-    for detail in line.details:
-        print(f"{'':<26} {detail}")
-    if line.hint:
-        print(f"{'':<26} → {line.hint}", flush=True)
+    state = line.state.ljust(4)
+    said = [f"{state}  {line.name:<19} {line.text}"]
+    said += [f"{'':<26} {detail}" for detail in line.details]
+    said += [f"{'':<26} → {line.hint}"] if line.hint else []
+    text = "\n".join(fitted(one, sys.__stdout__, indent=29) for one in said)
+    print(text.replace(state, coloured(state, line.state), 1), flush=True)

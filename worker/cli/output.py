@@ -4,12 +4,19 @@ import contextlib
 import io
 import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO, TextIO
+from shutil import get_terminal_size
+from textwrap import fill
+from typing import Any, BinaryIO, Final, TextIO
 
 import orjson
 
 from worker.core.escaping import visible_lines
 from worker.errors import ConfigurationError, ExitCode, UsageError, WorkerError
+
+_TYPED_IDENTIFIER: Final = (
+    "give an identifier on standard input, never as an argument: others on this machine can read "
+    "it there, and the shell remembers it"
+)
 
 
 class _Visible(io.TextIOBase):
@@ -31,6 +38,24 @@ class _Visible(io.TextIOBase):
     def flush(self) -> None:
         """Flush the stream below."""
         self._stream.flush()
+
+
+def fitted(line: str, stream: TextIO | None, *, indent: int = 4) -> str:
+    """The line, broken between words where a terminal ends; unchanged where a program reads it.
+
+    Args:
+        stream: where it will be printed.
+        indent: spaces before what follows the first line.
+    """
+    if stream is None or not stream.isatty():
+        return line
+    return fill(
+        line,
+        get_terminal_size().columns,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def print_text(write: Callable[[], None]) -> None:
@@ -81,12 +106,16 @@ def report_call(error: Any, *, as_json: bool) -> None:
     """A wrong call, as Typer tells it: it repeats what it was given, which may be an identifier."""
     from worker.logs import redact  # noqa: PLC0415 - structlog takes half of the time of --help
 
+    message = redact(error.format_message())
+    hint = "" if message == error.format_message() else _TYPED_IDENTIFIER
     if as_json:
-        report_error(UsageError(redact(error.format_message())), as_json=True)
+        report_error(UsageError(message, hint=hint), as_json=True)
         return
     shown = io.StringIO()
     error.show(file=shown)
-    sys.stderr.write(redact(shown.getvalue()))
+    lines = redact(shown.getvalue()).splitlines()
+    lines += [f"→ {hint}"] if hint else []
+    sys.stderr.write("".join(f"{fitted(line, sys.stderr, indent=2)}\n" for line in lines))
 
 
 def report_error(error: WorkerError, *, as_json: bool) -> None:
@@ -109,7 +138,7 @@ def report_error(error: WorkerError, *, as_json: bool) -> None:
     lines += [f"  - {problem}" for problem in problems if problem not in error.message]
     if error.hint:
         lines.append(f"  → {error.hint}")
-    print(visible_lines("\n".join(lines)), file=sys.stderr)
+    print(visible_lines("\n".join(fitted(line, sys.stderr) for line in lines)), file=sys.stderr)
 
 
 def report_bug(error: BaseException, *, as_json: bool) -> None:

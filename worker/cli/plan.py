@@ -1,8 +1,10 @@
 """``plan``: what a run would do. Writes nothing."""
 
+import sys
 from typing import Final
 
 from worker.cli.base import Cli
+from worker.cli.output import fitted
 from worker.cli.showing import columns, instant, quiet, span, typed_roster
 from worker.core.plurals import counted
 from worker.errors import ExitCode
@@ -28,6 +30,7 @@ def _print(plan: Plan) -> None:
     rows = [("persons on the roster", f"{roster.entries:,} (duplicates counted)")]
     if roster.faults:
         rows.append(("unreadable lines", f"{roster.faults:,}; each is a gap, and nobody departs"))
+        rows.append(("the first of them", roster.first_fault))
     if roster.checksum_warnings:
         rows.append(("unusual control digits", f"{roster.checksum_warnings:,}; read all the same"))
     if roster.h_numbers:
@@ -54,13 +57,17 @@ def _print(plan: Plan) -> None:
         rows.append(("quiet", quiet(plan.quiet_until)))
     columns((), rows)
     if plan.rate_per_s > plan.engine.sustained_per_s:
-        print(
-            f"! sync.requests_per_second is {plan.rate_per_s:g}; {plan.engine.name} sustains some "
+        _warn(
+            f"sync.requests_per_second is {plan.rate_per_s:g}; {plan.engine.name} sustains some "
             f"{plan.engine.sustained_per_s:,} requests a second on one core"
             f"{_FASTER[plan.engine.name]}"
         )
     for reason in guard.would_withhold:
-        print(f"! would be withheld: {reason}")
+        _warn(f"would be withheld: {reason}")
+
+
+def _warn(text: str) -> None:
+    print(fitted(f"! {text}", sys.__stdout__, indent=2))
 
 
 def _deadline(deadline: PlannedDeadline) -> str:

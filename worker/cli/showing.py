@@ -159,10 +159,11 @@ def read_identifiers() -> BinaryIO:
         RosterError: nothing was typed.
         UsageError: more than 10,000 lines were.
     """
-    print("Identifiers, one a line, not shown; Ctrl-D ends the list:", file=sys.stderr, flush=True)
     typed = io.BytesIO()
     lines = 0
+    prompt = "Identifiers, one a line, not shown; Ctrl-D ends the list:"
     with _without_echo(sys.stdin.fileno()):
+        print(prompt, file=sys.stderr, flush=True)
         while text := sys.stdin.buffer.readline(_LINE_LENGTH_MAX):
             typed.write(text)
             lines += 1

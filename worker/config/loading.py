@@ -139,7 +139,7 @@ def configuration_error(
         hint = "`pts-worker config schema` tells what each key may hold"
     if is_unread:
         hint = (
-            f"name another file with --config or {CONFIG_VARIABLE}, or write one with "
+            f"correct the file, name another with --config or {CONFIG_VARIABLE}, or write one with "
             "`pts-worker init`"
         )
     elif config_file is None:

@@ -34,12 +34,12 @@ class Breaker(msgspec.Struct, kw_only=True):
         self.streak = 0
         self.kind = None
 
-    def failed(self, kind: FailureKind) -> WorkerError | None:
-        """Record a failed area; return an error if the run should end."""
+    def failed(self, kind: FailureKind, reason: str = "") -> WorkerError | None:
+        """Record a failed area, and why; return an error if the run should end."""
         kind = FailureKind.CONTRACT if kind == FailureKind.PAGING else kind
         self.streak = self.streak + 1 if kind == self.kind else 1
         self.kind = kind
-        return systemic(kind, self.streak) if self.streak >= self._limit(kind) else None
+        return systemic(kind, self.streak, reason) if self.streak >= self._limit(kind) else None
 
     def refuted(self) -> None:
         """Reset the count, because a probe showed that only certain persons fail."""
@@ -58,23 +58,29 @@ class Breaker(msgspec.Struct, kw_only=True):
                 return float("inf")
 
 
-def systemic(kind: FailureKind, count: int) -> WorkerError | None:
-    """The error that ends a run after this many failures of one kind; None if it goes on."""
+def systemic(kind: FailureKind, count: int, reason: str = "") -> WorkerError | None:
+    """The error that ends a run after this many failures of one kind; None if it goes on.
+
+    Args:
+        reason: of the last of them, if one is known.
+    """
+    last = f", the last with: {reason}" if reason else ""
     match kind:
         case FailureKind.TRANSIENT:
             return UnavailableError(
-                f"PTS is unavailable: {count} person-areas in a row failed after all retries",
-                hint="run again later; the next run continues. See `pts-worker failures list`",
+                f"PTS is unavailable: {count} person-areas in a row failed after all retries{last}",
+                hint="run again later; the next run continues. `pts-worker doctor` checks "
+                "api.base_url and the way to it",
             )
         case FailureKind.REFUSED:
             return RefusedError(
-                f"PTS denies this client: {count} person-areas in a row were refused",
+                f"PTS denies this client: {count} person-areas in a row were refused{last}",
                 hint="check the client's scope and organisation number at HelseID; "
                 "`pts-worker doctor` shows each step",
             )
         case FailureKind.CONTRACT | FailureKind.PAGING:
             return DataContractError(
-                f"PTS responses have an unexpected format: {count} person-areas in a row",
+                f"PTS responses have an unexpected format: {count} person-areas in a row{last}",
                 hint="see `pts-worker failures list`; the format can be declared under "
                 "[areas.NAME] in the configuration",
             )

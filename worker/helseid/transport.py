@@ -291,7 +291,7 @@ def _explain(error: httpx.HTTPError, url: httpx.URL) -> _NoResponseError:
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return _NoResponseError(
             f"cannot connect to {where}",
-            hint="check DNS, the firewall and helseid.issuer; try: pts-worker doctor",
+            hint="check DNS, the firewall and helseid.issuer",
         )
     if isinstance(error, httpx.TimeoutException):
         return _NoResponseError(f"{where} did not respond in time", hint="try again later")

@@ -76,7 +76,7 @@ class PersonReader:
 
     async def _verdict(self, failure: AreaFailure) -> WorkerError | None:
         """The error that ends the run, if enough areas failed in a row and evidence agrees."""
-        error = self.breaker.failed(failure.kind)
+        error = self.breaker.failed(failure.kind, failure.reason)
         if error is None or not await self.evidence.refutes(failure.area):
             return error
         self.breaker.refuted()

@@ -189,8 +189,8 @@ class Run:
         reasons = []
         if self.progress.roster_faults:
             reasons.append(
-                f"{self.progress.roster_faults} lines of the roster could not be read; nobody was "
-                "marked as departed, because these lines may name the missing persons"
+                f"{counted(self.progress.roster_faults, 'line')} of the roster could not be read; "
+                "nobody was marked as departed, because the missing persons may stand there"
             )
         if self.progress.failures:
             kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.progress.failures.items()))

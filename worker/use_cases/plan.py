@@ -15,6 +15,7 @@ from worker.core.guard import (
     removal_limit,
 )
 from worker.core.model import RosterLineError
+from worker.errors import without_identifiers
 from worker.ports import Roster
 from worker.pts.engines import SUSTAINED_PER_S
 from worker.store.database import Database
@@ -36,11 +37,13 @@ class RosterCount:
     """Roster entries, including duplicates, and roster errors.
 
     Attributes:
+        first_fault: the place and problem of the first error, without a value; "" for none.
         not_sent: entries with H-numbers that are not sent to PTS.
     """
 
     entries: int
     faults: int
+    first_fault: str
     checksum_warnings: int
     h_numbers: int
     not_sent: int
@@ -197,9 +200,11 @@ async def _continued_run(app: App, store: Database) -> ContinuedRun | None:
 
 async def _count(app: App, roster: Roster) -> RosterCount:
     entries = faults = checksum_warnings = h_numbers = 0
+    first_fault = ""
     async for entry in roster.entries():
         if isinstance(entry, RosterLineError):
             faults += 1
+            first_fault = first_fault or without_identifiers(f"{entry.where}: {entry.problem}")
         else:
             entries += 1
             checksum_warnings += not entry.checksum_ok
@@ -207,6 +212,7 @@ async def _count(app: App, roster: Roster) -> RosterCount:
     return RosterCount(
         entries=entries,
         faults=faults,
+        first_fault=first_fault,
         checksum_warnings=checksum_warnings,
         h_numbers=h_numbers,
         not_sent=0 if app.sends_h_numbers else h_numbers,

@@ -11,7 +11,8 @@ A run that is longer than `sync.deadline` is stopped by it and continued by the 
 as the run made progress within `sync.continue_within`. Shards share the rate, and so need as many
 starts.
 
-`--json`: roster (entries, faults, checksum_warnings, h_numbers, not_sent), areas, continues
+`--json`: roster (entries, faults, first_fault, checksum_warnings, h_numbers,
+not_sent), areas, continues
 (run_id, began_at, progressed_at, persons_read, person_areas_read) or null, requests (at_least,
 expected, per_person_area), rate_per_s, engine (name, sustained_per_s), duration_s (at_least,
 expected), deadline (deadline_s or null, fits, starts, continue_within_s), quiet_until or null,
