@@ -6,6 +6,7 @@ never queue up. A run that ends with 4, 69 or 75 is retried with growing waits u
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -261,11 +262,13 @@ async def _execute_requests(due: MemoryObjectReceiveStream[Work], context: _Cont
 
 async def _receive(due: MemoryObjectReceiveStream[Work], wait_s: float | None) -> Work | None:
     """The next request; None after ``wait_s`` seconds, or when the stream is closed."""
-    with anyio.move_on_after(float("inf") if wait_s is None else wait_s):
-        try:
+    try:
+        with suppress(anyio.WouldBlock):
+            return due.receive_nowait()  # nobody sees the schedule waiting for what is there
+        with anyio.move_on_after(float("inf") if wait_s is None else wait_s):
             return await due.receive()
-        except anyio.EndOfStream:
-            return None
+    except anyio.EndOfStream:
+        return None
     return None
 
 

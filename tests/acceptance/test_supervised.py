@@ -83,6 +83,26 @@ def test_systemd_hears_of_a_run(standin: Standin, worker: Installation) -> None:
     assert running.wait().code == 75
 
 
+def test_systemd_hears_of_a_schedule(standin: Standin, worker: Installation) -> None:
+    """`schedule --now` is starting, then reading; after the run it names the next start."""
+    address = worker.folder / "notify"
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(address))
+    manager.settimeout(60)
+    running = start(
+        *("--config", str(worker.config), "schedule", "--now", *IN_JANUARY),
+        folder=worker.folder,
+        env=environment(NOTIFY_SOCKET=str(address), WATCHDOG_USEC="150000"),
+    )
+    heard: list[str] = []
+    with manager:
+        while not heard or "waiting" not in heard[-1]:
+            heard += re.findall("STATUS=(.*)", manager.recv(4096).decode())
+        end(running)
+    assert "starting" == heard[0]
+    assert re.fullmatch(r"waiting for the start at 20\d\d-.*", heard[-1])
+
+
 def test_probes_and_page(standin: Standin, worker: Installation) -> None:
     """Not ready before the first publication, ready after it; the page says what is on."""
     port = closed_port()

@@ -67,9 +67,11 @@ def run(cli: Cli, *, now: bool) -> int:
 
 
 def _idle(state: ScheduleState) -> str:
-    """What the schedule does while no run is on."""
+    """What the schedule does while no run makes progress."""
     if state.retry_at is not None:
         return f"waiting for the retry at {instant(state.retry_at)}"
+    if state.running_since is not None or state.next_at is None:
+        return "starting"
     return f"waiting for the start at {instant(state.next_at)}"
 
 
