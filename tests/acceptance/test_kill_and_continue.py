@@ -218,11 +218,14 @@ def test_the_terminal_of_a_run_is_closed(standin: Standin, tmp_path: Path, sqlit
     assert (0, True) == (again.code, again.run["continued"])
 
 
-def test_stopped_before_it_began(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+@pytest.mark.parametrize("command", ["sync", "schedule"])
+def test_stopped_before_it_began(
+    standin: Standin, tmp_path: Path, sqlite_url: str, command: str
+) -> None:
     """SIGTERM while the program is still loading is 75 as well."""
     first_world(standin)
     worker = standin.install(tmp_path, sqlite_url)
-    running = worker.start("sync")
+    running = worker.start(command, afresh=True)
     # Python itself dies of the signal until our first lines have run.
     wait_for(lambda: _listens(running), "the program's first lines")
     running.signal(signal.SIGTERM)
