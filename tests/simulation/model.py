@@ -319,8 +319,8 @@ class Model:
         for area in AREAS:
             lost = [person for where, person in gone if where == area]
             there = sum(where == area for where, _, _ in old)
-            is_most = len(lost) > there / 2 and len(set(lost)) > 1
-            expect(not is_most, f"{area}: {len(lost)} of {there} closed, and published")
+            is_all = len(lost) == there and len(set(lost)) > 1
+            expect(not is_all, f"{area}: {len(lost)} of {there} closed, and published")
 
     def _check_history(self, reader: Any) -> None:
         """As-of of every publication so far, by number and by time; intervals as they must be."""

@@ -5,7 +5,6 @@ third); a limit on counts alone would publish a truncated roster. So a share app
 small absolute number, and closing more than half always exceeds it.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -164,13 +163,13 @@ def _removals(facts: GuardFacts, limits: GuardLimits) -> list[str]:
 
 def _area_removals(facts: GuardFacts, limits: GuardLimits) -> list[str]:
     """Reasons of single areas. All that one person has in a small area is no sign of an error."""
-    most = math.inf if facts.is_subset else max(limits.max_removed_share, 0.5)
+    all_may_close = facts.is_subset or limits.max_removed_share >= 1
     return [
         f"{area.removed} of {area.open_before} open restrictions of {area.area}, of "
         f"{area.persons_affected} persons, would close "
         f"(sync.max_removed_share is {limits.max_removed_share:.0%})"
         for area in facts.areas
-        if (area.persons_affected > 1 and area.removed > most * area.open_before)
+        if (area.persons_affected > 1 and area.removed == area.open_before and not all_may_close)
         or (
             area.removed > max(limits.max_removed_share * area.open_before, SMALL_RESTRICTIONS)
             and area.persons_affected > SMALL_PERSONS

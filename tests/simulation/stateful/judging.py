@@ -32,7 +32,7 @@ class Judge:
         few, few_persons = 5.0, 3.0
         areas = [
             (removed > max(share * there, few) and persons > few_persons)
-            or (not facts["is_subset"] and persons > 1 and removed > max(share, 0.5) * there)
+            or (not facts["is_subset"] and persons > 1 and removed == there and share < 1)
             for there, removed, persons in facts["areas"].values()
         ]
         if not facts["is_subset"]:
