@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 import structlog
-from sqlalchemy import event, make_url, text
+from sqlalchemy import make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -26,10 +26,11 @@ from worker.postgres_tls import PostgresTls, open_tls
 from worker.store.dialects import LATER, StoreDialect, dialect_named
 from worker.store.errors import Meaning, described, meaning_of, plain_reason
 from worker.store.liveness import Liveness
+from worker.store.opened_file import OpenedFile
 from worker.store.outage import Outage
 from worker.store.pooling import TransactionLimits
 from worker.store.sqlite_connections import FOREIGN_KEYS, WRITE, set_rules
-from worker.store.sqlite_file import examine, make, require_folder
+from worker.store.sqlite_file import examine, require_folder
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +71,7 @@ class Database:
     liveness: Liveness | None = field(default=None, repr=False)
     limits: TransactionLimits | None = field(default=None, repr=False)
     tls: PostgresTls | None = field(default=None, repr=False)
+    file: OpenedFile | None = field(default=None, repr=False)
 
     def watching(self) -> AbstractContextManager[None]:
         """Stop waiting for the database within the block if the server is frozen."""
@@ -194,7 +196,14 @@ class Database:
                 async with connection.begin():
                     await self.limits.confirm(connection)
             async with connection.begin():
-                return await work(connection)
+                result = await work(connection)
+                self._require_file()
+            self._require_file()
+            return result
+
+    def _require_file(self) -> None:
+        if self.file is not None:
+            self.file.require_same()
 
 
 def _lock_s_max(dialect: StoreDialect, patience_s: float) -> float:
@@ -279,10 +288,8 @@ def _sqlite(
     examine(path, is_group_readable=is_group_readable)
     engine = _engine(url, {})
 
-    @event.listens_for(engine.sync_engine, "do_connect")
-    def make_first(*_: object) -> None:
-        make(path, is_group_readable=is_group_readable)
-
+    file = OpenedFile(path)
+    file.watch(engine, is_group_readable=is_group_readable)
     database = Database(
         engine=engine,
         dialect=dialect,
@@ -290,6 +297,7 @@ def _sqlite(
         gate=anyio.Semaphore(1),
         patience_s=patience_s,
         outage=outage,
+        file=file,
     )
     set_rules(engine, database.lock_s_max)
     return database

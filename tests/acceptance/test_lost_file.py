@@ -1,0 +1,49 @@
+"""A SQLite file that somebody removes or replaces while a run is on."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import wait_for
+from tests.acceptance.standin import Standin, person
+
+PERSONS = 20
+
+
+def remove(path: Path) -> None:
+    """The file, and what SQLite keeps beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def replace(path: Path) -> None:
+    """By another file of the same content, with a rename."""
+    copy = path.with_suffix(".copy")
+    shutil.copy(path, copy)
+    copy.rename(path)
+
+
+@pytest.mark.parametrize("searches", [3, 2 * PERSONS], ids=["early", "at the last answer"])
+@pytest.mark.parametrize("lose", [remove, replace])
+def test_a_run_does_not_publish_into_it(
+    standin: Standin,
+    sqlite_url: str,
+    tmp_path: Path,
+    lose: Callable[[Path], None],
+    searches: int,
+) -> None:
+    """It ends with 78 and names the file."""
+    for number in range(PERSONS):
+        person(standin, number, safeties=1)
+    worker = standin.install(tmp_path, sqlite_url, concurrency=2)
+    standin.delay_s = 0.1
+    running = worker.start("sync")
+    wait_for(lambda: len(standin.asked) >= searches, "some searches")
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    lose(path)
+    ended = running.wait()
+    assert ended.code == 78, ended.out
+    assert f"the database file {path} was removed or replaced" in ended.err
+    assert path.exists() is (lose is replace)
