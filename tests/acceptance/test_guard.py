@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.program import Ended, Installation
+from tests.acceptance.program import Ended, Installation, sandbox
 from tests.acceptance.standin import PRIVACY, SAFETY, Standin, http, off_id_of, person
 
 
@@ -152,3 +152,15 @@ def test_one_area_gone(standin: Standin, tmp_path: Path, sqlite_url: str) -> Non
         standin.script[off_id, PRIVACY] = lambda _: http([])
     ended, before, after = night(worker)
     assert (5, before) == (ended.code, after)
+
+
+def test_a_test_environment_that_is_reset(tmp_path: Path, sqlite_url: str) -> None:
+    """Its data are as at the start again: what came since is gone at once, and a person decides."""
+    with sandbox(tmp_path / "served", "--persons", "60") as served:
+        worker = served.install(tmp_path / "worker", sqlite_url)
+        served.control(generation=30)
+        assert 0 == worker.sync().code
+        assert 0 == served.control(reset=True)["generation"]
+        reset = worker.sync()
+        assert (5, "withheld") == (reset.code, reset.run["status"])
+        assert 0 == worker.sync("--accept-removals").code

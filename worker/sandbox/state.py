@@ -134,6 +134,7 @@ class World:
 
     Attributes:
         options: as changed by ``apply``.
+        initial: as at the start.
 
     Raises:
         ValueError: an option is invalid.
@@ -141,12 +142,17 @@ class World:
 
     options: SandboxOptions
     token_epoch: int = 0
+    initial: SandboxOptions = field(init=False)
     faults: FaultPlan = field(init=False)
     ledger: Ledger = field(default_factory=Ledger)
     people: Population = field(init=False)
 
     def __post_init__(self) -> None:
-        self.apply({name: getattr(self.options, name) for name in (*_KINDS, "faults")})
+        self.initial = self.options
+        self.apply(self._at_first())
+
+    def _at_first(self) -> dict[str, Any]:
+        return {name: getattr(self.initial, name) for name in (*_KINDS, "faults")}
 
     def now(self) -> float:
         """The stand-ins' clock: seconds since 1970."""
@@ -164,13 +170,16 @@ class World:
         """Change settings of the running sandbox: all of them, or none on an error.
 
         ``faults`` replaces the list; ``revoke_tokens`` invalidates all tokens issued so far;
-        ``clear`` empties the ledger. The other keys are options.
+        ``clear`` empties the ledger; ``reset`` makes everything as it was at the start, before the
+        other changes, as NHN resets its test environment. The other keys are options.
 
         Raises:
             ValueError: an unknown key or an invalid value.
         """
         for name, value in changes.items():
             _check(name, value)
+        if changes.get("reset"):
+            changes = {**self._at_first(), "revoke_tokens": True, **changes}
         changed = {name: value for name, value in changes.items() if name in _KINDS}
         options = replace(self.options, **changed)
         people = Population(options.seed, options.persons)
@@ -191,7 +200,7 @@ class World:
 
 
 def _check(name: str, value: object) -> None:
-    if name in {"faults", "revoke_tokens", "clear"}:
+    if name in {"faults", "revoke_tokens", "clear", "reset"}:
         return
     kind = _KINDS.get(name)
     if kind is None:

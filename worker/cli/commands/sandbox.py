@@ -28,7 +28,8 @@ ahead: `action = "clock_skew"`, `skew_s = 600`, `replicas = 3`; what chooses it 
 each `request` or each `connection`.
 
 The control address takes the same while the sandbox runs: `curl -H "Content-Type:
-application/json" -d '{{"faults": []}}' URL`. `{{"generation": 1}}` lets a night pass.
+application/json" -d '{{"faults": []}}' URL`. `{{"generation": 1}}` lets a night pass;
+`{{"reset": true}}` makes everything as it was at the start, as NHN resets its test environment.
 
 `--restrictions` is a JSON file with persons of your own, who are added to the roster:
 `{{"IDENTIFIER": {{"patient-safety": [{{"confidentialityCode": "N"}}], "patient-privacy": []}}}}`.
