@@ -248,6 +248,47 @@ def test_what_is_no_backup_of_this_database_is_refused(
     assert "has a trigger that this program did not make" in refused(worker, changing)
 
 
+@pytest.mark.parametrize(
+    ("statements", "reason"),
+    [
+        (["DROP TABLE change_feed"], "it lacks change_feed"),
+        (["ALTER TABLE run DROP COLUMN reason"], "it lacks run.reason"),
+        (["UPDATE alembic_version SET version_num = 'banana'"], "revision is not of this program"),
+        (["INSERT INTO alembic_version VALUES ('0001')"], "MultipleResultsFound"),
+        (["DROP TABLE store_identity"], "no such table"),
+    ],
+)
+def test_a_file_that_lacks_something_is_no_backup(
+    worker: Installation, tmp_path: Path, statements: list[str], reason: str
+) -> None:
+    """The file is named, and not the database that is there."""
+    place = tmp_path / "backup.db"
+    save_to(worker, place)
+    with closing(sqlite3.connect(place)) as connection:
+        connection.execute("PRAGMA foreign_keys=OFF")
+        for (view,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'view'"
+        ).fetchall():
+            connection.execute(f"DROP VIEW {view}")
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+    message = refused(worker, place)
+    assert f"{place} is no backup of this program, or is damaged" in message
+    assert reason in message
+
+
+def test_a_foreign_database_with_alembic_is_no_backup(worker: Installation, tmp_path: Path) -> None:
+    """Of another program that uses the same tool and the same numbers."""
+    place = tmp_path / "foreign.db"
+    with closing(sqlite3.connect(place)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        connection.execute("INSERT INTO alembic_version VALUES ('0013')")
+        connection.execute("CREATE TABLE runs (id INTEGER)")
+        connection.commit()
+    assert f"{place} is no backup of this program" in refused(worker, place)
+
+
 def test_a_backup_of_another_key_is_refused(worker: Installation, tmp_path: Path) -> None:
     """And with that key the database is not backed up either."""
     place = tmp_path / "backup.db"

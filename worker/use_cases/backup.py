@@ -11,6 +11,7 @@ from worker.app import App
 from worker.errors import ConfigurationError, SchemaError, UsageError
 from worker.store import sqlite_copy
 from worker.store.database import Database, open_database
+from worker.store.foreign_file import is_revision, named_as, no_backup, require_tables
 from worker.store.identity import judged_identity, stored_identity
 from worker.store.queries.status import require_file
 from worker.store.runs.lease_context import held_lease
@@ -112,9 +113,11 @@ async def restore(app: App, file: Path, *, replace: bool) -> Restored:
         async with AsyncExitStack() as stack:
             copy = await _enter(app, stack, file, path.absolute(), key="FILE", is_store=False)
             async with _open(app, copy) as store:
-                await _require_restorable(app, store, app.path(file))
-                before, _ = await upgrade(store)
-                done = await _restored(store, before or "")
+                with named_as(app.path(file)):
+                    await _require_restorable(app, store, app.path(file))
+                    before, _ = await upgrade(store)
+                    await store.read(require_tables)
+                    done = await _restored(store, before or "")
             if not is_new:
                 await _require_replaceable(database)
                 await stack.enter_async_context(
@@ -186,6 +189,8 @@ async def _require_restorable(app: App, store: Database, file: Path) -> None:
     if found is None:
         message = f"FILE: {file} has no tables of this program"
         raise SchemaError(message, hint=sqlite_copy.BACKUP_HINT)
+    if not is_revision(found):
+        raise no_backup(file, "its schema's revision is not of this program")
     if found > HEAD:
         raise SchemaError(
             f"FILE: {file}: its schema is ahead: it is at {found}, this program knows {HEAD}",
