@@ -17,6 +17,7 @@
     │   └── FlagError            2   a value on the command line
     └── AreaError               -   one area of one person; never ends a run
         ├── TransientError          retried, then a failure
+        │   ├── OpenFilesError          this process may not open another file
         │   └── StaleConnectionError    a reused connection was closed; retried at once
         ├── RejectedError           PTS rejects this request
         ├── DeniedError             PTS denies this client
@@ -201,6 +202,17 @@ class AreaError(WorkerError):
 
 class TransientError(AreaError):
     """A failure that a retry may resolve: timeout, lost connection, 429, 5xx."""
+
+
+class OpenFilesError(TransientError):
+    """No connection, because this process may not open another file (EMFILE)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "too many open files: no connection to PTS can be opened",
+            hint="a limit of this process (`ulimit -n`, LimitNOFILE=): raise it, or lower "
+            "sync.concurrency",
+        )
 
 
 class StaleConnectionError(TransientError):

@@ -1,10 +1,13 @@
 """Connects to the first address of a host that answers (Happy Eyeballs, RFC 8305)."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Any, Final, TypeAlias
+
+from worker.errors import OpenFilesError
 
 ATTEMPT_DELAY_S: Final = 0.25
 """Delay before the next address is tried in parallel (RFC 8305 §5)."""
@@ -21,6 +24,7 @@ async def open_socket(host: str, port: int) -> socket.socket:
 
     Raises:
         OSError: no address accepts a connection (``socket.gaierror``: the name does not resolve).
+        OpenFilesError: this process may not open another file.
     """
     loop = asyncio.get_running_loop()
     resolved = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -28,6 +32,10 @@ async def open_socket(host: str, port: int) -> socket.socket:
     attempts: set[asyncio.Task[socket.socket]] = set()
     try:
         return await _first_of(addresses, attempts)
+    except OSError as error:
+        if error.errno == errno.EMFILE:
+            raise OpenFilesError from None
+        raise
     finally:
         for attempt in attempts:
             attempt.cancel()

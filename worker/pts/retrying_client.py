@@ -22,7 +22,15 @@ from worker.core.retry import (
     parse_http_date,
     parse_retry_after,
 )
-from worker.errors import AreaError, DeniedError, StaleConnectionError, TransientError
+from worker.errors import (
+    AreaError,
+    ConfigurationError,
+    DeniedError,
+    OpenFilesError,
+    StaleConnectionError,
+    TransientError,
+    UnavailableError,
+)
 from worker.ports import (
     Authorization,
     Authorizer,
@@ -158,7 +166,7 @@ class RetryingClient:
 
         Raises:
             TransientError, DeniedError: the request must not be retried.
-            UnavailableError: the circuit breaker has given up.
+            UnavailableError, ConfigurationError: the circuit breaker has given up.
         """
         ended = None
         while ended is None:
@@ -168,12 +176,26 @@ class RetryingClient:
             finally:
                 self._throttle.leave()
         if isinstance(ended, FailedAttempt):
-            self._throttle.check()
+            self._check(ended)
             if request.is_probe and self._throttle.is_open:
                 raise ended.error  # the next probe uses another person-area
             if request.pushed_back and request.pushed_back.alone_s > self._retry_after_s_max:
                 raise ended.error
         return ended
+
+    def _check(self, failed: FailedAttempt) -> None:
+        """Ask the circuit breaker.
+
+        Raises:
+            UnavailableError: it has given up.
+            ConfigurationError: it has, and this machine is at fault.
+        """
+        try:
+            self._throttle.check()
+        except UnavailableError:
+            if isinstance(failed.error, OpenFilesError):
+                raise ConfigurationError(failed.error.message, hint=failed.error.hint) from None
+            raise
 
     async def _exchange(
         self, request: "_Request", number: int

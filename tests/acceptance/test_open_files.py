@@ -1,0 +1,41 @@
+"""A limit of the process that is too small for its connections is a fault of this machine."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import environment
+from tests.acceptance.standin import Standin, person
+
+LIMITS = range(17, 22)
+"""From what database and HelseID need to what is enough for a connection or two."""
+
+
+@pytest.mark.parametrize("engine", ["httpx", "fast"])
+def test_too_few_open_files_are_no_outage_of_pts(
+    standin: Standin, sqlite_url: str, tmp_path: Path, engine: str
+):
+    """78 and the limit, and not 69, which would be tried again all night."""
+    for number in range(50):
+        person(standin, number)
+    worker = standin.install(tmp_path, sqlite_url, concurrency=16, retry_attempts=2)
+    worker.configure(api={"engine": engine})
+    program = (sys.executable, "-m", "worker", "--config", str(worker.config), "sync")
+    ended = [
+        subprocess.run(
+            ["/bin/sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *program],
+            env=environment(),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        for limit in LIMITS
+    ]
+    assert not [one for one in ended if "PTS is unavailable" in one.stdout]
+    named = [one for one in ended if "too many open files: no connection to PTS" in one.stdout]
+    assert {one.returncode for one in named} == {78}
+    assert all("`ulimit -n`" in one.stdout for one in named)
