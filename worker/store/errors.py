@@ -76,7 +76,7 @@ _BY_SQLITE_CODE: Final[Mapping[int, Meaning]] = {
 }
 """By the low byte, which the extended codes of a kind share. FULL (13) and IOERR (10): later."""
 
-_LATER_FILE: Final = "another program may hold the file, or its disk be full or broken"
+_LATER_FILE: Final = "another program may hold the file, or its disk have no room or be broken"
 _LATER_SERVER: Final = (
     "check that the server runs and its disk has room, and host and port in database.url"
 )
