@@ -132,6 +132,20 @@ def test_a_backfill_beside_an_open_sync(standin: Standin, worker: Installation) 
     assert [] == standin.violations
 
 
+def test_a_stopped_backfill_begins_anew(standin: Standin, worker: Installation) -> None:
+    """It says so, and that nothing was published; no `sync` continues it."""
+    standin.delay_s = 0.2
+    worker.configure(sync={"concurrency": 2})
+    text = "\n".join(standin.people).encode()
+    running = worker.start("backfill", "--person", "-", stdin=text)
+    wait_for(lambda: len(standin.asked) > 2, "some searches")
+    running.signal(signal.SIGTERM)
+    ended = running.wait()
+    assert ended.code == 75, ended.err
+    assert "start the backfill again" in ended.out + ended.err
+    assert "continues" not in ended.out + ended.err
+
+
 def test_a_mass_removal_in_a_backfill(standin: Standin, worker: Installation) -> None:
     """A backfill that would close very much is withheld as well."""
     before = worker.store.ids()

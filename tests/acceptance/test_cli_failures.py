@@ -175,3 +175,14 @@ def test_purge_forgets_and_leaves_the_area_stale(worker: Installation):
     )
     assert "1 failure forgotten\n" == old.out
     assert before == worker.store.one(stale)
+
+
+def test_a_key_that_nobody_has(two_runs: Installation, served: Sandbox):
+    """It is no person without failures, and ends with 2; a person without failures has a key."""
+    other = pseudonym(served, served.lines()[FAILING + 1].split(",")[0])
+    nobody, somebody = calls(
+        two_runs, "failures show p-ffffffffffff", f"failures show {other[:12]}"
+    )
+    assert 2 == nobody.code
+    assert "no person's key begins with these digits" in nobody.err
+    assert (0, "no open failures of this person") == (somebody.code, somebody.out.strip())

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.calls import calls
 from tests.acceptance.program import Installation, Sandbox
 from worker.core.model import RunKind
@@ -164,6 +166,8 @@ async def test_a_run_under_way_is_told(worker: Installation):
     """Who holds the lease, and the run that the next sync continues."""
     async with run_under_way(worker):
         told = worker.run("status").document
+        (text,) = calls(worker, "status")
+    assert "0 persons read: it is running" in text.out
     assert told["lease"]["is_dead"] is False
     assert "process" in told["lease"]["holder"]
     assert (3, "running", 0, True) == tuple(
@@ -184,3 +188,17 @@ def test_a_server_that_is_away_is_named_by_host_and_port(worker: Installation):
         assert "the database is unavailable: " in ended.message
         assert "asked was 127.0.0.1:9" in ended.message
         assert [] == [word for word in ("reader", "sesam") if word in ended.out + ended.err]
+
+
+@pytest.mark.parametrize(("withheld", "is_shown"), [(1, False), (2, True)])
+def test_the_verdict_on_a_run_is_history_after_a_later_publication(
+    worker: Installation, withheld: int, is_shown: bool
+):
+    """What was withheld no longer stands in the way once a later full run was published."""
+    reason = "withheld, the last published state stands: 20 of 20 open restrictions would close"
+    worker.store.rows(
+        f"UPDATE run SET status = 'withheld', publication_no = NULL, published_at = NULL, "
+        f"reason = '{reason}' WHERE run_id = {withheld}"
+    )
+    (text,) = calls(worker, "status")
+    assert is_shown is (reason in text.out), text.out

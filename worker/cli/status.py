@@ -5,10 +5,10 @@ from datetime import timedelta
 from worker.cli.base import Cli
 from worker.cli.showing import columns, instant, quiet, span
 from worker.core.clocks import CLOCK_TOLERANCE
-from worker.core.model import RunKind
+from worker.core.model import RunKind, RunStatus
 from worker.core.plurals import counted
 from worker.errors import ExitCode
-from worker.store.queries.status import LeaseState, Publication
+from worker.store.queries.status import LeaseState, Publication, RunFacts
 from worker.use_cases.status import (
     Freshness,
     OpenRun,
@@ -33,7 +33,7 @@ def _print(status: Status) -> None:
     if status.quiet_until:
         print(f"quiet             {quiet(status.quiet_until)}")
     if status.open_run:
-        print(f"open run          {_open(status.open_run)}")
+        print(f"open run          {_open(status.open_run, status.lease)}")
         for shard in status.open_run.shards:
             print(f"{f'shard {shard.index}/{shard.of}':<16}  {_shard(shard)}")
     for area in status.gaps:
@@ -77,7 +77,7 @@ def _print(status: Status) -> None:
             print(
                 f"run {run.run_id}: {counted(not_sent, 'person')} with an H-number not sent to PTS"
             )
-        if run.reason:
+        if run.reason and not _is_overtaken(run, status.freshness):
             print(f"run {run.run_id}: {run.reason}")
 
 
@@ -117,11 +117,20 @@ def _lease(lease: LeaseState | None) -> str:
     return f"held by {lease.holder} since {instant(lease.since)}"
 
 
-def _open(run: OpenRun) -> str:
+def _is_overtaken(run: RunFacts, freshness: Freshness) -> bool:
+    """Whether a full run was published after a run that was withheld: its verdict is history."""
+    published = freshness.run_id or 0
+    return run.status == RunStatus.WITHHELD and published > run.run_id
+
+
+def _open(run: OpenRun, lease: LeaseState | None) -> str:
     shards = f" in {run.shards[0].of} shards, key {run.run_key}" if run.shards else ""
     what_next = (
         "the next sync continues it" if run.continued_by_next_sync else "no sync will continue it"
     )
+    if run.status == RunStatus.RUNNING and lease is not None and not lease.is_dead:
+        is_first = run.started_at >= lease.since  # the holder began it, and holds the lease still
+        what_next = "it is running" if is_first else f"it is running, or {what_next}"
     return (
         f"run {run.run_id}{shards}, {run.status}, began {instant(run.started_at)}, "
         f"{counted(run.persons_read, 'person')} read: {what_next}"

@@ -12,7 +12,7 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from worker.core.model import PersonRead
+from worker.core.model import PersonRead, RunKind
 from worker.core.run import RunProgress
 from worker.errors import LeaseLostError, StoppedError, WorkerError
 from worker.ports import RunStore, Runtime
@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 _GRACE_S: Final = 4.0
 """Time that reads in flight have to finish after a stop request."""
 _NEXT: Final = "the next `pts-worker sync` continues"
+_AGAIN: Final = "start the backfill again: it begins anew, and nothing of it was published"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,6 +170,8 @@ class Pipeline:
             await self.stop.wait()
         if limit.cancelled_caught:
             ending = StoppedError("stopped at sync.deadline; what was read is kept", hint=_NEXT)
+        if self.store.handle.kind == RunKind.BACKFILL:
+            ending = StoppedError(ending.message.partition(";")[0], hint=_AGAIN)
         log.info("run.stopping", reason=ending.message)
         if self._ending is None:
             self._ending = ending

@@ -12,6 +12,7 @@ from worker.store.identity import see_identity, stored_identity
 from worker.store.queries.failures import (
     OpenFailure,
     failures_by_key,
+    is_key_known,
     list_failures,
     purge_failures,
 )
@@ -54,7 +55,7 @@ async def failures_of_key(app: App, key: str, *, purpose: str | None) -> Failure
     """List the open failures of the person whose key begins with ``key``, and log the access.
 
     Raises:
-        UsageError: several persons' keys begin with it, or the store holds plain identifiers.
+        UsageError: no or several persons' keys begin with it, or the store holds plain identifiers.
     """
     async with app.database() as store:
         if await _is_plain(store):
@@ -63,6 +64,12 @@ async def failures_of_key(app: App, key: str, *, purpose: str | None) -> Failure
                 hint="give - and the identifier on standard input",
             )
         found = await store.read(failures_by_key, key)
+        is_known = await store.read(is_key_known, key)
+        if not is_known:
+            raise UsageError(
+                "no person's key begins with these digits",
+                hint="`pts-worker failures list` gives the keys",
+            )
         persons = {failure.person_id for failure in found}
         if len(persons) > 1:
             raise UsageError(

@@ -61,6 +61,13 @@ async def failures_by_key(connection: AsyncConnection, prefix: str) -> Sequence[
     return await _read(connection, statement.order_by(failure.c.person_id, failure.c.area))
 
 
+async def is_key_known(connection: AsyncConnection, prefix: str) -> bool:
+    """Whether any person's key begins so."""
+    begins = person.c.person_key.startswith(prefix, autoescape=True)
+    found = await connection.execute(select(person.c.person_id).where(begins).limit(1))
+    return found.first() is not None
+
+
 async def purge_failures(
     database: Database, *, last_before: datetime | None, departed: bool
 ) -> int:
