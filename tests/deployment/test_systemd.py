@@ -210,7 +210,8 @@ def test_signal_ends_a_command_by_hand(number: signal.Signals, tmp_path: Path):
         "for _ in $(seq 600); do sleep 0.1; done\n",
     )
     with subprocess.Popen(
-        [*command, "backfill", "--failed"],
+        # In the background of a shell SIGINT is ignored, and what starts there inherits that.
+        ["env", "--default-signal=INT", *command, "backfill", "--failed"],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
