@@ -149,3 +149,13 @@ def test_an_attacker_computes_no_hidden_number(codes, weeks, cohorts, others):
         if fits and is_possible(cells, lambda key, step=step: cells[key].value + step.get(key, 0)):
             found |= {key for key in free if step[key]}
     assert {key for key in free if cells[key].value} <= found
+
+
+def test_the_sum_of_all_is_hidden_before_the_total_in_effect():
+    """One restriction is not in effect yet, and none restricts nothing: the headline stands."""
+    facts = facts_of(
+        {"denied": [20], "delayed": (30,)}, [], [(90, 40)], nothing=0, not_now=1, stale=0
+    )
+    marks = VisibleNumbers(facts, least=LEAST).marks
+    assert OPEN in marks
+    assert ("total", NUMBER) not in marks

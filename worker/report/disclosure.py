@@ -64,7 +64,7 @@ class VisibleNumbers:
         self._codes(facts.last, facts.codes)
         number, ends = facts.last.publication_no, facts.ends
         nothing = [code.open for key, code in facts.codes.items() if key.group == "none"]
-        self._add(OPEN, sum(code.open.restrictions for code in facts.codes.values()), weight=2)
+        self._add(OPEN, sum(code.open.restrictions for code in facts.codes.values()), weight=1)
         self._add(
             NONE,
             sum(amount.restrictions for amount in nothing),
