@@ -193,8 +193,8 @@ class PagingState:
 
     def _by_link(self, targets: list[str]) -> PageRequest | None:
         spellings = set(targets)
-        is_one = len(spellings) <= _LINKS_MAX
-        urls = {self._resolved(target) for target in spellings} if is_one else spellings
+        are_few = len(spellings) <= _LINKS_MAX
+        urls = {self._resolved(target) for target in spellings} if are_few else spellings
         if len(urls) > 1:
             raise PagingError("the response has several next links")
         return PageRequest(url=urls.pop()) if urls else None
