@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 import structlog
-from sqlalchemy import make_url, text
+from sqlalchemy import func, make_url, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -112,7 +112,7 @@ class Database:
         """The time that all machines share: the server's clock; with SQLite, this machine's."""
         if not self.dialect.has_clock:
             return self.runtime.now()
-        result: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+        result: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
         return result
 
     def later(self, seconds: float) -> Mapping[str, Any]:

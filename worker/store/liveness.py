@@ -20,6 +20,7 @@ import anyio
 import structlog
 
 from worker.ports import Runtime
+from worker.store.catalogues import PROBE
 from worker.store.outage import STOPPED_S
 
 log = structlog.get_logger(__name__)
@@ -158,7 +159,7 @@ class Liveness:
             self._probe = await self._connect()
         if self._probe is not None:
             # ``execute`` without arguments prepares nothing: this is outside a transaction.
-            await self._probe.execute("SELECT 1")
+            await self._probe.execute(PROBE)
 
     async def _connect(self) -> Any:
         assert self._connect_arguments is not None  # noqa: S101 - ``connect`` came first

@@ -7,17 +7,13 @@ own, and no statement is prepared under a name that another client may use.
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import ConfigurationError
-
-_READ_BACK: Final = text(
-    "SELECT name, setting FROM pg_settings "
-    "WHERE name IN ('lock_timeout', 'idle_in_transaction_session_timeout')"
-)
+from worker.store.catalogues import LIMITS
 
 
 class TransactionLimits:
@@ -65,7 +61,7 @@ class TransactionLimits:
         Raises:
             ConfigurationError: they do not hold, so that a paused process could keep others out.
         """
-        found = {row.name: row.setting for row in await connection.execute(_READ_BACK)}
+        found = {row.name: row.setting for row in await connection.execute(text(LIMITS))}
         if found["idle_in_transaction_session_timeout"] != self._idle_ms or (
             int(found["lock_timeout"]) == 0
         ):

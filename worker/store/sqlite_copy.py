@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from worker.errors import ConfigurationError, reason_of
 from worker.files import named_faults
+from worker.store.catalogues import TABLES, TRIGGERS
 from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name
 
 _BUSY_S: Final = 20.0
@@ -127,7 +128,7 @@ def is_empty(path: Path) -> bool:
     if not path.exists():
         return True
     with _named(path, "database.url"), closing(_open(path, "ro")) as connection:
-        found = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        found = connection.execute(TABLES).fetchone()
     return found is None
 
 
@@ -174,7 +175,7 @@ def _require_sound(source: Path, copy: Path, key: str) -> None:
     with closing(_open(copy, "rw")) as connection:
         found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)")]
         orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
-        triggers = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'")
+        triggers = connection.execute(TRIGGERS)
         foreign = [sql for (sql,) in triggers if not _OWN_TRIGGER.fullmatch(" ".join(sql.split()))]
     if foreign:
         raise ConfigurationError(

@@ -37,6 +37,7 @@ from worker.core.diff import ERASED
 from worker.core.identity import NationalId
 from worker.core.recogniser import Recogniser
 from worker.errors import UnavailableError
+from worker.store.catalogues import SNAPSHOTS
 from worker.store.database import Database
 from worker.store.dialects import delete_securely, member, members
 from worker.store.errors import plain_reason
@@ -202,10 +203,6 @@ async def _add_to_feed(connection: AsyncConnection, traces: Traces, at: datetime
 
 _SNAPSHOT_QUERIES_MAX: Final = 60
 _SNAPSHOT_PAUSE_S: Final = 0.5
-_SNAPSHOTS: Final = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-    "AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)"
-)
 
 
 async def scrub(database: Database, *, rewrite: bool = False, command: str = "erase") -> None:
@@ -275,7 +272,7 @@ async def _wait_for_snapshots(database: Database, connection: AsyncConnection) -
         Whether all of them have ended.
     """
     for _ in range(_SNAPSHOT_QUERIES_MAX):
-        if not (await connection.execute(_SNAPSHOTS)).scalar_one():
+        if not (await connection.execute(text(SNAPSHOTS))).scalar_one():
             return True
         await database.runtime.sleep(_SNAPSHOT_PAUSE_S)
     return False

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, func, or_, select, text
+from sqlalchemy import ColumnElement, Executable, Row, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -164,13 +164,15 @@ async def engine_facts(database: Database) -> Mapping[str, str]:
     """
 
     async def work(connection: AsyncConnection) -> Mapping[str, str]:
-        async def value(sql: str) -> str:
-            return str((await connection.execute(text(sql))).scalar_one())
+        async def value(query: Executable) -> str:
+            return str((await connection.execute(query)).scalar_one())
 
         if database.dialect.name == "sqlite":
-            version = await value("SELECT sqlite_version()")
-            return {"engine": f"SQLite {version}", "journal": await value("PRAGMA journal_mode")}
-        facts = {"engine": f"PostgreSQL {(await value('SHOW server_version')).split(' ')[0]}"}
+            version = await value(select(func.sqlite_version()))
+            journal = await value(text("PRAGMA journal_mode"))
+            return {"engine": f"SQLite {version}", "journal": journal}
+        version = await value(select(func.current_setting("server_version")))
+        facts = {"engine": f"PostgreSQL {version.split(' ')[0]}"}
         if database.tls is not None:
             driver = (await connection.get_raw_connection()).driver_connection
             facts["connection"] = database.tls.describe(driver)

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
 """The cohorts of persons, as the facts of a publication name them."""
 
 from collections.abc import Mapping
@@ -70,25 +69,4 @@ def _may_be_named(cohort: str) -> bool:
         cohort not in ("", OTHER)
         and len(cohort) <= _CHARACTERS_MAX
         and sum(map(str.isdigit, cohort)) <= _DIGITS_MAX
-    )
-
-
-def cohort_sql(*, before: int | None = None) -> str:
-    """The published cohort of the person ``p``; empty if there is none.
-
-    Args:
-        before: as published before this run.
-    """
-    hidden = "publication_no IS NULL" + (f" OR run_id = {before}" if before is not None else "")
-    return (
-        f"COALESCE(CASE WHEN p.local_ref_run IN (SELECT run_id FROM run WHERE {hidden}) "
-        "THEN p.prev_cohort ELSE p.cohort END, '')"
-    )
-
-
-def changed_sql(run_id: int) -> str:
-    """A SELECT of the persons whose cohort changes with this run."""
-    return (
-        f"SELECT person_id FROM person WHERE local_ref_run = {run_id} "
-        "AND COALESCE(cohort, '') <> COALESCE(prev_cohort, '')"
     )

@@ -1,52 +1,51 @@
-# ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
 """Persons of a publication by cohort: roster, confirmed, stale, failing, joined and departed."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Text, and_, case, func, literal_column, or_, select
 
 from worker.areas import AREAS
 from worker.core.model import RunKind
-from worker.store.runs.cohorts import cohort_sql
+from worker.store.dialects import member, members
+from worker.store.runs.statements import cohort_sql
+from worker.store.schema.tables import alias_of, failure, person, person_area, run
 
 People: TypeAlias = Mapping[str, Mapping[str, int]]
 """Counts by cohort and column of ``publication_cohort``; a missing one is 0."""
 
-_IDS_PER_QUERY: Final = 500
+_PERSON: Final = alias_of(person, "p")
+_IS_HERE: Final = _PERSON.c.departed_run.is_(None)
+_COHORT: Final = literal_column(cohort_sql(), Text).label("cohort")
 
 
 def count_people(connection: Connection, row: Any, returned: Sequence[int]) -> People:
     """Count the persons of a publication."""
     people: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for cohort, roster, stale in _roster(connection, row):
+    found = _persons(connection, row, returned)
+    rosters = _of_full_run(row, found) or _freshness(connection)
+    for cohort, roster, stale in rosters:
         people[cohort] |= {"roster": roster, "confirmed": roster - stale, "stale": stale}
-    persons = [
-        ("joined", f"person p WHERE p.first_run = {row.run_id}"),
-        ("departed", f"person p WHERE p.departed_run = {row.run_id}"),
-    ]
-    for start in range(0, len(returned), _IDS_PER_QUERY):
-        ids = ", ".join(map(str, returned[start : start + _IDS_PER_QUERY]))
-        persons.append(("joined", f"person p WHERE p.person_id IN ({ids})"))
-    for column, rows in persons:
-        for cohort, amount in _by_cohort(connection, rows).items():
-            people[cohort][column] += amount
-    failed = connection.exec_driver_sql(
-        f"SELECT {cohort_sql()}, f.kind, COUNT(DISTINCT f.person_id) FROM failure f "
-        "JOIN person p ON p.person_id = f.person_id AND p.departed_run IS NULL GROUP BY 1, 2"
+    for persons in found:
+        if persons.joined or persons.departed:
+            people[persons.cohort] |= {"joined": persons.joined, "departed": persons.departed}
+    failing = connection.execute(
+        select(_COHORT, failure.c.kind, func.count(failure.c.person_id.distinct()))
+        .join_from(failure, _PERSON, _PERSON.c.person_id == failure.c.person_id)
+        .where(_IS_HERE)
+        .group_by(_COHORT, failure.c.kind)
     )
-    for cohort, kind, amount in failed:
-        people[cohort][f"failed_{kind}"] = int(amount)
+    for cohort, kind, amount in failing:
+        people[cohort][f"failed_{kind}"] = amount
     return people
 
 
 def people_before_facts(connection: Connection, row: Any) -> dict[str, int]:
     """The known counts of a run that was published before facts were kept, from its totals."""
-    joined = connection.exec_driver_sql(
-        f"SELECT COUNT(*) FROM person WHERE first_run = {row.run_id}"
-    ).scalar_one()
-    found = {"joined": int(joined), "departed": int(row.persons_departed)}
+    new = select(func.count()).select_from(person).where(person.c.first_run == row.run_id)
+    joined: int = connection.execute(new).scalar_one()
+    found = {"joined": joined, "departed": int(row.persons_departed)}
     if row.kind == RunKind.SYNC:
         found |= {
             "roster": row.persons_total - row.persons_departed,
@@ -56,49 +55,70 @@ def people_before_facts(connection: Connection, row: Any) -> dict[str, int]:
     return found
 
 
-def _roster(connection: Connection, row: Any) -> list[tuple[str, int, int]]:
-    """Persons, and persons with a stale area, by cohort.
-
-    After a full run that tried everybody, the stale ones are those with a failure of that run.
-    """
-    if row.kind == RunKind.SYNC and all(f'"{area.name}"' in row.areas for area in AREAS):
-        rosters = _by_cohort(connection, "person p WHERE p.departed_run IS NULL")
-        stale = _by_cohort(
-            connection,
-            f"(SELECT DISTINCT person_id FROM failure WHERE last_run = {row.run_id}) AS failed "
-            "JOIN person p ON p.person_id = failed.person_id AND p.departed_run IS NULL",
+def _persons(connection: Connection, row: Any, returned: Sequence[int]) -> Sequence[Any]:
+    """Persons who are here, failed in this run, joined by it and departed by it, by cohort."""
+    failed = select(failure.c.person_id).where(failure.c.last_run == row.run_id)
+    has_failed = _PERSON.c.person_id.in_(failed)
+    is_new = _PERSON.c.first_run == row.run_id
+    has_departed = _PERSON.c.departed_run == row.run_id
+    has_joined = or_(is_new, member(_PERSON.c.person_id)) if returned else is_new
+    counted = (
+        select(
+            _COHORT,
+            func.count().filter(_IS_HERE).label("here"),
+            func.count().filter(_IS_HERE, has_failed).label("failed"),
+            func.count().filter(has_joined).label("joined"),
+            func.count().filter(has_departed).label("departed"),
         )
-        has_tried_all = sum(rosters.values()) == row.persons_total - row.persons_departed
-        if has_tried_all and sum(stale.values()) == row.persons_stale:
-            return [(cohort, found, stale.get(cohort, 0)) for cohort, found in rosters.items()]
-    counted = connection.exec_driver_sql(_roster_sql(connection))
-    return [(cohort, int(roster), int(stale)) for cohort, roster, stale in counted]
+        .where(or_(_IS_HERE, is_new, has_departed))
+        .group_by(_COHORT)
+    )
+    return connection.execute(counted, members(returned) if returned else {}).all()
 
 
-def _by_cohort(connection: Connection, persons: str) -> dict[str, int]:
-    rows = connection.exec_driver_sql(f"SELECT {cohort_sql()}, COUNT(*) FROM {persons} GROUP BY 1")
-    return {cohort: int(amount) for cohort, amount in rows}
+def _of_full_run(row: Any, found: Sequence[Any]) -> Sequence[tuple[str, int, int]]:
+    """The roster and the stale persons of a full run that tried everybody: those who failed."""
+    is_full = row.kind == RunKind.SYNC and all(f'"{area.name}"' in row.areas for area in AREAS)
+    has_tried_all = sum(one.here for one in found) == row.persons_total - row.persons_departed
+    if is_full and has_tried_all and sum(one.failed for one in found) == row.persons_stale:
+        return [(one.cohort, one.here, one.failed) for one in found if one.here]
+    return ()
 
 
-def _roster_sql(connection: Connection) -> str:
+def _freshness(connection: Connection) -> Sequence[tuple[str, int, int]]:
     """Persons, and those with a stale area, as ``report_person_freshness`` has them."""
-    last = {
-        area.name: connection.exec_driver_sql(
-            "SELECT COALESCE(MAX(publication_no), 0) FROM run WHERE kind = 'sync' "
-            f"AND areas LIKE '%\"{area.name}\"%'"
+    proof, latest, before = person_area.c, alias_of(run, "latest"), alias_of(run, "before")
+    is_published = latest.c.publication_no.is_not(None)
+    last = case(_last_full(connection), value=proof.area, else_=0)
+    is_fresh = or_(
+        and_(is_published, proof.is_complete, latest.c.publication_no >= last),
+        and_(~is_published, proof.prev_is_complete, before.c.publication_no >= last),
+    )
+    persons = (
+        select(proof.person_id, func.max(case((is_fresh, 0), else_=1)).label("stale"))
+        .join(latest, latest.c.run_id == proof.run_id)
+        .outerjoin(before, before.c.run_id == proof.prev_run_id)
+        .where(or_(is_published, proof.prev_run_id.is_not(None)))
+        .group_by(proof.person_id)
+        .subquery("persons")
+    )
+    found = connection.execute(
+        select(_COHORT, func.count(), func.sum(persons.c.stale))
+        .join_from(persons, _PERSON, _PERSON.c.person_id == persons.c.person_id)
+        .where(_IS_HERE)
+        .group_by(_COHORT)
+    )
+    return [(cohort, roster, int(stale)) for cohort, roster, stale in found]
+
+
+def _last_full(connection: Connection) -> dict[str, int]:
+    """The number of the last full publication of each area; 0 if there is none."""
+    last = select(func.coalesce(func.max(run.c.publication_no), 0)).where(
+        run.c.kind == RunKind.SYNC
+    )
+    return {
+        area.name: connection.execute(
+            last.where(run.c.areas.contains(f'"{area.name}"'))
         ).scalar_one()
         for area in AREAS
     }
-    cases = " ".join(f"WHEN '{area}' THEN {number}" for area, number in last.items())
-    return (
-        f"SELECT {cohort_sql()}, COUNT(*), SUM(stale) FROM (SELECT pa.person_id, MAX(CASE "
-        "WHEN pr.publication_no IS NOT NULL AND pa.is_complete "
-        f"AND pr.publication_no >= CASE pa.area {cases} ELSE 0 END THEN 0 "
-        "WHEN pr.publication_no IS NULL AND pa.prev_is_complete "
-        f"AND pp.publication_no >= CASE pa.area {cases} ELSE 0 END THEN 0 ELSE 1 END) AS stale "
-        "FROM person_area pa JOIN run pr ON pr.run_id = pa.run_id "
-        "LEFT JOIN run pp ON pp.run_id = pa.prev_run_id "
-        "WHERE pr.publication_no IS NOT NULL OR pa.prev_run_id IS NOT NULL "
-        "GROUP BY pa.person_id) AS persons "
-        "JOIN person p ON p.person_id = persons.person_id AND p.departed_run IS NULL GROUP BY 1"
-    )

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
 """The figures of a publication, written in its transaction and never changed afterwards.
 
 By code, cause and cohort: restrictions that are open, in effect, added, changed and removed. By
@@ -10,9 +9,7 @@ name for the first time.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -21,18 +18,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.areas.codes import group_of
-from worker.core.area import ResourceArea
-from worker.core.effect import in_effect_sql, instant_sql
-from worker.store.runs.cohorts import (
-    CohortNames,
-    changed_sql,
-    cohort_sql,
-    name_cohorts,
-)
-from worker.store.runs.counted_codes import code_columns
+from worker.store.runs.cohorts import CohortNames, name_cohorts
 from worker.store.runs.denominators import count_people, people_before_facts
 from worker.store.runs.feed import write_feed
 from worker.store.runs.labels import archive_labels, publish_labels
+from worker.store.runs.statements import (
+    Moment,
+    PublishedRun,
+    changes_sql,
+    cohort_sql,
+    holders_sql,
+    standing_sql,
+    touched_sql,
+)
 from worker.store.schema.fact_tables import (
     DENOMINATORS,
     publication,
@@ -70,8 +68,8 @@ def record_publication(
     """
     row = connection.execute(select(run).where(run.c.run_id == run_id)).one()
     number = row.publication_no
-    now = _PublishedRun(run_id=run_id, number=number, at=row.published_at)
-    feed_from = write_feed(connection, run_id=run_id, number=number, at=row.published_at)
+    now = PublishedRun(run_id=run_id, number=number, at=row.published_at)
+    feed_from = write_feed(connection, now)
     if not is_before_facts:
         archive_labels(connection, run_id=run_id, number=number)
     people: dict[str, dict[str, int | None]] = defaultdict(lambda: dict.fromkeys(_PERSONS, 0))
@@ -163,25 +161,7 @@ def record_missing_facts(connection: Connection) -> None:
         record_publication(connection, run_id, is_before_facts=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PublishedRun:
-    """A published run: its id, publication number and time."""
-
-    run_id: int
-    number: int
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Moment:
-    """A publication at which is counted, by which cohort of a person ``p``, and added or not."""
-
-    run: _PublishedRun
-    cohort: str
-    sign: int
-
-
-def _base(connection: Connection, number: int) -> _PublishedRun | None:
+def _base(connection: Connection, number: int) -> PublishedRun | None:
     """The previous publication, if its figures still equal the rows."""
     row = connection.execute(
         select(publication)
@@ -191,7 +171,7 @@ def _base(connection: Connection, number: int) -> _PublishedRun | None:
     ).one_or_none()
     if row is None or not row.is_base:
         return None
-    return _PublishedRun(run_id=row.run_id, number=row.publication_no, at=row.published_at)
+    return PublishedRun(run_id=row.run_id, number=row.publication_no, at=row.published_at)
 
 
 class _Standing:
@@ -205,28 +185,28 @@ class _Standing:
     def __init__(
         self,
         connection: Connection,
-        now: _PublishedRun,
-        base: _PublishedRun | None,
+        now: PublishedRun,
+        base: PublishedRun | None,
         names: CohortNames,
     ) -> None:
         self._connection = connection
         self._names = names
         self.counts: _Counts = _no_counts()
         self.holders: dict[str, int] = defaultdict(int)
-        as_now = _Moment(run=now, cohort=cohort_sql(), sign=1)
+        as_now = Moment(run=now, cohort=cohort_sql(), sign=1)
         if base is None:
             self._count([as_now], "")
             return
         self._take(base)
-        as_before = _Moment(run=base, cohort=cohort_sql(before=now.run_id), sign=-1)
-        self._count([as_now, as_before], _touched(now, base))
+        as_before = Moment(run=base, cohort=cohort_sql(before=now.run_id), sign=-1)
+        self._count([as_now, as_before], touched_sql(now, base))
 
     def is_sound(self) -> bool:
         """Whether no number is negative; otherwise the base did not equal the rows."""
         numbers = [value for values in self.counts.values() for value in values.values()]
         return min([*numbers, *self.holders.values()], default=0) >= 0
 
-    def _take(self, base: _PublishedRun) -> None:
+    def _take(self, base: PublishedRun) -> None:
         for row in self._connection.execute(
             select(publication_code).where(publication_code.c.publication_no == base.number)
         ):
@@ -237,94 +217,27 @@ class _Standing:
         ):
             self.holders[row.cohort] = row.persons_in_effect
 
-    def _count(self, moments: Sequence[_Moment], touched: str) -> None:
+    def _count(self, moments: Sequence[Moment], touched: str) -> None:
         """Add or subtract what is open at publications, of all persons or of those touched."""
-        parts = [_standing_sql(area, moment, touched) for moment in moments for area in AREAS]
-        for sign, *key, in_cohort, open_, does, persons, holders in self._rows(parts, touched):
+        found = self._connection.exec_driver_sql(standing_sql(moments, touched))
+        for sign, *key, in_cohort, open_, does, persons, holders in found:
             values = self.counts[*key, self._names.of(in_cohort)]
             for name, value in zip(_STANDING, (open_, does, persons, holders), strict=True):
                 values[name] += sign * int(value)
-        parts = [_holders_sql(moment, touched) for moment in moments]
-        for sign, in_cohort, holders in self._rows(parts, touched):
+        found = self._connection.exec_driver_sql(holders_sql(moments, touched))
+        for sign, in_cohort, holders in found:
             self.holders[self._names.of(in_cohort)] += sign * int(holders)
-
-    def _rows(self, parts: Sequence[str], touched: str) -> Iterable[Any]:
-        found = f"WITH touched AS ({touched}) " if touched else ""
-        return self._connection.exec_driver_sql(f"{found}{' UNION ALL '.join(parts)}")
 
 
 def _no_counts() -> _Counts:
     return defaultdict(lambda: dict.fromkeys((*_STANDING, *_CHANGES.values()), 0))
 
 
-def _standing_sql(area: ResourceArea, moment: _Moment, touched: str) -> str:
-    """What is open at a publication by code, level, cause and cohort."""
-    does = in_effect_sql(area.effect, "v", instant_sql(moment.run.at))
-    return (
-        f"SELECT {moment.sign}, '{area.name}', code, level, cause, {moment.cohort}, SUM(amount), "
-        "SUM(does), COUNT(*), SUM(CASE WHEN does > 0 THEN 1 ELSE 0 END) FROM ("
-        f"SELECT {code_columns(area)}, v.person_id, COUNT(*) AS amount, "
-        f"SUM(CASE WHEN {does} THEN 1 ELSE 0 END) AS does FROM {_published(area, moment, touched)} "
-        "GROUP BY 4, 1, 2, 3) AS persons JOIN person p ON p.person_id = persons.person_id "
-        "GROUP BY 3, 4, 5, 6"
-    )
-
-
-def _holders_sql(moment: _Moment, touched: str) -> str:
-    """Persons with a restriction in effect, by cohort."""
-    parts = [
-        f"SELECT v.person_id FROM {_published(area, moment, touched)} "
-        f"AND {in_effect_sql(area.effect, 'v', instant_sql(moment.run.at))}"
-        for area in AREAS
-    ]
-    return (
-        f"SELECT {moment.sign}, {moment.cohort}, COUNT(*) FROM ({' UNION '.join(parts)}) AS "
-        "holders JOIN person p ON p.person_id = holders.person_id GROUP BY 2"
-    )
-
-
-def _published(area: ResourceArea, moment: _Moment, touched: str) -> str:
-    """The rows of an area that readers saw at a publication."""
-    number = moment.run.number
-    return (
-        f"{area.table}_version v "
-        f"JOIN run o ON o.run_id = v.opened_run AND o.publication_no <= {number} "
-        "LEFT JOIN run c ON c.run_id = v.closed_run "
-        f"WHERE (c.publication_no IS NULL OR c.publication_no > {number})"
-        + (" AND v.person_id IN (SELECT person_id FROM touched)" if touched else "")
-    )
-
-
-def _touched(now: _PublishedRun, base: _PublishedRun) -> str:
-    """Persons with another cohort or a restriction that changed, began or ended."""
-    parts = [changed_sql(now.run_id)]
-    for area in AREAS:
-        table = f"{area.table}_version"
-        parts += [
-            f"SELECT person_id FROM {table} WHERE {column} = {now.run_id}"
-            for column in ("opened_run", "closed_run")
-        ]
-        parts += [
-            f"SELECT person_id FROM {table} WHERE {column} > {instant_sql(base.at)} "
-            f"AND {column} <= {instant_sql(now.at)}"
-            for column in (area.effect.begins, area.effect.ends)
-            if column
-        ]
-    return " UNION ".join(parts)
-
-
 def _add_changes(
     connection: Connection, counts: _Counts, names: CohortNames, feed_from: int
 ) -> None:
     """Add what was added, changed and removed, from the feed's rows after that number."""
-    parts = [
-        f"SELECT f.op, '{area.name}', {code_columns(area)}, {cohort_sql()} AS cohort, COUNT(*) "
-        f"FROM change_feed f JOIN {area.table}_version v ON v.version_id = f.version_id "
-        "JOIN person p ON p.person_id = v.person_id "
-        f"WHERE f.seq > {feed_from} AND f.area = '{area.name}' GROUP BY 1, 3, 4, 5, 6"
-        for area in AREAS
-    ]
-    for op, *key, cohort, amount in connection.exec_driver_sql(" UNION ALL ".join(parts)):
+    for op, *key, cohort, amount in connection.exec_driver_sql(changes_sql(feed_from)):
         counts[*key, names.of(cohort)][_CHANGES[op]] += amount
 
 

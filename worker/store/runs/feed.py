@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
 """The change feed: what each publication changed, in an order that readers follow by one number.
 
 Its rows hold numbers only. The view joins keys and labels from the rows that they point to, so that
@@ -6,70 +5,29 @@ nothing of a person is left once those rows are erased.
 """
 
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import Connection, func, insert, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import ScalarSelect, Select
 
 from worker.areas import AREAS
-from worker.core.effect import instant_sql
-from worker.store.runs.labels import relabelled_sql
+from worker.store.runs.statements import FEED_COLUMNS, PublishedRun, closed_areas_sql, feed_sql
 from worker.store.schema.fact_tables import change_feed, publication
 from worker.utc_time import UtcTime
 
-COLUMNS: Final = ("publication_no", "happened_at", "op", "area", "version_id", "person_id")
 
-
-def write_feed(connection: Connection, *, run_id: int, number: int, at: datetime) -> int:
+def write_feed(connection: Connection, published: PublishedRun) -> int:
     """Write what a publication changed; return the number after which its rows come.
 
     A restriction that moved to another identifier is closed under the old one first.
     """
-    last = connection.execute(select(func.coalesce(func.max(change_feed.c.seq), 0))).scalar_one()
-    tables = {area.name: f"{area.table}_version" for area in AREAS}
-    closed = ", ".join(
-        f"EXISTS (SELECT 1 FROM {table} WHERE closed_run = {run_id})" for table in tables.values()
-    )
-    is_changed = dict(
-        zip(tables, connection.exec_driver_sql(f"SELECT {closed}").one(), strict=True)
-    )
-    parts = []
-    for area, table in tables.items():
-        op = "'insert'"
-        if is_changed[area]:
-            parts.append(
-                f"SELECT 1 AS step, 'close' AS op, '{area}' AS area, v.version_id, v.person_id "
-                f"FROM {table} v WHERE v.closed_run = {run_id} "
-                f"AND NOT {_counterpart(table, 'opened_run', run_id)}"
-            )
-            is_update = _counterpart(table, "closed_run", run_id)
-            op = f"CASE WHEN {is_update} THEN 'update' ELSE 'insert' END"
-        parts.append(
-            f"SELECT 2 AS step, {op} AS op, '{area}' AS area, v.version_id, v.person_id "
-            f"FROM {table} v WHERE v.opened_run = {run_id}"
-        )
-    person = "CAST(NULL AS TEXT) AS area, CAST(NULL AS BIGINT) AS version_id, p.person_id"
-    parts.append(
-        f"SELECT 3 AS step, 'depart' AS op, {person} FROM person p WHERE p.departed_run = {run_id}"
-    )
-    parts.append(
-        f"SELECT 4 AS step, 'relabel' AS op, {person} FROM person p WHERE {relabelled_sql(run_id)}"
-    )
-    connection.exec_driver_sql(
-        f"INSERT INTO change_feed ({', '.join(COLUMNS)}) "
-        f"SELECT {number}, {instant_sql(at)}, op, area, version_id, person_id "
-        f"FROM ({' UNION ALL '.join(parts)}) AS changes "
-        "ORDER BY step, area DESC, version_id, person_id"
-    )
-    return int(last)
-
-
-def _counterpart(table: str, column: str, run_id: int) -> str:
-    return (
-        f"EXISTS (SELECT 1 FROM {table} w WHERE w.person_id = v.person_id "
-        f"AND w.restriction_id = v.restriction_id AND w.{column} = {run_id})"
-    )
+    last: int = connection.execute(
+        select(func.coalesce(func.max(change_feed.c.seq), 0))
+    ).scalar_one()
+    closed = connection.exec_driver_sql(closed_areas_sql(published.run_id)).one()
+    closing = {area.name for area, is_closed in zip(AREAS, closed, strict=True) if is_closed}
+    connection.exec_driver_sql(feed_sql(published, closing))
+    return last
 
 
 async def feed_erased_person(connection: AsyncConnection, person_id: int, at: datetime) -> None:
@@ -94,7 +52,7 @@ async def feed_versions(
     version_id, person_id = rows.subquery().c
     await connection.execute(
         insert(change_feed).from_select(
-            COLUMNS,
+            FEED_COLUMNS,
             select(
                 _last(),
                 literal(at, UtcTime()),

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - the texts in these statements are declared, and the numbers are the store's own
 """Labels of persons (local reference and cohort), as each publication showed them.
 
 The person's row holds the label of the latest read and the published one. ``person_label`` holds
@@ -9,45 +8,43 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, func, insert, literal, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.dialects import member, members
+from worker.store.runs.statements import relabelled_sql
 from worker.store.schema.fact_tables import publication
 from worker.store.schema.tables import VERSIONS, alias_of, person, person_label, run
 
+_WRITTEN: Final = (person.c.local_ref, person.c.cohort)
 _SHOWN: Final = (person.c.prev_local_ref, person.c.prev_cohort)
-
-
-def relabelled_sql(run_id: int) -> str:
-    """A condition: this run's publication changes the label of the person ``p``."""
-    return (
-        f"p.local_ref_run = {run_id} AND p.first_run <> {run_id} AND ("
-        "COALESCE(p.local_ref, '') <> COALESCE(p.prev_local_ref, '') "
-        "OR COALESCE(p.cohort, '') <> COALESCE(p.prev_cohort, ''))"
-    )
 
 
 def archive_labels(connection: Connection, *, run_id: int, number: int) -> None:
     """Archive the labels that this publication changes."""
-    connection.exec_driver_sql(
-        "INSERT INTO person_label (person_id, since_no, until_no, local_ref, cohort) "
-        "SELECT p.person_id, COALESCE((SELECT MAX(l.until_no) FROM person_label l "
-        f"WHERE l.person_id = p.person_id), 0), {number}, "
-        f"p.prev_local_ref, p.prev_cohort FROM person p WHERE {relabelled_sql(run_id)}"
+    found, earlier = alias_of(person, "p"), alias_of(person_label, "earlier")
+    since = select(func.max(earlier.c.until_no)).where(earlier.c.person_id == found.c.person_id)
+    connection.execute(
+        insert(person_label).from_select(
+            ("person_id", "since_no", "until_no", "local_ref", "cohort"),
+            select(
+                found.c.person_id,
+                func.coalesce(since.scalar_subquery(), 0),
+                literal(number),
+                found.c.prev_local_ref,
+                found.c.prev_cohort,
+            ).where(text(relabelled_sql(run_id))),
+        )
     )
 
 
 def publish_labels(connection: Connection, *, run_id: int) -> None:
     """Publish the labels that this run wrote, after everything was counted by the earlier ones."""
-    new_label = (person.c.local_ref, person.c.cohort)
+    is_new = (new.is_distinct_from(old) for new, old in zip(_WRITTEN, _SHOWN, strict=True))
     connection.execute(
         update(person)
-        .where(
-            person.c.local_ref_run == run_id,
-            or_(*(new.is_distinct_from(old) for new, old in zip(new_label, _SHOWN, strict=True))),
-        )
-        .values(dict(zip(_SHOWN, new_label, strict=True)))
+        .where(person.c.local_ref_run == run_id, or_(*is_new))
+        .values(dict(zip(_SHOWN, _WRITTEN, strict=True)))
     )
 
 

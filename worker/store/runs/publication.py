@@ -21,6 +21,7 @@ from worker.core.guard import GuardLimits, advice, reasons_to_withhold
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import Publication, RunHandle
 from worker.errors import ExitCode, WithheldError
+from worker.store.catalogues import OUTDATED_STATISTICS
 from worker.store.database import Database
 from worker.store.runs.departures import Departures
 from worker.store.runs.facts import record_publication
@@ -49,14 +50,6 @@ _BY_CHANGES: Final = {person: ("person_id", "first_run", "departed_run")} | dict
     VERSIONS.values(), ("person_id", "restriction_id", "opened_run", "closed_run")
 )
 """With the above, what a publication joins and chooses by: payloads cost most, and say nothing."""
-_OUTDATED: Final = """
-    SELECT c.relname FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid
-    WHERE c.oid = to_regclass(c.relname) AND (
-        c.reltuples < 1 OR s.n_mod_since_analyze > c.reltuples / 10
-        OR NOT CAST(current_setting('track_counts') AS boolean)
-    )
-"""
-"""Tables that nobody has analysed, or of which a tenth has changed since autovacuum did."""
 _PLANNED: Final = (
     "SET LOCAL random_page_cost = 1.1",
     "SET LOCAL max_parallel_workers_per_gather = 0",
@@ -130,7 +123,7 @@ async def _prepare(connection: AsyncConnection, database: Database, handle: RunH
     """
     if database.dialect.name != "postgresql" or handle.kind != RunKind.SYNC:
         return
-    outdated = set((await connection.execute(text(_OUTDATED))).scalars())
+    outdated = set((await connection.execute(text(OUTDATED_STATISTICS))).scalars())
     wanted = _BY_EVERY_RUN | {
         table: names for table, names in _BY_CHANGES.items() if table.name in outdated
     }

@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import Table, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.store.catalogues import BEGIN_KEYS, CONTINUE_KEYS, CONTINUE_SEQUENCE
 from worker.store.database import Database
 from worker.store.runs.feed import last_publication_no
 from worker.store.runs.lease import FREE
@@ -68,17 +69,8 @@ async def _number_on(
     values = {"name": table.name, "number": max(number, last)}
     if database.dialect.name == "postgresql":
         values["key"] = key.name
-        statement = text(
-            "SELECT setval(s, greatest(CAST(:number AS bigint), "
-            "pg_sequence_last_value(CAST(s AS regclass)))) "
-            "FROM pg_get_serial_sequence(:name, :key) AS s"
-        )
-        await connection.execute(statement, values)
+        await connection.execute(text(CONTINUE_SEQUENCE), values)
         return
-    found = await connection.execute(
-        text("UPDATE sqlite_sequence SET seq = max(seq, :number) WHERE name = :name"), values
-    )
+    found = await connection.execute(text(CONTINUE_KEYS), values)
     if not found.rowcount:
-        await connection.execute(
-            text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :number)"), values
-        )
+        await connection.execute(text(BEGIN_KEYS), values)

@@ -9,6 +9,7 @@ so that the plans of a database do not change with its contents; who runs ``ANAL
 from collections.abc import Iterator
 from typing import Final
 
+from worker.store.catalogues import FORGET_STATISTICS, SET_STATISTICS
 from worker.store.dialects import StoreDialect
 from worker.store.schema.tables import VERSIONS
 
@@ -30,5 +31,5 @@ def statistics_statements(dialect: StoreDialect) -> Iterator[str]:
         return
     yield "ANALYZE sqlite_schema"  # makes the table of figures, and counts nothing
     for (table, index), rows in _OF_A_PERSON.items():
-        yield f"DELETE FROM sqlite_stat1 WHERE idx = '{index}'"  # noqa: S608 - declared
-        yield f"INSERT INTO sqlite_stat1 VALUES ('{table}', '{index}', '{_ROWS} {rows}')"  # noqa: S608
+        yield FORGET_STATISTICS.format(index=index)
+        yield SET_STATISTICS.format(table=table, index=index, rows=f"{_ROWS} {rows}")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, column, inspect, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import worker
@@ -15,6 +15,7 @@ HEAD: Final = "0014"
 """The revision that this program works on; a test compares it with the migrations."""
 LOCK: Final = 0x7074735F7570
 """PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""
+_ALEMBIC: Final = table("alembic_version", column("version_num"))
 
 
 async def revision(connection: AsyncConnection) -> str | None:
@@ -22,7 +23,7 @@ async def revision(connection: AsyncConnection) -> str | None:
     has_table = await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version"))
     if not has_table:
         return None
-    found = await connection.execute(text("SELECT version_num FROM alembic_version"))
+    found = await connection.execute(select(_ALEMBIC.c.version_num))
     return found.scalar_one_or_none()
 
 

@@ -56,26 +56,23 @@ class InputRows(Value, frozen=True):
 
     columns: Columns
 
-    @property
-    def names(self) -> str:
-        """The column names, separated by commas."""
-        return ", ".join(name for name, _ in self.columns)
-
     async def execute(
         self, connection: AsyncConnection, sql: str, rows: Sequence[Row], **numbers: int
     ) -> list[Any]:
         """Execute a statement over the rows, and return its result rows.
 
         Args:
-            sql: the statement, with ``{input_rows}`` where it reads from that table, and the names
-                of ``numbers`` in braces.
+            sql: the statement, with ``{input_rows}`` where it reads from that table, ``{names}``
+                for the columns' names, and the names of ``numbers`` in braces.
             rows: the rows; if empty, nothing is executed.
         """
-        if connection.dialect.name == "sqlite":
-            return await self._on_sqlite(connection, sql, rows, numbers)
         if not rows:
             return []
-        statement = _unnested(sql.format(input_rows="{input_rows}", **numbers), self.columns)
+        names = ", ".join(name for name, _ in self.columns)
+        sql = sql.format(input_rows="{input_rows}", names=names, **numbers)
+        if connection.dialect.name == "sqlite":
+            return await self._on_sqlite(connection, sql, rows)
+        statement = _unnested(sql, self.columns)
         arrays = zip(*rows, strict=True)
         parameters = {
             name: list(array) for (name, _), array in zip(self.columns, arrays, strict=True)
@@ -87,7 +84,6 @@ class InputRows(Value, frozen=True):
         connection: AsyncConnection,
         sql: str,
         rows: Sequence[Row],
-        numbers: Mapping[str, int],
     ) -> list[Any]:
         times = [place for place, (_, kind) in enumerate(self.columns) if kind == "time"]
         size = _PARAMETERS_MAX // len(self.columns)
@@ -95,7 +91,7 @@ class InputRows(Value, frozen=True):
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             row_count = _statement_rows(len(part), size)
-            statement = sql.format(input_rows=_values(self.columns, row_count), **numbers)
+            statement = sql.replace("{input_rows}", _values(self.columns, row_count))
             plain = [_plain(row, times) for row in part] if times else part
             parameters = [*chain.from_iterable(plain)]
             parameters += [None] * ((row_count - len(part)) * len(self.columns))

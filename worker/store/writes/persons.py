@@ -12,31 +12,9 @@ from worker.core.value import Value
 from worker.store.dialects import member, members
 from worker.store.schema.tables import alias_of, person, run
 from worker.store.writes.bulk import InputRows
+from worker.store.writes.statements import ADD_PERSONS, FIND_PERSONS
 
 _PERSONS: Final = InputRows((("person_key", "text"), ("local_ref", "text"), ("cohort", "text")))
-
-# A person is outdated if a label has changed, or was never published: see ``_write_labels``.
-_FIND: Final = (
-    "SELECT person.person_key, person.person_id, "
-    "EXISTS (SELECT 1 FROM failure WHERE failure.person_id = person.person_id) AS has_failed, "
-    "NOT coalesce(person.local_ref = input_rows.local_ref, "
-    "person.local_ref IS NULL AND input_rows.local_ref IS NULL) "
-    "OR NOT coalesce(person.cohort = input_rows.cohort, "
-    "person.cohort IS NULL AND input_rows.cohort IS NULL) "
-    "OR (label_run.publication_no IS NULL AND label_run.run_id <> {run_id}) "
-    "OR (first_run.publication_no IS NULL AND first_run.run_id <> {run_id}) AS is_outdated "
-    # CROSS JOIN makes SQLite look up persons for the input rows, and not the other way round.
-    "FROM {input_rows} CROSS JOIN person "
-    "JOIN run AS first_run ON first_run.run_id = person.first_run "
-    "JOIN run AS label_run ON label_run.run_id = person.local_ref_run "
-    "WHERE person.person_key = input_rows.person_key"
-)
-_ADD: Final = (
-    "INSERT INTO person (person_key, first_run, local_ref, cohort, local_ref_run, "
-    "prev_local_ref, prev_cohort) "
-    "SELECT person_key, {run_id}, local_ref, cohort, "
-    "{run_id}, local_ref, cohort FROM {input_rows} RETURNING person_key, person_id"
-)
 
 
 class PersonIds(Value, frozen=True, kw_only=True):
@@ -69,7 +47,7 @@ async def resolve_persons(
     ids: dict[str, int] = {}
     failed, outdated = set(), set()
     for key, person_id, has_failed, is_outdated in await _PERSONS.execute(
-        connection, _FIND, rows, run_id=run_id
+        connection, FIND_PERSONS, rows, run_id=run_id
     ):
         ids[key] = person_id
         if has_failed:
@@ -77,7 +55,7 @@ async def resolve_persons(
         if is_outdated:
             outdated.add(key)
     unknown = [row for row in rows if row[0] not in ids] if len(ids) < len(rows) else []
-    new = dict(await _PERSONS.execute(connection, _ADD, unknown, run_id=run_id))
+    new = dict(await _PERSONS.execute(connection, ADD_PERSONS, unknown, run_id=run_id))
     if outdated:
         changed = [listed for listed in persons if listed.person_key in outdated]
         await _write_labels(connection, changed, run_id=run_id, keeps_labels=keeps_labels)

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import AreaRead, CompleteArea, PersonRead
 from worker.store.dialects import member, members
-from worker.store.schema.tables import FIRST_READ, PROOF_COLUMNS, person_area, run
+from worker.store.schema.tables import person_area, run
 from worker.store.writes.bulk import InputRows
+from worker.store.writes.statements import WRITE_FIRST_READS, WRITE_PROOFS
 
 _ROWS: Final = InputRows(
     (
@@ -26,7 +27,6 @@ _ROWS: Final = InputRows(
         ("digest", "text"),
     )
 )
-_FIGURES: Final = ("confirmed_at", "pages", "record_count", "digest")
 _FIRST_READS: Final = InputRows(
     (
         ("person_id", "integer"),
@@ -35,11 +35,6 @@ _FIRST_READS: Final = InputRows(
         ("first_record_count", "integer"),
         ("first_digest", "text"),
     )
-)
-_WRITE_FIRST_READS: Final = (
-    f"UPDATE person_area SET {', '.join(f'{name} = input_rows.{name}' for name in FIRST_READ)} "
-    "FROM {input_rows} WHERE person_area.person_id = input_rows.person_id "
-    "AND person_area.area = input_rows.area"
 )
 
 
@@ -89,7 +84,7 @@ async def write_proofs(
 ) -> None:
     """Write a proof row for every area of every person, also for failed reads."""
     rows = [_row(ids[read.person.person_key], area) for read in batch for area in read.areas]
-    await _ROWS.execute(connection, _WRITE, rows, run_id=run_id, attempt_id=attempt_id)
+    await _ROWS.execute(connection, WRITE_PROOFS, rows, run_id=run_id, attempt_id=attempt_id)
     first_reads = [
         (
             ids[read.person.person_key],
@@ -103,34 +98,4 @@ async def write_proofs(
         if isinstance(area, CompleteArea) and (first := area.proof.first_read) is not None
     ]
     if first_reads:
-        await _FIRST_READS.execute(connection, _WRITE_FIRST_READS, first_reads)
-
-
-def _published(name: str) -> str:
-    """The published value: in ``prev_…`` if this run has already written the row, else in place."""
-    return (
-        "CASE WHEN person_area.run_id = excluded.run_id "
-        f"THEN person_area.prev_{name} ELSE person_area.{name} END"
-    )
-
-
-def _write_sql() -> str:
-    published = ", ".join(f"prev_{name} = {_published(name)}" for name in PROOF_COLUMNS)
-    figures = ", ".join(
-        f"{name} = CASE WHEN excluded.is_complete THEN excluded.{name} ELSE {_published(name)} END"
-        for name in _FIGURES
-    )
-    first = ", ".join(
-        f"{name} = CASE WHEN excluded.is_complete THEN NULL ELSE {_published(name)} END"
-        for name in FIRST_READ
-    )
-    return (
-        f"INSERT INTO person_area ({_ROWS.names}, run_id, attempt_id) "
-        f"SELECT {_ROWS.names}, {{run_id}}, {{attempt_id}} FROM {{input_rows}} WHERE true "
-        "ON CONFLICT (person_id, area) DO UPDATE SET "
-        f"{published}, {figures}, {first}, is_complete = excluded.is_complete, "
-        "run_id = excluded.run_id, attempt_id = excluded.attempt_id"
-    )
-
-
-_WRITE: Final = _write_sql()
+        await _FIRST_READS.execute(connection, WRITE_FIRST_READS, first_reads)

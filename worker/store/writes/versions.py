@@ -8,11 +8,12 @@ from sqlalchemy import delete, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
-from worker.core.area import ColumnType, ResourceArea
+from worker.core.area import ColumnType
 from worker.core.diff import AreaChange, Opening, StoredVersion
 from worker.store.dialects import member, members
 from worker.store.schema.tables import VERSIONS, run
 from worker.store.writes.bulk import InputRows, Row
+from worker.store.writes.statements import insert_versions
 
 PAYLOAD_CHARACTERS_MAX: Final = 4_000_000
 """Payload of one INSERT. A larger batch is split, because several copies are in memory."""
@@ -33,19 +34,11 @@ Change = tuple[int, AreaChange]
 _PAYLOAD: Final = len(_OWN) - 1
 
 
-def _insert(area: ResourceArea) -> str:
-    names = _ROWS[area.name].names
-    return (
-        f"INSERT INTO {VERSIONS[area.name].name} ({names}, opened_run) "  # noqa: S608 - declared
-        f"SELECT {names}, {{run_id}} FROM {{input_rows}}"
-    )
-
-
 _ROWS: Final = {
     area.name: InputRows((*_OWN, *((column.name, _KINDS[column.type]) for column in area.columns)))
     for area in AREAS
 }
-_INSERT: Final = {area.name: _insert(area) for area in AREAS}
+_INSERT: Final = {area: insert_versions(table) for area, table in VERSIONS.items()}
 
 
 async def stored_versions(

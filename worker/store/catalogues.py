@@ -1,0 +1,65 @@
+"""What is asked of a database's own catalogues, as text.
+
+Each statement is for one database and names its system tables and functions. SQLAlchemy does not
+know these: each would have to be declared before it is asked once.
+"""
+
+from typing import Final
+
+PROBE: Final = "SELECT 1"
+"""Both: whether there is an answer."""
+
+LIMITS: Final = """
+    SELECT name, setting FROM pg_settings
+    WHERE name IN ('lock_timeout', 'idle_in_transaction_session_timeout')
+"""
+"""PostgreSQL: the limits of this transaction."""
+GRANTS: Final = """
+    SELECT 'GRANT ' || a.privilege_type || g.part || ' ON ' || c.relname || ' TO '
+        || CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+        || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+    FROM pg_class c
+    CROSS JOIN LATERAL (
+        SELECT '', c.relacl
+        UNION ALL
+        SELECT '(' || quote_ident(attname) || ')', attacl
+        FROM pg_attribute
+        WHERE attrelid = c.oid AND attacl IS NOT NULL
+    ) g(part, acl)
+    CROSS JOIN LATERAL aclexplode(g.acl) a
+    WHERE c.oid = to_regclass(:view) AND a.grantee <> c.relowner
+    ORDER BY 1
+"""
+"""PostgreSQL: the statements that grant again what others may do with a view."""
+OUTDATED_STATISTICS: Final = """
+    SELECT c.relname FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid
+    WHERE c.oid = to_regclass(c.relname) AND (
+        c.reltuples < 1 OR s.n_mod_since_analyze > c.reltuples / 10
+        OR NOT CAST(current_setting('track_counts') AS boolean)
+    )
+"""
+"""PostgreSQL: tables that nobody has analysed, or of which a tenth has changed since."""
+SNAPSHOTS: Final = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+    AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+"""
+"""PostgreSQL: how many other transactions may still see rows that were deleted."""
+CONTINUE_SEQUENCE: Final = """
+    SELECT setval(s, greatest(CAST(:number AS bigint),
+        pg_sequence_last_value(CAST(s AS regclass))))
+    FROM pg_get_serial_sequence(:name, :key) AS s
+"""
+"""PostgreSQL: let the keys of a table continue after a number."""
+
+CONTINUE_KEYS: Final = "UPDATE sqlite_sequence SET seq = max(seq, :number) WHERE name = :name"
+"""SQLite: let the keys of a table continue after a number, if it has had a row."""
+BEGIN_KEYS: Final = "INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :number)"
+"""SQLite: the same for a table that has had none."""
+TABLES: Final = "SELECT 1 FROM sqlite_master LIMIT 1"
+"""SQLite: a row, if the file has any table."""
+TRIGGERS: Final = "SELECT sql FROM sqlite_master WHERE type = 'trigger'"
+"""SQLite: the definition of each trigger."""
+FORGET_STATISTICS: Final = "DELETE FROM sqlite_stat1 WHERE idx = '{index}'"
+"""SQLite: drop what the planner is given about an index."""
+SET_STATISTICS: Final = "INSERT INTO sqlite_stat1 VALUES ('{table}', '{index}', '{rows}')"
+"""SQLite: give it to the planner."""
