@@ -23,6 +23,8 @@ async def rows_and_persons(
     connection: AsyncConnection, *holders: Select[tuple[int]]
 ) -> tuple[int, int]:
     """How many rows there are, and how many distinct persons."""
+    if not holders:
+        return 0, 0
     found = union_all(*holders).subquery()
     row = (
         await connection.execute(

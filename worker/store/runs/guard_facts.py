@@ -36,6 +36,7 @@ async def guard_facts(
             )
         )
         for area, table in VERSIONS.items()
+        if area not in unmoved
     ]
     doubtful, doubtful_persons = await rows_and_persons(connection, *doubts)
     attempted, complete = await _person_areas(connection, run_id)
