@@ -59,15 +59,6 @@ _SPOILS_A_PART = frozenset(
 """Faults that may leave the records of a page as they are."""
 
 
-class SimState(World):
-    """The sandbox's state on the simulated clock."""
-
-    clock: Clock
-
-    def now(self) -> float:
-        return self.clock.epoch_s() + self.options.clock_skew_s
-
-
 class DictPts(Pts):
     """PTS, answering from a dict."""
 
@@ -208,8 +199,7 @@ class Upstream:
         self._trace = trace
         self.clock = clock
         chosen = SandboxOptions(seed=seed, persons=PERSONS, client_jwks=[jwk], **options)
-        self.state = SimState(chosen)
-        self.state.clock = clock
+        self.state = World(chosen, clock=clock.epoch_s)
         self._helseid = HelseId(self.state, ISSUER)
         self._pts = DictPts(
             self.state, self._helseid.reader, self._helseid.registrations, truth=self.truth

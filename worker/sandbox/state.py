@@ -1,7 +1,7 @@
 """Sandbox options, and the state that can change while it runs."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -134,6 +134,7 @@ class World:
 
     Attributes:
         options: as changed by ``apply``.
+        clock: seconds since 1970, without the skew.
         initial: as at the start.
 
     Raises:
@@ -141,6 +142,7 @@ class World:
     """
 
     options: SandboxOptions
+    clock: Callable[[], float] = time.time
     token_epoch: int = 0
     initial: SandboxOptions = field(init=False)
     faults: FaultPlan = field(init=False)
@@ -156,7 +158,7 @@ class World:
 
     def now(self) -> float:
         """The stand-ins' clock: seconds since 1970."""
-        return time.time() + self.options.clock_skew_s
+        return self.clock() + self.options.clock_skew_s
 
     def strike(self, target: Target, url: str) -> tuple[Fault | None, Response | None]:
         """The fault that affects this request before it is checked, and its response.
