@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Any, Final
 
-from tests.acceptance.standin import SAFETY, Answerer, Ask, http, off_id_of
-from tests.http.engines.raw_server import Reply
+from tests.acceptance.standin import SAFETY, Answerer, Ask, off_id_of
+from tests.http.engines.raw_server import Reply, http
 
 OTHER: Final = off_id_of(99_001)
 """Somebody else, on no roster."""

@@ -174,8 +174,8 @@ def scheduled(night: Night, running: Session) -> None:
     night.worker.configure(
         telemetry={
             "http_listen": f"127.0.0.1:{port}",
-            "pushgateway_url": f"{made.base_url}/pushed/gateway",
-            "otlp_endpoint": f"{made.base_url}/pushed/otlp",
+            "pushgateway_url": f"{made.origin}/pushed/gateway",
+            "otlp_endpoint": f"{made.origin}/pushed/otlp",
         }
     )
     running.begin("schedule --now --json")

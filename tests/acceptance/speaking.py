@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from tests.acceptance.bad_answers import CANARY
 from tests.acceptance.canaries import JWT, OPAQUE, WORD, spaced
-from tests.acceptance.standin import Answerer, Ask, Standin, http
-from tests.http.engines.raw_server import Reply
+from tests.acceptance.standin import Answerer, Ask, Standin
+from tests.http.engines.raw_server import Reply, http
 
 Speaker = Callable[[Ask, str], Reply]
 """Answers a search; knows the token, too."""

@@ -11,23 +11,23 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from tests.acceptance.program import Installation, install
-from tests.http.engines.raw_server import Reply, raw_server
+from tests.http.engines.raw_server import Reply, http, raw_server
 from tests.http.engines.raw_server import Request as RawRequest
+from tests.http.helseid.support import HelseIdServer, sandbox_reply, sandbox_request
 from worker.sandbox.api_access import AccessChecker
 from worker.sandbox.challenges import DeniedError
 from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE
-from worker.sandbox.helseid import HelseId
 from worker.sandbox.serve import new_key_pair
-from worker.sandbox.state import SandboxOptions, World
+from worker.sandbox.state import SandboxOptions
 from worker.sandbox.styles import BEARER
-from worker.sandbox.web import Request, Response
+from worker.sandbox.web import Request
 
 SAFETY, PRIVACY = "patient-safety", "patient-privacy"
 CLIENT_ID = "c0ffee00-0000-4000-8000-000000000007"
@@ -65,28 +65,9 @@ class Heard:
     at_s: float
 
 
-def http(
-    body: bytes | Any = b"",
-    *,
-    status: str = "200 OK",
-    kind: str | None = "application/json",
-    headers: Sequence[str] = (),
-    length: int | None = None,
-    **more: Any,
-) -> Reply:
-    """An answer; anything but bytes is sent as JSON."""
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"HTTP/1.1 {status}"]
-    if kind is not None:
-        lines.append(f"Content-Type: {kind}")
-    lines.append(f"Content-Length: {len(content) if length is None else length}")
-    head = "\r\n".join((*lines, *headers)) + "\r\n\r\n"
-    return Reply(data=head.encode() + content, **more)
-
-
 @dataclass(kw_only=True)
-class Standin:
-    """A stand-in that answers.
+class Standin(HelseIdServer):
+    """HelseID, and a PTS that answers as it is scripted.
 
     Attributes:
         people: restrictions by identifier and area.
@@ -95,11 +76,6 @@ class Standin:
         everybody: how to answer everyone who has no script.
         asked: every search that passed the checks, as (identifier, area).
         heard: the same, each with its connection and time.
-        token_reply, discovery_reply: what HelseID says instead.
-        token_replies, discovery_replies: what it says to the next requests, before that.
-        token_more: further fields of a token's answer.
-        tokens: those that were given.
-        helseid: the sandbox's, with the client's keys.
         pushed: whatever was sent below ``/pushed``.
         delay_s: how long each search takes.
     """
@@ -109,28 +85,11 @@ class Standin:
     everybody: Answerer | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
-    violations: list[str] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
-    token_reply: Reply | None = None
-    discovery_reply: Reply | None = None
-    token_replies: list[Reply] = field(default_factory=list)
-    discovery_replies: list[Reply] = field(default_factory=list)
-    token_more: dict[str, Any] = field(default_factory=dict)
     pushed: list[bytes] = field(default_factory=list)
     delay_s: float = 0.0
-    port: int = 0
     private_jwk: dict[str, Any] = field(default_factory=dict)
-    helseid: HelseId = field(init=False)
     _access: dict[str, AccessChecker] = field(init=False)
     _at: tuple[int, int] = (0, 0)
-
-    @property
-    def issuer(self) -> str:
-        return f"http://127.0.0.1:{self.port}/sts"
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def install(self, folder: Path, database_url: str, **sync: Any) -> Installation:
         """A worker that reads this stand-in; the roster is everyone, with local references."""
@@ -138,7 +97,7 @@ class Standin:
             folder,
             database_url=database_url,
             issuer=self.issuer,
-            base_url=self.base_url,
+            base_url=self.origin,
             client_id=CLIENT_ID,
             client_key=self.private_jwk,
         )
@@ -152,32 +111,28 @@ class Standin:
     def count(self) -> Counter[tuple[str, str]]:
         return Counter(self.asked)
 
-    def begin(self, port: int) -> None:
-        """Register the client, and check for this port from now on."""
-        self.port = port
+    def register(self, origin: str) -> None:
+        """Register the client, and check for this address from now on."""
         self.private_jwk, public = new_key_pair()
         options = SandboxOptions(
             persons=0, client_id=CLIENT_ID, client_jwks=[public], token_lifetime_s=300
         )
-        world = World(options)
-        self.helseid = helseid = HelseId(world, self.issuer)
+        self.begin(origin, options)
+        reader, registrations = self.helseid.reader, self.helseid.registrations
         self._access = {
-            scope: AccessChecker(world, helseid.reader, helseid.registrations, scope)
+            scope: AccessChecker(self.world, reader, registrations, scope)
             for scope in (PTS_SCOPE, SELF_SERVICE_SCOPE)
         }
 
     def receive(self, raw: RawRequest) -> Reply:
         """Answer a request as it came in."""
         self._at = (raw.connection, raw.place)
-        method, target, _ = raw.line.split(" ", 2)
-        path, _, query = target.partition("?")
-        fields = [(name.encode(), value.encode("latin-1")) for name, value in raw.fields]
-        return self.handle(Request(method, path, query.encode(), fields, raw.body, self.base_url))
+        return self.handle(sandbox_request(raw, self.origin))
 
     def handle(self, request: Request) -> Reply:
         path = request.path
         if path.startswith("/sts/"):
-            return self._helseid(request)
+            return super().handle(request)
         if path.startswith("/pushed"):
             line = f"{request.method} {_target(request)}\n"
             self.pushed.append(line.encode() + request.body)
@@ -194,26 +149,8 @@ class Standin:
             self._access[scope].check(request, None)
         except DeniedError as denied:
             self.violations.append(denied.description or "no token")
-            return _reply(denied.response(BEARER))
+            return sandbox_reply(denied.response(BEARER))
         return None
-
-    def _helseid(self, request: Request) -> Reply:
-        endpoint, response, _ = self.helseid.handle(request)
-        if endpoint == "discovery":
-            if self.discovery_replies:
-                return self.discovery_replies.pop(0)
-            return self.discovery_reply or _reply(response)
-        document = json.loads(response.body)
-        if endpoint != "token" or response.status != 200:
-            if document.get("error") != "use_dpop_nonce":
-                self.violations.append(f"{endpoint}: {document}")
-            return _reply(response)
-        if self.token_replies:
-            return self.token_replies.pop(0)
-        if self.token_reply is not None:
-            return self.token_reply
-        self.tokens.append(document["access_token"])
-        return http({**document, **self.token_more})
 
     def _search(self, area: str, request: Request) -> Reply:
         fields = json.loads(request.body)
@@ -238,7 +175,7 @@ class Standin:
             target=target,
             fields=fields,
             records=records,
-            url=f"{self.base_url}{target.partition('?')[0]}",
+            url=f"{self.origin}{target.partition('?')[0]}",
         )
         answerer = self.script.get((off_id, area)) or self.script.get((off_id, ""))
         answerer = answerer or self.everybody
@@ -251,12 +188,6 @@ class Standin:
 def _target(request: Request) -> str:
     query = request.query_string.decode("latin-1")
     return f"{request.path}?{query}" if query else request.path
-
-
-def _reply(response: Response) -> Reply:
-    headers = [f"{name.decode()}: {value.decode()}" for name, value in response.headers]
-    kind, status = response.content_type.decode(), f"{response.status} As the sandbox says"
-    return http(response.body, status=status, kind=kind, headers=headers)
 
 
 # Serving.
@@ -289,7 +220,7 @@ def standin() -> Iterator[Standin]:
 async def _serve(made: Standin, ready: threading.Event, stop: asyncio.Event) -> None:
     async with raw_server() as server:
         server.reply = made.receive
-        made.begin(urlsplit(server.url).port or 0)
+        made.register(server.url)
         ready.set()
         await stop.wait()
 

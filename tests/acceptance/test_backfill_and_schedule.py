@@ -8,8 +8,9 @@ import pytest
 
 from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Installation, wait_for
-from tests.acceptance.standin import PRIVACY, SAFETY, Standin, http, off_id_of, person, safety
+from tests.acceptance.standin import PRIVACY, SAFETY, Standin, off_id_of, person, safety
 from tests.acceptance.standin import standin as serve
+from tests.http.engines.raw_server import http
 
 PERSONS = 12
 

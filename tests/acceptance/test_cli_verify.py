@@ -17,7 +17,6 @@ from tests.acceptance.standin import (
     PRIVACY,
     SAFETY,
     Standin,
-    http,
     off_id_of,
     person,
     privacy,
@@ -25,7 +24,7 @@ from tests.acceptance.standin import (
 )
 from tests.acceptance.standin import standin as serve
 from tests.databases import execute
-from tests.http.engines.raw_server import Reply
+from tests.http.engines.raw_server import Reply, http
 
 PERSONS = 10
 

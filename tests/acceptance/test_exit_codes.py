@@ -13,8 +13,9 @@ import pytest
 
 from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Installation, closed_port, environment, run, start, wait_for
-from tests.acceptance.standin import SAFETY, Standin, http, off_id_of, person, ref_of
+from tests.acceptance.standin import SAFETY, Standin, off_id_of, person, ref_of
 from tests.acceptance.standin import standin as serve
+from tests.http.engines.raw_server import http
 
 PERSONS = 12
 
@@ -450,7 +451,7 @@ def test_the_environment_alone_serves(lite: Installation, standin: Standin) -> N
         PTS_HELSEID__ISSUER=standin.issuer,
         PTS_HELSEID__CLIENT_ID=lite.settings["helseid"]["client_id"],
         PTS_HELSEID__PRIVATE_JWK_FILE="client.jwk",
-        PTS_API__BASE_URL=standin.base_url,
+        PTS_API__BASE_URL=standin.origin,
         PTS_ROSTER__PATH="roster.csv",
         PTS_PRIVACY__PSEUDONYM_KEY_FILE="pseudonym.key",
         PTS_DATABASE__URL=lite.database_url,

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.program import Ended, Installation, sandbox
-from tests.acceptance.standin import PRIVACY, SAFETY, Standin, http, off_id_of, person
+from tests.acceptance.standin import PRIVACY, SAFETY, Standin, off_id_of, person
+from tests.http.engines.raw_server import http
 
 
 def world(standin: Standin, sizes: tuple[int, ...]) -> None:

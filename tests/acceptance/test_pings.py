@@ -6,8 +6,9 @@ import pytest
 
 from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Ended, Installation, wait_for
-from tests.acceptance.standin import Standin, http, person
+from tests.acceptance.standin import Standin, person
 from tests.acceptance.test_supervised import events
+from tests.http.engines.raw_server import http
 
 SECRET = "3f1c-of-the-check"
 PERSONS = 6
@@ -19,7 +20,7 @@ def worker(standin: Standin, tmp_path: Path, make_sqlite: MakeDatabase) -> Insta
         person(standin, number, safeties=1)
     made = standin.install(tmp_path, make_sqlite())
     made.configure(
-        telemetry={"ping_url": f"{standin.base_url}/pushed/{SECRET}"}, log={"level": "DEBUG"}
+        telemetry={"ping_url": f"{standin.origin}/pushed/{SECRET}"}, log={"level": "DEBUG"}
     )
     return made
 
@@ -98,7 +99,7 @@ def test_a_switch_that_is_away_changes_nothing(standin: Standin, worker: Install
 def test_the_address_is_a_secret(standin: Standin, worker: Installation) -> None:
     """`config show` hides it, and no command line may hold it."""
     shown = worker.run("config", "show")
-    assert f"{standin.base_url}/***" in shown.out
+    assert f"{standin.origin}/***" in shown.out
     assert is_silent(shown)
     ended = worker.sync("--set", f"telemetry.ping_url=https://hc-ping.com/{SECRET}")
     assert 78 == ended.code

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.program import Ended, Installation, wait_for
-from tests.acceptance.standin import Standin, http, person
+from tests.acceptance.standin import Standin, person
+from tests.http.engines.raw_server import http
 
 LONG_S, SHORT_S = 600, 6
 ROWS = "SELECT status, exit_code FROM report_run ORDER BY run_id"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.program import Installation, sandbox
-from tests.acceptance.standin import Ask, Standin, http, person
-from tests.http.engines.raw_server import Reply
+from tests.acceptance.standin import Ask, Standin, person
+from tests.http.engines.raw_server import Reply, http
 
 PERSONS = 120
 REFUSAL = http(

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.program import Installation
-from tests.acceptance.standin import CLIENT_ID, Standin, http, person
-from tests.http.engines.raw_server import Reply
+from tests.acceptance.standin import CLIENT_ID, Standin, person
+from tests.http.engines.raw_server import Reply, http
 from worker.sandbox.clients import SELF_SERVICE_SCOPE, register_key
 from worker.sandbox.web import Request
 
@@ -103,7 +103,7 @@ def worker(service: SelfService, tmp_path: Path, sqlite_url: str) -> Installatio
     person(service.standin, 1, safeties=1)
     made = service.standin.install(tmp_path, sqlite_url)
     made.configure(
-        helseid={"self_service_url": service.standin.base_url},
+        helseid={"self_service_url": service.standin.origin},
         telemetry={"textfile": str(tmp_path / "pts.prom"), "key_expiry": True},
     )
     return made

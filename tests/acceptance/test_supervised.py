@@ -20,7 +20,8 @@ from tests.acceptance.program import (
     start,
     wait_for,
 )
-from tests.acceptance.standin import Standin, http, person
+from tests.acceptance.standin import Standin, person
+from tests.http.engines.raw_server import http
 
 PERSONS = 6
 IN_JANUARY = ("--cron", "0 0 1 1 *")

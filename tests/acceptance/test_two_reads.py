@@ -17,13 +17,12 @@ from tests.acceptance.standin import (
     Heard,
     Records,
     Standin,
-    http,
     off_id_of,
     person,
     ref_of,
     safety,
 )
-from tests.http.engines.raw_server import Reply
+from tests.http.engines.raw_server import Reply, http
 
 LATER_S = 2.0
 FIRST = off_id_of(0)

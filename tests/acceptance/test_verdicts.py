@@ -14,9 +14,9 @@ import pytest
 
 from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Ended, Installation, Store
-from tests.acceptance.standin import Answerer, Ask, Standin, http, person, ref_of
+from tests.acceptance.standin import Answerer, Ask, Standin, person, ref_of
 from tests.acceptance.standin import standin as serve
-from tests.http.engines.raw_server import Reply
+from tests.http.engines.raw_server import Reply, http
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -7,9 +7,9 @@ import pytest
 
 from tests.acceptance.conftest import make_postgres, make_sqlite
 from tests.acceptance.program import wait_for
-from tests.acceptance.standin import Ask, http, person
+from tests.acceptance.standin import Ask, person
 from tests.acceptance.standin import standin as serve
-from tests.http.engines.raw_server import Reply
+from tests.http.engines.raw_server import Reply, http
 
 TTL_S = 5
 """``lease.ttl_s``, the least that there may be."""

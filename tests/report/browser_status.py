@@ -12,8 +12,9 @@ import pytest
 
 from tests.acceptance.conftest import MakeDatabase, make_sqlite, standin  # noqa: F401 - fixtures
 from tests.acceptance.program import closed_port, wait_for
-from tests.acceptance.standin import Standin, http, person
+from tests.acceptance.standin import Standin, person
 from tests.acceptance.test_supervised import end, fetch
+from tests.http.engines.raw_server import http
 from tests.report.browser import SIZES, browser, check, show
 
 PICTURE = Path(__file__).parents[2] / "docs/img/status.png"

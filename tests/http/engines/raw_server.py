@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count, pairwise
+from typing import Any
 
 READ_S = 60.0
 
@@ -47,15 +49,28 @@ class Reply:
     pause_s: float = 0.0
 
 
+def http(
+    body: object = b"",
+    *,
+    status: str = "200 OK",
+    kind: str | None = "application/json",
+    headers: Sequence[str] = (),
+    length: int | None = None,
+    **more: Any,
+) -> Reply:
+    """A well-formed answer; anything but bytes is sent as JSON."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    lines = [f"HTTP/1.1 {status}"]
+    if kind is not None:
+        lines.append(f"Content-Type: {kind}")
+    lines.append(f"Content-Length: {len(content) if length is None else length}")
+    head = "\r\n".join((*lines, *headers)) + "\r\n\r\n"
+    return Reply(data=head.encode() + content, **more)
+
+
 def answer(body: bytes = b"[]", *, status: str = "200 OK", headers: tuple[str, ...] = ()) -> Reply:
-    """A well-formed answer."""
-    lines = (
-        f"HTTP/1.1 {status}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        *headers,
-    )
-    return Reply(data="\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+    """An answer of PTS."""
+    return http(body, status=status, headers=headers)
 
 
 @dataclass(slots=True, kw_only=True)

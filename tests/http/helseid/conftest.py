@@ -1,6 +1,6 @@
-"""Keys made once, and a HelseID client against a token endpoint on a real socket."""
+"""Keys made once, and a HelseID client against the sandbox's HelseID on a raw socket."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,14 @@ import pytest
 from joserfc.jwk import ECKey, RSAKey
 
 from tests.fakes import FakeRuntime
-from tests.http.helseid.support import CLIENT_ID, TokenEndpoint, write_secret
+from tests.http.engines.raw_server import raw_server
+from tests.http.helseid.support import BEARER_ID, CLIENT_ID, HelseIdServer, write_secret
 from worker.helseid.authorizer import HelseId, open_helseid
 from worker.helseid.keys import ClientKey, load_client_key
 from worker.helseid.options import HelseIdOptions
 from worker.helseid.transport import helseid_client
+from worker.sandbox.clients import Client
+from worker.sandbox.state import SandboxOptions
 
 
 @pytest.fixture(scope="session")
@@ -37,28 +40,40 @@ def fake() -> FakeRuntime:
 
 
 @pytest.fixture
-def server(fake: FakeRuntime, client_key: ClientKey) -> Iterator[TokenEndpoint]:
-    """A token endpoint that knows the client's key; nothing it saw may be at fault."""
-    with TokenEndpoint(fake.now, path="/session-1") as endpoint:
-        endpoint.register(client_key.public_jwk())
-        yield endpoint
-        assert endpoint.faults == []
+async def server(fake: FakeRuntime, client_key: ClientKey) -> AsyncIterator[HelseIdServer]:
+    """A HelseID that knows the client's key, and has no reason to refuse it."""
+    jwks = [client_key.public_jwk()]
+    options = SandboxOptions(
+        persons=0,
+        client_id=CLIENT_ID,
+        client_jwks=jwks,
+        clients=[Client(client_id=BEARER_ID, jwks=jwks, dpop=False)],
+    )
+    made = HelseIdServer()
+    async with raw_server() as raw:
+        raw.reply = made.receive
+        made.begin(raw.url, options, lambda: fake.now().timestamp())
+        yield made
+    assert [] == made.violations
 
 
 class Clients:
     """Opens HelseID clients and closes their connections at the end."""
 
-    def __init__(self, server: TokenEndpoint, key: ClientKey, fake: FakeRuntime) -> None:
+    def __init__(self, server: HelseIdServer, key: ClientKey, fake: FakeRuntime) -> None:
         self.server, self.key, self.fake = server, key, fake
         self.http = helseid_client()
 
     def open(self, **options: Any) -> HelseId:
-        chosen = {"issuer": self.server.issuer, "client_id": CLIENT_ID, **options}
+        client_id = BEARER_ID if options.get("sender_constraint") == "bearer" else CLIENT_ID
+        chosen = {"issuer": self.server.issuer, "client_id": client_id, **options}
         return open_helseid(HelseIdOptions(**chosen), self.key, self.fake.runtime, self.http)
 
 
 @pytest.fixture
-async def clients(server: TokenEndpoint, client_key: ClientKey, fake: FakeRuntime):
+async def clients(
+    server: HelseIdServer, client_key: ClientKey, fake: FakeRuntime
+) -> AsyncIterator[Clients]:
     """A factory of HelseID clients against ``server``."""
     made = Clients(server, client_key, fake)
     yield made

@@ -1,42 +1,33 @@
-"""A token endpoint on a real socket that judges what it gets with other people's code.
-
-Signatures are checked by jwskate and proofs by requests-oauth2client: neither is used by the
-worker.
-"""
+"""HelseID on a raw socket: the sandbox's own, and what a test has it say instead."""
 
 import json
-import ssl
-import threading
-from collections import deque
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 import jwskate
-from requests_oauth2client.dpop import validate_dpop_proof
+import pytest
 
-DISCOVERY = "/.well-known/openid-configuration"
+from tests.fakes import FakeRuntime
+from tests.http.engines.raw_server import Reply, http
+from tests.http.engines.raw_server import Request as RawRequest
+from worker.app import App
+from worker.config import load
+from worker.errors import RefusedError
+from worker.helseid import authorizer
+from worker.sandbox.helseid import HelseId
+from worker.sandbox.state import SandboxOptions, World
+from worker.sandbox.web import Delivery, Request, Response
+
 CLIENT_ID = "6f1a3c0e-0000-4000-8000-000000000001"
+BEARER_ID = "6f1a3c0e-0000-4000-8000-000000000002"
+"""The same client's registration without DPoP."""
 YEARS_S = 20 * 365 * 86_400
-"""The judge looks at the real clock, the tests' clock is another: ``iat`` is checked here."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Canned:
-    """An answer laid ready. ``drop`` closes the connection instead."""
-
-    status: int = 200
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-    drop: bool = False
-
-    def __str__(self) -> str:
-        return "drop" if self.drop else f"{self.status} {json.dumps(self.body)}"
+"""The judge of proofs looks at the real clock, the tests' clock is another."""
 
 
 def write_secret(path: Path, content: object) -> Path:
@@ -46,181 +37,156 @@ def write_secret(path: Path, content: object) -> Path:
     return path
 
 
-def refusal(code: str, *, status: int = 400, **more: str) -> Canned:
-    return Canned(status=status, body={"error": code, **more})
+def refusal(code: str, *, status: str = "400 Bad Request", **more: str) -> Reply:
+    """An OAuth error."""
+    return http({"error": code, **more}, status=status)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One token request that was judged."""
+    """A token request, with the claims of its assertion and of its proof."""
 
     form: dict[str, str]
-    assertion_header: dict[str, Any]
     assertion: dict[str, Any]
     proof: dict[str, Any] | None
 
-
-class TokenEndpoint:
-    """A HelseID of a few lines. Use it as a context manager."""
-
-    def __init__(self, now: Callable[[], datetime], *, path: str = "", tls: Any = None) -> None:
-        self.now = now
-        self.path = path
-        self.keys: dict[str, jwskate.Jwk] = {}
-        self.canned: deque[Canned] = deque()
-        self.canned_discovery: deque[Canned] = deque()
-        self.discovery: dict[str, Any] | None = None
-        self.nonce: str | None = "nonce-1"
-        self.clock_ahead_s = 0.0
-        self.token_fields: dict[str, Any] = {}
-        self.seen: list[Seen] = []
-        self.faults: list[str] = []
-        self.discoveries = 0
-        self.tokens_given = 0
-        self.hold = threading.Event()
-        self.hold.set()
-        self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        scheme = "http" if tls is None else "https"
-        self.origin = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
-        self.issuer = self.origin + path
-        self.endpoint = f"{self.issuer}/connect/token"
-
-    def __enter__(self):
-        serve = self._server.serve_forever
-        self._thread = threading.Thread(target=serve, args=(0.005,), daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exc):
-        self.hold.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def register(self, jwk: dict[str, Any]) -> None:
-        """Take a public key for client assertions."""
-        key = jwskate.Jwk(jwk)
-        assert not key.is_private
-        self.keys[jwk["kid"]] = key
-
-    def date(self) -> str:
-        """The ``Date`` header, by this server's clock."""
-        return format_datetime(self._clock().replace(microsecond=0), usegmt=True)
-
-    def _clock(self) -> datetime:
-        return self.now() + timedelta(seconds=self.clock_ahead_s)
-
-    def describe(self) -> Canned:
-        """Answer the discovery call."""
-        self.discoveries += 1
-        if self.canned_discovery:
-            return self.canned_discovery.popleft()
-        return Canned(
-            body=self.discovery or {"issuer": self.issuer, "token_endpoint": self.endpoint}
-        )
-
-    def give(self, headers: Any, body: bytes) -> Canned:
-        """Answer a token request; judged even if the answer lies ready."""
-        self.hold.wait(60)
-        with self._lock:
-            seen = self._judge(headers, body)
-            self.seen.append(seen)
-            if self.canned:
-                return self.canned.popleft()
-            if (denied := self._deny(seen)) is not None:
-                return denied
-            self.tokens_given += 1
-            kind = "Bearer" if seen.proof is None else "DPoP"
-            granted = {
-                "access_token": f"secret-token-{self.tokens_given}",
-                "expires_in": 600,
-                "token_type": kind,
-                "scope": seen.form.get("scope", ""),
-            }
-            return Canned(body={**granted, **self.token_fields})
-
-    def _judge(self, headers: Any, body: bytes) -> Seen:
-        if headers.get("Content-Type") != "application/x-www-form-urlencoded":
-            self.faults.append("content type")
-        form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
-        assertion = jwskate.SignedJwt(form["client_assertion"])
-        kid = assertion.headers["kid"]
-        if kid not in self.keys:
-            self.faults.append("unknown kid")
-        elif not assertion.verify_signature(self.keys[kid], alg=self.keys[kid].alg):
-            self.faults.append("assertion signature")
-        proofs = headers.get_all("DPoP") or []
-        proof = None
-        if proofs:
-            checked = validate_dpop_proof(
-                proofs[0], htm="POST", htu=self.endpoint, algs=["ES256"], leeway=YEARS_S
-            )
-            proof = dict(checked.claims)
-        return Seen(
+    @classmethod
+    def of(cls, request: Request) -> "Seen":
+        form = dict(parse_qsl(request.body.decode()))
+        proof = request.header(b"dpop")
+        return cls(
             form=form,
-            assertion_header=dict(assertion.headers),
-            assertion=dict(assertion.claims),
-            proof=proof,
+            assertion=dict(jwskate.SignedJwt(form["client_assertion"]).claims),
+            proof=None if proof is None else dict(jwskate.SignedJwt(proof).claims),
         )
 
-    def _deny(self, seen: Seen) -> Canned | None:
-        now_s = self._clock().timestamp()
-        claims = seen.assertion
-        if self.faults or not now_s - 300 <= claims["nbf"] <= now_s + 300:
-            return refusal("invalid_client")
-        if seen.proof is None:
-            return None
-        if not now_s - 6 <= seen.proof["iat"] <= now_s + 5:
-            return refusal("invalid_dpop_proof", error_description="Invalid 'iat' value.")
-        if self.nonce is not None and seen.proof.get("nonce") != self.nonce:
-            return Canned(
-                status=400, body={"error": "use_dpop_nonce"}, headers={"DPoP-Nonce": self.nonce}
-            )
-        return None
+
+@dataclass(kw_only=True)
+class HelseIdServer:
+    """HelseID below ``origin``. The sandbox checks every request, as a real one would.
+
+    Attributes:
+        token_reply, discovery_reply: what it says instead of a token, or its description.
+        token_replies, discovery_replies: what it says instead to the next requests, before that.
+        token_more, discovery_more: further fields of those answers.
+        token_requests: as they came in; ``seen`` has their claims.
+        discoveries: how often it was read.
+        tokens: those that were given.
+        violations: what it refused, but for a missing nonce.
+    """
+
+    origin: str = ""
+    path: str = "/sts"
+    token_reply: Reply | None = None
+    discovery_reply: Reply | None = None
+    token_replies: list[Reply] = field(default_factory=list)
+    discovery_replies: list[Reply] = field(default_factory=list)
+    token_more: dict[str, Any] = field(default_factory=dict)
+    discovery_more: dict[str, Any] = field(default_factory=dict)
+    token_requests: list[Request] = field(default_factory=list)
+    discoveries: int = 0
+    tokens: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    world: World = field(init=False)
+    helseid: HelseId = field(init=False)
+
+    @property
+    def issuer(self) -> str:
+        return self.origin + self.path
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.issuer}/connect/token"
+
+    @property
+    def seen(self) -> list[Seen]:
+        return [Seen.of(request) for request in self.token_requests]
+
+    @property
+    def jtis(self) -> list[str]:
+        """Every ``jti`` of assertions and proofs."""
+        claims = [(seen.assertion, seen.proof) for seen in self.seen]
+        return [each["jti"] for pair in claims for each in pair if each]
+
+    def begin(
+        self, origin: str, options: SandboxOptions, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Answer below this origin from now on."""
+        self.origin = origin
+        self.world = World(options, clock=clock)
+        self.helseid = HelseId(self.world, self.issuer)
+
+    def fault(self, action: str, *, area: str = "token", **settings: Any) -> None:
+        """Let the sandbox's HelseID have this fault, and no other."""
+        self.world.apply({"faults": [{"action": action, "area": area, **settings}]})
+
+    def receive(self, raw: RawRequest) -> Reply:
+        """Answer a request as it came in."""
+        return self.handle(sandbox_request(raw, self.origin))
+
+    def handle(self, request: Request) -> Reply:
+        """Answer with the time of this HelseID."""
+        reply = self._reply(request)
+        status, end, rest = reply.data.partition(b"\r\n")
+        date = f"\r\nDate: {formatdate(self.world.now(), usegmt=True)}".encode() if end else b""
+        return replace(reply, data=status + date + end + rest)
+
+    def _reply(self, request: Request) -> Reply:
+        endpoint, response, fault = self.helseid.handle(request)
+        if endpoint == "token":
+            self.token_requests.append(request)
+        if endpoint == "discovery":
+            self.discoveries += 1
+        if fault or endpoint not in {"discovery", "token"}:
+            return sandbox_reply(response)
+        document = json.loads(response.body)
+        if endpoint == "discovery":
+            instead = _next(self.discovery_replies) or self.discovery_reply
+            return instead or http(document | self.discovery_more)
+        if response.status != 200:
+            if document["error"] != "use_dpop_nonce":
+                self.violations.append(response.body.decode())
+            return sandbox_reply(response)
+        if instead := _next(self.token_replies) or self.token_reply:
+            return instead
+        self.tokens.append(document["access_token"])
+        return http(document | self.token_more)
 
 
-def _handler(endpoint: TokenEndpoint) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = 65_536  # one packet an answer, or each waits for a delayed acknowledgement
-
-        def do_GET(self):
-            if self.path != endpoint.path + DISCOVERY:
-                self._send(Canned(status=404, body="no such page"))
-                return
-            self._send(endpoint.describe())
-
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            self._send(endpoint.give(self.headers, body))
-
-        def _send(self, canned: Canned) -> None:
-            if canned.drop:
-                self.close_connection = True
-                return
-            body = canned.body
-            content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-            self.send_response(canned.status)
-            for name, value in canned.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def date_time_string(self, timestamp=None):
-            return endpoint.date()
-
-        def log_message(self, format, *args):  # noqa: A002
-            pass
-
-    return Handler
+def _next(replies: list[Reply]) -> Reply | None:
+    return replies.pop(0) if replies else None
 
 
-def server_tls(certificate: str, key: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context
+def sandbox_request(raw: RawRequest, origin: str) -> Request:
+    """A request as the sandbox's handlers take it."""
+    method, target, _ = raw.line.split(" ", 2)
+    path, _, query = target.partition("?")
+    fields = [(name.encode(), value.encode("latin-1")) for name, value in raw.fields]
+    return Request(method, path, query.encode(), fields, raw.body, origin)
+
+
+def sandbox_reply(response: Response) -> Reply:
+    """An answer of the sandbox's handlers."""
+    if response.delivery is Delivery.DROPPED:
+        return Reply(data=b"", then="close")
+    headers = [f"{name.decode()}: {value.decode()}" for name, value in response.headers]
+    kind, status = response.content_type.decode(), f"{response.status} As the sandbox says"
+    return http(response.body, status=status, kind=kind, headers=headers)
+
+
+def app(server: HelseIdServer, fake: FakeRuntime, folder: Path, **more: Any) -> App:
+    """A worker's parts, as configured."""
+    values = {
+        "helseid.issuer": server.issuer,
+        "helseid.client_id": CLIENT_ID,
+        "helseid.private_jwk_file": "client.jwk",
+        **more,
+    }
+    return App(loaded=load(values, environ={}, cwd=folder), runtime=fake.runtime)
+
+
+async def refused(client: authorizer.HelseId) -> RefusedError:
+    """The refusal of its request for a token."""
+    with pytest.raises(RefusedError) as caught:
+        await client.tokens.token()
+    return caught.value

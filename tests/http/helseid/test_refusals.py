@@ -1,0 +1,240 @@
+"""Refusals: what ends a run and what does not, what to do, and what is not repeated of them."""
+
+import json
+import logging
+import re
+import traceback
+
+import pytest
+import structlog
+
+from tests.http.engines.raw_server import Reply, http
+from tests.http.helseid.support import app, refusal, refused, write_secret
+from tests.identifier_spellings import spellings
+from worker.errors import ExitCode, RefusedError
+
+LONG_SECRET = "eyJhbGciOiJQUzUxMiJ9.eyJzdWIiOiIxMjM0NTY3ODkw.c2lnbmF0dXJl"
+
+
+HINTS = {
+    "invalid_client": "helseid.client_id",
+    "unauthorized_client": "helseid.grant",
+    "unsupported_grant_type": "helseid.grant",
+    "invalid_scope": "helseid.scope",
+    "invalid_request": "helseid.sender_constraint",
+    "something_new": "NHN",
+    "HID-1001": "helseid.organization_parent",
+    "HID-1002": "helseid.organization_child",
+    "HID-1003": "that parent's list",
+    "HID-1004": "9 digits",
+    "HID-1005": "single-tenant",
+    "HID-1006": "remove helseid.organization_child",
+    "HID-1007": "helseid.tenancy",
+    "HID-1008": "key pair",
+    "HID-1009": "machine-to-machine",
+    "HID-1010": "not set up for organisation numbers",
+}
+
+
+@pytest.mark.parametrize(("code", "hint"), HINTS.items())
+async def test_refused(code, hint, clients, server):
+    """A refusal is final (77), tells HelseID's code, and says what to do."""
+    is_organization = code.startswith("HID")
+    answer = refusal("invalid_request", error_description=f"{code}: no")
+    server.token_replies.append(answer if is_organization else refusal(code))
+    error = await refused(clients.open())
+    assert ExitCode.REFUSED == error.exit_code
+    assert ("invalid_request" if is_organization else code) == error.code
+    assert hint in error.hint
+    assert code in error.message
+    assert 2 == len(server.seen)
+
+
+@pytest.mark.parametrize(
+    "answer", [refusal("a b c"), http({"message": "no"}, status="403 Forbidden")], ids=str
+)
+async def test_refused_without_a_code(answer, clients, server):
+    """What is no OAuth error is a refusal too, perhaps of somebody in between."""
+    server.token_replies.append(answer)
+    error = await refused(clients.open())
+    assert ("", True) == (error.code, "proxy or firewall" in error.hint)
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "codes", "message"),
+    [
+        (-120, ["invalid_client"], r"clock is 12[01] s ahead of HelseID's"),
+        (315, ["invalid_dpop_proof"] * 2, r"clock is 31[45] s behind HelseID's"),
+    ],
+)
+async def test_clock_off(ahead_s, codes, message, clients, server):
+    """The clock is named; a proof refused for its time is tried once more before."""
+    server.world.apply({"clock_skew_s": ahead_s})
+    error = await refused(clients.open())
+    assert codes[0] == error.code
+    assert re.search(message, error.message)
+    assert "NTP" in error.hint
+    assert codes == [json.loads(text)["error"] for text in server.violations]
+    server.violations.clear()
+
+
+async def test_clock_right(clients, server):
+    """A refusal by a server whose clock agrees says nothing of clocks."""
+    server.token_replies += [refusal("invalid_dpop_proof")] * 2
+    helseid = clients.open()
+    with pytest.raises(RefusedError) as caught:
+        await helseid.tokens.token()
+    assert "s clock is" not in caught.value.message
+    assert 0 <= helseid.tokens.clock_ahead_s < 2
+
+
+@pytest.mark.parametrize(
+    ("constraint", "fields", "code"),
+    [
+        ("dpop", {"token_type": "Bearer"}, "token_type"),
+        ("bearer", {"token_type": "DPoP"}, "token_type"),
+        ("dpop", {"token_type": None}, "token_type"),
+        ("dpop", {"scope": "other"}, "insufficient_scope"),
+        ("dpop", {"scope": ""}, "insufficient_scope"),
+        ("dpop", {"rejected_scope": ["nhn:pts/api"]}, "rejected_scope"),
+        ("dpop", {"rejected_scope": "x nhn:pts/api"}, "rejected_scope"),
+    ],
+)
+async def test_unwanted_tokens(constraint, fields, code, clients, server):
+    """A token of the wrong type or without a needed scope is refused and not kept."""
+    server.token_more = fields
+    with pytest.raises(RefusedError) as caught:
+        await clients.open(sender_constraint=constraint).tokens.token()
+    assert code == caught.value.code
+
+
+UNWANTED = {"access_token": "t", "expires_in": 60, "token_type": "DPoP", "scope": "nhn:pts/api"}
+REFUSALS = {
+    "invalid_client": refusal("invalid_client"),
+    "invalid_client, 401": refusal("invalid_client", status="401 Unauthorized"),
+    "unauthorized_client": refusal("unauthorized_client"),
+    "invalid_scope": refusal("invalid_scope"),
+    "invalid_request": refusal("invalid_request"),
+    "use_dpop_nonce": refusal("use_dpop_nonce"),
+    "403": http({}, status="403 Forbidden"),
+    "404": http({"title": "Not Found"}, status="404 Not Found"),
+    "a bearer token": http({**UNWANTED, "token_type": "Bearer"}),
+    "another scope": http({**UNWANTED, "scope": "openid"}),
+    "a rejected scope": http({**UNWANTED, "rejected_scope": "nhn:pts/api"}),
+}
+
+
+@pytest.mark.parametrize("answer", REFUSALS.values(), ids=REFUSALS)
+async def test_a_refusal_of_a_client_that_had_a_token(answer, clients, server, fake):
+    """One refusal, or four, are tried again, each with a new assertion; that is no end of a run.
+
+    A lasting one is final after five, at growing intervals of 10 s or more in all; then at once.
+    """
+    tokens = clients.open().tokens
+    await tokens.token()
+    for count in (1, 4):
+        fake.advance(600)
+        server.token_replies += [answer] * count
+        await tokens.token()
+    assert 3 == len(server.tokens)
+    fake.advance(600)
+    fake.waits_s.clear()
+    server.token_replies += [answer] * 6
+    for left in (1, 0):
+        with pytest.raises(RefusedError):
+            await tokens.token()
+        assert (left, 4) == (len(server.token_replies), len(fake.waits_s))
+    assert sorted(fake.waits_s) == fake.waits_s
+    assert 10 <= sum(fake.waits_s) <= 20
+    assert len(server.jtis) == len(set(server.jtis))
+
+
+async def test_a_process_remembers_who_had_a_token(client_key, server, fake, tmp_path):
+    """The next night of ``schedule`` does not begin with a verdict from one answer."""
+    made = app(server, fake, tmp_path)
+    server.token_replies.append(refusal("invalid_client"))
+    async with made.helseid() as helseid:
+        with pytest.raises(RefusedError):
+            await helseid.tokens.token()
+        await helseid.tokens.token()
+    server.token_replies.append(refusal("invalid_client"))
+    async with made.helseid() as helseid:
+        await helseid.tokens.token()
+    assert 2 == len(server.tokens)
+
+
+async def test_only_what_was_asked_for_is_told(clients, server):
+    """Of an answer's scopes and type, words that nobody asked for are not repeated."""
+    server.token_more = {"scope": "somebody nhn:pts/api 13097248022"}
+    with structlog.testing.capture_logs() as events:
+        token = await clients.open().tokens.token()
+    assert ("nhn:pts/api",) == token.scopes
+    assert "somebody" not in repr(events)
+    server.token_more = {"token_type": "somebody"}
+    assert "of unknown type" in (await refused(clients.open())).message
+    server.token_replies.append(refusal("13097248022"))
+    error = await refused(clients.open())
+    assert ("HelseID refused the client: HTTP 400", "") == (error.message, error.code)
+
+
+async def test_nothing_leaks(clients, server, private_jwks, tmp_path, caplog):
+    """No token, assertion, proof or key reaches a log, repr, message or traceback."""
+    caplog.set_level(logging.DEBUG)
+    subject = server.helseid.mint_subject_token("somebody")
+    path = write_secret(tmp_path / "subject", subject)
+    server.token_replies += [http(status="502 Bad Gateway"), Reply(data=b"", then="close")]
+    helseid = clients.open(grant="token_exchange", subject_token_file=path)
+    with structlog.testing.capture_logs() as events:
+        token = await helseid.tokens.token()
+        used = await helseid.authorizer.authorize("POST", "https://pts.example/x")
+        description = f"{LONG_SECRET} of 13097248022\r\nis bad"
+        server.token_replies.append(refusal("invalid_client", error_description=description))
+        error = await refused(clients.open())
+    assert "invalid_client (*** of ***  is bad)" in error.message
+    shown = " ".join(
+        [
+            *map(repr, (events, token, used, helseid, clients.open(), clients.key, error)),
+            caplog.text,
+            *traceback.format_exception(error),
+        ]
+    )
+    secrets = [
+        *server.tokens,
+        subject,
+        private_jwks["P-256"]["d"],
+        LONG_SECRET,
+        used.headers["DPoP"],
+        *[seen.form["client_assertion"] for seen in server.seen],
+    ]
+    assert [] == [secret for secret in secrets if secret in shown]
+    assert "helseid.token_received" in {event["event"] for event in events}
+
+
+async def test_no_spelling_of_an_identifier_is_told(clients, server):
+    """Whichever way HelseID writes an identifier, message and log do without it."""
+    helseid = clients.open()
+    for _, text in spellings("13097248022"):
+        description = f"the subject {text} has no consent"
+        server.token_replies.append(refusal("invalid_grant", error_description=description))
+        with structlog.testing.capture_logs() as events:
+            error = await refused(helseid)
+        assert "***" in error.message
+        seen = "".join(char if char.isprintable() else " " for char in text)
+        assert seen not in error.message + repr(events)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        # It would have to be cut, perhaps within an identifier.
+        ({"error": "invalid_client", "error_description": f"{'a' * 3990}1309724802{'2' * 20}"},
+         "invalid_client"),
+        # Base64 of digits may be letters alone.
+        ({"error": "MjAxMjAwNTAyOTA"}, "HTTP 400"),
+    ],
+    ids=["a long description", "Base64"],
+)  # fmt: skip
+async def test_what_may_hide_an_identifier_is_not_told(answer, told, clients, server):
+    """A description too long to search, and a code that may be digits."""
+    server.token_replies.append(http(answer, status="400 Bad Request"))
+    assert f"HelseID refused the client: {told}" == (await refused(clients.open())).message
