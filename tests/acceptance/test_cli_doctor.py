@@ -1,12 +1,7 @@
 """``doctor``: each part of the set-up on its own, with what to do."""
 
-import json
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +13,8 @@ from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Ended, Installation, Sandbox
 from tests.acceptance.standin import Standin
 from tests.acceptance.standin import person as add_person
+from tests.acceptance.standin import standin as serving_standin
+from tests.http.engines.raw_server import http
 
 NAMES = ["configuration", "clock", "key", "discovery", "token", "self-service"]
 NAMES += ["database", "PTS", "roster"]
@@ -35,40 +32,6 @@ def states(ended: Ended) -> dict[str, str]:
 
 def line_of(ended: Ended, name: str) -> dict[str, Any]:
     return next(line for line in ended.document["lines"] if line["name"] == name)
-
-
-@contextmanager
-def another_time(date: str, status: int = 400) -> Iterator[str]:
-    """A HelseID whose clock shows another time."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            issuer = f"http://127.0.0.1:{server.server_port}"
-            body = json.dumps({"issuer": issuer, "token_endpoint": f"{issuer}/token"}).encode()
-            self.send_response_only(200)
-            self.send_header("Date", date)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            body = b'{"error": "invalid_client"}'
-            self.send_response_only(status)
-            self.send_header("Date", date)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: object) -> None:
-            """Nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 def test_a_rehearsal_with_secrets_that_all_can_read(worker: Installation) -> None:
@@ -90,7 +53,8 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
     """``doctor`` on a sound set-up, and on one with something wrong; it changes nothing."""
     folder = tmp_path_factory.mktemp("doctor")
     (folder / "broken.toml").write_text('sync.concurrency = "lots"\nlog.level = "LOUD"\n')
-    with another_time("Tue, 01 Jul 2025 12:00:00 GMT") as issuer:
+    with serving_standin() as behind:
+        behind.world.apply({"clock_skew_s": -86_400.0})
         options = {
             "sound": "",
             "refused": "--probe --set helseid.client_id=00000000-0000-4000-8000-000000000000",
@@ -98,7 +62,7 @@ def visits(two_runs: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
             "missing": "--set helseid.private_jwk_file=missing.jwk "
             f"--set database.url=sqlite:///{folder / 'missing.db'}",
             "broken": f"--config {folder}/broken.toml",
-            "clock": f"--set helseid.issuer={issuer}",
+            "clock": f"--set helseid.issuer={behind.issuer}",
             "proxy": "--set network.proxy_url=http://127.0.0.1:9 "
             "--set api.base_url=https://pts.example.invalid",
             "no folder": f"--set telemetry.textfile={folder}/none/pts.prom",
@@ -175,11 +139,16 @@ def test_a_helseid_that_is_away_is_named_by_host_and_port(visits: dict[str, Ende
     assert "127.0.0.1:443" in line["text"]
 
 
-def test_403_without_a_token_names_the_probe(standin: Standin, tmp_path: Path):
+def test_403_without_a_token_names_the_probe(
+    standin: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """It may be a gateway, or PTS: only a call with a token shows."""
+    helseid, gateway = standin.handle, http(status="403 Forbidden")
+    monkeypatch.setattr(
+        standin, "handle", lambda sent: helseid(sent) if sent.path.startswith("/sts") else gateway
+    )
     worker = standin.install(tmp_path, f"sqlite:///{tmp_path / 'pts.db'}")
-    with another_time("Tue, 01 Jul 2025 12:00:00 GMT", status=403) as url:
-        (ended,) = calls(worker, f"doctor --json --set api.base_url={url}")
+    (ended,) = calls(worker, "doctor --json")
     line = line_of(ended, "PTS")
     assert "OK" == line["state"]
     assert "doctor --probe" in line["hint"]
