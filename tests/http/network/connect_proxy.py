@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.http.engines.scripted_server import scripted_server
+
 HEAD_BYTES_MAX = 16_384
 PATIENCE_S = 30.0
 
@@ -63,37 +65,10 @@ class ConnectProxy:
 @contextmanager
 def connect_proxy(*, tls: ssl.SSLContext | None = None) -> Iterator[ConnectProxy]:
     """Listen on a free port; with ``tls`` clients speak TLS to the proxy itself."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    made = ConnectProxy(url=f"{'https' if tls else 'http'}://localhost:{port}")
-    clients: list[socket.socket] = []
-
-    def serve(client: socket.socket) -> None:
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            stack.enter_context(client)
-            client.settimeout(PATIENCE_S)
-            if tls is not None:
-                client = stack.enter_context(tls.wrap_socket(client, server_side=True))
-            made.serve(client)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client = listener.accept()[0]
-                clients.append(client)
-                threading.Thread(target=serve, args=(client,), daemon=True).start()
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    try:
+    made = ConnectProxy(url="")
+    with scripted_server(lambda peer: made.serve(peer.link), tls=tls, name="localhost") as server:
+        made.url = server.url
         yield made
-    finally:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for client in clients:
-            client.close()
-        thread.join(PATIENCE_S)
 
 
 def _read_head(client: socket.socket) -> str:

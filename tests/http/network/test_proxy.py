@@ -21,7 +21,7 @@ from tests.http.engines.raw_server import answer, raw_server
 from tests.http.network.conftest import PERSONS, Net
 from tests.http.network.connect_proxy import ConnectProxy, connect_proxy
 from tests.http.network.proxy import proxy
-from tests.http.telemetry.test_telemetry import NIGHT, Collector
+from tests.http.telemetry.test_telemetry import NIGHT
 from worker.errors import TransientError, UnavailableError
 from worker.proxy import Proxy
 from worker.pts.engines import open_transport
@@ -242,10 +242,8 @@ async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str)
     """Each target is reached through the proxy, with its credentials and the private CA."""
     forward.credentials = CREDENTIALS
     user, _, password = CREDENTIALS.partition(":")
-    collector = Collector()
-    with collector.serving() as url, proxy(tls=hospital.server_tls) as behind:
-        behind.target = _port(url)
-        forward.routes["push.test:443"] = _port(behind.url)
+    async with raw_server(tls=hospital.server_tls) as server:
+        forward.routes["push.test:443"] = _port(server.url)
         options = replace(
             TelemetryOptions(
                 ca_file=hospital.ca_file,
@@ -256,7 +254,7 @@ async def test_telemetry(hospital: Hospital, forward: ConnectProxy, target: str)
         with structlog.testing.capture_logs() as logs:
             await _send(options)
     assert [] == logs
-    assert collector.pushes
+    assert server.requests
     assert {"push.test:443"} == set(forward.asked)
 
 
@@ -281,8 +279,8 @@ def test_nothing_is_taken_from_the_environment(tmp_path: Path, migrated_sqlite: 
         worker.roster(*everybody)
         worker.configure(
             telemetry={
-                "pushgateway_url": f"{upstream.base_url}/pushed",
-                "otlp_endpoint": f"{upstream.base_url}/pushed",
+                "pushgateway_url": f"{upstream.origin}/pushed",
+                "otlp_endpoint": f"{upstream.origin}/pushed",
             }
         )
         names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")

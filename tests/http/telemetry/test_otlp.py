@@ -7,8 +7,9 @@ import anyio
 import pytest
 import structlog
 
-from tests.http.engines.raw_server import Reply, raw_server
-from tests.http.telemetry.test_telemetry import NIGHT, Collector
+from tests.acceptance.program import closed_port
+from tests.http.engines.raw_server import Reply, http, raw_server
+from tests.http.telemetry.test_telemetry import NIGHT, pushes
 from worker.telemetry.emit import emit
 from worker.telemetry.options import TelemetryOptions
 
@@ -43,10 +44,9 @@ async def test_a_collector_receives_gauges(ending):
         ExportMetricsServiceRequest,
     )
 
-    collector = Collector()
-    with collector.serving() as url:
-        await emit(NIGHT, TelemetryOptions(otlp_endpoint=url + ending))
-    ((method, path, body),) = collector.pushes
+    async with raw_server(http()) as server:
+        await emit(NIGHT, TelemetryOptions(otlp_endpoint=server.url + ending))
+    ((method, path, body),) = pushes(server)
     assert ("POST", "/v1/metrics") == (method, path)
     (resource,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
     names = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
@@ -69,8 +69,7 @@ async def test_a_collector_receives_gauges(ending):
 
 async def test_a_collector_that_is_not_there_changes_nothing():
     """It is one line in the log."""
-    with Collector().serving() as url:
-        pass
+    url = f"http://127.0.0.1:{closed_port()}"
     with structlog.testing.capture_logs() as logs:
         await emit(NIGHT, TelemetryOptions(otlp_endpoint=url, push_s_max=1.0))
     assert ["otlp"] == [log["target"] for log in logs]

@@ -1,6 +1,5 @@
 """The dead man's switch: what it hears, and that it never disturbs a run. Real sockets."""
 
-import threading
 import time
 
 import msgspec
@@ -8,8 +7,8 @@ import pytest
 import structlog
 
 from tests.acceptance.program import closed_port
-from tests.http.engines.raw_server import Reply, raw_server
-from tests.http.telemetry.test_telemetry import NIGHT, WITHHELD, Collector
+from tests.http.engines.raw_server import Reply, http, raw_server
+from tests.http.telemetry.test_telemetry import NIGHT, WITHHELD, pushes
 from worker.core.model import RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode
@@ -39,46 +38,45 @@ def test_what_a_run_pings():
 
 async def test_what_the_switch_hears():
     """Three addresses, and an exit code as the only content."""
-    collector = Collector()
-    with collector.serving() as url, structlog.testing.capture_logs() as logs:
-        options = TelemetryOptions(ping_url=f"{url}/{SECRET}")
-        await ping(options, Ping.START)
-        await ping(options, Ping.FAIL, ExitCode.UNAVAILABLE)
-        await ping(options, Ping.SUCCESS, ExitCode.GAPS)
-        await ping(options, None, ExitCode.STOPPED)
+    async with raw_server(http()) as server:
+        with structlog.testing.capture_logs() as logs:
+            options = TelemetryOptions(ping_url=f"{server.url}/{SECRET}")
+            await ping(options, Ping.START)
+            await ping(options, Ping.FAIL, ExitCode.UNAVAILABLE)
+            await ping(options, Ping.SUCCESS, ExitCode.GAPS)
+            await ping(options, None, ExitCode.STOPPED)
     assert [
         ("POST", f"/{SECRET}/start", b""),
         ("POST", f"/{SECRET}/fail", b"exit code 69\n"),
         ("POST", f"/{SECRET}", b"exit code 3\n"),
-    ] == collector.pushes
+    ] == pushes(server)
     assert [] == logs
 
 
 @pytest.mark.parametrize("status", [404, 302, 503])
 async def test_a_refusal_is_a_line_in_the_log(status: int):
     """It names the status and the key, and never the address."""
-    collector = Collector(answer=status)
-    with collector.serving() as url, structlog.testing.capture_logs() as logs:
-        await ping(TelemetryOptions(ping_url=f"{url}/{SECRET}"), Ping.SUCCESS)
+    async with raw_server(http(status=f"{status} No")) as server:
+        with structlog.testing.capture_logs() as logs:
+            await ping(TelemetryOptions(ping_url=f"{server.url}/{SECRET}"), Ping.SUCCESS)
     (line,) = logs
     assert ("telemetry.failed", "ping") == (line["event"], line["target"])
     assert f"status {status}" in line["reason"]
     assert ("telemetry.ping_url" in line["hint"]) == (status < 500)
     assert SECRET not in str(line)
-    assert 1 == len(collector.pushes)
+    assert 1 == len(server.requests)
 
 
 async def test_a_switch_that_says_nothing_costs_little_time():
     """Neither a server that stalls nor a port without one delays a run for long."""
-    stall = threading.Event()
-    collector = Collector(stall=stall)
-    with collector.serving() as url, structlog.testing.capture_logs() as logs:
-        began_s = time.monotonic()
-        await ping(TelemetryOptions(ping_url=f"{url}/{SECRET}", push_s_max=0.3), Ping.START)
-        assert 0.2 < time.monotonic() - began_s < 2
-        stall.set()
-        gone = f"http://127.0.0.1:{closed_port()}/{SECRET}"
-        await ping(TelemetryOptions(ping_url=gone, push_s_max=0.3), Ping.START)
+    async with raw_server(Reply(data=b"", then="hang")) as server:
+        with structlog.testing.capture_logs() as logs:
+            began_s = time.monotonic()
+            options = TelemetryOptions(ping_url=f"{server.url}/{SECRET}", push_s_max=0.3)
+            await ping(options, Ping.START)
+            assert 0.2 < time.monotonic() - began_s < 2
+            gone = f"http://127.0.0.1:{closed_port()}/{SECRET}"
+            await ping(TelemetryOptions(ping_url=gone, push_s_max=0.3), Ping.START)
     assert ["telemetry.failed"] * 2 == [line["event"] for line in logs]
     assert SECRET not in str(logs)
 

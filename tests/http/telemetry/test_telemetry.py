@@ -1,22 +1,21 @@
 """What each target is told of a run: real files, real sockets."""
 
-import asyncio
 import os
-import socket
 import stat
 import threading
-import time
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import anyio
 import msgspec
 import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.acceptance.program import closed_port
 from tests.fakes import START
+from tests.http.engines.raw_server import RawServer, http, raw_server
+from tests.http.engines.scripted_server import scripted_server
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
@@ -60,42 +59,10 @@ WITHHELD = RunReport(
 )
 
 
-class Collector:
-    """A server that takes pushes and keeps them; ``answer`` is what it says to each."""
-
-    def __init__(self, *, answer: int = 200, stall: threading.Event | None = None) -> None:
-        self.pushes: list[tuple[str, str, bytes]] = []
-        self.answer = answer
-        self.stall = stall
-
-    @contextmanager
-    def serving(self):
-        keeper = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def take(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                keeper.pushes.append((self.command, self.path, body))
-                if keeper.stall is not None:
-                    keeper.stall.wait(20)
-                self.send_response(keeper.answer)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            do_POST = take  # noqa: N815 - the server wants it so
-
-            def log_message(self, *args):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+def pushes(server: RawServer) -> list[tuple[str, str, bytes]]:
+    """What it was sent: method, path and body."""
+    lines = ((request.line.split(), request.body) for request in server.requests)
+    return [(method, path, body) for (method, path, _), body in lines]
 
 
 def told(text: str | bytes) -> dict[str, float]:
@@ -210,35 +177,35 @@ async def test_a_broken_textfile_is_written_anew(tmp_path):
 
 async def test_a_push_replaces_only_its_own(tmp_path):
     """POST keeps what is not pushed; the groups are the job and the kind of run, no instance."""
-    collector = Collector()
-    with collector.serving() as url:
-        await emit(NIGHT, TelemetryOptions(pushgateway_url=url))
+    async with raw_server(http()) as server:
+        await emit(NIGHT, TelemetryOptions(pushgateway_url=server.url))
     assert {
         ("POST", "/metrics/job/pts_worker/run/sync"),
         ("POST", "/metrics/job/pts_worker"),
-    } == {(method, path) for method, path, _ in collector.pushes}
-    numbers = told(b"".join(body for *_, body in collector.pushes))
+    } == {(method, path) for method, path, _ in pushes(server)}
+    numbers = told(b"".join(body for *_, body in pushes(server)))
     assert 500.0 == numbers["persons kind=total run=sync"]
 
 
-@pytest.mark.parametrize("answer", [400, 500])
-async def test_a_pushgateway_that_refuses_changes_nothing(tmp_path, answer):
+@pytest.mark.parametrize("status", [400, 500])
+async def test_a_pushgateway_that_refuses_changes_nothing(tmp_path, status):
     """Host, port and status are logged, no credentials; the other targets get all the same."""
     options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
-    with Collector(answer=answer).serving() as url, structlog.testing.capture_logs() as logs:
-        secret = url.replace("//", "//somebody:hunter2@")
-        await emit(NIGHT, replace(options, pushgateway_url=secret))
+    async with raw_server(http(status=f"{status} No")) as server:
+        secret = server.url.replace("//", "//somebody:hunter2@")
+        with structlog.testing.capture_logs() as logs:
+            await emit(NIGHT, replace(options, pushgateway_url=secret))
     assert [("telemetry.failed", "pushgateway")] == [(log["event"], log["target"]) for log in logs]
-    assert f"{url.removeprefix('http://')} answered with status {answer}" in logs[0]["reason"]
-    assert ("telemetry.pushgateway_url" in logs[0]["hint"]) == (answer < 500)
+    place = server.url.removeprefix("http://")
+    assert f"{place} answered with status {status}" in logs[0]["reason"]
+    assert ("telemetry.pushgateway_url" in logs[0]["hint"]) == (status < 500)
     assert "hunter2" not in str(logs)
     assert (tmp_path / "pts_worker.prom").exists()
 
 
 async def test_targets_that_are_not_there_change_nothing(tmp_path):
     """A closed port and a missing folder are two lines in the log."""
-    with Collector().serving() as url:
-        pass
+    url = f"http://127.0.0.1:{closed_port()}"
     options = TelemetryOptions(textfile=tmp_path / "nowhere" / "x.prom", pushgateway_url=url)
     with structlog.testing.capture_logs() as logs:
         await emit(NIGHT, options)
@@ -247,57 +214,8 @@ async def test_targets_that_are_not_there_change_nothing(tmp_path):
     assert reasons["pushgateway"].endswith(f" at {url.removeprefix('http://')}")
 
 
-async def test_a_pushgateway_that_never_answers_is_left(tmp_path):
-    """A push ends after its time, though the socket is open."""
-    stall = threading.Event()
-    loop = asyncio.get_running_loop()
-    with Collector(stall=stall).serving() as url, structlog.testing.capture_logs() as logs:
-        started = loop.time()
-        await emit(NIGHT, TelemetryOptions(pushgateway_url=url, push_s_max=0.3))
-        took_s = loop.time() - started
-        stall.set()
-    assert ["telemetry.failed"] == [log["event"] for log in logs]
-    assert took_s < 15
-
-
-OK = b"HTTP/1.1 200 OK\r\n"
 LARGE_BYTES = 256 * 1024 * 1024
-
-
-class Talker:
-    """A server that says ``head`` to one client, and then ``more`` until the client goes away.
-
-    Attributes:
-        sent_bytes: what it could send, 256 MiB at most.
-        gone: set when the client is gone; not set after 256 MiB, or a minute.
-    """
-
-    def __init__(self, head: bytes, more: bytes, pause_s: float) -> None:
-        self._head, self._more, self._pause_s = head, more, pause_s
-        self.sent_bytes = 0
-        self.gone = threading.Event()
-
-    @contextmanager
-    def serving(self):
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            thread = threading.Thread(target=self._serve, args=(server,))
-            thread.start()
-            yield f"http://127.0.0.1:{server.getsockname()[1]}"
-            thread.join()
-
-    def _serve(self, server: socket.socket) -> None:
-        client, _ = server.accept()
-        end_s = time.monotonic() + 60
-        with client:
-            client.recv(65536)
-            try:
-                client.sendall(self._head)
-                while self.sent_bytes < LARGE_BYTES and time.monotonic() < end_s:
-                    client.sendall(self._more)
-                    self.sent_bytes += len(self._more)
-                    self.gone.wait(self._pause_s)
-            except OSError:
-                self.gone.set()
+OK = b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.mark.parametrize(
@@ -312,12 +230,28 @@ class Talker:
 )
 async def test_a_pushgateway_that_goes_on_talking_is_left(head, more, pause_s, is_pushed):
     """Its status counts. No body is read, and no connection is left when the time is over."""
-    talker = Talker(head, more, pause_s)
+    sent: list[bytes] = []
+    gone = threading.Event()
+
+    def script(peer):
+        peer.request()
+        try:
+            peer.send(head)
+            while len(more) * len(sent) < LARGE_BYTES:
+                peer.send(more)
+                sent.append(more)
+                gone.wait(pause_s)
+        except OSError:
+            gone.set()
+            raise
+
     samples = samples_of_end(ExitCode.REFUSED, at=START)
-    with talker.serving() as url, structlog.testing.capture_logs() as logs:
-        await emit_samples(samples, TelemetryOptions(pushgateway_url=url, push_s_max=1.0))
-    assert talker.gone.is_set()
-    assert talker.sent_bytes < LARGE_BYTES / 4
+    with scripted_server(script) as server, structlog.testing.capture_logs() as logs:
+        options = TelemetryOptions(pushgateway_url=server.url, push_s_max=1.0)
+        with anyio.fail_after(15):
+            await emit_samples(samples, options)
+        assert gone.wait(60)
+    assert len(more) * len(sent) < LARGE_BYTES / 4
     assert ([] if is_pushed else ["telemetry.failed"]) == [log["event"] for log in logs]
 
 
