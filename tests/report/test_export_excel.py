@@ -87,10 +87,10 @@ def test_cells():
     ]
     assert [
         ["code", "code_name", "n", "is", "exit_code", "exit_code_name"],
-        ["NORS", "Sperret av innbyggeren for helsepersonell", "1,5", "true", "0", "Fullstendig"],
-        ["'=1", "", "-4", "false", "", ""],
+        ["NORS", "Sperret av innbyggeren for helsepersonell", "1,5", "SANN", "0", "Fullstendig"],
+        ["'=1", "", "-4", "USANN", "", ""],
         ["", "", "", "", "99", ""],
-        ["a;'=b", "", "0", "false", "3", "Publisert med mangler"],
+        ["a;'=b", "", "0", "USANN", "3", "Publisert med mangler"],
     ] == cells(written(columns, *rows))
 
 

@@ -181,6 +181,33 @@ async def test_a_few_nights_are_said_in_words(sqlite_url, tmp_path):
         assert 'role="img"' in page
 
 
+async def test_nights_without_a_publication_are_named(sqlite_url, tmp_path):
+    """In words and in the table, where a night follows a night; not where a week does."""
+    async with world_on(sqlite_url) as world:
+        await month(world, nights=8)
+        last = world.fake.now()
+        world.fake.advance(3 * 86_400)
+        await month(world, nights=1)
+        page, outline = await report_of(world, tmp_path / "r.html")
+    days = [f"{last + timedelta(days=day, hours=2):%-d %B}" for day in range(3)]
+    missed = [row for row in table_of(page, "The figures day by day") if "nothing" in row[0]]
+    assert 3 == len(missed)
+    for row in missed:
+        assert any(row[0].startswith(day) for day in days)
+        assert {"\u2013"} == set(row[1:])
+    assert "No run published: " in outline.text
+
+
+async def test_who_publishes_once_a_week_misses_no_night(sqlite_url, tmp_path):
+    """The days between are none that a publication was due on."""
+    async with world_on(sqlite_url) as world:
+        for _ in range(8):
+            await month(world, nights=1)
+            world.fake.advance(6 * 86_400)
+        _, outline = await report_of(world, tmp_path / "r.html")
+        assert "No run published" not in outline.text
+
+
 async def test_a_withheld_night_is_marked(sqlite_url, tmp_path):
     """In the drawing, in words, and in the table of the same numbers."""
     async with world_on(sqlite_url) as world:
@@ -385,6 +412,15 @@ def test_a_line_is_broken_on_a_withheld_day():
     drawn = line(days, [0, 2, 2, 0], withheld=[date(2026, 1, 3)])
     assert drawn
     assert ["M0.0 100.0L25.0 0.0", "M75.0 0.0L100.0 100.0"] == drawn.paths
+
+
+def test_a_line_is_broken_on_a_missed_day():
+    """As on a withheld one, but without a mark."""
+    days = [date(2026, 1, day) for day in (1, 2, 4, 5)]
+    drawn = line(days, [0, 2, 2, 0], missed=[date(2026, 1, 3)])
+    assert drawn
+    assert ["M0.0 100.0L25.0 0.0", "M75.0 0.0L100.0 100.0"] == drawn.paths
+    assert not drawn.withheld
 
 
 def test_without_a_number_there_is_no_line():

@@ -5,6 +5,7 @@ from sqlalchemy import inspect, select
 
 from tests.report.support import safety, seen, small_store
 from tests.store.test_store_scenarios import world_on
+from worker.areas.reporting import COLUMNS, KEYS
 from worker.areas.words import Kind
 from worker.errors import UsageError
 from worker.report.views import VIEWS, views_named
@@ -102,6 +103,13 @@ async def test_what_cannot_be_null_is_not(database_url):
         for view, name in needed:
             sql = f"SELECT count(*) FROM {view} WHERE {name} IS NULL"
             assert [(0,)] == await world.rows(sql), (view, name)
+
+
+def test_what_names_a_row_of_a_person_is_never_empty():
+    """So that the dictionary, JSON Schema and Parquet promise it."""
+    for view in ("report_patient_safety_current", "report_person_freshness", "report_episode"):
+        columns = {column.name: column for column in COLUMNS[view]}
+        assert not [name for name in KEYS[view] if columns[name].is_nullable], view
 
 
 async def test_the_codes_agree_with_the_views(database_url):

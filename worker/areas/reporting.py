@@ -64,19 +64,30 @@ _PLAIN: Final[Mapping[str, str]] = {
 }
 
 
+_FEED: Final = "report_change_feed"
+_EMPTY_ONLY_IN: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("restriction_id", "area", "version_no", "person_no"), (_FEED,)),
+    "person_key": (_FEED, "report_access"),
+    **dict.fromkeys(("publication_no", "published_at"), ("report_run",)),
+}
+"""Columns that are empty in these views alone: entries and accesses outlive their person."""
+
+
 def _declared() -> Iterator[tuple[str, tuple[ViewColumn, ...]]]:
     for area in AREAS:
         times = "first_seen_at last_confirmed_at is_stale payload"
-        yield f"report_{area.table}_current", _area(area, times, _EFFECT)
+        view = f"report_{area.table}_current"
+        yield view, _area(view, area, times, _EFFECT)
     for area in AREAS:
         times = "first_seen_at observed_at valid_from valid_to opened_run closed_run payload"
         ends = "opened_publication closed_publication version_no cohort"
-        yield f"report_{area.table}_history", _area(area, times, ends)
+        view = f"report_{area.table}_history"
+        yield view, _area(view, area, times, ends)
     for view, names in _PLAIN.items():
-        yield view, _columns(names)
+        yield view, _columns(view, names)
 
 
-def _area(area: ResourceArea, *behind: str) -> tuple[ViewColumn, ...]:
+def _area(view: str, area: ResourceArea, *behind: str) -> tuple[ViewColumn, ...]:
     own = [
         ViewColumn(
             name=column.name,
@@ -88,12 +99,17 @@ def _area(area: ResourceArea, *behind: str) -> tuple[ViewColumn, ...]:
         )
         for column in area.columns
     ]
-    rest = [column for names in behind for column in _columns(names)]
-    return (*_columns(_ROW), *own, *rest)
+    rest = [column for names in behind for column in _columns(view, names)]
+    return (*_columns(view, _ROW), *own, *rest)
 
 
-def _columns(names: str) -> tuple[ViewColumn, ...]:
-    return tuple(WORDS[name] for name in names.split())
+def _columns(view: str, names: str) -> tuple[ViewColumn, ...]:
+    return tuple(
+        WORDS[name]._replace(is_nullable=False)
+        if view not in _EMPTY_ONLY_IN.get(name, (view,))
+        else WORDS[name]
+        for name in names.split()
+    )
 
 
 COLUMNS: Final[Mapping[str, tuple[ViewColumn, ...]]] = dict(_declared())

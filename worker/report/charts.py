@@ -18,8 +18,8 @@ class LineChart:
     """A line over days.
 
     Attributes:
-        paths: the pieces of the line, as SVG paths; a day without a number, or one on which a run
-            was withheld, is a gap.
+        paths: the pieces of the line, as SVG paths; a day without a number, or one on which nothing
+            was published, is a gap.
         dots: places of numbers that stand alone.
         ticks: numbers at the top, in the middle and at the bottom of the box.
         withheld: left edge and width of each day to be marked.
@@ -36,6 +36,7 @@ def line(
     values: Sequence[float | None],
     *,
     withheld: Sequence[date] = (),
+    missed: Sequence[date] = (),
     least_step: float = 1,
 ) -> LineChart | None:
     """A line from the first to the last day; None if no day has a number."""
@@ -52,7 +53,7 @@ def line(
         return round(100 - (value - low) / (step * _PARTS) * 100, 2)
 
     pieces: list[list[tuple[float, float]]] = [[]]
-    by_day = dict.fromkeys(withheld) | dict(zip(days, values, strict=True))
+    by_day = dict.fromkeys([*withheld, *missed]) | dict(zip(days, values, strict=True))
     for day, value in sorted(by_day.items()):
         if value is None:
             pieces.append([])

@@ -35,7 +35,8 @@ class ExcelSink:
     """UTF-8 with a byte order mark, semicolons, decimal commas, times in Norway, names of codes.
 
     Times are ``YYYY-MM-DD HH:MM:SS`` in Europe/Oslo; the hour that comes twice in October is
-    ambiguous. Formulas are made harmless as in CSV for programs.
+    ambiguous. Truth values are ``SANN`` and ``USANN``, which that Excel takes for its own.
+    Formulas are made harmless as in CSV for programs.
     """
 
     def __init__(self, stream: BinaryIO, columns: Mapping[str, Kind]) -> None:
@@ -76,7 +77,7 @@ def _number(value: Any) -> str:
 
 
 def _boolean(value: Any) -> str:
-    return "true" if value else "false"
+    return "SANN" if value else "USANN"
 
 
 def _time(at: datetime) -> str:

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 from worker.core.model import RunStatus
@@ -11,6 +12,8 @@ from worker.core.model import RunStatus
 DAYS_SHOWN: Final = 92
 RUNS_SHOWN: Final = 12
 WEEKS_SHOWN: Final = 12
+_A_NIGHT_LATER: Final = timedelta(hours=36)
+"""The next night begins by then."""
 CHANGE_DAYS: Final = 30
 UNKNOWN: Final = "unknown"
 """The group of a code that the worker does not know; it counts as restricting."""
@@ -185,3 +188,22 @@ class ReportFacts:
     def last(self) -> NightFacts:
         """The last night; call it only if something is published."""
         return self.nights[-1]
+
+    @property
+    def missed(self) -> Sequence[date]:
+        """Days between the nights on which nothing was published, nor withheld.
+
+        None unless most nights are about a day after the one before: somebody who publishes once a
+        week misses no day. Nor does a run that ends now before and now after midnight.
+        """
+        pairs = list(pairwise(self.nights))
+        steps = sorted(later.published_at - night.published_at for night, later in pairs)
+        if not steps or steps[len(steps) // 2] > _A_NIGHT_LATER:
+            return ()
+        missed = {
+            night.day + timedelta(days=day)
+            for night, later in pairs
+            if later.published_at - night.published_at > _A_NIGHT_LATER
+            for day in range(1, (later.day - night.day).days)
+        }
+        return sorted(missed - set(self.withheld))

@@ -84,7 +84,8 @@ class ReportNumbers:
             return None
         shown = [night.day for night in nights]
         withheld = [day for day in self.facts.withheld if day >= shown[0]]
-        return line(shown, values, withheld=withheld, least_step=least_step)
+        missed = [day for day in self.facts.missed if day >= shown[0]]
+        return line(shown, values, withheld=withheld, missed=missed, least_step=least_step)
 
     def ending(self, run: RunFacts) -> str:
         """How a run ended, in words."""

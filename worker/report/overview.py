@@ -155,15 +155,27 @@ class Overview(ReportNumbers):
         """The days on which a run was withheld, as text; empty for none."""
         return ", ".join(map(self.words.day, self.facts.withheld))
 
+    def missed_days(self) -> str:
+        """The days on which no run published or was withheld, as text; empty for none."""
+        spans: list[list[date]] = []
+        for day in self.facts.missed:
+            if spans and day - spans[-1][-1] == timedelta(days=1):
+                spans[-1].append(day)
+            else:
+                spans.append([day])
+        ends = (span if len(span) == 1 else (span[0], span[-1]) for span in spans)
+        return ", ".join("\N{EN DASH}".join(map(self.words.day, span)) for span in ends)
+
     def trend_table(self) -> Table:
         """The same in numbers, the newest day first."""
         words, groups = self.words, self.groups
         rows: dict[date, Row] = {
             day: Row(
-                [Cell(words.full_day(day), small=words.text("withheld"))]
+                [Cell(words.full_day(day), small=words.text(why))]
                 + [Cell(NOTHING)] * (len(groups) + 1)
             )
-            for day in self.facts.withheld
+            for why, days in (("withheld", self.facts.withheld), ("missed", self.facts.missed))
+            for day in days
         }
         for night in self.facts.nights:
             number = night.publication_no
