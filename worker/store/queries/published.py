@@ -6,14 +6,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.store.schema.tables import run
 
 
+def unpublished_runs() -> Select[tuple[int]]:
+    """The runs whose openings and closings readers do not see."""
+    return select(run.c.run_id).where(run.c.publication_no.is_(None))
+
+
 def open_as_published(table: Table) -> Select[tuple[int]]:
     """The person of each restriction of one area that readers see; one row per restriction."""
-    unpublished = select(run.c.run_id).where(run.c.publication_no.is_(None))
     return (
         select(table.c.person_id)
         .join(run, run.c.run_id == table.c.opened_run)
         .where(
-            or_(table.c.closed_run.is_(None), table.c.closed_run.in_(unpublished)),
+            or_(table.c.closed_run.is_(None), table.c.closed_run.in_(unpublished_runs())),
             run.c.publication_no.is_not(None),
         )
     )

@@ -1,15 +1,16 @@
 """What the guard judges a run by, counted from the rows that publication is about to show."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Select, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.guard import AreaFacts, GuardFacts
 from worker.core.model import RunKind
 from worker.core.run import RunHandle
 from worker.store.queries.published import open_as_published, rows_and_persons
-from worker.store.runs.moves import counterpart, has_failed, is_taken_over, takers
+from worker.store.runs.moves import versions_of_run
+from worker.store.runs.run_versions import RunVersions
 from worker.store.schema.tables import VERSIONS, alias_of, person_area
 
 
@@ -19,25 +20,18 @@ async def guard_facts(
     *,
     departing: int,
     roster_faults: int,
-    unmoved: Collection[str] = (),
+    areas: Sequence[RunVersions] | None = None,
 ) -> GuardFacts:
     """Count them.
 
     Args:
-        unmoved: areas in which nothing has moved (``store.runs.moves.unmoved_areas``).
+        areas: what the run did to each area, if that is known already.
     """
     run_id = handle.run_id
-    removed, affected = await removed_by(connection, run_id, unmoved)
-    doubts = [
-        _closed(area, run_id, unmoved, lives_on=True).where(
-            or_(
-                table.c.person_id.in_(takers(table, run_id, of_at_least=1)),
-                has_failed(table, area, run_id),
-            )
-        )
-        for area, table in VERSIONS.items()
-        if area not in unmoved
-    ]
+    if areas is None:
+        areas = await versions_of_run(connection, run_id)
+    removed, affected = await removed_by(connection, areas)
+    doubts = [_doubtful(versions) for versions in areas if versions.may_move]
     doubtful, doubtful_persons = await rows_and_persons(connection, *doubts)
     attempted, complete = await _person_areas(connection, run_id)
     is_subset = handle.kind == RunKind.BACKFILL
@@ -56,54 +50,53 @@ async def guard_facts(
         areas_attempted=attempted + roster_faults * len(handle.areas),
         areas_complete=complete,
         is_subset=is_subset,
-        areas=tuple([await _area_facts(connection, name, run_id, unmoved) for name in VERSIONS]),
+        areas=tuple([await _area_facts(connection, versions) for versions in areas]),
     )
 
 
-async def removed_by(
-    connection: AsyncConnection, run_id: int, unmoved: Collection[str]
-) -> tuple[int, int]:
+async def removed_by(connection: AsyncConnection, areas: Sequence[RunVersions]) -> tuple[int, int]:
     """Restrictions that this run has closed and nobody took over; the persons who lose them."""
-    gone = [_closed(area, run_id, unmoved, lives_on=False) for area in VERSIONS]
-    return await rows_and_persons(connection, *gone)
+    return await rows_and_persons(connection, *map(_gone, areas))
 
 
-async def _area_facts(
-    connection: AsyncConnection, area: str, run_id: int, unmoved: Collection[str]
-) -> AreaFacts:
+async def _area_facts(connection: AsyncConnection, versions: RunVersions) -> AreaFacts:
     """The removals of one area by itself."""
-    gone = _closed(area, run_id, unmoved, lives_on=False)
-    removed, affected = await rows_and_persons(connection, gone)
+    removed, affected = await rows_and_persons(connection, _gone(versions))
     open_before = 0
     if removed:
-        open_before, _ = await rows_and_persons(connection, open_as_published(VERSIONS[area]))
-    return AreaFacts(area=area, open_before=open_before, removed=removed, persons_affected=affected)
+        open_before, _ = await rows_and_persons(connection, open_as_published(versions.table))
+    return AreaFacts(
+        area=versions.area, open_before=open_before, removed=removed, persons_affected=affected
+    )
 
 
-def _closed(
-    area: str, run_id: int, unmoved: Collection[str], *, lives_on: bool
-) -> Select[tuple[int]]:
-    """The persons of the rows of one area that this run has closed without a new content.
+def _gone(versions: RunVersions) -> Select[tuple[int]]:
+    """The persons of the rows that this run has closed without a new content or another person."""
+    rows = select(versions.table.c.person_id).where(versions.is_removed(versions.table))
+    return rows.where(~_is_elsewhere(versions)) if versions.may_move else rows
 
-    Those of restrictions that another person has taken over, or those of the others.
-    """
-    table = VERSIONS[area]
-    other = alias_of(table, "other")
-    is_elsewhere: ColumnElement[bool] = (
+
+def _doubtful(versions: RunVersions) -> Select[tuple[int]]:
+    """The persons of those that another has taken over who got more than that, or was not read."""
+    table = versions.table
+    return select(table.c.person_id).where(
+        versions.is_removed(table),
+        _is_elsewhere(versions),
+        or_(table.c.person_id.in_(versions.takers(of_at_least=1)), versions.has_failed(table)),
+    )
+
+
+def _is_elsewhere(versions: RunVersions) -> ColumnElement[bool]:
+    """Whether another person has taken over the restriction."""
+    table, other = versions.table, alias_of(versions.table, "other")
+    return (
         select(other.c.version_id)
         .where(
             other.c.restriction_id == table.c.restriction_id,
             other.c.person_id != table.c.person_id,
-            is_taken_over(table, other, run_id, by_key=True),
+            versions.is_taken_over(other, by_key=True),
         )
         .exists()
-    )
-    if area in unmoved:
-        is_elsewhere = false()
-    return select(table.c.person_id).where(
-        table.c.closed_run == run_id,
-        ~counterpart(table, table, "opened_run", run_id),
-        is_elsewhere if lives_on else ~is_elsewhere,
     )
 
 

@@ -6,7 +6,8 @@ counted from the rows, the run gets its publication number, and the facts of the
 written (``store.runs.facts``).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.confirmation import Removed
 from worker.core.ending import exit_code_of
-from worker.core.guard import GuardLimits, advice, reasons_to_withhold
+from worker.core.guard import GuardFacts, GuardLimits, advice, reasons_to_withhold
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import Publication, RunHandle
 from worker.errors import ExitCode, WithheldError
@@ -28,7 +29,8 @@ from worker.store.runs.facts import record_publication
 from worker.store.runs.feed import last_publication_no
 from worker.store.runs.guard_facts import guard_facts, removed_by
 from worker.store.runs.ledger import open_runs
-from worker.store.runs.moves import close_moved, gone_claims, unmoved_areas
+from worker.store.runs.moves import close_moved, gone_claims, versions_of_run
+from worker.store.runs.run_versions import RunVersions
 from worker.store.runs.totals import run_totals
 from worker.store.schema.tables import (
     TOTALS,
@@ -58,44 +60,80 @@ _PLANNED: Final = (
 start processes for that takes longer than to do it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterRead:
+    """How the roster was read by the run attempts that are published together.
+
+    Attributes:
+        seen_by_attempts: run attempts whose sightings count as being on the roster. Each shard of
+            a run has one.
+        may_depart: the roster was read to its end without a bad line, so that a person who is not
+            on it has departed; never in a backfill.
+        faults: lines of the roster that could not be read.
+        persons_not_sent: persons on the roster whom PTS was not asked about.
+    """
+
+    seen_by_attempts: tuple[int, ...]
+    may_depart: bool
+    faults: int
+    persons_not_sent: int
+
+
 async def publish_run(
     connection: AsyncConnection,
     database: Database,
     handle: RunHandle,
     limits: GuardLimits,
-    *,
-    seen_by_attempts: Sequence[int],
-    may_depart: bool,
-    roster_faults: int,
-    persons_not_sent: int,
+    roster: RosterRead,
 ) -> Publication:
     """Publish a run in the caller's transaction, which has renewed the lease.
 
     Args:
         limits: the operator's limits, which the guard applies.
-        seen_by_attempts: run attempts whose sightings count as being on the roster. Each shard of
-            a run has one.
-        may_depart: the roster was read to its end without a bad line, so that a person who is not
-            on it has departed; never in a backfill.
-        roster_faults: lines of the roster that could not be read.
-        persons_not_sent: persons on the roster whom PTS was not asked about.
 
     Raises:
         WithheldError: the guard found reasons; what was done here must not be committed.
     """
     run_id = handle.run_id
     await _prepare(connection, database, handle)
-    departures = Departures(run_id=run_id, seen_by_attempts=tuple(seen_by_attempts))
-    departed = await departures.depart(connection) if may_depart else 0
+    departures = Departures(run_id=run_id, seen_by_attempts=roster.seen_by_attempts)
+    departed = await departures.depart(connection) if roster.may_depart else 0
+    areas = await _settle_moves(connection, run_id)
+    facts = await guard_facts(
+        connection, handle, departing=departed, roster_faults=roster.faults, areas=areas
+    )
+    _judge(run_id, facts, limits)
+    returned = await departures.restore(connection)
+    await _keep_key_paths(connection, run_id)
+    totals = await run_totals(connection, run_id, areas)
+    totals["persons_total"] += departed
+    totals["persons_departed"] = departed
+    totals["persons_not_sent"] = roster.persons_not_sent
+    totals["roster_faults"] = roster.faults
+    done = await _mark(connection, database, run_id, totals)
+    await connection.run_sync(record_publication, run_id, returned=returned)
+    return done
+
+
+async def _settle_moves(connection: AsyncConnection, run_id: int) -> Sequence[RunVersions]:
+    """Close what has moved to another identifier, and return what the run did to each area."""
     open_now = await open_runs(connection)
     others = [row.run_id for row in open_now if row.run_id != run_id]
-    unmoved = await unmoved_areas(connection, run_id)
-    for area in sorted(area for area, is_shared in unmoved.items() if is_shared):
-        log.info("run.keys_shared", run=run_id, area=area)
-    await close_moved(connection, run_id, others, unmoved)
-    facts = await guard_facts(
-        connection, handle, departing=departed, roster_faults=roster_faults, unmoved=unmoved
-    )
+    areas = await versions_of_run(connection, run_id)
+    for versions in areas:
+        if versions.are_keys_shared:
+            log.info("run.keys_shared", run=run_id, area=versions.area)
+        if versions.may_move:
+            await close_moved(connection, versions, others)
+    return areas
+
+
+def _judge(run_id: int, facts: GuardFacts, limits: GuardLimits) -> None:
+    """Apply the guard.
+
+    Raises:
+        WithheldError: it found reasons.
+    """
     reasons = reasons_to_withhold(facts, limits)
     log.info("run.judged", run=run_id, withheld=bool(reasons), **to_builtins(facts))
     if reasons:
@@ -103,16 +141,6 @@ async def publish_run(
             "withheld, the last published state stands: " + "; ".join(reasons),
             hint=advice(reasons),
         )
-    returned = await departures.restore(connection)
-    await _keep_key_paths(connection, run_id)
-    outside = {
-        "persons_departed": departed,
-        "persons_not_sent": persons_not_sent,
-        "roster_faults": roster_faults,
-    }
-    done = await _mark(connection, database, run_id, outside, unmoved)
-    await connection.run_sync(record_publication, run_id, returned=returned)
-    return done
 
 
 async def _prepare(connection: AsyncConnection, database: Database, handle: RunHandle) -> None:
@@ -144,9 +172,9 @@ async def removed_so_far(
     Args:
         claimed: by person key, those that it has not closed yet.
     """
-    unmoved = await unmoved_areas(connection, run_id)
-    removed, affected = await removed_by(connection, run_id, unmoved)
-    gone = await gone_claims(connection, claimed, run_id=run_id, unmoved=unmoved)
+    areas = await versions_of_run(connection, run_id)
+    removed, affected = await removed_by(connection, areas)
+    gone = await gone_claims(connection, claimed, areas)
     return removed + sum(gone.values()), affected + len(gone)
 
 
@@ -185,12 +213,9 @@ async def _mark(
     connection: AsyncConnection,
     database: Database,
     run_id: int,
-    outside: Mapping[str, int],
-    unmoved: Collection[str],
+    totals: Mapping[str, int],
 ) -> Publication:
-    """Give the run its number and time; ``outside`` are totals that its rows do not hold."""
-    totals = {**await run_totals(connection, run_id, unmoved), **outside}
-    totals["persons_total"] += totals["persons_departed"]
+    """Give the run its number and time."""
     exit_code = exit_code_of(totals)
     last_no = select(func.coalesce(func.max(run.c.publication_no), 0))
     last = (await connection.execute(last_no)).scalar_one()

@@ -18,7 +18,12 @@ from worker.store.database import Database
 from worker.store.dialects import member, members
 from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import counts_of, end_attempt, interrupt_run
-from worker.store.runs.publication import publication_of, publish_run, removed_so_far
+from worker.store.runs.publication import (
+    RosterRead,
+    publication_of,
+    publish_run,
+    removed_so_far,
+)
 from worker.store.runs.undo import undo_run
 from worker.store.schema.tables import TOTALS, attempt, failure, person, person_area
 from worker.store.writes.batch import BatchWriter
@@ -215,10 +220,12 @@ class SqlRunStore:
                 self.database,
                 handle,
                 limits,
-                seen_by_attempts=(handle.attempt_id,),
-                may_depart=may_depart,
-                roster_faults=progress.roster_faults,
-                persons_not_sent=progress.persons_not_sent,
+                RosterRead(
+                    seen_by_attempts=(handle.attempt_id,),
+                    may_depart=may_depart,
+                    faults=progress.roster_faults,
+                    persons_not_sent=progress.persons_not_sent,
+                ),
             )
 
         done = await self.lease.write(work)

@@ -1,20 +1,40 @@
 """The totals of a run."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, Subquery, Table, case, func, select
+from sqlalchemy import ColumnElement, Select, Subquery, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import FromClause
 
-from worker.store.runs.moves import counterpart
-from worker.store.schema.tables import TOTALS, VERSIONS, alias_of, attempt, person_area
+from worker.store.runs.run_versions import RunVersions
+from worker.store.schema.tables import TOTALS, alias_of, attempt, person_area
 
 
 async def run_totals(
-    connection: AsyncConnection, run_id: int, unmoved: Collection[str]
+    connection: AsyncConnection, run_id: int, areas: Sequence[RunVersions]
 ) -> dict[str, int]:
     """The ledger's totals, counted from the rows so that they add up by construction."""
-    totals: dict[str, int] = dict.fromkeys(TOTALS, 0)
+    totals = dict.fromkeys(TOTALS, 0) | await _proof_totals(connection, run_id)
+    for versions in areas:
+        await _add_row_totals(connection, versions, totals)
+    totals["rows_unchanged"] = (
+        totals["rows_read"] - totals["rows_opened"] - totals["rows_changed"] - totals["rows_moved"]
+    )
+    cost = (
+        await connection.execute(
+            select(
+                func.coalesce(func.sum(attempt.c.requests), 0),
+                func.coalesce(func.sum(attempt.c.retries), 0),
+            ).where(attempt.c.run_id == run_id)
+        )
+    ).one()
+    totals["requests"], totals["retries"] = int(cost[0]), int(cost[1])
+    return totals
+
+
+async def _proof_totals(connection: AsyncConnection, run_id: int) -> dict[str, int]:
+    """Persons, areas and rows that were read."""
     per_person = (
         select(
             person_area.c.person_id,
@@ -39,54 +59,38 @@ async def run_totals(
             ).select_from(per_person)
         )
     ).one()
-    totals["persons_total"] = row.persons
-    totals["persons_complete"] = row.confirmed
-    totals["persons_stale"] = row.persons - row.confirmed
-    totals["areas_complete"] = int(row.complete)
-    totals["areas_failed"] = int(row.areas) - int(row.complete)
-    totals["rows_read"] = int(row.rows)
-    for name, table in VERSIONS.items():
-        await _add_row_totals(connection, table, run_id, totals, may_move=name not in unmoved)
-    totals["rows_unchanged"] = (
-        totals["rows_read"] - totals["rows_opened"] - totals["rows_changed"] - totals["rows_moved"]
-    )
-    cost = (
-        await connection.execute(
-            select(
-                func.coalesce(func.sum(attempt.c.requests), 0),
-                func.coalesce(func.sum(attempt.c.retries), 0),
-            ).where(attempt.c.run_id == run_id)
-        )
-    ).one()
-    totals["requests"], totals["retries"] = int(cost[0]), int(cost[1])
-    return totals
+    return {
+        "persons_total": row.persons,
+        "persons_complete": row.confirmed,
+        "persons_stale": row.persons - row.confirmed,
+        "areas_complete": int(row.complete),
+        "areas_failed": int(row.areas) - int(row.complete),
+        "rows_read": int(row.rows),
+    }
 
 
 async def _add_row_totals(
-    connection: AsyncConnection,
-    table: Table,
-    run_id: int,
-    totals: dict[str, int],
-    *,
-    may_move: bool,
+    connection: AsyncConnection, versions: RunVersions, totals: dict[str, int]
 ) -> None:
     """Count each added or removed row of one area as opened, changed, moved or closed.
 
     For each restriction, as many rows moved as were added for one person and removed from another.
     If nothing was removed, every added row is new: true on most nights, and on the first.
     """
+    table, run_id = versions.table, versions.run_id
     opened_rows = select(func.count()).select_from(table).where(table.c.opened_run == run_id)
     opened = await _sum(connection, opened_rows)
     closed = select(table.c.version_id).where(table.c.closed_run == run_id)
     if (await connection.execute(closed.limit(1))).first() is None:
         totals["rows_opened"] += opened
         return
-    added = _by_restriction(table, "opened_run", "closed_run", run_id)
-    removed = _by_restriction(table, "closed_run", "opened_run", run_id)
+    row = alias_of(table, "row")
+    added = _by_restriction(row, versions.is_added(row))
+    removed = _by_restriction(row, versions.is_removed(row))
     least = case((added.c.rows < removed.c.rows, added.c.rows), else_=removed.c.rows)
     pairs = added.join(removed, added.c.restriction_id == removed.c.restriction_id)
     count_moved = select(func.sum(least)).select_from(pairs)
-    moved = await _sum(connection, count_moved) if may_move else 0
+    moved = await _sum(connection, count_moved) if versions.may_move else 0
     all_added = await _sum(connection, select(func.sum(added.c.rows)))
     totals["rows_moved"] += moved
     totals["rows_opened"] += all_added - moved
@@ -94,12 +98,11 @@ async def _add_row_totals(
     totals["rows_closed"] += await _sum(connection, select(func.sum(removed.c.rows))) - moved
 
 
-def _by_restriction(table: Table, column: str, of_change: str, run_id: int) -> Subquery:
-    """How many rows of each restriction the run opened or closed without a counterpart."""
-    row = alias_of(table, "row")
+def _by_restriction(row: FromClause, condition: ColumnElement[bool]) -> Subquery:
+    """How many such rows each restriction has."""
     return (
         select(row.c.restriction_id, func.count().label("rows"))
-        .where(row.c[column] == run_id, ~counterpart(table, row, of_change, run_id))
+        .where(condition)
         .group_by(row.c.restriction_id)
         .subquery()
     )

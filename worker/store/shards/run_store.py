@@ -16,7 +16,7 @@ from worker.errors import ExitCode, WithheldError
 from worker.ports import RateBudget
 from worker.store.runs.lease import lock_lease
 from worker.store.runs.ledger import counts_of, mark_interrupted
-from worker.store.runs.publication import publication_of, publish_run
+from worker.store.runs.publication import RosterRead, publication_of, publish_run
 from worker.store.runs.run_store import SqlRunStore
 from worker.store.schema.tables import attempt, person_area, run
 from worker.store.shards.assignments import has_other_live_shards, last_attempts
@@ -74,19 +74,16 @@ class ShardRunStore(SqlRunStore):
             if len(done) < self.shard.count:
                 code = ExitCode.GAPS if await self._has_failures(connection) else ExitCode.OK
                 return ShardFinished(shard=self.shard, done=len(done), exit_code=code)
+            roster = RosterRead(
+                seen_by_attempts=tuple(sorted(last.attempt_id for last in done)),
+                may_depart=all(last.roster_whole for last in done),
+                # Every shard reads the complete roster and counts the same errors.
+                faults=max(last.roster_faults for last in done),
+                persons_not_sent=sum(last.persons_not_sent for last in done),
+            )
             try:
                 async with connection.begin_nested():
-                    return await publish_run(
-                        connection,
-                        self.database,
-                        self.handle,
-                        limits,
-                        seen_by_attempts=sorted(last.attempt_id for last in done),
-                        may_depart=all(last.roster_whole for last in done),
-                        # Every shard reads the complete roster and counts the same errors.
-                        roster_faults=max(last.roster_faults for last in done),
-                        persons_not_sent=sum(last.persons_not_sent for last in done),
-                    )
+                    return await publish_run(connection, self.database, self.handle, limits, roster)
             except WithheldError as error:
                 await self._mark_withheld(connection, error.message)
                 return error
