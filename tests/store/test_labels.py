@@ -67,7 +67,9 @@ async def test_a_person_is_told_with_the_label_of_then(database_url):
         await turn.write(seen(world, 1, safety("a", "N"), ref="R3"))
 
         async def told(as_of=None):
-            story = await world.database.read(person_story, key_of(1), as_of=as_of)
+            story = await world.database.read(
+                person_story, key_of(1), now=world.fake.now(), as_of=as_of
+            )
             return story and (story.local_ref, story.cohort)
 
         nights = [began + timedelta(days=day, hours=-1) for day in range(4)]

@@ -118,21 +118,27 @@ async def test_a_person_is_told_as_published(database_url):
         first = world.fake.now()
         turn = await world.begin()
         await turn.write(read(world, "a", "x=N", "y"))
-        story = await world.database.read(person_story, "a")
+        story = await world.database.read(person_story, "a", now=first)
         assert story is not None
-        assert ["x"] == [one.restriction_id for one in story.areas[0].versions]
+        assert ["x"] == [one.restriction_id for one in story.areas[0].restrictions]
         await turn.publish()
-        story = await world.database.read(person_story, "a")
+        now = world.fake.now()
+        story = await world.database.read(person_story, "a", now=now)
         assert story is not None
-        assert [("x", "NORU", True), ("x", "N", False), ("y", "NORU", False)] == [
-            (one.restriction_id, one.columns["confidentiality_code"], one.shown_at(first))
-            for one in story.areas[0].versions
+        assert [("x", "NORU", False), ("x", "N", True), ("y", "NORU", True)] == [
+            (one.restriction_id, one.columns["confidentiality_code"], one.is_shown)
+            for one in story.areas[0].restrictions
         ]
-        proof = story.areas[0].proof
-        assert proof is not None
+        proof = story.areas[0]
         assert (2, 1, False) == (proof.records, proof.pages, proof.is_stale)
+        earlier = await world.database.read(person_story, "a", now=now, as_of=first)
+        assert earlier is not None
+        assert [("x", "NORU")] == [
+            (one.restriction_id, one.columns["confidentiality_code"])
+            for one in earlier.areas[0].restrictions
+        ]
         seen = await world.database.read(publication_at, first)
         assert seen is not None
         assert 1 == seen.run_id
         assert await world.database.read(publication_at, first - timedelta(days=1)) is None
-        assert await world.database.read(person_story, "nobody") is None
+        assert await world.database.read(person_story, "nobody", now=now) is None

@@ -7,8 +7,8 @@ from worker.cli.base import Cli
 from worker.cli.showing import instant, read_identifier, span
 from worker.core.plurals import counted
 from worker.errors import ExitCode
-from worker.store.queries.person import Version
-from worker.use_cases.explain import ExplainedArea, Explanation, UnknownPerson, explain
+from worker.store.queries.person import AreaStory, Version
+from worker.use_cases.explain import Explanation, UnknownPerson, explain
 
 
 def run(cli: Cli, *, as_of: str | None, purpose: str | None) -> int:
@@ -47,7 +47,7 @@ def _print(found: Explanation) -> None:
         _print_area(area, is_past=found.as_of is not None)
 
 
-def _print_area(area: ExplainedArea, *, is_past: bool) -> None:
+def _print_area(area: AreaStory, *, is_past: bool) -> None:
     print(f"\n{area.area}")
     if area.is_stale is None:
         print("  last read   no published read of a person on the roster")

@@ -1,7 +1,7 @@
 """Everything that the store has about one person, as published (``explain``)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ class Version:
         valid_to: None while it is current.
         opened_run: the run that published it.
         closed_run: the run whose publication ended it.
+        is_shown: the current view shows it at the time asked for.
     """
 
     restriction_id: str
@@ -35,10 +36,7 @@ class Version:
     valid_to: datetime | None
     opened_run: int
     closed_run: int | None
-
-    def shown_at(self, at: datetime) -> bool:
-        """Whether the current view showed it at this time."""
-        return self.valid_from <= at and (self.valid_to is None or at < self.valid_to)
+    is_shown: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,25 +46,6 @@ class FirstProof:
     read_at: datetime
     records: int
     digest: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastProof:
-    """The last published complete read of an area.
-
-    Attributes:
-        confirmed_at: None if the area has never been read completely.
-        digest: over keys and content of its records; None if a restriction has moved away since.
-        first_read: the read before it, if two were needed.
-        is_stale: whether the state shown is older than the last publication.
-    """
-
-    confirmed_at: datetime | None
-    pages: int | None
-    records: int | None
-    is_stale: bool
-    digest: str | None = None
-    first_read: FirstProof | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,54 +59,80 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AreaStory:
-    """One area of the person; ``proof`` is None if never published, or the person departed."""
+    """One area of the person.
+
+    The fields of the completeness proof are None if none is published, or the person departed.
+
+    Attributes:
+        last_confirmed_at: when the last published complete read was; None: there was none.
+        digest: over keys and content of its records; None if a restriction has moved away since.
+        first_read: the read before it, if two were needed.
+        is_stale: whether the state shown is older than the last publication.
+        restrictions: its versions; of an earlier time, those that were shown then.
+    """
 
     area: str
-    proof: LastProof | None
+    last_confirmed_at: datetime | None = None
+    age_s: float | None = None
+    pages: int | None = None
+    records: int | None = None
+    digest: str | None = None
+    first_read: FirstProof | None = None
+    is_stale: bool | None = None
     failure: OpenFailure | None
-    versions: Sequence[Version]
+    restrictions: Sequence[Version]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonStory:
-    """One person.
+    """One person whom the store knows.
 
     Attributes:
+        person_key: None where it is not to be shown.
         local_ref: what the roster calls the person, as published; None if it has no word.
         cohort: the clinic or department, likewise.
         first_run_at: start of the first run that saw the person.
+        as_of: the time asked for; None: now.
+        publication: what readers saw at that time.
     """
 
-    person_key: str
+    is_known: bool = True
+    person_key: str | None
     local_ref: str | None
     cohort: str | None
     first_run: int
     first_run_at: datetime
     departed_at: datetime | None
-    areas: Sequence[AreaStory] = field(default_factory=tuple)
+    as_of: datetime | None
+    areas: Sequence[AreaStory]
+    publication: Publication | None
 
 
 async def person_story(
-    connection: AsyncConnection, person_key: str, *, as_of: datetime | None = None
+    connection: AsyncConnection, person_key: str, *, now: datetime, as_of: datetime | None = None
 ) -> PersonStory | None:
     """Everything stored about a person; None if the store does not have the key.
 
     Args:
-        as_of: when the person was called what is said; None: now.
+        as_of: the restrictions and the label of that time; None: of now, and what has ended.
     """
     row = await _person(connection, person_key)
     if row is None:
         return None
     label = await _label(connection, person_key, as_of)
-    proofs = await _proofs(connection, person_key)
+    proofs = await _proofs(connection, person_key, now)
     found = await failures_by_key(connection, person_key)
-    failed = [failure for failure in found if failure.person_key == person_key]
+    failures = {failure.area: failure for failure in found if failure.person_key == person_key}
     areas = [
         AreaStory(
             area=area.name,
-            proof=proofs.get(area.name),
-            failure=next((failure for failure in failed if failure.area == area.name), None),
-            versions=await _versions(connection, area, person_key),
+            **proofs.get(area.name, {}),
+            failure=failures.get(area.name),
+            restrictions=[
+                version
+                for version in await _versions(connection, area, person_key, as_of or now)
+                if as_of is None or version.is_shown
+            ],
         )
         for area in AREAS
     ]
@@ -138,7 +143,9 @@ async def person_story(
         first_run=row.first_run,
         first_run_at=row.first_run_at,
         departed_at=row.departed_at,
+        as_of=as_of,
         areas=areas,
+        publication=await publication_at(connection, as_of or now),
     )
 
 
@@ -213,20 +220,28 @@ _FRESHNESS = table(
 )
 
 
-async def _proofs(connection: AsyncConnection, person_key: str) -> Mapping[str, LastProof]:
+async def _proofs(
+    connection: AsyncConnection, person_key: str, now: datetime
+) -> Mapping[str, Mapping[str, Any]]:
+    """The fields of the completeness proof, by area."""
     view = _FRESHNESS.c
     rows = await connection.execute(select(_FRESHNESS).where(view.person_key == person_key))
     return {
-        row.area: LastProof(
-            confirmed_at=row.last_confirmed_at,
-            pages=row.pages,
-            records=row.record_count,
-            is_stale=row.is_stale,
-            digest=row.digest,
-            first_read=_first_read(row),
-        )
+        row.area: {
+            "last_confirmed_at": row.last_confirmed_at,
+            "age_s": _age_s(row.last_confirmed_at, now),
+            "pages": row.pages,
+            "records": row.record_count,
+            "is_stale": row.is_stale,
+            "digest": row.digest,
+            "first_read": _first_read(row),
+        }
         for row in rows
     }
+
+
+def _age_s(confirmed_at: datetime | None, now: datetime) -> float | None:
+    return None if confirmed_at is None else max((now - confirmed_at).total_seconds(), 0.0)
 
 
 def _first_read(row: Row[Any]) -> FirstProof | None:
@@ -238,7 +253,7 @@ def _first_read(row: Row[Any]) -> FirstProof | None:
 
 
 async def _versions(
-    connection: AsyncConnection, area: ResourceArea, person_key: str
+    connection: AsyncConnection, area: ResourceArea, person_key: str, at: datetime
 ) -> Sequence[Version]:
     """The person's rows of the history view, oldest first."""
     stored = VERSIONS[area.name]
@@ -268,6 +283,7 @@ async def _versions(
             valid_to=row.valid_to,
             opened_run=row.opened_run,
             closed_run=row.closed_run,
+            is_shown=row.valid_from <= at and (row.valid_to is None or at < row.valid_to),
         )
         for row in rows
     ]
