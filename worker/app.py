@@ -32,8 +32,8 @@ from worker.pts.throttle import Throttle
 from worker.pts.transport import TransportOptions
 from worker.roster import open_roster
 from worker.store.database import Database, open_database
-from worker.store.queries.status import require_file
 from worker.store.schema.upgrade import check_schema
+from worker.store.sqlite_file import require_file
 from worker.sync.rate_share import RateShare, SharingAuthorizer
 from worker.tls import client_context
 
@@ -164,7 +164,7 @@ class App:
             stop=stop,
         ) as database:
             if checked:
-                require_file(database)
+                require_file(database.engine.url)
                 await check_schema(database)
             yield database
 

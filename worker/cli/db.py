@@ -16,11 +16,12 @@ from worker.errors import ConfigurationError, ExitCode, UsageError
 from worker.store.database import Database
 from worker.store.identity import NEW, judged_identity
 from worker.store.privacy.erasing import scrub
-from worker.store.queries.status import is_there, place_of_database, require_file
+from worker.store.queries.status import place_of_database
 from worker.store.runs.lease_context import held_lease
 from worker.store.schema.rewriting import Rewriter, Rewritten, identity_before_upgrade
 from worker.store.schema.upgrade import HEAD, check_schema, revision
 from worker.store.schema.upgrade import upgrade as upgrade_schema
+from worker.store.sqlite_file import is_there, require_file
 from worker.use_cases.backup import Backup, Restored, restored_in_place
 from worker.use_cases.backup import backup as back_up
 from worker.use_cases.backup import restore as bring_back
@@ -60,7 +61,7 @@ async def _identity(app: App, database: Database) -> Identity | None:
     only upgrades needs no key while no rows wait.
     """
     stored = NEW
-    if is_there(database) and await database.read(revision) is not None:
+    if is_there(database.engine.url) and await database.read(revision) is not None:
         stored = await database.read(identity_before_upgrade)
     privacy = app.settings.privacy
     file = privacy.pseudonym_key_file
@@ -120,7 +121,7 @@ def check(cli: Cli) -> int:
 
     async def work() -> str | None:
         async with app.database(checked=False) as database:
-            require_file(database)
+            require_file(database.engine.url)
             found = await database.read(revision)
             if not cli.as_json:
                 print(f"database: {found or 'no schema'}; program: {HEAD}")

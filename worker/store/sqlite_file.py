@@ -12,7 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from worker.errors import ConfigurationError
+from sqlalchemy import URL
+
+from worker.errors import ConfigurationError, SchemaError
 from worker.files import is_missing
 from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name, require_private
 
@@ -22,6 +24,32 @@ _GROUP_READABLE: Final = 0o640
 _FILES: Final = ("", *SQLITE_SUFFIXES)
 _MIB: Final = 1024 * 1024
 _ROOM_BYTES_MIN: Final = 64 * _MIB
+
+
+def file_of(url: URL) -> Path | None:
+    """The absolute path of a database's file; None for a server, and for what is in memory."""
+    is_file = url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}
+    return Path(str(url.database)).absolute() if is_file else None
+
+
+def is_there(url: URL) -> bool:
+    """False for a SQLite file that does not exist; opening it would create it."""
+    file = file_of(url)
+    return file is None or not is_missing(file)
+
+
+def require_file(url: URL) -> None:
+    """Refuse a SQLite file that does not exist, instead of creating an empty one.
+
+    Raises:
+        SchemaError: the file does not exist.
+    """
+    if not is_there(url):
+        raise SchemaError(
+            f"there is no database file {file_of(url)} (database.url)",
+            hint="name the configuration with --config, or the file in database.url; only for a "
+            "new database run `pts-worker db upgrade`",
+        )
 
 
 def examine(path: Path, *, is_group_readable: bool) -> None:

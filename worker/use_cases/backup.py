@@ -13,11 +13,11 @@ from worker.store import sqlite_copy
 from worker.store.database import Database, open_database
 from worker.store.foreign_file import is_revision, named_as, no_backup, require_tables
 from worker.store.identity import judged_identity, stored_identity
-from worker.store.queries.status import require_file
 from worker.store.runs.lease_context import held_lease
 from worker.store.runs.restored import last_publication, note_restored
 from worker.store.schema.rewriting import identity_before_upgrade
 from worker.store.schema.upgrade import HEAD, check_schema, revision, upgrade
+from worker.store.sqlite_file import require_file
 
 _KEY: Final = "database.url"
 _PRIVATE: Final = 0o600
@@ -67,7 +67,7 @@ async def backup(app: App, out: Path) -> Backup:
     place = sqlite_copy.new_place(out, key="--out", is_group_trusted=is_group_trusted)
     async with app.database(checked=False) as database:
         path = _file_of(database, "back it up with its own pg_dump (docs/operations.md)")
-        require_file(database)
+        require_file(database.engine.url)
     async with AsyncExitStack() as stack:
         copy = await _enter(app, stack, path, place, key=_KEY, is_store=True)
         async with _open(app, copy) as store:

@@ -39,14 +39,9 @@ from worker.postgres_tls import OPEN_HINT
 from worker.roster.query import QueryRoster
 from worker.store.database import Database
 from worker.store.identity import WEAK_HINT, see_identity
-from worker.store.queries.status import (
-    engine_facts,
-    lease_state,
-    require_file,
-    require_writable_file,
-    want_of_room_of,
-)
+from worker.store.queries.status import engine_facts, lease_state
 from worker.store.schema.upgrade import HEAD, check_schema
+from worker.store.sqlite_file import file_of, require_file, require_writable, want_of_room
 
 CLOCK_WARNING_S: Final = 2.0
 _ENTRIES_MAX: Final = 1_000
@@ -269,8 +264,10 @@ async def check_token(app: App) -> CheckResult:
 async def check_database(app: App) -> CheckResult:
     """The store can be reached, has this program's schema, and uses the same pseudonym key."""
     async with app.database(checked=False, patience_s_max=_PATIENCE_S) as database:
-        require_file(database)
-        require_writable_file(database)
+        require_file(database.engine.url)
+        file = file_of(database.engine.url)
+        if file is not None:
+            require_writable(file)
         engine = await engine_facts(database)
         await check_schema(database)
         weakness = ""
@@ -292,7 +289,7 @@ async def check_database(app: App) -> CheckResult:
         way = "ahead of" if ahead_s > 0 else "behind"
         text += f"; this machine's clock is {abs(ahead_s):,.0f} s {way} the server's"
         hints.append("publications use the server's time: synchronise both clocks (NTP)")
-    if want := want_of_room_of(database):
+    if file is not None and (want := want_of_room(file)):
         text += f"; {want}"
         hints.append("make room on that disk: a run that finds it full ends with 69")
     if weakness:

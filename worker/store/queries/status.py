@@ -6,7 +6,6 @@ Nothing here writes, or waits for an active run.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,14 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.areas import AREAS
 from worker.core.hosts import place_of
 from worker.core.model import RunKind
-from worker.errors import SchemaError
-from worker.files import is_missing
 from worker.store.database import Database
 from worker.store.runs.lease import is_live
 from worker.store.runs.ledger import known_persons, open_counts
 from worker.store.runs.process_identity import Holder
 from worker.store.schema.tables import TOTALS, attempt, failure, lease, person, person_area, run
-from worker.store.sqlite_file import require_writable, want_of_room
+from worker.store.sqlite_file import file_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,53 +105,11 @@ class OpenState:
     persons: int
 
 
-def require_file(database: Database) -> None:
-    """Refuse a SQLite file that does not exist, instead of creating an empty one.
-
-    Raises:
-        SchemaError: the file does not exist.
-    """
-    if not is_there(database):
-        raise SchemaError(
-            f"there is no database file {_sqlite_file(database)} (database.url)",
-            hint="name the configuration with --config, or the file in database.url; only for a "
-            "new database run `pts-worker db upgrade`",
-        )
-
-
-def is_there(database: Database) -> bool:
-    """False for a SQLite file that does not exist; opening it would create it."""
-    file = _sqlite_file(database)
-    return file is None or not is_missing(file)
-
-
 def place_of_database(database: Database) -> str:
     """The absolute path of a SQLite file; else host, port and name, without user or password."""
     url = database.engine.url
-    file = _sqlite_file(database)
+    file = file_of(url)
     return str(file) if file else f"{place_of(url.render_as_string())}/{url.database or ''}"
-
-
-def require_writable_file(database: Database) -> None:
-    """Refuse a SQLite file that this account cannot write (``sqlite_file.require_writable``).
-
-    Raises:
-        ConfigurationError: which place, and what to do.
-    """
-    if file := _sqlite_file(database):
-        require_writable(file)
-
-
-def want_of_room_of(database: Database) -> str:
-    """What room a SQLite file lacks for a run (``sqlite_file.want_of_room``); empty for servers."""
-    file = _sqlite_file(database)
-    return want_of_room(file) if file else ""
-
-
-def _sqlite_file(database: Database) -> Path | None:
-    name = database.engine.url.database
-    is_file = database.dialect.name == "sqlite" and name not in {None, "", ":memory:"}
-    return Path(str(name)).absolute() if is_file else None
 
 
 async def engine_facts(database: Database) -> Mapping[str, str]:
