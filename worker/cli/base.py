@@ -3,7 +3,8 @@
 import gc
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -108,7 +109,9 @@ def call(runs: str, common: Given, values: Mapping[str, Any]) -> int:
     module, _, name = runs.partition(":")
     cli = Cli(common)
     try:
-        code: int = getattr(import_module(module), name)(cli, **values)
+        with _no_collection():
+            run = getattr(import_module(module), name)
+        code: int = run(cli, **values)
     except (SystemExit, KeyboardInterrupt, click.Abort) as stopped:
         if isinstance(stopped, SystemExit) and stopped.code != ExitCode.STOPPED:
             raise
@@ -120,6 +123,17 @@ def call(runs: str, common: Given, values: Mapping[str, Any]) -> int:
     if code == ExitCode.OK and is_output_lost() and not cli.keeps_code:
         return ExitCode.CONFIGURATION
     return code
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """For imports: the collector took a tenth of their time, and what they make stays."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def refuse_secrets(flags: Mapping[str, object]) -> None:
