@@ -10,6 +10,8 @@ from worker.errors import StaleConnectionError, TransientError
 from worker.pts.batching import RequestBatcher, ResponseBatcher
 from worker.pts.http1 import Connection
 
+SILENCE_S = 0.5
+
 
 @pytest.fixture
 async def ends():
@@ -23,7 +25,7 @@ async def ends():
             RequestBatcher(loop),
             ResponseBatcher(loop),
             body_bytes_max=1000,
-            silence_s_max=5.0,
+            silence_s_max=SILENCE_S,
             attempt_s_max=5.0,
         ),
         sock=client,
@@ -75,3 +77,19 @@ async def test_bytes_before_the_request_is_sent(ends):
     with pytest.raises(StaleConnectionError):
         await exchange
     assert b"" == await asyncio.to_thread(server.recv, 100)
+
+
+@pytest.mark.parametrize("idle_s", [0.0, SILENCE_S / 2, SILENCE_S * 1.5])
+async def test_each_exchange_has_its_own_time(ends, idle_s):
+    """Silence counts from its own request, whatever the connection carried before."""
+    connection, server = ends
+    exchange = await begin(connection, server)
+    connection.data_received(response())
+    await exchange
+    await asyncio.sleep(idle_s)
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    exchange = await begin(connection, server)
+    with pytest.raises(TransientError, match="in time"):
+        await exchange
+    assert SILENCE_S <= loop.time() - began_s < SILENCE_S + 0.3

@@ -71,8 +71,8 @@ class Connection(asyncio.Protocol):
         self._began_s = self._heard_s = self._loop.time()
         self._request = request
         self._answered = self._loop.create_future()
-        wait_s = min(self._silence_s_max, self._attempt_s_max)
-        self._timer = self._loop.call_later(wait_s, self._check_time)
+        if self._timer is None:
+            self._check_time_in(min(self._silence_s_max, self._attempt_s_max))
         self._requests.put(self._send)
         try:
             response = await self._answered
@@ -83,7 +83,6 @@ class Connection(asyncio.Protocol):
             raise
         finally:
             self._answered = self._request = self._parser = None
-            self._timer.cancel()
         if self._has_surplus:
             raise surplus()
         return response
@@ -91,6 +90,8 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection."""
         self.is_usable = False
+        if self._timer is not None:
+            self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
 
@@ -173,7 +174,12 @@ class Connection(asyncio.Protocol):
         self._request = self._parser = None
         self.close()
 
+    def _check_time_in(self, wait_s: float) -> None:
+        """One timer serves many exchanges: to make and to cancel one for each costs 2 µs."""
+        self._timer = self._loop.call_later(wait_s, self._check_time)
+
     def _check_time(self) -> None:
+        self._timer = None
         if self._parser is None and self._request is None:
             return  # the response is complete
         now_s = self._loop.time()
@@ -184,4 +190,4 @@ class Connection(asyncio.Protocol):
         if left_s <= 0:
             self._fail(TransientError("no complete response in time"))
         else:
-            self._timer = self._loop.call_later(left_s, self._check_time)
+            self._check_time_in(left_s)
