@@ -1,4 +1,10 @@
-"""Exports the reporting views as files of one publication, with a manifest."""
+"""Exports the reporting views as files of one publication, with a manifest.
+
+Times are ISO 8601 UTC, NULL is an empty cell in CSV and ``null`` in NDJSON. In CSV a text that
+begins with ``= + - @``, a tab, a line break or an apostrophe gets one apostrophe in front, so that
+no spreadsheet runs it; taking one leading apostrophe away gives the value back. Columns that hold
+JSON are text in every format.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -16,7 +22,7 @@ from worker.errors import UsageError
 from worker.files import make_folder
 from worker.report.aggregate import FACTS, facts_by_publication
 from worker.report.folders import PublicationFolder
-from worker.report.manifest import Manifest
+from worker.report.manifest import ExportedFile, ExportedView, Manifest
 from worker.report.reading import Read, begin_snapshot
 from worker.report.selection import (
     OF_THE_PAST,
@@ -38,6 +44,7 @@ _PORTION: Final = 2_000
 """Rows held in memory at a time."""
 
 Wrote = Callable[[str, int], None]
+_Files = tuple[ExportedView, Sequence[ExportedFile]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +121,6 @@ async def export(
     have mode 0600 and folders 0700. The same database gives the same bytes, but for the manifest's
     time.
 
-    Times are ISO 8601 UTC, NULL is an empty cell in CSV and ``null`` in NDJSON. In CSV a text that
-    begins with ``= + - @``, a tab, a line break or an apostrophe gets one apostrophe in front, so
-    that no spreadsheet runs it; taking one leading apostrophe away gives the value back. Columns
-    that hold JSON are text in every format.
-
     Args:
         read: runs a function in a read transaction, e.g. ``Database.read``.
         out: the folder of all publications; made (mode 0700) if there is none.
@@ -142,37 +144,12 @@ async def export(
         shown = await last_publication(connection, options.as_of)
         if options.since is not None:
             await require_published(connection, options.since, shown)
-        name = f"publication_no={shown.number if shown else 0}"
-        folder = PublicationFolder(out, name)
+        folder = PublicationFolder(out, _folder_name(shown))
         made.append(folder)
         copies = [_ViewExport(view, folder.path, options, wrote) for view in views]
-        with ExitStack() as stack:
-            for copy in copies:
-                stack.enter_context(closing(copy))
-            if options.min_cell is not None:
-                await _copy_facts(connection, copies, options.min_cell)
-            else:
-                for copy in copies:
-                    await _copy_view(connection, copy, options, shown)
-            done = [files.finish() for copy in copies for files in copy.files]
-        return Manifest(
-            folder=name,
-            format=options.format.value,
-            dialect=options.dialect,
-            run_id=shown.run_id if shown else None,
-            publication_no=shown.number if shown else None,
-            published_at=iso(shown.at) if shown else None,
-            exported_at=iso(now),
-            worker_version=__version__,
-            schema_revision=schema_revision,
-            include_payload=options.include_payload,
-            since=options.since,
-            as_of=iso(options.as_of) if options.as_of else None,
-            not_kept=await _not_kept(connection, copies, shown) if options.as_of else None,
-            min_cell=options.min_cell,
-            views=[view for view, _ in done],
-            files=[file for _, written in done for file in written],
-        )
+        files = await _copied(connection, copies, options, shown)
+        not_kept = await _not_kept(connection, copies, shown) if options.as_of else None
+        return _manifest(options, shown, files, not_kept, now=now, schema_revision=schema_revision)
 
     try:
         manifest = await read(work)
@@ -234,6 +211,57 @@ class _ViewExport:
         """Close the files, finished or not."""
         for files in self.files:
             files.close()
+
+
+async def _copied(
+    connection: AsyncConnection,
+    copies: Sequence[_ViewExport],
+    options: Options,
+    shown: ExportedPublication | None,
+) -> Sequence[_Files]:
+    """Write all rows, and return what was written of each view."""
+    with ExitStack() as stack:
+        for copy in copies:
+            stack.enter_context(closing(copy))
+        if options.min_cell is not None:
+            await _copy_facts(connection, copies, options.min_cell)
+        else:
+            for copy in copies:
+                await _copy_view(connection, copy, options, shown)
+        return [files.finish() for copy in copies for files in copy.files]
+
+
+def _manifest(
+    options: Options,
+    shown: ExportedPublication | None,
+    files: Sequence[_Files],
+    not_kept: int | None,
+    *,
+    now: datetime,
+    schema_revision: str,
+) -> Manifest:
+    return Manifest(
+        folder=_folder_name(shown),
+        format=options.format.value,
+        dialect=options.dialect,
+        run_id=shown.run_id if shown else None,
+        publication_no=shown.number if shown else None,
+        published_at=iso(shown.at) if shown else None,
+        exported_at=iso(now),
+        worker_version=__version__,
+        schema_revision=schema_revision,
+        include_payload=options.include_payload,
+        since=options.since,
+        as_of=iso(options.as_of) if options.as_of else None,
+        not_kept=not_kept,
+        min_cell=options.min_cell,
+        views=[view for view, _ in files],
+        files=[file for _, written in files for file in written],
+    )
+
+
+def _folder_name(shown: ExportedPublication | None) -> str:
+    return f"publication_no={shown.number if shown else 0}"
 
 
 async def _copy_view(
