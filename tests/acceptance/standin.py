@@ -4,11 +4,9 @@ One loopback port. The sandbox's own handlers check assertions, tokens and proof
 what they refuse is kept in ``violations``. What PTS answers then is each test's to say.
 """
 
-import asyncio
 import contextlib
 import hashlib
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tests.acceptance.program import Installation, install
-from tests.http.engines.raw_server import Reply, http, raw_server
+from tests.http.engines.raw_server import RawServer, Reply, http, listening
 from tests.http.engines.raw_server import Request as RawRequest
 from tests.http.helseid.support import HelseIdServer, sandbox_reply, sandbox_request
 from worker.sandbox.api_access import AccessChecker
@@ -197,32 +195,9 @@ def _target(request: Request) -> str:
 def standin() -> Iterator[Standin]:
     """Serve a stand-in from a thread of its own."""
     made = Standin()
-    ready = threading.Event()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    def work() -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(_serve(made, ready, stop))
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    assert ready.wait(60)
-    try:
+    with listening(RawServer(url="", reply=made.receive).connected) as port:
+        made.register(f"http://127.0.0.1:{port}")
         yield made
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-
-
-async def _serve(made: Standin, ready: threading.Event, stop: asyncio.Event) -> None:
-    async with raw_server() as server:
-        server.reply = made.receive
-        made.register(server.url)
-        ready.set()
-        await stop.wait()
 
 
 # Persons and their restrictions.

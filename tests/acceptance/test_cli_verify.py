@@ -23,6 +23,7 @@ from tests.acceptance.standin import (
     safety,
 )
 from tests.acceptance.standin import standin as serve
+from tests.acceptance.test_cli_erase import hold_lease
 from tests.databases import execute
 from tests.http.engines.raw_server import Reply, http
 
@@ -33,15 +34,6 @@ def content(store: Store) -> str:
     """Everything in the database, and the very bytes of a SQLite file."""
     data = store.path.read_bytes() if store.is_sqlite else b""
     return f"{store.everything()} {hashlib.sha256(data).hexdigest()}"
-
-
-def hold_lease(store: Store) -> None:
-    """As if another machine's run were on."""
-    store.rows(
-        "UPDATE lease SET holder = 'other', host = 'elsewhere', process = '1:1', "
-        "acquired_at = '2026-01-01T00:00:00.000000+00:00', "
-        "expires_at = '2096-01-01T00:00:00.000000+00:00'"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

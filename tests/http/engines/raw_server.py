@@ -6,12 +6,14 @@ import json
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 from typing import Any
 
 READ_S = 60.0
+Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,11 @@ class RawServer:
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
 
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection."""
+        self.connections += 1
+        await _serve(self, self.connections, reader, writer)
+
 
 def in_turn(*replies: Reply) -> Callable[[Request], Reply]:
     """Each reply once; the last again and again."""
@@ -101,9 +108,8 @@ async def raw_server(
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        server.connections += 1
         try:
-            await _serve(server, server.connections, reader, writer)
+            await server.connected(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client went away, or the test is over
         finally:
@@ -166,3 +172,58 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     raw = writer.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+@contextlib.contextmanager
+def listening(
+    connected: Connected,
+    *,
+    tls: ssl.SSLContext | None = None,
+    ended: Callable[[], None] = lambda: None,
+) -> Iterator[int]:
+    """Serve on a free port of loopback, in a thread of its own; gives the port.
+
+    Args:
+        connected: carries one connection.
+        tls: ends TLS on each.
+        ended: closes what is left when the serving ends.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _loop, _context: None)  # whoever hangs up is no news
+    started = threading.Event()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            with contextlib.suppress(OSError, EOFError):
+                await connected(reader, writer)
+        finally:
+            writer.close()
+
+    async def serve() -> None:
+        server = await asyncio.start_server(carry, sock=listener, ssl=tls)
+        started.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await server.serve_forever()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        ended()
+        await asyncio.sleep(0.01)  # what was closed gets the time to be so
+
+    main = loop.create_task(serve())
+
+    def run() -> None:
+        loop.run_until_complete(main)
+        loop.close()
+
+    thread = threading.Thread(target=run, name="front", daemon=True)
+    thread.start()
+    assert started.wait(60)
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        loop.call_soon_threadsafe(main.cancel)
+        thread.join(30)

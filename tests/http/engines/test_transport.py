@@ -1,7 +1,6 @@
 """The transport on real sockets, with answers whole and broken."""
 
 import asyncio
-import contextlib
 import socket
 import ssl
 
@@ -273,20 +272,11 @@ async def test_interim_answers_are_passed_over(engine):
 
 async def test_a_kept_connection_that_was_closed_is_told_apart(engine):
     """A server may close an idle connection just when we write: that says nothing about it."""
-
-    async def one_answer_then_close(reader, writer):
-        await reader.readuntil(b"\r\n\r\n{}")
-        writer.write(answer().data)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            await reader.readuntil(b"\r\n\r\n{}")
-        writer.close()
-
-    server = await asyncio.start_server(one_answer_then_close, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
-    async with server, engine(OPTIONS) as transport:
-        assert 200 == (await transport.post(url, headers={}, body=b"{}")).status
+    hang_up = Reply(data=b"", then="close")
+    async with raw_server(answer(), hang_up) as server, engine(OPTIONS) as transport:
+        assert 200 == (await transport.post(server.url, headers={}, body=b"{}")).status
         with pytest.raises(StaleConnectionError):
-            await transport.post(url, headers={}, body=b"{}")
+            await transport.post(server.url, headers={}, body=b"{}")
 
 
 async def test_a_whole_answer_is_not_lost_with_its_connection(engine, monkeypatch):

@@ -69,8 +69,7 @@ class HelseIdServer:
         token_reply, discovery_reply: what it says instead of a token, or its description.
         token_replies, discovery_replies: what it says instead to the next requests, before that.
         token_more, discovery_more: further fields of those answers.
-        token_requests: as they came in; ``seen`` has their claims.
-        discoveries: how often it was read.
+        requests: as they came in; ``seen`` has the claims of those for a token.
         tokens: those that were given.
         violations: what it refused, but for a missing nonce.
     """
@@ -83,8 +82,7 @@ class HelseIdServer:
     discovery_replies: list[Reply] = field(default_factory=list)
     token_more: dict[str, Any] = field(default_factory=dict)
     discovery_more: dict[str, Any] = field(default_factory=dict)
-    token_requests: list[Request] = field(default_factory=list)
-    discoveries: int = 0
+    requests: list[Request] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     world: World = field(init=False)
@@ -100,7 +98,11 @@ class HelseIdServer:
 
     @property
     def seen(self) -> list[Seen]:
-        return [Seen.of(request) for request in self.token_requests]
+        return [Seen.of(request) for request in self.requests if request.method == "POST"]
+
+    @property
+    def discoveries(self) -> int:
+        return sum(request.method == "GET" for request in self.requests)
 
     @property
     def jtis(self) -> list[str]:
@@ -133,10 +135,7 @@ class HelseIdServer:
 
     def _reply(self, request: Request) -> Reply:
         endpoint, response, fault = self.helseid.handle(request)
-        if endpoint == "token":
-            self.token_requests.append(request)
-        if endpoint == "discovery":
-            self.discoveries += 1
+        self.requests.append(request)
         if fault or endpoint not in {"discovery", "token"}:
             return sandbox_reply(response)
         document = json.loads(response.body)

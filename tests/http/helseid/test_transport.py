@@ -1,15 +1,18 @@
 """Bodies of HelseID's answers: bounded in bytes, decoded or not, and in time."""
 
 import gzip
+import json
 import tracemalloc
 import zlib
 
 import pytest
 
-from tests.http.engines.raw_server import Reply, answer, raw_server
+from tests.http.engines.raw_server import Reply, http
 from worker.core.retry import RetryPolicy
 from worker.errors import UnavailableError
+from worker.sandbox.tokens import discovery_document
 
+GZIP = "Content-Encoding: gzip"
 MIB = 1_048_576
 ONCE = RetryPolicy(attempts_max=1)
 
@@ -23,28 +26,24 @@ def bomb(*, mib: int, layers: int) -> bytes:
     return body
 
 
-async def metadata(clients, reply: Reply, **options):
+async def metadata(clients, server, reply: Reply, **options):
     """Read the OpenID configuration from a server that gives this reply."""
-    async with raw_server(reply) as server:
-        helseid = clients.open(issuer=server.url, retry=ONCE, **options)
-        try:
-            return await helseid.discovery.metadata()
-        finally:
-            assert {"identity"} == {r.headers["accept-encoding"] for r in server.requests}
+    server.discovery_reply = reply
+    return await clients.open(retry=ONCE, **options).discovery.metadata()
 
 
 @pytest.mark.parametrize(
     ("layers", "problem"),
     [(1, "more than 1048576 bytes"), (2, "not asked for"), (3, "not asked for")],
 )
-async def test_a_bomb_takes_no_memory(layers, problem, clients):
+async def test_a_bomb_takes_no_memory(layers, problem, clients, server):
     """An answer that unpacks to 64 MiB is given up before that, however often it is packed."""
     body = bomb(mib=64, layers=layers)
-    packed = answer(body, headers=(f"Content-Encoding: {', '.join(['gzip'] * layers)}",))
+    packed = http(body, headers=[f"Content-Encoding: {', '.join(['gzip'] * layers)}"])
     tracemalloc.start()
     try:
         with pytest.raises(UnavailableError, match=problem):
-            await metadata(clients, packed)
+            await metadata(clients, server, packed)
         assert tracemalloc.get_traced_memory()[1] < 16 * MIB
     finally:
         tracemalloc.stop()
@@ -55,26 +54,24 @@ async def test_a_bomb_takes_no_memory(layers, problem, clients):
     [(b" " * (MIB + 1), "more than 1048576 bytes"), (gzip.compress(b"{}")[:-1], "truncated")],
     ids=["large", "cut"],
 )
-async def test_bodies_that_cannot_be_used(body, problem, clients):
+async def test_bodies_that_cannot_be_used(body, problem, clients, server):
     """So are a large one that is not packed, and one that was cut."""
-    headers = ("Content-Encoding: gzip",) if body[:1] == b"\x1f" else ()
+    headers = [GZIP] if body[:1] == b"\x1f" else []
     with pytest.raises(UnavailableError, match=problem):
-        await metadata(clients, answer(body, headers=headers))
+        await metadata(clients, server, http(body, headers=headers))
 
 
-async def test_a_packed_answer_is_read(clients):
+async def test_a_packed_answer_is_read(clients, server):
     """A gateway that packs without being asked is understood."""
-    body = '{"issuer": "ISSUER", "token_endpoint": "ISSUER/t"}'
-    async with raw_server() as raw:
-        packed = gzip.compress(body.replace("ISSUER", raw.url).encode())
-        raw.reply = lambda _: answer(packed, headers=("Content-Encoding: gzip",))
-        got = await clients.open(issuer=raw.url).discovery.metadata()
-    assert f"{raw.url}/t" == got.token_endpoint
+    packed = gzip.compress(json.dumps(discovery_document(server.issuer)).encode())
+    got = await metadata(clients, server, http(packed, headers=[GZIP]))
+    assert server.endpoint == got.token_endpoint
+    assert {"identity"} == {sent.header(b"accept-encoding") for sent in server.requests}
 
 
-async def test_an_answer_in_drips_ends(clients):
+async def test_an_answer_in_drips_ends(clients, server):
     """The limit of an attempt's time is on the body too, also where each byte comes in time."""
-    drips = answer(b" " * 10_000)
+    drips = http(b" " * 10_000)
     drips = Reply(data=drips.data, slices=len(drips.data), pause_s=0.01)
     with pytest.raises(UnavailableError, match="no response within"):
-        await metadata(clients, drips, attempt_s_max=0.3)
+        await metadata(clients, server, drips, attempt_s_max=0.3)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import make_url
 
+from tests.http.engines.raw_server import listening
 from tests.http.network.postgres_front import (
     CANCEL_REQUEST,
     SSL_REQUEST,
-    listening,
     open_server,
     read_message,
     read_start,

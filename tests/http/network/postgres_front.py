@@ -5,22 +5,20 @@ included (PostgreSQL manual, section 54.2.11, "SSL Session Encryption"), and han
 """
 
 import asyncio
-import contextlib
-import socket
 import ssl
 import struct
-import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import make_url
 
+from tests.http.engines.raw_server import listening
+
 HOST = "0.0.0.0"  # noqa: S104 - to connect to: no loopback address, and yet this machine (ip(7))
 SSL_REQUEST = 80_877_103
 CANCEL_REQUEST = 80_877_102
 CLEAR_PASSWORD = b"R" + struct.pack("!ii", 8, 3)
-Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass(kw_only=True)
@@ -114,61 +112,6 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     while data := await reader.read(65_536):
         writer.write(data)
         await writer.drain()
-
-
-@contextmanager
-def listening(
-    connected: Connected,
-    *,
-    tls: ssl.SSLContext | None = None,
-    ended: Callable[[], None] = lambda: None,
-) -> Iterator[int]:
-    """Serve on a free port of loopback, in a thread of its own; gives the port.
-
-    Args:
-        connected: carries one connection.
-        tls: ends TLS on each.
-        ended: closes what is left when the serving ends.
-    """
-    listener = socket.create_server(("127.0.0.1", 0))
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda _loop, _context: None)  # whoever hangs up is no news
-    started = threading.Event()
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            with contextlib.suppress(OSError, EOFError):
-                await connected(reader, writer)
-        finally:
-            writer.close()
-
-    async def serve() -> None:
-        server = await asyncio.start_server(carry, sock=listener, ssl=tls)
-        started.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            await server.serve_forever()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        ended()
-        await asyncio.sleep(0.05)  # what was closed gets the time to be so
-
-    main = loop.create_task(serve())
-
-    def run() -> None:
-        loop.run_until_complete(main)
-        loop.close()
-
-    thread = threading.Thread(target=run, name="front", daemon=True)
-    thread.start()
-    assert started.wait(60)
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        loop.call_soon_threadsafe(main.cancel)
-        thread.join(30)
 
 
 @contextmanager

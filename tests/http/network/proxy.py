@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
-from tests.http.network.postgres_front import listening
+from tests.http.engines.raw_server import listening
 
 CHUNK = 65_536
 HOLD_S = 60.0
