@@ -1,5 +1,6 @@
 """Reading whole areas over real sockets: sending, resending, pages, proofs."""
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass, field, replace
@@ -119,12 +120,18 @@ class World:
 OPTIONS = TransportOptions(attempt_s_max=5.0)
 
 
+@contextlib.asynccontextmanager
+async def reading(*replies, **options):
+    """A reader of a server that gives these replies."""
+    async with raw_server(*replies) as server, open_transport(OPTIONS) as transport:
+        yield World(server, transport, **options)
+
+
 async def test_a_whole_area():
     """An area read to its end has its records, its proof, and nothing of the identifier."""
-    async with raw_server(page(1, 2)) as server, open_transport(OPTIONS) as transport:
-        it = World(server, transport)
+    async with reading(page(1, 2)) as it:
         area = await it.read()
-    request = server.requests[0]
+    request = it.server.requests[0]
     assert f"POST {SAFETY.path} HTTP/1.1" == request.line
     assert {"offId": OFF_ID} == orjson.loads(request.body)
     assert ("application/json", "application/json") == (
@@ -144,31 +151,33 @@ async def test_a_whole_area():
 
 async def test_an_empty_area():
     """An area without restrictions is proven too, and names no key path."""
-    async with raw_server() as server, open_transport(OPTIONS) as transport:
-        area = await World(server, transport).read(key_path="id")
+    async with reading() as it:
+        area = await it.read(key_path="id")
     assert ((), 0, "") == (area.records, area.proof.record_count, area.proof.key_path)
 
 
 async def test_the_old_route_has_its_header():
     """Patient privacy goes to its route with ``api-version``."""
-    async with raw_server() as server, open_transport(OPTIONS) as transport:
-        await World(server, transport).read("patient-privacy")
-    assert f"POST {PRIVACY.path} HTTP/1.1" == server.requests[0].line
-    assert "0.4" == server.requests[0].headers["api-version"]
+    async with reading() as it:
+        await it.read("patient-privacy")
+    assert f"POST {PRIVACY.path} HTTP/1.1" == it.server.requests[0].line
+    assert "0.4" == it.server.requests[0].headers["api-version"]
 
 
 async def test_a_body_of_another_shape():
     """The identifier goes where the template wants it."""
     area = with_overrides(SAFETY, {"body": {"p": {"nin": "{off_id}"}, "ApplicableOnly": True}})
-    async with raw_server() as server, open_transport(OPTIONS) as transport:
-        await World(server, transport, areas=[area]).read()
-    assert {"p": {"nin": OFF_ID}, "ApplicableOnly": True} == orjson.loads(server.requests[0].body)
+    async with reading(areas=[area]) as it:
+        await it.read()
+    assert {"p": {"nin": OFF_ID}, "ApplicableOnly": True} == orjson.loads(
+        it.server.requests[0].body
+    )
 
 
 async def test_plain_mode():
     """In plain mode payloads are kept as received."""
-    async with raw_server(page(1)) as server, open_transport(OPTIONS) as transport:
-        area = await World(server, transport, privacy=PrivacyRules()).read()
+    async with reading(page(1), privacy=PrivacyRules()) as it:
+        area = await it.read()
     assert restriction(1) == orjson.loads(area.records[0].payload)
 
 
@@ -182,8 +191,8 @@ async def test_the_digest_is_of_the_set():
         [page(1, 3)],
         [answer(orjson.dumps([restriction(1), restriction(2, cause="Derived")]))],
     ):
-        async with raw_server(*replies) as server, open_transport(OPTIONS) as transport:
-            digests.append((await World(server, transport).read()).proof.digest)
+        async with reading(*replies) as it:
+            digests.append((await it.read()).proof.digest)
     assert digests[0] == digests[1] == digests[2]
     assert 3 == len(set(digests))
 
@@ -191,12 +200,11 @@ async def test_the_digest_is_of_the_set():
 async def test_pages_by_token():
     """A token goes back in query and body beside the identifier; each page has a fresh proof."""
     replies = page(1, nextToken="a b"), page(nextToken="c"), page(2, nextToken=None, total=2)
-    async with raw_server(*replies) as server, open_transport(OPTIONS) as transport:
-        it = World(server, transport)
+    async with reading(*replies) as it:
         area = await it.read()
     assert (3, 2) == (area.proof.pages, area.proof.record_count)
-    assert f"POST {SAFETY.path}?nextToken=a+b HTTP/1.1" == server.requests[1].line
-    assert {"offId": OFF_ID, "nextToken": "a b"} == orjson.loads(server.requests[1].body)
+    assert f"POST {SAFETY.path}?nextToken=a+b HTTP/1.1" == it.server.requests[1].line
+    assert {"offId": OFF_ID, "nextToken": "a b"} == orjson.loads(it.server.requests[1].body)
     assert ["proof-1", "proof-2", "proof-3"] == it.proofs
 
 
@@ -204,21 +212,18 @@ async def test_pages_by_link():
     """A next link is posted to with the same body."""
     link = f"Link: <{SAFETY.path}?p=2>; rel=next"
     replies = page(1, headers=(link,)), page(2)
-    async with raw_server(*replies) as server, open_transport(OPTIONS) as transport:
-        area = await World(server, transport).read()
-    assert f"POST {SAFETY.path}?p=2 HTTP/1.1" == server.requests[1].line
-    assert server.requests[0].body == server.requests[1].body
+    async with reading(*replies) as it:
+        area = await it.read()
+    assert f"POST {SAFETY.path}?p=2 HTTP/1.1" == it.server.requests[1].line
+    assert it.server.requests[0].body == it.server.requests[1].body
     assert 2 == area.proof.pages
 
 
 async def test_a_lost_second_page():
     """If a later page cannot be read, nothing of the area is."""
-    async with (
-        raw_server(page(1, nextToken="a"), CUT) as server,
-        open_transport(OPTIONS) as transport,
-    ):
+    async with reading(page(1, nextToken="a"), CUT) as it:
         with pytest.raises(TransientError) as caught:
-            await World(server, transport).read()
+            await it.read()
     assert 4 == caught.value.attempts  # one for the first page, three for the second
 
 
@@ -226,19 +231,15 @@ async def test_the_key_path_of_the_first_page_holds():
     """A later page without the key path of the first is a failure."""
     bare = {name: value for name, value in restriction(2).items() if name != "id"}
     second = answer(orjson.dumps([bare]))
-    async with (
-        raw_server(page(1, nextToken="a"), second) as server,
-        open_transport(OPTIONS) as transport,
-    ):
+    async with reading(page(1, nextToken="a"), second) as it:
         with pytest.raises(ContractError, match=r"no record key \(id\)"):
-            await World(server, transport).read()
+            await it.read()
 
 
 async def test_endless_pages():
     """A server that always has another page is stopped."""
-    async with raw_server() as server, open_transport(OPTIONS) as transport:
-        it = World(server, transport, pages_max=5)
-        server.reply = lambda _: page(nextToken=str(len(server.requests)))
+    async with reading(pages_max=5) as it:
+        it.server.reply = lambda _: page(nextToken=str(len(it.server.requests)))
         with pytest.raises(PagingError) as caught:
             await it.read()
     assert 5 == caught.value.attempts
@@ -247,8 +248,7 @@ async def test_endless_pages():
 @pytest.mark.parametrize("bad", [BUSY, CUT, Reply(data=b"", then="reset")])
 async def test_a_fresh_proof_for_each_attempt(bad):
     """A failure that may pass is tried again, each time with a new authorization."""
-    async with raw_server(bad, bad, page(1)) as server, open_transport(OPTIONS) as transport:
-        it = World(server, transport)
+    async with reading(bad, bad, page(1)) as it:
         await it.read()
     assert ["proof-1", "proof-2", "proof-3"] == it.proofs
     assert (3, 2) == (it.reader.stats.requests, it.reader.stats.retries)
@@ -258,9 +258,9 @@ async def test_a_fresh_proof_for_each_attempt(bad):
 
 async def test_giving_up():
     """After the last attempt the failure is told, with its status and the attempts."""
-    async with raw_server(BUSY) as server, open_transport(OPTIONS) as transport:
+    async with reading(BUSY) as it:
         with pytest.raises(TransientError, match="status 503") as caught:
-            await World(server, transport).read()
+            await it.read()
     assert (503, 3) == (caught.value.status, caught.value.attempts)
 
 
@@ -269,6 +269,7 @@ async def test_giving_up():
     [
         (answer(b"", status="404 Not Found"), RejectedError),
         (answer(b"", status="400 Bad Request"), RejectedError),
+        (answer(b"", status="403 Forbidden"), DeniedError),
         (answer(b"", status="302 Found", headers=("Location: /x",)), ContractError),
         (answer(b"{}"), ContractError),
         (Reply(data=b"HTTP/1.1 204 No Content\r\n\r\n"), ContractError),
@@ -276,10 +277,10 @@ async def test_giving_up():
 )
 async def test_no_second_attempt(reply, kind):
     """What would be the same again is not tried again."""
-    async with raw_server(reply) as server, open_transport(OPTIONS) as transport:
+    async with reading(reply) as it:
         with pytest.raises(kind) as caught:
-            await World(server, transport).read()
-    assert (1, 1) == (caught.value.attempts, len(server.requests))
+            await it.read()
+    assert (1, 1) == (caught.value.attempts, len(it.server.requests))
 
 
 @pytest.mark.parametrize(
@@ -292,8 +293,7 @@ async def test_no_second_attempt(reply, kind):
 async def test_retry_after_is_obeyed_by_all(header, wait_s):
     """After a Retry-After nobody sends before its end, neither clipped nor early."""
     slow_down = answer(b"", status="429 Too Many Requests", headers=(header,))
-    async with raw_server(slow_down, page(1)) as server, open_transport(OPTIONS) as transport:
-        it = World(server, transport, rate=1000.0)
+    async with reading(slow_down, page(1), rate=1000.0) as it:
         start = it.fake.monotonic()
         sent_at = []
 
@@ -308,15 +308,14 @@ async def test_retry_after_is_obeyed_by_all(header, wait_s):
         async with anyio.create_task_group() as group:
             group.start_soon(request_at, "first")
             group.start_soon(request_at, "second")
-    assert 3 == len(server.requests)
+    assert 3 == len(it.server.requests)
     assert min(sent_at) >= wait_s
 
 
 async def test_a_nonce_is_learnt_at_once():
     """A challenge is answered without a wait, and is no failed attempt."""
     challenge = answer(b"", status="401 Unauthorized")
-    async with raw_server(challenge, page(1)) as server, open_transport(OPTIONS) as transport:
-        it = World(server, transport)
+    async with reading(challenge, page(1)) as it:
         it.authorizer.renew_on_401 = "nonce"
         await it.read()
     assert (["proof-1", "proof-2"], []) == (it.proofs, it.fake.waits_s)
@@ -327,21 +326,11 @@ async def test_a_nonce_is_learnt_at_once():
 async def test_denials_have_an_end(renew, attempts):
     """Twelve fresh proofs or two fresh tokens that do not help, and the client is denied."""
     challenge = answer(b"", status="401 Unauthorized")
-    async with raw_server(challenge) as server, open_transport(OPTIONS) as transport:
-        it = World(server, transport)
+    async with reading(challenge) as it:
         it.authorizer.renew_on_401 = renew
         with pytest.raises(DeniedError) as caught:
             await it.read()
     assert (401, attempts) == (caught.value.status, caught.value.attempts)
-
-
-async def test_forbidden():
-    """403 denies the client at once."""
-    forbidden = answer(b"", status="403 Forbidden")
-    async with raw_server(forbidden) as server, open_transport(OPTIONS) as transport:
-        with pytest.raises(DeniedError, match="status 403") as caught:
-            await World(server, transport).read()
-    assert 1 == caught.value.attempts
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
@@ -349,32 +338,29 @@ async def test_a_denial_after_successes_may_pass(status):
     """Who was let in before is asked again, with waits; each time counts as an attempt."""
     denial = answer(b"", status=status)
     replies = (page(1), denial, denial, page(1), denial)
-    async with raw_server(*replies) as server, open_transport(OPTIONS) as transport:
-        it = World(server, transport)
+    async with reading(*replies) as it:
         await it.read()
         await it.read()
         assert [0.25, 0.5] == it.fake.waits_s
         with pytest.raises(DeniedError) as caught:
             await it.read()
-    assert (3, 4 + 3) == (caught.value.attempts, len(server.requests))
+    assert (3, 4 + 3) == (caught.value.attempts, len(it.server.requests))
 
 
 @pytest.mark.parametrize("value", ["901", "9" * 12, "Fri, 31 Dec 9999 23:59:59 GMT"])
 async def test_a_longer_pause_than_a_run_makes(value):
     """It is not waited for: where nothing else speaks for PTS, it ends the run."""
     quiet = answer(b"", status="503 Busy", headers=(f"Retry-After: {value}",))
-    async with raw_server(quiet) as server, open_transport(OPTIONS) as transport:
-        it = World(server, transport, retry_after_s_max=900.0)
+    async with reading(quiet, retry_after_s_max=900.0) as it:
         with pytest.raises(UnavailableError, match=r"quiet until \d{4}-\d\d-\d\dT"):
             await it.read()
-    assert (1, []) == (len(server.requests), it.fake.waits_s)
+    assert (1, []) == (len(it.server.requests), it.fake.waits_s)
 
 
 async def test_the_longest_pause_that_a_run_makes():
     """Up to the limit it is obeyed."""
     quiet = answer(b"", status="503 Busy", headers=("Retry-After: 900",))
-    async with raw_server(quiet, page(1)) as server, open_transport(OPTIONS) as transport:
-        it = World(server, transport, retry_after_s_max=900.0)
+    async with reading(quiet, page(1), retry_after_s_max=900.0) as it:
         await it.read()
     assert 900.0 in it.fake.waits_s
 
@@ -392,47 +378,43 @@ async def test_the_longest_pause_that_a_run_makes():
 async def test_a_response_from_a_cache_is_no_read(header):
     """A stored answer says nothing of now, twice as little as once (RFC 9111 §5.1)."""
     cached = page(1, headers=(header,))
-    async with raw_server(cached, page(1, 2)) as server, open_transport(OPTIONS) as transport:
-        read = await World(server, transport).read()
+    async with reading(cached, page(1, 2)) as it:
+        read = await it.read()
     assert 2 == len(read.records)
 
 
 async def test_no_restrictions_from_a_cache():
     """A 404 may mean an empty area, and caches store it as well."""
     cached = answer(b"", status="404 Not Found", headers=("X-Cache: HIT",))
-    async with raw_server(cached, page(1, 2)) as server, open_transport(OPTIONS) as transport:
-        areas = (with_overrides(SAFETY, {"not_found_means": "empty"}),)
-        read = await World(server, transport, areas=areas).read()
+    areas = (with_overrides(SAFETY, {"not_found_means": "empty"}),)
+    async with reading(cached, page(1, 2), areas=areas) as it:
+        read = await it.read()
     assert 2 == len(read.records)
 
 
 async def test_an_age_of_zero_is_no_cache():
     """A proxy may say that it has just asked."""
-    async with (
-        raw_server(page(1, headers=("Age: 0",))) as server,
-        open_transport(OPTIONS) as transport,
-    ):
-        await World(server, transport).read()
-    assert 1 == len(server.requests)
+    async with reading(page(1, headers=("Age: 0",))) as it:
+        await it.read()
+    assert 1 == len(it.server.requests)
 
 
 async def test_helseid_refuses():
     """What ends the run passes through, and nothing was sent."""
-    async with raw_server() as server, open_transport(OPTIONS) as transport:
-        it = World(server, transport)
+    async with reading() as it:
         it.authorizer.refuses = True
         with pytest.raises(RefusedError):
             await it.read()
-    assert [] == server.requests
+    assert [] == it.server.requests
 
 
 async def test_errors_hold_no_identifier():
     """Whatever fails, the identifier and the body are not in the error."""
     echo = answer(orjson.dumps({"items": [], "error": f"no {OFF_ID}"}))
     for reply in (echo, answer(f"<p>{OFF_ID}</p>".encode()), page(1, next=f"?x={OFF_ID}")):
-        async with raw_server(reply) as server, open_transport(OPTIONS) as transport:
+        async with reading(reply) as it:
             with pytest.raises((ContractError, PagingError)) as caught:
-                await World(server, transport).read()
+                await it.read()
         assert OFF_ID not in repr(caught.value)
         assert caught.value.__cause__ is None
 

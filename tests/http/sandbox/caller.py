@@ -4,14 +4,15 @@ import base64
 import hashlib
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from worker.sandbox.serve import RunningSandbox
+from worker.sandbox.serve import RunningSandbox, SandboxOptions, running_sandbox
 
 SAFETY_PATH = "/v0.5/access-restrictions/patient-safety/_search"
 OLD_SAFETY_PATH = "/access-restrictions/patient-safety/_search"
@@ -146,6 +147,17 @@ class Caller:
         given = headers if headers is not None else self.headers(url)
         content_type = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
         return self.http.post(url + query, headers={**content_type, **given}, **sent)
+
+
+@contextmanager
+def calling(
+    options: SandboxOptions | None = None, *, key: Any = None, **settings: Any
+) -> Iterator[Caller]:
+    """A client of a sandbox with these options."""
+    with running_sandbox(options, **settings) as sandbox:
+        caller = Caller(sandbox, key=key)
+        yield caller
+        caller.close()
 
 
 def ath(token: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from tests.acceptance.program import run, sandbox
-from tests.http.sandbox.caller import Caller
+from tests.http.sandbox.caller import Caller, calling
 from worker.sandbox.files import write_setup
 from worker.sandbox.own_restrictions import read_own_restrictions
 from worker.sandbox.people import CLINICS, roster
@@ -87,10 +87,9 @@ def test_persons_of_ones_own(tmp_path: Path):
     lines = (tmp_path / "sandbox/roster.csv").read_text().splitlines()
     assert (len(lines), lines[-1]) == (7, f"{own_id},own-1,")
     private = json.loads((tmp_path / "sandbox/client-key.json").read_text())
-    with running_sandbox(options) as sandbox:
-        caller = Caller(sandbox, key=ECKey.import_key(private)).sign_in()
+    with calling(options, key=ECKey.import_key(private)) as caller:
+        caller.sign_in()
         found = caller.search(own_id).json()
-        caller.close()
     assert "N" == found[0]["confidentialityCode"]
     assert 2 == len({one["id"] for one in found})
     assert {own_id} == {one["patientSafetyObject"]["person"]["offId"] for one in found}

@@ -6,7 +6,7 @@ from uuid import uuid4
 import httpx
 from joserfc.jwk import ECKey
 
-from tests.http.sandbox.caller import Caller, ath, public, rsa
+from tests.http.sandbox.caller import Caller, ath, calling, public, rsa
 from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE, Client
 from worker.sandbox.serve import running_sandbox
 
@@ -25,8 +25,8 @@ def call(
 
 def test_both_forms_of_body_and_the_list():
     """A raw JWK and a string that holds one are taken; the list tells where keys came from."""
-    with running_sandbox(persons=1) as sandbox:
-        caller = Caller(sandbox).sign_in(form={"scope": "nhn:selvbetjening/client"})
+    with calling(persons=1) as caller:
+        caller.sign_in(form={"scope": "nhn:selvbetjening/client"})
         raw, wrapped = (ECKey.generate_key("P-384", private=True) for _ in range(2))
         answer = call(caller, "POST", json.dumps(public(raw)).encode())
         assert "expiration" in answer.json()
@@ -37,13 +37,12 @@ def test_both_forms_of_body_and_the_list():
         assert listed[-1]["jwkThumbprint"] == wrapped.thumbprint()
         assert set(listed[-1]) == {"expiration", "kid", "jwkThumbprint", "origin", "publicJwk"}
         assert caller.ask(assertion=caller.assertion(key=raw, alg="ES384")).status_code == 200
-        caller.close()
 
 
 def test_a_key_is_effective_later_and_the_old_one_is_refused_at_last():
     """Before its time the new key is refused; after it the old one is."""
-    with running_sandbox(persons=1, activation_delay_s=20, retire_after_s=20) as sandbox:
-        caller = Caller(sandbox).sign_in(form={"scope": "nhn:selvbetjening/client"})
+    with calling(persons=1, activation_delay_s=20, retire_after_s=20) as caller:
+        caller.sign_in(form={"scope": "nhn:selvbetjening/client"})
         old, new = caller.key, ECKey.generate_key("P-256", private=True)
         assert call(caller, "POST", json.dumps(public(new)).encode()).status_code == 200
 
@@ -52,17 +51,16 @@ def test_a_key_is_effective_later_and_the_old_one_is_refused_at_last():
             return bool(error != "invalid_client")
 
         assert (is_accepted(old), is_accepted(new)) == (True, False)
-        sandbox.control(clock_skew_s=25)
+        caller.sandbox.control(clock_skew_s=25)
         assert (is_accepted(old), is_accepted(new)) == (True, True)
-        sandbox.control(clock_skew_s=45)
+        caller.sandbox.control(clock_skew_s=45)
         assert (is_accepted(old), is_accepted(new)) == (False, True)
-        caller.close()
 
 
 def test_what_self_service_refuses():
     """A private key, a short one, no JWK at all, no scope, another method."""
-    with running_sandbox(persons=1) as sandbox:
-        caller = Caller(sandbox).sign_in()
+    with calling(persons=1) as caller:
+        caller.sign_in()
         assert call(caller, "GET").status_code == 401
         caller.sign_in(form={"scope": "nhn:selvbetjening/client"})
         private = json.dumps(caller.key.as_dict(private=True)).encode()
@@ -73,7 +71,6 @@ def test_what_self_service_refuses():
         assert call(caller, "POST", json.dumps(public(rsa(2048))).encode()).status_code == 200
         assert call(caller, "DELETE").status_code == 405
         assert call(caller, "PUT", b"{}", path="/v1/client").status_code == 405
-        caller.close()
 
 
 def test_the_client_reads_its_scopes():

@@ -11,7 +11,16 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, import_key
 
-from tests.http.sandbox.caller import ACCESS_TOKEN, EXCHANGE, MISSING, Caller, public, rsa, sign
+from tests.http.sandbox.caller import (
+    ACCESS_TOKEN,
+    EXCHANGE,
+    MISSING,
+    Caller,
+    calling,
+    public,
+    rsa,
+    sign,
+)
 from worker.sandbox.clients import Client
 from worker.sandbox.serve import RunningSandbox, running_sandbox
 
@@ -43,11 +52,10 @@ def test_discovery_names_the_issuer_with_its_path(sandbox: RunningSandbox, calle
 
 def test_an_issuer_may_have_no_path():
     """Without a path the issuer is scheme, host and port."""
-    with running_sandbox(issuer_path="", persons=1) as sandbox:
-        assert sandbox.issuer.count("/") == 2
-        caller = Caller(sandbox).sign_in()
-        assert claims_of(caller.token)["iss"] == sandbox.issuer
-        caller.close()
+    with calling(issuer_path="", persons=1) as caller:
+        assert caller.sandbox.issuer.count("/") == 2
+        caller.sign_in()
+        assert claims_of(caller.token)["iss"] == caller.sandbox.issuer
 
 
 def test_a_token_has_the_shape_of_a_real_one(sandbox: RunningSandbox, caller: Caller):
@@ -175,13 +183,11 @@ def test_an_assertion_serves_once(caller: Caller):
 
 def test_an_assertion_may_serve_again_when_the_sandbox_is_lenient():
     """With strict_jti off, a repeated jti passes, and the repeat is counted."""
-    with running_sandbox(strict_jti=False, persons=1) as sandbox:
-        caller = Caller(sandbox)
+    with calling(strict_jti=False, persons=1) as caller:
         assertion = caller.assertion()
         caller.ask(assertion=assertion)
         assert caller.ask(assertion=assertion).status_code == 200
-        assert sandbox.stats()["assertion_ids_repeated"] == 1
-        caller.close()
+        assert caller.sandbox.stats()["assertion_ids_repeated"] == 1
 
 
 def _private_in_jwk(caller: Caller) -> str:
@@ -250,17 +256,13 @@ def test_short_rsa_keys_are_refused():
     """RSA under 2048 bits serves neither in a proof nor in an assertion."""
     with pytest.warns(Warning, match="."):
         weak = rsa(1024)
-    with running_sandbox(client_jwks=[public(weak)], persons=1) as sandbox:
-        caller = Caller(sandbox, key=weak)
+    with calling(client_jwks=[public(weak)], persons=1, key=weak) as caller:
         assertion = caller.assertion(alg="RS256")
         assert caller.ask(assertion=assertion).json() == {"error": "invalid_client"}
-        caller.close()
-    with running_sandbox(persons=1) as sandbox:
-        caller = Caller(sandbox)
+    with calling(persons=1) as caller:
         proof = caller.proof(caller.token_endpoint, key=weak, alg="RS256")
         answer = caller.ask(proof=proof).json()
         assert answer["error_description"] == "Invalid 'jwk' value."
-        caller.close()
 
 
 def test_a_proof_serves_once(caller: Caller):
@@ -480,11 +482,9 @@ def test_an_expired_subject_token_is_refused(sandbox: RunningSandbox, caller: Ca
 
 def test_a_grant_must_be_enabled():
     """A client without token exchange hears unauthorized_client."""
-    with running_sandbox(grants=["client_credentials"], persons=1) as sandbox:
-        caller = Caller(sandbox)
+    with calling(grants=["client_credentials"], persons=1) as caller:
         answer = caller.ask_with_nonce(form={"grant_type": EXCHANGE})
         assert answer.json()["error"] == "unauthorized_client"
-        caller.close()
 
 
 def test_reuse_of_the_token_is_watched(sandbox: RunningSandbox, caller: Caller):
