@@ -47,11 +47,16 @@ def start(
 
 
 @pytest.mark.parametrize(
-    ("number", "loop"), [(signal.SIGTERM, "uvloop"), (signal.SIGINT, "asyncio")]
+    ("how", "number", "loop"),
+    [
+        ("stuck", signal.SIGTERM, "uvloop"),
+        ("stuck", signal.SIGINT, "asyncio"),
+        ("slow", signal.SIGTERM, "asyncio"),  # the loop turns, but seldom
+    ],
 )
-def test_stuck_when_asked_to_stop(number, loop):
+def test_stuck_or_slow_when_asked_to_stop(how, number, loop):
     """Code 75 soon, and one line that says why."""
-    program = start("stuck", loop=loop)
+    program = start(how, loop=loop)
     began_s = time.monotonic()
     program.send_signal(number)
     _, err = program.communicate(timeout=90)
@@ -59,17 +64,6 @@ def test_stuck_when_asked_to_stop(number, loop):
     assert time.monotonic() - began_s < 20  # 10, and a busy machine
     assert err.startswith("pts-worker: asked to stop, and stuck for ")
     assert 1 == err.count("\n")
-
-
-def test_slow_when_asked_to_stop():
-    """A loop that turns, but seldom, does not outlast the time in which a stop is to be over."""
-    program = start("slow")
-    began_s = time.monotonic()
-    program.send_signal(signal.SIGTERM)
-    _, err = program.communicate(timeout=90)
-    assert 75 == program.returncode, err
-    assert time.monotonic() - began_s < 20  # 10, and a busy machine
-    assert err.startswith("pts-worker: asked to stop, and stuck for ")
 
 
 def test_stuck_beyond_the_deadline():
