@@ -24,6 +24,7 @@ from worker.core.run import Publication, RunHandle
 from worker.errors import ExitCode, WithheldError
 from worker.store.catalogues import OUTDATED_STATISTICS
 from worker.store.database import Database
+from worker.store.queries.published import unpublished_runs
 from worker.store.runs.departures import Departures
 from worker.store.runs.facts import record_publication
 from worker.store.runs.feed import last_publication_no
@@ -191,7 +192,7 @@ async def publication_of(connection: AsyncConnection, run_id: int) -> Publicatio
 
 async def _keep_key_paths(connection: AsyncConnection, run_id: int) -> None:
     """Keep the key paths that this run used, although an open run that may be undone was first."""
-    unpublished = select(run.c.run_id).where(run.c.publication_no.is_(None), run.c.run_id != run_id)
+    unpublished = unpublished_runs().where(run.c.run_id != run_id)
     is_used = (
         select(person_area.c.area)
         .where(
