@@ -11,12 +11,10 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -32,6 +30,7 @@ from tests.acceptance.program import (
     start,
     wait_for,
 )
+from tests.acceptance.standin import standin
 from tests.acceptance.test_supervised import fetch
 from tests.deployment.deployed import ROOT, tool
 
@@ -107,11 +106,14 @@ def _play(folder: Path, migrated_sqlite: Path, lead_s: float) -> Night:
         start_at += timedelta(days=1)
     ahead_s = (start_at - now).total_seconds() - lead_s
     night = Night(start_at=start_at.astimezone(UTC))
-    with _sandbox(folder / "sandbox", ahead_s) as sandbox, _switch(night) as ping_url:
+    with _sandbox(folder / "sandbox", ahead_s) as sandbox, standin() as switch:
         worker = sandbox.install(folder / "worker", f"sqlite:///{folder / 'pts.db'}")
         port = closed_port()
         worker.configure(
-            telemetry={"http_listen": f"127.0.0.1:{port}", "ping_url": ping_url},
+            telemetry={
+                "http_listen": f"127.0.0.1:{port}",
+                "ping_url": f"{switch.origin}/pushed/check",
+            },
             schedule={"cron": CRON, "timezone": "Europe/Oslo", "retry_wait": "1s"},
             sync={"retry_after_max": "1s"},
         )
@@ -120,7 +122,7 @@ def _play(folder: Path, migrated_sqlite: Path, lead_s: float) -> Night:
         ended = run(*words, "sync", folder=worker.folder, env=_shifted(ahead_s - _DAY_S))
         assert ended.code == 0, ended.story()
         sandbox.control(clock_skew_s=0, faults=[AWAY], generation=1)
-        night.pings.clear()
+        switch.pushed.clear()
         running = start(*words, "schedule", folder=worker.folder, env=_shifted(ahead_s))
         try:
             _watch(night, running, port, lambda: sandbox.control(faults=[]))
@@ -129,6 +131,7 @@ def _play(folder: Path, migrated_sqlite: Path, lead_s: float) -> Night:
             ended = running.wait()
         night.log = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
         night.code, night.runs = ended.code, worker.store.runs()
+    night.pings = [_said(push) for push in switch.pushed]
     night.alerts = firing(night, (5.0, 6.5, 8.0), folder)
     return night
 
@@ -205,30 +208,9 @@ def _sandbox(folder: Path, ahead_s: float) -> Iterator[Sandbox]:
         running.wait()
 
 
-@contextmanager
-def _switch(night: Night) -> Iterator[str]:
-    """A dead man's switch, which keeps what it hears."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-            night.pings.append(f"POST {self.path} {body}".strip())
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *arguments: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/check"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def _said(push: bytes) -> str:
+    """A ping in one line."""
+    return push.decode().replace("/pushed", "", 1).replace("\n", " ").strip()
 
 
 def firing(night: Night, hours: Sequence[float], folder: Path) -> dict[float, list[str]]:
