@@ -20,10 +20,11 @@ from sqlalchemy import event
 from sqlalchemy.util.concurrency import await_
 
 from tests.databases import execute, in_database
+from tests.simulation.doors import outside
 from tests.simulation.loop import Clock
 from tests.simulation.model import STATEMENTS, Snapshot, expect
 from tests.simulation.nth_call import Point, change, truth_before
-from tests.simulation.process import DATABASE, Process, Trouble, outside
+from tests.simulation.process import DATABASE, Process, Trouble
 from tests.simulation.stage import Outcome, Stage
 from tests.simulation.upstream import SimHelseIdTransport, SimTransport
 from worker.store.database import Database, open_database

@@ -5,39 +5,26 @@ passes ``Process.touch`` first. There it can be counted, failed, or made the las
 process ever did: a dead process touches nothing any more, so its clean-up cannot change the world.
 """
 
-import logging
 import random
 import sqlite3
 import types
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import aiosqlite
 import anyio
-import httpx
-import structlog
 from sqlalchemy import event
 
 from tests.simulation.loop import PROCESS, Clock
-from worker import app as root
-from worker.ports import HttpTransport, Runtime
-from worker.pts.transport import TransportOptions
-from worker.sandbox import search
-from worker.sandbox.people import is_off_id
+from worker.ports import Runtime
 from worker.store.database import Database, open_database
-from worker.store.runs import open_run_store as opening
-from worker.store.runs.run_store import SqlRunStore
-from worker.sync.options import CONFIRM_AFTER_S, RunOptions
-from worker.tls import client_context
-from worker.use_cases import run_sync
 
 DATABASE, HTTP, CLOCK, FILE, WRITE = "database", "http", "clock", "file", "write"
 """``FILE`` is a read of the roster; ``WRITE``, a step of the writing of a file."""
@@ -333,71 +320,6 @@ class Engines:
 
 
 ENGINES = Engines()
-_TLS = cache(client_context)
-"""Made once a process: nothing in a simulated world speaks TLS."""
-
-
-@contextmanager
-def outside(
-    process: Callable[[], Process],
-    lend: Callable[[], AbstractAsyncContextManager[Database]],
-    transport: Callable[[TransportOptions], HttpTransport],
-    helseid_http: Callable[[], httpx.AsyncBaseTransport],
-    *,
-    confirm_after_s: float = CONFIRM_AFTER_S,
-) -> Iterator[None]:
-    """Replace what is opened to the outside: file, PTS's transport, HelseID's HTTP.
-
-    The store of a run is the real one; it is only told to the process whose run it is. A second
-    read comes so long after the first: where time is real, nobody has to wait for it.
-    """
-
-    def open_database(_url: str, _runtime: Runtime, **_options: Any) -> Any:
-        return lend()
-
-    @asynccontextmanager
-    async def open_transport(
-        options: TransportOptions, *_more: Any
-    ) -> AsyncIterator[HttpTransport]:
-        yield transport(options)
-
-    def helseid_client(*_options: Any, **_more: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=helseid_http(), trust_env=False)
-
-    async def open_run_store(*args: Any, **options: Any) -> SqlRunStore:
-        store = await opening.open_run_store(*args, **options)
-        process().began(store.handle.run_id)
-        return store
-
-    doors = [
-        (root, "open_database", open_database),
-        (root, "open_transport", open_transport),
-        (root, "helseid_client", helseid_client),
-        (root, "client_context", _TLS),
-        (run_sync, "open_run_store", open_run_store),
-        (run_sync, "RunOptions", partial(RunOptions, confirm_after_s=confirm_after_s)),
-        (search, "is_synthetic", is_off_id),  # H-numbers are not, and nobody real is here
-    ]
-    before = [(module, name, getattr(module, name)) for module, name, _ in doors]
-    logging_before = structlog.get_config()
-    pool_log = logging.getLogger("sqlalchemy.pool")
-    level_before = pool_log.level
-    for module, name, door in doors:
-        setattr(module, name, door)
-    structlog.configure(processors=[_drop])
-    pool_log.setLevel(logging.CRITICAL + 1)  # it tells of what is injected
-    try:
-        yield
-    finally:
-        pool_log.setLevel(level_before)
-        structlog.configure(**logging_before)
-        for module, name, door in before:
-            setattr(module, name, door)
-
-
-def _drop(*_event: Any) -> NoReturn:
-    """Log nothing: a simulated night has thousands of lines to tell."""
-    raise structlog.DropEvent
 
 
 def entered(process: Process) -> Any:

@@ -22,6 +22,7 @@ from joserfc.jwk import ECKey
 from msgspec import structs
 
 from tests.databases import migrate_now
+from tests.simulation.doors import outside
 from tests.simulation.loop import PROCESS, Clock, SimLoop
 from tests.simulation.model import Model, Turn, expect
 from tests.simulation.process import (
@@ -32,7 +33,6 @@ from tests.simulation.process import (
     Trace,
     Trouble,
     entered,
-    outside,
 )
 from tests.simulation.upstream import BASE_URL, ISSUER, SimHelseIdTransport, SimTransport, Upstream
 from worker.app import App
