@@ -16,8 +16,8 @@ from typing import Any
 import anyio
 
 from tests.databases import share_compiled_statements
+from tests.simulation.materials import materials
 from tests.simulation.nth_call import change
-from tests.simulation.stage import materials
 from tests.store.fencing import FencedStage
 from worker.cli.main import COMMANDS
 

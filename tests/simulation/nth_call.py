@@ -17,10 +17,11 @@ from typing import Any
 import anyio
 
 from tests.simulation.loop import Clock, SimLoop, inline_files, inline_writes, run_simulated
+from tests.simulation.materials import fast_folder, lasting_folder
 from tests.simulation.model import Snapshot, expect
 from tests.simulation.process import CLOCK, COMMIT, DATABASE, FILE, HTTP, WRITE, Trouble
 from tests.simulation.scenario import STARTS
-from tests.simulation.stage import Line, Outcome, Stage, fast_folder, lasting_folder
+from tests.simulation.stage import Line, Outcome, Stage
 from tests.simulation.upstream import Rows
 from worker.sandbox.restrictions import PRIVACY, SAFETY
 

@@ -14,9 +14,10 @@ import anyio
 from tests.simulation.changes import Changes
 from tests.simulation.lasting import Lasting
 from tests.simulation.loop import Clock, SimLoop, inline_files, run_simulated
+from tests.simulation.materials import fast_folder
 from tests.simulation.model import BrokenPromiseError, expect
 from tests.simulation.process import Process, Trouble
-from tests.simulation.stage import Outcome, Stage, Tally, fast_folder
+from tests.simulation.stage import Outcome, Stage, Tally
 from tests.simulation.weather import Weather
 from worker.core.model import RunKind
 from worker.sandbox.styles import PAGING_STYLES

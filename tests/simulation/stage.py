@@ -1,7 +1,6 @@
 """One simulated world: its database file, services, model, and the processes that run in it."""
 
 import errno
-import json
 import os
 import random
 import shutil
@@ -11,19 +10,15 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
-from multiprocessing.util import Finalize
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import anyio
-from joserfc.jwk import ECKey
 from msgspec import structs
 
-from tests.databases import migrate_now
 from tests.simulation.doors import outside
 from tests.simulation.loop import PROCESS, Clock, SimLoop
+from tests.simulation.materials import PSEUDONYM_KEY, materials
 from tests.simulation.model import Model, Turn, expect
 from tests.simulation.process import (
     ENGINES,
@@ -34,75 +29,20 @@ from tests.simulation.process import (
     Trouble,
     entered,
 )
-from tests.simulation.upstream import BASE_URL, ISSUER, SimHelseIdTransport, SimTransport, Upstream
+from tests.simulation.upstream import SimHelseIdTransport, SimTransport, Upstream
 from worker.app import App
-from worker.config.loading import Loaded, load
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode, WorkerError
 from worker.roster import open_roster
-from worker.sandbox.state import CLIENT_ID
 from worker.store.runs.run_store import Choice
 from worker.use_cases.observed_run import observed_run
 from worker.use_cases.run_sync import RunRequest
 
 LONGEST_RUN_S = 36 * 3600.0
 """A run of a handful of persons that is not over by then waits for something that never comes."""
-PROCESSES_AT_ONCE = 4
-"""More never work in one world at the same time."""
 _REFUSALS = {"full": errno.ENOSPC, "io": errno.EIO, "denied": errno.EACCES}
 """How a step of the writing of a file fails."""
-PSEUDONYM_KEY = bytes((11 * n * n + 5) % 256 for n in range(48))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Materials:
-    """What every world begins with: a folder with keys and an empty database."""
-
-    folder: Path
-    jwk: dict[str, Any]
-    loaded: Loaded
-
-
-def fast_folder() -> Path:
-    """A new folder, in memory where the machine has such a place."""
-    memory = Path("/dev/shm")  # noqa: S108 - where it exists it is for this
-    return Path(mkdtemp(prefix="pts-sim-", dir=memory if memory.is_dir() else None))
-
-
-def lasting_folder() -> Path:
-    """The same, until this process ends, be it one of a pool's or not."""
-    folder = fast_folder()
-    Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=1)
-    return folder
-
-
-@cache
-def materials() -> Materials:
-    """Made once a process."""
-    folder = lasting_folder()
-    key = ECKey.generate_key("P-256", {"kid": "sim", "alg": "ES256", "use": "sig"})
-    secret = folder / "client.jwk"
-    secret.write_text(json.dumps(key.as_dict(private=True)))
-    secret.chmod(0o600)
-    (folder / "pseudonym.key").write_bytes(PSEUDONYM_KEY)
-    (folder / "pseudonym.key").chmod(0o600)
-    migrate_now(f"sqlite:///{folder / 'empty.db'}")
-    anyio.run(ENGINES.prepare, folder / "empty.db", PROCESSES_AT_ONCE)
-    loaded = load(
-        {
-            "helseid.issuer": ISSUER,
-            "helseid.client_id": CLIENT_ID,
-            "helseid.private_jwk_file": str(secret),
-            "privacy.pseudonym_key_file": str(folder / "pseudonym.key"),
-            "api.base_url": BASE_URL,
-            "database.url": f"sqlite:///{folder / 'unused.db'}",
-            "roster.path": "roster.csv",
-        },
-        environ={},
-        cwd=folder,
-    )
-    return Materials(folder=folder, jwk=key.as_dict(private=False), loaded=loaded)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,10 @@ import shutil
 import pytest
 
 from tests.simulation.loop import Clock
+from tests.simulation.materials import fast_folder
 from tests.simulation.nth_call import apart, in_world, small_stage
 from tests.simulation.scenario import STARTS
-from tests.simulation.stage import Line, fast_folder
+from tests.simulation.stage import Line
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import anyio
 import pytest
 
 from tests.simulation.campaign import say
+from tests.simulation.materials import materials
 from tests.simulation.nth_call import Point
 from tests.simulation.nth_call_postgres import AFTER, PHASES, Ground, prepare, try_point
-from tests.simulation.stage import materials
 
 IS_ALL = os.environ.get("NTH") == "all"
 

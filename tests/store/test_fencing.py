@@ -18,8 +18,9 @@ import pytest
 from msgspec import structs
 
 from tests.acceptance.program import Store
+from tests.simulation.materials import materials
 from tests.simulation.nth_call import change
-from tests.simulation.stage import Outcome, materials
+from tests.simulation.stage import Outcome
 from tests.store.fencing import FencedStage, Scenario, Trials, Usurper, Writes, nothing
 from tests.store.shards.world import Budget
 from worker.app import App
