@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.pseudonyms import label_of, pseudonym_of
-from tests.simulation.upstream import AREAS, Answer, Rows, Served
+from tests.simulation.served import Answer, Rows, Served
+from tests.simulation.upstream import AREAS
 
 REVISION = {"patient-safety": "confidentiality_code", "patient-privacy": "privacy_level"}
 LAST_RUN = (

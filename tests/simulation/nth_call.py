@@ -21,8 +21,8 @@ from tests.simulation.materials import fast_folder, lasting_folder
 from tests.simulation.model import Snapshot, expect
 from tests.simulation.process import CLOCK, COMMIT, DATABASE, FILE, HTTP, WRITE, Trouble
 from tests.simulation.scenario import STARTS
+from tests.simulation.served import Rows
 from tests.simulation.stage import Line, Outcome, Stage
-from tests.simulation.upstream import Rows
 from worker.sandbox.restrictions import PRIVACY, SAFETY
 
 CRASH = "crash"

@@ -26,7 +26,7 @@ from tests.simulation.model import STATEMENTS, Snapshot, expect
 from tests.simulation.nth_call import Point, change, truth_before
 from tests.simulation.process import DATABASE, Process, Trouble
 from tests.simulation.stage import Outcome, Stage
-from tests.simulation.upstream import SimHelseIdTransport, SimTransport
+from tests.simulation.transports import SimHelseIdTransport, SimTransport
 from worker.store.database import Database, open_database
 from worker.sync.options import CONFIRM_AFTER_S
 

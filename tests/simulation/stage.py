@@ -29,7 +29,8 @@ from tests.simulation.process import (
     Trouble,
     entered,
 )
-from tests.simulation.upstream import SimHelseIdTransport, SimTransport, Upstream
+from tests.simulation.transports import SimHelseIdTransport, SimTransport
+from tests.simulation.upstream import Upstream
 from worker.app import App
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport

@@ -4,23 +4,19 @@ They check tokens, proofs, nonces and bodies exactly as the sandbox's servers do
 time are missing. What was told to whom, whole and delivered, is kept for the model.
 """
 
-import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from email.utils import format_datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
-import httpx
 import orjson
 
 from tests.simulation.loop import Clock
 from tests.simulation.process import HTTP, DiedError, Process, Trace
-from worker.errors import TransientError
-from worker.ports import HttpResponse
+from tests.simulation.served import Answer, Connection, Rows, Served
 from worker.sandbox.faults import Action, FaultPlan
 from worker.sandbox.helseid import HelseId
 from worker.sandbox.pts import Pts
@@ -33,13 +29,8 @@ AREAS = (SAFETY, PRIVACY)
 ISSUER = "http://127.0.0.1:8101/helseid"
 BASE_URL = "http://127.0.0.1:8102"
 HELSEID_S_MAX = 10.0
-ON_THE_WAY_S = 15.0
-"""A request that may go fetches a token, perhaps, before it is sent."""
 PERSONS = 44
 """Identifiers that a seed may use; among them one D-number with its foedselsnummer."""
-
-Rows = dict[str, int]
-"""Restrictions of one person's area: key to revision."""
 
 TRUE_ACTIONS = frozenset(
     {
@@ -94,77 +85,6 @@ class Network:
     latency_s: float = 0.05
     slow: float = 0.0
     extra_answers: float = 0.0
-
-
-@dataclass(kw_only=True)
-class Connection:
-    """A connection of a worker's to PTS, as PTS sees it.
-
-    Attributes:
-        requests: how many came on it.
-        is_closed: the worker closed it after an answer.
-    """
-
-    number: int
-    requests: int = 0
-    is_closed: bool = False
-
-
-@dataclass(kw_only=True)
-class Answer:
-    """An answer about a person-area, as far as it has come.
-
-    Attributes:
-        rows: what it held.
-        at_s: when its last page came.
-        connections: what its pages came on.
-    """
-
-    rows: Rows = field(default_factory=dict)
-    at_s: float = 0.0
-    connections: list[Connection] = field(default_factory=list)
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether each page came on a connection that carried nothing else."""
-        return all(one.requests == 1 and one.is_closed for one in self.connections)
-
-
-@dataclass(kw_only=True)
-class Served:
-    """What one process was told: the complete answers of each person-area, in order.
-
-    Attributes:
-        passing: what the pages of an answer have told so far.
-        complete: those whose pages so far are an answer among ``whole``.
-        doubtful: answers with a page that the worker may well refuse.
-        refusals: requests that were answered with 401; after two of them a request may go on
-            another connection.
-        searches: requests that reached PTS.
-        hasty: those of them that came within a silence that PTS had asked for.
-        silent_since_s, silent_until_s: that silence.
-    """
-
-    whole: dict[tuple[str, str], list[Answer]] = field(default_factory=lambda: defaultdict(list))
-    passing: dict[tuple[str, str], Answer] = field(default_factory=dict)
-    complete: set[tuple[str, str]] = field(default_factory=set)
-    doubtful: set[tuple[str, str]] = field(default_factory=set)
-    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
-    searches: Counter[tuple[str, str]] = field(default_factory=Counter)
-    hasty: int = 0
-    silent_since_s: float = math.inf
-    silent_until_s: float = 0.0
-
-    def ask_for_silence(self, now_s: float, silence_s: float) -> None:
-        """PTS asked for silence. Who was on the way to it then may still come."""
-        if now_s >= self.silent_until_s:
-            self.silent_since_s = now_s
-        self.silent_until_s = max(self.silent_until_s, now_s + silence_s)
-
-    def search(self, key: tuple[str, str], now_s: float) -> None:
-        """A search reached PTS."""
-        self.searches[key] += 1
-        self.hasty += self.silent_since_s + ON_THE_WAY_S < now_s < self.silent_until_s
 
 
 class Upstream:
@@ -351,70 +271,3 @@ def _is_unspoilt(key: tuple[str, str], reply: Response, action: str, found: Rows
     told = orjson.loads(reply.body)
     items = told["items"] if isinstance(told, dict) else told
     return all(item in right for item in items)
-
-
-class SimTransport:
-    """The port ``HttpTransport`` of one process."""
-
-    def __init__(self, upstream: Upstream, process: Process, attempt_s_max: float) -> None:
-        self._upstream = upstream
-        self._process = process
-        self._attempt_s_max = attempt_s_max
-        self._idle: list[Connection] = []
-
-    async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
-    ) -> HttpResponse:
-        """See ``worker.ports.HttpTransport``."""
-        parts = urlsplit(url)
-        sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        sent.append((b"host", parts.netloc.encode()))
-        is_new = is_single_use or not self._idle
-        connection = self._upstream.connect() if is_new else self._idle.pop()
-        request = Request(
-            "POST", parts.path, parts.query.encode(), sent, body, connection=connection.number
-        )
-        try:
-            reply = await self._upstream.call(
-                self._process, request, limit_s=self._attempt_s_max, connection=connection
-            )
-        except TimeoutError:
-            raise TransientError("no whole answer in time (TimeoutError)") from None
-        except ConnectionError:
-            raise TransientError("the connection broke (ConnectionError)") from None
-        if is_single_use:
-            connection.is_closed = True
-        else:
-            self._idle.append(connection)
-        found: dict[str, tuple[str, ...]] = {}
-        for name, value in _headers(reply, self._upstream.date()):
-            key = name.decode()
-            found[key] = (*found.get(key, ()), value.decode())
-        return HttpResponse(status=reply.status, headers=found, body=reply.body)
-
-
-class SimHelseIdTransport(httpx.AsyncBaseTransport):
-    """What carries HelseID's client of one process."""
-
-    def __init__(self, upstream: Upstream, process: Process) -> None:
-        self._upstream = upstream
-        self._process = process
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        sent = [(name.lower(), value) for name, value in request.headers.raw]
-        asked = Request(request.method, url.path, url.query, sent, request.content)
-        try:
-            reply = await self._upstream.call(self._process, asked, limit_s=HELSEID_S_MAX)
-        except TimeoutError:
-            raise httpx.ReadTimeout("no answer in time", request=request) from None
-        except ConnectionError:
-            raise httpx.ReadError("the connection broke", request=request) from None
-        headers = _headers(reply, self._upstream.date())
-        stream = httpx.ByteStream(reply.body)
-        return httpx.Response(reply.status, headers=headers, stream=stream, request=request)
-
-
-def _headers(reply: Response, date: bytes) -> list[tuple[bytes, bytes]]:
-    kind = [(b"content-type", reply.content_type)] if reply.body else []
-    return [*kind, *reply.headers, (b"date", date)]

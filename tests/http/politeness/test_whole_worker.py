@@ -17,8 +17,9 @@ from tests.http.politeness.scenarios import WARM_UP_S
 from tests.http.politeness.world import AWAY, OK, REFUSED
 from tests.simulation.loop import Clock
 from tests.simulation.nth_call import in_world
+from tests.simulation.served import Rows
 from tests.simulation.stage import Line, Outcome, Stage
-from tests.simulation.upstream import DictPts, Rows
+from tests.simulation.upstream import DictPts
 from worker.sandbox.restrictions import PRIVACY, SAFETY
 from worker.sandbox.web import Request, Response, problem
 
