@@ -2,8 +2,9 @@
 
 import random
 
+from tests.simulation.model.values import AREAS
 from tests.simulation.stage import Line, Stage
-from tests.simulation.upstream import AREAS, PERSONS
+from tests.simulation.upstream import PERSONS
 
 BAD_LINES = ("nobody", "123", '"open', "1234567890,x", ",", "a,b,c,d")
 

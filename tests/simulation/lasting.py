@@ -16,9 +16,8 @@ from typing import Any
 import anyio
 
 from tests.simulation.changes import Changes
-from tests.simulation.model import Key, expect
+from tests.simulation.model.values import AREAS, PersonArea, expect
 from tests.simulation.stage import Outcome, Stage
-from tests.simulation.upstream import AREAS
 from worker.sandbox.dpop import NONCE_VALID_S
 from worker.sandbox.faults import Action
 
@@ -196,11 +195,11 @@ class Lasting:
         return outcome
 
     def _check_world(self, failing: set[tuple[str, str]]) -> None:
-        model = self.stage.model
-        keys: set[Key] = {(model.person_key(off_id), area) for off_id, area in failing}
+        observer = self.stage.observer
+        keys: set[PersonArea] = {(observer.person_key(off_id), area) for off_id, area in failing}
         roster = {line.off_id for line in self.stage.roster}
         not_sent = self.stage.not_sent(roster)
-        model.check_world(self.stage.upstream.truth, roster, keys, not_sent)
+        observer.check_world(self.stage.upstream.truth, roster, keys, not_sent)
 
     # Silence
 

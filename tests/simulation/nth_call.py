@@ -18,12 +18,12 @@ import anyio
 
 from tests.simulation.loop import Clock, SimLoop, inline_files, inline_writes, run_simulated
 from tests.simulation.materials import fast_folder, lasting_folder
-from tests.simulation.model import Snapshot, expect
+from tests.simulation.model.state import Model
+from tests.simulation.model.values import PRIVACY, SAFETY, expect
 from tests.simulation.process import CLOCK, COMMIT, DATABASE, FILE, HTTP, WRITE, Trouble
 from tests.simulation.scenario import STARTS
 from tests.simulation.served import Rows
 from tests.simulation.stage import Line, Outcome, Stage
-from worker.sandbox.restrictions import PRIVACY, SAFETY
 
 CRASH = "crash"
 PERSONS_FIRST = 5
@@ -89,7 +89,7 @@ class Begun:
 
     database: Path
     textfile: Path
-    snapshots: list[Snapshot]
+    model: Model
 
 
 def small_stage(folder: Path, clock: Clock, rng: random.Random) -> Stage:
@@ -134,9 +134,7 @@ def begun() -> Begun:
     outcome = in_world(stage, lambda: apart(stage))
     expect(outcome.code == 0, f"the first run ended with {outcome.code}")
     stage.close()
-    return Begun(
-        database=stage.database, textfile=folder / TEXTFILE, snapshots=stage.model.snapshots
-    )
+    return Begun(database=stage.database, textfile=folder / TEXTFILE, model=stage.observer.model)
 
 
 def calls() -> dict[str, int]:
@@ -183,7 +181,7 @@ def _try(point: Point | None) -> tuple[Stage, Outcome]:
         clock = Clock(STARTS[0])
         clock.elapsed_s = 86_400.0
         stage = small_stage(folder, clock, random.Random(2))
-        stage.model.snapshots = copy.deepcopy(begun().snapshots)
+        stage.observer.model = copy.deepcopy(begun().model)
         change(stage)
 
         async def main() -> Outcome:
@@ -223,4 +221,4 @@ async def _recover(stage: Stage, point: Point) -> None:
     told = (stage.folder / TEXTFILE).read_bytes()
     expect(told != begun().textfile.read_bytes(), f"{point}: the run after it told no numbers")
     roster = {line.off_id for line in stage.roster}
-    stage.model.check_world(stage.upstream.truth, roster)
+    stage.observer.check_world(stage.upstream.truth, roster)

@@ -22,7 +22,9 @@ from sqlalchemy.util.concurrency import await_
 from tests.databases import execute, in_database
 from tests.simulation.doors import outside
 from tests.simulation.loop import Clock
-from tests.simulation.model import STATEMENTS, Snapshot, expect
+from tests.simulation.model.state import Model
+from tests.simulation.model.values import expect
+from tests.simulation.model.views import STATEMENTS
 from tests.simulation.nth_call import Point, change, truth_before
 from tests.simulation.process import DATABASE, Process, Trouble
 from tests.simulation.stage import Outcome, Stage
@@ -165,10 +167,10 @@ class PostgresStage(Stage):
         connection = await asyncpg.connect(self.url)
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                rows = {sql: await connection.fetch(sql) for sql in STATEMENTS}
+                found = {name: await connection.fetch(sql) for name, sql in STATEMENTS.items()}
         finally:
             await connection.close()
-        self.model.judge(_Fetched(rows))
+        self.observer.judge(found)
 
     async def free_lease(self) -> None:
         """The process that held it is gone."""
@@ -205,23 +207,13 @@ class PostgresStage(Stage):
         return outcome
 
 
-class _Fetched:
-    """What was read, as the model asks for it."""
-
-    def __init__(self, rows: dict[str, list[Any]]) -> None:
-        self._rows = rows
-
-    def execute(self, sql: str) -> list[Any]:
-        return self._rows[sql]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Ground:
     """A server with a database after its first run, to be copied; and what the next run calls."""
 
     server: str
     template: str
-    snapshots: list[Snapshot]
+    model: Model
     calls: list[str]
 
     @asynccontextmanager
@@ -231,7 +223,7 @@ class Ground:
         await execute(self.server, f"CREATE DATABASE {name} TEMPLATE {self.template}")
         stage = PostgresStage(folder, in_database(self.server, name))
         try:
-            stage.model.snapshots = copy.deepcopy(self.snapshots)
+            stage.observer.model = copy.deepcopy(self.model)
             change(stage)
             yield stage
         finally:
@@ -275,7 +267,7 @@ async def prepare(server: str, migrated: str, folder: Path) -> Ground:
     first = await stage.live()
     expect(first.code == 0, f"the first run ended with {first.code}: {first.fault}")
     stage.close()
-    ground = Ground(server=server, template=template, snapshots=stage.model.snapshots, calls=[])
+    ground = Ground(server=server, template=template, model=stage.observer.model, calls=[])
     async with ground.world(folder) as second:
         outcome = await second.live()
         expect(outcome.code == 0, f"the run without a fault ended with {outcome.code}")
@@ -293,5 +285,5 @@ async def try_point(ground: Ground, point: Point, folder: Path) -> Outcome:
         await stage.free_lease()
         after = await stage.live()
         expect(after.code == 0, f"{point}: the run after it ended with {after.code}: {after.fault}")
-        stage.model.check_world(stage.upstream.truth, {line.off_id for line in stage.roster})
+        stage.observer.check_world(stage.upstream.truth, {line.off_id for line in stage.roster})
     return outcome

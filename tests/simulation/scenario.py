@@ -15,7 +15,7 @@ from tests.simulation.changes import Changes
 from tests.simulation.lasting import Lasting
 from tests.simulation.loop import Clock, SimLoop, inline_files, run_simulated
 from tests.simulation.materials import fast_folder
-from tests.simulation.model import BrokenPromiseError, expect
+from tests.simulation.model.values import BrokenPromiseError, expect
 from tests.simulation.process import Process, Trouble
 from tests.simulation.stage import Outcome, Stage, Tally
 from tests.simulation.weather import Weather
@@ -283,7 +283,7 @@ class Life:
             outcome = await self._undisturbed()
         expect(outcome.code == 0, f"an undisturbed run ended with {outcome.code}: {outcome.fault}")
         roster = {line.off_id for line in self.stage.roster}
-        self.stage.model.check_world(
+        self.stage.observer.check_world(
             self.stage.upstream.truth, roster, not_sent=self.stage.not_sent(roster)
         )
         if self.rng.random() < 0.5:

@@ -19,7 +19,9 @@ from msgspec import structs
 from tests.simulation.doors import outside
 from tests.simulation.loop import PROCESS, Clock, SimLoop
 from tests.simulation.materials import PSEUDONYM_KEY, materials
-from tests.simulation.model import Model, Turn, expect
+from tests.simulation.model.guard import Guard
+from tests.simulation.model.values import expect
+from tests.simulation.observer import Attempt, Observer
 from tests.simulation.process import (
     ENGINES,
     FILE,
@@ -116,7 +118,7 @@ class Stage:
         self.database = folder / "pts.db"
         if not self.database.exists():
             shutil.copy(materials().folder / "empty.db", self.database)
-        self.model = Model(self.database, PSEUDONYM_KEY, self.upstream.served)
+        self.observer = Observer(self.database, PSEUDONYM_KEY, self.upstream.served)
         self.roster: list[Line] = []
         self.processes: list[Process] = []
         self.current: Process | None = None
@@ -196,12 +198,12 @@ class Stage:
 
     def _glance(self) -> None:
         """After a commit, now and then: readers must see what they saw."""
-        if self.rng.random() < self.look_share:
+        if self.rng.random() < self.look_share or self.observer.is_behind():
             self.look()
 
     def look(self) -> None:
         """Let the model look at the database."""
-        if self.model.look():
+        if self.observer.look():
             self.tally.publications += 1
 
     async def run(
@@ -225,7 +227,7 @@ class Stage:
         request = RunRequest(
             kind=kind, roster=open_roster(path=path), choice=choice, accept_removals=accepts
         )
-        self._watch_turn(process, lines, picks=choice is not None, accepts=accepts)
+        self._watch(process, request, lines)
         self.tally.runs += 1
         entered(process)
         with anyio.move_on_after(LONGEST_RUN_S) as limit:
@@ -273,29 +275,33 @@ class Stage:
                 return Outcome(process=process, code=int(report.exit_code), report=report)
         return Outcome(process=process, code=None)
 
-    def _watch_turn(self, process: Process, lines: list[Line], *, picks: bool, accepts: bool):
+    def _watch(self, process: Process, request: RunRequest, lines: list[Line]) -> None:
+        good = [line for line in lines if not line.bad]
         refs: dict[str, set[str | None]] = {}
-        for one in lines:
-            if not one.bad:
-                refs.setdefault(one.off_id, set()).add(one.ref or None)
-        roster = {off_id: frozenset(found) for off_id, found in refs.items()}
-        not_sent = self.not_sent(one.off_id for one in lines if not one.bad)
+        for line in good:
+            refs.setdefault(line.off_id, set()).add(line.ref or None)
+        not_sent = self.not_sent(line.off_id for line in good)
         self.tally.faults["H-numbers not sent"] += bool(not_sent)
-        model, is_whole = self.model, not any(one.bad for one in lines)
+        sync = self.settings.sync
 
         def began(run_id: int) -> None:
-            model.turns[run_id].append(
-                Turn(
-                    number=process.number,
-                    run_id=run_id,
-                    roster=roster,
-                    is_whole=is_whole,
-                    picks=picks,
-                    accepts=accepts,
-                    not_sent=not_sent,
-                    confirms_changes=self.settings.sync.confirm == "changes",
-                )
+            attempt = Attempt(
+                number=process.number,
+                run_id=run_id,
+                kind=request.kind.value,
+                began_at=self.clock.now(),
+                guard=Guard(
+                    max_removed_share=sync.max_removed_share,
+                    min_completeness=sync.min_completeness,
+                    accept_removals=request.accept_removals,
+                ),
+                roster={off_id: frozenset(found) for off_id, found in refs.items()},
+                roster_errors=len(lines) - len(good),
+                not_sent=not_sent,
+                picks=request.choice is not None,
+                confirms_changes=sync.confirm == "changes",
             )
+            self.observer.began(attempt)
 
         process.began = began
 
@@ -340,9 +346,9 @@ class Stage:
         return max(0.0, ends_s)
 
     def close(self) -> None:
-        """Settle the tally and close the model's reader."""
-        self.model.close()
-        self.tally.looks = self.model.looks
+        """Settle the tally and close the observer's reader."""
+        self.observer.close()
+        self.tally.looks = self.observer.looks
         self.tally.virtual_s += self.clock.elapsed_s
         self.tally.faults.update({f"http {name}": n for name, n in self.upstream.struck.items()})
         for process in self.processes:

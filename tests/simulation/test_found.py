@@ -22,23 +22,23 @@ def stage():
 
 def test_a_reference_first_met_by_a_withheld_run_is_shown_once_published(stage):
     """A person whom only a withheld run knew goes by the roster's reference afterwards."""
-    upstream, model = stage.upstream, stage.model
+    upstream, observer = stage.upstream, stage.observer
 
     async def live():
         upstream.arm([{"action": "status", "status": 400, "area": "pts", "every": 1, "times": 9}])
         withheld = await apart(stage)
         upstream.arm([])
         published = await apart(stage, accepts=True)
-        shown = dict(model.last.refs)
+        shown = dict(observer.model.refs)
         first = stage.roster[0]
         stage.roster[0] = Line(off_id=first.off_id, ref="new")
         again = await apart(stage)
         return withheld.code, published.code, again.code, shown
 
     withheld, published, again, shown = in_world(stage, live)
-    refs = {model.person_key(line.off_id): line.ref for line in stage.roster}
+    refs = {observer.person_key(line.off_id): line.ref for line in stage.roster}
     assert (5, 0, 0) == (withheld, published, again)
-    first = model.person_key(stage.roster[0].off_id)
+    first = observer.person_key(stage.roster[0].off_id)
     assert {**{person: refs[person] for person in shown}, first: "L0"} == shown
-    assert "new" == model.last.refs[first]
+    assert "new" == observer.model.refs[first]
     stage.close()

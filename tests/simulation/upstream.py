@@ -15,17 +15,17 @@ import anyio
 import orjson
 
 from tests.simulation.loop import Clock
+from tests.simulation.model.values import PRIVACY, SAFETY
 from tests.simulation.process import HTTP, DiedError, Process, Trace
 from tests.simulation.served import Answer, Connection, Rows, Served
 from worker.sandbox.faults import Action, FaultPlan
 from worker.sandbox.helseid import HelseId
 from worker.sandbox.pts import Pts
-from worker.sandbox.restrictions import PRIVACY, SAFETY, Restriction, sample
+from worker.sandbox.restrictions import Restriction, sample
 from worker.sandbox.search import Search
 from worker.sandbox.state import SandboxOptions, World
 from worker.sandbox.web import Delivery, Request, Response
 
-AREAS = (SAFETY, PRIVACY)
 ISSUER = "http://127.0.0.1:8101/helseid"
 BASE_URL = "http://127.0.0.1:8102"
 HELSEID_S_MAX = 10.0

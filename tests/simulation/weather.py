@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.simulation.lasting import KINDS, digest
+from tests.simulation.model.values import AREAS
 from tests.simulation.process import COMMIT, DATABASE, FILE, HTTP, Trouble
 from tests.simulation.stage import Stage
-from tests.simulation.upstream import AREAS
 from worker.sandbox.faults import Action
 
 _LEAST_SPOILS = (
@@ -114,8 +114,8 @@ class Weather:
         return action
 
     def _keys_are_known(self) -> bool:
-        last = self.stage.model.last
-        return all(any(a == area and rows for (_, a), rows in last.rows.items()) for area in AREAS)
+        held = self.stage.observer.model.held
+        return all(any(row[0] == area for row in held) for area in AREAS)
 
     def trouble(self) -> Trouble:
         """What goes wrong inside the process."""

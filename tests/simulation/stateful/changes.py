@@ -6,15 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.simulation.stateful.source import (
-    AREAS,
-    PERSONS,
-    PRIVACY,
-    SAFETY,
-    TROUBLES,
-    Place,
-    Source,
-)
+from tests.simulation.model.values import AREAS, PRIVACY, SAFETY
+from tests.simulation.stateful.source import PERSONS, TROUBLES, Place, Source
 
 NOVELTIES: Sequence[tuple[dict[str, Any], tuple[str, str]]] = (
     ({"newField": [1]}, ("[].newField", "unknown_field")),

@@ -9,17 +9,18 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from structlog.testing import capture_logs
 
+from tests.simulation.model.guard import Guard
+from tests.simulation.model.state import Model
+from tests.simulation.model.values import AREAS, PRIVACY, SAFETY, Ending, Run
+from tests.simulation.model.views import same
 from tests.simulation.stateful.changes import World, areas, edits, letters, persons, picks
-from tests.simulation.stateful.checks import Checks
-from tests.simulation.stateful.judging import PUBLISHES, Judge, guards, judges
-from tests.simulation.stateful.model import Model, Run
+from tests.simulation.stateful.checks import StoreChecks
 from tests.simulation.stateful.process import (
     CONTINUE_WITHIN,
     Fuse,
@@ -29,16 +30,24 @@ from tests.simulation.stateful.process import (
     begin,
     take_lease,
 )
-from tests.simulation.stateful.source import AREAS, PERSONS, PRIVACY, SAFETY, Source
+from tests.simulation.stateful.source import PERSONS, Source
 from tests.simulation.stateful.telling import KEYS, Task, tell, tell_held
-from tests.simulation.stateful.views import same
 from worker.core.model import CompleteArea, PersonRead, RunKind
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError, WithheldError
 
 deaths = st.sampled_from([None, None, None, None, None, 0, 1, 2, 3])
 orders = st.permutations(PERSONS)
 sizes = st.integers(1, 4)
-ACCEPTED = {"accept_removals": True, "min_completeness": 0.0}
+PUBLISHES = Guard(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
+WITHHOLDS = Guard(max_removed_share=0.0, min_completeness=2.0)
+"""Any run but a backfill that removes little."""
+some_guards = st.builds(
+    Guard,
+    max_removed_share=st.sampled_from([0.0, 0.1, 0.4]),
+    min_completeness=st.sampled_from([0.0, 0.5, 0.9, 1.0]),
+    accept_removals=st.booleans(),
+)
+guards = st.one_of(st.just(PUBLISHES), st.just(PUBLISHES), some_guards, st.just(WITHHOLDS))
 scopes = st.sampled_from([AREAS, AREAS, AREAS, (SAFETY,), (PRIVACY,)])
 
 
@@ -58,7 +67,7 @@ class StoreMachine(RuleBasedStateMachine):
             source=Source(shape={}, names_person=False, pages=False),
             roster={},
         )
-        self.checks = Checks(ground=self.ground, model=self.model, world=self.world)
+        self.checks = StoreChecks(ground=self.ground, model=self.model, world=self.world)
 
     @property
     def at_work(self) -> Turn:
@@ -123,19 +132,19 @@ class StoreMachine(RuleBasedStateMachine):
             self.world.heal()
         roster = dict(self.world.roster)
         self._begin(RunKind.SYNC, AREAS, roster, 0, None)
-        self._publish(order, size, judge=PUBLISHES, dies=None)
+        self._publish(order, size, guard=PUBLISHES, dies=None)
 
     @precondition(lambda self: self.turn is None)
-    @rule(changes=edits, order=orders, judge=guards)
-    def guarded_night(self, changes, order, judge) -> None:
+    @rule(changes=edits, order=orders, guard=some_guards)
+    def guarded_night(self, changes, order, guard) -> None:
         """A night under the guard's eyes; what it withholds, a person may accept the next day."""
         self.world.carry_out(changes)
         self._begin(RunKind.SYNC, AREAS, dict(self.world.roster), 0, None)
-        self._publish(order, 2, judge=judge, dies=None)
+        self._publish(order, 2, guard=guard, dies=None)
         if self.model.last_run.status == "withheld":
-            accepts = replace(judge, limits=msgspec.structs.replace(judge.limits, **ACCEPTED))
+            accepts = replace(guard, accept_removals=True, min_completeness=0.0)
             self._begin(RunKind.SYNC, AREAS, dict(self.world.roster), 0, None)
-            self._publish(order, 2, judge=accepts, dies=None)
+            self._publish(order, 2, guard=accepts, dies=None)
 
     @precondition(lambda self: self.turn is None)
     @rule(
@@ -160,7 +169,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.ground.fake.advance(3600 * hours)
         if publishes:
             self._begin(RunKind.SYNC, AREAS, dict(self.world.roster), 0, None)
-            self._publish(parts[0][1], 2, judge=PUBLISHES, dies=None)
+            self._publish(parts[0][1], 2, guard=PUBLISHES, dies=None)
 
     @precondition(lambda self: self.turn is None)
     @rule(changes=edits, chosen=st.lists(persons, min_size=1, unique=True), scope=scopes)
@@ -169,7 +178,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.world.carry_out(changes)
         roster = {person: self.world.roster.get(person) for person in chosen}
         self._begin(RunKind.BACKFILL, scope, roster, 0, None)
-        self._publish(chosen, 2, judge=PUBLISHES, dies=None)
+        self._publish(chosen, 2, guard=PUBLISHES, dies=None)
 
     def _begin(self, kind, scope, roster, faults, dies) -> None:
         database = self.ground.mortal()
@@ -304,11 +313,11 @@ class StoreMachine(RuleBasedStateMachine):
     # How a turn ends
 
     @precondition(lambda self: self.turn is not None)
-    @rule(order=orders, size=sizes, judge=judges, dies=deaths)
-    def publish(self, order, size, judge, dies) -> None:
-        self._publish(order, size, judge=judge, dies=dies)
+    @rule(order=orders, size=sizes, guard=guards, dies=deaths)
+    def publish(self, order, size, guard, dies) -> None:
+        self._publish(order, size, guard=guard, dies=dies)
 
-    def _publish(self, order, size, *, judge: Judge, dies: int | None) -> None:
+    def _publish(self, order, size, *, guard: Guard, dies: int | None) -> None:
         """Read whoever is left, and publish; or have the guard withhold it."""
         turn = self.at_work
         roster = sorted(
@@ -319,16 +328,18 @@ class StoreMachine(RuleBasedStateMachine):
         run.attempts[turn.handle.attempt_id] = (40 + run.run_id, 3)
         outcome = self.model.outcome(
             run,
-            [KEYS[person] for person in turn.roster],
-            may_depart=turn.may_depart,
-            roster_faults=turn.roster_faults,
+            Ending(
+                roster=[KEYS[person] for person in turn.roster],
+                may_depart=turn.may_depart,
+                roster_errors=turn.roster_faults,
+            ),
         )
-        is_withheld = judge.withholds(outcome.facts)
+        is_withheld = guard.withholds(outcome.facts)
         turn.database.fuse.left = dies
         logs: Sequence[Mapping[str, Any]] = ()
         try:
             with capture_logs() as logs:
-                done = self._do(turn.publish(judge.limits, turn.progress(40 + run.run_id, 3)))
+                done = self._do(turn.publish(guard, turn.progress(40 + run.run_id, 3)))
         except WithheldError as fault:
             assert is_withheld
             self.checks.check_facts(outcome, logs)
@@ -455,7 +466,7 @@ class StoreMachine(RuleBasedStateMachine):
         )
         deeds: Mapping[str, Callable[[], Coroutine[Any, Any, Any]]] = {
             "write": lambda: ghost.store.apply(reads),
-            "publish": lambda: ghost.publish(PUBLISHES.limits, ghost.progress(9, 9)),
+            "publish": lambda: ghost.publish(PUBLISHES, ghost.progress(9, 9)),
             "withhold": lambda: ghost.store.withhold("ghost"),
             "interrupt": lambda: ghost.store.interrupt(
                 ExitCode.STOPPED, "ghost", ghost.progress(9, 9)

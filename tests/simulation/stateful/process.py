@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.databases import by_our_clock
 from tests.fakes import FakeRuntime
+from tests.simulation.model.guard import Guard
 from tests.simulation.stateful.source import BASE_URL, Source
 from worker.areas import AREAS
 from worker.core.breaker import Breaker
@@ -198,8 +199,9 @@ class Turn:
         """The counters that the program would hand on at the end."""
         return RunProgress(requests=requests, retries=retries, roster_faults=self.roster_faults)
 
-    async def publish(self, limits: GuardLimits, progress: RunProgress) -> Publication:
+    async def publish(self, guard: Guard, progress: RunProgress) -> Publication:
         """Publish the run as ``worker.sync.run`` does."""
+        limits = GuardLimits(**asdict(guard))
         done = await self.store.publish(limits, may_depart=self.may_depart, progress=progress)
         assert isinstance(done, Publication)
         return done

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.simulation.model.values import AREAS
 from worker.core.model import FailureKind
 from worker.ports import HttpResponse
 from worker.pts.retrying_client import SendingStats, Sent
 
-SAFETY, PRIVACY = "patient-safety", "patient-privacy"
-AREAS = (SAFETY, PRIVACY)
 PERSONS = tuple(f"{number:02}058812345" for number in range(1, 5))
 BASE_URL = "https://pts.example"
 PAGE = 2

@@ -1,12 +1,15 @@
 """Tells the model what was read and written: from the source, and when from the proof."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from tests.simulation.model.reads import confirmation
+from tests.simulation.model.state import Model
+from tests.simulation.model.values import Row, Run
 from tests.simulation.stateful.changes import NOVELTIES
-from tests.simulation.stateful.model import Model, Run, canonical
 from tests.simulation.stateful.process import PSEUDONYMS, Turn
 from tests.simulation.stateful.source import CONTRADICTS, PERSONS, TROUBLES, Source
-from tests.simulation.stateful.views import digest_name
 from worker.core.identity import NationalId
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, FailureKind, PersonRead
 
@@ -21,6 +24,26 @@ KEY_PATHS = {
 
 Task = tuple[str, tuple[str, ...]]
 """An identifier and the areas to read."""
+
+
+def _canonical(document: Any) -> str:
+    """One text for one document."""
+    return json.dumps(document, sort_keys=True, ensure_ascii=False)
+
+
+def _digest_name(person: str, payload: str) -> str:
+    """The model's name of a restriction that has no key: no other person can have the same."""
+    return f"{person} {payload}"
+
+
+def row_of(shown: Mapping[str, Any], shape: Mapping[str, str]) -> tuple[Row, str]:
+    """The model's name of a row of a view, and its payload: a digest is told by its payload."""
+    payload = _canonical(json.loads(shown["payload"]))
+    key = shown["restriction_id"]
+    if shape[shown["area"]] == "digest":
+        assert len(key) == 32
+        key = _digest_name(shown["person_key"], payload)
+    return (shown["area"], shown["person_key"], key), payload
 
 
 def _label(model: Model, run: Run, turn: Turn, person: str) -> str | None:
@@ -56,26 +79,24 @@ def tell(
 
 def _tell_area(model: Model, source: Source, turn: Turn, person: str, read: AreaRead) -> None:
     run, attempt = model.runs[turn.handle.run_id], turn.handle.attempt_id
-    slot = (KEYS[person], read.area)
+    key = (KEYS[person], read.area)
     trouble = source.troubles.get((person, read.area), "")
     payloads = _payloads(source, person, read.area)
-    published = {row[2] for row in model.held if row[:2] == (read.area, KEYS[person])}
     first = {} if trouble == CONTRADICTS else payloads
-    others = {row[2] for row in model.held if row[0] == read.area and row[1] != KEYS[person]}
-    taken = others & (first.keys() - published)
-    is_contradicted = published - first.keys() != published - payloads.keys()
+    second_read = confirmation(model.rows())
+    agree = second_read.agree(key, first, payloads)
     if isinstance(read, AreaFailure):
         assert TROUBLES.get(trouble) == read.kind
-        assert is_contradicted == (read.kind == FailureKind.UNSTABLE)
-        model.could_not_read(run, attempt, slot, read.kind.value, read.failed_at)
+        assert agree == (read.kind != FailureKind.UNSTABLE)
+        model.could_not_read(run, attempt, key, read.kind.value, read.failed_at)
         return
-    assert not trouble or (trouble == CONTRADICTS and not is_contradicted)
+    assert not trouble or (trouble == CONTRADICTS and agree)
     is_confirmed = read.proof.first_read is not None
-    assert is_confirmed == bool(published - first.keys() or taken), "a removal needs two reads"
+    assert is_confirmed == second_read.is_needed(key, first), "a removal needs two reads"
     if not is_confirmed:
         payloads = first
     pages = source.pages_of(person, read.area) if payloads else 1
-    model.read_whole(run, attempt, slot, payloads, at=read.proof.read_at, pages=pages)
+    model.read_complete(run, attempt, key, payloads, at=read.proof.read_at, pages=pages)
     if payloads:
         _tell_drift(model, source, run, read)
 
@@ -84,14 +105,14 @@ def _payloads(source: Source, person: str, area: str) -> dict[str, str]:
     """What is stored of the documents, by the restriction's key."""
     payloads = {}
     for name, doc in source.documents(person, area).items():
-        payload = canonical({**doc, "offId": KEYS[person]} if "offId" in doc else doc)
+        payload = _canonical({**doc, "offId": KEYS[person]} if "offId" in doc else doc)
         match source.shape[area]:
             case "id":
                 payloads[name] = payload
             case "composite":
                 payloads[f"doc|{name}"] = payload
             case _:
-                payloads[digest_name(KEYS[person], payload)] = payload
+                payloads[_digest_name(KEYS[person], payload)] = payload
     return payloads
 
 

@@ -4,31 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import strategies as st
-
-from worker.core.guard import GuardLimits
-
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
-    """Who decides whether a run is published.
+class Guard:
+    """The operator's limits, and what they forbid."""
 
-    Attributes:
-        limits: those of the guard.
-    """
-
-    limits: GuardLimits
+    max_removed_share: float
+    min_completeness: float
+    accept_removals: bool = False
 
     def withholds(self, facts: Mapping[str, Any]) -> bool:
-        """What must come of it, by the model's own facts."""
+        """Whether a run with these facts must not be published."""
         read, asked = facts["areas_complete"], facts["areas_attempted"]
-        is_thin = (
-            not facts["is_subset"] and asked > 0 and read / asked < self.limits.min_completeness
-        )
-        return is_thin or (not self.limits.accept_removals and self._is_too_much(facts))
+        is_thin = not facts["is_subset"] and asked > 0 and read / asked < self.min_completeness
+        return is_thin or (not self.accept_removals and self._is_too_much(facts))
 
     def _is_too_much(self, facts: Mapping[str, Any]) -> bool:
-        share = self.limits.max_removed_share
+        share = self.max_removed_share
         few, few_persons = 5.0, 3.0
         areas = [
             (removed > max(share * there, few) and persons > few_persons)
@@ -56,21 +48,3 @@ class Judge:
                 and facts["persons_affected"] > few_persons
             )
         )
-
-
-PUBLISHES = Judge(
-    limits=GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
-)
-WITHHOLDS = Judge(limits=GuardLimits(max_removed_share=0.0, min_completeness=2.0))
-"""Any run but a backfill that removes little."""
-guards = st.builds(
-    lambda share, completeness, accepts: Judge(
-        limits=GuardLimits(
-            max_removed_share=share, min_completeness=completeness, accept_removals=accepts
-        )
-    ),
-    st.sampled_from([0.0, 0.1, 0.4]),
-    st.sampled_from([0.0, 0.5, 0.9, 1.0]),
-    st.booleans(),
-)
-judges = st.one_of(st.just(PUBLISHES), st.just(PUBLISHES), guards, st.just(WITHHOLDS))

@@ -1,0 +1,162 @@
+"""What the store holds and what a run reads, as plain values."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+SAFETY, PRIVACY = "patient-safety", "patient-privacy"
+AREAS = (SAFETY, PRIVACY)
+Row = tuple[str, str, str]
+"""An area, a person's key and a restriction's key."""
+PersonArea = tuple[str, str]
+"""A person's key and an area."""
+CONTRADICTED = "unstable"
+"""The failure of two complete reads that contradict each other."""
+
+
+class BrokenPromiseError(AssertionError):
+    """The database shows what it must not, or does not show what it must."""
+
+
+def expect(condition: object, text: str) -> None:
+    """Raise if a promise is broken."""
+    if not condition:
+        raise BrokenPromiseError(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """A restriction as it was read: what it said and since when the worker knows it."""
+
+    said: Any
+    first_seen_at: datetime
+    observed_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A restriction's content for as long as it was published."""
+
+    row: Row
+    content: Content
+    opened_run: int
+    local_ref: str | None
+    closed_run: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The last read of a person's area in a run; no rows if it failed, and how."""
+
+    attempt: int
+    read_at: datetime | None
+    rows: Mapping[str, Content] | None = None
+    pages: int | None = None
+    failure: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        return self.rows is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What readers are shown of a person's area."""
+
+    is_stale: bool
+    confirmed_at: datetime | None = None
+    record_count: int | None = None
+    pages: int | None = None
+
+
+@dataclass(kw_only=True)
+class Failure:
+    """An area that cannot be read at present."""
+
+    kind: str
+    since: datetime
+    runs: int
+    last_run: int
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A line of the ledger, and all that the run has read while it is open.
+
+    Attributes:
+        attempts: with the requests and retries that were noted of each.
+        progressed_at: when an area that was read to its end was last written.
+        base: open restrictions, their holders and known persons when it began.
+    """
+
+    run_id: int
+    kind: str
+    areas: tuple[str, ...]
+    started_at: datetime
+    base: tuple[int, int, int] = (0, 0, 0)
+    status: str = "running"
+    exit_code: int | None = None
+    number: int | None = None
+    published_at: datetime | None = None
+    totals: Mapping[str, int] = field(default_factory=dict)
+    readings: dict[PersonArea, Reading] = field(default_factory=dict)
+    refs: dict[str, str | None] = field(default_factory=dict)
+    attempts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    progressed_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in {"running", "interrupted"}
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is published, or may be yet."""
+        return self.is_open or self.status == "published"
+
+    def forget(self, persons: Collection[str]) -> None:
+        """Another run has taken back what this one read of them."""
+        for key in [key for key in self.readings if key[0] in persons]:
+            del self.readings[key]
+        for person in persons:
+            self.refs.pop(person, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What the attempt that publishes a run knows besides what was read.
+
+    Attributes:
+        roster: the persons on it.
+        may_depart: who is not on it has departed.
+        roster_errors: lines of it that cannot be read.
+        not_sent: its persons whom PTS must not be asked about, line by line.
+    """
+
+    roster: Collection[str]
+    may_depart: bool
+    roster_errors: int = 0
+    not_sent: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a publication would do, and the totals that it deserves."""
+
+    readings: Mapping[PersonArea, Reading]
+    came: Mapping[Row, Content]
+    changed: Mapping[Row, Content]
+    went: frozenset[Row]
+    moved_from: frozenset[str]
+    departing: frozenset[str]
+    totals: Mapping[str, int]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What readers saw after a publication."""
+
+    run_id: int
+    published_at: datetime
+    rows: Mapping[Row, Any]
