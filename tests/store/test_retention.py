@@ -97,6 +97,15 @@ async def test_old_runs_go_when_nothing_names_them(database_url):
         assert [(7,)] == await world.rows("SELECT max(publication_no) FROM run")
 
 
+async def test_young_runs_stay(database_url):
+    """Runs 2 and 3, which nothing names, ended five and four days ago."""
+    async with world_on(database_url, our_clock=True) as world:
+        await nights(world, "x", "x", "x", "x=N", "x=N", "x=N")
+        assert Purged() == await forget(world, runs=5.5)
+        assert Purged(runs=1) == await forget(world, runs=4.5)
+        assert [(3,)] == await world.rows("SELECT min(run_id) FROM run WHERE run_id > 1")
+
+
 async def test_versions_go_first_and_free_their_runs(database_url):
     """One purge takes the versions and the runs that only they named."""
     async with world_on(database_url, our_clock=True) as world:
