@@ -1,5 +1,6 @@
 """``doctor``: each part of the set-up on its own, with what to do."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -46,6 +47,28 @@ def test_a_rehearsal_with_secrets_that_all_can_read(worker: Installation) -> Non
     assert "helseid.private_jwk_file" in found["text"]
     copy.chmod(0o600)
     assert "OK" == line_of(worker.run("doctor"), "configuration")["state"]
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"clientId": "11111111-1111-4111-8111-111111111111"}, "another client"),
+        ({"authority": "https://helseid.example/connect/token"}, "another issuer"),
+        ({}, ""),
+    ],
+)
+def test_a_file_of_self_service_for_something_else(
+    worker: Installation, members: dict[str, str], expected: str
+) -> None:
+    """Two that were taken together from different places are seen before HelseID refuses."""
+    key = worker.folder / worker.settings["helseid"]["private_jwk_file"]
+    downloaded = worker.folder / "client.json"
+    downloaded.write_text(json.dumps({"privateJwk": key.read_text(), **members}))
+    downloaded.chmod(0o600)
+    worker.configure(helseid={"private_jwk_file": str(downloaded)})
+    found = line_of(worker.run("doctor"), "key")
+    assert ("WARN" if expected else "OK") == found["state"]
+    assert expected in found["text"]
 
 
 @pytest.fixture(scope="module")
