@@ -49,3 +49,16 @@ def test_a_fault_names_the_flag_that_was_given(worker: Installation):
         assert 2 == ended.code
         (problem,) = ended.document["error"]["problems"]
         assert problem.startswith(f"sync.concurrency (flag {flag}): ")
+
+
+def test_check_reads_the_files_that_are_named(worker: Installation):
+    """A certificate authority that is not there is found before the night, without a network."""
+    missing = worker.folder / "missing.pem"
+    sound, ended = calls(
+        worker, "config check --json", f"config check --json --set tls.ca_file={missing}"
+    )
+    assert 0 == sound.code
+    assert 78 == ended.code
+    (line,) = [line for line in ended.document["lines"] if line["name"] == "certificates"]
+    assert "FAIL" == line["state"]
+    assert str(missing) in line["text"]
