@@ -1,4 +1,4 @@
-"""The eleven questions of ``docs/reporting.md``, on each database, with answers counted by hand."""
+"""The thirteen questions of ``docs/reporting.md``, on each database, with answers counted by hand."""
 
 import re
 from collections import Counter
@@ -39,12 +39,12 @@ def _of_the_first(night: int) -> list[Record]:
     return [safety("b", "NORU", FUTURE), *more.get(night, [])]
 
 
-async def test_eleven_questions(database_url):
+async def test_thirteen_questions(database_url):
     """Each has an answer, and it is right."""
     async with world_on(database_url, our_clock=True) as world:
         await two_nights(world)
         answers = [await _answer(world, sql) for sql in _questions(database_url)]
-    assert 11 == len(answers)
+    assert 13 == len(answers)
     day_3 = "2026-04-04"
     assert [(day_3, 2, 2, 3, 2)] == answers[0]
     assert [
@@ -79,7 +79,10 @@ async def test_eleven_questions(database_url):
     assert [(SAFETY, 1, 5, 5)] == answers[6]
     assert [("R4", SAFETY, "transient", 2)] == [(*row[:3], row[4]) for row in answers[7]]
     assert [("2026-03", 1, 1), ("2026-04", 0, 0)] == answers[8]
-    assert [("published", "Publisert med mangler", None)] * 2 == [row[1:] for row in answers[9]]
+    assert [("patient-privacy", 3, 0), (SAFETY, 3, 1)] == [row[:3] for row in answers[9]]
+    quiet = ["2026-03-29", "2026-03-31", "2026-04-01", "2026-04-02", "2026-04-03"]
+    assert [(day,) for day in quiet] == answers[10]
+    assert [("published", "Publisert med mangler", None)] * 2 == [row[1:] for row in answers[11]]
 
 
 async def test_rates_days_and_states(database_url):
@@ -130,7 +133,7 @@ def _questions(database_url: str) -> list[str]:
     """The statements of the page; where the databases differ, that of this one."""
     name = re.split(r"\W", database_url)[0]
     page = PAGE.read_text(encoding="utf-8")
-    return blocks(page[page.index("## Eleven questions") :], f"(?:sql|{name})")
+    return blocks(page[page.index("## Thirteen questions") :], f"(?:sql|{name})")
 
 
 async def _answer(world: World, sql: str) -> list[tuple[Any, ...]]:
