@@ -1,4 +1,4 @@
-"""The thirteen questions of ``docs/reporting.md``, on each database, with answers counted by hand."""
+"""The questions of ``docs/reporting.md``, on each database, with answers counted by hand."""
 
 import re
 from collections import Counter
