@@ -56,7 +56,7 @@ def test_list_tells_each_open_failure(told: list[Ended], served: Sandbox):
     assert [] == contract.document["failures"] == privacy.document["failures"]
 
 
-def test_a_failure_is_told_whole(told: list[Ended]):
+def test_a_failure_is_reported_completely(told: list[Ended]):
     """Area, kind, attempts, first and last time, run, and a reason without any value."""
     (one,) = told[0].document["failures"]
     assert (2, 1, 2, 2) == tuple(

@@ -54,7 +54,7 @@ def installed(standin: Standin, folder: Path, database_url: str) -> Installation
     return standin.install(folder, database_url)
 
 
-def test_0_published_whole(worker: Installation, standin: Standin) -> None:
+def test_0_published_completely(worker: Installation, standin: Standin) -> None:
     """A run over a good source ends with 0, and readers see every restriction."""
     ended = worker.sync()
     assert (0, "published", 0) == (ended.code, ended.run["status"], ended.run["exit_code"])

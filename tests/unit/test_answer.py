@@ -730,7 +730,7 @@ DOCUMENTS = st.recursive(
 
 
 @given(document=DOCUMENTS)
-def test_any_document_is_read_whole_or_refused(document):
+def test_any_document_is_read_completely_or_refused(document):
     """A document gives a page with all its items, or an error of the area."""
     try:
         page = read(document)

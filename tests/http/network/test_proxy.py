@@ -108,7 +108,7 @@ def forward(hospital: Hospital, request: pytest.FixtureRequest) -> Iterator[Conn
         yield made
 
 
-def test_a_whole_run(
+def test_a_complete_run(
     hospital: Hospital, forward: ConnectProxy, migrated_sqlite: Path, tmp_path: Path
 ):
     """HelseID and PTS are reached by CONNECT; TLS ends behind the proxy, which sees no token."""

@@ -21,7 +21,7 @@ WEATHERS = {
 
 
 @pytest.mark.parametrize("name", WEATHERS)
-def test_the_run_is_whole(
+def test_the_run_is_complete(
     plain: Net,
     undisturbed: Callable[[], str],
     migrated_sqlite: Path,

@@ -13,8 +13,8 @@ JOB_INDEX: Final = "JOB_COMPLETION_INDEX"
 
 HELP = """One full run over the roster: read everyone, then publish.
 
-A run that was stopped or killed is continued. Readers see the new snapshot only when the whole of
-it is there; a person or area that could not be read keeps its last known state, marked stale.
+A run that was stopped or killed is continued. Readers see the new snapshot only when all of it
+is there; a person or area that could not be read keeps its last known state, marked stale.
 
 With `--shard` and `--run-key` several processes share one run: each reads its part, the last to
 finish publishes for all, and `sync.requests_per_second` is divided among those that live. A shard

@@ -222,7 +222,7 @@ PROOF_COLUMNS: Final = (
     "digest",
     *FIRST_READ,
 )
-"""The columns of ``person_area`` that have a ``prev_`` twin."""
+"""The columns of ``person_area`` that have a published copy (``prev_``)."""
 
 area_key = Table(
     "area_key",
