@@ -203,12 +203,16 @@ def exit_codes_page() -> str:
     )
 
 
+def _default(option: click.Option) -> str:
+    return f" Default: {option.default}." if option.show_default else ""
+
+
 def _options(command: click.Command) -> list[tuple[str, str]]:
     return [
         (
             ", ".join(f"`{name}`" for name in option.opts)
             + (f" `{option.metavar}`" if option.metavar else ""),
-            _cell(option.help or ""),
+            _cell(option.help or "") + _default(option),
         )
         for option in command.params
         if isinstance(option, click.Option)

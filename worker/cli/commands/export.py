@@ -80,6 +80,7 @@ command = options.command(
         type=click.Choice([*map(str, Format)]),
         metavar="FORMAT",
         default="csv",
+        show_default=True,
         help="csv, ndjson or parquet.",
     ),
     click.option(

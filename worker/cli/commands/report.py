@@ -30,6 +30,7 @@ command = options.command(
         type=click.Choice(LANGUAGES),
         metavar="LANGUAGE",
         default=LANGUAGES[0],
+        show_default=True,
         help="nb (bokmål), nn (nynorsk) or en.",
     ),
     options.min_cell,

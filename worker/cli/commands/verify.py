@@ -28,6 +28,7 @@ command = options.command(
         "--sample",
         type=click.IntRange(min=1),
         default=200,
+        show_default=True,
         help="How many areas of persons to read, at most.",
     ),
     options.area,
