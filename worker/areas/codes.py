@@ -107,8 +107,8 @@ _CAUSES: Final[_Names] = {
     "Manual": ("Satt av en person", "Sett av ein person", "Set by a person"),
     "Automated": ("Satt etter regel", "Sett etter regel", "Set by rule"),
     "Derived": (
-        "Avledet av en annen begrensning",
-        "Avleidd av ei anna avgrensing",
+        "Avledet av en annen restriksjon",
+        "Avleidd av ein annan restriksjon",
         "Derived from another restriction",
     ),
 }

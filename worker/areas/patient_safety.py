@@ -51,14 +51,14 @@ PATIENT_SAFETY: Final = ResourceArea(
     columns=(
         Column(
             name="confidentiality_code",
-            nb="Kode i kodeverk 9603: hva begrensningen går ut på",
+            nb="Kode i kodeverk 9603: hva restriksjonen går ut på",
             en="code of code system 9603: what the restriction does",
             type=ColumnType.TEXT,
             paths=_anywhere("confidentialityCode"),
         ),
         Column(
             name="cause",
-            nb="Hvordan begrensningen oppsto",
+            nb="Hvordan restriksjonen oppsto",
             en="how the restriction came about",
             type=ColumnType.TEXT,
             paths=_anywhere("cause"),
@@ -87,7 +87,7 @@ PATIENT_SAFETY: Final = ResourceArea(
         ),
         Column(
             name="object_type",
-            nb="Hva slags dokument begrensningen gjelder",
+            nb="Hva slags dokument restriksjonen gjelder",
             en="kind of document that is restricted",
             type=ColumnType.TEXT,
             paths=("confidentialObjectId.type", "patientSafetyObject.confidentialObjectId.type"),
@@ -121,14 +121,14 @@ PATIENT_SAFETY: Final = ResourceArea(
         ),
         Column(
             name="source_created_at",
-            nb="Når begrensningen ble laget i PTS",
+            nb="Når restriksjonen ble laget i PTS",
             en="when PTS says that it was made",
             type=ColumnType.TIME,
             paths=("createdTime",),
         ),
         Column(
             name="source_modified_at",
-            nb="Når begrensningen sist ble endret i PTS",
+            nb="Når restriksjonen sist ble endret i PTS",
             en="when PTS says that it was last changed",
             type=ColumnType.TIME,
             paths=("modifiedTime",),

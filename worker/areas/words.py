@@ -100,18 +100,18 @@ _RUN: Final[Mapping[str, ViewColumn]] = {
     "areas_failed": _count(
         "areas", "Områder som ikke lot seg lese", "areas of persons that could not be read"
     ),
-    "rows_read": _count("restrictions", "Begrensninger lest", "restrictions read"),
-    "rows_opened": _count("restrictions", "Nye begrensninger", "new restrictions"),
-    "rows_changed": _count("restrictions", "Endrede begrensninger", "changed restrictions"),
+    "rows_read": _count("restrictions", "Restriksjoner lest", "restrictions read"),
+    "rows_opened": _count("restrictions", "Nye restriksjoner", "new restrictions"),
+    "rows_changed": _count("restrictions", "Endrede restriksjoner", "changed restrictions"),
     "rows_closed": _count(
-        "restrictions", "Begrensninger som falt bort", "restrictions that are gone"
+        "restrictions", "Restriksjoner som falt bort", "restrictions that are gone"
     ),
     "rows_moved": _count(
         "restrictions",
-        "Begrensninger flyttet til en annen identifikator",
+        "Restriksjoner flyttet til en annen identifikator",
         "restrictions that moved to another identifier",
     ),
-    "rows_unchanged": _count("restrictions", "Uendrede begrensninger", "unchanged restrictions"),
+    "rows_unchanged": _count("restrictions", "Uendrede restriksjoner", "unchanged restrictions"),
     "requests": _count("requests", "Forespørsler til PTS", "requests to PTS"),
     "retries": _count(
         "requests", "Forespørsler som var gjentakelser", "requests that repeated another"
@@ -121,7 +121,7 @@ _RUN: Final[Mapping[str, ViewColumn]] = {
 }
 _PERSON: Final[Mapping[str, ViewColumn]] = {
     "restriction_id": _text(
-        "PTS' nøkkel for begrensningen", "PTS's key of the restriction", null=True
+        "PTS' nøkkel for restriksjonen", "PTS's key of the restriction", null=True
     ),
     "person_key": _text("Personens pseudonym", "the person's pseudonym", null=True),
     "local_ref": _text(
@@ -171,7 +171,7 @@ _PERSON: Final[Mapping[str, ViewColumn]] = {
         null=True,
     ),
     "is_in_effect": _flag(
-        "Om begrensningen gjelder nå: koden begrenser noe, og tiden er ikke ute",
+        "Om restriksjonen gjelder nå: koden begrenser noe, og tiden er ikke ute",
         "whether it restricts now: its code restricts, and its time is not over",
     ),
     "ends_at": _time(
@@ -186,7 +186,7 @@ _PERSON: Final[Mapping[str, ViewColumn]] = {
     ),
     "record_count": _count(
         "restrictions",
-        "Begrensninger i siste fullstendige lesning",
+        "Restriksjoner i siste fullstendige lesning",
         "restrictions in the last complete read",
         null=True,
     ),
@@ -199,7 +199,7 @@ _PERSON: Final[Mapping[str, ViewColumn]] = {
     ),
     "first_record_count": _count(
         "restrictions",
-        "Begrensninger i den første lesningen",
+        "Restriksjoner i den første lesningen",
         "restrictions in that first read",
         null=True,
     ),
@@ -233,15 +233,15 @@ _REST: Final[Mapping[str, ViewColumn]] = {
     ),
     "added": _count(
         "restrictions",
-        "Nye begrensninger; en som flytter til en annen identifikator, er ny der",
+        "Nye restriksjoner; en som flytter til en annen identifikator, er ny der",
         "restrictions that came; one that moves to another identifier comes there",
     ),
     "changed": _count(
-        "restrictions", "Begrensninger med nytt innhold", "restrictions with a new content"
+        "restrictions", "Restriksjoner med nytt innhold", "restrictions with a new content"
     ),
     "removed": _count(
         "restrictions",
-        "Begrensninger som falt bort; en som flytter til en annen identifikator, faller bort her",
+        "Restriksjoner som falt bort; en som flytter til en annen identifikator, faller bort her",
         "restrictions that are gone; one that moves to another identifier is gone here",
     ),
     "accessed_at": _time("Når noen så på opplysningene", "when somebody looked"),
@@ -303,10 +303,10 @@ _REST: Final[Mapping[str, ViewColumn]] = {
 _FACTS: Final[Mapping[str, ViewColumn]] = {
     "level": _text("Nivået; tomt når det ikke er noe", "the level; empty where there is none"),
     "cause": _text(
-        "Hvordan begrensningen oppsto; tom når området ikke sier det",
+        "Hvordan restriksjonen oppsto; tom når området ikke sier det",
         "how the restriction came about; empty where the area does not say",
     ),
-    "open": _count("restrictions", "Begrensninger som sto", "restrictions that stood"),
+    "open": _count("restrictions", "Restriksjoner som sto", "restrictions that stood"),
     "in_effect": _count("restrictions", "De av dem som gjaldt", "those that were in effect"),
     "persons": _count("persons", "Personer som hadde en av dem", "persons who had one of them"),
     "persons_in_effect": _count(
