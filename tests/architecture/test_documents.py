@@ -151,3 +151,21 @@ def test_privacy_accounts_for_every_table():
     cells = [row[0].partition(":")[0] for row in stored if not row[0].startswith("the same")]
     named = {name.partition(".")[0] for cell in cells for name in names(cell)}
     assert set(metadata.tables) == named - {"prev_local_ref", "prev_cohort", "cohort"}
+
+
+@pytest.mark.parametrize(
+    ("page", "title", "folder"),
+    [
+        ("internals.md", "Modules of the store", "worker/store"),
+        ("simulation.md", "The modules", "tests/simulation"),
+    ],
+)
+def test_a_table_names_every_module(page, title, folder):
+    """Each module of the folder has its line, or its subfolder has; no line is left over."""
+    table = rows(section((ROOT / "docs" / page).read_text(encoding="utf-8"), title))
+    named = {name for row in table for name in names(row[0])}
+    paths = [path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.py")]
+    modules = {path for path in paths if not path.name.startswith(("__init__", "test_"))}
+    lines = {str(path): {str(path), f"{path.parent}/"} & named for path in modules}
+    assert [] == sorted(path for path, line in lines.items() if not line)
+    assert named == set().union(*lines.values())
