@@ -15,6 +15,7 @@ from worker.streams import flush_streams, open_streams, stop_waiting
 
 _PR_SET_DUMPABLE: Final = 4
 _STOPPED: Final = 75
+_IMPORTS: Final = "<frozen importlib._bootstrap>"
 _OWNER_ALONE: Final = 0o077
 """Whatever is made, by a library too, is for nobody else."""
 
@@ -66,13 +67,26 @@ def _leave_no_core() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _stop(number: int, _frame: FrameType | None) -> None:
+def _stop(number: int, frame: FrameType | None) -> None:
+    if _is_loading(frame):
+        os._exit(_STOPPED)
     stop_waiting()
     for another in stop_signals():
         signal.signal(another, _end_at_once)
     if number == signal.SIGHUP:  # the kernel and the shell both send it
         signal.signal(number, signal.SIG_IGN)
     raise SystemExit(_STOPPED)
+
+
+def _is_loading(frame: FrameType | None) -> bool:
+    """Whether a module is being imported.
+
+    An exception there may meet a class or an extension that is half made: Python 3.11 makes a
+    RuntimeError of it, and orjson 3.13 ends by SIGSEGV.
+    """
+    while frame is not None and frame.f_code.co_filename != _IMPORTS:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _end_at_once(_number: int, _frame: FrameType | None) -> None:

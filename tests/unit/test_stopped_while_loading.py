@@ -15,18 +15,48 @@ from worker.cli.options import Given
 from worker.errors import ExitCode
 
 
-def test_a_stop_that_python_wrapped_is_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python 3.11 makes a RuntimeError of a SystemExit that is raised while a class is made."""
+LOADING = """
+import sys
+import worker.cli
+from worker.__main__ import main
 
-    def load(_name: object) -> None:
-        raise RuntimeError("Error calling __set_name__") from SystemExit(75)
+sys.path.insert(0, FOLDER)
+worker.cli.run = lambda _arguments: __import__("half_made")
+main()
+"""
+HALF_MADE = """
+import os
+import signal
 
-    monkeypatch.setattr(main, "import_module", load)
-    assert ExitCode.STOPPED == main.run(["sync"])
+class Descriptor:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.NUMBER)
+
+try:
+    class Half:
+        descriptor = Descriptor()
+except BaseException as error:
+    print("an import met", repr(error), flush=True)
+"""
 
 
-def test_a_bug_stays_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else ends it."""
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_module_that_is_half_loaded_meets_no_exception(tmp_path: Path, number: str) -> None:
+    """Python 3.11 wraps one that is raised while a class is made; of orjson it makes a SIGSEGV."""
+    (tmp_path / "half_made.py").write_text(HALF_MADE.replace("NUMBER", number))
+    ended = subprocess.run(
+        [sys.executable, "-c", LOADING.replace("FOLDER", repr(str(tmp_path)))],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ExitCode.STOPPED, "", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_a_bug_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends it while it is loaded."""
 
     def load(_name: object) -> None:
         raise RuntimeError("a bug") from ValueError()

@@ -69,8 +69,13 @@ _EMPTY_ONLY_IN: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("restriction_id", "area", "version_no", "person_no"), (_FEED,)),
     "person_key": (_FEED, "report_access"),
     **dict.fromkeys(("publication_no", "published_at"), ("report_run",)),
+    "cohort": (
+        *(f"report_{area.table}_{kind}" for area in AREAS for kind in ("current", "history")),
+        *("report_person_freshness", "report_person_label", _FEED),
+    ),
 }
-"""Columns that are empty in these views alone: entries and accesses outlive their person."""
+"""Columns that are NULL in these views alone: entries and accesses outlive their person, and facts
+count persons without a cohort under the empty text."""
 
 
 def _declared() -> Iterator[tuple[str, tuple[ViewColumn, ...]]]:

@@ -14,7 +14,7 @@ from worker import __version__
 from worker.cli.options import Group, common_options
 from worker.cli.output import report_bug, report_call, report_error
 from worker.core.escaping import visible_lines
-from worker.errors import ExitCode, StoppedError, WorkerError
+from worker.errors import ExitCode, WorkerError
 
 NAME: Final = "pts-worker"
 COMPLETION: Final = "_PTS_WORKER_COMPLETE"
@@ -107,11 +107,6 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001 - the last line: a bug must end with its own code
-        if isinstance(error.__cause__, SystemExit):
-            # Stopped while a module was being loaded: before 3.12 Python makes a RuntimeError of
-            # whatever is raised while a class is made.
-            report_error(StoppedError("stopped"), as_json=as_json)
-            return ExitCode.STOPPED
         report_bug(error, as_json=as_json)
         return ExitCode.BUG
 
