@@ -195,7 +195,7 @@ def test_a_configuration_that_cannot_be_read_ends_the_round(visits: dict[str, En
     assert {"SKIP"} == {line["state"] for line in rest}
 
 
-def test_a_clock_that_is_off_is_told(visits: dict[str, Ended]):
+def test_a_clock_that_is_off_is_reported(visits: dict[str, Ended]):
     """Compared with HelseID's own; the discovery beside it is fine."""
     ended = visits["clock"]
     assert 78 == ended.code

@@ -1,4 +1,4 @@
-"""``erase``: one person goes wholly, the identifier never shows, and a run is never disturbed."""
+"""``erase``: one person is removed completely, the identifier never shows, no run is disturbed."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -54,7 +54,7 @@ def shown(area: dict[str, Any]) -> set[str]:
     return {one["restriction_id"] for one in area["restrictions"] if one["is_shown"]}
 
 
-def test_explain_tells_proof_restrictions_and_history(
+def test_explain_shows_proof_restrictions_and_history(
     told: dict[str, Ended], two_runs: Installation, changed: str
 ):
     """By area: the last read, what is in force, and what was; never the identifier."""
@@ -90,7 +90,7 @@ def test_explain_as_of_shows_what_readers_saw_then(told: dict[str, Ended]):
     assert 2 == told["no time"].code
 
 
-def test_explain_tells_a_failure(told: dict[str, Ended]):
+def test_explain_shows_a_failure(told: dict[str, Ended]):
     """Of the person whose area failed: the kind, and that what is shown is stale."""
     safety, _ = told["failed"].document["areas"]
     assert (True, "transient", 500) == (

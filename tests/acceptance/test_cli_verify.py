@@ -127,7 +127,7 @@ def differences(document: dict[str, Any]) -> dict[tuple[str, str], tuple[int, in
     }
 
 
-def test_each_kind_of_difference_is_told(evening: Evening):
+def test_each_kind_of_difference_is_reported(evening: Evening):
     """Missing here, gone there, changed, unread, not in the store: each by area, and exit 3."""
     assert 3 == evening.differed.code, evening.differed.err
     found = evening.differed.document

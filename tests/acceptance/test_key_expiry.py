@@ -142,7 +142,7 @@ def check_unknown(ended: Ended, expected: str) -> None:
     assert found["facts"].get("expires_at") is None
 
 
-def test_a_run_tells_it_as_a_metric_if_it_may(worker: Installation, helseid: RunningSandbox):
+def test_a_run_reports_it_as_a_metric_if_it_may(worker: Installation, helseid: RunningSandbox):
     """Nobody is asked unless that is configured; then once, after the run, with a warning."""
     assert 0 == worker.sync().code
     assert (set(), None) == (calls_of(helseid), metric(worker))

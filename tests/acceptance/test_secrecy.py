@@ -111,7 +111,7 @@ def test_every_fault_was_met(traces: Traces) -> None:
     assert [] == traces.night.made.violations
 
 
-def test_a_crash_is_told_without_values(traces: Traces) -> None:
+def test_a_crash_is_reported_without_values(traces: Traces) -> None:
     """A bug is 70, with its place and class; what its exception said is not repeated."""
     for line, text in traces.night.crashes.items():
         ended = traces.night.ended[line]

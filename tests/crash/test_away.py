@@ -83,10 +83,10 @@ def assert_given_up(ended: Ended) -> None:
 
 
 @contextmanager
-def frozen(server: OwnServer, *, wholly: bool = True) -> Iterator[None]:
-    """The server's processes stand still; without ``wholly`` but for the one that makes others."""
+def frozen(server: OwnServer, *, completely: bool = True) -> Iterator[None]:
+    """The server's processes stand still; if not ``completely``, the one that makes others runs."""
     first, made = server.processes()
-    stopped = [first, *made] if wholly else made
+    stopped = [first, *made] if completely else made
     send(stopped, signal.SIGSTOP)
     try:
         yield
@@ -135,7 +135,7 @@ def test_its_backends_frozen_within_a_transaction(
     running = on_server.start(worker)
     asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     wait_for(lambda: worker.store.one(asleep), "the publication")
-    with frozen(server, wholly=False):
+    with frozen(server, completely=False):
         ended = running.wait()
     assert_given_up(ended)
     assert '"database.silent"' in ended.err

@@ -239,7 +239,7 @@ class Ground:
         starts = [*(self._first(text) for text in PHASES.values()), len(self.calls)]
         at = list(PHASES).index(phase)
         numbers = range(starts[at] + 1, starts[at + 1] + 1)
-        flavour = AFTER if how.startswith("unheard") else BEFORE
+        flavour = AFTER if how.startswith("acknowledgement lost") else BEFORE
         is_lasting = how.endswith("for good")
         return [
             Point(kind=DATABASE, number=number, flavour=flavour, persistent=is_lasting)

@@ -315,9 +315,9 @@ class Stage:
             "SELECT status, exit_code FROM run WHERE run_id = ?", (report.run_id,)
         ).fetchone()
         reader.close()
-        # A commit that was done, then told as failed for good, leaves the process in the dark.
-        unheard = any(name.startswith("database done-") for name in outcome.process.injected)
-        if row[0] == RunStatus.PUBLISHED and not unheard:
+        # A commit that was done, then reported as failed for good, is unknown to the process.
+        is_unknown = any(name.startswith("database done-") for name in outcome.process.injected)
+        if row[0] == RunStatus.PUBLISHED and not is_unknown:
             expect(
                 report.status == RunStatus.PUBLISHED and report.exit_code == row[1],
                 f"published with {row[1]}, but the process says {report.status} and "

@@ -39,8 +39,8 @@ def test_every_call_is_counted(ground):
 @pytest.mark.parametrize(
     ("how", "phase"),
     [
-        *product(["once", "for good", "unheard"], PHASES),
-        *product(["unheard for good"], PHASES if IS_ALL else ["publication"]),
+        *product(["once", "for good", "acknowledgement lost"], PHASES),
+        *product(["acknowledgement lost for good"], PHASES if IS_ALL else ["publication"]),
     ],
 )
 def test_one_fault_anywhere_leaves_the_store_right(ground, tmp_path, phase, how):
@@ -64,7 +64,7 @@ def _codes(point: Point, phase: str) -> set[int]:
 
 
 def _sample(ground, points):
-    """One: in the middle, or the last commit, if it is done and nobody hears of it."""
+    """One: in the middle, or the last commit, if its acknowledgement is lost."""
     if points[0].flavour == AFTER:
         return [point for point in points if ground.is_commit(point.number)][-1:]
     return [points[len(points) // 2]]

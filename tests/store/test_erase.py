@@ -1,4 +1,4 @@
-"""One person is removed wholly, down to the bytes, and nobody else is touched."""
+"""One person is removed completely, down to the bytes, and nobody else is touched."""
 
 import shutil
 from collections.abc import Iterator

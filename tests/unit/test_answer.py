@@ -431,7 +431,7 @@ def test_other_statuses(status, kind):
         {"Ok": False},
     ],
 )
-def test_failures_told_with_status_200(told):
+def test_failures_reported_with_status_200(told):
     """A body that tells of a failure is one, whatever list it holds."""
     with pytest.raises(ContractError, match="an error reported with status 200") as caught:
         read({"items": [], **told})

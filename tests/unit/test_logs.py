@@ -119,7 +119,7 @@ def test_nothing_personal_is_written(log_format):
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_an_exception_is_told_without_its_text(log_format):
+def test_an_exception_is_logged_without_its_text(log_format):
     """A log tells an exception by class and frames: no text, no note, no local variable."""
     stream, log = configured(log_format)
     try:

@@ -16,7 +16,7 @@ NEXT, SURPLUS = b"[2]", b"[9]"
 
 
 @pytest.mark.parametrize("turns", range(10))
-async def test_in_any_turn_of_the_loop(engine, turns):
+async def test_in_any_iteration_of_the_loop(engine, turns):
     """Whatever the loop is busy with meanwhile: what came before a request does not answer it."""
     may_send, has_sent = threading.Event(), threading.Event()
 

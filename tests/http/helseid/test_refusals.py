@@ -163,7 +163,7 @@ async def test_a_process_remembers_who_had_a_token(client_key, server, fake, tmp
     assert 2 == len(server.tokens)
 
 
-async def test_only_what_was_asked_for_is_told(clients, server):
+async def test_only_what_was_asked_for_is_reported(clients, server):
     """Of an answer's scopes and type, words that nobody asked for are not repeated."""
     server.token_more = {"scope": "somebody nhn:pts/api 13097248022"}
     with structlog.testing.capture_logs() as events:
@@ -210,7 +210,7 @@ async def test_nothing_leaks(clients, server, private_jwks, tmp_path, caplog):
     assert "helseid.token_received" in {event["event"] for event in events}
 
 
-async def test_no_spelling_of_an_identifier_is_told(clients, server):
+async def test_no_spelling_of_an_identifier_is_reported(clients, server):
     """Whichever way HelseID writes an identifier, message and log do without it."""
     helseid = clients.open()
     for _, text in spellings("13097248022"):
@@ -234,7 +234,7 @@ async def test_no_spelling_of_an_identifier_is_told(clients, server):
     ],
     ids=["a long description", "Base64"],
 )  # fmt: skip
-async def test_what_may_hide_an_identifier_is_not_told(answer, told, clients, server):
+async def test_what_may_hide_an_identifier_is_not_reported(answer, told, clients, server):
     """A description too long to search, and a code that may be digits."""
     server.token_replies.append(http(answer, status="400 Bad Request"))
     assert f"HelseID refused the client: {told}" == (await refused(clients.open())).message

@@ -150,7 +150,7 @@ async def test_a_dead_shard_of_this_machine_is_replaced_at_once(world: World):
 
 
 async def test_a_joining_call_may_be_repeated(world: World):
-    """A commit that came through unheard: the same lease, the same turn."""
+    """A commit whose acknowledgement was lost: the same lease, the same run attempt."""
     part = ShardAssignment(shard=Shard(index=1, count=2), run_key=KEY)
     holder = this_process("me")
     found = []

@@ -183,7 +183,7 @@ async def test_a_part_that_is_looked_at_again_holds_publication_back(world: Worl
 
 
 async def test_every_call_may_be_repeated(world: World):
-    """Commits that came through unheard: the repetition finds what it did and does no more."""
+    """Commits whose acknowledgement was lost: the repetition finds what it did and does no more."""
     first, second = await world.begin(0), await world.begin(1)
     await first.write(read(world, A))
     await second.write(read(world, P))
