@@ -42,9 +42,7 @@ FAST = (
     "tests/http/engines",
     "tests/store",
     "tests/report",
-    "tests/simulation/stateful",
     "tests/simulation/test_found.py",
-    "tests/simulation/test_simulation.py",
     "tests/http/politeness",
 )
 """Run in one process, where it can be seen which lines they run."""
