@@ -190,7 +190,7 @@ def listening(
     """
     listener = socket.create_server(("127.0.0.1", 0))
     loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda _loop, _context: None)  # whoever hangs up is no news
+    loop.set_exception_handler(lambda _loop, _context: None)  # a client that hangs up is no news
     started = threading.Event()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -156,7 +156,7 @@ class Bench:
             run.progressed_at = self.ground.fake.now()
 
     def publish(self, order, size, *, guard: Guard, dies: int | None) -> None:
-        """Read whoever is left, and publish; or have the guard withhold it."""
+        """Read those who are left, and publish; or have the guard withhold it."""
         turn = self.at_work
         roster = sorted(
             turn.roster, key=lambda person: order.index(person) if person in order else 9
