@@ -53,6 +53,7 @@ def known(*reads: CompleteArea) -> AnswerForms:
         ({"complete": True}, {}, "complete"),
         ({"parts": [{"n": 1}]}, {"parts": "one"}, "parts.n"),
         ({"a": {"b": {"c": 0}}}, {"a": {"b": {"c": 1}}}, "a.b.c"),
+        ({"total": 2, "page": 1}, {"total": 2, "page": 1, "more": True}, "more"),
     ],
     ids=str,
 )

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import anyio
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from worker.core.identity import NationalId
 from worker.core.model import (
     AreaFailure,
     CompleteArea,
+    Drift,
     FailureKind,
     Person,
     PersonRead,
@@ -96,6 +98,51 @@ def test_two_reads_agree_or_are_a_failure(published, first, second, confirm):
     )
     assert START + timedelta(seconds=2.5) == result.proof.read_at
     assert not needs_second_read(hashes(published), result, confirm)
+
+
+ODD = frozenset({"more: there"})
+
+
+@pytest.mark.parametrize("confirm", Confirm)
+@pytest.mark.parametrize(("first", "second"), [(ODD, ODD), (ODD, ()), ((), ODD)])
+def test_what_an_unusual_answer_lacks_is_not_believed(confirm, first, second):
+    """Either read is enough; the failure names the field, and what to do if it is harmless."""
+    forms = AnswerForms()
+    for _ in range(20):
+        forms.remember(area({"a": 1}))
+    reads = [
+        msgspec.structs.replace(area({"a": 1}, after_s=after_s), form=frozenset(form))
+        for after_s, form in ((0.0, first), (2.5, second))
+    ]
+    result = compared(frozenset("abc"), *reads, confirm, forms)
+    assert isinstance(result, AreaFailure)
+    assert (AREA, FailureKind.UNSTABLE) == (result.area, result.kind)
+    assert "2 of 3 published restrictions would close, but more in" in result.reason
+    assert f"areas.{AREA}.paging.ignore" in result.reason
+    assert (2, 200) == (result.attempts, result.status)
+    assert START + timedelta(seconds=2.5) == result.failed_at
+    usual = compared(frozenset("a"), *reads, confirm, forms)
+    assert isinstance(usual, CompleteArea)  # nothing would close
+
+
+def test_a_contradiction_says_what_each_read_lacked_and_held():
+    """With the pages of both, and when it was seen."""
+    first, second = area({"a": 1}), area({"a": 1, "b": 1}, after_s=2.5)
+    result = compared(frozenset("abc"), first, second, REMOVALS, AnswerForms())
+    assert isinstance(result, AreaFailure)
+    assert (2, 200) == (result.attempts, result.status)
+    assert START + timedelta(seconds=2.5) == result.failed_at
+    text = "of 3 published restrictions the first lacked 2, the second 1; they held 1 and 2 records"
+    assert text in result.reason
+
+
+def test_both_reads_tell_of_drift():
+    """What one of them met is not forgotten."""
+    drift = [Drift(field=name, kind="unknown_field") for name in ("x", "y")]
+    first, second = (msgspec.structs.replace(area({}), drift=frozenset({one})) for one in drift)
+    result = compared(frozenset("a"), first, second, REMOVALS, AnswerForms())
+    assert isinstance(result, CompleteArea)
+    assert frozenset(drift) == result.drift
 
 
 @pytest.mark.parametrize(("contradicted", "needed"), [(0, 10), (1, 10), (2, 20), (5, 50)], ids=str)

@@ -37,7 +37,7 @@ def _digest_name(person: str, payload: str) -> str:
 
 
 def row_of(shown: Mapping[str, Any], shape: Mapping[str, str]) -> tuple[Row, str]:
-    """The model's name of a row of a view, and its payload: the payload is what a digest stands for."""
+    """The model's name of a row of a view, and its payload, which a digest stands for."""
     payload = _canonical(json.loads(shown["payload"]))
     key = shown["restriction_id"]
     if shape[shown["area"]] == "digest":
