@@ -110,18 +110,18 @@ def test_what_an_unusual_answer_lacks_is_not_believed(confirm, first, second):
     forms = AnswerForms()
     for _ in range(20):
         forms.remember(area({"a": 1}))
-    reads = [
+    one, two = (
         msgspec.structs.replace(area({"a": 1}, after_s=after_s), form=frozenset(form))
         for after_s, form in ((0.0, first), (2.5, second))
-    ]
-    result = compared(frozenset("abc"), *reads, confirm, forms)
+    )
+    result = compared(frozenset("abc"), one, two, confirm, forms)
     assert isinstance(result, AreaFailure)
     assert (AREA, FailureKind.UNSTABLE) == (result.area, result.kind)
     assert "2 of 3 published restrictions would close, but more in" in result.reason
     assert f"areas.{AREA}.paging.ignore" in result.reason
     assert (2, 200) == (result.attempts, result.status)
     assert START + timedelta(seconds=2.5) == result.failed_at
-    usual = compared(frozenset("a"), *reads, confirm, forms)
+    usual = compared(frozenset("a"), one, two, confirm, forms)
     assert isinstance(usual, CompleteArea)  # nothing would close
 
 

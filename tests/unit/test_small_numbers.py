@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -176,3 +177,10 @@ def test_below_two_is_one():
 def test_nothing_is_hidden_for_a_limit_of_0():
     """The switch."""
     assert {} == hide({"a": Cell(value=1)}, least=0)
+
+
+@pytest.mark.parametrize("least", [2, 5, 10])
+def test_the_limit_itself_is_shown(least: int):
+    """So is 0; from 1 to one below the limit a number is hidden."""
+    cells = {value: Cell(value=value) for value in (0, 1, least - 1, least, least + 1)}
+    assert {1, least - 1} == hide(cells, least=least).keys()

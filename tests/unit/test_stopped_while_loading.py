@@ -14,7 +14,6 @@ from worker.cli import base, main
 from worker.cli.options import Given
 from worker.errors import ExitCode
 
-
 LOADING = """
 import sys
 import worker.cli
