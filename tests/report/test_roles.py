@@ -220,7 +220,7 @@ async def test_a_role_can_ask_what_the_page_asks(granted: Granted, kind: str):
             refused += 1
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.fetch(sql)
-    assert {"reader": 0, "figures": 4}[kind] == refused
+    assert {"reader": 0, "figures": 5}[kind] == refused
 
 
 async def test_a_second_run_changes_nothing(granted: Granted):
