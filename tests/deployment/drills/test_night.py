@@ -73,10 +73,5 @@ def test_the_alert_fires_and_clears(night: Night):
 
 def test_the_dead_mans_switch_hears_each_attempt(night: Night):
     """Two failures with their code, then success."""
-    failed = ["POST /check/start", "POST /pushed/check/fail exit code 69"]
-    assert [
-        *failed,
-        *failed,
-        "POST /check/start",
-        "POST /check exit code 0",
-    ] == night.pings
+    failed = ["POST /check/start", "POST /check/fail exit code 69"]
+    assert [*failed, *failed, "POST /check/start", "POST /check exit code 0"] == night.pings
