@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.migration.old_store import A, at
 from tests.migration.test_populated import make_old
-from tests.store.test_store_scenarios import World, read, world_on
+from tests.store.world import World, read, world_on
 from worker.errors import SchemaError
 from worker.store.dialects import dialect_named
 from worker.store.schema.upgrade import HEAD, alembic_config, check_schema, revision, upgrade
@@ -97,9 +97,9 @@ async def test_every_row_stays(empty_url: str):
                 )
             with pytest.raises(DBAPIError, match="append-only"):
                 await world.rows_written(change)
-        turn = await world.begin()
-        assert 6 == turn.writer.handle.run_id
-        await turn.write(read(world, "new", "k"))
+        attempt = await world.begin()
+        assert 6 == attempt.handle.run_id
+        await attempt.write(read(world, "new", "k"))
         assert [(5,)] == await world.rows(
             "SELECT person_id FROM person WHERE person_key NOT IN "
             f"('{A}', '{'b' * 64}', '{'c' * 64}')"

@@ -23,7 +23,7 @@ from tests.migration.old_store import (
     write,
 )
 from tests.store.test_facts import DAILY, counted
-from tests.store.test_store_scenarios import World, world_on
+from tests.store.world import World, world_on
 from worker.areas import area_named
 from worker.core.answer import read_page
 from worker.core.identity import NationalId
@@ -202,10 +202,10 @@ async def test_the_store_keeps_its_meaning(empty_url: str, old: str):
 async def nothing_is_new_and_nothing_gone(world: World) -> None:
     """A sync undoes what the open run left, cures the failure, and else writes proofs alone."""
     before = await seen(world, next(sql for sql in VIEWS if "safety_history" in sql))
-    turn = await world.begin()
-    assert not turn.writer.handle.is_continued
-    await turn.write(*unchanged(world))
-    assert ExitCode.OK == await turn.publish()
+    attempt = await world.begin()
+    assert not attempt.handle.is_continued
+    await attempt.write(*unchanged(world))
+    assert ExitCode.OK == await attempt.publish()
     totals = await world.rows(
         "SELECT rows_read, rows_opened, rows_changed, rows_closed, rows_moved, rows_unchanged, "
         "persons_departed FROM report_run ORDER BY run_id DESC LIMIT 1"
@@ -225,9 +225,9 @@ async def nothing_is_new_and_nothing_gone(world: World) -> None:
 async def a_change_is_told_as_one(world: World) -> None:
     """The rows that were there are those that a change closes."""
     a, _ = unchanged(world)
-    turn = await world.begin()
-    await turn.write(a, answered(world, C, "C1", safety=[{"id": "z", "confidentialityCode": "N"}]))
-    await turn.publish()
+    await world.publish(
+        a, answered(world, C, "C1", safety=[{"id": "z", "confidentialityCode": "N"}])
+    )
     rows = await world.rows(
         "SELECT confidentiality_code, valid_to IS NULL FROM report_patient_safety_history "
         f"WHERE person_key = '{C}' ORDER BY valid_from"
@@ -270,9 +270,7 @@ async def test_facts_that_were_there_stay(empty_url: str):
         assert [(number, "", 30, 29, 1, None, 2, 3, 8) for number in (1, 2, 3)] == (
             await world.rows(persons)
         )
-        turn = await world.begin()
-        await turn.write(*unchanged(world))
-        await turn.publish()
+        await world.publish(*unchanged(world))
         assert before == await world.rows(daily)
         assert {("N", 1), ("NORU", 1), ("NORS", 1), ("", 1)} == set(
             await world.rows("SELECT code, open FROM report_daily WHERE publication_no = 4")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.report.browser import SIZES, browser, check, show
 from tests.report.support import NEVER, missed, privacy, safety, seen, withhold
-from tests.store.test_store_scenarios import World, world_on
+from tests.store.world import World, world_on
 from worker.areas.codes import codes
 from worker.core.guard import GuardLimits
 from worker.report.html import write_report
@@ -30,9 +30,7 @@ async def month(world: World) -> None:
         if night == WITHHELD_NIGHT:
             await withhold(world, seen(world, 1, cohort="Clinic 1"))
         else:
-            turn = await world.begin()
-            await turn.write(*(_read(world, night, n) for n in range(PERSONS)))
-            await turn.publish(limits=limits)
+            await world.publish(*(_read(world, night, n) for n in range(PERSONS)), limits=limits)
         world.fake.advance(86_400 - 61.5)
 
 

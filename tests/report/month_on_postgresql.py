@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from tests.report.browser_report import NIGHTS, PERSONS, month
 from tests.report.support import missed
-from tests.store.test_store_scenarios import world_on
+from tests.store.world import world_on
 
 
 async def fill(url: str) -> None:

@@ -7,13 +7,10 @@ from typing import Any
 import orjson
 
 from tests.columns import as_columns
-from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed, whole
+from tests.store.world import PRIVACY, SAFETY, World, complete, failed, person_named
 from worker.areas import area_named
 from worker.core.area import ResourceArea
-from worker.core.identity import NationalId
-from worker.core.model import AreaRead, Person, PersonRead, Record, RunStatus
-from worker.errors import ExitCode
-from worker.store.runs.undo import undo_run
+from worker.core.model import AreaRead, Person, PersonRead, Record
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -64,8 +61,8 @@ def seen(
 ) -> PersonRead:
     """A person whose two areas were read whole."""
     areas: tuple[AreaRead, ...] = (
-        whole(world, SAFETY, *safe),
-        whole(world, PRIVACY, *private),
+        complete(world, SAFETY, *safe),
+        complete(world, PRIVACY, *private),
     )
     return PersonRead(person=_person(number, ref, cohort), areas=areas)
 
@@ -80,28 +77,20 @@ def missed(
 
 def _person(number: int | str, ref: str | None, cohort: str | None) -> Person:
     key = number if isinstance(number, str) else key_of(number)
-    return Person(off_id=NationalId("1" * 11), person_key=key, local_ref=ref, cohort=cohort)
+    return person_named(key, ref, cohort)
 
 
 async def withhold(world: World, *reads: PersonRead) -> None:
     """A run that reads these and is withheld."""
     turn = await world.begin()
     await turn.write(*reads)
-    await undo_run(
-        turn.lease,
-        turn.writer.handle.run_id,
-        status=RunStatus.WITHHELD,
-        exit_code=ExitCode.WITHHELD,
-        reason="too many removals",
-    )
+    await turn.store.withhold("too many removals")
 
 
 async def small_store(world: World) -> None:
     """Two runs: ten persons; then one restriction changed, one gone, one person unread."""
     now = world.fake.now()
-    turn = await world.begin()
-    await turn.write(*(_first(world, number, now) for number in range(10)))
-    await turn.publish()
+    await world.publish(*(_first(world, number, now) for number in range(10)))
     world.fake.advance(86_400)
     turn = await world.begin()
     reads = [_first(world, number, now) for number in range(10)]

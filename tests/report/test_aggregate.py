@@ -11,7 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.report.support import NEVER, missed, privacy, safety, seen
-from tests.store.test_store_scenarios import world_on
+from tests.store.world import world_on
 from worker.core.guard import GuardLimits
 from worker.core.model import FailureKind
 from worker.errors import UsageError

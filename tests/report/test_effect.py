@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.report.support import NEVER, privacy, safety, seen
-from tests.store.test_store_scenarios import world_on
+from tests.store.world import world_on
 from worker.areas import area_named
 from worker.core.effect import in_effect_sql, instant_sql
 
@@ -14,9 +14,7 @@ RANGES = '[{"from":"a","to":"b"},{"from":"c","to":"d"}]'
 
 
 async def published(world, *safe, private=()):
-    turn = await world.begin()
-    await turn.write(seen(world, 1, *safe, private=private))
-    await turn.publish()
+    await world.publish(seen(world, 1, *safe, private=private))
 
 
 async def test_patient_safety(database_url):
@@ -156,9 +154,7 @@ async def test_what_fails_and_what_drifted(database_url):
     from tests.report.support import key_of, missed
 
     async with world_on(database_url, our_clock=True) as world:
-        turn = await world.begin()
-        await turn.write(missed(world, 1, "R-1"))
-        await turn.publish()
+        await world.publish(missed(world, 1, "R-1"))
         await world.rows_written(
             "INSERT INTO drift (area, field, kind, first_run, first_seen_at) VALUES "
             "('patient-safety', 'newField', 'unknown', 1, '2026-03-01T00:00:00.000000+00:00')"

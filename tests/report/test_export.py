@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from tests.report.support import key_of, safety, seen, small_store
 from tests.store.test_erase import erase
-from tests.store.test_store_scenarios import world_on
+from tests.store.world import world_on
 from worker import __version__
 from worker.areas.reporting import KEYS
 from worker.areas.words import Kind
@@ -278,11 +278,9 @@ async def test_rows_are_in_the_order_of_the_primary_key(database_url, tmp_path):
 async def test_a_large_view_is_divided(sqlite_url, tmp_path, fmt):
     """Parts of a bounded size, each with a header, in one order."""
     async with world_on(sqlite_url, our_clock=True) as world:
-        turn = await world.begin()
-        await turn.write(
+        await world.publish(
             *(seen(world, n, *(safety(f"{n}-{i}", "N") for i in range(9))) for n in range(900))
         )
-        await turn.publish()
         manifest = await export_of(world, tmp_path, fmt, [SAFE], part_bytes_max=1)
     (view,) = manifest.views
     names = [f"area=patient-safety/current/part-{n:05}.{fmt}" for n in range(5)]
@@ -310,9 +308,7 @@ async def test_a_used_folder_keeps_nothing_of_the_same_publication(database_url,
         expected = {*files, "_manifest.json"}
         assert expected == set(contents(out / NIGHT))
         kept = contents(out / NIGHT)
-        turn = await world.begin()
-        await turn.write(*(seen(world, n) for n in range(10)))
-        await turn.publish(limits=_any())
+        await world.publish(*(seen(world, n) for n in range(10)), limits=_any())
         await export_of(world, out, Format.CSV, ["run"])
         assert kept == contents(out / NIGHT)
     names = {path.name for path in out.iterdir()}

@@ -8,7 +8,7 @@ import pytest
 from tests.report.support import NEVER, key_of, missed, privacy, safety, seen
 from tests.report.test_export import contents, export_of
 from tests.store.test_erase import erase
-from tests.store.test_store_scenarios import world_on
+from tests.store.world import world_on
 from worker.core.guard import GuardLimits
 from worker.errors import UsageError
 from worker.report.selection import NOT_OF_THE_PAST, OF_THE_PAST

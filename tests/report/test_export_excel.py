@@ -9,7 +9,7 @@ import pytest
 
 from tests.report.support import small_store
 from tests.report.test_export import SAFE, contents, export_of, only
-from tests.store.test_store_scenarios import world_on
+from tests.store.world import world_on
 from worker.areas import AREAS
 from worker.areas.codes import SYSTEMS, codes
 from worker.areas.reporting import COLUMNS

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from tests.report.support import small_store
 from tests.report.test_export import SAFE, contents, export_of, only
-from tests.store.test_store_scenarios import world_on
+from tests.store.world import world_on
 from worker.areas.reporting import COLUMNS
 from worker.report.sinks import Format
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes import START
 from tests.report.support import NEVER, key_of, privacy, safety, seen, small_store, withhold
-from tests.store.test_store_scenarios import world_on
+from tests.store.world import world_on
 from worker.core.identity import NationalId
 from worker.core.model import RunKind, RunStatus
 from worker.errors import ExitCode
@@ -64,8 +64,7 @@ async def test_all_that_stands_is_accounted_for(database_url):
     async with world_on(database_url, our_clock=True) as world:
         now = world.fake.now()
         later, earlier = now + timedelta(days=1), now - timedelta(days=1)
-        turn = await world.begin()
-        await turn.write(
+        await world.publish(
             seen(
                 world,
                 1,
@@ -80,7 +79,6 @@ async def test_all_that_stands_is_accounted_for(database_url):
                 ),
             )
         )
-        await turn.publish()
         facts = await facts_of(world)
         stands = {key.group: code.open.restrictions for key, code in facts.codes.items()}
         assert {"none": 2, "delayed": 2, "unknown": 1, "blocked": 2} == stands
@@ -131,9 +129,9 @@ async def test_how_long_restrictions_stood(database_url):
     """The median of those that came and went; what was there at first is not of a known length."""
     async with world_on(database_url, our_clock=True) as world:
         for keys in ("a", "abcd", "ab", "", ""):
-            turn = await world.begin()
-            await turn.write(seen(world, 1, *(safety(key, "N") for key in keys)), seen(world, 2))
-            await turn.publish(limits=_any())
+            await world.publish(
+                seen(world, 1, *(safety(key, "N") for key in keys)), seen(world, 2), limits=_any()
+            )
             world.fake.advance(2 * 86_400)
         (duration,) = (await facts_of(world)).durations
         assert ("patient-safety", Amount(3, 1), 2) == (
@@ -213,9 +211,7 @@ async def test_a_withheld_run_is_listed_and_does_not_count(database_url):
 async def test_a_copy_grows_old(database_url, wait, state):
     """After ``fresh_within`` without a full run a complete copy is stale."""
     async with world_on(database_url, our_clock=True) as world:
-        turn = await world.begin()
-        await turn.write(seen(world, 1, safety("a", "N")))
-        await turn.publish()
+        await world.publish(seen(world, 1, safety("a", "N")))
         world.fake.advance(wait * 3600)
         assert state == (await facts_of(world)).state
 
@@ -226,9 +222,7 @@ async def test_a_copy_grows_old(database_url, wait, state):
 async def test_a_copy_of_the_future_has_no_age(database_url, ahead_s, state):
     """A publication that a wrong clock dated later than now is not called complete."""
     async with world_on(database_url, our_clock=True) as world:
-        turn = await world.begin()
-        await turn.write(seen(world, 1, safety("a", "N")))
-        await turn.publish()
+        await world.publish(seen(world, 1, safety("a", "N")))
         world.fake.set_wall_clock(world.fake.now() - timedelta(seconds=ahead_s))
         assert state == (await facts_of(world)).state
 
@@ -236,9 +230,7 @@ async def test_a_copy_of_the_future_has_no_age(database_url, ahead_s, state):
 async def test_a_backfill_alone_is_no_complete_copy(database_url):
     """A part of the roster is not the roster."""
     async with world_on(database_url, our_clock=True) as world:
-        turn = await world.begin(RunKind.BACKFILL)
-        await turn.write(seen(world, 1, safety("a", "N")))
-        await turn.publish(may_depart=False)
+        await world.publish(seen(world, 1, safety("a", "N")), kind=RunKind.BACKFILL)
         facts = await facts_of(world)
         assert (SnapshotState.GAPS, None, RunKind.BACKFILL) == (
             facts.state,
@@ -258,9 +250,7 @@ async def test_what_stands_for_telemetry(database_url):
         assert timedelta(days=1) < gap < timedelta(days=1, hours=1)
         assert 1 == standing.persons_stale
         world.fake.set_wall_clock(world.fake.now() + timedelta(days=2))
-        turn = await world.begin(RunKind.BACKFILL)
-        await turn.write(seen(world, 1, safety("a", "N")))
-        await turn.publish(may_depart=False)
+        await world.publish(seen(world, 1, safety("a", "N")), kind=RunKind.BACKFILL)
         later = await read_standing(world.database.read)
         assert (standing.last_success_at, standing.last_published_at) == (
             later.last_success_at,

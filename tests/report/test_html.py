@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.report.support import NEVER, missed, privacy, safety, seen, small_store, withhold
-from tests.store.test_store_scenarios import world_on
+from tests.store.world import world_on
 from worker.core.guard import GuardLimits
 from worker.core.model import RunKind
 from worker.errors import ConfigurationError
@@ -251,12 +251,13 @@ async def test_the_order_of_rows_does_not_rank_hidden_numbers(sqlite_url, tmp_pa
     """Codes with a number first, by size; then those without, by name."""
     held = {"NORN_KUT": 4, "NORN_ANG": 3, "NORN_EPO": 9, "NORN_FFL": 30}
     async with world_on(sqlite_url) as world:
-        turn = await world.begin()
-        await turn.write(
-            *(seen(world, f"{code}{n}", safety("s", code, NEVER))
-              for code, persons in held.items() for n in range(persons))
-        )  # fmt: skip
-        await turn.publish()
+        await world.publish(
+            *(
+                seen(world, f"{code}{n}", safety("s", code, NEVER))
+                for code, persons in held.items()
+                for n in range(persons)
+            )
+        )
         page, _ = await report_of(world, tmp_path / "r.html", min_cell=5)
     table = table_of(page, "Restrictions in effect, by code")
     codes = [row[0].split("\n")[0] for row in table if row[0].startswith("NORN")]
@@ -267,9 +268,9 @@ async def test_a_line_that_ends_at_a_bound_says_so(sqlite_url, tmp_path):
     """One of forty is stale, and hidden: the share is drawn and spoken as a lower bound."""
     async with world_on(sqlite_url) as world:
         await month(world, nights=7)
-        turn = await world.begin()
-        await turn.write(*(seen(world, number) for number in range(39)), missed(world, 39))
-        await turn.publish(limits=_any())
+        await world.publish(
+            *(seen(world, number) for number in range(39)), missed(world, 39), limits=_any()
+        )
         page, _ = await report_of(world, tmp_path / "r.html", min_cell=5)
     assert "From 100.0% to at least 90.0% confirmed" in page
 
@@ -312,9 +313,7 @@ async def test_a_fresh_backfill_does_not_hide_an_old_copy(sqlite_url, tmp_path):
     async with world_on(sqlite_url) as world:
         await small_store(world)
         world.fake.advance(3 * 86_400)
-        turn = await world.begin(RunKind.BACKFILL)
-        await turn.write(seen(world, 1, ref="R-1"))
-        await turn.publish(may_depart=False)
+        await world.publish(seen(world, 1, ref="R-1"), kind=RunKind.BACKFILL)
         _, outline = await report_of(world, tmp_path / "r.html")
         assert "Out of date: the last full run was published on 30 March" in outline.text
 
@@ -322,9 +321,7 @@ async def test_a_fresh_backfill_does_not_hide_an_old_copy(sqlite_url, tmp_path):
 async def test_a_complete_copy_says_complete(sqlite_url, tmp_path):
     """The good news is as plain as the bad."""
     async with world_on(sqlite_url) as world:
-        turn = await world.begin()
-        await turn.write(seen(world, 1, safety("a", "N")))
-        await turn.publish()
+        await world.publish(seen(world, 1, safety("a", "N")))
         _, outline = await report_of(world, tmp_path / "r.html")
         assert "Everybody on the roster was confirmed on" in outline.text
         assert "No restriction is in effect." in outline.text
@@ -362,9 +359,7 @@ async def test_no_identifier_reaches_the_report(sqlite_url, tmp_path, in_languag
     """In plain mode the key is the identifier; the report has neither it nor a reference."""
     async with world_on(sqlite_url) as world:
         for reads in (seen, missed):
-            turn = await world.begin()
-            await turn.write(reads(world, IDENTIFIER, ref="PAS-7"), seen(world, 1))
-            await turn.publish()
+            await world.publish(reads(world, IDENTIFIER, ref="PAS-7"), seen(world, 1))
         page, _ = await report_of(world, tmp_path / "r.html", in_language=in_language)
         assert IDENTIFIER[:6] not in page
         assert "PAS-7" not in page

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from tests.architecture.documents import ROOT, blocks
 from tests.report.support import NEVER, missed, privacy, safety, seen
-from tests.store.test_store_scenarios import SAFETY, World, world_on
+from tests.store.world import SAFETY, World, world_on
 from worker.core.model import Record
 
 PAGE = ROOT / "docs" / "reporting.md"
@@ -28,9 +28,7 @@ async def two_nights(world: World) -> None:
             if night == 1
             else missed(world, 4, "R4", "Sør"),
         ]
-        turn = await world.begin()
-        await turn.write(*reads)
-        await turn.publish()
+        await world.publish(*reads)
         world.fake.advance(wait)
 
 
@@ -108,12 +106,10 @@ async def test_rates_days_and_states(database_url):
     )
     async with world_on(database_url, our_clock=True) as world:
         delays = [safety(f"s{number}", "NORU", at) for number, at in enumerate(ends)]
-        turn = await world.begin()
-        await turn.write(
+        await world.publish(
             seen(world, 1, *delays, safety("n", "N"), private=private, cohort="Nord"),
             *(seen(world, number, cohort="Nord") for number in range(2, 8)),
         )
-        await turn.publish()
         asked = _questions(database_url)
         rates, days, states = [await _answer(world, asked[number]) for number in (2, 5, 6)]
     assert [("Nord", 7, 1, 9, 142.9, 1285.7)] == rates

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from tests.architecture.documents import DOCS, ROOT, blocks
 from tests.databases import execute, in_database, migrate, migrate_now
 from tests.report.support import small_store
-from tests.store.test_store_scenarios import world_on
+from tests.store.world import world_on
 from worker.areas.reporting import COLUMNS
 from worker.errors import ConfigurationError
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import inspect, select
 
 from tests.report.support import safety, seen, small_store
-from tests.store.test_store_scenarios import world_on
+from tests.store.world import world_on
 from worker.areas.reporting import COLUMNS, KEYS
 from worker.areas.words import Kind
 from worker.errors import UsageError

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from tests.store.test_store_scenarios import read, world_on
+from tests.store.world import read, world_on
 from worker.store.privacy.access_log import KEPT_AT_LEAST, Access, record_access
 from worker.store.runs.retention import Purged, RetentionRules, purge
 from worker.store.schema.tables import access_log
@@ -35,9 +35,7 @@ async def aged(world, age):
 async def test_the_view_names_the_person_while_they_are_known(database_url):
     """By key; whoever is unknown, or gone, is not named."""
     async with world_on(database_url, our_clock=True) as world:
-        turn = await world.begin()
-        await turn.write(read(world, "a", "k"))
-        await turn.publish()
+        await world.publish(read(world, "a", "k"))
         for key in ("a", "stranger", None):
             await record_access(world.database, ACCESS, person_key=key)
         columns = "os_user, login_user, host, command, person_key, purpose"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from tests.fakes import FakeRuntime
-from tests.store.test_store_scenarios import read, world_on
+from tests.store.world import read, world_on
 from worker.store.database import open_database
 from worker.store.writes import versions
 from worker.store.writes.bulk import InputRows
@@ -66,7 +66,5 @@ async def test_large_payloads_go_in_portions(database_url, monkeypatch):
     """No statement takes more text than it should, and nothing is lost between two."""
     monkeypatch.setattr(versions, "PAYLOAD_CHARACTERS_MAX", 100)
     async with world_on(database_url) as world:
-        turn = await world.begin()
-        await turn.write(*(read(world, f"p{n}", f"x{n}", f"y{n}") for n in range(7)))
-        await turn.publish()
+        await world.publish(*(read(world, f"p{n}", f"x{n}", f"y{n}") for n in range(7)))
         assert 14 == len(await world.current())

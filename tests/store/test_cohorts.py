@@ -6,7 +6,7 @@ import pytest
 
 from tests.report.support import key_of, missed, privacy, safety, seen
 from tests.store.test_facts import counted, publish
-from tests.store.test_store_scenarios import SAFETY, World, world_on
+from tests.store.world import SAFETY, World, world_on
 from worker.core.model import RunStatus
 from worker.store.runs.cohorts import COHORTS_MAX
 from worker.store.runs.undo import undo_run
@@ -84,12 +84,12 @@ async def test_a_run_that_is_undone_leaves_the_prev_cohort(database_url):
     """Neither while it is open nor once it is undone does a reader see another."""
     async with world_on(database_url, our_clock=True) as world:
         await publish(world, seen(world, 1, safety("a", "NORU"), ref="R1", cohort="Nord"))
-        turn = await world.begin()
+        attempt = await world.begin()
         for cohort in ("Sør", "Øst"):  # it may be read again in the same run
-            await turn.write(seen(world, 1, safety("a", "N"), ref="R1", cohort=cohort))
+            await attempt.write(seen(world, 1, safety("a", "N"), ref="R1", cohort=cohort))
         assert {key_of(1): "Nord"} == await shown(world)
-        run_id = turn.writer.handle.run_id
-        await undo_run(turn.lease, run_id, status=RunStatus.ABANDONED)
+        run_id = attempt.handle.run_id
+        await undo_run(attempt.lease, run_id, status=RunStatus.ABANDONED)
         assert {key_of(1): "Nord"} == await shown(world)
         assert [("R1",)] == await world.rows(
             "SELECT local_ref FROM report_person_freshness LIMIT 1"

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from tests.store.test_store_scenarios import read, world_on
+from tests.store.world import read, world_on
 from worker.core.budgets import LEDGER_DRIFT_MAX
 from worker.core.model import Drift
 
@@ -21,25 +21,25 @@ async def test_the_ledger_has_a_limit(database_url):
     """Runs and persons add to it until it is full; what is known is known, and the rest counted."""
     async with world_on(database_url) as world:
         for number in range(13):
-            turn = await world.begin()
+            attempt = await world.begin()
             found = range(100 * number, 100 * number + 100)
-            await turn.write(with_drift(read(world, "a", "x"), found))
-            await turn.publish()
+            await attempt.write(with_drift(read(world, "a", "x"), found))
+            await attempt.publish()
         assert [("patient-safety", LEDGER_DRIFT_MAX)] == await world.rows(COUNT)
         fields = await world.rows("SELECT field FROM drift ORDER BY field")
         assert [(f"[].f{n:05}",) for n in range(LEDGER_DRIFT_MAX)] == fields
-        turn = await world.begin()
-        await turn.write(with_drift(read(world, "a", "x"), range(990, 1_010), left_out=7))
+        attempt = await world.begin()
+        await attempt.write(with_drift(read(world, "a", "x"), range(990, 1_010), left_out=7))
         assert [("patient-safety", LEDGER_DRIFT_MAX)] == await world.rows(COUNT)
 
 
 async def test_a_batch_beyond_the_limit(database_url):
     """Of one batch as many are noted as there is room for."""
     async with world_on(database_url) as world:
-        turn = await world.begin()
+        attempt = await world.begin()
         reads = [
             with_drift(read(world, f"p{n}", "x"), range(100 * n, 100 * n + 100)) for n in range(20)
         ]
-        await turn.write(*reads)
-        await turn.write(*reads)
+        await attempt.write(*reads)
+        await attempt.write(*reads)
         assert [("patient-safety", LEDGER_DRIFT_MAX)] == await world.rows(COUNT)

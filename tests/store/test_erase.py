@@ -12,22 +12,22 @@ from sqlalchemy import text
 
 from tests.columns import as_columns
 from tests.databases import copied_database, data_files_of
-from tests.store.test_store_scenarios import (
+from tests.store.world import (
     PRIVACY,
     SAFETY,
     World,
+    complete,
     failed,
+    person_named,
     read,
-    whole,
     world_on,
 )
 from worker.core.identity import NationalId
-from worker.core.model import AreaFailure, FailureKind, Person, PersonRead, Record
+from worker.core.model import AreaFailure, FailureKind, PersonRead, Record
 from worker.errors import ExitCode, LeaseLostError, UnavailableError
 from worker.store.privacy.erasing import TABLES, Mask, Traces, erase_traces, find_traces, scrub
 from worker.store.privacy.searching import NOT_SEARCHED, FoundText, Wanted, search
 from worker.store.runs.lease import acquire
-from worker.store.runs.ledger import interrupt_run
 from worker.store.runs.process_identity import Holder
 from worker.store.schema.tables import metadata
 
@@ -48,10 +48,10 @@ def postgres_database_url(postgres_url: str, migrated_postgres: str) -> Iterator
 async def history(world: World) -> None:
     """Three published nights with a change, a failure and a second person."""
     for code, is_failed in ((f"{CANARY}-1", False), (f"{CANARY}-2", False), ("", True)):
-        turn = await world.begin()
+        attempt = await world.begin()
         mine = failed(world, GONE) if is_failed else read(world, GONE, f"x={code}", ref="R-7f2")
-        await turn.write(mine, read(world, "b", f"k={KEPT}", "l"))
-        await turn.publish()
+        await attempt.write(mine, read(world, "b", f"k={KEPT}", "l"))
+        await attempt.publish()
 
 
 async def erase(world: World, key: str = GONE, *, rewrite: bool = False) -> Traces:
@@ -67,9 +67,7 @@ async def test_keys_that_only_persons_tell_apart(database_url):
     second, other = "f00d" * 16, OFF_ID.reveal()
     keys = [f"k/{GONE}", f"k/{second}", f"k/{other[:6]} {other[6:]}", f"k/{other[:6]}-{other[6:]}"]
     async with world_on(database_url) as world:
-        turn = await world.begin()
-        await turn.write(read(world, GONE), read(world, second), read(world, "b", *keys))
-        await turn.publish()
+        await world.publish(read(world, GONE), read(world, second), read(world, "b", *keys))
         await erase(world)
         await erase(world, second)
         left = [key for _, key, _, _ in await world.current()]
@@ -232,12 +230,12 @@ async def test_an_open_run_is_continued_without_the_person(database_url):
     """Rows of an unpublished run go too; the run goes on, and reads who is on the roster again."""
     async with world_on(database_url) as world:
         await history(world)
-        turn = await world.begin()
-        await turn.write(read(world, GONE, "x=new", "y"), read(world, "b", f"k={KEPT}", "l"))
-        await interrupt_run(turn.lease, turn.writer.handle, exit_code=ExitCode.STOPPED, reason="t")
+        attempt = await world.begin()
+        await attempt.write(read(world, GONE, "x=new", "y"), read(world, "b", f"k={KEPT}", "l"))
+        await attempt.interrupt()
         await erase(world)
         again = await world.begin()
-        assert again.writer.handle.is_continued
+        assert again.handle.is_continued
         await again.write(read(world, "b", f"k={KEPT}", "l"))
         assert ExitCode.OK == await again.publish()
         assert {"b"} == {row[0] for row in await world.current()}
@@ -246,9 +244,7 @@ async def test_an_open_run_is_continued_without_the_person(database_url):
             "ORDER BY run_id DESC LIMIT 1"
         )
         assert [(1, 2, 0, 0)] == last
-        turn = await world.begin()  # still on the roster after all: known anew, first seen anew
-        await turn.write(read(world, GONE, "x=new"), read(world, "b", f"k={KEPT}", "l"))
-        await turn.publish()
+        await world.publish(read(world, GONE, "x=new"), read(world, "b", f"k={KEPT}", "l"))
         assert {"b", GONE} == {row[0] for row in await world.current()}
 
 
@@ -263,12 +259,12 @@ async def test_mentions_in_the_rows_of_others_are_masked(database_url):
         return Record(key=key, content_hash=b"h" * 16, payload=payload, columns=columns)
 
     async with world_on(database_url) as world:
-        turn = await world.begin()
+        attempt = await world.begin()
         records = [record("p", digits, f"by {spaced}"), record("q", "LIS", "lab 99649")]
-        person = Person(off_id=NationalId("1" * 11), person_key="b")
-        areas = (whole(world, SAFETY, *records), whole(world, PRIVACY))
-        await turn.write(PersonRead(person=person, areas=areas))
-        await turn.publish()
+        person = person_named("b")
+        areas = (complete(world, SAFETY, *records), complete(world, PRIVACY))
+        await attempt.write(PersonRead(person=person, areas=areas))
+        await attempt.publish()
         found = await erase(world)
         assert (None, 1) == (found.person_id, found.mention_count)
         rows = await world.rows(
@@ -281,9 +277,7 @@ async def test_mentions_in_the_rows_of_others_are_masked(database_url):
             ("p", "by erased", "erased", masked, b"h" * 16),
             ("q", "lab 99649", "LIS", kept, b"h" * 16),
         ] == [(*row[:4], bytes(row[4])) for row in rows]
-        turn = await world.begin()  # PTS still says so: the row counts as unchanged
-        await turn.write(PersonRead(person=person, areas=areas))
-        await turn.publish()
+        await world.publish(PersonRead(person=person, areas=areas))
         assert [(2,)] == await world.rows("SELECT count(*) FROM patient_safety_version")
 
 
@@ -303,12 +297,12 @@ async def test_a_person_whom_many_name(database_url):
         ]
 
     async with world_on(database_url) as world:
-        turn = await world.begin()
+        attempt = await world.begin()
         for key, author, first in (("b", digits, 0), ("c", "LIS 99649", many)):
-            person = Person(off_id=NationalId("1" * 11), person_key=key)
-            areas = (whole(world, SAFETY, *records(author, first)), whole(world, PRIVACY))
-            await turn.write(PersonRead(person=person, areas=areas))
-        await turn.publish()
+            person = person_named(key)
+            areas = (complete(world, SAFETY, *records(author, first)), complete(world, PRIVACY))
+            await attempt.write(PersonRead(person=person, areas=areas))
+        await attempt.publish()
         assert many == (await erase(world)).mention_count
         rows = await world.rows(
             "SELECT created_by, count(*), count(DISTINCT payload) FROM patient_safety_version "
@@ -326,8 +320,8 @@ async def test_reasons_that_name_the_person(database_url):
     digits = OFF_ID.reveal()
     said = [f"subject {digits[:6]}.{digits[6:]} ({digits[:6]}_{digits[6:]}) has no consent", GONE]
     async with world_on(database_url) as world:
-        turn = await world.begin()
-        person = Person(off_id=NationalId("1" * 11), person_key="b")
+        attempt = await world.begin()
+        person = person_named("b")
         failures = [
             AreaFailure(
                 area=area,
@@ -339,8 +333,8 @@ async def test_reasons_that_name_the_person(database_url):
             )
             for area, reason in ((SAFETY, said[0]), (PRIVACY, said[1]))
         ]
-        await turn.write(read(world, GONE), PersonRead(person=person, areas=tuple(failures)))
-        await turn.publish()
+        await attempt.write(read(world, GONE), PersonRead(person=person, areas=tuple(failures)))
+        await attempt.publish()
 
         async def note(connection):
             statement = text("UPDATE run SET reason = :reason, run_key = 'a night'")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.report.support import NEVER, key_of, missed, privacy, safety, seen
 from tests.store.test_erase import erase as erase_person
-from tests.store.test_store_scenarios import SAFETY, World, world_on
+from tests.store.world import SAFETY, World, world_on
 from worker.areas import AREAS
 from worker.core.effect import in_effect_sql, instant_sql
 from worker.core.guard import GuardLimits
@@ -55,9 +55,8 @@ PEOPLE = (
 async def publish(
     world: World, *reads, kind: RunKind = RunKind.SYNC, may_depart: bool = True
 ) -> None:
-    turn = await world.begin(kind)
-    await turn.write(*reads)
-    await turn.publish(limits=ANY, may_depart=may_depart and kind == RunKind.SYNC)
+    may_depart = may_depart and kind == RunKind.SYNC
+    await world.publish(*reads, kind=kind, limits=ANY, may_depart=may_depart)
 
 
 async def facts(world: World) -> list[list[tuple[Any, ...]]]:
@@ -301,10 +300,10 @@ async def test_a_withheld_run_leaves_none(database_url):
         await publish(world, *reads)
         before = await facts(world)
         feed = await world.rows("SELECT * FROM report_change_feed")
-        turn = await world.begin()
-        await turn.write(*(seen(world, number) for number in range(20)))
+        attempt = await world.begin()
+        await attempt.write(*(seen(world, number) for number in range(20)))
         with pytest.raises(WithheldError):
-            await turn.publish()
+            await attempt.publish()
         assert before == await facts(world)
         assert feed == await world.rows("SELECT * FROM report_change_feed")
 

@@ -9,7 +9,7 @@ import pytest
 from tests.report.support import key_of, safety, seen
 from tests.store.test_erase import erase, files_of
 from tests.store.test_facts import feed, publish
-from tests.store.test_store_scenarios import World, world_on
+from tests.store.world import World, world_on
 from worker.core.identity import NationalId
 from worker.core.model import RunKind
 from worker.errors import WithheldError
@@ -63,8 +63,8 @@ async def test_a_person_is_told_with_the_label_of_then(database_url):
     async with world_on(database_url, our_clock=True) as world:
         began = world.fake.now()
         await three_nights(world)
-        turn = await world.begin()
-        await turn.write(seen(world, 1, safety("a", "N"), ref="R3"))
+        attempt = await world.begin()
+        await attempt.write(seen(world, 1, safety("a", "N"), ref="R3"))
 
         async def told(as_of=None):
             story = await world.database.read(
@@ -100,10 +100,10 @@ async def test_every_publication_has_its_own(database_url, seed):
             await publish(world, *reads, kind=kind)
             saw[number] = set(await world.rows(f"SELECT {names} FROM report_person_freshness"))
             if number == 5:  # a run that is given up
-                turn = await world.begin()
-                await turn.write(*(seen(world, one, ref="X", cohort="X") for one in range(9)))
+                attempt = await world.begin()
+                await attempt.write(*(seen(world, one, ref="X", cohort="X") for one in range(9)))
                 with pytest.raises(WithheldError):
-                    await turn.publish()
+                    await attempt.publish()
             world.fake.advance(3_600)
         for number, rows in saw.items():
             at = f"SELECT published_at FROM report_publication WHERE publication_no = {number}"
@@ -153,10 +153,10 @@ async def test_a_withheld_run_keeps_none(database_url):
     """Nothing of it is written but by the publication."""
     async with world_on(database_url, our_clock=True) as world:
         await publish(world, *(seen(world, one, safety(f"s{one}", "N")) for one in range(20)))
-        turn = await world.begin()
-        await turn.write(*(seen(world, one, ref="X", cohort="X") for one in range(20)))
+        attempt = await world.begin()
+        await attempt.write(*(seen(world, one, ref="X", cohort="X") for one in range(20)))
         with pytest.raises(WithheldError):
-            await turn.publish()
+            await attempt.publish()
         assert [] == await world.rows("SELECT * FROM person_label")
         assert {(None, None, 1, None)} == set(await world.rows(LABELS))
 

@@ -1,18 +1,16 @@
 """A backfill reads persons again; what their clinic is called it does not know."""
 
-from tests.store.test_store_scenarios import read, world_on
+from tests.store.world import read, world_on
 from worker.core.model import RunKind
 
 
 async def test_a_backfill_of_bare_identifiers_keeps_the_label(database_url):
     """Only a list that has a label gives a new one."""
     async with world_on(database_url) as world:
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x", ref="R1"), read(world, "b", "y", ref="R2"))
-        await turn.publish()
-        turn = await world.begin(RunKind.BACKFILL)
-        await turn.write(read(world, "a", "x", ref=None), read(world, "b", "y", ref="R3"))
-        await turn.publish(may_depart=False)
+        await world.publish(read(world, "a", "x", ref="R1"), read(world, "b", "y", ref="R2"))
+        await world.publish(
+            read(world, "a", "x", ref=None), read(world, "b", "y", ref="R3"), kind=RunKind.BACKFILL
+        )
         shown = "SELECT DISTINCT person_key, local_ref FROM report_person_freshness"
         assert {("a", "R1"), ("b", "R3")} == {tuple(row) for row in await world.rows(shown)}
         relabels = "SELECT count(*) FROM report_change_feed WHERE op = 'relabel'"
@@ -22,10 +20,8 @@ async def test_a_backfill_of_bare_identifiers_keeps_the_label(database_url):
 async def test_a_label_that_no_run_has_published_is_not_kept(database_url):
     """A run that was never published listed the person with a label; readers never saw it."""
     async with world_on(database_url) as world:
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x", ref="R1"))
-        turn = await world.begin(RunKind.BACKFILL)
-        await turn.write(read(world, "a", "x", ref=None))
-        await turn.publish(may_depart=False)
+        attempt = await world.begin()
+        await attempt.write(read(world, "a", "x", ref="R1"))
+        await world.publish(read(world, "a", "x", ref=None), kind=RunKind.BACKFILL)
         shown = "SELECT DISTINCT person_key, local_ref FROM report_person_freshness"
         assert [("a", None)] == [tuple(row) for row in await world.rows(shown)]

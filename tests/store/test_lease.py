@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.test_store_scenarios import World, world_on
+from tests.store.world import World, world_on
 from worker.errors import LeaseHeldError
 from worker.store.runs.lease import acquire
 from worker.store.runs.process_identity import Holder, has_died, this_process

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from tests.store.test_store_scenarios import failed, read, world_on
+from tests.store.world import failed, read, world_on
 from worker.core.model import FailureKind, RunKind
 from worker.errors import WithheldError
 
@@ -14,9 +14,7 @@ PERSONS = tuple("abcdefghijklmnopqrst")
 
 
 async def everybody_has_one(world):
-    turn = await world.begin()
-    await turn.write(*(read(world, name, f"of-{name}") for name in PERSONS))
-    await turn.publish()
+    await world.publish(*(read(world, name, f"of-{name}") for name in PERSONS))
 
 
 async def holders(world):
@@ -28,9 +26,7 @@ async def test_a_backfill_of_one_takes_nothing_from_the_others(database_url):
     """One person shows what another has, whom this run did not ask: both have it from now on."""
     async with world_on(database_url) as world:
         await everybody_has_one(world)
-        turn = await world.begin(RunKind.BACKFILL)
-        await turn.write(read(world, "a", "of-a", "of-b"))
-        await turn.publish(may_depart=False)
+        await world.publish(read(world, "a", "of-a", "of-b"), kind=RunKind.BACKFILL)
         shown = await holders(world)
         assert {(name, f"of-{name}") for name in PERSONS} | {("a", "of-b")} == shown
 
@@ -39,13 +35,11 @@ async def test_one_answer_with_everybodys_restrictions_takes_none(database_url):
     """PTS forgot the filter for one person, in both reads, and the others fail: theirs stand."""
     async with world_on(database_url) as world:
         await everybody_has_one(world)
-        turn = await world.begin()
-        await turn.write(
+        await world.publish(
             read(world, "a", *(f"of-{name}" for name in PERSONS)),
             *(failed(world, name, FailureKind.TRANSIENT) for name in PERSONS[1:4]),
             *(read(world, name, f"of-{name}") for name in PERSONS[4:]),
         )
-        await turn.publish()
         assert {(name, f"of-{name}") for name in PERSONS} <= await holders(world)
 
 
@@ -54,29 +48,25 @@ async def test_answers_swapped_among_everybody_are_withheld(database_url):
     async with world_on(database_url) as world:
         await everybody_has_one(world)
         before = await holders(world)
-        turn = await world.begin()
+        attempt = await world.begin()
         shifted = zip(PERSONS, (*PERSONS[1:], PERSONS[0]), strict=True)
-        await turn.write(*(read(world, name, f"of-{other}") for name, other in shifted))
+        await attempt.write(*(read(world, name, f"of-{other}") for name, other in shifted))
         with pytest.raises(WithheldError, match="20 of 20 open restrictions of 20 persons who "):
-            await turn.publish()
+            await attempt.publish()
         assert before == await holders(world)
 
 
 async def test_a_night_in_which_everybody_moves_is_published(database_url):
     """Many D-numbers become fødselsnumre: nobody loses anything, and nobody gets another's."""
     async with world_on(database_url) as world:
-        turn = await world.begin()
-        await turn.write(
+        await world.publish(
             *(read(world, name, f"of-{name}") for name in PERSONS),
             *(read(world, f"new-{name}") for name in PERSONS),
         )
-        await turn.publish()
-        turn = await world.begin()
-        await turn.write(
+        await world.publish(
             *(read(world, name) for name in PERSONS),
             *(read(world, f"new-{name}", f"of-{name}") for name in PERSONS),
         )
-        await turn.publish()
         assert {(f"new-{name}", f"of-{name}") for name in PERSONS} == await holders(world)
 
 
@@ -84,13 +74,11 @@ async def test_a_few_moves_are_published(database_url):
     """A D-number becomes a fødselsnummer while the old one cannot be read: no removal."""
     async with world_on(database_url) as world:
         await everybody_has_one(world)
-        turn = await world.begin()
-        await turn.write(
+        await world.publish(
             read(world, "new", "of-a"),
             failed(world, "a", FailureKind.REJECTED),
             *(read(world, name, f"of-{name}") for name in PERSONS[1:]),
         )
-        await turn.publish()
         shown = await holders(world)
         assert ("new", "of-a") in shown
         assert ("a", "of-a") not in shown
@@ -101,40 +89,38 @@ async def test_one_answer_with_everything_hides_no_loss(database_url):
     async with world_on(database_url) as world:
         await everybody_has_one(world)
         before = await holders(world)
-        turn = await world.begin()
-        await turn.write(
+        attempt = await world.begin()
+        await attempt.write(
             read(world, "a", *(f"of-{name}" for name in PERSONS)),
             *(read(world, name) for name in PERSONS[1:]),
         )
         with pytest.raises(WithheldError, match="19 of 20 open restrictions of 19 persons would c"):
-            await turn.publish()
+            await attempt.publish()
         assert before == await holders(world)
 
 
 async def test_what_another_had_all_along_is_removed(database_url):
     """Mother and child have one id: half of all lose theirs, whatever the others hold."""
     async with world_on(database_url) as world:
-        turn = await world.begin()
+        attempt = await world.begin()
         pairs = [read(world, f"{name}{who}", f"of-{name}") for name in PERSONS for who in "mc"]
-        await turn.write(*pairs)
-        await turn.publish()
-        turn = await world.begin()
-        await turn.write(*pairs[::2], *(read(world, f"{name}c") for name in PERSONS))
+        await attempt.write(*pairs)
+        await attempt.publish()
+        attempt = await world.begin()
+        await attempt.write(*pairs[::2], *(read(world, f"{name}c") for name in PERSONS))
         with pytest.raises(WithheldError, match="20 of 40 open restrictions"):
-            await turn.publish()
+            await attempt.publish()
 
 
 async def test_an_id_that_comes_up_twice_takes_from_nobody(database_url):
     """Nobody has two new identifiers at once."""
     async with world_on(database_url) as world:
         await everybody_has_one(world)
-        turn = await world.begin()
-        await turn.write(
+        await world.publish(
             failed(world, "a", FailureKind.TRANSIENT),
             *(read(world, name, f"of-{name}") for name in PERSONS[1:]),
             *(read(world, name, "of-a") for name in ("x", "y")),
         )
-        await turn.publish()
         assert ("a", "of-a") in await holders(world)
 
 
@@ -142,14 +128,14 @@ async def test_many_who_cannot_be_read_lose_nothing_to_others(database_url):
     """A cache gives the answers of those who fail to their neighbours: withheld."""
     async with world_on(database_url) as world:
         await everybody_has_one(world)
-        turn = await world.begin()
-        await turn.write(
+        attempt = await world.begin()
+        await attempt.write(
             *(failed(world, name, FailureKind.TRANSIENT) for name in PERSONS[:8]),
             *(read(world, name, f"of-{name}") for name in PERSONS[8:]),
             *(read(world, f"new-{name}", f"of-{name}") for name in PERSONS[:8]),
         )
         with pytest.raises(WithheldError, match="8 of 20 open restrictions of 8 persons who could"):
-            await turn.publish()
+            await attempt.publish()
 
 
 async def test_a_night_of_new_restrictions_reads_each_by_its_key(migrated_sqlite, tmp_path):
@@ -160,9 +146,9 @@ async def test_a_night_of_new_restrictions_reads_each_by_its_key(migrated_sqlite
     path = shutil.copy(migrated_sqlite, tmp_path / "pts.db")
     async with world_on(f"sqlite:///{path}") as world:
         for kind, persons in ((RunKind.BACKFILL, "a"), (RunKind.SYNC, "abcd")):
-            turn = await world.begin(kind)
+            attempt = await world.begin(kind)
             keys = {one: f"of {one}" for one in persons} | ({"d": "of a"} if "d" in persons else {})
-            await turn.write(*(read(world, one, key) for one, key in keys.items()))
+            await attempt.write(*(read(world, one, key) for one, key in keys.items()))
             statements: list[tuple[str, Any]] = []
             engine = world.database.engine.sync_engine
 
@@ -170,7 +156,7 @@ async def test_a_night_of_new_restrictions_reads_each_by_its_key(migrated_sqlite
                 into.append((sql, parameters))
 
             event.listen(engine, "before_cursor_execute", keep)
-            await turn.publish(may_depart=kind == RunKind.SYNC)
+            await attempt.publish(may_depart=kind == RunKind.SYNC)
             event.remove(engine, "before_cursor_execute", keep)
 
         async def plans(connection):

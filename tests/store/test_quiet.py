@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.store.test_not_sent import begin
-from tests.store.test_store_scenarios import World, world_on
+from tests.store.world import World, world_on
 from worker.core.model import RunStatus
 from worker.core.run import RunProgress
 from worker.errors import ExitCode, UnavailableError
@@ -17,11 +16,11 @@ HOUR = timedelta(hours=1)
 
 async def asked_for_quiet(world: World, until: datetime | None) -> None:
     """A run that ended with 69, and the lease given back."""
-    store = await begin(world)
-    await store.interrupt(
+    attempt = await world.begin()
+    await attempt.store.interrupt(
         ExitCode.UNAVAILABLE, "PTS asks for quiet", RunProgress(), not_before=until
     )
-    await store.lease.release()
+    await attempt.lease.release()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.store.test_store_scenarios import World, failed, read, world_on
+from tests.store.world import World, failed, read, world_on
 from worker.core.model import RunKind
 from worker.errors import LeaseLostError
 from worker.store.runs.lease import acquire
@@ -20,9 +20,7 @@ VIEWS = ("report_patient_safety_current", "report_person_freshness")
 async def nights(world: World, *contents: str, gap_s: float = DAY_S) -> None:
     """A sync each night, in which person ``a`` holds what is given and ``b`` the same always."""
     for codes in contents:
-        turn = await world.begin()
-        await turn.write(read(world, "a", *codes.split()), read(world, "b", "k", "l", "m"))
-        await turn.publish()
+        await world.publish(read(world, "a", *codes.split()), read(world, "b", "k", "l", "m"))
         world.fake.advance(gap_s)
 
 
@@ -72,8 +70,8 @@ async def test_what_an_open_run_closed_is_not_old(database_url):
     """A version that only an unpublished run closed is current for readers, and stays."""
     async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x")
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x=N"), read(world, "b", "k", "l", "m"))
+        attempt = await world.begin()
+        await attempt.write(read(world, "a", "x=N"), read(world, "b", "k", "l", "m"))
         world.fake.advance(400 * DAY_S)
         before = await seen(world)
         assert 0 == (await forget(world, versions=1, runs=1)).versions
@@ -82,7 +80,7 @@ async def test_what_an_open_run_closed_is_not_old(database_url):
 
 
 async def test_old_runs_go_when_nothing_names_them(database_url):
-    """The first run, the last one and those of living rows stay; those between go, with turns."""
+    """The first run, the last one and those of living rows stay; those between go."""
     async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x", "x", "x=N", "x=N", "x=N")
         before = await seen(world)
@@ -117,13 +115,9 @@ async def test_staleness_does_not_change_when_runs_go(database_url):
     """The last full run stays even if backfills have taken its rows over: it marks the stale."""
     async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x", "x")
-        turn = await world.begin()  # the roster had a bad line: b was not met, nobody departed
-        await turn.write(read(world, "a", "x"))
-        await turn.publish(may_depart=False)
+        await world.publish(read(world, "a", "x"), may_depart=False)
         for _ in range(2):
-            turn = await world.begin(RunKind.BACKFILL)
-            await turn.write(read(world, "a", "x"))
-            await turn.publish(may_depart=False)
+            await world.publish(read(world, "a", "x"), kind=RunKind.BACKFILL)
         world.fake.advance(400 * DAY_S)
         before = await seen(world)
         assert {"a": False, "b": True} == {
@@ -141,22 +135,16 @@ async def test_runs_with_failures_or_withheld_ones(database_url):
     """A run that a failure names stays; a withheld run that left no trace goes."""
     async with world_on(database_url, our_clock=True) as world:
         await nights(world, "x")
-        turn = await world.begin()
-        await turn.write(failed(world, "a"), read(world, "b", "k", "l", "m"))
-        await turn.publish()
+        await world.publish(failed(world, "a"), read(world, "b", "k", "l", "m"))
         await nights(world, "x", "x", "x")
         runs = {row[0] for row in await world.rows("SELECT run_id FROM run")}
         await forget(world, runs=0.5)
         left = {row[0] for row in await world.rows("SELECT run_id FROM run")}
         assert {2, 3} == runs - left
-        turn = await world.begin()
-        await turn.write(failed(world, "a"), read(world, "b", "k", "l", "m"))
-        await turn.publish()
+        await world.publish(failed(world, "a"), read(world, "b", "k", "l", "m"))
         await nights(world)
         for _ in range(3):
-            turn = await world.begin()
-            await turn.write(failed(world, "a"), read(world, "b", "k", "l", "m"))
-            await turn.publish()
+            await world.publish(failed(world, "a"), read(world, "b", "k", "l", "m"))
             world.fake.advance(DAY_S)
         await forget(world, runs=0.5)
         failing = await world.rows("SELECT first_run, last_run FROM failure")

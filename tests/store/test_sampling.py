@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed, read, record, world_on
+from tests.store.world import PRIVACY, SAFETY, World, failed, read, record, world_on
 from worker.errors import ConfigurationError
 from worker.store.queries.sample import PublishedArea, forbid_writes, published_areas
 
@@ -36,19 +36,19 @@ async def test_it_is_the_published_state(database_url):
     """Through publications, a failure, an open run and a departure it equals the views."""
     async with world_on(database_url) as world:
         assert {} == await published(world)
-        turn = await world.begin()
-        await turn.write(*(read(world, key, f"x-{key}", f"y-{key}") for key in "abc"))
+        attempt = await world.begin()
+        await attempt.write(*(read(world, key, f"x-{key}", f"y-{key}") for key in "abc"))
         assert {} == await published(world)
-        await turn.publish()
+        await attempt.publish()
         first = await published(world)
         assert {(key, area) for key in "abc" for area in (SAFETY, PRIVACY)} == set(first)
         hashes = {name: record(name).content_hash for name in ("x-a", "y-a")}
         assert PublishedArea(records=hashes, is_complete=True) == first["a", SAFETY]
         assert first == await views(world)
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x-a=N"), failed(world, "b"), read(world, "d", "z"))
+        attempt = await world.begin()
+        await attempt.write(read(world, "a", "x-a=N"), failed(world, "b"), read(world, "d", "z"))
         assert first == await published(world)
-        await turn.publish()
+        await attempt.publish()
         second = await published(world)
         assert {"a", "b"} == {key for key, _ in second}
         assert (False, True) == (
@@ -61,9 +61,7 @@ async def test_it_is_the_published_state(database_url):
 async def test_writes_are_refused_by_the_database(database_url):
     """After ``forbid_writes`` the database itself says no; reading goes on."""
     async with world_on(database_url) as world:
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x"))
-        await turn.publish()
+        await world.publish(read(world, "a", "x"))
         forbid_writes(world.database)
 
         async def write(connection):

@@ -4,15 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.second_reads import read_again
-from tests.store.test_store_scenarios import (
-    PRIVACY,
-    SAFETY,
-    Turn,
-    World,
-    failed,
-    read,
-    world_on,
-)
+from tests.store.world import PRIVACY, SAFETY, World, failed, read, world_on
 from worker.core.answer_forms import AnswerForms
 from worker.core.confirmation import Confirm, compared, removed_by
 from worker.core.model import AreaFailure, CompleteArea, PersonRead, RunKind
@@ -35,14 +27,7 @@ async def world(database_url):
 
 
 async def publish(world: World, *reads: PersonRead) -> None:
-    turn = await world.begin()
-    await turn.write(*reads, read(world, "k", *OTHERS))
-    await turn.publish()
-
-
-async def apply(turn: Turn, *reads: PersonRead) -> BatchResult:
-    """One transaction, and nothing after it."""
-    return await turn.writer.apply(reads)
+    await world.publish(*reads, read(world, "k", *OTHERS))
 
 
 def held(result: BatchResult) -> dict[str, dict[str, frozenset[str]]]:
@@ -57,9 +42,9 @@ async def versions(world: World) -> list[tuple[object, ...]]:
 
 async def test_a_single_read_closes_nothing(world):
     """The person is given back, with what readers see, and not a row of theirs is written."""
-    turn = await world.begin()
+    attempt = await world.begin()
     before = await versions(world), await world.rows("SELECT * FROM person_area WHERE person_id=1")
-    result = await apply(turn, read(world, "a", "x=N", "z"), read(world, "k", *OTHERS))
+    result = await attempt.apply(read(world, "a", "x=N", "z"), read(world, "k", *OTHERS))
     assert {"a": {SAFETY: frozenset({"x", "y"})}} == held(result)
     assert (0, 0, 0, 2) == (result.opened, result.closed, result.removed, result.unchanged)
     assert before == (
@@ -70,25 +55,25 @@ async def test_a_single_read_closes_nothing(world):
 
 async def test_the_second_read_is_written_with_both_in_the_proof(world):
     """Of the published proof, too, once another run has written its own in front."""
-    turn = await world.begin()
-    (found,) = (await apply(turn, read(world, "a", "x"))).unconfirmed
+    attempt = await world.begin()
+    (found,) = (await attempt.apply(read(world, "a", "x"))).unconfirmed
     first_at = world.fake.now()
     world.fake.advance(3)
     second = read_again(found)
-    result = await apply(turn, second, read(world, "k", *OTHERS))
+    result = await attempt.apply(second, read(world, "k", *OTHERS))
     assert ((), 1, 1) == (result.unconfirmed, result.closed, result.removed)
-    await turn.publish()
+    await attempt.publish()
     assert {("x", "NORU")} == {row[1:3] for row in await world.current() if row[0] == "a"}
     ((count, digest, first_count, first_digest, at),) = await world.rows(PROOF)
     assert (1, 1, digest) == (count, first_count, first_digest)
     assert first_at.isoformat() == (at if isinstance(at, str) else at.isoformat())
 
     shown = await world.rows(PROOF)
-    turn = await world.begin()
-    await apply(turn, read(world, "a", "x"))
+    attempt = await world.begin()
+    await attempt.apply(read(world, "a", "x"))
     assert shown == await world.rows(PROOF), "readers see the proof of the published run"
-    await apply(turn, read(world, "k", *OTHERS))
-    await turn.publish()
+    await attempt.apply(read(world, "k", *OTHERS))
+    await attempt.publish()
     assert [(1, digest, None, None, None)] == await world.rows(PROOF)
 
 
@@ -105,8 +90,8 @@ async def test_undoing_brings_back_the_proof_with_both_reads(world):
     """A withheld run leaves no trace in it."""
     await publish(world, read(world, "a", "x"))
     before = await world.rows(PROOF)
-    turn = await world.begin()
-    await turn.write(read(world, "a"))
+    attempt = await world.begin()
+    await attempt.write(read(world, "a"))
     backfill = await world.begin(RunKind.BACKFILL)
     await backfill.write(read(world, "a", "x"))
     assert before == await world.rows(PROOF)
@@ -114,54 +99,52 @@ async def test_undoing_brings_back_the_proof_with_both_reads(world):
 
 async def test_compared_is_what_is_published(world):
     """Not what this run has closed before, nor what another open run has."""
-    turn = await world.begin()
-    await turn.write(read(world, "a", "x"))
-    again = await apply(turn, read(world, "a", "x"))
+    attempt = await world.begin()
+    await attempt.write(read(world, "a", "x"))
+    again = await attempt.apply(read(world, "a", "x"))
     assert {"a": {SAFETY: frozenset({"x", "y"})}} == held(again)
     backfill = await world.begin(RunKind.BACKFILL)
-    assert {"a": {SAFETY: frozenset({"x", "y"})}} == held(await apply(backfill, read(world, "a")))
+    assert {"a": {SAFETY: frozenset({"x", "y"})}} == held(await backfill.apply(read(world, "a")))
 
 
 async def test_what_only_this_run_has_seen_may_go_at_once(world):
     """Nobody has seen it: a second read of the same run without it removes nothing."""
-    turn = await world.begin()
-    await apply(turn, read(world, "a", "x", "y", "new"), read(world, "b", "new"))
-    result = await apply(turn, read(world, "a", "x", "y"), read(world, "b"))
+    attempt = await world.begin()
+    await attempt.apply(read(world, "a", "x", "y", "new"), read(world, "b", "new"))
+    result = await attempt.apply(read(world, "a", "x", "y"), read(world, "b"))
     assert {} == held(result)
     assert [("k1",), ("k2",), ("x",), ("y",)] == [row[:1] for row in await versions(world)]
 
 
 async def test_a_changed_content_is_no_removal(world):
     """Nor is a new restriction, or a person of whom nothing is published."""
-    turn = await world.begin()
-    result = await apply(turn, read(world, "a", "x=N", "y", "z"), read(world, "new", "w"))
+    attempt = await world.begin()
+    result = await attempt.apply(read(world, "a", "x=N", "y", "z"), read(world, "new", "w"))
     assert {} == held(result)
 
 
 @pytest.mark.parametrize("codes", [("x=N", "y"), ("x", "y", "z"), ("x",), ()], ids=str)
 async def test_every_difference_may_need_two_reads(world, codes):
     """``changes``: new, changed or gone. What is as published needs one."""
-    turn = await world.begin()
-    turn.writer.confirm = Confirm.CHANGES
-    result = await apply(turn, read(world, "a", *codes), read(world, "k", *OTHERS))
+    attempt = await world.begin(confirm=Confirm.CHANGES)
+    result = await attempt.apply(read(world, "a", *codes), read(world, "k", *OTHERS))
     assert {"a": {SAFETY: frozenset({"x", "y"})}} == held(result)
     assert Confirm.CHANGES == result.unconfirmed[0].confirm, "what the two reads must agree on"
-    done = await apply(turn, *map(read_again, result.unconfirmed))
+    done = await attempt.apply(*map(read_again, result.unconfirmed))
     assert () == done.unconfirmed
 
 
 async def test_nothing_published_may_differ_as_well(world):
     """``changes``: records of whom nothing is published are a difference, no records are none."""
-    turn = await world.begin()
-    turn.writer.confirm = Confirm.CHANGES
-    result = await apply(turn, read(world, "new", "w"), read(world, "other"))
+    attempt = await world.begin(confirm=Confirm.CHANGES)
+    result = await attempt.apply(read(world, "new", "w"), read(world, "other"))
     assert {"new": {SAFETY: frozenset()}} == held(result)
 
 
 async def test_only_the_area_in_question_is_read_again(world):
     """The other area waits with the person, and is written with them."""
-    turn = await world.begin()
-    (found,) = (await apply(turn, read(world, "a"))).unconfirmed
+    attempt = await world.begin()
+    (found,) = (await attempt.apply(read(world, "a"))).unconfirmed
     assert [SAFETY, PRIVACY] == [area.area for area in found.read.areas]
     assert {SAFETY} == set(found.published)
     assert {(SAFETY, "x"), (SAFETY, "y")} == removed_by(found, found.read)
@@ -169,8 +152,8 @@ async def test_only_the_area_in_question_is_read_again(world):
 
 async def test_what_another_person_has_needs_two_reads(world):
     """One read alone takes nothing from anybody: it may be another person's answer."""
-    turn = await world.begin()
-    result = await apply(turn, read(world, "k", *OTHERS, "x"), read(world, "new", "w", "y"))
+    attempt = await world.begin()
+    result = await attempt.apply(read(world, "k", *OTHERS, "x"), read(world, "new", "w", "y"))
     assert {"k": {SAFETY: frozenset({*OTHERS, "x"})}, "new": {SAFETY: frozenset({"y"})}} == held(
         result
     )
@@ -181,35 +164,35 @@ async def test_what_another_person_has_needs_two_reads(world):
     assert isinstance(second, CompleteArea)
     outcome = compared(taking.published[SAFETY], first, second, taking.confirm, AnswerForms())
     assert isinstance(outcome, AreaFailure), "the second read no longer holds it"
-    done = await apply(turn, *map(read_again, result.unconfirmed))
+    done = await attempt.apply(*map(read_again, result.unconfirmed))
     assert () == done.unconfirmed
 
 
 async def test_what_another_had_when_this_run_began_needs_two_reads(world):
     """Also if this run has closed it there: what is published does not depend on the order."""
-    turn = await world.begin()
-    (found,) = (await apply(turn, read(world, "a", "y"))).unconfirmed
-    await apply(turn, read_again(found))
-    result = await apply(turn, read(world, "new", "x"))
+    attempt = await world.begin()
+    (found,) = (await attempt.apply(read(world, "a", "y"))).unconfirmed
+    await attempt.apply(read_again(found))
+    result = await attempt.apply(read(world, "new", "x"))
     assert {"new": {SAFETY: frozenset({"x"})}} == held(result)
 
 
 async def test_keys_of_another_kind_are_a_removal(world):
     """Every published key is gone, whatever came in its place."""
-    turn = await world.begin()
+    attempt = await world.begin()
     other = read(world, "a", "v", "w")
     safety, privacy = other.areas
-    result = await apply(turn, replace(other, areas=(safety, privacy)))
+    result = await attempt.apply(replace(other, areas=(safety, privacy)))
     assert 2 == len(removed_by(result.unconfirmed[0], result.unconfirmed[0].read))
 
 
 async def test_what_another_holds_by_now_is_not_claimed_to_be_gone(world):
     """A removal that waits may be half of a move: then the early stop does not count it."""
-    turn = await world.begin()
-    result = await apply(turn, read(world, "a", "y"), read(world, "b", "x"))
+    attempt = await world.begin()
+    result = await attempt.apply(read(world, "a", "y"), read(world, "b", "x"))
     found, taking = result.unconfirmed
-    assert () == (await apply(turn, read_again(taking))).unconfirmed
-    store = turn.store()
+    assert () == (await attempt.apply(read_again(taking))).unconfirmed
+    store = attempt.store
     assert (0, 0) == await store.removed_so_far({"a": removed_by(found, found.read)})
     gone = frozenset({(SAFETY, "x"), (SAFETY, "y"), (PRIVACY, "x")})
     assert (2, 1) == await store.removed_so_far({"a": gone})
@@ -220,9 +203,9 @@ async def test_what_was_published_since_the_run_began_needs_a_second_read_too(da
     async with world_on(database_url) as empty:
         sync = await empty.begin()
         backfill = await empty.begin(RunKind.BACKFILL)
-        await apply(backfill, read(empty, "a", "x"))
-        await backfill.publish(may_depart=False)
+        await backfill.apply(read(empty, "a", "x"))
+        await backfill.publish()
         sync = await empty.begin()
-        assert sync.writer.handle.is_continued
-        result = await apply(sync, read(empty, "b", "x"))
+        assert sync.handle.is_continued
+        result = await sync.apply(read(empty, "b", "x"))
         assert {"b": {SAFETY: frozenset({"x"})}} == held(result)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.databases import copied_database
-from tests.store.test_store_scenarios import read, world_on
+from tests.store.world import read, world_on
 
 PERSONS = "abcdefghijkl"
 
@@ -46,13 +46,13 @@ async def test_a_publication_analyses_what_nobody_has_since_it_changed(postgresq
     counts = []
     for change in ("", "", "=N"):
         async with world_on(postgresql_url) as world:
-            turn = await world.begin()
-            await turn.write(*(read(world, one, f"{one}1{change}") for one in PERSONS))
+            attempt = await world.begin()
+            await attempt.write(*(read(world, one, f"{one}1{change}") for one in PERSONS))
             # What a session has counted is seen at once, and not a second later.
             await world.database.write(
                 lambda connection: connection.execute(text("SELECT pg_stat_force_next_flush()"))
             )
-            await turn.publish()
+            await attempt.publish()
         async with world_on(postgresql_url) as world:
             tables = ("person_area", "person", "patient_safety_version")
             counts.append([await analyzed(world, table) for table in tables])

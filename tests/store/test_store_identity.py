@@ -5,7 +5,7 @@ import random
 import msgspec
 import pytest
 
-from tests.store.test_store_scenarios import world_on
+from tests.store.world import world_on
 from worker.core.identity import PLAIN, NationalId, PseudonymKey, pseudonyms
 from worker.errors import ConfigurationError
 from worker.store.identity import check_identity, see_identity

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tests.store.test_store_scenarios import PRIVACY, SAFETY, World, failed, read, world_on
+from tests.store.world import PRIVACY, SAFETY, World, failed, read, world_on
 from worker.core.model import RunKind
 from worker.store.queries.failures import failures_by_key, list_failures, purge_failures
 from worker.store.queries.person import person_story, publication_at
@@ -36,26 +36,20 @@ async def test_gaps_are_those_of_the_reporting_view(database_url):
     """Counted once for an area or once for a person: the same, whatever a run has left behind."""
     async with world_on(database_url) as world:
         assert {} == await stale_as_read(world)
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x"), read(world, "b", "y"), failed(world, "c"))
-        await turn.publish()
+        await world.publish(read(world, "a", "x"), read(world, "b", "y"), failed(world, "c"))
         assert {SAFETY: (3, 1), PRIVACY: (3, 0)} == await stale_as_read(world)
         assert await stale_in_view(world) == await stale_as_read(world)
         # A backfill cures one person; the next full run does not meet another at all.
-        turn = await world.begin(RunKind.BACKFILL)
-        await turn.write(read(world, "c", "z"))
-        await turn.publish(may_depart=False)
+        await world.publish(read(world, "c", "z"), kind=RunKind.BACKFILL)
         assert await stale_in_view(world) == await stale_as_read(world)
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x"), failed(world, "b"))
+        attempt = await world.begin()
+        await attempt.write(read(world, "a", "x"), failed(world, "b"))
         assert await stale_in_view(world) == await stale_as_read(world)
-        await turn.publish(may_depart=False)
+        await attempt.publish(may_depart=False)
         assert {SAFETY: (3, 2), PRIVACY: (3, 1)} == await stale_as_read(world)
         assert await stale_in_view(world) == await stale_as_read(world)
         # And one who has departed is not counted.
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x"), read(world, "b", "y"))
-        await turn.publish()
+        await world.publish(read(world, "a", "x"), read(world, "b", "y"))
         assert {SAFETY: (2, 0), PRIVACY: (2, 0)} == await stale_as_read(world)
         assert await stale_in_view(world) == await stale_as_read(world)
 
@@ -64,10 +58,10 @@ async def test_an_open_run_and_its_holder_are_told(database_url):
     """What it has read whole, who holds the lease, and whether the next sync continues it."""
     async with world_on(database_url) as world:
         assert await lease_state(world.database) is None
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x"), failed(world, "b"))
+        attempt = await world.begin()
+        await attempt.write(read(world, "a", "x"), failed(world, "b"))
         rows = await world.database.read(open_runs)
-        run_id = turn.writer.handle.run_id
+        run_id = attempt.handle.run_id
         settled = await world.database.read(settled_in, run_id, 2)
         assert (1, 3) == (settled.persons, settled.person_areas)
         held = await lease_state(world.database)
@@ -82,7 +76,7 @@ async def test_an_open_run_and_its_holder_are_told(database_url):
         late = now + timedelta(hours=13)
         assert not any(is_continuable(row, both, within, late) for row in rows)
         assert await world.database.read(last_publication) is None
-        await turn.publish()
+        await attempt.publish()
         (ended,) = await world.database.read(last_runs, 5)
         assert (run_id, 1, 2) == (ended.run_id, ended.turns, ended.totals["persons_total"])
         state = await world.database.read(open_state)
@@ -93,9 +87,7 @@ async def test_an_open_run_and_its_holder_are_told(database_url):
 async def test_failures_are_listed_found_and_forgotten(database_url):
     """By kind, by the beginning of a key, and by age."""
     async with world_on(database_url) as world:
-        turn = await world.begin()
-        await turn.write(read(world, "aaaa", "x"), failed(world, "bbbb"), failed(world, "bbcc"))
-        await turn.publish()
+        await world.publish(read(world, "aaaa", "x"), failed(world, "bbbb"), failed(world, "bbcc"))
         database = world.database
         assert [2] == [one.count for one in await database.read(failure_counts)]
         assert ["bbbb", "bbcc"] == [one.person_key for one in await database.read(list_failures)]
@@ -112,16 +104,14 @@ async def test_failures_are_listed_found_and_forgotten(database_url):
 async def test_a_person_is_told_as_published(database_url):
     """Versions with their validity; what an open run has read is not told."""
     async with world_on(database_url, our_clock=True) as world:
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x"))
-        await turn.publish()
+        await world.publish(read(world, "a", "x"))
         first = world.fake.now()
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x=N", "y"))
+        attempt = await world.begin()
+        await attempt.write(read(world, "a", "x=N", "y"))
         story = await world.database.read(person_story, "a", now=first)
         assert story is not None
         assert ["x"] == [one.restriction_id for one in story.areas[0].restrictions]
-        await turn.publish()
+        await attempt.publish()
         now = world.fake.now()
         story = await world.database.read(person_story, "a", now=now)
         assert story is not None

@@ -7,10 +7,9 @@ import pytest
 import structlog
 
 from tests.fakes import START
-from tests.store.test_store_scenarios import Turn, World, failed, read, world_on
+from tests.store.world import Attempt, World, failed, read, world_on
 from worker.errors import ExitCode, LeaseLostError
 from worker.store.queries.person import publication_at
-from worker.store.runs.ledger import interrupt_run
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
@@ -41,9 +40,7 @@ async def as_of(world: World, at: datetime) -> set[str]:
 
 
 async def publish(world: World, code: str) -> None:
-    turn = await world.begin()
-    await turn.write(read(world, "a", f"x={code}"))
-    assert ExitCode.OK == await turn.publish()
+    assert ExitCode.OK == await world.publish(read(world, "a", f"x={code}"))
 
 
 async def test_six_publications_after_a_clock_a_day_ahead(database_url):
@@ -81,9 +78,9 @@ async def test_two_publications_in_one_instant(database_url):
         with structlog.testing.capture_logs() as logs:
             for code in ("A", "B"):
                 world.fake.set_wall_clock(START)
-                turn = await world.begin()
-                await turn.writer.apply([read(world, "a", f"x={code}")])
-                assert ExitCode.OK == await turn.publish()
+                attempt = await world.begin()
+                await attempt.apply(read(world, "a", f"x={code}"))
+                assert ExitCode.OK == await attempt.publish()
         (_, first), (_, second) = await publications(world)
         assert timedelta(microseconds=1) == second - first
         assert {"A"} == await as_of(world, first)
@@ -116,33 +113,23 @@ async def test_the_server_was_a_day_ahead_once(database_url):
         assert [{code} for code in "ABCDEFG"] == [await as_of(world, at) for _, at in found]
 
 
-async def start(world: World, *, after_s: float) -> Turn:
+async def start(world: World, *, after_s: float) -> Attempt:
     """The next start of ``sync``, so long after the last thing that happened."""
     world.fake.advance(after_s)
     return await world.begin()
 
 
-async def stop(turn: Turn) -> None:
-    """What the deadline does."""
-    await interrupt_run(
-        turn.lease,
-        turn.writer.handle,
-        exit_code=ExitCode.STOPPED,
-        reason="stopped at sync.deadline",
-    )
-
-
 async def test_a_run_of_many_starts_publishes(database_url):
     """500 persons, a hundred a start: nothing is read twice, however long all of it takes."""
     async with world_on(database_url) as world:
-        turn = await world.begin()
+        attempt = await world.begin()
         for first in range(0, 500, 100):
             if first:
-                await stop(turn)
-                turn = await start(world, after_s=11 * HOUR_S)
-            assert (first > 0, 1) == (turn.writer.handle.is_continued, turn.writer.handle.run_id)
-            await turn.write(*(read(world, f"p{n}", "x") for n in range(first, first + 100)))
-        await turn.publish(may_depart=False)
+                await attempt.interrupt()
+                attempt = await start(world, after_s=11 * HOUR_S)
+            assert (first > 0, 1) == (attempt.handle.is_continued, attempt.handle.run_id)
+            await attempt.write(*(read(world, f"p{n}", "x") for n in range(first, first + 100)))
+        await attempt.publish(may_depart=False)
         assert [(1, "published", 500)] == await world.rows(
             "SELECT run_id, status, persons_total FROM run"
         )
@@ -151,16 +138,16 @@ async def test_a_run_of_many_starts_publishes(database_url):
 async def test_a_run_that_makes_no_progress_is_given_up(database_url):
     """However often it is started, and however many failures each start writes down."""
     async with world_on(database_url) as world:
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x"))
+        attempt = await world.begin()
+        await attempt.write(read(world, "a", "x"))
         for _ in range(2):
-            await stop(turn)
-            turn = await start(world, after_s=5 * HOUR_S)
-            assert turn.writer.handle.is_continued
-            await turn.writer.apply([nothing_of(world, "b")])
-        await stop(turn)
-        turn = await start(world, after_s=5 * HOUR_S)
-        assert (False, 2) == (turn.writer.handle.is_continued, turn.writer.handle.run_id)
+            await attempt.interrupt()
+            attempt = await start(world, after_s=5 * HOUR_S)
+            assert attempt.handle.is_continued
+            await attempt.apply(nothing_of(world, "b"))
+        await attempt.interrupt()
+        attempt = await start(world, after_s=5 * HOUR_S)
+        assert (False, 2) == (attempt.handle.is_continued, attempt.handle.run_id)
         assert [("abandoned",)] == await world.rows("SELECT status FROM run WHERE run_id = 1")
         assert [(0,)] == await world.rows("SELECT count(*) FROM patient_safety_version")
 
@@ -169,10 +156,10 @@ async def test_a_run_that_never_began_to_read_is_given_up(database_url):
     """Starts alone are no progress."""
     async with world_on(database_url) as world:
         for _ in range(3):
-            turn = await start(world, after_s=5 * HOUR_S)
-            assert 1 == turn.writer.handle.run_id
-        turn = await start(world, after_s=5 * HOUR_S)
-        assert 2 == turn.writer.handle.run_id
+            attempt = await start(world, after_s=5 * HOUR_S)
+            assert 1 == attempt.handle.run_id
+        attempt = await start(world, after_s=5 * HOUR_S)
+        assert 2 == attempt.handle.run_id
 
 
 async def test_who_lost_the_lease_makes_no_progress(database_url):

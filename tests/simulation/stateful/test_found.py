@@ -2,27 +2,25 @@
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
 
-from tests.store.test_store_scenarios import (
+from tests.store.world import (
     PRIVACY,
     SAFETY,
-    Turn,
+    Attempt,
     World,
+    complete,
     failed,
     read,
-    whole,
     world_on,
 )
 from worker.core.model import PersonRead, RunKind, RunStatus
 from worker.store.queries.status import open_state
 from worker.store.runs.guard_facts import guard_facts
-from worker.store.runs.ledger import begin_run, key_paths
+from worker.store.runs.ledger import key_paths
 from worker.store.runs.undo import leftovers, undo_run
-from worker.store.writes.batch import BatchWriter
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """The machine itself goes on PostgreSQL, too."""
@@ -30,12 +28,12 @@ OTHERS = ("k1", "k2")
 """Restrictions of somebody else, so that the guard has nothing to say."""
 
 
-async def published(world: World, *reads: PersonRead) -> Turn:
+async def published(world: World, *reads: PersonRead) -> Attempt:
     """A sync of these persons and of one more, published."""
-    turn = await world.begin()
-    await turn.write(*reads, read(world, "k", *OTHERS))
-    await turn.publish()
-    return turn
+    attempt = await world.begin()
+    await attempt.write(*reads, read(world, "k", *OTHERS))
+    await attempt.publish()
+    return attempt
 
 
 async def shown(world: World) -> set[tuple[str, str, str, bool]]:
@@ -45,22 +43,14 @@ async def shown(world: World) -> set[tuple[str, str, str, bool]]:
 
 async def sync_of(world: World, areas: tuple[str, ...], reads: Sequence[PersonRead]) -> None:
     """A sync of some areas, published."""
-    lease = await world.lease()
-    handle = await begin_run(
-        lease,
-        kind=RunKind.SYNC,
-        areas=areas,
-        continue_within=timedelta(hours=12),
-    )
-    writer = BatchWriter(lease=lease, handle=handle)
-    turn = Turn(world=world, lease=lease, writer=writer)
-    await turn.write(
+    attempt = await world.begin(areas=areas)
+    await attempt.write(
         *(
             replace(one, areas=tuple(area for area in one.areas if area.area in areas))
             for one in reads
         )
     )
-    await turn.publish()
+    await attempt.publish()
 
 
 async def test_the_key_path_of_a_published_run_outlives_the_run_before(database_url):
@@ -70,8 +60,8 @@ async def test_the_key_path_of_a_published_run_outlives_the_run_before(database_
         await sync.write(read(world, "a", "x"))
         backfill = await world.begin(RunKind.BACKFILL)
         await backfill.write(read(world, "b", "y"))
-        await backfill.publish(may_depart=False)
-        run_id = sync.writer.handle.run_id
+        await backfill.publish()
+        run_id = sync.handle.run_id
         await undo_run(backfill.lease, run_id, status=RunStatus.ABANDONED)
         assert {SAFETY: "id"} == await world.database.read(key_paths)
 
@@ -95,11 +85,11 @@ async def test_of_runs_given_up_together_no_key_path_is_left(database_url):
 async def test_a_key_path_left_over_is_found(database_url):
     """A process that died before the last step of an undoing has left a key path behind."""
     async with world_on(database_url) as world:
-        turn = await world.begin()
+        attempt = await world.begin()
         person = read(world, "a").person
-        await turn.write(PersonRead(person=person, areas=(whole(world, SAFETY),)))
-        await turn.write(read(world, "a", "x"))
-        run_id = turn.writer.handle.run_id
+        await attempt.write(PersonRead(person=person, areas=(complete(world, SAFETY),)))
+        await attempt.write(read(world, "a", "x"))
+        run_id = attempt.handle.run_id
         lives = iter((True, True))  # the status, and the one step that it takes
         database, once = world.database, world.database.write
 
@@ -120,20 +110,20 @@ async def test_a_key_path_left_over_is_found(database_url):
         )
         with pytest.raises(DiedError):
             await undo_run(
-                dataclasses.replace(turn.lease, database=mortal), run_id, status=RunStatus.WITHHELD
+                dataclasses.replace(attempt.lease, database=mortal),
+                run_id,
+                status=RunStatus.WITHHELD,
             )
         assert [run_id] == await world.database.read(leftovers)
 
 
 async def test_nobody_departs_whom_readers_never_saw(database_url):
-    """A person whom only an earlier turn at the same run has met has not left."""
+    """A person whom only an earlier attempt at the same run has seen has not left."""
     async with world_on(database_url) as world:
         await published(world, read(world, "a", "x"))
-        turn = await world.begin()
-        await turn.write(read(world, "new", "y"))
-        turn = await world.begin()
-        await turn.write(read(world, "a", "x"), read(world, "k", *OTHERS))
-        await turn.publish()
+        attempt = await world.begin()
+        await attempt.write(read(world, "new", "y"))
+        await world.publish(read(world, "a", "x"), read(world, "k", *OTHERS))
         totals = await world.rows(
             "SELECT persons_total, persons_departed FROM report_run ORDER BY run_id"
         )
@@ -162,10 +152,10 @@ async def test_first_seen_outlives_a_reading_without_it(database_url):
         await published(world, read(world, "a", "x"))
         query = "SELECT first_seen_at FROM report_patient_safety_current WHERE person_key = 'a'"
         before = await world.rows(query)
-        turn = await world.begin()
-        await turn.write(read(world, "a"))
-        await turn.write(read(world, "a", "x=N"), read(world, "k", *OTHERS))
-        await turn.publish()
+        attempt = await world.begin()
+        await attempt.write(read(world, "a"))
+        await attempt.write(read(world, "a", "x=N"), read(world, "k", *OTHERS))
+        await attempt.publish()
         assert before == await world.rows(query)
 
 
@@ -227,8 +217,8 @@ async def test_what_an_open_run_has_closed_is_open_for_readers(database_url):
     """``plan`` and ``status`` tell what is published."""
     async with world_on(database_url) as world:
         await published(world, read(world, "a", "x"))
-        turn = await world.begin()
-        await turn.write(read(world, "a"))
+        attempt = await world.begin()
+        await attempt.write(read(world, "a"))
         assert 3 == (await world.database.read(open_state)).restrictions
 
 
@@ -238,9 +228,7 @@ async def test_a_backfill_leaves_what_an_open_sync_has_closed(database_url):
         await published(world, read(world, "old", "x"), read(world, "new"))
         sync = await world.begin()
         await sync.write(read(world, "old"))
-        backfill = await world.begin(RunKind.BACKFILL)
-        await backfill.write(read(world, "new", "x"))
-        await backfill.publish(may_depart=False)
+        await world.publish(read(world, "new", "x"), kind=RunKind.BACKFILL)
         assert {("new", "x", "NORU", False), ("old", "x", "NORU", False)} == await shown(world)
 
 
@@ -252,7 +240,7 @@ async def test_what_an_open_sync_has_opened_does_not_hide_a_removal(database_url
         await sync.write(read(world, "b", "x"))
         backfill = await world.begin(RunKind.BACKFILL)
         await backfill.write(read(world, "a"))
-        assert (1, 1) == await backfill.store().removed_so_far({})
+        assert (1, 1) == await backfill.store.removed_so_far({})
 
 
 async def test_the_guard_measures_an_area_by_what_readers_see(database_url):
@@ -263,7 +251,7 @@ async def test_the_guard_measures_an_area_by_what_readers_see(database_url):
         await sync.write(read(world, "b"))
         backfill = await world.begin(RunKind.BACKFILL)
         await backfill.write(read(world, "a"))
-        handle = backfill.writer.handle
+        handle = backfill.handle
 
         async def look(connection):
             return await guard_facts(connection, handle, departing=0, roster_faults=0)
@@ -281,4 +269,4 @@ async def test_what_another_holds_all_along_is_removed(database_url):
         await sync.write(read(world, "a"))
         backfill = await world.begin(RunKind.BACKFILL)
         await backfill.write(read(world, "b"))
-        assert (1, 1) == await backfill.store().removed_so_far({})
+        assert (1, 1) == await backfill.store.removed_so_far({})

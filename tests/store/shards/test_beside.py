@@ -1,4 +1,4 @@
-"""What shards of one run do beside one another, and what else may happen between their turns."""
+"""What shards of one run do beside one another, and what else may happen between two attempts."""
 
 from datetime import timedelta
 
@@ -6,11 +6,9 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from tests.store.shards.test_one_run import publish
-from tests.store.shards.world import KEY, TTL_S, World, names, part_code, read, whole, whole_code
-from tests.store.test_store_scenarios import PRIVACY, SAFETY, record
-from worker.core.identity import NationalId
-from worker.core.model import CompleteArea, Drift, Person, PersonRead, RunKind, RunStatus
+from tests.store.shards.world import KEY, World, names, run_code, shard_code
+from tests.store.world import PRIVACY, SAFETY, TTL_S, complete, person_named, read, record
+from worker.core.model import CompleteArea, Drift, PersonRead, RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
 from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, UnavailableError
@@ -25,20 +23,20 @@ P, Q, R = names(1, 3)
 @pytest.mark.parametrize("new_first", [True, False])
 async def test_a_restriction_moves_to_a_person_of_another_shard(world: World, new_first: bool):
     """It is one moved row and no removal, in whichever order the two shards write."""
-    await publish(world, A, P, key="night-0", codes=())
-    first, second = await world.begin(0, key="night-1"), await world.begin(1, key="night-1")
+    await world.sharded_run(A, P, key="night-0", codes=())
+    first, second = await world.shard(0, key="night-1"), await world.shard(1, key="night-1")
     await first.write(read(world, A, "x"))
     await second.write(read(world, P))
     await first.end()
     await second.end()
     since = await world.rows("SELECT first_seen_at FROM report_patient_safety_current")
 
-    old, new = await world.begin(0, key="night-2"), await world.begin(1, key="night-2")
+    old, new = await world.shard(0, key="night-2"), await world.shard(1, key="night-2")
     writes = [(old, read(world, A)), (new, read(world, P, "x"))]
-    for turn, one in reversed(writes) if new_first else writes:
-        await turn.write(one)
+    for attempt, one in reversed(writes) if new_first else writes:
+        await attempt.write(one)
     await old.end()
-    assert ExitCode.OK == whole_code(await new.end())
+    assert ExitCode.OK == run_code(await new.end())
     assert {(P, "x", "NORU", False)} == await world.current()
     assert since == await world.rows("SELECT first_seen_at FROM report_patient_safety_current")
     assert [(1, 0, 0)] == await world.rows(
@@ -48,16 +46,16 @@ async def test_a_restriction_moves_to_a_person_of_another_shard(world: World, ne
 
 async def test_it_moves_from_a_person_who_left(world: World):
     """The old identifier is gone from the roster, so its shard meets nobody: moved, not removed."""
-    await publish(world, P, key="night-0")
-    old, new = await world.begin(0), await world.begin(1)
+    await world.sharded_run(P, key="night-0")
+    old, new = await world.shard(0), await world.shard(1)
     await old.write(read(world, A, "x"))
     await new.write(read(world, P))
     await old.end()
     await new.end()
-    old, new = await world.begin(0, key="night-2"), await world.begin(1, key="night-2")
+    old, new = await world.shard(0, key="night-2"), await world.shard(1, key="night-2")
     await new.write(read(world, P, "x"))
     await new.end()
-    assert ExitCode.OK == whole_code(await old.end())
+    assert ExitCode.OK == run_code(await old.end())
     assert {(P, "x", "NORU", False)} == await world.current()
     assert [(1, 1, 0)] == await world.rows(
         "SELECT persons_departed, rows_moved, rows_closed FROM report_run "
@@ -78,12 +76,12 @@ def keyed(world: World, key: str, path: str, *codes: str) -> PersonRead:
 
 async def test_the_first_record_key_serves_all_shards(world: World):
     """What another shard finds keyed otherwise is a failure, in the same batch and ever after."""
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(keyed(world, A, "id", "x"))
     await second.write(keyed(world, P, "guid", "y"), keyed(world, Q, "id", "z"))
     await second.write(keyed(world, R, "guid", "k"))
-    assert ExitCode.GAPS == part_code(await second.end())
-    assert ExitCode.GAPS == whole_code(await first.end())
+    assert ExitCode.GAPS == shard_code(await second.end())
+    assert ExitCode.GAPS == run_code(await first.end())
     assert {(A, "x", "NORU", False), (Q, "z", "NORU", False)} == await world.current()
     assert [("contract", 200)] * 2 == await world.rows("SELECT kind, status FROM failure")
     assert [(SAFETY, "id")] == await world.rows("SELECT area, key_path FROM area_key")
@@ -93,13 +91,12 @@ def busy(world: World, key: str, number: int) -> PersonRead:
     """A person with restrictions in both areas and drift, in an order of its own."""
     drift = frozenset(Drift(field=f"[].f{n}", kind="unknown_field") for n in range(number % 7))
     areas = [
-        replace(whole(world, area, record(f"{area}-{key}-{n}", area=area)), drift=drift)
+        replace(complete(world, area, record(f"{area}-{key}-{n}", area=area)), drift=drift)
         for n, area in enumerate((SAFETY, PRIVACY))
     ]
     if number % 2:
         areas.reverse()
-    person = Person(off_id=NationalId("1" * 11), person_key=key)
-    return PersonRead(person=person, areas=tuple(areas))
+    return PersonRead(person=person_named(key), areas=tuple(areas))
 
 
 async def test_four_write_at_once(world: World):
@@ -108,14 +105,14 @@ async def test_four_write_at_once(world: World):
 
     async def work(index: int) -> None:
         async with world.process() as database:
-            turn = await world.begin(index, count, database=database)
+            attempt = await world.shard(index, count, database=database)
             ours = names(index, persons, count)
             for start in range(0, persons, 5):
-                await turn.write(
+                await attempt.write(
                     *(busy(world, key, start + index) for key in ours[start : start + 5])
                 )
-                await turn.store.renew()
-            await turn.end()
+                await attempt.store.renew()
+            await attempt.end()
 
     async with anyio.create_task_group() as tasks:
         for index in range(count):
@@ -129,56 +126,56 @@ async def test_four_write_at_once(world: World):
 
 async def test_a_stopped_shard_leaves_the_run_to_the_others(world: World):
     """The run is interrupted when the last who worked on it stops, not before."""
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A))
     status = "SELECT status, exit_code FROM run"
     await first.store.interrupt(ExitCode.STOPPED, "stopped", RunProgress(requests=2))
-    await first.store.lease.release()
+    await first.lease.release()
     assert [("running", None)] == await world.rows(status)
     await second.store.interrupt(ExitCode.UNAVAILABLE, "PTS is away", RunProgress(requests=3))
-    await second.store.lease.release()
+    await second.lease.release()
     assert [("interrupted", 69)] == await world.rows(status)
     assert [(0, 75, 2), (1, 69, 3)] == await world.rows(
         "SELECT shard, exit_code, requests FROM run_attempt ORDER BY shard"
     )
-    again = await world.begin(0)
+    again = await world.shard(0)
     assert [("running", None)] == await world.rows(status)
-    assert {A: {SAFETY, PRIVACY}} == await again.meet(A)
+    assert {A: {SAFETY, PRIVACY}} == await again.settled(A)
 
 
 async def test_a_backfill_between_has_every_part_looked_at_again(world: World):
     """It takes back what the open run had of a person: that shard must meet them anew."""
-    await publish(world, A, B, P, key="night-0", codes=("x",))
-    first, second = await world.begin(0), await world.begin(1)
+    await world.sharded_run(A, B, P, key="night-0", codes=("x",))
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x"), read(world, B, "x"))
     await first.end()
     await world.expire("run/1")
-    backfill = await world.alone(RunKind.BACKFILL)
+    backfill = await world.begin(RunKind.BACKFILL)
     await backfill.write(read(world, A, "x", "y"))
-    assert ExitCode.OK == whole_code(await backfill.end())
+    assert ExitCode.OK == run_code(await backfill.end())
 
-    second = await world.begin(1)
+    second = await world.shard(1)
     await second.write(read(world, P, "x"))
-    assert ExitCode.OK == part_code(await second.end())
-    again = await world.begin(0)
-    assert {B: {SAFETY, PRIVACY}} == await again.meet(A, B)
+    assert ExitCode.OK == shard_code(await second.end())
+    again = await world.shard(0)
+    assert {B: {SAFETY, PRIVACY}} == await again.settled(A, B)
     await again.write(read(world, A, "x", "y"))
-    assert ExitCode.OK == whole_code(await again.end())
+    assert ExitCode.OK == run_code(await again.end())
     assert [] == await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL")
 
 
 async def test_an_ordinary_sync_finishes_what_shards_began(world: World):
     """It continues their run over the whole roster; a shard that comes later has nothing to do."""
-    await publish(world, A, P, key="night-0", codes=("x",))
-    first, second = await world.begin(0), await world.begin(1)
+    await world.sharded_run(A, P, key="night-0", codes=("x",))
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x"))
     await first.end()
     await world.expire("run/1")
-    turn = await world.alone()
-    assert (second.handle.run_id, True) == (turn.handle.run_id, turn.handle.is_continued)
-    assert {A: {SAFETY, PRIVACY}} == await turn.meet(A, P)
-    await turn.write(read(world, P, "x"))
-    assert ExitCode.OK == whole_code(await turn.end())
+    attempt = await world.begin()
+    assert (second.handle.run_id, True) == (attempt.handle.run_id, attempt.handle.is_continued)
+    assert {A: {SAFETY, PRIVACY}} == await attempt.settled(A, P)
+    await attempt.write(read(world, P, "x"))
+    assert ExitCode.OK == run_code(await attempt.end())
     assert [] == await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL")
     report = await world.join(1)
     assert isinstance(report, RunReport)
@@ -186,40 +183,40 @@ async def test_an_ordinary_sync_finishes_what_shards_began(world: World):
 
 
 async def test_shards_come_back_to_a_run_that_an_ordinary_sync_had(world: World):
-    """Every part is looked at again: whom the ordinary turn met counts for no shard."""
-    await publish(world, A, P, key="night-0", codes=("x",))
-    first, second = await world.begin(0), await world.begin(1)
+    """Every part is looked at again: whom the ordinary run saw counts for no shard."""
+    await world.sharded_run(A, P, key="night-0", codes=("x",))
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x"))
     await second.write(read(world, P, "x"))
     await first.end()
     await world.expire("run/1")
-    turn = await world.alone()
-    await turn.meet(A, P)
-    await turn.store.interrupt(ExitCode.STOPPED, "stopped", RunProgress())
-    await turn.store.lease.release()
-    second = await world.begin(1)
-    await second.meet(P)
-    assert ExitCode.OK == part_code(await second.end())
-    first = await world.begin(0)
-    await first.meet(A)
-    assert ExitCode.OK == whole_code(await first.end())
+    attempt = await world.begin()
+    await attempt.settled(A, P)
+    await attempt.store.interrupt(ExitCode.STOPPED, "stopped", RunProgress())
+    await attempt.lease.release()
+    second = await world.shard(1)
+    await second.settled(P)
+    assert ExitCode.OK == shard_code(await second.end())
+    first = await world.shard(0)
+    await first.settled(A)
+    assert ExitCode.OK == run_code(await first.end())
     assert [] == await world.rows("SELECT 1 FROM person WHERE departed_run IS NOT NULL")
     assert 2 == len(await world.current())
 
 
 async def test_the_quiet_that_ended_a_shard_binds_the_starts_of_all(world: World):
     """Also of an ordinary run. A shard that waits for its end goes on with the same run."""
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A))
     until = world.fake.now() + timedelta(seconds=2 * TTL_S)
     await first.store.interrupt(
         ExitCode.UNAVAILABLE, "PTS asks for quiet", RunProgress(), not_before=until
     )
-    await first.store.lease.release()
+    await first.lease.release()
     with pytest.raises(UnavailableError) as raised:
         await refuse_during_quiet(world.database)
     assert until == raised.value.not_before
-    await second.store.lease.release()
+    await second.lease.release()
 
     part = ShardAssignment(shard=Shard(index=0, count=2), run_key=KEY)
     holder = this_process(world.fake.runtime.new_id())
@@ -227,5 +224,5 @@ async def test_the_quiet_that_ended_a_shard_binds_the_starts_of_all(world: World
     await keep_quiet(lease, wait_s_max=3 * TTL_S, stop=anyio.Event())
     assert until == world.fake.now()
     await lease.release()
-    again = await world.begin(0)
+    again = await world.shard(0)
     assert again.handle.run_id == first.handle.run_id

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.program import Ended, install, run
-from tests.store.shards.world import KEY, World, dead, names, read
+from tests.store.shards.world import KEY, World, dead, names
+from tests.store.world import read
 from worker.cli.sync import part_of
 from worker.core.run import RunProgress
 from worker.core.sharding import Shard, ShardAssignment
@@ -66,12 +67,12 @@ async def test_a_rate_that_cannot_be_divided_is_refused(world: World, tmp_path: 
 
 async def test_status_tells_how_far_each_shard_is(world: World, tmp_path: Path):
     """On, done, ended, died; and who holds a lease."""
-    done, ended, _ = [await world.begin(index, 4) for index in (0, 1, 2)]
-    await world.begin(3, 4, holder=dead())
+    done, ended, _ = [await world.shard(index, 4) for index in (0, 1, 2)]
+    await world.shard(3, 4, holder=dead())
     await done.write(read(world, names(0, 1, 4)[0]))
     await done.end()
     await ended.store.interrupt(ExitCode.UNAVAILABLE, "PTS is away", RunProgress())
-    await ended.store.lease.release()
+    await ended.lease.release()
     told = on(world.url, tmp_path, "status").document
     assert told["lease"]["is_dead"] is False
     assert (KEY, "running") == (told["open_run"]["run_key"], told["open_run"]["status"])

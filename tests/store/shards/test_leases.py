@@ -3,19 +3,8 @@
 import pytest
 from sqlalchemy import text
 
-from tests.store.shards.world import (
-    AREAS,
-    HOLD,
-    KEY,
-    TTL_S,
-    ShardTurn,
-    World,
-    dead,
-    names,
-    read,
-    whole_code,
-)
-from tests.store.test_store_scenarios import PRIVACY, SAFETY
+from tests.store.shards.world import KEY, ShardAttempt, World, dead, names, run_code
+from tests.store.world import AREAS, HOLD, PRIVACY, SAFETY, TTL_S, read
 from worker.core.run import RunProgress
 from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError
@@ -31,12 +20,12 @@ WRITTEN = "SELECT count(*) FROM person_area"
 
 async def test_an_ordinary_run_waits_for_every_shard(world: World):
     """As long as one shard lives it is refused, and it is told which."""
-    first, second = await world.begin(0), await world.begin(1)
-    await first.store.lease.release()
+    first, second = await world.shard(0), await world.shard(1)
+    await first.lease.release()
     with pytest.raises(LeaseHeldError, match=f"shard 1/2 of the run {KEY}"):
-        await world.take()
-    await second.store.lease.release()
-    assert "run" == (await world.take()).name
+        await world.lease()
+    await second.lease.release()
+    assert "run" == (await world.lease()).name
 
 
 @pytest.mark.parametrize(
@@ -46,7 +35,7 @@ async def test_an_ordinary_run_waits_for_every_shard(world: World):
 )
 async def test_a_shard_waits_for_others_that_live(world: World, index: int, count: int, key: str):
     """Shards of another run, or a process that is on with the same one, keep it out."""
-    await world.begin(0)
+    await world.shard(0)
     with pytest.raises(LeaseHeldError):
         await world.join(index, count, key=key)
     assert [(1,)] == await world.rows("SELECT count(*) FROM run_attempt")
@@ -54,31 +43,31 @@ async def test_a_shard_waits_for_others_that_live(world: World, index: int, coun
 
 async def test_a_shard_waits_for_an_ordinary_run(world: World):
     """And the ordinary run is none the worse for it."""
-    turn = await world.alone()
+    attempt = await world.begin()
     with pytest.raises(LeaseHeldError, match="another run"):
         await world.join(0)
-    await turn.write(read(world, A, "x"))
-    assert ExitCode.OK == whole_code(await turn.end())
+    await attempt.write(read(world, A, "x"))
+    assert ExitCode.OK == run_code(await attempt.end())
 
 
 async def test_a_paused_shard_cannot_write_beside_an_ordinary_run(world: World):
     """It was taken over: whatever it tries, nothing is written, nor ended."""
-    first, second = await world.begin(0), await world.begin(1)
-    await second.store.lease.release()
+    first, second = await world.shard(0), await world.shard(1)
+    await second.lease.release()
     await first.write(read(world, A, "x"))
     await world.expire("run/0")
-    turn = await world.alone()
+    attempt = await world.begin()
     before = await world.rows(WRITTEN)
     await assert_lost(first)
     assert before == await world.rows(WRITTEN)
-    assert {A: {SAFETY, PRIVACY}} == await turn.meet(A)
-    await turn.write(read(world, P))
-    assert ExitCode.OK == whole_code(await turn.end())
+    assert {A: {SAFETY, PRIVACY}} == await attempt.settled(A)
+    await attempt.write(read(world, P))
+    assert ExitCode.OK == run_code(await attempt.end())
 
 
 async def test_a_shard_that_stands_still_within_a_write_keeps_its_lease(world: World):
     """Its lease has expired, but not its transaction: an ordinary run is refused, and says whom."""
-    await world.begin(0)
+    await world.shard(0)
     await world.expire("run/0")
 
     async def stand_still(connection):
@@ -92,60 +81,60 @@ async def test_a_shard_that_stands_still_within_a_write_keeps_its_lease(world: W
 
 async def test_a_paused_ordinary_run_cannot_write_beside_shards(world: World):
     """The same the other way round."""
-    turn = await world.alone()
-    await turn.write(read(world, A, "x"))
+    attempt = await world.begin()
+    await attempt.write(read(world, A, "x"))
     await world.expire("run")
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     with pytest.raises(LeaseLostError):
-        await turn.write(read(world, B))
+        await attempt.write(read(world, B))
     with pytest.raises(LeaseLostError):
-        await turn.finish()
+        await attempt.finish()
     await first.write(read(world, A, "y"))
     await second.write(read(world, P))
     await first.end()
-    assert ExitCode.OK == whole_code(await second.end())
+    assert ExitCode.OK == run_code(await second.end())
     assert {(A, "y", "NORU", False)} == await world.current()
 
 
 async def test_a_paused_shard_cannot_write_beside_those_of_another_key(world: World):
     """All leases of the older run are lost when the newer begins, also those of other shards."""
-    old = [await world.begin(index, 3) for index in range(3)]
+    old = [await world.shard(index, 3) for index in range(3)]
     await world.expire("run/0", "run/1", "run/2")
-    await world.begin(0, key="night-2")
-    for turn in old:
-        await assert_lost(turn)
+    await world.shard(0, key="night-2")
+    for attempt in old:
+        await assert_lost(attempt)
     assert [(0,)] == await world.rows(WRITTEN)
 
 
 async def test_a_paused_shard_whom_nobody_replaced_carries_on(world: World):
     """Its persons are nobody else's, so it may."""
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     await world.expire("run/0")
     await second.write(read(world, P))
     await second.end()
     await first.write(read(world, A, "x"))
-    assert ExitCode.OK == whole_code(await first.end())
+    assert ExitCode.OK == run_code(await first.end())
 
 
 async def test_a_replaced_shard_writes_nothing(world: World):
     """Its successor goes on where it was."""
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x"))
     await world.expire("run/0")
-    again = await world.begin(0)
+    again = await world.shard(0)
     await assert_lost(first)
-    assert {A: {SAFETY, PRIVACY}} == await again.meet(A, B)
+    assert {A: {SAFETY, PRIVACY}} == await again.settled(A, B)
     await again.write(read(world, B))
     await second.write(read(world, P))
     await again.end()
-    assert ExitCode.OK == whole_code(await second.end())
+    assert ExitCode.OK == run_code(await second.end())
 
 
 async def test_a_dead_shard_of_this_machine_is_replaced_at_once(world: World):
     """Its lease need not expire."""
     await world.join(0, holder=dead())
     world.fake.advance(1)
-    again = await world.begin(0)
+    again = await world.shard(0)
     assert again.handle.is_continued
 
 
@@ -161,15 +150,15 @@ async def test_a_joining_call_may_be_repeated(world: World):
     assert found[0] == found[1]
 
 
-async def assert_lost(turn: ShardTurn) -> None:
+async def assert_lost(attempt: ShardAttempt) -> None:
     """Every way to write ends with the lease's loss."""
-    ours = names(turn.store.shard.index, 9, turn.store.shard.count)[-1]
-    for attempt in (
-        lambda: turn.store.apply([read(turn.world, ours, "lost")]),
-        turn.store.renew,
-        turn.finish,
-        lambda: turn.store.interrupt(ExitCode.STOPPED, "stopped", RunProgress()),
-        lambda: turn.store.withhold("too much"),
+    ours = names(attempt.store.shard.index, 9, attempt.store.shard.count)[-1]
+    for write in (
+        lambda: attempt.store.apply([read(attempt.world, ours, "lost")]),
+        attempt.store.renew,
+        attempt.finish,
+        lambda: attempt.store.interrupt(ExitCode.STOPPED, "stopped", RunProgress()),
+        lambda: attempt.store.withhold("too much"),
     ):
         with pytest.raises(LeaseLostError):
-            await attempt()
+            await write()

@@ -4,8 +4,8 @@ import anyio
 import pytest
 
 from tests.second_reads import read_again
-from tests.store.shards.world import HOLD, KEY, World, failed, names, part_code, read, whole_code
-from tests.store.test_store_scenarios import PRIVACY, SAFETY
+from tests.store.shards.world import KEY, World, names, run_code, shard_code
+from tests.store.world import HOLD, PRIVACY, SAFETY, failed, read
 from worker.core.guard import GuardLimits
 from worker.core.model import RunStatus
 from worker.core.run import Publication, RunReport
@@ -18,13 +18,13 @@ P, Q, R = names(1, 3)
 
 async def test_the_last_publishes_for_all(world: World):
     """Nothing shows before every part is done; then everything does, in one line of the ledger."""
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     assert first.handle.run_id == second.handle.run_id
     await first.write(read(world, A, "x"), read(world, B))
     await second.write(read(world, P, "y", "z"))
-    assert ExitCode.OK == part_code(await first.end(requests=4))
+    assert ExitCode.OK == shard_code(await first.end(requests=4))
     assert set() == await world.current()
-    assert ExitCode.OK == whole_code(await second.end(requests=3))
+    assert ExitCode.OK == run_code(await second.end(requests=3))
     assert {A: 1, P: 2} == {
         key: len([row for row in await world.current() if row[0] == key]) for key in (A, P)
     }
@@ -35,13 +35,13 @@ async def test_the_last_publishes_for_all(world: World):
 
 
 async def test_two_that_begin_at_one_moment_begin_one_run(world: World):
-    """Eight shards at once: one run, eight turns."""
+    """Eight shards at once: one run, eight attempts."""
     found = []
 
     async def begin(index: int) -> None:
         async with world.process() as database:
-            turn = await world.begin(index, 8, database=database)
-            found.append(turn.handle)
+            attempt = await world.shard(index, 8, database=database)
+            found.append(attempt.handle)
 
     async with anyio.create_task_group() as tasks:
         for index in range(8):
@@ -53,42 +53,42 @@ async def test_two_that_begin_at_one_moment_begin_one_run(world: World):
 
 async def test_a_removal_needs_two_reads_in_a_shard(world: World):
     """Each shard holds its own persons back, and closes what a second read confirms."""
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x", "w"))
     await second.write(read(world, P, "y", "z"))
     await first.end()
     await second.end()
-    first, second = [await world.begin(index, key="next") for index in (0, 1)]
+    first, second = [await world.shard(index, key="next") for index in (0, 1)]
     (found,) = (await first.store.apply([read(world, A, "x"), read(world, B)])).unconfirmed
     assert (A, {SAFETY: frozenset({"x", "w"})}) == (found.read.person.person_key, found.published)
     await first.store.apply([read_again(found)])
     await second.write(read(world, P, "y", "z"))
     await first.end()
-    assert ExitCode.OK == whole_code(await second.end())
+    assert ExitCode.OK == run_code(await second.end())
     assert {(A, "x"), (P, "y"), (P, "z")} == {row[:2] for row in await world.current()}
 
 
 async def test_a_part_with_gaps_shows(world: World):
     """A shard that could not read everyone says 3, and so does the whole; another says 0."""
-    first, second, third = [await world.begin(index, 3) for index in range(3)]
+    first, second, third = [await world.shard(index, 3) for index in range(3)]
     a, b, c = (names(index, 1, 3)[0] for index in range(3))
     await first.write(read(world, a))
     await second.write(failed(world, b))
     await third.write(read(world, c))
-    assert ExitCode.GAPS == part_code(await second.end())
-    assert ExitCode.OK == part_code(await first.end())
-    assert ExitCode.GAPS == whole_code(await third.end())
+    assert ExitCode.GAPS == shard_code(await second.end())
+    assert ExitCode.OK == shard_code(await first.end())
+    assert ExitCode.GAPS == run_code(await third.end())
 
 
 async def test_a_bad_line_counts_once(world: World):
     """Each shard reads the whole roster: its bad lines are not added up, and nobody departs."""
-    await publish(world, A, P, key="night-0")
-    first, second = await world.begin(0), await world.begin(1)
+    await world.sharded_run(A, P, key="night-0")
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x"), read(world, B), read(world, C))
-    assert ExitCode.GAPS == part_code(await first.end(is_whole=False, faults=1))
+    assert ExitCode.GAPS == shard_code(await first.end(may_depart=False, faults=1))
     # The file was mended before the second read it, and P is not in it.
     await second.write(read(world, Q))
-    assert ExitCode.GAPS == whole_code(await second.end(faults=1))
+    assert ExitCode.GAPS == run_code(await second.end(faults=1))
     assert [(1, 0)] == await world.rows(
         f"SELECT roster_faults, persons_departed FROM report_run WHERE run_id = "
         f"{first.handle.run_id}"
@@ -97,18 +97,18 @@ async def test_a_bad_line_counts_once(world: World):
 
 async def test_persons_not_sent_are_added_up_and_do_not_depart(world: World):
     """Each shard notes its own; of a shard that was started again its last attempt counts."""
-    await publish(world, A, B, P, Q, key="night-0")
-    first, second = await world.begin(0), await world.begin(1)
+    await world.sharded_run(A, B, P, Q, key="night-0")
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x"))
     await first.store.not_sent([B])
     await world.expire("run/0")
-    first = await world.begin(0)
-    assert {A: {SAFETY, PRIVACY}} == await first.meet(A)
+    first = await world.shard(0)
+    assert {A: {SAFETY, PRIVACY}} == await first.settled(A)
     await first.store.not_sent([B])
-    assert ExitCode.OK == part_code(await first.end(not_sent=1))
+    assert ExitCode.OK == shard_code(await first.end(not_sent=1))
     await second.write(read(world, P))
     await second.store.not_sent([Q])
-    assert ExitCode.OK == whole_code(await second.end(not_sent=1))
+    assert ExitCode.OK == run_code(await second.end(not_sent=1))
     assert [(2, 0)] == await world.rows(
         f"SELECT persons_not_sent, persons_departed FROM report_run WHERE run_id = "
         f"{first.handle.run_id}"
@@ -117,21 +117,21 @@ async def test_persons_not_sent_are_added_up_and_do_not_depart(world: World):
 
 async def test_a_run_in_shards_goes_on_as_long_as_one_makes_progress(world: World):
     """Whichever shard it is; when none has for too long, the key begins anew."""
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x"))
     for _ in range(3):
         world.fake.advance(0.9 * HOLD.total_seconds())
         await world.expire("run/0", "run/1")
-        second = await world.begin(1)
+        second = await world.shard(1)
         assert first.handle.run_id == second.handle.run_id
         await second.write(read(world, P, "y"))
     world.fake.advance(0.9 * HOLD.total_seconds())
     await world.expire("run/0", "run/1")
-    first = await world.begin(0)
+    first = await world.shard(0)
     assert first.handle.run_id == second.handle.run_id
     world.fake.advance(0.2 * HOLD.total_seconds())
     await world.expire("run/0", "run/1")
-    second = await world.begin(1)
+    second = await world.shard(1)
     assert first.handle.run_id < second.handle.run_id
     assert [("abandoned",), ("running",)] == await world.rows(
         "SELECT status FROM run ORDER BY run_id"
@@ -139,30 +139,30 @@ async def test_a_run_in_shards_goes_on_as_long_as_one_makes_progress(world: Worl
 
 
 async def test_who_left_is_departed_whichever_shard_they_were_of(world: World):
-    """Absent is whom no shard's last turn has met; whom another shard met is not absent."""
-    await publish(world, A, B, C, P, Q, R, key="night-0")
-    first, second = await world.begin(0), await world.begin(1)
+    """Absent is whom no shard's last attempt has met; whom another shard met is not absent."""
+    await world.sharded_run(A, B, C, P, Q, R, key="night-0")
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A), read(world, B))
     await first.end()
     await second.write(read(world, P), read(world, Q), read(world, R))
-    assert ExitCode.OK == whole_code(await second.end())
+    assert ExitCode.OK == run_code(await second.end())
     departed = "SELECT person_key FROM person WHERE departed_run IS NOT NULL"
     assert [(C,)] == await world.rows(departed)
 
 
 async def test_a_restarted_shard_meets_its_persons_again(world: World):
     """Who was read before the restart and has left since is departed, as in one process."""
-    await publish(world, A, B, P, key="night-0")
-    first, second = await world.begin(0), await world.begin(1)
+    await world.sharded_run(A, B, P, key="night-0")
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x"), read(world, B, "y"))
     await second.write(read(world, P))
     await second.end()
     await world.expire("run/0")
-    again = await world.begin(0)
+    again = await world.shard(0)
     assert again.handle.is_continued
-    assert {A: {SAFETY, PRIVACY}} == await again.meet(A)
+    assert {A: {SAFETY, PRIVACY}} == await again.settled(A)
     done = await again.end()
-    assert ExitCode.OK == whole_code(done)
+    assert ExitCode.OK == run_code(done)
     assert {(A, "x", "NORU", False)} == await world.current()
     assert [(B,)] == await world.rows(
         "SELECT person_key FROM person WHERE departed_run IS NOT NULL"
@@ -171,20 +171,20 @@ async def test_a_restarted_shard_meets_its_persons_again(world: World):
 
 async def test_a_part_that_is_looked_at_again_holds_publication_back(world: World):
     """A shard that had done its part and is started once more has it open until it is done."""
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(failed(world, A))
     await first.end()
-    again = await world.begin(0)
+    again = await world.shard(0)
     await second.write(read(world, P))
-    assert ExitCode.OK == part_code(await second.end())
-    assert {A: {PRIVACY}} == await again.meet(A)
+    assert ExitCode.OK == shard_code(await second.end())
+    assert {A: {PRIVACY}} == await again.settled(A)
     await again.write(read(world, A, "x"))
-    assert ExitCode.OK == whole_code(await again.end())
+    assert ExitCode.OK == run_code(await again.end())
 
 
 async def test_every_call_may_be_repeated(world: World):
     """Commits whose acknowledgement was lost: the repetition finds what it did and does no more."""
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A))
     await second.write(read(world, P))
     assert await first.finish() == await first.finish()
@@ -198,7 +198,7 @@ async def test_every_call_may_be_repeated(world: World):
 @pytest.mark.parametrize("code", [ExitCode.OK, ExitCode.GAPS])
 async def test_a_published_key_leaves_nothing_to_do(world: World, code: ExitCode):
     """A shard that is started after publication says what the run's end was, and begins nothing."""
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x") if code == ExitCode.OK else failed(world, A))
     await second.write(read(world, P))
     await first.end()
@@ -215,22 +215,22 @@ async def test_a_published_key_leaves_nothing_to_do(world: World, code: ExitCode
 
 async def test_a_key_of_long_ago_begins_anew(world: World):
     """The same key the night after is another run."""
-    await publish(world, A, P)
+    await world.sharded_run(A, P)
     world.fake.advance(HOLD.total_seconds())
-    second = await publish(world, A, P)
+    second = await world.sharded_run(A, P)
     assert isinstance(second, Publication)
     assert [("published",), ("published",)] == await world.rows("SELECT status FROM run")
 
 
 async def test_an_old_open_run_is_given_up_with_all_that_slept_in_it(world: World):
     """Nobody live is at it: it is undone, and a shard that wakes up may write nothing of it."""
-    await publish(world, A, P, key="night-0")
-    first, second = await world.begin(0), await world.begin(1)
+    await world.sharded_run(A, P, key="night-0")
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x"))
     await second.write(read(world, P, "y"))
     await world.expire("run/0", "run/1")
     world.fake.advance(HOLD.total_seconds() + 1)
-    anew = await world.begin(0)
+    anew = await world.shard(0)
     assert anew.handle.run_id != first.handle.run_id
     assert [] == await world.rows(f"SELECT 1 FROM person_area WHERE run_id = {first.handle.run_id}")
     with pytest.raises(LeaseLostError):
@@ -242,25 +242,25 @@ async def test_an_old_open_run_is_given_up_with_all_that_slept_in_it(world: Worl
 
 async def test_an_old_run_that_is_worked_on_is_joined(world: World):
     """Age counts only when nobody is at it."""
-    first = await world.begin(0)
+    first = await world.shard(0)
     world.fake.advance(HOLD.total_seconds() + 1)
-    second = await world.begin(1)
+    second = await world.shard(1)
     assert first.handle.run_id == second.handle.run_id
 
 
 async def test_another_open_run_is_undone_before_anybody_writes(world: World):
     """Shards that join while another takes back leave nothing of the other run standing."""
-    await publish(world, A, P, key="night-0")
-    left = await world.alone()
+    await world.sharded_run(A, P, key="night-0")
+    left = await world.begin()
     await left.write(read(world, A, "x"), read(world, P, "y"), read(world, Q, "z"))
-    await left.store.lease.release()
-    turns = []
+    await left.lease.release()
+    attempts = []
 
     async def begin(index: int) -> None:
         async with world.process() as database:
-            turn = await world.begin(index, database=database)
-            await turn.write(read(world, (A, P)[index], "k"))
-            turns.append(await turn.end())
+            attempt = await world.shard(index, database=database)
+            await attempt.write(read(world, (A, P)[index], "k"))
+            attempts.append(await attempt.end())
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(begin, 0)
@@ -277,8 +277,8 @@ async def test_another_open_run_is_undone_before_anybody_writes(world: World):
 )
 async def test_another_shape_of_the_run_is_refused(world: World, count: int, areas):
     """A key whose open run has other shards or areas is not continued, and not given up."""
-    first = await world.begin(0)
-    await first.store.lease.release()
+    first = await world.shard(0)
+    await first.lease.release()
     with pytest.raises(UsageError, match=KEY):
         await world.join(1, count, **({"areas": areas} if areas else {}))
     assert [("running",)] == await world.rows("SELECT status FROM run")
@@ -289,9 +289,9 @@ STRICT = GuardLimits(max_removed_share=0.0, min_completeness=1.0)
 
 async def test_a_withheld_run_leaves_no_trace(world: World):
     """The last judges the whole; all of it is undone, the key is over, another one begins anew."""
-    await publish(world, A, P, key="night-0", codes=("x",))
+    await world.sharded_run(A, P, key="night-0", codes=("x",))
     before = await world.current()
-    first, second = await world.begin(0), await world.begin(1)
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x"))
     await second.write(failed(world, P))
     await first.end()
@@ -303,7 +303,7 @@ async def test_a_withheld_run_leaves_no_trace(world: World):
     with pytest.raises(WithheldError):
         await second.finish(limits=STRICT)
     await second.store.withhold(caught.value.message)
-    await second.store.lease.release()
+    await second.lease.release()
     assert before == await world.current()
     assert [] == await world.rows(f"SELECT 1 FROM person_area WHERE run_id = {first.handle.run_id}")
     assert [("withheld", 5)] == await world.rows(
@@ -311,31 +311,21 @@ async def test_a_withheld_run_leaves_no_trace(world: World):
     )
     with pytest.raises(WithheldError, match="night-1 was withheld"):
         await world.join(0)
-    assert whole_code(await publish(world, A, P, key="night-2", codes=("x",))) == ExitCode.OK
+    assert run_code(await world.sharded_run(A, P, key="night-2", codes=("x",))) == ExitCode.OK
 
 
 async def test_the_last_may_die_while_it_takes_back(world: World):
     """What it had not yet taken back is taken by the next run's shards before they write."""
-    await publish(world, A, P, key="night-0", codes=("x",))
-    first, second = await world.begin(0), await world.begin(1)
+    await world.sharded_run(A, P, key="night-0", codes=("x",))
+    first, second = await world.shard(0), await world.shard(1)
     await first.write(read(world, A, "x", "new"))
     await second.write(failed(world, P))
     await first.end()
     with pytest.raises(WithheldError):
         await second.finish(limits=STRICT)
     await world.expire("run/1")
-    await publish(world, A, P, key="night-2", codes=("x",))
+    await world.sharded_run(A, P, key="night-2", codes=("x",))
     assert {(A, "x", "NORU", False), (P, "x", "NORU", False)} == await world.current()
     assert [(0, 0)] == await world.rows(
         "SELECT rows_opened, rows_closed FROM report_run ORDER BY run_id DESC LIMIT 1"
     )
-
-
-async def publish(world: World, *keys: str, key: str = KEY, codes: tuple[str, ...] = ()):
-    """A whole run in two shards over these persons."""
-    first, second = await world.begin(0, key=key), await world.begin(1, key=key)
-    for turn in (first, second):
-        ours = [one for one in keys if turn.store.shard.owns(one)]
-        await turn.write(*(read(world, one, *codes) for one in ours))
-    await first.end()
-    return await second.end()

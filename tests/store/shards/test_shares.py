@@ -7,20 +7,20 @@ TOTAL = "SELECT coalesce(sum(share_per_hour), 0) FROM lease"
 
 async def test_shards_that_begin_together_need_not_wait(world: World):
     """Each takes its part at once, and no shard takes more before it has looked again."""
-    turns = [await world.begin(index, 4) for index in range(4)]
-    for turn in turns:
-        await turn.store.renew()
-    assert [CEILING_PER_HOUR // 4] * 4 == [turn.budget.per_hour for turn in turns]
+    attempts = [await world.shard(index, 4) for index in range(4)]
+    for attempt in attempts:
+        await attempt.store.renew()
+    assert [CEILING_PER_HOUR // 4] * 4 == [attempt.budget.per_hour for attempt in attempts]
     assert [(CEILING_PER_HOUR,)] == await world.rows(TOTAL)
 
 
 async def test_one_that_joins_waits_until_others_have_made_room(world: World):
     """Alone it has the whole; the newcomer has nothing until the first has looked again."""
-    first = await world.begin(0, 2)
+    first = await world.shard(0, 2)
     for _ in range(2):
         await first.store.renew()
     assert CEILING_PER_HOUR == first.budget.per_hour
-    second = await world.begin(1, 2)
+    second = await world.shard(1, 2)
     await second.store.renew()
     assert 0 == second.budget.per_hour
     await first.store.renew()
@@ -31,27 +31,27 @@ async def test_one_that_joins_waits_until_others_have_made_room(world: World):
 
 async def test_what_one_leaves_goes_to_the_others(world: World):
     """One ends, one dies: two are left, with the half each, when they have looked."""
-    turns = [
-        await world.begin(index, 4, holder=dead() if index == 3 else None) for index in range(4)
+    attempts = [
+        await world.shard(index, 4, holder=dead() if index == 3 else None) for index in range(4)
     ]
-    for turn in turns[:3]:
-        await turn.store.renew()
+    for attempt in attempts[:3]:
+        await attempt.store.renew()
     # A dead shard's share is still in its row.
-    await world.rows(
+    await world.rows_written(
         f"UPDATE lease SET share_per_hour = {CEILING_PER_HOUR // 4} WHERE name = 'run/3'"
     )
-    await turns[0].store.lease.release()
-    for turn in (turns[1], turns[2], turns[1]):
-        await turn.store.renew()
+    await attempts[0].lease.release()
+    for attempt in (attempts[1], attempts[2], attempts[1]):
+        await attempt.store.renew()
         assert [(True,)] == await world.rows(f"SELECT ({TOTAL}) <= {CEILING_PER_HOUR}")
-    assert [CEILING_PER_HOUR // 2] * 2 == [turn.budget.per_hour for turn in turns[1:3]]
+    assert [CEILING_PER_HOUR // 2] * 2 == [attempt.budget.per_hour for attempt in attempts[1:3]]
 
 
 async def test_one_that_slept_finds_its_share_taken(world: World):
     """It may go on, but asks nothing before the other has made room again."""
-    first, second = await world.begin(0), await world.begin(1)
-    for turn in (first, second):
-        await turn.store.renew()
+    first, second = await world.shard(0), await world.shard(1)
+    for attempt in (first, second):
+        await attempt.store.renew()
     await world.expire("run/0")
     await second.store.renew()
     assert CEILING_PER_HOUR == second.budget.per_hour
@@ -64,9 +64,9 @@ async def test_one_that_slept_finds_its_share_taken(world: World):
 
 async def test_one_that_slept_unnoticed_keeps_its_share(world: World):
     """Nobody has looked since: what it has is still its own, and counts."""
-    first, second = await world.begin(0), await world.begin(1)
-    for turn in (first, second):
-        await turn.store.renew()
+    first, second = await world.shard(0), await world.shard(1)
+    for attempt in (first, second):
+        await attempt.store.renew()
     await world.expire("run/0")
     await first.store.renew()
     await second.store.renew()

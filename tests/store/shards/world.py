@@ -1,60 +1,42 @@
-"""Shards on a real PostgreSQL, without processes: each with a pool and a turn of its own."""
+"""Shards on a real PostgreSQL, without processes: each with its own pool and run attempt."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import text
-
-from tests.fakes import FakeRuntime
-from tests.second_reads import apply_confirmed
-from tests.store import test_store_scenarios as scenarios
-from tests.store.test_store_scenarios import LIMITS, PRIVACY, SAFETY
-from worker.core.guard import GuardLimits
-from worker.core.model import CompleteArea, PersonRead, Record, RunKind
-from worker.core.run import Publication, RunHandle, RunProgress, RunReport, ShardFinished
+from tests.store import world as store_world
+from tests.store.world import AREAS, HOLD, TTL_S, Attempt
+from worker.core.run import Publication, RunReport, ShardFinished
 from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database, open_database
-from worker.store.runs.lease import Lease, acquire
-from worker.store.runs.open_run_store import open_run_store, open_shard_store
+from worker.store.runs.open_run_store import open_shard_store
 from worker.store.runs.process_identity import Holder, this_process
-from worker.store.runs.run_store import SqlRunStore
 from worker.store.shards.assignments import acquire_shard
 from worker.store.shards.run_store import ShardRunStore
 
 KEY = "night-1"
-TTL_S = 50.0
 CEILING_PER_HOUR = 72_000
-AREAS = (SAFETY, PRIVACY)
-HOLD = timedelta(hours=12)
 
 
 @dataclass
 class Budget:
-    """The port ``RateBudget``, which remembers what it was told."""
+    """The port ``RateBudget``, which remembers what it was given."""
 
     total_per_hour: int = CEILING_PER_HOUR
-    told: list[int] = field(default_factory=list)
+    per_hour: int = 0
 
     def use(self, per_hour: int, *, until_s: float) -> None:
         assert until_s > 0
-        self.told.append(per_hour)
-
-    @property
-    def per_hour(self) -> int:
-        return self.told[-1] if self.told else 0
+        self.per_hour = per_hour
 
 
 @dataclass
-class World:
+class World(store_world.World):
     """One store that several processes share."""
 
     url: str
-    database: Database
-    fake: FakeRuntime
 
     @asynccontextmanager
     async def process(self) -> AsyncIterator[Database]:
@@ -62,36 +44,21 @@ class World:
         async with open_database(self.url, self.fake.runtime) as database:
             yield database
 
-    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        async def work(connection: Any) -> list[tuple[Any, ...]]:
-            found = await connection.execute(text(sql))
-            return [tuple(row) for row in found] if found.returns_rows else []
-
-        return await self.database.write(work)
-
-    async def current(self) -> set[tuple[Any, ...]]:
-        return set(
-            await self.rows(
-                "SELECT person_key, restriction_id, confidentiality_code, is_stale "
-                "FROM report_patient_safety_current"
-            )
-        )
-
     async def expire(self, *names: str) -> None:
         """What a pause longer than the lease does."""
         listed = ", ".join(f"'{name}'" for name in names)
-        await self.rows(
+        await self.rows_written(
             f"UPDATE lease SET expires_at = clock_timestamp() - interval '1 s' "
             f"WHERE name IN ({listed})"
         )
 
-    async def begin(
+    async def shard(
         self, index: int, count: int = 2, *, key: str = KEY, **more: Any
-    ) -> "ShardTurn":
-        """A shard's turn at a run that goes on."""
-        turn = await self.join(index, count, key=key, **more)
-        assert isinstance(turn, ShardTurn)
-        return turn
+    ) -> "ShardAttempt":
+        """A shard's attempt at a run that goes on."""
+        attempt = await self.join(index, count, key=key, **more)
+        assert isinstance(attempt, ShardAttempt)
+        return attempt
 
     async def join(
         self,
@@ -102,7 +69,7 @@ class World:
         holder: Holder | None = None,
         areas: Sequence[str] = AREAS,
         database: Database | None = None,
-    ) -> "ShardTurn | RunReport":
+    ) -> "ShardAttempt | RunReport":
         """What a process does until it reads."""
         database = database or self.database
         part = ShardAssignment(shard=Shard(index=index, count=count), run_key=key)
@@ -119,91 +86,36 @@ class World:
         if isinstance(store, RunReport):
             await lease.release()
             return store
-        return ShardTurn(world=self, store=store, budget=budget)
+        return ShardAttempt(world=self, store=store, budget=budget)
 
-    async def alone(self, kind: RunKind = RunKind.SYNC) -> "Turn":
-        """A turn of an ordinary run."""
-        lease = await self.take()
-        store = await open_run_store(lease, kind=kind, areas=AREAS, continue_within=HOLD)
-        return Turn(world=self, store=store)
-
-    async def take(self) -> Lease:
-        holder = this_process(self.fake.runtime.new_id())
-        return await acquire(self.database, holder, ttl_s=TTL_S)
-
-
-@dataclass
-class Turn:
-    """One process's turn at a run."""
-
-    world: World
-    store: SqlRunStore
-
-    @property
-    def handle(self) -> RunHandle:
-        return self.store.handle
-
-    async def meet(self, *keys: str) -> dict[str, set[str]]:
-        """Come across these persons on the roster; what of them needs no reading any more."""
-        return {key: set(areas) for key, areas in (await self.store.settled(keys)).items()}
-
-    async def write(self, *reads: PersonRead) -> None:
-        await apply_confirmed(self.store.apply, reads)
-        self.world.fake.advance(1.5)
-
-    async def end(self, **how: Any) -> Publication | ShardFinished:
-        """``finish``, and give the lease back."""
-        done = await self.finish(**how)
-        await self.store.lease.release()
-        return done
-
-    async def finish(
-        self,
-        *,
-        is_whole: bool = True,
-        limits: GuardLimits = LIMITS,
-        faults: int = 0,
-        requests: int = 0,
-        not_sent: int = 0,
+    async def sharded_run(
+        self, *keys: str, key: str = KEY, codes: tuple[str, ...] = ()
     ) -> Publication | ShardFinished:
-        progress = RunProgress(roster_faults=faults, requests=requests, persons_not_sent=not_sent)
-        may_depart = is_whole and self.handle.kind == RunKind.SYNC
-        done = await self.store.publish(limits, may_depart=may_depart, progress=progress)
-        self.world.fake.advance(60)
-        return done
+        """A run in two shards over these persons, published."""
+        first, second = await self.shard(0, key=key), await self.shard(1, key=key)
+        for attempt in (first, second):
+            own = [person for person in keys if attempt.store.shard.owns(person)]
+            await attempt.write(*(store_world.read(self, person, *codes) for person in own))
+        await first.end()
+        return await second.end()
 
 
 @dataclass
-class ShardTurn(Turn):
-    """The same, of a shard."""
+class ShardAttempt(Attempt):
+    """The run attempt of a shard."""
 
     store: ShardRunStore
     budget: Budget = field(default_factory=Budget)
 
 
-def whole(world: World, area: str, *records: Record) -> CompleteArea:
-    """An area as read to its last page."""
-    return scenarios.whole(cast("Any", world), area, *records)
-
-
-def read(world: World, key: str, *codes: str) -> PersonRead:
-    """A person whose safety area holds these restrictions."""
-    return scenarios.read(cast("Any", world), key, *codes)
-
-
-def failed(world: World, key: str) -> PersonRead:
-    """A person whose safety area could not be read."""
-    return scenarios.failed(cast("Any", world), key)
-
-
-def part_code(done: Publication | ShardFinished) -> ExitCode:
+def shard_code(done: Publication | ShardFinished) -> ExitCode:
     """The exit code of a shard that is not the last."""
     assert isinstance(done, ShardFinished)
     return done.exit_code
 
 
-def whole_code(done: Publication | ShardFinished) -> ExitCode:
-    """The exit code of the whole."""
+def run_code(done: Publication | ShardFinished) -> ExitCode:
+    """The exit code of the run."""
     assert isinstance(done, Publication)
     return done.exit_code
 
