@@ -81,7 +81,7 @@ def _listed(counts: Counter[str]) -> str:
 def _point(point: Point) -> tuple[str, str, str]:
     try:
         return point.kind, try_point(point), ""
-    except BaseException as fault:  # noqa: BLE001 - told with its point
+    except BaseException as fault:  # noqa: BLE001 - reported with its point
         inner = getattr(fault, "exceptions", [fault])
         return point.kind, "BROKEN", f"{point}: {inner[0]!r}"
 

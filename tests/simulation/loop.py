@@ -22,8 +22,8 @@ PROCESS: contextvars.ContextVar[int] = contextvars.ContextVar("PROCESS", default
 """The simulated process that a task belongs to; 0 is the test itself."""
 
 
-_TURN_S = 1e-6
-"""What a turn of the loop takes: where no time passes at all, a wait of one ulp waits for ever."""
+_ITERATION_S = 1e-6
+"""What an iteration takes: where no time passes at all, a wait of one ulp never ends."""
 
 
 class StuckError(AssertionError):
@@ -131,7 +131,7 @@ class SimLoop(asyncio.BaseEventLoop):
             if not timers:
                 raise StuckError("nothing is ready and nothing is scheduled")
             self.clock.elapsed_s = max(self.clock.elapsed_s, timers[0]._when)
-        self.clock.elapsed_s += _TURN_S
+        self.clock.elapsed_s += _ITERATION_S
         while timers and timers[0]._when <= self.clock.elapsed_s:
             handle = heapq.heappop(timers)
             handle._scheduled = False

@@ -99,7 +99,7 @@ def small_stage(folder: Path, clock: Clock, rng: random.Random) -> Stage:
     stage.upstream.truth.update(truth)
     stage.look_share = 0.3
     stage.limit(concurrency=2, batch_persons=2, requests_per_second=20.0, retry_attempts=3)
-    stage.tell(TEXTFILE)
+    stage.write_metrics_to(TEXTFILE)
     return stage
 
 
@@ -214,11 +214,11 @@ def _check_textfile(stage: Stage, point: Point, outcome: Outcome) -> None:
 
 
 async def _recover(stage: Stage, point: Point) -> None:
-    stage.bury(stage.processes[0])
+    stage.mark_dead(stage.processes[0])
     await anyio.sleep(300.0)
     after = await apart(stage, accepts=True)
     expect(after.code == 0, f"{point}: the run after it ended with {after.code}: {after.fault}")
-    told = (stage.folder / TEXTFILE).read_bytes()
-    expect(told != begun().textfile.read_bytes(), f"{point}: the run after it told no numbers")
+    numbers = (stage.folder / TEXTFILE).read_bytes()
+    expect(numbers != begun().textfile.read_bytes(), f"{point}: the run after it wrote no numbers")
     roster = {line.off_id for line in stage.roster}
     stage.observer.check_world(stage.upstream.truth, roster)

@@ -207,7 +207,7 @@ class Observer:
         answered: dict[PersonArea, list[Rows | None]] = defaultdict(list)
         for attempt, second_read in attempts:
             served = self.served[attempt.number]
-            for asked, answers in served.whole.items():
+            for asked, answers in served.answers.items():
                 key = (self.person_key(asked[0]), asked[1])
                 was_refused = served.refusals[asked] > 1
                 answered[key] += _readings(second_read, key, answers, was_refused=was_refused)
@@ -260,9 +260,9 @@ def _readings(
     those of somebody who was asked again as evidence about PTS; they come on any connection.
 
     Args:
-        answers: all that the process was told, in order.
+        answers: all complete answers to the process, in order.
         was_refused: requests for it were refused, and so may have changed to a connection of their
-            own: then PTS cannot tell one read from another by its connections.
+            own: then connections do not show PTS which read is which.
     """
     first, *later = answers
     if not second_read.is_needed(of, first.rows):

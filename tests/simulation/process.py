@@ -175,7 +175,7 @@ class Process:
 class InlineConnection(aiosqlite.Connection):
     """An ``aiosqlite`` connection without its thread: each call runs in the loop.
 
-    Other tasks get their turn before each call, as they would with the thread.
+    Other tasks run before each call, as they would with the thread.
     """
 
     def __init__(self, process: Process, path: str) -> None:

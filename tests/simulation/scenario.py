@@ -58,7 +58,7 @@ def play(seed: int) -> Result:
         life = Life(stage, rng)
         with stage.doors(), inline_files(stage.reading):
             run_simulated(life.live, clock, rng)
-    except Exception as fault:  # noqa: BLE001 - whatever it is, the seed must be told
+    except Exception as fault:  # noqa: BLE001 - whatever it is, the seed must be reported
         last = "\n".join(stage.trace.last[-30:]) if stage else ""
         broken = f"{''.join(traceback.format_exception(fault))}\nlast calls:\n{last}"
     finally:
@@ -154,7 +154,7 @@ class Life:
             beside.cancel_scope.cancel()
         self._check_end(outcome)
         if outcome.crashed and self.rng.random() < 0.6:
-            self.stage.bury(process)
+            self.stage.mark_dead(process)
         return outcome
 
     async def _in_task(self, process: Process, **options: Any) -> Outcome:
@@ -279,7 +279,7 @@ class Life:
         open_before = self._open_runs()
         outcome = await self._undisturbed()
         if open_before:
-            # It may have carried on with what an earlier turn had read: the world of that day.
+            # It may have carried on with what an earlier attempt had read: the world of that day.
             outcome = await self._undisturbed()
         expect(outcome.code == 0, f"an undisturbed run ended with {outcome.code}: {outcome.fault}")
         roster = {line.off_id for line in self.stage.roster}

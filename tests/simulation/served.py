@@ -46,11 +46,11 @@ class Answer:
 
 @dataclass(kw_only=True)
 class Served:
-    """What one process was told: the complete answers of each person-area, in order.
+    """What one process was answered: the complete answers of each person-area, in order.
 
     Attributes:
-        passing: what the pages of an answer have told so far.
-        complete: those whose pages so far are an answer among ``whole``.
+        passing: what the pages of an answer have held so far.
+        complete: those whose pages so far are an answer among ``answers``.
         doubtful: answers with a page that the worker may well refuse.
         refusals: requests that were answered with 401; after two of them a request may go on
             another connection.
@@ -59,7 +59,7 @@ class Served:
         silent_since_s, silent_until_s: that silence.
     """
 
-    whole: dict[tuple[str, str], list[Answer]] = field(default_factory=lambda: defaultdict(list))
+    answers: dict[tuple[str, str], list[Answer]] = field(default_factory=lambda: defaultdict(list))
     passing: dict[tuple[str, str], Answer] = field(default_factory=dict)
     complete: set[tuple[str, str]] = field(default_factory=set)
     doubtful: set[tuple[str, str]] = field(default_factory=set)

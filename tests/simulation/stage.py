@@ -155,7 +155,7 @@ class Stage:
             self.processes[number - 1].injected[f"write {flavour} ({step})"] += 1
             raise OSError(_REFUSALS[flavour], os.strerror(_REFUSALS[flavour]))
 
-    def tell(self, textfile: str) -> None:
+    def write_metrics_to(self, textfile: str) -> None:
         """Let every run write its numbers to that file of the world's folder."""
         telemetry = structs.replace(self.settings.telemetry, textfile=textfile)
         self.settings = structs.replace(self.settings, telemetry=telemetry)
@@ -328,7 +328,7 @@ class Stage:
             "the process says that it published, and it did not",
         )
 
-    def bury(self, process: Process) -> None:
+    def mark_dead(self, process: Process) -> None:
         """Let the others on this machine see that the process is dead (its pid is ours)."""
         writer = sqlite3.connect(self.database, isolation_level=None, timeout=0)
         with suppress(sqlite3.OperationalError):  # somebody who is paused holds the file

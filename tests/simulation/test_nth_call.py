@@ -1,4 +1,4 @@
-"""One fault at the n-th call of a run, on SQLite: nothing unpublished shows, recovery is whole."""
+"""One fault at the n-th call of a run, on SQLite: readers see no part of it, the next run heals."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_one_fault_anywhere_leaves_the_store_right(part):
 
 
 def test_a_file_that_cannot_be_written():
-    """Each step of it fails: the run ends as it would, and the old numbers stand whole."""
+    """Each step of it fails: the run ends as it would, and the old numbers stand."""
     points = [point for point in all_points() if point.kind == WRITE]
     assert len(points) >= 6 * 3 * 2
     assert len({point.number for point in points[::5]}) == len({point.number for point in points})

@@ -1,6 +1,6 @@
 """One fault at the n-th call of a run, on a real PostgreSQL: some of every part of the run.
 
-With ``NTH=all`` in the environment every call has its turn; ``-s`` shows what came of it.
+With ``NTH=all`` in the environment every call is tried; ``-s`` shows what came of it.
 """
 
 import os

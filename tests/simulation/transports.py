@@ -39,7 +39,7 @@ class SimTransport:
                 self._process, request, limit_s=self._attempt_s_max, connection=connection
             )
         except TimeoutError:
-            raise TransientError("no whole answer in time (TimeoutError)") from None
+            raise TransientError("no complete answer in time (TimeoutError)") from None
         except ConnectionError:
             raise TransientError("the connection broke (ConnectionError)") from None
         if is_single_use:

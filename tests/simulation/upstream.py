@@ -1,7 +1,7 @@
 """HelseID and PTS over a plain dict, inside the simulated world: the sandbox's own handlers.
 
 They check tokens, proofs, nonces and bodies exactly as the sandbox's servers do; only sockets and
-time are missing. What was told to whom, whole and delivered, is kept for the model.
+time are missing. Complete answers that were delivered are kept for the model, by process.
 """
 
 import random
@@ -38,7 +38,7 @@ TRUE_ACTIONS = frozenset(
         Action.NONCE_WITHOUT_HEADER, Action.EXPIRED_TOKEN, Action.CLOCK_SKEW,
     }
 )  # fmt: skip
-"""Faults that leave a 200 as it was, and the empty list, which nobody can tell from the truth."""
+"""Faults that leave a 200 as it was, and the empty list, which looks like the truth."""
 
 
 _SPOILS_A_PART = frozenset(
@@ -65,10 +65,10 @@ class DictPts(Pts):
 
 
 def document(area: str, off_id: str, key: str, revision: int) -> dict[str, Any]:
-    """A restriction as PTS tells it; its revision shows in one column."""
-    told = sample(area, off_id) | {"id": key}
+    """A restriction as PTS sends it; its revision shows in one column."""
+    sent = sample(area, off_id) | {"id": key}
     column = "confidentialityCode" if area == SAFETY else "privacyLevel"
-    return told | {column: f"R{revision}"}
+    return sent | {column: f"R{revision}"}
 
 
 @dataclass(kw_only=True)
@@ -92,7 +92,7 @@ class Upstream:
 
     Attributes:
         truth: the world: identifier, area, restriction, revision.
-        served: by process number, what it was told.
+        served: by process number, what it was answered.
         silence_s: what PTS asks everybody for at present with ``Retry-After``, if that is known.
         struck: how often each fault struck.
     """
@@ -213,7 +213,7 @@ class Upstream:
         found: Rows,
         connection: Connection,
     ) -> None:
-        """Keep what the process was told, if it is the truth (or passes for it), and whole."""
+        """Keep an answer to the process that is the truth, or passes for it, and is complete."""
         fields = orjson.loads(request.body)
         key = _key_of(request)
         served = self.served[process.number]
@@ -228,23 +228,22 @@ class Upstream:
         if not request.query_string and len(fields) == 1:
             served.passing[key] = Answer()
             served.complete.discard(key)
-            if not served.whole.get(key):  # a further read is no better than the first
+            if not served.answers.get(key):  # a further read is no better than the first
                 served.doubtful.discard(key)
         elif key not in served.passing:
             return
         if action not in TRUE_ACTIONS or (action == Action.EMPTY_LIST and self._is_in_pages):
             served.doubtful.add(key)
-        told = orjson.loads(reply.body)
-        items = told["items"] if isinstance(told, dict) else told
+        items = _items_of(reply)
         column = "confidentialityCode" if key[1] == SAFETY else "privacyLevel"
         passing = served.passing[key]
         passing.rows.update({item["id"]: int(item[column][1:]) for item in items})
         passing.at_s = self.clock.elapsed_s
         passing.connections.append(connection)
-        is_whole = action == Action.EMPTY_LIST or passing.rows.keys() == found.keys()
-        if is_whole and key not in served.complete:  # else: a further page, with nothing new
+        is_complete = action == Action.EMPTY_LIST or passing.rows.keys() == found.keys()
+        if is_complete and key not in served.complete:  # else: a further page, with nothing new
             served.complete.add(key)
-            served.whole[key].append(passing)
+            served.answers[key].append(passing)
 
     @property
     def _is_in_pages(self) -> bool:
@@ -268,6 +267,10 @@ def _is_unspoilt(key: tuple[str, str], reply: Response, action: str, found: Rows
         return False
     off_id, area = key
     right = [document(area, off_id, *row) for row in found.items()]
-    told = orjson.loads(reply.body)
-    items = told["items"] if isinstance(told, dict) else told
-    return all(item in right for item in items)
+    return all(item in right for item in _items_of(reply))
+
+
+def _items_of(reply: Response) -> list[dict[str, Any]]:
+    sent = orjson.loads(reply.body)
+    items: list[dict[str, Any]] = sent["items"] if isinstance(sent, dict) else sent
+    return items

@@ -78,7 +78,7 @@ class Weather:
             where = self.rng.choice(("pts", "pts", "pts", *AREAS, "token", "discovery"))
             action = self._action(where)
             if action == Action.EMPTY_LIST and self.stage.upstream.state.options.paging != "none":
-                continue  # half an answer that calls itself whole: nobody could tell
+                continue  # half an answer that calls itself complete: nobody could see it
             if action == Action.NO_KEY and not self._keys_are_known():
                 continue  # the first record ever decides by which field an area is keyed
             fault: dict[str, Any] = {"action": action, "area": where}

@@ -133,8 +133,8 @@ class Checks:
         for run_id, run in published.items():
             row = runs[run_id]
             names = ("kind", "status", "exit_code", "published_at")
-            told = {name: getattr(run, name) for name in names} | {"publication_no": run.number}
-            same(told, {name: row[name] for name in told}, f"run {run_id} in the ledger")
+            expected = {name: getattr(run, name) for name in names} | {"publication_no": run.number}
+            same(expected, {name: row[name] for name in expected}, f"run {run_id} in the ledger")
             same(run.totals, {name: row[name] for name in run.totals}, f"totals of run {run_id}")
         for row in views.tables["runs"]:
             persons = row["persons_complete"] + row["persons_stale"] + row["persons_departed"]

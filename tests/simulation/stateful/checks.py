@@ -11,9 +11,9 @@ from tests.simulation.model.checks import Checks
 from tests.simulation.model.state import Model
 from tests.simulation.model.values import Outcome
 from tests.simulation.model.views import STATEMENTS, Views, same, views_of
-from tests.simulation.stateful.changes import World
-from tests.simulation.stateful.process import Ground
-from tests.simulation.stateful.telling import row_of
+from tests.simulation.stateful.attempts import Ground
+from tests.simulation.stateful.edits import World
+from tests.simulation.stateful.recording import row_of
 from worker.core.guard import GuardFacts
 from worker.store.queries.status import area_staleness, open_state
 
@@ -101,7 +101,7 @@ class StoreChecks:
             same(outcome.facts, shown, "what the guard judged")
 
     def check_other_readers(self) -> None:
-        """What ``status`` and ``plan`` tell is what the views tell."""
+        """What ``status`` and ``plan`` record_batch is what the views record_batch."""
         model = self.model
         counted = {
             one.area: (one.persons, one.stale)

@@ -11,11 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.simulation.model.guard import Guard
 from tests.simulation.model.values import AREAS, PRIVACY, SAFETY
+from tests.simulation.stateful.attempts import Attempt, Ground, take_lease
 from tests.simulation.stateful.bench import Bench
-from tests.simulation.stateful.changes import areas, edits, letters, persons, picks
-from tests.simulation.stateful.process import Ground, Turn, take_lease
+from tests.simulation.stateful.edits import areas, edits, letters, persons, picks
+from tests.simulation.stateful.recording import KEYS
 from tests.simulation.stateful.source import PERSONS, Source
-from tests.simulation.stateful.telling import KEYS
 from worker.core.model import RunKind
 from worker.errors import ExitCode, LeaseHeldError, LeaseLostError
 
@@ -45,7 +45,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.ground.clear()
         self.bench = Bench(self.ground)
-        self.ghost: Turn | None = None
+        self.ghost: Attempt | None = None
 
     def teardown(self) -> None:
         self.ground.check()
@@ -81,7 +81,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     # Turns at a run
 
-    @precondition(lambda self: self.bench.turn is None)
+    @precondition(lambda self: self.bench.attempt is None)
     @rule(
         kind=st.sampled_from([RunKind.SYNC, RunKind.SYNC, RunKind.BACKFILL]),
         scope=scopes,
@@ -95,7 +95,7 @@ class StoreMachine(RuleBasedStateMachine):
             roster = {person: self.bench.world.roster.get(person) for person in chosen}
         self.bench.begin(kind, scope, roster, faults, dies)
 
-    @precondition(lambda self: self.bench.turn is None)
+    @precondition(lambda self: self.bench.attempt is None)
     @rule(changes=edits, order=orders, size=sizes, cured=st.booleans())
     def night(self, changes, order, size, cured) -> None:
         """A night without disturbance, to come further."""
@@ -106,7 +106,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.bench.begin(RunKind.SYNC, AREAS, roster, 0, None)
         self.bench.publish(order, size, guard=PUBLISHES, dies=None)
 
-    @precondition(lambda self: self.bench.turn is None)
+    @precondition(lambda self: self.bench.attempt is None)
     @rule(changes=edits, order=orders, guard=some_guards)
     def guarded_night(self, changes, order, guard) -> None:
         """A night under the guard's eyes; what it withholds, a person may accept the next day."""
@@ -118,7 +118,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.bench.begin(RunKind.SYNC, AREAS, dict(self.bench.world.roster), 0, None)
             self.bench.publish(order, 2, guard=accepts, dies=None)
 
-    @precondition(lambda self: self.bench.turn is None)
+    @precondition(lambda self: self.bench.attempt is None)
     @rule(
         parts=st.lists(
             st.tuples(edits, orders, sizes, st.booleans(), st.sampled_from([0, 0, 0.5, 5])),
@@ -139,13 +139,13 @@ class StoreMachine(RuleBasedStateMachine):
             if stops:
                 self.bench.interrupt(None)
             else:
-                self.bench.bury()
+                self.bench.process_died()
             self.ground.fake.advance(3600 * hours)
         if publishes:
             self.bench.begin(RunKind.SYNC, AREAS, dict(self.bench.world.roster), 0, None)
             self.bench.publish(parts[0][1], 2, guard=PUBLISHES, dies=None)
 
-    @precondition(lambda self: self.bench.turn is None)
+    @precondition(lambda self: self.bench.attempt is None)
     @rule(changes=edits, chosen=st.lists(persons, min_size=1, unique=True), scope=scopes)
     def task(self, changes, chosen, scope) -> None:
         """A backfill of some persons, published; maybe beside a sync that is to be continued."""
@@ -154,22 +154,22 @@ class StoreMachine(RuleBasedStateMachine):
         self.bench.begin(RunKind.BACKFILL, scope, roster, 0, None)
         self.bench.publish(chosen, 2, guard=PUBLISHES, dies=None)
 
-    @precondition(lambda self: self.bench.turn is not None)
+    @precondition(lambda self: self.bench.attempt is not None)
     @rule(order=orders, count=sizes, size=sizes, twice=st.booleans(), dies=deaths)
     def read(self, order, count, size, twice, dies) -> None:
         """Some persons of the roster, in batches; maybe a commit whose reply was lost."""
         roster = [person for person in order if person in self.bench.at_work.roster]
         self.bench.read(roster[:count], size, twice=twice, dies=dies)
 
-    @precondition(lambda self: self.bench.turn is not None)
+    @precondition(lambda self: self.bench.attempt is not None)
     @rule(pick=picks)
     def read_again(self, pick) -> None:
         """The same person a second time in one run: only the last reading counts."""
-        turn = self.bench.at_work
-        run = self.bench.model.runs[turn.handle.run_id]
+        attempt = self.bench.at_work
+        run = self.bench.model.runs[attempt.handle.run_id]
         places = [
             (person, area)
-            for person in turn.roster
+            for person in attempt.roster
             for area in run.areas
             if (KEYS[person], area) in run.readings
             and (person, area) not in self.bench.world.source.troubles
@@ -177,39 +177,39 @@ class StoreMachine(RuleBasedStateMachine):
         if places:
             person, area = places[pick % len(places)]
             tasks = [(person, (area,))]
-            assert self.bench.write(tasks, self.bench.do(turn.read(tasks)))
+            assert self.bench.write(tasks, self.bench.do(attempt.read(tasks)))
 
-    # How a turn ends
+    # How a attempt ends
 
-    @precondition(lambda self: self.bench.turn is not None)
+    @precondition(lambda self: self.bench.attempt is not None)
     @rule(order=orders, size=sizes, guard=guards, dies=deaths)
     def publish(self, order, size, guard, dies) -> None:
         self.bench.publish(order, size, guard=guard, dies=dies)
 
-    @precondition(lambda self: self.bench.turn is not None)
+    @precondition(lambda self: self.bench.attempt is not None)
     @rule(dies=deaths)
     def interrupt(self, dies) -> None:
         """Stopped on request, or because a service is unavailable."""
         self.bench.interrupt(dies)
 
-    @precondition(lambda self: self.bench.turn is not None)
+    @precondition(lambda self: self.bench.attempt is not None)
     @rule()
     def die(self) -> None:
-        self.bench.bury()
+        self.bench.process_died()
 
-    @precondition(lambda self: self.bench.turn is not None)
+    @precondition(lambda self: self.bench.attempt is not None)
     @rule()
     def another_asks_for_the_lease(self) -> None:
         """The lease is held: nothing happens."""
         with pytest.raises(LeaseHeldError):
             self.ground.do(take_lease(self.ground.database, self.ground.new_holder()))
 
-    @precondition(lambda self: self.bench.turn is not None)
+    @precondition(lambda self: self.bench.attempt is not None)
     @rule(kind=st.sampled_from([RunKind.SYNC, RunKind.BACKFILL]), scope=scopes)
     def pause_and_be_overtaken(self, kind, scope) -> None:
         """The holder is paused past its lease, and another process goes on."""
-        self.ghost = self.bench.turn
-        self.bench.turn = None
+        self.ghost = self.bench.attempt
+        self.bench.attempt = None
         self.ground.end_lease()
         self.bench.begin(kind, scope, dict(self.bench.world.roster), 0, None)
 

@@ -214,7 +214,7 @@ async def test_a_move_hides_no_other_closing(database_url):
 
 
 async def test_what_an_open_run_has_closed_is_open_for_readers(database_url):
-    """``plan`` and ``status`` tell what is published."""
+    """``plan`` and ``status`` record_batch what is published."""
     async with world_on(database_url) as world:
         await published(world, read(world, "a", "x"))
         attempt = await world.begin()

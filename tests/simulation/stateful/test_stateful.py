@@ -19,8 +19,8 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.databases import copy_database
+from tests.simulation.stateful.attempts import Ground
 from tests.simulation.stateful.machine import StoreMachine
-from tests.simulation.stateful.process import Ground
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One process's turn at a run, as the program takes it: over the store's public entry points."""
+"""One process's run attempt, made as the program makes it: over the store's entry points."""
 
 import asyncio
 import math
@@ -133,7 +133,7 @@ class Ground:
         self.do(self.database.write(work))
 
     def attempts(self) -> Mapping[int, int]:
-        """The run of each turn."""
+        """By run attempt, its run."""
 
         async def work(connection: AsyncConnection) -> Mapping[int, int]:
             rows = await connection.execute(text("SELECT attempt_id, run_id FROM run_attempt"))
@@ -148,7 +148,7 @@ async def take_lease(database: Database, holder: Holder) -> Lease:
 
 
 @dataclass(kw_only=True)
-class Turn:
+class Attempt:
     """A process at work on a run.
 
     Attributes:
@@ -216,7 +216,7 @@ async def begin(
     areas: tuple[str, ...],
     roster: Mapping[str, str | None],
     roster_faults: int,
-) -> Turn:
+) -> Attempt:
     """Begin or continue a run, as ``worker.use_cases.run_sync`` does once it holds the lease."""
     store = await open_run_store(lease, kind=kind, areas=areas, continue_within=CONTINUE_WITHIN)
     pts = PtsReader(
@@ -227,7 +227,7 @@ async def begin(
         privacy=PrivacyRules(key_of=PSEUDONYMS.pseudonym),
     )
     keys = KeyBook(dict(await database.read(key_paths)))
-    return Turn(
+    return Attempt(
         database=database,
         lease=lease,
         store=store,

@@ -1,4 +1,4 @@
-"""Tells the model what was read and written: from the source, and when from the proof."""
+"""Records in the model what was read and written: from the source, and when from the proof."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,8 @@ from typing import Any
 from tests.simulation.model.reads import confirmation
 from tests.simulation.model.state import Model
 from tests.simulation.model.values import Row, Run
-from tests.simulation.stateful.changes import NOVELTIES
-from tests.simulation.stateful.process import PSEUDONYMS, Turn
+from tests.simulation.stateful.attempts import PSEUDONYMS, Attempt
+from tests.simulation.stateful.edits import NOVELTIES
 from tests.simulation.stateful.source import CONTRADICTS, PERSONS, TROUBLES, Source
 from worker.core.identity import NationalId
 from worker.core.model import AreaFailure, AreaRead, CompleteArea, FailureKind, PersonRead
@@ -46,39 +46,41 @@ def row_of(shown: Mapping[str, Any], shape: Mapping[str, str]) -> tuple[Row, str
     return (shown["area"], shown["person_key"], key), payload
 
 
-def _label(model: Model, run: Run, turn: Turn, person: str) -> str | None:
+def _label(model: Model, run: Run, attempt: Attempt, person: str) -> str | None:
     """A backfill's list without a label says nothing of it; a roster's takes it away."""
-    listed = turn.roster[person]
+    listed = attempt.roster[person]
     return model.refs.get(KEYS[person]) if run.kind == "backfill" and listed is None else listed
 
 
-def tell_held(model: Model, turn: Turn, tasks: Sequence[Task]) -> None:
+def record_unconfirmed(model: Model, attempt: Attempt, tasks: Sequence[Task]) -> None:
     """Nothing was written of these persons: a second read must agree first."""
-    run = model.runs[turn.handle.run_id]
+    run = model.runs[attempt.handle.run_id]
     model.take_back([KEYS[person] for person, _ in tasks], but=run)
     for person, _ in tasks:
-        run.refs[KEYS[person]] = _label(model, run, turn, person)
+        run.refs[KEYS[person]] = _label(model, run, attempt, person)
 
 
-def tell(
+def record_batch(
     model: Model,
     source: Source,
-    turn: Turn,
+    attempt: Attempt,
     tasks: Sequence[Task],
     reads: Sequence[PersonRead],
 ) -> None:
     """A batch was written."""
-    run = model.runs[turn.handle.run_id]
+    run = model.runs[attempt.handle.run_id]
     model.take_back([KEYS[person] for person, _ in tasks], but=run)
     for (person, due), read in zip(tasks, reads, strict=True):
-        run.refs[KEYS[person]] = _label(model, run, turn, person)
+        run.refs[KEYS[person]] = _label(model, run, attempt, person)
         assert due == tuple(one.area for one in read.areas)
         for one in read.areas:
-            _tell_area(model, source, turn, person, one)
+            _record_area(model, source, attempt, person, one)
 
 
-def _tell_area(model: Model, source: Source, turn: Turn, person: str, read: AreaRead) -> None:
-    run, attempt = model.runs[turn.handle.run_id], turn.handle.attempt_id
+def _record_area(
+    model: Model, source: Source, attempt: Attempt, person: str, read: AreaRead
+) -> None:
+    run, attempt_id = model.runs[attempt.handle.run_id], attempt.handle.attempt_id
     key = (KEYS[person], read.area)
     trouble = source.troubles.get((person, read.area), "")
     payloads = _payloads(source, person, read.area)
@@ -88,7 +90,7 @@ def _tell_area(model: Model, source: Source, turn: Turn, person: str, read: Area
     if isinstance(read, AreaFailure):
         assert TROUBLES.get(trouble) == read.kind
         assert agree == (read.kind != FailureKind.UNSTABLE)
-        model.could_not_read(run, attempt, key, read.kind.value, read.failed_at)
+        model.could_not_read(run, attempt_id, key, read.kind.value, read.failed_at)
         return
     assert not trouble or (trouble == CONTRADICTS and agree)
     is_confirmed = read.proof.first_read is not None
@@ -96,9 +98,9 @@ def _tell_area(model: Model, source: Source, turn: Turn, person: str, read: Area
     if not is_confirmed:
         payloads = first
     pages = source.pages_of(person, read.area) if payloads else 1
-    model.read_complete(run, attempt, key, payloads, at=read.proof.read_at, pages=pages)
+    model.read_complete(run, attempt_id, key, payloads, at=read.proof.read_at, pages=pages)
     if payloads:
-        _tell_drift(model, source, run, read)
+        _record_drift(model, source, run, read)
 
 
 def _payloads(source: Source, person: str, area: str) -> dict[str, str]:
@@ -116,10 +118,10 @@ def _payloads(source: Source, person: str, area: str) -> dict[str, str]:
     return payloads
 
 
-def _tell_drift(model: Model, source: Source, run: Run, read: CompleteArea) -> None:
+def _record_drift(model: Model, source: Source, run: Run, read: CompleteArea) -> None:
     shape = source.shape[read.area]
     model.key_paths.setdefault(read.area, (KEY_PATHS[shape], run.run_id))
-    found = [told for doc, told in NOVELTIES if doc == source.novelties.get(read.area)]
+    found = [drift for doc, drift in NOVELTIES if doc == source.novelties.get(read.area)]
     if shape == "digest":
         found.append(("[]", "digest_key"))
     for field, kind in found:
