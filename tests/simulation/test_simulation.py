@@ -34,7 +34,7 @@ def test_the_same_seed_gives_the_same_trace_in_any_process():
 
 
 def test_every_promise_is_kept():
-    """Faults upstream, on the way, in the database and in the process: the views match the model."""
+    """Faults upstream, on the way, in database and process: the views match the model."""
     began_s = time.monotonic()
     results = [play(seed) for seed in SEEDS]
     assert [] == failures(results)
