@@ -57,7 +57,7 @@ def _direct(digits):
 
 @given(st.from_regex(r"\A[0-9]{11}\Z"))
 def test_checksum_agrees_with_the_rule_written_out(digits):
-    """The look-up tables compute what the reference says."""
+    """It computes what the reference says."""
     assert checksum_ok(digits) == _direct(digits)
 
 
