@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from worker.areas import AREAS
 from worker.core.area import Column, ColumnType
-from worker.core.columns import type_reader
+from worker.core.columns import ColumnReader, type_reader
+from worker.core.fields import FieldPath, find, parse_path
 from worker.core.model import ColumnValue, Drift
+from worker.errors import ContractError
 
 
 def column(kind: ColumnType, *, loose: bool = False) -> Column:
@@ -80,3 +83,41 @@ def test_a_time_without_a_zone_is_told():
         "2026-03-01T12:00:00", column(ColumnType.TIME), "a.b", drift
     )
     assert {Drift(field="[].a.b", kind="naive_time")} == drift
+
+
+@pytest.mark.parametrize("area", AREAS, ids=lambda area: area.name)
+def test_each_declared_path_is_read(area):
+    """Whatever the case of its first field, alone and behind paths that lead nowhere."""
+    for declared in area.columns:
+        for place, text in enumerate(declared.paths):
+            document = nested(parse_path(text))
+            assert "here" == find(document, parse_path(text))
+            for paths in ((text,), declared.paths[: place + 1]):
+                of = Column(name="c", type=ColumnType.JSON, paths=("nowhere", *paths))
+                assert ('"here"',) == ColumnReader([of]).read(document, "", set())
+
+
+def nested(path: FieldPath):
+    if not path:
+        return "here"
+    first, *rest = path
+    inner = nested(tuple(rest))
+    return {first.upper(): inner} if isinstance(first, str) else [inner]
+
+
+def test_more_spellings_than_are_remembered():
+    """However many shapes a record takes, each is read as it is spelled."""
+    reader = ColumnReader([Column(name="c", type=ColumnType.INTEGER, paths=("a.b",))])
+    for number in range(1500):
+        document = {f"x{number % 600}": 0, "A": {f"y{number % 600}": 0, "B": number}}
+        assert (number,) == reader.read(document, "", set())
+    assert (None,) == reader.read({}, "", set())
+
+
+def test_a_path_through_another_type():
+    """It is an error if no path leads on: a changed form is not an empty value."""
+    reader = ColumnReader([Column(name="c", type=ColumnType.TEXT, paths=("a.b", "c[0]", "d"))])
+    assert (None,) == reader.read({"a": "text", "c": []}, "", set())
+    with pytest.raises(ContractError, match="not an object or array") as caught:
+        reader.read({"a": "text", "c": {"b": 1}}, "[0]", set())
+    assert "[0].a.b" == caught.value.field

@@ -9,8 +9,7 @@ from worker.core import exact_json
 from worker.core.area import Column, ColumnType
 from worker.core.authors import role_and_organisation
 from worker.core.exact_json import LargeInteger
-from worker.core.fields import Absent, parse_path
-from worker.core.lookup import Lookup
+from worker.core.fields import Absent, Place, find, places_of
 from worker.core.model import ColumnValue, Drift
 from worker.core.remembered import RememberedNames
 from worker.core.times import END_OF_TIME, parse_time
@@ -32,44 +31,27 @@ def type_reader(column: Column) -> TypeReader:
     return _READ[column.type]
 
 
-class _Place(NamedTuple):
-    """A path of a column: its first field, the index of its value in ``Lookup``, and its text."""
-
-    first: str
-    position: int
-    text: str
-
-
 class _Source(NamedTuple):
-    """A column, its number, its type reader and its paths."""
+    """A column that a record can have, its number, its type reader, and where its value may be."""
 
     number: int
     column: Column
     read: TypeReader
-    places: tuple[_Place, ...]
+    places: tuple[Place, ...]
 
 
 class ColumnReader:
     """Reads the columns of an area's records."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        paths = {text: parse_path(text) for column in columns for text in column.paths}
-        self._lookup = Lookup(paths.values())
-        indexes = self._lookup.indexes
-        places = {text: _Place(str(path[0]), indexes[path], text) for text, path in paths.items()}
-        self._sources = tuple(
-            _Source(n, column, type_reader(column), tuple(places[text] for text in column.paths))
-            for n, column in enumerate(columns)
-            if column.paths
-        )
+        self._columns = tuple(columns)
         names = [column.name for column in columns]
         self._never_of = [
             (number, names.index(column.never_of))
             for number, column in enumerate(columns)
             if column.never_of
         ]
-        self._blank: list[ColumnValue] = [None] * len(columns)
-        self._sources_by_names = RememberedNames(self._sources_of)
+        self._sources = RememberedNames(self._sources_of)
 
     def read(
         self, document: Mapping[str, Any], where: str, drift: set[Drift]
@@ -83,44 +65,45 @@ class ColumnReader:
         Raises:
             ContractError: a value does not have its column's type.
         """
-        looked_up = self._lookup.values(document)
-        values = self._blank.copy()
-        for number, column, read, places in self._sources_by_names[tuple(document)]:
-            for place in places:
-                value = looked_up[place.position]
-                if value is not None and value.__class__ is not Absent:
-                    break
-            else:
-                _refuse_wrong(places, looked_up, where)
-                continue
-            try:
-                values[number] = read(value, column, place.text, drift)
-            except ValueError as error:
-                raise ContractError(str(error), field=f"{where}.{place.text}") from None
+        values: list[ColumnValue] = [None] * len(self._columns)
+        for number, column, read, places in self._sources[tuple(document)]:
+            value, text = _first_value(document, places, where)
+            if value is not None:
+                try:
+                    values[number] = read(value, column, text, drift)
+                except ValueError as error:
+                    raise ContractError(str(error), field=f"{where}.{text}") from None
         for number, source in self._never_of:
             at = values[source]
             values[number] = None if at is None else at == END_OF_TIME
         return tuple(values)
 
     def _sources_of(self, names: tuple[str, ...]) -> list[_Source]:
-        """The columns that a document with these fields can have, each with its possible paths.
-
-        A path whose first field is missing yields neither a value nor a wrong type.
-        """
-        there = {name.lower() for name in names}
-        narrowed = [
-            source._replace(places=tuple(place for place in source.places if place.first in there))
-            for source in self._sources
+        """The columns that a record with these fields can have."""
+        sources = [
+            _Source(number, column, type_reader(column), places_of(column.paths, names))
+            for number, column in enumerate(self._columns)
         ]
-        return [source for source in narrowed if source.places]
+        return [source for source in sources if source.places]
 
 
-def _refuse_wrong(places: Sequence[_Place], looked_up: Sequence[Any], where: str) -> None:
-    """Refuse a column if every path leads through a value that is not an object or array."""
-    for place in places:
-        if looked_up[place.position] is not Absent.WRONG_TYPE:
-            return
-    raise ContractError("not an object or array", field=f"{where}.{places[0].text}")
+def _first_value(
+    document: Mapping[str, Any], places: Sequence[Place], where: str
+) -> tuple[Any, str]:
+    """The value at the first path that has one, and the path's text; None if no path has one.
+
+    Raises:
+        ContractError: every path leads through a value that is not an object or array.
+    """
+    is_wrong = True
+    for name, rest, text in places:
+        value = find(document[name], rest)
+        if value is not None and value.__class__ is not Absent:
+            return value, text
+        is_wrong = is_wrong and value is Absent.WRONG_TYPE
+    if is_wrong:
+        raise ContractError("not an object or array", field=f"{where}.{places[0].text}")
+    return None, ""
 
 
 def _as_text(value: Any, column: Column, _path: str, _drift: set[Drift]) -> str | None:

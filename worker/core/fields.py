@@ -6,9 +6,9 @@ Examples: ``patientSafetyObject.person.offId``; ``timeRanges[0].from`` selects a
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from worker.core.harmless import harmless_names
 from worker.errors import ContractError
@@ -76,6 +76,29 @@ def spelling(names: tuple[str, ...]) -> Mapping[str, str]:
     if len(spelled) != len(names):
         raise ContractError("two fields of one object differ only in case")
     return spelled
+
+
+class Place(NamedTuple):
+    """A path through a field that an object has: its name as spelled there, the steps below it."""
+
+    name: str
+    rest: FieldPath
+    text: str
+
+
+def places_of(texts: Iterable[str], names: tuple[str, ...]) -> tuple[Place, ...]:
+    """Of some paths, those whose first field an object with these field names has.
+
+    Another path leads to no value, and to no wrong type.
+
+    Raises:
+        ContractError: as ``spelling``.
+    """
+    spelled = spelling(names)
+    paths = ((parse_path(text), text) for text in texts)
+    return tuple(
+        Place(spelled[str(path[0])], path[1:], text) for path, text in paths if path[0] in spelled
+    )
 
 
 def find(document: Any, path: FieldPath) -> Any:

@@ -14,8 +14,16 @@ from worker.core.area import DIGEST_KEY, ResourceArea
 from worker.core.budgets import DriftBudget
 from worker.core.columns import ColumnReader
 from worker.core.exact_json import LargeInteger
-from worker.core.fields import Absent, FieldPath, find, parse_path, safe_name, spelling
-from worker.core.lookup import Lookup
+from worker.core.fields import (
+    Absent,
+    FieldPath,
+    Place,
+    find,
+    parse_path,
+    places_of,
+    safe_name,
+    spelling,
+)
 from worker.core.model import Drift, Person, Record
 from worker.core.privacy import Cleaner
 from worker.core.remembered import RememberedNames
@@ -37,10 +45,15 @@ _Key: TypeAlias = tuple[FieldPath, ...]
 
 
 class _Plan(Value, frozen=True, kw_only=True):
-    """Properties of an item's field names."""
+    """Properties of an item's field names.
+
+    Attributes:
+        persons: where it may name a person.
+    """
 
     recognised: bool
     drift: frozenset[Drift]
+    persons: tuple[Place, ...]
 
 
 class Reading(NamedTuple):
@@ -70,8 +83,7 @@ class RecordReader:
 
     def __init__(self, area: ResourceArea) -> None:
         self._columns = ColumnReader(area.columns)
-        persons = {parse_path(text): text for text in area.person_paths}
-        self._persons, self._person_paths = Lookup(persons), tuple(persons.values())
+        self._person_paths = area.person_paths
         self._recognised_by = frozenset(map(_first_name, area.recognised_by))
         self._volatile = tuple(map(parse_path, area.volatile))
         self._key_paths = area.record_keys
@@ -88,10 +100,10 @@ class RecordReader:
         Raises:
             ContractError: it names another person, or in a form that cannot be compared.
         """
-        values = self._persons.values(document)
-        for path, value in zip(self._person_paths, values, strict=True):
+        for name, rest, text in self._plans[tuple(document)].persons:
+            value = find(document[name], rest)
             if value is not None and not isinstance(value, _NOBODY):
-                _check_person(value, off_id, f"{where}.{path}")
+                _check_person(value, off_id, f"{where}.{text}")
 
     def read(
         self,
@@ -185,6 +197,7 @@ class RecordReader:
                 for lower, name in spelled.items()
                 if lower not in self._known
             ),
+            persons=places_of(self._person_paths, names),
         )
 
     def _keys(
