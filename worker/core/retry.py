@@ -60,13 +60,13 @@ def classify(status: int) -> StatusClass:
     return StatusClass.REDIRECT if status in _REDIRECT else StatusClass.UNEXPECTED
 
 
-def parse_retry_after(value: str | None, now: datetime) -> float | None:
+def parse_retry_after(value: str | None, now: datetime, *, date: str | None = None) -> float | None:
     """The wait in seconds of a ``Retry-After`` header (RFC 9110 §10.2.3); never clipped.
 
     Args:
         value: the header's value, seconds or an HTTP date.
-        now: the reference time for a date; best the response's own ``Date``, which uses the
-            server's clock.
+        now: the reference time for a date.
+        date: the response's ``Date``, which is used instead: it is of the server's clock.
 
     Returns:
         Seconds, 0 for a date in the past; None if there is no value or it is invalid.
@@ -77,7 +77,8 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     if _SECONDS.fullmatch(text):
         return float(text)
     at = parse_http_date(text)
-    return None if at is None else max(0.0, (at - now).total_seconds())
+    answered_at = parse_http_date(date) or now
+    return None if at is None else max(0.0, (at - answered_at).total_seconds())
 
 
 def parse_http_date(value: str | None) -> datetime | None:

@@ -5,14 +5,18 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
-import orjson
 import structlog
 
 from worker.core.dpop import origin
 from worker.core.value import Value
 from worker.errors import ConfigurationError, UnavailableError
 from worker.helseid.refusals import clean
-from worker.helseid.transport import HelseIdClient, HelseIdResponse, require_safe_url
+from worker.helseid.transport import (
+    HelseIdClient,
+    HelseIdResponse,
+    NoAnswerError,
+    require_safe_url,
+)
 from worker.ports import Runtime
 
 LIFETIME_S: Final = 24 * 3600.0
@@ -89,7 +93,7 @@ class Discovery:
         async def request() -> httpx.Request:
             return self._client.new_request("GET", url)
 
-        metadata = self._parse(await self._client.call(request, problem_of=_problem))
+        metadata = await self._client.call(request, self._parse)
         _log.info("helseid.discovery_read", issuer=metadata.issuer)
         return metadata
 
@@ -99,7 +103,10 @@ class Discovery:
                 f"{_ISSUER}: found no OpenID configuration (HTTP {response.status})",
                 hint="check the issuer, and whether a proxy or firewall sent this response",
             )
-        document = orjson.loads(response.body)
+        document = response.json()
+        if not isinstance(document, dict):
+            what = "JSON" if document is None else "a JSON object"
+            raise NoAnswerError(f"the OpenID configuration is not {what}")
         issuer, endpoint = document.get("issuer"), document.get("token_endpoint")
         if not isinstance(issuer, str) or not isinstance(endpoint, str):
             raise ConfigurationError(
@@ -142,13 +149,3 @@ def _shown(issuer: str) -> str:
     """The issuer if it is a plain URL and safe to show in a message."""
     is_plain = _ADDRESS.fullmatch(issuer) is not None and clean(issuer) == issuer
     return issuer if is_plain else "something that is not a URL"
-
-
-def _problem(response: HelseIdResponse) -> str:
-    if response.status != httpx.codes.OK:
-        return ""
-    try:
-        document = orjson.loads(response.body)
-    except orjson.JSONDecodeError:
-        return "the OpenID configuration is not JSON"
-    return "" if isinstance(document, dict) else "the OpenID configuration is not a JSON object"

@@ -1,16 +1,13 @@
-"""Parse responses of the token endpoint: a token, a DPoP nonce or a refusal. Pure."""
+"""Read responses of the token endpoint: a token, a DPoP nonce or a refusal. Pure."""
 
 from collections.abc import Collection
-from typing import Any, Final, TypeAlias
-
-import orjson
+from typing import Any, Final
 
 from worker.core.dpop import is_nonce
-from worker.core.value import Value
-from worker.errors import RefusedError, UnavailableError
+from worker.errors import RefusedError
 from worker.helseid.options import SenderConstraint
-from worker.helseid.refusals import TRANSIENT_CODES, refusal
-from worker.helseid.transport import HelseIdResponse
+from worker.helseid.refusals import TRANSIENT_CODES
+from worker.helseid.transport import HelseIdResponse, NoAnswerError
 
 LIFETIME_S_MAX: Final = 86_400
 """Upper limit on ``expires_in``; HelseID's tokens live for minutes."""
@@ -19,83 +16,41 @@ _DIGITS_MAX: Final = 18
 _TOKEN_TYPES: Final[dict[SenderConstraint, str]] = {"dpop": "dpop", "bearer": "bearer"}
 
 
-class Granted(Value, frozen=True, kw_only=True):
-    """HelseID issued a token.
+def token_document(response: HelseIdResponse) -> dict[str, Any]:
+    """The JSON object of a token or of a refusal.
 
-    Attributes:
-        expires_in_s: lifetime from the time of issue.
-        scopes: the requested scopes that were granted.
-    """
-
-    hidden = frozenset({"access_token"})
-
-    access_token: str
-    expires_in_s: float
-    scopes: tuple[str, ...]
-
-
-class Denied(Value, frozen=True, kw_only=True):
-    """HelseID refused the token request.
-
-    Attributes:
-        code: ``error``, e.g. ``use_dpop_nonce``; empty if missing.
-        error: the error to raise if a retry cannot help.
-    """
-
-    code: str
-    error: RefusedError
-
-
-TokenResponse: TypeAlias = Granted | Denied
-
-
-def response_problem(response: HelseIdResponse) -> str:
-    """Why a response is neither a token nor a refusal; empty if it is.
-
-    Such a response is retried and then counts as HelseID being unavailable. It usually comes from
+    Anything else is retried and then counts as HelseID being unavailable. It usually comes from
     something in between, such as a firewall or a captive portal.
-    """
-    if 300 <= response.status < 400:  # noqa: PLR2004
-        return f"the token endpoint returned a redirect (HTTP {response.status})"
-    document = _document(response)
-    if response.status >= 400:  # noqa: PLR2004
-        return _problem_of_refusal(document, response.status)
-    if document is None:
-        return "the token endpoint's response is not a JSON object"
-    token = document.get("access_token")
-    if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
-        return "the token endpoint's response has no valid access_token"
-    if _seconds(document.get("expires_in")) is None:
-        return "the token endpoint's response has no valid expires_in"
-    return ""
-
-
-def _problem_of_refusal(document: dict[str, Any] | None, status: int) -> str:
-    if document is None:
-        return f"HTTP {status} without an OAuth error: check whether a proxy or firewall sent it"
-    code = document.get("error")
-    is_transient = isinstance(code, str) and code in TRANSIENT_CODES
-    return f"the token endpoint answered {code}" if is_transient else ""
-
-
-def parse_token_response(
-    response: HelseIdResponse, *, required_scopes: Collection[str], constraint: SenderConstraint
-) -> TokenResponse:
-    """Parse a response for which ``response_problem`` is empty.
 
     Raises:
-        RefusedError: the token has the wrong type, or a required scope was not granted.
-        UnavailableError: the response cannot come from a token endpoint.
+        NoAnswerError: it is neither.
     """
-    document = _document(response)
-    if response.status >= 400:  # noqa: PLR2004
-        return _denied(document or {}, response)
-    expires_in_s = _seconds((document or {}).get("expires_in"))
-    if document is None or expires_in_s is None:
-        raise UnavailableError(f"HelseID: {response_problem(response)}")
-    _require_type(document, constraint)
-    scopes = _granted_scopes(document, required_scopes)
-    return Granted(access_token=document["access_token"], expires_in_s=expires_in_s, scopes=scopes)
+    status = response.status
+    if 300 <= status < 400:  # noqa: PLR2004
+        raise NoAnswerError(f"the token endpoint returned a redirect (HTTP {status})")
+    document = response.json()
+    if not isinstance(document, dict):
+        raise NoAnswerError(
+            f"HTTP {status} without an OAuth error: check whether a proxy or firewall sent it"
+            if is_refusal(response)
+            else "the token endpoint's response is not a JSON object"
+        )
+    if is_refusal(response):
+        code = document.get("error")
+        if isinstance(code, str) and code in TRANSIENT_CODES:
+            raise NoAnswerError(f"the token endpoint answered {code}")
+        return document
+    token = document.get("access_token")
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
+        raise NoAnswerError("the token endpoint's response has no valid access_token")
+    if lifetime_s(document) is None:
+        raise NoAnswerError("the token endpoint's response has no valid expires_in")
+    return document
+
+
+def is_refusal(response: HelseIdResponse) -> bool:
+    """Whether a response refuses a token."""
+    return response.status >= 400  # noqa: PLR2004
 
 
 def nonce_from(response: HelseIdResponse) -> str | None:
@@ -104,26 +59,9 @@ def nonce_from(response: HelseIdResponse) -> str | None:
     return value if value is not None and is_nonce(value) else None
 
 
-def _document(response: HelseIdResponse) -> dict[str, Any] | None:
-    try:
-        document = orjson.loads(response.body)
-    except orjson.JSONDecodeError:
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _denied(document: dict[str, Any], response: HelseIdResponse) -> Denied:
-    error = refusal(
-        document.get("error"),
-        document.get("error_description"),
-        status=response.status,
-        clock_ahead_s=response.clock_ahead_s,
-    )
-    return Denied(code=error.code, error=error)
-
-
-def _seconds(value: object) -> float | None:
-    """A positive number of seconds, clipped to one day; a string of digits is accepted."""
+def lifetime_s(document: dict[str, Any]) -> float | None:
+    """``expires_in``, at most a day; None if it is no positive number or string of digits."""
+    value = document.get("expires_in")
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:_DIGITS_MAX])
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
@@ -131,7 +69,12 @@ def _seconds(value: object) -> float | None:
     return float(min(value, LIFETIME_S_MAX))
 
 
-def _require_type(document: dict[str, Any], constraint: SenderConstraint) -> None:
+def require_type(document: dict[str, Any], constraint: SenderConstraint) -> None:
+    """Check the token's type.
+
+    Raises:
+        RefusedError: it is not that of the sender constraint.
+    """
     value = document.get("token_type")
     token_type = value.casefold() if isinstance(value, str) else ""
     if token_type == _TOKEN_TYPES[constraint]:
@@ -144,7 +87,7 @@ def _require_type(document: dict[str, Any], constraint: SenderConstraint) -> Non
     )
 
 
-def _granted_scopes(document: dict[str, Any], required_scopes: Collection[str]) -> tuple[str, ...]:
+def granted_scopes(document: dict[str, Any], required_scopes: Collection[str]) -> tuple[str, ...]:
     """The required scopes that were granted.
 
     Without ``scope`` in the response, all requested scopes are granted (RFC 6749 §5.1).

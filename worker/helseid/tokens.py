@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -18,16 +18,17 @@ from worker.helseid.evidence import wait_after_refusal_s
 from worker.helseid.keys import ClientKey
 from worker.helseid.options import GrantKind, HelseIdOptions
 from worker.helseid.proof import ProofKey
-from worker.helseid.refusals import clock_problem
+from worker.helseid.refusals import clock_problem, refusal
 from worker.helseid.secret_files import read_secret
 from worker.helseid.token_response import (
-    Denied,
-    Granted,
+    granted_scopes,
+    is_refusal,
+    lifetime_s,
     nonce_from,
-    parse_token_response,
-    response_problem,
+    require_type,
+    token_document,
 )
-from worker.helseid.transport import HelseIdClient
+from worker.helseid.transport import HelseIdClient, HelseIdResponse
 from worker.ports import Runtime
 
 _GRANT_TYPES: Final[dict[GrantKind, str]] = {
@@ -199,19 +200,19 @@ class TokenSource:
         """
         nonce_retries = proof_retries = 0
         while True:
-            outcome, requested_at_s = await self._request_once(metadata)
-            if isinstance(outcome, Granted):
-                return self._token_from(outcome, requested_at_s)
-            if outcome.code == "use_dpop_nonce" and nonce_retries < _NONCE_RETRIES_MAX:
-                self._require_nonce(outcome)
-                nonce_retries += 1
-            elif outcome.code == "invalid_dpop_proof" and proof_retries < _PROOF_RETRIES_MAX:
-                self._nonce = None
-                proof_retries += 1
-            else:
-                raise outcome.error
+            try:
+                return await self._request_once(metadata)
+            except RefusedError as error:
+                if error.code == "use_dpop_nonce" and nonce_retries < _NONCE_RETRIES_MAX:
+                    self._require_nonce(error)
+                    nonce_retries += 1
+                elif error.code == "invalid_dpop_proof" and proof_retries < _PROOF_RETRIES_MAX:
+                    self._nonce = None
+                    proof_retries += 1
+                else:
+                    raise
 
-    async def _request_once(self, metadata: Metadata) -> tuple[Granted | Denied, float]:
+    async def _request_once(self, metadata: Metadata) -> Token:
         requested_at_s = 0.0
 
         async def request() -> httpx.Request:
@@ -219,21 +220,9 @@ class TokenSource:
             requested_at_s = self._runtime.monotonic()
             return await self._new_request(metadata)
 
-        response = await self._client.call(request, problem_of=response_problem)
-        self.clock_ahead_s = response.clock_ahead_s
-        if (nonce := nonce_from(response)) is not None:
-            self._nonce = nonce
-            self._nonce_until_s = self._runtime.monotonic() + _NONCE_LIFETIME_S
-        elif response.status >= 400:  # noqa: PLR2004
-            self._nonce = None
-        outcome = parse_token_response(
-            response,
-            required_scopes=self._options.scope.split(),
-            constraint=self._options.sender_constraint,
+        return await self._client.call(
+            request, lambda response: self._token_from(response, requested_at_s)
         )
-        if isinstance(outcome, Denied):
-            _log.debug("helseid.token_denied", status=response.status, code=outcome.code)
-        return outcome, requested_at_s
 
     async def _new_request(self, metadata: Metadata) -> httpx.Request:
         """A new request for each attempt, with a new ``jti`` in both assertion and DPoP proof."""
@@ -265,31 +254,59 @@ class TokenSource:
     def _fresh_nonce(self) -> str | None:
         return self._nonce if self._runtime.monotonic() < self._nonce_until_s else None
 
-    def _require_nonce(self, denied: Denied) -> None:
+    def _require_nonce(self, refused: RefusedError) -> None:
         if self._nonce is None or self._proof_key is None:
             raise RefusedError(
-                "HelseID requires a DPoP nonce but sent none",
-                code=denied.code,
-                hint=denied.error.hint,
-            )
+                "HelseID requires a DPoP nonce but sent none", code=refused.code, hint=refused.hint
+            ) from None
 
-    def _token_from(self, granted: Granted, requested_at_s: float) -> Token:
-        margin_s = min(_RENEWAL_MARGIN_S_MAX, _RENEWAL_SHARE * granted.expires_in_s)
+    def _token_from(self, response: HelseIdResponse, requested_at_s: float) -> Token:
+        """The token in a response.
+
+        Raises:
+            NoAnswerError: it is neither a token nor a refusal.
+            RefusedError: HelseID refuses the client, or the token is not what was asked for.
+        """
+        document = token_document(response)
+        self.clock_ahead_s = response.clock_ahead_s
+        if (nonce := nonce_from(response)) is not None:
+            self._nonce = nonce
+            self._nonce_until_s = self._runtime.monotonic() + _NONCE_LIFETIME_S
+        elif is_refusal(response):
+            self._nonce = None
+        if is_refusal(response):
+            error = refusal(
+                document.get("error"),
+                document.get("error_description"),
+                status=response.status,
+                clock_ahead_s=response.clock_ahead_s,
+            )
+            _log.debug("helseid.token_denied", status=response.status, code=error.code)
+            raise error
+        require_type(document, self._options.sender_constraint)
+        scopes = granted_scopes(document, self._options.scope.split())
+        return self._new_token(document, scopes, requested_at_s)
+
+    def _new_token(
+        self, document: dict[str, Any], scopes: tuple[str, ...], requested_at_s: float
+    ) -> Token:
+        access_token, expires_in_s = document["access_token"], lifetime_s(document) or 0.0
+        margin_s = min(_RENEWAL_MARGIN_S_MAX, _RENEWAL_SHARE * expires_in_s)
         self._issued += 1
         scheme = "DPoP" if self._options.sender_constraint == "dpop" else "Bearer"
         token = Token(
-            authorization=f"{scheme} {granted.access_token}",
+            authorization=f"{scheme} {access_token}",
             token_id=str(self._issued),
-            token_hash=token_hash(granted.access_token),
-            expires_in_s=granted.expires_in_s,
-            scopes=granted.scopes,
-            renew_at_s=requested_at_s + granted.expires_in_s - margin_s,
+            token_hash=token_hash(access_token),
+            expires_in_s=expires_in_s,
+            scopes=scopes,
+            renew_at_s=requested_at_s + expires_in_s - margin_s,
         )
         _log.info(
             "helseid.token_received",
             token_id=token.token_id,
-            expires_in_s=granted.expires_in_s,
-            scope=" ".join(granted.scopes),
+            expires_in_s=expires_in_s,
+            scope=" ".join(scopes),
         )
         if problem := clock_problem(self.clock_ahead_s, whose="HelseID's"):
             _log.warning("helseid.clock_off", problem=problem)

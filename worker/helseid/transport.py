@@ -6,11 +6,12 @@ Each attempt sends a newly built request, because HelseID may refuse a repeated 
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
 import httpx
+import orjson
 import structlog
 
 from worker.core.content_coding import decoded
@@ -34,6 +35,7 @@ _ATTEMPT_S_MAX: Final = 30.0
 _CONNECT_S_MAX: Final = 10.0
 _LIMITS: Final = httpx.Limits(max_connections=4)
 _log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 class HelseIdResponse(HttpResponse, frozen=True, kw_only=True):
@@ -46,11 +48,18 @@ class HelseIdResponse(HttpResponse, frozen=True, kw_only=True):
 
     clock_ahead_s: float | None
 
+    def json(self) -> Any:
+        """The JSON in the body; None if it is not JSON."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
 
-class _NoResponseError(Exception):
-    """The attempt gave no complete response."""
 
-    def __init__(self, problem: str, *, hint: str, is_transient: bool = True) -> None:
+class NoAnswerError(Exception):
+    """The attempt gave no answer, or one that cannot be HelseID's. It is repeated."""
+
+    def __init__(self, problem: str, *, hint: str = "", is_transient: bool = True) -> None:
         super().__init__(problem)
         self.problem = problem
         self.hint = hint
@@ -160,17 +169,17 @@ class HelseIdClient:
     async def call(
         self,
         make_request: Callable[[], Awaitable[httpx.Request]],
-        *,
-        problem_of: Callable[[HelseIdResponse], str] = lambda _response: "",
-    ) -> HelseIdResponse:
+        read: Callable[[HelseIdResponse], T],
+    ) -> T:
         """Send a request, and retry transient failures after a delay.
 
-        Retries lost connections, timeouts, 5xx, 408, 425, 429 and invalid responses. Obeys
-        ``Retry-After``.
+        Retries lost connections, timeouts, 5xx, 408, 425, 429 and what ``read`` does not take for
+        an answer. Obeys ``Retry-After``.
 
         Args:
             make_request: builds a new request for each attempt.
-            problem_of: why a response is invalid; empty if it is not.
+            read: what a response says; raises ``NoAnswerError`` if it is no answer. What else it
+                raises ends the retries.
 
         Raises:
             UnavailableError: all attempts failed, ``Retry-After`` is too long, or HelseID's
@@ -178,24 +187,18 @@ class HelseIdClient:
             ConfigurationError: the proxy refuses.
         """
 
-        async def attempt(number: int) -> HelseIdResponse | FailedAttempt:
+        async def attempt(number: int) -> T | FailedAttempt:
+            wait_s = None
             try:
                 response = await self._attempt(await make_request())
-            except _NoResponseError as error:
-                if not error.is_transient:
-                    raise UnavailableError(f"HelseID: {error.problem}", hint=error.hint) from None
-                return _failed(error.problem, number, hint=error.hint)
-            problem = _transient_problem(response) or problem_of(response)
-            if not problem:
-                return response
-            wait_s = self._retry_after_s(response)
-            if wait_s is not None and wait_s > self._options.retry_after_s_max:
-                raise UnavailableError(
-                    f"HelseID: {problem}, Retry-After {wait_s:.0f} s",
-                    hint="try again later",
-                    not_before=instant_after(self._runtime.now(), wait_s),
+                wait_s = parse_retry_after(
+                    response.header("retry-after"),
+                    self._runtime.now(),
+                    date=response.header("date"),
                 )
-            return _failed(problem, number, retry_after_s=wait_s)
+                return read(_lasting(response))
+            except NoAnswerError as error:
+                return self._failed(error, number, wait_s)
 
         return await with_retries(
             attempt,
@@ -206,15 +209,28 @@ class HelseIdClient:
             ),
         )
 
+    def _failed(self, error: NoAnswerError, number: int, wait_s: float | None) -> FailedAttempt:
+        """The attempt, for a retry.
+
+        Raises:
+            UnavailableError: it must not be repeated.
+        """
+        if not error.is_transient:
+            raise UnavailableError(f"HelseID: {error.problem}", hint=error.hint) from None
+        if wait_s is not None and wait_s > self._options.retry_after_s_max:
+            raise UnavailableError(
+                f"HelseID: {error.problem}, Retry-After {wait_s:.0f} s",
+                hint="try again later",
+                not_before=instant_after(self._runtime.now(), wait_s),
+            ) from None
+        failed = UnavailableError(f"HelseID: {error.problem} ({number} attempts)", hint=error.hint)
+        return FailedAttempt(failed, error.problem, wait_s)
+
     def new_request(
         self, method: str, url: str, *, headers: dict[str, str] | None = None, **content: object
     ) -> httpx.Request:
         """A request with the client's default headers; ``content`` is passed to httpx."""
         return self._http.build_request(method, url, headers=headers, **content)  # type: ignore[arg-type]
-
-    def _retry_after_s(self, response: HelseIdResponse) -> float | None:
-        answered_at = parse_http_date(response.header("date")) or self._runtime.now()
-        return parse_retry_after(response.header("retry-after"), answered_at)
 
     async def _attempt(self, request: httpx.Request) -> HelseIdResponse:
         try:
@@ -225,7 +241,7 @@ class HelseIdClient:
                 finally:
                     await response.aclose()
         except TimeoutError:
-            raise _NoResponseError(
+            raise NoAnswerError(
                 f"no response within {self._options.attempt_s_max:.0f} s",
                 hint="check whether the network or HelseID is slow",
             ) from None
@@ -238,13 +254,6 @@ class HelseIdClient:
             body=body,
             clock_ahead_s=clock_ahead_s(response.headers.get("date"), self._runtime.now()),
         )
-
-
-def _failed(
-    problem: str, number: int, *, hint: str = "", retry_after_s: float | None = None
-) -> FailedAttempt:
-    error = UnavailableError(f"HelseID: {problem} ({number} attempts)", hint=hint)
-    return FailedAttempt(error, problem, retry_after_s)
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -261,13 +270,14 @@ async def _read(response: httpx.Response) -> bytes:
         raise _unusable(error.message) from None
 
 
-def _unusable(problem: str) -> _NoResponseError:
-    return _NoResponseError(problem, hint="check that helseid.issuer is HelseID's")
+def _unusable(problem: str) -> NoAnswerError:
+    return NoAnswerError(problem, hint="check that helseid.issuer is HelseID's")
 
 
-def _transient_problem(response: HelseIdResponse) -> str:
-    is_transient = classify(response.status) is StatusClass.TRANSIENT
-    return f"answered {response.status}" if is_transient else ""
+def _lasting(response: HelseIdResponse) -> HelseIdResponse:
+    if classify(response.status) is StatusClass.TRANSIENT:
+        raise NoAnswerError(f"answered {response.status}")
+    return response
 
 
 def clock_ahead_s(date_header: str | None, now: datetime) -> float | None:
@@ -276,26 +286,26 @@ def clock_ahead_s(date_header: str | None, now: datetime) -> float | None:
     return None if at is None else (now - at).total_seconds()
 
 
-def _explain(error: httpx.HTTPError, url: httpx.URL) -> _NoResponseError:
+def _explain(error: httpx.HTTPError, url: httpx.URL) -> NoAnswerError:
     """Translate an httpx error into a message and a hint."""
     tls_error = _tls_error(error)
     where = place_of(str(url))
     if isinstance(tls_error, ssl.SSLCertVerificationError):
-        return _NoResponseError(
+        return NoAnswerError(
             f"the TLS certificate of {where} is not trusted: {tls_error.verify_message}",
             hint="check this machine's clock and CA store; set tls.ca_file for a private CA",
             is_transient=False,
         )
     if isinstance(error, httpx.ProxyError):
-        return _NoResponseError(str(error), hint=PROXY_HINT)
+        return NoAnswerError(str(error), hint=PROXY_HINT)
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return _NoResponseError(
+        return NoAnswerError(
             f"cannot connect to {where}",
             hint="check DNS, the firewall and helseid.issuer",
         )
     if isinstance(error, httpx.TimeoutException):
-        return _NoResponseError(f"{where} did not respond in time", hint="try again later")
-    return _NoResponseError(
+        return NoAnswerError(f"{where} did not respond in time", hint="try again later")
+    return NoAnswerError(
         f"the connection to {where} was lost ({type(error).__name__})", hint="try again later"
     )
 

@@ -19,7 +19,6 @@ from worker.core.retry import (
     StatusClass,
     classify,
     instant_after,
-    parse_http_date,
     parse_retry_after,
 )
 from worker.errors import (
@@ -243,7 +242,9 @@ class RetryingClient:
         return self._transient(request, number, response)
 
     def _transient(self, request: "_Request", number: int, response: HttpResponse) -> FailedAttempt:
-        retry_after_s = self._retry_after_s(response)
+        retry_after_s = parse_retry_after(
+            response.header("retry-after"), self._runtime.now(), date=response.header("date")
+        )
         error = TransientError(f"status {response.status}", status=response.status)
         if retry_after_s is None or retry_after_s <= self._retry_after_s_max:
             self._push_back(request, number, retry_after_s, status=response.status)
@@ -281,13 +282,6 @@ class RetryingClient:
         )
         if not failed.retry_after_s:
             log_pause(self._runtime, wait_s, failed.problem, concerns="request")
-
-    def _retry_after_s(self, response: HttpResponse) -> float | None:
-        value = response.header("retry-after")
-        if value is None:
-            return None
-        sent_at = parse_http_date(response.header("date"))
-        return parse_retry_after(value, sent_at or self._runtime.now())
 
 
 class _Request(msgspec.Struct, kw_only=True):

@@ -183,7 +183,7 @@ async def check_clock(app: App) -> CheckResult:
             async def request() -> Any:
                 return client.new_request("GET", url)
 
-            ahead_s = (await client.call(request)).clock_ahead_s
+            ahead_s = await client.call(request, lambda answer: answer.clock_ahead_s)
     except UnavailableError:
         return skip("clock", "HelseID does not answer")
     if ahead_s is None:
