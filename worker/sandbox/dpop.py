@@ -5,6 +5,7 @@ import hmac
 import secrets
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,9 +15,9 @@ from worker.sandbox.jose import (
     Claims,
     KeyRefusedError,
     PublicKey,
-    Token,
     decode_segment,
     encode_segment,
+    header_of,
     import_public,
     split,
     verifies,
@@ -30,7 +31,6 @@ IAT_PAST_S: Final = 6
 IAT_FUTURE_S: Final = 5
 REPLAY_S: Final = 11
 _AS_IAT_S: Final = 300
-_KEYS_MAX: Final = 256
 
 
 class ProofError(Exception):
@@ -54,9 +54,6 @@ class Proof:
     thumbprint: str
 
 
-_KEYS: Final[dict[str, tuple[PublicKey, str]]] = {}
-
-
 def open_proof(compact: str) -> Proof:
     """Check format, key and signature, in Duende's order.
 
@@ -69,13 +66,7 @@ def open_proof(compact: str) -> Proof:
         token = split(compact)
     except ValueError as error:
         raise ProofError("Malformed DPoP token.") from error
-    cached = _KEYS.get(token.header_segment)
-    if cached is None:
-        cached = _open_header(token)
-        if len(_KEYS) >= _KEYS_MAX:
-            _KEYS.clear()
-        _KEYS[token.header_segment] = cached
-    key, thumbprint = cached
+    key, thumbprint = _open_header(token.header_segment)
     if not verifies(token, key):
         raise ProofError("Invalid signature on DPoP token.")
     jti = token.claims.get("jti")
@@ -84,8 +75,10 @@ def open_proof(compact: str) -> Proof:
     return Proof(token.claims, thumbprint)
 
 
-def _open_header(token: Token) -> tuple[PublicKey, str]:
-    header = token.header
+@lru_cache(maxsize=256)
+def _open_header(segment: str) -> tuple[PublicKey, str]:
+    """The key in a proof's header, and its thumbprint."""
+    header = header_of(segment)
     if header.get("typ") != "dpop+jwt":
         raise ProofError("Invalid 'typ' value.")
     if header.get("alg") not in ALGORITHMS:

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -22,7 +23,6 @@ ALGORITHMS: Final = tuple(
 RSA_BITS_MIN: Final = 2048
 _EC_CURVES: Final = frozenset({"P-256", "P-384", "P-521"})
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_HEADERS_MAX: Final = 256
 
 
 class KeyRefusedError(ValueError):
@@ -65,7 +65,14 @@ def decode_segment(segment: str) -> bytes:
     return binascii.a2b_base64(padded, strict_mode=True)
 
 
-_HEADERS: Final[dict[str, Claims]] = {}
+@lru_cache(maxsize=256)
+def header_of(segment: str) -> Claims:
+    """The header in the first segment of a compact JWS; not to be changed.
+
+    Raises:
+        ValueError: it is not a JSON object.
+    """
+    return _object(segment)
 
 
 def split(compact: str) -> Token:
@@ -75,14 +82,8 @@ def split(compact: str) -> Token:
         ValueError: the text is not a compact JWS, or a part is not a JSON object.
     """
     header_segment, payload_segment, signature_segment = compact.split(".")
-    header = _HEADERS.get(header_segment)
-    if header is None:
-        header = _object(header_segment)
-        if len(_HEADERS) >= _HEADERS_MAX:
-            _HEADERS.clear()
-        _HEADERS[header_segment] = header
     return Token(
-        header,
+        header_of(header_segment),
         _object(payload_segment),
         header_segment,
         compact[: len(header_segment) + 1 + len(payload_segment)].encode("ascii"),

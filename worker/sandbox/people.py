@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 MONTH_SHIFTS: Final = (80, 65)
@@ -163,21 +164,14 @@ class Population:
         return bool(pair // _MOVE_EVERY % 2)
 
 
-_MIXINGS: Final[dict[int, tuple[int, int]]] = {}
-
-
+@lru_cache(maxsize=64)
 def _mixing(seed: int) -> tuple[int, int]:
     """Multiplier (coprime to the capacity) and offset of the seed's permutation of positions."""
-    mixing = _MIXINGS.get(seed)
-    if mixing is None:
-        digest = hashlib.blake2b(f"people {seed}".encode(), digest_size=16).digest()
-        multiplier = int.from_bytes(digest[:8], "big") % CAPACITY
-        while math.gcd(multiplier, CAPACITY) != 1:
-            multiplier += 1
-        if len(_MIXINGS) > 64:  # noqa: PLR2004 - an arbitrary limit
-            _MIXINGS.clear()
-        mixing = _MIXINGS[seed] = (multiplier, int.from_bytes(digest[8:], "big") % CAPACITY)
-    return mixing
+    digest = hashlib.blake2b(f"people {seed}".encode(), digest_size=16).digest()
+    multiplier = int.from_bytes(digest[:8], "big") % CAPACITY
+    while math.gcd(multiplier, CAPACITY) != 1:
+        multiplier += 1
+    return multiplier, int.from_bytes(digest[8:], "big") % CAPACITY
 
 
 def roster(seed: int, count: int) -> Iterator[tuple[str, str]]:

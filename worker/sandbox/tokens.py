@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from worker.sandbox.clients import Client
-from worker.sandbox.dpop import token_hash
 from worker.sandbox.jose import Claims, TokenSigner, split
 
 TENANCY_CLAIM: Final = "helseid://claims/client/client_tenancy"
 NAME_CLAIM: Final = "helseid://claims/client/client_name"
 PARENT_CLAIM: Final = "helseid://claims/client/claims/orgnr_parent"
-_CACHED_MAX: Final = 256
 _TYPES: Final = frozenset({"at+jwt", "JWT"})
 
 
@@ -79,11 +77,10 @@ def issue(issuer: str, client: Client, grant: Grant, now_s: float) -> str:
 
 
 class TokenReader:
-    """Verifies tokens of one issuer, with a cache."""
+    """Verifies tokens of one issuer."""
 
     def __init__(self, issuer: str) -> None:
         self._issuer = issuer
-        self._verified: dict[str, Claims] = {}
 
     def read(self, compact: str, *, audience: str | None, now_s: float, epoch: int) -> Claims:
         """The claims of a valid token.
@@ -95,7 +92,7 @@ class TokenReader:
         Raises:
             TokenError: the token is refused.
         """
-        claims = self._open(compact)
+        claims = _verified(compact)
         if claims.get("iss") != self._issuer:
             raise TokenError("wrong issuer")
         if audience is not None and claims.get("aud") != audience:
@@ -106,23 +103,19 @@ class TokenReader:
             raise TokenError("revoked")
         return claims
 
-    def _open(self, compact: str) -> Claims:
-        digest = token_hash(compact)
-        claims = self._verified.get(digest)
-        if claims is not None:
-            return claims
-        try:
-            token = split(compact)
-        except ValueError as error:
-            raise TokenError("malformed") from error
-        if token.header.get("typ") not in _TYPES:
-            raise TokenError("wrong typ")
-        if not signer().verifies(token):
-            raise TokenError("wrong signature")
-        if len(self._verified) >= _CACHED_MAX:
-            self._verified.clear()
-        self._verified[digest] = token.claims
-        return token.claims
+
+@functools.lru_cache(maxsize=256)
+def _verified(compact: str) -> Claims:
+    """The claims of a token that this process has signed."""
+    try:
+        token = split(compact)
+    except ValueError as error:
+        raise TokenError("malformed") from error
+    if token.header.get("typ") not in _TYPES:
+        raise TokenError("wrong typ")
+    if not signer().verifies(token):
+        raise TokenError("wrong signature")
+    return token.claims
 
 
 def discovery_document(issuer: str) -> dict[str, Any]:
