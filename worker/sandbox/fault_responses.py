@@ -1,6 +1,5 @@
 """Responses of injected faults."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -68,24 +67,25 @@ def corrupt_response(response: Response, fault: Fault) -> Response:
 
 
 def corrupt_documents(
-    documents: list[Document], fault: Fault, area: str, sample_of: Callable[[bool], Document]
+    documents: list[Document], fault: Fault, area: str, *, sample: Document, of_other: Document
 ) -> list[Document]:
-    """The records with one of them corrupted; a sample record is used if there is none.
+    """The records with one of them corrupted.
 
     Args:
-        sample_of: creates a record of this person (False) or of another person (True).
+        sample: a record of this person, used if there is none.
+        of_other: a record of another person.
     """
     match fault.action:
         case Action.OTHER_PERSON:
-            return [*documents, sample_of(True)]  # noqa: FBT003 - see the docstring
+            return [*documents, of_other]
         case Action.NO_KEY:
-            *head, last = documents or [sample_of(False)]  # noqa: FBT003
+            *head, last = documents or [sample]
             return [*head, {name: value for name, value in last.items() if name != "id"}]
         case Action.WRONG_TYPE:
-            *head, last = documents or [sample_of(False)]  # noqa: FBT003
+            *head, last = documents or [sample]
             return [*head, _with_wrong_types(last, area)]
         case Action.BROKEN_JSON | Action.TRUNCATE | Action.RESET:
-            return documents or [sample_of(False)]  # noqa: FBT003
+            return documents or [sample]
         case _:
             return documents
 

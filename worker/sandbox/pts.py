@@ -16,7 +16,6 @@ from worker.sandbox.paging import CursorError, Pager
 from worker.sandbox.restrictions import (
     PRIVACY,
     SAFETY,
-    Document,
     Holder,
     Restriction,
     restrictions,
@@ -106,7 +105,8 @@ class Pts:
                 documents,
                 fault,
                 area,
-                lambda of_other: self._sample(area, search.off_id, of_other=of_other),
+                sample=sample(area, search.off_id),
+                of_other=sample(area, self._next_to(search.off_id)),
             )
         pager = Pager(
             style=self._world.options.paging,
@@ -137,12 +137,11 @@ class Pts:
             return [r for r in all_restrictions if matches(search, r, world.now())]
         return all_restrictions
 
-    def _sample(self, area: str, off_id: str, *, of_other: bool) -> Document:
-        if not of_other:
-            return sample(area, off_id)
+    def _next_to(self, off_id: str) -> str:
+        """The identifier of another person on the roster."""
         people = self._world.people
         index = people.index(off_id) or 0
-        return sample(area, people.off_id((index + 1) % max(people.count, 2)))
+        return people.off_id((index + 1) % max(people.count, 2))
 
 
 def _is_filtered(search: Search) -> bool:
