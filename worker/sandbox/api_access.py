@@ -11,7 +11,7 @@ from worker.sandbox.dpop import (
     open_proof,
     refuse_replay,
 )
-from worker.sandbox.faults import Action, Fault
+from worker.sandbox.faults import Action, Fault, has_action
 from worker.sandbox.jose import Claims
 from worker.sandbox.state import World
 from worker.sandbox.tokens import PARENT_CLAIM, TokenError, TokenReader
@@ -39,9 +39,7 @@ class AccessChecker:
         Raises:
             DeniedError: the request is denied.
         """
-        now_s = self._world.now()
-        if fault is not None and fault.action is Action.CLOCK_SKEW:
-            now_s += fault.skew_s
+        now_s = self._world.now(fault)
         scheme, token = _credentials(request)
         claims = self._claims(token, fault, now_s)
         if scheme == "bearer":
@@ -57,7 +55,7 @@ class AccessChecker:
         return claims
 
     def _claims(self, token: str, fault: Fault | None, now_s: float) -> Claims:
-        if fault is not None and fault.action is Action.EXPIRED_TOKEN:
+        if has_action(fault, Action.EXPIRED_TOKEN):
             raise DeniedError("invalid_token", "The token has expired.", is_about_token=True)
         try:
             return self._reader.read(

@@ -28,7 +28,7 @@ from worker.sandbox.dpop import (
     refuse_replay,
 )
 from worker.sandbox.fault_responses import corrupt_response, corrupt_token
-from worker.sandbox.faults import Action, Fault, Target
+from worker.sandbox.faults import Action, Fault, Target, has_action
 from worker.sandbox.jose import Claims, KeyRefusedError
 from worker.sandbox.organizations import OrganizationError, read_organizations
 from worker.sandbox.state import World
@@ -132,7 +132,7 @@ class HelseId:
 
     def _discovery(self, _request: Request, fault: Fault | None) -> Response:
         document = discovery_document(self.issuer)
-        if fault is not None and fault.action is Action.WRONG_ISSUER:
+        if has_action(fault, Action.WRONG_ISSUER):
             document["issuer"] = "https://helseid.invalid"
         return json_response(document)
 
@@ -151,9 +151,7 @@ class HelseId:
         return json_response(document, headers=NO_STORE)
 
     def _grant(self, request: Request, fault: Fault | None) -> dict[str, Any]:
-        now_s = self._world.now()
-        if fault is not None and fault.action is Action.CLOCK_SKEW:
-            now_s += fault.skew_s
+        now_s = self._world.now(fault)
         form = _form(request)
         client, assertion = self._authenticate(request, form, now_s)
         grant_type = form.get("grant_type")
@@ -177,7 +175,9 @@ class HelseId:
             granted,
             thumbprint,
             extra | organizations.claims,
-            self._lifetime_s(fault),
+            fault.lifetime_s
+            if has_action(fault, Action.TOKEN_LIFETIME)
+            else self._world.options.token_lifetime_s,
             self._world.token_epoch,
         )
         self._watch_reuse(f"{client.client_id} {thumbprint} {scopes}", grant, now_s)
@@ -192,11 +192,6 @@ class HelseId:
         if grant_type == TOKEN_EXCHANGE:
             document["issued_token_type"] = ACCESS_TOKEN_TYPE
         return document
-
-    def _lifetime_s(self, fault: Fault | None) -> int:
-        if fault is not None and fault.action is Action.TOKEN_LIFETIME:
-            return fault.lifetime_s
-        return self._world.options.token_lifetime_s
 
     def _authenticate(
         self, request: Request, form: Mapping[str, str], now_s: float

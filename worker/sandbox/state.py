@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from worker.sandbox.clients import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, Client
 from worker.sandbox.fault_responses import fault_response
-from worker.sandbox.faults import Fault, FaultPlan, Target
+from worker.sandbox.faults import Action, Fault, FaultPlan, Target, has_action
 from worker.sandbox.ledger import Ledger
 from worker.sandbox.own_restrictions import OwnRestrictions
 from worker.sandbox.people import Population
@@ -156,9 +156,10 @@ class World:
     def _at_first(self) -> dict[str, Any]:
         return {name: getattr(self.initial, name) for name in (*_KINDS, "faults")}
 
-    def now(self) -> float:
-        """The stand-ins' clock: seconds since 1970."""
-        return self.clock() + self.options.clock_skew_s
+    def now(self, fault: Fault | None = None) -> float:
+        """The stand-ins' clock: seconds since 1970. A fault may have it wrong."""
+        now_s = self.clock() + self.options.clock_skew_s
+        return now_s + fault.skew_s if has_action(fault, Action.CLOCK_SKEW) else now_s
 
     def strike(self, target: Target, url: str) -> tuple[Fault | None, Response | None]:
         """The fault that affects this request before it is checked, and its response.

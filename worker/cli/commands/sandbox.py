@@ -1,14 +1,16 @@
 """``sandbox``: serve the stand-ins for HelseID and PTS on loopback."""
 
+from typing import get_args
+
 import click
 
 from worker.cli import options
-from worker.sandbox.faults import AREAS, Action
+from worker.sandbox.faults import Action, Area
 from worker.sandbox.styles import CHALLENGE_STYLES, PAGING_STYLES
 
 _ACTIONS = ", ".join(Action)
 
-_AREAS = ", ".join(AREAS)
+_AREAS = ", ".join(get_args(Area))
 
 HELP = f"""Serve stand-ins for HelseID and PTS on loopback, with synthetic persons.
 
