@@ -1,6 +1,6 @@
 """No write of a run, of whatever kind, gets past another holder of the lease (promise 4).
 
-Each kind of write transaction of each kind of run has its attempt: just before it begins another
+Each kind of write transaction of each kind of run has its trial: just before it begins another
 process takes the lease, under a higher token. Nothing may be written from then on, be it by that
 transaction or by those that end the run. With ``NTH=all`` in the environment every single one.
 """
