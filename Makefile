@@ -16,7 +16,8 @@ BENCH ?=
 SAMPLE ?=
 KEEP ?=
 
-PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+# Most of what is installed is never imported: it is compiled when it is.
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 UV := $(VENV)-lock/bin/uv
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
@@ -70,7 +71,7 @@ test: $(TOOLS) ## everything: the static checks beside every test (starts its ow
 # modules are compiled first, or each process would compile them all.
 every: $(TOOLS)
 	@$(BIN)/pytest --collect-only -qq >/dev/null
-	@$(BIN)/pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses 8 --dist loadfile --no-loadscope-reorder
 
 # axe-core, which judges contrast and names for screen readers, comes from npm where it can be had.
 test-browser: $(TOOLS) ## the report and the status page in a real Chromium: phone, laptop and paper

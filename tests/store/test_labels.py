@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.report.support import key_of, safety, seen
+from tests.store.test_change_feed import feed
 from tests.store.test_erase import erase, files_of
-from tests.store.test_facts import feed, publish
+from tests.store.test_facts import publish
 from tests.store.world import World, world_on
 from worker.core.identity import NationalId
 from worker.core.model import RunKind

@@ -1,0 +1,119 @@
+"""The change feed: each change of a publication once, in order, and nobody who was erased."""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+from tests.report.support import key_of, safety, seen
+from tests.store.test_erase import erase
+from tests.store.test_facts import night, publish
+from tests.store.world import SAFETY, World, world_on
+from worker.areas import AREAS
+from worker.core.identity import NationalId
+from worker.store.privacy.erasing import Mask, erase_traces, find_traces
+from worker.store.runs.retention import RetentionRules, purge
+
+
+async def feed(world: World, after: int = 0) -> list[tuple[Any, ...]]:
+    return await world.rows(
+        "SELECT publication_no, op, area, restriction_id, person_key FROM report_change_feed "
+        f"WHERE seq > {after} ORDER BY seq"
+    )
+
+
+async def test_the_feed_of_a_night(database_url):
+    """Each change once, in order; persons who left or have another reference."""
+    one, two, three = map(key_of, (1, 2, 3))
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(
+            world,
+            seen(world, 1, safety("a", "N"), safety("b", "N"), ref="R1"),
+            seen(world, 2, safety("c", "N"), ref="R2"),
+            seen(world, 3, ref="R3"),
+        )
+        assert [
+            (1, "insert", SAFETY, "a", one),
+            (1, "insert", SAFETY, "b", one),
+            (1, "insert", SAFETY, "c", two),
+        ] == await feed(world)
+        ((last,),) = await world.rows("SELECT MAX(seq) FROM report_change_feed")
+        await publish(
+            world,
+            seen(world, 1, safety("a", "NORU"), safety("d", "N"), ref="R1"),
+            seen(world, 3, ref="R4"),
+        )
+        assert [
+            (2, "close", SAFETY, "b", one),
+            (2, "close", SAFETY, "c", two),
+            (2, "update", SAFETY, "a", one),
+            (2, "insert", SAFETY, "d", one),
+            (2, "depart", None, None, two),
+            (2, "relabel", None, None, three),
+        ] == await feed(world, last)
+
+
+async def test_a_lake_that_follows_the_feed(database_url):
+    """One watermark: what it holds is what readers see, also after a purge and an erasure."""
+    async with world_on(database_url, our_clock=True) as world:
+        rng, seq = random.Random(7), 0
+        lake: dict[tuple[str, int], tuple[int, str, str]] = {}
+        for step in range(6):
+            await publish(world, *night(world, rng, range(12)))
+            if step == 3:
+                rules = RetentionRules(versions=timedelta(hours=1))
+                assert (await purge(await world.lease(), rules)).versions
+            if step == 4:
+                await erase(world, key_of(5))
+            seq = await follow(world, lake, seq)
+            world.fake.advance(86_400)
+        shown = set()
+        columns = "version_no, restriction_id, person_key"
+        for area in AREAS:
+            rows = await world.rows(f"SELECT {columns} FROM report_{area.table}_history")
+            shown |= {(area.name, *row) for row in rows}
+        assert shown == {(*key, *row[1:]) for key, row in lake.items()}
+
+
+async def follow(world: World, lake: dict[tuple[str, int], tuple[int, str, str]], seq: int) -> int:
+    """Take what is behind the watermark: versions by number, with the person's number."""
+    for row in await world.rows(
+        "SELECT seq, op, area, version_no, person_no, restriction_id, person_key "
+        f"FROM report_change_feed WHERE seq > {seq} ORDER BY seq"
+    ):
+        seq, op, area, version, person, key, person_key = row
+        if op in ("insert", "update") and key is not None:
+            lake[area, version] = (person, key, person_key)
+        elif op == "purge":
+            lake.pop((area, version), None)
+        elif op == "erase" and version is None:
+            for held in [held for held, kept in lake.items() if kept[0] == person]:
+                del lake[held]
+    return seq
+
+
+async def test_an_erased_person_is_not_named(database_url):
+    """The earlier rows of the feed stay in their places, without a name, and one row says so."""
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(world, seen(world, 1, safety("a", "N")), seen(world, 2, safety("b", "N")))
+        places = await world.rows("SELECT seq, person_no FROM report_change_feed ORDER BY seq")
+        await erase(world, key_of(1))
+        assert [
+            (1, "insert", SAFETY, None, None),
+            (1, "insert", SAFETY, "b", key_of(2)),
+            (1, "erase", None, None, None),
+        ] == await feed(world)
+        after = await world.rows("SELECT seq, person_no FROM report_change_feed ORDER BY seq")
+        assert [*places, (places[-1][0] + 1, places[0][1])] == after
+
+
+async def test_texts_that_named_an_erased_person_are_to_be_read_again(database_url):
+    """A version of somebody else in which the person was named has a row of its own."""
+    off_id = NationalId("16858399649")
+    async with world_on(database_url, our_clock=True) as world:
+        await publish(
+            world, seen(world, 1, safety("a", "N", cause=off_id.reveal()), safety("b", "N"))
+        )
+        lease = await world.lease()
+        found = await find_traces(world.database, key_of(9), off_id)
+        await erase_traces(lease, found, Mask(off_id, key_of(9)))
+        assert [(1, "erase", SAFETY, "a", key_of(1))] == (await feed(world))[2:]
