@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import httpx
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import pushadd_to_gateway
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
@@ -162,19 +161,9 @@ async def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
     """
     if options.pushgateway_url is None:
         return
-    requests: list[httpx.Request] = []
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
         groups.setdefault(dict(sample.labels).get("run", ""), []).append(sample)
-    for run, group in groups.items():
-        pushadd_to_gateway(
-            options.pushgateway_url,
-            job=JOB,
-            registry=registry_of(Board(group)),
-            grouping_key={"run": run} if run else {},
-            timeout=options.push_s_max,
-            handler=_keeper(requests),
-        )
     proxy = proxy_for(options.proxy, urlsplit(options.pushgateway_url).hostname)
     context = client_context(options.ca_file)
     async with httpx.AsyncClient(
@@ -183,10 +172,21 @@ async def push(options: TelemetryOptions, samples: Iterable[Sample]) -> None:
         proxy=None if proxy is None else proxy.for_httpx(context),
         timeout=options.push_s_max,
     ) as client:
-        for request in requests:
-            response = await client.send(request, stream=True)
+        for run, group in groups.items():
+            response = await client.send(_pushed(options.pushgateway_url, run, group), stream=True)
             await response.aclose()
             _require_success(response, options.pushgateway_url)
+
+
+def _pushed(url: str, run: str, samples: Iterable[Sample]) -> httpx.Request:
+    """Adds these samples to the group of a kind of run; empty: of none."""
+    group = f"{JOB}/run/{run}" if run else JOB
+    return httpx.Request(
+        "POST",
+        f"{url.rstrip('/')}/metrics/job/{group}",
+        headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4},
+        content=generate_latest(registry_of(Board(samples))),
+    )
 
 
 def _require_success(response: httpx.Response, url: str) -> None:
@@ -196,26 +196,6 @@ def _require_success(response: httpx.Response, url: str) -> None:
     if response.is_server_error:
         raise UnavailableError(problem, hint="see the Pushgateway's own log")
     raise ConfigurationError(problem, hint="check telemetry.pushgateway_url")
-
-
-def _keeper(
-    requests: list[httpx.Request],
-) -> Callable[[str, str, float | None, list[tuple[str, str]], bytes], Callable[[], None]]:
-    """A push handler for prometheus-client that keeps the request and sends nothing.
-
-    The library's own handler reads proxy variables, and a body to its end.
-    """
-
-    def handle(
-        url: str,
-        method: str,
-        timeout: float | None,  # noqa: ARG001 - the library's call
-        headers: list[tuple[str, str]],
-        data: bytes,
-    ) -> Callable[[], None]:
-        return lambda: requests.append(httpx.Request(method, url, headers=headers, content=data))
-
-    return handle
 
 
 def metrics_page(board: Board) -> Page:
