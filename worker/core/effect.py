@@ -56,14 +56,13 @@ class Effect(Value, frozen=True, kw_only=True):
     ranges: str = ""
 
 
-def group_sql(effect: Effect, row: str, *, code: str = "") -> str:
+def group_sql(effect: Effect, row: str) -> str:
     """The restriction's group; NULL for a code that is not known.
 
     Args:
         row: the name of the table or view in the query.
-        code: another expression for the code than the area's column.
     """
-    code = code or f"{row}.{effect.code}"
+    code = f"{row}.{effect.code}"
     cases = [f"WHEN {code} IN ({_texts(codes)}) THEN '{group}'" for group, codes in effect.groups]
     cases += [
         f"WHEN substr({code}, 1, {len(prefix)}) = '{prefix}' THEN '{group}'"

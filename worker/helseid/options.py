@@ -27,7 +27,6 @@ class HelseIdOptions(Value, frozen=True, kw_only=True):
         token_endpoint_host: required host of the token endpoint, with its port unless it is the
             default; None: the issuer's host and port.
         assertion_lifetime_s: lifetime of an assertion, 1 to 60 s.
-        retry_after_s_max: a longer ``Retry-After`` fails the call at once.
     """
 
     issuer: str
@@ -42,5 +41,4 @@ class HelseIdOptions(Value, frozen=True, kw_only=True):
     token_endpoint_host: str | None = None
     assertion_lifetime_s: int = 30
     retry: RetryPolicy = _RETRY
-    retry_after_s_max: float = 300.0
     attempt_s_max: float = 30.0

@@ -33,6 +33,8 @@ from worker.tls import client_context
 _BODY_BYTES_MAX: Final = 1_048_576
 _ATTEMPT_S_MAX: Final = 30.0
 _CONNECT_S_MAX: Final = 10.0
+_RETRY_AFTER_S_MAX: Final = 300.0
+"""A longer ``Retry-After`` fails the call at once."""
 _LIMITS: Final = httpx.Limits(max_connections=4)
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -217,7 +219,7 @@ class HelseIdClient:
         """
         if not error.is_transient:
             raise UnavailableError(f"HelseID: {error.problem}", hint=error.hint) from None
-        if wait_s is not None and wait_s > self._options.retry_after_s_max:
+        if wait_s is not None and wait_s > _RETRY_AFTER_S_MAX:
             raise UnavailableError(
                 f"HelseID: {error.problem}, Retry-After {wait_s:.0f} s",
                 hint="try again later",

@@ -46,7 +46,7 @@ class FastTransport:
         self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
     ) -> HttpResponse:
         """See ``HttpTransport.post``."""
-        target = target_of(url, self._options.user_agent)
+        target = target_of(url)
         head = f"{target.head}{header_lines(headers)}Content-Length: {len(body)}\r\n\r\n"
         place = (target.host, target.port, target.is_tls)
         kept = None if is_single_use else self._take(place)

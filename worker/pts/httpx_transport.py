@@ -18,7 +18,7 @@ from worker.errors import ConfigurationError, ContractError, TransientError, Wor
 from worker.ports import HttpResponse
 from worker.proxy import PROXY_HINT, Proxy, is_refusal, proxy_for, proxy_refusal, status_of_refusal
 from worker.pts.httpx_stream import Backend, Stream
-from worker.pts.transport import TransportOptions, header_lines, target_of
+from worker.pts.transport import USER_AGENT, TransportOptions, header_lines, target_of
 
 _IDLE_S_MAX: Final = 15.0
 """After this the server may be closing the connection."""
@@ -38,7 +38,7 @@ class HttpxTransport:
             transport=_Connections(options, context),
             trust_env=False,
             follow_redirects=False,
-            headers={"Accept-Encoding": "identity", "User-Agent": options.user_agent},
+            headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             timeout=httpx.Timeout(options.silence_s_max, pool=None),
         )
 
@@ -46,7 +46,7 @@ class HttpxTransport:
         self, url: str, *, headers: Mapping[str, str], body: bytes, is_single_use: bool = False
     ) -> HttpResponse:
         """See ``HttpTransport.post``."""
-        target = target_of(url, self._options.user_agent)
+        target = target_of(url)
         header_lines(headers)
         try:
             request = self._client.build_request(

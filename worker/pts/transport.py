@@ -17,6 +17,7 @@ from worker.core.value import Value
 from worker.errors import ConfigurationError, ContractError, UnavailableError
 from worker.proxy import Proxy
 
+USER_AGENT: Final = "pts-sync-worker"
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -36,7 +37,6 @@ class TransportOptions(Value, frozen=True, kw_only=True):
     response_bytes_max: int = 16 * 1024 * 1024
     tls: ssl.SSLContext | None = None
     proxy: Proxy | None = None
-    user_agent: str = "pts-sync-worker"
 
 
 class Target(Value, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class Target(Value, frozen=True, kw_only=True):
 
 
 @lru_cache(maxsize=256)
-def target_of(url: str, user_agent: str) -> Target:
+def target_of(url: str) -> Target:
     """Parse a URL without normalizing it.
 
     Raises:
@@ -81,7 +81,7 @@ def target_of(url: str, user_agent: str) -> Target:
     if port is not None and port != _PORTS[parts.scheme]:
         shown = f"{shown}:{port}"
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: {shown}\r\nUser-Agent: {user_agent}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {shown}\r\nUser-Agent: {USER_AGENT}\r\n"
         "Accept-Encoding: identity\r\n"
     )
     return Target(host=host, port=port or _PORTS[parts.scheme], is_tls=is_tls, path=path, head=head)
