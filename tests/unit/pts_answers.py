@@ -6,11 +6,12 @@ from typing import Any
 import orjson
 
 from worker.areas import area_named
-from worker.core.answer import Page, read_page
+from worker.core.answer import read_page
 from worker.core.area import ResourceArea
 from worker.core.identity import NationalId
 from worker.core.model import Person
 from worker.core.privacy import Cleaner, PrivacyRules
+from worker.core.record import Page
 
 OFF_ID = "16858399649"
 OTHER_OFF_ID = "17912099997"

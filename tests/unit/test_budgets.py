@@ -5,10 +5,11 @@ import pytest
 
 from tests.unit.pts_answers import SAFETY, person, restriction
 from worker.core import budgets
-from worker.core.answer import Page, parse, read_page
+from worker.core.answer import parse, read_page
 from worker.core.budgets import DriftBudget, check_area
 from worker.core.fields import FIELDS_MAX, NAMES_LENGTH_MAX, spelling
 from worker.core.model import Drift
+from worker.core.record import Page
 from worker.errors import ContractError, PagingError
 
 

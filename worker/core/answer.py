@@ -18,12 +18,11 @@ from worker.core import exact_json
 from worker.core.area import NotFoundMeans, ResourceArea
 from worker.core.budgets import check_content, check_records, check_values
 from worker.core.fields import FieldPath, find, parse_path, safe_name, spelling
-from worker.core.model import Drift, Person, Record
+from worker.core.model import Drift, Person
 from worker.core.page_signs import flag, plain
 from worker.core.privacy import Cleaner
-from worker.core.record import RecordReader, reader_of
+from worker.core.record import Page, RecordReader, reader_of
 from worker.core.retry import StatusClass, classify
-from worker.core.value import Value
 from worker.errors import ContractError, DeniedError, RejectedError, TransientError
 
 _ENVELOPES: Final = frozenset(
@@ -73,30 +72,6 @@ _NOTHING: Final = b"[]"
 """The most common response."""
 
 
-class Page(Value, frozen=True, kw_only=True):
-    """One page of an area.
-
-    Attributes:
-        records: the page's records, without exact duplicates.
-        item_count: the number of items on the page, including duplicates.
-        key_path: the key path used; empty if there was no record.
-        envelope: the fields around the list, for paging; may hold personal values.
-        headers: the response headers.
-        drift: fields and values unknown to the declaration, up to a limit; ``drift_left_out``
-            counts the rest.
-    """
-
-    hidden = frozenset({"envelope", "headers"})
-
-    records: tuple[Record, ...]
-    item_count: int
-    key_path: str
-    envelope: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    headers: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
-    drift: frozenset[Drift] = frozenset()
-    drift_left_out: int = 0
-
-
 class _Wrapped(NamedTuple):
     """The list in a response, its path, its envelope, and drift in the envelope."""
 
@@ -144,17 +119,11 @@ def read_page(
     else:
         raise ContractError("neither a list nor an object", field="$")
     check_records(page_list.items, len(body))
-    reading = reader.read(
+    page = reader.read(
         page_list.items, person=person, key_path=key_path, cleaner=cleaner, where=page_list.where
     )
-    return Page(
-        records=reading.records,
-        item_count=len(page_list.items),
-        key_path=reading.key_path,
-        envelope=page_list.envelope,
-        headers=headers,
-        drift=reading.drift | page_list.drift,
-        drift_left_out=reading.drift_left_out,
+    return msgspec.structs.replace(
+        page, envelope=page_list.envelope, headers=headers, drift=page.drift | page_list.drift
     )
 
 

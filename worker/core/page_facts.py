@@ -6,7 +6,6 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from worker.core.answer import Page
 from worker.core.area import PageStyle, Paging
 from worker.core.fields import Absent, find, parse_path, safe_name
 from worker.core.links import claims_next, next_links
@@ -23,6 +22,7 @@ from worker.core.page_signs import (
     plain,
     says_no,
 )
+from worker.core.record import Page
 from worker.errors import PagingError
 
 Scalar: TypeAlias = str | int
@@ -159,7 +159,8 @@ class PageFacts:
         """The total number of records, if the response has it."""
         totals = {self._header_number(name) for name in _HEADER_TOTALS}
         if self._paging.total:
-            totals.add(self._declared_total(self._paging.total))
+            declared = self._at(self._paging.total)
+            totals.add(_number_of_records(declared, "the declared total"))
         else:
             totals.update(self._number_of(name) for name in _TOTALS)
         totals.discard(None)
@@ -263,39 +264,33 @@ class PageFacts:
 
     def _declared(self) -> tuple[str, Any] | None:
         path = self._paging.field
-        if not path:
-            return None
+        return (path.rpartition(".")[2], self._at(path)) if path else None
+
+    def _at(self, path: str) -> Any:
         value = find(dict(self._envelope), parse_path(path))
-        return path.rpartition(".")[2], None if isinstance(value, Absent) else value
+        return None if isinstance(value, Absent) else value
 
     def _envelope_value(self, name: str) -> Any:
         return self._fields[name][1] if name in self._fields else None
 
-    def _declared_total(self, path: str) -> int | None:
-        value = find(dict(self._envelope), parse_path(path))
-        if value is None or isinstance(value, Absent):
-            return None
-        number = natural_number(value)
-        if number is None:
-            raise PagingError("the declared total is not a number of records")
-        return number
-
     def _number_of(self, name: str) -> int | None:
-        if name not in self._fields or self._fields[name][1] is None:
-            return None
-        number = natural_number(self._fields[name][1])
-        if number is None:
-            raise PagingError(f"{safe_name(name)} is not a number of records")
-        return number
+        return _number_of_records(self._envelope_value(name), safe_name(name))
 
     def _header_number(self, name: str) -> int | None:
-        values = self._headers.get(name, ())
-        if not values or not values[0].strip():
-            return None
-        number = natural_number(values[0].strip())
-        if number is None:
-            raise PagingError(f"header {name} is not a number of records")
-        return number
+        text = "".join(self._headers.get(name, ())[:1]).strip()
+        return _number_of_records(text or None, f"header {name}")
+
+
+def _number_of_records(value: Any, what: str) -> int | None:
+    """A number of records; None if there is none.
+
+    Raises:
+        PagingError: it is something else.
+    """
+    number = natural_number(value)
+    if number is None and value is not None:
+        raise PagingError(f"{what} is not a number of records")
+    return number
 
 
 def _links_in(value: Any) -> list[Any]:

@@ -12,7 +12,6 @@ from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 import msgspec
 import orjson
 
-from worker.core.answer import Page
 from worker.core.answer_forms import Form, form_of
 from worker.core.area import PageStyle, Paging, SendIn
 from worker.core.page_facts import (
@@ -29,6 +28,7 @@ from worker.core.page_facts import (
 )
 from worker.core.page_signs import paging_headers, plain
 from worker.core.recogniser import Recogniser
+from worker.core.record import Page
 from worker.core.value import Value
 from worker.errors import PagingError
 

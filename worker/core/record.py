@@ -9,6 +9,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import msgspec
+
 from worker.core import exact_json
 from worker.core.area import DIGEST_KEY, ResourceArea
 from worker.core.budgets import DriftBudget
@@ -56,19 +58,27 @@ class _Plan(Value, frozen=True, kw_only=True):
     persons: tuple[Place, ...]
 
 
-class Reading(NamedTuple):
-    """The records of one page.
+class Page(Value, frozen=True, kw_only=True):
+    """One page of an area.
 
     Attributes:
-        records: the records, without exact duplicates.
+        records: the page's records, without exact duplicates.
+        item_count: the number of items on the page, including duplicates.
         key_path: the key path used; empty if there was no record.
+        envelope: the fields around the list, for paging; may hold personal values.
+        headers: the response headers.
         drift: fields and values unknown to the declaration, up to a limit; ``drift_left_out``
             counts the rest.
     """
 
+    hidden = frozenset({"envelope", "headers"})
+
     records: tuple[Record, ...]
+    item_count: int
     key_path: str
-    drift: frozenset[Drift]
+    envelope: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    headers: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    drift: frozenset[Drift] = frozenset()
     drift_left_out: int = 0
 
 
@@ -113,8 +123,8 @@ class RecordReader:
         key_path: str | None,
         cleaner: Cleaner | None,
         where: str = "",
-    ) -> Reading:
-        """The records of a page's items.
+    ) -> Page:
+        """The records of a page's items; nothing of what is around them.
 
         Args:
             key_path: the key path that the area has used before, if any.
@@ -126,7 +136,7 @@ class RecordReader:
             ContractError: an item is not a record of this person and area.
         """
         if not items:
-            return Reading((), key_path or "", frozenset())
+            return Page(records=(), item_count=0, key_path=key_path or "")
         off_id = person.off_id.reveal()
         budget = DriftBudget()
         documents: list[tuple[dict[str, Any], bytes]] = []
@@ -152,8 +162,12 @@ class RecordReader:
                 drift.add(Drift(field="[]", kind="duplicate"))
             else:
                 raise ContractError("two records have the same key", field=place)
-        return Reading(
-            tuple(records.values()), key_path, frozenset(drift), drift_left_out=budget.left_out
+        return Page(
+            records=tuple(records.values()),
+            item_count=len(items),
+            key_path=key_path,
+            drift=frozenset(drift),
+            drift_left_out=budget.left_out,
         )
 
     def remade(

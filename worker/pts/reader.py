@@ -9,14 +9,14 @@ import anyio.to_thread
 import orjson
 from msgspec.structs import replace
 
-from worker.core.answer import Page, read_page
+from worker.core.answer import read_page
 from worker.core.answer_forms import Form
 from worker.core.area import OFF_ID, ResourceArea
 from worker.core.budgets import DriftBudget, check_area
 from worker.core.model import CompleteArea, Person, Proof
 from worker.core.paging import PageRequest, PagingState
 from worker.core.privacy import Cleaner, PrivacyRules
-from worker.core.record import digest_of
+from worker.core.record import Page, digest_of
 from worker.core.value import Value
 from worker.errors import AreaError
 from worker.ports import HttpResponse, Runtime
