@@ -9,7 +9,7 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from worker.errors import TransientError
 from worker.ports import HttpResponse
@@ -17,14 +17,13 @@ from worker.pts.batching import RequestBatcher, ResponseBatcher
 from worker.pts.happy_eyeballs import open_socket
 from worker.pts.http1 import Connection
 from worker.pts.transport import (
+    IDLE_S_MAX,
     TransportOptions,
     certificate_error,
     header_lines,
     target_of,
+    why_unconnected,
 )
-
-_IDLE_S_MAX: Final = 15.0
-"""After this the server may be closing the connection."""
 
 _Place: TypeAlias = tuple[str, int, bool]
 """Host, port, and whether to use TLS."""
@@ -69,7 +68,7 @@ class FastTransport:
     def _take(self, place: _Place) -> Connection | None:
         """The most recently used idle connection that is still usable."""
         idle = self._idle.get(place)
-        oldest_s = self._loop.time() - _IDLE_S_MAX
+        oldest_s = self._loop.time() - IDLE_S_MAX
         while idle:
             connection = idle.pop()
             if connection.is_usable and connection.idle_since_s >= oldest_s:
@@ -96,12 +95,8 @@ class FastTransport:
                 )
         except ssl.SSLCertVerificationError as error:
             raise certificate_error(error) from None
-        except TimeoutError:
-            raise TransientError("no connection in time") from None
-        except socket.gaierror:
-            raise TransientError("the host's name cannot be resolved") from None
-        except OSError as error:
-            raise TransientError(f"no connection ({type(error).__name__})") from None
+        except OSError as error:  # a TimeoutError is one
+            raise TransientError(why_unconnected(error)) from None
         self._all.add(connection)
         return connection
 

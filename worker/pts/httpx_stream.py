@@ -19,7 +19,7 @@ from worker.ports import HttpResponse
 from worker.proxy import PROXY_HINT, Proxy
 from worker.pts.happy_eyeballs import open_socket
 from worker.pts.response_parser import ResponseParser, closed_early, stale_surplus, surplus
-from worker.pts.transport import certificate_error, is_clean_end
+from worker.pts.transport import certificate_error, is_clean_end, why_unconnected
 
 _AT_ONCE: Final = 0
 _WAITING_BYTES_MAX: Final = 256 * 1024
@@ -66,7 +66,7 @@ class Backend(httpcore.AsyncNetworkBackend):
                     sock=peer,
                 )
         except OSError as error:  # a TimeoutError is one
-            raise _no_connection(self._proxy, error) from None
+            raise _failure(self._proxy, why_unconnected(error)) from None
         return stream
 
 
@@ -190,7 +190,7 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
                 whose = f"the proxy {self._proxy.shown}" if self._proxy else "PTS"
                 raise certificate_error(error, whose=whose) from None
             if isinstance(error, OSError):  # a TimeoutError is one
-                raise _no_connection(self._proxy, error) from None
+                raise _failure(self._proxy, why_unconnected(error)) from None
             raise
         return self
 
@@ -301,17 +301,6 @@ class Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-def _no_connection(proxy: Proxy | None, error: OSError) -> TransientError:
-    match error:
-        case TimeoutError():
-            problem = "no connection in time"
-        case socket.gaierror():
-            problem = "the host's name cannot be resolved"
-        case _:
-            problem = f"no connection ({type(error).__name__})"
-    return _failure(proxy, problem)
 
 
 def _failure(proxy: Proxy | None, problem: str) -> TransientError:

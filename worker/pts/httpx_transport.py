@@ -18,10 +18,8 @@ from worker.errors import ConfigurationError, ContractError, TransientError, Wor
 from worker.ports import HttpResponse
 from worker.proxy import PROXY_HINT, Proxy, is_refusal, proxy_for, proxy_refusal, status_of_refusal
 from worker.pts.httpx_stream import Backend, Stream
-from worker.pts.transport import USER_AGENT, TransportOptions, header_lines, target_of
+from worker.pts.transport import IDLE_S_MAX, USER_AGENT, TransportOptions, header_lines, target_of
 
-_IDLE_S_MAX: Final = 15.0
-"""After this the server may be closing the connection."""
 _TARGET: Final = "pts.target"
 _SINGLE_USE: Final = "pts.single_use"
 
@@ -190,7 +188,7 @@ def _factory(
     return httpcore.AsyncConnectionPool(
         ssl_context=context,
         proxy=None if proxy is None else _for_httpcore(proxy, context),
-        keepalive_expiry=_IDLE_S_MAX,
+        keepalive_expiry=IDLE_S_MAX,
         network_backend=Backend(
             connect_s_max=min(options.connect_s_max, options.attempt_s_max),
             body_bytes_max=options.response_bytes_max,

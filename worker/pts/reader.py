@@ -20,7 +20,7 @@ from worker.core.record import Page, digest_of
 from worker.core.value import Value
 from worker.errors import AreaError
 from worker.ports import HttpResponse, Runtime
-from worker.pts.retrying_client import RetryingClient, SendingStats, Sent
+from worker.pts.retrying_client import RetryingClient, SendingStats
 
 PAGES_MAX: Final = 1000
 """More pages than this for one person count as a loop."""
@@ -103,8 +103,12 @@ class PtsReader:
         while request is not None:
             answered = 0
             try:
-                response, answered = await self._send(
-                    prepared, person, request, is_single_use=is_single_use, is_probe=is_probe
+                response, answered = await self._client.send(
+                    request.url,
+                    headers=prepared.headers,
+                    body=prepared.body(person.off_id.reveal(), request),
+                    is_single_use=is_single_use,
+                    is_probe=is_probe,
                 )
                 page = await self._page(response, prepared.area, person, key_path, cleaner)
                 received_bytes += len(response.body)
@@ -119,23 +123,6 @@ class PtsReader:
             # The envelope is no longer needed and can be megabytes.
             pages.append(page if request is None else replace(page, envelope={}, headers={}))
         return self._complete(area, pages, form)
-
-    async def _send(
-        self,
-        prepared: _Prepared,
-        person: Person,
-        request: PageRequest,
-        *,
-        is_single_use: bool,
-        is_probe: bool,
-    ) -> Sent:
-        return await self._client.send(
-            request.url,
-            headers=prepared.headers,
-            body=prepared.body(person.off_id.reveal(), request),
-            is_single_use=is_single_use,
-            is_probe=is_probe,
-        )
 
     async def _page(
         self,

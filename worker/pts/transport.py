@@ -6,6 +6,7 @@ environment.
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Mapping
 from functools import lru_cache
@@ -18,6 +19,8 @@ from worker.errors import ConfigurationError, ContractError, UnavailableError
 from worker.proxy import Proxy
 
 USER_AGENT: Final = "pts-sync-worker"
+IDLE_S_MAX: Final = 15.0
+"""After this the server may be closing an idle connection."""
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -113,6 +116,17 @@ def is_clean_end(transport: asyncio.BaseTransport | None) -> bool:
         return True
     except ssl.SSLError:
         return False
+
+
+def why_unconnected(error: OSError) -> str:
+    """Why there is no connection, without the address."""
+    match error:
+        case TimeoutError():
+            return "no connection in time"
+        case socket.gaierror():
+            return "the host's name cannot be resolved"
+        case _:
+            return f"no connection ({type(error).__name__})"
 
 
 def certificate_error(
