@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
 from worker.config.sections.areas import AREA_NAMES, AreaOverride
-from worker.config.sections.base import Section
 from worker.config.settings import Settings
-from worker.config.values import Kind, Secret
+from worker.config.values import Kind, Secret, Section
 from worker.core.durations import format_duration
 from worker.core.value import Value
 
@@ -166,13 +165,10 @@ def _plain(value: object) -> object:
 def markdown_table() -> str:
     """The table of keys in docs/reference/configuration.md."""
     lines = ["| key | environment | default | meaning |", "|---|---|---|---|"]
-    for key in KEYS.values():
+    for key in (*KEYS.values(), *_keys_of("areas.<name>", AreaOverride)):
         default = f"`{text_of(key.default)}`" if key.default is not None else "none"
         meaning = key.description.replace("|", "\\|")
         lines.append(f"| `{key.name}` | `{key.variable}` | {default} | {meaning} |")
-    for key in _keys_of("areas.<name>", AreaOverride):
-        meaning = key.description.replace("|", "\\|")
-        lines.append(f"| `{key.name}` | `{key.variable}` | none | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

@@ -54,12 +54,11 @@ class Layer:
     meant: set[str] = field(default_factory=set)
 
     def put(self, name: str, value: object, origin: str) -> None:
-        """Set an existing key."""
-        self.values[name] = value
-        self.origins[name] = origin
-
-    def refuse(self, name: str, origin: str) -> None:
-        """Note an unknown key, and which one seems to be meant."""
+        """Set a key; of an unknown one, note which seems to be meant."""
+        if name in _ALL:
+            self.values[name] = value
+            self.origins[name] = origin
+            return
         meant = _meant(name)
         self.meant.update({meant} - {""})
         hint = f"; did you mean {meant}?" if meant else ""
@@ -90,10 +89,7 @@ def from_flags(flags: Mapping[str, object], flag_names: Mapping[str, str]) -> La
         if value is None:
             continue
         origin = f"flag {flag_names[name]}" if name in flag_names else "command line"
-        if name in _ALL:
-            layer.put(name, value, origin)
-        else:
-            layer.refuse(name, origin)
+        layer.put(name, value, origin)
     return layer
 
 
@@ -201,11 +197,7 @@ def _read_table(layer: Layer, prefix: str, table: object, origin: str) -> None:
         layer.meant.add(prefix)
         return
     for key, value in table.items():
-        name = f"{prefix}.{key}"
-        if name in _ALL:
-            layer.put(name, value, origin)
-        else:
-            layer.refuse(name, origin)
+        layer.put(f"{prefix}.{key}", value, origin)
 
 
 def _meant(name: str) -> str:

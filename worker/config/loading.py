@@ -113,10 +113,7 @@ def needs(loaded: Loaded, purpose: Purpose | str) -> None:
     Raises:
         ConfigurationError: with all that is missing in ``problems``, and what to do for each.
     """
-    known = {}
-    for name in KEYS:
-        section, _, word = name.partition(".")
-        known[name] = getattr(getattr(loaded.settings, section), word)
+    known = {name: loaded.settings.value(name) for name in KEYS}
     is_chosen = loaded.config_file is not None or loaded.origins["database.url"] != "default"
     problems = list(unmet(known, Purpose(purpose), cwd=loaded.cwd, is_database_chosen=is_chosen))
     if problems:

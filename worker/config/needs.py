@@ -38,16 +38,14 @@ class Purpose(enum.StrEnum):
 
 _HELSEID: Final = ("helseid.issuer", "helseid.client_id", "helseid.private_jwk_file")
 _PTS: Final = (*_HELSEID, "api.base_url")
-_ROSTER: Final = ("roster.path",)
 _KEY: Final = "privacy.pseudonym_key_file"
-_PERSON: Final = (_KEY,)
 _NEEDED: Final[Mapping[Purpose, tuple[str, ...]]] = {
-    Purpose.SYNC: (*_PTS, *_ROSTER, *_PERSON, "database.url"),
-    Purpose.BACKFILL: (*_PTS, *_PERSON, "database.url"),
-    Purpose.PLAN: (*_ROSTER, *_PERSON, "database.url"),
+    Purpose.SYNC: (*_PTS, "roster.path", _KEY, "database.url"),
+    Purpose.BACKFILL: (*_PTS, _KEY, "database.url"),
+    Purpose.PLAN: ("roster.path", _KEY, "database.url"),
     Purpose.READ_PTS: _PTS,
     Purpose.HELSEID: _HELSEID,
-    Purpose.PERSON: (*_PERSON, "database.url"),
+    Purpose.PERSON: (_KEY, "database.url"),
     Purpose.REPORT: ("database.url",),
 }
 _CONDITIONAL: Final = {

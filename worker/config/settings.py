@@ -35,6 +35,11 @@ class Settings(Value, frozen=True, kw_only=True):
     telemetry: Telemetry = Telemetry()
     areas: dict[str, AreaOverride] = field(default_factory=dict)
 
+    def value(self, name: str) -> Any:
+        """The value of a key of a fixed section, by its name: ``section.key``."""
+        section, _, key = name.partition(".")
+        return getattr(getattr(self, section), key)
+
     def area_overrides(self) -> dict[str, dict[str, Any]]:
         """The keys set under ``areas.<name>``, by area."""
         return {

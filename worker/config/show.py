@@ -29,7 +29,7 @@ def show(loaded: Loaded) -> list[Row]:
             override = loaded.settings.area_overrides()[section.removeprefix("areas.")]
             value = override.get(field)
         else:
-            value = getattr(getattr(loaded.settings, section), field)
+            value = loaded.settings.value(name)
         rows.append(Row(key=name, value=_shown(field, value), origin=origin))
     return rows
 

@@ -39,6 +39,10 @@ class Kind(Value, frozen=True, kw_only=True):
     under: Callable[[Any, Path], Any] = lambda value, _: value
 
 
+class Section(Value, frozen=True, kw_only=True):
+    """A section of the configuration. None means that a key is not set."""
+
+
 class Example(Value, frozen=True):
     """An example for a key without a default."""
 
@@ -209,7 +213,7 @@ def duration_or_none(*, minimum: timedelta = timedelta(0)) -> Kind:
             raise ValueError(f"must be at least {format_duration(minimum)}, or none")
         return duration
 
-    return Kind(read=read, schema=DURATION.schema)
+    return Kind(read=read, schema=_DURATION_SCHEMA)
 
 
 def _file(value: object) -> Path:
@@ -335,7 +339,6 @@ HEADERS: Final = Kind(
     read=_table, schema={"type": "object", "additionalProperties": {"type": "string"}}
 )
 WORD_OR_TABLE: Final = Kind(read=_word_or_table, schema={"type": ["string", "object"]})
-DURATION: Final = Kind(read=_duration, schema=_DURATION_SCHEMA)
 POSITIVE_DURATION: Final = Kind(read=_positive_duration, schema=_DURATION_SCHEMA)
 FILE: Final = Kind(
     read=_file,

@@ -3,8 +3,17 @@
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from worker.areas import AREAS
-from worker.config.sections.base import Section
-from worker.config.values import HEADERS, NAMES, TABLE, TEXT, TEXTS, WORD_OR_TABLE, Example, one_of
+from worker.config.values import (
+    HEADERS,
+    NAMES,
+    TABLE,
+    TEXT,
+    TEXTS,
+    WORD_OR_TABLE,
+    Example,
+    Section,
+    one_of,
+)
 
 AREA_NAMES: Final = tuple(area.name for area in AREAS)
 """The resource areas that ``areas.<name>`` may override."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
-from worker.config.sections.base import Section
 from worker.config.values import (
     FILE,
     HTTP_URL,
@@ -11,6 +10,7 @@ from worker.config.values import (
     ORGANIZATION_NUMBER,
     PROXY_URL,
     Example,
+    Section,
     integer,
     one_of,
 )

@@ -4,7 +4,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from worker.config.sections.base import Section
 from worker.config.values import (
     DATABASE_URL,
     FILE,
@@ -14,6 +13,7 @@ from worker.config.values import (
     STORE_URL,
     Example,
     Secret,
+    Section,
     duration_or_none,
     number,
     one_of,

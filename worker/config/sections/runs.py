@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
 from worker.config.sections.areas import AREA_NAMES
-from worker.config.sections.base import Section
 from worker.config.values import (
     CRON,
     FILE,
@@ -17,6 +16,7 @@ from worker.config.values import (
     TIME_ZONE,
     Example,
     Secret,
+    Section,
     duration_or_none,
     integer,
     number,
