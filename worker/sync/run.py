@@ -1,11 +1,10 @@
 """One run: read everyone, then publish, withhold, or leave the run open to be continued."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import anyio
-import msgspec
 import structlog
 
 from worker.core.breaker import Breaker
@@ -228,27 +227,29 @@ class Run:
 
     async def _withhold(self, error: WorkerError) -> RunReport:
         log.error("run.withheld", reason=error.message, hint=error.hint)
-        try:
-            await self.store.withhold(error.message)
-        except LeaseLostError:
-            raise
-        except WorkerError as second:
-            log.error("run.not_recorded", reason=second.message, hint=second.hint)  # noqa: TRY400
+        await self._recorded(self.store.withhold(error.message))
         return self._report(RunStatus.WITHHELD, ExitCode.WITHHELD, reasons=_words(error))
 
     async def _interrupt(self, error: WorkerError) -> RunReport:
         log.error("run.interrupted", reason=error.message, hint=error.hint)
         not_before = error.not_before if isinstance(error, UnavailableError) else None
-        try:
-            await self.store.interrupt(
+        await self._recorded(
+            self.store.interrupt(
                 error.exit_code, error.message, self.progress, not_before=not_before
             )
+        )
+        return self._report(
+            RunStatus.INTERRUPTED, error.exit_code, reasons=_words(error), not_before=not_before
+        )
+
+    async def _recorded(self, ending: Awaitable[None]) -> None:
+        """Record how the run ended; it has ended so, too, if that cannot be recorded."""
+        try:
+            await ending
         except LeaseLostError:
             raise
-        except WorkerError as second:
-            log.error("run.not_recorded", reason=second.message, hint=second.hint)  # noqa: TRY400
-        report = self._report(RunStatus.INTERRUPTED, error.exit_code, reasons=_words(error))
-        return msgspec.structs.replace(report, not_before=not_before)
+        except WorkerError as error:
+            log.error("run.not_recorded", reason=error.message, hint=error.hint)  # noqa: TRY400
 
     def _report(
         self,
@@ -259,6 +260,7 @@ class Run:
         totals: Mapping[str, int] | None = None,
         reasons: tuple[str, ...] = (),
         done: int = 0,
+        not_before: datetime | None = None,
     ) -> RunReport:
         handle = self.store.handle
         if status not in OPEN_STATUSES and handle.shard is not None:
@@ -278,6 +280,7 @@ class Run:
             reasons=reasons,
             shard=handle.shard,
             shards_done=done,
+            not_before=not_before,
         )
 
 
