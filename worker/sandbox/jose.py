@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import orjson
+from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import JWSRegistry
@@ -151,7 +152,6 @@ class TokenSigner:
         digest = hashlib.sha1(self._key.as_der(private=False), usedforsecurity=False).digest()
         self.kid = digest.hex().upper()
         self.x5t = encode_segment(digest)
-        self._algorithm = JWSRegistry.algorithms["RS256"]
 
     def jwks(self) -> Claims:
         """The document of the JWKS endpoint."""
@@ -163,10 +163,7 @@ class TokenSigner:
     def sign(self, claims: Claims, *, typ: str = "at+jwt") -> str:
         """A compact JWS over the claims."""
         header = {"alg": "RS256", "kid": self.kid, "x5t": self.x5t, "typ": typ}
-        head = encode_segment(orjson.dumps(header))
-        signing_input = f"{head}.{encode_segment(orjson.dumps(claims))}"
-        signature = self._algorithm.sign(signing_input.encode("ascii"), self._key)
-        return f"{signing_input}.{encode_segment(signature)}"
+        return jws.serialize_compact(header, orjson.dumps(claims), self._key, algorithms=["RS256"])
 
     def verifies(self, token: Token) -> bool:
         """Whether the token was signed with this key."""

@@ -10,18 +10,11 @@ from urllib.parse import quote
 
 from worker.sandbox.faults import Action
 from worker.sandbox.jose import decode_segment, encode_segment
+from worker.sandbox.search import SearchError
 from worker.sandbox.web import Headers, Response, json_response
 
 _ENDLESS: Final = 1_000_000
 _KEY: Final = secrets.token_bytes(16)
-
-
-class CursorError(ValueError):
-    """A continuation that this server did not issue, or issued for another person."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"The value of {name} is not valid.")
-        self.name = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +44,7 @@ class Pager:
         """The requested position, from the fields by lower-case name.
 
         Raises:
-            CursorError: the position is invalid.
+            SearchError: this server did not issue it, or issued it for another person.
         """
         match self.style:
             case "link" | "next_link":
@@ -134,10 +127,14 @@ class Pager:
             digits, _, mac = decode_segment(cursor).partition(b".")
             start = int(digits)
         except (ValueError, TypeError) as error:
-            raise CursorError(name) from error
+            raise _not_issued(name) from error
         if not hmac.compare_digest(mac, self._mac(start)):
-            raise CursorError(name)
+            raise _not_issued(name)
         return start
+
+
+def _not_issued(name: str) -> SearchError:
+    return SearchError(name, f"The value of {name} is not valid.")
 
 
 def _natural(fields: Mapping[str, Any], name: str) -> int:
@@ -145,7 +142,7 @@ def _natural(fields: Mapping[str, Any], name: str) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:9])
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise CursorError(name)
+        raise _not_issued(name)
     return value
 
 
@@ -154,5 +151,5 @@ def _positive(fields: Mapping[str, Any], name: str, default: int) -> int:
         return default
     value = _natural(fields, name)
     if value == 0:
-        raise CursorError(name)
+        raise _not_issued(name)
     return value

@@ -12,7 +12,7 @@ from worker.sandbox.challenges import DeniedError
 from worker.sandbox.clients import PTS_SCOPE, Registration
 from worker.sandbox.fault_responses import corrupt_documents, corrupt_response
 from worker.sandbox.faults import Action, Fault, Target
-from worker.sandbox.paging import CursorError, Pager
+from worker.sandbox.paging import Pager
 from worker.sandbox.restrictions import (
     PRIVACY,
     SAFETY,
@@ -117,8 +117,8 @@ class Pts:
         )
         try:
             return pager.response(documents, pager.position(search.fields))
-        except CursorError as error:
-            return _bad_request(SearchError(error.name, str(error)))
+        except SearchError as error:
+            return _bad_request(error)
 
     def _find(self, area: str, search: Search) -> list[Restriction]:
         world = self._world
