@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.acceptance.bad_answers import KINDS
 from tests.acceptance.calls import Session
 from tests.acceptance.canaries import Place, records_of
-from tests.acceptance.program import Ended, Installation, Store, closed_port, wait_for
+from tests.acceptance.program import Ended, Installation, closed_port, wait_for
 from tests.acceptance.speaking import (
     SPEAKERS,
     bad,
@@ -27,6 +27,7 @@ from tests.acceptance.speaking import (
     token_faults,
 )
 from tests.acceptance.standin import PRIVACY, SAFETY, Answerer, Standin, off_id_of
+from tests.acceptance.store import Store
 
 FIRST = 70_000
 """The number of the first person: of nobody else in the suite, who may stand in shared files."""

@@ -1,14 +1,14 @@
-"""The program as its users run it, in a process of its own; and its database, from outside."""
+"""The program as its users run it, in a process of its own."""
 
 import contextlib
 import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import anyio
-import asyncpg
+from tests.acceptance.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
 ZONE = "America/St_Johns"
@@ -135,22 +134,22 @@ def start(
 ) -> Running:
     """Start ``python -m worker`` with these arguments in this folder.
 
-    With an environment of its own, or ``afresh``, as a program of its own; else forked from one
-    that has loaded what it needs.
+    ``afresh`` as a program of its own; else forked from one that has loaded what it needs.
     """
     number = next(_numbers)
     out, err = folder / f"out-{number}.txt", folder / f"err-{number}.txt"
     given = folder / f"in-{number}.txt"
     given.write_bytes(stdin or b"")
-    if env is None and not afresh:
+    env = environment() if env is None else env
+    if not afresh:
         from tests.crash.zygote import the_zygote
 
-        return the_zygote().start(*arguments, folder=folder, stdin=given)
+        return the_zygote().start(*arguments, folder=folder, stdin=given, env=env)
     with out.open("wb") as out_file, err.open("wb") as err_file, given.open("rb") as in_file:
         process = subprocess.Popen(
             [sys.executable, "-m", "worker", *arguments],
             cwd=folder,
-            env=environment() if env is None else dict(env),
+            env=dict(env),
             stdin=in_file,
             stdout=out_file,
             stderr=err_file,
@@ -190,7 +189,7 @@ class Installation:
         return self.folder / "worker.toml"
 
     @property
-    def store(self) -> "Store":
+    def store(self) -> Store:
         return Store(self.database_url)
 
     def roster(self, *lines: str, header: str = "off_id,local_ref,cohort") -> None:
@@ -235,134 +234,6 @@ def install(
         lease={"ttl_s": 50},
     )
     return made
-
-
-@dataclass(frozen=True)
-class Store:
-    """A database as a reporting tool sees it: by SQL, through no code of the program."""
-
-    url: str
-
-    @property
-    def is_sqlite(self) -> bool:
-        return self.url.startswith("sqlite")
-
-    @property
-    def path(self) -> Path:
-        """The file of a SQLite database."""
-        return Path(self.url.removeprefix("sqlite:///"))
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """What a statement gives; it is committed."""
-        (found,) = self.rows_of(sql)
-        return found
-
-    def rows_of(self, *statements: str) -> list[list[tuple[Any, ...]]]:
-        """What each statement gives, on one connection; each is committed."""
-        if self.is_sqlite:
-            found = []
-            with contextlib.closing(sqlite3.connect(self.path, timeout=30)) as connection:
-                for sql in statements:
-                    found.append(connection.execute(sql).fetchall())
-                    connection.commit()
-            return found
-
-        async def ask() -> list[list[tuple[Any, ...]]]:
-            connection = await asyncpg.connect(self.url)
-            try:
-                return [[tuple(row) for row in await connection.fetch(sql)] for sql in statements]
-            finally:
-                await connection.close()
-
-        return anyio.run(ask)
-
-    def one(self, sql: str) -> Any:
-        """A single value."""
-        return self.rows(sql)[0][0]
-
-    def columns(self, *tables: str) -> list[list[str]]:
-        """The names of each table's columns, in their order."""
-        if self.is_sqlite:
-            found = self.rows_of(*(f"PRAGMA table_info({table})" for table in tables))
-            return [[row[1] for row in rows] for rows in found]
-        found = self.rows_of(
-            *(
-                "SELECT column_name FROM information_schema.columns "
-                f"WHERE table_name = '{table}' ORDER BY ordinal_position"
-                for table in tables
-            )
-        )
-        return [[row[0] for row in rows] for rows in found]
-
-    def tables(self) -> list[str]:
-        if self.is_sqlite:
-            kind = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
-        else:
-            kind = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
-        return [row[0] for row in self.rows(kind) if not row[0].startswith("sqlite_")]
-
-    def everything(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Every row of every table and view, sorted."""
-        names = self.tables()
-        found = self.rows_of(*(f'SELECT * FROM "{name}"' for name in names))
-        return {name: sorted(rows, key=repr) for name, rows in zip(names, found, strict=True)}
-
-    def current(self, area: str = "patient_safety") -> set[tuple[Any, ...]]:
-        """The published restrictions: local reference, id, payload and whether stale."""
-        return {
-            (ref, key, payload, bool(stale))
-            for ref, key, payload, stale in self.rows(
-                f"SELECT local_ref, restriction_id, payload, is_stale FROM report_{area}_current"
-            )
-        }
-
-    def ids(self, area: str = "patient_safety") -> set[tuple[str, str]]:
-        """The published restrictions by local reference and id."""
-        return {(ref, key) for ref, key, _, _ in self.current(area)}
-
-    def stale(self, area: str = "patient_safety") -> set[str]:
-        """Local references of the persons whose published restrictions are stale."""
-        return {ref for ref, _, _, is_stale in self.current(area) if is_stale}
-
-    def history(self, area: str = "patient_safety") -> list[tuple[Any, ...]]:
-        """Every version ever published, in order."""
-        return sorted(
-            self.rows(
-                "SELECT local_ref, restriction_id, payload, valid_from, valid_to "
-                f"FROM report_{area}_history"
-            ),
-            key=str,
-        )
-
-    def published(self) -> dict[str, Any]:
-        """All that a reader sees but for times and numbers of runs, publications and rows."""
-        areas, kinds = ("patient_safety", "patient_privacy"), ("current", "history")
-        views = [f"report_{area}_{kind}" for area in areas for kind in kinds]
-        # Times of the source are data; times of ours are not comparable.
-        ours = {"first_seen_at", "last_confirmed_at", "observed_at"}
-        ours |= {"opened_run", "closed_run", "valid_from", "version_no"}
-        ours |= {"publication_no", "opened_publication", "closed_publication"}
-        statements = []
-        for view, names in zip(views, self.columns(*views), strict=True):
-            terms = [
-                "valid_to IS NULL" if name == "valid_to" else name
-                for name in names
-                if name not in ours
-            ]
-            statements.append(f"SELECT {', '.join(terms)} FROM {view}")
-        statements.append(
-            "SELECT person_key, local_ref, area, is_stale, record_count, pages, failure_kind "
-            "FROM report_person_freshness"
-        )
-        found = self.rows_of(*statements)
-        return {
-            name: sorted(rows, key=str)
-            for name, rows in zip([*views, "freshness"], found, strict=True)
-        }
-
-    def runs(self) -> list[tuple[Any, ...]]:
-        """The ledger: status and exit code of each run."""
-        return self.rows("SELECT status, exit_code FROM report_run ORDER BY run_id")
 
 
 @contextlib.contextmanager
@@ -422,8 +293,6 @@ class Sandbox:
         folder.mkdir(parents=True, exist_ok=True)
         made = Installation(folder=folder, database_url=database_url)
         text = (self.folder / "worker.toml").read_text(encoding="utf-8")
-        import tomllib
-
         made.configure(
             **{
                 **tomllib.loads(text),

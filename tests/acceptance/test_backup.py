@@ -16,8 +16,9 @@ from alembic import command
 from sqlalchemy import create_engine, make_url
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Ended, Installation, Store
+from tests.acceptance.program import Ended, Installation
 from tests.acceptance.standin import Standin
+from tests.acceptance.store import Store
 from tests.acceptance.test_kill_and_continue import (
     asked_since,
     first_world,

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.bad_answers import CANARY, KINDS
 from tests.acceptance.conftest import DATABASES, MakeDatabase, side_by_side
-from tests.acceptance.program import Ended, Store
+from tests.acceptance.program import Ended
 from tests.acceptance.standin import (
     PRIVACY,
     SAFETY,
@@ -20,6 +20,7 @@ from tests.acceptance.standin import (
     safety,
 )
 from tests.acceptance.standin import standin as serve
+from tests.acceptance.store import Store
 
 HEALTHY = 12
 TABLES = {SAFETY: "patient_safety", PRIVACY: "patient_privacy"}

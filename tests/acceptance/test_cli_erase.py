@@ -7,9 +7,10 @@ import pytest
 
 from tests.acceptance.calls import calls, other_key
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Ended, Installation, Store
+from tests.acceptance.program import Ended, Installation
 from tests.acceptance.standin import SAFETY, Standin, person, safety
 from tests.acceptance.standin import standin as serve
+from tests.acceptance.store import Store
 from tests.http.engines.raw_server import http
 
 Call = str | tuple[str, str]

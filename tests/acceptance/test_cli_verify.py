@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from tests.acceptance.calls import calls, other_key
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Ended, Installation, Store, wait_for
+from tests.acceptance.program import Ended, Installation, wait_for
 from tests.acceptance.standin import (
     PRIVACY,
     SAFETY,
@@ -23,6 +23,7 @@ from tests.acceptance.standin import (
     safety,
 )
 from tests.acceptance.standin import standin as serve
+from tests.acceptance.store import Store
 from tests.acceptance.test_cli_erase import hold_lease
 from tests.databases import execute
 from tests.http.engines.raw_server import Reply, http

@@ -133,16 +133,6 @@ def test_4_another_run_is_on(lite: Installation, standin: Standin) -> None:
     assert asked < len(standin.asked) < asked + 20
 
 
-def test_5_withheld(later: Installation, standin: Standin) -> None:
-    """A PTS that has nothing of anybody any more is withheld."""
-    before = later.store.published()
-    standin.everybody = lambda _: http([])
-    ended = later.sync()
-    assert (5, "withheld") == (ended.code, ended.run["status"])
-    assert "--accept-removals" in " ".join(ended.run["reasons"])
-    assert before == later.store.published()
-
-
 def test_5_too_little_could_be_read(later: Installation, standin: Standin) -> None:
     """Fewer person-areas than sync.min_completeness is withheld as well."""
     before = later.store.published()
@@ -177,18 +167,12 @@ def test_65_the_roster(later: Installation) -> None:
     assert (65, before) == (ended.code, later.store.published())
 
 
-def test_69_helseid_is_down(lite: Installation) -> None:
-    """Nobody at HelseID's address is 69."""
-    lite.configure(helseid={"issuer": f"http://127.0.0.1:{closed_port()}/sts"})
-    ended = lite.sync()
-    assert ended.code == 69, ended.out
-    assert "HelseID" in ended.out
-
-
 def test_69_helseid_is_overloaded(later: Installation, standin: Standin) -> None:
     """A token endpoint that answers 503 for ever is 69, and the snapshot stands."""
     standin.token_reply = http(status="503 Service Unavailable")
-    assert later.sync().code == 69
+    ended = later.sync()
+    assert ended.code == 69
+    assert "HelseID" in ended.out
     assert 2 * PERSONS == len(later.store.ids())
 
 
@@ -213,28 +197,6 @@ def test_69_pts_answers_503(lite: Installation, standin: Standin) -> None:
     assert [(len(standin.asked), len(standin.asked) - len(set(standin.asked)))] == counted
 
 
-def test_69_the_database_is_down(lite: Installation) -> None:
-    """A PostgreSQL that does not answer is 69 after its patience, without a traceback."""
-    url = f"postgresql://nobody@127.0.0.1:{closed_port()}/pts"
-    lite.configure(database={"url": url, "patience_s": 3})
-    ended = lite.sync()
-    assert ended.code == 69, ended.out
-    assert 1 < ended.took_s < 30
-    assert "Traceback" not in ended.err
-    assert "database" in ended.message
-
-
-def test_78_the_file_is_not_a_database(lite: Installation) -> None:
-    """A file that is no SQLite database is 78 and is left as it is."""
-    path = lite.folder / "not.db"
-    path.write_bytes(b"this is not a database, and it is long enough to be looked at" * 50)
-    before = path.read_bytes()
-    lite.configure(database={"url": f"sqlite:///{path}"})
-    ended = lite.sync()
-    assert ended.code == 78, ended.out
-    assert before == path.read_bytes()
-
-
 def test_70_a_bug(later: Installation) -> None:
     """What nobody foresaw is 70, with a traceback that holds no value and a word what to do."""
     later.store.rows(
@@ -245,25 +207,6 @@ def test_70_a_bug(later: Installation) -> None:
     assert ended.code == 70
     assert "Traceback" in ended.err
     assert "bug" in ended.message
-
-
-def test_75_stopped_on_request(lite: Installation, standin: Standin) -> None:
-    """SIGTERM ends a run within 10 s with 75; what was read is kept, and the next run publishes."""
-    standin.delay_s = 0.3
-    lite.configure(sync={"concurrency": 2})
-    running = lite.start("sync")
-    wait_for(lambda: len(standin.asked) > 8, "some searches")
-    asked_s = time.monotonic()
-    running.signal(signal.SIGTERM)
-    ended = running.wait()
-    assert time.monotonic() - asked_s < 20  # 10, and a busy machine
-    assert (75, "interrupted") == (ended.code, ended.run["status"])
-    assert set() == lite.store.ids()
-    standin.delay_s = 0.0
-    again = lite.sync()
-    assert (0, True) == (again.code, again.run["continued"])
-    assert 2 * PERSONS == len(lite.store.ids())
-    assert len(standin.asked) < 2 * PERSONS + 6
 
 
 ENDLESS = (
@@ -308,17 +251,6 @@ def test_75_while_a_thread_is_stuck(lite: Installation, command: str, driver: st
     assert [] == [path.name for path in lite.folder.iterdir() if ".part" in path.name]
 
 
-def test_75_at_its_deadline(lite: Installation, standin: Standin) -> None:
-    """A run ends by itself at its deadline, and is continued."""
-    standin.delay_s = 4.0
-    lite.configure(sync={"concurrency": 1})
-    ended = lite.sync("--deadline", "2s")
-    assert ended.code == 75
-    assert ended.took_s < 4.0 * PERSONS
-    standin.delay_s = 0.0
-    assert lite.sync().code == 0
-
-
 def test_77_helseid_refuses_the_client(lite: Installation, standin: Standin) -> None:
     """A client that HelseID does not know is 77, with HelseID's code and what to do."""
     lite.configure(helseid={"client_id": "00000000-0000-4000-8000-000000000bad"})
@@ -354,15 +286,6 @@ def test_77_pts_denies_everybody(later: Installation, standin: Standin) -> None:
     assert ended.code == 77, ended.out
     assert 2 * PERSONS == len(later.store.ids())
     assert len(standin.asked) - asked <= 2 * PERSONS
-
-
-def test_77_pts_denies_with_401(lite: Installation, standin: Standin) -> None:
-    """So is 401 for all, after one fresh token and no more."""
-    refusal = ['WWW-Authenticate: DPoP error="invalid_token"']
-    standin.everybody = lambda _: http(status="401 Unauthorized", headers=refusal)
-    ended = lite.sync()
-    assert ended.code == 77, ended.out
-    assert len(standin.tokens) <= 3
 
 
 def test_78_every_fault_at_once(tmp_path: Path) -> None:
@@ -436,13 +359,6 @@ def test_78_plain_after_pseudonym(later: Installation) -> None:
     """So would another privacy.identity."""
     later.configure(privacy={"identity": "plain"})
     assert later.sync().code == 78
-
-
-def test_db_upgrade_makes_the_schema(lite: Installation) -> None:
-    """`db upgrade` on nothing makes all that `sync` needs; a second time changes nothing."""
-    lite.configure(database={"url": f"sqlite:///{lite.folder / 'new.db'}"})
-    commands = (["db", "upgrade"], ["db", "upgrade"], ["sync"])
-    assert [0, 0, 0] == [lite.run(*command).code for command in commands]
 
 
 def test_the_environment_alone_serves(lite: Installation, standin: Standin) -> None:

@@ -61,7 +61,8 @@ def nothing_of_anybody(
     assert worker.sync().code == 0
     standin.everybody = lambda _: http([])
     ended, before, after = night(worker)
-    assert (5, before) == (ended.code, after)
+    assert (5, "withheld", before) == (ended.code, ended.run["status"], after)
+    assert "--accept-removals" in " ".join(ended.run["reasons"])
     untouched(worker, ended.run["run_id"])
     return worker
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.program import Store
 from tests.acceptance.standin import SAFETY, Records, Standin, off_id_of, person, ref_of, safety
+from tests.acceptance.store import Store
 
 HEALTHY = 30
 

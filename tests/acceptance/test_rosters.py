@@ -183,7 +183,7 @@ def test_a_query_on_postgresql(
     standin: Standin, tmp_path: Path, make_postgres, sqlite_url: str
 ) -> None:
     """So does a query on PostgreSQL; the store may be another database than the roster's."""
-    from tests.acceptance.program import Store
+    from tests.acceptance.store import Store
 
     for number in range(PERSONS):
         person(standin, number, safeties=1)

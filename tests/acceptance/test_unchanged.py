@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.program import Installation, Sandbox, Store, sandbox
+from tests.acceptance.program import Installation, Sandbox, sandbox
+from tests.acceptance.store import Store
 
 TABLES = ("patient_safety_version", "patient_privacy_version")
 

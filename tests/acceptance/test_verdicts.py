@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Ended, Installation, Store
+from tests.acceptance.program import Ended, Installation
 from tests.acceptance.standin import Answerer, Ask, Standin, person, ref_of
 from tests.acceptance.standin import standin as serve
+from tests.acceptance.store import Store
 from tests.http.engines.raw_server import Reply, http
 
 K = TypeVar("K")

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 import anyio
 
-from tests.acceptance.program import Ended, Installation, Running, Sandbox, Store, wait_for
+from tests.acceptance.program import Ended, Installation, Running, Sandbox, wait_for
+from tests.acceptance.store import Store
 from tests.crash.zygote import Zygote
 from tests.databases import execute, in_database
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.acceptance.program import Ended, Installation, Running, Store, wait_for
+from tests.acceptance.program import Ended, Installation, Running, wait_for
+from tests.acceptance.store import Store
 from tests.crash.disks import SmallDisk, small_disk
 from tests.crash.ground import Ground, PostgresDatabases, SqliteFiles, has_begun, name_of
 from tests.databases import execute

@@ -3,7 +3,8 @@
 from functools import partial
 from random import Random
 
-from tests.acceptance.program import Store, wait_for
+from tests.acceptance.program import wait_for
+from tests.acceptance.store import Store
 from tests.crash.ground import TOO_LATE, Ground, die
 
 DEATHS = 2

@@ -8,7 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.acceptance.program import Ended, Installation, Store
+from tests.acceptance.program import Ended, Installation
+from tests.acceptance.store import Store
 from tests.crash.disks import small_disk
 from tests.crash.ground import Ground, SqliteFiles, name_of
 from tests.crash.servers import OwnServer, own_server
@@ -89,7 +90,10 @@ def test_a_file(on_sqlite: Ground, what: str, command: str):
     worker = on_sqlite.worker()
     spoil, says = FILES[what]
     spoil(worker.store.path)
+    spoilt = worker.store.path.stat()
     assert_to_mend(run(on_sqlite, worker, command), str(worker.store.path), says)
+    after = worker.store.path.stat()
+    assert (spoilt.st_size, spoilt.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

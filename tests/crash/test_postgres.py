@@ -5,7 +5,8 @@ import time
 
 import anyio
 
-from tests.acceptance.program import Store, wait_for
+from tests.acceptance.program import wait_for
+from tests.acceptance.store import Store
 from tests.crash.ground import Ground, has_begun, name_of
 from tests.crash.processes import is_paused
 from tests.crash.servers import hold_publication, terminate_within

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.program import Installation, Running, Store, environment, wait_for
+from tests.acceptance.program import Installation, Running, environment, wait_for
+from tests.acceptance.store import Store
 from tests.crash.ground import SYNC, Ground, has_begun, name_of
 from tests.crash.processes import is_paused
 

@@ -100,6 +100,7 @@ class Zygote:
         folder: Path,
         obeys_modes: bool = False,
         stdin: Path | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> Running:
         """Start ``pts-worker`` with these arguments in this folder.
 
@@ -114,7 +115,7 @@ class Zygote:
             *arguments,
             folder=folder,
             files=(stdin or Path(os.devnull), out, err),
-            env=environment(),
+            env=environment() if env is None else env,
             obeys_modes=obeys_modes,
         )
         return Running(process=process, out=out, err=err, began_s=time.monotonic())

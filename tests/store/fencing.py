@@ -16,7 +16,7 @@ import anyio
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from tests.acceptance.program import Store
+from tests.acceptance.store import Store
 from tests.simulation.nth_call_postgres import PostgresStage
 from tests.simulation.process import Process
 from tests.simulation.stage import Outcome

@@ -17,7 +17,7 @@ import anyio
 import pytest
 from msgspec import structs
 
-from tests.acceptance.program import Store
+from tests.acceptance.store import Store
 from tests.simulation.materials import materials
 from tests.simulation.nth_call import change
 from tests.simulation.stage import Outcome

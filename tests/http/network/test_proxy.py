@@ -293,7 +293,7 @@ def test_nothing_is_taken_from_the_environment(tmp_path: Path, migrated_sqlite: 
             SSLKEYLOGFILE=str(tmp_path / "session-keys"),
         )
         words = ("--config", str(worker.config), "sync", "--json")
-        ended = run(*words, folder=tmp_path, env=env)
+        ended = run(*words, folder=tmp_path, env=env, afresh=True)
         assert 0 == ended.code, ended.out + ended.err
         assert "telemetry.failed" not in ended.err
         assert len(upstream.pushed) > 1
