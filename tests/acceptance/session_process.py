@@ -25,6 +25,7 @@ def main() -> None:
     orders, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     files = [Path(sys.argv[1]) / name for name in ("stdin", "out", "said")]
     sys.addaudithook(watch)
+    os.umask(0o077)  # as the program's first lines do
     for line in orders:
         order = json.loads(line)
         scope: dict[str, Any] = {}

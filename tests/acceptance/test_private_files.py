@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.acceptance.program import Ended, Installation, Sandbox, run
+from tests.acceptance.program import Sandbox, run
 
 OWN = ("worker.toml", "roster.csv", "client.jwk", "pseudonym.key")
 """What a test writes itself, as the user would."""
@@ -29,27 +29,22 @@ def modes(folder: Path) -> dict[str, int]:
     }
 
 
-def fresh(worker: Installation, *arguments: str, stdin: bytes | None = None) -> Ended:
-    """A process of its own, to which the caller gives an open umask."""
-    with open_umask():
-        started = worker.start(*arguments, stdin=stdin, afresh=True)
-    ended = started.wait()
-    assert 0 == ended.code, ended.story()
-    return ended
-
-
 def test_every_file_is_private(served: Sandbox, tmp_path: Path):
     """Database, keys, report, exports, numbers and folders."""
     folder = tmp_path / "worker"
     folder.mkdir(mode=0o700)
     worker = served.install(folder, f"sqlite:///{folder / 'pts.db'}")
     worker.configure(telemetry={"textfile": str(folder / "numbers.prom")})
-    fresh(worker, "db", "upgrade")
-    fresh(worker, "sync")
-    fresh(worker, "report", "--out", str(folder / "report.html"))
-    fresh(worker, "export", "--out", str(folder / "exported" / "nightly"))
-    fresh(worker, "keys", "new", "--out", str(folder / "new.jwk"))
-    fresh(worker, "keys", "pseudonym", "--out", str(folder / "new.key"))
+    for line in (
+        "db upgrade",
+        "sync",
+        "report --out report.html",
+        "export --out exported/nightly",
+        "keys new --out new.jwk",
+        "keys pseudonym --out new.key",
+    ):
+        ended = worker.run(*line.split())  # the umask of these processes is 0
+        assert 0 == ended.code, ended.story()
     found = modes(folder)
     assert {"pts.db", "report.html", "numbers.prom", "new.jwk", "new.key"} <= set(found)
     assert any(name.startswith("exported/nightly/") for name in found)

@@ -13,10 +13,13 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Installation, Sandbox, environment
+from tests.acceptance.program import Installation, Sandbox, environment, run, wait_for
+from tests.crash.zygote import ForkedProcess, the_zygote
 
 COLUMNS = 80
 CTRL_C = "\x03"
@@ -45,15 +48,16 @@ def on_a_terminal(
     rest = list(typed)
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "worker", "--config", str(worker.config), *arguments],
-        cwd=worker.folder,
+    terminal = Path(os.ttyname(theirs))
+    process = the_zygote().fork(
+        "worker.__main__",
+        *("--config", str(worker.config), *arguments),
+        folder=worker.folder,
+        files=(terminal if typed else Path(os.devnull), terminal, terminal),
         env=environment(TERM="xterm-256color", **env),
-        stdin=theirs if typed else subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
+        ends_as_python=True,
     )
+    wait_for(lambda: process.poll() is not None or _has(process, terminal), "the terminal")
     os.close(theirs)
     limit = threading.Timer(PATIENCE_S, process.kill)
     limit.start()
@@ -78,6 +82,13 @@ def on_a_terminal(
     limit.cancel()
     assert code == process.wait(60), shown
     return shown.decode()
+
+
+def _has(process: ForkedProcess, terminal: Path) -> bool:
+    """Whether it has opened the terminal."""
+    with suppress(OSError):
+        return Path(f"/proc/{process.pid}/fd/2").readlink() == terminal
+    return False
 
 
 def _type(terminal: int, text: bytes) -> None:
@@ -165,11 +176,9 @@ def test_sentences_break_between_words(worker: Installation, command: str, code:
 
 def test_no_bar_where_nobody_looks(worker: Installation):
     """Off a terminal, and with ``--json``, there is no bar; with ``NO_COLOR`` no colour."""
-    command = [sys.executable, "-m", "worker", "--config", str(worker.config), "sync"]
-    folder, env = worker.folder, environment()
-    ended = subprocess.run(command, cwd=folder, env=env, capture_output=True, check=True)
-    told = ended.stdout + ended.stderr
-    assert (False, False) == (b"reading" in told, b"\x1b" in told)
+    ended = run("--config", str(worker.config), "sync", folder=worker.folder)
+    assert 0 == ended.code
+    assert (False, False) == ("reading" in ended.err, "\x1b" in ended.out + ended.err)
     shown = on_a_terminal(worker, "sync", "--json", NO_COLOR="1")
     assert "reading" not in shown
     assert not COLOUR.search(shown)

@@ -77,6 +77,7 @@ class Zygote:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
+            start_new_session=True,  # without a terminal, whoever runs the tests
         )
         made = cls(process=process)
         assert "warm\n" == made._out.readline()
@@ -128,12 +129,15 @@ class Zygote:
         files: tuple[Path, Path, Path],
         env: Mapping[str, str],
         obeys_modes: bool = False,
+        ends_as_python: bool = False,
     ) -> "ForkedProcess":
         """Call ``main`` of a module with these arguments, its standard files, and an environment.
 
-        Its exit code is kept in the folder of its standard error.
+        Its exit code is kept beside its standard error; if that is a terminal, in the folder.
+        ``ends_as_python``: the interpreter takes itself down; else the process just ends.
         """
-        ended = files[2].with_suffix(f".ended-{next(_numbers)}")
+        beside = files[2] if files[2].is_file() else folder / "terminal"
+        ended = beside.with_suffix(f".ended-{next(_numbers)}")
         order = {
             "module": module,
             "arguments": arguments,
@@ -141,6 +145,7 @@ class Zygote:
             "files": [str(path) for path in files],
             "env": dict(env),
             "obeys_modes": obeys_modes,
+            "ends_as_python": ends_as_python,
             "ended": str(ended),
         }
         assert self.process.stdin is not None

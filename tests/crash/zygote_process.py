@@ -104,11 +104,15 @@ def _become(order: Mapping[str, Any]) -> None:
         os.close(opened)
     if order["obeys_modes"]:
         _obey_modes()
+    os.umask(0)  # what the program makes is private all the same
     os.chdir(order["folder"])
     os.environ.clear()
     os.environ.update(order["env"])
     time.tzset()
     sys.argv = ["pts-worker", *order["arguments"]]
+    if order["ends_as_python"]:
+        import_module(order["module"]).main()
+        sys.exit()
     code: Any = 1
     try:
         import_module(order["module"]).main()
