@@ -1,19 +1,18 @@
 """Standard streams that are closed or full, and names not in UTF-8: a run's exit code stays."""
 
-import json
 import subprocess
 import sys
 
 import pytest
 
-from tests.acceptance.program import Installation, environment
+from tests.acceptance.program import Installation, environment, run
 
-BAD = b"\xff"
-"""No UTF-8: Python has it as the surrogate U+DCFF."""
+BAD = "\udcff"
+"""As Python has the byte 0xFF, which is no UTF-8."""
 
 
 def in_a_shell(
-    worker: Installation, words: bytes, **env: str | bytes
+    worker: Installation, words: bytes, **env: str
 ) -> subprocess.CompletedProcess[bytes]:
     """What the program does with words as bash reads them: ``$'...'``, ``>&-``."""
     return subprocess.run(
@@ -65,34 +64,31 @@ def test_a_command_without_a_stream(worker: Installation, words: bytes, code: in
 @pytest.mark.parametrize(
     ("words", "env"),
     [
-        (b"--json --config $'/tmp/\\xff' status", {}),
-        (b"--json status", {"PTS_CONFIG": BAD}),
-        (b"status --json", {"PTS_DATABASE__URL": b"sqlite:///\xff.db"}),
-        (b"--config $'/tmp/\\xff' status", {}),
+        (f"--json --config /tmp/{BAD} status", {}),
+        ("--json status", {"PTS_CONFIG": BAD}),
+        ("status --json", {"PTS_DATABASE__URL": f"sqlite:///{BAD}.db"}),
+        (f"--config /tmp/{BAD} status", {}),
     ],
+    ids=["flag", "variable", "url", "text"],
 )
 def test_a_configuration_that_is_not_utf8(
-    worker: Installation, words: bytes, env: dict[str, bytes]
+    worker: Installation, words: str, env: dict[str, str]
 ) -> None:
     """The error is a document, or text, with its own code."""
-    ended = in_a_shell(worker, words, **env)
-    assert 78 == ended.returncode, ended
-    assert b"Traceback" not in ended.stderr
-    if b"--json" in words:
-        assert 78 == json.loads(ended.stdout)["error"]["exit_code"]
+    env = {"PTS_CONFIG": str(worker.config)} | env
+    ended = run(*words.split(), folder=worker.folder, env=environment(**env))
+    assert (78, False) == (ended.code, "Traceback" in ended.err), ended.story()
+    if "--json" in words:
+        assert 78 == ended.document["error"]["exit_code"]
 
 
-@pytest.mark.parametrize("command", [b"new", b"pseudonym"])
-def test_a_file_name_that_is_not_utf8(worker: Installation, command: bytes) -> None:
+@pytest.mark.parametrize("command", ["new", "pseudonym"])
+def test_a_file_name_that_is_not_utf8(worker: Installation, command: str) -> None:
     """The key is written, and its name shown with an escape."""
-    ended = in_a_shell(worker, b"keys " + command + b" --json --out $'k\\xff'")
-    assert 0 == ended.returncode, ended
-    assert "k\\udcff" == json.loads(ended.stdout)["file"]
-    assert b"k\xff" in _names(worker)
-
-
-def _names(worker: Installation) -> list[bytes]:
-    return [path.name.encode(errors="surrogateescape") for path in worker.folder.iterdir()]
+    ended = worker.run("keys", command, "--out", f"k{BAD}")
+    assert 0 == ended.code, ended.story()
+    assert "k\\udcff" == ended.document["file"]
+    assert f"k{BAD}" in [path.name for path in worker.folder.iterdir()]
 
 
 @pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
@@ -103,25 +99,26 @@ def test_no_raw_byte_of_a_name(worker: Installation, locale: str) -> None:
     assert ended.stdout.startswith(b"p\\udc9b31m: 32 random bytes"), ended
 
 
+def completed(worker: Installation, **env: str) -> tuple[int, str, str]:
+    """How the program answers a shell that asks it to complete a line."""
+    env = environment(_PTS_WORKER_COMPLETE="bash_complete", **env)
+    ended = run(folder=worker.folder, env=env)
+    return ended.code, ended.out, ended.err
+
+
 @pytest.mark.parametrize(
     "env", [{}, {"COMP_WORDS": "pts-worker s"}, {"COMP_WORDS": "pts-worker s", "COMP_CWORD": "x"}]
 )
 def test_a_completion_that_makes_no_sense(worker: Installation, env: dict[str, str]) -> None:
     """The shell gets no answer, and no word of a bug."""
-    ended = in_a_shell(worker, b"", _PTS_WORKER_COMPLETE="bash_complete", **env)
-    assert (1, b"", b"") == (ended.returncode, ended.stdout, ended.stderr)
+    assert (1, "", "") == completed(worker, **env)
 
 
 def test_a_completion_controls_no_terminal(worker: Installation) -> None:
     """What the shell sent comes back without its control characters."""
-    ended = in_a_shell(
-        worker,
-        b"",
-        _PTS_WORKER_COMPLETE="bash_complete",
-        COMP_WORDS="pts-worker report --out \x1b[31mx",
-        COMP_CWORD="3",
-    )
-    assert (0, b"file,\\u001b[31mx\n") == (ended.returncode, ended.stdout), ended
+    words = "pts-worker report --out \x1b[31mx"
+    answer = completed(worker, COMP_WORDS=words, COMP_CWORD="3")
+    assert (0, "file,\\u001b[31mx\n", "") == answer
 
 
 @pytest.mark.parametrize(
