@@ -1,7 +1,6 @@
 """Every command explains itself, at once."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.program import environment
+from tests.acceptance.program import run as program
 from tests.architecture.command_line import commands
 from worker.areas import AREAS
 from worker.cli import run
@@ -123,31 +123,52 @@ def test_the_commands_of_the_contract_are_there():
     }  # fmt: skip
 
 
-def _call(folder: Path, *arguments: str, **env: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "worker", *arguments],
-        cwd=folder,
-        env=environment(**env),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert "" == done.stderr
-    return done.stdout
+_MEASURE = """
+import os, sys, time
+from worker.cli import run
+print(time.process_time(), flush=True)
+for line in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os._exit(run(line.split()))
+    _, status, usage = os.wait4(pid, 0)
+    assert status == 0, line
+    print(usage.ru_utime + usage.ru_stime, flush=True)
+"""
+"""Processor seconds of the program's start, and then of each line."""
 
 
-@pytest.mark.parametrize("words", [(), *COMMANDS], ids=" ".join)
-def test_help_is_there_at_once(words: tuple[str, ...], tmp_path: Path):
-    """It takes less than 0.3 s of processor time; the best of three counts."""
-    took_s: list[float] = []
-    while len(took_s) < 3 and min(took_s, default=HELP_CPU_S_MAX) >= HELP_CPU_S_MAX:
-        before = os.times()
-        _call(tmp_path, *words, "--help")
-        after = os.times()
-        took_s.append(after.children_user + after.children_system)
-        took_s[-1] -= before.children_user + before.children_system
-    assert min(took_s) < HELP_CPU_S_MAX
+def test_help_is_there_at_once(tmp_path: Path):
+    """Of each command it takes less than 0.3 s of processor time; the best of three counts."""
+    lines = [" ".join((*words, "--help")) for words in ((), *COMMANDS)]
+    best_s = dict.fromkeys(lines, HELP_CPU_S_MAX)
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", _MEASURE],
+            cwd=tmp_path,
+            env=environment(),
+            input="\n".join(lines),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        start_s, *each_s = map(float, done.stdout.split())
+        best_s = {
+            line: min(start_s + took_s, best_s[line])
+            for line, took_s in zip(lines, each_s, strict=True)
+        }
+        if max(best_s.values()) < HELP_CPU_S_MAX:
+            break
+    assert {} == {line: s for line, s in best_s.items() if s >= HELP_CPU_S_MAX}
+
+
+def _shell(folder: Path, **env: str) -> str:
+    """What the program answers to a shell's function for completion."""
+    ended = program(folder=folder, env=environment(**env))
+    assert (0, "") == (ended.code, ended.err)
+    return ended.out
 
 
 @pytest.mark.parametrize(
@@ -167,7 +188,7 @@ def test_shells_complete(shell: str, words: str, expected: set[str], tmp_path: P
     variables = {"COMP_WORDS": words, "COMP_CWORD": str(len(given) - 1)}
     if shell == "fish":
         variables["COMP_CWORD"] = given[-1]
-    out = _call(tmp_path, _PTS_WORKER_COMPLETE=f"{shell}_complete", **variables)
+    out = _shell(tmp_path, _PTS_WORKER_COMPLETE=f"{shell}_complete", **variables)
     found = set(out.replace(",", "\n").replace("\t", "\n").splitlines())
     assert expected == found & {*expected, *NAMED, "list", "show", "retry", "--roster"}
 
@@ -175,5 +196,5 @@ def test_shells_complete(shell: str, words: str, expected: set[str], tmp_path: P
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_there_is_a_function_for_each_shell(shell: str, tmp_path: Path):
     """What docs/reference/commands.md says to load calls the program."""
-    out = _call(tmp_path, _PTS_WORKER_COMPLETE=f"{shell}_source")
+    out = _shell(tmp_path, _PTS_WORKER_COMPLETE=f"{shell}_source")
     assert f"_PTS_WORKER_COMPLETE={shell}_complete" in out
