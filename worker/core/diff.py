@@ -59,8 +59,6 @@ class AreaChange(Value, frozen=True, kw_only=True):
     removed: int = 0
 
 
-_NO_CHANGE: Final = AreaChange()
-
 ERASED: Final = "erased"
 """The replacement for an erased person in texts about others (``store.privacy.erasing``)."""
 
@@ -89,8 +87,6 @@ def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange
     another that remembers when the record was first seen; a row whose record is gone is closed.
     Only a ``CompleteArea`` is taken: absence proves nothing unless the last page was read.
     """
-    if not stored:
-        return _all_new(read)
     live = {row.key: row for row in stored if not row.closed_here}
     closed = {(row.key, row.content_hash): row for row in stored if row.closed_here}
     closed_since = {row.key: row.first_seen_at for row in stored if row.closed_here}
@@ -123,16 +119,4 @@ def diff_area(stored: Sequence[StoredVersion], read: CompleteArea) -> AreaChange
         reopen=tuple(reopened),
         unchanged=unchanged,
         removed=removed,
-    )
-
-
-def _all_new(read: CompleteArea) -> AreaChange:
-    """The changes for an area without stored rows, the common case of a first run."""
-    if not read.records:
-        return _NO_CHANGE
-    at = read.proof.read_at
-    return AreaChange(
-        open=tuple(
-            [Opening(record=item, first_seen_at=at, observed_at=at) for item in read.records]
-        )
     )
