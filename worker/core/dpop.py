@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -12,6 +13,7 @@ _NONCE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")
 """NQCHAR of RFC 6749, as RFC 9449 §8.1 requires; the length limit is the worker's."""
 
 
+@lru_cache(maxsize=256)
 def target_uri(url: str) -> str:
     """The ``htu`` claim of a request: the normalised URL without query and fragment.
 

@@ -18,13 +18,12 @@ from worker.core.dpop import target_uri
 
 _ALGORITHM: Final = ec.ECDSA(hashes.SHA256())
 _TO_URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
-_TARGETS_MAX: Final = 256
 
 
 class ProofKey:
     """A P-256 key, held in memory only, that signs DPoP proofs."""
 
-    __slots__ = ("_head", "_key", "_targets", "thumbprint")
+    __slots__ = ("_head", "_key", "thumbprint")
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -32,7 +31,6 @@ class ProofKey:
         jwk = ECKey(public, public)
         header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk.as_dict(private=False)}
         self._head = _encode(orjson.dumps(header)) + b"."
-        self._targets: dict[tuple[str, str], str] = {}
         self.thumbprint = jwk.thumbprint()
 
     def proof(
@@ -53,26 +51,15 @@ class ProofKey:
             jti: unique per proof; base64url characters or a UUID.
             access_token_hash: ``ath``, for requests with a token.
         """
-        claims = f'{{"jti":"{jti}","iat":{iat},{self._target(method, url)}'
+        claims = {"jti": jti, "iat": iat, "htm": method, "htu": target_uri(url.partition("?")[0])}
         if access_token_hash is not None:
-            claims += f',"ath":"{access_token_hash}"'
+            claims["ath"] = access_token_hash
         if nonce is not None:
-            claims += f',"nonce":"{nonce}"'
-        signed = self._head + _encode(f"{claims}}}".encode("ascii"))
+            claims["nonce"] = nonce
+        signed = self._head + _encode(orjson.dumps(claims))
         r, s = decode_dss_signature(self._key.sign(signed, _ALGORITHM))
         signature = _encode((r << 256 | s).to_bytes(64, "big"))
         return f"{signed.decode('ascii')}.{signature.decode('ascii')}"
-
-    def _target(self, method: str, url: str) -> str:
-        """``htm`` and ``htu`` as JSON members, cached: a run calls only a few URLs."""
-        key = (method, url.partition("?")[0])
-        members = self._targets.get(key)
-        if members is None:
-            if len(self._targets) >= _TARGETS_MAX:
-                self._targets.clear()
-            members = orjson.dumps({"htm": method, "htu": target_uri(url)}).decode()[1:-1]
-            self._targets[key] = members
-        return members
 
     def __repr__(self) -> str:
         return f"ProofKey(thumbprint={self.thumbprint!r})"
