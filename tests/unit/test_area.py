@@ -93,34 +93,20 @@ def test_empty_lists():
     assert Paging() == with_overrides(area, {"paging": {"ignore": []}}).paging
 
 
-def test_body_as_text():
-    """A body may be written as JSON, for what a table cannot say."""
-    assert {"o": "{off_id}"} == with_overrides(SAFETY, {"body": '{"o": "{off_id}"}'}).body
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"colour": "red"}, "colour: unknown"),
         ({"path": "search"}, "path: must be a path"),
         ({"path": "/a?b=1"}, "path: must be a path"),
-        ({"path": 1}, "path: must be a path"),
-        ({"api_version": 0.4}, "api_version: must be a version in quotes"),
         ({"api_version": "0.4\r\nx: y"}, "api_version: must be a version"),
-        ({"headers": "x"}, "headers: must be a table"),
         ({"headers": {"a b": "c"}}, "headers: holds an invalid HTTP header name"),
         ({"headers": {"Authorization": "x"}}, "headers: Authorization is set by the worker"),
         ({"headers": {"x": "a\nb"}}, "headers: x must be plain text"),
         ({"body": {"offId": "1"}}, "body: must hold"),
-        ({"body": "{"}, "body: is not JSON"),
-        ({"body": []}, "body: must be a table"),
         ({"record_key": []}, "record_key: must be a text"),
         ({"record_key": "a..b"}, "record_key: 'a..b' is not a field path"),
         ({"record_key": "id+"}, "record_key: '' is not a field path"),
         ({"person": [1]}, "person: must be a text"),
-        ({"envelope": 3}, "envelope: must be the path"),
-        ({"not_found_means": "nothing"}, "not_found_means: must be one of failure, empty"),
-        ({"paging": 3}, "paging: must be a style"),
         ({"paging": "sometimes"}, "paging.style: must be one of auto"),
         ({"paging": {"colour": 1}}, "paging.colour: unknown"),
         ({"paging": {"send_in": "head"}}, "paging.send_in: must be one of body"),
@@ -129,7 +115,6 @@ def test_body_as_text():
             {"paging": {"style": "link", "send_as": "x"}},
             "paging.send_as: has no effect with the style link",
         ),
-        ({"columns": []}, "columns: must be a table"),
         ({"columns": {"colour": "x"}}, "columns.colour: no such column"),
         ({"columns": {"cause": 1}}, "columns.cause: must be a text"),
         ({"columns": {"delay_is_indefinite": "x"}}, "columns.delay_is_indefinite: no such"),
