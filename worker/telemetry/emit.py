@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
+from types import ModuleType
 from urllib.parse import urlsplit
 
 import anyio
@@ -11,11 +12,10 @@ from anyio import to_thread
 
 from worker.core.hosts import place_of
 from worker.core.run import RunReport, Standing
-from worker.errors import ExitCode, WorkerError
+from worker.errors import ConfigurationError, ExitCode, WorkerError
 from worker.proxy import proxy_for
 from worker.telemetry.numbers import Sample, samples_of
 from worker.telemetry.options import TelemetryOptions
-from worker.telemetry.otlp import export_otlp, load_otlp
 from worker.telemetry.ping import Ping, send_ping
 from worker.telemetry.prometheus import Board, push, write_textfile
 
@@ -29,7 +29,7 @@ def check_telemetry(options: TelemetryOptions) -> None:
         ConfigurationError: a target needs a package that is not installed.
     """
     if options.otlp_endpoint is not None:
-        load_otlp()
+        _otlp()
 
 
 async def emit(
@@ -85,7 +85,18 @@ def _targets(
     if options.pushgateway_url is not None:
         yield "pushgateway", partial(push, options, samples)
     if options.otlp_endpoint is not None:
-        yield "otlp", partial(in_thread, partial(export_otlp, options, samples))
+        yield "otlp", partial(in_thread, lambda: _otlp().export_otlp(options, samples))
+
+
+def _otlp() -> ModuleType:
+    try:
+        from worker.telemetry import otlp  # noqa: PLC0415 - an extra, and heavy
+    except ImportError as error:
+        raise ConfigurationError(
+            "telemetry.otlp_endpoint requires OpenTelemetry, which is not installed",
+            hint="run `pip install pts-sync-worker[otlp]`, or remove telemetry.otlp_endpoint",
+        ) from error
+    return otlp
 
 
 async def _send(name: str, send: Callable[[], Awaitable[None]], options: TelemetryOptions) -> None:
