@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import anyio
@@ -21,6 +21,7 @@ from worker.roster.rows import Columns, RosterLine, find_columns, read_value
 from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name
 
 T = TypeVar("T")
+_Rows: TypeAlias = AsyncIterator[Sequence[sa.Row[Any]]]
 
 SOURCE: Final = "roster.query"
 _KEY: Final = "roster.url"
@@ -87,7 +88,7 @@ class QueryRoster:
             )
 
     @asynccontextmanager
-    async def _rows(self) -> AsyncIterator[tuple[Columns, AsyncIterator[Sequence[sa.Row[Any]]]]]:
+    async def _rows(self) -> AsyncIterator[tuple[Columns, _Rows]]:
         if self._url.get_backend_name() == "sqlite":
             _examine_sqlite_file(self._url)
         is_async = self._url.get_dialect().is_async
@@ -97,9 +98,7 @@ class QueryRoster:
             yield find_columns(names, where=SOURCE, hint=_HINT), partitions
 
     @asynccontextmanager
-    async def _rows_async(
-        self,
-    ) -> AsyncIterator[tuple[Sequence[str], AsyncIterator[Sequence[sa.Row[Any]]]]]:
+    async def _rows_async(self) -> AsyncIterator[tuple[Sequence[str], _Rows]]:
         tls = self.tls
         if tls is not None:
             tls.warn()
@@ -121,9 +120,7 @@ class QueryRoster:
             yield names, result.partitions(_ROWS_FETCHED)
 
     @asynccontextmanager
-    async def _rows_in_thread(
-        self,
-    ) -> AsyncIterator[tuple[Sequence[str], AsyncIterator[Sequence[sa.Row[Any]]]]]:
+    async def _rows_in_thread(self) -> AsyncIterator[tuple[Sequence[str], _Rows]]:
         engine = sa.create_engine(self._url, hide_parameters=True, poolclass=sa.NullPool)
         driver = _Driver()
         with _translating():
@@ -159,17 +156,13 @@ class _Driver:
             raise
 
 
-async def _partitions_in_thread(
-    driver: _Driver, result: sa.CursorResult[Any]
-) -> AsyncIterator[Sequence[sa.Row[Any]]]:
+async def _partitions_in_thread(driver: _Driver, result: sa.CursorResult[Any]) -> _Rows:
     partitions = result.partitions(_ROWS_FETCHED)
     while rows := await driver.call(next, partitions, None):
         yield rows
 
 
-async def _translated(
-    partitions: AsyncIterator[Sequence[sa.Row[Any]]],
-) -> AsyncIterator[Sequence[sa.Row[Any]]]:
+async def _translated(partitions: _Rows) -> _Rows:
     with _translating():
         async for rows in partitions:
             yield rows

@@ -63,13 +63,13 @@ class RegisteredKey:
     expires_s: float
     retired_s: float | None = None
 
+    def is_listed(self, now_s: float) -> bool:
+        """Whether self-service shows the key, which may not be active yet."""
+        return now_s < self.expires_s and (self.retired_s is None or now_s < self.retired_s)
+
     def is_active(self, now_s: float) -> bool:
         """Whether HelseID accepts the key now."""
-        return (
-            self.active_s <= now_s < self.expires_s
-            and (self.retired_s is None or now_s < self.retired_s)
-            and self.key is not None
-        )
+        return self.active_s <= now_s and self.is_listed(now_s) and self.key is not None
 
 
 @dataclass(slots=True)

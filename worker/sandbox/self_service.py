@@ -58,7 +58,7 @@ class SelfService:
 
     def _get(self, registration: Registration) -> Response:
         now_s = self._world.now()
-        return json_response([_secret(k) for k in registration.keys if _is_listed(k, now_s)])
+        return json_response([_secret(k) for k in registration.keys if k.is_listed(now_s)])
 
     def _post(self, request: Request, registration: Registration) -> Response:
         if request.media_type != "application/json":
@@ -77,13 +77,9 @@ class SelfService:
                 earlier.retired_s or earlier.expires_s,
                 active_s + options.retire_after_s,
             )
-        registration.keys[:] = [k for k in registration.keys if _is_listed(k, now_s)][-_KEYS_MAX:]
+        registration.keys[:] = [k for k in registration.keys if k.is_listed(now_s)][-_KEYS_MAX:]
         registration.keys.append(registered)
         return json_response({"expiration": _iso(registered.expires_s)})
-
-
-def _is_listed(key: RegisteredKey, now_s: float) -> bool:
-    return now_s < key.expires_s and (key.retired_s is None or now_s < key.retired_s)
 
 
 def _jwk(body: bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ here (DNS rebinding).
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -152,7 +152,8 @@ def _answer(head: bytes, pages: Pages, *, is_local: bool) -> tuple[str, Page]:
             make = pages.get(target.partition("?")[0])
         case _:
             return "", _failure(HTTPStatus.BAD_REQUEST)
-    hosts = [value.strip() for name, value in _pairs(headers) if name.strip().lower() == "host"]
+    pairs = (header.partition(":") for header in headers)
+    hosts = [value.strip() for name, _, value in pairs if name.strip().lower() == "host"]
     if len(hosts) > 1 or (version == "HTTP/1.1" and not hosts):  # RFC 9112, section 3.2
         return method, _failure(HTTPStatus.BAD_REQUEST)
     if is_local and not all(map(_is_loopback, hosts)):
@@ -160,12 +161,6 @@ def _answer(head: bytes, pages: Pages, *, is_local: bool) -> tuple[str, Page]:
     if method not in {"GET", "HEAD"}:
         return method, _failure(HTTPStatus.METHOD_NOT_ALLOWED)
     return method, _failure(HTTPStatus.NOT_FOUND) if make is None else make()
-
-
-def _pairs(headers: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for header in headers:
-        name, _, value = header.partition(":")
-        yield name, value
 
 
 def _is_loopback(host: str) -> bool:
