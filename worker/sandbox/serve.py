@@ -6,13 +6,15 @@ import ipaddress
 import itertools
 import signal
 import socket
-import threading
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+import anyio
 import uvicorn
+from anyio.abc import TaskStatus
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from joserfc.jwk import ECKey
 
 from worker.sandbox.control import PREFIX, Control
@@ -37,7 +39,7 @@ __all__ = ["RunningSandbox", "SandboxOptions", "bind", "running_sandbox", "serve
 
 _T = TypeVar("_T")
 _KEEP_ALIVE_S: Final = 75
-_START_S_MAX: Final = 30.0
+_LOOP: Final = {"use_uvloop": sys.platform != "win32"}
 
 
 class _Application:
@@ -129,6 +131,7 @@ class RunningSandbox:
         options: the options, with ports and keys filled in.
         base_url: PTS's base URL, without a trailing slash.
         client_private_jwk: its private key, if the sandbox created it; else None.
+        portal: to the event loop of another thread in which it runs, if it does.
     """
 
     def __init__(
@@ -145,7 +148,7 @@ class RunningSandbox:
         self.client_private_jwk: dict[str, Any] | None = private_jwk
         self._world = World(self.options)
         self._application = _Application(self._world, self.issuer, pts_port)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.portal: BlockingPortal | None = None
         self._server: _Server | None = None
 
     def control(self, **changes: Any) -> dict[str, Any]:
@@ -177,7 +180,6 @@ class RunningSandbox:
 
     async def run(self, on_started: Callable[[], None]) -> None:
         """Serve until ``stop``."""
-        self._loop = asyncio.get_running_loop()
         config = uvicorn.Config(
             self._application,
             http=_protocol(),
@@ -201,26 +203,7 @@ class RunningSandbox:
 
     def _in_loop(self, act: Callable[[], _T]) -> _T:
         """Run a function in the server's event loop, so it cannot interleave with a request."""
-        loop = self._loop
-        if loop is None or not loop.is_running() or loop is _running_loop():
-            return act()
-        future: Future[_T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(act())
-            except Exception as error:  # noqa: BLE001 - raised in the caller
-                future.set_exception(error)
-
-        loop.call_soon_threadsafe(run)
-        return future.result(timeout=10)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+        return act() if self.portal is None else self.portal.call(act)
 
 
 def bind(options: SandboxOptions) -> tuple[socket.socket, socket.socket]:
@@ -290,26 +273,18 @@ def running_sandbox(
         ValueError: an option is invalid.
     """
     sandbox = _prepare(replace(options or SandboxOptions(), **settings))
-    started = threading.Event()
-    failures: list[BaseException] = []
 
-    def serve() -> None:
+    async def serve(*, task_status: TaskStatus[None]) -> None:
+        await sandbox.run(task_status.started)
+
+    with start_blocking_portal(backend_options=_LOOP, name="sandbox") as portal:
+        portal.start_task(serve)
+        sandbox.portal = portal
         try:
-            _run(sandbox.run(started.set))
-        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread below
-            failures.append(error)
+            yield sandbox
         finally:
-            started.set()
-
-    thread = threading.Thread(target=serve, name="sandbox", daemon=True)
-    thread.start()
-    try:
-        if not started.wait(_START_S_MAX) or failures:
-            raise RuntimeError("the sandbox did not start") from next(iter(failures), None)
-        yield sandbox
-    finally:
-        sandbox.stop()
-        thread.join(_START_S_MAX)
+            sandbox.portal = None
+            sandbox.stop()
 
 
 def serve_forever(options: SandboxOptions, on_ready: Callable[[RunningSandbox], None]) -> None:
@@ -327,15 +302,4 @@ def serve_forever(options: SandboxOptions, on_ready: Callable[[RunningSandbox], 
             loop.add_signal_handler(number, sandbox.stop)
         await sandbox.run(lambda: on_ready(sandbox))
 
-    _run(serve())
-
-
-def _run(main: Any) -> None:
-    """Run a coroutine, on uvloop if it is installed."""
-    try:
-        import uvloop  # noqa: PLC0415
-    except ImportError:
-        asyncio.run(main)
-        return
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main)
+    anyio.run(serve, backend_options=_LOOP)
