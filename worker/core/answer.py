@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
@@ -270,22 +270,19 @@ def _refuse_error(document: Mapping[str, Any], area: ResourceArea, within: str =
             continue
         is_error = key in _ERROR_FIELDS and value and flag(value) is not False
         is_failure = key in _SUCCESS_FIELDS and flag(value) is False
-        if is_error or is_failure or (key in _STATUS_FIELDS and _is_error_status(value)):
-            _refuse(within + key, area)
-        if key in _MESSAGE_FIELDS and _FAILURE_WORDS.search(str(value)[:_MESSAGE_MAX].lower()):
-            _refuse(within + key, area)
-        if key == "resourcetype" and value == "OperationOutcome":
-            _refuse(within + key, area)
+        is_status = key in _STATUS_FIELDS and _is_error_status(value)
+        is_message = key in _MESSAGE_FIELDS and _FAILURE_WORDS.search(
+            str(value)[:_MESSAGE_MAX].lower()
+        )
+        is_outcome = key == "resourcetype" and value == "OperationOutcome"
+        if is_error or is_failure or is_status or is_message or is_outcome:
+            raise ContractError(
+                "an error reported with status 200; if it is none, add it to "
+                f"areas.{area.name}.paging.ignore",
+                field=within + key,
+            )
         if key in _ABOUT and isinstance(value, dict) and not within:
             _refuse_error(value, area, f"{key}.")
-
-
-def _refuse(name: str, area: ResourceArea) -> NoReturn:
-    raise ContractError(
-        "an error reported with status 200; if it is none, add it to "
-        f"areas.{area.name}.paging.ignore",
-        field=name,
-    )
 
 
 def _is_error_status(value: Any) -> bool:
