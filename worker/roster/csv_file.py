@@ -216,7 +216,7 @@ class _LineParser:
 
     def _wrong_encoding(self) -> RosterError:
         return RosterError(
-            f"{self._name} line {self._number} is not {self._encoding.upper()}",
+            f"{self._place()} is not {self._encoding.upper()}",
             hint=_ENCODING_HINT,
         )
 
@@ -245,7 +245,7 @@ class _LineParser:
             raise RosterError(
                 f"{self._name}: the header has unbalanced quotes", hint=_HINT
             ) from None
-        self._columns = find_columns(names, where=f"{self._name} line {self._number}", hint=_HINT)
+        self._columns = find_columns(names, where=self._place(), hint=_HINT)
         return True
 
     def _fields(self, text: str) -> list[str]:
@@ -274,7 +274,10 @@ class _LineParser:
                 fields[place] if place is not None and place < len(fields) else None
                 for place in (columns.local_ref, columns.cohort)
             ]
-        return read_text(off_id, *labels, source=self._name, unit="line", number=self._number)
+        return read_text(off_id, *labels, where=self._place())
 
     def _error(self, problem: str) -> RosterLineError:
-        return RosterLineError(where=f"{self._name} line {self._number}", problem=problem)
+        return RosterLineError(where=self._place(), problem=problem)
+
+    def _place(self) -> str:
+        return f"{self._name} line {self._number}"

@@ -172,7 +172,7 @@ def _line(row: sa.Row[Any], columns: Columns, number: int) -> RosterLine:
     labels = [
         None if place is None else row[place] for place in (columns.local_ref, columns.cohort)
     ]
-    return read_value(row[columns.off_id], *labels, source=SOURCE, number=number)
+    return read_value(row[columns.off_id], *labels, where=f"{SOURCE} row {number}")
 
 
 def _parse(text: str) -> sa.URL:

@@ -51,23 +51,15 @@ def find_columns(names: Sequence[str], *, where: str, hint: str) -> Columns:
     )
 
 
-def read_text(
-    off_id: str,
-    local_ref: str | None,
-    cohort: str | None,
-    *,
-    source: str,
-    unit: str,
-    number: int,
-) -> RosterLine:
+def read_text(off_id: str, local_ref: str | None, cohort: str | None, *, where: str) -> RosterLine:
     """A roster entry, or a roster error, from unchecked text."""
     digits = offid.normalise(off_id)
     if digits is None:
-        return RosterLineError(where=f"{source} {unit} {number}", problem=offid.problem(off_id))
+        return RosterLineError(where=where, problem=offid.problem(off_id))
     labels = {"local_ref": (local_ref or "").strip(), "cohort": (cohort or "").strip()}
     for name, label in labels.items():
         if problem := _label_problem(name, label):
-            return RosterLineError(where=f"{source} {unit} {number}", problem=problem)
+            return RosterLineError(where=where, problem=problem)
     return RosterEntry(
         off_id=NationalId(digits),
         local_ref=labels["local_ref"] or None,
@@ -85,9 +77,7 @@ def _label_problem(name: str, label: str) -> str:
     return ""
 
 
-def read_value(
-    off_id: object, local_ref: object, cohort: object, *, source: str, number: int
-) -> RosterLine:
+def read_value(off_id: object, local_ref: object, cohort: object, *, where: str) -> RosterLine:
     """A roster entry, or a roster error, from a query's row.
 
     Integers are accepted if they have 11 digits, so no leading zero was lost.
@@ -105,6 +95,6 @@ def read_value(
     elif not isinstance(off_id, str):
         problem = f"the identifier is of type {type(off_id).__name__}; cast it to text in the query"
     if problem or not isinstance(off_id, str):
-        return RosterLineError(where=f"{source} row {number}", problem=problem)
+        return RosterLineError(where=where, problem=problem)
     labels = [None if label is None else str(label) for label in (local_ref, cohort)]
-    return read_text(off_id, *labels, source=source, unit="row", number=number)
+    return read_text(off_id, *labels, where=where)
