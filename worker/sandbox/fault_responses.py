@@ -18,6 +18,15 @@ _ERROR: Final = {
     "errorCategory": "Technical",
 }
 
+_INSTEAD: Final = {
+    Action.EMPTY_OBJECT: json_response({}),
+    Action.NULL: json_response(None),
+    Action.EMPTY_BODY: Response(200),
+    Action.ERROR_OBJECT: json_response(_ERROR),
+    Action.EMPTY_LIST: json_response([]),
+}
+"""Responses that come instead of the normal one."""
+
 
 def fault_response(fault: Fault, url: str, now_s: float) -> Response | None:
     """The response of a fault that replaces the normal one; None for other faults."""
@@ -41,22 +50,12 @@ def fault_response(fault: Fault, url: str, now_s: float) -> Response | None:
 
 def corrupt_response(response: Response, fault: Fault) -> Response:
     """The response with its body or delivery corrupted by the fault."""
-    corrupted = response
+    corrupted = _INSTEAD.get(fault.action, response)
     match fault.action:
         case Action.RESET:
             corrupted = replace(response, delivery=Delivery.RESET)
         case Action.TRUNCATE:
             corrupted = replace(response, delivery=Delivery.TRUNCATED)
-        case Action.EMPTY_OBJECT:
-            corrupted = json_response({})
-        case Action.NULL:
-            corrupted = json_response(None)
-        case Action.EMPTY_BODY:
-            corrupted = Response(200)
-        case Action.ERROR_OBJECT:
-            corrupted = json_response(_ERROR)
-        case Action.EMPTY_LIST:
-            corrupted = json_response([])
         case Action.BROKEN_JSON:
             corrupted = replace(response, body=response.body[:-1] + b",")
         case Action.BROKEN_UTF8:

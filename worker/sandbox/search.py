@@ -119,9 +119,7 @@ def _object_id(fields: Mapping[str, Any], name: str) -> tuple[str, str] | None:
     if name.lower() not in fields:
         return None
     value = fields[name.lower()]
-    if not isinstance(value, dict):
-        raise SearchError(f"$.{name}", "The value must be an object with type and value.")
-    parts = {key.lower(): part for key, part in value.items()}
+    parts = {k.lower(): part for k, part in value.items()} if isinstance(value, dict) else {}
     kind, text = parts.get("type"), parts.get("value")
     if not isinstance(kind, str) or not isinstance(text, str):
         raise SearchError(f"$.{name}", "The value must be an object with type and value.")
