@@ -5,7 +5,7 @@ deadlock or a busy file is retried for a bounded time, so transactions must be i
 can succeed although its acknowledgement is lost.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 import structlog
-from sqlalchemy import func, make_url, select
+from sqlalchemy import Executable, Row, func, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -23,7 +23,7 @@ from worker.core.database_tls import TLS_PARAMETERS
 from worker.errors import ConfigurationError, StoppedError
 from worker.ports import Runtime
 from worker.postgres_tls import PostgresTls, open_tls
-from worker.store.dialects import LATER, StoreDialect, dialect_named
+from worker.store.dialects import LATER, StoreDialect, driver_url
 from worker.store.errors import Meaning, described, meaning_of, plain_reason
 from worker.store.liveness import Liveness
 from worker.store.opened_file import OpenedFile
@@ -92,17 +92,17 @@ class Database:
         """
         return await self._transact(lambda connection: work(connection, *args, **more), _READ)
 
-    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run ``work`` in one write transaction, committed when it returns.
+    async def write(
+        self,
+        work: Callable[Concatenate[AsyncConnection, P], Awaitable[T]],
+        *args: P.args,
+        **more: P.kwargs,
+    ) -> T:
+        """Like ``read`` in one write transaction, committed when ``work`` returns.
 
         ``work`` must be idempotent: it is called again after a transient error.
-
-        Raises:
-            UnavailableError: the database cannot be used after all retries.
-            StoppedError: a stop was requested while it cannot be used.
-            ConfigurationError: the database cannot be used until someone fixes the cause.
         """
-        return await self._transact(work, _WRITE)
+        return await self._transact(lambda connection: work(connection, *args, **more), _WRITE)
 
     async def alter(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Like ``write``, for the schema: SQLite makes tables anew and checks no foreign keys."""
@@ -206,29 +206,25 @@ class Database:
             self.file.require_same()
 
 
+async def rows_of(
+    connection: AsyncConnection, query: Executable, values: Mapping[str, Any] | None = None
+) -> Sequence[Row[Any]]:
+    """The rows of one query, for ``Database.read``."""
+    return (await connection.execute(query, values)).all()
+
+
+async def execute(
+    connection: AsyncConnection, statement: Executable, values: Mapping[str, Any] | None = None
+) -> int:
+    """Execute one statement, for ``Database.write``; return how many rows it concerned."""
+    return (await connection.execute(statement, values)).rowcount
+
+
 def _lock_s_max(dialect: StoreDialect, patience_s: float) -> float:
     """How long to wait for a lock; on PostgreSQL half the patience, to leave time for a retry."""
     if dialect.name == "sqlite":
         return min(_BUSY_S_MAX, patience_s)
     return max(patience_s / 2, _LOCK_S_MIN)
-
-
-def driver_url(url: str) -> tuple[URL, StoreDialect]:
-    """The URL with its async driver, and the dialect.
-
-    Raises:
-        ConfigurationError: it is not a URL, or names another database or driver.
-    """
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise ConfigurationError(
-            "database.url: this is not a database URL",
-            hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE",
-        ) from error
-    dialect = dialect_named(parsed.get_backend_name())
-    parsed = parsed.set(drivername=dialect.driver_url)
-    return parsed, dialect
 
 
 @asynccontextmanager

@@ -21,7 +21,10 @@ from sqlalchemy import (
     TypeDecorator,
     bindparam,
     func,
+    make_url,
 )
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.dml import Insert
@@ -181,6 +184,24 @@ def dialect_named(name: str) -> StoreDialect:
                 f"database.url: {name} is not supported",
                 hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE",
             )
+
+
+def driver_url(url: str) -> tuple[URL, StoreDialect]:
+    """The URL with its async driver, and the dialect.
+
+    Raises:
+        ConfigurationError: it is not a URL, or names another database or driver.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(
+            "database.url: this is not a database URL",
+            hint="use sqlite:///FILE or postgresql://USER@HOST/DATABASE",
+        ) from error
+    dialect = dialect_named(parsed.get_backend_name())
+    parsed = parsed.set(drivername=dialect.driver_url)
+    return parsed, dialect
 
 
 async def delete_securely(connection: AsyncConnection) -> None:

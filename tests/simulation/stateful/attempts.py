@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
@@ -67,11 +67,11 @@ class MortalDatabase(Database):
 
     fuse: Fuse = field(default_factory=Fuse)
 
-    async def write(self, work: Callable[[AsyncConnection], Any]) -> Any:
+    async def write(self, work: Callable[..., Awaitable[Any]], *args: Any, **more: Any) -> Any:
         """Commit, unless the process is dead by now."""
         if self.fuse.left == 0:
             raise KilledError
-        result = await Database.write(self, work)
+        result = await Database.write(self, work, *args, **more)
         if self.fuse.left is not None:
             self.fuse.left -= 1
         return result

@@ -12,23 +12,21 @@ run and shards, or shards of two runs, never hold leases at the same time.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from sqlalchemy import Row, select, text, update
+from sqlalchemy import Row, Update, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import OPEN_STATUSES
 from worker.errors import LeaseHeldError, LeaseLostError
-from worker.store.database import Database
+from worker.store.database import Database, execute
 from worker.store.errors import is_lock_timeout
 from worker.store.runs.process_identity import Holder, has_died
 from worker.store.schema.tables import attempt, lease, run
 
+P = ParamSpec("P")
 T = TypeVar("T")
-
-TTL_S_MAX: Final = 60.0
-"""Longest time until the lease of a holder that died on another machine can be taken (contract)."""
 
 RUN: Final = "run"
 """The lease of an ordinary run; every acquisition of any lease locks it."""
@@ -52,7 +50,12 @@ class Lease:
     holder: Holder
     ttl_s: float
 
-    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def write(
+        self,
+        work: Callable[Concatenate[AsyncConnection, P], Awaitable[T]],
+        *args: P.args,
+        **more: P.kwargs,
+    ) -> T:
         """Renew the lease and run ``work``, in one write transaction (``Database.write``).
 
         Raises:
@@ -61,9 +64,23 @@ class Lease:
 
         async def fenced(connection: AsyncConnection) -> T:
             await self.renew(connection)
-            return await work(connection)
+            return await work(connection, *args, **more)
 
         return await self.database.write(fenced)
+
+    async def write_alone(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """The same under the lock on the lease ``run``, for what concerns all shards.
+
+        Raises:
+            LeaseHeldError: a transaction of its holder keeps it locked.
+        """
+
+        async def locked(connection: AsyncConnection) -> T:
+            await lock_lease(self.database, connection)
+            await self.renew(connection)
+            return await work(connection)
+
+        return await self.database.write(locked)
 
     async def keep(self) -> None:
         """Renew the lease while nothing is written.
@@ -80,13 +97,7 @@ class Lease:
             LeaseLostError: another holder took over; the transaction must not commit.
         """
         done = await connection.execute(
-            update(lease)
-            .where(
-                lease.c.name == self.name,
-                lease.c.fencing_token == self.fencing_token,
-                lease.c.holder == self.holder.holder_id,
-            )
-            .values(expires_at=self.database.dialect.later),
+            self._update().values(expires_at=self.database.dialect.later),
             self.database.later(self.ttl_s),
         )
         if done.rowcount != 1:
@@ -97,19 +108,15 @@ class Lease:
 
     async def release(self) -> None:
         """Release the lease if we still own it."""
+        await self.database.write(execute, self._update().values(FREE))
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(
-                update(lease)
-                .where(
-                    lease.c.name == self.name,
-                    lease.c.fencing_token == self.fencing_token,
-                    lease.c.holder == self.holder.holder_id,
-                )
-                .values(FREE)
-            )
-
-        await self.database.write(work)
+    def _update(self) -> Update:
+        """Of the lease's row, if we own it."""
+        return update(lease).where(
+            lease.c.name == self.name,
+            lease.c.fencing_token == self.fencing_token,
+            lease.c.holder == self.holder.holder_id,
+        )
 
 
 async def acquire(database: Database, holder: Holder, *, ttl_s: float) -> Lease:

@@ -94,12 +94,8 @@ async def interrupt_run(
     Raises:
         LeaseLostError: another holder took over.
     """
-
-    async def work(connection: AsyncConnection) -> None:
-        now = lease.database.runtime.now()
-        await mark_interrupted(connection, handle.run_id, exit_code, reason, now)
-
-    await lease.write(work)
+    now = lease.database.runtime.now()
+    await lease.write(mark_interrupted, handle.run_id, exit_code, reason, now)
 
 
 async def mark_interrupted(
@@ -127,20 +123,21 @@ async def end_attempt(
         LeaseLostError: another holder took over.
     """
     now = lease.database.runtime.now()
+    await lease.write(
+        update_attempt,
+        handle,
+        ended_at=now,
+        exit_code=exit_code,
+        **counts_of(progress),
+        not_before=bounded_quiet(not_before, now),
+    )
 
-    async def work(connection: AsyncConnection) -> None:
-        await connection.execute(
-            update(attempt)
-            .where(attempt.c.attempt_id == handle.attempt_id)
-            .values(
-                ended_at=now,
-                exit_code=exit_code,
-                **counts_of(progress),
-                not_before=bounded_quiet(not_before, now),
-            )
-        )
 
-    await lease.write(work)
+async def update_attempt(connection: AsyncConnection, handle: RunHandle, /, **values: Any) -> None:
+    """Set columns of a run attempt."""
+    await connection.execute(
+        update(attempt).where(attempt.c.attempt_id == handle.attempt_id).values(values)
+    )
 
 
 def counts_of(progress: RunProgress) -> dict[str, int]:

@@ -9,12 +9,11 @@ from typing import Final
 import anyio
 import structlog
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.quiet import is_binding
 from worker.core.retry import instant_after
 from worker.errors import StoppedError, UnavailableError
-from worker.store.database import Database
+from worker.store.database import Database, rows_of
 from worker.store.runs.lease import Lease
 from worker.store.schema.tables import attempt
 
@@ -26,16 +25,12 @@ _POLL_S: Final = 1.0
 async def quiet_until(database: Database) -> datetime | None:
     """Until when no request may be sent; None if nothing was asked for, or it is over."""
     now = database.runtime.now()
-
-    async def work(connection: AsyncConnection) -> list[datetime]:
-        rows = await connection.execute(
-            select(attempt.c.ended_at, attempt.c.not_before).where(
-                attempt.c.not_before > now, attempt.c.ended_at.is_not(None)
-            )
-        )
-        return [row.not_before for row in rows if is_binding(row.ended_at, row.not_before, now)]
-
-    return max(await database.read(work), default=None)
+    query = select(attempt.c.ended_at, attempt.c.not_before).where(
+        attempt.c.not_before > now, attempt.c.ended_at.is_not(None)
+    )
+    rows = await database.read(rows_of, query)
+    binding = [row.not_before for row in rows if is_binding(row.ended_at, row.not_before, now)]
+    return max(binding, default=None)
 
 
 async def refuse_during_quiet(database: Database, *, wait_s_max: float = 0.0) -> float:

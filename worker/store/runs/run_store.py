@@ -14,10 +14,10 @@ from worker.core.guard import GuardLimits
 from worker.core.model import PersonRead, RunStatus
 from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
 from worker.errors import ExitCode, WorkerError
-from worker.store.database import Database
+from worker.store.database import Database, execute, rows_of
 from worker.store.dialects import member, members
 from worker.store.runs.lease import Lease
-from worker.store.runs.ledger import counts_of, end_attempt, interrupt_run
+from worker.store.runs.ledger import counts_of, end_attempt, interrupt_run, update_attempt
 from worker.store.runs.publication import (
     RosterRead,
     publication_of,
@@ -25,7 +25,7 @@ from worker.store.runs.publication import (
     removed_so_far,
 )
 from worker.store.runs.undo import undo_run
-from worker.store.schema.tables import TOTALS, attempt, failure, person, person_area
+from worker.store.schema.tables import TOTALS, failure, person, person_area
 from worker.store.writes.batch import BatchWriter
 
 log = structlog.get_logger(__name__)
@@ -75,72 +75,58 @@ class SqlRunStore:
         if not person_keys:
             return {}
         handle = self.handle
-
-        async def query(connection: AsyncConnection) -> list[tuple[str, str, int, bool, int]]:
-            rows = await connection.execute(
-                select(
-                    person.c.person_key,
-                    person_area.c.area,
-                    person_area.c.person_id,
-                    person_area.c.is_complete,
-                    person_area.c.attempt_id,
-                )
-                .join(person_area, person_area.c.person_id == person.c.person_id)
-                .where(
-                    member(person.c.person_key),
-                    _run_of_proof == handle.run_id,
-                ),
-                members(person_keys),
+        query = (
+            select(
+                person.c.person_key,
+                person_area.c.area,
+                person_area.c.person_id,
+                person_area.c.is_complete,
+                person_area.c.attempt_id,
             )
-            return [tuple(row) for row in rows]
-
-        found = await self.database.read(query)
-        await self._mark_seen([row[2] for row in found if row[3] and row[4] != handle.attempt_id])
+            .join(person_area, person_area.c.person_id == person.c.person_id)
+            .where(member(person.c.person_key), _run_of_proof == handle.run_id)
+        )
+        found = await self.database.read(rows_of, query, members(person_keys))
+        await self._mark_seen(
+            [
+                row.person_id
+                for row in found
+                if row.is_complete and row.attempt_id != handle.attempt_id
+            ]
+        )
         settled: dict[str, set[str]] = defaultdict(set)
-        for key, area, _, is_complete, attempt_id in found:
-            if is_complete or attempt_id == handle.attempt_id:
-                settled[key].add(area)
+        for row in found:
+            if row.is_complete or row.attempt_id == handle.attempt_id:
+                settled[row.person_key].add(row.area)
         return {key: frozenset(areas) for key, areas in settled.items()}
 
     async def _mark_seen(self, persons: Sequence[int]) -> None:
         """Record that this attempt saw persons on the roster whom an earlier attempt read."""
-        if not persons:
-            return
-
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(
-                update(person_area)
-                .where(
-                    member(person_area.c.person_id),
-                    person_area.c.run_id == self.handle.run_id,
-                    person_area.c.is_complete,
-                )
-                .values(attempt_id=self.handle.attempt_id),
-                members(persons),
+        seen = (
+            update(person_area)
+            .where(
+                member(person_area.c.person_id),
+                person_area.c.run_id == self.handle.run_id,
+                person_area.c.is_complete,
             )
-
-        await self.lease.write(work)
+            .values(attempt_id=self.handle.attempt_id)
+        )
+        if persons:
+            await self.lease.write(execute, seen, members(persons))
 
     async def not_sent(self, person_keys: Sequence[str]) -> None:
         """See ``RunStore.not_sent``."""
-        is_one = member(person.c.person_key)
-
-        async def query(connection: AsyncConnection) -> list[int]:
-            found = await connection.execute(
-                select(person.c.person_id).where(is_one), members(person_keys)
+        if not person_keys:
+            return
+        query = select(person.c.person_id).where(member(person.c.person_key))
+        known = await self.database.read(rows_of, query, members(person_keys))
+        if known:
+            seen = update(person).where(member(person.c.person_id))
+            await self.lease.write(
+                execute,
+                seen.values(not_sent_by=self.handle.attempt_id),
+                members([row.person_id for row in known]),
             )
-            return list(found.scalars())
-
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(
-                update(person)
-                .where(member(person.c.person_id))
-                .values(not_sent_by=self.handle.attempt_id),
-                members(known),
-            )
-
-        if person_keys and (known := await self.database.read(query)):
-            await self.lease.write(work)
 
     async def chosen(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]] | None:
         """See ``RunStore.chosen``."""
@@ -149,37 +135,31 @@ class SqlRunStore:
             return None
         if not person_keys:
             return {}
-
-        async def work(connection: AsyncConnection) -> list[tuple[str, str, datetime | None, bool]]:
-            rows = await connection.execute(
-                select(
-                    person.c.person_key,
-                    person_area.c.area,
-                    person_area.c.confirmed_at,
-                    failure.c.kind.is_not(None),
-                )
-                .join(person_area, person_area.c.person_id == person.c.person_id)
-                .outerjoin(
-                    failure,
-                    (failure.c.person_id == person_area.c.person_id)
-                    & (failure.c.area == person_area.c.area),
-                )
-                .where(
-                    member(person.c.person_key),
-                ),
-                members(person_keys),
+        query = (
+            select(
+                person.c.person_key,
+                person_area.c.area,
+                person_area.c.confirmed_at,
+                failure.c.kind.is_not(None).label("has_failed"),
             )
-            return [tuple(row) for row in rows]
-
+            .join(person_area, person_area.c.person_id == person.c.person_id)
+            .outerjoin(
+                failure,
+                (failure.c.person_id == person_area.c.person_id)
+                & (failure.c.area == person_area.c.area),
+            )
+            .where(member(person.c.person_key))
+        )
+        found = await self.database.read(rows_of, query, members(person_keys))
         picked: dict[str, set[str]] = defaultdict(set)
         seen: dict[str, set[str]] = defaultdict(set)
-        for key, area, confirmed_at, has_failed in await self.database.read(work):
-            seen[key].add(area)
+        for row in found:
+            seen[row.person_key].add(row.area)
             is_stale = choice.stale_before is not None and (
-                confirmed_at is None or confirmed_at < choice.stale_before
+                row.confirmed_at is None or row.confirmed_at < choice.stale_before
             )
-            if is_stale or (choice.failed and has_failed):
-                picked[key].add(area)
+            if is_stale or (choice.failed and row.has_failed):
+                picked[row.person_key].add(row.area)
         if choice.stale_before is not None:
             for key in person_keys:
                 picked[key].update(set(self.handle.areas) - seen[key])
@@ -210,11 +190,7 @@ class SqlRunStore:
         async def work(connection: AsyncConnection) -> Publication:
             if already := await publication_of(connection, handle.run_id):
                 return already
-            await connection.execute(
-                update(attempt)
-                .where(attempt.c.attempt_id == handle.attempt_id)
-                .values(counts_of(progress))
-            )
+            await update_attempt(connection, handle, **counts_of(progress))
             return await publish_run(
                 connection,
                 self.database,
@@ -249,11 +225,9 @@ class SqlRunStore:
             .select_from(failure)
             .where(failure.c.area.in_(self.handle.areas), ~is_known)
         )
-
-        async def query(connection: AsyncConnection) -> int:
-            return (await connection.execute(count)).scalar_one()
-
-        return await self.database.read(query)
+        (row,) = await self.database.read(rows_of, count)
+        unknown: int = row[0]
+        return unknown
 
     async def abandon(
         self, exit_code: ExitCode, reason: str, progress: RunProgress

@@ -4,6 +4,7 @@ Readers never saw any of it, so nothing changes for them meanwhile.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Column, delete, select, update
@@ -42,21 +43,26 @@ async def undo_run(
     Raises:
         LeaseLostError: another holder took over.
     """
-
-    async def mark(connection: AsyncConnection) -> None:
-        await connection.execute(
-            update(run)
-            .where(run.c.run_id == run_id)
-            .values(
-                status=status,
-                finished_at=lease.database.runtime.now(),
-                exit_code=exit_code,
-                reason=reason or None,
-            )
-        )
-
-    await lease.write(mark)
+    now = lease.database.runtime.now()
+    await lease.write(end_run, run_id, status, now, exit_code=exit_code, reason=reason or None)
     await undo_writes(lease, run_id)
+
+
+async def end_run(
+    connection: AsyncConnection,
+    run_id: int,
+    status: RunStatus,
+    now: datetime,
+    *,
+    exit_code: ExitCode | None = None,
+    reason: str | None = None,
+) -> None:
+    """Mark a run as withheld or abandoned."""
+    await connection.execute(
+        update(run)
+        .where(run.c.run_id == run_id)
+        .values(status=status, finished_at=now, exit_code=exit_code, reason=reason)
+    )
 
 
 async def undo_writes(lease: Lease, run_id: int) -> None:
@@ -65,17 +71,10 @@ async def undo_writes(lease: Lease, run_id: int) -> None:
     Raises:
         LeaseLostError: another holder took over.
     """
-
-    async def step(connection: AsyncConnection) -> Sequence[int]:
-        return await undo_next_persons(connection, run_id, after=after)
-
-    async def rest(connection: AsyncConnection) -> None:
-        await undo_rest(connection, run_id)
-
     after = 0
-    while persons := await lease.write(step):
+    while persons := await lease.write(undo_next_persons, run_id, after=after):
         after = persons[-1]
-    await lease.write(rest)
+    await lease.write(undo_rest, run_id)
 
 
 async def leftovers(connection: AsyncConnection) -> Sequence[int]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import column, inspect, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import worker
@@ -67,11 +67,7 @@ async def upgrade(database: Database) -> tuple[str | None, str]:
     before = await database.read(revision)
     if before is not None and before > HEAD:
         await check_schema(database)
-
-    async def work(connection: AsyncConnection) -> None:
-        await connection.run_sync(_upgrade)
-
-    await database.alter(work)
+    await database.alter(_upgrade)
     await anyio.lowlevel.checkpoint()
     return before, HEAD
 
@@ -93,7 +89,7 @@ def alembic_config(**attributes: Any) -> Any:
     return config
 
 
-def _upgrade(connection: Connection) -> None:
+async def _upgrade(connection: AsyncConnection) -> None:
     from alembic import command  # noqa: PLC0415 - heavy, and only migrations need it
 
-    command.upgrade(alembic_config(connection=connection), "head")
+    await connection.run_sync(lambda sync: command.upgrade(alembic_config(connection=sync), "head"))

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.sharding import next_share
 from worker.ports import RateBudget
-from worker.store.runs.lease import Lease, held_by_shards, is_live, lock_lease
+from worker.store.runs.lease import Lease, held_by_shards, is_live
 from worker.store.schema.tables import lease
 
 
@@ -36,8 +36,7 @@ async def balance(own: Lease, budget: RateBudget, *, shards: int) -> None:
     Raises:
         LeaseLostError: another process took over this shard.
     """
-    database = own.database
-    until_s = database.runtime.monotonic() + own.ttl_s
+    until_s = own.database.runtime.monotonic() + own.ttl_s
 
     def wanted(shares: _Shares) -> int:
         return next_share(
@@ -48,30 +47,22 @@ async def balance(own: Lease, budget: RateBudget, *, shards: int) -> None:
             others=shares.others,
         )
 
-    async def read(connection: AsyncConnection) -> _Shares:
-        return await _read_shares(connection, own)
-
-    async def shrink(connection: AsyncConnection) -> None:
-        await _write_share(connection, own, share)
-
     async def grow(connection: AsyncConnection) -> int:
-        await lock_lease(database, connection)
-        await own.renew(connection)
         await _take_from_the_dead(connection, own)
         shares = await _read_shares(connection, own)
         share = max(wanted(shares), shares.own)
         await _write_share(connection, own, share)
         return share
 
-    shares = await own.write(read)
+    shares = await own.write(_read_shares, own)
     share = wanted(shares)
     if share < shares.own:
         budget.use(share, until_s=until_s)
-        await own.write(shrink)
+        await own.write(_write_share, own, share)
         return
     budget.use(shares.own, until_s=until_s)
     if shares.own < budget.total_per_hour // shares.live:
-        budget.use(await database.write(grow), until_s=until_s)
+        budget.use(await own.write_alone(grow), until_s=until_s)
 
 
 async def _read_shares(connection: AsyncConnection, own: Lease) -> _Shares:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.confirmation import Removed
@@ -14,10 +14,10 @@ from worker.core.run import BatchResult, Publication, RunProgress, ShardFinished
 from worker.core.sharding import Shard
 from worker.errors import ExitCode, WithheldError
 from worker.ports import RateBudget
-from worker.store.runs.lease import lock_lease
-from worker.store.runs.ledger import counts_of, mark_interrupted
+from worker.store.runs.ledger import counts_of, mark_interrupted, update_attempt
 from worker.store.runs.publication import RosterRead, publication_of, publish_run
 from worker.store.runs.run_store import SqlRunStore
+from worker.store.runs.undo import end_run
 from worker.store.schema.tables import attempt, person_area, run
 from worker.store.shards.assignments import has_other_live_shards, last_attempts
 from worker.store.shards.rate_shares import balance
@@ -63,12 +63,16 @@ class ShardRunStore(SqlRunStore):
         """
 
         async def work(connection: AsyncConnection) -> Publication | ShardFinished | WithheldError:
-            await lock_lease(self.database, connection)
-            await self.lease.renew(connection)
             ended = await self._ended(connection)
             if ended is not None:
                 return ended
-            await self._mark_done(connection, may_depart=may_depart, progress=progress)
+            await update_attempt(
+                connection,
+                self.handle,
+                is_done=True,
+                roster_whole=may_depart,
+                **counts_of(progress),
+            )
             attempts = (await last_attempts(connection, self.handle.run_id)).values()
             done = [last for last in attempts if last.is_done]
             if len(done) < self.shard.count:
@@ -85,10 +89,18 @@ class ShardRunStore(SqlRunStore):
                 async with connection.begin_nested():
                     return await publish_run(connection, self.database, self.handle, limits, roster)
             except WithheldError as error:
-                await self._mark_withheld(connection, error.message)
+                # All shards are done: only an undo still writes to this run.
+                await end_run(
+                    connection,
+                    self.handle.run_id,
+                    RunStatus.WITHHELD,
+                    self.database.runtime.now(),
+                    exit_code=ExitCode.WITHHELD,
+                    reason=error.message,
+                )
                 return error
 
-        done = await self.database.write(work)
+        done = await self.lease.write_alone(work)
         code = ExitCode.WITHHELD if isinstance(done, WithheldError) else done.exit_code
         await self._end(code, progress)
         if isinstance(done, WithheldError):
@@ -106,14 +118,12 @@ class ShardRunStore(SqlRunStore):
         """See ``RunStore.interrupt``. The run continues while another shard works on it."""
 
         async def work(connection: AsyncConnection) -> None:
-            await lock_lease(self.database, connection)
-            await self.lease.renew(connection)
             run_id = self.handle.run_id
             if not await has_other_live_shards(connection, self.lease, run_id):
                 now = self.database.runtime.now()
                 await mark_interrupted(connection, run_id, exit_code, reason, now)
 
-        await self.database.write(work)
+        await self.lease.write_alone(work)
         await self._end(exit_code, progress, not_before)
 
     async def _ended(self, connection: AsyncConnection) -> Publication | WithheldError | None:
@@ -126,15 +136,6 @@ class ShardRunStore(SqlRunStore):
         if row.status == RunStatus.WITHHELD:
             return WithheldError(row.reason)
         return await publication_of(connection, self.handle.run_id)
-
-    async def _mark_done(
-        self, connection: AsyncConnection, *, may_depart: bool, progress: RunProgress
-    ) -> None:
-        await connection.execute(
-            update(attempt)
-            .where(attempt.c.attempt_id == self.handle.attempt_id)
-            .values(is_done=True, roster_whole=may_depart, **counts_of(progress))
-        )
 
     async def _has_failures(self, connection: AsyncConnection) -> bool:
         """Whether this shard has roster errors or areas that it could not read."""
@@ -152,16 +153,3 @@ class ShardRunStore(SqlRunStore):
             .limit(1)
         )
         return bool(roster_errors) or unread.first() is not None
-
-    async def _mark_withheld(self, connection: AsyncConnection, reason: str) -> None:
-        """Mark the run as withheld. All shards are done: only an undo still writes to this run."""
-        await connection.execute(
-            update(run)
-            .where(run.c.run_id == self.handle.run_id)
-            .values(
-                status=RunStatus.WITHHELD,
-                finished_at=self.database.runtime.now(),
-                exit_code=ExitCode.WITHHELD,
-                reason=reason,
-            )
-        )

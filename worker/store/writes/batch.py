@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.confirmation import (
@@ -25,8 +25,9 @@ from worker.core.run import BatchResult, RunHandle
 from worker.store.dialects import member, members, upsert
 from worker.store.queries.published import is_anything_published
 from worker.store.runs.lease import Lease
+from worker.store.runs.ledger import update_attempt
 from worker.store.runs.undo import undo_persons
-from worker.store.schema.tables import attempt, failure
+from worker.store.schema.tables import failure
 from worker.store.writes.notes import Notes, notes_of, write_notes
 from worker.store.writes.persons import PersonIds, resolve_persons
 from worker.store.writes.proofs import published_digests, write_proofs
@@ -140,11 +141,8 @@ class BatchWriter:
         A failure is no progress: a run that only fails is abandoned in the end.
         """
         if any(isinstance(area, CompleteArea) for read in batch for area in read.areas):
-            await connection.execute(
-                update(attempt)
-                .where(attempt.c.attempt_id == self.handle.attempt_id)
-                .values(progressed_at=self.lease.database.runtime.now())
-            )
+            now = self.lease.database.runtime.now()
+            await update_attempt(connection, self.handle, progressed_at=now)
 
     async def _differing(
         self, connection: AsyncConnection, batch: Sequence[PersonRead], resolved: PersonIds
