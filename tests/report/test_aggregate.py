@@ -18,7 +18,7 @@ from worker.errors import UsageError
 from worker.report.aggregate import FACTS, hidden_of
 from worker.report.export import Options, export
 from worker.report.sinks import Format
-from worker.report.views import COHORT, DAILY, PUBLICATION
+from worker.views import COHORT, DAILY, PUBLICATION
 
 LEAST = 5
 MEASURES = {

@@ -23,7 +23,7 @@ from worker.areas.words import Kind
 from worker.errors import ConfigurationError, UsageError
 from worker.report.export import Options, export
 from worker.report.sinks import CsvSink, Format, Shape
-from worker.report.views import VIEWS
+from worker.views import VIEWS
 
 SAFE = "report_patient_safety_current"
 NIGHT = "publication_no=2"

@@ -8,7 +8,7 @@ from tests.store.world import world_on
 from worker.areas.reporting import COLUMNS, KEYS
 from worker.areas.words import Kind
 from worker.errors import UsageError
-from worker.report.views import VIEWS, views_named
+from worker.views import VIEWS, views_named
 
 
 async def test_the_declared_columns_are_those_of_the_database(database_url):

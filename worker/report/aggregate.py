@@ -14,7 +14,7 @@ from worker.areas.words import Kind
 from worker.core.model import FailureKind
 from worker.core.small_numbers import Cell, Equation, Mark, hide
 from worker.report.selection import order_of
-from worker.report.views import COHORT, DAILY, PUBLICATION, View
+from worker.views import COHORT, DAILY, PUBLICATION, View
 
 HIDDEN: Final = "hidden"
 

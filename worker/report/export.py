@@ -37,8 +37,8 @@ from worker.report.selection import (
 )
 from worker.report.sinks import Dialect, Format, Shape, iso, load_pyarrow
 from worker.report.view_files import PART_BYTES_MAX, ViewFiles, folder_of
-from worker.report.views import CHANGE_FEED, CURRENT, PAYLOAD, View, views_named
 from worker.report.words import json_schema, meanings, words_of
+from worker.views import CHANGE_FEED, CURRENT, PAYLOAD, View, views_named
 
 _PORTION: Final = 2_000
 """Rows held in memory at a time."""

@@ -6,8 +6,10 @@ than the facts, and two reports of one publication would tell of the erased pers
 not asked until the next publication.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from statistics import median
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -47,7 +49,7 @@ from worker.report.figures import (
     SnapshotState,
 )
 from worker.report.reading import Read, begin_snapshot
-from worker.report.views import CHANGE_FEED, COHORT, CURRENT, DAILY, EPISODE, PUBLICATION, RUN
+from worker.views import CHANGE_FEED, COHORT, CURRENT, DAILY, EPISODE, PUBLICATION, RUN
 
 _ZONE: Final = ZoneInfo("Europe/Oslo")
 """The time zone of the days in the facts of publications."""
@@ -305,12 +307,12 @@ class _Queries:
         persons = sorted((row[0], row[2]) for row in counted if row[1] is None)
         found = []
         for area, people in persons:
-            amounts = {row[1]: row[2] for row in days if row[0] == area}
+            amounts = Counter({row[1]: row[2] for row in days if row[0] == area})
             found.append(
                 DurationFacts(
                     area=area,
-                    amount=Amount(sum(amounts.values()), people),
-                    median_days=_median(amounts),
+                    amount=Amount(amounts.total(), people),
+                    median_days=median(amounts.elements()),
                 )
             )
         return tuple(found)
@@ -340,18 +342,6 @@ def _before(nights: Sequence[NightFacts]) -> NightFacts | None:
     latest = nights[-1].day - timedelta(days=CHANGE_DAYS)
     earliest = latest - timedelta(days=_SLACK_DAYS)
     return next((night for night in reversed(nights) if earliest <= night.day <= latest), None)
-
-
-def _median(amounts: Mapping[float, int]) -> float:
-    """The median; of two middle values the mean."""
-    total = sum(amounts.values())
-    middle, passed = [], 0
-    for value, amount in sorted(amounts.items()):
-        middle += [
-            value for place in ((total - 1) // 2, total // 2) if 0 <= place - passed < amount
-        ]
-        passed += amount
-    return sum(middle) / len(middle)
 
 
 def _state(

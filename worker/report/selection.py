@@ -26,7 +26,7 @@ from worker.areas.reporting import KEYS
 from worker.areas.words import Kind
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql, instant_sql
 from worker.errors import UsageError
-from worker.report.views import (
+from worker.views import (
     AREA_VIEWS,
     CHANGE_FEED,
     COHORT,

@@ -12,7 +12,7 @@ import orjson
 from worker.files import create_private, named_faults
 from worker.report.manifest import ExportedColumn, ExportedFile, ExportedView
 from worker.report.sinks import Shape, Sink, open_sink
-from worker.report.views import AREA_VIEWS, CHANGE_FEED, View
+from worker.views import AREA_VIEWS, CHANGE_FEED, View
 
 PART_BYTES_MAX: Final = 128 * 1024 * 1024
 """A part ends with the portion that reaches it; of Parquet, with the row group."""

@@ -7,7 +7,7 @@ from worker.areas.reporting import COLUMNS
 from worker.areas.words import Kind, ViewColumn
 from worker.report.aggregate import HIDDEN
 from worker.report.selection import NOT_OF_THE_PAST
-from worker.report.views import View
+from worker.views import View
 
 _HIDDEN: Final = ViewColumn(
     name=HIDDEN,

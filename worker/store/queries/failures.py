@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, or_, select
+from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.store.database import Database
+from worker.store.database import Database, execute
 from worker.store.schema.tables import failure, person
 
 
@@ -91,38 +91,19 @@ async def purge_failures(
         )
     if not chosen:
         return 0
-
-    async def work(connection: AsyncConnection) -> int:
-        done = await connection.execute(delete(failure).where(or_(*chosen)))
-        return done.rowcount
-
-    return await database.write(work)
+    return await database.write(execute, delete(failure).where(or_(*chosen)))
 
 
 def _select() -> Select[Any]:
+    """The fields of ``OpenFailure``."""
     return select(
-        failure, person.c.person_key, person.c.prev_local_ref, person.c.departed_run
+        failure,
+        person.c.person_key,
+        person.c.prev_local_ref.label("local_ref"),
+        person.c.departed_run.is_not(None).label("is_departed"),
     ).join(person, person.c.person_id == failure.c.person_id)
 
 
 async def _read(connection: AsyncConnection, statement: Select[Any]) -> Sequence[OpenFailure]:
-    return [_failure(row) for row in await connection.execute(statement)]
-
-
-def _failure(row: Row[Any]) -> OpenFailure:
-    return OpenFailure(
-        person_id=row.person_id,
-        person_key=row.person_key,
-        local_ref=row.prev_local_ref,
-        is_departed=row.departed_run is not None,
-        area=row.area,
-        kind=row.kind,
-        status=row.status,
-        reason=row.reason,
-        attempts=row.attempts,
-        runs=row.runs,
-        first_at=row.first_at,
-        last_at=row.last_at,
-        first_run=row.first_run,
-        last_run=row.last_run,
-    )
+    rows = await connection.execute(statement)
+    return [OpenFailure(**row) for row in rows.mappings()]

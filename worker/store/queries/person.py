@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Boolean, Integer, Row, String, column, or_, select, table
+from sqlalchemy import Row, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.store.queries.failures import OpenFailure, failures_by_key
-from worker.store.schema.tables import VERSIONS, alias_of, person, run
-from worker.utc_time import UtcTime
+from worker.store.queries.published import last_published
+from worker.store.schema.tables import alias_of, person, run
+from worker.views import FRESHNESS, HISTORY, LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,16 +152,7 @@ async def person_story(
 
 async def publication_at(connection: AsyncConnection, at: datetime) -> Publication | None:
     """The publication that readers saw at this time."""
-    found = await connection.execute(
-        select(run.c.run_id, run.c.kind, run.c.published_at)
-        .where(
-            run.c.publication_no.is_not(None),
-            run.c.published_at <= at,
-        )
-        .order_by(run.c.publication_no.desc())
-        .limit(1)
-    )
-    row = found.one_or_none()
+    row = await last_published(connection, run.c.published_at <= at)
     if row is None:
         return None
     return Publication(run_id=row.run_id, kind=row.kind, published_at=row.published_at)
@@ -182,19 +174,9 @@ async def _person(connection: AsyncConnection, person_key: str) -> Any:
     return found.one_or_none()
 
 
-_LABEL = table(
-    "report_person_label",
-    column("person_key", String),
-    column("local_ref", String),
-    column("cohort", String),
-    column("valid_from", UtcTime),
-    column("valid_to", UtcTime),
-)
-
-
 async def _label(connection: AsyncConnection, person_key: str, as_of: datetime | None) -> Any:
     """The person's row of the view of labels; None before the first publication."""
-    view = _LABEL.c
+    view = LABEL.table().c
     query = select(view.local_ref, view.cohort).where(view.person_key == person_key)
     if as_of is None:
         query = query.where(view.valid_to.is_(None))
@@ -205,27 +187,12 @@ async def _label(connection: AsyncConnection, person_key: str, as_of: datetime |
     return (await connection.execute(query)).one_or_none()
 
 
-_FRESHNESS = table(
-    "report_person_freshness",
-    column("person_key", String),
-    column("area", String),
-    column("last_confirmed_at", UtcTime),
-    column("pages", Integer),
-    column("record_count", Integer),
-    column("is_stale", Boolean(create_constraint=False)),
-    column("digest", String),
-    column("first_read_at", UtcTime),
-    column("first_record_count", Integer),
-    column("first_digest", String),
-)
-
-
 async def _proofs(
     connection: AsyncConnection, person_key: str, now: datetime
 ) -> Mapping[str, Mapping[str, Any]]:
     """The fields of the completeness proof, by area."""
-    view = _FRESHNESS.c
-    rows = await connection.execute(select(_FRESHNESS).where(view.person_key == person_key))
+    view = FRESHNESS.table()
+    rows = await connection.execute(select(view).where(view.c.person_key == person_key))
     return {
         row.area: {
             "last_confirmed_at": row.last_confirmed_at,
@@ -252,23 +219,23 @@ def _first_read(row: Row[Any]) -> FirstProof | None:
     )
 
 
+_OF_A_VERSION: Final = (
+    "restriction_id",
+    "first_seen_at",
+    "valid_from",
+    "valid_to",
+    "opened_run",
+    "closed_run",
+)
+"""The fields of ``Version`` that are columns of the history view."""
+
+
 async def _versions(
     connection: AsyncConnection, area: ResourceArea, person_key: str, at: datetime
 ) -> Sequence[Version]:
     """The person's rows of the history view, oldest first."""
-    stored = VERSIONS[area.name]
     names = [declared.name for declared in area.columns]
-    view = table(
-        f"report_{area.table}_history",
-        column("person_key", String),
-        column("restriction_id", String),
-        column("first_seen_at", UtcTime),
-        column("valid_from", UtcTime),
-        column("valid_to", UtcTime),
-        column("opened_run", Integer),
-        column("closed_run", Integer),
-        *(column(name, stored.c[name].type) for name in names),
-    )
+    view = HISTORY[area.name].table((*_OF_A_VERSION, "person_key", *names))
     rows = await connection.execute(
         select(view)
         .where(view.c.person_key == person_key)
@@ -276,14 +243,9 @@ async def _versions(
     )
     return [
         Version(
-            restriction_id=row.restriction_id,
-            columns={name: getattr(row, name) for name in names if getattr(row, name) is not None},
-            first_seen_at=row.first_seen_at,
-            valid_from=row.valid_from,
-            valid_to=row.valid_to,
-            opened_run=row.opened_run,
-            closed_run=row.closed_run,
-            is_shown=row.valid_from <= at and (row.valid_to is None or at < row.valid_to),
+            **{name: row[name] for name in _OF_A_VERSION},
+            columns={name: row[name] for name in names if row[name] is not None},
+            is_shown=row["valid_from"] <= at and (row["valid_to"] is None or at < row["valid_to"]),
         )
-        for row in rows
+        for row in rows.mappings()
     ]

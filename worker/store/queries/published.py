@@ -1,6 +1,8 @@
 """What readers see as open, regardless of what unpublished runs have opened and closed."""
 
-from sqlalchemy import Select, Table, func, or_, select, union_all
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, Table, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.schema.tables import run
@@ -36,6 +38,19 @@ async def rows_and_persons(
         )
     ).one()
     return row[0], row[1]
+
+
+async def last_published(
+    connection: AsyncConnection, *conditions: ColumnElement[bool]
+) -> Row[Any] | None:
+    """The last published run of those that meet the conditions."""
+    found = await connection.execute(
+        select(run)
+        .where(run.c.publication_no.is_not(None), *conditions)
+        .order_by(run.c.publication_no.desc())
+        .limit(1)
+    )
+    return found.one_or_none()
 
 
 async def is_anything_published(connection: AsyncConnection) -> bool:

@@ -9,18 +9,20 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Executable, Row, func, or_, select, text
+from sqlalchemy import Executable, Row, func, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.hosts import place_of
 from worker.core.model import RunKind
 from worker.store.database import Database
+from worker.store.queries.published import last_published
 from worker.store.runs.lease import is_live
 from worker.store.runs.ledger import known_persons, open_counts
 from worker.store.runs.process_identity import Holder
-from worker.store.schema.tables import TOTALS, attempt, failure, lease, person, person_area, run
+from worker.store.schema.tables import TOTALS, attempt, failure, lease, person_area, run
 from worker.store.sqlite_file import file_of
+from worker.views import FRESHNESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,13 +152,13 @@ async def last_runs(connection: AsyncConnection, limit: int) -> Sequence[RunFact
 
 async def last_full_publication(connection: AsyncConnection) -> RunFacts | None:
     """The last full run that was published; a backfill does not make a snapshot fresh."""
-    row = await _last_published(connection, run.c.kind == RunKind.SYNC)
+    row = await last_published(connection, run.c.kind == RunKind.SYNC)
     return None if row is None else _facts(row)
 
 
 async def last_publication(connection: AsyncConnection) -> Publication | None:
     """The last run that was published, full or not: what readers see."""
-    row = await _last_published(connection)
+    row = await last_published(connection)
     if row is None:
         return None
     return Publication(
@@ -165,18 +167,6 @@ async def last_publication(connection: AsyncConnection) -> Publication | None:
         kind=row.kind,
         published_at=row.published_at,
     )
-
-
-async def _last_published(
-    connection: AsyncConnection, *conditions: ColumnElement[bool]
-) -> Row[Any] | None:
-    found = await connection.execute(
-        select(run)
-        .where(run.c.publication_no.is_not(None), *conditions)
-        .order_by(run.c.publication_no.desc())
-        .limit(1)
-    )
-    return found.one_or_none()
 
 
 async def settled_in(connection: AsyncConnection, run_id: int, areas: int) -> Settled:
@@ -223,60 +213,27 @@ def _lease_state(row: Row[Any], now: datetime) -> LeaseState:
 
 
 async def area_staleness(connection: AsyncConnection) -> Sequence[AreaStaleness]:
-    """Persons and stale persons by area, counted as in ``report_person_freshness``.
-
-    The view finds the last full run for each row; here it is found once for each area.
-    """
-    found = [await _staleness_of(connection, area.name) for area in AREAS]
-    return [staleness for staleness in found if staleness.persons]
-
-
-async def _staleness_of(connection: AsyncConnection, area: str) -> AreaStaleness:
-    last_sync = (
-        await connection.execute(
-            select(func.max(run.c.publication_no)).where(
-                run.c.kind == RunKind.SYNC,
-                run.c.areas.contains(orjson.dumps(area).decode(), autoescape=True),
-            )
-        )
-    ).scalar_one()
-    now, before = run.alias("now"), run.alias("before")
-    is_published = now.c.publication_no.is_not(None)
-    is_recent = now.c.publication_no >= (last_sync or 0)
-    fresh_now = is_published & person_area.c.is_complete & is_recent
-    fresh_before = (
-        ~is_published
-        & func.coalesce(person_area.c.prev_is_complete, False)
-        & (before.c.publication_no >= (last_sync or 0))
+    """Persons and stale persons by area, counted in ``report_person_freshness``."""
+    view = FRESHNESS.table()
+    rows = await connection.execute(
+        select(
+            view.c.area,
+            func.count().label("persons"),
+            func.count().filter(view.c.is_stale == true()).label("stale"),
+        ).group_by(view.c.area)
     )
-    row = (
-        await connection.execute(
-            select(
-                func.count().label("persons"),
-                func.count().filter(or_(fresh_now, fresh_before)).label("fresh"),
-            )
-            .select_from(person_area)
-            .join(person, person.c.person_id == person_area.c.person_id)
-            .join(now, now.c.run_id == person_area.c.run_id)
-            .outerjoin(before, before.c.run_id == person_area.c.prev_run_id)
-            .where(
-                person_area.c.area == area,
-                person.c.departed_run.is_(None),
-                or_(is_published, person_area.c.prev_run_id.is_not(None)),
-            )
-        )
-    ).one()
-    return AreaStaleness(area=area, persons=row.persons, stale=row.persons - row.fresh)
+    found = {row.area: AreaStaleness(**row) for row in rows.mappings()}
+    return [found[area.name] for area in AREAS if area.name in found]
 
 
 async def failure_counts(connection: AsyncConnection) -> Sequence[FailureCount]:
     """Open failures by area and kind."""
     rows = await connection.execute(
-        select(failure.c.area, failure.c.kind, func.count().label("number"))
+        select(failure.c.area, failure.c.kind, func.count().label("count"))
         .group_by(failure.c.area, failure.c.kind)
         .order_by(failure.c.area, failure.c.kind)
     )
-    return [FailureCount(area=row.area, kind=row.kind, count=row.number) for row in rows]
+    return [FailureCount(**row) for row in rows.mappings()]
 
 
 async def open_state(connection: AsyncConnection) -> OpenState:

@@ -1,4 +1,4 @@
-"""The reporting views as the report and the export read them: each column with its type.
+"""The reporting views as report, export and queries read them: each column with its type.
 
 The database's views have no types on SQLite (booleans are 0 and 1, times are text), so they are
 said here. A test compares these declarations with the views of both databases.
