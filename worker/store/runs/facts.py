@@ -33,6 +33,7 @@ from worker.store.runs.statements import (
 )
 from worker.store.schema.fact_tables import (
     DENOMINATORS,
+    MOVEMENTS,
     publication,
     publication_code,
     publication_cohort,
@@ -44,7 +45,7 @@ ZONE: Final = ZoneInfo("Europe/Oslo")
 _STANDING: Final = ("open", "in_effect", "persons", "persons_in_effect")
 _CHANGES: Final = {"insert": "added", "update": "changed", "close": "removed"}
 _KEY: Final = ("area", "code", "level", "cause", "cohort")
-_PERSONS: Final = (*DENOMINATORS, "joined", "departed", "persons_in_effect")
+_PERSONS: Final = (*DENOMINATORS, *MOVEMENTS)
 
 _Key: TypeAlias = tuple[str, ...]
 """The values of ``_KEY``."""

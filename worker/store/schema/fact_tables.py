@@ -1,5 +1,6 @@
 """Facts and the change feed. These tables have no foreign keys: their rows stay for ever."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, String, Table
@@ -15,6 +16,14 @@ DENOMINATORS: Final = (
     *(f"failed_{kind}" for kind in FailureKind),
 )
 """The counts of persons of a publication that are not known of those before facts were kept."""
+MOVEMENTS: Final = ("joined", "departed", "persons_in_effect")
+"""Those that are always known."""
+
+
+def _persons() -> Iterator[Column[int]]:
+    yield from (Column(name, BigInteger) for name in DENOMINATORS)
+    yield from (Column(name, BigInteger, nullable=False) for name in MOVEMENTS)
+
 
 publication = Table(
     "publication",
@@ -24,10 +33,7 @@ publication = Table(
     Column("kind", String(16), nullable=False),
     Column("published_at", UtcTime, nullable=False),
     Column("day", String(10), nullable=False),
-    *(Column(name, BigInteger) for name in DENOMINATORS),
-    Column("joined", BigInteger, nullable=False),
-    Column("departed", BigInteger, nullable=False),
-    Column("persons_in_effect", BigInteger, nullable=False),
+    *_persons(),
     Column("is_base", Boolean(create_constraint=False), nullable=False),
 )
 """The facts of each publication, for ever. ``run_id`` is no foreign key: runs may go.
@@ -66,10 +72,7 @@ publication_cohort = Table(
     metadata,
     Column("publication_no", BigInteger, primary_key=True, autoincrement=False),
     Column("cohort", String(200), primary_key=True),
-    *(Column(name, BigInteger) for name in DENOMINATORS),
-    Column("joined", BigInteger, nullable=False),
-    Column("departed", BigInteger, nullable=False),
-    Column("persons_in_effect", BigInteger, nullable=False),
+    *_persons(),
     sqlite_with_rowid=False,
 )
 """The persons of each publication by cohort; their sums are those of ``publication``."""

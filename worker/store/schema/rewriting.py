@@ -25,10 +25,10 @@ from worker.store.dialects import delete_securely, member, members
 from worker.store.identity import NEW, StoredIdentity
 from worker.store.runs.facts import invalidate_base
 from worker.store.runs.lease import Lease
+from worker.store.runs.ledger import key_paths
 from worker.store.schema.tables import (
     VERSIONS,
     alias_of,
-    area_key,
     person,
     person_area,
     run,
@@ -89,7 +89,7 @@ class Rewriter:
 
     async def finish(self) -> None:
         """Record that no row is left to rewrite."""
-        await self.lease.write(lambda connection: self._mark(connection, None))
+        await self.lease.write(self._mark, None)
 
     async def _batch(self, connection: AsyncConnection) -> Rewritten | None:
         """Rewrite the next persons and record the progress; None if there are none."""
@@ -118,7 +118,7 @@ class Rewriter:
     async def _rewrite(self, connection: AsyncConnection, persons: Sequence[Any]) -> int:
         ids = [row.person_id for row in persons]
         stored = {area.name: await self._versions(connection, area, ids) for area in self.areas}
-        keys = await self._key_paths(connection)
+        keys = await key_paths(connection)
         count = 0
         for row in persons:
             own = {name: versions.get(row.person_id, []) for name, versions in stored.items()}
@@ -185,10 +185,6 @@ class Rewriter:
         for row in rows:
             found[row.person_id].append(row)
         return found
-
-    async def _key_paths(self, connection: AsyncConnection) -> Mapping[str, str]:
-        found = await connection.execute(select(area_key.c.area, area_key.c.key_path))
-        return {row.area: row.key_path for row in found}
 
     async def _mark(self, connection: AsyncConnection, person_id: int | None) -> None:
         await invalidate_base(connection)

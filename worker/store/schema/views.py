@@ -13,10 +13,8 @@ from worker.areas.reporting import COLUMNS
 from worker.core.area import ResourceArea
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql
 from worker.store.dialects import StoreDialect
-from worker.store.schema.fact_tables import DENOMINATORS
+from worker.store.schema.fact_tables import DENOMINATORS, MOVEMENTS
 from worker.store.schema.tables import FIRST_READ
-
-_MOVEMENTS: Final = ("joined", "departed", "persons_in_effect")
 
 _SLOT: Final = (
     "LEFT JOIN person_area pa ON pa.person_id = {person} AND pa.area = {area} "
@@ -158,12 +156,12 @@ def _daily_change() -> str:
 
 
 def _publication() -> str:
-    counts = ", ".join(f"d.{name}" for name in (*DENOMINATORS, *_MOVEMENTS))
+    counts = ", ".join(f"d.{name}" for name in (*DENOMINATORS, *MOVEMENTS))
     return f"SELECT d.publication_no, d.published_at, d.day, d.kind, {counts} FROM publication d"
 
 
 def _publication_cohort() -> str:
-    counts = ", ".join(f"c.{name}" for name in (*DENOMINATORS, *_MOVEMENTS))
+    counts = ", ".join(f"c.{name}" for name in (*DENOMINATORS, *MOVEMENTS))
     return (
         f"SELECT d.publication_no, d.published_at, d.day, c.cohort, {counts} "
         "FROM publication_cohort c JOIN publication d ON d.publication_no = c.publication_no"

@@ -1,7 +1,7 @@
 """What a batch adds to the ledger: drift, and the record key path of each area."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
@@ -66,17 +66,7 @@ async def write_notes(
         The notes that the ledger has now.
     """
     if notes.key_paths:
-        await connection.execute(
-            dialect.insert(area_key).on_conflict_do_nothing(),
-            [
-                {
-                    "area": area,
-                    "key_path": key_path,
-                    "since_run": run_id,
-                }
-                for area, key_path in sorted(notes.key_paths)
-            ],
-        )
+        await claim_key_paths(connection, dialect, notes.key_paths, run_id=run_id)
     kept, new, left_out = frozenset[_Entry](), list[_Entry](), notes.drift_left_out
     if notes.drift:
         known = await _known_drift(connection)
@@ -101,6 +91,23 @@ async def write_notes(
     if left_out:
         log.warning("drift.left_out", run=run_id, entries=left_out)
     return Notes(drift=kept, key_paths=notes.key_paths)
+
+
+async def claim_key_paths(
+    connection: AsyncConnection,
+    dialect: StoreDialect,
+    paths: Iterable[tuple[str, str]],
+    *,
+    run_id: int,
+) -> None:
+    """Note record key paths by area, where no run has noted one before."""
+    await connection.execute(
+        dialect.insert(area_key).on_conflict_do_nothing(),
+        [
+            {"area": area, "key_path": key_path, "since_run": run_id}
+            for area, key_path in sorted(paths)
+        ],
+    )
 
 
 async def _known_drift(connection: AsyncConnection) -> frozenset[_Entry]:

@@ -7,13 +7,13 @@ shard that claims a path decides, and commits the claim to the ledger before it 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.model import AreaRead, CompleteArea, PersonRead, keyed_otherwise
 from worker.core.run import RunHandle
 from worker.store.runs.lease import Lease
-from worker.store.schema.tables import area_key
+from worker.store.runs.ledger import key_paths
+from worker.store.writes.notes import claim_key_paths
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,21 +48,10 @@ class AgreedRecordKeys:
 
     async def _claim(self, paths: Mapping[str, str]) -> Mapping[str, str]:
         async def work(connection: AsyncConnection) -> Mapping[str, str]:
-            await connection.execute(
-                self.lease.database.dialect.insert(area_key).on_conflict_do_nothing(),
-                [
-                    {
-                        "area": area,
-                        "key_path": path,
-                        "since_run": self.handle.run_id,
-                    }
-                    for area, path in paths.items()
-                ],
-            )
-            rows = await connection.execute(
-                select(area_key.c.area, area_key.c.key_path).where(area_key.c.area.in_(list(paths)))
-            )
-            return {row.area: row.key_path for row in rows}
+            dialect = self.lease.database.dialect
+            await claim_key_paths(connection, dialect, paths.items(), run_id=self.handle.run_id)
+            kept = await key_paths(connection)
+            return {area: kept[area] for area in paths}
 
         return await self.lease.write(work)
 
