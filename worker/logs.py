@@ -15,7 +15,7 @@ from datetime import date, datetime
 from typing import Any, Final, TextIO
 
 import structlog
-from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from worker import tracebacks
 from worker.core.escaping import visible, visible_lines
@@ -179,10 +179,6 @@ def _json() -> list[Processor]:
         _redact_event,
         structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
-
-
-def _as_text(exc_info: ExcInfo) -> str:
-    return tracebacks.safe_traceback(exc_info[1]).rstrip()
 
 
 def _cut_library_message(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

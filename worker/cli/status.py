@@ -9,13 +9,8 @@ from worker.core.model import RunKind, RunStatus
 from worker.core.plurals import counted
 from worker.errors import ExitCode
 from worker.store.queries.status import LeaseState, Publication, RunFacts
-from worker.use_cases.status import (
-    Freshness,
-    OpenRun,
-    RunShard,
-    Status,
-    read_status,
-)
+from worker.store.shards.assignments import ShardState
+from worker.use_cases.status import Freshness, OpenRun, Status, read_status
 
 
 def run(cli: Cli, *, max_age: timedelta | None, runs: int) -> int:
@@ -137,7 +132,7 @@ def _open(run: OpenRun, lease: LeaseState | None) -> str:
     )
 
 
-def _shard(shard: RunShard) -> str:
+def _shard(shard: ShardState) -> str:
     """How far a shard has come."""
     if shard.is_done:
         described = "has done its part"

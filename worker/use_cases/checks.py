@@ -5,14 +5,13 @@ import os
 import shutil
 import stat
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from worker.app import App
 from worker.config import KEYS, Purpose, needs
-from worker.core.model import RosterLineError
 from worker.core.plurals import counted
 from worker.core.retry import RetryPolicy
 from worker.errors import (
@@ -42,9 +41,10 @@ from worker.store.identity import WEAK_HINT, see_identity
 from worker.store.queries.status import engine_facts, lease_state
 from worker.store.schema.upgrade import HEAD, check_schema
 from worker.store.sqlite_file import file_of, require_file, require_writable, want_of_room
+from worker.use_cases.roster_count import count_roster
 
 CLOCK_WARNING_S: Final = 2.0
-_ENTRIES_MAX: Final = 1_000
+_LINES_MAX: Final = 1_000
 _PATIENCE_S: Final = 5.0
 _TEXTFILE_ROOM_BYTES: Final = 64 * 1024
 
@@ -341,37 +341,31 @@ async def check_roster(app: App) -> CheckResult:
     """The roster can be read; its first entries are counted, and none is shown."""
     if app.settings.roster.path == "-":
         return skip("roster", "it is read from standard input")
-    entries = errors = h_numbers = 0
-    first_error = ""
     roster = app.roster()
-    async with aclosing(roster.entries()) as lines:
-        async for line in lines:
-            if isinstance(line, RosterLineError):
-                errors += 1
-                first_error = first_error or f"{line.where}: {line.problem}"
-            else:
-                entries += 1
-                h_numbers += line.is_h_number
-            if entries + errors >= _ENTRIES_MAX:
-                break
-    is_all = entries + errors < _ENTRIES_MAX
-    text = counted(entries, "person") + ("" if is_all else f" in the first {_ENTRIES_MAX:,} lines")
-    if h_numbers:
-        text += f", {counted(h_numbers, 'H-number')}"
-        text += "" if app.sends_h_numbers else " not sent to PTS (roster.send_h_numbers)"
-    facts: dict[str, Any] = {"entries": entries, "faults": errors, "h_numbers": h_numbers}
+    count = await count_roster(app, roster, lines_max=_LINES_MAX)
+    text = counted(count.entries, "person")
+    if count.lines >= _LINES_MAX:
+        text += f" in the first {_LINES_MAX:,} lines"
+    if count.h_numbers:
+        text += f", {counted(count.h_numbers, 'H-number')}"
+        text += " not sent to PTS (roster.send_h_numbers)" if count.not_sent else ""
+    facts: dict[str, Any] = {
+        "entries": count.entries,
+        "faults": count.faults,
+        "h_numbers": count.h_numbers,
+    }
     tls = roster.tls if isinstance(roster, QueryRoster) else None
     if isinstance(roster, QueryRoster) and roster.connection:
         facts["connection"] = roster.connection
         text += f" ({roster.connection})"
-    if errors:
+    if count.faults:
         return warn(
             "roster",
-            f"{text}, {counted(errors, 'line')} that cannot be read",
-            f"each counts as a failure; the first: {first_error}",
+            f"{text}, {counted(count.faults, 'line')} that cannot be read",
+            f"each counts as a failure; the first: {count.first_fault}",
             **facts,
         )
-    if h_numbers and app.settings.roster.send_h_numbers:
+    if count.h_numbers and app.settings.roster.send_h_numbers:
         hint = "in production they may be another organisation's patients: set it back to false"
         return warn("roster", f"{text}, which are sent (roster.send_h_numbers)", hint, **facts)
     if tls is not None and tls.demand.is_open:

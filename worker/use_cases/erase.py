@@ -1,35 +1,22 @@
 """``erase``: removes one person completely."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from worker.app import App
 from worker.core.identity import NationalId
 from worker.store.database import Database
 from worker.store.identity import see_identity
 from worker.store.privacy.erasing import Mask, Traces, erase_traces, find_traces, scrub
-from worker.store.privacy.searching import NOT_SEARCHED, Wanted, search
+from worker.store.privacy.searching import FoundText, Wanted, search
 from worker.store.runs.lease_context import held_lease
 from worker.use_cases.access import log_access
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remains:
-    """What a search of the database finds after the erasure.
+class Remains(FoundText):
+    """What a search of the database finds after the erasure; ``rows`` still mention the person."""
 
-    Attributes:
-        searched: files of SQLite, tables of PostgreSQL.
-        not_searched: what cannot be searched from here.
-        identifier, pseudonym: how often it was found.
-        local_ref: the same; ``None`` if there is no reference to search for.
-        rows: rows that still mention the person.
-    """
-
-    searched: Sequence[str]
-    not_searched: str
-    identifier: int
-    pseudonym: int
-    local_ref: int | None
     rows: int
 
 
@@ -90,14 +77,7 @@ async def erase(
 async def _remains(store: Database, wanted: Wanted) -> Remains:
     found = await search(store, wanted)
     traces = await find_traces(store, wanted.person_key, wanted.off_id)
-    return Remains(
-        searched=list(found.searched),
-        not_searched=NOT_SEARCHED[store.dialect.name],
-        identifier=found.identifier,
-        pseudonym=found.pseudonym,
-        local_ref=found.local_ref,
-        rows=traces.mention_count + sum(traces.rows.values()),
-    )
+    return Remains(**asdict(found), rows=traces.mention_count + sum(traces.rows.values()))
 
 
 def _erasure(traces: Traces, found: Remains | None, *, is_rewritten: bool) -> Erasure:

@@ -1,7 +1,7 @@
 """``failures``: lists open failures, and purges them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from worker.app import App
@@ -19,20 +19,6 @@ from worker.store.queries.failures import (
 from worker.use_cases.access import log_access
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failures:
-    """Open failures, the oldest first."""
-
-    failures: Sequence[OpenFailure]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purged:
-    """How many failures were purged."""
-
-    purged: int
-
-
 def shown(failure: OpenFailure, *, is_plain: bool) -> OpenFailure:
     """The failure, with the person's key only if it is a pseudonym."""
     return replace(failure, person_key=None) if is_plain else failure
@@ -40,18 +26,19 @@ def shown(failure: OpenFailure, *, is_plain: bool) -> OpenFailure:
 
 async def open_failures(
     app: App, *, kind: str | None, areas: Sequence[str], limit: int
-) -> Failures:
-    """List open failures.
+) -> Sequence[OpenFailure]:
+    """List open failures, the oldest first.
 
     Args:
         areas: only these areas; all if empty.
     """
     async with app.database() as store:
         found = await store.read(list_failures, kind=kind, areas=areas, limit=limit)
-        return _failures(found, is_plain=await _is_plain(store))
+        is_plain = await _is_plain(store)
+        return [shown(failure, is_plain=is_plain) for failure in found]
 
 
-async def failures_of_key(app: App, key: str, *, purpose: str | None) -> Failures:
+async def failures_of_key(app: App, key: str, *, purpose: str | None) -> Sequence[OpenFailure]:
     """List the open failures of the person whose key begins with ``key``, and log the access.
 
     Raises:
@@ -78,10 +65,12 @@ async def failures_of_key(app: App, key: str, *, purpose: str | None) -> Failure
             )
         person_key = found[0].person_key if found else None
         await log_access(app, store, "failures show", purpose, person_key=person_key)
-        return _failures(found, is_plain=False)
+        return found
 
 
-async def failures_of_person(app: App, off_id: NationalId, *, purpose: str | None) -> Failures:
+async def failures_of_person(
+    app: App, off_id: NationalId, *, purpose: str | None
+) -> Sequence[OpenFailure]:
     """List the open failures of a person, and log the access.
 
     Raises:
@@ -93,23 +82,20 @@ async def failures_of_person(app: App, off_id: NationalId, *, purpose: str | Non
         identity = await see_identity(store, identity)
         key = identity.person_key(off_id)
         await log_access(app, store, "failures show", purpose, person_key=key)
-        return _failures(await store.read(failures_by_key, key), is_plain=is_plain)
+        found = await store.read(failures_by_key, key)
+        return [shown(failure, is_plain=is_plain) for failure in found]
 
 
-async def purge_open_failures(app: App, *, older_than: timedelta | None, departed: bool) -> Purged:
-    """Purge failures. The areas stay stale.
+async def purge_open_failures(app: App, *, older_than: timedelta | None, departed: bool) -> int:
+    """Purge failures, and return their number. The areas stay stale.
 
     Args:
         older_than: only failures that last occurred longer ago than this.
     """
     before = None if older_than is None else app.runtime.now() - older_than
     async with app.database() as store:
-        return Purged(purged=await purge_failures(store, last_before=before, departed=departed))
+        return await purge_failures(store, last_before=before, departed=departed)
 
 
 async def _is_plain(store: Database) -> bool:
     return (await store.read(stored_identity)).mode != "pseudonym"
-
-
-def _failures(found: Sequence[OpenFailure], *, is_plain: bool) -> Failures:
-    return Failures(failures=[shown(failure, is_plain=is_plain) for failure in found])

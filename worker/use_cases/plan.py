@@ -14,8 +14,6 @@ from worker.core.guard import (
     reasons_to_withhold,
     removal_limit,
 )
-from worker.core.model import RosterLineError
-from worker.errors import without_identifiers
 from worker.ports import Roster
 from worker.pts.engines import SUSTAINED_PER_S
 from worker.store.database import Database
@@ -29,29 +27,8 @@ from worker.store.queries.status import (
 )
 from worker.store.runs.ledger import open_runs
 from worker.store.runs.quiet import quiet_until
+from worker.use_cases.roster_count import RosterCount, count_roster
 from worker.use_cases.status import continued_by_next_sync
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RosterCount:
-    """Roster entries, including duplicates, and roster errors.
-
-    Attributes:
-        first_fault: the place and problem of the first error, without a value; "" for none.
-        not_sent: entries with H-numbers that are not sent to PTS.
-    """
-
-    entries: int
-    faults: int
-    first_fault: str
-    checksum_warnings: int
-    h_numbers: int
-    not_sent: int
-
-    @property
-    def sent(self) -> int:
-        """Entries that are sent to PTS."""
-        return self.entries - self.not_sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +141,7 @@ async def plan_sync(app: App, roster: Roster | None = None) -> Plan:
         last = await store.read(last_full_publication)
         published = await store.read(open_state)
         quiet = await quiet_until(store)
-        counted = await _count(app, roster or app.roster())
+        counted = await count_roster(app, roster or app.roster())
     requests = _requests(counted, len(sync.areas), continues, last)
     duration = PlannedDuration(
         at_least=requests.at_least / sync.requests_per_second,
@@ -195,27 +172,6 @@ async def _continued_run(app: App, store: Database) -> ContinuedRun | None:
         progressed_at=row.progressed_at,
         persons_read=read.persons,
         person_areas_read=read.person_areas,
-    )
-
-
-async def _count(app: App, roster: Roster) -> RosterCount:
-    entries = faults = checksum_warnings = h_numbers = 0
-    first_fault = ""
-    async for entry in roster.entries():
-        if isinstance(entry, RosterLineError):
-            faults += 1
-            first_fault = first_fault or without_identifiers(f"{entry.where}: {entry.problem}")
-        else:
-            entries += 1
-            checksum_warnings += not entry.checksum_ok
-            h_numbers += entry.is_h_number
-    return RosterCount(
-        entries=entries,
-        faults=faults,
-        first_fault=first_fault,
-        checksum_warnings=checksum_warnings,
-        h_numbers=h_numbers,
-        not_sent=0 if app.sends_h_numbers else h_numbers,
     )
 
 

@@ -41,7 +41,6 @@ class RunRequest:
     Attributes:
         kind: the complete roster, or a subset.
         roster: instead of the configured one.
-        areas: instead of ``sync.areas``; if empty, those.
         choice: the areas that a backfill reads.
         accept_removals: a person has decided that the removals are right.
         part: one shard of a run that several processes share; ``None``: the complete run.
@@ -49,7 +48,6 @@ class RunRequest:
 
     kind: RunKind = RunKind.SYNC
     roster: Roster | None = None
-    areas: tuple[str, ...] = ()
     choice: Choice | None = None
     accept_removals: bool = False
     wait_s: float = 0.0
@@ -73,7 +71,7 @@ async def run_sync(
         UnavailableError: HelseID or PTS asked an earlier run for a quiet that is not over.
         WorkerError: the run could not begin.
     """
-    areas = app.areas(request.areas)
+    areas = app.areas()
     identity = app.identity()
     roster = request.roster or app.roster()
     async with AsyncExitStack() as stack:
@@ -165,7 +163,7 @@ async def _open_store(
     app: App, lease: Lease, request: RunRequest, share: RateShare | None
 ) -> SqlRunStore | RunReport:
     """The store of the run or of its shard; or the report of the run, if it has ended."""
-    areas = request.areas or tuple(app.settings.sync.areas)
+    areas = app.settings.sync.areas
     continue_within = app.settings.sync.continue_within
     confirm = Confirm(app.settings.sync.confirm)
     if request.part is None or share is None:

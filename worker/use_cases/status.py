@@ -1,7 +1,7 @@
 """``status``: recent runs, the age of the published snapshot, failures and the lease."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,13 +47,6 @@ class Freshness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunShard(ShardState):
-    """One shard of an open run; ``of`` is the number of shards."""
-
-    of: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:
     """A run that is neither published nor abandoned."""
 
@@ -63,7 +56,7 @@ class OpenRun:
     persons_read: int
     continued_by_next_sync: bool
     run_key: str | None
-    shards: Sequence[RunShard]
+    shards: Sequence[ShardState]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +131,6 @@ async def _open_run(app: App, store: Database) -> OpenRun | None:
     if row is None:
         return None
     read = await store.read(settled_in, row.run_id, len(app.settings.sync.areas))
-    shards = await shard_states(store, row.run_id) if row.shards else ()
     return OpenRun(
         run_id=row.run_id,
         status=row.status,
@@ -146,5 +138,5 @@ async def _open_run(app: App, store: Database) -> OpenRun | None:
         persons_read=read.persons,
         continued_by_next_sync=chosen is not None,
         run_key=row.run_key,
-        shards=[RunShard(of=row.shards, **asdict(shard)) for shard in shards],
+        shards=await shard_states(store, row.run_id, row.shards) if row.shards else (),
     )

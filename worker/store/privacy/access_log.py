@@ -1,6 +1,6 @@
 """The access log: who accessed persons' data in the store, with which command, and why."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -56,12 +56,8 @@ async def record_access(
         await connection.execute(
             insert(access_log).values(
                 accessed_at=await database.now(connection),
-                os_user=access.os_user,
-                login_user=access.login_user,
-                host=access.host,
-                command=access.command,
-                purpose=access.purpose,
                 person_id=None if person_key is None else person_id,
+                **asdict(access),
             )
         )
 

@@ -59,11 +59,13 @@ class FoundText:
     """How often the person was found: places in files on SQLite, rows on PostgreSQL.
 
     Attributes:
-        searched: the files or tables.
+        searched: files of SQLite, tables of PostgreSQL.
+        not_searched: what cannot be searched from here.
         local_ref: None if there is no reference to search for.
     """
 
     searched: Sequence[str]
+    not_searched: str
     identifier: int
     pseudonym: int
     local_ref: int | None
@@ -92,6 +94,7 @@ async def search(database: Database, wanted: Wanted) -> FoundText:
     identifier, pseudonym, local_ref = counts
     return FoundText(
         searched=names,
+        not_searched=NOT_SEARCHED[database.dialect.name],
         identifier=identifier,
         pseudonym=pseudonym,
         local_ref=local_ref if wanted.references else None,

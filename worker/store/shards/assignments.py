@@ -31,6 +31,7 @@ from worker.store.runs.ledger import (
 from worker.store.runs.process_identity import Holder
 from worker.store.runs.undo import (
     PERSONS_PER_STEP,
+    end_run,
     leftovers,
     undo_next_persons,
     undo_rest,
@@ -105,12 +106,9 @@ async def begin_shard(
         UsageError: the open run of this key has other shards or areas.
         WithheldError: the run of this key was withheld.
     """
-    database = own.database
-    now = database.runtime.now()
+    now = own.database.runtime.now()
 
     async def work(connection: AsyncConnection) -> RunHandle | RunReport:
-        await lock_lease(database, connection)
-        await own.renew(connection)
         row = await _latest_run(connection, part.run_key)
         if row is not None and row.status not in OPEN_STATUSES:
             if now - (row.finished_at or row.started_at) <= continue_within:
@@ -136,7 +134,7 @@ async def begin_shard(
         await _displace_other_runs(connection, own, row.run_id)
         return await _begin_attempt(connection, row, part, now, own.holder)
 
-    return await database.write(work)
+    return await own.write_alone(work)
 
 
 async def undo_leftovers(own: Lease) -> None:
@@ -148,13 +146,10 @@ async def undo_leftovers(own: Lease) -> None:
     Raises:
         LeaseLostError: another process took over this shard.
     """
-    database = own.database
-    if not await database.read(leftovers):
+    if not await own.database.read(leftovers):
         return
 
     async def step(connection: AsyncConnection) -> tuple[int, int] | None:
-        await lock_lease(database, connection)
-        await own.renew(connection)
         left = await leftovers(connection)
         if not left:
             return None
@@ -166,7 +161,7 @@ async def undo_leftovers(own: Lease) -> None:
         return left[0], persons[-1] if persons else 0
 
     done = (0, 0)
-    while (position := await database.write(step)) is not None:
+    while (position := await own.write_alone(step)) is not None:
         done = position
 
 
@@ -186,6 +181,7 @@ class ShardState:
         is_live: its process holds its lease.
         is_done: the shard has finished its persons.
         exit_code: how the attempt ended; None while it runs, and for a process that died.
+        of: the number of shards.
     """
 
     index: int
@@ -195,10 +191,11 @@ class ShardState:
     exit_code: int | None
     is_live: bool
     is_done: bool
+    of: int
 
 
-async def shard_states(database: Database, run_id: int) -> Sequence[ShardState]:
-    """The last attempt of each shard that has started on a run, by index."""
+async def shard_states(database: Database, run_id: int, shards: int) -> Sequence[ShardState]:
+    """The last attempt of each of the shards that has started on a run, by index."""
 
     async def work(connection: AsyncConnection) -> Sequence[ShardState]:
         now = await database.now(connection)
@@ -216,6 +213,7 @@ async def shard_states(database: Database, run_id: int) -> Sequence[ShardState]:
                 exit_code=last.exit_code,
                 is_live=f"{RUN}/{index}" in live,
                 is_done=last.is_done,
+                of=shards,
             )
             for index, last in sorted((await last_attempts(connection, run_id)).items())
         ]
@@ -297,11 +295,7 @@ def _check_same(row: Row[Any], part: ShardAssignment, areas: Sequence[str]) -> N
 async def _abandon_open_runs(connection: AsyncConnection, now: datetime) -> None:
     """Mark every open run as abandoned. ``undo_leftovers`` undoes what they wrote."""
     for row in await open_runs(connection):
-        await connection.execute(
-            update(run)
-            .where(run.c.run_id == row.run_id)
-            .values(status=RunStatus.ABANDONED, finished_at=now, exit_code=None, reason=None)
-        )
+        await end_run(connection, row.run_id, RunStatus.ABANDONED, now)
         # A record key claimed by a shard that died since does not show as a leftover.
         await connection.execute(delete(area_key).where(area_key.c.since_run == row.run_id))
 

@@ -1,0 +1,60 @@
+"""Counts the roster, for ``plan`` and ``doctor``."""
+
+import math
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from worker.app import App
+from worker.core.model import RosterLineError
+from worker.errors import without_identifiers
+from worker.ports import Roster
+
+
+@dataclass(slots=True, kw_only=True)
+class RosterCount:
+    """Roster entries, including duplicates, and roster errors.
+
+    Attributes:
+        first_fault: the place and problem of the first error, without a value; "" for none.
+        not_sent: entries with H-numbers that are not sent to PTS.
+    """
+
+    entries: int = 0
+    faults: int = 0
+    first_fault: str = ""
+    checksum_warnings: int = 0
+    h_numbers: int = 0
+    not_sent: int = 0
+
+    @property
+    def lines(self) -> int:
+        """Entries and errors."""
+        return self.entries + self.faults
+
+    @property
+    def sent(self) -> int:
+        """Entries that are sent to PTS."""
+        return self.entries - self.not_sent
+
+
+async def count_roster(app: App, roster: Roster, *, lines_max: float = math.inf) -> RosterCount:
+    """Count the roster, or its first lines.
+
+    Raises:
+        RosterError: it cannot be read.
+    """
+    count = RosterCount()
+    async with aclosing(roster.entries()) as lines:
+        async for entry in lines:
+            if isinstance(entry, RosterLineError):
+                count.faults += 1
+                place = without_identifiers(f"{entry.where}: {entry.problem}")
+                count.first_fault = count.first_fault or place
+            else:
+                count.entries += 1
+                count.checksum_warnings += not entry.checksum_ok
+                count.h_numbers += entry.is_h_number
+            if count.lines >= lines_max:
+                break
+    count.not_sent = 0 if app.sends_h_numbers else count.h_numbers
+    return count
