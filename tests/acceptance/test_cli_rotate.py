@@ -318,7 +318,7 @@ def test_a_file_of_self_service_keeps_its_client(worker: Installation, helseid: 
 
 _DRIVER = """
 import os, signal, sys
-import worker.app, worker.cli.rotate, worker.helseid.key_files, worker.helseid.self_service
+import worker.app, worker.cli.keys, worker.helseid.key_files, worker.helseid.self_service
 from worker.cli import run
 
 config, folder = sys.argv[1:]

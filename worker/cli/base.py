@@ -41,11 +41,6 @@ class Cli:
         self.keeps_code = False
         self.has_begun = False
 
-    @property
-    def as_json(self) -> bool:
-        """Whether the result is a JSON document."""
-        return self.given.as_json
-
     def load(self, purpose: str | None) -> "App":
         """The configured app; logging is set up on the way.
 
@@ -76,7 +71,7 @@ class Cli:
     def emit(self, result: Any, text: Callable[[], None]) -> None:
         """Print the command's result: as JSON (``print_json``), or what ``text`` prints."""
         self.has_begun = True
-        if self.as_json:
+        if self.given.as_json:
             print_json(result)
         else:
             print_text(text)
@@ -111,7 +106,7 @@ def call(runs: str, common: Given, values: Mapping[str, Any]) -> int:
     try:
         with _no_collection():
             run = getattr(import_module(module), name)
-        code: int = run(cli, **values)
+        code: int = run(cli, **values) or ExitCode.OK
     except (SystemExit, KeyboardInterrupt, click.Abort) as stopped:
         if isinstance(stopped, SystemExit) and stopped.code != ExitCode.STOPPED:
             raise

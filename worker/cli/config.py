@@ -6,7 +6,6 @@ from worker.cli.output import print_json
 from worker.cli.showing import columns
 from worker.config import json_schema
 from worker.config import show as rows_of
-from worker.errors import ExitCode
 
 
 def check(cli: Cli) -> int:
@@ -14,7 +13,7 @@ def check(cli: Cli) -> int:
     return report_diagnosis(cli, load_or_error(cli), is_offline=True)
 
 
-def show(cli: Cli) -> int:
+def show(cli: Cli) -> None:
     """Run ``pts-worker config show``."""
     app = cli.load(None)
     rows = rows_of(app.loaded)
@@ -29,10 +28,8 @@ def show(cli: Cli) -> int:
             ("key", "value", "origin"), [(row.key, row.value, row.origin) for row in rows]
         ),
     )
-    return ExitCode.OK
 
 
-def schema(cli: Cli) -> int:  # noqa: ARG001 - every command takes the common options
+def schema(cli: Cli) -> None:  # noqa: ARG001 - every command takes the common options
     """Run ``pts-worker config schema``."""
     print_json(json_schema())
-    return ExitCode.OK

@@ -12,7 +12,7 @@ from worker.areas import AREAS
 from worker.cli.base import Cli
 from worker.core.identity import Identity
 from worker.core.plurals import counted
-from worker.errors import ConfigurationError, ExitCode, UsageError
+from worker.errors import ConfigurationError, UsageError
 from worker.store.database import Database
 from worker.store.identity import NEW, judged_identity
 from worker.store.privacy.erasing import scrub
@@ -29,12 +29,11 @@ from worker.use_cases.backup import restore as bring_back
 log = structlog.get_logger(__name__)
 
 
-def upgrade(cli: Cli) -> int:
+def upgrade(cli: Cli) -> None:
     """Run ``pts-worker db upgrade``."""
     app = cli.load("report")
     document = cli.run(lambda: _upgrade(app))
     cli.emit(document, lambda: _print(document))
-    return ExitCode.OK
 
 
 async def _upgrade(app: App) -> dict[str, Any]:
@@ -115,7 +114,7 @@ def _print(document: dict[str, Any]) -> None:
         )
 
 
-def check(cli: Cli) -> int:
+def check(cli: Cli) -> None:
     """Run ``pts-worker db check``."""
     app = cli.load("report")
 
@@ -123,22 +122,20 @@ def check(cli: Cli) -> int:
         async with app.database(checked=False) as database:
             require_file(database.engine.url)
             found = await database.read(revision)
-            if not cli.as_json:
+            if not cli.given.as_json:
                 print(f"database: {found or 'no schema'}; program: {HEAD}")
             await check_schema(database)
             return found
 
     found = cli.run(work)
     cli.emit({"schema": {"database": found, "program": HEAD}}, lambda: None)
-    return ExitCode.OK
 
 
-def backup(cli: Cli, *, out: Path) -> int:
+def backup(cli: Cli, *, out: Path) -> None:
     """Run ``pts-worker db backup``."""
     app = cli.load("report")
     done = cli.run(lambda: back_up(app, out))
     cli.emit({"backup": asdict(done)}, lambda: _print_backup(done))
-    return ExitCode.OK
 
 
 def _print_backup(done: Backup) -> None:
@@ -146,7 +143,7 @@ def _print_backup(done: Backup) -> None:
     print(f"{done.file}: {done.bytes} bytes, schema {done.schema}, {last}")
 
 
-def restore(cli: Cli, *, file: Path | None, replace: bool, in_place: bool) -> int:
+def restore(cli: Cli, *, file: Path | None, replace: bool, in_place: bool) -> None:
     """Run ``pts-worker db restore``."""
     if in_place == (file is not None) or (in_place and replace):
         raise UsageError("give a FILE, with --replace or without; or --in-place alone")
@@ -158,7 +155,6 @@ def restore(cli: Cli, *, file: Path | None, replace: bool, in_place: bool) -> in
     before, after = done.schema
     document = {**asdict(done), "schema": {"before": before, "after": after}}
     cli.emit({"restored": document}, lambda: _print_restored(done))
-    return ExitCode.OK
 
 
 def _print_restored(done: Restored) -> None:

@@ -42,7 +42,7 @@ def report_diagnosis(
             app,
             probe=probe,
             is_offline=is_offline,
-            on_line=_ignore if cli.as_json else _print,
+            on_line=_ignore if cli.given.as_json else _print,
         )
     )
     cli.emit(diagnosis, lambda: None)

@@ -7,11 +7,11 @@ import click
 from worker.cli.base import Cli
 from worker.cli.showing import columns, read_identifier
 from worker.core.plurals import counted
-from worker.errors import ExitCode, StoppedError
+from worker.errors import StoppedError
 from worker.use_cases.erase import Erasure, Remains, erase
 
 
-def run(cli: Cli, *, dry_run: bool, rewrite: bool, yes: bool, purpose: str | None) -> int:
+def run(cli: Cli, *, dry_run: bool, rewrite: bool, yes: bool, purpose: str | None) -> None:
     """Run ``pts-worker erase``."""
     app = cli.load("person")
     app.identity()  # an error of the configuration comes before the question
@@ -20,7 +20,6 @@ def run(cli: Cli, *, dry_run: bool, rewrite: bool, yes: bool, purpose: str | Non
         _confirm()
     erasure = cli.run(lambda: erase(app, off_id, purpose=purpose, dry_run=dry_run, rewrite=rewrite))
     cli.emit(erasure, lambda: _print(erasure))
-    return ExitCode.OK
 
 
 def _confirm() -> None:

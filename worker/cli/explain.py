@@ -6,12 +6,11 @@ from worker.cli import options
 from worker.cli.base import Cli
 from worker.cli.showing import instant, read_identifier, span
 from worker.core.plurals import counted
-from worker.errors import ExitCode
 from worker.store.queries.person import AreaStory, Version
 from worker.use_cases.explain import Explanation, UnknownPerson, explain
 
 
-def run(cli: Cli, *, as_of: str | None, purpose: str | None) -> int:
+def run(cli: Cli, *, as_of: str | None, purpose: str | None) -> None:
     """Run ``pts-worker explain``."""
     at = None if as_of is None else options.parse_as_of(as_of)
     app = cli.load("person")
@@ -19,7 +18,6 @@ def run(cli: Cli, *, as_of: str | None, purpose: str | None) -> int:
     off_id = read_identifier()
     found = cli.run(lambda: explain(app, off_id, as_of=at, purpose=purpose))
     cli.emit(found, lambda: _print(found))
-    return ExitCode.OK
 
 
 def _print(found: Explanation) -> None:

@@ -7,7 +7,6 @@ from worker.cli import options
 from worker.cli.base import Cli
 from worker.cli.progress import progress_bar
 from worker.cli.showing import columns
-from worker.errors import ExitCode
 from worker.report.export import Options, export
 from worker.report.manifest import Manifest
 from worker.report.sinks import Dialect, Format
@@ -28,7 +27,7 @@ def run(
     min_cell: int,
     include_payload: bool,
     purpose: str | None,
-) -> int:
+) -> None:
     """Run ``pts-worker export``."""
     given = Options(
         format=Format(file_format),
@@ -66,7 +65,6 @@ def run(
     manifest = cli.run(work)
     is_replaced = manifest.folder in before
     cli.emit(asdict(manifest), lambda: _print(out, manifest, is_replaced=is_replaced))
-    return ExitCode.OK
 
 
 def _print(out: Path, manifest: Manifest, *, is_replaced: bool) -> None:

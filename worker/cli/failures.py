@@ -8,7 +8,7 @@ from worker.cli.base import Cli
 from worker.cli.showing import columns, instant, read_identifier
 from worker.core.identity import short_key
 from worker.core.plurals import counted
-from worker.errors import ExitCode, UsageError
+from worker.errors import UsageError
 from worker.store.queries.failures import OpenFailure
 from worker.use_cases.failures import (
     failures_of_key,
@@ -21,16 +21,17 @@ _PREFIX_DIGITS_MIN = 4
 _IDENTIFIER_DIGITS = 11
 
 
-def list_(cli: Cli, *, kind: str | None, area: tuple[str, ...], limit: int) -> int:
+def list(  # noqa: A001 - the command's name
+    cli: Cli, *, kind: str | None, area: tuple[str, ...], limit: int
+) -> None:
     """Run ``pts-worker failures list``."""
     app = cli.load("report")
 
     found = cli.run(lambda: open_failures(app, kind=kind, areas=area, limit=limit))
-    cli.emit(found, lambda: _print_list(found.failures))
-    return ExitCode.OK
+    cli.emit({"failures": found}, lambda: _print_list(found))
 
 
-def show(cli: Cli, *, person: str, purpose: str | None) -> int:
+def show(cli: Cli, *, person: str, purpose: str | None) -> None:
     """Run ``pts-worker failures show``."""
     key = _prefix(person)
     app = cli.load("report" if key else "person")
@@ -40,8 +41,7 @@ def show(cli: Cli, *, person: str, purpose: str | None) -> int:
         app.identity()  # an error of the configuration comes before the question
         off_id = read_identifier()
         found = cli.run(lambda: failures_of_person(app, off_id, purpose=purpose))
-    cli.emit(found, lambda: _print_person(found.failures))
-    return ExitCode.OK
+    cli.emit({"failures": found}, lambda: _print_person(found))
 
 
 def retry(cli: Cli, *, wait: timedelta) -> int:
@@ -49,7 +49,7 @@ def retry(cli: Cli, *, wait: timedelta) -> int:
     return read_again(cli, failed=True, wait=wait)
 
 
-def purge(cli: Cli, *, older_than: timedelta | None, departed: bool) -> int:
+def purge(cli: Cli, *, older_than: timedelta | None, departed: bool) -> None:
     """Run ``pts-worker failures purge``."""
     if older_than is None and not departed:
         raise UsageError(
@@ -57,8 +57,7 @@ def purge(cli: Cli, *, older_than: timedelta | None, departed: bool) -> int:
         )
     app = cli.load("report")
     purged = cli.run(lambda: purge_open_failures(app, older_than=older_than, departed=departed))
-    cli.emit(purged, lambda: print(f"{counted(purged.purged, 'failure')} forgotten"))
-    return ExitCode.OK
+    cli.emit({"purged": purged}, lambda: print(f"{counted(purged, 'failure')} forgotten"))
 
 
 def _prefix(person: str) -> str:

@@ -10,7 +10,7 @@ import click
 from worker.cli.base import Cli, refuse_secrets
 from worker.config import KEYS, new_toml
 from worker.config.urls import has_password
-from worker.errors import ConfigurationError, ExitCode, UsageError, reason_of
+from worker.errors import ConfigurationError, UsageError, reason_of
 from worker.files import is_missing, write_new
 
 _ASKED: Final = {
@@ -25,7 +25,7 @@ _GROUP_READABLE: Final = 0o640
 _OWNER_ONLY: Final = 0o600
 
 
-def run(cli: Cli, *, out: Path, group_readable: bool) -> int:
+def run(cli: Cli, *, out: Path, group_readable: bool) -> None:
     """Run ``pts-worker init``."""
     refuse_secrets(cli.given.flags)
     if out.exists():
@@ -48,7 +48,6 @@ def run(cli: Cli, *, out: Path, group_readable: bool) -> int:
             hint="make the folder, or name another file with --out",
         ) from None
     cli.emit({"file": str(out.absolute()), "keys": sorted(values)}, lambda: _print(out, values))
-    return ExitCode.OK
 
 
 def _exists(out: Path) -> ConfigurationError:

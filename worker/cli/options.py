@@ -107,15 +107,18 @@ def group(name: str, text: str) -> Group:
 
 
 def command(
-    name: str, text: str, runs: str, *decorators: Callable[[Any], Any], of: Group | None = None
+    name: str, text: str, *decorators: Callable[[Any], Any], of: Group | None = None
 ) -> click.Command:
     """A command whose code is loaded when it runs, so that its help is there at once.
 
+    That is the function ``run`` of ``worker.cli.NAME``; of a group's, ``NAME`` of
+    ``worker.cli.GROUP``. It takes a ``worker.cli.base.Cli`` and the command's own options, and
+    gives the exit code, or nothing for 0.
+
     Args:
         text: its help: paragraphs, the first of them for lists of commands.
-        runs: ``module:function``, which takes a ``worker.cli.base.Cli`` and the command's own
-            options, and gives the exit code.
     """
+    runs = f"worker.cli.{name}:run" if of is None else f"worker.cli.{of.name}:{name}"
 
     def callback(**values: Any) -> int:
         call = import_module("worker.cli.base").call

@@ -7,7 +7,6 @@ from worker.cli.base import Cli
 from worker.cli.output import fitted
 from worker.cli.showing import columns, instant, quiet, span, typed_roster
 from worker.core.plurals import counted
-from worker.errors import ExitCode
 from worker.use_cases.plan import Plan, PlannedDeadline, PlannedRequests, plan_sync
 
 _FASTER: Final = {
@@ -16,13 +15,12 @@ _FASTER: Final = {
 }
 
 
-def run(cli: Cli) -> int:
+def run(cli: Cli) -> None:
     """Run ``pts-worker plan``."""
     app = cli.load("plan")
     roster = typed_roster(app)
     plan = cli.run(lambda: plan_sync(app, roster))
     cli.emit(plan, lambda: _print(plan))
-    return ExitCode.OK
 
 
 def _print(plan: Plan) -> None:

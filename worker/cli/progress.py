@@ -108,7 +108,7 @@ class Shown(Protocol):
 
 
 def _is_shown(cli: Cli) -> bool:
-    return sys.stderr.isatty() and not cli.as_json
+    return sys.stderr.isatty() and not cli.given.as_json
 
 
 class _Bar(Progress):

@@ -4,13 +4,12 @@ from pathlib import Path
 
 from worker.cli.base import Cli
 from worker.cli.showing import instant
-from worker.errors import ExitCode
 from worker.report.figures import ReportFacts
 from worker.report.html import write_report
 from worker.use_cases.access import log_access
 
 
-def run(cli: Cli, *, out: Path, language: str, min_cell: int, purpose: str | None) -> int:
+def run(cli: Cli, *, out: Path, language: str, min_cell: int, purpose: str | None) -> None:
     """Run ``pts-worker report``."""
     app = cli.load("report")
 
@@ -32,7 +31,6 @@ def run(cli: Cli, *, out: Path, language: str, min_cell: int, purpose: str | Non
         {"file": str(out), "state": facts.state.value, "published_at": published_at},
         lambda: _print(out, facts),
     )
-    return ExitCode.OK
 
 
 def _print(out: Path, facts: ReportFacts) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from worker.cli.base import Cli
-from worker.errors import ConfigurationError, ExitCode, UsageError, reason_of
+from worker.errors import ConfigurationError, UsageError, reason_of
 from worker.sandbox.faults import read_faults
 from worker.sandbox.own_restrictions import read_own_restrictions
 
@@ -21,7 +21,7 @@ def run(
     paging: str,
     faults: Path | None,
     restrictions: Path | None,
-) -> int:
+) -> None:
     """Run ``pts-worker sandbox``."""
     cli.keeps_code = True
     try:
@@ -88,4 +88,3 @@ def run(
             f"{error.strerror or type(error).__name__}",
             hint="choose other ports (--helseid-port, --pts-port), or 0 for any free one",
         ) from error
-    return ExitCode.OK

@@ -10,7 +10,6 @@ from worker.cli.run_watch import find_total
 from worker.cli.showing import instant
 from worker.cli.status_page import Readiness, keep_checking, pages_of
 from worker.core.run import RunReport
-from worker.errors import ExitCode
 from worker.scheduler import ScheduleState, run_on_schedule
 from worker.store.runs.ledger import open_runs
 from worker.telemetry.http_server import serve_pages
@@ -20,7 +19,7 @@ from worker.use_cases.run_sync import RunRequest
 from worker.use_cases.status import continued_by_next_sync
 
 
-def run(cli: Cli, *, now: bool) -> int:
+def run(cli: Cli, *, now: bool) -> None:
     """Run ``pts-worker schedule``."""
     cli.keeps_code = True
     app = cli.load("sync")
@@ -40,7 +39,7 @@ def run(cli: Cli, *, now: bool) -> int:
             finally:
                 watch.end()
                 readiness.is_outdated.set()
-            if cli.as_json:
+            if cli.given.as_json:
                 print_json(document(report))
             return report
 
@@ -63,7 +62,6 @@ def run(cli: Cli, *, now: bool) -> int:
 
     beside = beside_runs(app, watch, is_logged=True, idle=lambda: _idle(state))
     cli.run(lambda: stoppable(work, app.runtime, beside=beside))
-    return ExitCode.OK
 
 
 def _idle(state: ScheduleState) -> str:

@@ -18,7 +18,6 @@ Example: `pts-worker backfill --person - < identifiers.txt`
 command = options.command(
     "backfill",
     HELP,
-    "worker.cli.backfill:run",
     options.setting("--roster", "roster.path", help="Whom to read: a roster file; - is stdin."),
     click.option(
         "--person",

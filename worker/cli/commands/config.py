@@ -35,23 +35,8 @@ command = options.group(
     "config", "The configuration: check, show, schema. Example: `pts-worker config check`"
 )
 
-options.command(
-    "check",
-    CHECK,
-    "worker.cli.config:check",
-    of=command,
-)
+options.command("check", CHECK, of=command)
 
-options.command(
-    "show",
-    SHOW,
-    "worker.cli.config:show",
-    of=command,
-)
+options.command("show", SHOW, of=command)
 
-options.command(
-    "schema",
-    SCHEMA,
-    "worker.cli.config:schema",
-    of=command,
-)
+options.command("schema", SCHEMA, of=command)

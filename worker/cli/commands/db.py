@@ -60,24 +60,13 @@ command = options.group(
     "db", "Create, upgrade, back up and restore the database. Example: `pts-worker db upgrade`"
 )
 
-options.command(
-    "upgrade",
-    UPGRADE,
-    "worker.cli.db:upgrade",
-    of=command,
-)
+options.command("upgrade", UPGRADE, of=command)
 
-options.command(
-    "check",
-    CHECK,
-    "worker.cli.db:check",
-    of=command,
-)
+options.command("check", CHECK, of=command)
 
 options.command(
     "backup",
     BACKUP,
-    "worker.cli.db:backup",
     click.option(
         "--out", type=options.NewPath(), required=True, help="The file; it must not exist."
     ),
@@ -87,7 +76,6 @@ options.command(
 options.command(
     "restore",
     RESTORE,
-    "worker.cli.db:restore",
     click.argument("file", type=options.FilePath(), required=False),
     click.option("--replace", is_flag=True, help="Overwrite the database that is there."),
     click.option(

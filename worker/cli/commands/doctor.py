@@ -26,7 +26,6 @@ Example: `pts-worker doctor --probe`
 command = options.command(
     "doctor",
     HELP,
-    "worker.cli.doctor:run",
     click.option("--probe", is_flag=True, help="Read one synthetic person from PTS."),
     click.option(
         "--person",

@@ -35,7 +35,6 @@ Example: `pts-worker erase < identifier.txt`
 command = options.command(
     "erase",
     HELP,
-    "worker.cli.erase:run",
     click.option("--dry-run", is_flag=True, help="Count what would go, and change nothing."),
     click.option(
         "--rewrite",

@@ -27,7 +27,6 @@ Example: `pts-worker explain --as-of 2026-01-31T12:00:00Z < identifier.txt`
 command = options.command(
     "explain",
     HELP,
-    "worker.cli.explain:run",
     click.option("--as-of", metavar="INSTANT", help="ISO 8601; UTC if it names no zone."),
     purpose_option,
     options.database,

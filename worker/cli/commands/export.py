@@ -66,7 +66,6 @@ Example: `pts-worker export --out export --format csv --view patient_safety_curr
 command = options.command(
     "export",
     HELP,
-    "worker.cli.export:run",
     click.option(
         "--out",
         type=options.NewPath(),

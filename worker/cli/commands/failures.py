@@ -51,7 +51,6 @@ command = options.group("failures", "What could not be read. Example: `pts-worke
 options.command(
     "list",
     LIST,
-    "worker.cli.failures:list_",
     click.option(
         "--kind",
         type=click.Choice([*map(str, FailureKind)]),
@@ -73,7 +72,6 @@ options.command(
 options.command(
     "show",
     SHOW,
-    "worker.cli.failures:show",
     click.argument(
         "person",
         metavar="KEY|-",
@@ -87,7 +85,6 @@ options.command(
 options.command(
     "retry",
     RETRY,
-    "worker.cli.failures:retry",
     options.area,
     options.wait,
     of=command,
@@ -96,7 +93,6 @@ options.command(
 options.command(
     "purge",
     PURGE,
-    "worker.cli.failures:purge",
     click.option(
         "--older-than", type=options.DURATION, help="Failures that were last met so long ago."
     ),

@@ -21,7 +21,6 @@ Example: `pts-worker init --out /etc/pts-worker/worker.toml`
 command = options.command(
     "init",
     HELP,
-    "worker.cli.init:run",
     click.option(
         "--out",
         type=options.NewPath(),

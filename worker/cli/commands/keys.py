@@ -80,35 +80,15 @@ _key = click.option(
 
 _kind = click.option("--kind", type=click.Choice(["ec", "rsa"]), default="ec", help="ec or rsa.")
 
-options.command(
-    "new",
-    NEW,
-    "worker.cli.keys:new",
-    _out,
-    _kind,
-    of=command,
-)
+options.command("new", NEW, _out, _kind, of=command)
 
-options.command(
-    "public",
-    PUBLIC,
-    "worker.cli.keys:public",
-    _key,
-    of=command,
-)
+options.command("public", PUBLIC, _key, of=command)
 
-options.command(
-    "check",
-    CHECK,
-    "worker.cli.keys:check",
-    _key,
-    of=command,
-)
+options.command("check", CHECK, _key, of=command)
 
 options.command(
     "rotate",
     ROTATE,
-    "worker.cli.rotate:rotate",
     _key,
     _kind,
     click.option(
@@ -124,10 +104,4 @@ options.command(
     of=command,
 )
 
-options.command(
-    "pseudonym",
-    PSEUDONYM,
-    "worker.cli.keys:pseudonym",
-    _out,
-    of=command,
-)
+options.command("pseudonym", PSEUDONYM, _out, of=command)

@@ -25,7 +25,6 @@ Example: `pts-worker plan --roster roster.csv`
 command = options.command(
     "plan",
     HELP,
-    "worker.cli.plan:run",
     options.roster,
     options.database,
     options.area,

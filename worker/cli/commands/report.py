@@ -23,7 +23,6 @@ Example: `pts-worker report --out rapport.html`
 command = options.command(
     "report",
     HELP,
-    "worker.cli.report:run",
     click.option("--out", type=options.NewPath(), required=True, help="The file."),
     click.option(
         "--language",

@@ -46,7 +46,6 @@ _PORT = click.IntRange(0, 65_535)
 command = options.command(
     "sandbox",
     HELP,
-    "worker.cli.sandbox:run",
     click.option(
         "--folder",
         type=options.NewPath(),

@@ -20,7 +20,6 @@ Example: `pts-worker schedule --cron "30 3 * * *" --timezone Europe/Oslo`
 command = options.command(
     "schedule",
     HELP,
-    "worker.cli.schedule:run",
     options.setting("--cron", "schedule.cron", help="Five fields: minute hour day month weekday."),
     options.setting("--timezone", "schedule.timezone", help="IANA zone."),
     click.option("--now", is_flag=True, help="Run once at the start, too."),

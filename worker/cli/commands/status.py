@@ -23,7 +23,6 @@ Example: `pts-worker status --max-age 36h`
 command = options.command(
     "status",
     HELP,
-    "worker.cli.status:run",
     click.option(
         "--max-age", type=options.DURATION, help="Exit 3 if the snapshot is older, e.g. 36h."
     ),

@@ -29,7 +29,6 @@ Example: `pts-worker sync --shard 2/4 --run-key 2026-03-01`
 command = options.command(
     "sync",
     HELP,
-    "worker.cli.sync:run",
     options.roster,
     options.database,
     options.base_url,

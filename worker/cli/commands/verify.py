@@ -23,7 +23,6 @@ Example: `pts-worker verify --sample 1000 --requests-per-second 5`
 command = options.command(
     "verify",
     HELP,
-    "worker.cli.verify:run",
     click.option(
         "--sample",
         type=click.IntRange(min=1),
