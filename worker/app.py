@@ -30,7 +30,7 @@ from worker.pts.reader import PtsReader
 from worker.pts.retrying_client import RetryingClient
 from worker.pts.throttle import Throttle
 from worker.pts.transport import TransportOptions
-from worker.roster import open_roster
+from worker.roster.csv_file import CsvRoster
 from worker.store.database import Database, open_database
 from worker.store.schema.upgrade import check_schema
 from worker.store.sqlite_file import require_file
@@ -118,9 +118,13 @@ class App:
         roster = self.settings.roster
         if roster.path is not None:
             path = roster.path if roster.path == "-" else self.path(roster.path)
-            return open_roster(path=path, encoding=roster.encoding, stdin=stdin)
-        url = database_url(roster, cwd=self.loaded.cwd) if roster.url is not None else None
-        return open_roster(url=url, query=roster.query, ca_file=self._ca_file())
+            return CsvRoster(path, encoding=roster.encoding, stdin=stdin)
+        if roster.url is None or roster.query is None:
+            raise ConfigurationError("set either roster.path, or roster.url with roster.query")
+        from worker.roster.query import QueryRoster  # noqa: PLC0415 - with SQLAlchemy's engines
+
+        url = database_url(roster, cwd=self.loaded.cwd)
+        return QueryRoster(url, roster.query, ca_file=self._ca_file())
 
     @property
     def sends_h_numbers(self) -> bool:

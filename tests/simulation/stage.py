@@ -37,7 +37,7 @@ from worker.app import App
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport
 from worker.errors import ExitCode, WorkerError
-from worker.roster import open_roster
+from worker.roster.csv_file import CsvRoster
 from worker.store.runs.run_store import Choice
 from worker.use_cases.observed_run import observed_run
 from worker.use_cases.run_sync import RunRequest
@@ -225,7 +225,7 @@ class Stage:
             runtime=process.runtime(),
         )
         request = RunRequest(
-            kind=kind, roster=open_roster(path=path), choice=choice, accept_removals=accepts
+            kind=kind, roster=CsvRoster(path), choice=choice, accept_removals=accepts
         )
         self._watch(process, request, lines)
         self.tally.runs += 1

@@ -28,7 +28,7 @@ from worker.core.identity import NationalId
 from worker.core.model import RunKind
 from worker.core.sharding import Shard, ShardAssignment
 from worker.errors import ExitCode, LeaseLostError
-from worker.roster import open_roster
+from worker.roster.csv_file import CsvRoster
 from worker.sandbox.restrictions import PRIVACY, SAFETY
 from worker.store.privacy.erasing import Mask, erase_traces, find_traces
 from worker.store.runs.lease import Lease
@@ -152,7 +152,7 @@ async def as_shard(stage: FencedStage, *, index: int = 0, of: int = 1, **more: A
     path.write_text("\n".join(["off_id,local_ref", *(line.text() for line in stage.roster), ""]))
     app = app_of(stage)
     part = ShardAssignment(shard=Shard(index=index, count=of), run_key="night")
-    request = RunRequest(roster=open_roster(path=path), part=part, **more)
+    request = RunRequest(roster=CsvRoster(path), part=part, **more)
     report = await observed_run(app, request, stop=anyio.Event())
     return Outcome(process=stage.processes[-1], code=int(report.exit_code), report=report)
 
@@ -179,7 +179,7 @@ async def sharded_interrupted(stage: FencedStage) -> Outcome:
     """A shard whose roster is not there."""
     app = app_of(stage)
     part = ShardAssignment(shard=Shard(index=0, count=1), run_key="night")
-    request = RunRequest(roster=open_roster(path=stage.folder / "nowhere.csv"), part=part)
+    request = RunRequest(roster=CsvRoster(stage.folder / "nowhere.csv"), part=part)
     report = await observed_run(app, request, stop=anyio.Event())
     return Outcome(process=stage.processes[-1], code=int(report.exit_code), report=report)
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker.core.model import RosterEntry, RosterLineError
-from worker.errors import ConfigurationError, RosterError
-from worker.roster import open_roster
+from worker.errors import RosterError
 from worker.roster.csv_file import LINE_BYTES_MAX, CsvRoster
 
 A = "16858399649"
@@ -40,7 +39,7 @@ async def test_other_encodings(tmp_path, encoding):
     """``roster.encoding`` reads what other programs write; without it the remedy is named."""
     path = tmp_path / "roster.csv"
     path.write_bytes(f"off_id;local_ref\n{A};åse\n".encode(encoding))
-    assert await read(open_roster(path=path, encoding=encoding)) == [(A, "åse")]
+    assert await read(CsvRoster(path, encoding=encoding)) == [(A, "åse")]
     with pytest.raises(RosterError) as caught:
         await read(CsvRoster(path))
     assert "set roster.encoding" in caught.value.hint
@@ -207,7 +206,7 @@ async def test_standard_input(tmp_path):
     os.write(writing, f"off_id\n{A}\nx\n".encode())
     os.close(writing)
     with os.fdopen(reading, "rb") as stdin:
-        found = await read(open_roster(path="-", stdin=stdin))
+        found = await read(CsvRoster("-", stdin=stdin))
     assert found[0] == (A, None)
     assert found[1][0] == "standard input line 3"
 
@@ -250,16 +249,6 @@ async def test_memory_is_flat(tmp_path):
     tracemalloc.stop()
     assert count == 100_001
     assert peak < 8_000_000
-
-
-@pytest.mark.parametrize(
-    ("path", "url", "query"),
-    [(None, None, None), (None, "sqlite://", None), ("x", "sqlite://", "q"), (None, None, "q")],
-)
-def test_open_roster_needs_one_source(path, url, query):
-    """None, half of one or two sources are a fault of the configuration."""
-    with pytest.raises(ConfigurationError):
-        open_roster(path=path, url=url, query=query)
 
 
 async def test_a_bad_line_keeps_its_number_in_later_chunks(tmp_path):

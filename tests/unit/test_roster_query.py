@@ -9,7 +9,6 @@ import pytest
 
 from worker.core.model import RosterEntry
 from worker.errors import ConfigurationError, RosterError, UnavailableError
-from worker.roster import open_roster
 from worker.roster.query import QueryRoster
 
 URI = "sqlite:///file:{}?mode=ro&uri=true"
@@ -43,9 +42,8 @@ async def read(roster):
 @pytest.mark.parametrize("driver", ["sqlite", "sqlite+pysqlite", "sqlite+aiosqlite"])
 async def test_reads_rows(url, driver):
     """Rows come as strings with their zeros, whether the driver is async or not."""
-    roster = open_roster(
-        url=url.replace("sqlite", driver, 1),
-        query="select fnr as OFF_ID, ref local_ref from patient",
+    roster = QueryRoster(
+        url.replace("sqlite", driver, 1), "select fnr as OFF_ID, ref local_ref from patient"
     )
     assert await read(roster) == [(A, "p1"), (B, None), (A, "7")]
 
