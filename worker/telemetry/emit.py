@@ -1,7 +1,6 @@
 """Send a run's metrics and pings to all targets. Failures are logged and never raised."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import datetime
 from functools import partial
 from types import ModuleType
 from urllib.parse import urlsplit
@@ -11,10 +10,9 @@ import structlog
 from anyio import to_thread
 
 from worker.core.hosts import place_of
-from worker.core.run import RunReport, Standing
 from worker.errors import ConfigurationError, ExitCode, WorkerError
 from worker.proxy import proxy_for
-from worker.telemetry.numbers import Sample, samples_of
+from worker.telemetry.numbers import Sample
 from worker.telemetry.options import TelemetryOptions
 from worker.telemetry.ping import Ping, send_ping
 from worker.telemetry.prometheus import Board, push, write_textfile
@@ -33,30 +31,15 @@ def check_telemetry(options: TelemetryOptions) -> None:
 
 
 async def emit(
-    report: RunReport,
-    options: TelemetryOptions,
-    *,
-    standing: Standing | None = None,
-    key_expires_at: datetime | None = None,
-    board: Board | None = None,
+    samples: Sequence[Sample], options: TelemetryOptions, *, board: Board | None = None
 ) -> None:
-    """Send the result of a run to all targets concurrently. Failures are logged and never raised.
+    """Send the samples of a run to all targets concurrently. Failures are logged, never raised.
 
     Each target has ``options.push_s_max`` seconds.
 
     Args:
-        standing: published state from the database; default: what the report contains.
-        key_expires_at: when the client key expires, if that is known.
         board: the samples of ``/metrics``, if it is served.
     """
-    samples = samples_of(report, standing, key_expires_at=key_expires_at)
-    await emit_samples(samples, options, board=board)
-
-
-async def emit_samples(
-    samples: Sequence[Sample], options: TelemetryOptions, *, board: Board | None = None
-) -> None:
-    """Like ``emit``, for samples such as ``samples_of_end``."""
     if board is not None:
         board.post(samples)
     async with anyio.create_task_group() as group:

@@ -113,12 +113,15 @@ def _failures(report: RunReport) -> Iterator[Sample]:
 def _published_by(report: RunReport) -> Iterator[Sample]:
     """Samples of the published state, as far as the report contains it: a full run's does."""
     is_published = report.status is RunStatus.PUBLISHED and report.kind is RunKind.SYNC
-    if not is_published or report.published_at is None:
-        return
-    yield _sample("last_published_timestamp_seconds", report.published_at.timestamp())
-    yield _sample("stale_persons", report.totals.get("persons_stale", 0))
-    if report.exit_code is ExitCode.OK:
-        yield _sample("last_success_timestamp_seconds", report.published_at.timestamp())
+    if is_published and report.published_at is not None:
+        is_success = report.exit_code is ExitCode.OK
+        yield from _published(
+            Standing(
+                last_published_at=report.published_at,
+                last_success_at=report.published_at if is_success else None,
+                persons_stale=report.totals.get("persons_stale", 0),
+            )
+        )
 
 
 def _published(standing: Standing) -> Iterator[Sample]:

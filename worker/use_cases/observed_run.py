@@ -67,8 +67,8 @@ async def observed_run(
     targets = (chosen.textfile, chosen.pushgateway_url, chosen.otlp_endpoint, chosen.ping_url)
     if board is None and not any(targets):
         return await _logged_run(app, request, stop, changed)
-    from worker.telemetry.emit import emit, emit_samples, ping  # noqa: PLC0415 - as above
-    from worker.telemetry.numbers import samples_of_end  # noqa: PLC0415
+    from worker.telemetry.emit import emit, ping  # noqa: PLC0415 - as above
+    from worker.telemetry.numbers import samples_of, samples_of_end  # noqa: PLC0415
     from worker.telemetry.ping import Ping, ping_of, ping_of_failure  # noqa: PLC0415
 
     options = telemetry_options(app)
@@ -82,13 +82,12 @@ async def observed_run(
     except Exception as error:
         code = error.exit_code if isinstance(error, WorkerError) else ExitCode.BUG
         samples = samples_of_end(code, at=app.runtime.now(), kind=request.kind)
-        await emit_samples(samples, options, board=board)
+        await emit(samples, options, board=board)
         await ping(options, ping_of_failure(code), code)
         raise
     expires_at = await key_expiry(app) if chosen.key_expiry and _is_end_of(report) else None
-    await emit(
-        report, options, standing=await _standing(app), key_expires_at=expires_at, board=board
-    )
+    samples = samples_of(report, await _standing(app), key_expires_at=expires_at)
+    await emit(samples, options, board=board)
     await ping(options, ping_of(report), report.exit_code)
     return report
 

@@ -28,6 +28,7 @@ from worker.pts.engines import open_transport
 from worker.pts.transport import TransportOptions
 from worker.sandbox.serve import running_sandbox
 from worker.telemetry.emit import emit, ping
+from worker.telemetry.numbers import samples_of
 from worker.telemetry.options import TelemetryOptions
 from worker.telemetry.ping import Ping
 from worker.tls import client_context
@@ -233,7 +234,7 @@ def _to(target: str) -> dict[str, Any]:
 
 
 async def _send(options: TelemetryOptions) -> None:
-    await emit(NIGHT, options)
+    await emit(samples_of(NIGHT), options)
     await ping(options, Ping.SUCCESS)
 
 

@@ -11,6 +11,7 @@ from tests.acceptance.program import closed_port
 from tests.http.engines.raw_server import Reply, http, raw_server
 from tests.http.telemetry.test_telemetry import NIGHT, pushes
 from worker.telemetry.emit import emit
+from worker.telemetry.numbers import samples_of
 from worker.telemetry.options import TelemetryOptions
 
 WITHOUT = """
@@ -18,6 +19,7 @@ import sys
 sys.modules["opentelemetry"] = None
 from worker.errors import ConfigurationError
 from worker.telemetry.emit import check_telemetry
+from worker.telemetry.numbers import samples_of
 from worker.telemetry.options import TelemetryOptions
 check_telemetry(TelemetryOptions(textfile=None))
 try:
@@ -45,7 +47,7 @@ async def test_a_collector_receives_gauges(ending):
     )
 
     async with raw_server(http()) as server:
-        await emit(NIGHT, TelemetryOptions(otlp_endpoint=server.url + ending))
+        await emit(samples_of(NIGHT), TelemetryOptions(otlp_endpoint=server.url + ending))
     ((method, path, body),) = pushes(server)
     assert ("POST", "/v1/metrics") == (method, path)
     (resource,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
@@ -71,7 +73,7 @@ async def test_a_collector_that_is_not_there_changes_nothing():
     """It is one line in the log."""
     url = f"http://127.0.0.1:{closed_port()}"
     with structlog.testing.capture_logs() as logs:
-        await emit(NIGHT, TelemetryOptions(otlp_endpoint=url, push_s_max=1.0))
+        await emit(samples_of(NIGHT), TelemetryOptions(otlp_endpoint=url, push_s_max=1.0))
     assert ["otlp"] == [log["target"] for log in logs]
 
 
@@ -80,7 +82,9 @@ async def test_the_body_of_an_answer_is_not_read():
     endless = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10737418240\r\n\r\n"
     async with raw_server(Reply(data=endless, then="hang")) as server:
         with structlog.testing.capture_logs() as logs:
-            await emit(NIGHT, TelemetryOptions(otlp_endpoint=server.url, push_s_max=10.0))
+            await emit(
+                samples_of(NIGHT), TelemetryOptions(otlp_endpoint=server.url, push_s_max=10.0)
+            )
     assert ([], 1) == (logs, len(server.requests))
 
 
@@ -89,5 +93,7 @@ async def test_a_redirect_is_not_followed():
     elsewhere = b"HTTP/1.1 307 Elsewhere\r\nLocation: /v2\r\nContent-Length: 10737418240\r\n\r\n"
     async with raw_server(Reply(data=elsewhere, then="hang")) as server:
         with structlog.testing.capture_logs() as logs, anyio.fail_after(15.0):
-            await emit(NIGHT, TelemetryOptions(otlp_endpoint=server.url, push_s_max=30.0))
+            await emit(
+                samples_of(NIGHT), TelemetryOptions(otlp_endpoint=server.url, push_s_max=30.0)
+            )
     assert (["otlp"], 1) == ([log["target"] for log in logs], len(server.requests))

@@ -19,7 +19,7 @@ from tests.http.engines.scripted_server import scripted_server
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunReport, Standing
 from worker.errors import ExitCode
-from worker.telemetry.emit import emit, emit_samples
+from worker.telemetry.emit import emit
 from worker.telemetry.numbers import HELP, samples_of, samples_of_end
 from worker.telemetry.options import TelemetryOptions
 from worker.telemetry.prometheus import Board, metrics_page
@@ -80,10 +80,10 @@ async def test_the_textfile_has_every_number(tmp_path):
     """Whole, under the promised names; node_exporter may read it if that is configured."""
     path = tmp_path / "pts_worker.prom"
     for mode in (0o644, 0o640):
-        await emit(NIGHT, TelemetryOptions(textfile=path, textfile_mode=mode))
+        await emit(samples_of(NIGHT), TelemetryOptions(textfile=path, textfile_mode=mode))
         assert [path] == list(tmp_path.iterdir())
         assert mode == stat.S_IMODE(path.stat().st_mode)
-    await emit(NIGHT, TelemetryOptions(textfile=path), key_expires_at=START)
+    await emit(samples_of(NIGHT, key_expires_at=START), TelemetryOptions(textfile=path))
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
     numbers = told(path.read_text())
     expected = {
@@ -108,8 +108,8 @@ async def test_the_textfile_has_every_number(tmp_path):
 async def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path):
     """The numbers of the last published run stand in the textfile; the exit code is the new one."""
     options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
-    await emit(NIGHT, options)
-    await emit(WITHHELD, options)
+    await emit(samples_of(NIGHT), options)
+    await emit(samples_of(WITHHELD), options)
     numbers = told((tmp_path / "pts_worker.prom").read_text())
     assert PUBLISHED_AT.timestamp() == numbers["last_success_timestamp_seconds"]
     assert (5.0, 7.0, 500.0) == (
@@ -122,14 +122,14 @@ async def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path):
 async def test_a_backfill_does_not_replace_a_sync(tmp_path):
     """Both kinds of run stand side by side; what stands is not taken from a subset."""
     options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
-    await emit(NIGHT, options)
+    await emit(samples_of(NIGHT), options)
     backfill = msgspec.structs.replace(
         NIGHT,
         kind=RunKind.BACKFILL,
         totals={"persons_total": 2, "persons_stale": 2},
         published_at=PUBLISHED_AT + timedelta(days=2),
     )
-    await emit(backfill, options)
+    await emit(samples_of(backfill), options)
     numbers = told((tmp_path / "pts_worker.prom").read_text())
     for name in ("last_published_timestamp_seconds", "last_success_timestamp_seconds"):
         assert PUBLISHED_AT.timestamp() == numbers[name]
@@ -160,7 +160,7 @@ async def test_a_run_that_could_not_begin_is_told(tmp_path):
     """Its exit code and time are known, and nothing else changes."""
     path = tmp_path / "pts_worker.prom"
     samples = samples_of_end(ExitCode.REFUSED, at=START)
-    await emit_samples(samples, TelemetryOptions(textfile=path))
+    await emit(samples, TelemetryOptions(textfile=path))
     assert {
         "exit_code run=sync": 77.0,
         "last_run_timestamp_seconds run=sync": START.timestamp(),
@@ -171,14 +171,14 @@ async def test_a_broken_textfile_is_written_anew(tmp_path):
     """What is not in the format is no reason to say nothing."""
     path = tmp_path / "pts_worker.prom"
     path.write_text("not { a metric")
-    await emit(NIGHT, TelemetryOptions(textfile=path))
+    await emit(samples_of(NIGHT), TelemetryOptions(textfile=path))
     assert 0.0 == told(path.read_text())["exit_code run=sync"]
 
 
 async def test_a_push_replaces_only_its_own(tmp_path):
     """POST keeps what is not pushed; the groups are the job and the kind of run, no instance."""
     async with raw_server(http()) as server:
-        await emit(NIGHT, TelemetryOptions(pushgateway_url=server.url))
+        await emit(samples_of(NIGHT), TelemetryOptions(pushgateway_url=server.url))
     assert {
         ("POST", "/metrics/job/pts_worker/run/sync"),
         ("POST", "/metrics/job/pts_worker"),
@@ -194,7 +194,7 @@ async def test_a_pushgateway_that_refuses_changes_nothing(tmp_path, status):
     async with raw_server(http(status=f"{status} No")) as server:
         secret = server.url.replace("//", "//somebody:hunter2@")
         with structlog.testing.capture_logs() as logs:
-            await emit(NIGHT, replace(options, pushgateway_url=secret))
+            await emit(samples_of(NIGHT), replace(options, pushgateway_url=secret))
     assert [("telemetry.failed", "pushgateway")] == [(log["event"], log["target"]) for log in logs]
     place = server.url.removeprefix("http://")
     assert f"{place} answered with status {status}" in logs[0]["reason"]
@@ -208,7 +208,7 @@ async def test_targets_that_are_not_there_change_nothing(tmp_path):
     url = f"http://127.0.0.1:{closed_port()}"
     options = TelemetryOptions(textfile=tmp_path / "nowhere" / "x.prom", pushgateway_url=url)
     with structlog.testing.capture_logs() as logs:
-        await emit(NIGHT, options)
+        await emit(samples_of(NIGHT), options)
     reasons = {log["target"]: log["reason"] for log in logs}
     assert {"pushgateway", "textfile"} == set(reasons)
     assert reasons["pushgateway"].endswith(f" at {url.removeprefix('http://')}")
@@ -249,7 +249,7 @@ async def test_a_pushgateway_that_goes_on_talking_is_left(head, more, pause_s, i
     with scripted_server(script) as server, structlog.testing.capture_logs() as logs:
         options = TelemetryOptions(pushgateway_url=server.url, push_s_max=1.0)
         with anyio.fail_after(15):
-            await emit_samples(samples, options)
+            await emit(samples, options)
         assert gone.wait(60)
     assert len(more) * len(sent) < LARGE_BYTES / 4
     assert ([] if is_pushed else ["telemetry.failed"]) == [log["event"] for log in logs]
@@ -293,13 +293,13 @@ async def test_a_planted_textfile_is_neither_read_nor_replaced(tmp_path, kind, w
     before = path.lstat()
     options = TelemetryOptions(textfile=path)
     with structlog.testing.capture_logs() as logs:
-        await emit(NIGHT, options)
+        await emit(samples_of(NIGHT), options)
     assert ["telemetry.failed"] == [log["event"] for log in logs]
     assert f"{path} {why}" in logs[0]["reason"]
     assert logs[0]["hint"].startswith("remove it")
     assert (before.st_ino, before.st_mode) == (path.lstat().st_ino, path.lstat().st_mode)
     path.unlink()
-    await emit(NIGHT, options)
+    await emit(samples_of(NIGHT), options)
     assert 0.0 == told(path.read_text())["exit_code run=sync"]
 
 
@@ -307,9 +307,9 @@ async def test_the_metrics_page_shows_the_latest_run():
     """It has only the worker's own metrics; a new run shows at once."""
     board = Board()
     assert {} == told(metrics_page(board).body)
-    await emit(NIGHT, TelemetryOptions(), board=board)
+    await emit(samples_of(NIGHT), TelemetryOptions(), board=board)
     assert 0.0 == told(metrics_page(board).body)["exit_code run=sync"]
-    await emit(WITHHELD, TelemetryOptions(), key_expires_at=START, board=board)
+    await emit(samples_of(WITHHELD, key_expires_at=START), TelemetryOptions(), board=board)
     numbers = told(metrics_page(board).body)
     assert (5.0, 500.0) == (
         numbers["exit_code run=sync"],

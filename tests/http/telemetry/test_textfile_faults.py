@@ -9,13 +9,14 @@ import structlog
 
 from tests.http.telemetry.test_telemetry import NIGHT
 from worker.telemetry.emit import emit
+from worker.telemetry.numbers import samples_of
 from worker.telemetry.options import TelemetryOptions
 
 
 def failure_of(path):
     """The line in the log about a textfile that cannot be written: reason and hint."""
     with structlog.testing.capture_logs() as logs:
-        asyncio.run(emit(NIGHT, TelemetryOptions(textfile=path)))
+        asyncio.run(emit(samples_of(NIGHT), TelemetryOptions(textfile=path)))
     (log,) = logs
     assert ("telemetry.failed", "textfile") == (log["event"], log["target"])
     assert f"telemetry.textfile: {path} " in log["reason"]
