@@ -7,7 +7,7 @@ import pytest
 
 from worker.areas import AREAS
 from worker.core.area import Column, ColumnType
-from worker.core.columns import ColumnReader, type_reader
+from worker.core.columns import TYPE_READERS, ColumnReader
 from worker.core.fields import FieldPath, find, parse_path
 from worker.core.model import ColumnValue, Drift
 from worker.errors import ContractError
@@ -18,7 +18,7 @@ def column(kind: ColumnType, *, loose: bool = False) -> Column:
 
 
 def typed(value: Any, of: Column, path: str, drift: set[Drift]) -> ColumnValue:
-    return type_reader(of)(value, of, path, drift)
+    return TYPE_READERS[of.type](value, of, path, drift)
 
 
 @pytest.mark.parametrize(

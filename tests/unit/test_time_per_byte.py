@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.processor_time import processor_s
 from tests.unit.pts_answers import SAFETY, person
 from worker.core.answer import parse, read_page
-from worker.core.columns import type_reader
+from worker.core.columns import TYPE_READERS
 from worker.core.escaping import csv_text, visible, xml_text
 from worker.core.links import claims_next, next_links
 from worker.core.offid import normalise
@@ -74,7 +74,7 @@ def _date(text: str) -> None:
 
 def _columns(text: str) -> None:
     for column in SAFETY.columns:
-        type_reader(column)(text, column, "a", set())
+        TYPE_READERS[column.type](text, column, "a", set())
 
 
 READERS: dict[str, Callable[[str], object]] = {

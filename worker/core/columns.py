@@ -26,11 +26,6 @@ It raises ``ValueError`` if the value cannot be converted; the message does not 
 """
 
 
-def type_reader(column: Column) -> TypeReader:
-    """The function that converts the values of a column."""
-    return _READ[column.type]
-
-
 class _Source(NamedTuple):
     """A column that a record can have, its number, its type reader, and where its value may be."""
 
@@ -81,7 +76,7 @@ class ColumnReader:
     def _sources_of(self, names: tuple[str, ...]) -> list[_Source]:
         """The columns that a record with these fields can have."""
         sources = [
-            _Source(number, column, type_reader(column), places_of(column.paths, names))
+            _Source(number, column, TYPE_READERS[column.type], places_of(column.paths, names))
             for number, column in enumerate(self._columns)
         ]
         return [source for source in sources if source.places]
@@ -151,7 +146,7 @@ def _as_time(value: Any, _column: Column, path: str, drift: set[Drift]) -> datet
     return at
 
 
-_READ: Final[Mapping[ColumnType, TypeReader]] = {
+TYPE_READERS: Final[Mapping[ColumnType, TypeReader]] = {
     ColumnType.TEXT: _as_text,
     ColumnType.INTEGER: _as_integer,
     ColumnType.BOOLEAN: _as_boolean,

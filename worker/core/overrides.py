@@ -94,26 +94,6 @@ def _record_key(area: ResourceArea, value: Any) -> ResourceArea:
     return replace(area, record_keys=keys)
 
 
-def _person(area: ResourceArea, value: Any) -> ResourceArea:
-    return replace(area, person_paths=_paths(value))
-
-
-def _recognised_by(area: ResourceArea, value: Any) -> ResourceArea:
-    return replace(area, recognised_by=_paths(value))
-
-
-def _volatile(area: ResourceArea, value: Any) -> ResourceArea:
-    return replace(area, volatile=_paths(value) if value else ())
-
-
-def _envelope(area: ResourceArea, value: Any) -> ResourceArea:
-    return replace(area, envelope=_path_or_nothing(value))
-
-
-def _not_found_means(area: ResourceArea, value: Any) -> ResourceArea:
-    return replace(area, not_found_means=NotFoundMeans(value))
-
-
 def _paging(area: ResourceArea, value: Any) -> ResourceArea:
     if isinstance(value, str):
         value = {"style": value}
@@ -196,11 +176,11 @@ _APPLY: Final[Mapping[str, Callable[[ResourceArea, Any], ResourceArea]]] = {
     "headers": _headers,
     "body": _body,
     "record_key": _record_key,
-    "person": _person,
-    "recognised_by": _recognised_by,
-    "volatile": _volatile,
-    "envelope": _envelope,
-    "not_found_means": _not_found_means,
+    "person": lambda area, value: replace(area, person_paths=_paths(value)),
+    "recognised_by": lambda area, value: replace(area, recognised_by=_paths(value)),
+    "volatile": lambda area, value: replace(area, volatile=_paths(value) if value else ()),
+    "envelope": lambda area, value: replace(area, envelope=_path_or_nothing(value)),
+    "not_found_means": lambda area, value: replace(area, not_found_means=NotFoundMeans(value)),
     "paging": _paging,
     "columns": _columns,
 }
