@@ -15,12 +15,10 @@ T = TypeVar("T")
 async def send(stream: MemoryObjectSendStream[T], item: T) -> bool:
     """Send an item, waiting for room; ``False`` if the receiving end is closed."""
     try:
-        stream.send_nowait(item)
-    except anyio.WouldBlock:
         try:
+            stream.send_nowait(item)
+        except anyio.WouldBlock:
             await stream.send(item)
-        except anyio.BrokenResourceError:
-            return False
     except anyio.BrokenResourceError:
         return False
     return True
@@ -29,11 +27,9 @@ async def send(stream: MemoryObjectSendStream[T], item: T) -> bool:
 async def receive(stream: MemoryObjectReceiveStream[T]) -> T | None:
     """Receive the next item; ``None`` if the sending end is closed and the buffer empty."""
     try:
-        return stream.receive_nowait()
-    except anyio.WouldBlock:
         try:
+            return stream.receive_nowait()
+        except anyio.WouldBlock:
             return await stream.receive()
-        except anyio.EndOfStream:
-            return None
     except anyio.EndOfStream:
         return None
