@@ -2,19 +2,16 @@
 
 from datetime import datetime, timedelta
 
-import orjson
 import pytest
 
-from tests.report.support import NEVER, key_of, missed, privacy, safety, seen
-from tests.report.test_export import contents, export_of
+from tests.report.exports import contents, export_of, lines_of, only
+from tests.report.support import ANY, NEVER, key_of, missed, privacy, safety, seen
 from tests.store.test_erase import erase
 from tests.store.world import world_on
-from worker.core.guard import GuardLimits
 from worker.errors import UsageError
 from worker.report.selection import NOT_OF_THE_PAST, OF_THE_PAST
 from worker.report.sinks import Format
 
-ANY = GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
 CURRENT = ("report_patient_safety_current", "report_patient_privacy_current")
 
 
@@ -23,7 +20,6 @@ async def four_nights(world, out):
     now = world.fake.now()
     instants = []
     for night in range(4):
-        turn = await world.begin()
         reads = []
         for n in range(8 - (night == 3)):
             until = now + timedelta(days=n)
@@ -36,8 +32,7 @@ async def four_nights(world, out):
                 reads.append(missed(world, n, ref, cohort))
             else:
                 reads.append(seen(world, n, *safe, private=private, ref=ref, cohort=cohort))
-        await turn.write(*reads)
-        await turn.publish(limits=ANY)
+        await world.publish(*reads, limits=ANY)
         made = await export_of(world, out / "then", Format.NDJSON, include_payload=True)
         instants.append(datetime.fromisoformat(made.published_at))
         world.fake.advance(86_400)
@@ -48,23 +43,24 @@ def rows_below(folder):
     """The rows of each view, without what only the last read says."""
     return {
         str(path.parent.relative_to(folder)): [
-            {
-                name: value
-                for name, value in orjson.loads(line).items()
-                if name not in NOT_OF_THE_PAST
-            }
-            for line in path.read_bytes().splitlines()
+            {name: value for name, value in row.items() if name not in NOT_OF_THE_PAST}
+            for row in lines_of(path)
         ]
         for path in folder.rglob("part-*.ndjson")
     }
 
 
 async def test_what_was_exported_then(database_url, tmp_path):
-    """Each night's rows again, in their order, from the history; at its instant and a day later."""
+    """Each night's rows again, in their order, from the history; at its instant and a day later.
+
+    Freshness is empty, not today's; after an erasure the manifest says how many rows are missing.
+    """
     async with world_on(database_url, our_clock=True) as world:
         instants = await four_nights(world, tmp_path)
         found: dict[str, list[dict[str, object]]] = {}
+        folder = ""
         for number, instant in enumerate(instants, 1):
+            folder = f"publication_no={number}"
             for later in (timedelta(), timedelta(hours=23)):
                 manifest = await export_of(
                     world,
@@ -73,42 +69,24 @@ async def test_what_was_exported_then(database_url, tmp_path):
                     include_payload=True,
                     as_of=instant + later,
                 )
-                folder = f"publication_no={number}"
                 assert (folder, 0) == (manifest.folder, manifest.not_kept)
                 then = rows_below(tmp_path / "then" / folder)
                 found = rows_below(tmp_path / "now" / folder)
                 assert len(OF_THE_PAST) == len(found)
                 assert {name: then[name] for name in found} == found
+        await erase(world, key_of(7))
+        manifest = await export_of(world, tmp_path / "less", Format.CSV, CURRENT, as_of=instants[0])
+        assert 3 == manifest.not_kept
+        manifest = await export_of(world, tmp_path / "less", Format.CSV, CURRENT)
+        assert manifest.not_kept is None
     current = found["area=patient-safety/current"]
     labels = {(row["local_ref"], row["cohort"]) for row in current}
     assert {("R0-1", "Clinic 3"), ("R2-1", None)} <= labels
     assert {True, False} == {row["is_in_effect"] for row in current}
-    assert len(current) < len(found["area=patient-safety/history"])
-
-
-async def test_what_is_kept_for_the_last_read_only(database_url, tmp_path):
-    """Freshness is empty, not today's."""
-    async with world_on(database_url, our_clock=True) as world:
-        instants = await four_nights(world, tmp_path)
-        manifest = await export_of(
-            world, tmp_path / "now", Format.NDJSON, [CURRENT[0]], as_of=instants[1]
-        )
-    name = "area=patient-safety/current/part-00000.ndjson"
-    lines = (tmp_path / "now" / manifest.folder / name).read_bytes().splitlines()
-    rows = [orjson.loads(line) for line in lines]
+    rows = lines_of(only(tmp_path / "now", CURRENT[0], "ndjson", night=folder))
     assert rows
     assert {None} == {row[name] for row in rows for name in NOT_OF_THE_PAST}
-
-
-async def test_what_was_erased_since_is_counted(database_url, tmp_path):
-    """An export as of before an erasure says how many restrictions it lacks."""
-    async with world_on(database_url, our_clock=True) as world:
-        instants = await four_nights(world, tmp_path)
-        await erase(world, key_of(7))
-        manifest = await export_of(world, tmp_path / "now", Format.CSV, CURRENT, as_of=instants[0])
-        assert 3 == manifest.not_kept
-        manifest = await export_of(world, tmp_path / "now", Format.CSV, CURRENT)
-        assert manifest.not_kept is None
+    assert len(current) < len(found["area=patient-safety/history"])
 
 
 async def test_the_latest_stays_the_latest(sqlite_url, tmp_path):

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.report.exports import SAFE, contents, export_of, only
 from tests.report.support import small_store
-from tests.report.test_export import SAFE, contents, export_of, only
 from tests.store.world import world_on
 from worker.areas import AREAS
 from worker.areas.codes import SYSTEMS, codes

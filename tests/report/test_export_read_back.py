@@ -9,18 +9,14 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from pyarrow import parquet
 
+from tests.report.exports import SAFE, contents, export_of, lines_of, only
 from tests.report.support import small_store
-from tests.report.test_export import SAFE, contents, export_of, only
 from tests.store.world import world_on
 from worker.areas.reporting import COLUMNS
 from worker.report.sinks import Format
 
 DAILY = "report_daily"
 ORDER = ["publication_no", "area", "code", "level", "cause", "cohort"]
-
-
-def lines_of(path):
-    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
 
 
 async def both(world, out):

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.fakes import START
-from tests.report.support import NEVER, key_of, privacy, safety, seen, small_store, withhold
+from tests.report.support import ANY, NEVER, key_of, privacy, safety, seen, small_store, withhold
 from tests.store.world import world_on
 from worker.core.identity import NationalId
 from worker.core.model import RunKind, RunStatus
@@ -89,14 +89,12 @@ async def test_delays_end_week_by_week(database_url):
     """Of those in effect when they were published: the twelve weeks, later, and never."""
     async with world_on(database_url, our_clock=True) as world:
         now = world.fake.now()
-        turn = await world.begin()
         until = [now + timedelta(days=days) for days in (-1, 2, 6, 8, 83, 90)]
         delayed = [safety(f"d{index}", "NORU", at) for index, at in enumerate(until)]
-        await turn.write(
+        await world.publish(
             seen(world, 1, *delayed, safety("n", "NORN_EPO", NEVER)),
             seen(world, 2, safety("m", "NORU", NEVER), safety("l", "NORU", until[1])),
         )
-        await turn.publish()
         ends = (await facts_of(world)).ends
         found = {week: amount for week, amount in enumerate(ends.weeks) if amount.restrictions}
         assert {0: Amount(3, 2), 1: Amount(1, 1), 11: Amount(1, 1)} == found
@@ -111,10 +109,8 @@ async def test_a_month_is_compared_with_the_night_before_it(database_url):
     """Thirty days before the last night, or up to a week more. A day has its last figures."""
     async with world_on(database_url, our_clock=True) as world:
         for night in range(6):
-            turn = await world.begin()
             records = [safety(f"s{number}", "NORN_EPO", NEVER) for number in range(night + 1)]
-            await turn.write(seen(world, 1, *records))
-            await turn.publish()
+            await world.publish(seen(world, 1, *records))
             if night == 1:
                 assert (await facts_of(world)).then is None
             world.fake.advance(60 if night == 4 else 8 * 86_400)
@@ -130,7 +126,7 @@ async def test_how_long_restrictions_stood(database_url):
     async with world_on(database_url, our_clock=True) as world:
         for keys in ("a", "abcd", "ab", "", ""):
             await world.publish(
-                seen(world, 1, *(safety(key, "N") for key in keys)), seen(world, 2), limits=_any()
+                seen(world, 1, *(safety(key, "N") for key in keys)), seen(world, 2), limits=ANY
             )
             world.fake.advance(2 * 86_400)
         (duration,) = (await facts_of(world)).durations
@@ -173,10 +169,10 @@ async def test_an_erasure_changes_no_figure_of_its_publication(database_url):
 
 async def _night(world, *mine):
     """A person who changes, if they are there, and one who does not."""
-    turn = await world.begin()
     others = [safety("x", "NORU", NEAR), safety("y", "NORU", PAST)]
-    await turn.write(*(seen(world, 1, *records) for records in mine), seen(world, 2, *others))
-    await turn.publish(limits=_any())
+    await world.publish(
+        *(seen(world, 1, *records) for records in mine), seen(world, 2, *others), limits=ANY
+    )
 
 
 async def _erase(world, key):
@@ -184,12 +180,6 @@ async def _erase(world, key):
     identifier = NationalId("16858399649")
     traces = await find_traces(world.database, key, identifier)
     await erase_traces(lease, traces, Mask(identifier, key))
-
-
-def _any():
-    from worker.core.guard import GuardLimits
-
-    return GuardLimits(max_removed_share=1.0, min_completeness=0.0, accept_removals=True)
 
 
 async def test_a_withheld_run_is_listed_and_does_not_count(database_url):
@@ -287,8 +277,6 @@ class _Interrupted:
         self._calls += 1
         result = await self._connection.execute(*args, **options)
         if self._calls == 2:
-            turn = await self._world.begin()
             reads = [seen(self._world, number, safety(f"z{number}", "X")) for number in range(10)]
-            await turn.write(*reads)
-            await turn.publish(limits=_any())
+            await self._world.publish(*reads, limits=ANY)
         return result

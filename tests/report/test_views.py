@@ -115,7 +115,6 @@ def test_what_names_a_row_of_a_person_is_never_empty():
 async def test_the_codes_agree_with_the_views(database_url):
     """``report_code`` puts a code into the group that the views give its restrictions."""
     async with world_on(database_url, our_clock=True) as world:
-        turn = await world.begin()
         codes = await world.rows(
             "SELECT code, restriction_group, is_restricting FROM report_code WHERE system = '9603'"
         )
@@ -123,8 +122,7 @@ async def test_the_codes_agree_with_the_views(database_url):
         assert [("N", "none", False)] == [
             (code, group, bool(restricts)) for code, group, restricts in codes if not restricts
         ]
-        await turn.write(seen(world, 1, *(safety(code, code) for code, _, _ in codes)))
-        await turn.publish()
+        await world.publish(seen(world, 1, *(safety(code, code) for code, _, _ in codes)))
         shown = await world.rows(
             "SELECT confidentiality_code, restriction_group, is_in_effect "
             "FROM report_patient_safety_current"

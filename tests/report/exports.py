@@ -1,0 +1,58 @@
+"""Exports of a real store, and what stands in their folder."""
+
+import csv
+
+import orjson
+
+from worker.report.export import Options, export
+
+SAFE = "report_patient_safety_current"
+NIGHT = "publication_no=2"
+"""The folder of ``small_store``'s last publication."""
+AREA = {
+    f"report_patient_{name}_{what}": f"area=patient-{name}/{what}"
+    for name in ("safety", "privacy")
+    for what in ("current", "history")
+}
+
+
+async def export_of(world, out, fmt, views=(), *, read=None, wrote=lambda *_: None, **options):
+    return await export(
+        read or world.database.read,
+        out,
+        Options(format=fmt, views=views, **options),
+        now=world.fake.now(),
+        schema_revision="0001",
+        wrote=wrote,
+    )
+
+
+def only(out, view, ending, *, night=NIGHT):
+    """The one file of a view."""
+    (path,) = (out / night / AREA.get(view, view)).glob(f"part-*.{ending}")
+    return path
+
+
+def rows_of(*paths):
+    rows: list[dict[str, str]] = []
+    for path in paths:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows += csv.DictReader(stream)
+    return rows
+
+
+def lines_of(*paths):
+    """The rows of NDJSON."""
+    return [orjson.loads(line) for path in paths for line in path.read_bytes().splitlines()]
+
+
+def contents(out):
+    """Every file below a folder by its name."""
+    return {
+        str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()
+    }
+
+
+def data_of(out):
+    """The same without the manifest, which holds the time of the export."""
+    return {name: data for name, data in contents(out).items() if "_manifest" not in name}
