@@ -7,6 +7,7 @@ persons have left the roster and five are new. The twin's run tells what must co
 import contextlib
 import re
 import shutil
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ GENERATION = 15
 _LIMITS = {"batch_persons": 5, "concurrency": 4, "requests_per_second": 300}
 """So small that a run has some thirty transactions and takes the better part of a second."""
 
+WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
+"""What the disturbed run has committed."""
 TOO_LATE = "too late: it had ended"
 
 _numbers = count(1)
@@ -205,6 +208,20 @@ class Ground:
 def has_begun(running: Running) -> bool:
     """Whether the run holds its lease and reads."""
     return b"run.began" in running.err.read_bytes() or running.process.poll() is not None
+
+
+def pause(running: Running) -> bool:
+    """Let it stand still (proc(5): state T), and wait until it does; false if it has ended."""
+    running.signal(signal.SIGSTOP)
+
+    def stands() -> bool:
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/{running.process.pid}/stat").read_text(encoding="ascii")
+            return "T" == stat[stat.rindex(")") + 2]
+        return False
+
+    wait_for(lambda: running.process.poll() is not None or stands(), "the pause")
+    return running.process.poll() is None
 
 
 @dataclass(frozen=True, kw_only=True)

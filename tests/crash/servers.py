@@ -88,7 +88,7 @@ async def terminate_within(url: str, table: str) -> None:
         await holder.close()
 
 
-async def hold_publication(url: str, act: Callable[[], None]) -> None:
+async def hold_publication(url: str, act: Callable[[], object]) -> None:
     """Call ``act`` while the worker's publication waits within its transaction.
 
     For a row, not for a table: that is waited for when the statement is carried out, not when it

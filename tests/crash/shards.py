@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.acceptance.program import Ended, Installation, Running, wait_for
-from tests.crash.ground import Ground, has_begun
-from tests.crash.processes import is_paused
+from tests.crash.ground import Ground, has_begun, pause
 
 LEASE_TTL_S = 5
 RATE = 60
@@ -53,8 +52,7 @@ class Shards:
             running.kill()
             self.start(index)
         else:
-            running.signal(signal.SIGSTOP)
-            if not _wait_for_pause(running):
+            if not pause(running):
                 return
             if kind == PAUSED:
                 time.sleep(random.uniform(0, LEASE_TTL_S / 2))
@@ -99,23 +97,6 @@ class Shards:
             assert late.code in (0, 75), f"one in the way: {late.out}{late.err}"
         self.start(index)
         return self.live[index].wait()
-
-
-def _wait_for_pause(running: Running) -> bool:
-    """Whether it stands still; not if it was about to end."""
-
-    def settled() -> bool:
-        return running.process.poll() is not None or _is_paused(running)
-
-    wait_for(settled, "the pause")
-    return running.process.poll() is None
-
-
-def _is_paused(running: Running) -> bool:
-    try:
-        return is_paused(running)
-    except OSError:  # gone meanwhile
-        return False
 
 
 def disturb(ground: Ground, random: Random) -> Counter[str]:

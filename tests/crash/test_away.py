@@ -14,15 +14,12 @@ import anyio
 import pytest
 
 from tests.acceptance.program import Ended, Installation, Running, wait_for
-from tests.crash.ground import Ground
+from tests.crash.ground import WRITTEN, Ground
 from tests.crash.servers import OwnServer
 from tests.databases import execute
 
 PATIENCE_S = 3.0
 """``database.patience_s`` of these runs."""
-END_S_MAX = 5 * PATIENCE_S
-"""Noticing it, the patience, and two writes that end a run and are tried once each."""
-WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
 
 
 @pytest.fixture
@@ -59,22 +56,6 @@ def test_stopped_for_a_moment(on_server: Ground, server: OwnServer, mode: str):
     assert [("published", 0)] * 2 == worker.store.runs()
 
 
-def test_stopped_for_longer_than_a_run_waits(
-    on_server: Ground, server: OwnServer, worker: Installation
-):
-    """The run ends with 69 after one such wait, not one for each write; the next run continues."""
-    running = begun(on_server, worker)
-    began_s = time.monotonic()  # a run may notice before the server's end is told
-    server.stop()
-    ended = running.wait()
-    took_s = time.monotonic() - began_s
-    server.start()
-    assert_given_up(ended)
-    assert PATIENCE_S < took_s < END_S_MAX
-    assert on_server.before == worker.store.published()
-    assert on_server.assert_recovers(worker).run["continued"]
-
-
 def assert_given_up(ended: Ended) -> None:
     """69, with the reason and no traceback."""
     assert 69 == ended.code, ended.out + ended.err
@@ -101,32 +82,10 @@ def send(pids: list[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def test_frozen_for_longer_than_a_run_waits(
-    on_server: Ground, server: OwnServer, worker: Installation
-):
-    """69 after the patience, where it was once for ever; the next run continues.
-
-    Whoever begins meanwhile, be it only to look, is told the same.
-    """
-    running = begun(on_server, worker)
-    with frozen(server):
-        began_s = time.monotonic()
-        looking = worker.start("status")
-        ended = running.wait()
-        took_s = time.monotonic() - began_s
-        looked = looking.wait(END_S_MAX)
-    assert_given_up(ended)
-    assert_given_up(looked)
-    assert '"database.silent"' in ended.err
-    assert PATIENCE_S < took_s < END_S_MAX
-    assert on_server.before == on_server.seen(worker)
-    assert on_server.assert_recovers(worker).run["continued"]
-
-
 def test_its_backends_frozen_within_a_transaction(
     on_server: Ground, server: OwnServer, worker: Installation
 ):
-    """The same where new connections can be had, and meet the locks of a transaction that stands.
+    """69 where new connections can be had, and meet the locks of a transaction that stands.
 
     It is the publication, which holds the lease. When its backend goes on there is nobody behind it
     any more, and it is rolled back.

@@ -1,4 +1,4 @@
-"""A disk that is full, and a database that may not be written.
+"""A disk that is full.
 
 The database lies on a disk of its own that is filled: a SQLite file, or the tablespace of a
 PostgreSQL, whose server then refuses a statement with 53100. Where a test may not mount one, no
@@ -9,7 +9,6 @@ EFBIG in the middle of a transaction; and the server is told to refuse the state
 import re
 import resource
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,12 +20,11 @@ import pytest
 from tests.acceptance.program import Ended, Installation, Running, wait_for
 from tests.acceptance.store import Store
 from tests.crash.disks import SmallDisk, small_disk
-from tests.crash.ground import Ground, PostgresDatabases, SqliteFiles, has_begun, name_of
+from tests.crash.ground import WRITTEN, Ground, PostgresDatabases, SqliteFiles, has_begun
 from tests.databases import execute
 
 ROOM_AT_FIRST = 24 * 1024
 """Enough for logs and for a few pages of the write-ahead log."""
-WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
 IN_IT = (
     "SELECT datname FROM pg_database JOIN pg_tablespace t ON t.oid = dattablespace "
     "WHERE spcname = 'small_disk'"
@@ -165,52 +163,3 @@ def _written(ground: Ground, worker: Installation) -> int:
     found = int(Store(copy).one(WRITTEN))
     ground.databases.drop(copy)
     return found
-
-
-@contextmanager
-def read_only(ground: Ground, url: str, *, folder_too: bool) -> Iterator[None]:
-    """A database that may not be written meanwhile."""
-    if isinstance(ground.databases, PostgresDatabases):
-        alter = f"ALTER DATABASE {name_of(url)}"
-        server = ground.databases.server
-        anyio.run(execute, server, f"{alter} SET default_transaction_read_only = on")
-        yield
-        anyio.run(execute, server, f"{alter} RESET default_transaction_read_only")
-        return
-    paths = [Store(url).path, *([Store(url).path.parent] if folder_too else [])]
-    for path in paths:
-        path.chmod(path.stat().st_mode & ~0o222)
-    yield
-    for path in reversed(paths):
-        path.chmod(path.stat().st_mode | stat.S_IWUSR)
-
-
-def test_the_database_may_not_be_written(ground: Ground):
-    """78 with the reason and what to do; nothing changes; once it may, the next run publishes."""
-    _try_read_only(ground, folder_too=False)
-
-
-def test_the_folder_may_not_be_written_either(on_sqlite: Ground):
-    """Nor where SQLite cannot lay its log beside the file."""
-    _try_read_only(on_sqlite, folder_too=True)
-
-
-def _try_read_only(ground: Ground, *, folder_too: bool) -> None:
-    worker = ground.worker()
-    with read_only(ground, worker.database_url, folder_too=folder_too):
-        ended = ground.zygote.start(
-            "--config",
-            str(worker.config),
-            "sync",
-            "--json",
-            folder=worker.folder,
-            obeys_modes=worker.store.is_sqlite,
-        ).wait()
-        assert 78 == ended.code, ended.out + ended.err
-        assert re.search("read-?only|unable to open", ended.message), ended.message
-        store = worker.store
-        named = str(store.path) if store.is_sqlite else name_of(worker.database_url)
-        assert named in ended.message
-        assert "Traceback" not in ended.err
-    assert ground.before == worker.store.published()
-    ground.assert_recovers(worker)

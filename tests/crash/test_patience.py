@@ -14,16 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.program import Installation, Running, closed_port, wait_for
-from tests.crash.ground import Ground, PostgresDatabases, SqliteFiles
+from tests.acceptance.program import Ended, Installation, Running, closed_port, wait_for
+from tests.crash.ground import WRITTEN, Ground, PostgresDatabases, SqliteFiles
 from tests.crash.servers import OwnServer
-from tests.crash.test_away import frozen
+from tests.crash.test_away import assert_given_up, frozen
 
 PATIENCE_S = 8.0
 """``database.patience_s`` of these runs. Who is patient twice waits for longer than 16 s."""
 DOCTOR_S = 5.0
 """``doctor`` waits no longer than that."""
-WRITTEN = "SELECT count(*) FROM person_area WHERE run_id = 2"
 
 Away = Callable[[], AbstractContextManager[object]]
 
@@ -111,7 +110,7 @@ def begun(ground: Ground, worker: Installation, wrote: Callable[[], object]) -> 
     return running
 
 
-def assert_gives_up(running: Running, away: Away) -> None:
+def assert_gives_up(running: Running, away: Away) -> Ended:
     """The run ends with 69, though it still has persons to write, an end to note, a lease to give.
 
     What is measured begins before the database goes: a run may notice that only when it next
@@ -121,8 +120,9 @@ def assert_gives_up(running: Running, away: Away) -> None:
     with away():
         ended = running.wait()
         took_s = time.monotonic() - began_s
-    assert 69 == ended.code, ended.out + ended.err
+    assert_given_up(ended)
     assert PATIENCE_S - 0.5 < took_s < 2 * PATIENCE_S - 0.5
+    return ended
 
 
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
@@ -132,8 +132,10 @@ def test_a_server_goes_away_within_a_run(on_server: Ground, server: OwnServer, h
     worker = worker_on(on_server)
     running = begun(on_server, worker, lambda: worker.store.one(WRITTEN))
     away = {"stopped": lambda: stopped(server), "frozen": lambda: frozen(server)}[how]
-    assert_gives_up(running, away)
-    on_server.assert_recovers(worker)
+    ended = assert_gives_up(running, away)
+    assert ('"database.silent"' in ended.err) is (how == "frozen")
+    assert on_server.before == on_server.seen(worker)
+    assert on_server.assert_recovers(worker).run["continued"]
 
 
 def test_a_file_is_locked_within_a_run(on_sqlite: Ground):

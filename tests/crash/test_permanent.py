@@ -107,6 +107,9 @@ def test_a_folder_that_may_not_be_written(on_sqlite: Ground, command: str):
     finally:
         folder.chmod(0o755)
     assert_to_mend(ended, str(worker.store.path), f"the folder {folder} may not be written")
+    assert on_sqlite.before == worker.store.published()
+    if command == "sync":
+        on_sqlite.assert_recovers(worker)
 
 
 def test_a_file_that_may_not_be_written(on_sqlite: Ground):
@@ -117,6 +120,9 @@ def test_a_file_that_may_not_be_written(on_sqlite: Ground):
         run(on_sqlite, worker, "sync"), str(worker.store.path), "the file may not be written"
     )
     assert 0 == run(on_sqlite, worker, "status").code
+    worker.store.path.chmod(0o600)
+    assert on_sqlite.before == worker.store.published()
+    on_sqlite.assert_recovers(worker)
 
 
 def test_a_medium_that_may_not_be_written(on_sqlite: Ground):
@@ -170,6 +176,9 @@ def test_a_role(on_server: Ground, role: str):
     ended = run(on_server, worker, command)
     assert_to_mend(ended, f"the role {role}", name_of(worker.database_url), says)
     assert on_server.before == worker.store.published()
+    if command == "sync":
+        worker.configure(database={"url": worker.database_url})
+        on_server.assert_recovers(worker)
 
 
 @pytest.mark.parametrize(("password", "command"), [(":wrong", "sync"), ("", "status")])

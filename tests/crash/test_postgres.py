@@ -7,8 +7,7 @@ import anyio
 
 from tests.acceptance.program import wait_for
 from tests.acceptance.store import Store
-from tests.crash.ground import Ground, has_begun, name_of
-from tests.crash.processes import is_paused
+from tests.crash.ground import Ground, has_begun, name_of, pause
 from tests.crash.servers import hold_publication, terminate_within
 
 WHERE = ("person_area", "person_area", "run")
@@ -57,12 +56,7 @@ def test_paused_within_a_transaction(on_postgres: Ground):
     worker.configure(lease={"ttl_s": 5})
     paused = on_postgres.start(worker)
     wait_for(lambda: has_begun(paused), "the run")
-
-    def pause() -> None:
-        paused.signal(signal.SIGSTOP)
-        wait_for(lambda: is_paused(paused), "the pause")
-
-    anyio.run(hold_publication, worker.database_url, pause)
+    anyio.run(hold_publication, worker.database_url, lambda: pause(paused))
     other = on_postgres.install(worker.database_url)
     other.configure(lease={"ttl_s": 5})
     ended = on_postgres.sync(other, "--wait", "40s")

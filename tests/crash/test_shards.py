@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.program import Ended, Installation, Running, Sandbox, sandbox, wait_for
-from tests.crash.ground import PERSONS, Ground, PostgresDatabases
-from tests.crash.processes import is_paused
+from tests.crash.ground import PERSONS, Ground, PostgresDatabases, pause
 from tests.crash.zygote import Zygote
 from worker.store.schema.tables import TOTALS
 
@@ -96,8 +95,7 @@ def test_killed_paused_and_replaced_they_end_where_one_ends(ground: Ground, quie
     shards[1] = start(1)
     slept = shards[2]
     wait_for(lambda: read_by(worker, 2), "a batch")
-    slept.signal(signal.SIGSTOP)
-    wait_for(lambda: is_paused(slept), "the pause")
+    assert pause(slept)
     shards[2] = start(2, "--wait", "60s")
 
     ended = [shard.wait() for shard in shards]

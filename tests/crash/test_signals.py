@@ -14,8 +14,7 @@ import pytest
 
 from tests.acceptance.program import Installation, Running, environment, wait_for
 from tests.acceptance.store import Store
-from tests.crash.ground import SYNC, Ground, has_begun, name_of
-from tests.crash.processes import is_paused
+from tests.crash.ground import SYNC, WRITTEN, Ground, has_begun, name_of, pause
 
 
 @contextlib.contextmanager
@@ -39,8 +38,7 @@ def test_a_second_signal_ends_the_run_at_once(ground: Ground, number: signal.Sig
     with slow_pts(ground, 0.05):
         running = ground.start(worker)
         wait_for(lambda: has_begun(running), "the run")
-        sql = "SELECT count(*) FROM person_area WHERE run_id = 2"
-        wait_for(lambda: worker.store.one(sql), "a batch")
+        wait_for(lambda: worker.store.one(WRITTEN), "a batch")
         ground.sandbox.control(faults=[{"action": "slow", "slow_s": 30.0}], clear=True)
         wait_for(lambda: ground.sandbox.stats()["searches"] >= 2, "searches that hang")
         running.signal(number)
@@ -50,7 +48,7 @@ def test_a_second_signal_ends_the_run_at_once(ground: Ground, number: signal.Sig
     assert 75 == ended.code, ended.out + ended.err
     assert "at once" in ended.message
     assert ground.before == worker.store.published()
-    kept = worker.store.one(sql)
+    kept = worker.store.one(WRITTEN)
     assert kept
     assert ground.assert_recovers(worker).run["continued"]
 
@@ -88,8 +86,7 @@ def test_a_log_collector_that_hangs_delays_no_stop(on_sqlite: Ground):
     worker = on_sqlite.worker()
     with slow_pts(on_sqlite, 0.05), full_pipe() as pipe:
         process = sync_into(worker, out=pipe, err=pipe)
-        sql = "SELECT count(*) FROM person_area WHERE run_id = 2"
-        wait_for(lambda: worker.store.one(sql), "a batch")
+        wait_for(lambda: worker.store.one(WRITTEN), "a batch")
         began_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert 75 == process.wait(30)
@@ -114,8 +111,7 @@ def test_paused_for_longer_than_the_lease(ground: Ground):
     with slow_pts(ground, 0.2):
         paused = ground.start(worker)
         wait_for(lambda: has_begun(paused), "the run")
-        sql = "SELECT count(*) FROM person_area WHERE run_id = 2"
-        wait_for(lambda: worker.store.one(sql), "a batch")
+        wait_for(lambda: worker.store.one(WRITTEN), "a batch")
         _pause_between_transactions(worker, paused)
     held = ground.sync(worker)
     assert 4 == held.code, held.out + held.err
@@ -138,8 +134,7 @@ def _pause_between_transactions(worker: Installation, running: Running) -> None:
     """
 
     def try_it() -> bool:
-        running.signal(signal.SIGSTOP)
-        wait_for(lambda: is_paused(running), "the pause")
+        assert pause(running)
         if not _is_locked(worker.store):
             return True
         running.signal(signal.SIGCONT)
