@@ -23,6 +23,35 @@ PRIVACY = area_named("patient-privacy")
 
 JSON = {"content-type": ("application/json",)}
 
+MODEL = {
+    "Id": "11111111-0000-4000-8000-000000000001",
+    "CreatedTime": "2026-03-01T08:00:00",
+    "ModifiedTime": None,
+    "ParentConfidentialAttribute": None,
+    "OffId": OFF_ID,
+    "ConfidentialObjectId": {"Type": "SvarrapportId", "Value": "report-1"},
+    "AccessRestriction": [
+        {"Id": "a", "ConfidentialityCode": "NORU", "IsCurrent": False},
+        {
+            "Id": "b",
+            "ConfidentialityCode": "NORN_FFL",
+            "DelayDeliveryUntil": "9999-12-31T23:59:59.9999999",
+            "IsCurrent": True,
+        },
+        {"Id": "c", "ConfidentialityCode": "N", "IsCurrent": False},
+    ],
+}
+
+SHIELD = {
+    "id": "22222222-0000-4000-8000-000000000001",
+    "privacyType": "Shield",
+    "privacyLevel": "Soft",
+    "restrictionDomain": "PPS",
+    "objectScope": {"type": "All"},
+    "subjectScope": {"type": "Specified", "ids": ["9144900"]},
+    "timeRanges": [{"from": "2026-01-01T00:00:00Z", "to": "2026-12-31T00:00:00Z"}],
+}
+
 
 def person(off_id: str = OFF_ID, key: str = PSEUDONYM) -> Person:
     """A synthetic person."""

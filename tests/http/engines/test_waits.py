@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes import START, FakeRuntime
 from tests.http.engines.raw_server import answer, raw_server
-from tests.http.engines.test_reading import FakeAuthorizer
+from tests.http.engines.reading import FakeAuthorizer
 from worker.core.retry import RetryPolicy
 from worker.pts.engines import open_transport
 from worker.pts.retrying_client import RetryingClient

@@ -4,7 +4,7 @@ import base64
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,8 +12,6 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, import_key
 
 from tests.http.sandbox.caller import (
-    ACCESS_TOKEN,
-    EXCHANGE,
     MISSING,
     Caller,
     calling,
@@ -21,8 +19,7 @@ from tests.http.sandbox.caller import (
     rsa,
     sign,
 )
-from worker.sandbox.clients import Client
-from worker.sandbox.serve import RunningSandbox, running_sandbox
+from worker.sandbox.serve import RunningSandbox
 
 CLAIMS = "helseid://claims/client/claims/"
 
@@ -292,199 +289,6 @@ def test_a_nonce_lives_60_s(sandbox: RunningSandbox, caller: Caller):
     answer = caller.ask()
     assert answer.json()["error"] == "use_dpop_nonce"
     assert answer.headers["dpop-nonce"]
-
-
-def details(system: str, value: object, **parts: object) -> dict[str, object]:
-    """One organisation in HelseID's form."""
-    identifier = {"system": system, "type": "ENH", "value": value} | parts
-    return {
-        "type": "helseid_authorization",
-        "practitioner_role": {"organization": {"identifier": identifier}},
-    }
-
-
-NEW_CHILD = "urn:oid:2.16.578.1.12.4.1.4.101"
-OLD_CHILD = "urn:oid:2.16.578.1.12.4.1.2.101"
-PARENT = "urn:oid:1.0.6523"
-SINGLE, MULTI, OPEN, CLOSED, NONE = "single", "multi", "open", "closed", "none"
-ORGANIZATION_ERRORS = [
-    (MULTI, details(PARENT, "NO:ORGNR:399999999"), "HID-1001"),
-    (SINGLE, details(NEW_CHILD, "399999999"), "HID-1002"),
-    (OPEN, details(PARENT, "NO:ORGNR:300000017:399999999"), "HID-1003"),
-    (OPEN, details(PARENT, "NO:ORGNR:300000033"), "HID-1001"),
-    (SINGLE, details(OLD_CHILD, "12345"), "HID-1004"),
-    (MULTI, details(PARENT, "NO:ORGNR:30000003:"), "HID-1004"),
-    (SINGLE, details(PARENT, "NO:ORGNR:300000017"), "HID-1005"),
-    (CLOSED, details(NEW_CHILD, "300000025"), "HID-1006"),
-    (MULTI, details(PARENT, "300000033"), "HID-1007"),
-    (MULTI, details("urn:oid:9.9", "300000033"), "HID-1007"),
-    (MULTI, details(PARENT, 300000033), "HID-1007"),
-    (MULTI, details(PARENT, "NO:ORGNR:300000033", type="EPJ"), "HID-1007"),
-    (MULTI, {"type": "helseid_authorization"}, "HID-1007"),
-    (MULTI, [], "HID-1007"),
-    (NONE, details(NEW_CHILD, "300000025"), "HID-1010"),
-    (MULTI, details(NEW_CHILD, "300000025"), "HID-1010"),
-]
-ORGANIZATIONS = [
-    (SINGLE, MISSING, {"orgnr_parent": "300000017"}),
-    (
-        SINGLE,
-        details(NEW_CHILD, "300000025"),
-        {"orgnr_parent": "300000017", "orgnr_child": "300000025"},
-    ),
-    (
-        SINGLE,
-        [details(OLD_CHILD, "300000025")],
-        {"orgnr_parent": "300000017", "orgnr_child": "300000025"},
-    ),
-    (
-        OPEN,
-        details(PARENT, "NO:ORGNR:300000017:300000025"),
-        {"orgnr_parent": "300000017", "orgnr_child": "300000025"},
-    ),
-    (MULTI, MISSING, {"orgnr_supplier": "300000017"}),
-    (
-        MULTI,
-        details(PARENT, "NO:ORGNR:300000033"),
-        {"orgnr_parent": "300000033", "orgnr_supplier": "300000017"},
-    ),
-    (
-        MULTI,
-        [details(PARENT, "NO:ORGNR:300000033:")],
-        {"orgnr_parent": "300000033", "orgnr_supplier": "300000017"},
-    ),
-    (
-        MULTI,
-        details(PARENT, "NO:ORGNR:300000033:399999999"),
-        {
-            "orgnr_parent": "300000033",
-            "orgnr_child": "399999999",
-            "orgnr_supplier": "300000017",
-        },
-    ),
-    (NONE, MISSING, {}),
-]
-
-
-@pytest.fixture(scope="module")
-def clients() -> Iterator[dict[str, Caller]]:
-    """One client of each kind."""
-    keys = {n: ECKey.generate_key("P-256", private=True) for n in (SINGLE, MULTI, OPEN, CLOSED)}
-    keys[NONE] = ECKey.generate_key("P-256", private=True)
-
-    def client(name: str, **settings: Any) -> Client:
-        return Client(client_id=name, jwks=[public(keys[name])], **settings)
-
-    registered = [
-        client(SINGLE),
-        client(MULTI, tenancy="multi-tenant"),
-        client(OPEN, may_name_parent=True),
-        client(CLOSED, may_name_child=False),
-        client(NONE, tenancy="none", grants=()),
-    ]
-    registered[-1] = client(NONE, tenancy="none")
-    with running_sandbox(clients=registered, persons=1) as running:
-        callers = {n: Caller(running, key=key, client_id=n) for n, key in keys.items()}
-        yield callers
-        for each in callers.values():
-            each.close()
-
-
-@pytest.mark.parametrize(("name", "sent", "code"), ORGANIZATION_ERRORS)
-def test_a_wrong_organisation_has_its_code(
-    clients: dict[str, Caller], name: str, sent: object, code: str
-):
-    """Each HID code is given for what it stands for."""
-    caller = clients[name]
-    answer = caller.ask_with_nonce(assertion=caller.assertion(assertion_details=sent))
-    assert answer.status_code == 400
-    assert answer.json()["error_description"].startswith(code)
-
-
-@pytest.mark.parametrize(("name", "sent", "expected"), ORGANIZATIONS)
-def test_an_organisation_becomes_claims(
-    clients: dict[str, Caller], name: str, sent: object, expected: dict[str, str]
-):
-    """Object or array, both systems, with or without the last colon: the claims are right."""
-    caller = clients[name].sign_in(assertion=clients[name].assertion(assertion_details=sent))
-    found = {
-        key.removeprefix(CLAIMS): value
-        for key, value in claims_of(caller.token).items()
-        if key.startswith(CLAIMS)
-    }
-    assert found == expected
-
-
-def test_an_organisation_without_signed_terms_gets_no_scope(clients: dict[str, Caller]):
-    """The scope is in rejected_scope, and the token holds none."""
-    caller = clients[MULTI]
-    sent = details(PARENT, "NO:ORGNR:300000041")
-    body = caller.ask_with_nonce(assertion=caller.assertion(assertion_details=sent)).json()
-    assert (body["scope"], body["rejected_scope"]) == ("", "nhn:pts/api")
-    assert claims_of(body["access_token"])["scope"] == []
-
-
-def test_organisations_do_not_go_with_the_code_flow(clients: dict[str, Caller]):
-    """HID-1009."""
-    caller = clients[SINGLE]
-    assertion = caller.assertion(assertion_details=details(NEW_CHILD, "300000025"))
-    answer = caller.ask(assertion=assertion, form={"grant_type": "authorization_code"})
-    assert answer.json()["error_description"].startswith("HID-1009")
-
-
-def test_a_subject_token_is_exchanged(sandbox: RunningSandbox, caller: Caller):
-    """The token tells the subject and, in act, the client; it is bound to the client's key."""
-    subject = sandbox.subject_token("person-1")
-    form = {
-        "grant_type": EXCHANGE,
-        "subject_token": subject,
-        "subject_token_type": ACCESS_TOKEN,
-    }
-    body = caller.ask_with_nonce(form=form).json()
-    claims = claims_of(body["access_token"])
-    assert body["issued_token_type"] == ACCESS_TOKEN
-    assert claims["sub"] == "person-1"
-    assert claims["act"] == {"client_id": sandbox.client_id}
-    assert claims["cnf"] == {"jkt": caller.dpop_key.thumbprint()}
-
-
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [
-        ({"subject_token_type": "urn:ietf:params:oauth:token-type:jwt"}, "invalid_request"),
-        ({"subject_token_type": MISSING}, "invalid_request"),
-        ({"subject_token": "token"}, "invalid_grant"),
-        ({"subject_token": MISSING}, "invalid_grant"),
-        ({"actor_token": "token"}, "invalid_request"),
-    ],
-)
-def test_a_wrong_exchange_is_refused(
-    sandbox: RunningSandbox, caller: Caller, change: dict[str, Any], error: str
-):
-    """The subject token must be an access token of this issuer, and be called one."""
-    form = {
-        "grant_type": EXCHANGE,
-        "subject_token": sandbox.subject_token(),
-        "subject_token_type": ACCESS_TOKEN,
-    }
-    assert caller.ask_with_nonce(form=form | change).json()["error"] == error
-
-
-def test_an_expired_subject_token_is_refused(sandbox: RunningSandbox, caller: Caller):
-    """A subject token whose time is over is invalid_grant."""
-    form = {
-        "grant_type": EXCHANGE,
-        "subject_token": sandbox.subject_token(lifetime_s=-1),
-        "subject_token_type": ACCESS_TOKEN,
-    }
-    assert caller.ask_with_nonce(form=form).json()["error"] == "invalid_grant"
-
-
-def test_a_grant_must_be_enabled():
-    """A client without token exchange hears unauthorized_client."""
-    with calling(grants=["client_credentials"], persons=1) as caller:
-        answer = caller.ask_with_nonce(form={"grant_type": EXCHANGE})
-        assert answer.json()["error"] == "unauthorized_client"
 
 
 def test_reuse_of_the_token_is_watched(sandbox: RunningSandbox, caller: Caller):

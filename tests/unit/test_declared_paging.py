@@ -1,0 +1,114 @@
+"""A declared style of paging: where the continuation stands, and where it goes."""
+
+import pytest
+
+from tests.unit.pages import page, paging_of, read_on, sent, state
+from tests.unit.pts_answers import OFF_ID
+from worker.errors import PagingError
+
+
+def test_a_declared_total():
+    """A declared total is checked like any other; it may be missing or null, but no other text."""
+    paging = paging_of({"style": "token", "field": "after", "total": "meta.all"})
+    for around in ({}, {"meta": {"all": None}}, {"meta": {"all": 1}}):
+        assert state(paging).next_request(page(1, around=around)) is None
+    with pytest.raises(PagingError, match="the total says 2"):
+        state(paging).next_request(page(1, around={"meta": {"all": 2}}))
+    for total in ("many", int(OFF_ID)):
+        with pytest.raises(PagingError, match="declared total is not a number"):
+            state(paging).next_request(page(1, around={"meta": {"all": total}}))
+
+
+@pytest.mark.parametrize(
+    ("declared", "around", "expected"),
+    [
+        ("token", {"nextToken": "a"}, ({"nextToken": "a"}, {"nextToken": "a"})),
+        (
+            {"style": "token", "field": "meta.after", "send_as": "since", "send_in": "query"},
+            {"meta": {"after": "a"}},
+            ({"since": "a"}, {}),
+        ),
+        (
+            {"style": "token", "field": "after", "send_in": "body"},
+            {"after": 5},
+            ({}, {"after": 5}),
+        ),
+        (
+            {"style": "token", "field": "meta.page.Continuation", "send_in": "body"},
+            {"meta": {"page": {"Continuation": "a"}}},
+            ({}, {"Continuation": "a"}),
+        ),
+        ({"style": "next_link", "field": "more"}, {"more": "?n=2"}, ({"n": "2"}, {})),
+        ({"style": "page", "field": "p"}, {"p": 0}, ({"p": "1"}, {"p": 1})),
+        ({"style": "page", "field": "p"}, {"p": 0, "pageSize": 1}, ({"p": "1"}, {"p": 1})),
+        ({"style": "page", "field": "p"}, {}, ({"p": "2"}, {"p": 2})),
+        ("page", {}, ({"page": "2"}, {"page": 2})),
+        ({"style": "offset", "field": "o"}, {}, ({"o": "1"}, {"o": 1})),
+        ("offset", {}, ({"offset": "1"}, {"offset": 1})),
+        (
+            {"style": "page", "field": "p", "send_in": "query", "total": "all"},
+            {"p": 1, "all": 9},
+            ({"p": "2"}, {}),
+        ),
+        ({"style": "page", "send_as": "_page", "send_in": "query"}, {}, ({"_page": "2"}, {})),
+        ({"style": "offset", "send_as": "_skip", "send_in": "body"}, {}, ({}, {"_skip": 1})),
+        (
+            {"style": "reference", "send_in": "query"},
+            {"pagingReference": "7"},
+            ({"pagingReference": "7"}, {}),
+        ),
+    ],
+)
+def test_declared_styles(declared, around, expected):
+    """A declared style takes the continuation where it was declared, and sends it there."""
+    assert expected == sent(state(paging_of(declared)).next_request(page(1, around=around)))
+
+
+@pytest.mark.parametrize("style", ["token", "reference", "next_link"])
+@pytest.mark.parametrize("around", [{"after": None}, {"after": ""}, {"meta": {}}])
+def test_a_declared_field_without_a_value_is_the_end(style, around):
+    """Null, an empty text and no such field say that there is no more."""
+    walk = state(paging_of({"style": style, "field": "after"}))
+    assert walk.next_request(page(1, around=around)) is None
+
+
+def test_declared_pages_of_bare_lists():
+    """Without a total they are read up to an empty one; the same page twice is an error."""
+    walk = state(paging_of("page"))
+    assert walk.next_request(page(1, 2)) is not None
+    assert walk.next_request(page(3)) is not None
+    assert walk.next_request(page()) is None
+    with pytest.raises(PagingError, match="repeats a record"):
+        read_on(state(paging_of("page")), page(1, 2), page(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("declared", "around", "headers"),
+    [
+        ("none", {"nextToken": "a"}, None),
+        ("none", {"links": {"next": "?a=1"}}, None),
+        ("none", None, {"link": "<?a=1>; rel=next"}),
+        ("none", {"hasMore": True}, None),
+        ("link", {"nextLink": "?a=1"}, None),
+        ("token", {"next": "?a=1"}, None),
+        ("reference", {"nextToken": "a"}, None),
+        ({"style": "token", "field": "after"}, {"after": {"a": 1}}, None),
+        ({"style": "token", "field": "after"}, {"after": "a", "nextToken": "b"}, None),
+        (
+            {"style": "token", "field": "after", "send_in": "query"},
+            {"after": OFF_ID},
+            None,
+        ),
+    ],
+)
+def test_declared_style_with_other_signs(declared, around, headers):
+    """A sign of more that the declared style does not follow is an error."""
+    with pytest.raises(PagingError):
+        state(paging_of(declared)).next_request(page(1, around=around, headers=headers))
+
+
+def test_ignored_fields():
+    """What was declared to be no continuation is none."""
+    paging = paging_of({"style": "auto", "ignore": ["nextReview", "x-offset"]})
+    answer = page(1, around={"nextReview": "2027-01-01"}, headers={"x-offset": "5"})
+    assert state(paging).next_request(answer) is None

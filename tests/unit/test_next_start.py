@@ -1,0 +1,141 @@
+"""Cron expressions as cron reads them."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from worker.errors import ExitCode
+from worker.scheduler import next_start, wait_before_retry_s
+
+OSLO = ZoneInfo("Europe/Oslo")
+
+
+def starts(cron: str, begin: datetime, hours: int) -> list[str]:
+    """When it starts, on the wall and with the zone's offset."""
+    found: list[str] = []
+    end, at = begin.astimezone(UTC) + timedelta(hours=hours), next_start(cron, begin)
+    while at is not None and at.astimezone(UTC) < end:
+        found.append(f"{at:%d %H:%M%z}")
+        at = next_start(cron, at)
+    return found
+
+
+def days_of(cron: str, begin: datetime, days: int) -> list[int]:
+    """The days of the month on which it starts."""
+    return [int(at[:2]) for at in starts(cron, begin, 24 * days)]
+
+
+@pytest.mark.parametrize(
+    ("weekday", "expected"),
+    [
+        ("*", [2, 3, 4, 5, 6, 7, 8]),
+        ("0", [8]),
+        ("7", [8]),
+        ("1", [2]),
+        ("1-5", [2, 3, 4, 5, 6]),
+        ("5-7", [6, 7, 8]),
+        ("mon-FRI", [2, 3, 4, 5, 6]),
+        ("sun,3", [4, 8]),
+        ("1-5/2", [2, 4, 6]),
+    ],
+)
+def test_days_of_the_week(weekday: str, expected: list[int]) -> None:
+    """Numbers count from Sunday, as in crontab(5), and not from Monday, as in APScheduler."""
+    monday = datetime(2026, 11, 2, tzinfo=OSLO)
+    assert expected == days_of(f"30 3 * * {weekday}", monday, 7)
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        ("1,15 * 5", [1, 6, 13, 15, 20, 27]),
+        ("13 * 5", [6, 13, 20, 27]),
+        ("1,15 * *", [1, 15]),
+        ("* * 5", [6, 13, 20, 27]),
+        ("*/10 * 0", [1]),
+        ("1-7 * */7", [1]),
+    ],
+)
+def test_a_day_of_the_month_or_of_the_week(days: str, expected: list[int]) -> None:
+    """If both are named, one of them is enough; a field that begins with ``*`` names none."""
+    november = datetime(2026, 11, 1, tzinfo=OSLO)
+    assert expected == days_of(f"30 3 {days}", november, 30)
+
+
+NIGHT_OF_25_H = datetime(2026, 10, 24, 23, 59, tzinfo=OSLO)
+NIGHT_OF_23_H = datetime(2026, 3, 28, 23, 59, tzinfo=OSLO)
+
+
+@pytest.mark.parametrize(
+    ("cron", "begin", "expected"),
+    [
+        ("30 2 * * *", NIGHT_OF_25_H, ["25 02:30+0200", "26 02:30+0100"]),
+        ("0 2 * * *", NIGHT_OF_25_H, ["25 02:00+0200", "26 02:00+0100"]),
+        ("30 2 * * 0", NIGHT_OF_25_H, ["25 02:30+0200"]),
+        ("30 3 * * *", NIGHT_OF_25_H, ["25 03:30+0100", "26 03:30+0100"]),
+        ("0 2,3 25 * *", NIGHT_OF_25_H, ["25 02:00+0200", "25 03:00+0100"]),
+        ("30 2 * * *", NIGHT_OF_23_H, ["29 03:00+0200", "30 02:30+0200"]),
+        ("0 2 * * *", NIGHT_OF_23_H, ["29 03:00+0200", "30 02:00+0200"]),
+        ("30 2 * * 0", NIGHT_OF_23_H, ["29 03:00+0200"]),
+        ("30 0 * * *", NIGHT_OF_23_H, ["29 00:30+0100", "30 00:30+0200"]),
+        ("30 3 * * *", NIGHT_OF_23_H, ["29 03:30+0200", "30 03:30+0200"]),
+        ("0 2,3 29 * *", NIGHT_OF_23_H, ["29 03:00+0200"]),
+    ],
+)
+def test_once_a_night_when_the_clocks_change(
+    cron: str, begin: datetime, expected: list[str]
+) -> None:
+    """Neither twice in the night of 25 hours nor never in that of 23, or on the day after."""
+    assert expected == starts(cron, begin, 30)
+
+
+@pytest.mark.parametrize("minute", [10, 50])
+def test_a_schedule_that_begins_in_the_second_of_two_equal_hours(minute: int) -> None:
+    """Its first start is the next day's, for that of this night was in the first hour."""
+    second = datetime(2026, 10, 25, 2, minute, tzinfo=OSLO, fold=1)
+    assert ["26 02:30+0100"] == starts("30 2 * * *", second, 30)
+
+
+def test_where_the_hour_is_open_hours_count_as_they_pass() -> None:
+    """Both hours of the long night have their run; the one that the short night lacks has none."""
+    assert ["+0200"] * 3 + ["+0100"] * 3 == [
+        at[-5:] for at in starts("15 * * * *", NIGHT_OF_25_H, 6)
+    ]
+    assert ["00:15", "01:15", "03:15", "04:15"] == [
+        at[3:8] for at in starts("15 * * * *", NIGHT_OF_23_H, 4)
+    ]
+
+
+def test_a_day_that_never_comes() -> None:
+    """The fifth Friday of a month is never its first day."""
+    assert next_start("30 3 */31 * 5#5", NIGHT_OF_23_H) is None
+
+
+@pytest.mark.parametrize(("uniform", "expected_s"), [(0.0, 270), (0.5, 300), (0.999_999, 330)])
+def test_retries_are_spread(uniform: float, expected_s: float) -> None:
+    """By a tenth in both directions, so that hospitals do not come back at the same second."""
+    wait_s = wait_before_retry_s(ExitCode.UNAVAILABLE, 0, until_next_s=None, uniform=uniform)
+    assert wait_s == pytest.approx(expected_s, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("first_s", "expected_s"),
+    [(60, [60, 120, 240, 480, 960, 1920, 3600, 3600]), (7200, [7200, 7200])],
+)
+def test_the_first_wait_is_configured(first_s: float, expected_s: list[float]) -> None:
+    """Twice as long each time, up to an hour; a longer first wait stays as it is."""
+    waits_s = [
+        wait_before_retry_s(
+            ExitCode.UNAVAILABLE, retries, until_next_s=None, uniform=0.5, first_s=first_s
+        )
+        for retries in range(len(expected_s))
+    ]
+    assert expected_s == waits_s
+    assert wait_before_retry_s(ExitCode.UNAVAILABLE, 10**6, until_next_s=None, uniform=0.5) == 3600
+
+
+@pytest.mark.parametrize("code", sorted(set(ExitCode) - {4, 69, 75}))
+def test_only_4_69_and_75_are_retried(code: ExitCode) -> None:
+    """For others a person must act, or there is nothing to do."""
+    assert wait_before_retry_s(code, 0, until_next_s=None, uniform=0.5) is None

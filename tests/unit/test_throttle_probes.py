@@ -1,0 +1,265 @@
+"""The circuit: single requests and known-good reads, and how it ends or closes."""
+
+import math
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import anyio
+import pytest
+
+from tests.fakes import FakeRuntime
+from tests.unit.waits import SharedClock, started
+from worker.errors import UnavailableError
+from worker.pts.throttle import Throttle
+
+
+async def test_it_ends_when_nothing_comes_back():
+    """After 20 failures single requests try, and when those fail too nobody may."""
+    fake = FakeRuntime()
+    throttle = Throttle(math.inf, fake.runtime, concurrency=8)
+    throttle.set_probes(3)
+    moments = []
+    with pytest.raises(UnavailableError, match="23 requests in a row failed"):  # noqa: PT012
+        while True:
+            number = await throttle.enter()
+            moments.append(fake.monotonic())
+            throttle.pushed_back(None, number, status=500)
+            throttle.leave()
+    assert [1.0, 3.0, 9.0] == [round(b - a, 6) for a, b in pairwise(moments[-4:])]
+    assert 23 == len(moments)
+
+
+async def test_those_who_wait_are_told():
+    """When the last probe fails, everyone who waits for a place learns it at once."""
+    throttle = Throttle(math.inf, FakeRuntime().runtime, concurrency=1)
+    throttle.set_probes(1)
+    for _ in range(20):
+        throttle.pushed_back(None, await throttle.enter(), status=500)
+        throttle.leave()
+    number = await throttle.enter()
+    told = []
+
+    async def request():
+        try:
+            await throttle.enter()
+        except UnavailableError as error:
+            told.append(error.exit_code)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(request)
+        await anyio.wait_all_tasks_blocked()
+        assert [] == told
+        throttle.pushed_back(None, number, status=500)
+    assert [69, 69, 69] == told
+
+
+async def test_one_answer_closes_the_circuit():
+    """When a single request is answered the others follow, one at a time at first."""
+    fake = FakeRuntime()
+    throttle = Throttle(math.inf, fake.runtime, concurrency=8)
+    for _ in range(20):
+        throttle.pushed_back(None, await throttle.enter(), status=None)
+        throttle.leave()
+    assert (True, 1) == (throttle.is_open, throttle.concurrency)
+    for _ in range(40):
+        throttle.succeeded(await throttle.enter(), fake.monotonic())
+        throttle.leave()
+    assert not throttle.is_open
+    assert 1 <= throttle.concurrency <= 3  # one under way at a time needs no more
+
+
+class Witness:
+    """Known-good reads for a throttle; a probe begins when the test says so."""
+
+    def __init__(self, throttle, *, is_there=True):
+        self.doubts = 0
+        self.is_there = is_there
+        throttle.watch(self.begin)
+
+    def begin(self):
+        self.doubts += 1
+        return self.is_there
+
+
+async def open_circuit(throttle, status=503):
+    """Let as many attempts fail as open the circuit."""
+    while not throttle.is_open:
+        throttle.pushed_back(None, await throttle.enter(), status=status)
+        throttle.leave()
+
+
+async def test_a_probe_goes_before_all_others():
+    """While a known-good read is to come nobody else goes; when it is answered all may, as fast."""
+    fake = FakeRuntime()
+    throttle = Throttle(1000.0, fake.runtime, concurrency=8)
+    throttle.set_probes(4)
+    witness = Witness(throttle)
+    await open_circuit(throttle)
+    start_s = fake.monotonic()
+    async with anyio.create_task_group() as group:
+        numbers = await started(group, throttle, 3)
+        assert ([], 1) == (numbers, witness.doubts)
+        number = await throttle.enter(is_probe=True)
+        assert fake.monotonic() - start_s >= 1.0
+        await anyio.wait_all_tasks_blocked()
+        assert [] == numbers
+        throttle.succeeded(number)
+        throttle.leave()
+        throttle.probed(is_read=True)
+        await anyio.wait_all_tasks_blocked()
+        assert 3 == len(numbers)
+    assert (False, 8, 1000.0) == (throttle.is_open, throttle.concurrency, throttle.rate)
+
+
+async def test_who_has_a_time_already_waits_too():
+    """A request that was about to go when the circuit opened does not go before the probe."""
+    clock = SharedClock()
+    throttle = Throttle(0.5, clock.runtime, concurrency=8)
+    Witness(throttle)
+    async with anyio.create_task_group() as group:
+        await clock.begin(group, throttle, 2)
+        for _ in range(20):
+            throttle.pushed_back(None, status=500)
+        await clock.run()
+        assert [0.0] == clock.moments
+        throttle.probed(is_read=True)
+        await clock.run()
+    assert 2 == len(clock.moments)
+
+
+async def test_an_outage_ends_it_with_a_probe_as_without():
+    """After 20 failures the probe alone tries, after 1, 3 and 9 s; then nobody may."""
+    fake = FakeRuntime()
+    throttle = Throttle(math.inf, fake.runtime, concurrency=8)
+    throttle.set_probes(3)
+    Witness(throttle)
+    await open_circuit(throttle)
+    moments = [fake.monotonic()]
+    with pytest.raises(UnavailableError, match="23 requests in a row failed"):  # noqa: PT012
+        while True:
+            number = await throttle.enter(is_probe=True)
+            moments.append(fake.monotonic())
+            throttle.pushed_back(None, number, status=503)
+            throttle.leave()
+    assert [1.0, 3.0, 9.0] == [round(b - a, 6) for a, b in pairwise(moments)]
+    with pytest.raises(UnavailableError):
+        await throttle.enter()
+
+
+async def test_after_a_probe_without_a_result_single_requests_try():
+    """A probe that could not be made (no token, say) leaves the decision to the others."""
+    throttle = Throttle(math.inf, FakeRuntime().runtime, concurrency=8)
+    throttle.set_probes(4)
+    Witness(throttle)
+    await open_circuit(throttle)
+    async with anyio.create_task_group() as group:
+        numbers = await started(group, throttle, 2)
+        assert [] == numbers
+        throttle.probed(is_read=False)
+        await anyio.wait_all_tasks_blocked()
+        assert 1 == len(numbers)
+        throttle.leave()
+    throttle.leave()
+    assert throttle.is_open
+
+
+async def test_a_proof_holds_for_some_seconds():
+    """After it nothing is concluded at once from more of the same; later it is doubted again."""
+    fake = FakeRuntime()
+    throttle = Throttle(math.inf, fake.runtime, concurrency=8)
+    witness = Witness(throttle)
+    await open_circuit(throttle)
+    throttle.probed(is_read=True)
+    for _ in range(100):
+        throttle.pushed_back(None, await throttle.enter(), status=500)
+        throttle.leave()
+    assert (False, 1) == (throttle.is_open, witness.doubts)
+    fake.advance(5.0)
+    await open_circuit(throttle, status=500)
+    assert 2 == witness.doubts
+
+
+UNTIL = datetime(2026, 3, 29, 6, 0, tzinfo=UTC)
+
+
+async def test_a_long_quiet_ends_it():
+    """Where nothing was read that could speak for PTS, a long Retry-After is the end."""
+    throttle = Throttle(10.0, FakeRuntime().runtime)
+    throttle.asked_for_quiet(UNTIL, await throttle.enter())
+    with pytest.raises(UnavailableError, match=r"quiet until 2026-03-29T06:00:00\+00:00"):
+        await throttle.enter()
+
+
+async def test_a_long_quiet_for_everybody_ends_it():
+    """So it is if the probe is refused, for whatever reason, and once: PTS has asked for quiet."""
+    for end in ("quiet", "status", "none"):
+        throttle = Throttle(10.0, FakeRuntime().runtime, concurrency=4)
+        throttle.set_probes(4)
+        Witness(throttle)
+        throttle.asked_for_quiet(UNTIL, await throttle.enter())
+        throttle.leave()
+        throttle.check()
+        if end != "none":
+            number = await throttle.enter(is_probe=True)
+            if end == "quiet":
+                throttle.asked_for_quiet(UNTIL, number)
+            else:
+                throttle.pushed_back(None, number, status=503)
+            throttle.leave()
+        else:
+            throttle.probed(is_read=False)
+        with pytest.raises(UnavailableError, match="quiet until"):
+            throttle.check()
+
+
+async def test_a_long_quiet_for_few():
+    """If the probe is answered it concerned those alone; what was sent before says nothing."""
+    throttle = Throttle(10.0, FakeRuntime().runtime, concurrency=4)
+    witness = Witness(throttle)
+    earlier, number = await throttle.enter(), await throttle.enter()
+    throttle.asked_for_quiet(UNTIL, number)
+    throttle.succeeded(earlier)
+    throttle.leave()
+    throttle.leave()
+    assert throttle.is_open
+    throttle.succeeded(await throttle.enter(is_probe=True))
+    throttle.probed(is_read=True)
+    throttle.leave()
+    throttle.asked_for_quiet(UNTIL, await throttle.enter())
+    throttle.leave()
+    await throttle.enter()
+    assert (False, 1) == (throttle.is_open, witness.doubts)
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_a_long_quiet_before_anybody_was_read(is_answered):
+    """Nobody can speak for PTS yet, but those who are under way: their answers are waited for."""
+    throttle = Throttle(10.0, FakeRuntime().runtime, concurrency=4)
+    first, second, third = [await throttle.enter() for _ in range(3)]
+    throttle.asked_for_quiet(UNTIL, second)
+    throttle.leave()
+    throttle.asked_for_quiet(UNTIL, third)
+    throttle.leave()
+    assert throttle.is_open
+    if is_answered:
+        throttle.succeeded(first)
+    throttle.leave()
+    if is_answered:
+        await throttle.enter()
+        assert not throttle.is_open
+    else:
+        with pytest.raises(UnavailableError, match="quiet until"):
+            await throttle.enter()
+
+
+async def test_many_who_are_asked_for_quiet_bring_doubt_anew():
+    """Twenty in a row are doubted even a moment after a proof."""
+    throttle = Throttle(math.inf, FakeRuntime().runtime, concurrency=4)
+    witness = Witness(throttle)
+    await open_circuit(throttle)
+    throttle.probed(is_read=True)
+    for _ in range(20):
+        throttle.asked_for_quiet(UNTIL, await throttle.enter())
+        throttle.leave()
+    assert (True, 2) == (throttle.is_open, witness.doubts)
