@@ -21,8 +21,8 @@ CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
     ),
     "token": (
         "worker.helseid.tokens",
-        "parse_token_response",
-        "lambda response, **more: response.body",
+        "token_document",
+        "lambda response: response.body",
     ),
     "batch": (
         "worker.store.runs.run_store",
