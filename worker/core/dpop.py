@@ -5,7 +5,7 @@ import hashlib
 import re
 from functools import lru_cache
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
@@ -23,8 +23,7 @@ def target_uri(url: str) -> str:
     Raises:
         ValueError: the URL is not an absolute ``http`` or ``https`` URL.
     """
-    parts = urlsplit(url)
-    return _origin(parts) + (parts.path or "/")
+    return origin(url) + (urlsplit(url).path or "/")
 
 
 def origin(url: str) -> str:
@@ -33,7 +32,14 @@ def origin(url: str) -> str:
     Raises:
         ValueError: the URL is not an absolute ``http`` or ``https`` URL.
     """
-    return _origin(urlsplit(url))
+    parts = urlsplit(url)
+    host = parts.hostname
+    if parts.scheme not in _DEFAULT_PORTS or not host:
+        raise ValueError("not an absolute http or https URL")
+    shown = f"[{host}]" if ":" in host else host
+    if parts.port is None or parts.port == _DEFAULT_PORTS[parts.scheme]:
+        return f"{parts.scheme}://{shown}"
+    return f"{parts.scheme}://{shown}:{parts.port}"
 
 
 def token_hash(access_token: str) -> str:
@@ -45,13 +51,3 @@ def token_hash(access_token: str) -> str:
 def is_nonce(value: str) -> bool:
     """Whether a received ``DPoP-Nonce`` may be sent back (RFC 9449 §8.1)."""
     return _NONCE.fullmatch(value) is not None
-
-
-def _origin(parts: SplitResult) -> str:
-    host = parts.hostname
-    if parts.scheme not in _DEFAULT_PORTS or not host:
-        raise ValueError("not an absolute http or https URL")
-    shown = f"[{host}]" if ":" in host else host
-    if parts.port is None or parts.port == _DEFAULT_PORTS[parts.scheme]:
-        return f"{parts.scheme}://{shown}"
-    return f"{parts.scheme}://{shown}:{parts.port}"

@@ -61,25 +61,23 @@ class PagingState:
     Args:
         url: the URL of the first request.
         off_id: the requested identifier, which must not appear in a URL.
+
+    Attributes:
+        first: the request for the first page.
     """
 
     def __init__(self, *, paging: Paging, url: str, off_id: str, pages_max: int) -> None:
         self._paging = paging
-        self._first_url = url
+        self.first = PageRequest(url=url)
         self._off_id = off_id
         self._pages_max = pages_max
-        self._request = PageRequest(url=url)
+        self._request = self.first
         self._total: int | None = None
         self._asked: set[tuple[str, bytes]] = set()
         self._keys: set[str] = set()
         self._first_number: int | None = None
         self.pages = 0
         self.items = 0
-
-    @property
-    def first(self) -> PageRequest:
-        """The request for the first page."""
-        return PageRequest(url=self._first_url)
 
     def next_request(self, page: Page) -> PageRequest | None:
         """The request for the next page; None after the last page.
@@ -204,7 +202,7 @@ class PagingState:
         _check_length(target)
         try:
             url = urlsplit(urljoin(self._request.url, target))
-            same = _origin(url.geturl()) == _origin(self._first_url)
+            same = _origin(url.geturl()) == _origin(self.first.url)
         except ValueError:
             raise PagingError("the next link is not a URL") from None
         if not same or url.username is not None:
@@ -220,7 +218,7 @@ class PagingState:
 
     def _is_own_path(self, path: str) -> bool:
         """Whether a path is the area's or below it, however a server decodes it."""
-        own = urlsplit(self._first_url).path.rstrip("/")
+        own = urlsplit(self.first.url).path.rstrip("/")
         rest = path.removeprefix(own)
         return path.startswith(own) and _BELOW.fullmatch(rest) is not None
 
@@ -288,7 +286,7 @@ class PagingState:
             if place is SendIn.QUERY:
                 raise PagingError("the continuation holds the person's identifier")
             place = SendIn.BODY
-        url = self._first_url
+        url = self.first.url
         if place is not SendIn.BODY:
             url = f"{url}{'&' if '?' in url else '?'}{urlencode(fields)}"
         return PageRequest(url=url, fields={} if place is SendIn.QUERY else fields)
