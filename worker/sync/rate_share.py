@@ -28,20 +28,19 @@ class Pace(Protocol):
 
 
 class RateShare:
-    """The port ``RateBudget`` on a rate limiter."""
+    """The port ``RateBudget`` on a rate limiter.
+
+    Attributes:
+        total_per_hour: the ceiling over all shards, in requests an hour.
+    """
 
     def __init__(self, pace: Pace, total_per_hour: int, runtime: Runtime) -> None:
         self._pace = pace
-        self._total_per_hour = total_per_hour
+        self.total_per_hour = total_per_hour
         self._runtime = runtime
         self._per_hour = 0
         self._until_s = 0.0
         self._lock = anyio.Lock()
-
-    @property
-    def total_per_hour(self) -> int:
-        """The ceiling over all shards, in requests an hour."""
-        return self._total_per_hour
 
     def is_usable(self) -> bool:
         """Whether requests may be sent now."""
