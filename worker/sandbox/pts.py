@@ -125,27 +125,20 @@ class Pts:
         own = world.options.own.get(search.off_id)
         if own is not None:
             mine = [Restriction(document, None) for document in own[area]]
-            return [r for r in mine if not _is_filtered(search) or matches(search, r, world.now())]
+            return [r for r in mine if matches(search, r, world.now())]
         index = world.people.index(search.off_id)
         owner = None if index is None else world.people.owner(index, world.options.generation)
         if index is None or owner is None:
             return []
         holder = Holder(owner, search.off_id, certain=world.people.is_mover(index))
-        options = world.options
-        all_restrictions = restrictions(area, options.seed, holder, options.generation)
-        if _is_filtered(search):
-            return [r for r in all_restrictions if matches(search, r, world.now())]
-        return all_restrictions
+        found = restrictions(area, world.options.seed, holder, world.options.generation)
+        return [r for r in found if matches(search, r, world.now())]
 
     def _next_to(self, off_id: str) -> str:
         """The identifier of another person on the roster."""
         people = self._world.people
         index = people.index(off_id) or 0
         return people.off_id((index + 1) % max(people.count, 2))
-
-
-def _is_filtered(search: Search) -> bool:
-    return bool(search.applicable_only or search.object_id or search.parent_id)
 
 
 def _bad_request(error: SearchError) -> Response:
