@@ -148,6 +148,23 @@ class RecordReader:
         drift = budget.kept
         if key_path == DIGEST_KEY:
             drift.add(Drift(field="[]", kind="digest_key"))
+        records = self._records(documents, keys, where, drift)
+        return Page(
+            records=records,
+            item_count=len(items),
+            key_path=key_path,
+            drift=frozenset(drift),
+            drift_left_out=budget.left_out,
+        )
+
+    def _records(
+        self,
+        documents: list[tuple[dict[str, Any], bytes]],
+        keys: list[str],
+        where: str,
+        drift: set[Drift],
+    ) -> tuple[Record, ...]:
+        """A record for each key; exact duplicates count as drift."""
         records: dict[str, Record] = {}
         for index, ((document, payload), key) in enumerate(zip(documents, keys, strict=True)):
             place = f"{where}[{index}]"
@@ -162,13 +179,7 @@ class RecordReader:
                 drift.add(Drift(field="[]", kind="duplicate"))
             else:
                 raise ContractError("two records have the same key", field=place)
-        return Page(
-            records=tuple(records.values()),
-            item_count=len(items),
-            key_path=key_path,
-            drift=frozenset(drift),
-            drift_left_out=budget.left_out,
-        )
+        return tuple(records.values())
 
     def remade(
         self, item: dict[str, Any], *, person_key: str, key_path: str, cleaner: Cleaner
