@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-_BLANK: Final = " \t\r\n\f\v"
-_WORD_ENDS: Final = frozenset(f'{_BLANK}=;,"')
+_BLANKS: Final = re.compile(r"[ \t\r\n\f\v]*+")
+_NAME: Final = re.compile(r'[^ \t\r\n\f\v=;,"]*+')
+_TOKEN: Final = re.compile(r'[^ \t\r\n\f\v;,"]*+')
+_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
+_CLAIM: Final = re.compile(r"""[^"';,]*+""")
 _NEXT: Final = re.compile(r"\bnext\b")
-_CLAIM_ENDS: Final = frozenset("\"';,")
 
 
 class _Link(NamedTuple):
@@ -45,11 +47,11 @@ def _unread(value: str) -> str:
 def _claims_next(text: str) -> bool:
     at = text.find("rel")
     while at >= 0:
-        start = _skip(text, at + 3)
+        start = _end(_BLANKS, text, at + 3)
         if text[start : start + 1] == "=":
-            start = _skip(text, start + 1)
+            start = _end(_BLANKS, text, start + 1)
             start += text[start : start + 1] in ('"', "'")
-            at = _until(text, start, _CLAIM_ENDS)
+            at = _end(_CLAIM, text, start)
             if _NEXT.search(text, start, at):
                 return True
         at = text.find("rel", max(at, start))
@@ -71,16 +73,16 @@ def _parameters(value: str, at: int) -> tuple[tuple[str, ...], int]:
     """The relations named by the parameters from this position, and where the parameters end."""
     relations: tuple[str, ...] | None = None
     while True:
-        start = _skip(value, at)
+        start = _end(_BLANKS, value, at)
         if value[start : start + 1] != ";":
             return relations or (), at
-        start = _skip(value, start + 1)
-        end = _until(value, start, _WORD_ENDS)
+        start = _end(_BLANKS, value, start + 1)
+        end = _end(_NAME, value, start)
         if end == start:
             return relations or (), at
-        name, equals = value[start:end].lower(), _skip(value, end)
+        name, equals = value[start:end].lower(), _end(_BLANKS, value, end)
         if value[equals : equals + 1] == "=":
-            text, end = _parameter_value(value, _skip(value, equals + 1))
+            text, end = _parameter_value(value, _end(_BLANKS, value, equals + 1))
             if text is None:
                 return relations or (), at
             if name == "rel" and relations is None:
@@ -91,21 +93,13 @@ def _parameters(value: str, at: int) -> tuple[tuple[str, ...], int]:
 def _parameter_value(value: str, at: int) -> tuple[str | None, int]:
     """A token or quoted string, and where it ends; None for an unterminated quoted string."""
     if value[at : at + 1] != '"':
-        end = _until(value, at, _WORD_ENDS - {"="})
+        end = _end(_TOKEN, value, at)
         return value[at:end], end
-    end = at + 1
-    while end < len(value) and value[end] != '"':
-        end += 2 if value[end] == "\\" else 1
-    return (value[at + 1 : end], end + 1) if end < len(value) else (None, at)
+    quoted = _QUOTED.match(value, at)
+    return (quoted[1], quoted.end()) if quoted else (None, at)
 
 
-def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in _BLANK:
-        at += 1
-    return at
-
-
-def _until(text: str, at: int, ends: frozenset[str]) -> int:
-    while at < len(text) and text[at] not in ends:
-        at += 1
-    return at
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """Where what the pattern matches from this position ends."""
+    match = pattern.match(text, at)
+    return match.end() if match else at
