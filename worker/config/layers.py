@@ -4,7 +4,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -106,26 +106,27 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
         name = _BY_VARIABLE.get(variable)
         origin = f"environment variable {variable}"
         if name is None:
-            problems = list(_unknown_variable(variable, origin))
-            layer.problems += problems
-            layer.meant |= {
-                key for key in KEYS for problem in problems if KEYS[key].variable in problem
-            }
+            _refuse_variable(layer, variable, origin)
         elif environ[variable] != "":
             layer.put(name, environ[variable], origin)
     return layer
 
 
-def _unknown_variable(variable: str, origin: str) -> Iterator[str]:
-    if variable in _BY_FLAT_VARIABLE:
-        meant = _BY_FLAT_VARIABLE[variable]
-        yield f"{origin}: unknown key; did you mean {meant}, with two underscores?"
-        return
-    section, separator, _ = variable.removeprefix(ENVIRONMENT_PREFIX).partition("__")
-    known = [name.upper() for name in (*sections(), "areas")]
-    if separator and difflib.get_close_matches(section, known, n=1, cutoff=0.75):
+def _refuse_variable(layer: Layer, variable: str, origin: str) -> None:
+    """Note an unknown key of a section, and which one seems to be meant."""
+    meant, how = _BY_FLAT_VARIABLE.get(variable), ", with two underscores"
+    if meant is None:
+        section, separator, _ = variable.removeprefix(ENVIRONMENT_PREFIX).partition("__")
+        known = [name.upper() for name in (*sections(), "areas")]
+        if not separator or not difflib.get_close_matches(section, known, n=1, cutoff=0.75):
+            return
         close = difflib.get_close_matches(variable, _BY_VARIABLE, n=1, cutoff=0.75)
-        yield f"{origin}: unknown key{f'; did you mean {close[0]}?' if close else ''}"
+        meant, how = (close[0] if close else None), ""
+    hint = ""
+    if meant is not None:
+        layer.meant.add(_BY_VARIABLE[meant])
+        hint = f"; did you mean {meant}{how}?"
+    layer.problems.append(f"{origin}: unknown key{hint}")
 
 
 def from_file(path: Path, *, shown: str) -> Layer:
