@@ -223,10 +223,6 @@ def _file(value: object) -> Path:
     return Path(text)
 
 
-def _path_or_stdin_under(value: str, folder: Path) -> str:
-    return value if value == "-" else str(folder / value)
-
-
 def _secret_under(value: Secret, folder: Path) -> Secret:
     return Secret(sqlite_under(value.text, folder))
 
@@ -346,7 +342,9 @@ FILE: Final = Kind(
     under=lambda value, folder: folder / value,
 )
 FILE_OR_STDIN: Final = Kind(
-    read=_nonempty_text, schema=_TEXT_SCHEMA | {"minLength": 1}, under=_path_or_stdin_under
+    read=_nonempty_text,
+    schema=_TEXT_SCHEMA | {"minLength": 1},
+    under=lambda value, folder: value if value == "-" else str(folder / value),
 )
 HTTP_URL: Final = Kind(read=_http_url, schema=_TEXT_SCHEMA)
 SECRET_HTTP_URL: Final = Kind(read=lambda value: Secret(_http_url(value)), schema=_SECRET_SCHEMA)

@@ -96,13 +96,9 @@ def _is_harmless(text: str, rounds: int) -> bool:
     return not rounds or all(_is_harmless(inner.text, rounds - 1) for inner in contents(text))
 
 
-def _is_harmless_name(name: str) -> bool:
-    return _is_harmless(name, ROUNDS_MAX)
-
-
 remembered_suspects: Final = Remembered(may_hold_digits)
 """Cached results of ``may_hold_digits``."""
-harmless_names: Final = Remembered(_is_harmless_name)
+harmless_names: Final = Remembered(lambda name: _is_harmless(name, ROUNDS_MAX))
 """Whether a field name cannot hold an identifier, by the full check; cached."""
 
 

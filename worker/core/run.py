@@ -71,10 +71,6 @@ class ShardFinished(Value, frozen=True, kw_only=True):
     exit_code: ExitCode
 
 
-def _not_slowed() -> str:
-    return ""
-
-
 class RunProgress(msgspec.Struct, kw_only=True):
     """Counters of this run attempt, for the progress bar, the logs and early stops.
 
@@ -98,7 +94,7 @@ class RunProgress(msgspec.Struct, kw_only=True):
     removed: int = 0
     requests: int = 0
     retries: int = 0
-    slowness: Callable[[], str] = _not_slowed
+    slowness: Callable[[], str] = lambda: ""
 
     @property
     def persons_done(self) -> int:

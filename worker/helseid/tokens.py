@@ -242,17 +242,15 @@ class TokenSource:
             form["subject_token_type"] = _SUBJECT_TOKEN_TYPE
         headers = {}
         if self._proof_key is not None:
+            is_fresh = self._runtime.monotonic() < self._nonce_until_s
             headers["DPoP"] = self._proof_key.proof(
                 "POST",
                 endpoint,
                 iat=int(now.timestamp()),
                 jti=self._runtime.new_id(),
-                nonce=self._fresh_nonce(),
+                nonce=self._nonce if is_fresh else None,
             )
         return self._client.new_request("POST", endpoint, headers=headers, data=form)
-
-    def _fresh_nonce(self) -> str | None:
-        return self._nonce if self._runtime.monotonic() < self._nonce_until_s else None
 
     def _require_nonce(self, refused: RefusedError) -> None:
         if self._nonce is None or self._proof_key is None:

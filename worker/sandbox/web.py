@@ -63,10 +63,8 @@ class Request:
     @property
     def url(self) -> str:
         """Scheme, host and path, which ``htu`` must equal."""
-        return f"{self.origin or self._origin_from_host()}{self.path}"
-
-    def _origin_from_host(self) -> str:
-        return f"http://{self.header(b'host') or ''}"
+        origin = self.origin or f"http://{self.header(b'host') or ''}"
+        return f"{origin}{self.path}"
 
     @property
     def media_type(self) -> str:

@@ -33,10 +33,6 @@ class PersonTask(Value, frozen=True, kw_only=True):
     areas: tuple[str, ...]
 
 
-def _ignore(_person: Person, _area: str) -> None:
-    pass
-
-
 class Producer(msgspec.Struct, kw_only=True):
     """Reads the roster and hands out tasks.
 
@@ -56,7 +52,7 @@ class Producer(msgspec.Struct, kw_only=True):
     progress: RunProgress
     shard: Shard | None = None
     sends_h_numbers: bool = False
-    passed_over: Callable[[Person, str], None] = _ignore
+    passed_over: Callable[[Person, str], None] = lambda _person, _area: None
     pending: set[str] = msgspec.field(default_factory=set)
     is_complete: bool = False
     has_tasks: bool = False

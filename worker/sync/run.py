@@ -32,10 +32,6 @@ from worker.sync.record_keys import KeyBook
 log = structlog.get_logger(__name__)
 
 
-def _ignore_progress(_progress: RunProgress) -> None:
-    """Discard the progress."""
-
-
 @dataclass(slots=True, kw_only=True)
 class Run:
     """One run and its dependencies, wired by ``app``.
@@ -54,7 +50,7 @@ class Run:
     runtime: Runtime
     stop: anyio.Event
     cost: CostMeter
-    changed: Callable[[RunProgress], None] = _ignore_progress
+    changed: Callable[[RunProgress], None] = lambda _progress: None
     progress: RunProgress = field(default_factory=RunProgress)
     _began_at: datetime | None = field(default=None, init=False)
 
