@@ -170,10 +170,8 @@ class PagingState:
                 return self._by_token(facts, TOKENS)
             case PageStyle.REFERENCE:
                 return self._by_token(facts, REFERENCES)
-            case PageStyle.PAGE:
-                return self._by_page(facts, page)
-            case PageStyle.OFFSET:
-                return self._by_offset(facts, page)
+            case PageStyle.PAGE | PageStyle.OFFSET:
+                return self._by_number(facts, page, self._paging.style)
             case PageStyle.NONE:
                 return None
 
@@ -185,8 +183,8 @@ class PagingState:
             self._by_link(facts.header_links() + facts.body_links())
             or self._by_token(facts, tokens)
             or self._by_token(facts, REFERENCES)
-            or self._by_page(facts, page)
-            or self._by_offset(facts, page)
+            or self._by_number(facts, page, PageStyle.PAGE)
+            or self._by_number(facts, page, PageStyle.OFFSET)
         )
 
     def _by_link(self, targets: list[str]) -> PageRequest | None:
@@ -229,37 +227,31 @@ class PagingState:
         name, token = continuation
         return self._with_fields({self._paging.send_as or name: token})
 
-    def _by_page(self, facts: PageFacts, page: Page) -> PageRequest | None:
-        current = facts.number(PAGES)
+    def _by_number(self, facts: PageFacts, page: Page, style: PageStyle) -> PageRequest | None:
+        """The next page by its number, or by the number of records before it."""
+        is_page = style is PageStyle.PAGE
+        names: tuple[str, ...] = PAGES if is_page else OFFSETS
+        before = self.pages - 1 if is_page else self.items - page.item_count
+        current = facts.number(names)
         if current is None:
-            if self._paging.style is not PageStyle.PAGE:
+            if self._paging.style is not style:
                 return None
-            # Declared, but not in the response: count from 1, up to an empty page.
-            current = self._paging.field or PAGES[0], self.pages
+            # Declared, but not in the response: pages are counted from 1, up to an empty one.
+            current = self._paging.field or names[0], before + is_page
         name, number = current
-        first = number - self.pages + 1
+        first = number - before
         if first not in {0, 1} or self._first_number not in {None, first}:
-            raise PagingError(f"page {self.pages} was requested, another one was returned")
+            raise PagingError(
+                f"page {self.pages} was requested, another one was returned"
+                if is_page
+                else f"the response does not begin after the {before} records read"
+            )
         self._first_number = first
         if not self._more(facts, page):
             return None
-        return self._with_fields({self._paging.send_as or name: number + 1})
-
-    def _by_offset(self, facts: PageFacts, page: Page) -> PageRequest | None:
-        read = self.items - page.item_count
-        current = facts.number(OFFSETS)
-        if current is None:
-            if self._paging.style is not PageStyle.OFFSET:
-                return None
-            current = self._paging.field or OFFSETS[0], read
-        name, offset = current
-        first = offset - read
-        if first not in {0, 1} or self._first_number not in {None, first}:
-            raise PagingError(f"the response does not begin after the {read} records read")
-        self._first_number = first
-        if not self._more(facts, page):
-            return None
-        return self._with_fields({self._paging.send_as or name: offset + page.item_count})
+        return self._with_fields(
+            {self._paging.send_as or name: number + (1 if is_page else page.item_count)}
+        )
 
     def _more(self, facts: PageFacts, page: Page) -> bool:
         """Whether another page follows a numbered page."""
