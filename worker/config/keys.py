@@ -8,7 +8,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 from worker.config.sections.areas import AREA_NAMES, AreaOverride
 from worker.config.settings import Settings
-from worker.config.values import Kind, Secret, Section
+from worker.config.values import Kind, Secret, Section, kind_of
 from worker.core.durations import format_duration
 from worker.core.value import Value
 
@@ -75,7 +75,9 @@ def _keys_of(section: str, model: type[Section]) -> Iterator[Key]:
     hints = get_type_hints(model, include_extras=True)
     defaults = model()
     for field in model.__struct_fields__:
-        _, kind, description, *examples = get_args(hints[field])
+        declared, *notes = get_args(hints[field])
+        kind = notes.pop(0) if isinstance(notes[0], Kind) else kind_of(declared)
+        description, *examples = notes
         name = f"{section}.{field}"
         yield Key(
             name=name,

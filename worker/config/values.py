@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final, get_args
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
@@ -99,9 +100,15 @@ def _number(value: object) -> float:
         return math.nan
 
 
-def one_of(words: Any) -> Kind:
-    """One of the words of a ``Literal``, which must be all lower case or all upper case."""
-    allowed: tuple[str, ...] = get_args(words)
+def kind_of(declared: Any) -> Kind:
+    """The kind that a type stands for: ``bool``, ``Path`` or a ``Literal``, perhaps with None."""
+    if NoneType in get_args(declared):
+        declared = get_args(declared)[0]
+    return {bool: FLAG, Path: FILE}.get(declared) or _one_of(get_args(declared))
+
+
+def _one_of(allowed: tuple[str, ...]) -> Kind:
+    """One of these words, which must be all lower case or all upper case."""
     fold = str.upper if allowed[0].isupper() else str.lower
     *first, last = map(repr, allowed)
 

@@ -4,6 +4,7 @@
 generated from these modules.
 
 An annotation holds the type, the kind that parses the value, the description, and an example if
-there is no default. A ``Section`` does not check its values: ``worker.config.load`` parses them by
-their kinds.
+there is no default. Without a kind, the type is one: a ``bool``, a file's ``Path``, or a
+``Literal``. A ``Section`` does not check its values: ``worker.config.load`` parses them by their
+kinds.
 """

@@ -12,7 +12,6 @@ from worker.config.values import (
     WORD_OR_TABLE,
     Example,
     Section,
-    one_of,
 )
 
 AREA_NAMES: Final = tuple(area.name for area in AREAS)
@@ -82,7 +81,6 @@ class AreaOverride(Section, frozen=True, kw_only=True):
     ] = None
     not_found_means: Annotated[
         NotFound | None,
-        one_of(NotFound),
         "Meaning of a 404: a failure, or no restriction.",
         Example("failure"),
     ] = None

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
 from worker.config.values import (
-    FILE,
     HTTP_URL,
     NONEMPTY_TEXT,
     ORGANIZATION_NUMBER,
@@ -12,7 +11,6 @@ from worker.config.values import (
     Example,
     Section,
     integer,
-    one_of,
 )
 
 SigningAlgorithm: TypeAlias = Literal[
@@ -52,14 +50,12 @@ class HelseId(Section, frozen=True, kw_only=True):
     ] = None
     private_jwk_file: Annotated[
         Path | None,
-        FILE,
         "File with the client's private key: a JWK, a PEM file, or the JSON from HelseID "
         "self-service.",
         Example("/run/secrets/helseid.jwk"),
     ] = None
     private_key_alg: Annotated[
         SigningAlgorithm | None,
-        one_of(SigningAlgorithm),
         "Signature algorithm of the key. Default: the file's.",
         Example("PS256"),
     ] = None
@@ -72,17 +68,14 @@ class HelseId(Section, frozen=True, kw_only=True):
     scope: Annotated[str, NONEMPTY_TEXT, "Scopes to request, separated by spaces."] = "nhn:pts/api"
     sender_constraint: Annotated[
         SenderConstraint,
-        one_of(SenderConstraint),
         "`dpop` binds the token to a key of this process, `bearer` does not.",
     ] = "dpop"
     grant: Annotated[
         Grant,
-        one_of(Grant),
         "`client_credentials`, or `token_exchange` (RFC 8693) with a signed-in person's token.",
     ] = "client_credentials"
     subject_token_file: Annotated[
         Path | None,
-        FILE,
         "File with the person's access token, for `token_exchange`. The token is never stored.",
         Example("/run/secrets/subject-token"),
     ] = None
@@ -106,7 +99,6 @@ class HelseId(Section, frozen=True, kw_only=True):
     ] = None
     tenancy: Annotated[
         Tenancy | None,
-        one_of(Tenancy),
         "The client's registration at HelseID: `single-tenant` or `multi-tenant`. "
         "Default: multi-tenant if `helseid.organization_parent` is set.",
         Example("multi-tenant"),
@@ -123,7 +115,6 @@ class Api(Section, frozen=True, kw_only=True):
 
     environment: Annotated[
         Environment | None,
-        one_of(Environment),
         "Sets `api.base_url` and the addresses of HelseID. `test` and `production` are on "
         "Helsenett; `test-internet` is the test environment on the internet.",
         Example("test"),
@@ -136,7 +127,6 @@ class Api(Section, frozen=True, kw_only=True):
     ] = None
     engine: Annotated[
         Engine,
-        one_of(Engine),
         "HTTP engine for PTS: `httpx`, or `fast` for high request rates (docs/performance.md). "
         "`fast` does not support a proxy.",
     ] = "httpx"
@@ -154,7 +144,6 @@ class Network(Section, frozen=True, kw_only=True):
     ] = None
     proxy_credentials_file: Annotated[
         Path | None,
-        FILE,
         "File with one line, `user:password`, if the proxy requires it (HTTP Basic).",
         Example("/run/secrets/proxy-credentials"),
     ] = None
@@ -165,7 +154,6 @@ class Tls(Section, frozen=True, kw_only=True):
 
     ca_file: Annotated[
         Path | None,
-        FILE,
         "PEM file with a private CA, trusted in addition to the system's, for HelseID, PTS, "
         "telemetry and PostgreSQL.",
         Example("/etc/ssl/private-ca.pem"),

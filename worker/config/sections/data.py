@@ -6,9 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from worker.config.values import (
     DATABASE_URL,
-    FILE,
     FILE_OR_STDIN,
-    FLAG,
     NONEMPTY_TEXT,
     STORE_URL,
     Example,
@@ -16,7 +14,6 @@ from worker.config.values import (
     Section,
     duration_or_none,
     number,
-    one_of,
 )
 
 IdentityMode: TypeAlias = Literal["pseudonym", "plain"]
@@ -36,7 +33,6 @@ class Roster(Section, frozen=True, kw_only=True):
     ] = None
     encoding: Annotated[
         Encoding,
-        one_of(Encoding),
         "Encoding of the roster file. `windows-1252` is what Excel's plain CSV has.",
     ] = "utf-8"
     url: Annotated[
@@ -48,7 +44,6 @@ class Roster(Section, frozen=True, kw_only=True):
     ] = None
     password_file: Annotated[
         Path | None,
-        FILE,
         "File with the password of `roster.url`.",
         Example("/run/secrets/roster-password"),
     ] = None
@@ -60,7 +55,6 @@ class Roster(Section, frozen=True, kw_only=True):
     ] = None
     send_h_numbers: Annotated[
         bool,
-        FLAG,
         "Send H-numbers (day 01 to 31, month 41 to 52) to any PTS. They are unique within one "
         "organisation only, so by default they are sent only to a test environment or to a PTS on "
         "this machine.",
@@ -81,13 +75,11 @@ class Database(Section, frozen=True, kw_only=True):
     ] = Secret("sqlite:///pts.db")
     password_file: Annotated[
         Path | None,
-        FILE,
         "File with the password of `database.url`.",
         Example("/run/secrets/database-password"),
     ] = None
     group_readable: Annotated[
         bool,
-        FLAG,
         "Let the group of a SQLite file read it (mode 0640), and accept a file that the group can "
         "write. By default, only the owner can access the file and SQLite's files next to it.",
     ] = False
@@ -104,12 +96,10 @@ class Privacy(Section, frozen=True, kw_only=True):
 
     identity: Annotated[
         IdentityMode,
-        one_of(IdentityMode),
         "`pseudonym` stores a keyed HMAC of the identifier, `plain` the identifier itself.",
     ] = "pseudonym"
     pseudonym_key_file: Annotated[
         Path | None,
-        FILE,
         "File with the pseudonym key: at least 32 random bytes, raw or as Base64 or hexadecimal. "
         "Other text and simple patterns are refused for a new database. Every byte of the file "
         "counts, including a line break at its end. Without the key, rows cannot be matched to "
@@ -118,14 +108,12 @@ class Privacy(Section, frozen=True, kw_only=True):
     ] = None
     keep_names: Annotated[
         bool,
-        FLAG,
         "Keep the names of health personnel who created or changed a restriction, in the payload "
         "only. Role and organisation are always kept. Changing this key appears as a change of "
         "every restriction with a name.",
     ] = False
     access_log: Annotated[
         AccessLog,
-        one_of(AccessLog),
         "`required`: `explain`, `erase`, `export`, `report` and `failures show` fail if they "
         "cannot write to the access log; `if-possible`: they log a warning and continue.",
     ] = "required"

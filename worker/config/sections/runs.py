@@ -7,8 +7,6 @@ from typing import Annotated, Final, Literal, TypeAlias
 from worker.config.sections.areas import AREA_NAMES
 from worker.config.values import (
     CRON,
-    FILE,
-    FLAG,
     HTTP_URL,
     LISTEN,
     POSITIVE_DURATION,
@@ -20,7 +18,6 @@ from worker.config.values import (
     duration_or_none,
     integer,
     number,
-    one_of,
     subset_of,
 )
 from worker.core.durations import parse_duration
@@ -62,7 +59,6 @@ class Sync(Section, frozen=True, kw_only=True):
     ] = parse_duration("12h")
     confirm: Annotated[
         Confirmed,
-        one_of(Confirmed),
         "Which reads are repeated on a new connection before they are accepted: `removals`, if a "
         "published restriction is missing; `changes`, if anything differs from the published "
         "state.",
@@ -111,10 +107,9 @@ class Lease(Section, frozen=True, kw_only=True):
 class Log(Section, frozen=True, kw_only=True):
     """Logs, on standard error."""
 
-    level: Annotated[LogLevel, one_of(LogLevel), "Lowest level that is logged."] = "INFO"
+    level: Annotated[LogLevel, "Lowest level that is logged."] = "INFO"
     format: Annotated[
         LogFormat,
-        one_of(LogFormat),
         "`console`, `json`, or `auto` (console on a terminal, else JSON).",
     ] = "auto"
 
@@ -139,13 +134,11 @@ class Telemetry(Section, frozen=True, kw_only=True):
 
     textfile: Annotated[
         Path | None,
-        FILE,
         "File for node_exporter's textfile collector, written after each run.",
         Example("/var/lib/node_exporter/pts_worker.prom"),
     ] = None
     textfile_mode: Annotated[
         FileMode,
-        one_of(FileMode),
         "Mode of the textfile. node_exporter runs as another user: use `0640` if its group owns "
         "the folder (setgid), else `0644`.",
     ] = "0600"
@@ -176,7 +169,6 @@ class Telemetry(Section, frozen=True, kw_only=True):
     ] = None
     key_expiry: Annotated[
         bool,
-        FLAG,
         "After each full run, ask HelseID's self-service when the client key expires. Needs the "
         "scope `nhn:selvbetjening/client`.",
     ] = False
