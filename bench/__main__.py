@@ -89,13 +89,13 @@ def _machine() -> list[str]:
 
 def _rounds(made: Ground, plan: Plan, rounds: int) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = defaultdict(list)
-    _tell("warming up")
+    _print("warming up")
     warm_up(made, plan)
     for number in range(1, rounds + 1):
         for case in cases(made, plan):
-            _tell(f"round {number} of {rounds}: {case.name}")
+            _print(f"round {number} of {rounds}: {case.name}")
             found = case.run()
-            _tell(
+            _print(
                 f"round {number} of {rounds}: {case.name}: "
                 + ", ".join(f"{one.persons_per_s:,.0f} persons/s" for one in found.values()),
                 is_done=True,
@@ -105,7 +105,7 @@ def _rounds(made: Ground, plan: Plan, rounds: int) -> dict[str, list[Sample]]:
     return samples
 
 
-def _tell(text: str, *, is_done: bool = False) -> None:
+def _print(text: str, *, is_done: bool = False) -> None:
     """The progress, on a terminal only."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="\n" if is_done else "", file=sys.stderr, flush=True)

@@ -97,8 +97,8 @@ def answer(area: str, person: str, generation: int = 0, change_percent: int = 0)
     revision = _revision(draw, generation, change_percent)
     changed = f'"2026-09-01T00:00:00.{revision:07d}Z"' if revision else "null"
     objects = []
-    for slot in range(count):
-        values = draw[2:15] + bytes((salt + slot,))
+    for place in range(count):
+        values = draw[2:15] + bytes((salt + place,))
         month, day, second = 1 + values[0] % 9, values[1] % 10, values[2] % 60
         stamps = (month, day, second, changed, values[3] % 10)
         key, thing, parent = _uuids(values)
@@ -110,9 +110,10 @@ def _revision(draw: bytes, generation: int, change_percent: int) -> int:
     """How often the person's objects have changed up to this generation."""
     if not generation or not change_percent:
         return 0
-    turn = int.from_bytes(draw[12:16], "big") % 100
+    phase = int.from_bytes(draw[12:16], "big") % 100
     return sum(
-        (turn - night * change_percent) % 100 < change_percent for night in range(1, generation + 1)
+        (phase - night * change_percent) % 100 < change_percent
+        for night in range(1, generation + 1)
     )
 
 

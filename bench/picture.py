@@ -22,7 +22,7 @@ FILE: Final = Path(__file__).parents[1] / "docs" / "img" / "scale.svg"
 _LEFT, _RIGHT, _TOP, _ROW = 250, 700, 34, 26
 _HOURS: Final = (0.01, 0.1, 1, 10, 100)
 _NIGHT_HOURS: Final = 8
-_WHOLE_HOURS: Final = 10
+_ROUNDED_HOURS: Final = 10
 _STYLE: Final = (
     "text{font:13px sans-serif;fill:#333}.m{text-anchor:middle}.e{text-anchor:end}.w{fill:#fff}"
     ".b{stroke:#fff;stroke-width:3px;paint-order:stroke}"
@@ -69,7 +69,7 @@ def in_words(hours: float) -> str:
     """Hours, or minutes where they are few."""
     if hours < 1:
         return f"{hours * 60:.0f} min"
-    return f"{hours:.1f} h" if hours < _WHOLE_HOURS else f"{hours:,.0f} h"
+    return f"{hours:.1f} h" if hours < _ROUNDED_HOURS else f"{hours:,.0f} h"
 
 
 def picture(shown: list[Bar]) -> str:

@@ -20,7 +20,7 @@ _LONG_ENOUGH_S: Final = 0.5
 _ROUNDS_MAX: Final = 15
 _LOOK_UP_S: Final = 0.05
 _COUNT_S: Final = 0.1
-WHOLE: Final = 1.5
+COMPLETE: Final = 1.5
 
 Query = Callable[[str], Awaitable[int]]
 
@@ -30,7 +30,7 @@ class Question:
     """A query over the views; with their copies in their place it is the other one.
 
     Attributes:
-        goal_s: processor seconds at most; None: ``WHOLE`` times what the copy takes.
+        goal_s: processor seconds at most; None: ``COMPLETE`` times what the copy takes.
         has_goal: there is one; else the figure is there to be seen.
     """
 
@@ -61,12 +61,12 @@ class Answered:
     def is_met(self) -> bool:
         """Whether the goal is."""
         goal_s = self.question.goal_s
-        return self.views_s <= (self.copies_s * WHOLE if goal_s is None else goal_s)
+        return self.views_s <= (self.copies_s * COMPLETE if goal_s is None else goal_s)
 
     def cells(self) -> tuple[str, ...]:
         """The line of the table."""
         goal_s = self.question.goal_s
-        goal = f"<= {WHOLE} times the copy" if goal_s is None else f"<= {goal_s} s"
+        goal = f"<= {COMPLETE} times the copy" if goal_s is None else f"<= {goal_s} s"
         verdict = "met" if self.is_met else "NOT MET"
         return (
             self.question.name,

@@ -95,16 +95,16 @@ async def _grow(url: str, persons: int, nights: int, *, learns: bool) -> dict[st
                 passed = await night(database, persons, generation=generation, learns=learns)
                 written = await looker.log_bytes() - before
                 tidied_s = await looker.analyze()
-                _tell_night(generation, passed, written, tidied_s)
-                sizes = await _tell_sizes(looker, is_full=generation in {0, nights - 1})
+                _print_night(generation, passed, written, tidied_s)
+                sizes = await _print_sizes(looker, is_full=generation in {0, nights - 1})
                 document["nights"].append(
                     {"night": passed, "log_bytes": written, "vacuum_s": tidied_s, "sizes": sizes}
                 )
-            document["views"] = await _tell_views(looker)
+            document["views"] = await _print_views(looker)
     return document
 
 
-def _tell_night(generation: int, passed: Night, written: int, tidied_s: float) -> None:
+def _print_night(generation: int, passed: Night, written: int, tidied_s: float) -> None:
     name = "first night" if not generation else f"night {generation + 1}, 1 % changed"
     per_s = passed.persons / passed.write_s
     print(
@@ -123,7 +123,7 @@ def _short(statement: Statement) -> str:
     return words if len(words) <= 150 else f"{words[:70]} … {words[-76:]}"  # noqa: PLR2004
 
 
-async def _tell_sizes(looker: Looker, *, is_full: bool) -> list[dict[str, Any]]:
+async def _print_sizes(looker: Looker, *, is_full: bool) -> list[dict[str, Any]]:
     relations = await looker.relations()
     total = sum(one.bytes for one in relations)
     print(f"   holds {total / _MIB:,.0f} MiB", flush=True)
@@ -136,15 +136,13 @@ async def _tell_sizes(looker: Looker, *, is_full: bool) -> list[dict[str, Any]]:
     return [asdict(one) for one in relations]
 
 
-async def _tell_views(looker: Looker) -> list[dict[str, Any]]:
+async def _print_views(looker: Looker) -> list[dict[str, Any]]:
     readings = await looker.readings()
     for one in readings:
         person = (
             "" if one.one_person_s is None else f", one person {one.one_person_s * 1000:.1f} ms"
         )
-        print(
-            f"   {one.view:35} {one.rows:9,} rows whole in {one.whole_s:6.2f} s{person}", flush=True
-        )
+        print(f"   {one.view:35} {one.rows:9,} complete in {one.all_s:6.2f} s{person}", flush=True)
     return [asdict(one) for one in readings]
 
 

@@ -58,7 +58,7 @@ class Reading:
 
     view: str
     rows: int
-    whole_s: float
+    all_s: float
     one_person_s: float | None
 
 
@@ -94,7 +94,7 @@ class Postgres:
         for view in VIEWS:
             began_s = time.perf_counter()
             done = await self._connection.copy_from_query(f"SELECT * FROM {view}", output=_nowhere)
-            whole_s = time.perf_counter() - began_s
+            all_s = time.perf_counter() - began_s
             one_s = None
             if view != "report_daily_change":
                 key = await self._connection.fetchval("SELECT max(person_key) FROM person")
@@ -102,7 +102,7 @@ class Postgres:
                 await self._connection.fetch(f"SELECT * FROM {view} WHERE person_key = $1", key)
                 one_s = time.perf_counter() - began_s
             rows = int(done.split()[1])
-            readings.append(Reading(view=view, rows=rows, whole_s=whole_s, one_person_s=one_s))
+            readings.append(Reading(view=view, rows=rows, all_s=all_s, one_person_s=one_s))
         return readings
 
 
@@ -137,7 +137,7 @@ class Sqlite:
         for view in VIEWS:
             began_s = time.perf_counter()
             rows = sum(1 for _ in self._connection.execute(f"SELECT * FROM {view}"))
-            whole_s = time.perf_counter() - began_s
+            all_s = time.perf_counter() - began_s
             one_s = None
             if view != "report_daily_change":
                 key = self._connection.execute("SELECT max(person_key) FROM person").fetchone()
@@ -146,7 +146,7 @@ class Sqlite:
                     f"SELECT * FROM {view} WHERE person_key = ?", key
                 ).fetchall()
                 one_s = time.perf_counter() - began_s
-            readings.append(Reading(view=view, rows=rows, whole_s=whole_s, one_person_s=one_s))
+            readings.append(Reading(view=view, rows=rows, all_s=all_s, one_person_s=one_s))
         return readings
 
 

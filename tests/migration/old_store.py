@@ -82,7 +82,7 @@ def _safety(number: int, person: int, key: str, *runs: int) -> dict[str, Any]:
     return _version(number, person, key, *runs) | {"confidentiality_code": code}
 
 
-def _slot(run: int, confirmed: int, count: int, digest: str, *, ok: bool = True) -> tuple[Any, ...]:
+def _read(run: int, confirmed: int, count: int, digest: str, *, ok: bool = True) -> tuple[Any, ...]:
     return run, ok, at(confirmed), 1, count, digest
 
 
@@ -166,12 +166,12 @@ ROWS: Final[dict[str, list[dict[str, Any]]]] = {
     ],
     "patient_privacy_version": [_version(1, 1, "k", 1) | {"privacy_level": "high"}],
     "person_area": [
-        _proof(1, SAFETY, _slot(3, 3, 2, X_AND_W), _slot(2, 2, 1, X_CHANGED)),
-        _proof(1, PRIVACY, _slot(3, 3, 1, K), _slot(2, 2, 1, K)),
-        _proof(2, SAFETY, _slot(1, 1, 1, Y)),
-        _proof(2, PRIVACY, _slot(1, 1, 0, EMPTY)),
-        _proof(3, SAFETY, _slot(4, 4, 2, Q_AND_Z), _slot(2, 1, 1, Z, ok=False)),
-        _proof(3, PRIVACY, _slot(2, 2, 0, EMPTY), _slot(1, 1, 0, EMPTY)),
+        _proof(1, SAFETY, _read(3, 3, 2, X_AND_W), _read(2, 2, 1, X_CHANGED)),
+        _proof(1, PRIVACY, _read(3, 3, 1, K), _read(2, 2, 1, K)),
+        _proof(2, SAFETY, _read(1, 1, 1, Y)),
+        _proof(2, PRIVACY, _read(1, 1, 0, EMPTY)),
+        _proof(3, SAFETY, _read(4, 4, 2, Q_AND_Z), _read(2, 1, 1, Z, ok=False)),
+        _proof(3, PRIVACY, _read(2, 2, 0, EMPTY), _read(1, 1, 0, EMPTY)),
     ],
 }
 """By table, in the order in which foreign keys allow them."""

@@ -196,7 +196,7 @@ async def test_the_store_keeps_its_meaning(empty_url: str, old: str):
             assert expected == await seen(world, sql), sql
         await nothing_is_new_and_nothing_gone(world)
         world.fake.advance(86_400)
-        await a_change_is_told_as_one(world)
+        await a_change_is_one_change(world)
 
 
 async def nothing_is_new_and_nothing_gone(world: World) -> None:
@@ -222,7 +222,7 @@ async def nothing_is_new_and_nothing_gone(world: World) -> None:
     )
 
 
-async def a_change_is_told_as_one(world: World) -> None:
+async def a_change_is_one_change(world: World) -> None:
     """The rows that were there are those that a change closes."""
     a, _ = unchanged(world)
     await world.publish(

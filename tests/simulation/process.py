@@ -191,11 +191,11 @@ class InlineConnection(aiosqlite.Connection):
         return self._open().__await__()
 
     async def _open(self) -> "InlineConnection":
-        await self._turn("connect")
+        await self._call("connect")
         self._connection = self._connector()
         return self
 
-    async def _turn(self, name: str, *args: Any) -> str:
+    async def _call(self, name: str, *args: Any) -> str:
         if name != "fetchall":
             await _others_first()
         what = str(args[0])[:48] if args and name != "fetchall" else ""
@@ -211,7 +211,7 @@ class InlineConnection(aiosqlite.Connection):
             if self._process.dead:
                 raise DiedError
             return fn(*args, **kwargs)
-        flavour = await self._turn(name, *args)
+        flavour = await self._call(name, *args)
         if self._connection is None:
             raise ValueError("Connection closed")
         result = fn(*args, **kwargs)

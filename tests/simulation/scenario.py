@@ -133,17 +133,17 @@ class Life:
         else:
             self.weather.disarm()
             trouble = Trouble()
-        outcome = await self._turn(trouble)
+        outcome = await self._attempt(trouble)
         for _ in range(self.rng.choice((0, 0, 1, 2))):
             if outcome.code in {0, 3, 5}:
                 break
             await anyio.sleep(self.rng.choice((5.0, 60.0, 600.0)))
             if self.rng.random() < 0.5:
                 self.weather.disarm()
-            outcome = await self._turn(self.weather.trouble())
+            outcome = await self._attempt(self.weather.trouble())
         self._withheld = outcome.code == 5
 
-    async def _turn(self, trouble: Trouble) -> Outcome:
+    async def _attempt(self, trouble: Trouble) -> Outcome:
         """One process, and whatever happens beside it."""
         process = self.stage.process(trouble)
         options = self._request()

@@ -20,7 +20,7 @@ def stage():
     shutil.rmtree(folder)
 
 
-def test_a_reference_first_met_by_a_withheld_run_is_shown_once_published(stage):
+def test_a_reference_first_seen_by_a_withheld_run_is_shown_once_published(stage):
     """A person whom only a withheld run knew goes by the roster's reference afterwards."""
     upstream, observer = stage.upstream, stage.observer
 

@@ -44,8 +44,8 @@ async def test_every_kind_of_value_arrives(database_url):
         sql = "SELECT number, words, flag, at, raw, {more} FROM {input_rows} ORDER BY number"
         found = await SHAPE.execute(connection, sql, rows, more=7)
     at = found[2][3]
-    told = datetime.fromisoformat(at) if isinstance(at, str) else at
-    assert NOON == told.astimezone(UTC)
+    arrived = datetime.fromisoformat(at) if isinstance(at, str) else at
+    assert NOON == arrived.astimezone(UTC)
     assert [
         (-1, "", False, None, b"", 7),
         (0, None, None, None, None, 7),

@@ -62,7 +62,7 @@ async def erase(world: World, key: str = GONE, *, rewrite: bool = False) -> Trac
     return found
 
 
-async def test_keys_that_only_persons_tell_apart(database_url):
+async def test_keys_that_differ_in_a_person_only(database_url):
     """Two who are erased one after the other, and one spelt in two ways, leave keys that differ."""
     second, other = "f00d" * 16, OFF_ID.reveal()
     keys = [f"k/{GONE}", f"k/{second}", f"k/{other[:6]} {other[6:]}", f"k/{other[:6]}-{other[6:]}"]
@@ -192,7 +192,7 @@ async def test_statistics_do_not_remember_either(postgres_database_url):
             await connection.close()
 
 
-async def test_it_waits_for_whoever_may_still_see_the_person(postgres_database_url):
+async def test_it_waits_for_transactions_that_may_still_see_the_person(postgres_database_url):
     """VACUUM keeps what a snapshot may see: an erasure waits half a second, again and again."""
     async with world_on(postgres_database_url) as world, anyio.create_task_group() as group:
         await history(world)
@@ -211,7 +211,7 @@ async def test_it_waits_for_whoever_may_still_see_the_person(postgres_database_u
         assert 3 <= world.fake.waits_s.count(0.5) < 20
 
 
-async def test_who_may_still_see_the_person_is_not_passed_over(postgres_database_url):
+async def test_a_transaction_that_still_sees_the_person_is_not_passed_over(postgres_database_url):
     """A transaction that stays open keeps the bytes, so the erasure does not call itself done."""
     async with world_on(postgres_database_url) as world:
         await history(world)

@@ -59,7 +59,7 @@ async def test_history_and_feed_say_what_it_was(database_url):
         assert [("R2", None)] == await world.rows(current)
 
 
-async def test_a_person_is_told_with_the_label_of_then(database_url):
+async def test_a_person_has_the_label_of_then(database_url):
     """As of each night what it was; before the first nothing; now what is published."""
     async with world_on(database_url, our_clock=True) as world:
         began = world.fake.now()
@@ -67,7 +67,7 @@ async def test_a_person_is_told_with_the_label_of_then(database_url):
         attempt = await world.begin()
         await attempt.write(seen(world, 1, safety("a", "N"), ref="R3"))
 
-        async def told(as_of=None):
+        async def label_of(as_of=None):
             story = await world.database.read(
                 person_story, key_of(1), now=world.fake.now(), as_of=as_of
             )
@@ -75,8 +75,8 @@ async def test_a_person_is_told_with_the_label_of_then(database_url):
 
         nights = [began + timedelta(days=day, hours=-1) for day in range(4)]
         expected = [(None, None), ("R1", "Nord"), ("R1", "Sør"), ("R2", None)]
-        assert expected == [await told(night) for night in nights]
-        assert ("R2", None) == await told()
+        assert expected == [await label_of(night) for night in nights]
+        assert ("R2", None) == await label_of()
 
 
 @pytest.mark.parametrize("seed", range(2))

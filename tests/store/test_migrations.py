@@ -94,15 +94,15 @@ async def test_up_down_up(database_url):
     """Every step can be taken back and taken again, from an empty database to the views."""
     async with opened(database_url) as database:
         assert (HEAD, HEAD) == await upgrade(database)
-        whole = await names_in(database)
-        assert (TABLES, sorted(view_definitions(database.dialect))) == whole
+        created = await names_in(database)
+        assert (TABLES, sorted(view_definitions(database.dialect))) == created
 
         await in_sync(database, take_back)
         assert await database.read(revision) is None
         tables, _ = await names_in(database)
         assert ["alembic_version"] == [name for name in tables if not name.startswith("sqlite_")]
         assert (None, HEAD) == await upgrade(database)
-        assert whole == await names_in(database)
+        assert created == await names_in(database)
         assert [] == await in_sync(database, differences)
 
 

@@ -42,13 +42,13 @@ def a_version(who: int, key: str, code: str, opened: int, closed: int | None) ->
     }
 
 
-def a_proof(who: int, area: str, at: datetime, *, whole: bool) -> dict[str, Any]:
+def a_proof(who: int, area: str, at: datetime, *, complete: bool) -> dict[str, Any]:
     return {
         "person_id": who,
         "area": area,
         "run_id": 2,
         "attempt_id": 1,
-        "is_complete": whole,
+        "is_complete": complete,
         "confirmed_at": at,
     }
 
@@ -75,10 +75,10 @@ WORLD: list[tuple[Table, list[dict[str, Any]]]] = [
     (
         person_area,
         [
-            a_proof(1, SAFETY, FEBRUARY, whole=True),
-            a_proof(2, SAFETY, JANUARY, whole=False),
-            a_proof(1, PRIVACY, FEBRUARY, whole=True),
-            a_proof(2, PRIVACY, FEBRUARY, whole=True),
+            a_proof(1, SAFETY, FEBRUARY, complete=True),
+            a_proof(2, SAFETY, JANUARY, complete=False),
+            a_proof(1, PRIVACY, FEBRUARY, complete=True),
+            a_proof(2, PRIVACY, FEBRUARY, complete=True),
         ],
     ),
 ]
@@ -89,7 +89,7 @@ def queries() -> list[str]:
     return [sql for page in pages for sql in blocks(page.read_text(encoding="utf-8"), "sql")]
 
 
-async def test_the_examples_run_and_tell_the_truth(database_url):
+async def test_the_examples_find_what_is_there(database_url):
     """Restrictions in effect by code, as of an instant, and freshness, counted by hand."""
 
     async def fill(connection: AsyncConnection) -> None:

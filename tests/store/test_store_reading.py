@@ -54,7 +54,7 @@ async def test_gaps_are_those_of_the_reporting_view(database_url):
         assert await stale_in_view(world) == await stale_as_read(world)
 
 
-async def test_an_open_run_and_its_holder_are_told(database_url):
+async def test_an_open_run_and_its_lease_are_shown(database_url):
     """What it has read whole, who holds the lease, and whether the next sync continues it."""
     async with world_on(database_url) as world:
         assert await lease_state(world.database) is None
@@ -101,7 +101,7 @@ async def test_failures_are_listed_found_and_forgotten(database_url):
         assert [] == await database.read(failure_counts)
 
 
-async def test_a_person_is_told_as_published(database_url):
+async def test_a_person_is_shown_as_published(database_url):
     """Versions with their validity; what an open run has read is not told."""
     async with world_on(database_url, our_clock=True) as world:
         await world.publish(read(world, "a", "x"))

@@ -349,13 +349,13 @@ async def test_an_area_that_was_not_asked_for_is_not_stale(database_url, area):
     async with world_on(database_url) as world:
         await world.publish(read(world, "a", "x"), read(world, "b", "y"))
         attempt = await world.begin(areas=(area,))
-        whole_a = read(world, "a", "x")
-        ours = tuple(one for one in whole_a.areas if one.area == area)
-        await attempt.write(PersonRead(person=whole_a.person, areas=ours))
+        both = read(world, "a", "x")
+        asked = tuple(read_area for read_area in both.areas if read_area.area == area)
+        await attempt.write(PersonRead(person=both.person, areas=asked))
         await attempt.publish(may_depart=False)
         rows = await world.rows("SELECT person_key, area, is_stale FROM report_person_freshness")
         assert {("b", area)} == {(key, name) for key, name, is_stale in rows if is_stale}
-        told = await world.database.read(area_staleness)
+        counted = await world.database.read(area_staleness)
         assert {SAFETY: area == SAFETY, PRIVACY: area == PRIVACY} == {
-            one.area: bool(one.stale) for one in told
+            one.area: bool(one.stale) for one in counted
         }

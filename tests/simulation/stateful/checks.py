@@ -50,14 +50,14 @@ class StoreChecks:
         self._check_notes(views)
 
     def _check_runs(self, views: Views) -> None:
-        told = {
+        expected = {
             run.run_id: (run.kind, run.status, run.exit_code) for run in self.model.runs.values()
         }
         shown = {
             row["run_id"]: (row["kind"], row["status"], row["exit_code"])
             for row in views.tables["runs"]
         }
-        same(told, shown, "the ledger")
+        same(expected, shown, "the ledger")
 
     def _check_failures(self, views: Views) -> None:
         shown = {
@@ -69,12 +69,12 @@ class StoreChecks:
             for one in views.tables["freshness"]
             if one["failure_kind"]
         }
-        told = {
+        expected = {
             key: (failure.kind, failure.since, failure.runs)
             for key, failure in self.model.failures.items()
             if key in self.model.shown()
         }
-        same(told, shown, "failures")
+        same(expected, shown, "failures")
 
     def _check_notes(self, views: Views) -> None:
         drift = {

@@ -188,8 +188,10 @@ async def test_first_seen_is_not_taken_from_who_still_holds(database_url):
         (seen,) = await world.rows(
             "SELECT first_seen_at FROM report_patient_safety_current WHERE person_key = 'b'"
         )
-        told = seen[0] if isinstance(seen[0], str) else seen[0].isoformat(timespec="microseconds")
-        assert at == told
+        first_seen = (
+            seen[0] if isinstance(seen[0], str) else seen[0].isoformat(timespec="microseconds")
+        )
+        assert at == since
 
 
 async def test_what_two_lose_and_one_takes_over_has_moved_once(database_url):

@@ -65,7 +65,7 @@ async def test_a_rate_that_cannot_be_divided_is_refused(world: World, tmp_path: 
     assert [(0,)] == await world.rows("SELECT count(*) FROM run")
 
 
-async def test_status_tells_how_far_each_shard_is(world: World, tmp_path: Path):
+async def test_status_shows_how_far_each_shard_is(world: World, tmp_path: Path):
     """On, done, ended, died; and who holds a lease."""
     done, ended, _ = [await world.shard(index, 4) for index in (0, 1, 2)]
     await world.shard(3, 4, holder=dead())
@@ -73,9 +73,9 @@ async def test_status_tells_how_far_each_shard_is(world: World, tmp_path: Path):
     await done.end()
     await ended.store.interrupt(ExitCode.UNAVAILABLE, "PTS is away", RunProgress())
     await ended.lease.release()
-    told = on(world.url, tmp_path, "status").document
-    assert told["lease"]["is_dead"] is False
-    assert (KEY, "running") == (told["open_run"]["run_key"], told["open_run"]["status"])
+    status = on(world.url, tmp_path, "status").document
+    assert status["lease"]["is_dead"] is False
+    assert (KEY, "running") == (status["open_run"]["run_key"], status["open_run"]["status"])
     assert [
         (0, 4, 0, False, True),
         (1, 4, 69, False, False),
@@ -83,7 +83,7 @@ async def test_status_tells_how_far_each_shard_is(world: World, tmp_path: Path):
         (3, 4, None, False, False),
     ] == [
         tuple(one[name] for name in ("index", "of", "exit_code", "is_live", "is_done"))
-        for one in told["open_run"]["shards"]
+        for one in status["open_run"]["shards"]
     ]
     text = run("--config", "worker.toml", "status", folder=tmp_path).out
     for words in (

@@ -150,7 +150,7 @@ async def test_who_left_is_departed_whichever_shard_they_were_of(world: World):
     assert [(C,)] == await world.rows(departed)
 
 
-async def test_a_restarted_shard_meets_its_persons_again(world: World):
+async def test_a_restarted_shard_sees_its_persons_again(world: World):
     """Who was read before the restart and has left since is departed, as in one process."""
     await world.sharded_run(A, B, P, key="night-0")
     first, second = await world.shard(0), await world.shard(1)

@@ -16,7 +16,7 @@ from worker.store.dialects import StoreDialect
 from worker.store.schema.fact_tables import DENOMINATORS, MOVEMENTS
 from worker.store.schema.tables import FIRST_READ
 
-_SLOT: Final = (
+_PROOF_ROW: Final = (
     "LEFT JOIN person_area pa ON pa.person_id = {person} AND pa.area = {area} "
     # PostgreSQL leaves out a LEFT JOIN of which nothing is asked.
     "LEFT JOIN run r ON r.run_id = pa.run_id "
@@ -78,7 +78,7 @@ def _current(area: ResourceArea) -> str:
         f"{_COHORT} AS cohort "
         f"FROM {area.table}_version v "
         "JOIN run o ON o.run_id = v.opened_run AND o.publication_no IS NOT NULL "
-        + _SLOT.format(person="v.person_id", area=literal)
+        + _PROOF_ROW.format(person="v.person_id", area=literal)
         + f"WHERE v.closed_run IS NULL OR v.closed_run IN {_UNPUBLISHED}"
     )
 
