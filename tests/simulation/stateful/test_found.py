@@ -188,9 +188,8 @@ async def test_first_seen_is_not_taken_from_who_still_holds(database_url):
         (seen,) = await world.rows(
             "SELECT first_seen_at FROM report_patient_safety_current WHERE person_key = 'b'"
         )
-        first_seen = (
-            seen[0] if isinstance(seen[0], str) else seen[0].isoformat(timespec="microseconds")
-        )
+        first = seen[0]
+        since = first if isinstance(first, str) else first.isoformat(timespec="microseconds")
         assert at == since
 
 
