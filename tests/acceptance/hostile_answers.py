@@ -1,6 +1,5 @@
 """Answers of 16 MiB that are made to take memory, and what a run over them takes."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -96,5 +95,4 @@ def run_over(
 
 def reasons(ended: Ended) -> list[str]:
     """Why areas were not read, as logged."""
-    lines = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
-    return sorted(line["reason"] for line in lines if line["event"] == "area.unread")
+    return sorted(line["reason"] for line in ended.events("area.unread"))

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+import anyio
+
 from tests.acceptance.bad_answers import KINDS
 from tests.acceptance.calls import Session
 from tests.acceptance.canaries import Place, records_of
@@ -28,6 +30,7 @@ from tests.acceptance.speaking import (
 )
 from tests.acceptance.standin import PRIVACY, SAFETY, Answerer, Standin, off_id_of
 from tests.acceptance.store import Store
+from tests.databases import data_files_of
 
 FIRST = 70_000
 """The number of the first person: of nobody else in the suite, who may stand in shared files."""
@@ -151,6 +154,12 @@ def database_files(store: Store, when: str) -> Iterator[Place]:
     if store.is_sqlite:
         for path in sorted(store.path.parent.glob(f"{store.path.name}*")):
             yield Place(kind="database", name=f"{path.name} {when}", data=path.read_bytes())
+
+
+def database_bytes(store: Store) -> bytes:
+    """All that the database holds on disk."""
+    files = b"".join(place.data for place in database_files(store, "now"))
+    return files or anyio.run(data_files_of, store.url)
 
 
 def refused_by_helseid(night: Night, running: Session) -> None:

@@ -80,6 +80,11 @@ class Ended:
         found: dict[str, Any] = self.document["run"]
         return found
 
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log's lines of an event."""
+        lines = [json.loads(line) for line in self.err.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == name]
+
     @property
     def message(self) -> str:
         """The error in that document, with its hint and problems."""

@@ -219,11 +219,3 @@ def test_the_schedule_continues_an_open_run(standin: Standin, worker: Installati
     running.signal(signal.SIGTERM)
     assert running.wait().code == 0
     assert 2 == len(worker.store.runs())
-
-
-def test_a_cron_expression_without_meaning(worker: Installation) -> None:
-    """An expression that cannot be is wrong usage, before anything runs."""
-    ended = worker.run("schedule", "--now", "--cron", "99 3 * * *")
-    assert ended.code == 2, ended.out
-    assert "schedule.cron" in ended.message
-    assert len(worker.store.runs()) == 1

@@ -28,14 +28,6 @@ def test_show_tells_value_and_origin_and_hides_secrets(worker: Installation):
     assert {"helseid", "api", "roster", "sync"} <= schema.document["properties"].keys()
 
 
-def test_show_tells_every_fault_at_once(worker: Installation):
-    """A configuration that cannot be used is 78, with a line for each key at fault."""
-    worker.configure(sync={"concurrency": 0}, log={"level": "LOUD"})
-    ended = worker.run("config", "show")
-    assert 78 == ended.code
-    assert 2 == len(ended.document["error"]["problems"])
-
-
 def test_a_fault_names_the_flag_that_was_given(worker: Installation):
     """``--set`` where it was used, a command's own flag where that was; given both, the latter."""
     ends = calls(
@@ -49,16 +41,3 @@ def test_a_fault_names_the_flag_that_was_given(worker: Installation):
         assert 2 == ended.code
         (problem,) = ended.document["error"]["problems"]
         assert problem.startswith(f"sync.concurrency (flag {flag}): ")
-
-
-def test_check_reads_the_files_that_are_named(worker: Installation):
-    """A certificate authority that is not there is found before the night, without a network."""
-    missing = worker.folder / "missing.pem"
-    sound, ended = calls(
-        worker, "config check --json", f"config check --json --set tls.ca_file={missing}"
-    )
-    assert 0 == sound.code
-    assert 78 == ended.code
-    (line,) = [line for line in ended.document["lines"] if line["name"] == "certificates"]
-    assert "FAIL" == line["state"]
-    assert str(missing) in line["text"]

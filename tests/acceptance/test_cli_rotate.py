@@ -16,7 +16,8 @@ import anyio
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.acceptance.program import Ended, Installation, environment, install, run, wait_for
+from tests.acceptance.calls import calls
+from tests.acceptance.program import Ended, Installation, environment, install, wait_for
 from tests.http.sandbox.caller import Caller, ath, public
 from worker.errors import RefusedError
 from worker.helseid.authorizer import open_helseid
@@ -75,12 +76,6 @@ def key_file(worker: Installation, suffix: str = "") -> Path:
 
 def kid_of(path: Path) -> str:
     return load_client_key(path).kid
-
-
-def calls(worker: Installation, *lines: str) -> list[Ended]:
-    """Call ``pts-worker`` with the words of each line, one after the other."""
-    common = ("--config", str(worker.config))
-    return [run(*common, *line.split(), folder=worker.folder) for line in lines]
 
 
 def names(worker: Installation) -> set[str]:

@@ -327,13 +327,6 @@ def test_78_no_configuration(tmp_path: Path) -> None:
         assert key in ended.message
 
 
-def test_78_a_password_on_the_command_line(lite: Installation) -> None:
-    """A password in argv is refused, and not repeated."""
-    ended = lite.sync("--database", "postgresql://u:hemmelig@127.0.0.1/pts")
-    assert ended.code == 78
-    assert "hemmelig" not in ended.out + ended.err
-
-
 def test_78_the_schema(lite: Installation) -> None:
     """A schema that is behind is 78 and names the command that helps."""
     lite.store.rows("UPDATE alembic_version SET version_num = '0000'")

@@ -33,6 +33,13 @@ def without_privileges() -> Iterator[None]:
 
 
 @pytest.fixture
+def migrated(setup: Path, migrated_sqlite: Path) -> Path:
+    """The same, with a database at the program's schema."""
+    shutil.copy(migrated_sqlite, setup / "pts.db")
+    return setup
+
+
+@pytest.fixture
 def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a configuration of relative paths and what it names; started elsewhere."""
     for variable in [name for name in os.environ if name.startswith("PTS_")]:
@@ -93,18 +100,17 @@ def test_a_missing_database_is_not_made(
     assert not (setup / "pts.db").exists()
 
 
-def test_permission_denied_is_not_missing(setup: Path, capsys: pytest.CaptureFixture[str]):
+def test_permission_denied_is_not_missing(migrated: Path, capsys: pytest.CaptureFixture[str]):
     """A file that may not be read is not said to be missing, and nothing new is advised."""
-    said(capsys, "--config", "../etc/worker.toml", "db", "upgrade", code=0)
-    (setup.parent / "elsewhere/config").mkdir()
-    (setup.parent / "elsewhere/config").chmod(0o700)
-    for parent in setup.parents[:3]:
+    (migrated.parent / "elsewhere/config").mkdir()
+    (migrated.parent / "elsewhere/config").chmod(0o700)
+    for parent in migrated.parents[:3]:
         parent.chmod(0o755)
-    setup.chmod(0o700)
+    migrated.chmod(0o700)
     with without_privileges():
         texts = [
-            said(capsys, "status", "--database", f"sqlite:///{setup}/pts.db", code=78),
-            said(capsys, "--config", f"{setup}/worker.toml", "status", code=78),
+            said(capsys, "status", "--database", f"sqlite:///{migrated}/pts.db", code=78),
+            said(capsys, "--config", f"{migrated}/worker.toml", "status", code=78),
             said(capsys, "status", code=78),
         ]
     for text in texts:
@@ -163,26 +169,25 @@ def test_init_refuses(flag: str, message: str, setup: Path, capsys: pytest.Captu
     assert [] == list(Path.cwd().iterdir())
 
 
-def test_config_check_reads_every_file(setup: Path, capsys: pytest.CaptureFixture[str]):
+def test_config_check_reads_every_file(migrated: Path, capsys: pytest.CaptureFixture[str]):
     """It says which file is at fault, without asking any server."""
-    config = ("--config", f"{setup}/worker.toml")
-    said(capsys, *config, "db", "upgrade", code=0)
-    said(capsys, "keys", "new", "--out", f"{setup}/key.json", code=0)
-    (setup / "roster.csv").write_text("off_id\n16858399649\n")
+    config = ("--config", f"{migrated}/worker.toml")
+    said(capsys, "keys", "new", "--out", f"{migrated}/key.json", code=0)
+    (migrated / "roster.csv").write_text("off_id\n16858399649\n")
     flags = {
         "api.base_url": "https://192.0.2.1",
         "helseid.issuer": "https://192.0.2.1",
         "helseid.client_id": "me",
-        "helseid.private_jwk_file": f"{setup}/key.json",
+        "helseid.private_jwk_file": f"{migrated}/key.json",
     }
     words = [word for key, value in flags.items() for word in ("--set", f"{key}={value}")]
     assert "FAIL" not in said(capsys, *config, "config", "check", *words, code=0)
-    (setup / "roster.csv").write_bytes(b"PK\x03\x04")
+    (migrated / "roster.csv").write_bytes(b"PK\x03\x04")
     text = said(capsys, *config, "config", "check", *words, code=65)
-    assert f"FAIL roster {setup}/roster.csv is a workbook" in text
-    (setup / "key.json").write_text("{")
-    (setup / "ca.pem").write_text("none")
-    words += ["--set", f"tls.ca_file={setup}/ca.pem"]
+    assert f"FAIL roster {migrated}/roster.csv is a workbook" in text
+    (migrated / "key.json").write_text("{")
+    (migrated / "ca.pem").write_text("none")
+    words += ["--set", f"tls.ca_file={migrated}/ca.pem"]
     text = said(capsys, *config, "config", "check", *words, code=78)
     assert "FAIL key" in text
     assert "FAIL certificates" in text
@@ -239,16 +244,15 @@ def test_the_man_page_has_every_command():
     ],
 )
 def test_a_mistake_is_a_sentence(
-    words: str, code: int, message: str, setup: Path, capsys: pytest.CaptureFixture[str]
+    words: str, code: int, message: str, migrated: Path, capsys: pytest.CaptureFixture[str]
 ):
     """It has the place and the remedy, and the code of the contract."""
-    places = {"folder": str(Path.cwd()), "etc": str(setup)}
+    places = {"folder": str(Path.cwd()), "etc": str(migrated)}
     arguments = words.format(**places).split()
-    (setup / "roster.csv").write_text("off_id\n16858399649\n")
+    (migrated / "roster.csv").write_text("off_id\n16858399649\n")
     for name in ("roster.csv", "empty.csv"):
         Path(name).touch()
-    said(capsys, "--config", f"{setup}/worker.toml", "db", "upgrade", code=0)
-    text = said(capsys, "--config", f"{setup}/worker.toml", *arguments, code=code)
+    text = said(capsys, "--config", f"{migrated}/worker.toml", *arguments, code=code)
     assert message.format(**places) in text
 
 
@@ -292,11 +296,10 @@ def test_one_wrong_line_is_one_fault(
     ],
 )
 def test_a_fault_in_a_file_names_it_by_its_absolute_path(
-    words: str, code: int, setup: Path, capsys: pytest.CaptureFixture[str]
+    words: str, code: int, migrated: Path, capsys: pytest.CaptureFixture[str]
 ):
     """Also one that was given relatively."""
     Path("broken").write_text("{")
     Path("broken").chmod(0o600)
-    said(capsys, "--config", f"{setup}/worker.toml", "db", "upgrade", code=0)
-    text = said(capsys, *words.format(etc=setup).split(), code=code)
+    text = said(capsys, *words.format(etc=migrated).split(), code=code)
     assert f"{Path.cwd()}/broken" in text

@@ -1,13 +1,11 @@
 """H-numbers belong to the organisation that assigned them: production is not asked about them."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.acceptance.calls import calls
-from tests.acceptance.program import Ended, Installation
+from tests.acceptance.program import Installation
 from tests.acceptance.standin import Standin, off_id_of, person, ref_of, safety
 
 OTHERS = 6
@@ -33,11 +31,6 @@ def asked(standin: Standin) -> set[str]:
     return found
 
 
-def events(ended: Ended, name: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == name]
-
-
 def test_production_is_not_asked(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """They are no gap: exit 0; ledger, view, log and every command that reads the roster say so."""
     worker = hospital(standin, tmp_path, sqlite_url)
@@ -51,7 +44,7 @@ def test_production_is_not_asked(standin: Standin, tmp_path: Path, sqlite_url: s
     assert OTHERS == len(worker.store.current())
     assert 3 == worker.store.one("SELECT persons_not_sent FROM report_run")
     assert OTHERS == worker.store.one("SELECT count(*) FROM person")
-    (warning,) = events(ended, "roster.h_numbers_not_sent")
+    (warning,) = ended.events("roster.h_numbers_not_sent")
     assert ("warning", 3) == (warning["level"], warning["persons"])
 
     planned, in_words, seen, listed, doctor = calls(
@@ -117,7 +110,7 @@ def test_a_test_is_asked(
     ended = worker.sync()
     assert (0, 0) == (ended.code, ended.run["totals"]["persons_not_sent"])
     assert set(H_NUMBERS) < asked(standin)
-    assert [] == events(ended, "roster.h_numbers_not_sent")
+    assert [] == ended.events("roster.h_numbers_not_sent")
 
 
 def test_a_roster_of_h_numbers_alone(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:

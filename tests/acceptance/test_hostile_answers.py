@@ -1,6 +1,5 @@
 """A PTS that means harm: memory, the ledger of drift, and how soon a stop ends the run."""
 
-import json
 import signal
 import time
 from functools import partial
@@ -63,8 +62,8 @@ def test_one_answer_of_16_mb_takes_less_than_64_mib(engine: str, tmp_path: Path)
 
 def _assert_drift_has_a_limit(ended: Ended, worker: Installation) -> None:
     """Each of the records had a new field of its own: a hundred are kept, the rest is counted."""
-    left_out = [json.loads(line) for line in ended.err.splitlines() if "drift.left_out" in line]
-    assert [RECORDS_MAX - DRIFT_MAX] == [line["entries"] for line in left_out]
+    (left_out,) = ended.events("drift.left_out")
+    assert RECORDS_MAX - DRIFT_MAX == left_out["entries"]
     unknown = "SELECT count(*) FROM drift WHERE kind = 'unknown_field'"
     assert DRIFT_MAX == worker.store.one(unknown)
 

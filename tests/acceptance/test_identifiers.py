@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from tests.acceptance.calls import calls
 from tests.acceptance.canaries import Secrets
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.nights import database_files
+from tests.acceptance.nights import database_bytes
 from tests.acceptance.program import PSEUDONYM_KEY, Ended, Installation
 from tests.acceptance.standin import SAFETY, safety
 from tests.acceptance.standin import standin as serve
-from tests.databases import data_files_of
 from tests.identifier_spellings import spellings, unfound, unfound_of_others
 from tests.pseudonyms import pseudonym_of
 
@@ -117,14 +115,11 @@ def keep(url: str, folder: Path) -> Kept:
         else [json.loads(line) for line in content.splitlines()]
         for name, content in exported.items()
     ]
-    files = {one.name: one.data for one in database_files(store, "now")} or {
-        "data files": anyio.run(data_files_of, url)
-    }
     return Kept(
         worker=worker,
         ended=ended,
         texts=frozenset(texts_in([rows, parsed])),
-        files=files | exported,
+        files={"database": database_bytes(store)} | exported,
     )
 
 

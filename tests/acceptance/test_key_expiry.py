@@ -11,7 +11,6 @@ from joserfc.jwk import ECKey
 
 from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Ended, Installation, install
-from tests.acceptance.test_supervised import events
 from tests.http.sandbox.caller import public
 from worker.sandbox.clients import PTS_SCOPE, SELF_SERVICE_SCOPE, Client
 from worker.sandbox.people import roster
@@ -152,7 +151,7 @@ def test_a_run_reports_it_as_a_metric_if_it_may(worker: Installation, helseid: R
     expected = datetime.now(UTC) + timedelta(days=DAYS, minutes=30)
     assert abs((metric(worker) or 0) - expected.timestamp()) < 1800
     assert {"client-secret"} == calls_of(helseid)
-    (event,) = events(ended.err, "helseid.key_expires")
+    (event,) = ended.events("helseid.key_expires")
     assert "keys rotate" in event["hint"]
 
     helseid.control(clear=True)
@@ -167,5 +166,5 @@ def test_a_run_does_not_mind_what_it_cannot_know(worker: Installation, helseid: 
     helseid.control(faults=[{"area": "client-secret", "action": "status", "status": 503}])
     ended = worker.sync()
     assert (0, None) == (ended.code, metric(worker))
-    (event,) = events(ended.err, "helseid.key_expiry_unknown")
+    (event,) = ended.events("helseid.key_expiry_unknown")
     assert "503" in event["reason"]

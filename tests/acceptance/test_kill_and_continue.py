@@ -181,17 +181,6 @@ def test_stopped_and_continued(standin: Standin, pair: Pair) -> None:
     assert twin.store.published() == worker.store.published()
 
 
-def test_stopped_while_pts_is_silent(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
-    """One SIGTERM is enough within 10 s, although every search hangs."""
-    first_world(standin)
-    worker = standin.install(tmp_path, sqlite_url, request_timeout_s=60.0)
-    standin.delay_s = 30.0
-    running = worker.start("sync")
-    wait_for(lambda: standin.asked, "a search")
-    assert stop(running, signal.SIGINT) < 20
-    assert running.wait().code == 75
-
-
 def test_the_terminal_of_a_run_is_closed(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """It is stopped as by SIGTERM: what was read is kept, and the next run continues."""
     first_world(standin)
@@ -245,23 +234,6 @@ def stop(running: Running, number: int) -> float:
     running.signal(number)
     running.process.wait(30)
     return time.monotonic() - began_s
-
-
-def test_a_dead_holder_is_taken_over_at_once(
-    standin: Standin, tmp_path: Path, sqlite_url: str
-) -> None:
-    """The lease of a run that was killed on this machine does not keep the next one waiting."""
-    first_world(standin)
-    worker = standin.install(tmp_path, sqlite_url)
-    standin.delay_s = 0.3
-    running = worker.start("sync")
-    wait_for(lambda: len(standin.asked) > 3, "some searches")
-    running.kill()
-    standin.delay_s = 0.0
-    assert worker.store.one("SELECT COUNT(*) FROM lease WHERE holder IS NOT NULL") == 1
-    ended = worker.sync()
-    assert (0, True) == (ended.code, ended.run["continued"])
-    assert ended.took_s < 40  # the lease is for 50 s
 
 
 def test_waiting_for_another_run(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:

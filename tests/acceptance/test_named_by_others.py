@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
 import pytest
 
 from tests.acceptance.calls import calls
 from tests.acceptance.conftest import MakeDatabase
+from tests.acceptance.nights import database_bytes
 from tests.acceptance.program import Ended, Installation
 from tests.acceptance.standin import SAFETY, Standin, off_id_of, safety
 from tests.acceptance.standin import standin as serve
 from tests.acceptance.test_identifiers import OTHER, pseudonym
-from tests.databases import data_files_of
 
 GONE = OTHER
 REF = "MRN-5eed-77"
@@ -40,13 +39,6 @@ def people(made: Standin) -> list[str]:
     return named
 
 
-def files_of(worker: Installation) -> bytes:
-    store = worker.store
-    if store.is_sqlite:
-        return b"".join(path.read_bytes() for path in store.path.parent.glob("pts.db*"))
-    return anyio.run(data_files_of, store.url)
-
-
 @pytest.fixture(scope="module")
 def erased(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Erased:
     with serve() as made:
@@ -55,12 +47,12 @@ def erased(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
         lines = [f"{off_id},R{number}" for number, off_id in enumerate(named)]
         worker.roster(*lines, f"{GONE},{REF}")
         ended = {"sync": worker.sync()}
-        before = files_of(worker)
+        before = database_bytes(worker.store)
         names = ("dry", "erase", "text")
         erase = ("erase --rewrite --json", GONE)
         asked = (("erase --dry-run --json", GONE), erase, ("erase", GONE))
         ended |= dict(zip(names, calls(worker, *asked), strict=True))
-        after = files_of(worker)
+        after = database_bytes(worker.store)
         worker.roster(*lines)
         ended["unchanged"] = worker.sync()
         made.people[named[0]][SAFETY][1]["cause"] = "Automated"

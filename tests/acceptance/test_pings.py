@@ -7,7 +7,6 @@ import pytest
 from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Ended, Installation, wait_for
 from tests.acceptance.standin import Standin, person
-from tests.acceptance.test_supervised import events
 from tests.http.engines.raw_server import http
 
 SECRET = "3f1c-of-the-check"
@@ -71,7 +70,7 @@ def test_a_run_that_cannot_begin(standin: Standin, worker: Installation) -> None
     (worker.folder / "pseudonym.key").write_bytes(bytes(48))
     ended = worker.sync()
     assert (78, ["/start", "/fail exit code 78"]) == (ended.code, pings(standin))
-    (line,) = events(ended.err, "run.failed")
+    (line,) = ended.events("run.failed")
     assert 78 == line["code"]
     assert "pseudonym_key_file" in line["reason"]
     assert is_silent(ended)
@@ -91,7 +90,7 @@ def test_a_switch_that_is_away_changes_nothing(standin: Standin, worker: Install
     worker.configure(telemetry={"ping_url": f"http://127.0.0.1:9/{SECRET}"})
     ended = worker.sync()
     assert 0 == ended.code
-    failed = events(ended.err, "telemetry.failed")
+    failed = ended.events("telemetry.failed")
     assert ["ping", "ping"] == [line["target"] for line in failed]
     assert is_silent(ended)
 

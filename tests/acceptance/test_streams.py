@@ -40,12 +40,9 @@ def test_a_run_without_a_stream(worker: Installation, stream: bytes) -> None:
     ("words", "code"),
     [
         (b"status >&-", 78),
-        (b"config show >&-", 78),
         (b"keys pseudonym --out k 2>&- >&-", 78),
         (b"config show 2>&-", 0),
         (b"status >/dev/full", 78),
-        (b"plan >/dev/full", 78),
-        (b"config show >/dev/full", 78),
         (b"status > >(exec <&-; sleep 1)", 0),
         (b"--help >/dev/full", 0),
         (b"--version >/dev/full", 0),

@@ -1,18 +1,17 @@
 """What supervises the worker sees: systemd's socket, probes, and one log line per run."""
 
-import json
 import re
 import signal
 import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import (
+    Ended,
     Installation,
     Running,
     closed_port,
@@ -45,16 +44,11 @@ def fetch(port: int, path: str) -> tuple[int, str]:
         return 0, ""
 
 
-def events(err: str, name: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == name]
-
-
-def end(running: Running) -> str:
+def end(running: Running) -> Ended:
     running.signal(signal.SIGTERM)
     ended = running.wait()
     assert ended.code == 0, ended.err
-    return ended.err
+    return ended
 
 
 def test_systemd_hears_of_a_run(standin: Standin, worker: Installation) -> None:
@@ -135,7 +129,7 @@ def test_probes_and_page(standin: Standin, worker: Installation) -> None:
     wait_for(lambda: "database" in fetch(port, "/readyz")[1], "the check")
     assert fetch(port, "/readyz")[0] == 503
     assert fetch(port, "/healthz")[0] == 200
-    assert events(end(running), "schedule.run_failed")[0]["code"] == 78
+    assert end(running).events("schedule.run_failed")[0]["code"] == 78
 
 
 def test_pts_is_away_and_a_retry_is_planned(standin: Standin, worker: Installation) -> None:
@@ -149,7 +143,7 @@ def test_pts_is_away_and_a_retry_is_planned(standin: Standin, worker: Installati
     wait_for(lambda: "Next retry" in fetch(port, "/")[1], "the run's end")
     assert "with 69<" in fetch(port, "/")[1]
     assert fetch(port, "/healthz")[0] == 200
-    (event,) = events(end(running), "schedule.retrying")
+    (event,) = end(running).events("schedule.retrying")
     assert (event["code"], event["retry"]) == (69, 1)
     assert 7190 <= event["wait_s"] <= 7240  # PTS asked for two hours of quiet
 
@@ -157,14 +151,14 @@ def test_pts_is_away_and_a_retry_is_planned(standin: Standin, worker: Installati
 def test_one_line_has_every_figure(standin: Standin, worker: Installation) -> None:
     """Of a published run the totals, of another what this process did."""
     ended = worker.sync()
-    (summary,) = events(ended.err, "run.summary")
+    (summary,) = ended.events("run.summary")
     run = ended.run
     assert {**summary, **run["totals"]} == summary
     assert (summary["run"], summary["code"], summary["status"]) == (run["run_id"], 0, "published")
     assert summary["duration_s"] > 0
 
     standin.everybody = lambda _: http(status="403 Forbidden")
-    (summary,) = events(worker.sync().err, "run.summary")
+    (summary,) = worker.sync().events("run.summary")
     assert (summary["code"], summary["persons_complete"]) == (77, 0)
     assert summary["requests"] > 0
     assert summary["reasons"]

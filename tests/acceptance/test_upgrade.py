@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.calls import calls, other_key
 from tests.acceptance.canaries import Secrets
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.nights import database_files
+from tests.acceptance.nights import database_bytes
 from tests.acceptance.program import PSEUDONYM_KEY, Ended, Installation
 from tests.acceptance.standin import PRIVACY, SAFETY, off_id_of, privacy, safety
 from tests.acceptance.standin import standin as serve
@@ -26,7 +26,6 @@ from tests.acceptance.test_identifiers import (
     text_of,
     texts_in,
 )
-from tests.databases import data_files_of
 from tests.migration.old_rows import Answers, make_old, old_pseudonym
 from worker.areas import AREAS
 from worker.core.identity import PseudonymKey, pseudonyms
@@ -74,13 +73,6 @@ def install(url: str, folder: Path, made: Any) -> Installation:
     return worker
 
 
-def files_of(worker: Installation) -> bytes:
-    store = worker.store
-    return b"".join(one.data for one in database_files(store, "now")) or anyio.run(
-        data_files_of, store.url
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Upgraded:
     """What was said, and what the database's files held before and after."""
@@ -98,7 +90,7 @@ def upgraded(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("upgraded")
     with serve() as made:
         worker = install(make_database(), folder, made)
-        before = files_of(worker)
+        before = database_bytes(worker.store)
         another = other_key(folder)
         worker.configure(privacy={"pseudonym_key_file": None})
         ended = {"no key": worker.run("db", "upgrade")}
@@ -114,7 +106,7 @@ def upgraded(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFacto
         ended |= dict(zip(names[:3], calls(worker, *lines[:3]), strict=True))
         store = worker.store
         rows = list(store.everything().values())
-        after, history = files_of(worker), store.history()
+        after, history = database_bytes(worker.store), store.history()
         ended |= dict(zip(names[3:], calls(worker, *lines[3:]), strict=True))
     return Upgraded(
         worker=worker,

@@ -175,6 +175,12 @@ class Ground:
         words = ("--config", str(worker.config), *SYNC, *arguments, "--json")
         return self.zygote.start(*words, folder=worker.folder)
 
+    def begun(self, worker: Installation) -> Running:
+        """A run that has written a batch."""
+        running = self.start(worker)
+        wait_for(lambda: worker.store.one(WRITTEN), "a batch")
+        return running
+
     def sync(self, worker: Installation, *arguments: str) -> Ended:
         """A run to its end."""
         return self.start(worker, *arguments).wait()

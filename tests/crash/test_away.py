@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 import anyio
 import pytest
 
-from tests.acceptance.program import Ended, Installation, Running, wait_for
-from tests.crash.ground import WRITTEN, Ground
+from tests.acceptance.program import Ended, Installation, wait_for
+from tests.crash.ground import Ground
 from tests.crash.servers import OwnServer
 from tests.databases import execute
 
@@ -30,13 +30,6 @@ def worker(on_server: Ground) -> Installation:
     return made
 
 
-def begun(on_server: Ground, worker: Installation) -> Running:
-    """A run that has written a batch."""
-    running = on_server.start(worker)
-    wait_for(lambda: worker.store.one(WRITTEN), "a batch")
-    return running
-
-
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_stopped_for_a_moment(on_server: Ground, server: OwnServer, mode: str):
     """A run outlives a PostgreSQL that is stopped, or crashes, and is back after two seconds."""
@@ -44,7 +37,7 @@ def test_stopped_for_a_moment(on_server: Ground, server: OwnServer, mode: str):
     # PostgreSQL 18 forgets a sequence's last steps if it crashes before the first checkpoint after
     # CREATE DATABASE has copied it (STRATEGY WAL_LOG): the copy's fault, not that of a run.
     anyio.run(execute, server.url, "CHECKPOINT")
-    running = begun(on_server, worker)
+    running = on_server.begun(worker)
     server.stop(mode)
     assert running.process.poll() is None
     time.sleep(2)
@@ -130,7 +123,7 @@ def test_a_stop_while_it_is_frozen_within_a_statement(
 
 def test_frozen_for_a_moment(on_server: Ground, server: OwnServer, worker: Installation):
     """For less than the patience: the run waits, and comes to its end."""
-    running = begun(on_server, worker)
+    running = on_server.begun(worker)
     with frozen(server):
         time.sleep(PATIENCE_S / 2)
         assert running.process.poll() is None

@@ -31,3 +31,4 @@ def test_killed_again_and_again(ground: Ground):
     assert done == sorted(set(done))
     ended = ground.assert_recovers(worker)
     assert ended.run["continued"]
+    assert ended.took_s < 40  # the lease of a dead process is for longer

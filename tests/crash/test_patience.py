@@ -33,6 +33,7 @@ def worker_on(ground: Ground) -> Installation:
     made.configure(
         database={"patience_s": PATIENCE_S},
         telemetry={"textfile": str(made.folder / "numbers.prom")},
+        sync={"requests_per_second": 20},
     )
     return made
 
@@ -102,14 +103,6 @@ def test_a_file_that_others_write(on_sqlite: Ground):
         assert 0 == worker.run("status").code
 
 
-def begun(ground: Ground, worker: Installation, wrote: Callable[[], object]) -> Running:
-    """A run that has written a batch."""
-    worker.configure(sync={"requests_per_second": 20})
-    running = ground.start(worker)
-    wait_for(wrote, "a batch")
-    return running
-
-
 def assert_gives_up(running: Running, away: Away) -> Ended:
     """The run ends with 69, though it still has persons to write, an end to note, a lease to give.
 
@@ -130,7 +123,7 @@ def test_a_server_goes_away_within_a_run(on_server: Ground, server: OwnServer, h
     """One patience for all that a run still wants to write."""
     assert isinstance(on_server.databases, PostgresDatabases)
     worker = worker_on(on_server)
-    running = begun(on_server, worker, lambda: worker.store.one(WRITTEN))
+    running = on_server.begun(worker)
     away = {"stopped": lambda: stopped(server), "frozen": lambda: frozen(server)}[how]
     ended = assert_gives_up(running, away)
     assert ('"database.silent"' in ended.err) is (how == "frozen")
@@ -149,7 +142,8 @@ def test_a_file_is_locked_within_a_run(on_sqlite: Ground):
                 return int(reader.execute(WRITTEN).fetchone()[0])
             return 0
 
-    running = begun(on_sqlite, worker, wrote)
+    running = on_sqlite.start(worker)
+    wait_for(wrote, "a batch")
     assert_gives_up(running, lambda: locked(worker.store.path))
     on_sqlite.assert_recovers(worker)
 
@@ -199,7 +193,7 @@ def test_a_stop_after_a_server_went_away_within_a_run(on_server: Ground, server:
     """What was written before is kept, and the next run continues."""
     worker = worker_on(on_server)
     worker.configure(database={"patience_s": 60})
-    running = begun(on_server, worker, lambda: worker.store.one(WRITTEN))
+    running = on_server.begun(worker)
     with stopped(server):
         wait_for(lambda: RETRY in running.err.read_bytes(), "a retry")
         assert_stops(running)
