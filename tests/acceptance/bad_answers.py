@@ -50,7 +50,7 @@ def _truncated(ask: Ask) -> Reply:
 
 
 def _short_body(ask: Ask) -> Reply:
-    """Less than Content-Length says, cut where the JSON would be whole."""
+    """Less than Content-Length says, cut where the JSON would be complete."""
     return http(b"[]", length=400, then="close")
 
 

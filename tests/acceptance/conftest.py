@@ -1,4 +1,4 @@
-"""Databases and stand-ins for whole runs of the program."""
+"""Databases and stand-ins for runs of the program."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -54,15 +54,15 @@ def make_postgres(postgres_url: str, migrated_postgres: str) -> MakeDatabase:
     return make
 
 
-def side_by_side(tell: Callable[[str], T]) -> dict[str, T]:
-    """The same story on both databases, at the same time: most of it is waiting."""
+def side_by_side(work: Callable[[str], T]) -> dict[str, T]:
+    """Do the same on both databases at the same time: most of it is waiting."""
     with ThreadPoolExecutor(2) as threads:
-        return dict(zip(DATABASES, threads.map(tell, DATABASES), strict=True))
+        return dict(zip(DATABASES, threads.map(work, DATABASES), strict=True))
 
 
 @pytest.fixture(scope="module", params=DATABASES)
 def make_database(request: pytest.FixtureRequest) -> MakeDatabase:
-    """Makes fresh databases, for the whole of a module on each database that we support."""
+    """Makes fresh databases, for a module on each database that we support."""
     name = "make_sqlite" if request.param == "sqlite" else "make_postgres"
     made: MakeDatabase = request.getfixturevalue(name)
     return made

@@ -84,7 +84,7 @@ class Night:
 def prepare(
     made: Standin, folder: Path, database_url: str, *, identity: str = "pseudonym", every: int = 1
 ) -> Night:
-    """Everyone on the roster, how each is to be answered, and a worker that tells its numbers.
+    """Everyone on the roster, how each is to be answered, and a worker with metrics.
 
     Args:
         made: who answers.
@@ -102,7 +102,7 @@ def prepare(
 
     named = {name: KINDS[name] for name in KINDS}
     named |= {f"speaking: {name}": speaking(made, SPEAKERS[name]) for name in SPEAKERS}
-    # Whoever pushes back slows down those who come after.
+    # Answers that ask for a pause slow down those who come after.
     last = sorted(named, key=lambda name: any(code in name for code in PUSHING_BACK))[::every]
     for number, name in enumerate(last):
         if number % HEALTHY_EVERY == 0:

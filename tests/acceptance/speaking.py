@@ -21,8 +21,8 @@ def headed(made: Standin, answerer: Answerer) -> Answerer:
         status, line_end, rest = reply.data.partition(b"\r\n")
         if not status.startswith(b"HTTP/1.1 "):
             return reply
-        told = f"{CANARY} {ask.off_id} {_token_of(made)}"
-        more = f"X-Request: {told}\r\nSet-Cookie: session={told}\r\n".encode()
+        words = f"{CANARY} {ask.off_id} {_token_of(made)}"
+        more = f"X-Request: {words}\r\nSet-Cookie: session={words}\r\n".encode()
         return replace(reply, data=status + line_end + more + rest)
 
     return answer
@@ -48,19 +48,19 @@ def _token_of(made: Standin) -> str:
     return next(reversed(made.tokens), "")
 
 
-def _told(ask: Ask, token: str) -> str:
+def _words(ask: Ask, token: str) -> str:
     return f"{CANARY} {ask.off_id} {spaced(ask.off_id)} {token} {OPAQUE} {JWT}"
 
 
 def _status(line: str, *, challenge: str = "", headers: tuple[str, ...] = ()) -> Speaker:
-    """A status with a body that says all; ``{told}`` in the challenge too."""
+    """A status with a body that says all; ``{words}`` in the challenge too."""
 
     def speak(ask: Ask, token: str) -> Reply:
-        told = _told(ask, token)
-        more = [one.format(told=told) for one in headers]
+        words = _words(ask, token)
+        more = [one.format(words=words) for one in headers]
         if challenge:
-            more.append("WWW-Authenticate: " + challenge.format(told=told, off_id=ask.off_id))
-        body = {"title": told, "errors": {"$": [told]}, told: told}
+            more.append("WWW-Authenticate: " + challenge.format(words=words, off_id=ask.off_id))
+        body = {"title": words, "errors": {"$": [words]}, words: words}
         return http(body, status=f"{line} {CANARY}", headers=more)
 
     return speak
@@ -109,14 +109,14 @@ SPEAKERS: Final[Mapping[str, Speaker]] = {
             "503 Away",
         )
     },
-    "429-in-words": _status("429 Many", headers=("Retry-After: {told}",)),
-    # What is told of the authorization. The description is shown, with what may be secret masked.
-    "denied": _status("403 No", challenge='DPoP error="insufficient_scope", realm="{told}"'),
+    "429-in-words": _status("429 Many", headers=("Retry-After: {words}",)),
+    # About the authorization. The description is shown, with what may be secret masked.
+    "denied": _status("403 No", challenge='DPoP error="insufficient_scope", realm="{words}"'),
     "denied-of-whom": _status(
         "403 No", challenge='DPoP error="access_denied", error_description="{off_id}"'
     ),
     "code-of-digits": _status("403 No", challenge='DPoP error="{off_id}"'),
-    "code-of-everything": _status("401 No", challenge='Bearer error="{told}"'),
+    "code-of-everything": _status("401 No", challenge='Bearer error="{words}"'),
     # Numbers, names and addresses.
     "total-is-the-identifier": _around(total=int),
     "total-as-text": _around(totalCount=str),
@@ -135,10 +135,10 @@ SPEAKERS: Final[Mapping[str, Speaker]] = {
     "time-in-words": _first_with("createdTime", lambda off_id: f"{CANARY} {off_id}"),
     "time-of-digits": _first_with("createdTime", str),
     "key-too-long": _first_with("id", lambda off_id: f"{off_id} {CANARY} " * 200),
-    "error-in-words": lambda ask, token: http({"error": {"message": _told(ask, token)}}),
-    "text": lambda ask, token: http(_told(ask, token).encode(), kind="text/plain"),
+    "error-in-words": lambda ask, token: http({"error": {"message": _words(ask, token)}}),
+    "text": lambda ask, token: http(_words(ask, token).encode(), kind="text/plain"),
     "not-http": lambda ask, token: Reply(
-        data=f"{_told(ask, token)}\r\n\r\n".encode(), then="close"
+        data=f"{_words(ask, token)}\r\n\r\n".encode(), then="close"
     ),
 }
 """Of one person each; none of these is an answer."""
@@ -161,7 +161,7 @@ def _after_a_nonce() -> Speaker:
         asked.add((ask.off_id, ask.area))
         challenge = f'DPoP error="use_dpop_nonce", error_description="{CANARY}"'
         headers = [f"WWW-Authenticate: {challenge}", f"DPoP-Nonce: {CANARY}"]
-        return http({"title": _told(ask, token)}, status="401 No", headers=headers)
+        return http({"title": _words(ask, token)}, status="401 No", headers=headers)
 
     return speak
 
@@ -171,7 +171,7 @@ def _field_named_so(ask: Ask, token: str) -> Reply:
 
 
 def good_speakers() -> Mapping[str, Speaker]:
-    """Answers that are read whole all the same."""
+    """Answers that are read completely all the same."""
     return {
         "key-is-the-identifier": _first_with("id", str),
         "code-is-the-identifier": _first_with("confidentialityCode", int),
@@ -188,7 +188,7 @@ def token_faults(off_id: str) -> Mapping[str, list[Reply]]:
     A list that ends in a fault which does not pass ends the run; one of passing faults is followed
     by a token.
     """
-    told = f"{CANARY} {off_id} {spaced(off_id)} {OPAQUE} {JWT}"
+    words = f"{CANARY} {off_id} {spaced(off_id)} {OPAQUE} {JWT}"
     description = f"the assertion {JWT} of {off_id} or {spaced(off_id)} is bad"
     token = {"access_token": OPAQUE, "token_type": "DPoP", "expires_in": 300}
 
@@ -197,25 +197,25 @@ def token_faults(off_id: str) -> Mapping[str, list[Reply]]:
 
     return {
         "passing": [
-            http(f"<html>{told}</html>".encode(), kind="text/html"),
-            http({"message": told}, status="500 Oops"),
-            http({**token, "expires_in": told}),
+            http(f"<html>{words}</html>".encode(), kind="text/html"),
+            http({"message": words}, status="500 Oops"),
+            http({**token, "expires_in": words}),
             http({**token, "access_token": f"{OPAQUE}\n"}),
         ],
         "passing-too": [
             Reply(data=b"", then="close"),
             http(status="302 Found", headers=[f"Location: /?t={OPAQUE}&of={off_id}"]),
-            http(told.encode(), status="429 Many", headers=["Retry-After: 0"]),
-            http(b"{" + told.encode()),
+            http(words.encode(), status="429 Many", headers=["Retry-After: 0"]),
+            http(b"{" + words.encode()),
         ],
-        "for-ever": [http(told.encode() + b" " * 1_100_000)] * 5,
+        "for-ever": [http(words.encode() + b" " * 1_100_000)] * 5,
         "described": [refused("invalid_client", error_description=description)],
         "code-of-digits": [refused(off_id, error_description=description)],
-        "code-of-everything": [refused(told, told=told)],
-        "no-error": [http(told.encode(), status="403 No")],
-        "type": [http({**token, "token_type": told})],
-        "scope": [http({**token, "scope": told})],
-        "rejected": [http({**token, "rejected_scope": ["nhn:pts/api", told]})],
+        "code-of-everything": [refused(words, words=words)],
+        "no-error": [http(words.encode(), status="403 No")],
+        "type": [http({**token, "token_type": words})],
+        "scope": [http({**token, "scope": words})],
+        "rejected": [http({**token, "rejected_scope": ["nhn:pts/api", words]})],
         "no-nonce": [refused("use_dpop_nonce")],
         "another-nonce": [refused("use_dpop_nonce", f"DPoP-Nonce: {CANARY}")],
         "proof": [refused("invalid_dpop_proof", error_description=description)] * 2,
@@ -225,7 +225,7 @@ def token_faults(off_id: str) -> Mapping[str, list[Reply]]:
 
 def discovery_faults(off_id: str, issuer: str) -> Mapping[str, list[Reply]]:
     """What HelseID may say of itself, by name."""
-    told = f"{CANARY} {off_id} {OPAQUE} {JWT}"
+    words = f"{CANARY} {off_id} {OPAQUE} {JWT}"
     document = {"issuer": issuer, "token_endpoint": f"{issuer}/connect/token"}
 
     def said(**changes: Any) -> list[Reply]:
@@ -233,19 +233,19 @@ def discovery_faults(off_id: str, issuer: str) -> Mapping[str, list[Reply]]:
 
     return {
         "passing": [
-            http(f"<html>{told}".encode(), kind="text/html"),
-            http([told]),
-            http({told: told}, status="503 Away"),
+            http(f"<html>{words}".encode(), kind="text/html"),
+            http([words]),
+            http({words: words}, status="503 Away"),
         ],
-        "not-found": [http(told.encode(), status="404 None")],
-        "another": said(issuer=told),
+        "not-found": [http(words.encode(), status="404 None")],
+        "another": said(issuer=words),
         "of-a-person": said(issuer=f"https://helseid.example/{off_id}/{JWT}"),
         "endpoint": said(token_endpoint=f"http://{off_id}.example/?t={OPAQUE}"),
-        "nothing": [http({"title": told})],
+        "nothing": [http({"title": words})],
     }
 
 
 def more_of_helseid(off_id: str) -> dict[str, Any]:
     """Fields beside a good token that nobody asked for."""
-    told = f"{CANARY} {off_id} {OPAQUE}"
-    return {"scope": f"nhn:pts/api {told}", "id_token": JWT, "refresh_token": OPAQUE, "of": told}
+    words = f"{CANARY} {off_id} {OPAQUE}"
+    return {"scope": f"nhn:pts/api {words}", "id_token": JWT, "refresh_token": OPAQUE, "of": words}

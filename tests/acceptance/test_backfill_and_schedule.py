@@ -23,7 +23,7 @@ def installed(standin: Standin, folder: Path, database_url: str) -> Installation
 
 @pytest.fixture(scope="module")
 def snapshot(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A database after a whole run, in which one person's one area could not be read."""
+    """A database after a run in which one person's one area could not be read."""
     with serve() as standin:
         made = installed(standin, tmp_path_factory.mktemp("first"), make_sqlite())
         standin.script[off_id_of(5), SAFETY] = lambda _: http(b"{}")

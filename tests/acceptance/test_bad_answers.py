@@ -73,11 +73,11 @@ def all_nights(
     urls = {"sqlite": make_sqlite(), "postgresql": make_postgres()}
     folders = {name: tmp_path_factory.mktemp(name) for name in urls}
 
-    def tell(name: str) -> Nights:
+    def work(name: str) -> Nights:
         with serve() as made:
             return _three_nights(made, urls[name], folders[name])
 
-    return side_by_side(tell)
+    return side_by_side(work)
 
 
 @pytest.fixture(params=DATABASES)
@@ -128,7 +128,7 @@ def of_person(
 
 
 def test_the_nights_end_as_they_should(nights: Nights) -> None:
-    """Whole, with gaps, whole: 0, 3, 0; and the worker broke no rule on the way."""
+    """Complete, with gaps, complete: 0, 3, 0; and the worker broke no rule on the way."""
     codes = [seen.ended.code for seen in (nights.good, nights.bad, nights.healed)]
     assert [0, 3, 0] == codes, nights.bad.ended.err[-3000:]
     assert [] == nights.violations

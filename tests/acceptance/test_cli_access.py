@@ -147,7 +147,7 @@ def test_no_identifier_and_no_key_is_left(logged: Logged):
 
 
 def test_it_is_exported_only_where_it_is_named(logged: Logged):
-    """It tells of those who use the program, not of what PTS says."""
+    """It is about those who use the program, not about what PTS says."""
     folder = logged.worker.folder
     assert [] == list(folder.glob("export/*/report_access"))
     (path,) = folder.glob("access/*/report_access/part-*.csv")

@@ -4,25 +4,25 @@ from tests.acceptance.calls import calls
 from tests.acceptance.program import Installation
 
 
-def test_show_tells_value_and_origin_and_hides_secrets(worker: Installation):
+def test_show_has_value_and_origin_and_hides_secrets(worker: Installation):
     """A flag, a variable, the file, a default; a password in a URL is not shown."""
     worker.configure(database={"url": "postgresql://writer:hunter2@db.example/pts"})
-    told, text, schema = calls(
+    shown, text, schema = calls(
         worker,
         "config show --json --set sync.concurrency=7",
         "config show",
         "config schema",
         env={"PTS_LOG__LEVEL": "warning"},
     )
-    rows = {row["key"]: (row["value"], row["origin"]) for row in told.document["keys"]}
+    rows = {row["key"]: (row["value"], row["origin"]) for row in shown.document["keys"]}
     assert "7" == rows["sync.concurrency"][0]
     assert "--set sync.concurrency" in rows["sync.concurrency"][1]
     assert "WARNING" == rows["log.level"][0]
     assert "PTS_LOG__LEVEL" in rows["log.level"][1]
     assert "worker.toml" in rows["api.base_url"][1]
     assert ("Europe/Oslo", "default") == rows["schedule.timezone"]
-    assert str(worker.config) == told.document["config_file"]
-    assert "hunter2" not in told.out + told.err + text.out + text.err
+    assert str(worker.config) == shown.document["config_file"]
+    assert "hunter2" not in shown.out + shown.err + text.out + text.err
     assert ["sync.concurrency", "16", "default"] in [line.split() for line in text.out.splitlines()]
     assert "https://json-schema.org/draft/2020-12/schema" == schema.document["$schema"]
     assert {"helseid", "api", "roster", "sync"} <= schema.document["properties"].keys()

@@ -177,7 +177,7 @@ def test_403_without_a_token_names_the_probe(
     assert "doctor --probe" in line["hint"]
 
 
-def test_missing_files_are_told_and_the_rest_is_checked(visits: dict[str, Ended]):
+def test_missing_files_are_reported_and_the_rest_is_checked(visits: dict[str, Ended]):
     """No key and no database: both lines fail, and so does the configuration that names them."""
     assert 78 == visits["missing"].code
     assert {
@@ -187,7 +187,7 @@ def test_missing_files_are_told_and_the_rest_is_checked(visits: dict[str, Ended]
 
 
 def test_a_configuration_that_cannot_be_read_ends_the_round(visits: dict[str, Ended]):
-    """Every fault is told, and each other line says why it was not checked."""
+    """Every fault is facts, and each other line says why it was not checked."""
     ended = visits["broken"]
     assert 78 == ended.code
     first, *rest = ended.document["lines"]
@@ -203,13 +203,13 @@ def test_a_clock_that_is_off_is_reported(visits: dict[str, Ended]):
     assert "NTP" in line_of(ended, "clock")["hint"]
 
 
-def test_another_pseudonym_key_is_told(visits: dict[str, Ended]):
+def test_another_pseudonym_key_is_reported(visits: dict[str, Ended]):
     """Before a run finds out that everybody is a stranger."""
     ended = visits["other key"]
     assert (78, ("FAIL", 78)) == (ended.code, lines(ended)["database"])
 
 
-def test_a_dead_proxy_is_told_as_the_proxy(visits: dict[str, Ended]):
+def test_a_dead_proxy_is_not_reported_as_pts(visits: dict[str, Ended]):
     """And not as PTS's fault, or the firewall's."""
     line = line_of(visits["proxy"], "PTS")
     assert ("FAIL", 69) == (line["state"], line["exit_code"])
@@ -288,15 +288,15 @@ def person(worker: Installation, served: Sandbox) -> str:
     return next(line.split(",")[0] for line in served.lines() if f",{ref}," in line)
 
 
-def test_probe_tells_the_shape_and_no_value(worker: Installation, person: str):
+def test_probe_shows_the_shape_and_no_value(worker: Installation, person: str):
     """Names of fields, kinds of values, the record key; nothing of the person."""
     ended = worker.run("doctor", "--probe", "--person", "-", stdin=person.encode())
-    told = line_of(ended, "PTS patient-safety")["facts"]
+    facts = line_of(ended, "PTS patient-safety")["facts"]
     assert (200, "an array", 1, "id") == tuple(
-        told[name] for name in ("status", "layout", "pages", "key_path")
+        facts[name] for name in ("status", "layout", "pages", "key_path")
     )
-    assert ["text"] == told["fields"]["[].confidentialityCode"]
-    assert "time" in told["fields"]["[].createdTime"]
+    assert ["text"] == facts["fields"]["[].confidentialityCode"]
+    assert "time" in facts["fields"]["[].createdTime"]
     values = {
         value
         for row in worker.store.rows(
@@ -309,20 +309,20 @@ def test_probe_tells_the_shape_and_no_value(worker: Installation, person: str):
     assert [] == [value for value in {*values, person} if value in ended.out + ended.err]
 
 
-def test_probe_tells_how_answers_are_paged(worker: Installation, served: Sandbox, person: str):
+def test_probe_shows_how_answers_are_paged(worker: Installation, served: Sandbox, person: str):
     """The name of the list, and what is sent back for the next page."""
     served.control(paging="token")
     try:
         ended = worker.run("doctor", "--probe", "--person", "-", stdin=person.encode())
     finally:
         served.control(paging="none")
-    told = line_of(ended, "PTS patient-safety")["facts"]
-    assert "an object with a list under items" == told["layout"]
-    assert told["pages"] > 1
-    assert "continued by continuationToken" in told["paging"]
+    facts = line_of(ended, "PTS patient-safety")["facts"]
+    assert "an object with a list under items" == facts["layout"]
+    assert facts["pages"] > 1
+    assert "continued by continuationToken" in facts["paging"]
 
 
-def test_probe_tells_the_shape_of_what_is_not_understood(worker: Installation, served: Sandbox):
+def test_probe_shows_the_shape_of_what_is_not_understood(worker: Installation, served: Sandbox):
     """An answer that is no list is 65, and its fields are named: the reason for a probe."""
     served.control(faults=[{"action": "error_object", "area": "patient-privacy"}])
     try:

@@ -135,7 +135,7 @@ def test_the_person_is_nowhere_afterwards(erased: Erased):
     assert 0 == erased.worker.store.one("SELECT count(*) FROM lease WHERE holder IS NOT NULL")
 
 
-def test_whoever_is_unknown_is_said_to_be(erased: Erased):
+def test_an_unknown_person_is_reported_as_unknown(erased: Erased):
     """A second time, or for a stranger, there is nothing to erase: exit 0."""
     assert (0, 0) == (erased.ends["twice"].code, erased.ends["stranger"].code)
     assert "not known here" in erased.ends["twice"].out
@@ -153,7 +153,7 @@ def test_who_is_on_the_roster_is_read_again(erased: Erased):
     assert 2 == erased.again.run["totals"]["rows_opened"]
 
 
-def test_the_identifier_is_never_told(erased: Erased):
+def test_the_identifier_is_never_shown(erased: Erased):
     """Neither output nor log holds an identifier or the pseudonym."""
     said = "".join(one.out + one.err for one in erased.ends.values())
     assert [] == [one for one in (erased.gone, STRANGER, erased.key) if one in said]

@@ -26,7 +26,7 @@ def changed(two_runs: Installation) -> str:
 
 
 @pytest.fixture(scope="module")
-def told(two_runs: Installation, served: Sandbox, changed: str) -> dict[str, Ended]:
+def ends(two_runs: Installation, served: Sandbox, changed: str) -> dict[str, Ended]:
     """What is said of a person, of one whose area failed, and of one whom nobody has met."""
     first = two_runs.store.one("SELECT published_at FROM report_run WHERE run_id = 1")
     person, failed = identifier(served, changed), identifier(served, "L0000003")
@@ -55,10 +55,10 @@ def shown(area: dict[str, Any]) -> set[str]:
 
 
 def test_explain_shows_proof_restrictions_and_history(
-    told: dict[str, Ended], two_runs: Installation, changed: str
+    ends: dict[str, Ended], two_runs: Installation, changed: str
 ):
     """By area: the last read, what is in force, and what was; never the identifier."""
-    found = told["now"].document
+    found = ends["now"].document
     assert (True, changed, 1) == (found["is_known"], found["local_ref"], found["first_run"])
     assert 2 == found["publication"]["run_id"]
     safety, privacy = found["areas"]
@@ -70,29 +70,29 @@ def test_explain_shows_proof_restrictions_and_history(
     assert all("confidentiality_code" in one["columns"] for one in past)
 
 
-def test_explain_as_text_is_for_people(told: dict[str, Ended], changed: str):
+def test_explain_as_text_is_for_people(ends: dict[str, Ended], changed: str):
     """The reference, and each column with a value on a line."""
-    assert 0 == told["text"].code
-    assert f"local ref   {changed}" in told["text"].out
-    assert "confidentiality_code = " in told["text"].out
-    assert " on 1 page)" in told["text"].out
+    assert 0 == ends["text"].code
+    assert f"local ref   {changed}" in ends["text"].out
+    assert "confidentiality_code = " in ends["text"].out
+    assert " on 1 page)" in ends["text"].out
 
 
-def test_explain_as_of_shows_what_readers_saw_then(told: dict[str, Ended]):
+def test_explain_as_of_shows_what_readers_saw_then(ends: dict[str, Ended]):
     """Between the two publications: the versions of the first. Before it: nothing."""
-    between = told["between"].document
+    between = ends["between"].document
     assert 1 == between["publication"]["run_id"]
     then = between["areas"][0]["restrictions"]
     assert {1} == {one["opened_run"] for one in then}
     assert all(one["is_shown"] for one in then)
-    before = told["before"].document
+    before = ends["before"].document
     assert (None, []) == (before["publication"], before["areas"][0]["restrictions"])
-    assert 2 == told["no time"].code
+    assert 2 == ends["no time"].code
 
 
-def test_explain_shows_a_failure(told: dict[str, Ended]):
+def test_explain_shows_a_failure(ends: dict[str, Ended]):
     """Of the person whose area failed: the kind, and that what is shown is stale."""
-    safety, _ = told["failed"].document["areas"]
+    safety, _ = ends["failed"].document["areas"]
     assert (True, "transient", 500) == (
         safety["is_stale"],
         safety["failure"]["kind"],
@@ -100,15 +100,15 @@ def test_explain_shows_a_failure(told: dict[str, Ended]):
     )
 
 
-def test_a_stranger_is_an_answer_and_another_key_is_not(told: dict[str, Ended]):
+def test_a_stranger_is_an_answer_and_another_key_is_not(ends: dict[str, Ended]):
     """A person whom no run has met is not known; under a wrong key everybody would be so."""
-    assert (0, False) == (told["stranger"].code, told["stranger"].document["is_known"])
-    assert (78, True) == (told["other key"].code, "not the key" in told["other key"].message)
+    assert (0, False) == (ends["stranger"].code, ends["stranger"].document["is_known"])
+    assert (78, True) == (ends["other key"].code, "not the key" in ends["other key"].message)
 
 
-def test_no_identifier_is_a_wrong_call(told: dict[str, Ended]):
+def test_no_identifier_is_a_wrong_call(ends: dict[str, Ended]):
     """Nine digits are none, and are not repeated."""
-    assert (2, True) == (told["nine digits"].code, "9 were found" in told["nine digits"].err)
+    assert (2, True) == (ends["nine digits"].code, "9 were found" in ends["nine digits"].err)
 
 
 def test_a_plain_store_is_explained_without_the_identifier(worker: Installation, served: Sandbox):

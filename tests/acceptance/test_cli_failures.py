@@ -19,7 +19,7 @@ def failing(served: Sandbox) -> str:
 
 
 @pytest.fixture(scope="module")
-def told(two_runs: Installation, served: Sandbox) -> list[Ended]:
+def ends(two_runs: Installation, served: Sandbox) -> list[Ended]:
     """What the reading commands say of a store with one failure."""
     off_id, other = failing(served), served.lines()[FAILING + 1].split(",")[0]
     return calls(
@@ -42,9 +42,9 @@ def pseudonym(served: Sandbox, off_id: str) -> str:
     return pseudonym_of(key, off_id)
 
 
-def test_list_tells_each_open_failure(told: list[Ended], served: Sandbox):
+def test_list_shows_each_open_failure(ends: list[Ended], served: Sandbox):
     """By pseudonym, with kind, status, reason and how long it has lasted."""
-    everything, text, contract, privacy, *_ = told
+    everything, text, contract, privacy, *_ = ends
     (one,) = everything.document["failures"]
     key = pseudonym(served, failing(served))
     assert (key, f"L{FAILING:07d}", "patient-safety", "transient", 500, 1) == tuple(
@@ -56,15 +56,15 @@ def test_list_tells_each_open_failure(told: list[Ended], served: Sandbox):
     assert [] == contract.document["failures"] == privacy.document["failures"]
 
 
-def test_a_failure_is_reported_completely(told: list[Ended]):
+def test_a_failure_is_reported_completely(ends: list[Ended]):
     """Area, kind, attempts, first and last time, run, and a reason without any value."""
-    (one,) = told[0].document["failures"]
+    (one,) = ends[0].document["failures"]
     assert (2, 1, 2, 2) == tuple(
         one[name] for name in ("attempts", "runs", "first_run", "last_run")
     )
     assert one["first_at"] == one["last_at"] > "2026"
     assert "500" in one["reason"]
-    heads, line, note = told[1].out.splitlines()
+    heads, line, note = ends[1].out.splitlines()
     for head in ("area", "kind", "runs", "since"):
         assert head in heads.split()
     assert one["first_at"][:10] in line
@@ -91,14 +91,14 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
             assert runs == worker.store.one(FRESHNESS.format("failed_runs"))
             assert confirmed == worker.store.one(FRESHNESS.format("last_confirmed_at"))
             assert since == worker.store.one(FRESHNESS.format("failing_since"))
-        told, text = calls(
+        ends, text = calls(
             worker, ("explain --json", failing(served)), ("explain", failing(served))
         )
         served.control(faults=[])
         assert 0 == worker.sync("--accept-removals").code
     finally:
         served.control(generation=15, faults=[])
-    (area,) = (one for one in told.document["areas"] if one["area"] == "patient-safety")
+    (area,) = (one for one in ends.document["areas"] if one["area"] == "patient-safety")
     assert (True, 3) == (area["is_stale"], area["failure"]["runs"])
     assert 0 < area["age_s"] < 3600
     assert "STALE" in text.out
@@ -109,20 +109,20 @@ def test_what_keeps_failing(worker: Installation, served: Sandbox):
     assert [] == left.document["failures"]
 
 
-def test_show_finds_a_person_by_key_or_by_identifier(told: list[Ended]):
+def test_show_finds_a_person_by_key_or_by_identifier(ends: list[Ended]):
     """The first digits of the key, or the identifier on standard input."""
-    everything, by_identifier, other, by_key = told[0], *told[4:7]
+    everything, by_identifier, other, by_key = ends[0], *ends[4:7]
     assert everything.document == by_identifier.document == by_key.document
     assert (0, []) == (other.code, other.document["failures"])
 
 
 def test_an_identifier_is_refused_as_an_argument_and_never_printed(
-    told: list[Ended], served: Sandbox
+    ends: list[Ended], served: Sandbox
 ):
     """It would stand in the process list; the answer does not repeat it."""
-    assert [2, 2, 2] == [one.code for one in told[7:]]
-    assert "standard input" in told[8].err
-    assert [] == [one for one in told if failing(served) in one.out + one.err]
+    assert [2, 2, 2] == [one.code for one in ends[7:]]
+    assert "standard input" in ends[8].err
+    assert [] == [one for one in ends if failing(served) in one.out + one.err]
 
 
 def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbox):
@@ -131,18 +131,18 @@ def test_a_plain_store_prints_no_identifier(worker: Installation, served: Sandbo
     worker.store.rows("UPDATE store_identity SET identity = 'plain', key_check = ''")
     worker.store.rows(f"UPDATE person SET person_key = '{off_id}' WHERE local_ref = 'L0000003'")
     worker.configure(privacy={"identity": "plain"})
-    told, by_key, shown, text = calls(
+    ends, by_key, shown, text = calls(
         worker,
         "failures list --json",
         f"failures show {off_id[:6]}",
         ("failures show - --json", off_id),
         "failures list",
     )
-    assert [None] == [one["person_key"] for one in told.document["failures"]]
+    assert [None] == [one["person_key"] for one in ends.document["failures"]]
     assert 2 == by_key.code
     assert 1 == len(shown.document["failures"])
     assert "row " in text.out
-    assert off_id not in "".join(one.out + one.err for one in (told, by_key, shown, text))
+    assert off_id not in "".join(one.out + one.err for one in (ends, by_key, shown, text))
 
 
 def test_retry_reads_the_area_again(worker: Installation):

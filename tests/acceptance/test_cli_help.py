@@ -64,7 +64,7 @@ def test_help_of_a_command_in_a_group(capsys: pytest.CaptureFixture[str]):
     assert "Did you mean 'list'?" in capsys.readouterr().err
 
 
-def test_a_wrong_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str]):
+def test_a_mistyped_command_is_answered_with_the_right_one(capsys: pytest.CaptureFixture[str]):
     """A mistyped command is answered with the one that was meant."""
     assert 2 == run(["syncc"])
     assert "Did you mean 'sync'?" in " ".join(capsys.readouterr().err.split())

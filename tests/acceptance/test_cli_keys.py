@@ -33,12 +33,12 @@ def test_new_makes_a_pair(kind: str, alg: str, unset: Installation):
     )
     private = json.loads(path.read_text())
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
-    told = made.document
-    assert (alg, private["kid"]) == (told["alg"], told["kid"])
+    document = made.document
+    assert (alg, private["kid"]) == (document["alg"], document["kid"])
     assert {name: value for name, value in private.items() if name not in PRIVATE} == (
-        told["public_jwk"]
+        document["public_jwk"]
     )
-    assert told["public_jwk"] == public.document
+    assert document["public_jwk"] == public.document
     assert (alg, private["kid"]) == (checked.document["alg"], checked.document["kid"])
     assert [] == [one for one in (made, public, checked, again) if private["d"] in one.out]
     # A key that is there may be registered: it is never overwritten.

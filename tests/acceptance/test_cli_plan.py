@@ -12,8 +12,8 @@ from tests.acceptance.test_cli_status import run_under_way
 
 
 @pytest.fixture(scope="module")
-def told(two_runs: Installation, served: Sandbox) -> list[Ended]:
-    """The plan for the whole roster, and for others."""
+def plans(two_runs: Installation, served: Sandbox) -> list[Ended]:
+    """The plan for the complete roster, and for others."""
     lines = served.lines()[:10]
     for name, roster in (("short", lines), ("bad", [*lines, "12345,x"]), ("empty", [])):
         (two_runs.folder / name).write_text("\n".join(("off_id,local_ref,cohort", *roster, "")))
@@ -35,9 +35,9 @@ def told(two_runs: Installation, served: Sandbox) -> list[Ended]:
     )
 
 
-def test_plan_counts_persons_requests_and_time(told: list[Ended], two_runs: Installation):
+def test_plan_counts_persons_requests_and_time(plans: list[Ended], two_runs: Installation):
     """Persons times areas, at the configured rate, and what the guard would let pass."""
-    found = told[0].document
+    found = plans[0].document
     assert {
         "entries": 30,
         "faults": 0,
@@ -61,12 +61,12 @@ def test_plan_counts_persons_requests_and_time(told: list[Ended], two_runs: Inst
         found["guard"][name]
         for name in ("open_restrictions", "persons_known", "departing_at_least", "would_withhold")
     )
-    assert "30 (duplicates counted)" in told[1].out
+    assert "30 (duplicates counted)" in plans[1].out
 
 
-def test_plan_counts_the_starts(told: list[Ended]):
+def test_plan_counts_the_starts(plans: list[Ended]):
     """61 requests at 20 a second: 3.05 s."""
-    none, some, words, enough = (ended for ended in told[6:10])
+    none, some, words, enough = (ended for ended in plans[6:10])
     assert {
         "deadline_s": None,
         "fits": True,
@@ -81,32 +81,34 @@ def test_plan_counts_the_starts(told: list[Ended]):
     assert "the run fits 4s (sync.deadline)" in enough.out
 
 
-def test_plan_warns_of_a_ceiling_above_what_the_engine_sustains(told: list[Ended]):
+def test_plan_warns_of_a_ceiling_above_what_the_engine_sustains(plans: list[Ended]):
     """It names the engine, its rate, and what to do; below that rate it says nothing."""
-    assert "httpx sustains some 1,000 requests a second on one core; try api.engine" in told[10].out
-    assert "sustains" not in told[11].out
-    assert {"name": "fast", "sustained_per_s": 4000} == told[12].document["engine"]
+    assert (
+        "httpx sustains some 1,000 requests a second on one core; try api.engine" in plans[10].out
+    )
+    assert "sustains" not in plans[11].out
+    assert {"name": "fast", "sustained_per_s": 4000} == plans[12].document["engine"]
 
 
-def test_plan_sees_a_roster_cut_short(told: list[Ended]):
-    """It tells before the run that the guard would withhold it."""
-    guard = told[2].document["guard"]
+def test_plan_sees_a_roster_cut_short(plans: list[Ended]):
+    """Before the run it says that the guard would withhold it."""
+    guard = plans[2].document["guard"]
     assert 20 == guard["departing_at_least"]
     assert "no longer on the roster" in " ".join(guard["would_withhold"])
 
 
-def test_plan_tells_bad_lines(told: list[Ended]):
+def test_plan_counts_bad_lines(plans: list[Ended]):
     """A line that cannot be read is a gap, and with one of them nobody departs."""
-    found = told[3].document
+    found = plans[3].document
     assert (10, 1) == tuple(found["roster"][name] for name in ("entries", "faults"))
     assert 0 == found["guard"]["departing_at_least"]
     assert re.search(r"bad line \d+: .*11 digits", found["roster"]["first_fault"])
 
 
-def test_plan_ends_as_a_run_would(told: list[Ended]):
+def test_plan_ends_as_a_run_would(plans: list[Ended]):
     """No identifier at all is 65, another pseudonym key than the store's is 78."""
-    assert (65, 78) == (told[4].code, told[5].code)
-    assert "not the key" in told[5].message
+    assert (65, 78) == (plans[4].code, plans[5].code)
+    assert "not the key" in plans[5].message
 
 
 def test_plan_writes_nothing_and_waits_for_nobody(worker: Installation):
@@ -128,8 +130,8 @@ async def test_plan_counts_what_an_open_run_has_read(worker: Installation):
             "(SELECT person_id FROM person_area WHERE is_complete GROUP BY person_id "
             "HAVING count(*) = 2 LIMIT 5)"
         )
-        told = worker.run("plan").document
+        plans = worker.run("plan").document
     assert (3, 5, 10) == tuple(
-        told["continues"][name] for name in ("run_id", "persons_read", "person_areas_read")
+        plans["continues"][name] for name in ("run_id", "persons_read", "person_areas_read")
     )
-    assert 50 == told["requests"]["at_least"]
+    assert 50 == plans["requests"]["at_least"]

@@ -233,7 +233,7 @@ def test_helseid_takes_its_time(worker: Installation, helseid: RunningSandbox):
     assert is_accepted(helseid, key_file(worker))
 
 
-def test_who_may_not_is_told_how(worker: Installation, helseid: RunningSandbox):
+def test_a_client_without_self_service(worker: Installation, helseid: RunningSandbox):
     """Without the scope 77, without the address 78, each with the way by hand; the key waits."""
     worker.configure(helseid={"client_id": MODEST})
     (denied,) = calls(worker, "keys rotate --json")

@@ -35,26 +35,26 @@ async def run_under_way(worker: Installation) -> AsyncIterator[Lease]:
         await lease.release()
 
 
-def test_status_tells_runs_freshness_gaps_and_failures(two_runs: Installation):
+def test_status_shows_runs_freshness_gaps_and_failures(two_runs: Installation):
     """One document holds what an operator asks for in the morning; the text says the same."""
     ended, text = calls(two_runs, "status --max-age 1h --json", "status --runs 1")
     assert 0 == ended.code
-    told = ended.document
-    assert told.keys() == {
+    found = ended.document
+    assert found.keys() == {
         "now", "freshness", "last_publication", "gaps", "failures", "lease", "quiet_until",
         "open_run", "runs",
     }  # fmt: skip
     assert (2, True, 3600.0) == tuple(
-        told["freshness"][name] for name in ("run_id", "is_fresh", "max_age_s")
+        found["freshness"][name] for name in ("run_id", "is_fresh", "max_age_s")
     )
     assert [
         {"area": "patient-safety", "persons": 30, "stale": 1},
         {"area": "patient-privacy", "persons": 30, "stale": 0},
-    ] == told["gaps"]
-    assert [{"area": "patient-safety", "kind": "transient", "count": 1}] == told["failures"]
-    assert (None, None) == (told["lease"], told["open_run"])
+    ] == found["gaps"]
+    assert [{"area": "patient-safety", "kind": "transient", "count": 1}] == found["failures"]
+    assert (None, None) == (found["lease"], found["open_run"])
     assert [(2, 3, 1), (1, 0, 0)] == [
-        (one["run_id"], one["exit_code"], one["totals"]["persons_stale"]) for one in told["runs"]
+        (one["run_id"], one["exit_code"], one["totals"]["persons_stale"]) for one in found["runs"]
     ]
     assert "ago (run 2)" in text.out
     assert "patient-safety: 1 of 30 persons stale (failures: transient 1)" in text.out
@@ -116,7 +116,7 @@ def test_an_old_snapshot_is_an_exit_code(worker: Installation):
     worker.store.rows(
         "UPDATE run SET published_at = '2026-01-02T03:04:05.000000+00:00' WHERE run_id = 2"
     )
-    backfill, told, text, no_unit = calls(
+    backfill, found, text, no_unit = calls(
         worker,
         "backfill --failed --json",
         "status --max-age 36h --json",
@@ -124,7 +124,7 @@ def test_an_old_snapshot_is_an_exit_code(worker: Installation):
         "status --max-age 36",
     )
     assert 0 == backfill.code
-    assert (3, False) == (told.code, told.document["freshness"]["is_fresh"])
+    assert (3, False) == (found.code, found.document["freshness"]["is_fresh"])
     assert 3 == text.code
     assert "2026-01-02 03:04:05 UTC" in text.out
     assert "TOO OLD" in text.out
@@ -132,7 +132,7 @@ def test_an_old_snapshot_is_an_exit_code(worker: Installation):
 
 
 def test_a_snapshot_of_the_future_is_not_fresh(worker: Installation):
-    """A clock that was wrong once does not hide an outage; the run's own end tells its age."""
+    """A clock that was wrong once does not hide an outage; the run's own end shows its age."""
     worker.store.rows(
         "UPDATE run SET published_at = '2096-01-02T03:04:05.000000+00:00', "
         "finished_at = '2096-01-02T03:04:04.000000+00:00' WHERE run_id = 2"
@@ -162,16 +162,16 @@ def test_a_store_without_a_publication_is_not_fresh(two_runs: Installation, sqli
     assert "db upgrade" in missing.message
 
 
-async def test_a_run_under_way_is_told(worker: Installation):
+async def test_a_run_under_way_is_shown(worker: Installation):
     """Who holds the lease, and the run that the next sync continues."""
     async with run_under_way(worker):
-        told = worker.run("status").document
+        found = worker.run("status").document
         (text,) = calls(worker, "status")
     assert "0 persons read: it is running" in text.out
-    assert told["lease"]["is_dead"] is False
-    assert "process" in told["lease"]["holder"]
+    assert found["lease"]["is_dead"] is False
+    assert "process" in found["lease"]["holder"]
     assert (3, "running", 0, True) == tuple(
-        told["open_run"][name]
+        found["open_run"][name]
         for name in ("run_id", "status", "persons_read", "continued_by_next_sync")
     )
 

@@ -154,13 +154,13 @@ def test_each_kind_of_difference_is_reported(evening: Evening):
 def test_the_text_says_that_differences_may_be_young(evening: Evening):
     """PTS may have changed since the last publication: that is no fault, and is said."""
     assert 3 == evening.differed_text.code
-    told = evening.differed_text.out
-    assert "changed at PTS since the last publication" in told
-    assert "agreement   76.19% (16 of 21 read; 95 % confidence 54.91% to 89.37%)" in told
-    assert "1  could not be read from PTS" in told
+    text = evening.differed_text.out
+    assert "changed at PTS since the last publication" in text
+    assert "agreement   76.19% (16 of 21 read; 95 % confidence 54.91% to 89.37%)" in text
+    assert "1  could not be read from PTS" in text
 
 
-def test_no_identifier_is_told(evening: Evening):
+def test_no_identifier_is_shown(evening: Evening):
     """Neither output nor log holds an identifier."""
     ends = (evening.agreed, evening.text, evening.differed, evening.differed_text)
     said = "".join(one.out + one.err for one in ends)

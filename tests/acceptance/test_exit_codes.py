@@ -34,7 +34,7 @@ def lite(standin: Standin, tmp_path: Path, sqlite_url: str) -> Installation:
 
 @pytest.fixture(scope="module")
 def snapshot(make_sqlite: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file after a whole run over the roster."""
+    """A SQLite file after a run over the roster."""
     with serve() as standin:
         made = installed(standin, tmp_path_factory.mktemp("first"), make_sqlite())
         assert made.sync().code == 0

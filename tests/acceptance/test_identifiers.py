@@ -1,4 +1,4 @@
-"""Identifiers in whichever spelling, through the whole program: into the database and exports."""
+"""Identifiers in many spellings, through the program: into the database and exports."""
 
 import contextlib
 import csv
@@ -129,7 +129,7 @@ def kept(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_enough_is_tried(kept: Kept) -> None:
-    """At least sixty spellings of each identifier, all in a run that was published whole."""
+    """At least sixty spellings of each identifier, all in a run that was published without gaps."""
     assert min(len(texts) for texts in FOUND.values()) >= 60
     assert [0, 0, 0, 0] == [one.code for one in kept.ended.values()], kept.ended["sync"].err
     assert len(records()) == kept.worker.store.one(
@@ -175,7 +175,7 @@ def test_everybody_has_the_pseudonym_that_they_have_in_the_store(kept: Kept, who
 
 
 def test_a_local_reference_that_is_an_identifier(kept: Kept) -> None:
-    """It becomes the pseudonym of whoever it names, and the log says how many there were."""
+    """It becomes the pseudonym of the person named, and the log says how many there were."""
     found = dict(kept.worker.store.rows("SELECT person_key, local_ref FROM person"))
     assert f"pid {pseudonym(OWN)}" == found[pseudonym(OWN)]
     assert f"{FRIEND}-{pseudonym(OWN)}" == found[pseudonym(OTHER)]

@@ -52,7 +52,7 @@ def second_world(standin: Standin) -> None:
 
 
 def settled(worker: Installation) -> set[tuple[str, str]]:
-    """Areas that the open run has read whole and committed, by local reference."""
+    """Areas that the open run has read completely and committed, by local reference."""
     return set(
         worker.store.rows(
             "SELECT p.local_ref, a.area FROM person_area a JOIN person p "
@@ -256,7 +256,7 @@ def test_waiting_for_another_run(standin: Standin, tmp_path: Path, sqlite_url: s
 
 
 def test_leaving_between_two_turns(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
-    """Whoever was read before the kill and left the roster before the next run is departed.
+    """A person who was read before the kill and then left the roster is departed.
 
     Nothing that the first turn read of them is ever published: not what changed, not what was new,
     and nothing of a person whom only that turn met.

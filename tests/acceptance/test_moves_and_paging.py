@@ -29,7 +29,7 @@ def d_number(off_id: str) -> str:
 def test_moves_on_a_small_roster(
     standin: Standin, tmp_path: Path, sqlite_url: str, movers: int
 ) -> None:
-    """One person, or two in either order, are the whole roster, and all of it moves."""
+    """One person, or two in either order, are all of the roster, and everything moves."""
     moves(standin, tmp_path, sqlite_url, movers)
 
 
@@ -113,7 +113,7 @@ def _renamed(record: dict[str, Any], old: str, new: str) -> dict[str, Any]:
 
 
 def test_one_that_returns(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
-    """A restriction that was lifted and returns is open again, and history tells both times."""
+    """A restriction that was lifted and returns is open again, and history has both times."""
     for number in range(6):
         person(standin, number, safeties=2)
     worker = standin.install(tmp_path, sqlite_url)

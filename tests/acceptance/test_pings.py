@@ -1,4 +1,4 @@
-"""The dead man's switch, as whole runs of the program ping it."""
+"""The dead man's switch, as runs of the program ping it."""
 
 from pathlib import Path
 

@@ -94,7 +94,7 @@ def test_a_new_schedule_keeps_the_quiet(standin: Standin, worker: Installation) 
 
 
 @pytest.mark.parametrize("reply", ["token_reply", "discovery_reply"])
-def test_helseid_is_left_in_peace_too(standin: Standin, worker: Installation, reply: str) -> None:
+def test_a_pause_for_helseid_is_obeyed(standin: Standin, worker: Installation, reply: str) -> None:
     worker.configure(sync={"retry_after_max": "1s"})
     busy = http(status="503 Service Unavailable", headers=[f"Retry-After: {LONG_S}"])
     setattr(standin, reply, busy)

@@ -64,10 +64,10 @@ def test_a_first_line_that_is_a_person_is_repeated_nowhere(
     status = worker.run("status", "--json")
     assert (65, 0) == (ended.code, status.code)
     assert "line 1 has 2 columns, and none named off_id" in ended.err
-    told = ended.out + ended.err + status.out + status.err
+    said = ended.out + ended.err + status.out + status.err
     kept = repr(worker.store.rows("SELECT * FROM run"))
     assert "none named off_id" in kept
-    assert ("Nordmann" in told, "Nordmann" in kept) == (False, False)
+    assert ("Nordmann" in said, "Nordmann" in kept) == (False, False)
 
 
 @pytest.mark.parametrize("header", ["off_id,local_ref\n", "12345\n"], ids=["header", "none"])
@@ -114,9 +114,9 @@ def test_an_identifier_that_is_taken_for_a_file_is_repeated_nowhere(
     off_id = next(iter(standin.people))
     ended = worker.run(*command.format(off_id).split())
     status = worker.run("status", "--json")
-    told = ended.out + ended.err + status.out + status.err
+    said = ended.out + ended.err + status.out + status.err
     kept = repr(worker.store.rows("SELECT * FROM run"))
-    assert ("***" in ended.out + ended.err, off_id in told, off_id in kept) == (True, False, False)
+    assert ("***" in ended.out + ended.err, off_id in said, off_id in kept) == (True, False, False)
 
 
 def test_doctor_repeats_no_identifier_from_a_path(standin: Standin, worker: Installation) -> None:
@@ -128,7 +128,7 @@ def test_doctor_repeats_no_identifier_from_a_path(standin: Standin, worker: Inst
     assert off_id not in ended.out + ended.err
 
 
-def test_who_comes_again_much_later_is_read_once(standin: Standin, worker: Installation) -> None:
+def test_a_person_listed_twice_is_read_once(standin: Standin, worker: Installation) -> None:
     """Also when their first reading was written long ago, and nobody in memory knows of it."""
     for number in range(PERSONS, CHUNK_PERSONS + 20):
         person(standin, number)
@@ -226,7 +226,7 @@ def test_bad_lines(standin: Standin, worker: Installation) -> None:
 
 
 def test_a_person_who_leaves(standin: Standin, worker: Installation) -> None:
-    """Whoever leaves the roster is closed as departed, and opened again on return."""
+    """A person who leaves the roster is closed as departed, and opened again on return."""
     assert worker.sync().code == 0
     worker.roster(*standin.lines()[1:])
     ended = worker.sync()

@@ -22,7 +22,7 @@ from tests.acceptance.every_command import calls_of
 from tests.acceptance.nights import database_files, killed_in_mid_run, prepare
 from tests.acceptance.standin import off_id_of
 from tests.acceptance.standin import standin as serve
-from tests.acceptance.traces import LEAVES, Traces, gather, live, server_files, tell_all
+from tests.acceptance.traces import LEAVES, Traces, gather, live, log_statements, server_files
 
 MAY_HOLD_PAYLOADS = ("database", "export", "explained")
 
@@ -33,9 +33,9 @@ def all_traces(
 ) -> Mapping[str, Traces]:
     urls = {"sqlite": make_sqlite(), "postgresql": make_postgres()}
     folders = {name: tmp_path_factory.mktemp(name) for name in urls}
-    position = anyio.run(tell_all, urls["postgresql"])
+    position = anyio.run(log_statements, urls["postgresql"])
 
-    def tell(name: str) -> Traces:
+    def work(name: str) -> Traces:
         with serve() as made:
             # What is said of a bad answer is the same beside each database.
             every = 1 if name == "sqlite" else 3
@@ -50,7 +50,7 @@ def all_traces(
                 night.places += database_files(night.worker.store, "at the end")
             return traces
 
-    return side_by_side(tell)
+    return side_by_side(work)
 
 
 @pytest.fixture(params=DATABASES)

@@ -174,7 +174,7 @@ def test_sentences_break_between_words(worker: Installation, command: str, code:
     assert [] == [line for line in lines if len(line) > COLUMNS and paths not in line]
 
 
-def test_no_bar_where_nobody_looks(worker: Installation):
+def test_no_bar_without_a_terminal(worker: Installation):
     """Off a terminal, and with ``--json``, there is no bar; with ``NO_COLOR`` no colour."""
     ended = run("--config", str(worker.config), "sync", folder=worker.folder)
     assert 0 == ended.code
@@ -186,7 +186,7 @@ def test_no_bar_where_nobody_looks(worker: Installation):
 
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
 def test_a_reader_that_is_gone(worker: Installation, options: tuple[str, ...]) -> None:
-    """A published run ends with its own code, whoever reads what it says, and without a bug."""
+    """A published run ends with its own code if its reader is gone, and without a bug."""
     gone, out = os.pipe()
     os.close(gone)
     process = subprocess.run(
@@ -250,7 +250,7 @@ def test_identifiers_are_read_before_the_lease_is_taken(worker: Installation, co
 
 
 @pytest.mark.parametrize("command", ["plan --roster -", "verify --roster - --sample 100"])
-def test_identifiers_for_a_look_are_not_shown_either(worker: Installation, command: str):
+def test_identifiers_typed_for_plan_and_verify_are_not_shown(worker: Installation, command: str):
     """``plan`` and ``verify`` ask for the list as a run does."""
     listed = [_identifier(worker)]
     typed = [("Ctrl-D ends", f"{listed[0]}\n{CTRL_D}")]

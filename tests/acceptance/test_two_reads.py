@@ -198,7 +198,7 @@ def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Stand
 
 
 def test_a_stop_while_persons_wait(worker: Installation, standin: Standin) -> None:
-    """Whoever waits is not written, by SIGKILL; the next run reads them again, and confirms."""
+    """SIGKILL: nothing is written of persons who wait; the next run reads them again."""
     standin.people[FIRST][SAFETY].clear()
     running = worker.start("sync")
     wait_for(lambda: heard_of(standin, FIRST, SAFETY), "the first read")

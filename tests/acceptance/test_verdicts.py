@@ -113,7 +113,7 @@ def all_at_once(cases: Mapping[K, Callable[[Path, str], V]], folder: Path, url: 
     """What becomes of each, several at the same time: most of it is waiting."""
     places = [(folder / str(number), url()) for number in range(len(cases))]
     with ThreadPoolExecutor(6) as threads:
-        found = threads.map(lambda tell, place: tell(*place), cases.values(), places)
+        found = threads.map(lambda case, place: case(*place), cases.values(), places)
         return dict(zip(cases, found, strict=True))
 
 

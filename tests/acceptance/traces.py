@@ -116,7 +116,7 @@ def server_files(url: str, position: tuple[str, int]) -> Iterator[Place]:
     yield Place(kind="database", name="the server's log", data=said)
 
 
-async def tell_all(url: str) -> tuple[str, int]:
+async def log_statements(url: str) -> tuple[str, int]:
     """Let the server log every statement with its parameters: even there nobody is named."""
     await execute(url, f"ALTER DATABASE {make_url(url).database} SET log_statement = 'all'")
     return await server_position(url)

@@ -20,7 +20,7 @@ class SmallDisk:
     folder: Path
 
     def fill(self) -> None:
-        """Leave nothing, whoever else writes at the same time."""
+        """Leave nothing, though others write at the same time."""
         with suppress(OSError), (self.folder / _BALLAST).open("ab", buffering=0) as file:
             while True:
                 file.write(bytes(_PAGE))
@@ -40,7 +40,7 @@ def small_disk(megabytes: int, *, owner: int | None = None) -> Iterator[SmallDis
 
     Args:
         megabytes: its size.
-        owner: the user who owns it; else whoever runs the tests.
+        owner: the user who owns it; else the one who runs the tests.
     """
     folder = Path(tempfile.mkdtemp(prefix="pts-disk-"))
     folder.chmod(0o755)

@@ -160,7 +160,7 @@ class Ground:
         return self
 
     def install(self, url: str, lines: Sequence[str] = ()) -> Installation:
-        """A worker on a database, with the roster of the disturbed run unless told otherwise."""
+        """A worker on a database, with the roster of the disturbed run unless lines are given."""
         folder = self.folder / f"worker-{next(_numbers)}"
         made = self.sandbox.install(folder, url, lines or self.sandbox.lines()[EDGE:])
         made.configure(sync=_LIMITS)

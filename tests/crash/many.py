@@ -75,12 +75,12 @@ def main() -> int:
     finally:
         zygote.end()
         shutil.rmtree(folder, ignore_errors=True)
-    told = json.dumps(figures, indent=2) if chosen.json else "\n".join(_told(figures, chosen.seed))
-    sys.stdout.write(told + "\n")
+    text = json.dumps(figures, indent=2) if chosen.json else "\n".join(_lines(figures, chosen.seed))
+    sys.stdout.write(text + "\n")
     return int(any(one["failure"] for one in figures.values()))
 
 
-def _told(figures: Mapping[str, Mapping[str, Any]], seed: int) -> Iterator[str]:
+def _lines(figures: Mapping[str, Mapping[str, Any]], seed: int) -> Iterator[str]:
     """A sentence for each."""
     for kind, one in figures.items():
         end = one["failure"] or "no failure"

@@ -62,7 +62,7 @@ def own_server() -> Iterator[OwnServer]:
         try:
             yield made
         finally:
-            made.start()  # whoever made it stops it
+            made.start()  # postgres_server stops it
 
 
 def _data_folder(url: str) -> Path:

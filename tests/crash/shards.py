@@ -75,7 +75,7 @@ class Shards:
         for _, running in self.slept:
             running.signal(signal.SIGCONT)
             late = running.wait()
-            # Whoever had not held the lease yet takes it now, and is told that all is done.
+            # One that had not held the lease yet takes it now, and finds that all is done.
             was_early = late.code == 0 and "already published" in late.out
             assert was_early or late.code == 75, f"one that overslept: {late.out}{late.err}"
         after = self.worker.store.everything()

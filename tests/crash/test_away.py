@@ -133,7 +133,7 @@ def test_frozen_for_a_moment(on_server: Ground, server: OwnServer, worker: Insta
 
 
 def test_a_long_statement_is_left_alone(on_server: Ground, worker: Installation):
-    """A publication longer than the patience is whole: the server answers on another connection."""
+    """A publication longer than the patience succeeds: the server answers on another connection."""
     dawdle(worker, 1.5 * PATIENCE_S)
     ended = on_server.sync(worker)
     assert 0 == ended.code, ended.out + ended.err

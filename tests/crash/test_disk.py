@@ -45,7 +45,7 @@ def test_the_disk_is_full(on_sqlite: Ground, when: str):
         ended = _run_full(on_sqlite, worker, disk, when)
         said = ended.out + ended.err  # the latter where not even the index of the log has room
         assert re.search("disk is full|disk I/O error", said), said
-        _assert_told(ended)
+        _assert_explained(ended)
         disk.make_room()
         assert on_sqlite.before == on_sqlite.seen(worker)
         on_sqlite.assert_recovers(worker)
@@ -62,7 +62,7 @@ def test_the_disk_of_postgresql_is_full(on_postgres: Ground, when: str):
         else:
             ended = _run_full(on_postgres, worker, disk, when)
             assert "No space left on device" in ended.out + ended.err
-        _assert_told(ended)
+        _assert_explained(ended)
         if disk is not None:
             disk.make_room()
         assert on_postgres.before == on_postgres.seen(worker)
@@ -86,7 +86,7 @@ def _with_a_batch(ground: Ground, worker: Installation) -> Running:
     return running
 
 
-def _assert_told(ended: Ended) -> None:
+def _assert_explained(ended: Ended) -> None:
     """69 with the reason and what to do."""
     said = ended.out + ended.err
     assert 69 == ended.code, said
@@ -106,7 +106,7 @@ def _try_limit(ground: Ground, when: str) -> None:
     resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (room, room))
     ended = running.wait()
     assert "disk" in ended.out + ended.err
-    _assert_told(ended)
+    _assert_explained(ended)
     assert ground.before == ground.seen(worker)
     ground.assert_recovers(worker)
 

@@ -10,7 +10,7 @@ SEED = 20_261_124
 
 
 def test_killed_at_random_moments(ground: Ground):
-    """After each kill -9 readers see one snapshot whole, and the next run ends like the twin's."""
+    """After kill -9 readers see one complete snapshot, and the next run ends like the twin's."""
     random = Random(SEED)
     struck: list[str] = []
     while len(struck) < DEATHS:

@@ -28,7 +28,7 @@ Away = Callable[[], AbstractContextManager[object]]
 
 
 def worker_on(ground: Ground) -> Installation:
-    """A worker that tells its numbers, too: for these the database is asked once more."""
+    """A worker with metrics: for these the database is asked once more."""
     made = ground.worker()
     made.configure(
         database={"patience_s": PATIENCE_S},

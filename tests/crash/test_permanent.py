@@ -183,7 +183,7 @@ def test_a_role(on_server: Ground, role: str):
 
 @pytest.mark.parametrize(("password", "command"), [(":wrong", "sync"), ("", "status")])
 def test_a_password(on_server: Ground, password: str, command: str):
-    """It is refused, and told to nobody."""
+    """It is refused, and not shown."""
     worker = on_server.worker()
     worker.configure(database={"url": as_role(worker.database_url, f"wary{password}")})
     ended = run(on_server, worker, command)

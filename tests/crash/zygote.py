@@ -38,7 +38,7 @@ class ForkedProcess:
         return int(self._ended.read_text()) if self._ended.exists() else None
 
     def ended_s(self) -> float:
-        """When it ended, as ``time.time()`` tells it."""
+        """When it ended, in seconds as ``time.time()`` has them."""
         return self._ended.stat().st_mtime
 
     def send_signal(self, number: int) -> None:
@@ -77,7 +77,7 @@ class Zygote:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
-            start_new_session=True,  # without a terminal, whoever runs the tests
+            start_new_session=True,  # without a terminal, wherever the tests run
         )
         made = cls(process=process)
         assert "warm\n" == made._out.readline()

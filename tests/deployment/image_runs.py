@@ -262,7 +262,7 @@ def added(image: Image, folder: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]
                 yield entry, file.read() if file else b""
 
 
-def test_image_tells_version_and_revision(image: Image):
+def test_image_is_labelled_with_version_and_revision(image: Image):
     """The labels name what was built; the user is a number, and nothing else was configured."""
     config = image.inspect()["Config"]
     labels = config["Labels"]

@@ -20,7 +20,7 @@ SAID = "NOT AUDITED, or not all"
 
 
 @pytest.mark.parametrize(
-    ("told", "code", "expected", "is_said"),
+    ("text", "code", "expected", "is_said"),
     [
         (CLEAN, 0, 0, False),
         (FOUND, 1, 1, False),
@@ -33,12 +33,12 @@ SAID = "NOT AUDITED, or not all"
         ("ERROR: requirements.lock: no hash\n", 1, 1, False),
     ],
 )
-def test_what_the_auditor_says(tmp_path: Path, told: str, code: int, expected: int, is_said: bool):
+def test_what_the_auditor_says(tmp_path: Path, text: str, code: int, expected: int, is_said: bool):
     """In the auditor's place stands one that says so; what it said is shown as it is."""
     auditor = tmp_path / "bin" / "pip-audit"
     auditor.parent.mkdir()
-    (tmp_path / "told").write_text(told, encoding="utf-8")
-    auditor.write_text(f"#!/bin/sh\ncat {tmp_path}/told\nexit {code}\n", encoding="utf-8")
+    (tmp_path / "text").write_text(text, encoding="utf-8")
+    auditor.write_text(f"#!/bin/sh\ncat {tmp_path}/text\nexit {code}\n", encoding="utf-8")
     auditor.chmod(0o700)
     (tmp_path / ".made").touch()
     ended = subprocess.run(
@@ -49,5 +49,5 @@ def test_what_the_auditor_says(tmp_path: Path, told: str, code: int, expected: i
         timeout=60,
         check=False,
     )
-    assert told in ended.stdout
+    assert text in ended.stdout
     assert (expected > 0, is_said) == (ended.returncode > 0, SAID in ended.stdout)

@@ -83,7 +83,7 @@ def test_kubernetes_retries_a_job_only_where_that_helps(workload: Workload):
     assert workload.job["backoffLimit"] > 0
 
 
-def test_kubernetes_tells_gaps_from_what_a_person_must_look_at():
+def test_kubernetes_distinguishes_gaps_from_what_a_person_must_look_at():
     """A failed nightly Job names the rule: 1 for gaps and lease, 2 for what a person must see."""
     nightly = [workload for workload in WITH_A_POLICY if workload.name == "pts-sync"]
     assert len(nightly) == len(VARIANTS)
@@ -172,7 +172,7 @@ def test_logs_of_cron_are_rotated(tmp_path: Path):
     assert (logs / "sync.log.1").read_text() == "a night\n"
 
 
-def test_operators_page_tells_every_exit_code():
+def test_operators_page_has_every_exit_code():
     """The table in docs/operations.md has one row a code, in order, with what systemd does."""
     rows = re.findall(r"(?m)^\| (\d+) \|.*\| ([^|]+) \| ([^|]+) \|$", OPERATIONS.read_text())
     assert [int(code) for code, _, _ in rows] == sorted(ExitCode)

@@ -1,4 +1,4 @@
-"""What is installed is pinned, hashed, and told without anybody's addresses."""
+"""What is installed is pinned and hashed, and no lock names an address."""
 
 import re
 import subprocess

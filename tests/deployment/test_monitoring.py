@@ -166,7 +166,7 @@ def test_labels_in_rules_and_dashboard_are_the_metrics_own():
             assert label in have[name], text
 
 
-def test_dashboard_tells_every_exit_code():
+def test_dashboard_has_every_exit_code():
     """Each code has its words and a colour in the panel of the last runs."""
     (panel,) = (panel for panel in DASHBOARD["panels"] if "exit_code" in str(panel["targets"]))
     (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]

@@ -1,4 +1,4 @@
-"""Stores with something to report: whole runs through the real writer and publisher."""
+"""Stores with something to report: runs through the real writer and publisher."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta
@@ -62,7 +62,7 @@ def seen(
     ref: str | None = None,
     cohort: str | None = None,
 ) -> PersonRead:
-    """A person whose two areas were read whole."""
+    """A person whose two areas were read completely."""
     areas: tuple[AreaRead, ...] = (
         complete(world, SAFETY, *safe),
         complete(world, PRIVACY, *private),

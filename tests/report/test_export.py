@@ -262,7 +262,7 @@ async def test_the_files_belong_to_one_publication(database_url, tmp_path):
 
 
 async def test_faults_are_named(sqlite_url, tmp_path):
-    """A wrong view is a wrong call; a folder that is a file is told as such, at once."""
+    """A wrong view is a wrong call; a folder that is a file is reported at once."""
     (tmp_path / "file").write_text("x")
     async with world_on(sqlite_url, our_clock=True) as world:
         with pytest.raises(UsageError, match="no reporting view"):

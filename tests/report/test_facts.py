@@ -138,7 +138,7 @@ async def test_how_long_restrictions_stood(database_url):
 
 
 async def test_an_erasure_changes_no_figure_of_its_publication(database_url):
-    """Neither the facts nor what is beside them tells two reports apart; the next night has all."""
+    """Two reports of one publication have the same figures; the next night has all."""
     async with world_on(database_url, our_clock=True) as world:
         for keys in ("a", "ab", "a"):
             await _night(world, [safety(key, "NORU", NEAR) for key in keys])

@@ -194,7 +194,7 @@ async def test_nights_without_a_publication_are_named(sqlite_url, tmp_path):
     assert "No run published: " in outline.text
 
 
-async def test_who_publishes_once_a_week_misses_no_night(sqlite_url, tmp_path):
+async def test_a_weekly_publication_misses_no_night(sqlite_url, tmp_path):
     """The days between are none that a publication was due on."""
     async with world_on(sqlite_url) as world:
         for _ in range(8):

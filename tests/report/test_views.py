@@ -71,14 +71,14 @@ async def test_the_dictionary_is_the_databases(database_url):
         rows = await world.rows(
             "SELECT view_name, column_name, type, meaning_nb, meaning_en FROM report_dictionary"
         )
-        told: dict[str, list[str]] = {}
+        named: dict[str, list[str]] = {}
         for view, name, kind, nb, en in rows:
-            told.setdefault(view, []).append(name)
+            named.setdefault(view, []).append(name)
             assert nb, (view, name)
             assert en, (view, name)
             place = real[view][name]
             assert place in PLACES[Kind(kind)] or (view in UNTYPED and not place), (view, name)
-        assert {view: list(columns) for view, columns in real.items()} == told
+        assert {view: list(columns) for view, columns in real.items()} == named
 
 
 def _typed(connection):
@@ -131,7 +131,7 @@ async def test_the_codes_agree_with_the_views(database_url):
 
 
 def test_a_view_is_named_with_or_without_its_prefix():
-    """``run`` is ``report_run``; a wrong name is told with the right ones."""
+    """``run`` is ``report_run``; a wrong name is named with the right ones."""
     assert ["report_run"] == [view.name for view in views_named(["run", "report_run"])]
     assert set(VIEWS) - {"report_access"} == {view.name for view in views_named([])}
     assert ["report_access"] == [view.name for view in views_named(["access"])]
