@@ -119,11 +119,15 @@ def _play(folder: Path, migrated_sqlite: Path, lead_s: float) -> Night:
         )
         words = ("--config", str(worker.config))
         sandbox.control(clock_skew_s=-_DAY_S)
-        ended = run(*words, "sync", folder=worker.folder, env=_shifted(ahead_s - _DAY_S))
+        ended = run(
+            *words, "sync", folder=worker.folder, env=_shifted(ahead_s - _DAY_S), afresh=True
+        )
         assert ended.code == 0, ended.story()
         sandbox.control(clock_skew_s=0, faults=[AWAY], generation=1)
         switch.pushed.clear()
-        running = start(*words, "schedule", folder=worker.folder, env=_shifted(ahead_s))
+        running = start(
+            *words, "schedule", folder=worker.folder, env=_shifted(ahead_s), afresh=True
+        )
         try:
             _watch(night, running, port, lambda: sandbox.control(faults=[]))
         finally:
@@ -193,7 +197,7 @@ def _sandbox(folder: Path, ahead_s: float) -> Iterator[Sandbox]:
     """The sandbox, with its clock ahead."""
     folder.mkdir()
     words = ("sandbox", "--folder", str(folder), "--persons", str(PERSONS), "--json")
-    running = start(*words, folder=folder, env=_shifted(ahead_s))
+    running = start(*words, folder=folder, env=_shifted(ahead_s), afresh=True)
 
     def document() -> Any:
         assert running.process.poll() is None, running.tail()
