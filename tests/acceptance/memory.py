@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.acceptance.program import Installation, Running, sandbox
+from tests.acceptance.program import Running, sandbox
 
 SIZES = (5_000, 50_000)
 PATIENCE_S = 1_800.0
@@ -36,7 +36,8 @@ def measure(folder: Path, persons: int) -> tuple[float, float]:
     with sandbox(folder / "sandbox", "--persons", str(persons)) as world:
         url = f"sqlite:///{folder / 'pts.db'}"
         worker = world.install(folder / "worker", url)
-        _migrate(worker)
+        migrated = worker.run("db", "upgrade")
+        assert 0 == migrated.code, migrated.story()
         running = worker.start("sync", afresh=True)
         peak = peak_of(running)
         ended = running.wait(PATIENCE_S)
@@ -44,12 +45,6 @@ def measure(folder: Path, persons: int) -> tuple[float, float]:
     if ended.code != 0 or total != persons:
         raise SystemExit(f"exit {ended.code} after {total} persons: {ended.err[-2000:]}")
     return peak, ended.took_s
-
-
-def _migrate(worker: Installation) -> None:
-    ended = worker.run("db", "upgrade")
-    if ended.code != 0:
-        raise SystemExit(ended.err)
 
 
 def main(sizes: tuple[int, ...]) -> None:

@@ -136,6 +136,7 @@ def start(
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
     afresh: bool = False,
+    ends_as_python: bool = False,
 ) -> Running:
     """Start ``python -m worker`` with these arguments in this folder.
 
@@ -149,7 +150,9 @@ def start(
     if not afresh:
         from tests.crash.zygote import the_zygote
 
-        return the_zygote().start(*arguments, folder=folder, stdin=given, env=env)
+        return the_zygote().start(
+            *arguments, folder=folder, stdin=given, env=env, ends_as_python=ends_as_python
+        )
     with out.open("wb") as out_file, err.open("wb") as err_file, given.open("rb") as in_file:
         process = subprocess.Popen(
             [sys.executable, "-m", "worker", *arguments],
@@ -202,9 +205,9 @@ class Installation:
         text = "\n".join((header, *lines)) + "\n"
         (self.folder / "roster.csv").write_text(text, encoding="utf-8")
 
-    def start(self, *arguments: str, stdin: bytes | None = None, afresh: bool = False) -> Running:
+    def start(self, *arguments: str, **more: Any) -> Running:
         words = ("--config", str(self.config), *arguments, "--json")
-        return start(*words, folder=self.folder, stdin=stdin, afresh=afresh)
+        return start(*words, folder=self.folder, **more)
 
     def run(self, *arguments: str, stdin: bytes | None = None) -> Ended:
         return self.start(*arguments, stdin=stdin).wait()

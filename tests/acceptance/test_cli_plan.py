@@ -38,16 +38,6 @@ def plans(two_runs: Installation, served: Sandbox) -> list[Ended]:
 def test_plan_counts_persons_requests_and_time(plans: list[Ended], two_runs: Installation):
     """Persons times areas, at the configured rate, and what the guard would let pass."""
     found = plans[0].document
-    assert {
-        "entries": 30,
-        "faults": 0,
-        "first_fault": "",
-        "checksum_warnings": 0,
-        "h_numbers": 0,
-        "not_sent": 0,
-    } == found["roster"]
-    assert ["patient-safety", "patient-privacy"] == found["areas"]
-    assert found["continues"] is None
     # The second run tried its failing area twice, and read again what lacked a restriction.
     again = two_runs.store.one("SELECT count(*) FROM person_area WHERE first_digest IS NOT NULL")
     assert again > 0

@@ -237,7 +237,7 @@ def test_75_while_a_thread_is_stuck(lite: Installation, command: str, driver: st
     roster = lite.folder / "ehr.db"
     roster.touch()
     lite.configure(roster={"path": None, "url": f"{driver}:///{roster}", "query": ENDLESS})
-    running = lite.start(command, afresh=True)
+    running = lite.start(command, ends_as_python=True)
     wait_for(lambda: str(roster) in files_of(running.process.pid), "the query")
     asked_s = time.monotonic()
     running.signal(signal.SIGTERM)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import MakeDatabase
-from tests.acceptance.program import Installation, Sandbox, sandbox
+from tests.acceptance.program import Sandbox, sandbox
 from tests.acceptance.standin import (
     PRIVACY,
     SAFETY,
@@ -25,27 +25,9 @@ def d_number(off_id: str) -> str:
     return f"{int(off_id[:2]) + 40:02d}{off_id[2:]}"
 
 
-@pytest.mark.parametrize("movers", [1, 2])
-def test_moves_on_a_small_roster(
-    standin: Standin, tmp_path: Path, sqlite_url: str, movers: int
-) -> None:
-    """One person, or two in either order, are all of the roster, and everything moves."""
-    moves(standin, tmp_path, sqlite_url, movers)
-
-
-def test_moves(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+@pytest.mark.parametrize("movers", [1, 2, 30])
+def test_moves(standin: Standin, tmp_path: Path, sqlite_url: str, movers: int) -> None:
     """However many move, in either order, they end under the new identifier and trip no guard."""
-    worker = moves(standin, tmp_path, sqlite_url, 30)
-    ids = {key for _, key in worker.store.ids()}
-    # The old identifiers leave the roster; nobody loses anything.
-    worker.roster(*(line for line in standin.lines() if line.split(",")[0][0] < "4"))
-    ended = worker.sync("--accept-removals")
-    assert (0, 30) == (ended.code, ended.run["totals"]["persons_departed"])
-    assert ids == {key for _, key in worker.store.ids()}
-
-
-def moves(standin: Standin, tmp_path: Path, database_url: str, movers: int) -> Installation:
-    """A night on which so many persons get another identifier."""
     pairs = []
     for number in range(movers):
         new = off_id_of(number)
@@ -55,7 +37,7 @@ def moves(standin: Standin, tmp_path: Path, database_url: str, movers: int) -> I
             person(standin, number, off_id=off_id)
         person(standin, number, off_id=old, safeties=2, privacies=1)
         pairs.append((old, new))
-    worker = standin.install(tmp_path, database_url, concurrency=1)
+    worker = standin.install(tmp_path, sqlite_url, concurrency=1)
     assert worker.sync().code == 0
     ids = {key for _, key in worker.store.ids()}
     since = dict(
@@ -76,8 +58,11 @@ def moves(standin: Standin, tmp_path: Path, database_url: str, movers: int) -> I
     assert since == dict(
         worker.store.rows("SELECT restriction_id, first_seen_at FROM report_patient_safety_current")
     )
-
-    return worker
+    # The old identifiers leave the roster; nobody loses anything.
+    worker.roster(*(line for line in standin.lines() if line.split(",")[0][0] < "4"))
+    ended = worker.sync("--accept-removals")
+    assert (0, movers) == (ended.code, ended.run["totals"]["persons_departed"])
+    assert ids == {key for _, key in worker.store.ids()}
 
 
 def test_a_move_in_the_night_in_which_the_old_identifier_leaves(

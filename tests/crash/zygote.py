@@ -102,10 +102,12 @@ class Zygote:
         obeys_modes: bool = False,
         stdin: Path | None = None,
         env: Mapping[str, str] | None = None,
+        ends_as_python: bool = False,
     ) -> Running:
         """Start ``pts-worker`` with these arguments in this folder.
 
-        ``obeys_modes``: a file that its mode protects is protected even if the tests are root.
+        ``obeys_modes``: a file that its mode protects is protected even if the tests are root;
+        the rest is as in ``fork``.
         """
         number = next(_numbers)
         out, err = (folder / f"{name}-f{number}.txt" for name in ("out", "err"))
@@ -118,6 +120,7 @@ class Zygote:
             files=(stdin or Path(os.devnull), out, err),
             env=environment() if env is None else env,
             obeys_modes=obeys_modes,
+            ends_as_python=ends_as_python,
         )
         return Running(process=process, out=out, err=err, began_s=time.monotonic())
 
