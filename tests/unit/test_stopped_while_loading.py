@@ -1,17 +1,13 @@
 """Signals while a module is loaded, and while a command is at work that does not listen itself."""
 
-import gc
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from worker.cli import base, main
-from worker.cli.options import Given
+from worker.cli import main
 from worker.errors import ExitCode
 
 LOADING = """
@@ -118,29 +114,3 @@ def test_a_command_is_stopped_and_a_second_signal_does_not_wait(
             process.send_signal(number)
         assert ExitCode.STOPPED == process.wait(30)
         assert "" == process.stderr.read()
-
-
-@pytest.mark.parametrize("error", [None, ImportError()])
-def test_no_garbage_is_collected_while_a_command_is_loaded(
-    monkeypatch: pytest.MonkeyPatch, error: ImportError | None
-) -> None:
-    """But it is before and after that, also if loading fails."""
-    collects: list[bool] = []
-
-    def run(_cli: object) -> int:
-        collects.append(gc.isenabled())
-        return 0
-
-    def load(_name: object) -> SimpleNamespace:
-        collects.append(gc.isenabled())
-        if error is not None:
-            raise error
-        return SimpleNamespace(run=run)
-
-    monkeypatch.setattr(base, "import_module", load)
-    try:
-        with nullcontext() if error is None else pytest.raises(ImportError):
-            base.call("module:run", Given(), {})
-    finally:
-        gc.unfreeze()
-    assert [False, True] == [*collects, gc.isenabled()][:2]

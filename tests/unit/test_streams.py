@@ -7,22 +7,6 @@ from hypothesis import strategies as st
 from worker.sync.streams import receive, send
 
 
-async def test_nobody_else_runs_before_an_item_that_is_there():
-    """Neither side gives up its event loop iteration without need."""
-    sender, receiver = anyio.create_memory_object_stream[int](1)
-    order: list[object] = []
-
-    async def other():
-        order.append("other")
-
-    with sender, receiver:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(other)
-            await send(sender, 1)
-            order.append(await receive(receiver))
-    assert [1, "other"] == order
-
-
 async def test_an_end_that_is_closed():
     """What was sent before is received; whoever waits is let go."""
     sender, receiver = anyio.create_memory_object_stream[int](1)

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import pytest
@@ -63,10 +62,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def tls_server(
-    authority: Authority, tmp_path: Path
+    authority: Authority,
 ) -> Callable[..., AbstractContextManager[ScriptedServer]]:
     """Opens a scripted server that speaks TLS."""
-    return partial(scripted_server, tls=server_context(authority, tmp_path))
+    return partial(scripted_server, tls=server_context(authority))
 
 
 def pytest_asyncio_loop_factories(

@@ -31,9 +31,9 @@ ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
 
 @pytest.fixture
-def localhost_tls(authority, tmp_path):
+def localhost_tls(authority):
     """TLS for a server of that name, and for its clients."""
-    tls = server_context(authority, tmp_path, address="localhost")
+    tls = server_context(authority, "localhost")
     return tls, client_context(authority.file)
 
 
@@ -116,9 +116,9 @@ async def test_ipv6(engine):
 
 
 @ipv6
-async def test_ipv6_in_tls(engine, authority, tls_options, tmp_path):
+async def test_ipv6_in_tls(engine, authority, tls_options):
     """A certificate may be for an address of IPv6."""
-    tls = server_context(authority, tmp_path, address="::1")
+    tls = server_context(authority, "::1")
     with scripted_server(serve, host="::1", tls=tls) as server:
         async with engine(tls_options) as transport:
             assert b"[1]" == await outcome(transport, server.url)
@@ -192,10 +192,10 @@ async def test_a_name_without_an_address(engine):
         assert TransientError is await outcome(transport, "https://pts.invalid")
 
 
-async def test_a_certificate_of_another_name(engine, monkeypatch, authority, tls_options, tmp_path):
+async def test_a_certificate_of_another_name(engine, monkeypatch, authority, tls_options):
     """The certificate is compared with the name of the URL, not with the address behind it."""
     resolve_to(monkeypatch, "127.0.0.1")
-    tls = server_context(authority, tmp_path, address="127.0.0.1")
+    tls = server_context(authority)
     with scripted_server(serve, name="localhost", tls=tls) as server:
         async with engine(tls_options) as transport:
             with pytest.raises(UnavailableError, match=r"localhost|mismatch"):

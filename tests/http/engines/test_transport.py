@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.http.engines.calls import OPTIONS
-from tests.http.engines.certificates import make_authority, server_context
+from tests.http.engines.certificates import server_context
 from tests.http.engines.raw_server import Reply, answer, raw_server
 from worker.errors import (
     ConfigurationError,
@@ -173,14 +173,6 @@ async def test_only_https_leaves_the_machine(engine, url):
         await post(engine, url)
 
 
-async def test_tls_with_a_private_authority(engine, tmp_path):
-    """A private CA is a file."""
-    authority = make_authority(tmp_path)
-    options = TransportOptions(tls=client_context(authority.file))
-    async with raw_server(tls=server_context(authority, tmp_path)) as server:
-        assert 200 == (await post(engine, server.url, options)).status
-
-
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
@@ -189,15 +181,10 @@ async def test_tls_with_a_private_authority(engine, tmp_path):
         ("host", "127.0.0.2|mismatch"),
     ],
 )
-async def test_certificates_that_are_not_accepted(engine, tmp_path, wrong, reason):
+async def test_certificates_that_are_not_accepted(engine, authority, wrong, reason):
     """A certificate that is untrusted, expired or another's ends the run with the reason."""
-    authority = make_authority(tmp_path)
-    context = server_context(
-        authority,
-        tmp_path,
-        address="127.0.0.2" if wrong == "host" else "127.0.0.1",
-        days=-1 if wrong == "age" else 1,
-    )
+    host = "127.0.0.2" if wrong == "host" else "127.0.0.1"
+    context = server_context(authority, host, days=-1 if wrong == "age" else 1)
     ca_file = None if wrong == "authority" else authority.file
     async with raw_server(tls=context) as server:
         with pytest.raises(UnavailableError, match=reason) as caught:
@@ -205,10 +192,9 @@ async def test_certificates_that_are_not_accepted(engine, tmp_path, wrong, reaso
     assert ExitCode.UNAVAILABLE == caught.value.exit_code
 
 
-async def test_old_tls_is_not_spoken(engine, tmp_path):
+async def test_old_tls_is_not_spoken(engine, authority):
     """TLS below 1.2 is refused."""
-    authority = make_authority(tmp_path)
-    context = server_context(authority, tmp_path)
+    context = server_context(authority)
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):

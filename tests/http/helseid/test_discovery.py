@@ -115,7 +115,7 @@ async def test_not_json(clients, server):
 async def test_certificate(fake, client_key, tmp_path):
     """An untrusted certificate is named as such, at once; a CA file makes it trusted."""
     authority = make_authority(tmp_path)
-    tls = server_context(authority, tmp_path)
+    tls = server_context(authority)
     made = HelseIdServer()
     async with raw_server(tls=tls) as raw:
         raw.reply = made.receive

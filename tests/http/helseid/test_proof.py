@@ -34,18 +34,37 @@ def test_target_uri_of_no_url(url):
         target_uri(url)
 
 
-def test_origin():
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://server.example.com/token", "https://server.example.com"),
+        ("HTTPS://Server.example.com:443/token?a=b#c", "https://server.example.com"),
+        ("https://a.example:444/", "https://a.example:444"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://[::1]:80/x", "http://[::1]"),
+    ],
+)
+def test_origin(url, expected):
     """An origin is scheme, host and port, with the default port left out."""
-    assert origin("https://A.example:443/x?y") == origin("https://a.example/z")
-    assert origin("https://a.example:444/") != origin("https://a.example/")
+    assert expected == origin(url)
+    assert target_uri(url).startswith(f"{expected}/")
 
 
 @pytest.mark.parametrize(
-    ("value", "allowed"), [("eyJ-._~", True), ("", False), ('a"b', False), ("a b", False)]
+    ("value", "allowed"),
+    [("eyJ-._~", True), ("", False), ('a"b', False), ("a b", False), ("n" * 1024, True)],
 )
 def test_is_nonce(value, allowed):
-    """A nonce that could break out of the claims is not one."""
+    """A nonce that could break out of the claims is not one, nor an endless one."""
     assert allowed == is_nonce(value)
+    assert not is_nonce("n" * 1025)
+
+
+def test_token_hash():
+    """RFC 9449 §7.1 shows the ``ath`` of this token; nothing but the padding is taken off."""
+    token = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU"
+    assert "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo" == token_hash(token)
+    assert {43} == {len(token_hash(f"token-{number}")) for number in range(1000)}
 
 
 def test_proof_is_valid():

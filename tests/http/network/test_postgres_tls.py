@@ -53,12 +53,8 @@ def liar(
     tls = None
     if lie != "no TLS":
         signer = make_authority(folder) if lie == "authority" else authority
-        tls = server_context(
-            signer,
-            folder,
-            address="192.0.2.1" if lie == "host" else HOST,
-            days=-1 if lie == "age" else 1,
-        )
+        host = "192.0.2.1" if lie == "host" else HOST
+        tls = server_context(signer, host, days=-1 if lie == "age" else 1)
     with front(server, tls=tls) as made:
         yield made
 
@@ -104,7 +100,7 @@ def test_no_password_for_whoever_is_in_the_middle(authority: Authority, tmp_path
 @pytest.mark.parametrize("query", ["", "?sslmode=verify-full", "?sslmode=disable"])
 def test_who_is_believed_gets_it(authority: Authority, tmp_path: Path, use: Any, query: str):
     """The thief above can read: with a certificate that is believed, or where none is asked for."""
-    tls = None if "disable" in query else server_context(authority, tmp_path, address=HOST)
+    tls = None if "disable" in query else server_context(authority, HOST)
     with front(tls=tls) as thief:
         with pytest.raises(WorkerError):
             anyio.run(use, thief.url(query=query), authority.file)
@@ -150,7 +146,7 @@ def test_the_right_authority_passes(
     query = query.format(authority.file)
     url = make_postgres()
     address = "192.0.2.1" if way == "verify-ca" else HOST
-    with front(url, tls=server_context(authority, tmp_path, address=address)) as between:
+    with front(url, tls=server_context(authority, address)) as between:
         worker = served.install(tmp_path / "worker", between.url(query=query))
         worker.configure(
             roster={"path": None, "url": between.url(query=query), "query": _query(served)},

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import structlog
-import trustme
 
 from bench.people import off_id
 from tests.acceptance.program import Ended, Installation, closed_port, environment, run
 from tests.acceptance.standin import standin
 from tests.crash.zygote import Zygote
+from tests.http.engines.certificates import make_authority, server_context
 from tests.http.engines.raw_server import answer, raw_server
 from tests.http.network.conftest import PERSONS, Net
 from tests.http.network.connect_proxy import ConnectProxy, connect_proxy
@@ -69,13 +69,8 @@ class Hospital:
 @pytest.fixture(scope="module")
 def hospital(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     """The sandbox behind TLS; the names are the proxy's to resolve."""
-    authority = trustme.CA()
-    ca_file = tmp_path_factory.mktemp("authority") / "ca.pem"
-    authority.cert_pem.write_to_path(ca_file)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("helseid.test", "pts.test", "push.test", "localhost").configure_cert(
-        context
-    )
+    authority = make_authority(tmp_path_factory.mktemp("authority"))
+    context = server_context(authority, "helseid.test", "pts.test", "push.test", "localhost")
     with ExitStack() as stack:
         helseid = stack.enter_context(proxy(tls=context))
         pts = stack.enter_context(proxy(tls=context))
@@ -91,7 +86,7 @@ def hospital(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield Hospital(
             net=Net(sandbox=sandbox, helseid=helseid, pts=pts, zygote=zygote),
             routes={HELSEID: _port(helseid.url), PTS: _port(pts.url)},
-            ca_file=ca_file,
+            ca_file=authority.file,
             server_tls=context,
         )
 

@@ -38,9 +38,8 @@ class Hospital:
 @pytest.fixture(scope="module")
 def hospital(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     """The sandbox behind TLS."""
-    folder = tmp_path_factory.mktemp("authority")
-    authority = make_authority(folder)
-    context = server_context(authority, folder)
+    authority = make_authority(tmp_path_factory.mktemp("authority"))
+    context = server_context(authority)
     with net(zygote, helseid_tls=context, pts_tls=context) as made:
         yield Hospital(net=made, authority=authority)
 
@@ -83,16 +82,12 @@ def test_a_certificate_that_is_not_accepted(
 ):
     """A certificate of another authority, or expired, or another host's: 69, with the reason."""
     authority = make_authority(tmp_path)
-    good = server_context(authority, tmp_path)
+    good = server_context(authority)
     stranger = tmp_path / "stranger"
     stranger.mkdir()
     signer = make_authority(stranger) if wrong == "authority" else authority
-    bad = server_context(
-        signer,
-        stranger,
-        address="127.0.0.2" if wrong == "host" else "127.0.0.1",
-        days=-1 if wrong == "age" else 1,
-    )
+    host = "127.0.0.2" if wrong == "host" else "127.0.0.1"
+    bad = server_context(signer, host, days=-1 if wrong == "age" else 1)
     contexts = {"helseid_tls": good, "pts_tls": good} | {f"{who}_tls": bad}
     with net(zygote, **contexts) as secure:
         worker = secure.install(tmp_path / "worker", migrated_sqlite)
