@@ -1,11 +1,10 @@
 """A process that was asked to stop, or should have ended, ends although its event loop is stuck."""
 
+import re
 import signal
 import subprocess
 import sys
 import time
-
-import pytest
 
 _PROGRAM = """
 import sys
@@ -32,51 +31,53 @@ print(anyio.run(lambda: stoppable(work, real_runtime(), deadline_s=deadline_s),
 """
 
 
-def start(
+def spawn(
     how: str, deadline_s: float = 0.0, loop: str = "asyncio", before: tuple[str, ...] = ()
 ) -> "subprocess.Popen[str]":
-    program = subprocess.Popen(
+    return subprocess.Popen(
         [*before, sys.executable, "-c", _PROGRAM, how, str(deadline_s), loop],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert program.stdout is not None
-    assert "begun\n" == program.stdout.readline()
-    return program
 
 
-@pytest.mark.parametrize(
-    ("how", "number", "loop"),
-    [
-        ("stuck", signal.SIGTERM, "uvloop"),
-        ("stuck", signal.SIGINT, "asyncio"),
-        ("slow", signal.SIGTERM, "asyncio"),  # the loop turns, but seldom
-    ],
-)
-def test_stuck_or_slow_when_asked_to_stop(how, number, loop):
-    """Code 75 soon, and one line that says why."""
-    program = start(how, loop=loop)
+def begun(*programs: "subprocess.Popen[str]") -> None:
+    """Wait until each is at work."""
+    for program in programs:
+        assert program.stdout is not None
+        assert "begun\n" == program.stdout.readline()
+
+
+def test_stuck_or_slow_when_asked_to_stop():
+    """Code 75 soon, and one line that says why; beyond the deadline nobody needs to ask."""
+    programs = [
+        spawn("stuck", loop="uvloop"),
+        spawn("stuck"),
+        spawn("slow"),  # the loop turns, but seldom
+        spawn("stuck", 0.5),
+    ]
+    begun(*programs)
     began_s = time.monotonic()
-    program.send_signal(number)
-    _, err = program.communicate(timeout=90)
-    assert 75 == program.returncode, err
+    for program, number in zip(
+        programs[:3], (signal.SIGTERM, signal.SIGINT, signal.SIGTERM), strict=True
+    ):
+        program.send_signal(number)
+    errors = []
+    for program in programs:
+        errors.append(program.communicate(timeout=90)[1])
+        assert 75 == program.returncode, errors
     assert time.monotonic() - began_s < 20  # 10, and a busy machine
-    assert err.startswith("pts-worker: asked to stop, and stuck for ")
-    assert 1 == err.count("\n")
-
-
-def test_stuck_beyond_the_deadline():
-    """Nobody needs to ask."""
-    program = start("stuck", 0.5)
-    _, err = program.communicate(timeout=90)
-    assert 75 == program.returncode, err
-    assert err.startswith("pts-worker: beyond sync.deadline, and stuck for ")
+    assert [1] * 4 == [error.count("\n") for error in errors]
+    assert ["asked to stop"] * 3 + ["beyond sync.deadline"] == [
+        re.fullmatch(r"pts-worker: (.+), and stuck for .+\n", error)[1] for error in errors
+    ]
 
 
 def test_a_terminal_that_is_closed():
     """SIGHUP asks for a stop once, however often it comes."""
-    program = start("ending", before=("env", "--default-signal=HUP"))
+    program = spawn("ending", before=("env", "--default-signal=HUP"))
+    begun(program)
     program.send_signal(signal.SIGHUP)
     time.sleep(0.5)
     program.send_signal(signal.SIGHUP)
@@ -86,7 +87,8 @@ def test_a_terminal_that_is_closed():
 
 def test_a_terminal_that_was_left_on_purpose():
     """Under nohup(1), SIGHUP stops nothing."""
-    program = start("waiting", before=("nohup",))
+    program = spawn("waiting", before=("nohup",))
+    begun(program)
     program.send_signal(signal.SIGHUP)
     time.sleep(1)
     assert program.poll() is None
@@ -95,11 +97,13 @@ def test_a_terminal_that_was_left_on_purpose():
     assert (0, "ended\n") == (program.returncode, out)
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_a_loop_that_turns_ends_by_itself(loop):
+def test_a_loop_that_turns_ends_by_itself():
     """The event is set, and the watchdog keeps out of it, also beyond the deadline."""
-    program = start("waiting", 0.1, loop)
+    programs = [spawn("waiting", 0.1, loop) for loop in ("asyncio", "uvloop")]
+    begun(*programs)
     time.sleep(0.5)
-    program.send_signal(signal.SIGTERM)
-    out, err = program.communicate(timeout=90)
-    assert (0, "ended\n", "") == (program.returncode, out, err)
+    for program in programs:
+        program.send_signal(signal.SIGTERM)
+    for program in programs:
+        out, err = program.communicate(timeout=90)
+        assert (0, "ended\n", "") == (program.returncode, out, err)

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
 from tests.http.politeness.scenarios import WARM_UP_S
 from tests.http.politeness.world import AWAY, OK, REFUSED
 from tests.simulation.loop import Clock
@@ -146,9 +144,9 @@ def test_an_outage_ends_a_run_that_had_read_many(tmp_path: Path):
     assert not set(asked[1:]) & {searched for _, searched in outage.failed[:-4]}
 
 
-@pytest.mark.parametrize(("rate", "persons"), [(10, 800), (20, 1500)])
-def test_it_settles_just_below_the_limit(tmp_path: Path, rate: int, persons: int):
+def test_it_settles_just_below_the_limit(tmp_path: Path):
     """As its senders do alone: nine tenths of what PTS sustains or more, fewer than 2 % refused."""
+    rate, persons = 10, 800
     outcome, bucket = course(tmp_path, rate=rate, persons=persons)
     assert outcome.report is not None
     totals = outcome.report.totals
