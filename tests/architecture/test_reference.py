@@ -5,10 +5,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import click
 import pytest
 
-from tests.architecture.command_line import described
 from tests.architecture.data_model import NOT_ENFORCED, TABLES
 from tests.architecture.dbt_sources import SOURCES, sources_file
 from tests.architecture.documents import DOCS, names, rows, section
@@ -72,23 +70,6 @@ def test_the_exit_codes_have_the_meaning_that_everyone_relies_on():
     assert sorted(ExitCode) == [int(row[0]) for row in found]
 
 
-def test_every_command_has_its_section():
-    """Each command that can be called stands in the table, with its options below."""
-    text = page("reference/commands")
-    listed = [names(row[0])[0] for row in rows(text.partition("\n## ")[0])]
-    runnable = [
-        (" ".join(words), command)
-        for words, command in described()
-        if not isinstance(command, click.Group)
-    ]
-    assert [name for name, _ in runnable] == listed
-    everywhere = section(text, "Options of every command")
-    for name, command in runnable:
-        shown = section(text, name) + everywhere
-        options = [option for one in command.params for option in one.opts if option[0] == "-"]
-        assert [] == [option for option in options if f"`{option}`" not in shown], name
-
-
 def test_the_views_are_the_databases(migrated_sqlite: Path):
     """Each view stands on the page with its columns, in their order."""
     text = page("reference/views")
@@ -101,16 +82,6 @@ def test_the_views_are_the_databases(migrated_sqlite: Path):
     assert real == shown
 
 
-def test_every_view_is_described():
-    """A new view gets its sentence in ``VIEWS`` of ``tests/architecture/reference.py``."""
-    assert sorted(VIEWS) == sorted(COLUMNS)
-
-
-def test_every_log_event_is_explained():
-    """A new event gets its sentence in ``MEANINGS`` of ``tests/architecture/log_events.py``."""
-    assert sorted(MEANINGS) == sorted({call.event for call in log_calls()})
-
-
 def test_log_events_are_found_wherever_they_are_logged():
     """No call of a logger in ``worker/`` hides its event from the reference."""
     text = "\n".join(path.read_text() for path in sorted(WORKER.rglob("*.py")))
@@ -119,14 +90,23 @@ def test_log_events_are_found_wherever_they_are_logged():
     assert len(calls) == len(list(log_calls()))
 
 
-def test_every_table_is_described():
-    """A new table gets its sentence in ``TABLES`` of ``tests/architecture/data_model.py``."""
-    assert sorted(TABLES) == sorted(metadata.tables)
-
-
 def test_references_without_a_foreign_key_are_columns():
     """What the diagram draws dotted is a column, has no foreign key, and names a table."""
     for place, target in NOT_ENFORCED.items():
         table, _, name = place.partition(".")
         assert not metadata.tables[table].columns[name].foreign_keys
         assert target in metadata.tables
+
+
+@pytest.mark.parametrize(
+    ("sentences", "names"),
+    [
+        (VIEWS, COLUMNS),
+        (MEANINGS, {call.event for call in log_calls()}),
+        (TABLES, metadata.tables),
+    ],
+    ids=["VIEWS", "MEANINGS", "TABLES"],
+)
+def test_everything_is_described(sentences, names):
+    """A new view, log event or table gets its sentence in ``tests/architecture``."""
+    assert sorted(sentences) == sorted(names)

@@ -94,10 +94,12 @@ async def test_reads_cohorts(tmp_path, content, expected):
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
+        (f"{B},x,{'c' * 201}", "cohort is longer than 200 characters"),
+        (f"{B},x,a\x00b", "cohort contains control characters"),
         ("1013299997,x", "the identifier must be 11 digits; 10 were found; a leading zero may "),
         ("hello,x", "the identifier must be 11 digits; other characters were found"),
         (",x", "the identifier is empty"),
-        (f"{B},x,y", "3 fields, but the header has 2"),
+        (f"{B},x,y,z", "4 fields, but the header has 3"),
         (f'{B},"open', "unbalanced quotes"),
         (f"{B},{'r' * 201}", "local_ref is longer than 200 characters"),
         (f"{B},a\x00b", "local_ref contains control characters"),
@@ -106,25 +108,14 @@ async def test_reads_cohorts(tmp_path, content, expected):
 )
 async def test_a_bad_line_is_a_fault(tmp_path, line, problem):
     """A bad line is named by file and line, without its value, and the next line is read."""
-    place, told = (await read_bytes(tmp_path, f"off_id,local_ref\n{A},p\n{line}\n{A},q\n"))[1]
+    place, told = (await read_bytes(tmp_path, f"off_id,local_ref,cohort\n{A},p\n{line}\n{A},q\n"))[
+        1
+    ]
     assert place == "roster.csv line 3"
     assert told.startswith(problem)
     assert B not in told
     assert "1013299997" not in told
-    assert (await read_bytes(tmp_path, f"off_id,local_ref\n{line}\n{A},q\n"))[-1] == (A, "q")
-
-
-@pytest.mark.parametrize(
-    ("cohort", "problem"),
-    [
-        ("c" * 201, "cohort is longer than 200 characters"),
-        ("a\x00b", "cohort contains control characters"),
-    ],
-)
-async def test_a_bad_cohort_is_a_fault(tmp_path, cohort, problem):
-    """As a bad reference is."""
-    content = f"off_id,cohort\n{A},{cohort}\n{B},Nord\n"
-    assert await read_bytes(tmp_path, content) == [("roster.csv line 2", problem), (B, None)]
+    assert (await read_bytes(tmp_path, f"off_id,local_ref,cohort\n{line}\n{A},q\n"))[-1] == (A, "q")
 
 
 async def test_bad_bytes_are_a_fault(tmp_path):

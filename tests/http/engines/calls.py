@@ -26,10 +26,10 @@ async def outcome(
     """The body of the response, or the class of the error: one of the two that a case may name."""
     try:
         response = await transport.post(url, headers={}, body=body, is_single_use=is_single_use)
-    except TransientError:
-        return TransientError
-    except ContractError:
-        return ContractError
+    except (TransientError, ContractError) as error:
+        if not error.__suppress_context__:
+            raise AssertionError("a context may hold what was received") from error
+        return TransientError if isinstance(error, TransientError) else ContractError
     return bytes(response.body)
 
 

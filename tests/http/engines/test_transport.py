@@ -52,14 +52,6 @@ async def test_headers_that_come_twice(engine):
     assert "<a>; rel=prev" == got.header("link")
 
 
-async def test_connections_are_kept(engine):
-    """Requests one after another share a connection."""
-    async with raw_server() as server, engine(OPTIONS) as transport:
-        for _ in range(3):
-            await transport.post(server.url, headers={}, body=b"{}")
-    assert (3, 1) == (len(server.requests), server.connections)
-
-
 async def test_no_request_waits_in_a_pool(engine):
     """However many requests there are, each goes out at once."""
     slow = Reply(data=answer().data, slices=2, pause_s=0.2)
@@ -88,31 +80,7 @@ async def test_cookies_are_not_kept(engine):
     assert "cookie" not in server.requests[1].headers
 
 
-async def test_the_environment_has_no_proxy(engine, monkeypatch):
-    """A proxy in the environment is not used: it would see every person."""
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    async with raw_server() as server:
-        assert 200 == (await post(engine, server.url)).status
-
-
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-TRANSIENT = {
-    "reset in the headers": Reply(data=HEAD, then="reset"),
-    "cut in the body": Reply(data=HEAD + b"Content-Length: 100\r\n\r\n[", then="close"),
-    "bad gzip": answer(b"not gzip", headers=("Content-Encoding: gzip",)),
-}
-
-
-@pytest.mark.parametrize("name", TRANSIENT)
-async def test_broken_answers(engine, name):
-    """An error that another attempt may cure names neither the target nor what was received."""
-    async with raw_server(TRANSIENT[name]) as server:
-        with pytest.raises(TransientError) as caught:
-            await post(engine, server.url, path=f"/search?secret={SECRET}")
-    assert SECRET not in repr(caught.value)
-    assert (None, True) == (caught.value.__cause__, caught.value.__suppress_context__)
-
-
 NOT_HTTP = {
     "no HTTP": Reply(data=f"SSH-2.0-{SECRET}\r\n\r\n".encode(), then="close"),
     "bad status": Reply(data=f"HTTP/1.1 {SECRET} OK\r\n\r\n".encode(), then="close"),

@@ -67,10 +67,11 @@ async def test_authorizes(clients, server, fake):
 
 
 async def test_bearer(clients, server):
-    """With bearer there is no proof, and nonces are not learnt."""
+    """With bearer there is no proof, for a token neither, and nonces are not learnt."""
     authorizer = clients.open(sender_constraint="bearer").authorizer
     used = await authorizer.authorize("POST", URL)
     assert {"Authorization": f"Bearer {server.tokens[0]}"} == used.headers
+    assert [None] == [seen.proof for seen in server.seen]
     assert FINE == authorizer.handle_challenge(URL, used, answer(200, dpop_nonce="n"))
     assert {"Authorization"} == (await authorizer.authorize("POST", URL)).headers.keys()
 

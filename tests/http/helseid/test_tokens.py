@@ -183,13 +183,6 @@ async def test_wanted_scopes(scope, clients, server):
     assert "nhn:pts/api" == (await clients.open().tokens.token()).scopes[0]
 
 
-async def test_bearer(clients, server):
-    """A bearer token is asked for without any proof."""
-    token = await clients.open(sender_constraint="bearer").tokens.token()
-    assert [f"Bearer {given}" for given in server.tokens] == [token.authorization]
-    assert [None] == [seen.proof for seen in server.seen]
-
-
 async def test_token_exchange(clients, server, fake, tmp_path):
     """The subject token is read from its file at each exchange and kept nowhere."""
     subjects = [server.helseid.mint_subject_token(name, lifetime_s=900) for name in ("a", "b")]

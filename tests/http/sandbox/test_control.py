@@ -12,7 +12,7 @@ from tests.http.sandbox.caller import SAFETY_PATH, Caller
 from worker.sandbox.ledger import LOG_LENGTH
 from worker.sandbox.people import roster
 from worker.sandbox.serve import RunningSandbox, running_sandbox
-from worker.sandbox.windows import RepeatDetector, ReplayWindow
+from worker.sandbox.windows import ReplayWindow
 
 ROOT = Path(__file__).parents[3]
 OFF_IDS = [off_id for off_id, _ in roster(1, 200)]
@@ -85,16 +85,6 @@ def test_the_ledger_counts_and_tells_no_one(sandbox: RunningSandbox, signed_in: 
         assert secret not in log
     sandbox.control(clear=True)
     assert sandbox.requests() == []
-
-
-def test_repeated_proof_ids_are_counted(sandbox: RunningSandbox, signed_in: Caller):
-    """A jti that comes again long after its window would be counted; within it, it is refused."""
-    signed_in.search(OFF_IDS[0])
-    assert sandbox.stats()["proof_ids_repeated"] == 0
-    detector = RepeatDetector()
-    for jti in ("a", "b", "a"):
-        detector.add(jti)
-    assert detector.repeats == 1
 
 
 def test_a_window_forgets():
