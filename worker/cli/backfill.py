@@ -13,51 +13,15 @@ from worker.use_cases.run_sync import RunRequest
 def run(
     cli: Cli,
     *,
-    person: str | None,
-    stale_for: timedelta | None,
-    failed: bool,
-    wait: timedelta,
-    accept_removals: bool,
-) -> int:
-    """Run ``pts-worker backfill``."""
-    if person is not None:
-        _take_persons(cli, person)
-    return read_again(
-        cli, failed=failed, stale_for=stale_for, wait=wait, accept_removals=accept_removals
-    )
-
-
-def _take_persons(cli: Cli, person: str) -> None:
-    if person != "-":
-        raise UsageError(
-            "--person takes - and reads identifiers from standard input",
-            hint="an identifier on the command line can be read by every process of the machine",
-        )
-    if cli.given.flag_names.get("roster.path") == "--roster":
-        raise UsageError("--person and --roster are two ways to say whom: give one")
-    cli.given.set("roster.path", "-", flag="--person")
-
-
-def read_again(
-    cli: Cli,
-    *,
-    failed: bool,
-    wait: timedelta,
+    person: str | None = None,
     stale_for: timedelta | None = None,
+    failed: bool,
+    wait: timedelta,
     accept_removals: bool = False,
 ) -> int:
-    """Read the persons of the roster that is given, or of the configured one, and publish that.
-
-    Args:
-        cli: with the flag ``--roster`` or ``--person``, if a roster is given.
-        failed: only areas with an open failure.
-        wait: for the end of another run.
-        stale_for: only areas that were not confirmed for so long.
-        accept_removals: publish although unusually much would be closed.
-
-    Raises:
-        UsageError: nothing says whom.
-    """
+    """Run ``pts-worker backfill``, and ``failures retry``."""
+    if person is not None:
+        _take_persons(cli, person)
     is_given = cli.given.flag_names.get("roster.path") in {"--roster", "--person"}
     if not (is_given or failed or stale_for):
         raise UsageError(
@@ -76,3 +40,14 @@ def read_again(
         accept_removals=accept_removals,
     )
     return run_and_report(cli, app, request)
+
+
+def _take_persons(cli: Cli, person: str) -> None:
+    if person != "-":
+        raise UsageError(
+            "--person takes - and reads identifiers from standard input",
+            hint="an identifier on the command line can be read by every process of the machine",
+        )
+    if cli.given.flag_names.get("roster.path") == "--roster":
+        raise UsageError("--person and --roster are two ways to say whom: give one")
+    cli.given.set("roster.path", "-", flag="--person")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from worker.cli.backfill import read_again
+from worker.cli import backfill
 from worker.cli.base import Cli
 from worker.cli.showing import columns, instant, read_identifier
 from worker.core.identity import short_key
@@ -46,7 +46,7 @@ def show(cli: Cli, *, person: str, purpose: str | None) -> None:
 
 def retry(cli: Cli, *, wait: timedelta) -> int:
     """Run ``pts-worker failures retry``."""
-    return read_again(cli, failed=True, wait=wait)
+    return backfill.run(cli, failed=True, wait=wait)
 
 
 def purge(cli: Cli, *, older_than: timedelta | None, departed: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.cli.base import Cli
-from worker.cli.output import print_json
+from worker.cli.output import json_text, print_json
 from worker.cli.showing import instant
 from worker.errors import ConfigurationError, StoppedError, UsageError
 from worker.helseid.key_files import pending_file
@@ -118,8 +118,8 @@ def _print_new(path: Path, public_half: dict[str, str]) -> None:
 
 
 def _print_public(public_half: Mapping[str, Any]) -> None:
-    print(f"public key, to be registered at {_SELF_SERVICE}:", flush=True)
-    print_json(public_half)
+    print(f"public key, to be registered at {_SELF_SERVICE}:")
+    print(json_text(public_half), end="")
 
 
 def _print_rotation(done: KeyRotation) -> None:

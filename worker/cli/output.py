@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from shutil import get_terminal_size
 from textwrap import fill
-from typing import Any, BinaryIO, Final, TextIO
+from typing import Any, Final, TextIO
 
 import orjson
 
@@ -17,27 +17,6 @@ _TYPED_IDENTIFIER: Final = (
     "give an identifier on standard input, never as an argument: others on this machine can read "
     "it there, and the shell remembers it"
 )
-
-
-class _Visible(io.TextIOBase):
-    """A stream of results: what would control a terminal is written out."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write the text as ``visible_lines`` has it."""
-        self._stream.write(visible_lines(text))
-        return len(text)
-
-    @property
-    def buffer(self) -> BinaryIO:
-        """The bytes below, for what is escaped already."""
-        return self._stream.buffer
-
-    def flush(self) -> None:
-        """Flush the stream below."""
-        self._stream.flush()
 
 
 def fitted(line: str, stream: TextIO | None, *, indent: int = 4) -> str:
@@ -59,10 +38,11 @@ def fitted(line: str, stream: TextIO | None, *, indent: int = 4) -> str:
 
 
 def print_text(write: Callable[[], None]) -> None:
-    """What ``write`` prints, on standard output."""
-    with contextlib.redirect_stdout(_Visible(sys.stdout)):
+    """What ``write`` prints, on standard output; what would control a terminal is written out."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         write()
-        sys.stdout.flush()
+    sys.stdout.write(visible_lines(printed.getvalue()))
+    sys.stdout.flush()
 
 
 def print_json(document: Any) -> None:
@@ -71,16 +51,20 @@ def print_json(document: Any) -> None:
     Args:
         document: a mapping, or a dataclass whose fields are the document's members.
     """
+    # What orjson leaves as it is, such as U+009B, is no less JSON as an escape.
+    sys.stdout.buffer.write(visible_lines(json_text(document)).encode())
+    sys.stdout.buffer.flush()
+
+
+def json_text(document: Any) -> str:
+    """The document of ``print_json``."""
     options = (
         orjson.OPT_INDENT_2
         | orjson.OPT_UTC_Z
         | orjson.OPT_APPEND_NEWLINE
         | orjson.OPT_PASSTHROUGH_DATACLASS
     )
-    # What orjson leaves as it is, such as U+009B, is no less JSON as an escape.
-    text = visible_lines(orjson.dumps(_utf8(document), option=options, default=_plain).decode())
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()
+    return orjson.dumps(_utf8(document), option=options, default=_plain).decode()
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """``sandbox``: serve the stand-ins for HelseID and PTS on loopback."""
 
 from pathlib import Path
+from typing import Any
 
 from worker.cli.base import Cli
 from worker.errors import ConfigurationError, UsageError, reason_of
@@ -9,20 +10,13 @@ from worker.sandbox.own_restrictions import read_own_restrictions
 
 
 def run(
-    cli: Cli,
-    *,
-    folder: Path,
-    persons: int,
-    seed: int,
-    generation: int,
-    helseid_port: int,
-    pts_port: int,
-    challenge_style: str,
-    paging: str,
-    faults: Path | None,
-    restrictions: Path | None,
+    cli: Cli, *, folder: Path, faults: Path | None, restrictions: Path | None, **chosen: Any
 ) -> None:
-    """Run ``pts-worker sandbox``."""
+    """Run ``pts-worker sandbox``.
+
+    Args:
+        chosen: further fields of ``SandboxOptions``, each an option of that name.
+    """
     cli.keeps_code = True
     try:
         from worker.sandbox.files import write_setup  # noqa: PLC0415 - an extra
@@ -38,13 +32,7 @@ def run(
         ) from error
     try:
         options = SandboxOptions(
-            persons=persons,
-            seed=seed,
-            generation=generation,
-            helseid_port=helseid_port,
-            pts_port=pts_port,
-            challenge_style=challenge_style,
-            paging=paging,
+            **chosen,
             faults=read_faults(faults) if faults else [],
             own=read_own_restrictions(restrictions) if restrictions else {},
         )

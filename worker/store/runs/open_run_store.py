@@ -14,7 +14,6 @@ from worker.store.runs.run_store import Choice, SqlRunStore
 from worker.store.runs.undo import leftovers, undo_writes
 from worker.store.shards.assignments import begin_shard, undo_leftovers
 from worker.store.shards.run_store import ShardRunStore
-from worker.store.writes.batch import BatchWriter
 from worker.store.writes.record_keys import AgreedRecordKeys
 
 
@@ -37,12 +36,10 @@ async def open_run_store(
     handle = await begin_run(lease, kind=kind, areas=areas, continue_within=continue_within)
     others = await lease.database.read(open_runs)
     return SqlRunStore(
-        writer=BatchWriter(
-            lease=lease,
-            handle=handle,
-            unpublished=tuple(row.run_id for row in others if row.run_id != handle.run_id),
-            confirm=confirm,
-        ),
+        lease=lease,
+        handle=handle,
+        unpublished=tuple(row.run_id for row in others if row.run_id != handle.run_id),
+        confirm=confirm,
         choice=choice,
     )
 
@@ -68,7 +65,9 @@ async def open_shard_store(
         return handle
     await undo_leftovers(lease)
     return ShardRunStore(
-        writer=BatchWriter(lease=lease, handle=handle, confirm=confirm),
+        lease=lease,
+        handle=handle,
+        confirm=confirm,
         shard=part.shard,
         keys=AgreedRecordKeys(lease=lease, handle=handle),
         budget=budget,

@@ -11,12 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.confirmation import Removed
 from worker.core.guard import GuardLimits
-from worker.core.model import PersonRead, RunStatus
-from worker.core.run import BatchResult, Publication, RunHandle, RunProgress, ShardFinished
+from worker.core.model import RunStatus
+from worker.core.run import Publication, RunProgress, ShardFinished
 from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database, execute, rows_of
 from worker.store.dialects import member, members
-from worker.store.runs.lease import Lease
 from worker.store.runs.ledger import counts_of, end_attempt, interrupt_run, update_attempt
 from worker.store.runs.publication import (
     RosterRead,
@@ -48,27 +47,16 @@ class Choice:
     failed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SqlRunStore:
+@dataclass(slots=True, kw_only=True)
+class SqlRunStore(BatchWriter):
     """The store of one run. The lease fences every write."""
 
-    writer: BatchWriter
     choice: Choice | None = None
-
-    @property
-    def lease(self) -> Lease:
-        """The lease of this run attempt."""
-        return self.writer.lease
 
     @property
     def database(self) -> Database:
         """The database of the store."""
         return self.lease.database
-
-    @property
-    def handle(self) -> RunHandle:
-        """The run, and this attempt at it."""
-        return self.writer.handle
 
     async def settled(self, person_keys: Sequence[str]) -> Mapping[str, frozenset[str]]:
         """See ``RunStore.settled``."""
@@ -164,10 +152,6 @@ class SqlRunStore:
             for key in person_keys:
                 picked[key].update(set(self.handle.areas) - seen[key])
         return {key: frozenset(areas) for key, areas in picked.items() if areas}
-
-    async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
-        """See ``RunStore.apply``."""
-        return await self.writer.apply(batch)
 
     async def renew(self) -> None:
         """See ``RunStore.renew``."""

@@ -24,7 +24,7 @@ from worker.store.shards.rate_shares import balance
 from worker.store.writes.record_keys import AgreedRecordKeys
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ShardRunStore(SqlRunStore):
     """A shard's store. Its writes are fenced by the shard's own lease.
 
@@ -39,7 +39,7 @@ class ShardRunStore(SqlRunStore):
 
     async def apply(self, batch: Sequence[PersonRead]) -> BatchResult:
         """See ``RunStore.apply``."""
-        return await self.writer.apply(await self.keys.agreed(batch))
+        return await SqlRunStore.apply(self, await self.keys.agreed(batch))
 
     async def renew(self) -> None:
         """See ``RunStore.renew``. Also adjusts this shard's share of the request ceiling."""
