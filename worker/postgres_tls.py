@@ -2,13 +2,13 @@
 
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from worker.core.database_tls import SslMode, TlsDemand, demand_of
+from worker.core.value import Value
 from worker.errors import ConfigurationError
 from worker.tls import postgres_context
 
@@ -23,8 +23,7 @@ _VERIFIED: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostgresTls:
+class PostgresTls(Value, frozen=True, kw_only=True):
     """TLS settings for one PostgreSQL server.
 
     Attributes:

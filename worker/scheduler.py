@@ -20,6 +20,7 @@ from apscheduler.triggers.base import BaseTrigger
 from cronsim import CronSim
 
 from worker.core.run import RunReport
+from worker.core.value import Value
 from worker.errors import ExitCode, UnavailableError, WorkerError
 from worker.ports import Runtime
 
@@ -52,8 +53,7 @@ Work = Callable[[], Awaitable[RunReport | None]]
 """Executes one run; ``None`` if there was nothing to do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEnd:
+class RunEnd(Value, frozen=True, kw_only=True):
     """How the last run of the schedule ended; reason and hint without personal values.
 
     Attributes:
@@ -228,8 +228,7 @@ async def run_on_schedule(
         log.info("schedule.ended")
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
+class _Context(Value, frozen=True):
     """What ``_execute_requests`` needs besides the requests."""
 
     next_start: Callable[[], datetime | None]

@@ -5,7 +5,6 @@ said here. A test compares these declarations with the views of both databases.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, TableClause, Text, column, table
@@ -13,6 +12,7 @@ from sqlalchemy import BigInteger, Boolean, TableClause, Text, column, table
 from worker.areas import AREAS
 from worker.areas.reporting import COLUMNS
 from worker.areas.words import Kind
+from worker.core.value import Value
 from worker.errors import UsageError
 from worker.utc_time import UtcTime
 
@@ -20,8 +20,7 @@ PAYLOAD: Final = "payload"
 """The column with everything that PTS sent; left out of exports unless asked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class View(Value, frozen=True, kw_only=True):
     """One reporting view.
 
     Attributes:

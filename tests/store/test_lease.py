@@ -1,10 +1,10 @@
 """Who holds the lease, told apart by more than a process id."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.store.world import World, world_on
 from worker.errors import LeaseHeldError

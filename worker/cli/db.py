@@ -1,10 +1,10 @@
 """``db``: the database's schema."""
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
 from worker.app import App
@@ -135,7 +135,7 @@ def backup(cli: Cli, *, out: Path) -> None:
     """Run ``pts-worker db backup``."""
     app = cli.load("report")
     done = cli.run(lambda: back_up(app, out))
-    cli.emit({"backup": asdict(done)}, lambda: _print_backup(done))
+    cli.emit({"backup": done}, lambda: _print_backup(done))
 
 
 def _print_backup(done: Backup) -> None:
@@ -153,7 +153,7 @@ def restore(cli: Cli, *, file: Path | None, replace: bool, in_place: bool) -> No
     else:
         done = cli.run(lambda: bring_back(app, file, replace=replace))
     before, after = done.schema
-    document = {**asdict(done), "schema": {"before": before, "after": after}}
+    document = {**msgspec.structs.asdict(done), "schema": {"before": before, "after": after}}
     cli.emit({"restored": document}, lambda: _print_restored(done))
 
 

@@ -1,6 +1,5 @@
 """``export``: the reporting views as files."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from worker.cli import options
@@ -64,7 +63,7 @@ def run(
     before = {folder.name for folder in out.glob("publication_no=*")}
     manifest = cli.run(work)
     is_replaced = manifest.folder in before
-    cli.emit(asdict(manifest), lambda: _print(out, manifest, is_replaced=is_replaced))
+    cli.emit(manifest, lambda: _print(out, manifest, is_replaced=is_replaced))
 
 
 def _print(out: Path, manifest: Manifest, *, is_replaced: bool) -> None:

@@ -6,15 +6,15 @@ and are never cut.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
+
+from worker.core.value import Value
 
 _STEPS = (1, 2, 2.5, 5, 10)
 _PARTS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class LineChart:
+class LineChart(Value, frozen=True):
     """A line over days.
 
     Attributes:

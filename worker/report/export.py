@@ -8,7 +8,6 @@ JSON are text in every format.
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker import __version__
 from worker.areas import AREAS
 from worker.areas.reporting import KEYS
+from worker.core.value import Value
 from worker.errors import UsageError
 from worker.files import make_folder
 from worker.report.aggregate import FACTS, facts_by_publication
@@ -47,8 +47,7 @@ Wrote = Callable[[str, int], None]
 _Files = tuple[ExportedView, Sequence[ExportedFile]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(Value, frozen=True, kw_only=True):
     """The options of an export.
 
     Attributes:

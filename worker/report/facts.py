@@ -118,7 +118,7 @@ class _Queries:
         self, *, limit: int, published: bool = False, kind: str | None = None
     ) -> tuple[RunFacts, ...]:
         run = RUN.table()
-        names = RunFacts.__dataclass_fields__
+        names = RunFacts.__struct_fields__
         query = select(*(run.c[name] for name in names)).limit(limit)
         if published:
             query = query.where(run.c.status == RunStatus.PUBLISHED)

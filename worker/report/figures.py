@@ -2,12 +2,12 @@
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
 from worker.core.model import RunStatus
+from worker.core.value import Value
 
 DAYS_SHOWN: Final = 92
 RUNS_SHOWN: Final = 12
@@ -34,8 +34,7 @@ class SnapshotState(enum.StrEnum):
     COMPLETE = "complete"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
+class RunFacts(Value, frozen=True, kw_only=True):
     """One run of the ledger."""
 
     run_id: int
@@ -63,16 +62,14 @@ class RunFacts:
         return (self.finished_at - self.started_at).total_seconds()
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(Value, frozen=True):
     """A number of restrictions, and the least number of persons who have them."""
 
     restrictions: int = 0
     persons: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NightFacts:
+class NightFacts(Value, frozen=True, kw_only=True):
     """The facts of the last publication of a day in Norway.
 
     Attributes:
@@ -95,8 +92,7 @@ class NightFacts:
         return sum(amount.restrictions for amount in self.groups.values())
 
 
-@dataclass(frozen=True, slots=True)
-class CodeKey:
+class CodeKey(Value, frozen=True):
     """The key of counts: area, code and level, with the group of the code."""
 
     group: str
@@ -105,16 +101,14 @@ class CodeKey:
     level: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeFacts:
+class CodeFacts(Value, frozen=True, kw_only=True):
     """Restrictions of one code: those open, and those in effect."""
 
     open: Amount
     in_effect: Amount
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndFacts:
+class EndFacts(Value, frozen=True, kw_only=True):
     """When delays in effect end, and restrictions whose time is over or has not begun.
 
     What ends is counted from rows, and nothing if somebody was erased since the publication.
@@ -130,8 +124,7 @@ class EndFacts:
     not_now: Amount
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CohortFacts:
+class CohortFacts(Value, frozen=True, kw_only=True):
     """Persons of a cohort: a clinic or department; "" for those without one.
 
     Attributes:
@@ -143,8 +136,7 @@ class CohortFacts:
     in_effect: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DurationFacts:
+class DurationFacts(Value, frozen=True, kw_only=True):
     """How long restrictions of an area were open, if they came and went since the copy began."""
 
     area: str
@@ -152,8 +144,7 @@ class DurationFacts:
     median_days: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportFacts:
+class ReportFacts(Value, frozen=True, kw_only=True):
     """The contents of the report.
 
     Attributes:

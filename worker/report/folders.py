@@ -1,9 +1,9 @@
 """The folder of a publication: it appears when all of its files are complete."""
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
 import orjson
 
 from worker.errors import ConfigurationError
@@ -38,7 +38,7 @@ class PublicationFolder:
         Raises:
             ConfigurationError: a file or folder cannot be written.
         """
-        content = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
+        content = orjson.dumps(msgspec.to_builtins(manifest), option=orjson.OPT_INDENT_2)
         with named_faults(self._out):
             write_private(self.path / MANIFEST, content + b"\n")
             replace_folder(self.path, self._out / self._name)

@@ -1,15 +1,15 @@
 """What an export says of itself: ``_manifest.json``, the last file of its folder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from worker.core.value import Value
 
 MANIFEST: Final = "_manifest.json"
 LATEST: Final = "_LATEST"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportedFile:
+class ExportedFile(Value, frozen=True, kw_only=True):
     """One file of an export.
 
     Attributes:
@@ -24,16 +24,14 @@ class ExportedFile:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportedColumn:
+class ExportedColumn(Value, frozen=True, kw_only=True):
     """One column of the files of a view; ``type`` is a kind of ``report_dictionary``."""
 
     name: str
     type: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportedView:
+class ExportedView(Value, frozen=True, kw_only=True):
     """One view.
 
     Attributes:
@@ -50,8 +48,7 @@ class ExportedView:
     columns: Sequence[ExportedColumn]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class Manifest(Value, frozen=True, kw_only=True):
     """What ``_manifest.json`` says; times are ISO 8601 UTC.
 
     Attributes:

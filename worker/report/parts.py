@@ -1,13 +1,12 @@
 """The building blocks of the template: cells, tables, tiles and charts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from worker.core.value import Value
 from worker.report.charts import LineChart
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Value, frozen=True):
     """One cell of a table.
 
     Attributes:
@@ -24,8 +23,7 @@ class Cell:
     heat: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Value, frozen=True):
     """A row of a table; ``is_head``: the heading of the rows below it."""
 
     cells: Sequence[Cell]
@@ -33,8 +31,7 @@ class Row:
     is_head: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Value, frozen=True):
     """A table; its first ``text`` columns hold text, the others numbers."""
 
     caption: str
@@ -43,8 +40,7 @@ class Table:
     text: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
+class Tile(Value, frozen=True):
     """A key figure, with a line of the last month."""
 
     amount: Cell
@@ -53,8 +49,7 @@ class Tile:
     spark: LineChart | None
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(Value, frozen=True):
     """A line chart with its texts."""
 
     title: str

@@ -1,7 +1,6 @@
 """Selects the rows that an export takes from a view, and their order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from worker.areas import area_named
 from worker.areas.reporting import KEYS
 from worker.areas.words import Kind
 from worker.core.effect import ends_at_sql, group_sql, in_effect_sql, instant_sql
+from worker.core.value import Value
 from worker.errors import UsageError
 from worker.views import (
     AREA_VIEWS,
@@ -58,8 +58,7 @@ NOT_OF_THE_PAST: Final = frozenset({"last_confirmed_at", "is_stale"})
 _LABELS: Final = ("local_ref", "cohort")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportedPublication:
+class ExportedPublication(Value, frozen=True, kw_only=True):
     """The publication that an export shows; ``run_id`` is None once its run is gone."""
 
     number: int

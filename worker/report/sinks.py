@@ -4,14 +4,15 @@ import csv
 import enum
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, BinaryIO, Final, Protocol
 
+import msgspec
 import orjson
 
 from worker.areas.words import Kind
 from worker.core.escaping import csv_cell
+from worker.core.value import Value
 from worker.errors import ConfigurationError
 from worker.report.excel import ExcelSink, with_names
 
@@ -45,8 +46,7 @@ class Dialect(enum.StrEnum):
     """Excel in Norwegian: see ``ExcelSink``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class Shape(Value, frozen=True, kw_only=True):
     """What the files of a view look like.
 
     Attributes:
@@ -58,7 +58,7 @@ class Shape:
     format: Format
     columns: Mapping[str, Kind]
     dialect: Dialect | None = None
-    meanings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    meanings: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
 
     @property
     def written(self) -> Mapping[str, Kind]:

@@ -1,13 +1,13 @@
 """``db backup`` and ``db restore``: a copy of the store that can be brought back."""
 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import anyio
 
 from worker.app import App
+from worker.core.value import Value
 from worker.errors import ConfigurationError, SchemaError, UsageError
 from worker.store import sqlite_copy
 from worker.store.database import Database, open_database
@@ -24,8 +24,7 @@ _PRIVATE: Final = 0o600
 _GROUP_READABLE: Final = 0o640
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backup:
+class Backup(Value, frozen=True, kw_only=True):
     """A copy of the store.
 
     Attributes:
@@ -39,8 +38,7 @@ class Backup:
     publication_no: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
+class Restored(Value, frozen=True, kw_only=True):
     """A store that was brought back.
 
     Attributes:

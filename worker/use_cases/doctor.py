@@ -1,12 +1,12 @@
 """``doctor``: checks everything that a sync needs, and says how to fix what is wrong."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from worker.app import App
 from worker.core.identity import NationalId
 from worker.core.offid import is_h_number
+from worker.core.value import Value
 from worker.errors import ConfigurationError, ExitCode, WorkerError
 from worker.use_cases import checks, file_checks, pts_checks, registration_check
 from worker.use_cases.checks import CheckResult
@@ -21,16 +21,14 @@ _OFFLINE: Final = {
 _CHECKED = ("clock", "key", "discovery", "token", "self-service", "database", "PTS", "roster")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeRequest:
+class ProbeRequest(Value, frozen=True, kw_only=True):
     """Read this person from PTS too; ``despite_quiet``: even while PTS wants quiet."""
 
     off_id: NationalId
     despite_quiet: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
+class Diagnosis(Value, frozen=True, kw_only=True):
     """The lines of all checks; ``exit_code`` is that of the first failure."""
 
     exit_code: ExitCode

@@ -1,10 +1,12 @@
 """``erase``: removes one person completely."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+
+import msgspec
 
 from worker.app import App
 from worker.core.identity import NationalId
+from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.identity import see_identity
 from worker.store.privacy.erasing import Mask, Traces, erase_traces, find_traces, scrub
@@ -13,15 +15,13 @@ from worker.store.runs.lease_context import held_lease
 from worker.use_cases.access import log_access
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remains(FoundText):
+class Remains(FoundText, frozen=True, kw_only=True):
     """What a search of the database finds after the erasure; ``rows`` still mention the person."""
 
     rows: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Erasure:
+class Erasure(Value, frozen=True, kw_only=True):
     """What was erased, or would be.
 
     Attributes:
@@ -77,7 +77,9 @@ async def erase(
 async def _remains(store: Database, wanted: Wanted) -> Remains:
     found = await search(store, wanted)
     traces = await find_traces(store, wanted.person_key, wanted.off_id)
-    return Remains(**asdict(found), rows=traces.mention_count + sum(traces.rows.values()))
+    return Remains(
+        **msgspec.structs.asdict(found), rows=traces.mention_count + sum(traces.rows.values())
+    )
 
 
 def _erasure(traces: Traces, found: Remains | None, *, is_rewritten: bool) -> Erasure:

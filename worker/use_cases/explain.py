@@ -1,13 +1,14 @@
 """``explain``: everything that the store has about one person."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from worker.app import App
 from worker.core.identity import NationalId
+from worker.core.value import Value
 from worker.store.identity import see_identity
 from worker.store.queries.person import (
     PersonStory,
@@ -21,8 +22,7 @@ from worker.use_cases.failures import shown
 _MASK = "***"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnknownPerson:
+class UnknownPerson(Value, frozen=True, kw_only=True):
     """The store has nothing about this person.
 
     Attributes:
@@ -86,7 +86,7 @@ def _masked(value: Any, digits: str) -> Any:
         return {name: _masked(item, digits) for name, item in value.items()}
     if isinstance(value, Sequence):
         return [_masked(item, digits) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value)]
+    if isinstance(value, Value):
+        names = value.__struct_fields__
         return type(value)(**{name: _masked(getattr(value, name), digits) for name in names})
     return value

@@ -1,8 +1,9 @@
 """``failures``: lists open failures, and purges them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from worker.app import App
 from worker.core.identity import NationalId

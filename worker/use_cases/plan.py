@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from worker.app import App
@@ -14,6 +13,7 @@ from worker.core.guard import (
     reasons_to_withhold,
     removal_limit,
 )
+from worker.core.value import Value
 from worker.ports import Roster
 from worker.pts.engines import SUSTAINED_PER_S
 from worker.store.database import Database
@@ -31,8 +31,7 @@ from worker.use_cases.roster_count import RosterCount, count_roster
 from worker.use_cases.status import continued_by_next_sync
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContinuedRun:
+class ContinuedRun(Value, frozen=True, kw_only=True):
     """The open run that the next sync continues."""
 
     run_id: int
@@ -42,8 +41,7 @@ class ContinuedRun:
     person_areas_read: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedRequests:
+class PlannedRequests(Value, frozen=True, kw_only=True):
     """The number of requests.
 
     Attributes:
@@ -57,24 +55,21 @@ class PlannedRequests:
     per_person_area: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineRate:
+class EngineRate(Value, frozen=True, kw_only=True):
     """The HTTP engine, and the requests per second that it sustains on one core."""
 
     name: Engine
     sustained_per_s: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedDuration:
+class PlannedDuration(Value, frozen=True, kw_only=True):
     """Seconds that the requests take at the configured rate."""
 
     at_least: float
     expected: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedDeadline:
+class PlannedDeadline(Value, frozen=True, kw_only=True):
     """Whether the run ends within ``sync.deadline``, and how many starts it needs otherwise."""
 
     deadline_s: float | None
@@ -83,8 +78,7 @@ class PlannedDeadline:
     continue_within_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardForecast:
+class GuardForecast(Value, frozen=True, kw_only=True):
     """What the guard would allow.
 
     Attributes:
@@ -102,8 +96,7 @@ class GuardForecast:
     would_withhold: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Value, frozen=True, kw_only=True):
     """What a sync would do.
 
     Attributes:

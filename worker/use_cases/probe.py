@@ -1,7 +1,6 @@
 """Reads one person from PTS and describes the shape of the responses, never a value."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from worker.core.page_signs import paging_headers
 from worker.core.privacy import PrivacyRules
 from worker.core.retry import RetryPolicy
 from worker.core.shape import shape_of
+from worker.core.value import Value
 from worker.errors import AreaError, ContractError
 from worker.ports import HttpResponse, HttpTransport
 from worker.pts.reader import PtsReader
@@ -30,13 +30,14 @@ _PERSON_KEY: Final = "probe"
 _OK: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Exchange:
+class _Exchange(Value, frozen=True, kw_only=True):
     """A request and its response; never shown."""
 
-    url: str = field(repr=False)
-    body: bytes = field(repr=False)
-    response: HttpResponse = field(repr=False)
+    hidden = frozenset({"url", "body", "response"})
+
+    url: str
+    body: bytes
+    response: HttpResponse
 
 
 class _RecordingTransport:
@@ -57,8 +58,7 @@ class _RecordingTransport:
         return response
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class Probe(Value, frozen=True, kw_only=True):
     """The shape of PTS's responses for one area.
 
     Attributes:

@@ -6,15 +6,16 @@ continued by the next one.
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, repeat
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from worker.app import App
+from worker.core.value import Value
 from worker.errors import ConfigurationError, RefusedError
 from worker.helseid.authorizer import HelseId, open_helseid
 from worker.helseid.key_files import KeyFiles, key_files
@@ -34,8 +35,7 @@ _POLL_S = (1.0, 2.0, 4.0, 8.0)
 """Waits between attempts; the last one repeats."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRotation:
+class KeyRotation(Value, frozen=True, kw_only=True):
     """The state of a rotation.
 
     Attributes:
@@ -89,8 +89,7 @@ async def rotate_key(
         return change.result()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Change:
+class _Change(Value, frozen=True, kw_only=True):
     """One rotation, as far as it has come."""
 
     app: App

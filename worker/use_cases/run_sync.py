@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
 import anyio
 import structlog
@@ -13,6 +12,7 @@ from worker.core.guard import GuardLimits
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import RunProgress, RunReport
 from worker.core.sharding import ShardAssignment, per_hour
+from worker.core.value import Value
 from worker.errors import ConfigurationError, WorkerError
 from worker.ports import Roster
 from worker.pts.throttle import Throttle
@@ -34,8 +34,7 @@ from worker.sync.run import Run
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
+class RunRequest(Value, frozen=True, kw_only=True):
     """What a command asks for.
 
     Attributes:

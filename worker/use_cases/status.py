@@ -1,12 +1,12 @@
 """``status``: recent runs, the age of the published snapshot, failures and the lease."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from worker.app import App
 from worker.core.clocks import CLOCK_TOLERANCE, is_of_the_future
+from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.queries.status import (
     AreaStaleness,
@@ -27,8 +27,7 @@ from worker.store.runs.quiet import quiet_until
 from worker.store.shards.assignments import ShardState, shard_states
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Freshness:
+class Freshness(Value, frozen=True, kw_only=True):
     """The last published full run and its age.
 
     Attributes:
@@ -46,8 +45,7 @@ class Freshness:
     is_fresh: bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRun:
+class OpenRun(Value, frozen=True, kw_only=True):
     """A run that is neither published nor abandoned."""
 
     run_id: int
@@ -59,8 +57,7 @@ class OpenRun:
     shards: Sequence[ShardState]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Status(Value, frozen=True, kw_only=True):
     """The state of the store. Runs are listed latest first.
 
     Attributes:

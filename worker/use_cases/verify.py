@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -16,6 +15,7 @@ from worker.core.ending import nothing_was_read
 from worker.core.identity import Identity, NationalId, short_key
 from worker.core.model import CompleteArea, Person, PersonRead, RosterLineError
 from worker.core.run import RunProgress
+from worker.core.value import Value
 from worker.errors import RosterError, StoppedError, WorkerError
 from worker.ports import Roster
 from worker.store.database import Database
@@ -36,8 +36,7 @@ OnProgress = Callable[[int, int, int], None]
 """Called with the number of areas read, their total, and the number of failures."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampledRoster:
+class SampledRoster(Value, frozen=True, kw_only=True):
     """The roster that the sample was drawn from."""
 
     entries: int
@@ -45,8 +44,7 @@ class SampledRoster:
     not_sent: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class Published(Value, frozen=True, kw_only=True):
     """The last published full run, if there is one."""
 
     run_id: int | None
@@ -54,8 +52,7 @@ class Published:
     age_s: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DifferenceCount:
+class DifferenceCount(Value, frozen=True, kw_only=True):
     """One kind of difference in one area.
 
     Attributes:
@@ -71,8 +68,7 @@ class DifferenceCount:
     persons: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AreaAgreement:
+class AreaAgreement(Value, frozen=True, kw_only=True):
     """The comparison of one area."""
 
     area: str
@@ -81,8 +77,7 @@ class AreaAgreement:
     differences: Sequence[DifferenceCount]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class Verification(Value, frozen=True, kw_only=True):
     """The comparison of a sample with the published state, counted in areas of persons.
 
     Attributes:
@@ -277,8 +272,7 @@ async def _read_tasks(
     return reads, endings[0] if endings else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Compared:
+class _Compared(Value, frozen=True, kw_only=True):
     """One area of one person."""
 
     person_key: str

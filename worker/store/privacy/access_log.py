@@ -1,12 +1,13 @@
 """The access log: who accessed persons' data in the store, with which command, and why."""
 
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Final
 
+import msgspec
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.schema.tables import access_log, person
 
@@ -14,8 +15,7 @@ KEPT_AT_LEAST: Final = timedelta(days=90)
 """No row is deleted before this age: database triggers refuse it (migration 0007)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class Access(Value, frozen=True, kw_only=True):
     """One access.
 
     Attributes:
@@ -57,7 +57,7 @@ async def record_access(
             insert(access_log).values(
                 accessed_at=await database.now(connection),
                 person_id=None if person_key is None else person_id,
-                **asdict(access),
+                **msgspec.structs.asdict(access),
             )
         )
 

@@ -9,7 +9,6 @@ import hashlib
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -36,6 +35,7 @@ from worker.core.area import ColumnType, ResourceArea
 from worker.core.diff import ERASED
 from worker.core.identity import NationalId
 from worker.core.recogniser import Recogniser
+from worker.core.value import Value
 from worker.errors import UnavailableError
 from worker.store.catalogues import SNAPSHOTS
 from worker.store.database import Database
@@ -56,8 +56,7 @@ TABLES: Final[Sequence[Table]] = tuple(
 """Every table whose rows belong to a person."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traces:
+class Traces(Value, frozen=True, kw_only=True):
     """Everything that the store holds about one person.
 
     Attributes:
@@ -68,10 +67,12 @@ class Traces:
             key, by ``_Texts.name``.
     """
 
+    hidden = frozenset({"local_refs", "mentions"})
+
     person_id: int | None
-    local_refs: tuple[str, ...] = field(repr=False)
+    local_refs: tuple[str, ...]
     rows: Mapping[str, int]
-    mentions: Mapping[str, Sequence[int]] = field(repr=False)
+    mentions: Mapping[str, Sequence[int]]
 
     @property
     def mention_count(self) -> int:

@@ -5,7 +5,6 @@ vacuumed, the write-ahead log and replicas cannot be searched from here.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from sqlalchemy import Text, cast, literal_column, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.identity import NationalId
+from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.schema.tables import metadata
 
@@ -30,8 +30,7 @@ _FILES: Final = ("", "-wal", "-shm", "-journal")
 _CHUNK_BYTES: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Value, frozen=True, kw_only=True):
     """What is searched for.
 
     Attributes:
@@ -54,8 +53,7 @@ class Wanted:
         return tuple(ref for ref in self.local_refs if len(ref) >= LOCAL_REF_MIN)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundText:
+class FoundText(Value, frozen=True, kw_only=True):
     """How often the person was found: places in files on SQLite, rows on PostgreSQL.
 
     Attributes:

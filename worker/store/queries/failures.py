@@ -1,19 +1,18 @@
 """What could not be read: the open failures, for the ``failures`` commands."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.core.value import Value
 from worker.store.database import Database, execute
 from worker.store.schema.tables import failure, person
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenFailure:
+class OpenFailure(Value, frozen=True, kw_only=True):
     """One area of one person that cannot be read at present.
 
     Attributes:

@@ -1,7 +1,6 @@
 """Everything that the store has about one person, as published (``explain``)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,14 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
+from worker.core.value import Value
 from worker.store.queries.failures import OpenFailure, failures_by_key
 from worker.store.queries.published import last_published
 from worker.store.schema.tables import alias_of, person, run
 from worker.views import FRESHNESS, HISTORY, LABEL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+class Version(Value, frozen=True, kw_only=True):
     """One version of a restriction, visible to readers from ``valid_from`` until ``valid_to``.
 
     Attributes:
@@ -40,8 +39,7 @@ class Version:
     is_shown: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirstProof:
+class FirstProof(Value, frozen=True, kw_only=True):
     """The first of two reads, which the second one confirmed."""
 
     read_at: datetime
@@ -49,8 +47,7 @@ class FirstProof:
     digest: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class Publication(Value, frozen=True, kw_only=True):
     """A published run."""
 
     run_id: int
@@ -58,8 +55,7 @@ class Publication:
     published_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AreaStory:
+class AreaStory(Value, frozen=True, kw_only=True):
     """One area of the person.
 
     The fields of the completeness proof are None if none is published, or the person departed.
@@ -84,8 +80,7 @@ class AreaStory:
     restrictions: Sequence[Version]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersonStory:
+class PersonStory(Value, frozen=True, kw_only=True):
     """One person whom the store knows.
 
     Attributes:

@@ -1,13 +1,13 @@
 """The published state of sampled persons, to compare with PTS (``verify``). Never writes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import and_, event, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.dialects import member, members
 from worker.store.schema.tables import VERSIONS, person, person_area, run
@@ -15,8 +15,7 @@ from worker.store.schema.tables import VERSIONS, person, person_area, run
 _PERSONS_PER_QUERY: Final = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedArea:
+class PublishedArea(Value, frozen=True, kw_only=True):
     """What readers see of one area of one person.
 
     Attributes:

@@ -4,10 +4,10 @@ Nothing here writes, or waits for an active run.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import orjson
 from sqlalchemy import Executable, Row, func, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.areas import AREAS
 from worker.core.hosts import place_of
 from worker.core.model import RunKind
+from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.queries.published import last_published
 from worker.store.runs.lease import is_live
@@ -25,8 +26,7 @@ from worker.store.sqlite_file import file_of
 from worker.views import FRESHNESS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
+class RunFacts(Value, frozen=True, kw_only=True):
     """One run of the ledger.
 
     Attributes:
@@ -44,11 +44,10 @@ class RunFacts:
     started_at: datetime
     finished_at: datetime | None
     published_at: datetime | None
-    totals: Mapping[str, int] = field(default_factory=dict)
+    totals: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class Publication(Value, frozen=True, kw_only=True):
     """What readers see: the last publication, of a full run or a backfill."""
 
     publication_no: int
@@ -57,8 +56,7 @@ class Publication:
     published_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseState:
+class LeaseState(Value, frozen=True, kw_only=True):
     """The holder of the lease.
 
     Attributes:
@@ -72,8 +70,7 @@ class LeaseState:
     is_dead: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AreaStaleness:
+class AreaStaleness(Value, frozen=True, kw_only=True):
     """The published state of one area: persons in it, and those whose state is stale."""
 
     area: str
@@ -81,8 +78,7 @@ class AreaStaleness:
     stale: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailureCount:
+class FailureCount(Value, frozen=True, kw_only=True):
     """Open failures of one area and kind."""
 
     area: str
@@ -90,16 +86,14 @@ class FailureCount:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(Value, frozen=True, kw_only=True):
     """How much an open run has read completely."""
 
     persons: int = 0
     person_areas: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenState:
+class OpenState(Value, frozen=True, kw_only=True):
     """What the guard compares a new run with: see ``worker.core.guard.GuardFacts``."""
 
     restrictions: int

@@ -1,11 +1,11 @@
 """The cohorts of persons, as the facts of a publication name them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, func, select
 
+from worker.core.value import Value
 from worker.store.schema.fact_tables import publication_cohort
 
 COHORTS_MAX: Final = 300
@@ -18,8 +18,7 @@ _DIGITS_MAX: Final = 9
 _CHARACTERS_MAX: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CohortNames:
+class CohortNames(Value, frozen=True, kw_only=True):
     """The cohorts that a publication names.
 
     Attributes:

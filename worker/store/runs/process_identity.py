@@ -2,12 +2,12 @@
 
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 
+from worker.core.value import Value
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+
+class Holder(Value, frozen=True, kw_only=True):
     """A process that may hold a lease.
 
     Attributes:

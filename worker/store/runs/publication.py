@@ -7,7 +7,6 @@ written (``store.runs.facts``).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,6 +20,7 @@ from worker.core.ending import exit_code_of
 from worker.core.guard import GuardFacts, GuardLimits, advice, reasons_to_withhold
 from worker.core.model import RunKind, RunStatus
 from worker.core.run import Publication, RunHandle
+from worker.core.value import Value
 from worker.errors import ExitCode, WithheldError
 from worker.store.catalogues import OUTDATED_STATISTICS
 from worker.store.database import Database
@@ -61,8 +61,7 @@ _PLANNED: Final = (
 start processes for that takes longer than to do it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RosterRead:
+class RosterRead(Value, frozen=True, kw_only=True):
     """How the roster was read by the run attempts that are published together.
 
     Attributes:

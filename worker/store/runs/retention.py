@@ -7,7 +7,6 @@ times after the purged ones. The facts of each publication stay, and with them `
 
 import math
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -17,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from worker.core.model import OPEN_STATUSES
+from worker.core.value import Value
 from worker.store.database import Database
 from worker.store.dialects import delete_securely, member, members
 from worker.store.runs.feed import feed_versions
@@ -31,8 +31,7 @@ RUN_STEPS_MAX: Final = 10
 _Work: TypeAlias = Callable[..., Awaitable[int]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionRules:
+class RetentionRules(Value, frozen=True, kw_only=True):
     """How long rows are kept; None: for ever.
 
     Attributes:
@@ -51,8 +50,7 @@ class RetentionRules:
     runs_per_step: int = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purged:
+class Purged(Value, frozen=True, kw_only=True):
     """The numbers of deleted rows."""
 
     versions: int = 0

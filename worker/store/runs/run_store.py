@@ -13,6 +13,7 @@ from worker.core.confirmation import Removed
 from worker.core.guard import GuardLimits
 from worker.core.model import RunStatus
 from worker.core.run import Publication, RunProgress, ShardFinished
+from worker.core.value import Value
 from worker.errors import ExitCode, WorkerError
 from worker.store.database import Database, execute, rows_of
 from worker.store.dialects import member, members
@@ -34,8 +35,7 @@ log = structlog.get_logger(__name__)
 _run_of_proof = person_area.c.run_id + 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Value, frozen=True, kw_only=True):
     """The areas that a backfill reads, out of all persons on the roster.
 
     Attributes:

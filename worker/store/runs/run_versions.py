@@ -1,18 +1,17 @@
 """The versions of one area, by what one run did to them: conditions and queries for others."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, Table, and_, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from worker.core.model import FailureKind
+from worker.core.value import Value
 from worker.store.queries.published import unpublished_runs
 from worker.store.schema.tables import VERSIONS, alias_of, failure, person_area, run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunVersions:
+class RunVersions(Value, frozen=True, kw_only=True):
     """The versions of one area in one run.
 
     ``version`` is a row of the table, or of an alias of it.

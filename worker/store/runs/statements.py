@@ -8,13 +8,13 @@ version.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from worker.areas import AREAS
 from worker.core.area import ResourceArea
 from worker.core.effect import in_effect_sql, instant_sql
+from worker.core.value import Value
 from worker.store.runs.counted_codes import code_columns
 
 FEED_COLUMNS: Final = (
@@ -27,8 +27,7 @@ FEED_COLUMNS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedRun:
+class PublishedRun(Value, frozen=True, kw_only=True):
     """A published run: its id, publication number and time."""
 
     run_id: int
@@ -36,8 +35,7 @@ class PublishedRun:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class Moment(Value, frozen=True, kw_only=True):
     """A publication at which is counted, by which cohort of a person, and added or not."""
 
     run: PublishedRun

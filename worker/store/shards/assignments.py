@@ -6,7 +6,6 @@ lease, and no two shards write the same person.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.core.model import OPEN_STATUSES, RunKind, RunStatus
 from worker.core.run import RunHandle, RunReport
 from worker.core.sharding import ShardAssignment
+from worker.core.value import Value
 from worker.errors import ConfigurationError, ExitCode, UsageError, WithheldError
 from worker.store.database import Database
 from worker.store.runs.lease import RUN, Lease, displace, held_by_shards, is_live, lock_lease, take
@@ -173,8 +173,7 @@ async def last_attempts(connection: AsyncConnection, run_id: int) -> Mapping[int
     return {row.shard: row for row in rows}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardState:
+class ShardState(Value, frozen=True, kw_only=True):
     """The last attempt of one shard at a run.
 
     Attributes:

@@ -6,19 +6,17 @@ A dead shard's share counts until another shard takes it. A shard that was only 
 nothing in the meantime, because a share expires with the lease (``RateBudget.use``).
 """
 
-from dataclasses import dataclass
-
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.core.sharding import next_share
+from worker.core.value import Value
 from worker.ports import RateBudget
 from worker.store.runs.lease import Lease, held_by_shards, is_live
 from worker.store.schema.tables import lease
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shares:
+class _Shares(Value, frozen=True, kw_only=True):
     """How the ceiling is divided now, in requests per hour.
 
     Attributes:
