@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO
 
 import anyio
 
-from worker.areas import AREAS
+from worker.areas import area_named
 from worker.config import Loaded, Settings, database_url, is_rehearsal
 from worker.core.area import ResourceArea
 from worker.core.identity import PLAIN, Identity, PseudonymKey, pseudonyms
@@ -39,8 +39,6 @@ from worker.tls import client_context
 
 if TYPE_CHECKING:
     import httpx
-
-_ROSTER_AREAS: Final = {area.name: area for area in AREAS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +72,7 @@ class App:
         found = []
         for name in names or self.settings.sync.areas:
             try:
-                found.append(with_overrides(_ROSTER_AREAS[name], overrides.get(name, {})))
+                found.append(with_overrides(area_named(name), overrides.get(name, {})))
             except ValueError as error:
                 raise ConfigurationError(f"areas.{name}: {error}") from error
         return tuple(found)

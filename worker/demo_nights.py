@@ -16,7 +16,6 @@ import httpx
 
 from worker.app import App
 from worker.config import load
-from worker.core.run import RunReport
 from worker.logs import configure
 from worker.ports import Runtime
 from worker.runtime import real_runtime
@@ -63,7 +62,12 @@ async def _run_all(config: Path, sandbox: str, nights: int) -> None:
             }
             (await http.post(f"{sandbox}/_sandbox/control", json=settings)).raise_for_status()
             app = App(loaded=loaded, runtime=_set_back(shift))
-            _show(app, await run_sync(app, RunRequest(), stop=anyio.Event()))
+            report = await run_sync(app, RunRequest(), stop=anyio.Event())
+            print(
+                f"  {app.runtime.now():%d.%m.}  run {report.run_id:>2}  {report.status}, "
+                f"exit {int(report.exit_code)}",
+                flush=True,
+            )
 
 
 def _set_back(shift: timedelta) -> Runtime:
@@ -78,14 +82,6 @@ def _set_back(shift: timedelta) -> Runtime:
         sleep=lambda wait_s: real.sleep(wait_s / _SPEED),
         uniform=real.uniform,
         new_id=real.new_id,
-    )
-
-
-def _show(app: App, report: RunReport) -> None:
-    print(
-        f"  {app.runtime.now():%d.%m.}  run {report.run_id:>2}  {report.status}, "
-        f"exit {int(report.exit_code)}",
-        flush=True,
     )
 
 

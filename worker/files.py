@@ -31,6 +31,11 @@ def named_faults(what: Path) -> Iterator[None]:
         ) from error
 
 
+def private_mode(*, is_group_readable: bool) -> int:
+    """Of a file that only its owner can use, or that its group can read as well."""
+    return 0o640 if is_group_readable else 0o600
+
+
 def is_missing(path: Path) -> bool:
     """Whether there is nothing of this name. False if that cannot be seen."""
     try:
@@ -121,7 +126,8 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             temporary file remain.
     """
     _require_plain(path)
-    number, temporary = _new(path.parent, path.name)
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    temporary = Path(name)
     try:
         _fill(number, content, mode)
         os.replace(temporary, path)  # noqa: PTH105 - all steps of a write use os
@@ -161,11 +167,6 @@ def _require_plain(path: Path) -> None:
         return
     if not is_plain or (path.is_symlink() and str(path.readlink()).startswith("/proc/")):
         raise OSError(errno.EINVAL, "it is not a plain file")
-
-
-def _new(folder: Path, name: str) -> tuple[int, Path]:
-    number, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=".part")
-    return number, Path(temporary)
 
 
 def _fill(number: int, content: bytes, mode: int) -> None:

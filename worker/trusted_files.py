@@ -60,6 +60,11 @@ class Trust(enum.Enum):
     those whom we believe."""
 
 
+def trust_of(*, is_group_trusted: bool) -> Trust:
+    """What a database is trusted for: its group may write it, or nobody."""
+    return Trust.DATA if is_group_trusted else Trust.SECRET
+
+
 def open_trusted(path: Path, *, key: str, trust: Trust) -> io.FileIO:
     """Open a file for reading that nobody but its owner can have changed.
 
@@ -172,8 +177,7 @@ def require_private(path: Path, *, key: str, is_group_trusted: bool, way_out: st
         ConfigurationError: as ``examine_by_name``; or its mode lets others in.
     """
     try:
-        trust = Trust.DATA if is_group_trusted else Trust.SECRET
-        place = examine_by_name(path, key=key, trust=trust)
+        place = examine_by_name(path, key=key, trust=trust_of(is_group_trusted=is_group_trusted))
         status = place.lstat()
     except OSError:
         return  # not there, or not to be reached: opening it reports that

@@ -42,7 +42,7 @@ def report_diagnosis(
             app,
             probe=probe,
             is_offline=is_offline,
-            on_line=_ignore if cli.given.as_json else _print,
+            on_line=(lambda _: None) if cli.given.as_json else _print,
         )
     )
     cli.emit(diagnosis, lambda: None)
@@ -60,10 +60,6 @@ def load_or_error(cli: Cli) -> App | ConfigurationError:
     if app.loaded.origins["log.level"] == "default":
         configure("ERROR", app.settings.log.format)
     return app
-
-
-def _ignore(_line: CheckResult) -> None:
-    """The JSON document has all lines."""
 
 
 def _print(line: CheckResult) -> None:

@@ -11,7 +11,7 @@ from worker.cli.base import Cli, refuse_secrets
 from worker.config import KEYS, new_toml
 from worker.config.urls import has_password
 from worker.errors import ConfigurationError, UsageError, reason_of
-from worker.files import is_missing, write_new
+from worker.files import is_missing, private_mode, write_new
 
 _ASKED: Final = {
     "api.environment": ("PTS environment (test, test-internet, production)", "test"),
@@ -21,8 +21,6 @@ _ASKED: Final = {
     "database.url": ("Database", "sqlite:///pts.db"),
     "privacy.pseudonym_key_file": ("File of the pseudonym key", "pseudonym.key"),
 }
-_GROUP_READABLE: Final = 0o640
-_OWNER_ONLY: Final = 0o600
 
 
 def run(cli: Cli, *, out: Path, group_readable: bool) -> None:
@@ -39,7 +37,7 @@ def run(cli: Cli, *, out: Path, group_readable: bool) -> None:
             values[key] = value
     content = new_toml(values).encode()
     try:
-        write_new(out, content, mode=_GROUP_READABLE if group_readable else _OWNER_ONLY)
+        write_new(out, content, mode=private_mode(is_group_readable=group_readable))
     except FileExistsError:
         raise _exists(out) from None
     except OSError as error:

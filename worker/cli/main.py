@@ -93,7 +93,10 @@ def run(arguments: Sequence[str]) -> int:
     """
     as_json = "--json" in arguments
     try:
-        return _call(arguments)
+        if asked := os.environ.get(COMPLETION):
+            return _complete(asked)
+        with PROGRAM.make_context(NAME, [*arguments]) as context:
+            return int(PROGRAM.invoke(context))
     except click.exceptions.Exit as end:
         return end.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -109,13 +112,6 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last line: a bug must end with its own code
         report_bug(error, as_json=as_json)
         return ExitCode.BUG
-
-
-def _call(arguments: Sequence[str]) -> int:
-    if asked := os.environ.get(COMPLETION):
-        return _complete(asked)
-    with PROGRAM.make_context(NAME, [*arguments]) as context:
-        return int(PROGRAM.invoke(context))
 
 
 def _complete(asked: str) -> int:

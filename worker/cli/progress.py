@@ -127,13 +127,6 @@ class _Bar(Progress):
             yield Text(f"  {self.note}", overflow="ellipsis", no_wrap=True)
 
 
-def _log_warnings_only(app: App) -> None:
-    """Leave the terminal to the bar, unless the level or the format of the log was chosen."""
-    origins = app.loaded.origins
-    if {origins["log.level"], origins["log.format"]} == {"default"}:
-        configure("WARNING", app.settings.log.format)
-
-
 @contextmanager
 def progress_bar(
     cli: Cli, app: App, doing: str = "reading", unit: str = "person"
@@ -146,7 +139,9 @@ def progress_bar(
     if not _is_shown(cli):
         yield None
         return
-    _log_warnings_only(app)
+    origins = app.loaded.origins
+    if {origins["log.level"], origins["log.format"]} == {"default"}:
+        configure("WARNING", app.settings.log.format)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -218,7 +213,7 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
     if typed is not None:
         request = replace(request, roster=typed)
     watch = watch_runs(app, wait_s=request.wait_s)
-    run = RunProgress()
+    run, deadline = RunProgress(), app.settings.sync.deadline
     draw: Callable[[RunProgress], None] = _draw_nothing
 
     def changed(progress: RunProgress) -> None:
@@ -253,7 +248,7 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
         lambda: stoppable(
             work,
             app.runtime,
-            deadline_s=_latest_s(app),
+            deadline_s=deadline.total_seconds() + _PUBLICATION_S_MAX if deadline else None,
             beside=[
                 total,
                 lambda _: _repeat(lambda: draw(run), app.runtime),
@@ -267,12 +262,6 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
         )
     print_report(cli, report)
     return int(report.exit_code)
-
-
-def _latest_s(app: App) -> float | None:
-    """When a run must have ended by itself, its grace and a last publication included."""
-    deadline = app.settings.sync.deadline
-    return None if deadline is None else deadline.total_seconds() + _PUBLICATION_S_MAX
 
 
 def print_report(cli: Cli, report: RunReport) -> None:

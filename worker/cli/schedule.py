@@ -2,7 +2,6 @@
 
 import anyio
 
-from worker.app import App
 from worker.cli.base import Cli
 from worker.cli.output import print_json
 from worker.cli.progress import beside_runs, document, stoppable, watch_runs
@@ -44,7 +43,9 @@ def run(cli: Cli, *, now: bool) -> None:
             return report
 
         async def continue_open_run() -> RunReport | None:
-            return await run_once() if await _is_left_open(app, stop) else None
+            async with app.database(stop=stop) as store:
+                is_left_open = continued_by_next_sync(app, await store.read(open_runs)) is not None
+            return await run_once() if is_left_open else None
 
         pages = pages_of(app, board=board, state=state, readiness=readiness, progress=watch.text)
         async with serve_pages(pages, served.http_listen) as url:
@@ -71,9 +72,3 @@ def _idle(state: ScheduleState) -> str:
     if state.running_since is not None or state.next_at is None:
         return "starting"
     return f"waiting for the start at {instant(state.next_at)}"
-
-
-async def _is_left_open(app: App, stop: anyio.Event) -> bool:
-    """Whether the next ``sync`` would continue a run."""
-    async with app.database(stop=stop) as store:
-        return continued_by_next_sync(app, await store.read(open_runs)) is not None

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from worker.errors import ConfigurationError, reason_of
 from worker.files import named_faults
 from worker.store.catalogues import TABLES, TRIGGERS
-from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name
+from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name, trust_of
 
 _BUSY_S: Final = 20.0
 _HEADER: Final = b"SQLite format 3\x00"
@@ -43,7 +43,7 @@ def copied(
             beside it that do not belong to a copy; a file cannot be written.
     """
     hint = "" if is_store else BACKUP_HINT
-    _require_database(source, key, _trust(is_group_trusted=is_group_trusted), hint)
+    _require_database(source, key, trust_of(is_group_trusted=is_group_trusted), hint)
     with named_faults(beside):
         number, name = tempfile.mkstemp(
             dir=beside.parent, prefix=f".{beside.name}.", suffix=".part"
@@ -78,7 +78,7 @@ def new_place(path: Path, *, key: str, is_group_trusted: bool = False) -> Path:
     if path.is_symlink() or path.exists():
         raise _taken(path)
     try:
-        return examine_by_name(path, key=key, trust=_trust(is_group_trusted=is_group_trusted))
+        return examine_by_name(path, key=key, trust=trust_of(is_group_trusted=is_group_trusted))
     except OSError as error:
         raise ConfigurationError(
             f"{key}: {path.absolute()} cannot be written ({error.strerror})",
@@ -138,10 +138,6 @@ def is_same(path: Path, other: Path) -> bool:
         return path.samefile(other)
     except OSError:
         return False
-
-
-def _trust(*, is_group_trusted: bool) -> Trust:
-    return Trust.DATA if is_group_trusted else Trust.SECRET
 
 
 def _require_database(path: Path, key: str, trust: Trust, hint: str) -> None:

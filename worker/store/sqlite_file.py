@@ -15,12 +15,10 @@ from typing import Final
 from sqlalchemy import URL
 
 from worker.errors import ConfigurationError, SchemaError
-from worker.files import is_missing
-from worker.trusted_files import SQLITE_SUFFIXES, Trust, examine_by_name, require_private
+from worker.files import is_missing, private_mode
+from worker.trusted_files import SQLITE_SUFFIXES, examine_by_name, require_private, trust_of
 
 _KEY: Final = "database.url"
-_PRIVATE: Final = 0o600
-_GROUP_READABLE: Final = 0o640
 _FILES: Final = ("", *SQLITE_SUFFIXES)
 _MIB: Final = 1024 * 1024
 _ROOM_BYTES_MIN: Final = 64 * _MIB
@@ -60,9 +58,8 @@ def examine(path: Path, *, is_group_readable: bool) -> None:
     Raises:
         ConfigurationError: who can, where, and what to do.
     """
-    trust = Trust.DATA if is_group_readable else Trust.SECRET
     try:
-        place = examine_by_name(path, key=_KEY, trust=trust)
+        place = examine_by_name(path, key=_KEY, trust=trust_of(is_group_trusted=is_group_readable))
     except OSError:
         return  # not to be reached: SQLite will say so
     for suffix in _FILES:
@@ -147,9 +144,8 @@ def make(path: Path, *, is_group_readable: bool) -> None:
     with suppress(OSError):
         if path.exists():
             return
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE)
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            if is_group_readable:
-                os.fchmod(number, _GROUP_READABLE)
+            os.fchmod(number, private_mode(is_group_readable=is_group_readable))
         finally:
             os.close(number)

@@ -9,6 +9,7 @@ import anyio
 from worker.app import App
 from worker.core.value import Value
 from worker.errors import ConfigurationError, SchemaError, UsageError
+from worker.files import private_mode
 from worker.store import sqlite_copy
 from worker.store.database import Database, open_database
 from worker.store.foreign_file import is_revision, named_as, no_backup, require_tables
@@ -20,8 +21,6 @@ from worker.store.schema.upgrade import HEAD, check_schema, revision, upgrade
 from worker.store.sqlite_file import require_file
 
 _KEY: Final = "database.url"
-_PRIVATE: Final = 0o600
-_GROUP_READABLE: Final = 0o640
 
 
 class Backup(Value, frozen=True, kw_only=True):
@@ -124,7 +123,7 @@ async def restore(app: App, file: Path, *, replace: bool) -> Restored:
             if path.exists():
                 await anyio.to_thread.run_sync(sqlite_copy.overwrite, path, copy, _KEY)
             else:
-                mode = _GROUP_READABLE if app.settings.database.group_readable else _PRIVATE
+                mode = private_mode(is_group_readable=app.settings.database.group_readable)
                 await anyio.to_thread.run_sync(sqlite_copy.name_copy, copy, path.absolute(), mode)
     return done
 

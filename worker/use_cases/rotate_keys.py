@@ -64,8 +64,8 @@ class KeyRotation(Value, frozen=True, kw_only=True):
 async def rotate_key(
     app: App,
     *,
-    kind: Literal["ec", "rsa"],
-    step: Literal["all", "by_hand", "finish"],
+    kind: Kind,
+    step: Step,
     wait_s: float,
 ) -> KeyRotation:
     """Make a new key, register it, and replace the configured file once HelseID accepts it.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.areas import AREAS
@@ -191,27 +191,19 @@ async def _proofs(
     return {
         row.area: {
             "last_confirmed_at": row.last_confirmed_at,
-            "age_s": _age_s(row.last_confirmed_at, now),
+            "age_s": row.last_confirmed_at
+            and max((now - row.last_confirmed_at).total_seconds(), 0.0),
             "pages": row.pages,
             "records": row.record_count,
             "is_stale": row.is_stale,
             "digest": row.digest,
-            "first_read": _first_read(row),
+            "first_read": row.first_read_at
+            and FirstProof(
+                read_at=row.first_read_at, records=row.first_record_count, digest=row.first_digest
+            ),
         }
         for row in rows
     }
-
-
-def _age_s(confirmed_at: datetime | None, now: datetime) -> float | None:
-    return None if confirmed_at is None else max((now - confirmed_at).total_seconds(), 0.0)
-
-
-def _first_read(row: Row[Any]) -> FirstProof | None:
-    if row.first_read_at is None:
-        return None
-    return FirstProof(
-        read_at=row.first_read_at, records=row.first_record_count, digest=row.first_digest
-    )
 
 
 _OF_A_VERSION: Final = (

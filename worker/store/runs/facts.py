@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, false, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.areas import AREAS
+from worker.areas import area_named
 from worker.areas.codes import group_of
 from worker.store.runs.cohorts import CohortNames, name_cohorts
 from worker.store.runs.denominators import count_people, people_before_facts
@@ -86,7 +86,8 @@ def record_publication(
         standing = _Standing(connection, now, None, names)
     for cohort, holders in standing.holders.items():
         people[cohort]["persons_in_effect"] = holders
-    _add_changes(connection, standing.counts, names, feed_from)
+    for op, *key, cohort, amount in connection.exec_driver_sql(changes_sql(feed_from)):
+        standing.counts[*key, names.of(cohort)][_CHANGES[op]] += amount
     _write(connection, row, standing.counts, people)
     publish_labels(connection, run_id=run_id)
 
@@ -103,7 +104,7 @@ def _write(
         {
             "publication_no": number,
             **dict(zip(_KEY, key, strict=True)),
-            "restriction_group": _group(*key[:2]),
+            "restriction_group": group_of(area_named(key[0]).effect, key[1]),
             **values,
         }
         for key, values in sorted(counts.items())
@@ -192,7 +193,8 @@ class _Standing:
     ) -> None:
         self._connection = connection
         self._names = names
-        self.counts: _Counts = _no_counts()
+        names_of_all = (*_STANDING, *_CHANGES.values())
+        self.counts: _Counts = defaultdict(lambda: dict.fromkeys(names_of_all, 0))
         self.holders: dict[str, int] = defaultdict(int)
         as_now = Moment(run=now, cohort=cohort_sql(), sign=1)
         if base is None:
@@ -228,20 +230,3 @@ class _Standing:
         found = self._connection.exec_driver_sql(holders_sql(moments, touched))
         for sign, in_cohort, holders in found:
             self.holders[self._names.of(in_cohort)] += sign * int(holders)
-
-
-def _no_counts() -> _Counts:
-    return defaultdict(lambda: dict.fromkeys((*_STANDING, *_CHANGES.values()), 0))
-
-
-def _add_changes(
-    connection: Connection, counts: _Counts, names: CohortNames, feed_from: int
-) -> None:
-    """Add what was added, changed and removed, from the feed's rows after that number."""
-    for op, *key, cohort, amount in connection.exec_driver_sql(changes_sql(feed_from)):
-        counts[*key, names.of(cohort)][_CHANGES[op]] += amount
-
-
-def _group(area_name: str, code: str) -> str | None:
-    (area,) = (area for area in AREAS if area.name == area_name)
-    return group_of(area.effect, code)

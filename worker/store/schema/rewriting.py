@@ -94,7 +94,9 @@ class Rewriter:
     async def _batch(self, connection: AsyncConnection) -> Rewritten | None:
         """Rewrite the next persons and record the progress; None if there are none."""
         await delete_securely(connection)
-        done_to = await _done_to(connection)
+        done_to: int | None = (
+            await connection.execute(select(store_identity.c.rewritten_to))
+        ).scalar_one()
         if done_to is None:
             return None
         found = await connection.execute(
@@ -139,11 +141,11 @@ class Rewriter:
             for version in versions:
                 texts += [version.restriction_id, exact_json.loads(version.payload.encode())]
             tried = dict.fromkeys(candidates(texts))
-            own = next((digits for digits in tried if self._is_own(digits, row.person_key)), "")
+            key_of = self.identity.person_key
+            own = next(
+                (digits for digits in tried if key_of(NationalId(digits)) == row.person_key), ""
+            )
         return self.rules.cleaner(Person(off_id=NationalId(own), person_key=row.person_key))
-
-    def _is_own(self, digits: str, person_key: str) -> bool:
-        return self.identity.person_key(NationalId(digits)) == person_key
 
     async def _references(
         self, connection: AsyncConnection, row: Row[Any], cleaner: Cleaner
@@ -296,13 +298,6 @@ class _Area(NamedTuple):
         if proof is not None:
             values = {name: known.get(getattr(proof, name) or "") for name in _DIGESTS}
             await connection.execute(update(person_area).where(*ours).values(**values))
-
-
-async def _done_to(connection: AsyncConnection) -> int | None:
-    found: int | None = (
-        await connection.execute(select(store_identity.c.rewritten_to))
-    ).scalar_one()
-    return found
 
 
 def _text_columns(area: ResourceArea) -> list[str]:
