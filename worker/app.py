@@ -236,16 +236,20 @@ class App:
     async def reader(
         self,
         areas: Sequence[ResourceArea],
-        identity: Identity,
+        privacy: PrivacyRules,
         *,
-        throttle: Throttle | None = None,
+        throttle: Throttle,
         share: RateShare | None = None,
+        transport: HttpTransport | None = None,
+        attempts_max: int | None = None,
     ) -> AsyncIterator[PtsReader]:
         """Reads PTS with the configured limits.
 
         Args:
-            throttle: the pace, instead of one of the reader's own.
+            throttle: the pace.
             share: of the ceiling on requests, if other processes have one too.
+            transport: instead of one of the reader's own.
+            attempts_max: instead of the configured number.
 
         Raises:
             ConfigurationError: something that it needs is not set or cannot be used.
@@ -254,15 +258,16 @@ class App:
         base_url, tls = self.base_url(), self.tls()
         async with AsyncExitStack() as stack:
             helseid = await stack.enter_async_context(self.helseid(tls))
-            transport = await stack.enter_async_context(self.transport(tls))
+            if transport is None:
+                transport = await stack.enter_async_context(self.transport(tls))
             authorizer: Authorizer = helseid.authorizer
             if share is not None:
                 authorizer = SharingAuthorizer(authorizer, share)
             client = RetryingClient(
                 transport=transport,
                 authorizer=authorizer,
-                throttle=throttle or self.throttle(),
-                policy=RetryPolicy(attempts_max=sync.retry_attempts),
+                throttle=throttle,
+                policy=RetryPolicy(attempts_max=attempts_max or sync.retry_attempts),
                 runtime=self.runtime,
                 retry_after_s_max=sync.retry_after_max.total_seconds(),
             )
@@ -271,7 +276,7 @@ class App:
                 base_url=base_url,
                 client=client,
                 runtime=self.runtime,
-                privacy=self.privacy(identity),
+                privacy=privacy,
                 pages_max=sync.max_pages,
             )
 

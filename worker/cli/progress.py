@@ -248,7 +248,7 @@ def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
         lambda: stoppable(
             work,
             app.runtime,
-            deadline_s=deadline.total_seconds() + _PUBLICATION_S_MAX if deadline else None,
+            deadline_s=None if deadline is None else deadline.total_seconds() + _PUBLICATION_S_MAX,
             beside=[
                 total,
                 lambda _: _repeat(lambda: draw(run), app.runtime),

@@ -38,35 +38,19 @@ class Page(Overview):
             if inside:
                 rows.append(self._group_row(group))
                 rows += [self._code_row(key, top) for key in inside]
-        rows.append(
-            Row(
-                [
-                    Cell(words.text("total")),
-                    self.cell(("total", number)),
-                    Cell(""),
-                    Cell(words.percent(1)),
-                    Cell(self.change(lambda night: ("total", night)) or NOTHING),
-                ],
-                is_head=True,
-            )
-        )
+        change = self.change(lambda night: ("total", night))
+        rows.append(self._sum("total", ("total", number), Cell(words.percent(1)), change))
         head = [words.text(key) for key in ("code", "in_effect", "share", "change")]
         return Table(words.text("codes_caption"), [*head[:2], "", *head[2:]], rows)
 
     def _group_row(self, group: str) -> Row:
-        words, key = self.words, ("group", self.facts.last.publication_no, group)
+        key = ("group", self.facts.last.publication_no, group)
         change = self.change(lambda night: ("group", night, group))
-        return Row(
-            [
-                Cell(words.text(f"group_{group}")),
-                self.cell(key),
-                Cell(""),
-                self._share(key),
-                Cell(change or NOTHING),
-            ],
-            group=group,
-            is_head=True,
-        )
+        return self._sum(f"group_{group}", key, self._share(key), change, group=group)
+
+    def _sum(self, text: str, key: Any, share: Cell, change: str, *, group: str = "") -> Row:
+        cells = [Cell(self.words.text(text)), self.cell(key), Cell(""), share]
+        return Row([*cells, Cell(change or NOTHING)], group=group, is_head=True)
 
     def _share(self, key: Any) -> Cell:
         part = self.shown.value(key)

@@ -14,14 +14,11 @@ from worker.core.identity import NationalId
 from worker.core.model import CompleteArea, Person
 from worker.core.page_signs import paging_headers
 from worker.core.privacy import PrivacyRules
-from worker.core.retry import RetryPolicy
 from worker.core.shape import shape_of
 from worker.core.value import Value
 from worker.errors import AreaError, ContractError
 from worker.ports import HttpResponse, HttpTransport
 from worker.pts.reader import PtsReader
-from worker.pts.retrying_client import RetryingClient
-from worker.pts.throttle import Throttle
 
 SYNTHETIC_PERSON: Final = "16858399649"
 """A synthetic number (month +80) that NHN has published; it cannot belong to a real person."""
@@ -90,26 +87,18 @@ async def probe(app: App, off_id: NationalId) -> Sequence[Probe]:
     """
     areas = app.areas()
     found = []
-    async with app.transport() as transport, app.helseid() as helseid:
+    async with app.transport() as transport:
         recording = _RecordingTransport(transport)
-        reader = PtsReader(
-            areas=areas,
-            base_url=app.base_url(),
-            client=RetryingClient(
-                transport=recording,
-                authorizer=helseid.authorizer,
-                throttle=Throttle(app.settings.sync.requests_per_second, app.runtime),
-                policy=RetryPolicy(attempts_max=2),
-                runtime=app.runtime,
-                retry_after_s_max=app.settings.sync.retry_after_max.total_seconds(),
-            ),
-            runtime=app.runtime,
-            privacy=PrivacyRules(),
-            pages_max=app.settings.sync.max_pages,
-        )
-        for area in areas:
-            recording.seen.clear()
-            found.append(await _probe_area(reader, area, off_id, recording))
+        async with app.reader(
+            areas,
+            PrivacyRules(),
+            throttle=app.throttle(),
+            transport=recording,
+            attempts_max=2,
+        ) as reader:
+            for area in areas:
+                recording.seen.clear()
+                found.append(await _probe_area(reader, area, off_id, recording))
     return found
 
 

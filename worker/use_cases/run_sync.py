@@ -93,7 +93,7 @@ async def run_sync(
         )
         identity = await check_identity(lease, identity)
         reader = await stack.enter_async_context(
-            app.reader(areas, identity, throttle=throttle, share=share)
+            app.reader(areas, app.privacy(identity), throttle=throttle, share=share)
         )
         store = await _open_store(app, lease, request, share)
         if isinstance(store, RunReport):

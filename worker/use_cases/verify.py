@@ -212,7 +212,7 @@ async def _read(
         if on_progress is not None:
             on_progress(count, len(tasks), progress.failures.total())
 
-    async with app.reader(app.areas(), identity, throttle=throttle) as reader:
+    async with app.reader(app.areas(), app.privacy(identity), throttle=throttle) as reader:
         person_reader = PersonReader(
             reader=reader,
             keys=keys,
