@@ -11,10 +11,8 @@ from sqlalchemy import Connection
 import worker.store.schema.indexes  # noqa: F401 - adds them to the metadata
 from worker.store.dialects import dialect_named
 from worker.store.runs.facts import record_missing_facts
-from worker.store.schema.grants import grants_on
-from worker.store.schema.statistics import statistics_statements
 from worker.store.schema.tables import metadata
-from worker.store.schema.upgrade import HEAD, LOCK
+from worker.store.schema.upgrade import HEAD, LOCK, grants_on, statistics_statements
 from worker.store.schema.views import create_statements, drop_statements, view_definitions
 
 LOCK_TIMEOUT_S = 10

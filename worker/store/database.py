@@ -26,10 +26,9 @@ from worker.postgres_tls import PostgresTls, open_tls
 from worker.store.dialects import LATER, StoreDialect, driver_url
 from worker.store.errors import Meaning, described, meaning_of, plain_reason
 from worker.store.liveness import Liveness
-from worker.store.opened_file import OpenedFile
 from worker.store.outage import Outage
 from worker.store.pooling import TransactionLimits
-from worker.store.sqlite_connections import FOREIGN_KEYS, WRITE, set_rules
+from worker.store.sqlite_connections import FOREIGN_KEYS, WRITE, OpenedFile, set_rules
 from worker.store.sqlite_file import examine, require_folder
 
 log = structlog.get_logger(__name__)

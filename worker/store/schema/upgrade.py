@@ -1,20 +1,34 @@
-"""The database's schema: which revision it has, and how it is brought to ours."""
+"""The database's schema: which revision it has, how it is brought to ours, and what is kept."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
-from sqlalchemy import column, inspect, select, table
+from sqlalchemy import Connection, column, inspect, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import worker
 from worker.errors import SchemaError
+from worker.store.catalogues import FORGET_STATISTICS, GRANTS, SET_STATISTICS
 from worker.store.database import Database
+from worker.store.dialects import StoreDialect
+from worker.store.schema.tables import VERSIONS
 
 HEAD: Final = "0014"
 """The revision that this program works on; a test compares it with the migrations."""
 LOCK: Final = 0x7074735F7570
 """PostgreSQL's advisory lock of an upgrade; any number, but always the same: ``pts_up``."""
+_ROWS: Final = 1_000_000
+"""As SQLite supposes of a table that it knows nothing of."""
+_OF_A_PERSON: Final = {
+    ("person", "ix_person_prev_local_ref"): "1",
+    ("person_label", "ix_person_label_local_ref"): "1",
+    ("person_area", "person_area"): "2 1",
+} | {
+    (table.name, f"ix_{table.name}_person_id_restriction_id"): "2 1" for table in VERSIONS.values()
+}
+"""By table and index: rows for each value of its first column, of its first two, and so on."""
 _ALEMBIC: Final = table("alembic_version", column("version_num"))
 
 
@@ -93,3 +107,32 @@ async def _upgrade(connection: AsyncConnection) -> None:
     from alembic import command  # noqa: PLC0415 - heavy, and only migrations need it
 
     await connection.run_sync(lambda sync: command.upgrade(alembic_config(connection=sync), "head"))
+
+
+def grants_on(connection: Connection, views: Iterable[str]) -> Sequence[str]:
+    """The GRANT statements that give others again what they may do with these views.
+
+    On PostgreSQL alone; a view that does not exist yet has none. Its owner needs no grant.
+    """
+    return [
+        statement
+        for view in views
+        for statement in connection.execute(text(GRANTS), {"view": view}).scalars()
+    ]
+
+
+def statistics_statements(dialect: StoreDialect) -> Iterator[str]:
+    """What SQLite's planner is given about our tables: how few rows of each a person has.
+
+    SQLite takes a table that was never analysed for a million rows, and ten rows for each value of
+    an index. So it read a view from end to end where a short list of references was joined with it,
+    and looked each row up in the list. With these figures it begins with the list. They are not
+    counted, so that the plans of a database do not change with its contents; who runs ``ANALYZE``
+    replaces them. A migration may have made a table anew and dropped its figures.
+    """
+    if dialect.name != "sqlite":
+        return
+    yield "ANALYZE sqlite_schema"  # makes the table of figures, and counts nothing
+    for (name, index), rows in _OF_A_PERSON.items():
+        yield FORGET_STATISTICS.format(index=index)
+        yield SET_STATISTICS.format(table=name, index=index, rows=f"{_ROWS} {rows}")
