@@ -22,7 +22,7 @@ from worker.store.schema.rewriting import Rewriter, Rewritten, identity_before_u
 from worker.store.schema.upgrade import HEAD, check_schema, revision
 from worker.store.schema.upgrade import upgrade as upgrade_schema
 from worker.store.sqlite_file import is_there, require_file
-from worker.use_cases.backup import Backup, Restored, restored_in_place
+from worker.use_cases.backup import Restored, restored_in_place
 from worker.use_cases.backup import backup as back_up
 from worker.use_cases.backup import restore as bring_back
 
@@ -135,12 +135,9 @@ def backup(cli: Cli, *, out: Path) -> None:
     """Run ``pts-worker db backup``."""
     app = cli.load("report")
     done = cli.run(lambda: back_up(app, out))
-    cli.emit({"backup": done}, lambda: _print_backup(done))
-
-
-def _print_backup(done: Backup) -> None:
     last = _publication(done.publication_no)
-    print(f"{done.file}: {done.bytes} bytes, schema {done.schema}, {last}")
+    text = f"{done.file}: {done.bytes} bytes, schema {done.schema}, {last}"
+    cli.emit({"backup": done}, lambda: print(text))
 
 
 def restore(cli: Cli, *, file: Path | None, replace: bool, in_place: bool) -> None:

@@ -1,6 +1,7 @@
 """``status``: the last runs, how fresh the published snapshot is, and what is missing from it."""
 
 from datetime import timedelta
+from typing import Final
 
 from worker.cli.base import Cli
 from worker.cli.showing import columns, instant, quiet, span
@@ -11,6 +12,14 @@ from worker.errors import ExitCode
 from worker.store.queries.status import LeaseState, Publication, RunFacts
 from worker.store.shards.assignments import ShardState
 from worker.use_cases.status import Freshness, OpenRun, Status, read_status
+
+_TOTALS: Final = {
+    "persons": "persons_total",
+    "stale": "persons_stale",
+    "new": "rows_opened",
+    "changed": "rows_changed",
+    "closed": "rows_closed",
+}
 
 
 def run(cli: Cli, *, max_age: timedelta | None, runs: int) -> int:
@@ -39,18 +48,7 @@ def _print(status: Status) -> None:
         return
     print()
     columns(
-        (
-            "run",
-            "kind",
-            "status",
-            "exit",
-            "began UTC",
-            "persons",
-            "stale",
-            "new",
-            "changed",
-            "closed",
-        ),
+        ("run", "kind", "status", "exit", "began UTC", *_TOTALS),
         [
             (
                 f"{run.run_id}",
@@ -58,11 +56,7 @@ def _print(status: Status) -> None:
                 run.status,
                 "-" if run.exit_code is None else str(run.exit_code),
                 f"{run.started_at:%m-%d %H:%M}",
-                run.totals["persons_total"],
-                run.totals["persons_stale"],
-                run.totals["rows_opened"],
-                run.totals["rows_changed"],
-                run.totals["rows_closed"],
+                *(run.totals[name] for name in _TOTALS.values()),
             )
             for run in status.runs
         ],

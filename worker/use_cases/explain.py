@@ -63,19 +63,14 @@ async def explain(
         if story is None:
             publication = await store.read(publication_at, as_of or now)
             return UnknownPerson(as_of=as_of, publication=publication)
-    if identity.mode == "plain":
-        story = _without_key(story)
+    if identity.mode == "plain":  # a person's key is the identifier
+        areas = [
+            replace(area, failure=shown(area.failure, is_plain=True)) if area.failure else area
+            for area in story.areas
+        ]
+        story = replace(story, person_key=None, areas=areas)
     masked: PersonStory = _masked(story, off_id.reveal())
     return masked
-
-
-def _without_key(story: PersonStory) -> PersonStory:
-    """The story of a store in which a person's key is the identifier."""
-    areas = [
-        replace(area, failure=shown(area.failure, is_plain=True)) if area.failure else area
-        for area in story.areas
-    ]
-    return replace(story, person_key=None, areas=areas)
 
 
 def _masked(value: Any, digits: str) -> Any:

@@ -85,17 +85,13 @@ async def observed_run(
         await emit(samples, options, board=board)
         await ping(options, ping_of_failure(code), code)
         raise
-    expires_at = await key_expiry(app) if chosen.key_expiry and _is_end_of(report) else None
+    has_ended = report.status in {RunStatus.PUBLISHED, RunStatus.WITHHELD}
+    is_asked = chosen.key_expiry and has_ended and report.kind is RunKind.SYNC
+    expires_at = await key_expiry(app) if is_asked else None
     samples = samples_of(report, await _standing(app), key_expires_at=expires_at)
     await emit(samples, options, board=board)
     await ping(options, ping_of(report), report.exit_code)
     return report
-
-
-def _is_end_of(report: RunReport) -> bool:
-    """Whether a full run has come to its end; one shard of several does."""
-    ended = report.status in {RunStatus.PUBLISHED, RunStatus.WITHHELD}
-    return ended and report.kind is RunKind.SYNC
 
 
 async def _logged_run(

@@ -324,11 +324,6 @@ class _Texts(NamedTuple):
                     update(self.table).where(self.key == row[0], *self._of_area()).values(**changed)
                 )
 
-    def _masked(self, name: str, value: str | None, mask: Mask) -> str | None:
-        if name == _KEY:
-            return mask.key(value)
-        return mask.document(value) if name in self.documents else mask.text(value)
-
     def _query(self) -> Select[Any]:
         columns = (self.table.c[name] for name in self.columns)
         return select(self.key, *columns).where(*self._of_area())
@@ -338,7 +333,8 @@ class _Texts(NamedTuple):
 
     def _changed(self, row: Row[Any], mask: Mask) -> dict[str, str | None]:
         before: dict[str, str | None] = dict(zip(self.columns, row[1:], strict=True))
-        after = {name: self._masked(name, value, mask) for name, value in before.items()}
+        masks = dict.fromkeys(self.documents, mask.document) | {_KEY: mask.key}
+        after = {name: masks.get(name, mask.text)(value) for name, value in before.items()}
         return {name: value for name, value in after.items() if value != before[name]}
 
 

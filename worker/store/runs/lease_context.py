@@ -45,7 +45,10 @@ async def held_lease(
         yield lease
     finally:
         with anyio.CancelScope(shield=True):
-            await _release(lease)
+            try:
+                await lease.release()
+            except WorkerError as error:  # it expires by itself, and committed work stands
+                log.warning("lease.not_released", reason=error.message, expires_in_s=lease.ttl_s)
 
 
 async def _acquire(
@@ -73,11 +76,3 @@ async def _acquire(
                 log.warning("lease.waiting", reason=error.message, wait_s=wait_s)
                 is_reported = True
             await runtime.sleep(_POLL_S)
-
-
-async def _release(lease: Lease) -> None:
-    """Release the lease. If that fails it expires by itself, and committed work stands."""
-    try:
-        await lease.release()
-    except WorkerError as error:
-        log.warning("lease.not_released", reason=error.message, expires_in_s=lease.ttl_s)

@@ -208,15 +208,8 @@ def _person_label() -> str:
 
 
 def _run() -> str:
-    return (
-        "SELECT r.run_id, r.kind, r.status, r.started_at, r.finished_at, r.published_at, "
-        "r.exit_code, r.reason, r.areas, r.persons_total, r.persons_complete, r.persons_stale, "
-        "r.persons_departed, r.roster_faults, r.areas_complete, r.areas_failed, r.rows_read, "
-        "r.rows_opened, r.rows_changed, r.rows_closed, r.rows_moved, r.rows_unchanged, "
-        "r.requests, r.retries, r.publication_no, r.worker_version, "
-        "r.persons_not_sent "
-        "FROM run r"
-    )
+    columns = ", ".join(f"r.{column.name}" for column in COLUMNS["report_run"])
+    return f"SELECT {columns} FROM run r"
 
 
 def _access() -> str:
