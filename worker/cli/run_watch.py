@@ -10,11 +10,11 @@ from worker.app import App
 from worker.cli.notify import READY_S, Notifier
 from worker.cli.pace import Pace
 from worker.cli.showing import span
-from worker.core.model import RosterEntry
 from worker.core.run import RunProgress
 from worker.errors import WorkerError
 from worker.ports import Runtime
 from worker.store.queries.status import last_full_publication
+from worker.use_cases.roster_count import count_roster
 
 log = structlog.get_logger(__name__)
 
@@ -107,10 +107,7 @@ async def find_total(app: App, watch: RunWatch) -> None:
         if last is not None:
             watch.total = last.totals["persons_total"] - last.totals["persons_departed"]
         elif app.settings.roster.path is not None and str(app.settings.roster.path) != "-":
-            count = 0
-            async for entry in app.roster().entries():
-                count += isinstance(entry, RosterEntry)
-            watch.total = count
+            watch.total = (await count_roster(app, app.roster())).entries
     except WorkerError as error:  # the run itself reports it
         log.debug("run.total_unknown", code=int(error.exit_code))
 
