@@ -108,14 +108,13 @@ async def test_reads_cohorts(tmp_path, content, expected):
 )
 async def test_a_bad_line_is_a_fault(tmp_path, line, problem):
     """A bad line is named by file and line, without its value, and the next line is read."""
-    place, told = (await read_bytes(tmp_path, f"off_id,local_ref,cohort\n{A},p\n{line}\n{A},q\n"))[
-        1
-    ]
+    head = "off_id,local_ref,cohort\n"
+    place, told = (await read_bytes(tmp_path, f"{head}{A},p\n{line}\n{A},q\n"))[1]
     assert place == "roster.csv line 3"
     assert told.startswith(problem)
     assert B not in told
     assert "1013299997" not in told
-    assert (await read_bytes(tmp_path, f"off_id,local_ref,cohort\n{line}\n{A},q\n"))[-1] == (A, "q")
+    assert (await read_bytes(tmp_path, f"{head}{line}\n{A},q\n"))[-1] == (A, "q")
 
 
 async def test_bad_bytes_are_a_fault(tmp_path):
