@@ -13,8 +13,7 @@ from structlog.testing import capture_logs
 
 from tests.simulation.loop import Clock, run_simulated
 from worker.cli.notify import Notifier
-from worker.cli.pace import Pace
-from worker.cli.run_watch import RunWatch, announce_stop, keep_logging, keep_notified
+from worker.cli.run_watch import Pace, RunWatch, announce_stop, keep_logging, keep_notified
 from worker.core.run import RunProgress
 from worker.ports import Runtime
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from worker.cli.base import Cli
 from worker.cli.output import fitted
-from worker.cli.showing import columns, instant, quiet, span, typed_roster
+from worker.cli.showing import columns, instant, quiet, roster_of, span
 from worker.core.plurals import counted
 from worker.use_cases.plan import Plan, PlannedDeadline, PlannedRequests, plan_sync
 
@@ -18,7 +18,7 @@ _FASTER: Final = {
 def run(cli: Cli) -> None:
     """Run ``pts-worker plan``."""
     app = cli.load("plan")
-    roster = typed_roster(app)
+    roster = roster_of(app)
     plan = cli.run(lambda: plan_sync(app, roster))
     cli.emit(plan, lambda: _print(plan))
 

@@ -15,16 +15,16 @@ from rich.text import Text
 from worker.app import App
 from worker.cli.base import Cli
 from worker.cli.notify import Notifier
-from worker.cli.pace import Pace
 from worker.cli.run_watch import (
     STALLED_S,
+    Pace,
     RunWatch,
     announce_stop,
     find_total,
     keep_logging,
     keep_notified,
 )
-from worker.cli.showing import instant, span, typed_roster
+from worker.cli.showing import instant, roster_of, span
 from worker.cli.watchdog import Watchdog, on_signals
 from worker.core.model import RunKind
 from worker.core.plurals import counted
@@ -209,9 +209,8 @@ def beside_runs(
 def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
     """Carry out a run, report how it ended, and give its exit code."""
     cli.keeps_code = True
-    typed = typed_roster(app)  # before the lease: a forgotten prompt stops no night
-    if typed is not None:
-        request = replace(request, roster=typed)
+    # Before the lease: a forgotten prompt stops no night.
+    request = replace(request, roster=roster_of(app))
     watch = watch_runs(app, wait_s=request.wait_s)
     run, deadline = RunProgress(), app.settings.sync.deadline
     draw: Callable[[RunProgress], None] = _draw_nothing

@@ -138,8 +138,8 @@ def read_identifier() -> NationalId:
     return NationalId(digits)
 
 
-def typed_roster(app: "App") -> Roster | None:
-    """The roster that is typed on the terminal; None if it comes from elsewhere.
+def roster_of(app: "App") -> Roster:
+    """The configured roster; if that is the terminal, what is typed there.
 
     Raises:
         ConfigurationError: of the configuration, before the question.
@@ -147,7 +147,7 @@ def typed_roster(app: "App") -> Roster | None:
         UsageError: more than 10,000 lines were.
     """
     if str(app.settings.roster.path) != "-" or not sys.stdin.isatty():
-        return None
+        return app.roster()
     app.identity()
     return app.roster(stdin=read_identifiers())
 

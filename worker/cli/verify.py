@@ -4,7 +4,7 @@ import anyio
 
 from worker.cli.base import Cli
 from worker.cli.progress import progress_bar, stoppable
-from worker.cli.showing import columns, instant, span, typed_roster
+from worker.cli.showing import columns, instant, roster_of, span
 from worker.core.plurals import counted
 from worker.errors import ExitCode, StoppedError
 from worker.use_cases.verify import AreaAgreement, Verification, verify
@@ -21,8 +21,7 @@ _WORDS = {
 def run(cli: Cli, *, sample: int) -> int:
     """Run ``pts-worker verify``."""
     app = cli.load("sync")
-
-    roster = typed_roster(app)
+    roster = roster_of(app)
 
     async def work(stop: anyio.Event) -> Verification:
         with progress_bar(cli, app, unit="area") as show:

@@ -115,11 +115,8 @@ class Plan(Value, frozen=True, kw_only=True):
     guard: GuardForecast
 
 
-async def plan_sync(app: App, roster: Roster | None = None) -> Plan:
+async def plan_sync(app: App, roster: Roster) -> Plan:
     """Plan a sync. Reads the roster and the store, writes nothing, and sends no request.
-
-    Args:
-        roster: None for the configured one.
 
     Raises:
         ConfigurationError: something that a sync needs is not set.
@@ -134,7 +131,7 @@ async def plan_sync(app: App, roster: Roster | None = None) -> Plan:
         last = await store.read(last_full_publication)
         published = await store.read(open_state)
         quiet = await quiet_until(store)
-        counted = await count_roster(app, roster or app.roster())
+        counted = await count_roster(app, roster)
     requests = _requests(counted, len(sync.areas), continues, last)
     duration = PlannedDuration(
         at_least=requests.at_least / sync.requests_per_second,

@@ -99,16 +99,15 @@ class Verification(Value, frozen=True, kw_only=True):
 async def verify(
     app: App,
     size: int,
-    roster: Roster | None = None,
+    roster: Roster,
     *,
     stop: anyio.Event,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress | None,
 ) -> Verification:
     """Read a random sample from PTS and compare it with the published state. Writes nothing.
 
     Args:
         size: the most areas of persons to read.
-        roster: None for the configured one.
 
     Raises:
         SchemaError: the database is missing, behind or ahead.
@@ -124,7 +123,7 @@ async def verify(
         identity = await see_identity(store, identity)
         is_run_on = await _is_run_on(store)
         keys = KeyBook(dict(await store.read(key_paths)))
-        sampled_roster, tasks = await _draw(app, roster or app.roster(), identity, size)
+        sampled_roster, tasks = await _draw(app, roster, identity, size)
         reads = await _read(app, identity, tasks, keys, stop=stop, on_progress=on_progress)
         # Queried after the reads, so that what a run publishes meanwhile is no difference.
         persons = sorted({read.person.person_key for read in reads})

@@ -14,7 +14,7 @@ from worker.store.runs.run_store import Choice, SqlRunStore
 from worker.store.runs.undo import leftovers, undo_writes
 from worker.store.shards.assignments import begin_shard, undo_leftovers
 from worker.store.shards.run_store import ShardRunStore
-from worker.store.writes.record_keys import AgreedRecordKeys
+from worker.store.writes.notes import AgreedRecordKeys
 
 
 async def open_run_store(

@@ -21,7 +21,7 @@ from worker.store.runs.undo import end_run
 from worker.store.schema.tables import attempt, person_area, run
 from worker.store.shards.assignments import has_other_live_shards, last_attempts
 from worker.store.shards.rate_shares import balance
-from worker.store.writes.record_keys import AgreedRecordKeys
+from worker.store.writes.notes import AgreedRecordKeys
 
 
 @dataclass(slots=True, kw_only=True)
