@@ -122,20 +122,6 @@ def test_faults_of_single_values(tmp_path, key, value, problem):
     assert "kty" not in line
 
 
-def test_the_fast_engine_and_a_proxy(tmp_path):
-    """They exclude each other: what must go through the proxy is not sent past it."""
-    flags = {"api.engine": "Fast", "network.proxy_url": "http://p"}
-    (line,) = problems(tmp_path, flags=flags)
-    assert line.startswith("api.engine (")
-    assert "fast knows no proxy" in line
-
-
-def test_credentials_for_no_proxy(tmp_path):
-    """They would look as if they were used."""
-    (line,) = problems(tmp_path, flags={"network.proxy_credentials_file": "x"})
-    assert line.startswith("network.proxy_url: is missing")
-
-
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
@@ -214,6 +200,12 @@ def test_variables_of_others_are_left_alone(tmp_path):
     ("flags", "environ", "start"),
     [
         (
+            {"api.engine": "Fast", "network.proxy_url": "http://p"},
+            {},
+            "api.engine (command line): fast knows no proxy, and network.proxy_url (",
+        ),
+        ({"network.proxy_credentials_file": "x"}, {}, "network.proxy_url: is missing"),
+        (
             {},
             {"PTS_ROSTER__PATH": "r", "PTS_ROSTER__URL": "sqlite:///x", "PTS_ROSTER__QUERY": "q"},
             "roster.path (environment variable PTS_ROSTER__PATH) and roster.url (",
@@ -256,16 +248,6 @@ def test_a_file_that_cannot_be_read_is_the_one_fault(tmp_path, content):
     assert (line, True) == (first, second.startswith("sync.concurrency"))
 
 
-def test_that_no_file_was_read_is_told(tmp_path):
-    """Whoever forgot PTS_CONFIG sees that, and not only what is not set."""
-    with pytest.raises(ConfigurationError) as caught:
-        load({}, environ={}, cwd=tmp_path, purpose="sync")
-    assert (
-        f"no configuration file was read: there is no {tmp_path}/config/worker.toml"
-        in caught.value.hint
-    )
-
-
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -285,7 +267,14 @@ def test_what_a_faulty_line_sets_does_not_seem_to_be_missing(tmp_path, text, nam
     assert [problem.partition(" ")[0] for problem in found] == [
         name.format(file=tmp_path / "config/worker.toml") for name in named
     ]
-    write(tmp_path, "")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_that_no_file_was_read_is_in_the_hint(tmp_path, is_there):
+    """A forgotten PTS_CONFIG shows, and not only what is not set."""
+    if is_there:
+        write(tmp_path, "")
     with pytest.raises(ConfigurationError) as caught:
         load({}, environ={}, cwd=tmp_path, purpose="sync")
-    assert "no file was read" not in caught.value.hint
+    hint = f"no configuration file was read: there is no {tmp_path}/config/worker.toml"
+    assert is_there != (hint in caught.value.hint)

@@ -32,13 +32,14 @@ async def test_requests_are_spaced():
     assert [0.25] * 4 == [round(later - sooner, 6) for sooner, later in pairwise(moments)]
 
 
-async def test_no_wait_when_slow():
-    """Whoever is slower than the ceiling never sleeps."""
+@pytest.mark.parametrize(("rate", "gap_s"), [(4.0, 0.3), (math.inf, 0.0)])
+async def test_no_wait_below_the_ceiling(rate, gap_s):
+    """Slower requests never wait, and without a ceiling nobody does."""
     fake = FakeRuntime()
-    throttle = Throttle(4.0, fake.runtime)
-    for _ in range(5):
+    throttle = Throttle(rate, fake.runtime)
+    for _ in range(50):
         await throttle.enter()
-        fake.advance(0.3)
+        fake.advance(gap_s)
     assert [] == fake.waits_s
 
 
@@ -48,13 +49,6 @@ async def test_a_small_burst():
     moments = await entries(Throttle(100.0, fake.runtime), fake, 105)
     assert 5 == sum(moment == moments[0] for moment in moments)
     assert math.isclose(1.0, moments[-1] - moments[0])  # 105 - 5 requests at 100 per second
-
-
-async def test_no_ceiling():
-    """Without a ceiling nobody waits."""
-    fake = FakeRuntime()
-    await entries(Throttle(math.inf, fake.runtime), fake, 1000)
-    assert [] == fake.waits_s
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan])
@@ -159,19 +153,13 @@ async def test_a_round_trip_is_cut_once():
     assert (1.0, 250.0) == (throttle.concurrency, throttle.rate)
 
 
-async def test_no_answer_lowers_the_concurrency_alone():
-    """A lost connection says nothing about the rate."""
+@pytest.mark.parametrize(("status", "concurrency"), [(None, 4.0), (500, 8)])
+async def test_what_says_nothing_about_the_rate(status, concurrency):
+    """A lost connection lowers the concurrency alone, and a 500 says nothing about the load."""
     throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
     numbers = [await throttle.enter() for _ in range(8)]
-    throttle.pushed_back(None, numbers[0], status=None)
-    assert (4.0, 1000.0) == (throttle.concurrency, throttle.rate)
-
-
-async def test_a_spoilt_answer_lowers_nothing():
-    """A 500 says nothing about the load."""
-    throttle = Throttle(1000.0, FakeRuntime().runtime, concurrency=8)
-    throttle.pushed_back(None, await throttle.enter(), status=500)
-    assert (8, 1000.0) == (throttle.concurrency, throttle.rate)
+    throttle.pushed_back(None, numbers[0], status=status)
+    assert (concurrency, 1000.0) == (throttle.concurrency, throttle.rate)
 
 
 async def test_a_place_is_never_lost():
