@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
+
+import msgspec
 
 from worker.sandbox.clients import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, Client
 from worker.sandbox.fault_responses import fault_response
@@ -114,18 +116,11 @@ class SandboxOptions:
         return [main, *self.clients]
 
 
-_KINDS: Final[dict[str, type | tuple[type, ...]]] = {
-    "generation": int,
-    "persons": int,
-    "paging": str,
-    "page_size": int,
-    "clock_skew_s": (int, float),
-    "token_lifetime_s": int,
-    "rs_nonce": bool,
-    "challenge_style": str,
-    "activation_delay_s": (int, float),
-    "retire_after_s": (int, float),
-}
+_SETTABLE: Final = (
+    "generation", "persons", "paging", "page_size", "clock_skew_s", "token_lifetime_s", "rs_nonce",
+    "challenge_style", "activation_delay_s", "retire_after_s",
+)  # fmt: skip
+_TYPES: Final = get_type_hints(SandboxOptions)
 
 
 @dataclass(slots=True)
@@ -154,7 +149,7 @@ class World:
         self.apply(self._at_first())
 
     def _at_first(self) -> dict[str, Any]:
-        return {name: getattr(self.initial, name) for name in (*_KINDS, "faults")}
+        return {name: getattr(self.initial, name) for name in (*_SETTABLE, "faults")}
 
     def now(self, fault: Fault | None = None) -> float:
         """The stand-ins' clock: seconds since 1970. A fault may have it wrong."""
@@ -183,7 +178,7 @@ class World:
             _check(name, value)
         if changes.get("reset"):
             changes = {**self._at_first(), "revoke_tokens": True, **changes}
-        changed = {name: value for name, value in changes.items() if name in _KINDS}
+        changed = {name: value for name, value in changes.items() if name in _SETTABLE}
         options = replace(self.options, **changed)
         people = Population(options.seed, options.persons)
         if "faults" in changes:
@@ -196,7 +191,7 @@ class World:
 
     def settings(self) -> dict[str, Any]:
         """The current settings."""
-        return {name: getattr(self.options, name) for name in _KINDS} | {
+        return {name: getattr(self.options, name) for name in _SETTABLE} | {
             "faults": [str(fault.action) for fault in self.faults.faults],
             "faults_struck": self.faults.struck(),
         }
@@ -205,11 +200,12 @@ class World:
 def _check(name: str, value: object) -> None:
     if name in {"faults", "revoke_tokens", "clear", "reset"}:
         return
-    kind = _KINDS.get(name)
-    if kind is None:
-        raise ValueError(f"cannot set {name!r}; settings are {', '.join(sorted(_KINDS))}")
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{name} has the wrong type")
+    if name not in _SETTABLE:
+        raise ValueError(f"cannot set {name!r}; settings are {', '.join(sorted(_SETTABLE))}")
+    try:
+        msgspec.convert(value, _TYPES[name])
+    except msgspec.ValidationError:
+        raise ValueError(f"{name} has the wrong type") from None
     if name == "paging" and value not in PAGING_STYLES:
         raise ValueError(f"paging must be one of {', '.join(PAGING_STYLES)}")
     if name == "challenge_style" and value not in CHALLENGE_STYLES:
