@@ -292,23 +292,19 @@ def test_unknown_wrapper():
     assert "sperringer[0].delayDays" == caught.value.field
 
 
-def test_declared_wrapper():
-    """A declared envelope is looked for where it was declared."""
-    area = with_overrides(SAFETY, {"envelope": "answer.list"})
-    page = read({"answer": {"list": [restriction()], "total": 1}}, area=area)
-    assert (1, 1) == (page.item_count, page.envelope["total"])
-    outer = read({"answer": {"list": [restriction()]}, "total": 2}, area=area)
-    assert (1, 2) == (outer.item_count, outer.envelope["total"])
-
-
-def test_declared_wrapper_far_inside():
-    """However deep the list stands, what stands beside it counts for the paging."""
-    area = with_overrides(SAFETY, {"envelope": "a.b.list"})
-    page = read({"a": {"b": {"list": [restriction()], "total": 3}, "total": 2}}, area=area)
-    assert (1, 3) == (page.item_count, page.envelope["total"])
-    area = with_overrides(SAFETY, {"envelope": "lists[1]"})
-    page = read({"lists": [[], [restriction()]], "total": 4}, area=area)
-    assert (1, 4) == (page.item_count, page.envelope["total"])
+@pytest.mark.parametrize(
+    ("envelope", "document", "total"),
+    [
+        ("answer.list", {"answer": {"list": [restriction()], "total": 1}}, 1),
+        ("answer.list", {"answer": {"list": [restriction()]}, "total": 2}, 2),
+        ("a.b.list", {"a": {"b": {"list": [restriction()], "total": 3}, "total": 2}}, 3),
+        ("lists[1]", {"lists": [[], [restriction()]], "total": 4}, 4),
+    ],
+)
+def test_declared_wrapper(envelope, document, total):
+    """A declared list is looked for there, and what stands beside it counts for the paging."""
+    page = read(document, area=with_overrides(SAFETY, {"envelope": envelope}))
+    assert (1, total) == (page.item_count, page.envelope["total"])
 
 
 def test_declared_wrapper_that_is_not_there():

@@ -6,7 +6,7 @@ from tests.columns import named
 from tests.unit.pts_answers import PRIVACY, SAFETY, read, restriction
 from worker.areas import AREAS, area_named
 from worker.core.area import DIGEST_KEY, NotFoundMeans, PageStyle, Paging, SendIn
-from worker.core.fields import Absent, Pick, find, parse_path, safe_name
+from worker.core.fields import Absent, Pick, find, parse_path
 from worker.core.overrides import with_overrides
 
 
@@ -165,20 +165,3 @@ def test_paths(path, expected):
 def test_path_steps():
     """A path is read into lower-case names, numbers and picks."""
     assert ("a", 0, "b", Pick.CURRENT) == parse_path("A[0].b[current]")
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("newField", "newField"),
-        ("@odata.count", "@odata.count"),
-        ("16858399649", "?"),
-        ("nin16858399649", "?"),
-        ("Kari Nordmann", "?"),
-        ("", "?"),
-        ("x" * 99, "?"),
-    ],
-)
-def test_names_in_messages(name, expected):
-    """A field name reaches a message only if it looks like one and holds no long number."""
-    assert expected == safe_name(name)

@@ -11,7 +11,7 @@ IDENTIFIER = "12018112345"
 
 
 @pytest.mark.parametrize(
-    "name", ["id", "createdTime", "@odata.nextLink", "oid_2_16_578_1", "_links"]
+    "name", ["id", "newField", "@odata.count", "@odata.nextLink", "oid_2_16_578_1", "_links"]
 )
 def test_names_are_shown(name):
     """What a declaration could name."""
@@ -21,6 +21,11 @@ def test_names_are_shown(name):
 @pytest.mark.parametrize(
     "name",
     [
+        "16858399649",
+        "nin16858399649",
+        "Kari Nordmann",
+        "",
+        "x" * 99,
         "m" + base64.b64encode(IDENTIFIER.encode()).decode().rstrip("="),
         "k" + base64.b64encode(b"1:" + b"16858399649").decode().rstrip("="),
         "_1201-81-1234.5",
@@ -30,7 +35,7 @@ def test_names_are_shown(name):
     ],
 )
 def test_a_name_that_holds_somebody_is_not(name):
-    """In groups of few digits, in base64, in hexadecimal."""
+    """Nor is one that is not like a name; digits in groups, in base64, in hexadecimal."""
     assert "?" == safe_name(name)
 
 

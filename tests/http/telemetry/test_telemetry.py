@@ -204,13 +204,18 @@ async def test_a_pushgateway_that_refuses_changes_nothing(tmp_path, status):
 
 
 async def test_targets_that_are_not_there_change_nothing(tmp_path):
-    """A closed port and a missing folder are two lines in the log."""
+    """A closed port and a missing folder are a line in the log for each target."""
     url = f"http://127.0.0.1:{closed_port()}"
-    options = TelemetryOptions(textfile=tmp_path / "nowhere" / "x.prom", pushgateway_url=url)
+    options = TelemetryOptions(
+        textfile=tmp_path / "nowhere" / "x.prom",
+        pushgateway_url=url,
+        otlp_endpoint=url,
+        push_s_max=1.0,
+    )
     with structlog.testing.capture_logs() as logs:
         await emit(samples_of(NIGHT), options)
     reasons = {log["target"]: log["reason"] for log in logs}
-    assert {"pushgateway", "textfile"} == set(reasons)
+    assert {"pushgateway", "otlp", "textfile"} == set(reasons)
     assert reasons["pushgateway"].endswith(f" at {url.removeprefix('http://')}")
 
 
