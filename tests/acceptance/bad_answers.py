@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Any, Final
 
-from tests.acceptance.standin import SAFETY, Answerer, Ask, off_id_of
+from tests.acceptance.standin import PRIVACY, SAFETY, Answerer, Ask, off_id_of
 from tests.http.engines.raw_server import Reply, http
 
 OTHER: Final = off_id_of(99_001)
@@ -14,6 +14,9 @@ OTHER: Final = off_id_of(99_001)
 
 CANARY: Final = "kanarifugl-i-kroppen"
 """Stands in bodies that are not understood, and must be found nowhere."""
+
+CODE: Final = {SAFETY: "confidentialityCode", PRIVACY: "privacyType"}
+CAUSE: Final = {SAFETY: "cause", PRIVACY: "restrictionDomain"}
 
 
 def _fixed(*arguments: Any, **more: Any) -> Answerer:
@@ -25,19 +28,18 @@ def _text(text: str, **more: Any) -> Answerer:
     return _fixed(text.encode(), **more)
 
 
+def _as_json(ask: Ask) -> bytes:
+    return json.dumps(ask.records).encode()
+
+
 def _changed(**changes: Any) -> Answerer:
-    """The last record with other values; ``None`` leaves the field out."""
+    """The last record with other values."""
+    return lambda ask: http([*ask.records[:-1], {**ask.records[-1], **changes}])
 
-    def answer(ask: Ask) -> Reply:
-        records = json.loads(json.dumps(ask.records))
-        for name, value in changes.items():
-            if value is None:
-                del records[-1][name]
-            else:
-                records[-1][name] = value
-        return http(records)
 
-    return answer
+def _first_with(field: Mapping[str, str], value: object) -> Answerer:
+    """The first record with another value in this field of the area."""
+    return lambda ask: http([{**ask.records[0], field[ask.area]: value}, *ask.records[1:]])
 
 
 def _wrapped(**around: Any) -> Answerer:
@@ -45,129 +47,21 @@ def _wrapped(**around: Any) -> Answerer:
     return lambda _: http({"items": [], **around})
 
 
-def _truncated(ask: Ask) -> Reply:
-    return http(json.dumps(ask.records).encode()[:-20])
-
-
-def _short_body(ask: Ask) -> Reply:
-    """Less than Content-Length says, cut where the JSON would be complete."""
-    return http(b"[]", length=400, then="close")
-
-
-def _long_body(ask: Ask) -> Reply:
-    """Content-Length ends the body before the JSON does."""
-    body = json.dumps(ask.records).encode()
-    return http(body, length=len(body) - 7, then="close")
-
-
-def _reset_in_body(ask: Ask) -> Reply:
-    return http(json.dumps(ask.records).encode()[:40], length=4000, then="reset")
-
-
-def _chunked(*chunks: bytes, end: bool, then: str = "close", extra: bytes = b"") -> Answerer:
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
-    data = head + extra + b"\r\n"
-    for chunk in chunks:
-        data += b"%x\r\n%b\r\n" % (len(chunk), chunk)
-    return lambda _: Reply(data=data + (b"0\r\n\r\n" if end else b""), then=then)
+def _linked(header: str) -> Answerer:
+    """The first record, and a header; ``{url}`` and ``{off_id}`` are the search's."""
+    return lambda ask: http(
+        ask.records[:1], headers=[header.format(url=ask.url, off_id=ask.off_id)]
+    )
 
 
 def _gzip(body: bytes) -> Answerer:
     return _fixed(body, headers=["Content-Encoding: gzip"])
 
 
-def _other_person(ask: Ask) -> Reply:
-    text = json.dumps(ask.records)
-    return http(text.replace(ask.off_id, OTHER).encode())
-
-
-def _one_of_another(ask: Ask) -> Reply:
-    last = json.dumps(ask.records[-1]).replace(ask.off_id, OTHER)
-    return http([*ask.records[:-1], json.loads(last)])
-
-
-def _envelope_of_another(ask: Ask) -> Reply:
-    return http({"offId": OTHER, "items": []})
-
-
-def _keyless(ask: Ask) -> Reply:
-    """Not one record has its ``id`` any more: the fallback key would fit, and must not serve."""
-    records = [{k: v for k, v in record.items() if k != "id"} for record in ask.records]
-    return http(records)
-
-
-def _same_key_twice(ask: Ask) -> Reply:
-    field = "confidentialityCode" if ask.area == SAFETY else "privacyType"
-    return http([*ask.records, {**ask.records[0], field: "N"}])
-
-
-def _wrong_type(ask: Ask) -> Reply:
-    field = "confidentialityCode" if ask.area == SAFETY else "privacyType"
-    return http([{**ask.records[0], field: 7}, *ask.records[1:]])
-
-
-def _object_for_type(ask: Ask) -> Reply:
-    field = "cause" if ask.area == SAFETY else "restrictionDomain"
-    return http([{**ask.records[0], field: {"code": "PPS"}}, *ask.records[1:]])
-
-
-def _nul_in_text(ask: Ask) -> Reply:
-    field = "cause" if ask.area == SAFETY else "restrictionDomain"
-    return http([{**ask.records[0], field: "a\0b"}, *ask.records[1:]])
-
-
-def _bad_time(ask: Ask) -> Reply:
-    changes: dict[str, Any] = {"createdTime": "sist tirsdag"}
-    return http([{**ask.records[0], **changes}, *ask.records[1:]])
-
-
-def _as_strings(ask: Ask) -> Reply:
-    return http([json.dumps(record) for record in ask.records])
-
-
-def _lost_fields(ask: Ask) -> Reply:
-    return http([{"id": record["id"]} for record in ask.records])
-
-
-def _twice_in_object(ask: Ask) -> Reply:
-    body = json.dumps(ask.records[0])
-    return http(f'[{body[:-1]}, "id": "S-another"}}]'.encode())
-
-
-def _loop(ask: Ask) -> Reply:
-    """A next link that leads to itself."""
-    return http({"items": ask.records[:1], "nextLink": f"{ask.url}?cursor=a"})
-
-
 def _endless(ask: Ask) -> Reply:
     """Another page each time, for ever, without a record."""
     page = int(ask.fields.get("page") or 1)
     return http({"items": [], "page": page, "pageSize": 10, "total": 1_000_000})
-
-
-def _loop_of_tokens(ask: Ask) -> Reply:
-    """The same token again and again."""
-    return http({"items": [], "continuationToken": "x"})
-
-
-def _wrong_total(ask: Ask) -> Reply:
-    return http({"items": ask.records, "total": len(ask.records) + 1})
-
-
-def _nothing_of_three(ask: Ask) -> Reply:
-    return http({"items": [], "total": 3})
-
-
-def _unknown_continuation(ask: Ask) -> Reply:
-    return http({"items": ask.records[:1], "hasMore": True, "scrollId": "YWJj"})
-
-
-def _foreign_link(ask: Ask) -> Reply:
-    return http(ask.records[:1], headers=['Link: <http://127.0.0.2:9/x>; rel="next"'])
-
-
-def _identifier_in_link(ask: Ask) -> Reply:
-    return http(ask.records[:1], headers=[f'Link: <{ask.url}?after={ask.off_id}>; rel="next"'])
 
 
 def _bad_second_page(ask: Ask) -> Reply:
@@ -183,25 +77,9 @@ def _failing_second_page(ask: Ask) -> Reply:
     return http(ask.records[:1], headers=[f'Link: <{ask.url}?cursor=2>; rel="next"'])
 
 
-def _count_of_two(ask: Ask) -> Reply:
-    return http({"items": [], "count": 2})
-
-
-def _retry_date(ask: Ask) -> Reply:
-    when = formatdate(None, usegmt=True)
-    return http(status="503 Service Unavailable", headers=[f"Retry-After: {when}"])
-
-
-def _two_answers(ask: Ask) -> Reply:
-    """Garbage after a failure, shaped like the answer to the next request on the connection."""
-    first = http({"error": CANARY}, status="200 OK")
-    return Reply(data=first.data + http([]).data)
-
-
-def _nested(ask: Ask) -> Reply:
-    record = json.dumps(ask.records[0])
-    deep = "[" * 5000 + "]" * 5000
-    return http(f'[{record[:-1]}, "deep": {deep}}}]'.encode())
+def _inserted(ask: Ask, text: str) -> Reply:
+    """The first record with more JSON at its end."""
+    return http(f"[{json.dumps(ask.records[0])[:-1]}, {text}}}]".encode())
 
 
 KINDS: Final[Mapping[str, Answerer]] = {
@@ -235,26 +113,39 @@ KINDS: Final[Mapping[str, Answerer]] = {
     "list-of-null": _fixed([None]),
     "list-of-lists": _fixed([[]]),
     "list-of-empty-objects": _fixed([{}]),
-    "list-of-strings": _as_strings,
+    "list-of-strings": lambda ask: http([json.dumps(record) for record in ask.records]),
     "list-of-strangers": _fixed([{"color": "red", "id": "1"}]),
-    "fields-lost": _lost_fields,
+    "fields-lost": lambda ask: http([{"id": record["id"]} for record in ask.records]),
     # Another's records, and records that cannot be told apart.
-    "other-person": _other_person,
-    "one-of-another": _one_of_another,
-    "envelope-of-another": _envelope_of_another,
-    "keyless": _keyless,
+    "other-person": lambda ask: http(_as_json(ask).replace(ask.off_id.encode(), OTHER.encode())),
+    "one-of-another": lambda ask: http(
+        [*ask.records[:-1], json.loads(json.dumps(ask.records[-1]).replace(ask.off_id, OTHER))]
+    ),
+    "envelope-of-another": _wrapped(offId=OTHER),
+    # Not one record has its key any more: the fallback key would fit, and must not serve.
+    "keyless": lambda ask: http(
+        [{k: v for k, v in record.items() if k != "id"} for record in ask.records]
+    ),
     "key-null": _changed(id=[]),
     "key-blank": _changed(id="  "),
-    "same-key-twice": _same_key_twice,
-    "field-twice": _twice_in_object,
+    "same-key-twice": lambda ask: http(
+        [
+            *ask.records,
+            {
+                **ask.records[0],
+                CODE[ask.area]: "N",
+            },
+        ]
+    ),
+    "field-twice": lambda ask: _inserted(ask, '"id": "S-another"'),
     # Changed types.
-    "number-for-text": _wrong_type,
-    "object-for-text": _object_for_type,
-    "bad-time": _bad_time,
-    "nul-in-text": _nul_in_text,
+    "number-for-text": _first_with(CODE, 7),
+    "object-for-text": _first_with(CAUSE, {"code": "PPS"}),
+    "bad-time": _first_with(dict.fromkeys(CODE, "createdTime"), "sist tirsdag"),
+    "nul-in-text": _first_with(CAUSE, "a\0b"),
     "person-as-list": _changed(person=["a"]),
     # Broken JSON and encoding.
-    "truncated": _truncated,
+    "truncated": lambda ask: http(_as_json(ask)[:-20]),
     "trailing": _text("[] []"),
     "trailing-comma": _text("[,]"),
     "nan": _text('[{"confidentialityCode": "N", "id": "x", "delayDays": NaN}]'),
@@ -263,7 +154,7 @@ KINDS: Final[Mapping[str, Answerer]] = {
     "latin-1": _fixed('[{"id": "bl\u00e5", "confidentialityCode": "N"}]'.encode("latin-1")),
     "utf-16": _fixed("[]".encode("utf-16")),
     "lone-surrogate": _text('[{"id": "\\ud800", "confidentialityCode": "N"}]'),
-    "deep": _nested,
+    "deep": lambda ask: _inserted(ask, '"deep": ' + "[" * 5000 + "]" * 5000),
     "deep-alone": _text("[" * 100_000),
     "huge": _text("[" + " " * 17_000_000 + "]"),
     "gzip-bomb": _gzip(gzip.compress(b"[" + b" " * 17_000_000 + b"]", 1)),
@@ -285,14 +176,22 @@ KINDS: Final[Mapping[str, Answerer]] = {
     "429": _fixed([], status="429 Too Many", headers=["Retry-After: 1"]),
     "500": _fixed([], status="500 Oops"),
     "502-html": _text("<html>", status="502 Bad Gateway", kind="text/html"),
-    "503-date": _retry_date,
+    "503-date": lambda _: http(
+        status="503 Service Unavailable",
+        headers=[f"Retry-After: {formatdate(None, usegmt=True)}"],
+    ),
     # The way there.
     "no-answer": lambda _: Reply(data=b"", then="close"),
     "reset": lambda _: Reply(data=b"", then="reset"),
-    "reset-in-body": _reset_in_body,
-    "short-body": _short_body,
-    "long-body": _long_body,
-    "chunks-without-end": _chunked(b"[]", end=False),
+    "reset-in-body": lambda ask: http(_as_json(ask)[:40], length=4000, then="reset"),
+    # Less than Content-Length says, cut where the JSON would be complete; and the other way round.
+    "short-body": _fixed(b"[]", length=400, then="close"),
+    "long-body": lambda ask: http(_as_json(ask), length=len(_as_json(ask)) - 7, then="close"),
+    "chunks-without-end": lambda _: Reply(
+        data=b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n",
+        then="close",
+    ),
     "chunk-size-broken": lambda _: Reply(
         data=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[]\r\n", then="close"
     ),
@@ -302,18 +201,21 @@ KINDS: Final[Mapping[str, Answerer]] = {
     "slow-start": lambda _: Reply(data=http([]).data, before_s=4.0),
     "slow-drip": lambda _: http([], slices=12, pause_s=0.4),
     "hang-in-body": lambda _: http(b"[", length=2, then="hang"),
-    "two-answers": _two_answers,
+    # The second is shaped like the answer to the next request on the connection.
+    "two-answers": lambda _: Reply(data=http({"error": CANARY}).data + http([]).data),
     # Pages.
-    "loop": _loop,
-    "loop-of-tokens": _loop_of_tokens,
+    "loop": lambda ask: http({"items": ask.records[:1], "nextLink": f"{ask.url}?cursor=a"}),
+    "loop-of-tokens": _wrapped(continuationToken="x"),
     "endless": _endless,
-    "wrong-total": _wrong_total,
-    "nothing-of-three": _nothing_of_three,
-    "count-of-two": _count_of_two,
-    "unknown-continuation": _unknown_continuation,
+    "wrong-total": lambda ask: http({"items": ask.records, "total": len(ask.records) + 1}),
+    "nothing-of-three": _wrapped(total=3),
+    "count-of-two": _wrapped(count=2),
+    "unknown-continuation": lambda ask: http(
+        {"items": ask.records[:1], "hasMore": True, "scrollId": "YWJj"}
+    ),
     "has-more": _wrapped(hasMore=True),
-    "foreign-link": _foreign_link,
-    "identifier-in-link": _identifier_in_link,
+    "foreign-link": _linked('Link: <http://127.0.0.2:9/x>; rel="next"'),
+    "identifier-in-link": _linked('Link: <{url}?after={off_id}>; rel="next"'),
     "bad-second-page": _bad_second_page,
     "failing-second-page": _failing_second_page,
 }
