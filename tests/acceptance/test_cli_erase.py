@@ -220,11 +220,15 @@ def test_a_backfill_forgets_nothing(sqlite_url: str, standin: Standin, tmp_path:
     assert [("two",)] == worker.store.rows(versions)
 
 
-def test_a_purge_that_fails_does_not_undo_the_run(make_sqlite, standin: Standin, tmp_path: Path):
+def test_a_purge_that_fails_does_not_undo_the_run(
+    sqlite_url: str, standin: Standin, tmp_path: Path
+):
     """The run is published and ends as it would; what failed is logged, and done the next time."""
-    worker = with_an_old_version(standin, tmp_path, make_sqlite())
-    hinder, help_ = hindrance(is_sqlite=worker.store.is_sqlite)
-    worker.store.rows_of(*hinder)
+    worker = with_an_old_version(standin, tmp_path, sqlite_url)
+    worker.store.rows(
+        "CREATE TRIGGER hinder BEFORE DELETE ON patient_safety_version FOR EACH ROW "
+        "BEGIN SELECT * FROM nowhere; END"
+    )
     ended = worker.sync()
     assert (0, "published") == (ended.code, ended.run["status"])
     assert [("published", 0)] * 3 == worker.store.runs()
@@ -233,19 +237,6 @@ def test_a_purge_that_fails_does_not_undo_the_run(make_sqlite, standin: Standin,
     versions = "SELECT cause FROM patient_safety_version ORDER BY cause"
     assert [("one",), ("two",)] == worker.store.rows(versions)
     assert [] == worker.store.rows("SELECT holder FROM lease WHERE holder IS NOT NULL")
-    worker.store.rows_of(*help_)
+    worker.store.rows("DROP TRIGGER hinder")
     assert 0 == worker.sync().code
     assert [("two",)] == worker.store.rows(versions)
-
-
-def hindrance(*, is_sqlite: bool) -> tuple[list[str], list[str]]:
-    """What makes the database refuse a deletion of versions, and what takes that back."""
-    head = "CREATE TRIGGER hinder BEFORE DELETE ON patient_safety_version FOR EACH ROW"
-    if is_sqlite:
-        return [f"{head} BEGIN SELECT * FROM nowhere; END"], ["DROP TRIGGER hinder"]
-    function = (
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE 'no room' USING ERRCODE = '53100'; END $$"
-    )
-    drop = "DROP TRIGGER hinder ON patient_safety_version"
-    return [function, f"{head} EXECUTE FUNCTION refuse()"], [drop]

@@ -5,7 +5,6 @@ import io
 import re
 import sqlite3
 from collections.abc import Iterator
-from html.parser import HTMLParser
 
 import pytest
 
@@ -13,6 +12,7 @@ from tests.acceptance.conftest import MakeDatabase
 from tests.acceptance.program import Installation
 from tests.acceptance.standin import SAFETY, Standin, person, ref_of, safety
 from tests.acceptance.standin import standin as serve
+from tests.report.test_html import Outline
 
 CODE = "x\x1b]0;owned\x07\x9b2J\u202egpj\x01"
 REFERENCE = "=cmd|'/c calc'!A1;=1+1 "
@@ -65,23 +65,12 @@ def test_explain_still_shows_what_it_was(worker: Installation):
     assert "\\u001b]0;owned\\u0007\\u009b2J" in worker.run("explain", stdin=off_id.encode()).out
 
 
-class _Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.tags.add(tag)
-
-
 def test_the_report_holds_no_markup_of_theirs(worker: Installation):
     """A control character in a code ended it with 70; a script would have been one."""
     ended = worker.run("report", "--out", "report.html")
     assert ended.code == 0, ended.err
     page = (worker.folder / "report.html").read_text("utf-8")
-    tags = _Tags()
-    tags.feed(page)
-    assert "script" not in tags.tags
+    assert "script" not in Outline(page).tags
     assert not re.search("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", page)
 
 

@@ -9,8 +9,8 @@ import pytest
 from tests.acceptance.program import environment
 from tests.acceptance.standin import Standin, person
 
-LIMITS = range(17, 22)
-"""From what database and HelseID need to what is enough for a connection or two."""
+LIMITS = range(18, 21)
+"""Enough for database and HelseID, and for at most one connection to PTS."""
 
 
 @pytest.mark.parametrize("engine", ["httpx", "fast"])
