@@ -87,7 +87,7 @@ def chosen(names, size, seed="seed"):
     return sample.chosen()
 
 
-def test_a_small_stream_is_taken_whole():
+def test_a_small_stream_is_taken_completely():
     """Fewer names than places: everyone is chosen, once, however often they come."""
     assert {"A", "B", "C"} == set(chosen("abcabca", 5))
     assert 3 == len(chosen("abcabca", 5))

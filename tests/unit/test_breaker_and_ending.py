@@ -86,7 +86,7 @@ def test_once_understood_the_breaker_is_more_patient_with_shapes():
         ({K.REJECTED: 4}, 0, None),
     ],
 )
-def test_a_run_that_read_nothing_is_told_by_its_failures(failures, complete, expected):
+def test_a_run_that_read_nothing_ends_by_its_failures(failures, complete, expected):
     """On a small roster there is no streak; what all failures have in common decides."""
     error = nothing_was_read(failures, complete)
     assert expected == (error.exit_code if error else None)

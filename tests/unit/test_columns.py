@@ -76,7 +76,7 @@ def test_a_loose_text_takes_everything():
         typed("a\0b", loose, "c", set())
 
 
-def test_a_time_without_a_zone_is_told():
+def test_a_time_without_a_zone_is_reported():
     """UTC is assumed, and the assumption is reported with the field's path."""
     drift: set[Drift] = set()
     assert datetime(2026, 3, 1, 12, tzinfo=UTC) == typed(

@@ -66,7 +66,7 @@ def test_every_line_of_the_reference_file_works_when_uncommented(tmp_path):
     assert unset == {"roster.path"}
 
 
-def test_the_sandbox_file_is_whole(tmp_path):
+def test_the_sandbox_file_is_complete(tmp_path):
     """``config/sandbox.toml`` names all that a sync needs; only its files are to be made."""
     copy = tmp_path / "config/sandbox.toml"
     copy.parent.mkdir()
@@ -110,7 +110,7 @@ def test_the_schema_names_every_key():
         assert part["additionalProperties"] is False
 
 
-def test_show_tells_values_and_origins(tmp_path):
+def test_show_has_values_and_origins(tmp_path):
     """One row a key, in order, with secrets hidden and overrides of areas where one is set."""
     environ = {
         "PTS_DATABASE__URL": "postgresql://u:hemmelig@h/x",

@@ -69,7 +69,7 @@ def keys(problems):
         ("person", ["privacy.pseudonym_key_file"]),
     ],
 )
-def test_all_that_is_missing_is_told(tmp_path, purpose, missing):
+def test_all_that_is_missing_is_reported(tmp_path, purpose, missing):
     """With nothing set, each purpose tells everything that it needs, and what to do."""
     problems = unmet(tmp_path, {}, purpose)
     assert keys(problems) == missing

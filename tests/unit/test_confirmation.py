@@ -136,7 +136,7 @@ def test_a_contradiction_says_what_each_read_lacked_and_held():
     assert text in result.reason
 
 
-def test_both_reads_tell_of_drift():
+def test_drift_of_both_reads_is_kept():
     """What one of them met is not forgotten."""
     drift = [Drift(field=name, kind="unknown_field") for name in ("x", "y")]
     first, second = (msgspec.structs.replace(area({}), drift=frozenset({one})) for one in drift)

@@ -34,7 +34,7 @@ def test_a_file_is_replaced_at_once_or_stands(tmp_path: Path) -> None:
     assert (b"old", [path]) == (path.read_bytes(), list(tmp_path.iterdir()))
 
 
-def test_a_new_file_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_a_new_file_is_complete_or_not_there(tmp_path: Path) -> None:
     """Half a key would stand in the way of the next try for ever."""
     path = tmp_path / "client.jwk"
     with files_of_at_most(4), pytest.raises(OSError, match="File too large"):

@@ -110,7 +110,7 @@ def test_too_good_to_be_true_is_withheld(night):
     assert reasons_to_withhold(facts(**night), LIMITS)
 
 
-def test_every_reason_is_told_with_its_figures():
+def test_every_reason_has_its_figures():
     """Whoever decides about a withheld run reads what it would do, of how much."""
     night = facts(removed=50, persons_affected=40, departing=70, areas_complete=100)
     removals, departures, gaps = reasons_to_withhold(night, LIMITS)

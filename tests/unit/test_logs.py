@@ -224,7 +224,7 @@ def test_auto_format(stream, no_color, json_expected, colours, monkeypatch):
     assert ("\x1b[" in stream.getvalue()) == colours
 
 
-def test_an_event_that_cannot_be_written_tells_no_values():
+def test_an_event_that_cannot_be_written_shows_no_values():
     """A wrong log call is told by its place, without its arguments."""
     stream, _ = configured("json")
     record = logging.makeLogRecord({"name": "x", "msg": "number %d", "args": (ID,), "lineno": 7})

@@ -22,7 +22,7 @@ from worker.pts.engines import open_transport
 from worker.pts.transport import TransportOptions
 
 
-async def test_a_whole_area():
+async def test_a_complete_area():
     """An area read to its end has its records, its proof, and nothing of the identifier."""
     async with reading(page(1, 2)) as it:
         area = await it.read()

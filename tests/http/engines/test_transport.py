@@ -224,7 +224,7 @@ async def test_interim_answers_are_passed_over(engine):
     assert "link" not in got.headers
 
 
-async def test_a_kept_connection_that_was_closed_is_told_apart(engine):
+async def test_a_kept_connection_that_was_closed_has_its_own_error(engine):
     """A server may close an idle connection just when we write: that says nothing about it."""
     hang_up = Reply(data=b"", then="close")
     async with raw_server(answer(), hang_up) as server, engine(OPTIONS) as transport:
@@ -233,7 +233,7 @@ async def test_a_kept_connection_that_was_closed_is_told_apart(engine):
             await transport.post(server.url, headers={}, body=b"{}")
 
 
-async def test_a_whole_answer_is_not_lost_with_its_connection(engine, monkeypatch):
+async def test_a_complete_answer_is_not_lost_with_its_connection(engine, monkeypatch):
     """It waits for its turn; that the connection ends meanwhile takes nothing from it."""
     monkeypatch.setattr("worker.pts.batching.RESPONSES_MAX", 1)
     async with (

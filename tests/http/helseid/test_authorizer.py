@@ -89,7 +89,7 @@ async def test_learns_nonce_of_any_answer(status, clients):
     assert ("n-7", None) == (claims(same)["nonce"], claims(other).get("nonce"))
 
 
-async def test_odd_nonce_not_learnt(clients):
+async def test_an_unsafe_nonce_is_not_learnt(clients):
     """A nonce that could break out of the claims is not taken."""
     authorizer = clients.open().authorizer
     used = await authorizer.authorize("POST", URL)

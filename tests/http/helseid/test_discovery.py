@@ -44,7 +44,7 @@ async def test_trailing_slash_tolerated(clients, server):
         [http(status="503 Unavailable")] * 5,
     ],
 )
-async def test_one_odd_answer_ends_nothing(answers, clients, server, fake):
+async def test_one_wrong_answer_ends_nothing(answers, clients, server, fake):
     """Nor an outage: what was read a day ago serves on, and is read again later."""
     helseid = clients.open()
     first = await helseid.discovery.metadata()

@@ -72,7 +72,7 @@ async def use_roster(url: str, ca_file: Path) -> None:
         pass
 
 
-def test_no_password_for_whoever_is_in_the_middle(authority: Authority, tmp_path: Path):
+def test_no_password_for_a_man_in_the_middle(authority: Authority, tmp_path: Path):
     """Of store and roster, for each lie and each way to ask for verified TLS: not one password."""
     root = f"sslrootcert={authority.file}"
     queries = ["", "?sslmode=verify-full", f"?{root}", f"?sslmode=verify-ca&{root}"]

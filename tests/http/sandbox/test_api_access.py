@@ -126,7 +126,7 @@ def test_two_proofs_are_refused(signed_in: Caller):
     assert 'error="invalid_request"' in answer.headers["www-authenticate"]
 
 
-def test_without_a_token_only_the_scheme_is_told(caller: Caller):
+def test_without_a_token_only_the_scheme_is_named(caller: Caller):
     """No credentials: the bare scheme, or a challenge with the algorithms; no error."""
     answer = caller.search(OFF_ID, headers={})
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")

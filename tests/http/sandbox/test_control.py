@@ -70,7 +70,7 @@ def test_a_subject_token_over_http(sandbox: RunningSandbox, caller: Caller):
     assert answer.json()["subject_token"].count(".") == 2
 
 
-def test_the_ledger_counts_and_tells_no_one(sandbox: RunningSandbox, signed_in: Caller):
+def test_the_ledger_counts_and_names_nobody(sandbox: RunningSandbox, signed_in: Caller):
     """Requests are counted by endpoint and status; no identifier or token is in the ledger."""
     for off_id in OFF_IDS[:5]:
         signed_in.search(off_id)

@@ -48,7 +48,7 @@ def walk(caller: Caller, off_id: str, style: str) -> list[list[Any]]:
 
 @pytest.mark.parametrize("style", PAGING_STYLES)
 @pytest.mark.parametrize("size", [1, 3])
-def test_pages_together_are_the_whole(
+def test_pages_together_have_every_record(
     sandbox: RunningSandbox, signed_in: Caller, style: str, size: int
 ):
     """Read to the end, each style gives every record once, in pages of the size asked for."""

@@ -28,7 +28,7 @@ except ConfigurationError as fault:
 """
 
 
-def test_a_missing_extra_is_told_before_the_run():
+def test_a_missing_extra_is_reported_before_the_run():
     """The check names what to install; without an endpoint nothing is needed."""
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True, timeout=60

@@ -156,7 +156,7 @@ def test_no_label_is_personal():
     }
 
 
-async def test_a_run_that_could_not_begin_is_told(tmp_path):
+async def test_a_run_that_could_not_begin_is_reported(tmp_path):
     """Its exit code and time are known, and nothing else changes."""
     path = tmp_path / "pts_worker.prom"
     samples = samples_of_end(ExitCode.REFUSED, at=START)
