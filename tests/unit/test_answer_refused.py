@@ -54,6 +54,12 @@ BAD: dict[str, object] = {
     "list twice": b'{"items": [{"id": "a", "confidentialityCode": "N"}], "items": []}',
     "field twice, escaped": b'[{"id": "a:", "\\u0069d": "b\\u003a", "confidentialityCode": "N"}]',
     "fields differing in case": [GOOD | {"ID": "other"}],
+    "fields differing in case, where a column need not look": [
+        GOOD | {"cause": "c", "accessRestriction": [{"cause": "x", "Cause": "y"}]}
+    ],
+    "very many fields, where a column need not look": [
+        GOOD | {"cause": "c", "accessRestriction": [{f"x{n}": n for n in range(1001)}]}
+    ],
     "lists differing in case": {"items": [GOOD], "Items": []},
     "error object": {"error": "not available"},
     "error beside an empty list": {"items": [], "error": {"code": "X"}},

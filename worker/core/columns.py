@@ -87,16 +87,17 @@ def _first_value(
 ) -> tuple[Any, str]:
     """The value at the first path that has one, and the path's text; None if no path has one.
 
+    Every path is followed, so that an ambiguous object on any of them is found.
+
     Raises:
-        ContractError: every path leads through a value that is not an object or array.
+        ContractError: every path leads through a value that is not an object or array; or as
+            ``fields.spelling``, for an object on any of the paths.
     """
-    is_wrong = True
-    for name, rest, text in places:
-        value = find(document[name], rest)
+    found = [(find(document[name], rest), text) for name, rest, text in places]
+    for value, text in found:
         if value is not None and value.__class__ is not Absent:
             return value, text
-        is_wrong = is_wrong and value is Absent.WRONG_TYPE
-    if is_wrong:
+    if all(value is Absent.WRONG_TYPE for value, _ in found):
         raise ContractError("not an object or array", field=f"{where}.{places[0].text}")
     return None, ""
 
