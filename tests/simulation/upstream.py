@@ -24,7 +24,7 @@ from worker.sandbox.pts import Pts
 from worker.sandbox.restrictions import Restriction, sample
 from worker.sandbox.search import Search
 from worker.sandbox.state import SandboxOptions, World
-from worker.sandbox.web import Delivery, Request, Response
+from worker.sandbox.web import Delivery, Request, Response, json_response
 
 ISSUER = "http://127.0.0.1:8101/helseid"
 BASE_URL = "http://127.0.0.1:8102"
@@ -183,7 +183,8 @@ class Upstream:
         may_be_another = connection and connection.requests > 1 and reply.status == 200
         if may_be_another and self._luck.random() < network.extra_answers:
             self.struck["extra answer"] += 1
-            reply, action = replace(reply, body=b"[]", headers=()), Action.EMPTY_LIST
+            extra = replace(json_response([]), delay_s=reply.delay_s, delivery=reply.delivery)
+            reply, action = extra, Action.EMPTY_LIST
         if action:
             self.struck[action] += 1
         await self._pause(process, min(delay_s / 2 + reply.delay_s, limit_s))
