@@ -23,7 +23,7 @@ class Session:
         orders, answers: what it reads and writes.
         spawned: the processes that it started, as Python's audit events tell.
         written: the files that it opened for writing.
-        told: what the code before the last call has left in ``told``.
+        told: what the code before the last call has left in ``reported``.
     """
 
     worker: Installation
@@ -32,7 +32,7 @@ class Session:
     answers: IO[str]
     spawned: Sequence[str] = ()
     written: Sequence[str] = ()
-    told: Any = None
+    reported: Any = None
 
     def call(self, line: str, stdin: str = "", *, before: str = "") -> Ended:
         """Call ``pts-worker`` with the words of a line, as in a shell.
@@ -40,7 +40,7 @@ class Session:
         Args:
             line: the arguments.
             stdin: what is to be read from standard input.
-            before: code to run first in that process; may set ``told`` and ``restore``, which is
+            before: code to run first in that process; may set ``reported``, and ``restore``,
                 called afterwards.
         """
         self.begin(line, stdin, before=before)
@@ -58,12 +58,16 @@ class Session:
         ready, _, _ = select.select([self.answers], [], [], PATIENCE_S)
         answer = self.answers.readline() if ready else ""
         assert answer, (self.worker.folder / "calls" / "err").read_text()
-        told = json.loads(answer)
-        self.spawned, self.written, self.told = told["spawned"], told["written"], told["scope"]
+        reported = json.loads(answer)
+        self.spawned, self.written, self.reported = (
+            reported["spawned"],
+            reported["written"],
+            reported["scope"],
+        )
         return Ended(
-            code=told["code"],
-            out=told["out"],
-            err=told["err"],
+            code=reported["code"],
+            out=reported["out"],
+            err=reported["err"],
             took_s=0.0,
             folder=self.worker.folder,
         )

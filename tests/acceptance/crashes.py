@@ -43,11 +43,11 @@ owner = importlib.import_module({module!r})
 *path, name = {path!r}.split(".")
 for part in path:
     owner = getattr(owner, part)
-real, speak, told = getattr(owner, name), {speak}, []
+real, speak, reported = getattr(owner, name), {speak}, []
 
 def fail(*given, **named):
-    told.append(str(speak(*given, **named)))
-    raise RuntimeError(told[-1])
+    reported.append(str(speak(*given, **named)))
+    raise RuntimeError(reported[-1])
 
 async def fail_later(*given, **named):
     fail(*given, **named)
@@ -94,7 +94,7 @@ def crash(night: Night, running: Session) -> None:
     ):
         line = f"({name}) {command}"
         night.keep(line, running.call(command, given, before=broken(name)))
-        night.crashes[line] = " ".join(running.told)
+        night.crashes[line] = " ".join(running.reported)
 
     night.keep("(mended) sync", running.call("sync"))
     store = night.worker.store

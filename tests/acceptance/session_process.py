@@ -30,10 +30,10 @@ def main() -> None:
         order = json.loads(line)
         scope: dict[str, Any] = {}
         exec(order["before"], scope)  # noqa: S102 - a test's own
-        told = {"code": _called(order, files), "scope": scope.get("told")}
-        told |= {"out": files[1].read_text(), "err": files[2].read_text()}
-        told |= {"spawned": spawned, "written": sorted(written)}
-        print(json.dumps(told), file=answers, flush=True)
+        reported = {"code": _called(order, files), "scope": scope.get("reported")}
+        reported |= {"out": files[1].read_text(), "err": files[2].read_text()}
+        reported |= {"spawned": spawned, "written": sorted(written)}
+        print(json.dumps(reported), file=answers, flush=True)
         scope.get("restore", int)()
 
 

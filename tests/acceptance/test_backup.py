@@ -95,12 +95,12 @@ def test_a_backup_in_mid_run_is_brought_back(
     place = tmp_path / "backups" / "pts.backup"
     first_world(standin)
     worker = standin.install(tmp_path / "worker", make_database(), batch_persons=4, concurrency=4)
-    twin = standin.install(tmp_path / "twin", make_database())
-    assert (0, 0) == (worker.sync().code, twin.sync().code)
+    undisturbed = standin.install(tmp_path / "twin", make_database())
+    assert (0, 0) == (worker.sync().code, undisturbed.sync().code)
     second_world(standin)
     worker.roster(*standin.lines())
-    twin.roster(*standin.lines())
-    assert twin.sync().code == 0
+    undisturbed.roster(*standin.lines())
+    assert undisturbed.sync().code == 0
 
     standin.delay_s = 0.03
     running, begin = worker.start("sync"), len(standin.asked)
@@ -128,7 +128,7 @@ def test_a_backup_in_mid_run_is_brought_back(
     assert ended.code == 0, ended.story()
     assert open_run == ended.run["run_id"]
     assert set() == kept & asked_since(standin, begin)
-    assert twin.store.published() == worker.store.published()
+    assert undisturbed.store.published() == worker.store.published()
     assert worker.run("verify", "--sample", "60").code == 0
     assert worker.run("report", "--out", str(tmp_path / "report.html")).code == 0
 

@@ -101,12 +101,12 @@ def registrations(helseid: RunningSandbox) -> int:
     return sum(count for name, count in found.items() if name.startswith("client-secret 200"))
 
 
-def assert_nothing_private(worker: Installation, *told: Ended) -> None:
+def assert_nothing_private(worker: Installation, *reported: Ended) -> None:
     """No private part of any key is in any output."""
     for path in worker.folder.glob("client.jwk*"):
         document = json.loads(path.read_text())
         private = document.get("privateJwk", document)["d"]
-        assert [] == [one for one in told if private in one.out + one.err]
+        assert [] == [one for one in reported if private in one.out + one.err]
 
 
 def test_a_new_key_takes_the_place_of_the_old_one(worker: Installation, helseid: RunningSandbox):
@@ -115,11 +115,15 @@ def test_a_new_key_takes_the_place_of_the_old_one(worker: Installation, helseid:
     key_file(worker).chmod(0o440)
     rotated, checked = calls(worker, "keys rotate --json", "keys check --json")
     assert 0 == rotated.code, rotated.err
-    told = rotated.document
-    assert ("rotated", "ES512", True) == (told["state"], told["alg"], told["registered"])
-    assert told["expires_at"] > "2026"
-    assert checked.document["kid"] == told["kid"] != told["former_kid"]
-    assert told["former_kid"] == kid_of(key_file(worker, ".old"))
+    reported = rotated.document
+    assert ("rotated", "ES512", True) == (
+        reported["state"],
+        reported["alg"],
+        reported["registered"],
+    )
+    assert reported["expires_at"] > "2026"
+    assert checked.document["kid"] == reported["kid"] != reported["former_kid"]
+    assert reported["former_kid"] == kid_of(key_file(worker, ".old"))
     assert before == key_file(worker, ".old").read_bytes()
     assert {"", ".old"} == names(worker)
     assert 0o440 == stat.S_IMODE(key_file(worker).stat().st_mode)

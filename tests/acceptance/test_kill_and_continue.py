@@ -81,19 +81,19 @@ Pair = tuple[Installation, Installation]
 def pair(standin: Standin, make_sqlite: MakeDatabase, tmp_path: Path) -> Pair:
     """A worker, and a twin with a database of its own that nobody disturbs."""
     first_world(standin)
-    twin = standin.install(tmp_path / "twin", make_sqlite())
-    assert twin.sync().code == 0
-    ours = make_sqlite(like=twin.database_url)
+    undisturbed = standin.install(tmp_path / "twin", make_sqlite())
+    assert undisturbed.sync().code == 0
+    ours = make_sqlite(like=undisturbed.database_url)
     second_world(standin)
     worker = standin.install(tmp_path / "worker", ours, batch_persons=4, concurrency=4)
-    twin.roster(*standin.lines())
-    assert twin.sync().code == 0
-    return worker, twin
+    undisturbed.roster(*standin.lines())
+    assert undisturbed.sync().code == 0
+    return worker, undisturbed
 
 
 def test_killed_at_random_and_continued(standin: Standin, pair: Pair) -> None:
     """Killed three times at random moments: the end is the twin's, and no area is read twice."""
-    worker, twin = pair
+    worker, undisturbed = pair
     dice = random.Random(SEED)
     standin.delay_s = 0.03
     for _ in range(3):
@@ -109,7 +109,7 @@ def test_killed_at_random_and_continued(standin: Standin, pair: Pair) -> None:
     ended = worker.sync()
     assert ended.code == 0, SEED
     assert set() == before & asked_since(standin, begin), SEED
-    assert twin.store.published() == worker.store.published(), SEED
+    assert undisturbed.store.published() == worker.store.published(), SEED
     assert [] == standin.violations
 
 
@@ -137,9 +137,9 @@ def test_what_was_read_is_kept_soon(standin: Standin, tmp_path: Path, sqlite_url
 
 def test_killed_while_it_publishes(standin: Standin, pair: Pair) -> None:
     """Killed around the last commits: readers see one night or the other, never half of one."""
-    worker, twin = pair
+    worker, undisturbed = pair
     dice = random.Random(SEED)
-    old, new = worker.store.published(), twin.store.published()
+    old, new = worker.store.published(), undisturbed.store.published()
     views = ("report_patient_safety_current", "report_patient_privacy_current")
     people = 2 * len(standin.people)
     for _ in range(2):
@@ -158,7 +158,7 @@ def test_killed_while_it_publishes(standin: Standin, pair: Pair) -> None:
 
 def test_stopped_and_continued(standin: Standin, pair: Pair) -> None:
     """SIGTERM: 75 in time, what was complete is kept, the next run publishes the twin's state."""
-    worker, twin = pair
+    worker, undisturbed = pair
     before = worker.store.published()
     standin.delay_s = 0.05
     begin = len(standin.asked)
@@ -178,7 +178,7 @@ def test_stopped_and_continued(standin: Standin, pair: Pair) -> None:
     again = worker.sync()
     assert (0, True) == (again.code, again.run["continued"])
     assert set() == kept & asked_since(standin, begin)
-    assert twin.store.published() == worker.store.published()
+    assert undisturbed.store.published() == worker.store.published()
 
 
 def test_the_terminal_of_a_run_is_closed(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
@@ -251,11 +251,11 @@ def test_waiting_for_another_run(standin: Standin, tmp_path: Path, sqlite_url: s
     ended = second.wait()
     assert (0, False) == (ended.code, ended.run["continued"])
     assert [("published", 0), ("published", 0)] == worker.store.runs()
-    [told] = [line for line in ended.err.splitlines() if '"lease.waiting"' in line]
-    assert "another run holds the lease" in told
+    [reported] = [line for line in ended.err.splitlines() if '"lease.waiting"' in line]
+    assert "another run holds the lease" in reported
 
 
-def test_leaving_between_two_turns(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
+def test_leaving_between_two_iterations(standin: Standin, tmp_path: Path, sqlite_url: str) -> None:
     """A person who was read before the kill and then left the roster is departed.
 
     Nothing that the first turn read of them is ever published: not what changed, not what was new,

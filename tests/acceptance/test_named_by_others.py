@@ -73,9 +73,13 @@ def test_no_byte_is_left(erased: Erased) -> None:
     """Neither identifier, nor pseudonym, nor local reference, and the program says so."""
     for text in (GONE, f"{GONE[:6]} {GONE[6:]}", pseudonym(GONE), REF):
         assert 0 == erased.after.count(text.encode())
-    told = erased.ended["erase"].document
-    assert (True, NAMING, True) == (told["is_known"], told["mentions"], told["is_scrubbed"])
-    found = told["found"]
+    reported = erased.ended["erase"].document
+    assert (True, NAMING, True) == (
+        reported["is_known"],
+        reported["mentions"],
+        reported["is_scrubbed"],
+    )
+    found = reported["found"]
     assert {"identifier": 0, "pseudonym": 0, "local_ref": 0, "rows": 0} == {
         name: found[name] for name in ("identifier", "pseudonym", "local_ref", "rows")
     }

@@ -27,7 +27,7 @@ LATER_S = 2.0
 FIRST = off_id_of(0)
 
 
-def in_turn(*replies: Answerer) -> Answerer:
+def in_order(*replies: Answerer) -> Answerer:
     """Each answer once; the last again and again."""
     left = list(replies)
 
@@ -108,11 +108,11 @@ def test_what_two_reads_lack_is_closed(worker: Installation, standin: Standin) -
     }
     assert confirmed["first_read"]["read_at"] < confirmed["last_confirmed_at"]
     assert other["first_read"] is None
-    told = run(
+    reported = run(
         "--config", str(worker.config), "explain", folder=worker.folder, stdin=FIRST.encode()
     ).out
-    assert 1 == told.count("confirmed   by that read")
-    assert "(1 records, the same content)" in told
+    assert 1 == reported.count("confirmed   by that read")
+    assert "(1 records, the same content)" in reported
     assert [(1,)] == worker.store.rows(
         "SELECT count(*) FROM report_person_freshness WHERE first_read_at IS NOT NULL "
         "AND first_record_count = 1 AND first_digest = digest"
@@ -160,7 +160,7 @@ def test_contradicting_reads_remove_nothing(
     worker: Installation, standin: Standin, kind: str, replies: tuple[Answerer, ...]
 ) -> None:
     """The area is a failure; what was published stands, stale; and it heals."""
-    standin.script[FIRST, SAFETY] = in_turn(*replies)
+    standin.script[FIRST, SAFETY] = in_order(*replies)
     before = ids_of(worker, FIRST)
     ended = worker.sync()
     assert (3, {kind: 1}) == (ended.code, ended.run["failures"])
@@ -190,7 +190,7 @@ def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Stand
     running.wait()
     standin.delay_s = 0.0
     standin.heard.clear()
-    standin.script[FIRST, SAFETY] = in_turn(nothing, truth)
+    standin.script[FIRST, SAFETY] = in_order(nothing, truth)
     ended = worker.run("backfill", "--person", "-", stdin=FIRST.encode())
     assert (3, {"unstable": 1}) == (ended.code, ended.run["failures"])
     assert 2 == len(heard_of(standin, FIRST, SAFETY))
@@ -215,7 +215,7 @@ def test_a_stop_while_persons_wait(worker: Installation, standin: Standin) -> No
 def test_a_signal_while_persons_wait(worker: Installation, standin: Standin) -> None:
     """SIGTERM ends the run with 75 within its grace, and a read that hangs closes nothing."""
     hangs = http([], before_s=60.0)
-    standin.script[FIRST, SAFETY] = in_turn(nothing, lambda _: hangs)
+    standin.script[FIRST, SAFETY] = in_order(nothing, lambda _: hangs)
     running = worker.start("sync")
     wait_for(lambda: len(heard_of(standin, FIRST, SAFETY)) == 2, "the second read")
     running.signal(signal.SIGTERM)
@@ -234,7 +234,7 @@ def test_every_change_is_confirmed(worker: Installation, standin: Standin) -> No
     standin.people[new][SAFETY].append(safety(new, "new"))
     standin.people[changed][SAFETY][0]["confidentialityCode"] = "NORN"
     standin.people[gone][SAFETY].pop()
-    standin.script[false, SAFETY] = in_turn(
+    standin.script[false, SAFETY] = in_order(
         lambda ask: http([*ask.records, safety(false, "false")]), truth
     )
     worker.configure(sync={"confirm": "changes"})

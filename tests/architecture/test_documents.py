@@ -119,8 +119,8 @@ def test_every_dependency_has_its_line():
     extras = project["optional-dependencies"].values()
     wanted = [*project["dependencies"], *(text for extra in extras for text in extra)]
     (page,) = ADRS.glob("0014-*.md")
-    told = [names(row[0])[0] for row in rows(page.read_text(encoding="utf-8"))]
-    assert sorted(Requirement(text).name for text in wanted) == sorted(told)
+    reported = [names(row[0])[0] for row in rows(page.read_text(encoding="utf-8"))]
+    assert sorted(Requirement(text).name for text in wanted) == sorted(reported)
 
 
 def layers_drawn(diagram: str) -> list[set[str]]:

@@ -1,11 +1,13 @@
-"""Retired words do not come back as names in ``worker/``."""
+"""Retired words do not come back as names, neither in the program nor in its tests."""
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-WORKER = Path(__file__).parents[2] / "worker"
+import pytest
+
+ROOT = Path(__file__).parents[2]
 
 RETIRED_NAMES = frozenset(
     {
@@ -23,10 +25,14 @@ RETIRED_MODULES = frozenset({"feeding", "running", "observing", "turns", "holdin
 RETIRED_WORDS = frozenset(
     {
         "told", "tell", "tells", "unheard", "whole", "wholly", "twin", "slot", "slots",
-        "helpings", "errand", "crew", "shut",
+        "helpings", "errand", "crew", "shut", "turn", "turns", "whoever",
     }
 )  # fmt: skip
 """Words that are no part of such a name."""
+
+
+PUBLIC = frozenset({"turns"})
+"""A field of ``status --json``."""
 
 
 def _words(name: str) -> set[str]:
@@ -39,21 +45,31 @@ def _names(tree: ast.Module) -> Iterator[str]:
             yield node.name
         elif isinstance(node, ast.arg):
             yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
 
 
-def _is_retired(name: str) -> bool:
-    return name in RETIRED_NAMES or bool(_words(name) & RETIRED_WORDS)
+def _found(folder: str, *, is_retired: Callable[[str], bool]) -> set[str]:
+    found = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        names = {path.stem, *_names(ast.parse(path.read_text(encoding="utf-8")))}
+        found |= {
+            f"{path.relative_to(ROOT)}: {name}" for name in names - PUBLIC if is_retired(name)
+        }
+    return found
 
 
-def _retired() -> set[str]:
-    retired = set()
-    for path in WORKER.rglob("*.py"):
-        names = set(_names(ast.parse(path.read_text(encoding="utf-8"))))
-        retired |= {name for name in names | {path.stem} if _is_retired(name)}
-        retired |= {path.stem} & RETIRED_MODULES
-    return retired
+@pytest.mark.parametrize("folder", ["worker", "tests", "bench", "migrations"])
+def test_no_retired_word_is_in_a_name(folder: str) -> None:
+    """Modules, classes, functions, parameters and variables use the glossary's words."""
+    assert set() == _found(
+        folder,
+        is_retired=lambda name: not name.startswith("__") and bool(_words(name) & RETIRED_WORDS),
+    )
 
 
-def test_no_retired_word_is_a_name() -> None:
-    """Classes, functions, parameters and modules use the glossary's words."""
-    assert set() == _retired()
+def test_no_name_is_retired() -> None:
+    """What the program's parts were called once."""
+    assert set() == _found("worker", is_retired=RETIRED_NAMES.__contains__)
+    modules = {path.stem for path in (ROOT / "worker").rglob("*.py")}
+    assert not modules & RETIRED_MODULES

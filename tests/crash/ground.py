@@ -141,21 +141,21 @@ class Ground:
         """Make the base and run the twin."""
         lines = self.sandbox.lines()
         url = self.databases.empty()
-        twin = self.install(url, lines[:-EDGE])
+        undisturbed = self.install(url, lines[:-EDGE])
         self.sandbox.control(generation=0, faults=[])
-        assert 0 == self.sync(twin).code
-        self.before = twin.store.published()
+        assert 0 == self.sync(undisturbed).code
+        self.before = undisturbed.store.published()
         self.databases.settle(url)
         self.base = self.databases.copy(url)
-        twin.roster(*lines[EDGE:])
+        undisturbed.roster(*lines[EDGE:])
         self.sandbox.control(generation=GENERATION)
-        running = self.start(twin)
+        running = self.start(undisturbed)
         wait_for(lambda: has_begun(running), "the run")
         began_s = time.monotonic()
         ended = running.wait()
         assert 0 == ended.code, ended.err
         self.took_s = time.monotonic() - began_s
-        self.after = twin.store.published()
+        self.after = undisturbed.store.published()
         assert self.before != self.after
         return self
 
@@ -196,7 +196,7 @@ class Ground:
         finally:
             self.databases.drop(url)
 
-    def assert_whole(self, worker: Installation) -> None:
+    def assert_complete(self, worker: Installation) -> None:
         """A reader sees one snapshot or the other, never something between."""
         seen = self.seen(worker)
         assert seen in (self.before, self.after), "half a publication"
@@ -267,7 +267,7 @@ def die(ground: Ground, random: Random) -> list[str]:
         running = ground.start(worker)
         Moment.drawn(random, ground.took_s).strike(running)
         ground.databases.settle(worker.database_url)
-        ground.assert_whole(worker)
+        ground.assert_complete(worker)
         struck.append(_place(ground, worker, running))
     ground.assert_recovers(worker)
     ground.databases.drop(worker.database_url)

@@ -67,13 +67,16 @@ def test_shards_have_the_day_for_a_key():
 
 def test_the_shards_unit_is_the_nightly_one():
     """But for which part of the run it is, nothing differs."""
-    whole, shard = unit("pts-sync.service"), unit("pts-sync-shard@.service")
+    complete, shard = unit("pts-sync.service"), unit("pts-sync-shard@.service")
     differing = {("Unit", "Description"), ("Service", "ExecStart")}
-    assert {(name, key) for name in whole for key in whole[name]} == {
+    assert {(name, key) for name in complete for key in complete[name]} == {
         (name, key) for name in shard for key in shard[name]
     }
     assert differing == {
-        (name, key) for name in whole for key in whole[name] if whole[name][key] != shard[name][key]
+        (name, key)
+        for name in complete
+        for key in complete[name]
+        if complete[name][key] != shard[name][key]
     }
 
 
@@ -91,7 +94,7 @@ def test_unit_shuts_the_process_in(name: str):
 
 
 @pytest.mark.parametrize("name", WORKERS)
-def test_unit_ends_and_tells(name: str):
+def test_unit_ends_and_reports(name: str):
     """A stuck process is ended, a stop leaves the worker its 10 s, and a failure alerts."""
     sections = unit(name)
     service = sections["Service"]

@@ -13,5 +13,5 @@ async def fill(url: str) -> None:
         begin = datetime.now(UTC) - timedelta(days=NIGHTS)
         world.fake.advance((begin - world.fake.now()).total_seconds())
         await month(world)
-        turn = await world.begin()
-        await turn.write(missed(world, PERSONS))  # somebody new, of whom nothing is published
+        attempt = await world.begin()
+        await attempt.write(missed(world, PERSONS))  # somebody new, of whom nothing is published

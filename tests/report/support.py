@@ -85,9 +85,9 @@ def _person(number: int | str, ref: str | None, cohort: str | None) -> Person:
 
 async def withhold(world: World, *reads: PersonRead) -> None:
     """A run that reads these and is withheld."""
-    turn = await world.begin()
-    await turn.write(*reads)
-    await turn.store.withhold("too many removals")
+    attempt = await world.begin()
+    await attempt.write(*reads)
+    await attempt.store.withhold("too many removals")
 
 
 async def small_store(world: World) -> None:

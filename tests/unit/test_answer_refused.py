@@ -141,9 +141,9 @@ def test_bad_answers(name):
     """
     with pytest.raises(ContractError) as caught:
         read(BAD[name])
-    told = repr(caught.value) + caught.value.field
+    reported = repr(caught.value) + caught.value.field
     kept_out = (OFF_ID, OTHER_OFF_ID, "report-1", "maintenance", "None")
-    assert not any(text in told for text in kept_out)
+    assert not any(text in reported for text in kept_out)
     assert (None, True) == (caught.value.__cause__, caught.value.__suppress_context__) or (
         caught.value.__context__ is None
     )

@@ -115,9 +115,9 @@ def test_all_faults_at_once(tmp_path):
 def test_faults_of_single_values(tmp_path, key, value, problem):
     """Each fault names key and origin and tells what is wrong, never the value."""
     (line,) = problems(tmp_path, flags={key: value}, flag_names={key: "--it"})
-    name, _, told = line.partition(" (flag --it): ")
+    name, _, reported = line.partition(" (flag --it): ")
     assert name.partition("[")[0] == key
-    assert told.startswith(problem)
+    assert reported.startswith(problem)
     assert "hemmelig" not in line
     assert "kty" not in line
 

@@ -21,6 +21,6 @@ X, Y, Z = ((AF_INET, number) for number in range(3))
         ([X, A, B, Y, Z], [X, A, Y, B, Z]),
     ],
 )
-def test_families_take_turns(found, tried):
+def test_families_alternate(found, tried):
     """The resolver's order holds within a family, and decides which family is first."""
     assert tried == interleaved(found)

@@ -264,10 +264,10 @@ def test_the_records_are_not_their_own_envelope():
     """Where the list lies deep, only what is around it says how many there are."""
     area = with_overrides(SAFETY, {"envelope": "data.items"})
     records = [{**restriction(1), "total": 3, "hasMore": True}]
-    whole = {"data": {"items": records, "count": 1}}
-    assert state().next_request(read(whole, area=area)) is None
+    complete = {"data": {"items": records, "count": 1}}
+    assert state().next_request(read(complete, area=area)) is None
     with pytest.raises(PagingError, match="totalHits"):
-        state().next_request(read({**whole, "meta": {"totalHits": 3}}, area=area))
+        state().next_request(read({**complete, "meta": {"totalHits": 3}}, area=area))
 
 
 @pytest.mark.parametrize("name", BAD_SINGLE)

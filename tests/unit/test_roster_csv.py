@@ -109,11 +109,11 @@ async def test_reads_cohorts(tmp_path, content, expected):
 async def test_a_bad_line_is_a_fault(tmp_path, line, problem):
     """A bad line is named by file and line, without its value, and the next line is read."""
     head = "off_id,local_ref,cohort\n"
-    place, told = (await read_bytes(tmp_path, f"{head}{A},p\n{line}\n{A},q\n"))[1]
+    place, reported = (await read_bytes(tmp_path, f"{head}{A},p\n{line}\n{A},q\n"))[1]
     assert place == "roster.csv line 3"
-    assert told.startswith(problem)
-    assert B not in told
-    assert "1013299997" not in told
+    assert reported.startswith(problem)
+    assert B not in reported
+    assert "1013299997" not in reported
     assert (await read_bytes(tmp_path, f"{head}{line}\n{A},q\n"))[-1] == (A, "q")
 
 

@@ -81,10 +81,10 @@ async def test_a_bad_row_is_a_fault(url, value, problem):
     query = f"select * from (select {A} as off_id union all select {value})"
     found = await read(QueryRoster(url, query))
     assert (A, None) in found
-    place, told = next(line for line in found if line != (A, None))
+    place, reported = next(line for line in found if line != (A, None))
     assert place in {"roster.query row 1", "roster.query row 2"}
-    assert told.startswith(problem)
-    assert "2013299997" not in told
+    assert reported.startswith(problem)
+    assert "2013299997" not in reported
 
 
 @pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])

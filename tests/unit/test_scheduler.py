@@ -86,7 +86,7 @@ def nights(
     for module in (schedulers, executors):
         monkeypatch.setattr(module, "datetime", ItsDatetime(clock))
 
-    async def tell(_loop: object) -> Nights:
+    async def play(_loop: object) -> Nights:
         made = Nights(clock=clock, stop=anyio.Event(), run_s=run_s)
         async with anyio.create_task_group() as tasks:
 
@@ -108,7 +108,7 @@ def nights(
             made.stop.set()
         return made
 
-    found: Nights = run_simulated(tell, clock, Random(1))
+    found: Nights = run_simulated(play, clock, Random(1))
     return found
 
 

@@ -12,13 +12,13 @@ from worker.sync.rate_share import RateShare
 class Pace:
     """What the pace was told."""
 
-    told: list[tuple[str, float]] = field(default_factory=list)
+    reported: list[tuple[str, float]] = field(default_factory=list)
 
     def set_rate(self, requests_per_second: float) -> None:
-        self.told.append(("rate", requests_per_second))
+        self.reported.append(("rate", requests_per_second))
 
     def pause_for(self, seconds: float) -> None:
-        self.told.append(("pause", seconds))
+        self.reported.append(("pause", seconds))
 
 
 def made() -> tuple[RateShare, Pace, FakeRuntime]:
@@ -32,7 +32,7 @@ def test_a_smaller_share_counts_for_those_who_wait_too():
     until_s = fake.monotonic() + 50
     for per_hour in (36_000, 36_000, 18_000, 72_000):
         share.use(per_hour, until_s=until_s)
-    assert [("rate", 10.0), ("rate", 5.0), ("pause", 0.2), ("rate", 20.0)] == pace.told
+    assert [("rate", 10.0), ("rate", 5.0), ("pause", 0.2), ("rate", 20.0)] == pace.reported
 
 
 async def test_nothing_is_asked_without_a_share():

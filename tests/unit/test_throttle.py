@@ -92,7 +92,7 @@ async def test_changed_rate():
     assert math.isclose(0.5, moments[2] - moments[1])
 
 
-async def test_who_waits_takes_a_slot_of_the_new_pace():
+async def test_who_waits_takes_a_permit_of_the_new_pace():
     """A lower ceiling counts for those who wait, also behind a pause that is longer than a slot."""
     clock = SharedClock()
     throttle = Throttle(10.0, clock.runtime)

@@ -81,9 +81,9 @@ def test_who_else_may_write(file, trust, mode, mended_by):
     if mended_by is None:
         assert b"secret" == read(file, trust)
     else:
-        told = refusal(file, trust)
-        assert f"{mode:04o}" in told
-        assert f"{mended_by} {file}" in told
+        reported = refusal(file, trust)
+        assert f"{mode:04o}" in reported
+        assert f"{mended_by} {file}" in reported
 
 
 def test_a_folder_that_everyone_can_write(file):
@@ -176,9 +176,9 @@ def test_what_belongs_to_another_user(tmp_path, what):
     os.chown(
         {"file": file, "folder": folder, "link": link}[what], STRANGER, -1, follow_symlinks=False
     )
-    told = refusal(link)
-    assert f"uid {STRANGER}" in told
-    assert {"file": str(file), "folder": str(folder), "link": str(link)}[what] in told
+    reported = refusal(link)
+    assert f"uid {STRANGER}" in reported
+    assert {"file": str(file), "folder": str(folder), "link": str(link)}[what] in reported
 
 
 def test_links_as_kubernetes_makes_them(tmp_path):

@@ -97,7 +97,7 @@ def test_a_terminal_that_was_left_on_purpose():
     assert (0, "ended\n") == (program.returncode, out)
 
 
-def test_a_loop_that_turns_ends_by_itself():
+def test_a_loop_that_runs_ends_by_itself():
     """The event is set, and the watchdog keeps out of it, also beyond the deadline."""
     programs = [spawn("waiting", 0.1, loop) for loop in ("asyncio", "uvloop")]
     begun(*programs)

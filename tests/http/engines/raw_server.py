@@ -90,7 +90,7 @@ class RawServer:
         await _serve(self, self.connections, reader, writer)
 
 
-def in_turn(*replies: Reply) -> Callable[[Request], Reply]:
+def in_order(*replies: Reply) -> Callable[[Request], Reply]:
     """Each reply once; the last again and again."""
     left = list(replies)
     return lambda _: left.pop(0) if len(left) > 1 else left[0]
@@ -102,7 +102,7 @@ async def raw_server(
 ) -> AsyncIterator[RawServer]:
     """Serve these replies in turn on a free port."""
     tasks: set[asyncio.Task[None]] = set()
-    server = RawServer(url="", reply=in_turn(*(replies or (answer(),))))
+    server = RawServer(url="", reply=in_order(*(replies or (answer(),))))
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

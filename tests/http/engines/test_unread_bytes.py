@@ -15,8 +15,8 @@ from worker.errors import TransientError
 NEXT, SURPLUS = b"[2]", b"[9]"
 
 
-@pytest.mark.parametrize("turns", range(10))
-async def test_in_any_iteration_of_the_loop(engine, turns):
+@pytest.mark.parametrize("iterations", range(10))
+async def test_in_any_iteration_of_the_loop(engine, iterations):
     """Whatever the loop is busy with meanwhile: what came before a request does not answer it."""
     may_send, has_sent = threading.Event(), threading.Event()
 
@@ -43,7 +43,7 @@ async def test_in_any_iteration_of_the_loop(engine, turns):
             assert b"[1]" == await outcome(transport, server.url)
             await asyncio.sleep(0.05)
             second = asyncio.create_task(outcome(transport, server.url))
-            for _ in range(turns):
+            for _ in range(iterations):
                 await asyncio.sleep(0)
             may_send.set()
             has_sent.wait(

@@ -269,7 +269,7 @@ async def test_forbidden(clients):
 
 
 @pytest.mark.parametrize(
-    ("error", "description", "told"),
+    ("error", "description", "reported"),
     [
         ("13097248022", "", "an error without a code"),
         ("0paque-t0ken", "", "an error without a code"),
@@ -277,14 +277,14 @@ async def test_forbidden(clients):
         ("access_denied", "secret-token-1 is bad", "(*** is bad)"),
     ],
 )
-async def test_a_refusal_names_nobody(error, description, told, clients, server):
+async def test_a_refusal_names_nobody(error, description, reported, clients, server):
     """Neither the code nor the description gives an identifier away, nor the token in use."""
     server.token_more = {"access_token": "secret-token-1"}
     authorizer = clients.open().authorizer
     used = await authorizer.authorize("POST", URL)
     challenge = f'DPoP error="{error}", error_description="{description}"'
     refused = authorizer.handle_challenge(URL, used, answer(403, challenge)).refused
-    assert told in refused
+    assert reported in refused
     assert [] == [one for one in ("13097248022", "48022", "paque", "token-1") if one in refused]
 
 

@@ -75,7 +75,7 @@ async def test_wrong_issuer(fault, message, clients, server):
 
 
 @pytest.mark.parametrize(
-    ("issuer", "told"),
+    ("issuer", "reported"),
     [
         ("https://other.example/x", "https://other.example/x"),
         ("https://other.example/13097248022", "something that is not a URL"),
@@ -83,12 +83,12 @@ async def test_wrong_issuer(fault, message, clients, server):
         ("a page of words", "something that is not a URL"),
     ],
 )
-async def test_what_another_calls_itself(issuer, told, clients, server):
+async def test_what_another_calls_itself(issuer, reported, clients, server):
     """Another issuer is named if it is an address, and nothing else of the answer is repeated."""
     server.discovery_more = {"issuer": issuer}
     with pytest.raises(ConfigurationError) as caught:
         await clients.open().discovery.metadata()
-    assert caught.value.message.endswith(f"the metadata names {told}")
+    assert caught.value.message.endswith(f"the metadata names {reported}")
 
 
 async def test_unsafe_token_endpoint(clients, server):

@@ -224,7 +224,7 @@ async def test_no_spelling_of_an_identifier_is_reported(clients, server):
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reported"),
     [
         # It would have to be cut, perhaps within an identifier.
         ({"error": "invalid_client", "error_description": f"{'a' * 3990}1309724802{'2' * 20}"},
@@ -234,7 +234,7 @@ async def test_no_spelling_of_an_identifier_is_reported(clients, server):
     ],
     ids=["a long description", "Base64"],
 )  # fmt: skip
-async def test_what_may_hide_an_identifier_is_not_reported(answer, told, clients, server):
+async def test_what_may_hide_an_identifier_is_not_reported(answer, reported, clients, server):
     """A description too long to search, and a code that may be digits."""
     server.token_replies.append(http(answer, status="400 Bad Request"))
-    assert f"HelseID refused the client: {told}" == (await refused(clients.open())).message
+    assert f"HelseID refused the client: {reported}" == (await refused(clients.open())).message

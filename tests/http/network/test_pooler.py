@@ -56,10 +56,10 @@ def test_two_nights(served: Sandbox, tmp_path_factory, make_postgres: MakeDataba
             assert between.switches == between.transactions
     store = Installation(folder=worker.folder, database_url=url).store
     assert [("published", 0)] * 2 == store.runs()
-    assert store.ids() == _twin(served, tmp_path_factory, make_postgres()).store.ids()
+    assert store.ids() == _undisturbed(served, tmp_path_factory, make_postgres()).store.ids()
 
 
-def _twin(served: Sandbox, tmp_path_factory, url: str) -> Installation:
+def _undisturbed(served: Sandbox, tmp_path_factory, url: str) -> Installation:
     """The same without a pooler."""
     worker = served.install(tmp_path_factory.mktemp("twin"), url)
     ended = worker.sync()

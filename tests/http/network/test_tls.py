@@ -94,9 +94,9 @@ def test_a_certificate_that_is_not_accepted(
         worker.configure(tls={"ca_file": str(authority.file)})
         ended = secure.sync(worker)
         assert 69 == ended.code, ended.out + ended.err
-        told = " ".join(ended.run["reasons"])
-        assert re.search(REASONS[wrong], told), told
-        assert ("HelseID" if who == "helseid" else "PTS") in told
+        reported = " ".join(ended.run["reasons"])
+        assert re.search(REASONS[wrong], reported), reported
+        assert ("HelseID" if who == "helseid" else "PTS") in reported
         _assert_nothing_was_sent(secure, who)
     assert set() == worker.store.ids()
     assert [] == worker.store.rows("SELECT 1 FROM run WHERE publication_no IS NOT NULL")

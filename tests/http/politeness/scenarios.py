@@ -20,8 +20,8 @@ class Limit:
     retry_after_s: float | None = None
 
     def __str__(self):
-        told = "" if self.retry_after_s is None else f", Retry-After {self.retry_after_s:g}"
-        return f"{self.rate:g} of {self.ceiling:g}/s, burst {self.burst:g}{told}"
+        reported = "" if self.retry_after_s is None else f", Retry-After {self.retry_after_s:g}"
+        return f"{self.rate:g} of {self.ceiling:g}/s, burst {self.burst:g}{reported}"
 
 
 LIMITS = (

@@ -157,13 +157,15 @@ class Course:
 
     def per_second(self, step_s: float, *statuses: int) -> list[tuple[float, float]]:
         """A curve: requests a second with one of these statuses."""
-        slots = Counter(
+        intervals = Counter(
             int(at_s // step_s)
             for at_s, status in self.requests
             if not statuses or status in statuses
         )
         last = int(self.elapsed_s // step_s)
-        return [((slot + 0.5) * step_s, slots[slot] / step_s) for slot in range(last)]
+        return [
+            ((interval + 0.5) * step_s, intervals[interval] / step_s) for interval in range(last)
+        ]
 
 
 Changes = Mapping[float, Mapping[str, Any]]
@@ -270,8 +272,8 @@ class _Work:
         if status == LOST:
             raise TransientError("no whole answer in time (TimeoutError)")
         wait_s = self.server.retry_after_s if status in {REFUSED, AWAY} else None
-        told = {} if wait_s is None else {"retry-after": (f"{wait_s:g}",)}
-        return HttpResponse(status=status, headers=told, body=b"")
+        reported = {} if wait_s is None else {"retry-after": (f"{wait_s:g}",)}
+        return HttpResponse(status=status, headers=reported, body=b"")
 
 
 class _Open:

@@ -91,8 +91,8 @@ def test_a_window_forgets():
     """A jti is remembered through its window and forgotten after two."""
     window = ReplayWindow(60)
     assert [window.seen("a"), window.seen("a")] == [False, True]
-    shut = ReplayWindow(0)
-    assert [shut.seen("a"), shut.seen("a")] == [False, False]
+    closed = ReplayWindow(0)
+    assert [closed.seen("a"), closed.seen("a")] == [False, False]
 
 
 def test_only_loopback_is_served():

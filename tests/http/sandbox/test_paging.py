@@ -52,11 +52,11 @@ def test_pages_together_have_every_record(
     sandbox: RunningSandbox, signed_in: Caller, style: str, size: int
 ):
     """Read to the end, each style gives every record once, in pages of the size asked for."""
-    off_id, whole = richest(signed_in)
-    assert len(whole) == 4
+    off_id, complete = richest(signed_in)
+    assert len(complete) == 4
     sandbox.control(paging=style, page_size=size)
     pages = walk(signed_in, off_id, style)
-    assert [record for page in pages for record in page] == whole
+    assert [record for page in pages for record in page] == complete
     assert len(pages) == (1 if style == "none" else -(-4 // size))
 
 
@@ -73,9 +73,9 @@ def test_totals_and_continuations_can_be_wrong(
     sandbox: RunningSandbox, signed_in: Caller, style: str
 ):
     """A total that does not add up, and a continuation that nobody knows, in every style."""
-    off_id, whole = richest(signed_in)
+    off_id, complete = richest(signed_in)
     sandbox.control(paging=style, faults=[{"action": "wrong_total"}])
-    assert signed_in.search(off_id).json()["total"] == len(whole) + 1
+    assert signed_in.search(off_id).json()["total"] == len(complete) + 1
     sandbox.control(faults=[{"action": "unknown_continuation"}])
     assert signed_in.search(off_id).json()["hasMore"] is True
 

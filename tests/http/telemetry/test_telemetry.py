@@ -65,7 +65,7 @@ def pushes(server: RawServer) -> list[tuple[str, str, bytes]]:
     return [(method, path, body) for (method, path, _), body in lines]
 
 
-def told(text: str | bytes) -> dict[str, float]:
+def reported(text: str | bytes) -> dict[str, float]:
     """Every sample by its name and labels, read by prometheus-client's own parser."""
     text = text.decode() if isinstance(text, bytes) else text
     return {
@@ -85,7 +85,7 @@ async def test_the_textfile_has_every_number(tmp_path):
         assert mode == stat.S_IMODE(path.stat().st_mode)
     await emit(samples_of(NIGHT, key_expires_at=START), TelemetryOptions(textfile=path))
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
-    numbers = told(path.read_text())
+    numbers = reported(path.read_text())
     expected = {
         "last_run_timestamp_seconds run=sync": NIGHT.finished_at.timestamp(),
         "last_success_timestamp_seconds": PUBLISHED_AT.timestamp(),
@@ -110,7 +110,7 @@ async def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path):
     options = TelemetryOptions(textfile=tmp_path / "pts_worker.prom")
     await emit(samples_of(NIGHT), options)
     await emit(samples_of(WITHHELD), options)
-    numbers = told((tmp_path / "pts_worker.prom").read_text())
+    numbers = reported((tmp_path / "pts_worker.prom").read_text())
     assert PUBLISHED_AT.timestamp() == numbers["last_success_timestamp_seconds"]
     assert (5.0, 7.0, 500.0) == (
         numbers["exit_code run=sync"],
@@ -130,7 +130,7 @@ async def test_a_backfill_does_not_replace_a_sync(tmp_path):
         published_at=PUBLISHED_AT + timedelta(days=2),
     )
     await emit(samples_of(backfill), options)
-    numbers = told((tmp_path / "pts_worker.prom").read_text())
+    numbers = reported((tmp_path / "pts_worker.prom").read_text())
     for name in ("last_published_timestamp_seconds", "last_success_timestamp_seconds"):
         assert PUBLISHED_AT.timestamp() == numbers[name]
     assert (500.0, 2.0, 0.0) == (
@@ -164,7 +164,7 @@ async def test_a_run_that_could_not_begin_is_reported(tmp_path):
     assert {
         "exit_code run=sync": 77.0,
         "last_run_timestamp_seconds run=sync": START.timestamp(),
-    } == (told(path.read_text()))
+    } == (reported(path.read_text()))
 
 
 async def test_a_broken_textfile_is_written_anew(tmp_path):
@@ -172,7 +172,7 @@ async def test_a_broken_textfile_is_written_anew(tmp_path):
     path = tmp_path / "pts_worker.prom"
     path.write_text("not { a metric")
     await emit(samples_of(NIGHT), TelemetryOptions(textfile=path))
-    assert 0.0 == told(path.read_text())["exit_code run=sync"]
+    assert 0.0 == reported(path.read_text())["exit_code run=sync"]
 
 
 async def test_a_push_replaces_only_its_own(tmp_path):
@@ -183,7 +183,7 @@ async def test_a_push_replaces_only_its_own(tmp_path):
         ("POST", "/metrics/job/pts_worker/run/sync"),
         ("POST", "/metrics/job/pts_worker"),
     } == {(method, path) for method, path, _ in pushes(server)}
-    numbers = told(b"".join(body for *_, body in pushes(server)))
+    numbers = reported(b"".join(body for *_, body in pushes(server)))
     assert 500.0 == numbers["persons kind=total run=sync"]
 
 
@@ -305,17 +305,17 @@ async def test_a_planted_textfile_is_neither_read_nor_replaced(tmp_path, kind, w
     assert (before.st_ino, before.st_mode) == (path.lstat().st_ino, path.lstat().st_mode)
     path.unlink()
     await emit(samples_of(NIGHT), options)
-    assert 0.0 == told(path.read_text())["exit_code run=sync"]
+    assert 0.0 == reported(path.read_text())["exit_code run=sync"]
 
 
 async def test_the_metrics_page_shows_the_latest_run():
     """It has only the worker's own metrics; a new run shows at once."""
     board = Board()
-    assert {} == told(metrics_page(board).body)
+    assert {} == reported(metrics_page(board).body)
     await emit(samples_of(NIGHT), TelemetryOptions(), board=board)
-    assert 0.0 == told(metrics_page(board).body)["exit_code run=sync"]
+    assert 0.0 == reported(metrics_page(board).body)["exit_code run=sync"]
     await emit(samples_of(WITHHELD, key_expires_at=START), TelemetryOptions(), board=board)
-    numbers = told(metrics_page(board).body)
+    numbers = reported(metrics_page(board).body)
     assert (5.0, 500.0) == (
         numbers["exit_code run=sync"],
         numbers["persons kind=total run=sync"],

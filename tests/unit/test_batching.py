@@ -8,7 +8,7 @@ from worker.pts.batching import RESPONSES_MAX, ResponseBatcher
 MANY = 3 * RESPONSES_MAX + 1
 
 
-async def test_a_few_in_each_turn_and_in_order():
+async def test_a_few_in_each_iteration_and_in_order():
     """Other callbacks run between any two batches, and no response is lost."""
     loop = asyncio.get_running_loop()
     batcher, delivered, batches = ResponseBatcher(loop), [], []
