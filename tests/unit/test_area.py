@@ -103,6 +103,7 @@ def test_empty_lists():
         ({"headers": {"Authorization": "x"}}, "headers: Authorization is set by the worker"),
         ({"headers": {"x": "a\nb"}}, "headers: x must be plain text"),
         ({"body": {"offId": "1"}}, "body: must hold"),
+        ({"body": {"offId": "{off_id}", "n": 10**30}}, "body: holds a value that cannot be sent"),
         ({"record_key": []}, "record_key: must be a text"),
         ({"record_key": "a..b"}, "record_key: 'a..b' is not a field path"),
         ({"record_key": "id+"}, "record_key: '' is not a field path"),

@@ -80,7 +80,11 @@ def _headers(area: ResourceArea, value: Any) -> ResourceArea:
 
 
 def _body(area: ResourceArea, value: Any) -> ResourceArea:
-    if f'"{OFF_ID}"'.encode() not in orjson.dumps(value):
+    try:
+        text = orjson.dumps(value)
+    except TypeError as error:
+        raise ValueError("holds a value that cannot be sent as JSON") from error
+    if f'"{OFF_ID}"'.encode() not in text:
         raise ValueError(f'must hold "{OFF_ID}" where the identifier goes')
     return replace(area, body=value)
 
