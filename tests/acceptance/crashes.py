@@ -11,13 +11,13 @@ from tests.acceptance.standin import SAFETY
 CRASHES: Final[Mapping[str, tuple[str, str, str]]] = {
     "page": (
         "worker.pts.reader",
-        "PtsReader._page",
-        "lambda self, answer, area, person, key: (person.off_id.reveal(), answer.body)",
+        "read_page",
+        "lambda status, headers, body, person, **more: (person.off_id.reveal(), body)",
     ),
     "request": (
         "worker.pts.httpx_transport",
         "HttpxTransport.post",
-        "lambda self, url, headers, body, is_single_use: (headers, body)",
+        "lambda self, url, headers, body, **more: (headers, body)",
     ),
     "token": (
         "worker.helseid.tokens",

@@ -178,7 +178,7 @@ def test_contradicting_reads_remove_nothing(
 def test_a_backfill_needs_two_reads_as_well(worker: Installation, standin: Standin) -> None:
     """Beside an open sync which has closed the restriction, what counts is what is published."""
     standin.people[FIRST][SAFETY].pop()
-    standin.delay_s = 0.05
+    standin.delay_s = 0.3  # the others take longer than the second read
     running = worker.start("sync", "--set", "sync.batch_persons=1", "--set", "sync.concurrency=1")
     wait_for(
         lambda: worker.store.rows(

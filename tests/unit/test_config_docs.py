@@ -17,7 +17,7 @@ from worker.config import (
     show,
 )
 from worker.config.keys import AREA_KEYS, KEYS, text_of
-from worker.core.overrides import _APPLY
+from worker.core.overrides import APPLIED_BY
 from worker.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def test_the_sandbox_file_is_complete(tmp_path):
 
 def test_overrides_are_those_that_the_areas_take():
     """The configuration offers every override of an area's declaration, and no other."""
-    assert {name.rpartition(".")[2] for name in AREA_KEYS} == set(_APPLY)
+    assert {name.rpartition(".")[2] for name in AREA_KEYS} == set(APPLIED_BY)
     assert {name.split(".")[1] for name in AREA_KEYS} == {area.name for area in AREAS}
 
 

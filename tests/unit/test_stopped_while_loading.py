@@ -11,7 +11,9 @@ from worker.cli import main
 from worker.errors import ExitCode
 
 LOADING = """
+import signal
 import sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup, which the program honours
 import worker.cli
 from worker.__main__ import main
 

@@ -14,7 +14,7 @@ from worker.core.identity import Identity
 from worker.core.plurals import counted
 from worker.errors import ConfigurationError, UsageError
 from worker.store.database import Database
-from worker.store.identity import NEW, judged_identity
+from worker.store.identity import NEW, checked_identity
 from worker.store.privacy.erasing import scrub
 from worker.store.queries.status import place_of_database
 from worker.store.runs.lease_context import held_lease
@@ -73,7 +73,7 @@ async def _identity(app: App, database: Database) -> Identity | None:
             "with; nothing was changed",
             hint="set it and run `pts-worker db upgrade` again",
         )
-    identity = judged_identity(stored, app.identity())
+    identity = checked_identity(stored, app.identity())
     return identity if stored.is_to_rewrite else None
 
 

@@ -87,7 +87,7 @@ def _utf8(value: Any) -> Any:
 
 
 def report_call(error: Any, *, as_json: bool) -> None:
-    """A wrong call, as Typer tells it: it repeats what it was given, which may be an identifier."""
+    """A wrong call as click reports it repeats what it was given, which may be an identifier."""
     from worker.logs import redact  # noqa: PLC0415 - structlog takes half of the time of --help
 
     message = redact(error.format_message())

@@ -207,7 +207,7 @@ def beside_runs(
 
 
 def run_and_report(cli: Cli, app: App, request: RunRequest) -> int:
-    """Carry out a run, report how it ended, and give its exit code."""
+    """Execute a run, report how it ended and return its exit code."""
     cli.keeps_code = True
     # Before the lease: a forgotten prompt stops no night.
     request = replace(request, roster=roster_of(app))

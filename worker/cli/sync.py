@@ -15,7 +15,7 @@ from worker.use_cases.run_sync import RunRequest
 def run(
     cli: Cli, *, wait: timedelta, accept_removals: bool, shard: str | None, run_key: str | None
 ) -> int:
-    """Run it, tell how it ended, and give its exit code."""
+    """Run it, report the result and return its exit code."""
     part = part_of(shard, run_key, os.environ)
     app = cli.load("sync")
     request = RunRequest(wait_s=wait.total_seconds(), accept_removals=accept_removals, part=part)

@@ -44,7 +44,7 @@ def with_overrides(area: ResourceArea, overrides: Mapping[str, Any]) -> Resource
     # The version goes first, so that an explicit path or header overrides what it implies.
     for key in sorted(overrides, key=lambda name: name != "api_version"):
         try:
-            area = _APPLY[key](area, overrides[key])
+            area = APPLIED_BY[key](area, overrides[key])
         except ValueError as error:
             nested = str(error).startswith(f"{key}.")
             raise ValueError(str(error) if nested else f"{key}: {error}") from None
@@ -174,7 +174,7 @@ def _choice(value: Any, choices: type[PageStyle | SendIn]) -> str:
     return str(value)
 
 
-_APPLY: Final[Mapping[str, Callable[[ResourceArea, Any], ResourceArea]]] = {
+APPLIED_BY: Final[Mapping[str, Callable[[ResourceArea, Any], ResourceArea]]] = {
     "path": _path,
     "api_version": _api_version,
     "headers": _headers,

@@ -43,7 +43,7 @@ WEAK_HINT: Final = (
 )
 
 
-def judged_identity(stored: StoredIdentity, identity: Identity) -> Identity:
+def checked_identity(stored: StoredIdentity, identity: Identity) -> Identity:
     """The identity as a store has it: under the label that the store was begun with.
 
     A key that may be guessed begins no store; a store that was begun with one goes on, and each
@@ -105,7 +105,7 @@ async def check_identity(lease: Lease, identity: Identity) -> Identity:
         stored = await stored_identity(connection)
         if stored.mode:
             return stored
-        judged_identity(NEW, identity)
+        checked_identity(NEW, identity)
         first = await connection.execute(
             update(store_identity)
             .where(store_identity.c.identity == "")
@@ -119,7 +119,7 @@ async def check_identity(lease: Lease, identity: Identity) -> Identity:
 
 
 def _settled(stored: StoredIdentity, identity: Identity) -> Identity:
-    settled = judged_identity(stored, identity)
+    settled = checked_identity(stored, identity)
     if stored.mode and stored.is_to_rewrite:
         raise SchemaError(
             "rows of an earlier program are not yet rewritten without other persons' identifiers",

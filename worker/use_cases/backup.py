@@ -13,7 +13,7 @@ from worker.files import private_mode
 from worker.store import sqlite_copy
 from worker.store.database import Database, open_database
 from worker.store.foreign_file import is_revision, named_as, no_backup, require_tables
-from worker.store.identity import judged_identity, stored_identity
+from worker.store.identity import checked_identity, stored_identity
 from worker.store.runs.lease_context import held_lease
 from worker.store.runs.restored import last_publication, note_restored
 from worker.store.schema.rewriting import identity_before_upgrade
@@ -176,7 +176,7 @@ async def _require_ours(app: App, store: Database) -> str:
     if found is None or found > HEAD:
         await check_schema(store)
         raise SchemaError("the database has no tables of this program")
-    judged_identity(await store.read(identity_before_upgrade), app.identity())
+    checked_identity(await store.read(identity_before_upgrade), app.identity())
     return found
 
 

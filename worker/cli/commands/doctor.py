@@ -33,5 +33,7 @@ command = options.command(
         help="With --probe: - takes the identifier from standard input, instead of a number "
         "that NHN has published.",
     ),
-    click.option("--despite-quiet", is_flag=True, help="With --probe: also while PTS wants quiet."),
+    click.option(
+        "--despite-quiet", is_flag=True, help="With --probe: also during a `Retry-After` pause."
+    ),
 )

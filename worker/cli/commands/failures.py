@@ -93,9 +93,7 @@ options.command(
 options.command(
     "purge",
     PURGE,
-    click.option(
-        "--older-than", type=options.DURATION, help="Failures that were last met so long ago."
-    ),
+    click.option("--older-than", type=options.DURATION, help="Failures not seen for this long."),
     click.option("--departed", is_flag=True, help="Failures of persons who left the roster."),
     options.database,
     of=command,

@@ -16,10 +16,10 @@ HELP = """One full run over the roster: read everyone, then publish.
 A run that was stopped or killed is continued. Readers see the new snapshot only when all of it
 is there; a person or area that could not be read keeps its last known state, marked stale.
 
-With `--shard` and `--run-key` several processes share one run: each reads its part, the last to
-finish publishes for all, and `sync.requests_per_second` is divided among those that live. A shard
-that is not the last ends with 0, or with 3 if its part has gaps. A shard that was stopped or killed
-is started again alone, with the same key.
+With `--shard` and `--run-key` several processes share one run: each reads its share of the
+roster, the last to finish publishes for all, and `sync.requests_per_second` is divided among
+those that live. A shard that is not the last ends with 0, or with 3 if it could not read everyone.
+A shard that was stopped or killed is started again alone, with the same key.
 
 Example: `pts-worker sync --config /etc/pts/worker.toml --wait 30m`
 

@@ -6,7 +6,7 @@ from worker.cli import options
 
 HELP = """Read a random sample of persons' areas from PTS and compare it with what was published.
 
-Writes nothing: the database is opened for reading only. Tells the share that agrees with a 95 %
+Writes nothing: the database is opened for reading only. Shows the share that agrees with a 95 %
 confidence interval (Wilson), and the differences by kind, with the first digits of the persons'
 keys. What has changed at PTS since the last publication differs too, and is no fault: the next sync
 brings it. May run beside a sync, but each of the two keeps to `sync.requests_per_second` by itself.

@@ -67,7 +67,7 @@ lease = Table(
     Column("run_id", Key),
     Column("share_per_hour", BigInteger),
 )
-"""The last four tell of a shard: of which run, one of how many, and which share of the ceiling on
+"""The last four describe a shard: of which run, one of how many, and which share of the ceiling on
 requests it may use. ``run_id`` is no foreign key: a run may go while its lease's row stays."""
 
 TOTALS: Final = (
@@ -142,7 +142,7 @@ attempt = Table(
     ),
     sqlite_autoincrement=True,
 )
-"""The last two are for shards: this attempt has done the shard's part, and read the whole roster.
+"""The last two are for shards: this attempt has finished its shard, and read the complete roster.
 ``progressed_at`` is when it last wrote a person's area that was read to its end. ``not_before``:
 until when the service that ended it wants no request (``store.runs.quiet``)."""
 
@@ -257,7 +257,7 @@ failure = Table(
     Column("first_run", Key, ForeignKey("run.run_id"), nullable=False),
     Column("last_run", Key, ForeignKey("run.run_id"), nullable=False),
 )
-"""What cannot be read at present. A row goes when its area has been read whole again."""
+"""What cannot be read at present. A row goes when its area is read completely again."""
 
 access_log = Table(
     "access_log",

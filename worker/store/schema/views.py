@@ -43,7 +43,7 @@ def _published(column: str) -> str:
 
 
 def _is_stale(*areas: ResourceArea) -> str:
-    """Not read whole by the last publication that read it, or not met by the last full run."""
+    """Not read completely by its last publication, or not on the roster of the last full run."""
     fresh = " ".join(
         f"WHEN pa.area = '{area.name}' AND (pa.is_complete AND r.publication_no >= {since} "
         "OR r.publication_no IS NULL AND pa.prev_is_complete AND pa.prev_run_id IN "
