@@ -41,6 +41,7 @@ def of_sqlite(code: int) -> Exception:
         of_postgresql("53300"),  # too many connections
         of_postgresql("08006"),  # connection failure
         asyncpg.CannotConnectNowError("as it is"),
+        asyncpg.InterfaceError("connection is closed"),  # lost while it is set up
         ConnectionRefusedError(111, "refused"),
         OSError(-2, "Name or service not known"),  # DNS may be down
         TimeoutError(),

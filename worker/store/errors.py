@@ -148,10 +148,11 @@ def _meaning_without_code(fault: BaseException) -> Meaning:
         return Meaning.NO_TRUST
     if isinstance(fault, OSError | PoolTimeoutError):
         return Meaning.PASSING
+    # asyncpg's own, if the connection is lost while SQLAlchemy sets it up.
+    words = str(getattr(fault, "orig", fault)).lower()
+    is_lost = _is_named(fault, InterfaceError.__name__) and "closed" in words
     if not isinstance(fault, DBAPIError):
-        return Meaning.OURS
-    words = str(fault.orig).lower()
-    is_lost = isinstance(fault, InterfaceError) and "closed" in words
+        return Meaning.PASSING if is_lost else Meaning.OURS
     is_busy = isinstance(fault, OperationalError) and ("locked" in words or "busy" in words)
     return Meaning.PASSING if fault.connection_invalidated or is_lost or is_busy else Meaning.LATER
 

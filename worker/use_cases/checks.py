@@ -193,7 +193,7 @@ async def check_clock(app: App) -> CheckResult:
     if abs(ahead_s) > CLOCK_TOLERANCE_S:
         raise ConfigurationError(
             f"this machine's clock is {text}",
-            hint="synchronise it (NTP; on Helsenett: ntp.nhn.no); DPoP proofs are refused otherwise",
+            hint="synchronise it (NTP; on Helsenett: ntp.nhn.no), or DPoP proofs are refused",
         )
     if abs(ahead_s) > CLOCK_WARNING_S:
         hint = f"check NTP: HelseID refuses a clock that is over {CLOCK_TOLERANCE_S:.0f} s off"
