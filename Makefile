@@ -41,6 +41,9 @@ TOOLS := $(VENV)/.tools
 AUDIT := $(VENV)-audit
 SITE := $(VENV)-docs
 DBT := $(VENV)-dbt
+# Campaigns, of which `make simulate` tries all.
+FAULTS := tests/simulation/test_nth_call.py tests/simulation/test_nth_call_postgres.py \
+	tests/simulation/stateful/test_stateful.py tests/store/test_fencing.py
 # What pip-audit says where its service does not know a package, does not answer, or breaks off.
 NOT_ASKED := could not be audited|Try another service|ConnectionError|ReadTimeout|ServiceError
 
@@ -49,7 +52,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo versions check test every test-browser dbt-test simulate bench bench-reports mutate mutate-sample static unit install tools wheel man wheelhouse install-test boot-test kubernetes-test test-image lock \
+.PHONY: help demo versions check test every test-faults test-browser dbt-test simulate bench bench-reports mutate mutate-sample static unit install tools wheel man wheelhouse install-test boot-test kubernetes-test test-image lock \
 	audit sbom licences clean
 
 help: ## this list
@@ -64,14 +67,17 @@ versions: ## `make check` on each other Python that the system has, in environme
 
 check: static unit ## format, lint, types, layers and unit tests: under a minute
 
-test: $(TOOLS) ## everything: the static checks beside every test (starts its own PostgreSQL)
+test: $(TOOLS) ## the static checks beside every test but test-faults and what needs more than Python (starts its own PostgreSQL)
 	@$(MAKE) --no-print-directory --jobs 2 static every
 
 # By files, as their fixtures are dear; in their order, as the first folders wait the longest. Their
 # modules are compiled first, or each process would compile them all.
 every: $(TOOLS)
 	@$(BIN)/pytest --collect-only -qq >/dev/null
-	@$(BIN)/pytest --numprocesses 8 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses 8 --dist loadfile --no-loadscope-reorder $(FAULTS:%=--ignore=%)
+
+test-faults: $(TOOLS) ## a sample of: each n-th call fails, sequences on the store alone, each write after the lease is lost
+	@$(BIN)/pytest --numprocesses 4 --dist loadfile $(FAULTS)
 
 # axe-core, which judges contrast and names for screen readers, comes from npm where it can be had.
 test-browser: $(TOOLS) ## the report and the status page in a real Chromium: phone, laptop and paper

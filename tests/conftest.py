@@ -76,9 +76,9 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 _LONGEST: Final = (
     "tests/unit/test_watchdog.py",
+    "tests/simulation/test_simulation.py",
     "tests/store/test_fencing.py",
     "tests/simulation/stateful/test_stateful.py",
-    "tests/simulation/test_simulation.py",
 )
 """Files whose tests take long; a process takes a file at a time."""
 
