@@ -73,12 +73,12 @@ def test_a_moment_of_refused_proofs(
 
 @pytest.mark.parametrize("concurrency", [1, 40])
 def test_a_client_that_is_denied(worker: Installation, standin: Standin, concurrency: int) -> None:
-    """Every call of everybody refused is 77, within 250 requests and two tokens."""
+    """Every call of everybody refused is 77, within some 200 requests and two tokens; busy, a few more."""
     refusing(standin, lambda _: True)
     worker.configure(sync={"concurrency": concurrency})
     ended = worker.sync()
     assert 77 == ended.code, ended.out
-    assert len(standin.asked) <= 250
+    assert len(standin.asked) <= 300
     assert 2 == len(standin.tokens)
     assert set() == worker.store.ids()
 
