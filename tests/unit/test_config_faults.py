@@ -102,6 +102,7 @@ def test_all_faults_at_once(tmp_path):
         ("telemetry.http_listen", "9464", "must be host:port"),
         ("roster.send_h_numbers", "yes", "must be true or false"),
         ("roster.send_h_numbers", 1, "must be true or false"),
+        ("roster.send_h_numbers", {"a": 1}, "must be true or false"),
         ("retention.runs", "23h", "must be at least 1d, or none"),
         ("areas.patient-safety.body", "{x", "is not JSON"),
         ("areas.patient-safety.body", "x", "must be a table"),

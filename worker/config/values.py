@@ -138,7 +138,7 @@ def _flag(value: object) -> bool:
     word = value.strip().lower() if isinstance(value, str) else value
     if isinstance(word, bool):
         return word
-    if word in {"true", "false"}:
+    if word in ("true", "false"):
         return word == "true"
     raise ValueError("must be true or false")
 
