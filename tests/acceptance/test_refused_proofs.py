@@ -73,7 +73,7 @@ def test_a_moment_of_refused_proofs(
 
 @pytest.mark.parametrize("concurrency", [1, 40])
 def test_a_client_that_is_denied(worker: Installation, standin: Standin, concurrency: int) -> None:
-    """Every call of everybody refused is 77, within some 200 requests and two tokens; busy, a few more."""
+    """Every call of everybody refused is 77, within 300 requests (200 if not busy), two tokens."""
     refusing(standin, lambda _: True)
     worker.configure(sync={"concurrency": concurrency})
     ended = worker.sync()
