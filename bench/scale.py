@@ -83,7 +83,7 @@ def _drop(kind: str, url: str, server: str) -> None:
 
 
 async def _grow(url: str, persons: int, nights: int, *, learns: bool) -> dict[str, Any]:
-    """The nights of one database, told as they pass."""
+    """The nights of one database, printed as they pass."""
     kind = url.partition(":")[0]
     print(f"\n{kind}, {persons:,} persons", flush=True)
     document: dict[str, Any] = {"kind": kind, "persons": persons, "nights": []}

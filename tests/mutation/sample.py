@@ -135,7 +135,7 @@ class Copy:
             shutil.copy(ROOT / name, folder / name)
 
     def write(self, module: str, source: str) -> None:
-        """With a time of its own: compiled modules are told apart by time and size."""
+        """With a time of its own: compiled modules are distinguished by time and size."""
         path = self.folder / module
         path.write_text(source, encoding="utf-8")
         self._changes += 1

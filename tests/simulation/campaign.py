@@ -17,7 +17,7 @@ from tests.simulation.stage import Tally
 
 
 def say(text: str) -> None:
-    """A line for whoever started the campaign, at once."""
+    """Print a line of the campaign at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

@@ -45,7 +45,7 @@ class FencedStage(PostgresStage):
 
 @dataclass(kw_only=True)
 class Writes:
-    """The write transactions of whoever works while this watches.
+    """The write transactions made while this watches.
 
     Attributes:
         before: called with the number, from 1, of each before it begins.

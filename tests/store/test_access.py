@@ -33,7 +33,7 @@ async def aged(world, age):
 
 
 async def test_the_view_names_the_person_while_they_are_known(database_url):
-    """By key; whoever is unknown, or gone, is not named."""
+    """By key; an unknown or erased person is not named."""
     async with world_on(database_url, our_clock=True) as world:
         await world.publish(read(world, "a", "k"))
         for key in ("a", "stranger", None):

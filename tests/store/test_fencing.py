@@ -41,7 +41,7 @@ from worker.use_cases.run_sync import RunRequest
 
 IS_ALL = os.environ.get("NTH") == "all"
 HELD_FROM = 2
-"""The first write takes the lease; whoever takes it over can do so before the second."""
+"""The first write takes the lease; it can be taken over from the second on."""
 
 
 async def run(stage: FencedStage, **options: Any) -> Outcome:
@@ -354,7 +354,7 @@ async def try_all(scenario: Scenario, url: str, folder: Path) -> None:
 
 
 def check(usurper: Usurper, ended: Any, number: int, is_over: bool) -> None:
-    """Nothing was written; and the lease's loss is told, unless the end stood already.
+    """Nothing was written; and the lease's loss is reported, unless the run had ended already.
 
     Args:
         usurper: who took over.

@@ -1,4 +1,4 @@
-"""Who holds the lease, told apart by more than a process id."""
+"""Who holds the lease, distinguished by more than a process id."""
 
 import os
 from pathlib import Path

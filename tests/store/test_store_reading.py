@@ -102,7 +102,7 @@ async def test_failures_are_listed_found_and_forgotten(database_url):
 
 
 async def test_a_person_is_shown_as_published(database_url):
-    """Versions with their validity; what an open run has read is not told."""
+    """Versions with their validity; what an open run has read is not shown."""
     async with world_on(database_url, our_clock=True) as world:
         await world.publish(read(world, "a", "x"))
         first = world.fake.now()

@@ -23,7 +23,7 @@ def test_each_person_has_an_identifier_of_its_own_with_control_digits_that_add_u
 
 
 def test_a_person_has_one_and_a_half_objects_of_800_bytes():
-    """The load that the figures are told for."""
+    """The load that the figures are for."""
     bodies = [answer(area, one) for one in PEOPLE for area in (SAFETY, PRIVACY)]
     objects = sum(len(orjson.loads(body)) for body in bodies)
     assert 1.5 == OBJECTS_PER_PERSON

@@ -78,7 +78,7 @@ class TestCircuit:
         assert (0, False) == (circuit.probes, circuit.is_broken)
 
     def test_one_success_closes_it(self):
-        """Whoever is answered closes the circuit, and counting begins anew."""
+        """Any answer closes the circuit and resets the count."""
         circuit = Circuit()
         for _ in range(FAILURES_IN_A_ROW + 2):
             circuit.failed(is_recent=True)

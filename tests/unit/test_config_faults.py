@@ -25,7 +25,7 @@ def problems(tmp_path, *, flags=None, environ=None, **more):
 
 
 def test_all_faults_at_once(tmp_path):
-    """Flags, environment, file, and what is missing for the purpose are told together."""
+    """Flags, environment, file, and what is missing for the purpose are reported together."""
     write(tmp_path, '[sync]\nconcurrency = "many"\nconcurency = 3\n[synk]\nx = 1\n')
     found = problems(
         tmp_path,
@@ -145,7 +145,7 @@ def test_faults_of_single_values(tmp_path, key, value, problem):
     ],
 )
 def test_faults_of_the_file(tmp_path, content, problem):
-    """A file that is not TOML is told by line and column, a misplaced key by its name."""
+    """A file that is not TOML is reported with line and column, a misplaced key by name."""
     write(tmp_path, content)
     (line,) = problems(tmp_path)
     assert line.startswith(problem.format(file=tmp_path / "config/worker.toml"))
@@ -229,7 +229,7 @@ def test_variables_of_others_are_left_alone(tmp_path):
     ],
 )
 def test_contradictions(tmp_path, flags, environ, start):
-    """Keys that cannot stand together are told with both origins."""
+    """Keys that exclude each other are reported with both origins."""
     (line,) = problems(tmp_path, flags=flags, environ=environ)
     assert line.startswith(start)
     assert "hemmelig" not in line
@@ -237,7 +237,7 @@ def test_contradictions(tmp_path, flags, environ, start):
 
 @pytest.mark.parametrize("content", [None, "[sync\n", b"\xff", "x" * (1 << 20) + "y"])
 def test_a_file_that_cannot_be_read_is_the_one_fault(tmp_path, content):
-    """What it would have set is not told as missing; what else is wrong is."""
+    """What it would have set is not reported as missing; other errors are."""
     if content is not None:
         write(tmp_path, content)
     config_path = Path("config/worker.toml")

@@ -151,7 +151,7 @@ def test_a_new_pseudonym_key_is_for_a_new_database(tmp_path, files):
 
 
 def test_a_directory_is_no_file(tmp_path, files):
-    """A directory in the place of a file is told."""
+    """A directory in the place of a file is reported."""
     (tmp_path / "folder").mkdir(mode=0o700)
     files["PTS_TLS__CA_FILE"] = str(tmp_path / "folder")
     (line,) = unmet(tmp_path, files, "sync")
@@ -213,7 +213,7 @@ def test_password_from_a_file(tmp_path, files):
     ],
 )
 def test_password_that_cannot_serve(tmp_path, files, environ, message):
-    """A missing password file, or one without a user to go with, is told."""
+    """A missing password file, or one without a user to go with, is reported."""
     settings = load({}, environ=environ, cwd=tmp_path).settings
     with pytest.raises(ConfigurationError) as caught:
         database_url(settings.database, cwd=tmp_path)

@@ -111,7 +111,7 @@ def test_too_good_to_be_true_is_withheld(night):
 
 
 def test_every_reason_has_its_figures():
-    """Whoever decides about a withheld run reads what it would do, of how much."""
+    """The message of a withheld run says what it would change, and out of how much."""
     night = facts(removed=50, persons_affected=40, departing=70, areas_complete=100)
     removals, departures, gaps = reasons_to_withhold(night, LIMITS)
     assert "50 of 100 open restrictions of 40 persons" in removals

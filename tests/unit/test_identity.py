@@ -64,7 +64,7 @@ def test_identifiers_are_compared_by_their_digits():
 
 
 def test_the_pseudonym_is_the_keyed_hmac():
-    """HMAC-SHA256 of the digits, in hex: whoever holds the key can compute it elsewhere."""
+    """HMAC-SHA256 of the digits, in hex: anyone with the key can compute it elsewhere."""
     key = bytes(range(32))
     expected = hmac.new(key, DIGITS.encode(), hashlib.sha256).hexdigest()
     assert expected == PseudonymKey(key).pseudonym(NationalId(DIGITS))

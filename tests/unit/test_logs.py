@@ -225,7 +225,7 @@ def test_auto_format(stream, no_color, json_expected, colours, monkeypatch):
 
 
 def test_an_event_that_cannot_be_written_shows_no_values():
-    """A wrong log call is told by its place, without its arguments."""
+    """A wrong log call is reported with its place, without its arguments."""
     stream, _ = configured("json")
     record = logging.makeLogRecord({"name": "x", "msg": "number %d", "args": (ID,), "lineno": 7})
     logging.getLogger().handlers[-1].handle(record)

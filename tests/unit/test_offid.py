@@ -74,7 +74,7 @@ def test_checksum_agrees_with_the_rule_written_out(digits):
     ],
 )
 def test_problem(text, expected):
-    """The problem is told without the value."""
+    """The problem is reported without the value."""
     assert problem(text) == expected
 
 

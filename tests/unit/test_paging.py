@@ -112,7 +112,7 @@ def test_pages_in_an_object():
 
 
 def test_a_number_of_pages_without_a_total():
-    """Where only the number of pages is told, as many are read."""
+    """If only the number of pages is given, that many are read."""
     walk = state()
     first = walk.next_request(page(1, around={"page": 1, "totalPages": 2}))
     assert {"page": 2} == sent(first)[1]

@@ -54,7 +54,7 @@ def test_the_own_identifier_goes_before_what_its_digits_make_with_others():
 
 @pytest.mark.parametrize("text", [f"1{OWN}2", f"{OWN}{OWN}", f"00{OWN}", f"4242{OWN}4242"])
 def test_own_digits_are_found_within_longer_numbers(text):
-    """Whoever was asked for is known, so that no boundary is needed."""
+    """The person who was asked for is known, so that no boundary is needed."""
     assert "pseudonymA" in recogniser().text(text)
 
 

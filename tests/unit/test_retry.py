@@ -113,5 +113,5 @@ def test_own_waits_stay_within_the_limit(attempt, jitter, wait_s_max):
     ],
 )
 def test_an_instant_never_overflows(wait_s, expected):
-    """However long somebody is to wait, its end can be told, in UTC."""
+    """The end of any wait, however long, is an instant in UTC."""
     assert expected == instant_after(NOW, wait_s)

@@ -35,7 +35,7 @@ def test_the_window_slides():
 
 
 def test_the_window_does_not_slide_faster_when_looked_at():
-    """Whoever asks often gets no more than who asks once."""
+    """Asking often grants no more than asking once."""
     budget = RetryBudget(spare=30)
     assert 30 == taken(budget, 1.0, 100)
     assert [0] * 5 == [taken(budget, now_s, 100) for now_s in (11.5, 22.0, 32.5, 43.0, 53.5)]

@@ -164,7 +164,7 @@ async def test_missing_local_ref_column_field(tmp_path):
     ],
 )
 async def test_a_roster_that_cannot_be_read(tmp_path, content, message):
-    """No identifier, no column or another kind of file ends the run, told without values."""
+    """No identifier, no column or another kind of file ends the run; the error has no value."""
     with pytest.raises(RosterError) as caught:
         await read_bytes(tmp_path, content)
     assert caught.value.message == f"{tmp_path}/{message}"

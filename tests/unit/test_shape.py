@@ -4,7 +4,7 @@ from worker.core.shape import shape_of
 
 
 def test_elements_share_a_path_and_kinds_add_up():
-    """An array's elements are told once; each kind that occurs is named."""
+    """An array is described by the kinds of its elements, each once."""
     document = [{"id": "x", "at": "2026-01-31T12:00:00Z"}, {"id": 7, "at": None, "is": True}]
     assert {
         "$": ("array",),

@@ -152,7 +152,7 @@ STEPS = st.lists(
 @settings(max_examples=400)
 @given(total=st.integers(1, 200) | st.integers(1, 10**8), count=st.integers(1, 3), steps=STEPS)
 def test_shares_never_exceed_the_ceiling(total: int, count: int, steps):
-    """Whoever joins, sleeps, wakes, dies or ends, and in whatever order they look."""
+    """Shards join, sleep, wake, die and end, and check in any order."""
     table = Table(total=total, count=count)
     together = [(step, index) for index in range(count) for step in (Table.join, Table.grow)]
     for step, number in (*together, *steps):

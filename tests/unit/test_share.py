@@ -10,7 +10,7 @@ from worker.sync.rate_share import RateShare
 
 @dataclass
 class Pace:
-    """What the pace was told."""
+    """The rates that the pace was given."""
 
     reported: list[tuple[str, float]] = field(default_factory=list)
 

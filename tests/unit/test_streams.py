@@ -8,7 +8,7 @@ from worker.sync.streams import receive, send
 
 
 async def test_an_end_that_is_closed():
-    """What was sent before is received; whoever waits is let go."""
+    """Items sent earlier are received, and waiting receivers return."""
     sender, receiver = anyio.create_memory_object_stream[int](1)
     received: list[int | None] = []
 

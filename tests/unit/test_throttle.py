@@ -178,7 +178,7 @@ async def test_a_place_is_never_lost():
 
 
 async def test_a_place_that_was_just_given():
-    """Whoever is cancelled when given a place either has its turn and leaves, or gives it back."""
+    """A task that is cancelled when it gets a permit either uses it or returns it."""
     throttle = Throttle(math.inf, SharedClock().runtime, concurrency=1)
     async with anyio.create_task_group() as group:
         numbers = await started(group, throttle, 2)

@@ -103,7 +103,7 @@ def test_what_was_not_to_be_seen_is_not():
 
 
 def test_groups():
-    """Each exception of a group is told, however deep; not the group's text."""
+    """Each exception of a group is reported, however deep; the group's text is not."""
     inner = ExceptionGroup(TEXT, [raised(KeyError(TEXT))])
     group = raised(ExceptionGroup(TEXT, [inner, *(ValueError(TEXT) for _ in range(20))]))
     text = tracebacks.safe_traceback(group)
@@ -153,7 +153,7 @@ class SpeakingError(Exception):
     ids=lambda given: given if isinstance(given, str) else "",
 )
 def test_codes(error, line):
-    """A system's or database's code is told, since it holds no value; its words are not."""
+    """A system's or database's code is reported, since it holds no value; its text is not."""
     assert line == tracebacks.describe(error)
 
 
@@ -167,7 +167,7 @@ def hooks():
 
 
 def test_nor_does_python_print_a_text(hooks, capsys):
-    """What nobody caught, in whatever thread or finalizer, is told without its text."""
+    """What nobody caught, in any thread or finalizer, is reported without its text."""
     main, thread, unraisable = hooks
     error = raised(ValueError(TEXT))
     main(ValueError, error, error.__traceback__)

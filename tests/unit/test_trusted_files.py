@@ -87,7 +87,7 @@ def test_who_else_may_write(file, trust, mode, mended_by):
 
 
 def test_a_folder_that_everyone_can_write(file):
-    """Whoever can rename in it can exchange the file; in a sticky folder only the owner can."""
+    """A user who can rename in it can replace the file; in a sticky folder only the owner can."""
     file.parent.chmod(0o777)
     assert f"chmod go-w {file.parent}" in refusal(file)
     file.parent.chmod(0o1777)
@@ -208,7 +208,7 @@ def test_what_is_no_plain_file(tmp_path):
 
 
 def test_missing_is_not_forbidden(file):
-    """What is not there is told apart from what may not be read."""
+    """A missing file is distinguished from one that may not be read."""
     assert "there is no file" in refusal(file.parent / "absent")
     with acting_as(STRANGER):
         assert "cannot be read: permission denied" in refusal(file)

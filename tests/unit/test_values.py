@@ -12,5 +12,5 @@ class Pair(Value, frozen=True, kw_only=True):
 
 
 def test_a_value_shows_its_fields_but_those_that_are_hidden():
-    """Whoever prints one by accident prints no secret."""
+    """Printing one by accident prints no secret."""
     assert "Pair(name='n', secret=…, count=None)" == repr(Pair(name="n", secret="s"))

@@ -37,7 +37,7 @@ def page(*numbers, headers=(), **around):
 
 @dataclass(slots=True, kw_only=True)
 class FakeAuthorizer:
-    """Numbers its authorizations; on 401 it learns a nonce or drops the token as told."""
+    """Numbers its authorizations; on 401 it learns a nonce or drops the token as instructed."""
 
     renew_on_401: str = ""
     refuses: bool = False

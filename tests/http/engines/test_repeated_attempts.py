@@ -28,7 +28,7 @@ async def test_a_fresh_proof_for_each_attempt(bad):
 
 
 async def test_giving_up():
-    """After the last attempt the failure is told, with its status and the attempts."""
+    """After the last attempt the error carries the status and the number of attempts."""
     async with reading(BUSY) as it:
         with pytest.raises(TransientError, match="status 503") as caught:
             await it.read()

@@ -76,7 +76,7 @@ async def test_every_wait_is_drawn_anew():
     ],
 )
 async def test_a_pause_is_as_long_as_was_asked_for(headers, wait_s):
-    """Neither shorter nor longer, whoever's clock is wrong."""
+    """Neither shorter nor longer, whichever clock is wrong."""
     assert [wait_s] == pytest.approx(await waits(busy(*headers), GOOD))
 
 

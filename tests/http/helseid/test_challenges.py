@@ -34,7 +34,7 @@ from worker.helseid.challenges import parse_challenges
     ],
 )
 def test_parse(values, expected):
-    """Challenges and their parameters are told apart, and nonsense is passed over."""
+    """Challenges and their parameters are separated, and invalid ones are skipped."""
     assert expected == [(found.scheme, found.parameters) for found in parse_challenges(values)]
 
 

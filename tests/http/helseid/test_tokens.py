@@ -99,7 +99,7 @@ async def test_cancelled_leader(clients, server):
 
 
 async def test_failure_shared(clients, server):
-    """All that waited fail with the one that asked; whoever comes later tries anew."""
+    """All waiting callers fail with the one that asked; later callers try again."""
     server.token_replies.append(refusal("invalid_client"))
     tokens = clients.open().tokens
     got = await asyncio.gather(*(tokens.token() for _ in range(20)), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""PostgreSQL off loopback: who may answer, and what is sent to whoever does."""
+"""PostgreSQL off loopback: which server is trusted, and what it is sent."""
 
 import json
 from collections.abc import Iterator
@@ -213,7 +213,7 @@ def test_plain_on_this_machine(served: Sandbox, tmp_path: Path, make_postgres: M
 def test_the_environment_decides_nothing(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ):
-    """Variables of libpq's, which the driver reads where it is told nothing."""
+    """Variables of libpq's, which the driver reads if nothing is set."""
     monkeypatch.setenv(*variable.split("="))
     with liar("authority", authority, tmp_path) as thief:
         with pytest.raises(WorkerError):

@@ -301,7 +301,7 @@ def test_nothing_is_taken_from_the_environment(tmp_path: Path, migrated_sqlite: 
 async def test_nobody_is_trusted_because_of_the_environment(
     hospital: Hospital, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    """A CA in SSL_CERT_FILE is not trusted: whoever sets a variable could read every person."""
+    """A CA in SSL_CERT_FILE is not trusted: setting a variable would expose every person."""
     monkeypatch.setenv("SSL_CERT_FILE", str(hospital.ca_file))
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "session-keys"))
     async with raw_server(answer(), tls=hospital.server_tls, host="localhost") as server:

@@ -11,7 +11,7 @@ WARM_UP_S = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """A server's limit, and what the worker was allowed instead of being told it."""
+    """A server's limit, and the ceiling that the worker was given instead of it."""
 
     rate: float
     ceiling: float

@@ -22,7 +22,7 @@ from worker.sandbox.restrictions import PRIVACY, SAFETY
 from worker.sandbox.web import Request, Response, problem
 
 CEILING = 100.0
-"""``sync.requests_per_second``: all that the worker is told."""
+"""``sync.requests_per_second``: all that the worker knows."""
 
 
 @dataclass(kw_only=True)
@@ -56,7 +56,7 @@ class Bucket:
 
     @property
     def found(self) -> Rows:
-        """As ``DictPts.found``: what the last answer told."""
+        """As ``DictPts.found``: what the last answer held."""
         return self.pts.found
 
     def count(self, status: int, start_s: float = 0.0, end_s: float = math.inf) -> int:

@@ -1,4 +1,4 @@
-"""The worker's own senders and throttle against servers whose limits they are not told."""
+"""The worker's own senders and throttle against servers whose limits they do not know."""
 
 import math
 from itertools import pairwise

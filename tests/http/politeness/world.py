@@ -181,7 +181,7 @@ def simulate(
     seconds: float = math.inf,
     changes: Changes | None = None,
 ) -> Course:
-    """Ask the server as many things as told, with that many readers.
+    """Send the server this many requests, with that many readers.
 
     Args:
         server: whom to ask.

@@ -203,7 +203,7 @@ def test_a_bearer_client_needs_no_proof():
 
 
 def test_each_client_has_its_own_keys():
-    """A further client is told from the first one by its key."""
+    """A further client is distinguished from the first one by its key."""
     key = ECKey.generate_key("P-256", private=True)
     second = Client(client_id="second", jwks=[public(key)])
     with running_sandbox(clients=[second], persons=200) as sandbox:

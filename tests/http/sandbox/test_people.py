@@ -58,7 +58,7 @@ def test_a_number_that_is_not_on_the_roster_has_no_index(seed: int, text: str):
 
 @pytest.mark.parametrize("month", range(1, 13))
 def test_real_months_are_not_synthetic(month: int):
-    """The twelve real months are told from the shifted ones, with a D-number's day too."""
+    """The twelve real months are distinguished from the shifted ones, with a D-number's day too."""
     assert not is_synthetic(f"01{month:02d}9012345")
     assert not is_synthetic(f"41{month:02d}9012345")
     assert is_synthetic(f"01{month + 80:02d}9012345")

@@ -104,7 +104,7 @@ def test_large_bodies_are_refused(signed_in: Caller):
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("path", [SAFETY_PATH, OLD_SAFETY_PATH, PRIVACY_PATH])
 def test_only_post_is_allowed(caller: Caller, method: str, path: str):
-    """Other methods are 405 and told so."""
+    """Other methods are answered with 405."""
     answer = caller.http.request(method, caller.sandbox.base_url + path)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 

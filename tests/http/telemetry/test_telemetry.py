@@ -1,4 +1,4 @@
-"""What each target is told of a run: real files, real sockets."""
+"""What each target receives about a run: real files, real sockets."""
 
 import os
 import stat

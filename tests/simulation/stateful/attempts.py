@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 CONTINUE_WITHIN = timedelta(hours=12)
 _TTL_S = 1e8
-"""No lease runs out by itself here; whoever takes one over ends it first."""
+"""No lease expires by itself here; a takeover ends it first."""
 
 _LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ WRITTEN = "SELECT count(*) FROM person_area"
 
 
 async def test_an_ordinary_run_waits_for_every_shard(world: World):
-    """As long as one shard lives it is refused, and it is told which."""
+    """While one shard lives it is refused, and the message names the shard."""
     first, second = await world.shard(0), await world.shard(1)
     await first.lease.release()
     with pytest.raises(LeaseHeldError, match=f"shard 1/2 of the run {KEY}"):
